@@ -1,0 +1,24 @@
+"""The strings of the raw data contract: tables, actions, kinds of content. Knows no library."""
+
+from typing import Final
+
+EVENTS: Final = "events"
+CONTENTS: Final = "contents"
+USERS: Final = "users"
+PLAYLISTS: Final = "playlists"
+TABLES: Final = (EVENTS, CONTENTS, USERS, PLAYLISTS)
+
+# The order is the code that stands in a prepared store, so it only ever grows at the end.
+ACTIONS: Final = ("play", "skip", "like", "dislike", "save", "unsave", "search", "browse")
+ACTION_CODES: Final = {action: code for code, action in enumerate(ACTIONS)}
+PLAY: Final = ACTION_CODES["play"]
+SKIP: Final = ACTION_CODES["skip"]
+ACTIONS_WITHOUT_CONTENT: Final = ("search", "browse")
+
+KINDS: Final = ("track", "episode", "audiobook", "artist", "playlist")
+KIND_CODES: Final = {kind: code for code, kind in enumerate(KINDS)}
+PLAYABLE_KINDS: Final = ("track", "episode", "audiobook")
+"""The kinds that are recommended and ranked; artists and playlists are reached through `similar`."""
+
+UNKNOWN_PLAYED_FRACTION: Final = -1.0
+"""Stands for a played fraction where the played time or the duration is not known."""
