@@ -1,0 +1,5 @@
+import sys
+
+from towers.cli import main
+
+sys.exit(main())

@@ -1,0 +1,102 @@
+"""`towers COMMAND ...`: finds the command without importing the others, and turns errors into exit codes."""
+
+import importlib
+import os
+import sys
+
+from towers.errors import GateRefused, UserError
+
+COMMANDS = {
+    "prepare": "raw Parquet, or a public data set's own files -> prepared store",
+    "train": "prepared store -> checkpoint; resumes by itself after a kill",
+    "evaluate": "full-ranking metrics of a checkpoint, sliced, beside baselines",
+    "export": "checkpoint -> versioned export: vectors, ONNX, index, manifest",
+    "verify": "checks an export, without torch",
+    "recommend": "what to play next, for a listener or a history",
+    "similar": "what is near a track, an episode or an artist",
+    "demo": "all of it on a small world made in code",
+}
+OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code (0 done, 2 the caller's mistake, 3 the gate refused, 1 else)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return OK if arguments else CALLER
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("towers"))
+        return OK
+    command, *rest = arguments
+    if command not in COMMANDS:
+        return _complain(f"no command {command!r}; there are: {', '.join(COMMANDS)}")
+    return _run(command, rest)
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: towers COMMAND [key=value ...]",
+            "",
+            *lines,
+            "",
+            "towers COMMAND --help shows a command's groups and keys, --cfg job the resolved configuration,",
+            "-m sweeps over comma-separated values.",
+        ]
+    )
+
+
+def _run(command: str, rest: list[str]) -> int:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits with 1
+    before = sys.argv
+    sys.argv = [f"towers {command}", *rest]
+    try:
+        module = importlib.import_module(f"towers.commands.{command}")
+        module.main()
+    except GateRefused as refused:
+        print(f"towers: {refused}", file=sys.stderr)
+        return REFUSED
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "towers" or os.environ.get("TOWERS_DEBUG") == "1":
+            raise
+        return _complain(f"{command} needs {error.name}, which is not installed; pip install 'towers[train]'")
+    except Exception as error:
+        if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
+            raise
+        return _complain(_message(error))
+    except KeyboardInterrupt:
+        print("towers: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    finally:
+        sys.argv = before
+    return OK
+
+
+def _is_callers(error: Exception) -> bool:
+    """`UserError`, and what Hydra and OmegaConf raise for a configuration that does not fit."""
+    if isinstance(error, UserError):
+        return True
+    modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return bool(modules & {"hydra", "omegaconf"})
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
+    from towers.config import one_line
+
+    return one_line(error)
+
+
+def _complain(message: str) -> int:
+    print(f"towers: {message}", file=sys.stderr)
+    return CALLER
+
+
+if __name__ == "__main__":
+    sys.exit(main())

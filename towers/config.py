@@ -1,0 +1,227 @@
+"""Configuration into objects: the one `instantiate`, and the only room beside `commands` that knows Hydra.
+
+Hydra by itself lets `temperature=hot` through as a string and tells the caller so by a traceback from deep within.
+Here every value is checked against the constructor's annotation first, and the message names the key.
+"""
+
+import importlib
+import inspect
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from beartype import BeartypeConf
+from beartype.door import is_bearable
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from towers.errors import UserError
+from towers.manifest import atomic_file, digest_of
+
+_HERE = Path(__file__).resolve().parent
+CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
+"""Inside the package in a wheel, beside it in a clone."""
+
+ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
+SPECIAL_KEYS = ("_target_", "_partial_")
+KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "hydra", "action", "report")
+"""Top-level keys that cannot change what is trained, so they do not change a run's signature."""
+
+
+def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration of the command `name` with `overrides`, outside of a Hydra application.
+
+    Raises:
+        UserError: an override does not fit.
+    """
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        try:
+            return hydra_compose(name, overrides=list(overrides))
+        except Exception as error:
+            raise UserError(one_line(error)) from error
+
+
+def instantiate(config: Any, key: str, **arguments: Any) -> Any:
+    """Builds what `config` (the node at `key`) describes by `_target_`, with `arguments` known only at run time.
+
+    An int is fine for a float and a list becomes a tuple where the annotation says so; nested targets are built
+    first; `_partial_: true` gives a `functools.partial`.
+
+    Raises:
+        UserError: a target outside the allowed packages, an unknown or a missing argument, a value of another type;
+            the message names the key.
+    """
+    if OmegaConf.is_config(config):
+        config = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(config, dict) or "_target_" not in config:
+        raise UserError(f"{key}: no _target_ here; choose one of the group's files, such as {key}=NAME")
+    target = _import(config["_target_"], f"{key}._target_")
+    signature = inspect.signature(target)
+    hints = _hints(target)
+    values = dict(arguments)
+    for name, value in config.items():
+        if name in SPECIAL_KEYS:
+            continue
+        parameter = signature.parameters.get(name)
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        if parameter is None and not takes_any:
+            raise UserError(f"{key}.{name}: unknown; {config['_target_']} takes {_names(signature)}")
+        values[name] = _value(value, hints.get(name, Any), f"{key}.{name}")
+    if config.get("_partial_"):
+        return partial(target, **values)
+    missing = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in values
+    ]
+    if missing:
+        raise UserError(f"{key}.{missing[0]}: missing; {config['_target_']} needs it")
+    return target(**values)
+
+
+def signature_of(config: DictConfig, *facts: str) -> str:
+    """12 hex digits that change with every key that can change the result, and with `facts` (fingerprints)."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    relevant = {str(name): value for name, value in container.items() if name not in KEYS_WITHOUT_EFFECT}
+    for name, pruned in (("trainer", ("progress", "accelerator")), ("datamodule", ("num_workers",))):
+        if isinstance(relevant.get(name), dict):
+            relevant[name] = {k: v for k, v in relevant[name].items() if k not in pruned}
+    return digest_of([relevant, *facts])[:12]
+
+
+def save_resolved(config: DictConfig, path: Path) -> None:
+    """Writes the resolved configuration as YAML."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(OmegaConf.to_yaml(config, resolve=True))
+
+
+def raw_text(key: str, value: Any) -> str | None:
+    """An id given as an override, as the caller typed it: `user=1e5` is the text `1e5` and not a number.
+
+    Args:
+        key: the override's key.
+        value: what Hydra made of it; used when the key did not come from the command line.
+    """
+    text = _typed_override(key)
+    if text is None or value is None:
+        return None if value is None else str(value)
+    return _unquote(text)
+
+
+def raw_list(key: str, value: Any) -> list[str] | None:
+    """The same for a list of ids, such as `history=[1e5,'a b']`."""
+    if value is None:
+        return None
+    text = _typed_override(key)
+    if text is None:
+        return [str(item) for item in value] if isinstance(value, (list, ListConfig)) else [str(value)]
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    return [_unquote(item) for item in _split(inner) if item.strip()]
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message and its cause's as one line."""
+    parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
+    return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
+
+
+def _typed_override(key: str) -> str | None:
+    if not HydraConfig.initialized():
+        return None
+    for override in reversed(HydraConfig.get().overrides.task):
+        name, _, text = override.partition("=")
+        if name.lstrip("+") == key:
+            return text
+    return None
+
+
+def _unquote(text: str) -> str:
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
+        quote = text[0]
+        return text[1:-1].replace(f"\\{quote}", quote)
+    return text
+
+
+def _split(text: str) -> list[str]:
+    """At the commas that stand outside quotes."""
+    items, quote = [""], ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == ",":
+            items.append("")
+            continue
+        items[-1] += character
+    return items
+
+
+def _import(path: str, key: str) -> Any:
+    allowed = ALLOWED_TARGETS + tuple(filter(None, os.environ.get("TOWERS_ALLOW_TARGETS", "").split(",")))
+    if not path.startswith(allowed):
+        raise UserError(
+            f"{key}: {path} is outside {', '.join(allowed)}; "
+            "name its package in the environment variable TOWERS_ALLOW_TARGETS to allow it"
+        )
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{key}: cannot import {path} ({one_line(error)})") from error
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):
+        return {}  # an annotation of another library that cannot be read at run time
+
+
+def _value(value: Any, hint: Any, key: str) -> Any:
+    if isinstance(value, dict) and "_target_" in value:
+        return instantiate(value, key)
+    if value == "???":
+        raise UserError(f"{key}: missing; give it as {key}=VALUE")
+    if isinstance(value, list):
+        value = [instantiate(v, f"{key}[{i}]") if _is_node(v) else v for i, v in enumerate(value)]
+        if any(typing.get_origin(choice) is tuple or choice is tuple for choice in _choices(hint)):
+            value = tuple(value)
+    if not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)):
+        raise UserError(f"{key}={value!r}: must be {_spelled(hint)}, is {type(value).__name__}")
+    if isinstance(value, int) and not isinstance(value, bool) and float in _choices(hint) and int not in _choices(hint):
+        return float(value)
+    return value
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, or the hint alone."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _spelled(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _names(signature: inspect.Signature) -> str:
+    return ", ".join(signature.parameters)

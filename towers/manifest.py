@@ -1,0 +1,147 @@
+"""Fingerprints of what was read, and writes that are whole or absent. Knows nothing of models or tables."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from towers.errors import UserError
+
+LIBRARIES = (
+    "towers", "numpy", "pyarrow", "faiss-cpu", "onnxruntime", "hydra-core",
+    "torch", "torchaudio", "pytorch-lightning", "duckdb", "onnx",
+)  # fmt: skip
+
+
+def digest_of(value: Any) -> str:
+    """Sha256, in hex, of a JSON-like value; the order of keys does not matter."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class FileDigests:
+    """Digests of many files, remembered beside the result by path, size and time of change.
+
+    A nightly run over a large folder of audio then reads only what is new.
+    """
+
+    def __init__(self, memory: Path):
+        self._memory = memory
+        self._known: dict[str, list[Any]] = {}
+        if memory.exists():
+            self._known = json.loads(memory.read_text())
+
+    def of(self, paths: Iterable[Path], root: Path) -> dict[str, str]:
+        """Relative path -> digest, for every file of `paths` (all below `root`)."""
+        digests = {}
+        for path in sorted(paths):
+            name, stat = str(path.relative_to(root)), path.stat()
+            state = [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+            known = self._known.get(name)
+            digest = known[-1] if known and known[:-1] == state else digest_of_file(path)
+            self._known[name] = [*state, digest]
+            digests[name] = digest
+        return digests
+
+    def save(self) -> None:
+        """Writes the memory for the next run."""
+        write_json(self._memory, self._known)
+
+
+def library_versions() -> dict[str, str]:
+    """The versions that can change a result; libraries that are not installed are left out."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes `value` readably, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        UserError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); restore the file or make it again") from None
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path that becomes `path` when the block ends well, and goes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `path` when the block ends well.
+
+    Folders that a killed process left behind are removed first. When `path` exists already by the end (another
+    process was quicker with the same content-addressed result), that one stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if not path.exists():
+            temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def point_to(link: Path, target: Path) -> None:
+    """Makes the symbolic link `link` point to its sibling `target`, atomically."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.partial")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target.name, target_is_directory=True)
+    temporary.replace(link)
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes the temporary folders for `path` whose process is gone, and those of this process."""
+    for stale in path.parent.glob(f".{path.name}.*.partial"):
+        process = int(stale.name.split(".")[-2])
+        if process == os.getpid() or not _is_alive(process):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
