@@ -103,11 +103,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `path` when the block ends well.
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path` that is gone when the block ends.
 
-    Folders that a killed process left behind are removed first. When `path` exists already by the end (another
-    process was quicker with the same content-addressed result), that one stays.
+    Folders that a killed process left behind under the same name are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
@@ -115,10 +114,21 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        if not path.exists():
-            temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `path` when the block ends well.
+
+    When `path` exists already by the end (another process was quicker with the same content-addressed result),
+    that one stays.
+    """
+    with scratch_directory(path) as temporary:
+        yield temporary
+        if not path.exists():
+            temporary.replace(path)
 
 
 def point_to(link: Path, target: Path) -> None:

@@ -1,0 +1,149 @@
+"""Raw data into a prepared store: the recipe behind `towers prepare`."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from towers import schema
+from towers.data import raw, spectrograms
+from towers.data.sources.tables import RawTables, Source
+from towers.data.spectrograms import SpectrogramSet
+from towers.data.split import Split
+from towers.data.store import CURRENT, FORMAT, Store
+from towers.data.store_writer import StoreWriter
+from towers.data.tables import SQL, Tables, database
+from towers.features.settings import FeatureSettings
+from towers.manifest import (
+    FileDigests,
+    atomic_directory,
+    digest_of,
+    digest_of_file,
+    library_versions,
+    point_to,
+    scratch_directory,
+    write_json,
+)
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much is done, and how much there is (0 where that is not known)."""
+
+
+class StoreBuilder:
+    """Makes a version of a store, or finds that it is there.
+
+    Args:
+        root: where the store's versions stand; `current` points to the newest.
+        source: the raw data.
+        split: the cuts in time.
+        features: how raw becomes codes.
+        max_rejected_fraction: share of bad rows in a table above which the run fails.
+        num_workers: decoding threads.
+        on_progress: told about every stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        source: Source,
+        split: Split,
+        features: FeatureSettings,
+        max_rejected_fraction: float,
+        num_workers: int,
+        on_progress: Progress,
+    ):
+        self._root = root
+        self._source = source
+        self._split = split
+        self._features = features
+        self._max_rejected_fraction = max_rejected_fraction
+        self._num_workers = num_workers
+        self._on_progress = on_progress
+
+    def build(self) -> tuple[Store, bool]:
+        """The store, and whether it had to be made.
+
+        Raises:
+            UserError: the raw data is not as the contract says, or too much of it is bad.
+        """
+        inputs = self._digests()
+        with scratch_directory(self._root / "work") as work:
+            tables = self._source.tables(work)
+            for table in schema.TABLES:
+                raw.columns_of(tables, table)
+            content_ids, audio = raw.audio_paths(tables)
+            sound = None
+            if audio:
+                sound = SpectrogramSet(
+                    self._root / "spectrograms", tables.root, content_ids, audio, self._features.spectrogram
+                )
+            target = self._root / self._fingerprint(inputs, tables, sound)
+            is_new = not target.exists()
+            if is_new:
+                self._make(target, work, tables, sound)
+        point_to(self._root / CURRENT, target)
+        return Store(target), is_new
+
+    def _digests(self) -> dict[str, str]:
+        folder, files = self._source.inputs()
+        digests = FileDigests(self._root / "digests.json")
+        inputs = digests.of(files, folder)
+        digests.save()
+        return inputs
+
+    def _fingerprint(self, inputs: dict[str, str], tables: RawTables, sound: SpectrogramSet | None) -> str:
+        settings = [FORMAT, self._features.to_dict(), described(self._split), described(self._source)]
+        code = [digest_of_file(path) for path in sorted(SQL.glob("*.sql"))]
+        return digest_of([inputs, settings, code, tables.has_clock, sound and sound.target.name])[:16]
+
+    def _make(self, target: Path, work: Path, tables: RawTables, sound: SpectrogramSet | None) -> None:
+        with database(work) as connection:
+            clean = Tables(connection, tables, self._features, self._max_rejected_fraction)
+            self._on_progress("tables", 0, 0)
+            cuts = clean.build(self._split, work / "rejected")
+            if sound is not None:
+                sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
+            with atomic_directory(target) as folder:
+                StoreWriter(clean, self._features, folder, self._on_progress).write()
+                (work / "rejected").rename(folder / "rejected")
+                manifest = {
+                    "format": FORMAT,
+                    "fingerprint": target.name,
+                    "has_clock": tables.has_clock,
+                    "validation_start_us": cuts.validation_start_us,
+                    "test_start_us": cuts.test_start_us,
+                    "split": described(self._split),
+                    "source": described(self._source),
+                    "features": self._features.to_dict(),
+                    "spectrograms": None if sound is None else sound.target.name,
+                    "counts": counts(clean, None if sound is None else sound.target),
+                    "libraries": library_versions(),
+                }
+                write_json(folder / "manifest.json", manifest)
+
+
+def described(part: object) -> dict[str, Any]:
+    """A part's class and settings, for a fingerprint; where the data lies does not matter, what it holds does."""
+    settings = {name.lstrip("_"): value for name, value in vars(part).items() if not isinstance(value, Path)}
+    return {"class": type(part).__name__, **settings}
+
+
+def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
+    """What was kept and what was not."""
+    queries = {
+        "events": "SELECT COUNT(*) FROM histories",
+        "positives": "SELECT SUM(CASE WHEN is_positive THEN 1 ELSE 0 END) FROM histories",
+        "users": "SELECT COUNT(*) FROM users",
+        "contents": "SELECT COUNT(*) FROM contents",
+        "forgotten_users": "SELECT COUNT(*) FROM forgotten",
+        "rejected_events": "SELECT COUNT(*) FROM judged_events WHERE reason IS NOT NULL",
+        "rejected_contents": "SELECT COUNT(*) FROM judged_contents WHERE reason IS NOT NULL",
+        "rejected_playlists": "SELECT COUNT(*) FROM judged_playlists WHERE reason IS NOT NULL",
+    }
+    found = {name: clean.count(query) for name, query in queries.items()}
+    found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
+    found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows
+    return found

@@ -1,0 +1,163 @@
+"""The raw contract's columns: which must be there, of what type, and what stands in for those that are not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from towers import schema
+from towers.data.sources.tables import RawTables
+from towers.errors import UserError
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    return pt.is_string(kind) or pt.is_large_string(kind) or pt.is_integer(kind) or pt.is_dictionary(kind)
+
+
+def _is_id_list(kind: pa.DataType) -> bool:
+    return (pt.is_list(kind) or pt.is_large_list(kind)) and _is_id(kind.value_type)
+
+
+def _is_date(kind: pa.DataType) -> bool:
+    return pt.is_date(kind) or pt.is_timestamp(kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of the contract: its test, that test in words, and its type in SQL."""
+
+    accepts: Callable[[pa.DataType], bool]
+    words: str
+    sql: str
+    is_required: bool = False
+
+    def fits(self, kind: pa.DataType) -> bool:
+        """Whether a Parquet column of this type will do; one that is null throughout fits any optional column."""
+        return self.accepts(kind) or (pt.is_null(kind) and not self.is_required)
+
+
+def _id(*, is_required: bool = False) -> Column:
+    return Column(accepts=_is_id, words="a string or an integer", sql="VARCHAR", is_required=is_required)
+
+
+_NUMBER = Column(
+    accepts=lambda kind: pt.is_integer(kind) or pt.is_floating(kind), words="a number in milliseconds", sql="BIGINT"
+)
+_FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
+_LIST = Column(accepts=_is_id_list, words="a list of strings or integers", sql="VARCHAR[]")
+
+CONTRACT: dict[str, dict[str, Column]] = {
+    schema.EVENTS: {
+        "user_id": _id(is_required=True),
+        "content_id": _id(is_required=True),
+        "timestamp": Column(accepts=pt.is_timestamp, words="a timestamp in UTC", sql="TIMESTAMPTZ", is_required=True),
+        "action": _id(),
+        "played_ms": _NUMBER,
+        "context": _id(),
+    },
+    schema.CONTENTS: {
+        "content_id": _id(is_required=True),
+        "kind": _id(),
+        "title": _id(),
+        "artist_ids": _LIST,
+        "album_id": _id(),
+        "genres": _LIST,
+        "language": _id(),
+        "release_date": Column(accepts=_is_date, words="a date", sql="DATE"),
+        "duration_ms": _NUMBER,
+        "explicit": _FLAG,
+        "audio": _id(),
+    },
+    schema.USERS: {"user_id": _id(is_required=True), "deleted": _FLAG},
+    schema.PLAYLISTS: {
+        "playlist_id": _id(is_required=True),
+        "title": _id(),
+        "content_ids": Column(
+            accepts=_is_id_list, words="a list of strings or integers", sql="VARCHAR[]", is_required=True
+        ),
+    },
+}
+
+
+def columns_of(tables: RawTables, table: str) -> set[str]:
+    """The columns that `table` has in every part file, after checking types and presence.
+
+    Raises:
+        UserError: a file that is not Parquet or is cut short, a required column missing, a column of a wrong type,
+            no row at all. The message names the file and the column.
+    """
+    present: set[str] | None = None
+    rows = 0
+    for path in tables.files.get(table, []):
+        file_schema, file_rows = _open(path)
+        _check(path, table, file_schema)
+        rows += file_rows
+        present = set(file_schema.names) if present is None else present & set(file_schema.names)
+    if table == schema.EVENTS and rows == 0:
+        raise UserError(f"{tables.files[table][0].parent}: the events table is empty; there is nothing to learn from")
+    return present or set()
+
+
+def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> str:
+    """SQL that reads `table` with all contract columns in their types, absent ones as null.
+
+    Args:
+        tables: the files.
+        table: a name of `schema.TABLES`.
+        extra: columns beyond the contract to carry along as text (listener features).
+
+    Raises:
+        UserError: as `columns_of`, and for an extra column that is not there.
+    """
+    present = columns_of(tables, table)
+    for name in extra:
+        if name not in present:
+            raise UserError(f"features.user_columns: {table}/ has no column {name!r}; it has {sorted(present)}")
+    columns = [
+        f'CAST("{name}" AS {column.sql}) AS "{name}"' if name in present else f'CAST(NULL AS {column.sql}) AS "{name}"'
+        for name, column in CONTRACT[table].items()
+    ]
+    columns += [f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in extra]
+    if not tables.files.get(table):
+        return f"SELECT {', '.join(columns)}, '' AS filename, CAST(0 AS BIGINT) AS file_row_number WHERE FALSE"
+    files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in tables.files[table])
+    return (
+        f"SELECT {', '.join(columns)}, filename, file_row_number "
+        f"FROM read_parquet([{files}], union_by_name = true, filename = true, file_row_number = true)"
+    )
+
+
+def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
+    """Content ids and audio paths of all contents that name one, in the order of the files."""
+    if "audio" not in columns_of(tables, schema.CONTENTS):
+        return [], []
+    named: dict[str, str] = {}
+    for path in tables.files[schema.CONTENTS]:
+        table = pq.read_table(path, columns=["content_id", "audio"])
+        for content_id, audio in zip(table["content_id"].to_pylist(), table["audio"].to_pylist(), strict=True):
+            if content_id is not None and audio is not None:
+                named.setdefault(str(content_id), str(audio))
+    return list(named), list(named.values())
+
+
+def _open(path: Path) -> tuple[pa.Schema, int]:
+    try:
+        file = pq.ParquetFile(path)
+        return file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error
+
+
+def _check(path: Path, table: str, file_schema: pa.Schema) -> None:
+    for name, column in CONTRACT[table].items():
+        if name not in file_schema.names:
+            if column.is_required:
+                raise UserError(f"{path}: no column {name!r}, which {table}/ must have ({column.words})")
+            continue
+        kind = file_schema.field(name).type
+        if not column.fits(kind):
+            raise UserError(f"{path}: column {name!r} is {kind}, must be {column.words}")

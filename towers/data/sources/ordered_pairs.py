@@ -1,0 +1,117 @@
+"""Public sequence data that knows the order of events and no clock."""
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from towers import schema
+from towers.data.sources.tables import RawTables
+from towers.errors import UserError
+
+# The order has to live in the contract's timestamp column; this origin only keeps it within the accepted range.
+ORIGIN_S = 946_684_800  # 2000-01-01 UTC
+
+
+class OrderedPairs:
+    """A text file of lines `user content` (plain or .xz), or a Parquet file with a position column.
+
+    Args:
+        path: the file. In a text file a listener's lines stand in time order.
+        user: Parquet column of the listener; not used for text.
+        content: Parquet column of the content; not used for text.
+        position: Parquet column that orders a listener's events; not used for text.
+        artist: Parquet column of the content's artist, if there is one.
+        album: Parquet column of the content's album, if there is one. In both, a negative number means unknown.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        user: str = "user",
+        content: str = "content",
+        position: str = "pos",
+        artist: str | None = None,
+        album: str | None = None,
+    ):
+        self._path = Path(path)
+        self._user, self._content, self._position = user, content, position
+        self._artist, self._album = artist, album
+
+    def inputs(self) -> tuple[Path, list[Path]]:
+        """The one file."""
+        if not self._path.is_file():
+            raise UserError(f"data.root={self._path}: no such file; give the sequences as data.root=FILE")
+        return self._path.parent, [self._path]
+
+    def tables(self, staging: Path) -> RawTables:
+        """Converts to the contract; the position becomes the timestamp, in seconds since an arbitrary origin."""
+        self.inputs()
+        table = self._read_parquet() if self._path.suffix == ".parquet" else self._read_text()
+        timestamp = pc.cast(pc.multiply(pc.add(table["position"], ORIGIN_S), 1_000_000), pa.timestamp("us", tz="UTC"))
+        events = pa.table({"user_id": table["user"], "content_id": table["content"], "timestamp": timestamp})
+        files = {schema.EVENTS: [_write(events, staging / schema.EVENTS)]}
+        if self._artist or self._album:
+            files[schema.CONTENTS] = [_write(self._contents(table), staging / schema.CONTENTS)]
+        return RawTables(root=self._path.parent, files=files, has_clock=False)
+
+    def _read_text(self) -> pa.Table:
+        open_file = lzma.open if self._path.suffix == ".xz" else open
+        try:
+            with open_file(self._path, "rb") as file:
+                table = pyarrow.csv.read_csv(
+                    file,
+                    read_options=pyarrow.csv.ReadOptions(column_names=["user", "content"]),
+                    parse_options=pyarrow.csv.ParseOptions(delimiter=" "),
+                    convert_options=pyarrow.csv.ConvertOptions(
+                        column_types={"user": pa.string(), "content": pa.string()}
+                    ),
+                )
+        except (pa.ArrowInvalid, lzma.LZMAError, EOFError) as error:
+            raise UserError(f"{self._path}: not lines of `user content` ({error})") from error
+        # The line number orders events within a listener as well as a position would.
+        return table.append_column("position", pa.array(np.arange(len(table), dtype=np.int64)))
+
+    def _read_parquet(self) -> pa.Table:
+        try:
+            table = pq.read_table(self._path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{self._path}: not a readable Parquet file ({error})") from error
+        wanted = {"user": self._user, "content": self._content, "position": self._position}
+        wanted |= {name: column for name, column in (("artist", self._artist), ("album", self._album)) if column}
+        for column in wanted.values():
+            if column not in table.column_names:
+                raise UserError(f"{self._path}: no column {column!r}; it has {', '.join(table.column_names)}")
+        table = pa.table({name: table[column] for name, column in wanted.items()})
+        return table.set_column(2, "position", pc.cast(table["position"], pa.int64()))
+
+    def _contents(self, table: pa.Table) -> pa.Table:
+        """One row a content, with the artist and album of its first event."""
+        names = [name for name in ("artist", "album") if name in table.column_names]
+        first = table.group_by("content", use_threads=False).aggregate([(name, "first") for name in names])
+        columns = {"content_id": pc.cast(first["content"], pa.string())}
+        if "artist" in names:
+            known = _text_or_null(first["artist_first"], "artist-").to_pylist()
+            columns["artist_ids"] = pa.array([None if a is None else [a] for a in known], pa.list_(pa.string()))
+        if "album" in names:
+            columns["album_id"] = _text_or_null(first["album_first"], "album-")
+        return pa.table(columns)
+
+
+def _text_or_null(column: pa.ChunkedArray, prefix: str) -> pa.ChunkedArray:
+    """Ids as text, prefixed so that an artist's number is never taken for a track's; negative numbers are unknown."""
+    text = pc.binary_join_element_wise(prefix, pc.cast(column, pa.string()), "")
+    if pa.types.is_integer(column.type):
+        text = pc.if_else(pc.less(column, 0), pa.scalar(None, pa.string()), text)
+    return text
+
+
+def _write(table: pa.Table, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "part-0.parquet"
+    pq.write_table(table, path)
+    return path

@@ -1,0 +1,52 @@
+-- Listeners: whoever did something, and whoever is listed (somebody without a history has a vector too).
+CREATE TABLE users AS
+SELECT
+    ROW_NUMBER() OVER (ORDER BY user_id) - 1 AS user_row,
+    user_id
+FROM (
+    SELECT user_id FROM events
+    UNION
+    SELECT raw_users.user_id
+    FROM raw_users
+    LEFT JOIN forgotten ON forgotten.user_id = raw_users.user_id
+    WHERE raw_users.user_id IS NOT NULL AND forgotten.user_id IS NULL
+) AS known;
+
+-- Every listener's events in time order, each with what it says about their taste.
+CREATE TABLE histories AS
+SELECT
+    marked.*,
+    is_positive AND ROW_NUMBER() OVER (
+        PARTITION BY user_row, content_row, is_positive
+        ORDER BY ordinal
+    ) = 1 AS is_discovery
+FROM (
+    SELECT
+        placed.*,
+        content_row >= 0
+        AND (
+            action IN ('like', 'save')
+            OR (action = 'play' AND COALESCE(played_fraction, 1) >= min_played_fraction)
+        ) AS is_positive
+    FROM (
+        SELECT
+            users.user_row,
+            COALESCE(contents.content_row, -1) AS content_row,
+            events.action,
+            events.action_code,
+            events.timestamp_us,
+            CASE
+                WHEN contents.duration_ms > 0
+                    THEN LEAST(CAST(events.played_ms AS DOUBLE) / contents.duration_ms, 1)
+            END AS played_fraction,
+            events.context,
+            ROW_NUMBER() OVER (
+                PARTITION BY users.user_row
+                ORDER BY events.timestamp_us, events.filename, events.file_row_number
+            ) - 1 AS ordinal
+        FROM events
+        INNER JOIN users ON users.user_id = events.user_id
+        LEFT JOIN contents ON contents.content_id = events.content_id
+    ) AS placed
+    CROSS JOIN settings
+) AS marked;

@@ -1,0 +1,188 @@
+"""The prepared store: what `prepare` wrote, opened in milliseconds, memory-mapped and shared between processes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from towers.data.spectrograms import Spectrograms
+from towers.errors import UserError
+from towers.features.ragged import Ragged
+from towers.features.settings import FeatureSettings
+from towers.features.vocabulary import Vocabulary
+from towers.manifest import read_json
+
+FORMAT = 1
+CURRENT = "current"
+HISTORY_COLUMNS = {
+    "content_row": np.int32,
+    "action": np.int8,
+    "timestamp_us": np.int64,
+    "played_fraction": np.float32,
+    "context": np.int32,
+    "is_positive": np.bool_,
+    "is_discovery": np.bool_,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histories:
+    """All events of all listeners, a listener's in time order; memory-mapped.
+
+    Listener `u` has the events `offsets[u]:offsets[u + 1]`; training ends before `train_end[u]`, validation before
+    `test_start[u]`, all positions in the flat columns.
+
+    Args:
+        content_row: -1 where an event has no content (search, browse).
+        action: index into `schema.ACTIONS`.
+        timestamp_us: microseconds since 1970, UTC.
+        played_fraction: 0 to 1, -1 where unknown.
+        context: code in the vocabulary of contexts.
+        is_positive: says that the listener likes the content.
+        is_discovery: the listener's first positive event with this content.
+    """
+
+    offsets: np.ndarray
+    train_end: np.ndarray
+    test_start: np.ndarray
+    content_row: np.ndarray
+    action: np.ndarray
+    timestamp_us: np.ndarray
+    played_fraction: np.ndarray
+    context: np.ndarray
+    is_positive: np.ndarray
+    is_discovery: np.ndarray
+
+    @property
+    def num_users(self) -> int:
+        """Listeners, those without an event included."""
+        return len(self.train_end)
+
+
+class Store:
+    """A prepared store, read only.
+
+    Args:
+        folder: one version of a store, with its manifest.
+
+    Raises:
+        UserError: no store there, or one of a newer format.
+    """
+
+    def __init__(self, folder: Path):
+        if not (folder / "manifest.json").exists():
+            raise UserError(f"{folder}: no prepared store here; run `towers prepare` with the same data= first")
+        self.folder = folder
+        self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
+        if self.manifest["format"] > FORMAT:
+            raise UserError(f"{folder}: format {self.manifest['format']} is newer than this Towers reads ({FORMAT})")
+
+    @classmethod
+    def open(cls, root: Path) -> "Store":
+        """The version that `current` points to.
+
+        Raises:
+            UserError: nothing was prepared there.
+        """
+        current = root / CURRENT
+        if not current.exists():
+            raise UserError(f"{root}: no prepared store here; run `towers prepare` with the same data= first")
+        return cls(current.resolve())
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every input and setting of the store."""
+        return self.manifest["fingerprint"]
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether timestamps are times."""
+        return self.manifest["has_clock"]
+
+    @cached_property
+    def features(self) -> FeatureSettings:
+        """The settings that the store was made with."""
+        return FeatureSettings.from_dict(self.manifest["features"])
+
+    @cached_property
+    def contents(self) -> pa.Table:
+        """The contract's columns by content row, and the counts of training."""
+        return _mapped(self.folder / "contents.arrow")
+
+    @cached_property
+    def content_ids(self) -> np.ndarray:
+        """`[contents]`, text: raw id by row."""
+        return np.array(self.contents["content_id"].to_pylist(), dtype=np.str_)
+
+    @cached_property
+    def user_ids(self) -> np.ndarray:
+        """`[users]`, text: raw id by row."""
+        return np.array(_mapped(self.folder / "users.arrow")["user_id"].to_pylist(), dtype=np.str_)
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Opened, not read."""
+        folder = self.folder / "histories"
+        names = ["offsets", "train_end", "test_start", *HISTORY_COLUMNS]
+        return Histories(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names})
+
+    @cached_property
+    def content_codes(self) -> dict[str, Ragged]:
+        """Part -> codes by content row."""
+        return {part: _read_ragged(self.folder / "codes" / part) for part in self.features.content_parts}
+
+    @cached_property
+    def user_codes(self) -> np.ndarray:
+        """`[users, columns]`, int32: codes of the listener's features."""
+        return np.load(self.folder / "user_codes.npy")
+
+    def vocabulary(self, name: str) -> Vocabulary:
+        """Of a content part, a listener column, or `context`."""
+        return Vocabulary.read(self.folder / "vocabularies" / f"{name}.parquet")
+
+    @cached_property
+    def members(self) -> Ragged:
+        """Artists' and playlists' contents, by content row; empty for other kinds."""
+        return _read_ragged(self.folder / "members")
+
+    @cached_property
+    def spectrograms(self) -> Spectrograms | None:
+        """Null where the data has no sound."""
+        name = self.manifest["spectrograms"]
+        return None if name is None else Spectrograms.open(self.folder.parent / "spectrograms" / name)
+
+    @cached_property
+    def audio_rows(self) -> np.ndarray:
+        """`[contents]`, int64: row in the spectrograms, -1 where a content has no usable sound."""
+        rows = {} if self.spectrograms is None else self.spectrograms.row_of
+        return np.array([rows.get(content_id, -1) for content_id in self.content_ids.tolist()], dtype=np.int64)
+
+    @cached_property
+    def train_positives(self) -> np.ndarray:
+        """`[contents]`, int64: positive events before the first cut."""
+        return self.contents["train_positives"].to_numpy()
+
+
+def write_ragged(path: Path, ragged: Ragged) -> None:
+    """Two flat arrays, `<path>.offsets.npy` and `<path>.values.npy`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(f"{path}.offsets.npy", ragged.offsets)
+    np.save(f"{path}.values.npy", ragged.values)
+
+
+def _read_ragged(path: Path) -> Ragged:
+    return Ragged(np.load(f"{path}.offsets.npy"), np.load(f"{path}.values.npy"))
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Arrow IPC, uncompressed, so that it can be memory-mapped."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _mapped(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -1,0 +1,133 @@
+"""Writes the clean tables as a store's flat arrays, piece by piece."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from towers.data.store import HISTORY_COLUMNS, write_arrow, write_ragged
+from towers.data.tables import Tables
+from towers.features.metadata import build_vocabulary, encode_part, part_values
+from towers.features.ragged import Ragged
+from towers.features.settings import FeatureSettings
+from towers.features.vocabulary import Vocabulary
+from towers.schema import UNKNOWN_PLAYED_FRACTION
+
+# Contexts and listener columns, like all vocabularies, are those of the training period.
+TRAIN_CONTEXTS = """
+SELECT DISTINCT histories.context
+FROM histories INNER JOIN boundaries ON boundaries.user_row = histories.user_row
+WHERE histories.ordinal < boundaries.num_train AND histories.context IS NOT NULL
+"""
+
+
+class StoreWriter:
+    """One store being written.
+
+    Args:
+        clean: the tables, built.
+        features: what to encode.
+        folder: where to write.
+        on_progress: called with (stage, done, all).
+    """
+
+    def __init__(
+        self, clean: Tables, features: FeatureSettings, folder: Path, on_progress: Callable[[str, int, int], None]
+    ):
+        self._clean = clean
+        self._features = features
+        self._folder = folder
+        self._on_progress = on_progress
+
+    def write(self) -> None:
+        """Writes contents, users and histories."""
+        (self._folder / "vocabularies").mkdir(parents=True)
+        self._write_contents()
+        self._write_users()
+        self._write_histories()
+
+    def _write_contents(self) -> None:
+        contents = self._clean.table(
+            "SELECT contents.*, train_positives, train_plays, train_events FROM contents "
+            "INNER JOIN counts ON counts.content_row = contents.content_row ORDER BY contents.content_row"
+        )
+        wide = {"train_positives": pa.int64(), "train_plays": pa.int64(), "train_events": pa.int64()}
+        for name, kind in wide.items():
+            contents = contents.set_column(contents.column_names.index(name), name, contents[name].cast(kind))
+        write_arrow(self._folder / "contents.arrow", contents.combine_chunks())
+        is_in_training = contents["train_events"].to_numpy() > 0
+        columns = {name: contents[name].to_pylist() for name in contents.column_names}
+        for part in self._features.content_parts:
+            values = part_values(part, columns)
+            vocabulary = build_vocabulary(values, is_in_training)
+            vocabulary.write(self._vocabulary_path(part))
+            write_ragged(self._folder / "codes" / part, encode_part(values, vocabulary))
+        pairs = self._clean.table("SELECT owner_row, member_row FROM members ORDER BY owner_row, member_row")
+        owners = pairs["owner_row"].to_numpy()
+        offsets = np.searchsorted(owners, np.arange(len(contents) + 1)).astype(np.int64)
+        write_ragged(self._folder / "members", Ragged(offsets, pairs["member_row"].to_numpy().astype(np.int32)))
+
+    def _write_users(self) -> None:
+        names = self._features.user_columns
+        selected = "".join(f', raw_users."{name}"' for name in names)
+        users = self._clean.table(
+            f"SELECT users.user_id, num_train > 0 AS is_in_training{selected} FROM users "
+            "INNER JOIN boundaries ON boundaries.user_row = users.user_row "
+            "LEFT JOIN raw_users ON raw_users.user_id = users.user_id ORDER BY users.user_row"
+        )
+        write_arrow(self._folder / "users.arrow", users.select(["user_id"]).combine_chunks())
+        is_in_training = users["is_in_training"].to_numpy()
+        codes = np.zeros((len(users), len(names)), dtype=np.int32)
+        for place, name in enumerate(names):
+            texts = users[name].to_pylist()
+            vocabulary = Vocabulary(
+                text for text, known in zip(texts, is_in_training, strict=True) if known and text is not None
+            )
+            vocabulary.write(self._vocabulary_path(name))
+            codes[:, place] = vocabulary.encode(texts)
+        np.save(self._folder / "user_codes.npy", codes)
+
+    def _write_histories(self) -> None:
+        folder = self._folder / "histories"
+        folder.mkdir()
+        boundaries = self._clean.table("SELECT * FROM boundaries ORDER BY user_row")
+        lengths = boundaries["num_events"].to_numpy().astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        np.save(folder / "offsets.npy", offsets)
+        np.save(folder / "train_end.npy", offsets[:-1] + boundaries["num_train"].to_numpy().astype(np.int64))
+        np.save(folder / "test_start.npy", offsets[:-1] + boundaries["num_before_test"].to_numpy().astype(np.int64))
+        contexts = Vocabulary(self._clean.table(TRAIN_CONTEXTS)["context"].to_pylist())
+        contexts.write(self._vocabulary_path("context"))
+        total = int(offsets[-1])
+        columns = {
+            name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=(total,))
+            for name, dtype in HISTORY_COLUMNS.items()
+        }
+        done = 0
+        query = (
+            "SELECT content_row, action_code AS action, timestamp_us, played_fraction, context, is_positive, "
+            "is_discovery FROM histories ORDER BY user_row, ordinal"
+        )
+        for batch in self._clean.batches(query):
+            end = done + len(batch)
+            for name, array in columns.items():
+                array[done:end] = _numbers(name, batch.column(name), contexts)
+            done = end
+            self._on_progress("histories", done, total)
+        for array in columns.values():
+            array.flush()
+
+    def _vocabulary_path(self, name: str) -> Path:
+        return self._folder / "vocabularies" / f"{name}.parquet"
+
+
+def _numbers(name: str, column: pa.Array, contexts: Vocabulary) -> np.ndarray:
+    if name == "context":
+        # Encoding the distinct values alone: a few contexts stand for millions of events.
+        encoded = column.dictionary_encode()
+        codes = np.concatenate([contexts.encode(encoded.dictionary.to_pylist()), [0]])
+        return codes[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
+    if name == "played_fraction":
+        return column.fill_null(UNKNOWN_PLAYED_FRACTION).to_numpy(zero_copy_only=False)
+    return column.to_numpy(zero_copy_only=False)

@@ -1,0 +1,158 @@
+"""Raw tables to clean ones: runs the SQL files on DuckDB, out of core, and reads the results back as arrays."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towers import schema
+from towers.data import raw
+from towers.data.sources.tables import RawTables
+from towers.data.split import Cuts, Split
+from towers.errors import UserError
+from towers.features.settings import FeatureSettings
+
+SQL = Path(__file__).parent / "sql"
+JUDGED = {schema.EVENTS: "judged_events", schema.CONTENTS: "judged_contents", schema.PLAYLISTS: "judged_playlists"}
+EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+BATCH_ROWS = 1_000_000
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB file below `folder` that may spill to disk.
+
+    Raises:
+        UserError: DuckDB cannot read the data (a file damaged in the middle, an id that is no text).
+    """
+    connection = duckdb.connect(str(folder / "work.duckdb"))
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET preserve_insertion_order = true")
+        yield connection
+    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
+        raise UserError(f"the raw data cannot be read: {' '.join(str(error).split())}") from error
+    finally:
+        connection.close()
+
+
+class Tables:
+    """The clean tables `events`, `contents`, `users`, `histories`, `boundaries`, `counts`, `members`.
+
+    Args:
+        connection: of `database`.
+        tables: the raw files.
+        features: which events are positive, which listener columns to carry.
+        max_rejected_fraction: above this share of bad rows in a table the run fails.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        tables: RawTables,
+        features: FeatureSettings,
+        max_rejected_fraction: float,
+    ):
+        self._connection = connection
+        self._tables = tables
+        self._features = features
+        self._max_rejected_fraction = max_rejected_fraction
+
+    def build(self, split: Split, rejected: Path) -> Cuts:
+        """Runs the SQL files in order and writes rejected rows below `rejected`.
+
+        Raises:
+            UserError: a bad file or column, too many bad rows, no positive event, an impossible split.
+        """
+        self._read_raw()
+        self._run("events")
+        self._run("contents")
+        self._write_rejected(rejected)
+        self._run("histories")
+        first, last = self._bounds()
+        cuts = split.cuts(first, last, self._tables.has_clock)
+        self._connection.execute(
+            "UPDATE settings SET validation_start_us = $1, test_start_us = $2",
+            [cuts.validation_start_us, cuts.test_start_us],
+        )
+        self._run(cuts.sql)
+        self._run("counts")
+        return cuts
+
+    def count(self, query: str) -> int:
+        """The single number that `query` gives."""
+        row = self._connection.execute(query).fetchone()
+        assert row is not None
+        return int(row[0] or 0)
+
+    def table(self, query: str) -> pa.Table:
+        """The whole result, in memory."""
+        return self._connection.execute(query).to_arrow_table()
+
+    def batches(self, query: str) -> Iterator[pa.RecordBatch]:
+        """The result piece by piece, in bounded memory."""
+        yield from self._connection.execute(query).to_arrow_reader(BATCH_ROWS)
+
+    def column(self, query: str) -> np.ndarray:
+        """The single column of `query`."""
+        return self.table(query).column(0).to_numpy()
+
+    def _run(self, name: str) -> None:
+        self._connection.execute((SQL / f"{name}.sql").read_text())
+
+    def _read_raw(self) -> None:
+        extra = {schema.USERS: self._features.user_columns}
+        for table in schema.TABLES:
+            select = raw.select_raw(self._tables, table, extra.get(table, ()))
+            self._connection.execute(f"CREATE VIEW raw_{table} AS {select}")
+        codes = [(action, code, action not in schema.ACTIONS_WITHOUT_CONTENT) for action, code in _ACTIONS]
+        self._connection.execute("CREATE TABLE actions (action VARCHAR, action_code TINYINT, needs_content BOOLEAN)")
+        self._connection.executemany("INSERT INTO actions VALUES ($1, $2, $3)", codes)
+        self._connection.execute("CREATE TABLE kinds (kind VARCHAR, kind_code TINYINT)")
+        self._connection.executemany("INSERT INTO kinds VALUES ($1, $2)", list(schema.KIND_CODES.items()))
+        self._connection.execute(
+            "CREATE TABLE settings AS SELECT CAST($1 AS DOUBLE) AS min_played_fraction, CAST($2 AS BIGINT) AS "
+            "earliest_us, CAST($3 AS BIGINT) AS latest_us, CAST(NULL AS BIGINT) AS validation_start_us, "
+            "CAST(NULL AS BIGINT) AS test_start_us",
+            [self._features.min_played_fraction, _microseconds(EARLIEST), _microseconds(LATEST)],
+        )
+
+    def _write_rejected(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        for table, judged in JUDGED.items():
+            bad = self.table(f"SELECT * FROM {judged} WHERE reason IS NOT NULL ORDER BY filename, file_row_number")
+            if not len(bad):
+                continue
+            pq.write_table(bad, folder / f"{table}.parquet")
+            share = len(bad) / self.count(f"SELECT COUNT(*) FROM {judged}")
+            if share > self._max_rejected_fraction:
+                worst = bad.slice(0, 1).to_pylist()[0]
+                raise UserError(
+                    f"{table}/: {share:.1%} of the rows are bad, over data.max_rejected_fraction="
+                    f"{self._max_rejected_fraction}; the first is {worst['filename']}, row {worst['file_row_number']}: "
+                    f"{worst['reason']}; mend the data or raise the limit"
+                )
+
+    def _bounds(self) -> tuple[int, int]:
+        row = self._connection.execute(
+            "SELECT MIN(timestamp_us), MAX(timestamp_us), SUM(is_positive::INT) FROM histories"
+        )
+        first, last, positives = row.fetchone() or (None, None, None)
+        if not positives:
+            raise UserError(
+                "events/: no positive event (a play of at least features.min_played_fraction, a like or a save) is "
+                "left after validation; there is nothing to learn from"
+            )
+        return int(first), int(last)
+
+
+_ACTIONS = tuple(schema.ACTION_CODES.items())
+
+
+def _microseconds(instant: datetime) -> int:
+    return int(instant.timestamp()) * 1_000_000
