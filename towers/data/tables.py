@@ -92,11 +92,11 @@ class Tables:
 
     def table(self, query: str) -> pa.Table:
         """The whole result, in memory."""
-        return self._connection.execute(query).to_arrow_table()
+        return self._connection.sql(query).to_arrow_table()
 
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """The result piece by piece, in bounded memory."""
-        yield from self._connection.execute(query).to_arrow_reader(BATCH_ROWS)
+        yield from self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
 
     def column(self, query: str) -> np.ndarray:
         """The single column of `query`."""
@@ -139,11 +139,9 @@ class Tables:
                 )
 
     def _bounds(self) -> tuple[int, int]:
-        row = self._connection.execute(
-            "SELECT MIN(timestamp_us), MAX(timestamp_us), SUM(is_positive::INT) FROM histories"
-        )
-        first, last, positives = row.fetchone() or (None, None, None)
-        if not positives:
+        query = "SELECT MIN(timestamp_us), MAX(timestamp_us) FROM histories WHERE is_positive"
+        first, last = self._connection.execute(query).fetchone() or (None, None)
+        if first is None or last is None:
             raise UserError(
                 "events/: no positive event (a play of at least features.min_played_fraction, a like or a save) is "
                 "left after validation; there is nothing to learn from"

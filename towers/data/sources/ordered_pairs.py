@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -52,7 +51,8 @@ class OrderedPairs:
         """Converts to the contract; the position becomes the timestamp, in seconds since an arbitrary origin."""
         self.inputs()
         table = self._read_parquet() if self._path.suffix == ".parquet" else self._read_text()
-        timestamp = pc.cast(pc.multiply(pc.add(table["position"], ORIGIN_S), 1_000_000), pa.timestamp("us", tz="UTC"))
+        seconds = table["position"].to_numpy() + ORIGIN_S
+        timestamp = pa.array(seconds * 1_000_000, pa.timestamp("us", tz="UTC"))
         events = pa.table({"user_id": table["user"], "content_id": table["content"], "timestamp": timestamp})
         files = {schema.EVENTS: [_write(events, staging / schema.EVENTS)]}
         if self._artist or self._album:
@@ -87,27 +87,27 @@ class OrderedPairs:
             if column not in table.column_names:
                 raise UserError(f"{self._path}: no column {column!r}; it has {', '.join(table.column_names)}")
         table = pa.table({name: table[column] for name, column in wanted.items()})
-        return table.set_column(2, "position", pc.cast(table["position"], pa.int64()))
+        return table.set_column(2, "position", table["position"].cast(pa.int64()))
 
     def _contents(self, table: pa.Table) -> pa.Table:
         """One row a content, with the artist and album of its first event."""
         names = [name for name in ("artist", "album") if name in table.column_names]
         first = table.group_by("content", use_threads=False).aggregate([(name, "first") for name in names])
-        columns = {"content_id": pc.cast(first["content"], pa.string())}
+        columns = {"content_id": first["content"].cast(pa.string())}
         if "artist" in names:
-            known = _text_or_null(first["artist_first"], "artist-").to_pylist()
+            known = _text_or_null(first["artist_first"], "artist-")
             columns["artist_ids"] = pa.array([None if a is None else [a] for a in known], pa.list_(pa.string()))
         if "album" in names:
-            columns["album_id"] = _text_or_null(first["album_first"], "album-")
+            columns["album_id"] = pa.array(_text_or_null(first["album_first"], "album-"), pa.string())
         return pa.table(columns)
 
 
-def _text_or_null(column: pa.ChunkedArray, prefix: str) -> pa.ChunkedArray:
+def _text_or_null(column: pa.ChunkedArray, prefix: str) -> list[str | None]:
     """Ids as text, prefixed so that an artist's number is never taken for a track's; negative numbers are unknown."""
-    text = pc.binary_join_element_wise(prefix, pc.cast(column, pa.string()), "")
-    if pa.types.is_integer(column.type):
-        text = pc.if_else(pc.less(column, 0), pa.scalar(None, pa.string()), text)
-    return text
+    return [
+        None if value is None or (isinstance(value, int) and value < 0) else f"{prefix}{value}"
+        for value in column.to_pylist()
+    ]
 
 
 def _write(table: pa.Table, folder: Path) -> Path:
