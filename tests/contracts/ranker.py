@@ -1,0 +1,114 @@
+"""What every `Ranker` promises, on a checkerboard that can be solved in the head.
+
+Two groups of listeners, two groups of contents (even and odd rows). A listener has heard all
+contents of their group but one, and that one is the target. The last listener has heard nothing; for them every
+content is as good as another, so the first one is the target.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from towers.evaluation.harness import Ranker, evaluate
+from towers.evaluation.task import EvaluationTask
+from towers.features.ragged import Ragged
+from towers.schema import KIND_CODES
+
+CONTENTS = 8
+LISTENERS = 16
+
+
+def make_task(
+    histories: list[list[int]],
+    targets: list[list[int]],
+    num_contents: int,
+    *,
+    cold: tuple[int, ...] = (),
+    train_counts: list[int] | None = None,
+    recent_counts: list[int] | None = None,
+) -> EvaluationTask:
+    """A task of tracks, all candidates; listener rows start at 100, so that nobody mistakes them for positions."""
+    plays = np.bincount([row for history in histories for row in history], minlength=num_contents)
+    return EvaluationTask(
+        user_rows=100 + np.arange(len(histories)),
+        histories=Ragged.from_lists(histories),
+        targets=Ragged.from_lists(targets),
+        is_candidate=np.ones(num_contents, dtype=bool),
+        is_cold=np.isin(np.arange(num_contents), cold),
+        train_counts=plays if train_counts is None else np.array(train_counts),
+        kind_codes=np.full(num_contents, KIND_CODES["track"]),
+        is_cold_user=np.array([not history for history in histories], dtype=bool),
+        recent_counts=plays if recent_counts is None else np.array(recent_counts),
+    )
+
+
+def checkerboard() -> EvaluationTask:
+    missing = [2 * ((user // 2) % (CONTENTS // 2)) + user % 2 for user in range(LISTENERS)]
+    histories = [[row for row in range(user % 2, CONTENTS, 2) if row != missing[user]] for user in range(LISTENERS)]
+    return make_task([*histories, []], [*([row] for row in missing), [0]], CONTENTS)
+
+
+class RankerContract:
+    """Inherited by the tests of a ranker, whose fixture `build` makes it from a task and training histories."""
+
+    @pytest.fixture
+    def build(self) -> Callable[[EvaluationTask, Ragged], Ranker]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def task(self) -> EvaluationTask:
+        return checkerboard()
+
+    @pytest.fixture
+    def ranker(self, build, task) -> Ranker:
+        return build(task, task.histories)
+
+    def test_has_a_name(self, ranker):
+        assert isinstance(ranker.name, str)
+        assert ranker.name
+
+    def test_scores_every_content_of_the_store(self, ranker):
+        scores = ranker.scores(np.array([3, 0]))
+        assert scores.shape == (2, CONTENTS)
+        assert np.issubdtype(scores.dtype, np.floating)
+
+    def test_scores_are_finite_without_a_history_too(self, ranker):
+        assert np.isfinite(ranker.scores(np.arange(LISTENERS + 1))).all()
+
+    def test_nobody_to_score(self, ranker):
+        assert ranker.scores(np.arange(0)).shape == (0, CONTENTS)
+
+    def test_a_score_depends_on_the_listener_alone(self, ranker):
+        together = np.array(ranker.scores(np.arange(LISTENERS)))
+        for position in (5, 0, LISTENERS - 1):
+            np.testing.assert_allclose(ranker.scores(np.array([position]))[0], together[position], rtol=1e-6)
+        backwards = ranker.scores(np.arange(LISTENERS)[::-1])
+        np.testing.assert_allclose(backwards[::-1], together, rtol=1e-6)
+
+    def test_the_same_build_gives_the_same_scores(self, build, task, ranker):
+        again = build(task, task.histories)
+        np.testing.assert_array_equal(again.scores(np.arange(4)), ranker.scores(np.arange(4)))
+
+    def test_evaluates(self, ranker, task):
+        means = evaluate(task, ranker, filter_seen=False, min_users=1, ks=(1, CONTENTS)).means()
+        assert means[f"recall@{CONTENTS}"] == 1
+        assert means[f"recall@{CONTENTS}/discovery"] == 1
+
+
+class PersonalRankerContract(RankerContract):
+    """Of rankers that know what the listener heard."""
+
+    def test_what_was_heard_comes_before_the_other_group(self, ranker, task):
+        scores = ranker.scores(np.arange(LISTENERS))
+        for user in range(LISTENERS):
+            heard = scores[user, task.histories[user]]
+            assert heard.min() > scores[user, 1 - user % 2 :: 2].max()
+
+
+class CollaborativeRankerContract(PersonalRankerContract):
+    """Of rankers that also know what others heard."""
+
+    def test_the_missing_content_of_the_own_group_is_found(self, ranker, task):
+        means = evaluate(task, ranker, filter_seen=True, min_users=1, ks=(1,)).means()
+        assert means["hit_rate@1/discovery"] == 1

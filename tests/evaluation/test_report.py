@@ -1,0 +1,94 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from tests.contracts.ranker import checkerboard
+from towers.evaluation.baselines import ItemKNN, Popularity
+from towers.evaluation.harness import evaluate
+from towers.evaluation.report import METRICS_SCHEMA, table, write
+
+KEYS = ("recall@1/discovery", "recall@20", "recall@20/cold_users", "recall@20/never")
+
+
+@pytest.fixture(scope="module")
+def evaluations():
+    task = checkerboard()
+    rankers = (Popularity(task), ItemKNN(task, task.histories))
+    return [evaluate(task, ranker, filter_seen=False, ks=(1, 20), min_users=2) for ranker in rankers]
+
+
+def test_table_shows_figures_counts_and_gaps(evaluations):
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(table(evaluations, KEYS))
+    shown = capture.get()
+    rows = {name: line for line in shown.splitlines() for name in ("popularity", "item-kNN") if name in line}
+    assert "1.0000" in rows["item-kNN"]
+    assert rows["item-kNN"].count("–") == 2
+    footer = next(line for line in shown.splitlines() if "listeners" in line)
+    assert [cell.strip() for cell in footer.strip("│ ").split("│")] == ["listeners", "17", "17", "1", "–"]
+
+
+def test_the_best_of_each_column_is_bold(evaluations):
+    columns = table(evaluations, KEYS[:2]).columns
+    discovery, everything = ([getattr(cell, "style", None) for cell in column.cells] for column in columns[1:])
+    assert discovery == ["", "bold"]
+    # Lists as long as the catalogue find everything: both are best.
+    assert everything == ["bold", "bold"]
+
+
+def test_table_of_nobody():
+    assert table([], KEYS).row_count == 0
+
+
+def test_metrics_json(evaluations, tmp_path):
+    write(evaluations, tmp_path / "new", {"data": "checkerboard"})
+    written = json.loads((tmp_path / "new" / "metrics.json").read_text())
+    assert written["metadata"] == {"data": "checkerboard"}
+    knn = written["rankers"]["item-kNN"]
+    assert knn["means"]["recall@1/discovery"] == 1
+    assert knn["counts"]["discovery"] == 17
+    assert knn["intervals"]["recall@20/discovery"] == [1, 1]
+    assert "recall@20/cold_users" not in knn["intervals"]
+
+
+def test_metrics_parquet(evaluations, tmp_path):
+    write(evaluations, tmp_path, {})
+    rows = pq.read_table(tmp_path / "metrics.parquet")
+    assert rows.schema.equals(METRICS_SCHEMA)
+    by_key = {(row["ranker"], row["slice"], row["metric"], row["k"]): row for row in rows.to_pylist()}
+    assert len(by_key) == len(rows)
+    assert by_key["item-kNN", "discovery", "recall", 1]["value"] == 1
+    assert by_key["item-kNN", "discovery", "recall", 1]["users"] == 17
+    assert by_key["popularity", "cold_users", "hit_rate", 20]["value"] is None
+    assert by_key["popularity", "cold_users", "hit_rate", 20]["users"] == 1
+
+
+def test_listeners_parquet_holds_what_the_means_are_of(evaluations, tmp_path):
+    write(evaluations, tmp_path, {})
+    rows = pq.read_table(tmp_path / "listeners.parquet").to_pylist()
+    values = [row["ndcg@20"] for row in rows if (row["ranker"], row["slice"]) == ("popularity", "discovery")]
+    assert sum(values) / len(values) == pytest.approx(evaluations[0].means()["ndcg@20/discovery"])
+    assert {row["user_row"] for row in rows} == set(range(100, 117))
+
+
+def test_writing_again_replaces_and_leaves_nothing_else(evaluations, tmp_path):
+    write(evaluations, tmp_path, {"run": 1})
+    write(evaluations[:1], tmp_path, {"run": 2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "listeners.parquet",
+        "metrics.json",
+        "metrics.parquet",
+    ]
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["metadata"] == {"run": 2}
+    assert list(written["rankers"]) == ["popularity"]
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_report_of_nobody_or_of_two_by_one_name_is_refused(evaluations, tmp_path, times):
+    with pytest.raises(ValueError, match="different names"):
+        write(evaluations[:1] * times, tmp_path, {})
+    assert not list(tmp_path.iterdir())

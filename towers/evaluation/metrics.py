@@ -1,0 +1,77 @@
+"""Accuracy of ranked lists, one figure per listener.
+
+Shapes: `hits` is `[users, ranks]`, true where the content at that rank (best first) is a target of the listener;
+`num_targets` is `[users]`, how many targets the listener has in all, at least 1. A list shorter than k is
+taken as it is: the places it lacks are misses. All figures lie in [0, 1] and are float64.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+DEFAULT_KS = (10, 20, 100)
+
+
+def recall(
+    hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
+) -> Float[np.ndarray, " users"]:
+    """Hits among the first k, over `min(k, num_targets)`: a perfect list has 1 whatever k is.
+
+    The capped form of the literature (Liang et al. 2018, "Variational autoencoders for collaborative
+    filtering"). Because the cap grows with k, it may fall as k grows; the hits themselves cannot.
+
+    >>> recall(np.array([[True, False, True]]), np.array([3]), k=2)
+    array([0.5])
+    """
+    return hits[:, :k].sum(axis=1) / np.minimum(k, num_targets)
+
+
+def ndcg(
+    hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
+) -> Float[np.ndarray, " users"]:
+    """Discounted cumulative gain at k over that of the best list: `min(k, num_targets)` hits at the top.
+
+    Gain is binary, the discount of rank r (from 1) is `1 / log2(r + 1)` (Järvelin and Kekäläinen 2002).
+    """
+    discounts = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discounts)[np.minimum(k, num_targets) - 1]
+    head = hits[:, :k]
+    return (head * discounts[: head.shape[1]]).sum(axis=1) / ideal
+
+
+def mrr(
+    hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
+) -> Float[np.ndarray, " users"]:
+    """One over the rank (from 1) of the first hit among the first k; 0 where there is none."""
+    head = hits[:, :k]
+    if head.shape[1] == 0:
+        return np.zeros(len(num_targets))
+    return np.where(head.any(axis=1), 1.0 / (1 + head.argmax(axis=1)), 0.0)
+
+
+def hit_rate(
+    hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
+) -> Float[np.ndarray, " users"]:
+    """1 where at least one target is among the first k, else 0."""
+    return np.where(hits[:, :k].any(axis=1), 1.0, 0.0)
+
+
+METRICS = {"recall": recall, "ndcg": ndcg, "mrr": mrr, "hit_rate": hit_rate}
+
+
+def ranked_metrics(
+    hits: Bool[np.ndarray, "users ranks"],
+    num_targets: Int[np.ndarray, " users"],
+    ks: Sequence[int] = DEFAULT_KS,
+) -> dict[str, Float[np.ndarray, " users"]]:
+    """Every metric at every k, keyed `recall@10`.
+
+    Raises:
+        ValueError: a k below 1, or a listener without a target (of whom no metric says anything).
+    """
+    if min(ks, default=1) < 1:
+        raise ValueError(f"ks must be at least 1, got {tuple(ks)}")
+    if num_targets.size and num_targets.min() < 1:
+        raise ValueError("every listener must have at least one target")
+    return {f"{name}@{k}": metric(hits, num_targets, k) for name, metric in METRICS.items() for k in ks}

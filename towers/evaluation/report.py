@@ -1,0 +1,136 @@
+"""Evaluations for people (a table) and for what comes after (JSON and Parquet)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table
+from rich.text import Text
+
+from towers.evaluation.result import Evaluation, metric_key, split_key
+from towers.manifest import atomic_file, write_json
+
+MAIN_METRIC = "recall@20"
+
+METRICS_SCHEMA = pa.schema(
+    [
+        ("ranker", pa.string()),
+        ("slice", pa.string()),
+        ("metric", pa.string()),
+        ("k", pa.int32()),
+        ("value", pa.float64()),
+        ("users", pa.int64()),
+    ]
+)
+"""One row per ranker, slice, metric and k; `value` is null where the slice is too small for a figure."""
+
+
+def table(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> Table:
+    """Rankers as rows, `keys` (such as `recall@20/discovery`) as columns, the best of each in bold.
+
+    The footer holds the listeners behind each column (of the first ranker that has the slice); a figure that
+    is missing shows as a dash.
+    """
+    means = [evaluation.means() for evaluation in evaluations]
+    best = {key: max((figures[key] for figures in means if key in figures), default=None) for key in keys}
+    result = Table(show_footer=True)
+    result.add_column("ranker", footer="listeners")
+    for key in keys:
+        metric, slice_name = split_key(key)
+        counts = [one.counts[slice_name] for one in evaluations if slice_name in one.counts]
+        footer = f"{counts[0]:,}" if counts else "–"
+        result.add_column(f"{metric}\n{slice_name}", footer=footer, justify="right")
+    for evaluation, figures in zip(evaluations, means, strict=True):
+        cells = [_cell(figures.get(key), best[key]) for key in keys]
+        result.add_row(Text(evaluation.ranker), *cells)
+    return result
+
+
+def write(
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    metadata: Mapping[str, Any],
+    *,
+    main_metric: str = MAIN_METRIC,
+    seed: int = 0,
+) -> None:
+    """Writes the evaluations to `folder`, each file whole or not at all.
+
+    - `metrics.json`: `metadata`, and per ranker `means` by key, listener `counts` by slice, and `intervals`
+      (95 %, bootstrap over listeners) of `main_metric` in every slice that has it.
+    - `metrics.parquet`: the means as a long table, `METRICS_SCHEMA`.
+    - `listeners.parquet`: a row per ranker, slice and listener (`user_row`), a column per metric.
+
+    Args:
+        evaluations: their rankers bear different names.
+        folder: made if it does not exist; files of an earlier evaluation are replaced.
+        metadata: JSON-like; what the figures are about (data, versions, checkpoint).
+        main_metric: without a slice, such as `recall@20`.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: no evaluation, or two rankers share a name.
+    """
+    names = [evaluation.ranker for evaluation in evaluations]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"a report needs rankers of different names, got {names}")
+    rankers = {
+        evaluation.ranker: {
+            "means": evaluation.means(),
+            "counts": evaluation.counts,
+            "intervals": _intervals(evaluation, main_metric, seed),
+        }
+        for evaluation in evaluations
+    }
+    write_json(folder / "metrics.json", {"metadata": dict(metadata), "rankers": rankers})
+    rows = [row for evaluation in evaluations for row in _metric_rows(evaluation)]
+    _write_parquet(folder / "metrics.parquet", pa.Table.from_pylist(rows, schema=METRICS_SCHEMA))
+    parts = [part for evaluation in evaluations for part in _listener_tables(evaluation)]
+    # Promoted, because evaluations may have been run with different ks.
+    _write_parquet(folder / "listeners.parquet", pa.concat_tables(parts, promote_options="default"))
+
+
+def _cell(value: float | None, best: float | None) -> Text:
+    if value is None:
+        return Text("–")
+    return Text(f"{value:.4f}", style="bold" if value == best else "")
+
+
+def _intervals(evaluation: Evaluation, main_metric: str, seed: int) -> dict[str, list[float]]:
+    keys = [metric_key(main_metric, name) for name in evaluation.slices]
+    means = evaluation.means()
+    intervals = {key: evaluation.interval(key, seed=seed) for key in keys if key in means}
+    return {key: [interval.low, interval.high] for key, interval in intervals.items()}
+
+
+def _metric_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    means = evaluation.means()
+    for slice_name, result in evaluation.slices.items():
+        for metric in result.values:
+            name, k = metric.split("@")
+            yield {
+                "ranker": evaluation.ranker,
+                "slice": slice_name,
+                "metric": name,
+                "k": int(k),
+                "value": means.get(metric_key(metric, slice_name)),
+                "users": len(result),
+            }
+
+
+def _listener_tables(evaluation: Evaluation) -> Iterator[pa.Table]:
+    for slice_name, result in evaluation.slices.items():
+        columns = {
+            "ranker": pa.repeat(pa.scalar(evaluation.ranker), len(result)),
+            "slice": pa.repeat(pa.scalar(slice_name), len(result)),
+            "user_row": pa.array(evaluation.user_rows[result.positions], pa.int64()),
+        }
+        columns |= {metric: pa.array(values) for metric, values in result.values.items()}
+        yield pa.table(columns)
+
+
+def _write_parquet(path: Path, rows: pa.Table) -> None:
+    with atomic_file(path) as temporary:
+        pq.write_table(rows, temporary, compression="zstd")
