@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from towers import schema
 from towers.data import raw, spectrograms
 from towers.data.sources.tables import RawTables, Source
-from towers.data.spectrograms import SpectrogramSet
+from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
 from towers.data.store_writer import StoreWriter

@@ -14,47 +14,50 @@ NUM_PLAYED_BUCKETS = 11
 """0: unknown; 1 to 10: tenths of the duration."""
 
 
+UNKNOWN_ELAPSED = -1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventCodes:
-    """Codes of `events` events that follow each other; all `[events]`, int64.
+    """Codes of events, all int64 and of one shape.
 
     `action` indexes `schema.ACTIONS`, `context` the vocabulary of contexts.
     """
 
-    action: Int[np.ndarray, " events"]
-    elapsed: Int[np.ndarray, " events"]
-    played: Int[np.ndarray, " events"]
-    context: Int[np.ndarray, " events"]
+    action: Int[np.ndarray, "*events"]
+    elapsed: Int[np.ndarray, "*events"]
+    played: Int[np.ndarray, "*events"]
+    context: Int[np.ndarray, "*events"]
+
+
+def elapsed_since_previous(timestamp_us: Integer[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
+    """Microseconds between each event of one listener and the one before; -1 for the first."""
+    elapsed = np.full(len(timestamp_us), UNKNOWN_ELAPSED, dtype=np.int64)
+    elapsed[1:] = np.diff(timestamp_us)
+    return elapsed
 
 
 def encode_events(
     *,
-    action: Integer[np.ndarray, " events"],
-    timestamp_us: Integer[np.ndarray, " events"],
-    played_fraction: Float[np.ndarray, " events"],
-    context: Integer[np.ndarray, " events"],
-    is_first: np.ndarray,
-    has_clock: bool,
+    action: Integer[np.ndarray, "*events"],
+    elapsed_us: Integer[np.ndarray, "*events"],
+    played_fraction: Float[np.ndarray, "*events"],
+    context: Integer[np.ndarray, "*events"],
 ) -> EventCodes:
-    """Codes of events that may belong to several listeners.
+    """Codes of events.
 
     Args:
         action: index into `schema.ACTIONS`.
-        timestamp_us: microseconds since 1970, rising within a listener.
+        elapsed_us: since the listener's event before, in microseconds; -1 where unknown.
         played_fraction: 0 to 1, or -1 where unknown.
         context: code in the vocabulary of contexts.
-        is_first: `[events]`, bool: a listener's first event, whose elapsed time is unknown.
-        has_clock: whether timestamps are times; without, elapsed times are unknown.
     """
-    elapsed_s = np.diff(timestamp_us, prepend=timestamp_us[:1]) / 1e6
-    elapsed = np.log2(np.maximum(elapsed_s, 0) + 1).astype(np.int64) + 1
-    elapsed = np.minimum(elapsed, NUM_ELAPSED_BUCKETS - 1)
-    if not has_clock:
-        elapsed = np.zeros_like(elapsed)
-    played = np.where(played_fraction < 0, 0, np.minimum((played_fraction * 10).astype(np.int64), 9) + 1)
+    octaves = np.log2(np.maximum(elapsed_us, 0) / 1e6 + 1).astype(np.int64)
+    elapsed = np.minimum(octaves + 1, NUM_ELAPSED_BUCKETS - 1)
+    tenths = np.minimum((np.asarray(played_fraction, np.float64) * 10).astype(np.int64), 9)
     return EventCodes(
         action=action.astype(np.int64),
-        elapsed=np.where(is_first, 0, elapsed),
-        played=played.astype(np.int64),
+        elapsed=np.where(elapsed_us < 0, 0, elapsed),
+        played=np.where(played_fraction < 0, 0, tenths + 1),
         context=context.astype(np.int64),
     )

@@ -1,0 +1,136 @@
+"""Which windows of which histories make a batch: shuffled, bucketed by length, filled up to a budget of tokens."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Stretches `[start, end)` of the store's flat columns, all `[windows]`, int64."""
+
+    user_rows: Int[np.ndarray, " windows"]
+    start: Int[np.ndarray, " windows"]
+    end: Int[np.ndarray, " windows"]
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+    def take(self, places: np.ndarray) -> "Windows":
+        """The windows at `places`."""
+        return Windows(user_rows=self.user_rows[places], start=self.start[places], end=self.end[places])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """One batch: its windows, and the seed of whatever is drawn for it."""
+
+    windows: Windows
+    seed: tuple[int, ...]
+
+
+def cut_windows(
+    begin: np.ndarray, end: np.ndarray, max_length: int, generator: np.random.Generator | None = None
+) -> Windows:
+    """Cuts every history `[begin, end)` into windows of at most `max_length` events.
+
+    Args:
+        begin: `[users]`, first event.
+        end: `[users]`, one past the last.
+        max_length: of a window, in events.
+        generator: draws the phase of the cuts for each long history, so that no event always stands at a border;
+            without, the last window is full.
+    """
+    length = (end - begin).astype(np.int64)
+    phase = -length % max_length if generator is None else generator.integers(0, max_length, len(length))
+    phase = np.where(length <= max_length, 0, phase)
+    count = -(-(length + phase) // max_length)
+    user_rows = np.repeat(np.arange(len(length)), count)
+    order = np.arange(len(user_rows)) - np.repeat(np.cumsum(count) - count, count)
+    first = begin[user_rows] - phase[user_rows] + order * max_length
+    return Windows(
+        user_rows=user_rows,
+        start=np.maximum(first, begin[user_rows]),
+        end=np.minimum(first + max_length, end[user_rows]),
+    )
+
+
+def last_windows(begin: np.ndarray, end: np.ndarray, max_length: int, user_rows: np.ndarray) -> Windows:
+    """The last `max_length` events before `end`, of the listeners `user_rows`."""
+    start = np.maximum(begin[user_rows], end[user_rows] - max_length)
+    return Windows(user_rows=user_rows, start=start, end=end[user_rows].astype(np.int64))
+
+
+def fill_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Groups what stands together in `lengths` until its padded size passes `max_tokens`.
+
+    Args:
+        lengths: tokens of each window, sorted for little padding.
+        max_tokens: rows times longest row, at most; one window alone may be longer.
+    """
+    batches, first = [], 0
+    while first < len(lengths):
+        longest = np.maximum.accumulate(lengths[first : first + max_tokens])
+        fits = longest * np.arange(1, len(longest) + 1) <= max_tokens
+        size = max(1, len(fits) if fits.all() else int(np.argmin(fits)))
+        batches.append(np.arange(first, first + size))
+        first += size
+    return batches
+
+
+class EpochSampler:
+    """The batches of an epoch: other windows and another order in each, all of it fixed by the seed.
+
+    Args:
+        begin: `[users]`, a listener's first training event.
+        end: `[users]`, one past the last.
+        max_length: of a window, in events.
+        max_tokens: padded tokens of a batch.
+        seed: of everything drawn.
+    """
+
+    BUCKET_BATCHES = 16
+    """Windows are sorted by length among this many batches' worth of neighbours."""
+
+    def __init__(self, begin: np.ndarray, end: np.ndarray, max_length: int, max_tokens: int, seed: int):
+        self._begin, self._end = np.asarray(begin), np.asarray(end)
+        self._max_length, self._max_tokens, self._seed = max_length, max_tokens, seed
+        self._epoch = 0
+        self._plan: tuple[int, Windows, list[np.ndarray]] | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this at the start of an epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._batches()[1])
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        windows, batches = self._batches()
+        for number, places in enumerate(batches):
+            yield BatchPlan(windows=windows.take(places), seed=(self._seed, self._epoch, number))
+
+    def _batches(self) -> tuple[Windows, list[np.ndarray]]:
+        if self._plan is None or self._plan[0] != self._epoch:
+            self._plan = (self._epoch, *self._draw())
+        return self._plan[1], self._plan[2]
+
+    def _draw(self) -> tuple[Windows, list[np.ndarray]]:
+        generator = np.random.default_rng((self._seed, self._epoch))
+        windows = cut_windows(self._begin, self._end, self._max_length, generator)
+        windows = windows.take(np.flatnonzero(windows.end - windows.start > 0))
+        order = generator.permutation(len(windows))
+        lengths = windows.end - windows.start + 1  # the listener's own token
+        bucket = max(1, self.BUCKET_BATCHES * self._max_tokens // max(1, int(lengths.mean()) if len(windows) else 1))
+        sorted_order = np.concatenate(
+            [part[np.argsort(lengths[part], kind="stable")] for part in _chunks(order, bucket)] or [order]
+        )
+        batches = fill_batches(lengths[sorted_order], self._max_tokens)
+        shuffled = generator.permutation(len(batches))
+        return windows.take(sorted_order), [batches[place] for place in shuffled]
+
+
+def _chunks(values: np.ndarray, size: int) -> list[np.ndarray]:
+    return [values[first : first + size] for first in range(0, len(values), size)]

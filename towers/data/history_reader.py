@@ -1,0 +1,84 @@
+"""Stretches of histories out of the memory-mapped store, padded into a batch, without a loop over events."""
+
+import numpy as np
+import torch
+from jaxtyping import Int, Integer
+
+from towers.batch import HistoryBatch
+from towers.data.store import Store
+from towers.features.events import UNKNOWN_ELAPSED, encode_events
+
+
+class HistoryReader:
+    """Reads events `[start, end)` of the store's flat columns.
+
+    Args:
+        store: the prepared store.
+    """
+
+    def __init__(self, store: Store):
+        self._histories = store.histories
+        self._user_codes = store.user_codes
+        self._has_clock = store.has_clock
+
+    def places(self, start: Integer[np.ndarray, " batch"], end: Integer[np.ndarray, " batch"]) -> np.ndarray:
+        """`[batch, length]`, int64: where the events stand in the flat columns; -1 in the padding on the right."""
+        length = int((end - start).max(initial=0))
+        places = start[:, None].astype(np.int64) + np.arange(length)
+        return np.where(places < end[:, None], places, -1)
+
+    def batch(
+        self,
+        places: Int[np.ndarray, "batch length"],
+        user_rows: Integer[np.ndarray, " batch"],
+        content_index: Int[np.ndarray, "batch length"],
+    ) -> HistoryBatch:
+        """The events at `places`.
+
+        Args:
+            places: as `places` gives them.
+            user_rows: the listener of each row.
+            content_index: into whichever matrix of content vectors the batch is used with; -1 in the padding.
+        """
+        histories, padding = self._histories, places < 0
+        at = np.maximum(places, 0)
+        codes = encode_events(
+            action=np.where(padding, 0, _at(histories.action, at)),
+            elapsed_us=np.where(padding, UNKNOWN_ELAPSED, self._elapsed(at, user_rows)),
+            played_fraction=np.where(padding, -1.0, _at(histories.played_fraction, at)),
+            context=np.where(padding, 0, _at(histories.context, at)),
+        )
+        return HistoryBatch(
+            content_index=torch.from_numpy(content_index),
+            action=torch.from_numpy(codes.action),
+            elapsed=torch.from_numpy(codes.elapsed),
+            played=torch.from_numpy(codes.played),
+            context=torch.from_numpy(codes.context),
+            padding_mask=torch.from_numpy(padding),
+            user_codes=torch.from_numpy(self._user_codes[user_rows].astype(np.int64)),
+        )
+
+    def content_rows(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray:
+        """`[batch, length]`, int64: rows of the events' contents; -1 without content and in the padding."""
+        return np.where(places < 0, -1, _at(self._histories.content_row, np.maximum(places, 0)).astype(np.int64))
+
+    def target_weights(self, places: Int[np.ndarray, "batch length"], repeat_weight: float) -> np.ndarray:
+        """`[batch, length]`, float32: how much an event counts as a target.
+
+        1 for a first positive event with a content, `repeat_weight` for a later one, 0 for all others.
+        """
+        at = np.maximum(places, 0)
+        weights = np.where(_at(self._histories.is_discovery, at), 1.0, repeat_weight)
+        return (weights * (_at(self._histories.is_positive, at) & (places >= 0))).astype(np.float32)
+
+    def _elapsed(self, at: np.ndarray, user_rows: np.ndarray) -> np.ndarray:
+        if not self._has_clock:
+            return np.full(at.shape, UNKNOWN_ELAPSED)
+        times = self._histories.timestamp_us
+        is_first = at == self._histories.offsets[user_rows][:, None]
+        return np.where(is_first, UNKNOWN_ELAPSED, _at(times, at) - _at(times, np.maximum(at - 1, 0)))
+
+
+def _at(column: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Empty columns (nobody did anything) have no place to read."""
+    return np.take(column, places) if len(column) else np.zeros(places.shape, column.dtype)

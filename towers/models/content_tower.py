@@ -1,0 +1,90 @@
+"""Audio vector and metadata to a unit vector. Knows nothing of spectrograms, stores or listeners."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from towers.batch import ContentBatch
+
+
+class ContentTower(nn.Module):
+    """Fuses whatever is known of a content, then adds a trained delta for its id.
+
+    A new content is its sound and metadata; a well-known one is that, corrected by what listeners do. Any part may
+    be missing: it then adds nothing. In training, parts and delta are dropped at random, content by content, so that
+    the rest learns to stand alone.
+
+    Args:
+        vocabulary_sizes: metadata part -> number of codes, 0 included.
+        audio_dim: of the audio encoder's vectors; 0 without sound.
+        is_trained: `[contents]`, whether training has events with the content; the delta is zero elsewhere.
+        dim: of the space.
+        hidden_dim: of the layer between.
+        part_dropout: probability that a metadata part or the sound of a content is dropped in training.
+        id_dropout: probability that the delta of a content is dropped in training.
+        dropout: in the layer between.
+    """
+
+    def __init__(
+        self,
+        vocabulary_sizes: Mapping[str, int],
+        audio_dim: int,
+        is_trained: Bool[Tensor, " all_contents"],
+        dim: int,
+        hidden_dim: int,
+        part_dropout: float,
+        id_dropout: float,
+        dropout: float,
+    ):
+        super().__init__()
+        self.dim = dim
+        self._part_dropout = part_dropout
+        self._id_dropout = id_dropout
+        self._parts = nn.ModuleDict({part: _part(size, dim) for part, size in vocabulary_sizes.items()})
+        self._audio = nn.Sequential(nn.LayerNorm(audio_dim), nn.Linear(audio_dim, dim)) if audio_dim else None
+        self._base = nn.Parameter(torch.zeros(dim))
+        self._fuse = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
+        )
+        self._is_trained: Tensor
+        self.register_buffer("_is_trained", is_trained.clone())
+        self._id_delta = nn.Embedding(len(is_trained), dim)
+        nn.init.normal_(self._id_delta.weight, std=dim**-0.5)
+
+    def forward(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
+        """Unit vectors."""
+        fused = self._base.expand(len(contents.rows), -1)
+        for part, embedding in self._parts.items():
+            fused = fused + self._kept(contents.rows, self._part_dropout) * _mean_embedding(
+                embedding, contents.parts[part]
+            )
+        if self._audio is not None:
+            kept = self._kept(contents.rows, self._part_dropout) * contents.has_audio[:, None]
+            fused = fused + kept * self._audio(contents.audio)
+        delta = self._id_delta(contents.rows) * self._is_trained[contents.rows][:, None]
+        delta = delta * self._kept(contents.rows, self._id_dropout)
+        return normalize(fused + self._fuse(fused) + delta, dim=-1)
+
+    def _kept(self, rows: Int[Tensor, " contents"], probability: float) -> Float[Tensor, "contents 1"]:
+        """1 where a content keeps the part, 0 where it is dropped; all ones outside of training."""
+        if not self.training or probability == 0:
+            return torch.ones((len(rows), 1), device=rows.device)
+        return (torch.rand((len(rows), 1), device=rows.device) >= probability).float()
+
+
+def _part(size: int, dim: int) -> nn.Embedding:
+    """Rows as long as a unit vector; the row of code 0 is zero and stays so."""
+    embedding = nn.Embedding(size, dim, padding_idx=0)
+    nn.init.normal_(embedding.weight, std=dim**-0.5)
+    with torch.no_grad():
+        embedding.weight[0].zero_()
+    return embedding
+
+
+def _mean_embedding(embedding: nn.Module, codes: Int[Tensor, "contents width"]) -> Float[Tensor, "contents dim"]:
+    """Mean over the codes that are there; zero where there is none."""
+    known = (codes != 0).sum(dim=1, keepdim=True).clamp(min=1)
+    return embedding(codes).sum(dim=1) / known

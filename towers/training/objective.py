@@ -1,0 +1,82 @@
+"""How well states predict targets among candidates. Knows nothing of histories, towers or Lightning."""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from towers.data.datamodule import CandidateSampler
+
+
+class Objective(Protocol):
+    """A loss over candidates."""
+
+    candidates: CandidateSampler
+
+    def __call__(
+        self,
+        states: Float[Tensor, "targets dim"],
+        content_vectors: Float[Tensor, "contents dim"],
+        target_index: Int[Tensor, " targets"],
+        target_weight: Float[Tensor, " targets"],
+        candidate_index: Int[Tensor, " candidates"],
+        candidate_log_q: Float[Tensor, " candidates"],
+    ) -> Float[Tensor, ""]:
+        """The weighted mean loss."""
+        ...
+
+
+class Softmax(nn.Module):
+    """Cross-entropy of the target against the candidates, each corrected by the probability of its being drawn.
+
+    The target itself is always there, so it is not corrected, and where it is also among the candidates (an
+    accidental hit) it is counted once: the refined logQ correction (Khrylchenko et al. 2025, arXiv 2507.09331).
+
+    Relations: with all contents as candidates (log_q = 0) it is the exact softmax.
+
+    Args:
+        candidates: draws what targets compete with.
+        temperature: by which inner products are divided; the start where it is learned.
+        is_temperature_learned: whether it is.
+    """
+
+    MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1.0
+
+    def __init__(self, candidates: CandidateSampler, temperature: float, is_temperature_learned: bool):
+        super().__init__()
+        self.candidates = candidates
+        self._log_temperature = nn.Parameter(
+            torch.tensor(float(temperature)).log(), requires_grad=is_temperature_learned
+        )
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """Kept within its bounds."""
+        return self._log_temperature.exp().clamp(self.MIN_TEMPERATURE, self.MAX_TEMPERATURE)
+
+    def forward(
+        self,
+        states: Float[Tensor, "targets dim"],
+        content_vectors: Float[Tensor, "contents dim"],
+        target_index: Int[Tensor, " targets"],
+        target_weight: Float[Tensor, " targets"],
+        candidate_index: Int[Tensor, " candidates"],
+        candidate_log_q: Float[Tensor, " candidates"],
+    ) -> Float[Tensor, ""]:
+        """The weighted mean of `log(exp(s+) + sum over candidates of exp(s - log_q)) - s+`.
+
+        Args:
+            states: unit vectors of listeners before the target.
+            content_vectors: unit vectors of the batch's contents.
+            target_index: the target, in `content_vectors`.
+            target_weight: 0 or more.
+            candidate_index: the candidates, in `content_vectors`.
+            candidate_log_q: logarithm of each candidate's probability to be drawn.
+        """
+        scaled = states / self.temperature
+        logits = scaled @ content_vectors[candidate_index].T - candidate_log_q
+        logits = logits.masked_fill(candidate_index == target_index[:, None], -torch.inf)
+        positive = (scaled * content_vectors[target_index]).sum(dim=-1)
+        loss = torch.logaddexp(logits.logsumexp(dim=-1), positive) - positive
+        return (loss * target_weight).sum() / target_weight.sum().clamp(min=1e-9)
