@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from towers.data.store import Store
+from towers.models.audio_encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
@@ -17,7 +18,7 @@ SOUNDS_FOR_NORMALISATION = 2_000
 
 def build_two_tower(
     store: Store,
-    audio_encoder: Callable[..., nn.Module],
+    audio_encoder: Callable[..., AudioEncoder],
     content_tower: Callable[..., ContentTower],
     user_tower: Callable[..., UserTower],
 ) -> TwoTower:

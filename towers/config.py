@@ -31,7 +31,7 @@ CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "confi
 
 ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
 SPECIAL_KEYS = ("_target_", "_partial_")
-KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "hydra", "action", "report")
+KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "evaluate", "index", "num_workers")
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
 
 
@@ -68,7 +68,7 @@ def instantiate(config: Any, key: str, **arguments: Any) -> Any:
     hints = _hints(target)
     values = dict(arguments)
     for name, value in config.items():
-        if name in SPECIAL_KEYS:
+        if name in SPECIAL_KEYS or name in arguments:
             continue
         parameter = signature.parameters.get(name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
@@ -94,7 +94,11 @@ def signature_of(config: DictConfig, *facts: str) -> str:
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     relevant = {str(name): value for name, value in container.items() if name not in KEYS_WITHOUT_EFFECT}
-    for name, pruned in (("trainer", ("progress", "accelerator")), ("datamodule", ("num_workers",))):
+    for name, pruned in (
+        ("trainer", ("progress",)),
+        ("data", ("root", "source", "num_workers")),
+        ("datamodule", ("num_workers",)),
+    ):
         if isinstance(relevant.get(name), dict):
             relevant[name] = {k: v for k, v in relevant[name].items() if k not in pruned}
     return digest_of([relevant, *facts])[:12]

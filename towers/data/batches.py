@@ -98,27 +98,28 @@ class EpochSampler:
         self._begin, self._end = np.asarray(begin), np.asarray(end)
         self._max_length, self._max_tokens, self._seed = max_length, max_tokens, seed
         self._epoch = 0
-        self._plan: tuple[int, Windows, list[np.ndarray]] | None = None
+        self._length: int | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of an epoch."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._batches()[1])
+        if self._length is None:
+            self._length = len(self._draw(0)[1])
+        return self._length
 
     def __iter__(self) -> Iterator[BatchPlan]:
-        windows, batches = self._batches()
-        for number, places in enumerate(batches):
+        windows, batches = self._draw(self._epoch)
+        # Cuts and filling differ from epoch to epoch, and so does the number of batches, by a few in a hundred.
+        # Lightning validates after a number of batches that it asks for once, so every epoch has the first one's:
+        # a surplus is left out, a lack made up for by repeating, both at random since the order is.
+        for number in range(len(self)):
+            places = batches[number % len(batches)]
             yield BatchPlan(windows=windows.take(places), seed=(self._seed, self._epoch, number))
 
-    def _batches(self) -> tuple[Windows, list[np.ndarray]]:
-        if self._plan is None or self._plan[0] != self._epoch:
-            self._plan = (self._epoch, *self._draw())
-        return self._plan[1], self._plan[2]
-
-    def _draw(self) -> tuple[Windows, list[np.ndarray]]:
-        generator = np.random.default_rng((self._seed, self._epoch))
+    def _draw(self, epoch: int) -> tuple[Windows, list[np.ndarray]]:
+        generator = np.random.default_rng((self._seed, epoch))
         windows = cut_windows(self._begin, self._end, self._max_length, generator)
         windows = windows.take(np.flatnonzero(windows.end - windows.start > 0))
         order = generator.permutation(len(windows))

@@ -5,17 +5,31 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class NoAudioEncoder(nn.Module):
-    """Does without sound: vectors of no dimension."""
+class AudioEncoder(nn.Module):
+    """Log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`."""
+
+    dim: int
+
+
+class NoAudioEncoder(AudioEncoder):
+    """Does without sound: vectors of no dimension.
+
+    Args:
+        mean: not used; every encoder is built from the statistics of the catalogue.
+        std: not used.
+    """
 
     dim = 0
+
+    def __init__(self, mean: Float[Tensor, " n_mels"], std: Float[Tensor, " n_mels"]):
+        super().__init__()
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds 0"]:
         """An empty vector for every sound."""
         return spectrograms.new_zeros(len(spectrograms), 0)
 
 
-class ConvAudioEncoder(nn.Module):
+class ConvAudioEncoder(AudioEncoder):
     """A small convolutional network over mel bands and time, pooled by mean and deviation over time.
 
     Beside the network a linear path reads the mean and deviation of every mel band: what simple statistics know is

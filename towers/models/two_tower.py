@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from towers.batch import ContentBatch, HistoryBatch
+from towers.models.audio_encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.user_tower import UserTower
 
@@ -18,9 +19,9 @@ class TwoTower(nn.Module):
         user_tower: histories to unit vectors.
     """
 
-    def __init__(self, audio_encoder: nn.Module, content_tower: ContentTower, user_tower: UserTower):
+    def __init__(self, audio_encoder: AudioEncoder, content_tower: ContentTower, user_tower: UserTower):
         super().__init__()
-        self.audio_encoder = audio_encoder
+        self.audio_encoder: AudioEncoder = audio_encoder
         self.content_tower = content_tower
         self.user_tower = user_tower
 

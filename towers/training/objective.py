@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from towers.data.datamodule import CandidateSampler
+from towers.training.softmax_loss import ChunkedSoftmaxLoss
 
 
 class Objective(Protocol):
@@ -71,12 +72,17 @@ class Softmax(nn.Module):
             content_vectors: unit vectors of the batch's contents.
             target_index: the target, in `content_vectors`.
             target_weight: 0 or more.
-            candidate_index: the candidates, in `content_vectors`.
+            candidate_index: the candidates, in `content_vectors`; unique and rising.
             candidate_log_q: logarithm of each candidate's probability to be drawn.
         """
-        scaled = states / self.temperature
-        logits = scaled @ content_vectors[candidate_index].T - candidate_log_q
-        logits = logits.masked_fill(candidate_index == target_index[:, None], -torch.inf)
-        positive = (scaled * content_vectors[target_index]).sum(dim=-1)
-        loss = torch.logaddexp(logits.logsumexp(dim=-1), positive) - positive
-        return (loss * target_weight).sum() / target_weight.sum().clamp(min=1e-9)
+        place = torch.searchsorted(candidate_index, target_index).clamp(max=len(candidate_index) - 1)
+        total = ChunkedSoftmaxLoss.apply(
+            states / self.temperature,
+            content_vectors[target_index],
+            content_vectors[candidate_index],
+            candidate_log_q,
+            place,
+            candidate_index[place] == target_index,
+            target_weight,
+        )
+        return total / target_weight.sum().clamp(min=1e-9)

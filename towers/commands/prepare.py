@@ -1,0 +1,43 @@
+"""`towers prepare`: raw data to a prepared store."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from towers.commands.progress import StageProgress
+from towers.config import CONFIG_DIR, instantiate
+from towers.data.build import StoreBuilder
+from towers.data.store import Store
+
+
+def run(config: DictConfig) -> Store:
+    """Builds the store of `data` unless it is there; says what was kept and what was rejected."""
+    root = Path(config.paths.stores) / config.data.name
+    with StageProgress() as progress:
+        store, is_new = StoreBuilder(
+            root=root,
+            source=instantiate(config.data.source, "data.source"),
+            split=instantiate(config.data.split, "data.split"),
+            features=instantiate(config.features, "features"),
+            max_rejected_fraction=config.data.max_rejected_fraction,
+            num_workers=config.data.num_workers,
+            on_progress=progress.update,
+        ).build()
+    counts = store.manifest["counts"]
+    if not is_new:
+        print(f"nothing to prepare: {store.folder} is up to date")
+        return store
+    kept = ("events", "positives", "users", "contents", "sounds")
+    print(f"prepared {store.folder}: " + ", ".join(f"{counts[name]:,} {name}" for name in kept))
+    rejected = {name: count for name, count in counts.items() if name.startswith("rejected") and count}
+    if rejected:
+        reasons = ", ".join(f"{count:,} {name.removeprefix('rejected_')}" for name, count in rejected.items())
+        print(f"rejected, with reasons in {store.folder / 'rejected'}: {reasons}")
+    return store
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="prepare")
+def main(config: DictConfig) -> None:
+    """The command."""
+    run(config)

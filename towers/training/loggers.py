@@ -1,0 +1,109 @@
+"""Where metrics go: a CSV that survives a restart, and wandb beside it."""
+
+import csv
+import netrc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from towers.manifest import atomic_file
+
+WANDB_HOST = "api.wandb.ai"
+
+
+class CsvLogger(Logger):
+    """One row a logged step; a resumed run cuts the file back to its step and appends.
+
+    Lightning's own CSV logger would start the file anew.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path = path
+        self._rows: list[dict[str, Any]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                self._rows = [dict(row) for row in csv.DictReader(file)]
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self._path.stem
+
+    @property
+    def version(self) -> str:
+        """There is one."""
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The resolved configuration is written by the command."""
+
+    def cut_back(self, step: int) -> None:
+        """Forgets what was logged after `step`: the run goes on from there."""
+        self._rows = [row for row in self._rows if int(row["step"]) < step]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Adds a row."""
+        self._rows.append({"step": step or 0, **metrics})
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes the file, all columns that ever occurred."""
+        if not self._rows:
+            return
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        with atomic_file(self._path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Writes the file."""
+        self.save()
+
+
+def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) -> list[Logger]:
+    """Weights & Biases; without a key, offline below the run's folder (`wandb sync` uploads it later).
+
+    Args:
+        folder: of the run.
+        name: of the run; a resumed run continues it.
+        config: the resolved configuration.
+        project: on the server.
+    """
+    os.environ.setdefault("WANDB_SILENT", "true")
+    identity = name.replace("/", "-")
+    return [
+        WandbLogger(
+            project=project,
+            name=name,
+            id=identity,
+            save_dir=folder,
+            offline=not _has_key(),
+            config=config,
+            resume="allow",
+        )
+    ]
+
+
+def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
+    """Nothing beside the CSV."""
+    return []
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators(WANDB_HOST) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
