@@ -1,19 +1,31 @@
-"""Store and settings to a network: the one place where sizes from the data meet the model."""
+"""Store and settings to a network, and a run's checkpoint to one: where sizes from the data meet the model."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from towers.config import instantiate
+from towers.data.datamodule import UserBatches
 from towers.data.store import Store
+from towers.errors import UserError
+from towers.manifest import digest_of_file, read_json
 from towers.models.audio_encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.training.content_table import ContentTable
+from towers.training.embed import embed_contents, embed_users, refresh_audio
+from towers.training.trainer import BEST, FINISHED, LAST
 
 SOUNDS_FOR_NORMALISATION = 2_000
+PARTS = ("audio_encoder", "content_tower", "user_tower")
 
 
 def build_two_tower(
@@ -69,3 +81,86 @@ def sound_statistics(store: Store) -> tuple[Tensor, Tensor]:
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1e-4))
     return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished training run, loaded.
+
+    Args:
+        folder: of the run.
+        checkpoint: its best checkpoint.
+        config: as it was trained.
+        store: what it was trained on.
+        two_tower: the network, in evaluation mode.
+        table: the contents, every sound encoded by this network.
+    """
+
+    folder: Path
+    checkpoint: Path
+    config: DictConfig
+    store: Store
+    two_tower: TwoTower
+    table: ContentTable
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights."""
+        return digest_of_file(self.checkpoint)
+
+    def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
+        """Unit vectors of all contents by row, float32."""
+        return embed_contents(self.two_tower, self.table).float().cpu().numpy()
+
+    def user_vectors(
+        self,
+        user_rows: np.ndarray,
+        content_vectors: Float[np.ndarray, "contents dim"],
+        until: Literal["validation", "test", "end"],
+    ) -> Float[np.ndarray, "users dim"]:
+        """Unit vectors of listeners from their histories up to the start of a period, or to the end, float32."""
+        histories = self.store.histories
+        ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
+        settings = self.config.datamodule
+        batches = UserBatches(self.store, ends[until], user_rows, settings.max_length, settings.max_tokens)
+        return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
+
+
+def newest_run(runs: Path, name: str | None) -> Path:
+    """The finished run that ended last, of one experiment or (null) of all.
+
+    Raises:
+        UserError: there is none.
+    """
+    finished = list(runs.glob(f"{name or '*'}/*/{FINISHED}"))
+    if not finished:
+        raise UserError(
+            f"{runs / (name or '')}: no finished run here; run `towers train` first, or give checkpoint=FOLDER"
+        )
+    return max(finished, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def load_run(folder: Path, stores: Path) -> Run:
+    """The network of a run with the weights of its best checkpoint.
+
+    Raises:
+        UserError: no finished run there, or its store is gone.
+    """
+    if not (folder / FINISHED).exists():
+        raise UserError(f"checkpoint={folder}: no finished run here; give the folder that `towers train` named")
+    config = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    store = Store(stores / config.data.name / read_json(folder / "environment.json")["store"])
+    two_tower = build_two_tower(store, *(instantiate(config[part], part) for part in PARTS))
+    table = build_content_table(store, two_tower.audio_encoder.dim)
+    checkpoint = next(path for name in (BEST, LAST) if (path := folder / f"{name}.ckpt").exists())
+    weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    for prefix, module in (("two_tower.", two_tower), ("table.", table)):
+        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        module.load_state_dict(own)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    two_tower.to(device).eval()
+    table.to(device)
+    if two_tower.audio_encoder.dim and store.spectrograms is not None:
+        refresh_audio(two_tower, table, store.spectrograms.records)
+    return Run(folder=folder, checkpoint=checkpoint, config=config, store=store, two_tower=two_tower, table=table)

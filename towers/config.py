@@ -31,7 +31,7 @@ CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "confi
 
 ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
 SPECIAL_KEYS = ("_target_", "_partial_")
-KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "evaluate", "index", "num_workers")
+KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world")
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
 
 

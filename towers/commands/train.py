@@ -19,9 +19,7 @@ from towers.evaluation.vectors import Vectors
 from towers.manifest import library_versions, write_json
 from towers.training.loggers import CsvLogger
 from towers.training.module import TowersModule
-from towers.training.trainer import BEST, LAST
-
-FINISHED = "finished.json"
+from towers.training.trainer import FINISHED, LAST
 
 
 def run(config: DictConfig) -> Path:
@@ -55,12 +53,6 @@ def run(config: DictConfig) -> Path:
 def run_folder(config: DictConfig, store: Store) -> Path:
     """Follows from whatever can change the result."""
     return Path(config.paths.runs) / config.name / signature_of(config, store.fingerprint)
-
-
-def best_checkpoint(folder: Path) -> Path:
-    """The best by the monitored metric, else the last."""
-    best = folder / f"{BEST}.ckpt"
-    return best if best.exists() else folder / f"{LAST}.ckpt"
 
 
 def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, TowersModule, pl.LightningDataModule]:

@@ -75,7 +75,7 @@ class UserTower(nn.Module):
         """
         events = self._content(content_vectors * self._content_scale)
         events = events + self._action(action) + self._elapsed(elapsed) + self._played(played) + self._context(context)
-        user = self._user_base.expand(len(user_codes), -1)
+        user = self._user_base.expand(user_codes.shape[0], -1)  # len() would fix the batch size in an export
         for column, embedding in enumerate(self._user_columns):
             user = user + embedding(user_codes[:, column])
         x = self._dropout(torch.cat([user[:, None], events], dim=1))

@@ -9,6 +9,8 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressB
 from pytorch_lightning.loggers import Logger
 
 LAST, BEST = "last", "best"
+FINISHED = "finished.json"
+"""What a run's folder holds: two checkpoints, and this file once training has come to its end."""
 
 
 def make_trainer(

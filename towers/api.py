@@ -1,0 +1,104 @@
+"""The commands in Python, for a notebook.
+
+    from towers.api import embed, export, prepare, recommend, train
+
+    prepare("experiment=catalogue")
+    train("experiment=catalogue")
+    export("experiment=catalogue")
+    recommend(user="u00042")
+
+Overrides are those of the command line. What reads an export imports no torch.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from towers.config import compose
+from towers.retrieval.export import Export, Found
+from towers.retrieval.show import described
+
+CURRENT = "exports/current"
+
+
+def prepare(*overrides: str) -> Path:
+    """Raw data to a prepared store; returns its folder. As `towers prepare`."""
+    from towers.commands import prepare as command
+
+    return command.run(compose("prepare", overrides)).folder
+
+
+def train(*overrides: str) -> Path:
+    """Trains; returns the run's folder. As `towers train`."""
+    from towers.commands import train as command
+
+    return command.run(compose("train", overrides))
+
+
+def evaluate(*overrides: str) -> dict[str, dict[str, float]]:
+    """Means by ranker and metric. As `towers evaluate`."""
+    from towers.commands import evaluate as command
+    from towers.manifest import read_json
+
+    folder = command.run(compose("evaluate", overrides))
+    return {name: figures["means"] for name, figures in read_json(folder / "metrics.json")["rankers"].items()}
+
+
+def export(*overrides: str) -> Path:
+    """Writes a version of an export; returns its folder. As `towers export`."""
+    from towers.commands import export as command
+
+    return command.run(compose("export", overrides))
+
+
+def fit(*overrides: str) -> Export:
+    """Prepare, train and export in one; returns the export, opened."""
+    prepare(*overrides)
+    folder = train(*overrides)
+    return Export(export(*overrides, f"checkpoint='{folder}'"))
+
+
+def embed(history: list[str], export: str | Path = CURRENT) -> Float[np.ndarray, " dim"]:
+    """The vector of somebody who played these contents (ids or titles), oldest first."""
+    opened = Export(Path(export))
+    return opened.encode_events(opened.plays(_rows(opened, history)))
+
+
+def recommend(
+    *, user: str | None = None, history: list[str] | None = None, k: int = 20, export: str | Path = CURRENT
+) -> list[dict[str, Any]]:
+    """What a listener, or somebody with this history, might play next: id, title, artists, kind, genres, score.
+
+    Raises:
+        UserError: neither or both of `user` and `history`, an unknown id, no export.
+    """
+    from towers.errors import UserError
+
+    opened = Export(Path(export))
+    if (user is None) == (history is None):
+        raise UserError("give either user or history")
+    if user is not None:
+        row = opened.user_row(user)
+        return _described(opened, opened.recommend(opened.user_vectors[row], k, without=opened.chosen(row)))
+    heard = _rows(opened, history or [])
+    return _described(opened, opened.recommend(opened.encode_events(opened.plays(heard)), k, without=heard))
+
+
+def similar(content: str, *, k: int = 10, export: str | Path = CURRENT) -> list[dict[str, Any]]:
+    """What is near a content of any kind, by id or title; as `recommend`."""
+    opened = Export(Path(export))
+    return _described(opened, opened.similar(opened.content_row(content), k))
+
+
+def _rows(opened: Export, names: list[str]) -> np.ndarray:
+    return np.array([opened.content_row(name) for name in names], dtype=np.int64)
+
+
+def _described(opened: Export, found: Found) -> list[dict[str, Any]]:
+    names = ("title", "artists", "kind", "genres", "content_id")
+    return [
+        {**dict(zip(names, described(opened, row), strict=True)), "score": score}
+        for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
+    ]

@@ -1,0 +1,94 @@
+"""`towers evaluate`: full-ranking metrics of a run's checkpoint, sliced, beside baselines in the same harness."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from towers.assembly import Run, load_run, newest_run
+from towers.config import CONFIG_DIR, instantiate
+from towers.errors import UserError
+from towers.evaluation.from_store import all_histories, task_from_store
+from towers.evaluation.harness import Evaluation, Ranker, evaluate
+from towers.evaluation.report import table, write
+from towers.evaluation.task import EvaluationTask
+from towers.evaluation.vectors import Vectors
+from towers.features.ragged import Ragged
+from towers.manifest import atomic_file, digest_of, library_versions, read_json
+
+MODEL = "towers"
+TABLE_WIDTH = 120
+
+
+def run(config: DictConfig, folder: Path | None = None) -> Path:
+    """Evaluates the run in `folder` (or as `checkpoint` says) unless that is done; prints the table.
+
+    Returns:
+        The folder with metrics.json, metrics.parquet, listeners.parquet and table.txt.
+    """
+    loaded = load_run(folder or chosen_run(config), Path(config.paths.stores))
+    settings = OmegaConf.to_container(config.evaluation, resolve=True)
+    assert isinstance(settings, dict)
+    fingerprint = digest_of([loaded.fingerprint, loaded.store.fingerprint, settings])
+    target = loaded.folder / f"evaluation-{config.evaluation.period}"
+    if (target / "metrics.json").exists() and read_json(target / "metrics.json")["metadata"][
+        "fingerprint"
+    ] == fingerprint:
+        print(f"nothing to evaluate: {target} is up to date")
+        print((target / "table.txt").read_text(), end="")
+        return target
+    evaluations = evaluate_all(loaded, config.evaluation)
+    shown = table(evaluations, list(config.evaluation.table))
+    console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
+    console.print(shown)
+    with atomic_file(target / "table.txt") as temporary:
+        temporary.write_text(console.export_text())
+    metadata = {
+        "fingerprint": fingerprint,
+        "run": loaded.folder.name,
+        "store": loaded.store.fingerprint,
+        "settings": settings,
+        "libraries": library_versions(),
+    }
+    write(evaluations, target, metadata, main_metric=config.evaluation.main_metric)
+    print(f"evaluated {loaded.folder}: {target}")
+    return target
+
+
+def chosen_run(config: DictConfig) -> Path:
+    """The run that `checkpoint` names, else the newest finished one of the experiment."""
+    if config.checkpoint is not None:
+        return Path(str(config.checkpoint))
+    return newest_run(Path(config.paths.runs), None if config.name == "default" else config.name)
+
+
+def evaluate_all(loaded: Run, settings: DictConfig) -> list[Evaluation]:
+    """The model first, then the baselines."""
+    if settings.period not in ("validation", "test"):
+        raise UserError(f"evaluation.period={settings.period}: must be validation or test")
+    task = task_from_store(loaded.store, settings.period, settings.recent_days)
+    contents = loaded.content_vectors()
+    model = Vectors(MODEL, loaded.user_vectors(task.user_rows, contents, settings.period), contents)
+    histories = all_histories(loaded.store, settings.period)
+    rankers = [model, *(baseline(node, name, task, histories) for name, node in settings.baselines.items())]
+    return [
+        evaluate(task, ranker, filter_seen=settings.filter_seen, ks=tuple(settings.ks), min_users=settings.min_users)
+        for ranker in rankers
+    ]
+
+
+def baseline(node: Any, name: Any, task: EvaluationTask, histories: Ragged) -> Ranker:
+    """A baseline, fitted on everything before the period, by all listeners, where it wants that."""
+    partial = instantiate(node, f"evaluation.baselines.{name}")
+    known = {"task": task, "histories": histories}
+    wanted = inspect.signature(partial).parameters
+    return partial(**{key: value for key, value in known.items() if key in wanted})
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")
+def main(config: DictConfig) -> None:
+    """The command."""
+    run(config)

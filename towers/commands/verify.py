@@ -1,0 +1,30 @@
+"""`towers verify`: checks an export with the base install."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from towers.config import CONFIG_DIR
+from towers.errors import UserError
+from towers.retrieval.export import Export
+from towers.retrieval.verify import problems
+
+
+def run(config: DictConfig) -> None:
+    """Says that all is well, or fails with everything that is not."""
+    export = Export(Path(config.export))
+    found = list(problems(export, config.min_index_recall))
+    if found:
+        raise UserError(f"{export.folder} is damaged: " + "; ".join(found))
+    counts = export.manifest["counts"]
+    print(
+        f"verified {export.folder}: {len(export.manifest['files'])} checksums, {counts['contents']:,} contents, "
+        f"{counts['users']:,} listeners, space {export.space_id}"
+    )
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="verify")
+def main(config: DictConfig) -> None:
+    """The command."""
+    run(config)

@@ -1,0 +1,45 @@
+"""The model card of an export, from its manifest."""
+
+from typing import Any
+
+SHOWN = ("recall@20", "recall@20/familiar", "recall@20/discovery", "ndcg@20/discovery", "ndcg@20/cold_among_cold")
+
+
+def model_card(manifest: dict[str, Any]) -> str:
+    """Markdown: what the vectors are, what they were made of, how good they are, what to know."""
+    counts, window = manifest["counts"], manifest["window"]
+    span = f"{window['start']} to {window['end']} (UTC)" if window else "the data has no clock"
+    lines = [
+        f"# Export {manifest['version']}",
+        "",
+        f"Space `{manifest['space_id']}`: {manifest['dim']} dimensions, {manifest['metric']}, {manifest['dtype']}.",
+        "Compare vectors only where the space is the same.",
+        "",
+        f"- Data window: {span}, fingerprint `{manifest['data_fingerprint']}`",
+        "- " + ", ".join(f"{count:,} {name}" for name, count in counts.items()),
+        f"- The index finds {manifest['index_recall@10']:.4f} of the exact nearest 10",
+        f"- user_tower.onnx differs from training's own path by at most {manifest['onnx_difference']:.1e}",
+        "",
+        "## Quality",
+        "",
+        *_metrics(manifest["metrics"]),
+        "",
+        "## Known limits",
+        "",
+        "- Listeners' vectors are as of `as_of`; `user_tower.onnx` brings them up to date.",
+        "- A content that was never played stands where its sound and metadata put it.",
+        "- Artists and playlists without events of their own are the normalised mean of their contents.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _metrics(metrics: dict[str, Any]) -> list[str]:
+    if not metrics:
+        return ["Not evaluated: run `towers evaluate` before `towers export`."]
+    keys = [key for key in SHOWN if any(key in figures for figures in metrics.values())]
+    rows = ["| | " + " | ".join(keys) + " |", "|---" * (len(keys) + 1) + "|"]
+    for ranker, figures in metrics.items():
+        cells = [f"{figures[key]:.4f}" if key in figures else "–" for key in keys]
+        rows.append(f"| {ranker} | " + " | ".join(cells) + " |")
+    return rows

@@ -1,0 +1,89 @@
+"""The nearest vectors by inner product: exactly, or through the FAISS index of an export."""
+
+from pathlib import Path
+from typing import Protocol
+
+import faiss
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.errors import UserError
+
+SPACE_ID_FILE = "space_id"
+INDEX_FILE = "contents.faiss"
+
+
+class Index(Protocol):
+    """Finds contents near a vector."""
+
+    def search(
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+    ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+        """The rows of the k largest inner products among the allowed contents and the products, best first.
+
+        Where fewer are allowed, rows are -1 and products minus infinity.
+        """
+        ...
+
+
+class ExactIndex:
+    """Every inner product; the reference that an approximate index is measured by.
+
+    Args:
+        vectors: `[contents, dim]`, float32; may be memory-mapped.
+    """
+
+    def __init__(self, vectors: Float[np.ndarray, "contents dim"]):
+        self._vectors = vectors
+
+    def search(
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+    ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+        """As `Index.search`; ties go to the lower row."""
+        scores = np.where(allowed, vectors @ self._vectors.T, -np.inf)
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        found = np.take_along_axis(scores, rows, axis=1)
+        return _padded(np.where(np.isfinite(found), rows, -1), found, k)
+
+
+class FaissIndex:
+    """The index of an export.
+
+    Args:
+        folder: `index/` of the export.
+        space_id: of the export.
+
+    Raises:
+        UserError: the index belongs to another space or cannot be read.
+    """
+
+    def __init__(self, folder: Path, space_id: str):
+        found = (folder / SPACE_ID_FILE).read_text().strip() if (folder / SPACE_ID_FILE).exists() else None
+        if found != space_id:
+            raise UserError(f"{folder}: space_id {found} is not the export's {space_id}; vectors must not be mixed")
+        try:
+            self._index = faiss.read_index(str(folder / INDEX_FILE))
+        except RuntimeError as error:
+            raise UserError(f"{folder / INDEX_FILE}: not a readable index ({error})") from error
+
+    def search(
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+    ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+        """As `Index.search`; approximate where the index is."""
+        # faiss wraps these constructors at import: they take an array and keywords that its stubs do not know.
+        selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
+        if isinstance(self._index, faiss.IndexIVF):
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe)  # pyright: ignore
+        else:
+            parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore
+        queries = np.ascontiguousarray(vectors, np.float32)
+        scores, rows = self._index.search(queries, min(k, len(allowed)), params=parameters)
+        return _padded(rows, np.where(rows >= 0, scores, -np.inf), k)
+
+
+def _padded(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    missing = ((0, 0), (0, k - rows.shape[1]))
+    return (
+        np.pad(rows, missing, constant_values=-1).astype(np.int64),
+        np.pad(scores, missing, constant_values=-np.inf).astype(np.float32),
+    )

@@ -1,0 +1,46 @@
+"""Contents of an export as tables that people read: titles and artists, not ids alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from towers.retrieval.export import Export, Found
+
+
+def found_table(export: Export, found: Found, title: str) -> Table:
+    """Rank, score, title, artists, kind, genres and id of every content found."""
+    table = Table(title=Text(title), title_justify="left")
+    for column, justify in (("#", "right"), ("score", "right")):
+        table.add_column(column, justify=justify)
+    for column in ("title", "artists", "kind", "genres", "id"):
+        table.add_column(column, overflow="fold")
+    for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1):
+        table.add_row(str(rank), f"{score:.3f}", *(Text(cell) for cell in described(export, row)))
+    return table
+
+
+def history_table(export: Export, rows: Sequence[int] | np.ndarray, title: str, limit: int = 10) -> Table:
+    """The last `limit` contents of a history, newest first."""
+    table = Table(title=Text(title), title_justify="left")
+    for column in ("title", "artists", "kind", "genres", "id"):
+        table.add_column(column, overflow="fold")
+    for row in list(rows)[::-1][:limit]:
+        table.add_row(*(Text(cell) for cell in described(export, int(row))))
+    return table
+
+
+def described(export: Export, row: int) -> tuple[str, str, str, str, str]:
+    """Title, artists, kind, genres and id; an artist's name where the artist has a row of its own."""
+    content = export.contents.slice(row, 1).to_pylist()[0]
+    artists = ", ".join(artist_name(export, artist_id) for artist_id in content["artist_ids"] or [])
+    genres = ", ".join(content["genres"] or [])
+    return content["title"] or content["content_id"], artists, content["kind"], genres, content["content_id"]
+
+
+def artist_name(export: Export, artist_id: str) -> str:
+    """The title of the artist's row, else the id."""
+    row = export.row_of_content.get(artist_id)
+    title = None if row is None else export.contents["title"][row].as_py()
+    return title or artist_id
