@@ -14,7 +14,7 @@ from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
 from towers.data.store_writer import StoreWriter
-from towers.data.tables import SQL, Tables, database
+from towers.data.tables import JUDGED, SQL, Tables, database
 from towers.features.settings import FeatureSettings
 from towers.manifest import (
     FileDigests,
@@ -139,10 +139,9 @@ def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
         "users": "SELECT COUNT(*) FROM users",
         "contents": "SELECT COUNT(*) FROM contents",
         "forgotten_users": "SELECT COUNT(*) FROM forgotten",
-        "rejected_events": "SELECT COUNT(*) FROM judged_events WHERE reason IS NOT NULL",
-        "rejected_contents": "SELECT COUNT(*) FROM judged_contents WHERE reason IS NOT NULL",
-        "rejected_playlists": "SELECT COUNT(*) FROM judged_playlists WHERE reason IS NOT NULL",
     }
+    for table, judged in JUDGED.items():
+        queries[f"rejected_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE reason IS NOT NULL"
     found = {name: clean.count(query) for name, query in queries.items()}
     found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
     found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows

@@ -75,6 +75,7 @@ CONTRACT: dict[str, dict[str, Column]] = {
     schema.PLAYLISTS: {
         "playlist_id": _id(is_required=True),
         "title": _id(),
+        "owner_id": _id(),
         "content_ids": Column(
             accepts=_is_id_list, words="a list of strings or integers", sql="VARCHAR[]", is_required=True
         ),
@@ -83,22 +84,24 @@ CONTRACT: dict[str, dict[str, Column]] = {
 
 
 def columns_of(tables: RawTables, table: str) -> set[str]:
-    """The columns that `table` has in every part file, after checking types and presence.
+    """The columns that `table` has in any part file, after checking types and presence.
+
+    An optional column that a part file lacks is null there.
 
     Raises:
         UserError: a file that is not Parquet or is cut short, a required column missing, a column of a wrong type,
             no row at all. The message names the file and the column.
     """
-    present: set[str] | None = None
+    present: set[str] = set()
     rows = 0
     for path in tables.files.get(table, []):
         file_schema, file_rows = _open(path)
         _check(path, table, file_schema)
         rows += file_rows
-        present = set(file_schema.names) if present is None else present & set(file_schema.names)
+        present |= set(file_schema.names)
     if table == schema.EVENTS and rows == 0:
         raise UserError(f"{tables.files[table][0].parent}: the events table is empty; there is nothing to learn from")
-    return present or set()
+    return present
 
 
 def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> str:
@@ -132,10 +135,10 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> st
 
 def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
     """Content ids and audio paths of all contents that name one, in the order of the files."""
-    if "audio" not in columns_of(tables, schema.CONTENTS):
-        return [], []
     named: dict[str, str] = {}
-    for path in tables.files[schema.CONTENTS]:
+    for path in tables.files.get(schema.CONTENTS, []):
+        if "audio" not in _open(path)[0].names:
+            continue
         table = pq.read_table(path, columns=["content_id", "audio"])
         for content_id, audio in zip(table["content_id"].to_pylist(), table["audio"].to_pylist(), strict=True):
             if content_id is not None and audio is not None:

@@ -70,11 +70,12 @@ class StoreWriter:
 
     def _write_users(self) -> None:
         names = self._features.user_columns
-        selected = "".join(f', raw_users."{name}"' for name in names)
+        selected = "".join(f', listed."{name}"' for name in names)
         users = self._clean.table(
             f"SELECT users.user_id, num_train > 0 AS is_in_training{selected} FROM users "
             "INNER JOIN boundaries ON boundaries.user_row = users.user_row "
-            "LEFT JOIN raw_users ON raw_users.user_id = users.user_id ORDER BY users.user_row"
+            "LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id "
+            "ORDER BY users.user_row"
         )
         write_arrow(self._folder / "users.arrow", users.select(["user_id"]).combine_chunks())
         is_in_training = users["is_in_training"].to_numpy()

@@ -18,7 +18,7 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 
 SQL = Path(__file__).parent / "sql"
-JUDGED = {schema.EVENTS: "judged_events", schema.CONTENTS: "judged_contents", schema.PLAYLISTS: "judged_playlists"}
+JUDGED = {table: f"judged_{table}" for table in schema.TABLES}
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 BATCH_ROWS = 1_000_000
 
@@ -86,9 +86,8 @@ class Tables:
 
     def count(self, query: str) -> int:
         """The single number that `query` gives."""
-        row = self._connection.execute(query).fetchone()
-        assert row is not None
-        return int(row[0] or 0)
+        ((number,),) = self._connection.execute(query).fetchall()  # a result left half read blocks the connection
+        return int(number or 0)
 
     def table(self, query: str) -> pa.Table:
         """The whole result, in memory."""
@@ -140,7 +139,7 @@ class Tables:
 
     def _bounds(self) -> tuple[int, int]:
         query = "SELECT MIN(timestamp_us), MAX(timestamp_us) FROM histories WHERE is_positive"
-        first, last = self._connection.execute(query).fetchone() or (None, None)
+        ((first, last),) = self._connection.execute(query).fetchall()
         if first is None or last is None:
             raise UserError(
                 "events/: no positive event (a play of at least features.min_played_fraction, a like or a save) is "

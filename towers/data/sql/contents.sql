@@ -1,51 +1,63 @@
 -- Listed contents and playlists are judged as events are.
 CREATE TABLE judged_contents AS
 SELECT
-    numbered.*,
+    checked.*,
     CASE
-        WHEN numbered.content_id IS NULL THEN 'content_id is null'
-        WHEN kinds.kind_code IS NULL THEN 'unknown kind'
-        WHEN numbered.duration_ms < 0 THEN 'duration_ms is negative'
-        WHEN numbered.copy_number > 1 THEN 'duplicate'
+        WHEN fault IS NOT NULL THEN fault
+        WHEN ROW_NUMBER() OVER (PARTITION BY content_id, fault ORDER BY filename, file_row_number) > 1
+            THEN 'duplicate'
     END AS reason
 FROM (
     SELECT
-        content_id,
-        COALESCE(kind, 'track') AS kind,
-        title,
-        artist_ids,
-        album_id,
-        genres,
-        language,
-        release_date,
-        duration_ms,
-        explicit,
-        audio,
-        filename,
-        file_row_number,
-        ROW_NUMBER() OVER (PARTITION BY content_id ORDER BY filename, file_row_number) AS copy_number
-    FROM raw_contents
-) AS numbered
-LEFT JOIN kinds ON kinds.kind = numbered.kind;
+        listed.*,
+        CASE
+            WHEN listed.content_id IS NULL THEN 'content_id is null'
+            WHEN kinds.kind_code IS NULL THEN 'unknown kind'
+            WHEN listed.duration_ms < 0 THEN 'duration_ms is negative'
+        END AS fault
+    FROM (
+        SELECT
+            content_id,
+            COALESCE(kind, 'track') AS kind,
+            title,
+            artist_ids,
+            album_id,
+            genres,
+            language,
+            release_date,
+            duration_ms,
+            explicit,
+            audio,
+            filename,
+            file_row_number
+        FROM raw_contents
+    ) AS listed
+    LEFT JOIN kinds ON kinds.kind = listed.kind
+) AS checked;
 
 CREATE TABLE judged_playlists AS
 SELECT
-    numbered.*,
+    checked.*,
     CASE
-        WHEN numbered.playlist_id IS NULL THEN 'playlist_id is null'
-        WHEN numbered.content_ids IS NULL THEN 'content_ids is null'
-        WHEN listed.content_id IS NOT NULL THEN 'playlist_id is also a content_id'
-        WHEN numbered.copy_number > 1 THEN 'duplicate'
+        WHEN fault IS NOT NULL THEN fault
+        WHEN ROW_NUMBER() OVER (PARTITION BY playlist_id, fault ORDER BY filename, file_row_number) > 1
+            THEN 'duplicate'
     END AS reason
 FROM (
     SELECT
         raw_playlists.*,
-        ROW_NUMBER() OVER (PARTITION BY playlist_id ORDER BY filename, file_row_number) AS copy_number
+        CASE
+            WHEN raw_playlists.playlist_id IS NULL THEN 'playlist_id is null'
+            WHEN raw_playlists.content_ids IS NULL THEN 'content_ids is null'
+            WHEN listed.content_id IS NOT NULL THEN 'playlist_id is also a content_id'
+        END AS fault
     FROM raw_playlists
-) AS numbered
-LEFT JOIN (
-    SELECT content_id FROM judged_contents WHERE reason IS NULL
-) AS listed ON listed.content_id = numbered.playlist_id;
+    LEFT JOIN forgotten ON forgotten.user_id = raw_playlists.owner_id
+    LEFT JOIN (
+        SELECT content_id FROM judged_contents WHERE reason IS NULL
+    ) AS listed ON listed.content_id = raw_playlists.playlist_id
+    WHERE forgotten.user_id IS NULL
+) AS checked;
 
 CREATE TABLE listed_contents AS
 SELECT

@@ -6,10 +6,7 @@ SELECT
 FROM (
     SELECT user_id FROM events
     UNION
-    SELECT raw_users.user_id
-    FROM raw_users
-    LEFT JOIN forgotten ON forgotten.user_id = raw_users.user_id
-    WHERE raw_users.user_id IS NOT NULL AND forgotten.user_id IS NULL
+    SELECT user_id FROM judged_users WHERE reason IS NULL
 ) AS known;
 
 -- Every listener's events in time order, each with what it says about their taste.
@@ -36,7 +33,7 @@ FROM (
             events.action_code,
             events.timestamp_us,
             CASE
-                WHEN contents.duration_ms > 0
+                WHEN contents.duration_ms > 0 AND events.played_ms IS NOT NULL
                     THEN LEAST(CAST(events.played_ms AS DOUBLE) / contents.duration_ms, 1)
             END AS played_fraction,
             events.context,

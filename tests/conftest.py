@@ -1,0 +1,91 @@
+"""What several rooms' tests share. Towers is imported inside the fixtures, so that jaxtyping's hook comes first."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.data import raw_set
+
+TINY_WORLD = {
+    "seed": 0,
+    "num_tracks": 24,
+    "num_episodes": 4,
+    "num_listeners": 24,
+    "num_days": 60,
+    "evaluation_days": 10,
+    "start_date": "2026-01-05",
+    "events_per_listener": 40.0,
+    "new_release_share": 0.2,
+    "genre_missing_share": 0.3,
+    "clip_duration_s": 1.0,
+    "sample_rate": 8_000,
+}
+
+
+@pytest.fixture(scope="session")
+def feature_settings():
+    """Half of a piece has to be played; spectrograms of 100 frames of 16 bands."""
+    from towers.features.metadata import CONTENT_PARTS
+    from towers.features.settings import FeatureSettings, SpectrogramSettings
+
+    return FeatureSettings(
+        min_played_fraction=0.5,
+        content_parts=CONTENT_PARTS,
+        user_columns=("country",),
+        spectrogram=SpectrogramSettings(sample_rate=8_000, n_fft=256, hop_length=80, n_mels=16, record_s=1.0),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_builder(feature_settings):
+    """A `StoreBuilder` for a raw folder, or for any source, with what a test does not care about filled in."""
+    from towers.data.build import StoreBuilder
+    from towers.data.sources.parquet_folder import ParquetFolder
+    from towers.data.split import GlobalTemporal
+
+    def make(
+        raw, root: Path, *, split=None, features=feature_settings, max_rejected_fraction=0.0, on_progress=None
+    ) -> StoreBuilder:
+        return StoreBuilder(
+            root=root,
+            source=ParquetFolder(str(raw)) if isinstance(raw, Path) else raw,
+            split=split or GlobalTemporal("2026-01-25", "2026-02-04"),
+            features=features,
+            max_rejected_fraction=max_rejected_fraction,
+            num_workers=2,
+            on_progress=on_progress or (lambda stage, done, total: None),
+        )
+
+    return make
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """The hand-written raw data set, to be changed at will."""
+    return raw_set.write_raw(tmp_path / "raw")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory, make_builder):
+    """The hand-written data set, prepared. Read only."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return make_builder(raw_set.write_raw(folder / "raw"), folder / "stores").build()[0]
+
+
+@pytest.fixture(scope="session")
+def world_folder(tmp_path_factory):
+    """A tiny demo world as raw data. Read only."""
+    from towers.simulation.world import World
+
+    folder = tmp_path_factory.mktemp("world") / "raw"
+    World(**TINY_WORLD).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def world_store(tmp_path_factory, make_builder, world_folder):
+    """The tiny demo world, prepared: enough to train on for a second. Read only."""
+    from towers.data.split import GlobalTemporal
+
+    split = GlobalTemporal(validation_days=10, test_days=10)
+    return make_builder(world_folder, tmp_path_factory.mktemp("world-stores"), split=split).build()[0]
