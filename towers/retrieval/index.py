@@ -1,7 +1,7 @@
 """The nearest vectors by inner product: exactly, or through the FAISS index of an export."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import faiss
 import numpy as np
@@ -13,6 +13,7 @@ SPACE_ID_FILE = "space_id"
 INDEX_FILE = "contents.faiss"
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Index(Protocol):
     """Finds contents near a vector."""
 

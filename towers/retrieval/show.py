@@ -12,8 +12,8 @@ from towers.retrieval.export import Export, Found
 def found_table(export: Export, found: Found, title: str) -> Table:
     """Rank, score, title, artists, kind, genres and id of every content found."""
     table = Table(title=Text(title), title_justify="left")
-    for column, justify in (("#", "right"), ("score", "right")):
-        table.add_column(column, justify=justify)
+    for column in ("#", "score"):
+        table.add_column(column, justify="right")
     for column in ("title", "artists", "kind", "genres", "id"):
         table.add_column(column, overflow="fold")
     for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1):

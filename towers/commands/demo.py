@@ -1,0 +1,71 @@
+"""`towers demo`: the whole way on a small world made in code, ending with something to look at."""
+
+from pathlib import Path
+
+import hydra
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+
+from towers.commands import evaluate, export, prepare, train
+from towers.config import CONFIG_DIR, instantiate
+from towers.data.store import Store
+from towers.retrieval.export import Export
+from towers.retrieval.show import described, found_table, history_table
+
+SHOWN = 8
+
+
+def run(config: DictConfig) -> Path:
+    """Makes the world, prepares, trains, evaluates, exports, and shows; returns the export's folder."""
+    world = Path(config.data.root)
+    print(f"1/5 world: {world}")
+    instantiate(config.world, "world").write(world)
+    print("2/5 prepare")
+    store = prepare.run(config)
+    print("3/5 train")
+    folder = train.run(config)
+    print("4/5 evaluate")
+    evaluate.run(config, folder)
+    print("5/5 export")
+    target = export.run(config, folder)
+    show(Export(target), store)
+    return target
+
+
+def show(opened: Export, store: Store) -> None:
+    """One listener's history and recommendations, and what is near a piece that nobody has played."""
+    console = Console()
+    listener = typical_listener(store)
+    heard = opened.chosen(listener)
+    user_id = opened.user_ids[listener]
+    console.print(history_table(opened, heard, f"Lately chosen by listener {user_id}", limit=SHOWN))
+    found = opened.recommend(opened.user_vectors[listener], SHOWN, without=heard)
+    console.print(found_table(opened, found, f"Recommended to listener {user_id}"))
+    piece = unheard_piece(store)
+    if piece is not None:
+        title, artists, *_ = described(opened, piece)
+        found = opened.similar(piece, SHOWN)
+        console.print(found_table(opened, found, f"Similar to {title} by {artists}, which nobody played in training"))
+        print(f"more like this: towers similar content={opened.content_ids[piece]}")
+    print(f"                towers recommend user={user_id}")
+
+
+def typical_listener(store: Store) -> int:
+    """The row of the listener whose history has the median length."""
+    lengths = np.diff(store.histories.offsets)
+    return int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
+
+
+def unheard_piece(store: Store) -> int | None:
+    """The row of the first track with sound that training has never seen; null where there is none."""
+    is_track = np.array(store.contents["kind"].to_pylist()) == "track"
+    is_unheard = store.contents["train_events"].to_numpy() == 0
+    rows = np.flatnonzero(is_track & is_unheard & (store.audio_rows >= 0))
+    return int(rows[0]) if len(rows) else None
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="demo")
+def main(config: DictConfig) -> None:
+    """The command."""
+    run(config)
