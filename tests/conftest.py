@@ -87,5 +87,5 @@ def world_store(tmp_path_factory, make_builder, world_folder):
     """The tiny demo world, prepared: enough to train on for a second. Read only."""
     from towers.data.split import GlobalTemporal
 
-    split = GlobalTemporal(validation_days=10, test_days=10)
+    split = GlobalTemporal(validation_days=10.0, test_days=10.0)
     return make_builder(world_folder, tmp_path_factory.mktemp("world-stores"), split=split).build()[0]

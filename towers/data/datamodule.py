@@ -1,7 +1,7 @@
 """Batches for training and validation, built from the memory-mapped store."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,6 +14,7 @@ from towers.data.history_reader import HistoryReader
 from towers.data.store import Store
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class CandidateSampler(Protocol):
     """What a target competes with."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from towers.errors import UserError
 
@@ -18,6 +18,7 @@ class Cuts:
     test_start_us: int | None = None
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Split(Protocol):
     """A rule for the cuts."""
 

@@ -38,7 +38,7 @@ def part_values(part: str, columns: Mapping[str, Sequence[Any]]) -> list[list[st
     return [[] if value is None else [str(value)] for value in values]
 
 
-def duration_bucket(duration_ms: float) -> str:
+def duration_bucket(duration_ms: int) -> str:
     """Half-octaves of the duration in seconds: 100 and 120 s share one, 100 and 200 s do not.
 
     >>> duration_bucket(100_000), duration_bucket(120_000), duration_bucket(200_000)

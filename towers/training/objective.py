@@ -1,6 +1,6 @@
 """How well states predict targets among candidates. Knows nothing of histories, towers or Lightning."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from towers.data.datamodule import CandidateSampler
 from towers.training.softmax_loss import ChunkedSoftmaxLoss
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Objective(Protocol):
     """A loss over candidates."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class RawTables:
     has_clock: bool
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Source(Protocol):
     """Where raw data comes from."""
 
