@@ -3,6 +3,8 @@
 import importlib
 import os
 import sys
+from functools import wraps
+from typing import Any
 
 from towers.errors import GateRefused, UserError
 
@@ -51,13 +53,19 @@ def _usage() -> str:
     )
 
 
+class _Through(BaseException):
+    """Carries a command's error past Hydra, which would print a line of its own for an `Exception`."""
+
+    def __init__(self, error: Exception):
+        super().__init__(error)
+        self.error = error
+
+
 def _run(command: str, rest: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits with 1
     before = sys.argv
-    sys.argv = [f"towers {command}", *rest]
     try:
-        module = importlib.import_module(f"towers.commands.{command}")
-        module.main()
+        _start(command, rest)
     except GateRefused as refused:
         print(f"towers: {refused}", file=sys.stderr)
         return REFUSED
@@ -75,6 +83,29 @@ def _run(command: str, rest: list[str]) -> int:
     finally:
         sys.argv = before
     return OK
+
+
+def _start(command: str, rest: list[str]) -> None:
+    """The command as a Hydra application; its errors come out as they are."""
+    import hydra
+
+    from towers.config import CONFIG_DIR, quoted
+
+    main = importlib.import_module(f"towers.commands.{command}").main
+
+    @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=command)
+    @wraps(main)
+    def job(config: Any) -> None:
+        try:
+            main(config)
+        except Exception as error:
+            raise _Through(error) from error
+
+    sys.argv = [f"towers {command}", *map(quoted, rest)]
+    try:
+        job()
+    except _Through as through:
+        raise through.error from None
 
 
 def _is_callers(error: Exception) -> bool:

@@ -7,6 +7,7 @@ Here every value is checked against the constructor's annotation first, and the 
 import importlib
 import inspect
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from towers.errors import UserError
@@ -33,6 +36,9 @@ ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
 SPECIAL_KEYS = ("_target_", "_partial_")
 KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world")
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
+
+_ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
+"""What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -110,34 +116,54 @@ def save_resolved(config: DictConfig, path: Path) -> None:
         temporary.write_text(OmegaConf.to_yaml(config, resolve=True))
 
 
+def quoted(argument: str) -> str:
+    """`user=Sigur Rós` as `user='Sigur Rós'`: Hydra takes few signs outside quotes, and the shell has eaten ours.
+
+    What parses as it stands stays as it is, and so does what looks like a list, a choice or a quotation.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or argument.startswith("-") or set(value) & set("'\"\\[]{}(),$"):
+        return argument
+    try:
+        OverridesParser.create().parse_overrides([argument])
+    except OverrideParseException:
+        return f"{key}='{value}'"
+    return argument
+
+
 def raw_text(key: str, value: Any) -> str | None:
     """An id given as an override, as the caller typed it: `user=1e5` is the text `1e5` and not a number.
 
     Args:
         key: the override's key.
-        value: what Hydra made of it; used when the key did not come from the command line.
+        value: what Hydra made of it; right where it is null or text, or did not come from the command line.
     """
+    if value is None or isinstance(value, str):
+        return value
     text = _typed_override(key)
-    if text is None or value is None:
-        return None if value is None else str(value)
-    return _unquote(text)
+    return str(value) if text is None else text.strip()
 
 
 def raw_list(key: str, value: Any) -> list[str] | None:
     """The same for a list of ids, such as `history=[1e5,'a b']`."""
     if value is None:
         return None
-    text = _typed_override(key)
-    if text is None:
-        return [str(item) for item in value] if isinstance(value, (list, ListConfig)) else [str(value)]
-    inner = text.strip()
-    if inner.startswith("[") and inner.endswith("]"):
-        inner = inner[1:-1]
-    return [_unquote(item) for item in _split(inner) if item.strip()]
+    if not isinstance(value, (list, ListConfig)):
+        return [str(raw_text(key, value))]
+    text = (_typed_override(key) or "").strip()
+    typed = [item.strip() for item in _ITEM.findall(text[1:-1])] if text.startswith("[") else [str(v) for v in value]
+    if len(typed) != len(value):
+        raise UserError(f"{key}={text}: must be a list of ids")
+    return [item if isinstance(item, str) else shown for item, shown in zip(value, typed, strict=True)]
 
 
 def one_line(error: BaseException) -> str:
     """An error's message and its cause's as one line."""
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read; text with other signs than letters, digits and -_./:@ "
+            "goes into quotes within the shell's quotes, such as \"user='a, b'\""
+        )
     parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
     return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
 
@@ -150,29 +176,6 @@ def _typed_override(key: str) -> str | None:
         if name.lstrip("+") == key:
             return text
     return None
-
-
-def _unquote(text: str) -> str:
-    text = text.strip()
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-        quote = text[0]
-        return text[1:-1].replace(f"\\{quote}", quote)
-    return text
-
-
-def _split(text: str) -> list[str]:
-    """At the commas that stand outside quotes."""
-    items, quote = [""], ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character == ",":
-            items.append("")
-            continue
-        items[-1] += character
-    return items
 
 
 def _import(path: str, key: str) -> Any:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -127,8 +128,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     with scratch_directory(path) as temporary:
         yield temporary
-        if not path.exists():
+        try:
             temporary.replace(path)
+        except OSError:
+            if not path.is_dir():
+                raise
 
 
 def point_to(link: Path, target: Path) -> None:
@@ -141,9 +145,10 @@ def point_to(link: Path, target: Path) -> None:
 
 def _remove_stale(path: Path) -> None:
     """Removes the temporary folders for `path` whose process is gone, and those of this process."""
-    for stale in path.parent.glob(f".{path.name}.*.partial"):
-        process = int(stale.name.split(".")[-2])
-        if process == os.getpid() or not _is_alive(process):
+    temporary_name = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.partial")
+    for stale in path.parent.iterdir():
+        found = temporary_name.fullmatch(stale.name)
+        if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
             shutil.rmtree(stale, ignore_errors=True)
 
 
