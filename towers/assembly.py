@@ -93,7 +93,7 @@ class Run:
         config: as it was trained.
         store: what it was trained on.
         two_tower: the network, in evaluation mode.
-        table: the contents, every sound encoded by this network.
+        table: what is known of the contents.
     """
 
     folder: Path
@@ -109,7 +109,9 @@ class Run:
         return digest_of_file(self.checkpoint)
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """Unit vectors of all contents by row, float32."""
+        """Unit vectors of all contents by row, float32; every sound is encoded anew."""
+        if self.two_tower.audio_encoder.dim and self.store.spectrograms is not None:
+            refresh_audio(self.two_tower, self.table, self.store.spectrograms.records)
         return embed_contents(self.two_tower, self.table).float().cpu().numpy()
 
     def user_vectors(
@@ -161,6 +163,4 @@ def load_run(folder: Path, stores: Path) -> Run:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     two_tower.to(device).eval()
     table.to(device)
-    if two_tower.audio_encoder.dim and store.spectrograms is not None:
-        refresh_audio(two_tower, table, store.spectrograms.records)
     return Run(folder=folder, checkpoint=checkpoint, config=config, store=store, two_tower=two_tower, table=table)

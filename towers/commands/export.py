@@ -11,41 +11,39 @@ from towers.commands.evaluate import chosen_run
 from towers.config import CONFIG_DIR, instantiate
 from towers.manifest import digest_of, read_json
 from towers.publishing.space import with_means_of_members
-from towers.publishing.writer import ExportParts, version_of, write_export
+from towers.publishing.writer import ExportParts, publish, version_of, write_export
 
 
 def run(config: DictConfig, folder: Path | None = None) -> Path:
     """Exports the run in `folder` (or as `checkpoint` says) unless that version is there; returns its folder."""
     loaded = load_run(folder or chosen_run(config), Path(config.paths.stores))
-    exports = Path(config.paths.exports)
+    store, exports = loaded.store, Path(config.paths.exports)
     index = instantiate(config.index, "index")
     metrics = metrics_of(loaded)
-    fingerprint = digest_of([loaded.fingerprint, loaded.store.fingerprint, repr(index), metrics])
-    version = version_of(loaded.store, fingerprint)
-    is_new = not (exports / version).exists()
-    store = loaded.store
+    version = version_of(store, digest_of([loaded.fingerprint, store.fingerprint, repr(index), metrics]))
+    if (exports / version).exists():
+        publish(exports / version)
+        print(f"nothing to export: {exports / version} is up to date; current points to it")
+        return exports / version
     contents = with_means_of_members(
         loaded.content_vectors(), store.members, store.contents["train_events"].to_numpy() > 0
     )
     users = loaded.user_vectors(np.arange(store.histories.num_users), contents, "end")
-    target = write_export(
-        exports,
-        version,
-        ExportParts(
-            store=store,
-            user_tower=loaded.two_tower.user_tower,
-            content_vectors=contents,
-            user_vectors=users,
-            max_length=loaded.config.datamodule.max_length,
-            weights=loaded.fingerprint,
-            config=digest_of(OmegaConf.to_container(loaded.config, resolve=True)),
-            metrics=metrics,
-            index=index,
-        ),
+    parts = ExportParts(
+        store=store,
+        user_tower=loaded.two_tower.user_tower,
+        content_vectors=contents,
+        user_vectors=users,
+        max_length=loaded.config.datamodule.max_length,
+        weights=loaded.fingerprint,
+        config=digest_of(OmegaConf.to_container(loaded.config, resolve=True)),
+        metrics=metrics,
+        index=index,
     )
-    said = "exported" if is_new else "nothing to export, up to date:"
-    print(f"{said} {target} ({len(contents):,} contents, {len(users):,} listeners); current points to it")
-    return target
+    write_export(exports / version, parts)
+    publish(exports / version)
+    print(f"exported {exports / version}: {len(contents):,} contents, {len(users):,} listeners; current points to it")
+    return exports / version
 
 
 def metrics_of(loaded: Run) -> dict[str, dict[str, float]]:

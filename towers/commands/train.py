@@ -1,12 +1,14 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from towers.assembly import build_content_table, build_two_tower
@@ -36,6 +38,10 @@ def run(config: DictConfig) -> Path:
     started = time.perf_counter(), time.process_time()
     trainer, module, data = build(config, store, folder)
     last = folder / f"{LAST}.ckpt"
+    if last.exists():
+        step = resume_step(last)
+        print(f"going on from step {step:,} of {folder}")
+        trainer.logger.cut_back(step)  # type: ignore[union-attr]  # the first logger is the CSV's
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -48,6 +54,11 @@ def run(config: DictConfig) -> Path:
     )  # fmt: skip
     print(f"trained {folder}: {trainer.current_epoch} epochs in {seconds:.0f} s, {core_seconds:.0f} core-seconds")
     return folder
+
+
+def resume_step(checkpoint: Path) -> int:
+    """The number of steps behind a checkpoint."""
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
 
 
 def run_folder(config: DictConfig, store: Store) -> Path:
@@ -75,6 +86,7 @@ def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, T
         warmup_steps=config.warmup_steps,
         records=store.spectrograms.records if has_sound and store.spectrograms else None,
         judge=judge_of(task, config),
+        shown=config.trainer.monitor,
     )
     data = instantiate(config.datamodule, "datamodule")(
         store=store, candidates=candidates, has_sound=has_sound, validation_users=task.user_rows, seed=config.seed
@@ -86,7 +98,7 @@ def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, T
     return trainer, module, data
 
 
-def judge_of(task: EvaluationTask, config: DictConfig):
+def judge_of(task: EvaluationTask, config: DictConfig) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
     """Metrics of validation vectors, for the module."""
     settings = config.evaluation
 

@@ -84,12 +84,13 @@ def write(
         }
         for evaluation in evaluations
     }
-    write_json(folder / "metrics.json", {"metadata": dict(metadata), "rankers": rankers})
     rows = [row for evaluation in evaluations for row in _metric_rows(evaluation)]
     _write_parquet(folder / "metrics.parquet", pa.Table.from_pylist(rows, schema=METRICS_SCHEMA))
     parts = [part for evaluation in evaluations for part in _listener_tables(evaluation)]
     # Promoted, because evaluations may have been run with different ks.
     _write_parquet(folder / "listeners.parquet", pa.concat_tables(parts, promote_options="default"))
+    # Last, because whoever finds it takes the rest for written.
+    write_json(folder / "metrics.json", {"metadata": dict(metadata), "rankers": rankers})
 
 
 def _cell(value: float | None, best: float | None) -> Text:

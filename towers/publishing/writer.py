@@ -61,18 +61,19 @@ class ExportParts:
         return self.weights[:16]
 
 
-def write_export(exports: Path, version: str, parts: ExportParts) -> Path:
-    """Writes `exports/<version>` and makes `current` point to it, last.
+def write_export(target: Path, parts: ExportParts) -> None:
+    """Writes the folder `target`, named by its version: whole or not at all.
 
     Raises:
         RuntimeError: the ONNX tower does not give what torch gives.
     """
-    target = exports / version
-    if not target.exists():
-        with atomic_directory(target) as folder:
-            _Writer(parts, folder, version).write()
-    point_to(exports / CURRENT, target)
-    return target
+    with atomic_directory(target) as folder:
+        _Writer(parts, folder, target.name).write()
+
+
+def publish(target: Path) -> None:
+    """Makes `current` beside `target` point to it, atomically."""
+    point_to(target.parent / CURRENT, target)
 
 
 def version_of(store: Store, fingerprint: str) -> str:

@@ -16,7 +16,7 @@ WANDB_HOST = "api.wandb.ai"
 
 
 class CsvLogger(Logger):
-    """One row a logged step; a resumed run cuts the file back to its step and appends.
+    """One row a logged step, appended; a resumed run cuts the file back to its step and goes on.
 
     Lightning's own CSV logger would start the file anew.
 
@@ -27,10 +27,10 @@ class CsvLogger(Logger):
     def __init__(self, path: Path):
         super().__init__()
         self._path = path
-        self._rows: list[dict[str, Any]] = []
+        self._columns: list[str] = []
+        self._pending: list[dict[str, Any]] = []
         if path.exists():
-            with path.open(newline="") as file:
-                self._rows = [dict(row) for row in csv.DictReader(file)]
+            self._columns = list(self._read()[0])
 
     @property
     def name(self) -> str:
@@ -46,29 +46,47 @@ class CsvLogger(Logger):
         """The resolved configuration is written by the command."""
 
     def cut_back(self, step: int) -> None:
-        """Forgets what was logged after `step`: the run goes on from there."""
-        self._rows = [row for row in self._rows if int(row["step"]) < step]
+        """Forgets what was logged from `step` on: the run goes on from there."""
+        columns, rows = self._read()
+        self._rewrite(columns, [row for row in rows if int(row["step"]) < step])
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds a row."""
-        self._rows.append({"step": step or 0, **metrics})
+        self._pending.append({"step": step or 0, **metrics})
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the file, all columns that ever occurred."""
-        if not self._rows:
+        """Appends what is pending; only a new column makes it write the file again."""
+        if not self._pending:
             return
-        columns = list(dict.fromkeys(name for row in self._rows for name in row))
-        with atomic_file(self._path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows)
+        new = dict.fromkeys(name for row in self._pending for name in row if name not in self._columns)
+        if new:
+            self._rewrite([*self._columns, *new], self._read()[1])
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns).writerows(self._pending)
+        self._pending = []
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Writes the file."""
+        """Writes what is pending."""
         self.save()
+
+    def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
+        if not self._path.exists():
+            return [], []
+        with self._path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            # A kill in the middle of a line leaves a row without all its columns.
+            rows = [row for row in reader if None not in row.values()]
+            return list(reader.fieldnames or []), rows
+
+    def _rewrite(self, columns: list[str], rows: list[dict[str, Any]]) -> None:
+        self._columns = columns
+        with atomic_file(self._path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) -> list[Logger]:

@@ -30,6 +30,7 @@ class TowersModule(pl.LightningModule):
         warmup_steps: over which the learning rate rises from 0; it then falls to 0 along a cosine.
         records: spectrograms of the store, or null without sound.
         judge: turns validation vectors into metrics.
+        shown: the validation metric that the progress bar shows.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class TowersModule(pl.LightningModule):
         warmup_steps: int,
         records: Float[np.ndarray, "sounds n_mels frames"] | None,
         judge: Judge,
+        shown: str,
     ):
         super().__init__()
         self.two_tower = two_tower
@@ -50,6 +52,7 @@ class TowersModule(pl.LightningModule):
         self._warmup_steps = warmup_steps
         self._records = records
         self._judge = judge
+        self._shown = shown
         self._content_vectors: Tensor | None = None
         self._user_vectors: list[Tensor] = []
 
@@ -92,7 +95,8 @@ class TowersModule(pl.LightningModule):
         assert self._content_vectors is not None
         users = torch.cat(self._user_vectors).cpu().numpy()
         metrics = self._judge(users, self._content_vectors.float().cpu().numpy())
-        self.log_dict({f"validation/{name}": value for name, value in metrics.items()}, prog_bar=False)
+        for name, value in metrics.items():
+            self.log(f"validation/{name}", value, prog_bar=f"validation/{name}" == self._shown)
         self.log("temperature", self.objective.temperature.detach())
 
     def configure_optimizers(self) -> dict:  # type: ignore[override]

@@ -1,5 +1,7 @@
 """A Lightning Trainer that suits whatever machine it is on."""
 
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,27 +32,35 @@ def make_trainer(
         folder: where checkpoints go.
         loggers: who hears of metrics.
         max_epochs: passes over the training windows.
-        validate_every_epochs: epochs from one validation and checkpoint to the next.
+        validate_every_epochs: epochs from one validation to the next.
         monitor: the metric by which the best checkpoint is chosen; higher is better.
         gradient_clip: norm to which gradients are clipped.
         accelerator: as Lightning's; auto takes a GPU where there is one.
         precision: as Lightning's; auto is bf16-mixed on CUDA and 32-true elsewhere.
         progress: whether to show a bar.
     """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises and counts devices
     on_cuda = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     if precision == "auto":
         precision = "bf16-mixed" if on_cuda else "32-true"
-    checkpoints = ModelCheckpoint(
+    best = ModelCheckpoint(
         dirpath=folder,
         filename=BEST,
         monitor=monitor,
         mode="max",
-        save_last=True,
         enable_version_counter=False,
         every_n_epochs=validate_every_epochs,
-        auto_insert_metric_name=False,
+        save_on_train_epoch_end=False,  # after validation
     )
-    callbacks: list[Callback] = [checkpoints]
+    last = ModelCheckpoint(
+        dirpath=folder, filename=LAST, enable_version_counter=False, every_n_epochs=1, save_on_train_epoch_end=True
+    )
+    # A run's folder is not empty when it goes on; workers are for machines with cores to spare.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # of Lightning's own code
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
+    callbacks: list[Callback] = [best, last]
     if progress:
         callbacks.append(RichProgressBar(leave=False))
     return pl.Trainer(
