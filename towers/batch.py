@@ -6,11 +6,13 @@ batch, encoded once. parts: metadata parts of a content. targets: events that ar
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Moved = TypeVar("Moved", bound="_Movable")  # `Self` cannot be checked at run time, which the tests do
 
 
 class _Movable:
@@ -18,15 +20,15 @@ class _Movable:
 
     __slots__ = ()
 
-    def to(self, device: torch.device | str, non_blocking: bool = True) -> Self:
+    def to(self: Moved, device: torch.device | str, non_blocking: bool = True) -> Moved:
         """On `device`; from pinned memory without waiting."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self: Moved) -> Moved:
         """In page-locked memory."""
         return self._each(lambda tensor: tensor.pin_memory())
 
-    def _each(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def _each(self: Moved, function: Callable[[Tensor], Tensor]) -> Moved:
         moved = {}
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)

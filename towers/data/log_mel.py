@@ -94,4 +94,6 @@ def spectrogram_of(path: Path, log_mel: LogMel, settings: SpectrogramSettings) -
     if len(waveform) < samples:
         waveform = waveform.repeat(-(-samples // len(waveform)))
     mel = log_mel(waveform[:samples])[:, : settings.num_frames]
+    if not torch.isfinite(mel).all():
+        raise UnusableSound("so loud that its power is not finite")
     return mel.numpy().astype(np.float16)

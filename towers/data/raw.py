@@ -139,11 +139,26 @@ def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
     for path in tables.files.get(schema.CONTENTS, []):
         if "audio" not in _open(path)[0].names:
             continue
-        table = pq.read_table(path, columns=["content_id", "audio"])
+        try:
+            table = pq.read_table(path, columns=["content_id", "audio"])
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(tables, str(error)) from error
         for content_id, audio in zip(table["content_id"].to_pylist(), table["audio"].to_pylist(), strict=True):
             if content_id is not None and audio is not None:
                 named.setdefault(str(content_id), str(audio))
     return list(named), list(named.values())
+
+
+def unreadable(tables: RawTables, reason: str) -> UserError:
+    """What to say of data that passed for Parquet until it was read: the file that is damaged, else `reason`."""
+    for path in (path for paths in tables.files.values() for path in paths):
+        try:
+            file = pq.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+        except (pa.ArrowException, OSError) as error:
+            return UserError(f"{path}: damaged ({' '.join(str(error).split())}); write it again")
+    return UserError(f"the raw data cannot be read: {reason}")
 
 
 def _open(path: Path) -> tuple[pa.Schema, int]:

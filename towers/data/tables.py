@@ -21,22 +21,17 @@ SQL = Path(__file__).parent / "sql"
 JUDGED = {table: f"judged_{table}" for table in schema.TABLES}
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 BATCH_ROWS = 1_000_000
+DATA_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
 
 
 @contextmanager
 def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB file below `folder` that may spill to disk.
-
-    Raises:
-        UserError: DuckDB cannot read the data (a file damaged in the middle, an id that is no text).
-    """
+    """A DuckDB file below `folder` that may spill to disk."""
     connection = duckdb.connect(str(folder / "work.duckdb"))
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET preserve_insertion_order = true")
         yield connection
-    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
-        raise UserError(f"the raw data cannot be read: {' '.join(str(error).split())}") from error
     finally:
         connection.close()
 
@@ -102,7 +97,13 @@ class Tables:
         return self.table(query).column(0).to_numpy()
 
     def _run(self, name: str) -> None:
-        self._connection.execute((SQL / f"{name}.sql").read_text())
+        try:
+            self._connection.execute((SQL / f"{name}.sql").read_text())
+        except duckdb.Error as error:
+            # What Parquet's own decoder throws has no class of its own.
+            if type(error) is not duckdb.Error and not isinstance(error, DATA_ERRORS):
+                raise
+            raise raw.unreadable(self._tables, " ".join(str(error).split())) from error
 
     def _read_raw(self) -> None:
         extra = {schema.USERS: self._features.user_columns}

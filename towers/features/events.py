@@ -54,7 +54,8 @@ def encode_events(
     """
     octaves = np.log2(np.maximum(elapsed_us, 0) / 1e6 + 1).astype(np.int64)
     elapsed = np.minimum(octaves + 1, NUM_ELAPSED_BUCKETS - 1)
-    tenths = np.minimum((np.asarray(played_fraction, np.float64) * 10).astype(np.int64), 9)
+    # In float32, as a store keeps it: nine tenths is then in the last tenth wherever it comes from.
+    tenths = np.minimum((np.asarray(played_fraction, np.float32) * np.float32(10)).astype(np.int64), 9)
     return EventCodes(
         action=action.astype(np.int64),
         elapsed=np.where(elapsed_us < 0, 0, elapsed),

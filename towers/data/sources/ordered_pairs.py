@@ -51,8 +51,9 @@ class OrderedPairs:
         """Converts to the contract; the position becomes the timestamp, in seconds since an arbitrary origin."""
         self.inputs()
         table = self._read_parquet() if self._path.suffix == ".parquet" else self._read_text()
-        seconds = table["position"].to_numpy() + ORIGIN_S
-        timestamp = pa.array(seconds * 1_000_000, pa.timestamp("us", tz="UTC"))
+        seconds = table["position"].fill_null(0).to_numpy() + ORIGIN_S
+        unknown = table["position"].is_null().to_numpy()
+        timestamp = pa.array(seconds * 1_000_000, pa.timestamp("us", tz="UTC"), mask=unknown)
         events = pa.table({"user_id": table["user"], "content_id": table["content"], "timestamp": timestamp})
         files = {schema.EVENTS: [_write(events, staging / schema.EVENTS)]}
         if self._artist or self._album:
@@ -87,7 +88,10 @@ class OrderedPairs:
             if column not in table.column_names:
                 raise UserError(f"{self._path}: no column {column!r}; it has {', '.join(table.column_names)}")
         table = pa.table({name: table[column] for name, column in wanted.items()})
-        return table.set_column(2, "position", table["position"].cast(pa.int64()))
+        try:
+            return table.set_column(2, "position", table["position"].cast(pa.int64()))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise UserError(f"{self._path}: column {self._position!r} must be whole numbers ({error})") from error
 
     def _contents(self, table: pa.Table) -> pa.Table:
         """One row a content, with the artist and album of its first event."""
