@@ -1,0 +1,131 @@
+"""Contents to vectors: any part may be missing, and what was never trained has no delta."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from tests.models.conftest import AUDIO_DIM, DIM, NUM_CONTENTS, VOCABULARY_SIZES
+from towers.models.content_tower import ContentTower
+
+CLOSE = {"atol": 1e-6, "rtol": 0}
+
+
+def with_rows(contents, rows):
+    rows = torch.as_tensor(rows)
+    return replace(
+        contents,
+        rows=contents.rows[rows],
+        parts={part: codes[rows] for part, codes in contents.parts.items()},
+        audio=contents.audio[rows],
+        has_audio=contents.has_audio[rows],
+    )
+
+
+def test_unit_norms(content_tower, contents):
+    torch.testing.assert_close(content_tower(contents).norm(dim=-1), torch.ones(NUM_CONTENTS))
+
+
+@pytest.mark.parametrize("missing", list(product([False, True], repeat=3)))
+@pytest.mark.parametrize("row", [0, NUM_CONTENTS - 1])
+def test_any_parts_may_be_missing(content_tower, contents, missing, row):
+    """Of a trained and an untrained content, everything included."""
+    one = with_rows(contents, [row])
+    parts = {
+        part: torch.zeros_like(codes) if gone else codes
+        for gone, (part, codes) in zip(missing, one.parts.items(), strict=False)
+    }
+    one = replace(one, parts=parts, has_audio=torch.tensor([not missing[-1]]))
+    vector = content_tower.requires_grad_()(one)
+    assert torch.isfinite(vector).all()
+    vector.sum().backward()
+    for parameter in content_tower.parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
+
+
+def test_an_absent_sound_adds_nothing(content_tower, contents):
+    silent = replace(contents, has_audio=torch.zeros(NUM_CONTENTS, dtype=torch.bool))
+    noise = replace(silent, audio=torch.randn(NUM_CONTENTS, AUDIO_DIM))
+    assert torch.equal(content_tower(silent), content_tower(noise))
+
+
+def test_each_part_matters(content_tower, contents):
+    before = content_tower(contents)
+    for part, size in VOCABULARY_SIZES.items():
+        changed = {**contents.parts, part: (contents.parts[part] + 1) % size}
+        assert (content_tower(replace(contents, parts=changed)) - before).abs().amax(dim=1).min() > 1e-4
+    louder = content_tower(replace(contents, audio=contents.audio.flip(1)))
+    changed = (louder - before).abs().amax(dim=1) > 1e-4
+    assert torch.equal(changed, contents.has_audio)
+
+
+def test_codes_are_averaged_over_those_that_are_there(content_tower, contents):
+    one = with_rows(contents, [0])
+    codes = torch.tensor([[2, 5, 0]])
+    variants = [codes, torch.tensor([[5, 0, 2]]), torch.tensor([[2, 2, 5, 5]]), torch.tensor([[2, 5, 0, 0, 0]])]
+    vectors = [content_tower(replace(one, parts={**one.parts, "genres": variant})) for variant in variants]
+    for vector in vectors[1:]:
+        torch.testing.assert_close(vector, vectors[0], **CLOSE)
+
+
+class TestIdDelta:
+    def test_is_zero_for_what_was_never_trained(self, content_tower, contents):
+        """Two contents that are the same but for the id."""
+        twins = with_rows(contents, [0, 0])
+        trained = replace(twins, rows=torch.tensor([1, 2]))
+        untrained = replace(twins, rows=torch.tensor([8, 11]))
+        one, other = content_tower(trained)
+        assert (one - other).abs().max() > 1e-3
+        one, other = content_tower(untrained)
+        assert torch.equal(one, other)
+
+    def test_gets_no_gradient_where_it_is_zero(self, content_tower, contents):
+        content_tower(contents).square()[:, 0].sum().backward()
+        grad = content_tower._id_delta.weight.grad.abs().sum(dim=1)
+        assert (grad[:8] > 0).all()
+        assert (grad[8:] == 0).all()
+
+
+class TestDropout:
+    def test_is_off_outside_of_training(self, content_tower, contents):
+        assert torch.equal(content_tower(contents), content_tower(contents))
+
+    def test_is_on_in_training(self, content_tower, contents):
+        content_tower.train()
+        assert not torch.equal(content_tower(contents), content_tower(contents))
+
+    @pytest.fixture
+    def share_like(self, contents):
+        """The share of 4000 trained copies of content 1 that get the vector of an untrained content without parts."""
+
+        def share(part_dropout, id_dropout, genre):
+            tower = ContentTower(
+                vocabulary_sizes={"genres": 7}, audio_dim=0, is_trained=torch.arange(2) == 1, dim=DIM, hidden_dim=8,
+                part_dropout=part_dropout, id_dropout=id_dropout, dropout=0.0,
+            )  # fmt: skip
+            rows = torch.tensor([0] + 4_000 * [1])
+            genres = torch.where(rows == 1, genre, 0)[:, None]
+            nothing = torch.zeros(len(rows), 0)
+            batch = replace(contents, rows=rows, parts={"genres": genres}, audio=nothing, has_audio=rows > 1)
+            torch.manual_seed(0)
+            vectors = tower.train()(batch)
+            return (vectors[1:] - vectors[0]).abs().amax(dim=1).lt(1e-6).float().mean().item()
+
+        return share
+
+    def test_drops_the_delta_as_often_as_it_says(self, share_like):
+        assert share_like(part_dropout=0.0, id_dropout=0.3, genre=0) == pytest.approx(0.3, abs=0.03)
+
+    def test_drops_each_part_as_often_as_it_says(self, share_like):
+        assert share_like(part_dropout=0.4, id_dropout=0.3, genre=5) == pytest.approx(0.4 * 0.3, abs=0.03)
+
+
+def test_one_by_one_equals_all_at_once(content_tower, contents):
+    alone = torch.cat([content_tower(with_rows(contents, [row])) for row in range(NUM_CONTENTS)])
+    torch.testing.assert_close(content_tower(contents), alone, **CLOSE)
+
+
+def test_no_content_at_all(content_tower, contents):
+    nothing = with_rows(contents, torch.zeros(0, dtype=torch.int64))
+    assert content_tower(nothing).shape == (0, DIM)
