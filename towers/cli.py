@@ -3,7 +3,6 @@
 import importlib
 import os
 import sys
-from functools import wraps
 from typing import Any
 
 from towers.errors import GateRefused, UserError
@@ -86,24 +85,26 @@ def _run(command: str, rest: list[str]) -> int:
 
 
 def _start(command: str, rest: list[str]) -> None:
-    """The command as a Hydra application; its errors come out as they are."""
+    """The command as a Hydra application; its errors come out as they are.
+
+    Its module is imported only once the configuration stands, so that help and mistakes need not wait for torch.
+    """
     import hydra
 
     from towers.config import CONFIG_DIR, quoted
 
-    main = importlib.import_module(f"towers.commands.{command}").main
+    module = f"towers.commands.{command}"
 
-    @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=command)
-    @wraps(main)
     def job(config: Any) -> None:
         try:
-            main(config)
+            importlib.import_module(module).main(config)
         except Exception as error:
             raise _Through(error) from error
 
+    job.__module__ = module  # Hydra names the job after it
     sys.argv = [f"towers {command}", *map(quoted, rest)]
     try:
-        job()
+        hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=command)(job)()
     except _Through as through:
         raise through.error from None
 

@@ -164,6 +164,9 @@ def one_line(error: BaseException) -> str:
             f"{error.override}: cannot be read; text with other signs than letters, digits and -_./:@ "
             "goes into quotes within the shell's quotes, such as \"user='a, b'\""
         )
+    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
+    if missing:
+        return f"{missing[1]}: missing; give it as {missing[1]}=VALUE"
     parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
     return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
 
@@ -208,7 +211,8 @@ def _value(value: Any, hint: Any, key: str) -> Any:
         value = [instantiate(v, f"{key}[{i}]") if _is_node(v) else v for i, v in enumerate(value)]
         if any(typing.get_origin(choice) is tuple or choice is tuple for choice in _choices(hint)):
             value = tuple(value)
-    if not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)):
+    is_bool_for_number = isinstance(value, bool) and bool not in _choices(hint) and {int, float} & {*_choices(hint)}
+    if is_bool_for_number or not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)):
         raise UserError(f"{key}={value!r}: must be {_spelled(hint)}, is {type(value).__name__}")
     if isinstance(value, int) and not isinstance(value, bool) and float in _choices(hint) and int not in _choices(hint):
         return float(value)
