@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+import towers.config
 from towers.config import CONFIG_DIR, compose, instantiate, one_line, quoted, raw_list, raw_text, signature_of
 from towers.errors import UserError
 
@@ -104,7 +105,7 @@ class TestComposition:
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_exists(self, command):
-        assert (Path(inspect.getfile(compose)).parent / "commands" / f"{command}.py").exists()
+        assert (Path(towers.config.__file__).parent / "commands" / f"{command}.py").exists()
 
     @pytest.mark.parametrize("experiment", EXPERIMENTS)
     def test_every_experiment_fits(self, experiment):
