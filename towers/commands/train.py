@@ -38,10 +38,10 @@ def run(config: DictConfig) -> Path:
     started = time.perf_counter(), time.process_time()
     trainer, module, data = build(config, store, folder)
     last = folder / f"{LAST}.ckpt"
-    if last.exists():
-        step = resume_step(last)
+    step = resume_step(last) if last.exists() else 0
+    if step:
         print(f"going on from step {step:,} of {folder}")
-        trainer.logger.cut_back(step)  # type: ignore[union-attr]  # the first logger is the CSV's
+    trainer.logger.cut_back(step)  # type: ignore[union-attr]  # the first logger is the CSV's
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt

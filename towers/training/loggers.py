@@ -47,6 +47,8 @@ class CsvLogger(Logger):
 
     def cut_back(self, step: int) -> None:
         """Forgets what was logged from `step` on: the run goes on from there."""
+        if not self._path.exists():
+            return
         columns, rows = self._read()
         self._rewrite(columns, [row for row in rows if int(row["step"]) < step])
 

@@ -1,0 +1,133 @@
+"""What is known of every content beside the model, and the table of audio vectors."""
+
+import numpy as np
+import pytest
+import torch
+
+from towers.assembly import build_content_table, build_two_tower, sound_statistics
+from towers.features.ragged import Ragged
+from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder
+from towers.training.content_table import ContentTable
+from towers.training.embed import embed_contents, refresh_audio
+
+AUDIO_DIM = 3
+
+
+@pytest.fixture
+def table():
+    """Contents 0 and 3 without sound; sounds in another order than contents."""
+    codes = {"genres": Ragged.from_lists([[1, 2], [], [3], [4, 5, 6]])}
+    table = ContentTable(codes, np.array([-1, 1, 0, -1]), 2, AUDIO_DIM)
+    table.write(0, torch.tensor([[1.0, 1, 1], [2, 2, 2]]))
+    return table
+
+
+def test_contents_by_hand(table):
+    batch = table.batch(torch.tensor([3, 1, 2, 1]))
+    assert batch.rows.tolist() == [3, 1, 2, 1]
+    assert batch.parts["genres"].tolist() == [[4, 5, 6], [0, 0, 0], [3, 0, 0], [0, 0, 0]]
+    assert batch.has_audio.tolist() == [False, True, True, True]
+    assert batch.audio[:, 0].tolist() == [0, 2, 1, 2]
+    assert len(table) == 4
+
+
+def test_a_checkpoint_holds_the_audio_vectors_alone(table):
+    assert list(table.state_dict()) == ["_audio_vectors"]
+
+
+class TestFreshAudio:
+    def test_takes_the_place_of_what_the_table_had_and_is_remembered(self, table):
+        contents = table.batch(torch.tensor([0, 1, 2]))
+        fresh = table.with_fresh_audio(contents, torch.tensor([2]), torch.full((1, AUDIO_DIM), 9.0))
+        assert fresh.audio[:, 0].tolist() == [0, 2, 9]
+        assert table.batch(torch.tensor([0, 1, 2])).audio[:, 0].tolist() == [0, 2, 9]
+        assert contents.audio[:, 0].tolist() == [0, 2, 1]  # the batch before is left alone
+
+    def test_the_gradient_reaches_the_fresh_ones_alone(self, table):
+        vectors = torch.full((1, AUDIO_DIM), 9.0, requires_grad=True)
+        contents = table.batch(torch.tensor([1, 2]))
+        audio = table.with_fresh_audio(contents, torch.tensor([0]), vectors).audio
+        assert not table.batch(torch.tensor([1])).audio.requires_grad
+        (audio * torch.tensor([[5.0], [7.0]])).sum().backward()
+        assert vectors.grad.tolist() == [[5, 5, 5]]
+
+    def test_the_gradient_reaches_the_encoder(self, table):
+        torch.manual_seed(0)
+        encoder = ConvAudioEncoder(torch.zeros(4), torch.ones(4), dim=AUDIO_DIM, channels=(2,), dropout=0.0)
+        contents = table.batch(torch.tensor([1, 2]))
+        fresh = table.with_fresh_audio(contents, torch.tensor([1, 0]), encoder(torch.randn(2, 4, 12)))
+        fresh.audio.square().sum().backward()
+        assert all(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters())
+
+    def test_lower_precision_is_kept_in_the_tables(self, table):
+        contents = table.batch(torch.tensor([1]))
+        vectors = torch.full((1, AUDIO_DIM), 9.0, dtype=torch.bfloat16)
+        assert table.with_fresh_audio(contents, torch.tensor([0]), vectors).audio.dtype == torch.float32
+
+
+@pytest.fixture(scope="module")
+def two_tower(make_run):
+    return make_run()[0].two_tower
+
+
+class TestRefresh:
+    def test_equals_encoding_each_sound(self, world_store, two_tower, monkeypatch):
+        """In batches that do not divide the number of sounds."""
+        monkeypatch.setattr("towers.training.embed.SOUNDS_AT_ONCE", 5)
+        table = build_content_table(world_store, two_tower.audio_encoder.dim)
+        records = world_store.spectrograms.records
+        assert len(records) % 5
+        refresh_audio(two_tower.train(), table, records)
+        assert two_tower.training  # dropout was off, and is on again
+        two_tower.eval()
+        rows = torch.arange(len(table))
+        found = table.batch(rows)
+        for row in rows.tolist():
+            sound = int(world_store.audio_rows[row])
+            assert bool(found.has_audio[row]) == (sound >= 0)
+            if sound < 0:
+                assert (found.audio[row] == 0).all()
+            else:
+                record = torch.from_numpy(records[sound].astype(np.float32))
+                expected = two_tower.audio_encoder(record[None])[0].detach()
+                torch.testing.assert_close(found.audio[row], expected, atol=1e-5, rtol=0)
+
+    def test_embedding_in_parts_equals_at_once(self, world_store, two_tower, monkeypatch):
+        table = build_content_table(world_store, two_tower.audio_encoder.dim)
+        refresh_audio(two_tower, table, world_store.spectrograms.records)
+        two_tower.eval()
+        expected = two_tower.encode_contents(table.batch(torch.arange(len(table)))).detach()
+        monkeypatch.setattr("towers.training.embed.CONTENTS_AT_ONCE", 7)
+        torch.testing.assert_close(embed_contents(two_tower.train(), table), expected, atol=1e-6, rtol=0)
+
+
+class TestAssembly:
+    def test_statistics_of_the_trained_sounds(self, store):
+        """a4 has a sound, but nobody heard it in training."""
+        ids = store.content_ids.tolist()
+        rows = [store.audio_rows[ids.index(content_id)] for content_id in ("a1", "a2", "e1")]
+        frames = np.concatenate([store.spectrograms.records[row].astype(np.float64) for row in rows], axis=1)
+        mean, std = sound_statistics(store)
+        np.testing.assert_allclose(mean, frames.mean(axis=1), rtol=1e-5)
+        np.testing.assert_allclose(std, np.maximum(frames.std(axis=1), 0.01), rtol=1e-4)
+
+    def test_a_deaf_model_has_no_audio(self, store):
+        table = build_content_table(store, NoAudioEncoder.dim)
+        batch = table.batch(torch.arange(len(table)))
+        assert batch.audio.shape == (len(table), 0)
+        assert not batch.has_audio.any()
+
+    def test_only_trained_contents_have_a_delta(self, store):
+        from functools import partial
+
+        from towers.models.content_tower import ContentTower
+        from towers.models.user_tower import UserTower
+
+        two_tower = build_two_tower(
+            store,
+            NoAudioEncoder,
+            partial(ContentTower, dim=8, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0),
+            partial(UserTower, dim=8, num_layers=1, num_heads=1, dropout=0.0),
+        )
+        trained = store.content_ids[two_tower.content_tower._is_trained.numpy()].tolist()
+        assert trained == ["a1", "a2", "a3", "b1", "e1", "u9"]
