@@ -47,10 +47,10 @@ class TestDispatch:
         assert capsys.readouterr().out[0].isdigit()
 
     def test_unknown_command(self, capsys):
-        assert cli.main(["trian"]) == cli.CALLER
+        assert cli.main(["teach"]) == cli.CALLER
         shown = capsys.readouterr()
         assert not shown.out
-        assert shown.err.startswith("towers: no command 'trian'; there are: prepare, train")
+        assert shown.err.startswith("towers: no command 'teach'; there are: prepare, train")
         assert shown.err.count("\n") == 1
 
     def test_every_command_has_a_module(self):
@@ -135,7 +135,7 @@ class TestProcess:
         assert "Traceback" in outcome.stderr
 
     def test_unknown_command(self):
-        assert "no command" in the_line(towers("trian"))
+        assert "no command" in the_line(towers("teach"))
 
     def test_reading_writes_nothing(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -128,7 +128,8 @@ class TestRefusals:
             ("content_tower.dim=64.5", "content_tower"),
             ("user_tower.num_layers=true", "user_tower"),
             ("optimizer.lr=[0.1]", "optimizer"),
-            ("features.content_parts=[kind,3]", "features"),
+            ("features.content_parts=[kind,3,genres,language]", "features"),
+            ("audio_encoder.channels=[16,wide]", "audio_encoder"),
             ("features.spectrogram.n_mels=many", "features"),
         ],
     )
@@ -138,8 +139,8 @@ class TestRefusals:
         assert str(refusal.value).startswith(override.partition("=")[0])
 
     def test_an_unknown_key(self):
-        with pytest.raises(UserError, match=r"^objective\.temprature: unknown; .* takes candidates, temperature"):
-            instantiate(train_config("+objective.temprature=1").objective, "objective")
+        with pytest.raises(UserError, match=r"^objective\.heat: unknown; .* takes candidates, temperature"):
+            instantiate(train_config("+objective.heat=1").objective, "objective")
 
     def test_a_missing_key(self):
         with pytest.raises(UserError, match=r"^objective\.temperature: missing"):

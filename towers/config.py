@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from beartype import BeartypeConf
 from beartype.door import is_bearable
@@ -33,6 +33,8 @@ CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "confi
 """Inside the package in a wheel, beside it in a clone."""
 
 ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
+Value = TypeVar("Value")
+
 SPECIAL_KEYS = ("_target_", "_partial_")
 KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world")
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
@@ -93,6 +95,15 @@ def instantiate(config: Any, key: str, **arguments: Any) -> Any:
     if missing:
         raise UserError(f"{key}.{missing[0]}: missing; {config['_target_']} needs it")
     return target(**values)
+
+
+def value(config: DictConfig, key: str, hint: type[Value]) -> Value:
+    """The value at the dotted `key`, checked against `hint` as a constructor's would be.
+
+    Raises:
+        UserError: it is missing or of another type; the message names the key.
+    """
+    return _value(OmegaConf.select(config, key, default="???"), hint, key)
 
 
 def signature_of(config: DictConfig, *facts: str) -> str:
@@ -211,12 +222,23 @@ def _value(value: Any, hint: Any, key: str) -> Any:
         value = [instantiate(v, f"{key}[{i}]") if _is_node(v) else v for i, v in enumerate(value)]
         if any(typing.get_origin(choice) is tuple or choice is tuple for choice in _choices(hint)):
             value = tuple(value)
-    is_bool_for_number = isinstance(value, bool) and bool not in _choices(hint) and {int, float} & {*_choices(hint)}
-    if is_bool_for_number or not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)):
+    if not _fits(value, hint):
         raise UserError(f"{key}={value!r}: must be {_spelled(hint)}, is {type(value).__name__}")
     if isinstance(value, int) and not isinstance(value, bool) and float in _choices(hint) and int not in _choices(hint):
         return float(value)
     return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether the value and every element fit: beartype draws one element at random, and takes a bool for an int."""
+    if isinstance(value, bool) and bool not in _choices(hint) and {int, float} & {*_choices(hint)}:
+        return False
+    views = [value]
+    if isinstance(value, (list, tuple)):
+        views += [type(value)([item] * len(value)) for item in value]
+    elif isinstance(value, dict):
+        views += [{name: item} for name, item in value.items()]
+    return all(is_bearable(view, hint, conf=BeartypeConf(is_pep484_tower=True)) for view in views)
 
 
 def _is_node(value: Any) -> bool:
