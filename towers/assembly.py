@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from towers.config import instantiate
+from towers.config import instantiate, value
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
 from towers.errors import UserError
@@ -140,6 +140,22 @@ def newest_run(runs: Path, name: str | None) -> Path:
             f"{runs / (name or '')}: no finished run here; run `towers train` first, or give checkpoint=FOLDER"
         )
     return max(finished, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def chosen_run(config: DictConfig) -> Path:
+    """The run that `checkpoint` names, else the newest finished one of the experiment."""
+    if config.checkpoint is not None:
+        return Path(str(config.checkpoint))
+    return newest_run(Path(config.paths.runs), None if config.name == "default" else config.name)
+
+
+def evaluation_settings(config: DictConfig) -> dict[str, Any]:
+    """What the harness wants to know."""
+    return {
+        "filter_seen": value(config, "evaluation.filter_seen", bool),
+        "ks": value(config, "evaluation.ks", tuple[int, ...]),
+        "min_users": value(config, "evaluation.min_users", int),
+    }
 
 
 def load_run(folder: Path, stores: Path) -> Run:

@@ -8,8 +8,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from towers.assembly import Run, load_run, newest_run
-from towers.config import CONFIG_DIR, instantiate
+from towers.assembly import Run, chosen_run, evaluation_settings, load_run
+from towers.config import CONFIG_DIR, instantiate, value
 from towers.errors import UserError
 from towers.evaluation.from_store import all_histories, task_from_store
 from towers.evaluation.harness import Evaluation, Ranker, evaluate
@@ -40,7 +40,7 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         print(f"nothing to evaluate: {target} is up to date")
         print((target / "table.txt").read_text(), end="")
         return target
-    evaluations = evaluate_all(loaded, config.evaluation)
+    evaluations = evaluate_all(loaded, config)
     shown = table(evaluations, list(config.evaluation.table))
     console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
     console.print(shown)
@@ -58,26 +58,19 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
     return target
 
 
-def chosen_run(config: DictConfig) -> Path:
-    """The run that `checkpoint` names, else the newest finished one of the experiment."""
-    if config.checkpoint is not None:
-        return Path(str(config.checkpoint))
-    return newest_run(Path(config.paths.runs), None if config.name == "default" else config.name)
-
-
-def evaluate_all(loaded: Run, settings: DictConfig) -> list[Evaluation]:
+def evaluate_all(loaded: Run, config: DictConfig) -> list[Evaluation]:
     """The model first, then the baselines."""
-    if settings.period not in ("validation", "test"):
-        raise UserError(f"evaluation.period={settings.period}: must be validation or test")
-    task = task_from_store(loaded.store, settings.period, settings.recent_days)
+    period = config.evaluation.period
+    if period not in ("validation", "test"):
+        raise UserError(f"evaluation.period={period}: must be validation or test")
+    task = task_from_store(loaded.store, period, value(config, "evaluation.recent_days", float))
     contents = loaded.content_vectors()
-    model = Vectors(MODEL, loaded.user_vectors(task.user_rows, contents, settings.period), contents)
-    histories = all_histories(loaded.store, settings.period)
-    rankers = [model, *(baseline(node, name, task, histories) for name, node in settings.baselines.items())]
-    return [
-        evaluate(task, ranker, filter_seen=settings.filter_seen, ks=tuple(settings.ks), min_users=settings.min_users)
-        for ranker in rankers
-    ]
+    model = Vectors(MODEL, loaded.user_vectors(task.user_rows, contents, period), contents)
+    histories = all_histories(loaded.store, period)
+    nodes = config.evaluation.baselines.items()
+    rankers = [model, *(baseline(node, name, task, histories) for name, node in nodes if node is not None)]
+    settings = evaluation_settings(config)
+    return [evaluate(task, ranker, **settings) for ranker in rankers]
 
 
 def baseline(node: Any, name: Any, task: EvaluationTask, histories: Ragged) -> Ranker:

@@ -6,8 +6,7 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from towers.assembly import Run, load_run
-from towers.commands.evaluate import chosen_run
+from towers.assembly import Run, chosen_run, load_run
 from towers.config import CONFIG_DIR, instantiate
 from towers.manifest import digest_of, read_json
 from towers.publishing.space import with_means_of_members

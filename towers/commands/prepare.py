@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from towers.commands.progress import StageProgress
-from towers.config import CONFIG_DIR, instantiate
+from towers.config import CONFIG_DIR, instantiate, value
 from towers.data.build import StoreBuilder
 from towers.data.store import Store
 
@@ -20,8 +20,8 @@ def run(config: DictConfig) -> Store:
             source=instantiate(config.data.source, "data.source"),
             split=instantiate(config.data.split, "data.split"),
             features=instantiate(config.features, "features"),
-            max_rejected_fraction=config.data.max_rejected_fraction,
-            num_workers=config.data.num_workers,
+            max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
+            num_workers=value(config, "data.num_workers", int),
             on_progress=progress.update,
         ).build()
     counts = store.manifest["counts"]

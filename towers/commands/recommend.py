@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from towers.commands.progress import StageProgress
-from towers.config import CONFIG_DIR, raw_list, raw_text
+from towers.config import CONFIG_DIR, raw_list, raw_text, value
 from towers.errors import UserError
 from towers.manifest import atomic_file
 from towers.retrieval.export import Export, Found
@@ -25,13 +25,14 @@ def run(config: DictConfig) -> Found | None:
     user, history = raw_text("user", config.user), raw_list("history", config.history)
     if (user is None) == (history is None):
         raise UserError("give either user=ID or history=[CONTENT_ID,...]")
-    if config.k < 1:
-        raise UserError(f"k={config.k}: must be at least 1")
+    k, include_heard = value(config, "k", int), value(config, "include_heard", bool)
+    if k < 1:
+        raise UserError(f"k={k}: must be at least 1")
     kinds = tuple(raw_list("kind", config.kind) or ())
     candidates = raw_list("candidates", config.candidates)
     among = None if candidates is None else np.array([export.content_row(name) for name in candidates])
     if user == EVERYBODY:
-        write_everybody(export, Path(config.output), config.k, kinds, config.include_heard, among)
+        write_everybody(export, Path(value(config, "output", str)), k, kinds, include_heard, among)
         return None
     if user is not None:
         row = export.user_row(user)
@@ -39,7 +40,7 @@ def run(config: DictConfig) -> Found | None:
     else:
         heard = np.array([export.content_row(name) for name in history or []], dtype=np.int64)
         vector, whom = export.encode_events(export.plays(heard)), "this history"
-    found = export.recommend(vector, config.k, kinds, None if config.include_heard else heard, among)
+    found = export.recommend(vector, k, kinds, None if include_heard else heard, among)
     console = Console()
     console.print(history_table(export, heard, f"Lately chosen by {whom}"))
     console.print(found_table(export, found, f"Recommended to {whom}"))

@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from towers.config import CONFIG_DIR, raw_list, raw_text
+from towers.config import CONFIG_DIR, raw_list, raw_text, value
 from towers.errors import UserError
 from towers.retrieval.export import Export, Found
 from towers.retrieval.show import described, found_table
@@ -18,11 +18,12 @@ def run(config: DictConfig) -> Found:
     name = raw_text("content", config.content)
     if name is None:
         raise UserError("give content=ID, or a title")
-    if config.k < 1:
-        raise UserError(f"k={config.k}: must be at least 1")
+    k = value(config, "k", int)
+    if k < 1:
+        raise UserError(f"k={k}: must be at least 1")
     row = export.content_row(name)
     kinds = raw_list("kind", config.kind)
-    found = export.similar(row, config.k, None if kinds is None else tuple(kinds))
+    found = export.similar(row, k, None if kinds is None else tuple(kinds))
     title, artists, kind, genres, content_id = described(export, row)
     facts = ", ".join(filter(None, (kind, artists, genres, content_id)))
     Console().print(found_table(export, found, f"Similar to {title} ({facts})"))

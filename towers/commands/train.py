@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from towers.assembly import build_content_table, build_two_tower
-from towers.config import CONFIG_DIR, instantiate, save_resolved, signature_of
+from towers.assembly import build_content_table, build_two_tower, evaluation_settings
+from towers.config import CONFIG_DIR, instantiate, save_resolved, signature_of, value
 from towers.data.store import Store
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
@@ -31,12 +31,12 @@ def run(config: DictConfig) -> Path:
     if (folder / FINISHED).exists():
         print(f"nothing to train: {folder} is finished")
         return folder
+    pl.seed_everything(value(config, "seed", int), workers=True, verbose=False)
+    started = time.perf_counter(), time.process_time()
+    trainer, module, data = build(config, store, folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_resolved(config, folder / "config.yaml")
     write_json(folder / "environment.json", {"store": store.fingerprint, "libraries": library_versions()})
-    pl.seed_everything(config.seed, workers=True, verbose=False)
-    started = time.perf_counter(), time.process_time()
-    trainer, module, data = build(config, store, folder)
     last = folder / f"{LAST}.ckpt"
     step = resume_step(last) if last.exists() else 0
     if step:
@@ -76,20 +76,24 @@ def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, T
     )
     table = build_content_table(store, two_tower.audio_encoder.dim)
     candidates = instantiate(config.objective.candidates, "objective.candidates")(train_positives=store.train_positives)
-    task = task_from_store(store, "validation", config.evaluation.recent_days)
+    task = task_from_store(store, "validation", value(config, "evaluation.recent_days", float))
     has_sound = two_tower.audio_encoder.dim > 0 and store.spectrograms is not None
     module = TowersModule(
         two_tower=two_tower,
         table=table,
         objective=instantiate(config.objective, "objective", candidates=candidates),
         optimizer=instantiate(config.optimizer, "optimizer"),
-        warmup_steps=config.warmup_steps,
+        warmup_steps=value(config, "warmup_steps", int),
         records=store.spectrograms.records if has_sound and store.spectrograms else None,
         judge=judge_of(task, config),
         shown=config.trainer.monitor,
     )
     data = instantiate(config.datamodule, "datamodule")(
-        store=store, candidates=candidates, has_sound=has_sound, validation_users=task.user_rows, seed=config.seed
+        store=store,
+        candidates=candidates,
+        has_sound=has_sound,
+        validation_users=task.user_rows,
+        seed=value(config, "seed", int),
     )
     metrics = CsvLogger(folder / "metrics.csv")
     resolved: Any = OmegaConf.to_container(config, resolve=True)
@@ -100,13 +104,10 @@ def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, T
 
 def judge_of(task: EvaluationTask, config: DictConfig) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
     """Metrics of validation vectors, for the module."""
-    settings = config.evaluation
+    settings = evaluation_settings(config)
 
     def judge(users: np.ndarray, contents: np.ndarray) -> dict[str, float]:
-        ranker = Vectors("towers", users, contents)
-        return evaluate(
-            task, ranker, filter_seen=settings.filter_seen, ks=tuple(settings.ks), min_users=settings.min_users
-        ).means()
+        return evaluate(task, Vectors("towers", users, contents), **settings).means()
 
     return judge
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from towers.config import CONFIG_DIR
+from towers.config import CONFIG_DIR, value
 from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
@@ -14,7 +14,7 @@ from towers.retrieval.verify import problems
 def run(config: DictConfig) -> None:
     """Says that all is well, or fails with everything that is not."""
     export = Export(Path(config.export))
-    found = list(problems(export, config.min_index_recall))
+    found = list(problems(export, value(config, "min_index_recall", float)))
     if found:
         raise UserError(f"{export.folder} is damaged: " + "; ".join(found))
     counts = export.manifest["counts"]

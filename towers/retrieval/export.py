@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from towers import schema
 from towers.errors import UserError
+from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import digest_of_file, read_json
 from towers.retrieval.encoders import Events, UserEncoder
@@ -85,6 +86,16 @@ class Export:
     def kinds(self) -> np.ndarray:
         """`[contents]`, index into `schema.KINDS`."""
         return np.array([schema.KIND_CODES[kind] for kind in self.contents["kind"].to_pylist()])
+
+    @cached_property
+    def durations_ms(self) -> np.ndarray:
+        """`[contents]`, float64; 0 where unknown."""
+        return self.contents["duration_ms"].fill_null(0).to_numpy().astype(np.float64)
+
+    @cached_property
+    def features(self) -> FeatureSettings:
+        """How raw events and metadata became codes."""
+        return FeatureSettings.from_dict(read_json(self.folder / "features.json"))
 
     @cached_property
     def row_of_content(self) -> dict[str, int]:
@@ -187,12 +198,11 @@ class Export:
 
     def plays(self, content_rows: Int[np.ndarray, " events"]) -> Events:
         """Events of somebody who played these contents in full, one after the other."""
-        durations = self.contents["duration_ms"].to_pylist()
-        lengths = [1_000 * durations[row] if durations[row] else DEFAULT_TRACK_US for row in content_rows]
+        lengths_us = 1_000 * self.durations_ms[content_rows]
         return Events(
             content_row=content_rows,
             action=np.full(len(content_rows), schema.PLAY),
-            timestamp_us=np.cumsum(np.asarray(lengths, np.int64)),
+            timestamp_us=np.cumsum(np.where(lengths_us > 0, lengths_us, DEFAULT_TRACK_US).astype(np.int64)),
             played_fraction=np.ones(len(content_rows)),
             context=np.zeros(len(content_rows), np.int64),
         )

@@ -1,0 +1,149 @@
+"""The whole way on the command line, on a small world."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import SMALL_WORLD, kill_when, ok, refused, towers
+
+pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+EXPERIMENT = ("experiment=demo", *SMALL_WORLD)
+
+
+def test_ends_with_something_to_look_at(demo: tuple[Path, str]) -> None:
+    _, printed = demo
+    for part in ("towers", "popularity", "own most-played", "item-kNN", "EASE", "cold_among_cold"):
+        assert part in printed
+    assert "Lately chosen by listener" in printed
+    assert "Recommended to listener" in printed
+    assert "which nobody played in training" in printed
+
+
+def test_leaves_what_a_result_needs_beside_it(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    (run,) = (folder / "runs" / "demo").iterdir()
+    assert {"config.yaml", "environment.json", "metrics.csv", "best.ckpt", "last.ckpt", "finished.json"} <= {
+        path.name for path in run.iterdir()
+    }
+    evaluation = run / "evaluation-test"
+    figures = json.loads((evaluation / "metrics.json").read_text())
+    assert figures["metadata"]["libraries"]["torch"]
+    assert 0 <= figures["rankers"]["towers"]["means"]["recall@20"] <= 1
+    assert set(pq.read_table(evaluation / "metrics.parquet")["ranker"].to_pylist()) >= {"towers", "EASE"}
+    with (run / "metrics.csv").open() as file:
+        assert any(row["validation/recall@20"] for row in csv.DictReader(file))
+
+
+def test_the_same_command_does_nothing_the_second_time(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    printed = ok(folder, "demo", *SMALL_WORLD)
+    for stage in ("prepare", "train", "evaluate", "export"):
+        assert f"nothing to {stage}" in printed
+    changed = {path for path, at in before.items() if path.exists() and path.stat().st_mtime_ns != at}
+    assert not {path for path in changed if path.name != "digests.json"}
+
+
+def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    user = re.findall(r"towers recommend user=(\S+)", printed)[0]
+    content = re.findall(r"towers similar content=(\S+)", printed)[0]
+    assert "verified" in ok(folder, "verify")
+    assert "Recommended to listener" in ok(folder, "recommend", f"user={user}", "k=3")
+    assert "Similar to" in ok(folder, "similar", f"content={content}", "k=3")
+    contents = pq.read_table(folder / "exports" / "current" / "contents.parquet").to_pylist()
+    artist = next(row for row in contents if row["kind"] == "artist")
+    assert artist["title"] in ok(folder, "similar", f"content='{artist['title']}'")
+    tracks = [row["content_id"] for row in contents if row["kind"] == "track"]
+    assert "this history" in ok(folder, "recommend", f"history=[{tracks[0]},{tracks[1]}]", "k=2")
+    listed = ok(folder, "recommend", f"user={user}", f"candidates=[{tracks[2]},{tracks[3]}]", "include_heard=true")
+    recommended = listed.split("Recommended to")[1]
+    assert tracks[2] in recommended
+    assert tracks[3] in recommended
+    ok(folder, "recommend", "user=all", "k=2", "output=all.parquet")
+    everybody = pq.read_table(folder / "all.parquet")
+    assert everybody.column_names == ["user_id", "rank", "content_id", "score"]
+    heard = {
+        (row["user_id"], row["content_id"])
+        for row in pq.read_table(folder / "worlds" / "world-0" / "events").to_pylist()
+        if row["action"] == "play"
+    }
+    assert not heard & {(row["user_id"], row["content_id"]) for row in everybody.to_pylist()}
+
+
+def test_callers_mistakes_get_one_line(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = demo
+    assert "user=nobody" in refused(folder, "recommend", "user=nobody")
+    assert "user=1e5" in refused(folder, "recommend", "user=1e5")
+    assert "either user=ID or history" in refused(folder, "recommend")
+    assert "'Sigur Rós'" in refused(folder, "similar", "content='Sigur Rós'")
+    assert "kind=song" in refused(folder, "recommend", "history=[]", "kind=song")
+    assert "run `towers export` first" in refused(tmp_path, "verify")
+    assert "run `towers train` first" in refused(tmp_path, "evaluate")
+    assert "run `towers prepare`" in refused(tmp_path, "train", "data.root=x")
+    assert "no such folder" in refused(tmp_path, "prepare", "data.root=nowhere")
+    assert "data.root" in refused(tmp_path, "prepare")
+    assert "optimizer.lr='fast'" in refused(folder, "train", *EXPERIMENT, "optimizer.lr=fast")
+    assert "evaluation.period=tomorrow" in refused(folder, "evaluate", "experiment=demo", "evaluation.period=tomorrow")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_damaged_export_is_noticed(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = demo
+    for name, word in (
+        ("content_vectors.npy", "checksum"),
+        ("user_tower.onnx", "checksum"),
+        ("manifest.json", "match"),
+    ):
+        copy = tmp_path / name
+        shutil.copytree(folder / "exports" / "current", copy)
+        path = copy / name
+        damaged = bytearray(path.read_bytes())
+        damaged[-100] ^= 1
+        path.write_bytes(damaged)
+        assert word in refused(tmp_path, "verify", f"export={copy}")
+
+
+def test_parts_of_two_spaces_are_not_mixed(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = demo
+    copy = tmp_path / "export"
+    shutil.copytree(folder / "exports" / "current", copy)
+    (copy / "index" / "space_id").write_text("another\n")
+    assert "must not be mixed" in refused(tmp_path, "recommend", "history=[]", f"export={copy}")
+
+
+def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
+    def partial(pattern: str):
+        return lambda: any(tmp_path.glob(pattern))
+
+    stages = {
+        "world": partial("worlds/.*.partial"),
+        "prepare": partial("stores/*/spectrograms/.*.partial"),
+        "train": partial("runs/demo/*/last.ckpt"),
+        "export": partial("exports/.*.partial"),
+    }
+    for stage, ready in stages.items():
+        assert kill_when(tmp_path, ready, "demo", *SMALL_WORLD), stage
+        for link in tmp_path.rglob("current"):
+            assert (link / "manifest.json").exists(), stage
+    printed = ok(tmp_path, "demo", *SMALL_WORLD)
+    assert "nothing to train" in printed
+    assert "verified" in ok(tmp_path, "verify")
+    assert not list(tmp_path.rglob("*.partial"))
+    (run,) = (tmp_path / "runs" / "demo").iterdir()
+    with (run / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == sorted(steps)
+
+
+def test_a_sweep_trains_every_choice(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    done = towers(folder, "train", "-m", *EXPERIMENT, "trainer.max_epochs=1", "seed=3,4", "name=sweep")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list((folder / "runs" / "sweep").glob("*/finished.json"))) == 2
+    assert refused(folder, "train", "-m", *EXPERIMENT, "seed=3,four")

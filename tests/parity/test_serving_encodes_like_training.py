@@ -1,0 +1,50 @@
+"""Raw events to a vector: through the reader and ONNX, and by training's own path. One feature code, one answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import SMALL_WORLD, ok
+from towers.retrieval.export import Export
+from towers.retrieval.raw_events import events_from_raw, user_codes_from_raw
+
+pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+FEATURES = ("features.user_columns=[country,age_band]", "datamodule.max_length=30")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features")
+    ok(folder, "demo", *SMALL_WORLD, *FEATURES)
+    return folder
+
+
+def test_raw_events_give_the_exported_vector(folder: Path) -> None:
+    export = Export(folder / "exports" / "current")
+    world = folder / "worlds" / "world-0"
+    users = {row["user_id"]: row for row in pq.read_table(world / "users").to_pylist()}
+    events: dict[str, list[dict]] = {user_id: [] for user_id in export.user_ids}
+    for row in pq.read_table(world / "events").to_pylist():
+        events.get(row["user_id"], []).append(row)
+    lengths = [len(rows) for rows in events.values()]
+    assert max(lengths) > 30, "the last events of a long history have to be among those compared"
+    for row, user_id in enumerate(export.user_ids):
+        found = export.encode_events(
+            events_from_raw(export, events[user_id]), user_codes_from_raw(export, users[user_id])
+        )
+        np.testing.assert_allclose(found, export.user_vectors[row], atol=1e-4)
+
+
+def test_the_listeners_features_count(folder: Path) -> None:
+    export = Export(folder / "exports" / "current")
+    nothing = export.plays(np.zeros(0, np.int64))
+    codes = [user_codes_from_raw(export, {"country": country}) for country in (None, "DE", "US", "BR", "FR", "JP")]
+    assert len({tuple(code) for code in codes}) > 1
+    vectors = {tuple(export.encode_events(nothing, code).round(4)) for code in codes}
+    assert len(vectors) == len({tuple(code) for code in codes})
+
+
+def test_the_exported_manifest_says_so(folder: Path) -> None:
+    assert Export(folder / "exports" / "current").manifest["onnx_difference"] < 1e-4
