@@ -103,7 +103,8 @@ def value(config: DictConfig, key: str, hint: type[Value]) -> Value:
     Raises:
         UserError: it is missing or of another type; the message names the key.
     """
-    return _value(OmegaConf.select(config, key, default="???"), hint, key)
+    found = OmegaConf.select(config, key, default="???")
+    return _value(OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found, hint, key)
 
 
 def signature_of(config: DictConfig, *facts: str) -> str:
