@@ -1,0 +1,102 @@
+"""Does the demo's result hold in worlds that nobody looked at, and vanish where there is nothing to learn?
+
+For every seed: the demo as it is, then the same world with the contents of all training events drawn anew at random.
+In the first the model should find what listeners discover well above popularity and place cold contents well above
+chance; in the second it should score like chance.
+
+    python benchmarks/demo_worlds.py --seeds 101 102 103
+"""
+
+import argparse
+import json
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from towers.commands import evaluate, prepare, train
+from towers.config import compose, instantiate
+from towers.manifest import library_versions, read_json, write_json
+
+DISCOVERY, COLD, COLD_NDCG = "recall@20/discovery", "recall@20/cold_among_cold", "ndcg@20/cold_among_cold"
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of the worlds")
+    parser.add_argument("--work", type=Path, default=Path("worlds/benchmark"), help="folder for worlds and runs")
+    parser.add_argument("overrides", nargs="*", help="configuration, key=value")
+    arguments = parser.parse_args()
+    rows = []
+    for seed in arguments.seeds:
+        for is_shuffled in (False, True):
+            rows.append(one_world(seed, is_shuffled, arguments.work, arguments.overrides))
+            print(json.dumps(rows[-1]))
+    Console(width=150).print(as_table(rows))
+    now = datetime.now(UTC)
+    write_json(
+        RESULTS / f"demo_worlds-{now:%Y-%m-%d}.json",
+        {"when": now.isoformat(timespec="seconds"), "machine": platform.processor() or platform.machine(),
+         "overrides": arguments.overrides, "libraries": library_versions(), "worlds": rows},
+    )  # fmt: skip
+
+
+def one_world(seed: int, is_shuffled: bool, work: Path, overrides: list[str]) -> dict:
+    """Test figures of the model beside popularity and chance in one world."""
+    name = f"{seed}-shuffled" if is_shuffled else str(seed)
+    folder = work / name
+    paths = [f"paths.{kind}={folder / kind}" for kind in ("stores", "runs", "worlds")]
+    config = compose("demo", [f"world.seed={seed}", "trainer.progress=false", *paths, *overrides])
+    started = time.perf_counter()
+    world = instantiate(config.world, "world")
+    root = Path(config.data.root)
+    world.write(root)
+    if is_shuffled:
+        shuffle_training_events(root, world.t1)
+    prepare.run(config)
+    run = train.run(config)
+    figures = read_json(evaluate.run(config, run) / "metrics.json")["rankers"]
+    means = {ranker: figures[ranker]["means"] for ranker in ("towers", "popularity", "random")}
+    return {
+        "world": name,
+        **{f"{ranker} {key}": means[ranker][key] for ranker in means for key in (DISCOVERY, COLD, COLD_NDCG)},
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def shuffle_training_events(root: Path, t1: datetime) -> None:
+    """Gives every event before t1 that has a content one drawn uniformly from those heard before t1."""
+    path = root / "events" / "part-0.parquet"
+    table = pq.read_table(path)
+    ids = np.array(table["content_id"].to_pylist(), dtype=object)
+    is_drawn = np.array([at < t1 for at in table["timestamp"].to_pylist()]) & np.array([i is not None for i in ids])
+    heard = np.array(sorted(set(ids[is_drawn])), dtype=object)
+    ids[is_drawn] = np.random.default_rng(0).choice(heard, int(is_drawn.sum()))
+    column = table.column_names.index("content_id")
+    pq.write_table(table.set_column(column, "content_id", pa.array(ids.tolist(), pa.string())), path)
+
+
+def as_table(rows: list[dict]) -> Table:
+    """Figures, and the ratios that matter."""
+    table = Table()
+    names = ("world", "discovery r@20", "popularity", "random", "ratio to popularity", "ratio to random",
+             "cold among cold r@20", "random", "ratio to random", "seconds")  # fmt: skip
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        own, popular, chance = (row[f"{ranker} {DISCOVERY}"] for ranker in ("towers", "popularity", "random"))
+        cold, cold_chance = row[f"towers {COLD}"], row[f"random {COLD}"]
+        figures = (own, popular, chance, own / popular, own / chance, cold, cold_chance, cold / cold_chance)
+        table.add_row(row["world"], *(f"{figure:.3f}" for figure in figures), f"{row['seconds']:.0f}")
+    return table
+
+
+if __name__ == "__main__":
+    main()
