@@ -179,6 +179,14 @@ class TestAudioOutside:
         (raw / "elsewhere").symlink_to(secret.parent, target_is_directory=True)
         refused_with("elsewhere/secret.wav")
 
+    @pytest.mark.parametrize("audio", ["x" * 300 + ".flac", "a\0b.flac"])
+    def test_what_no_file_can_be_called(self, refused, raw, audio):
+        contents = [*raw_set.CONTENTS, {"content_id": "odd", "kind": "track", "audio": audio}]
+        raw_set.write_part(raw, "contents", raw_set.content_table(contents))
+        message = refused()
+        assert "'odd', column audio" in message
+        assert "is no path" in message
+
     def test_dots_that_stay_inside_are_fine(self, raw, tmp_path, make_builder):
         contents = [*raw_set.CONTENTS, {"content_id": "winding", "kind": "track", "audio": "audio/../audio/a1.flac"}]
         raw_set.write_part(raw, "contents", raw_set.content_table(contents))

@@ -94,6 +94,20 @@ class TestSound:
         assert record.shape == (32, FRAMES)
         assert loudest_band(record) == band_of(frequency_hz)
 
+    @pytest.mark.parametrize("rate_hz", [44_101, 7_919])
+    def test_a_rate_that_shares_no_factor_is_no_trouble(self, record_of, rate_hz):
+        """Nor does it take gigabytes and minutes."""
+        assert loudest_band(record_of(tone(1_000, 1.0, rate_hz), rate_hz)) == band_of(1_000)
+
+    def test_both_ways_to_resample_agree(self, record_of, monkeypatch):
+        samples = tone(700, 1.0, 44_100) + tone(2_500, 1.0, 44_100)
+        usual = record_of(samples, 44_100)
+        monkeypatch.setattr("towers.data.log_mel.MAX_KERNEL", 0)
+        other = record_of(samples, 44_100)
+        is_heard = usual > -4  # below are the tails of the filters
+        assert is_heard.sum() > 300
+        assert np.abs(usual.astype(np.float64) - other)[is_heard].max() < 0.1
+
     @pytest.mark.parametrize("name", ["sound.wav", "sound.flac", "sound.ogg", "sound.mp3"])
     def test_containers(self, record_of, name):
         assert loudest_band(record_of(tone(1_000, 1.0, 16_000), 16_000, name)) == band_of(1_000)

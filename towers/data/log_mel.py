@@ -5,12 +5,14 @@ although the transforms used here are pure PyTorch. Where torch has neither CUDA
 the extension's place; nothing that is called here needs it.
 """
 
+import math
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,6 +37,8 @@ FLOOR = 1e-6
 """Added to the mel power before the logarithm: about -60 dB below a full-scale tone."""
 MIN_SOUND_S = 0.1
 SILENCE = 1e-4
+MAX_KERNEL = 1 << 20
+"""torchaudio keeps a filter for every phase between two rates: 0.3 MB from 44,100 to 16,000 Hz, 11 GB from 44,101."""
 
 
 class UnusableSound(Exception):
@@ -80,7 +84,13 @@ def read_waveform(path: Path, settings: SpectrogramSettings) -> Float[Tensor, " 
         raise UnusableSound("has samples that are not finite")
     if np.abs(mono).max() < SILENCE:
         raise UnusableSound("silent")
-    return resample(torch.from_numpy(mono), rate, settings.sample_rate)
+    return _resampled(mono, rate, settings.sample_rate)
+
+
+def _resampled(mono: Float[np.ndarray, " samples"], rate: int, new_rate: int) -> Float[Tensor, " samples_after"]:
+    if rate * new_rate // math.gcd(rate, new_rate) ** 2 > MAX_KERNEL:
+        return torch.from_numpy(soxr.resample(mono, rate, new_rate))
+    return resample(torch.from_numpy(mono), rate, new_rate)
 
 
 def spectrogram_of(path: Path, log_mel: LogMel, settings: SpectrogramSettings) -> Float[np.ndarray, "n_mels frames"]:

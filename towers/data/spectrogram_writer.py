@@ -21,13 +21,20 @@ def check_paths(root: Path, content_ids: Sequence[str], audio: Sequence[str]) ->
     """The audio files below `root`.
 
     Raises:
-        UserError: a path that leaves the data set's folder, by `..`, by being absolute, or by a symbolic link.
+        UserError: a path that leaves the data set's folder, by `..`, by being absolute, or by a symbolic link, or
+            that no file can have.
     """
     base = root.resolve()
     paths = []
     for content_id, name in zip(content_ids, audio, strict=True):
         path = root / name
-        if not path.resolve().is_relative_to(base):
+        try:
+            path.is_file()  # raises for a name that is too long
+            is_inside = path.resolve().is_relative_to(base)
+        except (OSError, ValueError, RuntimeError) as error:
+            where = f"contents/: content_id {content_id!r}, column audio"
+            raise UserError(f"{where}: {name[:80]!r} is no path ({type(error).__name__})") from error
+        if not is_inside:
             raise UserError(
                 f"contents/: content_id {content_id!r}, column audio: {name!r} leaves the data set's folder {root}; "
                 "audio paths are relative to it and stay inside"
