@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import SMALL_WORLD, kill_when, ok, refused, towers
+from towers.cli import main
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 EXPERIMENT = ("experiment=demo", *SMALL_WORLD)
@@ -76,21 +77,34 @@ def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
     assert not heard & {(row["user_id"], row["content_id"]) for row in everybody.to_pylist()}
 
 
-def test_callers_mistakes_get_one_line(demo: tuple[Path, str], tmp_path: Path) -> None:
+def test_callers_mistakes_get_one_line(
+    demo: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused_in(folder: Path, *arguments: str) -> str:
+        # In this process: a dozen of their own would take a minute. test_cli.py has some in processes of their own.
+        monkeypatch.chdir(folder)
+        capsys.readouterr()
+        assert main(list(arguments)) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
     folder, _ = demo
-    assert "user=nobody" in refused(folder, "recommend", "user=nobody")
-    assert "user=1e5" in refused(folder, "recommend", "user=1e5")
-    assert "either user=ID or history" in refused(folder, "recommend")
-    assert "'Sigur Rós'" in refused(folder, "similar", "content='Sigur Rós'")
-    assert "kind=song" in refused(folder, "recommend", "history=[]", "kind=song")
-    assert "run `towers export` first" in refused(tmp_path, "verify")
-    assert "run `towers train` first" in refused(tmp_path, "evaluate")
-    assert "run `towers prepare`" in refused(tmp_path, "train", "data.root=x")
-    assert "no such folder" in refused(tmp_path, "prepare", "data.root=nowhere")
-    assert "data.root" in refused(tmp_path, "prepare")
-    assert "optimizer.lr='fast'" in refused(folder, "train", *EXPERIMENT, "optimizer.lr=fast")
-    assert "evaluation.period=tomorrow" in refused(folder, "evaluate", "experiment=demo", "evaluation.period=tomorrow")
+    assert "user=nobody" in refused_in(folder, "recommend", "user=nobody")
+    assert "user=1e5" in refused_in(folder, "recommend", "user=1e5")
+    assert "either user=ID or history" in refused_in(folder, "recommend")
+    assert "'Sigur Rós'" in refused_in(folder, "similar", "content='Sigur Rós'")
+    assert "kind=song" in refused_in(folder, "recommend", "history=[]", "kind=song")
+    assert "k='two'" in refused_in(folder, "recommend", "history=[]", "k=two")
+    assert "run `towers export` first" in refused_in(tmp_path, "verify")
+    assert "run `towers train` first" in refused_in(tmp_path, "evaluate")
+    assert "run `towers prepare`" in refused_in(tmp_path, "train", "data.root=x")
+    assert "no such folder" in refused_in(tmp_path, "prepare", "data.root=nowhere")
+    assert "data.root" in refused_in(tmp_path, "prepare")
+    assert "optimizer.lr='fast'" in refused_in(folder, "train", *EXPERIMENT, "optimizer.lr=fast")
+    assert "seed='four'" in refused_in(folder, "train", *EXPERIMENT, "seed=four")
+    assert "period=tomorrow" in refused_in(folder, "evaluate", "experiment=demo", "evaluation.period=tomorrow")
     assert not list(tmp_path.rglob("*.partial"))
+    assert len(list((folder / "runs" / "demo").iterdir())) == 1
 
 
 def test_a_damaged_export_is_noticed(demo: tuple[Path, str], tmp_path: Path) -> None:

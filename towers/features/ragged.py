@@ -49,7 +49,7 @@ class Ragged:
         return Ragged(kept_before[self.offsets], self.values[keep])
 
     def unique(self) -> "Ragged":
-        """Every list without its repeats, sorted by value."""
+        """Every list without its repeats, sorted; values are 0 or more."""
         if not len(self.values):
             return self
         width = int(self.values.max()) + 1
