@@ -21,9 +21,14 @@ def whole_training(store):
 
 @pytest.fixture(scope="module")
 def make(store):
-    def batches(candidates=None, num_fresh_sounds=0, crop_frames=20, repeat_weight=0.25):
+    def batches(candidates=None, num_fresh_sounds=0, crop_frames=20, repeat_weight=0.25, lookahead=1):
         return TrainingBatches(
-            store, candidates or AllTrained(store.train_positives), repeat_weight, num_fresh_sounds, crop_frames
+            store,
+            candidates or AllTrained(store.train_positives),
+            repeat_weight,
+            lookahead,
+            num_fresh_sounds,
+            crop_frames,
         )
 
     return batches
@@ -50,7 +55,7 @@ class TestTargets:
         assert torch.equal(batch.histories.content_index[windows, events], batch.target_index)
 
     def test_skips_are_never_targets(self, world_store):
-        batches = TrainingBatches(world_store, AllTrained(world_store.train_positives), 0.2, 0, 1)
+        batches = TrainingBatches(world_store, AllTrained(world_store.train_positives), 0.2, 1, 0, 1)
         batch = batches[whole_training(world_store)]
         tokens = batch.histories.action.shape[1] + 1
         actions = batch.histories.action[batch.target_position // tokens, batch.target_position % tokens]
@@ -58,7 +63,7 @@ class TestTargets:
         assert not (actions == SKIP).any()
 
     def test_repeats_weigh_what_they_are_told_to(self, world_store):
-        batches = TrainingBatches(world_store, AllTrained(world_store.train_positives), 0.125, 0, 1)
+        batches = TrainingBatches(world_store, AllTrained(world_store.train_positives), 0.125, 1, 0, 1)
         batch = batches[whole_training(world_store)]
         tokens = batch.histories.action.shape[1] + 1
         seen = set()
@@ -66,6 +71,15 @@ class TestTargets:
         for pair, weight in zip(pairs, batch.target_weight.tolist(), strict=True):
             assert weight == (0.125 if pair in seen else 1)
             seen.add(pair)
+
+    def test_with_lookahead_an_earlier_state_predicts_it(self, store, make):
+        close, far = make()[whole_training(store)], make(lookahead=3)[whole_training(store)]
+        tokens = close.histories.action.shape[1] + 1
+        assert torch.equal(close.target_index, far.target_index)
+        assert torch.equal(close.target_position // tokens, far.target_position // tokens)
+        earlier = close.target_position - far.target_position
+        assert earlier.min() >= 0
+        assert 0 < earlier.max() <= 2
 
 
 class TestContents:
@@ -141,8 +155,8 @@ def test_the_plans_seed_fixes_the_batch(store, make):
 
 def _datamodule(store, candidates, validation_users=(), **settings):
     keywords = {
-        "has_sound": True, "seed": 0, "max_length": 15, "max_tokens": 300, "repeat_weight": 0.2, "num_fresh_sounds": 4,
-        "crop_s": 0.5, "num_workers": 0, **settings,
+        "has_sound": True, "seed": 0, "max_length": 15, "max_tokens": 300, "repeat_weight": 0.2,
+        "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5, "num_workers": 0, **settings,
     }  # fmt: skip
     return DataModule(store=store, candidates=candidates, validation_users=np.array(validation_users, int), **keywords)
 

@@ -53,7 +53,8 @@ def make_run(world_store, judge_task):
         )
         data = DataModule(
             store=world_store, candidates=candidates, has_sound=True, validation_users=judge_task.user_rows, seed=seed,
-            max_length=20, max_tokens=200, repeat_weight=0.2, num_fresh_sounds=4, crop_s=0.5, num_workers=0,
+            max_length=20, max_tokens=200, repeat_weight=0.2, lookahead=1, num_fresh_sounds=4, crop_s=0.5,
+            num_workers=0,
         )  # fmt: skip
         return module, data
 

@@ -30,6 +30,8 @@ class TrainingBatches(Dataset):
         store: the prepared store.
         candidates: draws what targets compete with.
         repeat_weight: weight of a target that the listener has chosen before; a first choice has 1.
+        lookahead: a target is predicted from a state at most so many events before it, drawn at random; 1: from the
+            state right before.
         num_fresh_sounds: sounds encoded anew in a step.
         crop_frames: frames of a sound's random crop.
     """
@@ -39,6 +41,7 @@ class TrainingBatches(Dataset):
         store: Store,
         candidates: CandidateSampler,
         repeat_weight: float,
+        lookahead: int,
         num_fresh_sounds: int,
         crop_frames: int,
     ):
@@ -46,6 +49,7 @@ class TrainingBatches(Dataset):
         self._reader = HistoryReader(store)
         self._candidates = candidates
         self._repeat_weight = repeat_weight
+        self._lookahead = lookahead
         self._num_fresh_sounds = num_fresh_sounds
         self._crop_frames = crop_frames
 
@@ -56,6 +60,7 @@ class TrainingBatches(Dataset):
         weights = self._reader.target_weights(places, self._repeat_weight)
         windows, events = np.nonzero(weights)
         targets = heard[windows, events]
+        states = events - generator.integers(0, np.minimum(events, self._lookahead - 1) + 1)
         candidates, log_q = self._candidates.sample(targets, generator)
         content_rows = np.unique(np.concatenate([heard[heard >= 0], targets, candidates]))
         content_index = np.where(heard < 0, -1, np.searchsorted(content_rows, heard))
@@ -63,7 +68,7 @@ class TrainingBatches(Dataset):
         return TrainingBatch(
             histories=self._reader.batch(places, plan.windows.user_rows, content_index),
             content_rows=torch.from_numpy(content_rows),
-            target_position=torch.from_numpy(windows * (places.shape[1] + 1) + events),
+            target_position=torch.from_numpy(windows * (places.shape[1] + 1) + states),
             target_index=torch.from_numpy(np.searchsorted(content_rows, targets)),
             target_weight=torch.from_numpy(weights[windows, events]),
             candidate_index=torch.from_numpy(np.searchsorted(content_rows, candidates)),
@@ -99,6 +104,9 @@ class DataModule(pl.LightningDataModule):
         max_length: of a history or a window, in events.
         max_tokens: padded tokens of a batch (listeners times length).
         repeat_weight: weight of a target that the listener has chosen before; a first choice has 1.
+        lookahead: a target is predicted from a state at most so many events before it, drawn at random. 1 asks for
+            what comes next; more asks for what comes at some time, as a list for the next weeks has to (dense
+            all-action loss, Pancha et al. 2022, "PinnerFormer").
         num_fresh_sounds: sounds encoded anew, with gradient, in a step.
         crop_s: random crop of a sound in training, in seconds.
         num_workers: processes that build batches beside the training process; 0 builds them in it.
@@ -114,6 +122,7 @@ class DataModule(pl.LightningDataModule):
         max_length: int,
         max_tokens: int,
         repeat_weight: float,
+        lookahead: int,
         num_fresh_sounds: int,
         crop_s: float,
         num_workers: int,
@@ -125,6 +134,7 @@ class DataModule(pl.LightningDataModule):
             store,
             candidates,
             repeat_weight,
+            lookahead,
             num_fresh_sounds if has_sound else 0,
             round(crop_s * settings.sample_rate / settings.hop_length),
         )
