@@ -6,7 +6,7 @@ import pytest
 from tests.contracts.index import IndexContract
 from towers.errors import UserError
 from towers.publishing.index import IvfSettings, recall_of_index
-from towers.retrieval.index import ExactIndex, FaissIndex
+from towers.retrieval.index import ExactIndex, FaissIndex, recall_of
 
 
 class TestExactIndex(IndexContract):
@@ -56,6 +56,18 @@ def test_recall_is_measured_against_exact_search(tmp_path: Path) -> None:
     IvfSettings(min_contents=0, num_lists=32, num_probes=32).build(vectors, tmp_path / "all", "space")
     assert recall_of_index(tmp_path / "few", "space", vectors) < 0.999
     assert recall_of_index(tmp_path / "all", "space", vectors) > 0.999
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 9])
+def test_a_catalogue_smaller_than_k_is_found_whole(rows: int) -> None:
+    vectors = clustered(rows)
+    assert recall_of(ExactIndex(vectors), ExactIndex(vectors), vectors, 10) == 1
+
+
+def test_more_lists_than_the_catalogue_can_fill(tmp_path: Path) -> None:
+    vectors = clustered(100)
+    IvfSettings(min_contents=0, num_lists=512, num_probes=16).build(vectors, tmp_path, "space")
+    assert recall_of_index(tmp_path, "space", vectors) == 1  # two lists, both searched
 
 
 def test_another_space_is_refused(tmp_path: Path) -> None:

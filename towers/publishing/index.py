@@ -7,9 +7,10 @@ import faiss
 import numpy as np
 from jaxtyping import Float
 
-from towers.retrieval.index import INDEX_FILE, SPACE_ID_FILE, ExactIndex, FaissIndex
+from towers.retrieval.index import INDEX_FILE, SPACE_ID_FILE, ExactIndex, FaissIndex, recall_of
 
-QUERIES_FOR_RECALL = 1_000
+CONTENTS_A_LIST = 39
+"""Below this, k-means has too few points for a cell (and FAISS says so)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class IvfSettings:
 
     Args:
         min_contents: below this, exact search is quicker than any index.
-        num_lists: cells.
+        num_lists: at most so many cells; fewer where that would leave a cell fewer than 39 contents.
         num_probes: cells searched for a query.
     """
 
@@ -31,7 +32,8 @@ class IvfSettings:
         dim = vectors.shape[1]
         index: faiss.Index = faiss.IndexFlatIP(dim)
         if len(vectors) >= self.min_contents:
-            index = faiss.IndexIVFFlat(index, dim, self.num_lists, faiss.METRIC_INNER_PRODUCT)
+            num_lists = min(self.num_lists, max(1, len(vectors) // CONTENTS_A_LIST))
+            index = faiss.IndexIVFFlat(index, dim, num_lists, faiss.METRIC_INNER_PRODUCT)
             index.nprobe = self.num_probes
             threads = faiss.omp_get_max_threads()
             faiss.omp_set_num_threads(1)  # sums in another order would give other centroids
@@ -46,10 +48,5 @@ class IvfSettings:
 
 
 def recall_of_index(folder: Path, space_id: str, vectors: Float[np.ndarray, "contents dim"], k: int = 10) -> float:
-    """Share of the exact nearest k that the index finds, over evenly spaced contents as queries."""
-    queries = vectors[:: max(1, len(vectors) // QUERIES_FOR_RECALL)]
-    allowed = np.ones(len(vectors), bool)
-    expected, _ = ExactIndex(vectors).search(queries, k, allowed)
-    found, _ = FaissIndex(folder, space_id).search(queries, k, allowed)
-    hits = [len(np.intersect1d(a[a >= 0], b)) / max((a >= 0).sum(), 1) for a, b in zip(expected, found, strict=True)]
-    return float(np.mean(hits)) if hits else 1.0
+    """`recall_of` the index as it was written to `folder`."""
+    return recall_of(FaissIndex(folder, space_id), ExactIndex(vectors), vectors, k)

@@ -27,6 +27,9 @@ MANIFEST, MANIFEST_DIGEST = "manifest.json", "manifest.json.sha256"
 DEFAULT_TRACK_US = 180_000_000
 """Assumed length of a content of unknown duration when a history is given without times: three minutes."""
 
+EXACT_BELOW = 20_000
+"""Where fewer contents are allowed, every inner product is computed: quicker than an index, and none is missed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -236,7 +239,7 @@ class Export:
             allowed &= listed
         if without is not None:
             allowed[without[without >= 0]] = False
-        return self._search(vector, k, allowed)
+        return self._search(vector, k, allowed, is_exact=among is not None)
 
     def similar(self, content_row: int, k: int, kinds: tuple[str, ...] | None = None) -> Found:
         """The nearest contents, of the same kind unless `kinds` are given."""
@@ -244,8 +247,12 @@ class Export:
         allowed[content_row] = False
         return self._search(self.vectors[content_row], k, allowed)
 
-    def _search(self, vector: np.ndarray, k: int, allowed: Bool[np.ndarray, " contents"]) -> Found:
-        rows, scores = self.index.search(vector[None], k, allowed)
+    def _search(
+        self, vector: np.ndarray, k: int, allowed: Bool[np.ndarray, " contents"], is_exact: bool = False
+    ) -> Found:
+        """Exact where asked for or few are allowed: an inverted file would look for them in a few cells only."""
+        index = self.exact_index if is_exact or allowed.sum() < EXACT_BELOW else self.index
+        rows, scores = index.search(vector[None], k, allowed)
         is_found = rows[0] >= 0
         return Found(rows=rows[0][is_found], scores=scores[0][is_found])
 

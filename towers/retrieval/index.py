@@ -11,6 +11,7 @@ from towers.errors import UserError
 
 SPACE_ID_FILE = "space_id"
 INDEX_FILE = "contents.faiss"
+QUERIES_FOR_RECALL = 1_000
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -28,7 +29,7 @@ class Index(Protocol):
 
 
 class ExactIndex:
-    """Every inner product; the reference that an approximate index is measured by.
+    """The inner products of all that is allowed; the reference that an approximate index is measured by.
 
     Args:
         vectors: `[contents, dim]`, float32; may be memory-mapped.
@@ -40,11 +41,12 @@ class ExactIndex:
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """As `Index.search`; ties go to the lower row."""
-        scores = np.where(allowed, vectors @ self._vectors.T, -np.inf)
-        rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        found = np.take_along_axis(scores, rows, axis=1)
-        return _padded(np.where(np.isfinite(found), rows, -1), found, k)
+        """As `Index.search`; ties go to the lower row. Reads the allowed rows alone."""
+        candidates = np.flatnonzero(allowed)
+        listed = self._vectors if len(candidates) == len(allowed) else self._vectors[candidates]
+        scores = vectors @ listed.T
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return _padded(candidates[best], np.take_along_axis(scores, best, axis=1), k)
 
 
 class FaissIndex:
@@ -80,6 +82,21 @@ class FaissIndex:
         queries = np.ascontiguousarray(vectors, np.float32)
         scores, rows = self._index.search(queries, min(k, len(allowed)), params=parameters)
         return _padded(rows, np.where(rows >= 0, scores, -np.inf), k)
+
+
+def recall_of(
+    index: Index, exact: Index, vectors: Float[np.ndarray, "contents dim"], k: int, queries: int = QUERIES_FOR_RECALL
+) -> float:
+    """Share of the exact nearest k that the index finds, over about so many evenly spaced contents as queries.
+
+    A catalogue of fewer than k contents has fewer to find; an empty one gives 1.
+    """
+    asked = vectors[:: max(1, len(vectors) // queries)]
+    allowed = np.ones(len(vectors), bool)
+    expected, _ = exact.search(asked, k, allowed)
+    found, _ = index.search(asked, k, allowed)
+    hits = [len(np.intersect1d(a[a >= 0], b)) / (a >= 0).sum() for a, b in zip(expected, found, strict=True)]
+    return float(np.mean(hits)) if hits else 1.0
 
 
 def _padded(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from towers.manifest import digest_of_file
 from towers.retrieval.export import MANIFEST, MANIFEST_DIGEST, Export
+from towers.retrieval.index import recall_of
 
 NORM_TOLERANCE = 1e-4
 QUERIES = 200
@@ -35,7 +36,7 @@ def problems(export: Export, min_index_recall: float) -> Iterator[str]:
         if export.content_ids[canary["row"]] != canary["content_id"]:
             yield f"contents.parquet: row {canary['row']} is not {canary['content_id']}"
     yield from _ids(export)
-    recall = _index_recall(export)
+    recall = recall_of(export.index, export.exact_index, vectors, NEIGHBOURS, QUERIES)
     if recall < min_index_recall:
         yield f"index: finds {recall:.3f} of the exact nearest {NEIGHBOURS}, fewer than {min_index_recall}"
     vector = export.encode_events(export.plays(np.zeros(0, np.int64)))
@@ -65,11 +66,3 @@ def _ids(export: Export) -> Iterator[str]:
     ):
         if len(set(ids)) != len(ids) or len(ids) != count:
             yield f"{name}: {len(ids)} ids, {len(set(ids))} of them different, the manifest says {count}"
-
-
-def _index_recall(export: Export) -> float:
-    queries = export.vectors[:: max(1, len(export.vectors) // QUERIES)]
-    allowed = np.ones(len(export.vectors), bool)
-    expected, _ = export.exact_index.search(queries, NEIGHBOURS, allowed)
-    found, _ = export.index.search(queries, NEIGHBOURS, allowed)
-    return float(np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(expected, found, strict=True)]))
