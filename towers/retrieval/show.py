@@ -6,6 +6,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from towers import schema
 from towers.retrieval.export import Export, Found
 
 
@@ -40,7 +41,8 @@ def described(export: Export, row: int) -> tuple[str, str, str, str, str]:
 
 
 def artist_name(export: Export, artist_id: str) -> str:
-    """The title of the artist's row, else the id."""
+    """The title of the artist's row, else the id; a content of another kind may bear the same id."""
     row = export.row_of_content.get(artist_id)
-    title = None if row is None else export.contents["title"][row].as_py()
-    return title or artist_id
+    if row is None or schema.KINDS[export.kinds[row]] != "artist":
+        return artist_id
+    return export.contents["title"][row].as_py() or artist_id
