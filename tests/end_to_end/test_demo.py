@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import SMALL_WORLD, kill_when, ok, refused, towers
+from tests.retrieval.test_export import damage
 from towers.cli import main
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
@@ -127,8 +128,45 @@ def test_parts_of_two_spaces_are_not_mixed(demo: tuple[Path, str], tmp_path: Pat
     folder, _ = demo
     copy = tmp_path / "export"
     shutil.copytree(folder / "exports" / "current", copy)
-    (copy / "index" / "space_id").write_text("another\n")
-    assert "must not be mixed" in refused(tmp_path, "recommend", "history=[]", f"export={copy}")
+    path = copy / "user_embeddings" / "part-0.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"space_id": "another"}), path)
+    user = table["user_id"][0].as_py()
+    assert "must not be mixed" in refused(tmp_path, "recommend", f"user={user}", f"export={copy}")
+
+
+@pytest.mark.parametrize("keep", [None, 0, 0.5])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "manifest.json.sha256",
+        "contents.parquet",
+        "content_vectors.npy",
+        "user_embeddings/part-0.parquet",
+        "histories/events.arrow",
+        "histories/offsets.npy",
+        "histories/user_codes.npy",
+        "user_tower.onnx",
+        "index/contents.faiss",
+        "index/space_id",
+    ],
+)
+def test_missing_and_truncated_files_get_one_line(
+    demo: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, keep: float | None
+) -> None:
+    folder, _ = demo
+    copy = tmp_path / "export"
+    shutil.copytree(folder / "exports" / "current", copy)
+    user = pq.read_table(copy / "user_embeddings")["user_id"][0].as_py()
+    damage(copy / name, keep)
+    commands = [["verify"]]
+    if not name.startswith("index/"):  # so small a catalogue is searched without
+        commands += [["recommend", "history=[]" if "tower" in name or "codes" in name else f"user={user}"]]
+    for command in commands:
+        capsys.readouterr()
+        assert main([*command, f"export={copy}"]) == 2, command
+        (line,) = capsys.readouterr().err.splitlines()
+        assert name.partition("/")[2] in line
 
 
 def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:

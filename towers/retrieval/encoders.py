@@ -46,7 +46,7 @@ class UserEncoder:
         has_clock: whether the training data knew times.
 
     Raises:
-        UserError: the tower belongs to another space.
+        UserError: the tower belongs to another space or cannot be read.
     """
 
     def __init__(
@@ -59,7 +59,12 @@ class UserEncoder:
     ):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no class in common
+            raise UserError(
+                f"{path}: cannot be read ({error}); make the export again, or copy it again whole"
+            ) from error
         found = self._session.get_modelmeta().custom_metadata_map.get("space_id")
         if found != space_id:
             raise UserError(f"{path}: space_id {found} is not the export's {space_id}; vectors must not be mixed")

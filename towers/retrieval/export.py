@@ -20,6 +20,7 @@ from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import digest_of_file, read_json
 from towers.retrieval.encoders import Events, UserEncoder
+from towers.retrieval.files import reading
 from towers.retrieval.index import ExactIndex, FaissIndex, Index
 
 FORMAT = 1
@@ -58,8 +59,9 @@ class Export:
         if not (folder / MANIFEST).exists():
             raise UserError(f"{folder}: no export here; run `towers export` first, or give export=FOLDER")
         self.folder = folder.resolve()
-        expected = (self.folder / MANIFEST_DIGEST).read_text().split()[0]
-        if digest_of_file(self.folder / MANIFEST) != expected:
+        with reading(self.folder / MANIFEST_DIGEST) as path:
+            expected = path.read_text().split()[:1]
+        if [digest_of_file(self.folder / MANIFEST)] != expected:
             raise UserError(f"{self.folder / MANIFEST}: does not match {MANIFEST_DIGEST}; the export was damaged")
         self.manifest: dict[str, Any] = read_json(self.folder / MANIFEST)
         if self.manifest["format"] > FORMAT:
@@ -73,12 +75,14 @@ class Export:
     @cached_property
     def vectors(self) -> Float[np.ndarray, "contents dim"]:
         """Of all contents by row, memory-mapped."""
-        return np.load(self.folder / "content_vectors.npy", mmap_mode="r")
+        with reading(self.folder / "content_vectors.npy") as path:
+            return np.load(path, mmap_mode="r")
 
     @cached_property
     def contents(self) -> pa.Table:
         """The contents table, in row order."""
-        return pq.read_table(self.folder / "contents.parquet")
+        with reading(self.folder / "contents.parquet") as path:
+            return pq.read_table(path)
 
     @cached_property
     def content_ids(self) -> list[str]:
@@ -107,8 +111,8 @@ class Export:
 
     @cached_property
     def _users(self) -> pa.Table:
-        path = self.folder / "user_embeddings" / "part-0.parquet"
-        table = pq.read_table(path)
+        with reading(self.folder / "user_embeddings" / "part-0.parquet") as path:
+            table = pq.read_table(path)
         found = (table.schema.metadata or {}).get(b"space_id", b"").decode()
         if found != self.space_id:
             raise UserError(f"{path}: space_id {found} is not the export's {self.space_id}; vectors must not be mixed")
@@ -132,13 +136,15 @@ class Export:
     @cached_property
     def user_codes(self) -> Int[np.ndarray, "users columns"]:
         """Codes of the listeners' features."""
-        return np.load(self.folder / "histories" / "user_codes.npy")
+        with reading(self.folder / "histories" / "user_codes.npy") as path:
+            return np.load(path)
 
     @cached_property
     def _events(self) -> tuple[np.ndarray, pa.Table]:
-        folder = self.folder / "histories"
-        table = pa.ipc.open_file(pa.memory_map(str(folder / "events.arrow"))).read_all()
-        return np.load(folder / "offsets.npy"), table
+        with reading(self.folder / "histories" / "events.arrow") as path:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        with reading(self.folder / "histories" / "offsets.npy") as path:
+            return np.load(path), table
 
     @cached_property
     def index(self) -> Index:
@@ -163,7 +169,8 @@ class Export:
 
     def vocabulary(self, name: str) -> Vocabulary:
         """Of a content part, a listener column, or `context`."""
-        return Vocabulary.read(self.folder / "vocabularies" / f"{name}.parquet")
+        with reading(self.folder / "vocabularies" / f"{name}.parquet") as path:
+            return Vocabulary.read(path)
 
     def user_row(self, user_id: str) -> int:
         """Raises `UserError` for an unknown listener."""

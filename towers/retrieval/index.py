@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
+from towers.retrieval.files import reading
 
 SPACE_ID_FILE = "space_id"
 INDEX_FILE = "contents.faiss"
@@ -61,13 +62,12 @@ class FaissIndex:
     """
 
     def __init__(self, folder: Path, space_id: str):
-        found = (folder / SPACE_ID_FILE).read_text().strip() if (folder / SPACE_ID_FILE).exists() else None
+        with reading(folder / SPACE_ID_FILE) as path:
+            found = path.read_text().strip()
         if found != space_id:
             raise UserError(f"{folder}: space_id {found} is not the export's {space_id}; vectors must not be mixed")
-        try:
-            self._index = faiss.read_index(str(folder / INDEX_FILE))
-        except RuntimeError as error:
-            raise UserError(f"{folder / INDEX_FILE}: not a readable index ({error})") from error
+        with reading(folder / INDEX_FILE) as path:
+            self._index = faiss.read_index(str(path))
 
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]

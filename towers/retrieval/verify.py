@@ -17,11 +17,16 @@ NEIGHBOURS = 10
 def problems(export: Export, min_index_recall: float) -> Iterator[str]:
     """What is wrong with an export, one line each; nothing where all is well.
 
+    Where files are missing or changed, that is all: what they hold is not looked at.
+
     Args:
         export: opened (so its manifest matches its digest).
         min_index_recall: of the exact nearest 10, from 0 to 1.
     """
-    yield from _files(export)
+    damaged = list(_files(export))
+    yield from damaged
+    if damaged:
+        return
     vectors, counts = export.vectors, export.manifest["counts"]
     if vectors.shape != (counts["contents"], export.manifest["dim"]):
         yield f"content_vectors.npy: shape {vectors.shape}, the manifest says {counts['contents']} contents"
