@@ -7,9 +7,7 @@ import logging
 import warnings
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -77,11 +75,3 @@ def export_user_tower(user_tower: UserTower, content_dim: int, num_columns: int,
     onnx.helper.set_model_props(exported, {"space_id": space_id, "opset": str(OPSET)})
     onnx.checker.check_model(exported)
     onnx.save(exported, path)
-
-
-def largest_difference(path: Path, inputs: dict[str, np.ndarray], expected: Float[np.ndarray, "batch dim"]) -> float:
-    """The largest absolute difference between what the file gives and `expected`."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    wanted = {node.name for node in session.get_inputs()}
-    (found,) = session.run(None, {name: array for name, array in inputs.items() if name in wanted})
-    return float(np.abs(np.asarray(found) - expected).max(initial=0.0))

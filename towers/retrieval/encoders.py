@@ -1,6 +1,6 @@
 """A listener's events to a vector, through the exported user tower: features in numpy, the network in ONNX."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,10 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.content_row)
+
+
+EVENT_COLUMNS = tuple(field.name for field in fields(Events))
+"""As the columns are called in an export's `histories/events.arrow`."""
 
 
 class UserEncoder:
@@ -75,11 +79,11 @@ class UserEncoder:
 
     def encode(self, events: Events, user_codes: Integer[np.ndarray, " columns"]) -> Float[np.ndarray, " dim"]:
         """The listener's unit vector after the last event; an empty history is fine."""
-        inputs = self.inputs(events, user_codes)
+        inputs = self._network_inputs(events, user_codes)
         (vectors,) = self._session.run(None, {name: inputs[name] for name in self._inputs})
         return np.asarray(vectors)[0]
 
-    def inputs(self, events: Events, user_codes: Integer[np.ndarray, " columns"]) -> dict[str, np.ndarray]:
+    def _network_inputs(self, events: Events, user_codes: Integer[np.ndarray, " columns"]) -> dict[str, np.ndarray]:
         """What the network reads, by the names of `ONNX_INPUTS`, as a batch of one."""
         elapsed = elapsed_since_previous(events.timestamp_us)
         if not self._has_clock:

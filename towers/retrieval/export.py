@@ -19,7 +19,7 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import digest_of_file, read_json
-from towers.retrieval.encoders import Events, UserEncoder
+from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.files import reading
 from towers.retrieval.index import ExactIndex, FaissIndex, Index
 
@@ -197,8 +197,7 @@ class Export:
         """What a listener did, up to the end of the data."""
         offsets, table = self._events
         part = table.slice(int(offsets[user_row]), int(offsets[user_row + 1] - offsets[user_row]))
-        names = ("content_row", "action", "timestamp_us", "played_fraction", "context")
-        return Events(**{name: part[name].to_numpy() for name in names})
+        return Events(**{name: part[name].to_numpy() for name in EVENT_COLUMNS})
 
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
         """Rows of the contents that a listener has chosen (positive events), in time order, with repeats."""

@@ -13,6 +13,6 @@ def reading(path: Path) -> Iterator[Path]:
     try:
         yield path
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; make the export again, or copy it again whole") from None
+        raise UserError(f"{path}: missing; make or copy the export again") from None
     except (OSError, EOFError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); make the export again, or copy it again whole") from error
+        raise UserError(f"{path}: cannot be read ({error}); make or copy the export again") from error
