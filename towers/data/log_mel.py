@@ -33,6 +33,8 @@ if torch.version.cuda is None and torch.version.hip is None:
 from torchaudio.functional import resample  # noqa: E402  (the stand-in has to come first)
 from torchaudio.transforms import MelSpectrogram  # noqa: E402
 
+FRONT_END = 1
+"""Counts up whenever the same sound and settings give another record than before."""
 FLOOR = 1e-6
 """Added to the mel power before the logarithm: about -60 dB below a full-scale tone."""
 MIN_SOUND_S = 0.1

@@ -1,8 +1,9 @@
-"""The spectrograms of a catalogue, made: decoded in parallel, and only where they are not there yet."""
+"""The spectrograms of a catalogue, made: decoded in parallel, and only sounds that are new."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from towers.data.log_mel import LogMel, UnusableSound, spectrogram_of
-from towers.data.spectrograms import RECORDS, REJECTED, ROWS
+from towers.data.log_mel import FRONT_END, LogMel, UnusableSound, spectrogram_of
+from towers.data.spectrograms import FRONT, RECORDS, REJECTED, ROWS
 from towers.errors import UserError
 from towers.features.settings import SpectrogramSettings
-from towers.manifest import FileDigests, atomic_directory, digest_of
+from towers.manifest import FileDigests, atomic_directory, digest_of, read_json, write_json
 
 
 def check_paths(root: Path, content_ids: Sequence[str], audio: Sequence[str]) -> list[Path]:
@@ -63,14 +64,18 @@ class SpectrogramSet:
         self._paths = check_paths(root, content_ids, audio)
         self._content_ids = content_ids
         self._settings = settings
+        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        digests = FileDigests(folder / "digests.json")
-        files = digests.of([path for path in self._paths if path.is_file()], root)
-        digests.save()
-        self.target = folder / digest_of([files, list(zip(content_ids, audio, strict=True)), repr(settings)])[:16]
+        memory = FileDigests(folder / "digests.json")
+        files = memory.of([path for path in self._paths if path.is_file()], root)
+        memory.save()
+        self._digests = [files.get(str(path.relative_to(root))) for path in self._paths]
+        self._front = {"format": FRONT_END, "settings": asdict(settings)}
+        named = list(zip(content_ids, audio, strict=True))
+        self.target = folder / digest_of([files, named, self._front])[:16]
 
     def make(self, num_workers: int, on_progress: Callable[[int, int], None]) -> None:
-        """Decodes and writes.
+        """Decodes and writes; files that an earlier set of the same settings knows are copied from there.
 
         Args:
             num_workers: decoding threads; the decoder and torch let go of Python's lock.
@@ -78,47 +83,67 @@ class SpectrogramSet:
         """
         if not self.target.exists():
             with atomic_directory(self.target) as temporary:
-                _write(temporary, self._paths, self._content_ids, self._settings, num_workers, on_progress)
+                self._write(temporary, num_workers, on_progress)
 
+    def _write(self, folder: Path, num_workers: int, on_progress: Callable[[int, int], None]) -> None:
+        shape = (len(self._paths), self._settings.n_mels, self._settings.num_frames)
+        log_mel = LogMel(self._settings)
+        known, earlier = self._known()
 
-def _write(
-    folder: Path,
-    paths: list[Path],
-    content_ids: Sequence[str],
-    settings: SpectrogramSettings,
-    num_workers: int,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    shape = (len(paths), settings.n_mels, settings.num_frames)
-    log_mel = LogMel(settings)
+        def one(place: int) -> np.ndarray | str:
+            digest = self._digests[place]
+            if digest is not None and digest in known:
+                found = known[digest]
+                return found if isinstance(found, str) else earlier[found]
+            try:
+                return spectrogram_of(self._paths[place], log_mel, self._settings)
+            except UnusableSound as error:
+                return str(error)
 
-    def one(path: Path) -> np.ndarray | str:
-        try:
-            return spectrogram_of(path, log_mel, settings)
-        except UnusableSound as error:
-            return str(error)
+        # Records are written as they come and usable ones moved together: memory does not grow with the catalogue.
+        records = _array(folder / "all.npy", shape)
+        kept: list[int] = []
+        rejected: list[int] = []
+        reasons: list[str] = []
+        with _single_threaded_torch(), torch.inference_mode(), ThreadPoolExecutor(num_workers) as pool:
+            for place, result in enumerate(_in_order(pool, one, shape[0], ahead=8 * num_workers)):
+                if isinstance(result, str):
+                    rejected.append(place)
+                    reasons.append(result)
+                else:
+                    records[len(kept)] = result
+                    kept.append(place)
+                on_progress(place + 1, shape[0])
+        usable = _array(folder / RECORDS, (len(kept), *shape[1:]))
+        usable[:] = records[: len(kept)]
+        (folder / "all.npy").unlink()
+        pq.write_table(self._columns(kept), folder / ROWS)
+        bad = self._columns(rejected)
+        bad = bad.add_column(1, "audio", pa.array([str(self._paths[place]) for place in rejected], pa.string()))
+        pq.write_table(bad.add_column(2, "reason", pa.array(reasons, pa.string())), folder / REJECTED)
+        write_json(folder / FRONT, self._front)
 
-    # Records are written as they come and usable ones moved together, so that memory does not grow with the catalogue.
-    records = _array(folder / "all.npy", shape)
-    kept: list[int] = []
-    rejected: list[tuple[str, str, str]] = []
-    with _single_threaded_torch(), torch.inference_mode(), ThreadPoolExecutor(num_workers) as pool:
-        for place, result in enumerate(_in_order(pool, one, paths, ahead=8 * num_workers)):
-            if isinstance(result, str):
-                rejected.append((content_ids[place], str(paths[place]), result))
-            else:
-                records[len(kept)] = result
-                kept.append(place)
-            on_progress(place + 1, len(paths))
-    usable = _array(folder / RECORDS, (len(kept), *shape[1:]))
-    usable[:] = records[: len(kept)]
-    (folder / "all.npy").unlink()
-    ids = pa.array([content_ids[place] for place in kept], pa.string())
-    pq.write_table(pa.table({"content_id": ids}), folder / ROWS)
-    columns = zip(*rejected, strict=True) if rejected else ((), (), ())
-    names = ("content_id", "audio", "reason")
-    bad = {name: pa.array(list(values), pa.string()) for name, values in zip(names, columns, strict=True)}
-    pq.write_table(pa.table(bad), folder / REJECTED)
+    def _columns(self, places: Sequence[int]) -> pa.Table:
+        """Whose sounds these are, and the digests of their files (null where there is none)."""
+        ids = pa.array([self._content_ids[place] for place in places], pa.string())
+        return pa.table({"content_id": ids, "digest": pa.array([self._digests[p] for p in places], pa.string())})
+
+    def _known(self) -> tuple[dict[str, int | str], np.ndarray]:
+        """Digest of a file -> row of its record, or why it has none, and the records.
+
+        Those of the newest set of the same front end and settings.
+        """
+        earlier = [path.parent for path in self._folder.glob(f"*/{FRONT}") if not path.parent.name.startswith(".")]
+        for folder in sorted(earlier, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            if read_json(folder / FRONT) == self._front:
+                digests = pq.read_table(folder / ROWS)["digest"].to_pylist()
+                bad = pq.read_table(folder / REJECTED)
+                known: dict[str, int | str] = dict(
+                    zip(bad["digest"].to_pylist(), bad["reason"].to_pylist(), strict=True)
+                )
+                known |= {digest: row for row, digest in enumerate(digests)}
+                return known, np.load(folder / RECORDS, mmap_mode="r" if digests else None)
+        return {}, np.zeros(0)
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -129,11 +154,13 @@ def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
 
 
-def _in_order(pool: ThreadPoolExecutor, one: Callable, paths: list[Path], ahead: int) -> Iterator[np.ndarray | str]:
-    """Results in the order of `paths`, with a bounded number of files under way."""
+def _in_order(
+    pool: ThreadPoolExecutor, one: Callable[[int], np.ndarray | str], num_files: int, ahead: int
+) -> Iterator[np.ndarray | str]:
+    """`one` of every file's place, in order, with a bounded number of files under way."""
     pending = []
-    for path in paths:
-        pending.append(pool.submit(one, path))
+    for place in range(num_files):
+        pending.append(pool.submit(one, place))
         if len(pending) >= ahead:
             yield pending.pop(0).result()
     for future in pending:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float16
 
-RECORDS, ROWS, REJECTED = "records.npy", "rows.parquet", "rejected.parquet"
+RECORDS, ROWS, REJECTED, FRONT = "records.npy", "rows.parquet", "rejected.parquet", "front_end.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
