@@ -1,6 +1,8 @@
 """`towers prepare`: raw data to a prepared store."""
 
+import os
 from pathlib import Path
+from typing import cast
 
 import hydra
 from omegaconf import DictConfig
@@ -9,6 +11,7 @@ from towers.commands.progress import StageProgress
 from towers.config import CONFIG_DIR, instantiate, value
 from towers.data.build import StoreBuilder
 from towers.data.store import Store
+from towers.errors import UserError
 
 
 def run(config: DictConfig) -> Store:
@@ -21,7 +24,7 @@ def run(config: DictConfig) -> Store:
             split=instantiate(config.data.split, "data.split"),
             features=instantiate(config.features, "features"),
             max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
-            num_workers=value(config, "data.num_workers", int),
+            num_workers=_num_workers(config),
             on_progress=progress.update,
         ).build()
     counts = store.manifest["counts"]
@@ -35,6 +38,13 @@ def run(config: DictConfig) -> Store:
         reasons = ", ".join(f"{count:,} {name.removeprefix('rejected_')}" for name, count in rejected.items())
         print(f"rejected, with reasons in {store.folder / 'rejected'}: {reasons}")
     return store
+
+
+def _num_workers(config: DictConfig) -> int:
+    wanted = value(config, "data.num_workers", cast("type[int | None]", int | None))
+    if wanted is not None and wanted < 1:
+        raise UserError(f"data.num_workers={wanted}: must be at least 1, or null for as many as there are processors")
+    return wanted or os.cpu_count() or 1
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="prepare")
