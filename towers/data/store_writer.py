@@ -11,6 +11,7 @@ from towers.data.tables import Tables
 from towers.features.metadata import build_vocabulary, encode_part, part_values
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings
+from towers.features.text import category_text
 from towers.features.vocabulary import Vocabulary
 from towers.schema import UNKNOWN_PLAYED_FRACTION
 
@@ -81,7 +82,7 @@ class StoreWriter:
         is_in_training = users["is_in_training"].to_numpy()
         codes = np.zeros((len(users), len(names)), dtype=np.int32)
         for place, name in enumerate(names):
-            texts = users[name].to_pylist()
+            texts = [category_text(value) for value in users[name].to_pylist()]
             vocabulary = Vocabulary(
                 text for text, known in zip(texts, is_in_training, strict=True) if known and text is not None
             )

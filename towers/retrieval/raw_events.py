@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from towers import schema
 from towers.errors import UserError
+from towers.features.text import category_text
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
@@ -27,27 +28,28 @@ def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events
         UserError: an unknown action.
     """
     ordered = sorted(rows, key=lambda row: _microseconds(row["timestamp"]))
-    content_rows = np.array([export.row_of_content.get(str(row.get("content_id")), -1) for row in ordered], np.int64)
+    content_ids = [category_text(row.get("content_id")) for row in ordered]
+    content_rows = np.array([-1 if c is None else export.row_of_content.get(c, -1) for c in content_ids], np.int64)
     played = [row.get("played_ms") for row in ordered]
     return Events(
         content_row=content_rows,
         action=np.array([_action_code(row.get("action") or "play") for row in ordered], np.int64),
         timestamp_us=np.array([_microseconds(row["timestamp"]) for row in ordered], np.int64),
         played_fraction=_played_fraction(export, content_rows, played),
-        context=export.vocabulary("context").encode([row.get("context") for row in ordered]),
+        context=export.vocabulary("context").encode([category_text(row.get("context")) for row in ordered]),
     )
 
 
 def user_codes_from_raw(export: Export, user: Mapping[str, Any]) -> Int[np.ndarray, " columns"]:
     """Codes of a listener's columns, as named by the export's features; 0 for what is missing or unknown."""
     names = export.features.user_columns
-    return np.array([export.vocabulary(name).encode([_text(user.get(name))])[0] for name in names], np.int64)
+    return np.array([export.vocabulary(name).encode([category_text(user.get(name))])[0] for name in names], np.int64)
 
 
 def _played_fraction(export: Export, content_rows: np.ndarray, played_ms: Sequence[float | None]) -> np.ndarray:
     durations = export.durations_ms[np.maximum(content_rows, 0)]
-    is_known = np.array([ms is not None for ms in played_ms], bool) & (content_rows >= 0) & (durations > 0)
-    played = np.array([0 if ms is None else ms for ms in played_ms], np.float64)
+    played = np.array([np.nan if ms is None else ms for ms in played_ms], np.float64)
+    is_known = np.isfinite(played) & (content_rows >= 0) & (durations > 0)
     fraction = np.minimum(played / np.where(is_known, durations, 1), 1)
     return np.where(is_known, fraction, schema.UNKNOWN_PLAYED_FRACTION).astype(np.float32)
 
@@ -62,7 +64,3 @@ def _microseconds(timestamp: datetime) -> int:
     aware = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
     since = aware - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
