@@ -93,7 +93,7 @@ def test_a_played_time_that_is_no_number(refused, raw):
         return rows.set_column(rows.column_names.index("played_ms"), "played_ms", values)
 
     rewrite(path, change)
-    assert "the raw data cannot be read" in refused()
+    assert "played_ms is not finite" in refused()
 
 
 WRONG_TYPES = [
@@ -142,6 +142,41 @@ def test_a_listener_column_that_is_not_there(refused, feature_settings):
     message = refused(features=replace(feature_settings, user_columns=("shoe_size",)))
     assert "features.user_columns" in message
     assert "shoe_size" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("filename",), "is no feature of a listener"),
+        (("file_row_number",), "is no feature of a listener"),
+        (("user_id",), "is no feature of a listener"),
+        (("Deleted",), "is no feature of a listener"),
+        (("country", "country"), "is there twice"),
+        (("language",), "is also a feature of contents or events"),
+        (("a/b",), "cannot be a file's name"),
+    ],
+)
+def test_a_listener_column_that_is_none(refused, feature_settings, names, words):
+    from dataclasses import replace
+
+    message = refused(features=replace(feature_settings, user_columns=names))
+    assert "features.user_columns" in message
+    assert words in message
+
+
+def test_a_column_with_the_readers_name(refused, raw):
+    rewrite(raw / "users/part-0.parquet", lambda rows: rows.append_column("filename", [["x"] * len(rows)]))
+    message = refused()
+    assert "users/part-0.parquet" in message
+    assert "'filename'" in message
+
+
+def test_a_contract_column_that_only_the_folder_names(refused, raw):
+    path = raw / "events/part-0.parquet"
+    rewrite(path, lambda rows: rows.drop_columns(["action"]))
+    (raw / "events/action=like").mkdir()
+    path.rename(raw / "events/action=like/part-0.parquet")
+    assert "column 'action' stands in the folder's name alone" in refused()
 
 
 class TestAudioOutside:

@@ -69,7 +69,7 @@ def assert_nothing_half_written(root):
     left = [path.name for path in root.rglob("*") if ".partial" in path.name] if root.exists() else []
     assert not left
     for version in root.glob("*"):
-        if version.is_dir() and version.name != "spectrograms":
+        if version.is_dir() and version.name not in ("spectrograms", "rejected"):
             assert (version / "manifest.json").exists()
 
 
@@ -138,6 +138,28 @@ class TestContents:
         assert members_of(store, "art-y") == ["a2", "a3"]
         assert members_of(store, "a1") == []
 
+    def test_ids_shared_between_artists_and_tracks(self, raw, tmp_path, make_builder):
+        listed = [{"content_id": "7", "kind": "track"}, {"content_id": "8", "kind": "track", "artist_ids": ["7", "9"]},
+                  {"content_id": "9", "kind": "playlist"}]  # fmt: skip
+        raw_set.write_part(raw, "contents", raw_set.content_table(listed), part=1)
+        playlist = {"playlist_id": "art-y", "title": "No artist", "content_ids": ["a1"]}
+        raw_set.write_part(raw, "playlists", pa.Table.from_pylist([playlist]), part=1)
+        store = make_builder(raw, tmp_path / "stores").build()[0]
+        assert members_of(store, "7") == []
+        assert members_of(store, "9") == []
+        assert members_of(store, "art-y") == ["a1"]
+
+    def test_a_playlist_that_contents_lists_too_is_one_content(self, raw, tmp_path, make_builder):
+        listed = [{"content_id": "p1", "kind": "playlist", "language": "is"},
+                  {"content_id": "p2", "kind": "playlist", "title": "Ours"}]  # fmt: skip
+        raw_set.write_part(raw, "contents", raw_set.content_table(listed), part=1)
+        store = make_builder(raw, tmp_path / "stores").build()[0]
+        assert store.content_ids.tolist() == KNOWN_IDS
+        rows = [store.contents.slice(row_of(store, name), 1).to_pylist()[0] for name in ("p1", "p2")]
+        assert [row["title"] for row in rows] == ["Editors", "Ours"]
+        assert rows[0]["language"] == "is"
+        assert members_of(store, "p1") == ["a1", "a2"]
+
     def test_vocabularies_know_the_training_period_alone(self, store):
         assert store.vocabulary("genres").encode(["jazz", "polka"]).tolist() == [2, 0]  # a4 is heard after t1
         assert store.vocabulary("context").encode(["home", "radio"]).tolist()[1] == 0
@@ -204,7 +226,15 @@ class TestForgotten:
         raw_set.write_part(raw, "playlists", pa.Table.from_pylist([playlist]), part=1)
         raw_set.write_part(raw, "users", pa.table({"user_id": [FORGOTTEN]}), part=1)
         store = make_builder(raw, tmp_path / "stores").build()[0]
-        assert list((store.folder / "rejected").iterdir()) == []
+        assert [path.name for path in (store.folder / "rejected").iterdir()] == ["sounds.parquet"]
+        assert store.content_ids.tolist() == KNOWN_IDS
+
+    def test_nor_as_the_owner_of_a_playlist_that_contents_lists_too(self, raw, tmp_path, make_builder):
+        playlist = {"playlist_id": "p-of-cy", "title": "Mine", "owner_id": FORGOTTEN, "content_ids": ["a1"]}
+        raw_set.write_part(raw, "playlists", pa.Table.from_pylist([playlist]), part=1)
+        listed = [{"content_id": "p-of-cy", "kind": "playlist", "title": "Mine"}]
+        raw_set.write_part(raw, "contents", raw_set.content_table(listed), part=1)
+        store = make_builder(raw, tmp_path / "stores").build()[0]
         assert store.content_ids.tolist() == KNOWN_IDS
 
     def test_a_part_file_without_the_column_does_not_hide_the_wish(self, raw, tmp_path, make_builder):
@@ -219,7 +249,7 @@ BAD_EVENTS = {
     "content_id is null": ("ann", None, at(1), "play", 1, None),
     "timestamp is null": ("ann", "a1", None, "play", 1, None),
     "timestamp out of range": ("ann", "a1", datetime(1970, 1, 1, tzinfo=UTC), "play", 1, None),
-    "unknown action": ("ann", "a1", at(1), "hum", 1, None),
+    "unknown action 'hum'": ("ann", "a1", at(1), "hum", 1, None),
     "played_ms is negative": ("ann", "a1", at(1), "play", -1, None),
     "duplicate": ANN[0],
 }
@@ -251,11 +281,12 @@ class TestRejected:
         assert rejected(mixed, "events") == dict(enumerate(reasons, start=len(EVENTS)))
 
     def test_contents(self, mixed):
-        reasons = ["content_id is null", "unknown kind", "duration_ms is negative", "duplicate"]
+        reasons = ["content_id is null", "unknown kind 'opera'", "duration_ms is negative", "duplicate"]
         assert rejected(mixed, "contents") == dict(enumerate(reasons, start=len(raw_set.CONTENTS)))
 
     def test_playlists(self, mixed):
-        reasons = ["playlist_id is null", "content_ids is null", "duplicate", "playlist_id is also a content_id"]
+        reasons = ["playlist_id is null", "content_ids is null", "duplicate",
+                   "playlist_id is also the content_id of a track"]  # fmt: skip
         assert rejected(mixed, "playlists") == dict(enumerate(reasons, start=len(raw_set.PLAYLISTS)))
 
     def test_users(self, mixed):
@@ -273,8 +304,27 @@ class TestRejected:
         found = {table: counts[f"rejected_{table}"] for table in schema.TABLES}
         assert found == {"events": 8, "contents": 4, "users": 2, "playlists": 4}
 
-    def test_nothing_is_rejected_from_clean_data(self, store):
-        assert list((store.folder / "rejected").iterdir()) == []
+    def test_nothing_but_a_broken_sound_is_rejected_from_clean_data(self, store):
+        assert [path.name for path in (store.folder / "rejected").iterdir()] == ["sounds.parquet"]
+        (row,) = pq.read_table(store.folder / "rejected/sounds.parquet").to_pylist()
+        assert row["content_id"] == "a5"
+        assert "does not decode" in row["reason"]
+
+    @pytest.mark.parametrize(
+        ("value", "words"), [(float("nan"), "not finite"), (float("inf"), "not finite"), (1e300, "out of range")]
+    )
+    def test_a_number_that_is_none(self, raw, tmp_path, make_builder, value, words):
+        events = raw_set.event_table([*EVENTS, ("ann", "a1", at(1), "play", 1, None)])
+        played = [float(ms) if ms is not None else None for ms in events["played_ms"].to_pylist()[:-1]]
+        events = events.set_column(4, "played_ms", pa.array([*played, value], pa.float64()))
+        raw_set.write_part(raw, "events", events)
+        (raw / "events/part-1.parquet").unlink()
+        contents = pa.table({"content_id": ["odd"], "duration_ms": pa.array([value], pa.float64())})
+        raw_set.write_part(raw, "contents", contents, part=1)
+        store = make_builder(raw, tmp_path / "stores", max_rejected_fraction=0.5).build()[0]
+        assert rejected(store, "events") == {len(EVENTS): f"played_ms is {words}"}
+        assert rejected(store, "contents") == {0: f"duration_ms is {words}"}
+        assert histories_by_id(store)["dee"] == [("a1", "play", at(33))]
 
     def test_a_good_row_after_a_bad_copy_is_kept(self, raw, tmp_path, make_builder):
         bad = ("ben", "a2", at(7), "play", -1, "home")
@@ -285,7 +335,7 @@ class TestRejected:
         assert ("a2", "play", at(7)) in histories_by_id(store)["ben"]
 
     def test_too_many_fail_with_file_row_and_reason(self, raw, tmp_path, make_builder):
-        raw_set.write_events(raw, [*EVENTS, BAD_EVENTS["unknown action"], BAD_EVENTS["played_ms is negative"]])
+        raw_set.write_events(raw, [*EVENTS, BAD_EVENTS["unknown action 'hum'"], BAD_EVENTS["played_ms is negative"]])
         (raw / "events/part-1.parquet").unlink()
         root = tmp_path / "stores"
         with pytest.raises(UserError) as raised:
@@ -297,8 +347,22 @@ class TestRejected:
         assert not (root / CURRENT).exists()
         assert_nothing_half_written(root)
 
+    def test_too_many_are_kept_to_look_at(self, raw, tmp_path, make_builder):
+        root = tmp_path / "stores"
+        for part, name in enumerate(("unknown action 'hum'", "played_ms is negative"), start=2):
+            raw_set.write_part(raw, "events", raw_set.event_table([BAD_EVENTS[name]]), part=2)
+            raw_set.write_part(
+                raw, "users", pa.table({"user_id": [None] * part}, pa.schema({"user_id": pa.string()})), 1
+            )
+            with pytest.raises(UserError) as raised:
+                make_builder(raw, root).build()
+            assert str(root / "rejected") in str(raised.value)
+            assert pq.read_table(root / "rejected/events.parquet")["reason"].to_pylist() == [name]
+            assert len(pq.read_table(root / "rejected/users.parquet")) == part
+        assert_nothing_half_written(root)
+
     def test_as_many_as_allowed_pass(self, raw, tmp_path, make_builder):
-        raw_set.write_events(raw, [*EVENTS, BAD_EVENTS["unknown action"]])
+        raw_set.write_events(raw, [*EVENTS, BAD_EVENTS["unknown action 'hum'"]])
         (raw / "events/part-1.parquet").unlink()
         share = 1 / (len(EVENTS) - len(CY) + 1)  # those to be forgotten are not counted
         make_builder(raw, tmp_path / "stores", max_rejected_fraction=share).build()
@@ -339,7 +403,71 @@ class TestSound:
         assert store.manifest["counts"]["sounds"] == 4
 
 
+class TestNewSounds:
+    """A set of spectrograms takes from the one before what it can."""
+
+    @pytest.fixture
+    def decoded(self, monkeypatch):
+        """Names of the files that were decoded since."""
+        from towers.data import spectrogram_writer
+
+        names, decode = [], spectrogram_writer.spectrogram_of
+
+        def counting(path, *rest):
+            names.append(path.name)
+            return decode(path, *rest)
+
+        monkeypatch.setattr(spectrogram_writer, "spectrogram_of", counting)
+        return names
+
+    @pytest.fixture
+    def grown(self, raw, tmp_path, make_builder, decoded):
+        """The root of a store that was made, after which a sound came that stands before the others."""
+        root = tmp_path / "stores"
+        make_builder(raw, root).build()
+        assert sorted(decoded) == ["a1.flac", "a2.wav", "a4.flac", "a5.flac", "e1.flac"]
+        decoded.clear()
+        soundfile.write(raw / "audio/new.flac", raw_set.tone(600, 0.7), raw_set.RATE_HZ)
+        new = {"content_id": "new", "kind": "track", "audio": "audio/new.flac"}
+        raw_set.write_part(raw, "contents", raw_set.content_table([new, *raw_set.CONTENTS]))
+        return root
+
+    def test_one_more_is_decoded_alone(self, raw, tmp_path, make_builder, grown, decoded):
+        store = make_builder(raw, grown).build()[0]
+        assert decoded == ["new.flac"]
+        scratch = make_builder(raw, tmp_path / "scratch").build()[0]
+        assert len(decoded) == 7
+        np.testing.assert_array_equal(store.spectrograms.records, scratch.spectrograms.records)
+        assert store.spectrograms.row_of == scratch.spectrograms.row_of
+        assert store.fingerprint == scratch.fingerprint
+        both = [pq.read_table(one.folder / "rejected/sounds.parquet") for one in (store, scratch)]
+        assert both[0].equals(both[1])
+
+    def test_a_changed_one_is_decoded_again(self, raw, make_builder, grown, decoded):
+        soundfile.write(raw / "audio/a1.flac", raw_set.tone(900, 0.7), raw_set.RATE_HZ)
+        make_builder(raw, grown).build()
+        assert sorted(decoded) == ["a1.flac", "new.flac"]
+
+    def test_other_settings_take_nothing(self, raw, make_builder, grown, decoded, feature_settings):
+        other = replace(feature_settings.spectrogram, n_mels=8)
+        make_builder(raw, grown, features=replace(feature_settings, spectrogram=other)).build()
+        assert len(decoded) == 6
+
+    def test_another_front_end_takes_nothing(self, raw, make_builder, grown, decoded, monkeypatch):
+        monkeypatch.setattr("towers.data.spectrogram_writer.FRONT_END", 99)
+        make_builder(raw, grown).build()
+        assert len(decoded) == 6
+
+
 class TestRunAgain:
+    def test_the_manifest_says_where_the_data_lies(self, raw, tmp_path, make_builder):
+        first, _ = make_builder(raw, tmp_path / "stores").build()
+        assert first.manifest["root"] == str(raw)
+        moved = raw.rename(tmp_path / "moved")
+        second, is_new = make_builder(moved, tmp_path / "stores").build()
+        assert not is_new
+        assert second.manifest == {**first.manifest, "root": str(moved)}
+
     def test_does_nothing(self, raw, tmp_path, make_builder):
         root = tmp_path / "stores"
         first, is_new = make_builder(raw, root).build()

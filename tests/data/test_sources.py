@@ -139,3 +139,18 @@ def test_parquet_with_ids_that_are_no_ids(tmp_path, prepared):
     pq.write_table(pa.table({"user": [1.5], "content": [2], "pos": [0]}), tmp_path / "sequences.parquet")
     with pytest.raises(UserError, match="user"):
         prepared(OrderedPairs(str(tmp_path / "sequences.parquet")))
+
+
+def test_part_files_in_subfolders(raw, store, tmp_path, make_builder):
+    for part in (0, 1):
+        folder = raw / f"events/date=2026-01-0{part + 1}"
+        folder.mkdir()
+        (raw / f"events/part-{part}.parquet").rename(folder / "x.parquet")
+    (raw / "contents/kind=track").mkdir()
+    (raw / "contents/part-0.parquet").rename(raw / "contents/kind=track/x.parquet")
+    (raw / "events/_log").mkdir()
+    (raw / "events/_log/checkpoint.parquet").write_text("what the writer keeps for itself")
+    found = make_builder(raw, tmp_path / "stores").build()[0]
+    assert histories_by_id(found) == histories_by_id(store)
+    assert found.contents.equals(store.contents)
+    assert len(found.spectrograms.records) == len(store.spectrograms.records)

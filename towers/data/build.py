@@ -1,5 +1,6 @@
 """Raw data into a prepared store: the recipe behind `towers prepare`."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
 from towers.data.store_writer import StoreWriter
-from towers.data.tables import JUDGED, SQL, Tables, database
+from towers.data.tables import JUDGED, SQL, Tables, TooManyRejected, database
+from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import (
     FileDigests,
@@ -23,6 +25,7 @@ from towers.manifest import (
     digest_of_file,
     library_versions,
     point_to,
+    read_json,
     scratch_directory,
     write_json,
 )
@@ -84,8 +87,15 @@ class StoreBuilder:
             is_new = not target.exists()
             if is_new:
                 self._make(target, work, tables, sound)
+        self._remember_root(target)
         point_to(self._root / CURRENT, target)
         return Store(target), is_new
+
+    def _remember_root(self, target: Path) -> None:
+        """The same data may lie elsewhere than it did when the store was made."""
+        manifest = read_json(target / "manifest.json")
+        if manifest.get("root") != str(self._source.root):
+            write_json(target / "manifest.json", {**manifest, "root": str(self._source.root)})
 
     def _digests(self) -> dict[str, str]:
         folder, files = self._source.inputs()
@@ -103,18 +113,28 @@ class StoreBuilder:
         with database(work) as connection:
             clean = Tables(connection, tables, self._features, self._max_rejected_fraction)
             self._on_progress("tables", 0, 0)
-            cuts = clean.build(self._split, work / "rejected")
+            try:
+                cuts = clean.build(self._split, work / "rejected")
+            except TooManyRejected as error:
+                kept = self._root / "rejected"
+                if kept.exists():
+                    kept.rename(work / "rejected_before")
+                (work / "rejected").rename(kept)
+                raise UserError(f"{error}; all are in {kept}; mend the data or raise the limit") from error
             if sound is not None:
                 sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
             with atomic_directory(target) as folder:
                 StoreWriter(clean, self._features, folder, self._on_progress).write()
                 (work / "rejected").rename(folder / "rejected")
+                if sound is not None:
+                    keep_rejected(sound.target, folder / "rejected")
                 manifest = {
                     "format": FORMAT,
                     "fingerprint": target.name,
                     "has_clock": tables.has_clock,
                     "validation_start_us": cuts.validation_start_us,
                     "test_start_us": cuts.test_start_us,
+                    "root": str(self._source.root),
                     "split": described(self._split),
                     "source": described(self._source),
                     "features": self._features.to_dict(),
@@ -129,6 +149,12 @@ def described(part: object) -> dict[str, Any]:
     """A part's class and settings, for a fingerprint; where the data lies does not matter, what it holds does."""
     settings = {name.lstrip("_"): value for name, value in vars(part).items() if not isinstance(value, Path)}
     return {"class": type(part).__name__, **settings}
+
+
+def keep_rejected(sound: Path, rejected: Path) -> None:
+    """Copies which sounds were unusable, and why, beside the other tables' rejected rows."""
+    if pq.read_metadata(sound / spectrograms.REJECTED).num_rows:
+        shutil.copyfile(sound / spectrograms.REJECTED, rejected / "sounds.parquet")
 
 
 def counts(clean: Tables, sound: Path | None) -> dict[str, int]:

@@ -11,6 +11,7 @@ import pyarrow.types as pt
 from towers import schema
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
+from towers.features.settings import FeatureSettings
 
 
 def _is_id(kind: pa.DataType) -> bool:
@@ -48,6 +49,9 @@ _NUMBER = Column(
 )
 _FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
 _LIST = Column(accepts=_is_id_list, words="a list of strings or integers", sql="VARCHAR[]")
+
+READERS_OWN = ("filename", "file_row_number")
+"""Columns that the reader adds, so that a rejected row can be found again; no table may bring its own."""
 
 CONTRACT: dict[str, dict[str, Column]] = {
     schema.EVENTS: {
@@ -104,13 +108,35 @@ def columns_of(tables: RawTables, table: str) -> set[str]:
     return present
 
 
+def check_user_columns(features: FeatureSettings) -> None:
+    """Whether the columns of users/ that the features name can be told from all others.
+
+    Raises:
+        UserError: a name that is there twice, is the contract's or the reader's, is a feature of contents or events
+            (a vocabulary stands under its feature's name), or cannot be a file's.
+    """
+    taken = (*features.content_parts, "context")
+    for place, name in enumerate(features.user_columns):
+        if name.lower() in READERS_OWN or name.lower() in CONTRACT[schema.USERS]:
+            fault = f"is no feature of a listener; {', '.join((*CONTRACT[schema.USERS], *READERS_OWN))} cannot be"
+        elif name in features.user_columns[:place]:
+            fault = "is there twice"
+        elif name in taken:
+            fault = f"is also a feature of contents or events ({', '.join(taken)}); call the column of users/ otherwise"
+        elif not name or set(name) & set('/\\"\0'):
+            fault = "cannot be a file's name; call the column of users/ otherwise"
+        else:
+            continue
+        raise UserError(f"features.user_columns: {name!r} {fault}")
+
+
 def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> str:
     """SQL that reads `table` with all contract columns in their types, absent ones as null.
 
     Args:
         tables: the files.
         table: a name of `schema.TABLES`.
-        extra: columns beyond the contract to carry along as text (listener features).
+        extra: columns beyond the contract to carry along as they are (listener features).
 
     Raises:
         UserError: as `columns_of`, and for an extra column that is not there.
@@ -119,18 +145,29 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> st
     for name in extra:
         if name not in present:
             raise UserError(f"features.user_columns: {table}/ has no column {name!r}; it has {sorted(present)}")
-    columns = [
-        f'CAST("{name}" AS {column.sql}) AS "{name}"' if name in present else f'CAST(NULL AS {column.sql}) AS "{name}"'
-        for name, column in CONTRACT[table].items()
-    ]
-    columns += [f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in extra]
+    columns = [sql for name in CONTRACT[table] for sql in _columns_in_sql(table, name, name in present)]
+    columns += [f'"{name}"' for name in extra]
     if not tables.files.get(table):
         return f"SELECT {', '.join(columns)}, '' AS filename, CAST(0 AS BIGINT) AS file_row_number WHERE FALSE"
     files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in tables.files[table])
     return (
-        f"SELECT {', '.join(columns)}, filename, file_row_number "
-        f"FROM read_parquet([{files}], union_by_name = true, filename = true, file_row_number = true)"
+        f"SELECT {', '.join(columns)}, filename, file_row_number FROM read_parquet([{files}], union_by_name = true, "
+        "hive_partitioning = false, filename = true, file_row_number = true)"
     )
+
+
+def _columns_in_sql(table: str, name: str, is_present: bool) -> list[str]:
+    """The column in its type; beside a number, what is wrong with it where it cannot be had in that type."""
+    column = CONTRACT[table][name]
+    source = f'"{name}"' if is_present else "NULL"
+    if column is not _NUMBER:
+        return [f'CAST({source} AS {column.sql}) AS "{name}"']
+    value = f"TRY_CAST({source} AS {column.sql})"
+    fault = (
+        f"CASE WHEN {source} IS NULL OR {value} IS NOT NULL THEN NULL "
+        f"WHEN ISFINITE(CAST({source} AS DOUBLE)) THEN 'out of range' ELSE 'not finite' END"
+    )
+    return [f'{value} AS "{name}"', f'CAST({fault} AS VARCHAR) AS "{name}_fault"']
 
 
 def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
@@ -140,7 +177,7 @@ def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
         if "audio" not in _open(path)[0].names:
             continue
         try:
-            table = pq.read_table(path, columns=["content_id", "audio"])
+            table = pq.ParquetFile(path).read(columns=["content_id", "audio"])  # knows nothing of its folders' names
         except (pa.ArrowException, OSError) as error:
             raise unreadable(tables, str(error)) from error
         for content_id, audio in zip(table["content_id"].to_pylist(), table["audio"].to_pylist(), strict=True):
@@ -171,6 +208,12 @@ def _open(path: Path) -> tuple[pa.Schema, int]:
 
 
 def _check(path: Path, table: str, file_schema: pa.Schema) -> None:
+    for name in file_schema.names:
+        if name.lower() in READERS_OWN:
+            raise UserError(f"{path}: column {name!r} has a name that is taken; call it otherwise")
+    in_folders = {part.partition("=")[0] for part in path.parts[:-1] if "=" in part}
+    for name in (in_folders & CONTRACT[table].keys()) - set(file_schema.names):
+        raise UserError(f"{path}: column {name!r} stands in the folder's name alone; write it into the file as well")
     for name, column in CONTRACT[table].items():
         if name not in file_schema.names:
             if column.is_required:

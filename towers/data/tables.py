@@ -24,6 +24,10 @@ BATCH_ROWS = 1_000_000
 DATA_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
 
 
+class TooManyRejected(UserError):
+    """More bad rows in a table than `max_rejected_fraction` allows; all of them are written by then."""
+
+
 @contextmanager
 def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB file below `folder` that may spill to disk."""
@@ -62,7 +66,8 @@ class Tables:
         """Runs the SQL files in order and writes rejected rows below `rejected`.
 
         Raises:
-            UserError: a bad file or column, too many bad rows, no positive event, an impossible split.
+            TooManyRejected: too many bad rows.
+            UserError: a bad file or column, no positive event, an impossible split.
         """
         self._read_raw()
         self._run("events")
@@ -106,6 +111,7 @@ class Tables:
             raise raw.unreadable(self._tables, " ".join(str(error).split())) from error
 
     def _read_raw(self) -> None:
+        raw.check_user_columns(self._features)
         extra = {schema.USERS: self._features.user_columns}
         for table in schema.TABLES:
             select = raw.select_raw(self._tables, table, extra.get(table, ()))
@@ -124,19 +130,22 @@ class Tables:
 
     def _write_rejected(self, folder: Path) -> None:
         folder.mkdir(parents=True)
+        fault = None
         for table, judged in JUDGED.items():
             bad = self.table(f"SELECT * FROM {judged} WHERE reason IS NOT NULL ORDER BY filename, file_row_number")
             if not len(bad):
                 continue
             pq.write_table(bad, folder / f"{table}.parquet")
             share = len(bad) / self.count(f"SELECT COUNT(*) FROM {judged}")
-            if share > self._max_rejected_fraction:
+            if share > self._max_rejected_fraction and fault is None:
                 worst = bad.slice(0, 1).to_pylist()[0]
-                raise UserError(
+                fault = (
                     f"{table}/: {share:.1%} of the rows are bad, over data.max_rejected_fraction="
                     f"{self._max_rejected_fraction}; the first is {worst['filename']}, row {worst['file_row_number']}: "
-                    f"{worst['reason']}; mend the data or raise the limit"
+                    f"{' '.join(worst['reason'].split())}"
                 )
+        if fault is not None:
+            raise TooManyRejected(fault)
 
     def _bounds(self) -> tuple[int, int]:
         query = "SELECT MIN(timestamp_us), MAX(timestamp_us) FROM histories WHERE is_positive"

@@ -41,6 +41,11 @@ class OrderedPairs:
         self._user, self._content, self._position = user, content, position
         self._artist, self._album = artist, album
 
+    @property
+    def root(self) -> Path:
+        """The file."""
+        return self._path
+
     def inputs(self) -> tuple[Path, list[Path]]:
         """The one file."""
         if not self._path.is_file():

@@ -1,4 +1,5 @@
-"""A folder in the raw data contract: `events/`, `contents/`, `users/`, `playlists/`, each of Parquet part files."""
+"""A folder in the raw data contract: `events/`, `contents/`, `users/`, `playlists/`, each of Parquet part files,
+directly or in subfolders."""
 
 from pathlib import Path
 
@@ -17,6 +18,11 @@ class ParquetFolder:
     def __init__(self, root: str):
         self._root = Path(root)
 
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
     def inputs(self) -> tuple[Path, list[Path]]:
         """All part files."""
         return self._root, [path for paths in self._files().values() for path in paths]
@@ -28,7 +34,13 @@ class ParquetFolder:
     def _files(self) -> dict[str, list[Path]]:
         if not self._root.is_dir():
             raise UserError(f"data.root={self._root}: no such folder; give the data set's folder as data.root=FOLDER")
-        files = {table: sorted((self._root / table).glob("*.parquet")) for table in schema.TABLES}
+        files = {table: _part_files(self._root / table) for table in schema.TABLES}
         if not files[schema.EVENTS]:
-            raise UserError(f"data.root={self._root}: no events/*.parquet in it; the events table is required")
+            raise UserError(f"data.root={self._root}: no events/*.parquet in it, nor deeper; it is required")
         return {table: paths for table, paths in files.items() if paths}
+
+
+def _part_files(folder: Path) -> list[Path]:
+    """Subfolders whose names begin with a dot or an underscore hold what a writer keeps for itself."""
+    files = [path.relative_to(folder) for path in folder.rglob("*.parquet") if path.is_file()]
+    return sorted(folder / file for file in files if not any(part[0] in "._" for part in file.parts[:-1]))

@@ -24,6 +24,11 @@ class RawTables:
 class Source(Protocol):
     """Where raw data comes from."""
 
+    @property
+    def root(self) -> Path:
+        """The folder or file that it was asked to read."""
+        ...
+
     def inputs(self) -> tuple[Path, list[Path]]:
         """The folder and the files below it that the tables depend on (audio aside), for the fingerprint."""
         ...

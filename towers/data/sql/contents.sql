@@ -1,4 +1,4 @@
--- Listed contents and playlists are judged as events are.
+-- Listed contents and playlists are judged as events are. What a forgotten listener made goes with them.
 CREATE TABLE judged_contents AS
 SELECT
     checked.*,
@@ -12,25 +12,33 @@ FROM (
         listed.*,
         CASE
             WHEN listed.content_id IS NULL THEN 'content_id is null'
-            WHEN kinds.kind_code IS NULL THEN 'unknown kind'
+            WHEN kinds.kind_code IS NULL THEN 'unknown kind ''' || listed.kind || ''''
+            WHEN listed.duration_ms_fault IS NOT NULL THEN 'duration_ms is ' || listed.duration_ms_fault
             WHEN listed.duration_ms < 0 THEN 'duration_ms is negative'
         END AS fault
     FROM (
         SELECT
             content_id,
             COALESCE(kind, 'track') AS kind,
-            title,
+            raw_contents.title,
             artist_ids,
             album_id,
             genres,
             language,
             release_date,
             duration_ms,
+            duration_ms_fault,
             explicit,
             audio,
-            filename,
-            file_row_number
+            raw_contents.filename,
+            raw_contents.file_row_number
         FROM raw_contents
+        LEFT JOIN (
+            SELECT DISTINCT raw_playlists.playlist_id
+            FROM raw_playlists
+            INNER JOIN forgotten ON forgotten.user_id = raw_playlists.owner_id
+        ) AS gone ON gone.playlist_id = raw_contents.content_id AND raw_contents.kind = 'playlist'
+        WHERE gone.playlist_id IS NULL
     ) AS listed
     LEFT JOIN kinds ON kinds.kind = listed.kind
 ) AS checked;
@@ -49,26 +57,43 @@ FROM (
         CASE
             WHEN raw_playlists.playlist_id IS NULL THEN 'playlist_id is null'
             WHEN raw_playlists.content_ids IS NULL THEN 'content_ids is null'
-            WHEN listed.content_id IS NOT NULL THEN 'playlist_id is also a content_id'
+            WHEN listed.content_id IS NOT NULL THEN 'playlist_id is also the content_id of a ' || listed.kind
         END AS fault
     FROM raw_playlists
     LEFT JOIN forgotten ON forgotten.user_id = raw_playlists.owner_id
     LEFT JOIN (
-        SELECT content_id FROM judged_contents WHERE reason IS NULL
+        SELECT content_id, kind FROM judged_contents WHERE reason IS NULL AND kind <> 'playlist'
     ) AS listed ON listed.content_id = raw_playlists.playlist_id
     WHERE forgotten.user_id IS NULL
 ) AS checked;
 
+-- A playlist that contents/ lists as well is one content, with what contents/ says of it.
 CREATE TABLE listed_contents AS
 SELECT
-    content_id, kind, title, artist_ids, album_id, genres, language, release_date, duration_ms, explicit, audio
+    judged_contents.content_id,
+    judged_contents.kind,
+    COALESCE(judged_contents.title, lists.title) AS title,
+    artist_ids,
+    album_id,
+    genres,
+    language,
+    release_date,
+    duration_ms,
+    explicit,
+    audio
 FROM judged_contents
+LEFT JOIN (
+    SELECT playlist_id, title FROM judged_playlists WHERE reason IS NULL
+) AS lists ON lists.playlist_id = judged_contents.content_id
 WHERE reason IS NULL
 UNION ALL
 SELECT
-    playlist_id, 'playlist', title, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM judged_playlists
-WHERE reason IS NULL;
+    lists.playlist_id, 'playlist', lists.title, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM judged_playlists AS lists
+LEFT JOIN (
+    SELECT content_id FROM judged_contents WHERE reason IS NULL
+) AS listed ON listed.content_id = lists.playlist_id
+WHERE lists.reason IS NULL AND listed.content_id IS NULL;
 
 -- What was heard but never listed is known by its id alone, and so is an artist who is only named.
 CREATE TABLE contents AS
@@ -96,14 +121,19 @@ FROM (
     WHERE listed_contents.content_id IS NULL
 ) AS everything;
 
--- An artist's contents and a playlist's contents: what stands in for their own vector.
+-- An artist's contents and a playlist's contents: what stands in for their own vector. Where a track has the id of
+-- an artist, the id is the track's, and a track owns nothing.
 CREATE TABLE members AS
 SELECT owner.content_row AS owner_row, member.content_row AS member_row
 FROM (
-    SELECT UNNEST(artist_ids) AS owner_id, content_id AS member_id FROM listed_contents WHERE kind <> 'artist'
+    SELECT 'artist' AS owner_kind, UNNEST(artist_ids) AS owner_id, content_id AS member_id
+    FROM listed_contents
+    WHERE kind <> 'artist'
     UNION
-    SELECT playlist_id, UNNEST(content_ids) FROM judged_playlists WHERE reason IS NULL
+    SELECT 'playlist', playlist_id, UNNEST(content_ids)
+    FROM judged_playlists
+    WHERE reason IS NULL
 ) AS pairs
-INNER JOIN contents AS owner ON owner.content_id = pairs.owner_id
+INNER JOIN contents AS owner ON owner.content_id = pairs.owner_id AND owner.kind = pairs.owner_kind
 INNER JOIN contents AS member ON member.content_id = pairs.member_id
 WHERE owner.content_row <> member.content_row;

@@ -36,8 +36,9 @@ FROM (
             WHEN events.timestamp_us IS NULL THEN 'timestamp is null'
             WHEN events.timestamp_us < settings.earliest_us THEN 'timestamp out of range'
             WHEN events.timestamp_us >= settings.latest_us THEN 'timestamp out of range'
-            WHEN actions.action_code IS NULL THEN 'unknown action'
+            WHEN actions.action_code IS NULL THEN 'unknown action ''' || events.action || ''''
             WHEN events.content_id IS NULL AND actions.needs_content THEN 'content_id is null'
+            WHEN events.played_ms_fault IS NOT NULL THEN 'played_ms is ' || events.played_ms_fault
             WHEN events.played_ms < 0 THEN 'played_ms is negative'
         END AS fault
     FROM (
@@ -47,6 +48,7 @@ FROM (
             EPOCH_US(timestamp) AS timestamp_us,
             COALESCE(action, 'play') AS action,
             played_ms,
+            played_ms_fault,
             context,
             filename,
             file_row_number
