@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from towers.config import instantiate, value
+from towers.config import complete, instantiate, value
+from towers.data.build import described
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
 from towers.errors import UserError
@@ -20,6 +22,7 @@ from towers.models.audio_encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
+from towers.publishing.space import with_means_of_members
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 from towers.training.trainer import BEST, FINISHED, LAST
@@ -47,7 +50,7 @@ def build_two_tower(
     contents = content_tower(
         vocabulary_sizes={part: len(store.vocabulary(part)) for part in store.features.content_parts},
         audio_dim=encoder.dim,
-        is_trained=torch.from_numpy(store.contents["train_events"].to_numpy() > 0),
+        is_trained=torch.from_numpy(store.train_positives > 0),
     )
     users = user_tower(
         user_vocabulary_sizes=tuple(len(store.vocabulary(column)) for column in store.features.user_columns),
@@ -109,10 +112,14 @@ class Run:
         return digest_of_file(self.checkpoint)
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """Unit vectors of all contents by row, float32; every sound is encoded anew."""
+        """Unit vectors of all contents by row, float32; every sound is encoded anew.
+
+        An artist or a playlist that training has not seen chosen is the mean of its contents.
+        """
         if self.two_tower.audio_encoder.dim and self.store.spectrograms is not None:
             refresh_audio(self.two_tower, self.table, self.store.spectrograms.records)
-        return embed_contents(self.two_tower, self.table).float().cpu().numpy()
+        vectors = embed_contents(self.two_tower, self.table).float().cpu().numpy()
+        return with_means_of_members(vectors, self.store.members, self.store.train_positives > 0)
 
     def user_vectors(
         self,
@@ -128,16 +135,37 @@ class Run:
         return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
 
 
-def newest_run(runs: Path, name: str | None) -> Path:
-    """The finished run that ended last, of one experiment or (null) of all.
+def open_store(config: DictConfig) -> Store:
+    """The prepared store that the configuration describes.
+
+    Raises:
+        UserError: none was prepared, or from other data, features or cuts than the configuration says.
+    """
+    store = Store.open(Path(value(config, "paths.stores", str)) / value(config, "data.name", str))
+    if instantiate(config.features, "features") != store.features:
+        raise UserError(f"{store.folder}: was prepared with other features; run `towers prepare` with the same keys")
+    if described(instantiate(config.data.split, "data.split")) != store.manifest["split"]:
+        raise UserError(f"{store.folder}: was prepared with other cuts (data.split); run `towers prepare` again")
+    root, prepared = config.data.get("root"), store.manifest.get("root")
+    if not OmegaConf.is_missing(config.data, "root") and prepared is not None and str(root) != prepared:
+        raise UserError(
+            f"{store.folder}: was prepared from {prepared}, not data.root={root}; run `towers prepare` with the same "
+            "data.root, and give another data.name to keep both"
+        )
+    return store
+
+
+def newest_run(runs: Path, name: str) -> Path:
+    """The finished run of an experiment that ended last.
 
     Raises:
         UserError: there is none.
     """
-    finished = list(runs.glob(f"{name or '*'}/*/{FINISHED}"))
+    finished = list(runs.glob(f"{name}/*/{FINISHED}"))
     if not finished:
         raise UserError(
-            f"{runs / (name or '')}: no finished run here; run `towers train` first, or give checkpoint=FOLDER"
+            f"{runs / name}: no finished run here; run `towers train` first, with the same experiment=, or give "
+            "checkpoint=FOLDER"
         )
     return max(finished, key=lambda path: path.stat().st_mtime_ns).parent
 
@@ -146,15 +174,24 @@ def chosen_run(config: DictConfig) -> Path:
     """The run that `checkpoint` names, else the newest finished one of the experiment."""
     if config.checkpoint is not None:
         return Path(str(config.checkpoint))
-    return newest_run(Path(config.paths.runs), None if config.name == "default" else config.name)
+    return newest_run(Path(config.paths.runs), value(config, "name", str))
 
 
 def evaluation_settings(config: DictConfig) -> dict[str, Any]:
-    """What the harness wants to know."""
+    """What the harness wants to know.
+
+    Raises:
+        UserError: a list of no length, or a slice of no listener.
+    """
+    ks, min_users = value(config, "evaluation.ks", tuple[int, ...]), value(config, "evaluation.min_users", int)
+    if not ks or min(ks) < 1:
+        raise UserError(f"evaluation.ks={list(ks)}: needs lengths of at least 1")
+    if min_users < 1:
+        raise UserError(f"evaluation.min_users={min_users}: must be at least 1")
     return {
         "filter_seen": value(config, "evaluation.filter_seen", bool),
-        "ks": value(config, "evaluation.ks", tuple[int, ...]),
-        "min_users": value(config, "evaluation.min_users", int),
+        "ks": ks,
+        "min_users": min_users,
     }
 
 
@@ -169,7 +206,7 @@ def load_run(folder: Path, stores: Path) -> Run:
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     store = Store(stores / config.data.name / read_json(folder / "environment.json")["store"])
-    two_tower = build_two_tower(store, *(instantiate(config[part], part) for part in PARTS))
+    two_tower = build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
     table = build_content_table(store, two_tower.audio_encoder.dim)
     checkpoint = next(path for name in (BEST, LAST) if (path := folder / f"{name}.ckpt").exists())
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]

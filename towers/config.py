@@ -4,14 +4,17 @@ Hydra by itself lets `temperature=hot` through as a string and tells the caller 
 Here every value is checked against the constructor's annotation first, and the message names the key.
 """
 
+import atexit
 import importlib
 import inspect
 import os
 import re
+import shutil
+import tempfile
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +25,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from towers.errors import UserError
@@ -35,12 +39,26 @@ CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "confi
 ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
 Value = TypeVar("Value")
 
+TEXT_KEYS = ("user", "content")
+"""Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
 KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world")
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
 
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
 """What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
+
+
+@cache
+def _scratch() -> str:
+    """A folder that is gone when the process ends: Hydra writes a file for every sweep."""
+    folder = tempfile.mkdtemp(prefix="towers-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
+OmegaConf.register_new_resolver("config_dir", lambda: CONFIG_DIR, replace=True)
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -57,7 +75,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
             raise UserError(one_line(error)) from error
 
 
-def instantiate(config: Any, key: str, **arguments: Any) -> Any:
+def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
     """Builds what `config` (the node at `key`) describes by `_target_`, with `arguments` known only at run time.
 
     An int is fine for a float and a list becomes a tuple where the annotation says so; nested targets are built
@@ -94,7 +112,16 @@ def instantiate(config: Any, key: str, **arguments: Any) -> Any:
     ]
     if missing:
         raise UserError(f"{key}.{missing[0]}: missing; {config['_target_']} needs it")
-    return target(**values)
+    return _built(target, key, values)
+
+
+def complete(config: Any, key: str, /, **arguments: Any) -> Any:
+    """Builds the `_partial_` node at `key` with what is known only at run time.
+
+    Raises:
+        UserError: as `instantiate`, and for a value that the constructor does not accept.
+    """
+    return _built(instantiate(config, key), key, arguments)
 
 
 def value(config: DictConfig, key: str, hint: type[Value]) -> Value:
@@ -119,6 +146,8 @@ def signature_of(config: DictConfig, *facts: str) -> str:
     ):
         if isinstance(relevant.get(name), dict):
             relevant[name] = {k: v for k, v in relevant[name].items() if k not in pruned}
+    # Of the evaluation only what decides which checkpoint is the best.
+    relevant["evaluation"] = {name: container["evaluation"][name] for name in ("filter_seen", "ks", "min_users")}
     return digest_of([relevant, *facts])[:12]
 
 
@@ -128,19 +157,39 @@ def save_resolved(config: DictConfig, path: Path) -> None:
         temporary.write_text(OmegaConf.to_yaml(config, resolve=True))
 
 
-def quoted(argument: str) -> str:
+def quoted(argument: str, is_sweep: bool = False) -> str:
     """`user=Sigur Rós` as `user='Sigur Rós'`: Hydra takes few signs outside quotes, and the shell has eaten ours.
 
-    What parses as it stands stays as it is, and so does what looks like a list, a choice or a quotation.
+    What parses as it stands stays as it is, and so does what looks like a list, a choice or a quotation; but an id
+    or a title, the value of `user` or `content`, is text however it looks, with one exception: a choice in a sweep.
+
+    >>> quoted("content=Don't Stop"), quoted("content=A, B"), quoted("content='A, B'"), quoted("seed=1,2")
+    ("content='Don\\\\'t Stop'", "content='A, B'", "content='A, B'", 'seed=1,2')
     """
     key, equals, value = argument.partition("=")
-    if not equals or argument.startswith("-") or set(value) & set("'\"\\[]{}(),$"):
+    is_text = key.lstrip("+") in TEXT_KEYS
+    if not equals or argument.startswith("-") or (not is_text and set(value) & set("'\"\\[]{}(),$")):
         return argument
     try:
-        OverridesParser.create().parse_overrides([argument])
-    except OverrideParseException:
-        return f"{key}='{value}'"
+        (override,) = OverridesParser.create().parse_overrides([argument])
+    except HydraException:  # a sign that the grammar does not know, or a function
+        return f"{key}={_quotation(value)}"
+    if is_text and not _is_one(override, key, is_sweep):
+        return f"{key}={_quotation(value)}"
     return argument
+
+
+def _is_one(override: Override, key: str, is_sweep: bool) -> bool:
+    """Whether Hydra reads one value, or as many as the sweep asks for; null is nobody, but a content's name."""
+    if override.is_sweep_override():
+        return is_sweep
+    value = override.value()
+    return not isinstance(value, (list, dict)) and (value is not None or key.lstrip("+") != "content")
+
+
+def _quotation(text: str) -> str:
+    """In Hydra's quotes, where a backslash counts double before a quote alone."""
+    return "'" + re.sub(r"(\\*)('|\\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
 def raw_text(key: str, value: Any) -> str | None:
@@ -181,6 +230,13 @@ def one_line(error: BaseException) -> str:
         return f"{missing[1]}: missing; give it as {missing[1]}=VALUE"
     parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
     return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
+
+
+def _built(target: Any, key: str, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return target(**arguments)
+    except ValueError as error:  # a value of the right type that will not do
+        raise UserError(f"{key}: {one_line(error)}") from error
 
 
 def _typed_override(key: str) -> str | None:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -69,6 +71,20 @@ def library_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def environment() -> dict[str, Any]:
+    """What a result was made with, beside its inputs: libraries, interpreter, machine, device."""
+    facts: dict[str, Any] = {
+        "libraries": library_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+    }
+    torch = sys.modules.get("torch")  # not imported here: serving has none
+    if torch is not None:
+        facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return facts
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -103,6 +103,25 @@ def test_callers_mistakes_get_one_line(
     assert "data.root" in refused_in(tmp_path, "prepare")
     assert "optimizer.lr='fast'" in refused_in(folder, "train", *EXPERIMENT, "optimizer.lr=fast")
     assert "seed='four'" in refused_in(folder, "train", *EXPERIMENT, "seed=four")
+    train = ("train", *EXPERIMENT, "name=refused")
+    assert "trainer.monitor=validation/ndcg@7" in refused_in(folder, *train, "trainer.monitor=validation/ndcg@7")
+    assert "enough for the slices (none)" in refused_in(folder, *train, "evaluation.min_users=1000")
+    assert "user_tower: dim 64 must be a multiple" in refused_in(folder, *train, "user_tower.num_heads=3")
+    assert "content_tower: part_dropout" in refused_in(folder, *train, "content_tower.part_dropout=2")
+    assert "objective: temperature" in refused_in(folder, *train, "objective.temperature=0")
+    assert "datamodule: max_length" in refused_in(folder, *train, "datamodule.max_length=0")
+    assert "optimizer: Invalid learning rate" in refused_in(folder, *train, "optimizer.lr=-1.0")
+    assert "trainer: max_epochs=0" in refused_in(folder, *train, "trainer.max_epochs=0")
+    assert "trainer:" in refused_in(folder, *train, "trainer.accelerator=foo")
+    assert "trainer:" in refused_in(folder, *train, "trainer.precision=foo")
+    assert "prepared with other features" in refused_in(folder, *train, "features.user_columns=[country]")
+    assert "prepared with other cuts" in refused_in(folder, *train, "data.split.test_days=3")
+    assert "not data.root=elsewhere" in refused_in(folder, *train, "data.root=elsewhere")
+    assert not (folder / "runs" / "refused").exists()
+    evaluation = ("evaluate", "experiment=demo")
+    assert "no metric 'recall@7'" in refused_in(folder, *evaluation, "evaluation.main_metric=recall@7")
+    assert "evaluation.ks=[]" in refused_in(folder, *evaluation, "evaluation.ks=[]")
+    assert "neighbours" in refused_in(folder, *evaluation, "evaluation.baselines.item_knn.neighbours=0")
     assert "period=tomorrow" in refused_in(folder, "evaluate", "experiment=demo", "evaluation.period=tomorrow")
     assert not list(tmp_path.rglob("*.partial"))
     assert len(list((folder / "runs" / "demo").iterdir())) == 1
@@ -193,9 +212,10 @@ def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
     assert steps == sorted(steps)
 
 
-def test_a_sweep_trains_every_choice(demo: tuple[Path, str]) -> None:
+def test_a_sweep_trains_every_choice_and_each_has_its_own_wandb_run(demo: tuple[Path, str]) -> None:
     folder, _ = demo
-    done = towers(folder, "train", "-m", *EXPERIMENT, "trainer.max_epochs=1", "seed=3,4", "name=sweep")
+    done = towers(folder, "train", "-m", *EXPERIMENT, "trainer.max_epochs=1", "seed=3,4", "name=sweep", "logger=wandb")
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((folder / "runs" / "sweep").glob("*/finished.json"))) == 2
+    assert len(list((folder / "runs" / "sweep").glob("*/wandb/offline-run-*/*.wandb"))) == 2
     assert refused(folder, "train", "-m", *EXPERIMENT, "seed=3,four")

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from towers.data.datamodule import UserBatches
-from towers.errors import UserError
 from towers.training.embed import embed_contents, embed_users
 from towers.training.loggers import CsvLogger
 from towers.training.module import _warmup_cosine
@@ -124,14 +123,6 @@ def test_a_step_writes_fresh_sound_back(make_run):
     assert (module.table.batch(rows).audio == 0).all()
     module.training_step(batch, 0)
     assert (module.table.batch(rows).audio.abs().sum(dim=1) > 0).all()
-
-
-def test_a_metric_that_is_not_there_is_told_in_a_line(make_run, make_small_trainer):
-    """As where too few listeners are left for a slice."""
-    module, data = make_run()
-    module._judge = lambda users, contents: {"recall@5": 0.5}
-    with pytest.raises(UserError, match=r"trainer\.monitor=validation/ndcg@5: .* only validation/recall@5;"):
-        make_small_trainer(1).fit(module, datamodule=data)
 
 
 def test_only_matrices_of_the_network_decay(trained):

@@ -14,12 +14,14 @@ from towers.errors import UserError
 from towers.evaluation.from_store import all_histories, task_from_store
 from towers.evaluation.harness import Evaluation, Ranker, evaluate
 from towers.evaluation.report import table, write
+from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
 from towers.evaluation.vectors import Vectors
 from towers.features.ragged import Ragged
 from towers.manifest import atomic_file, digest_of, library_versions, read_json
 
 MODEL = "towers"
+METRICS = ("recall", "ndcg", "mrr", "hit_rate")
 TABLE_WIDTH = 120
 
 
@@ -40,10 +42,11 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         print(f"nothing to evaluate: {target} is up to date")
         print((target / "table.txt").read_text(), end="")
         return target
+    check_keys(config)
     evaluations = evaluate_all(loaded, config)
-    shown = table(evaluations, list(config.evaluation.table))
     console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
-    console.print(shown)
+    for keys in config.evaluation.tables:
+        console.print(table(evaluations, list(keys)))
     with atomic_file(target / "table.txt") as temporary:
         temporary.write_text(console.export_text())
     metadata = {
@@ -68,17 +71,36 @@ def evaluate_all(loaded: Run, config: DictConfig) -> list[Evaluation]:
     model = Vectors(MODEL, loaded.user_vectors(task.user_rows, contents, period), contents)
     histories = all_histories(loaded.store, period)
     nodes = config.evaluation.baselines.items()
-    rankers = [model, *(baseline(node, name, task, histories) for name, node in nodes if node is not None)]
+    baselines = (baseline(node, name, task, histories) for name, node in nodes if node is not None)
+    rankers = [model, *(ranker for ranker in baselines if ranker is not None)]
     settings = evaluation_settings(config)
     return [evaluate(task, ranker, **settings) for ranker in rankers]
 
 
-def baseline(node: Any, name: Any, task: EvaluationTask, histories: Ragged) -> Ranker:
-    """A baseline, fitted on everything before the period, by all listeners, where it wants that."""
+def baseline(node: Any, name: Any, task: EvaluationTask, histories: Ragged) -> Ranker | None:
+    """A baseline, fitted on everything before the period by all listeners where it wants that; null where it cannot."""
     partial = instantiate(node, f"evaluation.baselines.{name}")
     known = {"task": task, "histories": histories}
     wanted = inspect.signature(partial).parameters
-    return partial(**{key: value for key, value in known.items() if key in wanted})
+    try:
+        return partial(**{key: value for key, value in known.items() if key in wanted})
+    except ValueError as error:
+        raise UserError(f"evaluation.baselines.{name}: {error}") from error
+    except UserError as error:
+        print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
+        return None
+
+
+def check_keys(config: DictConfig) -> None:
+    """Refuses columns that no evaluation can have."""
+    ks = evaluation_settings(config)["ks"]
+    wanted = [key for keys in config.evaluation.tables for key in keys] + [config.evaluation.main_metric]
+    known = {f"{metric}@{k}" for metric in METRICS for k in ks}
+    for key in wanted:
+        if split_key(key)[0] not in known:
+            raise UserError(
+                f"evaluation.tables, evaluation.main_metric: no metric {key!r} with evaluation.ks={list(ks)}"
+            )
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")

@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 from towers.assembly import Run, chosen_run, load_run
 from towers.config import CONFIG_DIR, instantiate
 from towers.manifest import digest_of, read_json
-from towers.publishing.space import with_means_of_members
 from towers.publishing.writer import ExportParts, publish, version_of, write_export
 
 
@@ -24,9 +23,7 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         publish(exports / version)
         print(f"nothing to export: {exports / version} is up to date; current points to it")
         return exports / version
-    contents = with_means_of_members(
-        loaded.content_vectors(), store.members, store.contents["train_events"].to_numpy() > 0
-    )
+    contents = loaded.content_vectors()
     users = loaded.user_vectors(np.arange(store.histories.num_users), contents, "end")
     parts = ExportParts(
         store=store,

@@ -1,7 +1,7 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,24 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from towers.assembly import build_content_table, build_two_tower, evaluation_settings
-from towers.config import CONFIG_DIR, instantiate, save_resolved, signature_of, value
+from towers.assembly import PARTS, build_content_table, build_two_tower, evaluation_settings, open_store
+from towers.config import CONFIG_DIR, complete, instantiate, save_resolved, signature_of, value
 from towers.data.store import Store
+from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
+from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
 from towers.evaluation.vectors import Vectors
-from towers.manifest import library_versions, write_json
+from towers.manifest import environment, write_json
 from towers.training.loggers import CsvLogger
-from towers.training.module import TowersModule
+from towers.training.module import Judge, TowersModule
 from towers.training.trainer import FINISHED, LAST
 
 
 def run(config: DictConfig) -> Path:
     """Trains unless the run is finished; returns the run's folder."""
-    store = Store.open(Path(config.paths.stores) / config.data.name)
+    store = open_store(config)
     folder = run_folder(config, store)
     if (folder / FINISHED).exists():
         print(f"nothing to train: {folder} is finished")
@@ -36,7 +38,7 @@ def run(config: DictConfig) -> Path:
     trainer, module, data = build(config, store, folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_resolved(config, folder / "config.yaml")
-    write_json(folder / "environment.json", {"store": store.fingerprint, "libraries": library_versions()})
+    write_json(folder / "environment.json", {"store": store.fingerprint, **environment()})
     last = folder / f"{LAST}.ckpt"
     step = resume_step(last) if last.exists() else 0
     if step:
@@ -68,15 +70,14 @@ def run_folder(config: DictConfig, store: Store) -> Path:
 
 def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, TowersModule, pl.LightningDataModule]:
     """The parts, wired."""
-    two_tower = build_two_tower(
-        store,
-        instantiate(config.audio_encoder, "audio_encoder"),
-        instantiate(config.content_tower, "content_tower"),
-        instantiate(config.user_tower, "user_tower"),
-    )
+    two_tower = build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
     table = build_content_table(store, two_tower.audio_encoder.dim)
-    candidates = instantiate(config.objective.candidates, "objective.candidates")(train_positives=store.train_positives)
+    positives = store.train_positives
+    candidates = complete(config.objective.candidates, "objective.candidates", train_positives=positives)
     task = task_from_store(store, "validation", value(config, "evaluation.recent_days", float))
+    judge = judge_of(task, config)
+    check_monitor(task, judge, config)
+    complete(config.optimizer, "optimizer", params=[torch.nn.Parameter(torch.zeros(1))])  # a bad value is told now
     has_sound = two_tower.audio_encoder.dim > 0 and store.spectrograms is not None
     module = TowersModule(
         two_tower=two_tower,
@@ -85,10 +86,12 @@ def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, T
         optimizer=instantiate(config.optimizer, "optimizer"),
         warmup_steps=value(config, "warmup_steps", int),
         records=store.spectrograms.records if has_sound and store.spectrograms else None,
-        judge=judge_of(task, config),
-        shown=config.trainer.monitor,
+        judge=judge,
+        shown=(config.trainer.monitor, f"validation/{config.evaluation.main_metric}"),
     )
-    data = instantiate(config.datamodule, "datamodule")(
+    data = complete(
+        config.datamodule,
+        "datamodule",
         store=store,
         candidates=candidates,
         has_sound=has_sound,
@@ -97,12 +100,28 @@ def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, T
     )
     metrics = CsvLogger(folder / "metrics.csv")
     resolved: Any = OmegaConf.to_container(config, resolve=True)
-    others = instantiate(config.logger, "logger")(folder=folder, name=f"{config.name}/{folder.name}", config=resolved)
-    trainer = instantiate(config.trainer, "trainer")(folder=folder, loggers=[metrics, *others])
+    name = f"{config.name}/{folder.name}"
+    others = complete(config.logger, "logger", folder=folder, name=name, config=resolved)
+    trainer = complete(config.trainer, "trainer", folder=folder, loggers=[metrics, *others])
     return trainer, module, data
 
 
-def judge_of(task: EvaluationTask, config: DictConfig) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
+def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> None:
+    """Refuses a metric that validation will not give, before the first step and not after the first epochs."""
+    monitor = config.trainer.monitor
+    names = {
+        f"validation/{name}" for name in judge(np.zeros((len(task.user_rows), 1)), np.zeros((task.num_contents, 1)))
+    }
+    if monitor not in names:
+        slices = sorted({split_key(name.removeprefix("validation/"))[1] for name in names})
+        raise UserError(
+            f"trainer.monitor={monitor}: validation has {len(task.user_rows)} listeners with a target, enough for the "
+            f"slices {', '.join(slices) or '(none)'}; choose a metric of these, or lower evaluation.min_users="
+            f"{config.evaluation.min_users}"
+        )
+
+
+def judge_of(task: EvaluationTask, config: DictConfig) -> Judge:
     """Metrics of validation vectors, for the module."""
     settings = evaluation_settings(config)
 

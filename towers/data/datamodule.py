@@ -128,6 +128,9 @@ class DataModule(pl.LightningDataModule):
         num_workers: int,
     ):
         super().__init__()
+        for name, number in (("max_length", max_length), ("max_tokens", max_tokens), ("lookahead", lookahead)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
         settings = store.features.spectrogram
         self._store = store
         self._batches = TrainingBatches(

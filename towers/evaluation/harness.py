@@ -19,6 +19,7 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.schema import KINDS, PLAYABLE_KINDS
 
+BLOCK_BYTES = 1 << 30
 Ranking = Literal["everything", "unseen", "unseen cold"]
 
 
@@ -55,7 +56,7 @@ def evaluate(
     filter_seen: bool,
     ks: Sequence[int] = DEFAULT_KS,
     min_users: int = 100,
-    block_size: int = 256,
+    block_size: int | None = None,
 ) -> Evaluation:
     """Metrics of `ranker` per listener, for all targets and by slice.
 
@@ -80,7 +81,8 @@ def evaluate(
         filter_seen: whether the slice `all` leaves out what the listener has heard.
         ks: lengths of the lists judged.
         min_users: slices with fewer listeners get no mean.
-        block_size: listeners scored at a time; about `20 * block_size * contents` bytes are in use.
+        block_size: listeners scored at a time; about `20 * block_size * contents` bytes are in use. Null: 256, or as
+            many as fit into `BLOCK_BYTES`.
 
     Raises:
         ValueError: scores that hold NaN or have the wrong shape (the message names the ranker), `ks` or
@@ -88,6 +90,8 @@ def evaluate(
     """
     if not ks or min(ks) < 1 or min_users < 1:
         raise ValueError(f"ks and min_users must be at least 1, got {tuple(ks)} and {min_users}")
+    if block_size is None:
+        block_size = max(1, min(256, BLOCK_BYTES // (20 * task.num_contents)))
     num_users = len(task.user_rows)
     targets = _Targets.of(task)
     slices = _slices(task, targets.contents, filter_seen=filter_seen)

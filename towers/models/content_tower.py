@@ -40,6 +40,9 @@ class ContentTower(nn.Module):
         dropout: float,
     ):
         super().__init__()
+        for name, probability in (("part_dropout", part_dropout), ("id_dropout", id_dropout)):
+            if not 0 <= probability < 1:
+                raise ValueError(f"{name} must lie in 0 to 1, 1 excluded, got {probability}")
         self.dim = dim
         self._part_dropout = part_dropout
         self._id_dropout = id_dropout

@@ -40,6 +40,8 @@ class UserTower(nn.Module):
         dropout: float,
     ):
         super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
         self._content = nn.Linear(content_dim, dim)
         self._action = _embedding(NUM_ACTIONS, dim)
         self._elapsed = _embedding(NUM_ELAPSED_BUCKETS, dim)

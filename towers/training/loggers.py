@@ -91,6 +91,16 @@ class CsvLogger(Logger):
             writer.writerows(rows)
 
 
+class FinishingWandbLogger(WandbLogger):
+    """Ends its run with the training, so that the next one of a sweep gets a run of its own."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Ends the run."""
+        super().finalize(status)
+        self.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
 def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) -> list[Logger]:
     """Weights & Biases; without a key, offline below the run's folder (`wandb sync` uploads it later).
 
@@ -103,7 +113,7 @@ def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) 
     os.environ.setdefault("WANDB_SILENT", "true")
     identity = name.replace("/", "-")
     return [
-        WandbLogger(
+        FinishingWandbLogger(
             project=project,
             name=name,
             id=identity,

@@ -10,11 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from towers.batch import HistoryBatch, TrainingBatch
-from towers.errors import UserError
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, refresh_audio
-from towers.training.objective import Softmax
+from towers.training.objective import Objective
 
 Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """User vectors `[validation listeners, dim]` and content vectors `[contents, dim]` to metrics by name."""
@@ -31,19 +30,19 @@ class TowersModule(pl.LightningModule):
         warmup_steps: over which the learning rate rises from 0; it then falls to 0 along a cosine.
         records: spectrograms of the store, or null without sound.
         judge: turns validation vectors into metrics.
-        shown: the validation metric by which the best checkpoint is chosen, and that the progress bar shows.
+        shown: the validation metrics that the progress bar shows.
     """
 
     def __init__(
         self,
         two_tower: TwoTower,
         table: ContentTable,
-        objective: Softmax,
+        objective: Objective,
         optimizer: partial[torch.optim.Optimizer],
         warmup_steps: int,
         records: Float[np.ndarray, "sounds n_mels frames"] | None,
         judge: Judge,
-        shown: str,
+        shown: tuple[str, ...],
     ):
         super().__init__()
         self.two_tower = two_tower
@@ -96,15 +95,9 @@ class TowersModule(pl.LightningModule):
         assert self._content_vectors is not None
         users = torch.cat(self._user_vectors).cpu().numpy()
         metrics = self._judge(users, self._content_vectors.float().cpu().numpy())
-        names = [f"validation/{name}" for name in metrics]
-        if self._shown.startswith("validation/") and self._shown not in names:
-            raise UserError(
-                f"trainer.monitor={self._shown}: there is no such metric, only {', '.join(names)}; a slice with fewer "
-                "than evaluation.min_users listeners has none"
-            )
         for name, value in metrics.items():
-            self.log(f"validation/{name}", value, prog_bar=f"validation/{name}" == self._shown)
-        self.log("temperature", self.objective.temperature.detach())
+            self.log(f"validation/{name}", value, prog_bar=f"validation/{name}" in self._shown)
+        self.log_dict(self.objective.logged())
 
     def configure_optimizers(self) -> dict:  # type: ignore[override]
         """Weight decay for matrices of the network alone: not for embeddings, norms and biases."""

@@ -1,6 +1,6 @@
 """How well states predict targets among candidates. Knows nothing of histories, towers or Lightning."""
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float, Int
@@ -10,13 +10,13 @@ from towers.data.datamodule import CandidateSampler
 from towers.training.softmax_loss import ChunkedSoftmaxLoss
 
 
-@runtime_checkable  # for the tests, which check annotations at run time
-class Objective(Protocol):
+class Objective(nn.Module, ABC):
     """A loss over candidates."""
 
     candidates: CandidateSampler
 
-    def __call__(
+    @abstractmethod
+    def forward(
         self,
         states: Float[Tensor, "targets dim"],
         content_vectors: Float[Tensor, "contents dim"],
@@ -25,11 +25,23 @@ class Objective(Protocol):
         candidate_index: Int[Tensor, " candidates"],
         candidate_log_q: Float[Tensor, " candidates"],
     ) -> Float[Tensor, ""]:
-        """The weighted mean loss."""
-        ...
+        """The weighted mean loss.
+
+        Args:
+            states: unit vectors of listeners before the target.
+            content_vectors: unit vectors of the batch's contents.
+            target_index: the target, in `content_vectors`.
+            target_weight: 0 or more.
+            candidate_index: the candidates, in `content_vectors`; unique and rising.
+            candidate_log_q: logarithm of each candidate's probability to be drawn.
+        """
+
+    def logged(self) -> dict[str, Tensor]:
+        """What of the objective is worth watching."""
+        return {}
 
 
-class Softmax(nn.Module):
+class Softmax(Objective):
     """Cross-entropy of the target against the candidates, each corrected by the probability of its being drawn.
 
     The target itself is always there, so it is not corrected, and where it is also among the candidates (an
@@ -47,6 +59,8 @@ class Softmax(nn.Module):
 
     def __init__(self, candidates: CandidateSampler, temperature: float, is_temperature_learned: bool):
         super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
         self.candidates = candidates
         self._log_temperature = nn.Parameter(
             torch.tensor(float(temperature)).log(), requires_grad=is_temperature_learned
@@ -57,6 +71,10 @@ class Softmax(nn.Module):
         """Kept within its bounds."""
         return self._log_temperature.exp().clamp(self.MIN_TEMPERATURE, self.MAX_TEMPERATURE)
 
+    def logged(self) -> dict[str, Tensor]:
+        """The temperature."""
+        return {"temperature": self.temperature.detach()}
+
     def forward(
         self,
         states: Float[Tensor, "targets dim"],
@@ -66,16 +84,7 @@ class Softmax(nn.Module):
         candidate_index: Int[Tensor, " candidates"],
         candidate_log_q: Float[Tensor, " candidates"],
     ) -> Float[Tensor, ""]:
-        """The weighted mean of `log(exp(s+) + sum over candidates of exp(s - log_q)) - s+`.
-
-        Args:
-            states: unit vectors of listeners before the target.
-            content_vectors: unit vectors of the batch's contents.
-            target_index: the target, in `content_vectors`.
-            target_weight: 0 or more.
-            candidate_index: the candidates, in `content_vectors`; unique and rising.
-            candidate_log_q: logarithm of each candidate's probability to be drawn.
-        """
+        """The weighted mean of `log(exp(s+) + sum over candidates of exp(s - log_q)) - s+`."""
         place = torch.searchsorted(candidate_index, target_index).clamp(max=len(candidate_index) - 1)
         total = ChunkedSoftmaxLoss.apply(
             states / self.temperature,
