@@ -7,9 +7,10 @@
     export("experiment=catalogue")
     recommend(user="u00042")
 
-Overrides are those of the command line. What reads an export imports no torch.
+Overrides are those of the command line; ids may be given as integers. What reads an export imports no torch.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from towers.config import compose
+from towers.errors import UserError
 from towers.retrieval.export import Export, Found
 from towers.retrieval.show import described
 
@@ -60,40 +62,42 @@ def fit(*overrides: str) -> Export:
     return Export(export(*overrides, f"checkpoint='{folder}'"))
 
 
-def embed(history: list[str], export: str | Path = CURRENT) -> Float[np.ndarray, " dim"]:
+def embed(history: Sequence[str | int], export: str | Path = CURRENT) -> Float[np.ndarray, " dim"]:
     """The vector of somebody who played these contents (ids or titles), oldest first."""
     opened = Export(Path(export))
     return opened.encode_events(opened.plays(_rows(opened, history)))
 
 
 def recommend(
-    *, user: str | None = None, history: list[str] | None = None, k: int = 20, export: str | Path = CURRENT
+    *,
+    user: str | int | None = None,
+    history: Sequence[str | int] | None = None,
+    k: int = 20,
+    export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
     """What a listener, or somebody with this history, might play next: id, title, artists, kind, genres, score.
 
     Raises:
-        UserError: neither or both of `user` and `history`, an unknown id, no export.
+        UserError: neither or both of `user` and `history`, an unknown id, `k` below 1, no export.
     """
-    from towers.errors import UserError
-
     opened = Export(Path(export))
     if (user is None) == (history is None):
         raise UserError("give either user or history")
     if user is not None:
-        row = opened.user_row(user)
+        row = opened.user_row(str(user))
         return _described(opened, opened.recommend(opened.user_vectors[row], k, without=opened.chosen(row)))
     heard = _rows(opened, history or [])
     return _described(opened, opened.recommend(opened.encode_events(opened.plays(heard)), k, without=heard))
 
 
-def similar(content: str, *, k: int = 10, export: str | Path = CURRENT) -> list[dict[str, Any]]:
+def similar(content: str | int, *, k: int = 10, export: str | Path = CURRENT) -> list[dict[str, Any]]:
     """What is near a content of any kind, by id or title; as `recommend`."""
     opened = Export(Path(export))
-    return _described(opened, opened.similar(opened.content_row(content), k))
+    return _described(opened, opened.similar(opened.content_row(str(content)), k))
 
 
-def _rows(opened: Export, names: list[str]) -> np.ndarray:
-    return np.array([opened.content_row(name) for name in names], dtype=np.int64)
+def _rows(opened: Export, names: Sequence[str | int]) -> np.ndarray:
+    return np.array([opened.content_row(str(name)) for name in names], dtype=np.int64)
 
 
 def _described(opened: Export, found: Found) -> list[dict[str, Any]]:

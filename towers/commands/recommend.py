@@ -1,5 +1,6 @@
 """`towers recommend`: what a listener, or somebody with a given history, might play next."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -17,6 +18,10 @@ from towers.retrieval.export import Export, Found
 from towers.retrieval.show import found_table, history_table
 
 EVERYBODY = "all"
+BLOCK = 4_096
+"""Listeners whose recommendations are written at once."""
+
+SCHEMA = pa.schema({"user_id": pa.string(), "rank": pa.int32(), "content_id": pa.string(), "score": pa.float32()})
 
 
 def run(config: DictConfig) -> Found | None:
@@ -26,11 +31,9 @@ def run(config: DictConfig) -> Found | None:
     if (user is None) == (history is None):
         raise UserError("give either user=ID or history=[CONTENT_ID,...]")
     k, include_heard = value(config, "k", int), value(config, "include_heard", bool)
-    if k < 1:
-        raise UserError(f"k={k}: must be at least 1")
     kinds = tuple(raw_list("kind", config.kind) or ())
     candidates = raw_list("candidates", config.candidates)
-    among = None if candidates is None else np.array([export.content_row(name) for name in candidates])
+    among = None if candidates is None else rows_of(export, "candidates", candidates)
     if user == EVERYBODY:
         write_everybody(export, Path(value(config, "output", str)), k, kinds, include_heard, among)
         return None
@@ -38,7 +41,7 @@ def run(config: DictConfig) -> Found | None:
         row = export.user_row(user)
         heard, vector, whom = export.chosen(row), export.user_vectors[row], f"listener {user}"
     else:
-        heard = np.array([export.content_row(name) for name in history or []], dtype=np.int64)
+        heard = rows_of(export, "history", history or [])
         vector, whom = export.encode_events(export.plays(heard)), "this history"
     found = export.recommend(vector, k, kinds, None if include_heard else heard, among)
     console = Console()
@@ -47,31 +50,45 @@ def run(config: DictConfig) -> Found | None:
     return found
 
 
+def rows_of(export: Export, key: str, names: list[str]) -> np.ndarray:
+    """The rows of the ids or titles in a list."""
+    try:
+        return np.array([export.content_row(name) for name in names], dtype=np.int64)
+    except UserError as error:
+        advice = "; one with a comma goes into quotes: ['A, B',C]" if len(names) > 1 else ""
+        raise UserError(f"{key}: {error}{advice}") from error
+
+
 def write_everybody(
     export: Export, path: Path, k: int, kinds: tuple[str, ...], include_heard: bool, among: np.ndarray | None
 ) -> None:
-    """Parquet with user_id, rank, content_id and score, for every listener."""
-    users, ranks, contents, scores = [], [], [], []
-    with StageProgress() as progress:
-        for row, user_id in enumerate(export.user_ids):
-            heard = None if include_heard else export.chosen(row)
-            found = export.recommend(export.user_vectors[row], k, kinds, heard, among)
-            users += [user_id] * len(found.rows)
-            ranks += range(1, len(found.rows) + 1)
-            contents += [export.content_ids[content] for content in found.rows.tolist()]
-            scores += found.scores.tolist()
-            progress.update("listeners", row + 1, len(export.user_ids))
-    table = pa.table(
-        {
-            "user_id": pa.array(users, pa.string()),
-            "rank": pa.array(ranks, pa.int32()),
-            "content_id": pa.array(contents, pa.string()),
-            "score": pa.array(scores, pa.float32()),
-        }
-    )
-    with atomic_file(path) as temporary:
-        pq.write_table(table.replace_schema_metadata({"space_id": export.space_id}), temporary)
-    print(f"wrote {path}: {len(table):,} recommendations for {len(export.user_ids):,} listeners")
+    """Parquet with user_id, rank, content_id and score, for every listener; in memory is one block of listeners."""
+    total, listeners = 0, len(export.user_ids)
+    schema = SCHEMA.with_metadata({"space_id": export.space_id})
+    with StageProgress() as progress, atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for first in range(0, listeners, BLOCK):
+            rows = range(first, min(first + BLOCK, listeners))
+            found = []
+            for row in rows:
+                heard = None if include_heard else export.chosen(row)
+                found.append(export.recommend(export.user_vectors[row], k, kinds, heard, among))
+                progress.update("listeners", row + 1, listeners)
+            block = found_by_user(export, rows, found, schema)
+            writer.write_table(block)
+            total += len(block)
+    print(f"wrote {path}: {total:,} recommendations for {listeners:,} listeners")
+
+
+def found_by_user(export: Export, users: Sequence[int], found: Sequence[Found], schema: pa.Schema) -> pa.Table:
+    """What was found for each of some listeners (rows), below one another."""
+    counts = [len(one.rows) for one in found]
+    columns = {
+        "user_id": np.repeat(np.array([export.user_ids[row] for row in users], object), counts),
+        "rank": np.concatenate([np.arange(1, count + 1) for count in counts]),
+        "content_id": export.contents["content_id"].take(np.concatenate([one.rows for one in found])),
+        "score": np.concatenate([one.scores for one in found]),
+    }
+    return pa.table(columns, schema)
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="recommend")

@@ -18,12 +18,9 @@ def run(config: DictConfig) -> Found:
     name = raw_text("content", config.content)
     if name is None:
         raise UserError("give content=ID, or a title")
-    k = value(config, "k", int)
-    if k < 1:
-        raise UserError(f"k={k}: must be at least 1")
     row = export.content_row(name)
     kinds = raw_list("kind", config.kind)
-    found = export.similar(row, k, None if kinds is None else tuple(kinds))
+    found = export.similar(row, value(config, "k", int), None if kinds is None else tuple(kinds))
     title, artists, kind, genres, content_id = described(export, row)
     facts = ", ".join(filter(None, (kind, artists, genres, content_id)))
     Console().print(found_table(export, found, f"Similar to {title} ({facts})"))

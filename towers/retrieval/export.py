@@ -176,8 +176,8 @@ class Export:
         """Raises `UserError` for an unknown listener."""
         if user_id not in self._row_of_user:
             raise UserError(
-                f"user={user_id}: no such listener in this export of {len(self.user_ids):,}; an id with special "
-                "characters needs quotes (user='a b'), and somebody new needs a history=[content_id,...]"
+                f"user={user_id}: no such listener in this export of {len(self.user_ids):,}; "
+                "somebody new needs a history=[content_id,...]"
             )
         return self._row_of_user[user_id]
 
@@ -191,7 +191,7 @@ class Export:
         if rows:
             ids = ", ".join(self.content_ids[row] for row in rows[:5])
             raise UserError(f"{name!r}: {len(rows)} contents bear this title; give an id, such as {ids}")
-        raise UserError(f"{name!r}: no content with this id or title; one with special characters needs quotes")
+        raise UserError(f"{name!r}: no content with this id or title")
 
     def events(self, user_row: int) -> Events:
         """What a listener did, up to the end of the data."""
@@ -237,6 +237,9 @@ class Export:
             kinds: of the contents.
             without: rows to leave out, such as what was heard.
             among: rows to choose from; all where null.
+
+        Raises:
+            UserError: `k` below 1, an unknown kind.
         """
         allowed = self._of_kinds(kinds)
         if among is not None:
@@ -248,7 +251,7 @@ class Export:
         return self._search(vector, k, allowed, is_exact=among is not None)
 
     def similar(self, content_row: int, k: int, kinds: tuple[str, ...] | None = None) -> Found:
-        """The nearest contents, of the same kind unless `kinds` are given."""
+        """The nearest contents, of the same kind unless `kinds` are given; raises as `recommend`."""
         allowed = self._of_kinds(kinds or (schema.KINDS[self.kinds[content_row]],))
         allowed[content_row] = False
         return self._search(self.vectors[content_row], k, allowed)
@@ -257,6 +260,8 @@ class Export:
         self, vector: np.ndarray, k: int, allowed: Bool[np.ndarray, " contents"], is_exact: bool = False
     ) -> Found:
         """Exact where asked for or few are allowed: an inverted file would look for them in a few cells only."""
+        if k < 1:
+            raise UserError(f"k={k}: must be at least 1")
         index = self.exact_index if is_exact or allowed.sum() < EXACT_BELOW else self.index
         rows, scores = index.search(vector[None], k, allowed)
         is_found = rows[0] >= 0

@@ -10,8 +10,10 @@ from towers import schema
 from towers.retrieval.export import Export, Found
 
 
-def found_table(export: Export, found: Found, title: str) -> Table:
-    """Rank, score, title, artists, kind, genres and id of every content found."""
+def found_table(export: Export, found: Found, title: str) -> Table | Text:
+    """Rank, score, title, artists, kind, genres and id of every content found; a line where there is none."""
+    if not len(found.rows):
+        return Text(f"{title}: nothing; no content of these kinds is left")
     table = Table(title=Text(title), title_justify="left")
     for column in ("#", "score"):
         table.add_column(column, justify="right")
