@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from towers import cli
+from towers.config import CONFIG_DIR
 from towers.errors import GateRefused, UserError
 
 NOWHERE = "paths.stores=/nowhere/stores"
@@ -110,6 +111,17 @@ class TestProcess:
         assert outcome.returncode == 0, outcome.stderr
         assert "objective" in outcome.stdout
 
+    @pytest.mark.parametrize("command", ["recommend", "similar", "verify"])
+    def test_help_says_what_keys_look_like_and_where_they_are_explained(self, command):
+        outcome = towers(command, "--help")
+        assert outcome.returncode == 0, outcome.stderr
+        first = outcome.stdout.splitlines()[0]
+        assert first
+        assert "Hydra" not in outcome.stdout
+        assert "key=value" in outcome.stdout
+        assert CONFIG_DIR in outcome.stdout
+        assert "export: ${paths.exports}/current" in outcome.stdout
+
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
@@ -123,6 +135,8 @@ class TestProcess:
             (["prepare"], "data.root: missing; give it as data.root=VALUE"),
             (["verify", "export=/nowhere/export"], "/nowhere/export"),
             (["similar", "content=Sigur Rós", "export=/nowhere/export"], "/nowhere/export"),
+            (["similar", "content=Don't Stop", "export=/nowhere/export"], "/nowhere/export"),
+            (["similar", "content=A, B", "export=/nowhere/export"], "/nowhere/export"),
         ],
     )
     def test_a_mistake_is_one_line(self, tmp_path, monkeypatch, arguments, said):
@@ -141,4 +155,5 @@ class TestProcess:
         monkeypatch.chdir(tmp_path)
         towers("train", "--cfg", "job")
         towers("verify", "export=/nowhere/export")
+        towers("recommend", "-m", "user=a,b", "export=/nowhere/export")
         assert not list(tmp_path.iterdir())

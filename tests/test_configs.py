@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -236,13 +236,38 @@ class TestIds:
         assert raw_list("history", OmegaConf.create([1, "a"])) == ["1", "a"]
 
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
-    def test_quoted_is_read_by_hydra_as_typed(self, text):
-        argument = quoted(f"user={text}")
+    @example("Don't Stop")
+    @example("Hello (Remix)")
+    @example("What? [Live]")
+    @example("[Live]")
+    @example("A, B")
+    @example("'Round Midnight")
+    @example("str(")
+    @example("say \\'it\\\\' \\")
+    @example("null")
+    def test_an_id_is_read_by_hydra_as_typed(self, text):
+        (override,) = OverridesParser.create().parse_overrides([quoted(f"content={text}")])
+        value = override.value()
+        assert not override.is_sweep_override()
+        assert not isinstance(value, (list, dict, type(None)))
+        # Hydra reads quotations, escapes, functions and numbers in its own way; `raw_text` goes back to what was typed.
+        if isinstance(value, str) and not set(text) & set("'\"\\()"):
+            assert value.strip() == text.strip()
+
+    @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+    def test_what_had_to_be_quoted_is_kept_to_the_letter(self, text):
+        argument = quoted(f"content={text}")
+        if argument != f"content={text}":
+            assert OverridesParser.create().parse_overrides([argument])[0].value() == text
+
+    @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+    def test_lists_and_choices_of_other_keys_stay(self, text):
         if set(text) & set("'\"\\[]{}(),$"):
-            assert argument == f"user={text}"
-        else:
-            value = OverridesParser.create().parse_overrides([argument])[0].value()
-            assert not isinstance(value, str) or value.strip() == text.strip()
+            assert quoted(f"history={text}") == f"history={text}"
+
+    def test_a_sweep_has_choices(self):
+        assert quoted("user=a,b", is_sweep=True) == "user=a,b"
+        assert quoted("user=a,b") == "user='a,b'"
 
     @pytest.mark.parametrize("argument", ["user=AC/DC", "--config-dir=/a b", "-m", "seed=1,2", "~user", "history=[a"])
     def test_what_hydra_reads_stays(self, argument):

@@ -102,7 +102,8 @@ def _start(command: str, rest: list[str]) -> None:
             raise _Through(error) from error
 
     job.__module__ = module  # Hydra names the job after it
-    sys.argv = [f"towers {command}", *map(quoted, rest)]
+    is_sweep = bool({"-m", "--multirun"} & {*rest})
+    sys.argv = [f"towers {command}", *(quoted(argument, is_sweep) for argument in rest)]
     try:
         hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=command)(job)()
     except _Through as through:

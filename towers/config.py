@@ -189,7 +189,7 @@ def _is_one(override: Override, key: str, is_sweep: bool) -> bool:
 
 def _quotation(text: str) -> str:
     """In Hydra's quotes, where a backslash counts double before a quote alone."""
-    return "'" + re.sub(r"(\\*)('|\\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
 def raw_text(key: str, value: Any) -> str | None:
