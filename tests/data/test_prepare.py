@@ -20,6 +20,7 @@ import soundfile
 from tests.data import raw_set
 from tests.data.raw_set import ANN, BEN, CY, DEE, EVENTS, KNOWN_IDS, at
 from towers import schema
+from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.split import GlobalTemporal
 from towers.data.store import CURRENT, Store
 from towers.errors import UserError
@@ -467,6 +468,9 @@ class TestRunAgain:
         second, is_new = make_builder(moved, tmp_path / "stores").build()
         assert not is_new
         assert second.manifest == {**first.manifest, "root": str(moved)}
+        third, is_new = make_builder(ParquetFolder(f"{moved}/"), tmp_path / "stores").build()
+        assert not is_new
+        assert third.manifest["root"] == f"{moved}/"  # as it was given
 
     def test_does_nothing(self, raw, tmp_path, make_builder):
         root = tmp_path / "stores"

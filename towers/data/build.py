@@ -94,8 +94,8 @@ class StoreBuilder:
     def _remember_root(self, target: Path) -> None:
         """The same data may lie elsewhere than it did when the store was made."""
         manifest = read_json(target / "manifest.json")
-        if manifest.get("root") != str(self._source.root):
-            write_json(target / "manifest.json", {**manifest, "root": str(self._source.root)})
+        if manifest.get("root") != self._source.root:
+            write_json(target / "manifest.json", {**manifest, "root": self._source.root})
 
     def _digests(self) -> dict[str, str]:
         folder, files = self._source.inputs()
@@ -134,7 +134,7 @@ class StoreBuilder:
                     "has_clock": tables.has_clock,
                     "validation_start_us": cuts.validation_start_us,
                     "test_start_us": cuts.test_start_us,
-                    "root": str(self._source.root),
+                    "root": self._source.root,
                     "split": described(self._split),
                     "source": described(self._source),
                     "features": self._features.to_dict(),
@@ -147,7 +147,8 @@ class StoreBuilder:
 
 def described(part: object) -> dict[str, Any]:
     """A part's class and settings, for a fingerprint; where the data lies does not matter, what it holds does."""
-    settings = {name.lstrip("_"): value for name, value in vars(part).items() if not isinstance(value, Path)}
+    kept = [(name, value) for name, value in vars(part).items() if name != "root" and not isinstance(value, Path)]
+    settings = {name.lstrip("_"): value for name, value in kept}
     return {"class": type(part).__name__, **settings}
 
 

@@ -37,14 +37,10 @@ class OrderedPairs:
         artist: str | None = None,
         album: str | None = None,
     ):
+        self.root = path
         self._path = Path(path)
         self._user, self._content, self._position = user, content, position
         self._artist, self._album = artist, album
-
-    @property
-    def root(self) -> Path:
-        """The file."""
-        return self._path
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """The one file."""

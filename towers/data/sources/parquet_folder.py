@@ -16,12 +16,8 @@ class ParquetFolder:
     """
 
     def __init__(self, root: str):
+        self.root = root
         self._root = Path(root)
-
-    @property
-    def root(self) -> Path:
-        """The folder."""
-        return self._root
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """All part files."""

@@ -22,12 +22,13 @@ class RawTables:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Source(Protocol):
-    """Where raw data comes from."""
+    """Where raw data comes from.
 
-    @property
-    def root(self) -> Path:
-        """The folder or file that it was asked to read."""
-        ...
+    Args:
+        root: the folder or file that it was asked to read, as it was given.
+    """
+
+    root: str
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """The folder and the files below it that the tables depend on (audio aside), for the fingerprint."""
