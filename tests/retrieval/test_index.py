@@ -43,6 +43,21 @@ def clustered(rows: int) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.4, 0.6, 1.0])
+@pytest.mark.parametrize("k", [1, 7, 500])
+def test_exact_search_is_a_stable_sort_of_all(share: float, k: int) -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.integers(-2, 3, (300, 3)).astype(np.float32)  # many ties
+    allowed = generator.random(300) < share
+    rows, scores = ExactIndex(vectors).search(vectors[:5], k, allowed)
+    products = np.where(allowed, vectors[:5] @ vectors.T, -np.inf)
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :k]
+    for query in range(5):
+        found = expected[query][allowed[expected[query]]]
+        assert rows[query][rows[query] >= 0].tolist() == found.tolist()
+        np.testing.assert_array_equal(scores[query][: len(found)], products[query][found])
+
+
 def test_the_same_vectors_give_the_same_file(tmp_path: Path) -> None:
     settings = IvfSettings(min_contents=0, num_lists=8, num_probes=2)
     for name in ("a", "b"):

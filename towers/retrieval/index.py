@@ -42,12 +42,15 @@ class ExactIndex:
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """As `Index.search`; ties go to the lower row. Reads the allowed rows alone."""
-        candidates = np.flatnonzero(allowed)
-        listed = self._vectors if len(candidates) == len(allowed) else self._vectors[candidates]
-        scores = vectors @ listed.T
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return _padded(candidates[best], np.take_along_axis(scores, best, axis=1), k)
+        """As `Index.search`; ties go to the lower row. Reads the allowed rows alone where they are the smaller part."""
+        listed = np.flatnonzero(allowed)
+        if 2 * len(listed) < len(allowed):
+            scores = vectors @ self._vectors[listed].T
+        else:
+            scores = (vectors @ self._vectors.T)[:, listed]
+        k_found = min(k, len(listed))
+        best = np.array([_largest(row, k_found) for row in scores], np.int64).reshape(len(vectors), k_found)
+        return _padded(listed[best], np.take_along_axis(scores, best, axis=1), k)
 
 
 class FaissIndex:
@@ -97,6 +100,15 @@ def recall_of(
     found, _ = index.search(asked, k, allowed)
     hits = [len(np.intersect1d(a[a >= 0], b)) / (a >= 0).sum() for a, b in zip(expected, found, strict=True)]
     return float(np.mean(hits)) if hits else 1.0
+
+
+def _largest(scores: np.ndarray, k: int) -> np.ndarray:
+    """Where the k largest are, in order; only what may be among them is sorted."""
+    if k == 0:
+        return np.zeros(0, np.int64)
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    places = np.flatnonzero(scores >= threshold)
+    return places[np.argsort(-scores[places], kind="stable")[:k]]
 
 
 def _padded(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
