@@ -147,7 +147,11 @@ def open_store(config: DictConfig) -> Store:
     if described(instantiate(config.data.split, "data.split")) != store.manifest["split"]:
         raise UserError(f"{store.folder}: was prepared with other cuts (data.split); run `towers prepare` again")
     root, prepared = config.data.get("root"), store.manifest.get("root")
-    if not OmegaConf.is_missing(config.data, "root") and prepared is not None and str(root) != prepared:
+    if (
+        not OmegaConf.is_missing(config.data, "root")
+        and prepared is not None
+        and Path(root).resolve() != Path(prepared).resolve()
+    ):
         raise UserError(
             f"{store.folder}: was prepared from {prepared}, not data.root={root}; run `towers prepare` with the same "
             "data.root, and give another data.name to keep both"
