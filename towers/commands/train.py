@@ -47,7 +47,7 @@ def run(config: DictConfig) -> Path:
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    metrics = {name: float(figure) for name, figure in trainer.callback_metrics.items()}
     seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
     write_json(
         folder / FINISHED,
