@@ -16,7 +16,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from beartype import BeartypeConf
 from beartype.door import is_bearable
@@ -37,8 +37,6 @@ CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "confi
 """Inside the package in a wheel, beside it in a clone."""
 
 ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
-Value = TypeVar("Value")
-
 TEXT_KEYS = ("user", "content")
 """Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
@@ -124,7 +122,7 @@ def complete(config: Any, key: str, /, **arguments: Any) -> Any:
     return _built(instantiate(config, key), key, arguments)
 
 
-def value(config: DictConfig, key: str, hint: type[Value]) -> Value:
+def value(config: DictConfig, key: str, hint: Any) -> Any:
     """The value at the dotted `key`, checked against `hint` as a constructor's would be.
 
     Raises:

@@ -49,7 +49,7 @@ def make_run(world_store, judge_task):
             warmup_steps=3,
             records=world_store.spectrograms.records,
             judge=judge,
-            shown="validation/ndcg@5",
+            shown=("validation/ndcg@5",),
         )
         data = DataModule(
             store=world_store, candidates=candidates, has_sound=True, validation_users=judge_task.user_rows, seed=seed,

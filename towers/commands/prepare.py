@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import cast
 
 import hydra
 from omegaconf import DictConfig
@@ -41,7 +40,7 @@ def run(config: DictConfig) -> Store:
 
 
 def _num_workers(config: DictConfig) -> int:
-    wanted = value(config, "data.num_workers", cast("type[int | None]", int | None))
+    wanted = value(config, "data.num_workers", int | None)
     if wanted is not None and wanted < 1:
         raise UserError(f"data.num_workers={wanted}: must be at least 1, or null for as many as there are processors")
     return wanted or os.cpu_count() or 1
