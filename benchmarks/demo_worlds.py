@@ -1,6 +1,7 @@
 """Does the demo's result hold in worlds that nobody looked at, and vanish where there is nothing to learn?
 
-For every seed: the demo as it is, then the same world with the contents of all training events drawn anew at random.
+For every seed: the demo as it is, then the same world with the contents of all events drawn anew at random, so that
+neither what is learned from nor what is to be found follows from anything.
 In the first the model should find what listeners discover well above popularity and place cold contents well above
 chance; in the second it should score like chance.
 
@@ -59,7 +60,7 @@ def one_world(seed: int, is_shuffled: bool, work: Path, overrides: list[str]) ->
     root = Path(config.data.root)
     world.write(root)
     if is_shuffled:
-        shuffle_training_events(root, world.t1)
+        shuffle_events(root, world.t1)
     prepare.run(config)
     run = train.run(config)
     figures = read_json(evaluate.run(config, run) / "metrics.json")["rankers"]
@@ -71,16 +72,23 @@ def one_world(seed: int, is_shuffled: bool, work: Path, overrides: list[str]) ->
     }
 
 
-def shuffle_training_events(root: Path, t1: datetime) -> None:
-    """Gives every event before t1 that has a content one drawn uniformly from those heard before t1."""
+def shuffle_events(root: Path, t1: datetime) -> None:
+    """Gives every event that has a content one drawn uniformly: before t1 from those heard before t1, so that cold
+    contents stay cold, and from all that were ever heard later."""
     path = root / "events" / "part-0.parquet"
     table = pq.read_table(path)
     ids = np.array(table["content_id"].to_pylist(), dtype=object)
-    is_drawn = np.array([at < t1 for at in table["timestamp"].to_pylist()]) & np.array([i is not None for i in ids])
-    heard = np.array(sorted(set(ids[is_drawn])), dtype=object)
-    ids[is_drawn] = np.random.default_rng(0).choice(heard, int(is_drawn.sum()))
+    is_before = np.array([at < t1 for at in table["timestamp"].to_pylist()])
+    has_content = np.array([content_id is not None for content_id in ids])
+    generator = np.random.default_rng(0)
+    drawn = ids.copy()
+    for is_drawn, pool in (
+        (is_before & has_content, set(ids[is_before & has_content])),
+        (~is_before & has_content, set(ids[has_content])),
+    ):
+        drawn[is_drawn] = generator.choice(np.array(sorted(pool), dtype=object), int(is_drawn.sum()))
     column = table.column_names.index("content_id")
-    pq.write_table(table.set_column(column, "content_id", pa.array(ids.tolist(), pa.string())), path)
+    pq.write_table(table.set_column(column, "content_id", pa.array(drawn.tolist(), pa.string())), path)
 
 
 def as_table(rows: list[dict]) -> Table:
