@@ -1,4 +1,4 @@
-"""What every `Ranker` promises, on a checkerboard that can be solved in the head.
+"""What every baseline promises as a `Scorer`, on a checkerboard that can be solved in the head.
 
 Two groups of listeners, two groups of contents (even and odd rows). A listener has heard all
 contents of their group but one, and that one is the target. The last listener has heard nothing; for them every
@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from towers.evaluation.harness import Ranker, evaluate
+from towers.evaluation.harness import evaluate
+from towers.evaluation.rankers import DenseRanker, Scorer
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.schema import KIND_CODES
@@ -53,7 +54,7 @@ class RankerContract:
     """Inherited by the tests of a ranker, whose fixture `build` makes it from a task and training histories."""
 
     @pytest.fixture
-    def build(self) -> Callable[[EvaluationTask, Ragged], Ranker]:
+    def build(self) -> Callable[[EvaluationTask, Ragged], Scorer]:
         raise NotImplementedError
 
     @pytest.fixture
@@ -61,7 +62,7 @@ class RankerContract:
         return checkerboard()
 
     @pytest.fixture
-    def ranker(self, build, task) -> Ranker:
+    def ranker(self, build, task) -> Scorer:
         return build(task, task.histories)
 
     def test_has_a_name(self, ranker):
@@ -91,7 +92,7 @@ class RankerContract:
         np.testing.assert_array_equal(again.scores(np.arange(4)), ranker.scores(np.arange(4)))
 
     def test_evaluates(self, ranker, task):
-        means = evaluate(task, ranker, filter_seen=False, min_users=1, ks=(1, CONTENTS)).means()
+        means = evaluate(task, DenseRanker(task, ranker), filter_seen=False, min_users=1, ks=(1, CONTENTS)).means()
         assert means[f"recall@{CONTENTS}"] == 1
         assert means[f"recall@{CONTENTS}/discovery"] == 1
 
@@ -110,5 +111,5 @@ class CollaborativeRankerContract(PersonalRankerContract):
     """Of rankers that also know what others heard."""
 
     def test_the_missing_content_of_the_own_group_is_found(self, ranker, task):
-        means = evaluate(task, ranker, filter_seen=True, min_users=1, ks=(1,)).means()
+        means = evaluate(task, DenseRanker(task, ranker), filter_seen=True, min_users=1, ks=(1,)).means()
         assert means["hit_rate@1/discovery"] == 1

@@ -10,6 +10,7 @@ from tests.contracts.ranker import (
 from towers.errors import UserError
 from towers.evaluation.baselines import EASE, ItemKNN, OwnMostPlayed, Popularity, Random, Recency
 from towers.evaluation.harness import evaluate
+from towers.evaluation.rankers import DenseRanker
 from towers.features.ragged import Ragged
 
 
@@ -42,7 +43,7 @@ class TestRandom(RankerContract):
         task = make_task(
             [[]] * listeners, [[40 + user % 40] for user in range(listeners)], 80, cold=tuple(range(40, 80))
         )
-        means = evaluate(task, Random(task), ks=(10,), filter_seen=False).means()
+        means = evaluate(task, DenseRanker(task, Random(task)), ks=(10,), filter_seen=False).means()
         for key, chance in (("recall@10/cold_among_cold", 10 / 40), ("recall@10/cold_content", 10 / 80)):
             error = np.sqrt(chance * (1 - chance) / listeners)
             assert means[key] == pytest.approx(chance, abs=4 * error)

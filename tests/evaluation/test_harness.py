@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.ranker import make_task
-from towers.evaluation.harness import evaluate, popularity_thirds
+from towers.evaluation.harness import evaluate
+from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.slices import popularity_thirds
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.schema import KINDS, PLAYABLE_KINDS
@@ -16,7 +18,7 @@ KS = (1, 2, 5)
 
 
 class Fixed:
-    """A ranker whose scores are given."""
+    """A scorer whose scores are given."""
 
     name = "fixed"
 
@@ -25,6 +27,10 @@ class Fixed:
 
     def scores(self, positions):
         return self._scores[positions]
+
+
+def fixed(task, scores, block_size=None) -> DenseRanker:
+    return DenseRanker(task, Fixed(scores), block_size=block_size)
 
 
 # The slow twin: one listener, one slice, one list at a time.
@@ -80,6 +86,8 @@ def slow_metrics(targets: set[int], ranked: list[int]) -> dict[str, float]:
         values[f"ndcg@{k}"] = sum(1 / log2(rank + 1) for rank in ranks) / ideal
         values[f"mrr@{k}"] = 1 / ranks[0] if ranks else 0
         values[f"hit_rate@{k}"] = float(bool(ranks))
+        values[f"precision@{k}"] = len(ranks) / k
+        values[f"map@{k}"] = sum(hit / rank for hit, rank in enumerate(ranks, start=1)) / best
     return values
 
 
@@ -138,7 +146,7 @@ def built(case) -> tuple[EvaluationTask, np.ndarray]:
 @given(case=cases(), filter_seen=st.booleans(), block_size=st.integers(1, 6))
 def test_equals_the_slow_reference(case, filter_seen, block_size):
     task, scores = built(case)
-    found = evaluate(task, Fixed(scores), ks=KS, filter_seen=filter_seen, block_size=block_size)
+    found = evaluate(task, fixed(task, scores, block_size), ks=KS, filter_seen=filter_seen)
     expected = slow_evaluate(task, scores, filter_seen=filter_seen)
     assert set(found.slices) == set(expected)
     for name, of_slice in expected.items():
@@ -160,8 +168,8 @@ def test_the_order_of_listeners_does_not_matter(case, data):
         targets=task.targets.take(order),
         is_cold_user=task.is_cold_user[order],
     )
-    first = evaluate(task, Fixed(scores), ks=KS, filter_seen=False, min_users=1)
-    second = evaluate(permuted, Fixed(scores[order]), ks=KS, filter_seen=False, min_users=1)
+    first = evaluate(task, fixed(task, scores), ks=KS, filter_seen=False, min_users=1)
+    second = evaluate(permuted, fixed(permuted, scores[order]), ks=KS, filter_seen=False, min_users=1)
     assert first.counts == second.counts
     assert first.means() == pytest.approx(second.means())
 
@@ -169,7 +177,7 @@ def test_the_order_of_listeners_does_not_matter(case, data):
 def test_familiar_and_discovery_on_one_listener():
     # Heard 0 and 1; plays 1 again and 3 for the first time. Ranked 0 1 2 3, without what was heard 2 3.
     task = make_task([[0, 1]], [[1, 3]], 4)
-    means = evaluate(task, Fixed([[4, 3, 2, 1]]), ks=(2,), filter_seen=False, min_users=1).means()
+    means = evaluate(task, fixed(task, [[4, 3, 2, 1]]), ks=(2,), filter_seen=False, min_users=1).means()
     assert means["recall@2"] == 1 / 2
     assert means["mrr@2"] == 1 / 2
     assert means["recall@2/familiar"] == 1 / 1
@@ -179,7 +187,7 @@ def test_familiar_and_discovery_on_one_listener():
 
 def test_filter_seen_leaves_out_what_was_heard():
     task = make_task([[0, 1]], [[1, 3]], 4)
-    found = evaluate(task, Fixed([[4, 3, 2, 1]]), ks=(2,), filter_seen=True, min_users=1)
+    found = evaluate(task, fixed(task, [[4, 3, 2, 1]]), ks=(2,), filter_seen=True, min_users=1)
     assert "familiar" not in found.slices
     assert found.means()["recall@2"] == 1 / 2
     assert found.means()["ndcg@2"] == pytest.approx((1 / log2(3)) / (1 + 1 / log2(3)))
@@ -188,7 +196,7 @@ def test_filter_seen_leaves_out_what_was_heard():
 def test_cold_targets_among_all_and_among_cold():
     # Content 3 is cold and last of four, but first of the two cold ones.
     task = make_task([[]], [[3]], 5, cold=(3, 4))
-    means = evaluate(task, Fixed([[5, 4, 3, 2, 1]]), ks=(1, 4), filter_seen=False, min_users=1).means()
+    means = evaluate(task, fixed(task, [[5, 4, 3, 2, 1]]), ks=(1, 4), filter_seen=False, min_users=1).means()
     assert means["mrr@4/cold_content"] == 1 / 4
     assert means["mrr@1/cold_among_cold"] == 1 / 1
 
@@ -207,13 +215,13 @@ def test_thirds_of_a_catalogue_without_a_play_are_empty():
 
 def test_constant_scores_rank_by_row():
     task = make_task([[]] * 2, [[0], [3]], 4)
-    found = evaluate(task, Fixed(np.zeros((2, 4))), ks=(1, 4), filter_seen=False)
+    found = evaluate(task, fixed(task, np.zeros((2, 4))), ks=(1, 4), filter_seen=False)
     np.testing.assert_allclose(found.slices["all"].values["mrr@4"], [1, 1 / 4])
 
 
 def test_a_small_slice_has_a_count_and_no_figure():
     task = make_task([[0]] * 3, [[0], [0], [1]], 2)
-    found = evaluate(task, Fixed(np.zeros((3, 2))), filter_seen=False, min_users=2)
+    found = evaluate(task, fixed(task, np.zeros((3, 2))), filter_seen=False, min_users=2)
     assert found.counts["familiar"] == 2
     assert found.counts["discovery"] == 1
     assert found.counts["cold_users"] == 0
@@ -223,29 +231,33 @@ def test_a_small_slice_has_a_count_and_no_figure():
 
 
 def test_nobody_to_evaluate():
-    found = evaluate(make_task([], [], 3), Fixed(np.zeros((0, 3))), filter_seen=False)
+    task = make_task([], [], 3)
+    found = evaluate(task, fixed(task, np.zeros((0, 3))), filter_seen=False)
     assert found.means() == {}
     assert found.counts["all"] == 0
 
 
 def test_the_rankers_own_array_is_left_alone():
-    ranker = Fixed([[1, 2, 3]])
-    ranker.scores = lambda positions: ranker._scores
-    evaluate(make_task([[0]], [[1]], 3), ranker, filter_seen=True)
-    assert ranker._scores.tolist() == [[1, 2, 3]]
+    task, scorer = make_task([[0]], [[1]], 3), Fixed([[1, 2, 3]])
+    scorer.scores = lambda positions: scorer._scores
+    evaluate(task, DenseRanker(task, scorer), filter_seen=True)
+    assert scorer._scores.tolist() == [[1, 2, 3]]
 
 
 def test_scores_that_are_not_a_number_are_refused_by_name():
+    task = make_task([[0]], [[1]], 2)
     with pytest.raises(ValueError, match=r"'fixed'.*not a number"):
-        evaluate(make_task([[0]], [[1]], 2), Fixed([[np.nan, 1]]), filter_seen=False)
+        evaluate(task, fixed(task, [[np.nan, 1]]), filter_seen=False)
 
 
 def test_scores_of_the_wrong_shape_are_refused_by_name():
+    task = make_task([[0]], [[1]], 2)
     with pytest.raises(ValueError, match=r"'fixed'.*\(1, 3\).*\(1, 2\)"):
-        evaluate(make_task([[0]], [[1]], 2), Fixed([[1, 2, 3]]), filter_seen=False)
+        evaluate(task, fixed(task, [[1, 2, 3]]), filter_seen=False)
 
 
 @pytest.mark.parametrize("wrong", [{"ks": ()}, {"ks": (0, 10)}, {"min_users": 0}])
 def test_refuses_what_has_no_meaning(wrong):
+    task = make_task([[0]], [[1]], 2)
     with pytest.raises(ValueError, match="at least 1"):
-        evaluate(make_task([[0]], [[1]], 2), Fixed([[1, 2]]), filter_seen=False, **wrong)
+        evaluate(task, fixed(task, [[1, 2]]), filter_seen=False, **wrong)

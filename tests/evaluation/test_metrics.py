@@ -63,7 +63,9 @@ def test_nobody():
 
 def test_keys_name_metric_and_k():
     keys = set(ranked_metrics(HITS, TARGETS, ks=(1, 20)))
-    assert keys == {f"{metric}@{k}" for metric in ("recall", "ndcg", "mrr", "hit_rate") for k in (1, 20)}
+    assert keys == {
+        f"{metric}@{k}" for metric in ("recall", "precision", "ndcg", "mrr", "hit_rate", "map") for k in (1, 20)
+    }
 
 
 @pytest.mark.parametrize(("targets", "ks"), [([1, 1, 0, 1], (10,)), ([1, 1, 1, 1], (10, 0))])

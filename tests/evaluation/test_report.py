@@ -7,6 +7,7 @@ from rich.console import Console
 from tests.contracts.ranker import checkerboard
 from towers.evaluation.baselines import ItemKNN, Popularity
 from towers.evaluation.harness import evaluate
+from towers.evaluation.rankers import DenseRanker
 from towers.evaluation.report import METRICS_SCHEMA, table, write
 
 KEYS = ("recall@1/discovery", "recall@20", "recall@20/cold_users", "recall@20/never")
@@ -16,7 +17,7 @@ KEYS = ("recall@1/discovery", "recall@20", "recall@20/cold_users", "recall@20/ne
 def evaluations():
     task = checkerboard()
     rankers = (Popularity(task), ItemKNN(task, task.histories))
-    return [evaluate(task, ranker, filter_seen=False, ks=(1, 20), min_users=2) for ranker in rankers]
+    return [evaluate(task, DenseRanker(task, ranker), filter_seen=False, ks=(1, 20), min_users=2) for ranker in rankers]
 
 
 def test_table_shows_figures_counts_and_gaps(evaluations):

@@ -21,7 +21,7 @@ def make_run(world_store, judge_task):
     from towers.assembly import build_content_table, build_two_tower
     from towers.data.datamodule import DataModule
     from towers.evaluation.harness import evaluate
-    from towers.evaluation.vectors import Vectors
+    from towers.evaluation.vectors import VectorRanker
     from towers.models.audio_encoder import ConvAudioEncoder
     from towers.models.content_tower import ContentTower
     from towers.models.user_tower import UserTower
@@ -30,7 +30,9 @@ def make_run(world_store, judge_task):
     from towers.training.objective import Softmax
 
     def judge(users, contents):
-        return evaluate(judge_task, Vectors("towers", users, contents), filter_seen=False, ks=(5,), min_users=1).means()
+        return evaluate(
+            judge_task, VectorRanker(judge_task, "towers", users, contents), filter_seen=False, ks=(5,), min_users=1
+        ).means()
 
     def make(seed=0):
         pl.seed_everything(seed, verbose=False)

@@ -12,11 +12,12 @@ from towers.assembly import Run, chosen_run, evaluation_settings, load_run
 from towers.config import CONFIG_DIR, instantiate, value
 from towers.errors import UserError
 from towers.evaluation.from_store import all_histories, task_from_store
-from towers.evaluation.harness import Evaluation, Ranker, evaluate
+from towers.evaluation.harness import evaluate
+from towers.evaluation.rankers import DenseRanker, Ranker, Scorer
 from towers.evaluation.report import table, write
-from towers.evaluation.result import split_key
+from towers.evaluation.result import Evaluation, split_key
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import Vectors
+from towers.evaluation.vectors import VectorRanker
 from towers.features.ragged import Ragged
 from towers.manifest import atomic_file, digest_of, library_versions, read_json
 
@@ -68,16 +69,16 @@ def evaluate_all(loaded: Run, config: DictConfig) -> list[Evaluation]:
         raise UserError(f"evaluation.period={period}: must be validation or test")
     task = task_from_store(loaded.store, period, value(config, "evaluation.recent_days", float))
     contents = loaded.content_vectors()
-    model = Vectors(MODEL, loaded.user_vectors(task.user_rows, contents, period), contents)
+    model = VectorRanker(task, MODEL, loaded.user_vectors(task.user_rows, contents, period), contents)
     histories = all_histories(loaded.store, period)
     nodes = config.evaluation.baselines.items()
     baselines = (baseline(node, name, task, histories) for name, node in nodes if node is not None)
-    rankers = [model, *(ranker for ranker in baselines if ranker is not None)]
+    rankers: list[Ranker] = [model, *(DenseRanker(task, scorer) for scorer in baselines if scorer is not None)]
     settings = evaluation_settings(config)
     return [evaluate(task, ranker, **settings) for ranker in rankers]
 
 
-def baseline(node: Any, name: Any, task: EvaluationTask, histories: Ragged) -> Ranker | None:
+def baseline(node: Any, name: Any, task: EvaluationTask, histories: Ragged) -> Scorer | None:
     """A baseline, fitted on everything before the period by all listeners where it wants that; null where it cannot."""
     partial = instantiate(node, f"evaluation.baselines.{name}")
     known = {"task": task, "histories": histories}

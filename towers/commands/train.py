@@ -19,7 +19,7 @@ from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import Vectors
+from towers.evaluation.vectors import VectorRanker
 from towers.manifest import environment, write_json
 from towers.training.loggers import CsvLogger
 from towers.training.module import Judge, TowersModule
@@ -126,7 +126,7 @@ def judge_of(task: EvaluationTask, config: DictConfig) -> Judge:
     settings = evaluation_settings(config)
 
     def judge(users: np.ndarray, contents: np.ndarray) -> dict[str, float]:
-        return evaluate(task, Vectors("towers", users, contents), **settings).means()
+        return evaluate(task, VectorRanker(task, "towers", users, contents), **settings).means()
 
     return judge
 

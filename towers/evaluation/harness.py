@@ -1,52 +1,59 @@
 """Full ranking of the whole catalogue for every listener, and what each slice of targets makes of it.
 
-Knows no model: whoever gives a listener scores for contents is a `Ranker`. Scores are asked for once per block of
-listeners and ranked at most three times: with the contents heard before, without them, and without them
-among the cold candidates alone. Slices then differ only in which of the targets they count.
+Knows no model: whoever gives listeners lists is a `Ranker`. Lists are asked for once per block of listeners; slices
+then differ only in which of the targets they count, so the whole table comes from one pass.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.evaluation.metrics import DEFAULT_KS, ranked_metrics
-from towers.evaluation.ranking import top_k
-from towers.evaluation.result import ALL, Evaluation, SliceResult
+from towers.evaluation.rankers import RANKINGS, Ranked, Ranker, Ranking
+from towers.evaluation.result import ALL, Evaluation, SliceResult, metric_key
+from towers.evaluation.slices import Slicing, pair_keys, slices_of
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-from towers.schema import KINDS, PLAYABLE_KINDS
 
-BLOCK_BYTES = 1 << 30
-Ranking = Literal["everything", "unseen", "unseen cold"]
+LIST_LENGTH = 20
+LIST_SLICES = (ALL, "discovery")
+"""The slices whose lists are judged as lists too: what the listener sees, and what is new in it."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
-class Ranker(Protocol):
-    """Whoever scores contents for listeners: a baseline, dot products of vectors, an index."""
+class ListJudge(Protocol):
+    """What there is to say of lists beyond hits: novelty, diversity, calibration, coverage."""
 
-    @property
-    def name(self) -> str:
-        """Stands in reports; unique among the rankers of one report."""
-        ...
+    def per_listener(
+        self,
+        positions: Int[np.ndarray, " users"],
+        rows: Int[np.ndarray, "users ranks"],
+        hits: Bool[np.ndarray, "users ranks"],
+    ) -> dict[str, Float[np.ndarray, " users"]]:
+        """By metric (`novelty@20`), a figure of each listener's list; NaN where it is not defined.
 
-    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Scores of all contents of the store, higher is better, for the listeners at `positions`.
-
-        `positions` index the task's `user_rows`. Minus infinity leaves a content out of the listener's
-        list; NaN is an error. Scores of contents that are no candidates are ignored.
+        Args:
+            positions: index the task's `user_rows`.
+            rows: the lists, -1 at places that are not filled.
+            hits: true where the content is a target.
         """
         ...
 
+    def catalogue(self, exposure: Int[np.ndarray, " contents"]) -> dict[str, float]:
+        """By metric (`coverage@20`), a figure of all lists together.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Slice:
-    """The targets that one slice counts, and the ranking it counts them in."""
+        Args:
+            exposure: how many lists each content stands in.
+        """
+        ...
 
-    ranking: Ranking
-    keep: Bool[np.ndarray, " targets"]
+    @property
+    def k(self) -> int:
+        """The length of the lists judged."""
+        ...
 
 
 def evaluate(
@@ -56,13 +63,14 @@ def evaluate(
     filter_seen: bool,
     ks: Sequence[int] = DEFAULT_KS,
     min_users: int = 100,
-    block_size: int | None = None,
+    slicings: Sequence[Slicing] = (),
+    list_judge: ListJudge | None = None,
+    list_length: int = LIST_LENGTH,
 ) -> Evaluation:
     """Metrics of `ranker` per listener, for all targets and by slice.
 
-    Equal scores rank in the order of content rows, so that constant scores have one answer. A target that is no
-    candidate cannot be ranked and is not counted; a listener without a target in a slice is not in it.
-    "Heard" means in the listener's history, "cold" without a play in the training period.
+    A target that is no candidate cannot be ranked and is not counted; a listener without a target in a slice is not in
+    it. "Heard" means in the listener's history, "cold" without a play in the training period.
 
     | slice | targets | ranked |
     |---|---|---|
@@ -74,38 +82,47 @@ def evaluate(
     | `cold_users` | not heard, of listeners without an event in training | |
     | `head`, `middle`, `tail` | not heard, by a third of the training plays each (`popularity_thirds`) | |
     | `track`, `episode`, ... | not heard, of that kind; absent where all are of one kind | |
+    | `name:label` | not heard, as the slicing of that name divides them | |
 
     Args:
         task: what is to be ranked for whom.
-        ranker: gives the scores.
+        ranker: gives the lists.
         filter_seen: whether the slice `all` leaves out what the listener has heard.
         ks: lengths of the lists judged.
         min_users: slices with fewer listeners get no mean.
-        block_size: listeners scored at a time; about `20 * block_size * contents` bytes are in use. Null: 256, or as
-            many as fit into `BLOCK_BYTES`.
+        slicings: divide the slice `discovery` further.
+        list_judge: judges the lists of `LIST_SLICES` as lists.
+        list_length: how much of each listener's lists the evaluation keeps.
 
     Raises:
-        ValueError: scores that hold NaN or have the wrong shape (the message names the ranker), `ks` or
-            `min_users` below 1.
+        ValueError: what the ranker raises; `ks` or `min_users` below 1.
     """
     if not ks or min(ks) < 1 or min_users < 1:
         raise ValueError(f"ks and min_users must be at least 1, got {tuple(ks)} and {min_users}")
-    if block_size is None:
-        block_size = max(1, min(256, BLOCK_BYTES // (20 * task.num_contents)))
     num_users = len(task.user_rows)
     targets = _Targets.of(task)
-    slices = _slices(task, targets.contents, filter_seen=filter_seen)
+    slices = slices_of(task, filter_seen=filter_seen, slicings=slicings)
     num_targets = {name: targets.count(kept.keep) for name, kept in slices.items()}
-    rankings: set[Ranking] = {kept.ranking for kept in slices.values()}
     parts: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in slices}
-    for start in range(0, num_users, block_size):
-        positions = np.arange(start, min(start + block_size, num_users))
-        ranked = _ranked(task, ranker, positions, rankings, max(ks))
-        found = {ranking: targets.find(positions, rows) for ranking, rows in ranked.items()}
+    exposure = {name: np.zeros(task.num_contents, dtype=np.int64) for name in LIST_SLICES}
+    lists: dict[Ranking, list[Ranked]] = {ranking: [] for ranking in RANKINGS}
+    depth = max(*ks, list_length, list_judge.k if list_judge else 1)
+    for start in range(0, num_users, ranker.block_size):
+        positions = np.arange(start, min(start + ranker.block_size, num_users))
+        ranked = ranker.rank(positions, depth)
+        found = {ranking: targets.find(positions, ranked[ranking].rows) for ranking in RANKINGS}
+        for ranking in RANKINGS:
+            lists[ranking].append(_head(ranked[ranking], list_length))
         for name, kept in slices.items():
             counts = num_targets[name][positions]
-            hits = np.append(kept.keep, False)[found[kept.ranking][counts > 0]]
-            parts[name].append(ranked_metrics(hits, counts[counts > 0], ks))
+            inside = counts > 0
+            hits = np.append(kept.keep, False)[found[kept.ranking][inside]]
+            parts[name].append(ranked_metrics(hits, counts[inside], ks))
+            if list_judge is not None and name in LIST_SLICES:
+                k = list_judge.k
+                rows = ranked[kept.ranking].rows[inside, :k]
+                parts[name][-1] |= list_judge.per_listener(positions[inside], rows, hits[:, :k])
+                exposure[name] += np.bincount(rows[rows >= 0], minlength=task.num_contents)
     return Evaluation(
         ranker=ranker.name,
         user_rows=task.user_rows,
@@ -114,25 +131,9 @@ def evaluate(
             for name in slices
         },
         min_users=min_users,
+        lists={ranking: _stacked(blocks) for ranking, blocks in lists.items() if blocks},
+        catalogue={} if list_judge is None else _catalogue(list_judge, exposure),
     )
-
-
-def popularity_thirds(task: EvaluationTask) -> dict[str, Bool[np.ndarray, " contents"]]:
-    """Which contents are `head`, `middle` and `tail`: each third carries a third of the training plays.
-
-    Candidates by falling `train_counts`; a content belongs to the third in which its first play falls, so
-    the head is never empty. Cold contents, and those without a training play, belong to none.
-    """
-    rows = np.flatnonzero(task.is_candidate & ~task.is_cold & (task.train_counts > 0))
-    rows = rows[np.argsort(-task.train_counts[rows], kind="stable")]
-    counts = task.train_counts[rows].astype(np.int64)
-    before = np.cumsum(counts) - counts
-    third = 3 * before // max(int(counts.sum()), 1)
-    thirds = {}
-    for number, name in enumerate(("head", "middle", "tail")):
-        thirds[name] = np.zeros(task.num_contents, dtype=bool)
-        thirds[name][rows[third == number]] = True
-    return thirds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +146,9 @@ class _Targets:
 
     @classmethod
     def of(cls, task: EvaluationTask) -> "_Targets":
-        contents = task.targets.where(task.is_candidate[task.targets.values]).unique()
+        contents = task.ranked_targets
         # The last key is larger than any, so that every look-up ends inside the array.
-        keys = np.append(_pair_keys(contents, task.num_contents), np.iinfo(np.int64).max)
+        keys = np.append(pair_keys(contents, task.num_contents), np.iinfo(np.int64).max)
         return cls(contents=contents, num_contents=task.num_contents, keys=keys)
 
     def count(self, keep: Bool[np.ndarray, " targets"]) -> Int[np.ndarray, " users"]:
@@ -163,57 +164,24 @@ class _Targets:
         return np.where((self.keys[at] == wanted) & (rows >= 0), at, -1)
 
 
-def _slices(task: EvaluationTask, targets: Ragged, *, filter_seen: bool) -> dict[str, _Slice]:
-    rows = targets.values
-    heard = np.isin(_pair_keys(targets, task.num_contents), _pair_keys(task.histories, task.num_contents))
-    cold = ~heard & task.is_cold[rows]
-    slices = {ALL: _Slice(ranking="unseen" if filter_seen else "everything", keep=np.ones(len(rows), dtype=bool))}
-    if not filter_seen:
-        slices["familiar"] = _Slice(ranking="everything", keep=heard)
-    slices["discovery"] = _Slice(ranking="unseen", keep=~heard)
-    slices["cold_content"] = _Slice(ranking="unseen", keep=cold)
-    slices["cold_among_cold"] = _Slice(ranking="unseen cold", keep=cold)
-    slices["cold_users"] = _Slice(ranking="unseen", keep=~heard & task.is_cold_user[targets.list_of_value])
-    for name, belongs in popularity_thirds(task).items():
-        slices[name] = _Slice(ranking="unseen", keep=~heard & belongs[rows])
-    kinds = {
-        kind: ~heard & (task.kind_codes[rows] == code) for code, kind in enumerate(KINDS) if kind in PLAYABLE_KINDS
+def _head(ranked: Ranked, length: int) -> Ranked:
+    """The first ranks, in the narrow types that are kept."""
+    return Ranked(rows=ranked.rows[:, :length].astype(np.int32), scores=ranked.scores[:, :length].astype(np.float32))
+
+
+def _stacked(blocks: Sequence[Ranked]) -> Ranked:
+    return Ranked(
+        rows=np.concatenate([block.rows for block in blocks]),
+        scores=np.concatenate([block.scores for block in blocks]),
+    )
+
+
+def _catalogue(judge: ListJudge, exposure: dict[str, np.ndarray]) -> dict[str, float]:
+    return {
+        metric_key(metric, name): figure
+        for name, counts in exposure.items()
+        for metric, figure in judge.catalogue(counts).items()
     }
-    kinds = {kind: keep for kind, keep in kinds.items() if keep.any()}
-    if len(kinds) > 1:
-        slices |= {kind: _Slice(ranking="unseen", keep=keep) for kind, keep in kinds.items()}
-    return slices
-
-
-def _ranked(
-    task: EvaluationTask, ranker: Ranker, positions: np.ndarray, rankings: set[Ranking], k: int
-) -> dict[Ranking, Int[np.ndarray, "block ranks"]]:
-    """The content rows of the first k of each ranking, best first, -1 where a list is shorter."""
-    scores = np.asarray(ranker.scores(positions))
-    if scores.shape != (len(positions), task.num_contents):
-        raise ValueError(
-            f"ranker {ranker.name!r} gave scores of shape {scores.shape}, "
-            f"expected {(len(positions), task.num_contents)}"
-        )
-    if np.isnan(scores).any():
-        raise ValueError(f"ranker {ranker.name!r} gave scores that are not a number")
-    # A copy, because the ranker may keep what it returned.
-    scores = np.where(task.is_candidate, scores, -np.inf)
-    ranked: dict[Ranking, np.ndarray] = {}
-    if "everything" in rankings:
-        ranked["everything"] = top_k(scores, k)
-    heard = task.histories.take(positions)
-    scores[heard.list_of_value, heard.values] = -np.inf
-    ranked["unseen"] = top_k(scores, k)
-    cold = np.flatnonzero(task.is_cold & task.is_candidate)
-    among_cold = top_k(scores[:, cold], k)
-    # The appended -1 is what a place without a content, itself -1, points at.
-    ranked["unseen cold"] = np.append(cold, -1)[among_cold]
-    return ranked
-
-
-def _pair_keys(lists: Ragged, num_contents: int) -> Int[np.ndarray, " total"]:
-    return lists.list_of_value * num_contents + lists.values.astype(np.int64)
 
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

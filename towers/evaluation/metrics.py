@@ -57,7 +57,40 @@ def hit_rate(
     return np.where(hits[:, :k].any(axis=1), 1.0, 0.0)
 
 
-METRICS = {"recall": recall, "ndcg": ndcg, "mrr": mrr, "hit_rate": hit_rate}
+def precision(
+    hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
+) -> Float[np.ndarray, " users"]:
+    """Hits among the first k, over k, however long the list is.
+
+    >>> precision(np.array([[True, False]]), np.array([3]), k=4)
+    array([0.25])
+    """
+    return hits[:, :k].sum(axis=1) / k
+
+
+def average_precision(
+    hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
+) -> Float[np.ndarray, " users"]:
+    """The precision at the rank of each hit among the first k, summed, over `min(k, num_targets)`.
+
+    Its mean over listeners is MAP at k. A perfect list has 1.
+
+    >>> average_precision(np.array([[True, False, True]]), np.array([2]), k=3)
+    array([0.83333333])
+    """
+    head = hits[:, :k]
+    precisions = np.cumsum(head, axis=1) / np.arange(1, head.shape[1] + 1)
+    return (precisions * head).sum(axis=1) / np.minimum(k, num_targets)
+
+
+METRICS = {
+    "recall": recall,
+    "precision": precision,
+    "ndcg": ndcg,
+    "mrr": mrr,
+    "hit_rate": hit_rate,
+    "map": average_precision,
+}
 
 
 def ranked_metrics(

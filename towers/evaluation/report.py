@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
+from towers.evaluation.intervals import intervals
 from towers.evaluation.result import Evaluation, metric_key, split_key
 from towers.manifest import atomic_file, write_json
 
@@ -102,8 +103,8 @@ def _cell(value: float | None, best: float | None) -> Text:
 def _intervals(evaluation: Evaluation, main_metric: str, seed: int) -> dict[str, list[float]]:
     keys = [metric_key(main_metric, name) for name in evaluation.slices]
     means = evaluation.means()
-    intervals = {key: evaluation.interval(key, seed=seed) for key in keys if key in means}
-    return {key: [interval.low, interval.high] for key, interval in intervals.items()}
+    found = intervals(evaluation, [key for key in keys if key in means], seed=seed)
+    return {key: [interval.low, interval.high] for key, interval in found.items()}
 
 
 def _metric_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:

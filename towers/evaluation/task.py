@@ -38,6 +38,11 @@ class EvaluationTask:
     recent_counts: Int[np.ndarray, " contents"]
 
     @property
+    def ranked_targets(self) -> Ragged:
+        """The targets that are candidates, each list sorted; what is no candidate cannot be ranked."""
+        return self.targets.where(self.is_candidate[self.targets.values]).unique()
+
+    @property
     def num_contents(self) -> int:
         """Rows of the store, candidates or not."""
         return len(self.is_candidate)

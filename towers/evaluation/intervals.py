@@ -1,0 +1,171 @@
+"""How sure means over listeners are: bootstrap intervals, paired differences, and corrections for many of them.
+
+Listeners are drawn with replacement, the same draws for every figure, so that figures of one listener in several
+slices go together. Intervals are percentiles of the resampled means (Efron 1979). Where many differences are looked at
+together, the bounds that hold for all of them at once come from the largest studentised deviation of each resample
+(Westfall and Young 1993, single step).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from towers.evaluation.result import Evaluation, split_key
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+_CHUNK_VALUES = 1 << 22
+"""Weights that are held at a time: 32 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean over listeners and the bounds between which it lies with 95 % confidence."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A paired difference, alone and as one of many.
+
+    Args:
+        mean: over listeners.
+        low: lower 95 % bound of this difference alone.
+        high: the upper one.
+        low_of_all: lower bound that holds for all differences asked for together, with 95 % confidence.
+        high_of_all: the upper one.
+        p_value: of no difference, corrected for all differences asked for together.
+        users: the listeners behind it.
+    """
+
+    mean: float
+    low: float
+    high: float
+    low_of_all: float
+    high_of_all: float
+    p_value: float
+    users: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the bounds that hold for all differences leave out zero."""
+        return self.low_of_all > 0 or self.high_of_all < 0
+
+
+def intervals(
+    evaluation: Evaluation, keys: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Interval]:
+    """The 95 % interval of the mean under each key; a listener whose figure is not defined (NaN) is left out of it.
+
+    Raises:
+        ValueError: the evaluation has no such figure, or its slice is too small for one.
+    """
+    columns = np.stack([_column(evaluation, key) for key in keys], axis=1) if keys else np.zeros((0, 0))
+    resampled = _resampled_means(columns, seed, resamples)
+    bounds = np.quantile(resampled, _tails(), axis=0)
+    means = _means(columns)
+    return {
+        key: Interval(mean=float(means[at]), low=float(bounds[0, at]), high=float(bounds[1, at]))
+        for at, key in enumerate(keys)
+    }
+
+
+def paired_differences(
+    first: Evaluation, second: Evaluation, keys: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Difference]:
+    """`first - second` under each key, both measured on the same listeners.
+
+    Far narrower than what two separate intervals suggest, for easy and hard listeners cancel out.
+
+    Raises:
+        ValueError: one of them lacks a figure, or they were not measured on the same listeners.
+    """
+    for key in keys:
+        _check_paired(first, second, key)
+    columns = np.zeros((len(first.user_rows), len(keys)))
+    for at, key in enumerate(keys):
+        columns[:, at] = _column(first, key) - _column(second, key)
+    resampled = _resampled_means(columns, seed, resamples)
+    means, bounds = _means(columns), np.quantile(resampled, _tails(), axis=0)
+    errors = resampled.std(axis=0)
+    # A difference that is the same for every listener has no error; it then stands or falls by itself.
+    scale = np.where(errors > 0, errors, 1.0)
+    largest = np.max(np.abs(resampled - means) / scale, axis=1, initial=0.0)
+    half = np.quantile(largest, CONFIDENCE) * errors
+    p_values = _p_values(means, errors, largest)
+    return {
+        key: Difference(
+            mean=float(means[at]),
+            low=float(bounds[0, at]),
+            high=float(bounds[1, at]),
+            low_of_all=float(means[at] - half[at]),
+            high_of_all=float(means[at] + half[at]),
+            p_value=float(p_values[at]),
+            users=int(np.isfinite(columns[:, at]).sum()),
+        )
+        for at, key in enumerate(keys)
+    }
+
+
+def _p_values(
+    means: Float[np.ndarray, " keys"], errors: Float[np.ndarray, " keys"], largest: Float[np.ndarray, " resamples"]
+) -> Float[np.ndarray, " keys"]:
+    """Share of the resamples whose largest deviation passes the one observed; never 0 of finitely many."""
+    observed = np.abs(means) / np.where(errors > 0, errors, 1.0)
+    passing = (1 + (largest[:, None] >= observed).sum(axis=0)) / (1 + len(largest))
+    return np.where(errors > 0, passing, np.where(means == 0, 1.0, 1 / (1 + len(largest))))
+
+
+def _check_paired(first: Evaluation, second: Evaluation, key: str) -> None:
+    _, slice_name = split_key(key)
+    for one in (first, second):
+        one.figures(key)
+    firsts, seconds = (one.user_rows[one.slices[slice_name].positions] for one in (first, second))
+    if not np.array_equal(first.user_rows, second.user_rows) or not np.array_equal(firsts, seconds):
+        raise ValueError(f"{first.ranker!r} and {second.ranker!r} were not evaluated on the same listeners ({key!r})")
+
+
+def _column(evaluation: Evaluation, key: str) -> Float[np.ndarray, " users"]:
+    """The figure of every listener of the evaluation, NaN for those outside of the slice."""
+    figures = evaluation.figures(key)
+    _, slice_name = split_key(key)
+    column = np.full(len(evaluation.user_rows), np.nan)
+    column[evaluation.slices[slice_name].positions] = figures
+    return column
+
+
+def _means(columns: Float[np.ndarray, "users keys"]) -> Float[np.ndarray, " keys"]:
+    present = np.isfinite(columns)
+    return np.where(present, columns, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+
+
+def _resampled_means(
+    columns: Float[np.ndarray, "users keys"], seed: int, resamples: int
+) -> Float[np.ndarray, "resamples keys"]:
+    present = np.isfinite(columns)
+    values = np.where(present, columns, 0.0)
+    parts = []
+    for weights in _weights(len(columns), seed, resamples):
+        counts = weights @ present.astype(np.float64)
+        # A resample that misses a tiny slice altogether says nothing of it.
+        parts.append(np.where(counts > 0, weights @ values / np.maximum(counts, 1), _means(columns)))
+    return np.concatenate(parts) if parts else np.zeros((resamples, columns.shape[1]))
+
+
+def _weights(users: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "resamples users"]]:
+    """How often each resample drew each listener, some resamples at a time: all would fill the memory."""
+    generator = np.random.default_rng(seed)
+    step = max(1, _CHUNK_VALUES // max(users, 1))
+    for start in range(0, resamples if users else 0, step):
+        size = min(step, resamples - start)
+        draws = (np.bincount(generator.integers(users, size=users), minlength=users) for _ in range(size))
+        yield np.stack([draw.astype(np.float64) for draw in draws])
+
+
+def _tails() -> tuple[float, float]:
+    return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
