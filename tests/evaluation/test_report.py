@@ -8,7 +8,7 @@ from tests.contracts.ranker import checkerboard
 from towers.evaluation.baselines import ItemKNN, Popularity
 from towers.evaluation.harness import evaluate
 from towers.evaluation.rankers import DenseRanker
-from towers.evaluation.report import METRICS_SCHEMA, table, write
+from towers.evaluation.report.table import METRICS_SCHEMA, table, write
 
 KEYS = ("recall@1/discovery", "recall@20", "recall@20/cold_users", "recall@20/never")
 

@@ -14,7 +14,7 @@ from towers.errors import UserError
 from towers.evaluation.from_store import all_histories, task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.rankers import DenseRanker, Ranker, Scorer
-from towers.evaluation.report import table, write
+from towers.evaluation.report.table import table, write
 from towers.evaluation.result import Evaluation, split_key
 from towers.evaluation.task import EvaluationTask
 from towers.evaluation.vectors import VectorRanker

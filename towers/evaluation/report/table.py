@@ -1,4 +1,4 @@
-"""Evaluations for people (a table) and for what comes after (JSON and Parquet)."""
+"""Evaluations for a terminal (a table) and for what comes after (JSON and Parquet)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
