@@ -9,6 +9,7 @@ import pytest
 
 from tests.data.test_prepare import histories_by_id
 from towers.data.sources.ordered_pairs import OrderedPairs
+from towers.data.sources.timed_events import TimedEvents
 from towers.data.split import GlobalTemporal, LeaveOneOut
 from towers.errors import UserError
 
@@ -154,3 +155,37 @@ def test_part_files_in_subfolders(raw, store, tmp_path, make_builder):
     assert histories_by_id(found) == histories_by_id(store)
     assert found.contents.equals(store.contents)
     assert len(found.spectrograms.records) == len(store.spectrograms.records)
+
+
+def timed(tmp_path, stamps, **columns):
+    rows = {"user": [2, 1, 1], "track": [20, 10, 20], "ts": stamps, "artist": [7, 5, 7]}
+    pq.write_table(pa.table(rows), tmp_path / "plays.parquet")
+    return TimedEvents(
+        str(tmp_path / "plays.parquet"), **{"content": "track", "timestamp": "ts", "artist": "artist"} | columns
+    )
+
+
+@pytest.mark.parametrize("unit", ["seconds", "timestamps"])
+def test_events_with_a_clock(tmp_path, prepared, unit):
+    seconds = [1_400_000_300, 1_400_000_200, 1_400_000_100]
+    stamps = seconds if unit == "seconds" else pa.array(seconds, pa.timestamp("s"))
+    split = GlobalTemporal(validation_days=50 / 86_400, test_days=50 / 86_400)
+    store = prepared(timed(tmp_path, stamps), split)
+    assert orders(store) == {"1": ["20", "10"], "2": ["20"]}
+    assert store.has_clock
+    assert store.histories.timestamp_us.tolist() == [
+        1_400_000_100_000_000,
+        1_400_000_200_000_000,
+        1_400_000_300_000_000,
+    ]
+    assert dict(zip(store.content_ids, store.contents["artist_ids"].to_pylist(), strict=True))["20"] == ["artist-7"]
+
+
+def test_a_clock_that_is_none(tmp_path, prepared):
+    with pytest.raises(UserError, match=r"plays\.parquet: column 'ts' must hold timestamps"):
+        prepared(timed(tmp_path, ["noon", "one", "two"]))
+
+
+def test_a_clock_that_is_missing(tmp_path, prepared):
+    with pytest.raises(UserError, match="no column 'when'; it has user, track, ts, artist"):
+        prepared(timed(tmp_path, [1, 2, 3], timestamp="when"))

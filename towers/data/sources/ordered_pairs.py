@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from towers import schema
+from towers.data.sources.columns import contents_of, read_columns, write_part
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 
@@ -56,9 +56,9 @@ class OrderedPairs:
         unknown = table["position"].is_null().to_numpy()
         timestamp = pa.array(seconds * 1_000_000, pa.timestamp("us", tz="UTC"), mask=unknown)
         events = pa.table({"user_id": table["user"], "content_id": table["content"], "timestamp": timestamp})
-        files = {schema.EVENTS: [_write(events, staging / schema.EVENTS)]}
+        files = {schema.EVENTS: [write_part(events, staging / schema.EVENTS)]}
         if self._artist or self._album:
-            files[schema.CONTENTS] = [_write(self._contents(table), staging / schema.CONTENTS)]
+            files[schema.CONTENTS] = [write_part(contents_of(table), staging / schema.CONTENTS)]
         return RawTables(root=self._path.parent, files=files, has_clock=False)
 
     def _read_text(self) -> pa.Table:
@@ -79,44 +79,9 @@ class OrderedPairs:
         return table.append_column("position", pa.array(np.arange(len(table), dtype=np.int64)))
 
     def _read_parquet(self) -> pa.Table:
-        try:
-            table = pq.read_table(self._path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{self._path}: not a readable Parquet file ({error})") from error
         wanted = {"user": self._user, "content": self._content, "position": self._position}
-        wanted |= {name: column for name, column in (("artist", self._artist), ("album", self._album)) if column}
-        for column in wanted.values():
-            if column not in table.column_names:
-                raise UserError(f"{self._path}: no column {column!r}; it has {', '.join(table.column_names)}")
-        table = pa.table({name: table[column] for name, column in wanted.items()})
+        table = read_columns(self._path, wanted | {"artist": self._artist, "album": self._album})
         try:
             return table.set_column(2, "position", table["position"].cast(pa.int64()))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UserError(f"{self._path}: column {self._position!r} must be whole numbers ({error})") from error
-
-    def _contents(self, table: pa.Table) -> pa.Table:
-        """One row a content, with the artist and album of its first event."""
-        names = [name for name in ("artist", "album") if name in table.column_names]
-        first = table.group_by("content", use_threads=False).aggregate([(name, "first") for name in names])
-        columns = {"content_id": first["content"].cast(pa.string())}
-        if "artist" in names:
-            known = _text_or_null(first["artist_first"], "artist-")
-            columns["artist_ids"] = pa.array([None if a is None else [a] for a in known], pa.list_(pa.string()))
-        if "album" in names:
-            columns["album_id"] = pa.array(_text_or_null(first["album_first"], "album-"), pa.string())
-        return pa.table(columns)
-
-
-def _text_or_null(column: pa.ChunkedArray, prefix: str) -> list[str | None]:
-    """Ids as text, prefixed so that an artist's number is never taken for a track's; negative numbers are unknown."""
-    return [
-        None if value is None or (isinstance(value, int) and value < 0) else f"{prefix}{value}"
-        for value in column.to_pylist()
-    ]
-
-
-def _write(table: pa.Table, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "part-0.parquet"
-    pq.write_table(table, path)
-    return path
