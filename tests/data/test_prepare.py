@@ -166,6 +166,7 @@ class TestContents:
         assert store.vocabulary("context").encode(["home", "radio"]).tolist()[1] == 0
         country = store.vocabulary("country").encode(["is", "no", "fi"])
         assert country.tolist() == [1, 2, 0]  # dee comes after training
+        assert store.users.to_pylist()[:2] == [{"user_id": "ann", "country": "is"}, {"user_id": "ben", "country": "no"}]
         assert store.user_codes[:, 0].tolist() == [1, 2, 0, 0]  # ann, ben, dee, eve
 
     def test_codes_belong_to_their_content(self, store):

@@ -16,7 +16,7 @@ from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
 
-FORMAT = 1
+FORMAT = 2
 CURRENT = "current"
 HISTORY_COLUMNS = {
     "content_row": np.int32,
@@ -119,9 +119,14 @@ class Store:
         return np.array(self.contents["content_id"].to_pylist(), dtype=np.str_)
 
     @cached_property
+    def users(self) -> pa.Table:
+        """By user row: `user_id`, and the columns of users/ as they are, features or not."""
+        return _mapped(self.folder / "users.arrow")
+
+    @cached_property
     def user_ids(self) -> np.ndarray:
         """`[users]`, text: raw id by row."""
-        return np.array(_mapped(self.folder / "users.arrow")["user_id"].to_pylist(), dtype=np.str_)
+        return np.array(self.users["user_id"].to_pylist(), dtype=np.str_)
 
     @cached_property
     def histories(self) -> Histories:

@@ -22,6 +22,14 @@ FROM histories INNER JOIN boundaries ON boundaries.user_row = histories.user_row
 WHERE histories.ordinal < boundaries.num_train AND histories.context IS NOT NULL
 """
 
+# Every column of users/, whether a feature or not: evaluation divides listeners by any of them.
+USERS = """
+SELECT users.user_id, listed.* EXCLUDE (user_id, deleted, filename, file_row_number, reason)
+FROM users
+LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id
+ORDER BY users.user_row
+"""
+
 
 class StoreWriter:
     """One store being written.
@@ -78,7 +86,7 @@ class StoreWriter:
             "LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id "
             "ORDER BY users.user_row"
         )
-        write_arrow(self._folder / "users.arrow", users.select(["user_id"]).combine_chunks())
+        write_arrow(self._folder / "users.arrow", self._clean.table(USERS).combine_chunks())
         is_in_training = users["is_in_training"].to_numpy()
         codes = np.zeros((len(users), len(names)), dtype=np.int32)
         for place, name in enumerate(names):
