@@ -1,5 +1,6 @@
 """A listener's events to a vector, through the exported user tower: features in numpy, the network in ONNX."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import onnxruntime
 from jaxtyping import Float, Integer
 
 from towers.errors import UserError
-from towers.features.events import elapsed_since_previous, encode_events
+from towers.features.events import EventCodes, elapsed_since_previous, encode_events
 
 ONNX_INPUTS = ("content_vectors", "action", "elapsed", "played", "context", "user_codes", "lengths")
 
@@ -79,31 +80,48 @@ class UserEncoder:
 
     def encode(self, events: Events, user_codes: Integer[np.ndarray, " columns"]) -> Float[np.ndarray, " dim"]:
         """The listener's unit vector after the last event; an empty history is fine."""
-        inputs = self._network_inputs(events, user_codes)
-        (vectors,) = self._session.run(None, {name: inputs[name] for name in self._inputs})
-        return np.asarray(vectors)[0]
+        return self.encode_batch([events], user_codes[None])[0]
 
-    def _network_inputs(self, events: Events, user_codes: Integer[np.ndarray, " columns"]) -> dict[str, np.ndarray]:
-        """What the network reads, by the names of `ONNX_INPUTS`, as a batch of one."""
+    def encode_batch(
+        self, histories: Sequence[Events], user_codes: Integer[np.ndarray, "users columns"]
+    ) -> Float[np.ndarray, "users dim"]:
+        """The same for several listeners, at least one, in one call of the network.
+
+        Histories are padded to the longest, so those of like length belong together.
+        """
+        inputs = self._network_inputs(histories, user_codes)
+        (vectors,) = self._session.run(None, {name: inputs[name] for name in self._inputs})
+        return np.asarray(vectors)
+
+    def _network_inputs(
+        self, histories: Sequence[Events], user_codes: Integer[np.ndarray, "users columns"]
+    ) -> dict[str, np.ndarray]:
+        """What the network reads, by the names of `ONNX_INPUTS`.
+
+        A history without an event is one event of padding, which the state before it has not seen.
+        """
+        lengths = np.array([min(len(events), self._max_length) for events in histories], np.int64)
+        shape = len(histories), max(int(lengths.max()), 1)
+        per_event = {name: np.zeros(shape, np.int64) for name in ("action", "elapsed", "played", "context")}
+        vectors = np.zeros((*shape, self._content_vectors.shape[1]), np.float32)
+        for place, (events, length) in enumerate(zip(histories, lengths.tolist(), strict=True)):
+            last = slice(len(events) - length, None)
+            codes = self._codes(events)
+            for name, padded in per_event.items():
+                padded[place, :length] = getattr(codes, name)[last]
+            rows = events.content_row[last]
+            vectors[place, :length] = np.where((rows >= 0)[:, None], self._content_vectors[np.maximum(rows, 0)], 0)
+        return {
+            "content_vectors": vectors,
+            **per_event,
+            "user_codes": user_codes.astype(np.int64),
+            "lengths": lengths,
+        }
+
+    def _codes(self, events: Events) -> EventCodes:
         elapsed = elapsed_since_previous(events.timestamp_us)
         if not self._has_clock:
             elapsed = np.full_like(elapsed, -1)
-        codes = encode_events(
+        return encode_events(
             action=events.action, elapsed_us=elapsed, played_fraction=events.played_fraction, context=events.context
         )
-        last = slice(max(len(events) - self._max_length, 0), None)
-        rows = events.content_row[last]
-        vectors = np.zeros((max(len(rows), 1), self._content_vectors.shape[1]), np.float32)
-        vectors[: len(rows)] = np.where((rows >= 0)[:, None], self._content_vectors[np.maximum(rows, 0)], 0)
-        per_event = {"action": codes.action, "elapsed": codes.elapsed, "played": codes.played, "context": codes.context}
-        return {
-            "content_vectors": vectors[None],
-            **{name: _at_least_one(values[last])[None] for name, values in per_event.items()},
-            "user_codes": user_codes.astype(np.int64)[None],
-            "lengths": np.array([len(rows)], np.int64),
-        }
-
-
-def _at_least_one(codes: np.ndarray) -> np.ndarray:
-    """An empty history is one event of padding, which the state before it has not seen."""
-    return codes if len(codes) else np.zeros(1, np.int64)

@@ -1,0 +1,116 @@
+"""An export on a store: vectors of the right content and listener, and the same as training's own path gives."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.command_line import SMALL_WORLD, ok
+from tests.retrieval.small_export import content, small_export
+from towers.evaluation.exports import ExportOnStore
+from towers.features.vocabulary import Vocabulary
+from towers.retrieval.export import Export
+
+HELD = ("a1", "u9", "nowhere", "a2")
+"""What a small export holds, in another order than the hand-written store, and with a content that it lacks."""
+FEATURES = ("features.user_columns=[country,age_band]", "datamodule.max_length=30")
+
+
+@pytest.fixture
+def other(store, tmp_path):
+    """An export made elsewhere: other contents, other countries, other contexts."""
+    export = small_export(tmp_path / "export", [content(name) for name in HELD], np.eye(4, dtype=np.float32))
+    folder = export.folder / "vocabularies"
+    folder.mkdir()
+    Vocabulary(["album", "radio", "zoo", "home"]).write(folder / "context.parquet")
+    Vocabulary(["aa", "no"]).write(folder / "country.parquet")
+    Vocabulary(["free"]).write(folder / "plan.parquet")
+    settings = replace(store.features, user_columns=("plan", "country"))
+    (export.folder / "features.json").write_text(json.dumps(settings.to_dict()))
+    return ExportOnStore(Export(export.folder), store)
+
+
+def test_contents_are_found_by_id(store, other):
+    vectors = dict(zip(store.content_ids.tolist(), other.content_vectors().tolist(), strict=True))
+    assert vectors["a1"] == [1, 0, 0, 0]
+    assert vectors["u9"] == [0, 1, 0, 0]
+    assert vectors["a2"] == [0, 0, 0, 1]
+    lacking = [name for name in store.content_ids.tolist() if name not in HELD]
+    assert store.content_ids[other.missing].tolist() == lacking
+    assert all(vectors[name] == [0, 0, 0, 0] for name in lacking)
+
+
+def test_codes_are_translated_by_text(store, other):
+    own = store.vocabulary("context").encode(["home", "album", "playlist", "search"])
+    assert (own > 0).all()
+    assert other._codes_of("context")[own].tolist() == [2, 1, 0, 0]
+    assert other._codes_of("context")[0] == 0
+    # ann is of "is", which the export does not know; ben is of "no", its second country. dee's
+    # was not in the training period, so that the store does not know it itself.
+    countries = dict(zip(store.user_ids.tolist(), other._user_codes.tolist(), strict=True))
+    assert countries == {"ann": [0, 0], "ben": [0, 2], "dee": [0, 0], "eve": [0, 0]}
+    assert other.missing_columns == ("plan",)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    ok(folder, "demo", *SMALL_WORLD, *FEATURES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path):
+    from towers.assembly import load_run
+
+    return load_run(next((folder / "runs" / "demo").iterdir()), folder / "stores")
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path, run) -> ExportOnStore:
+    return ExportOnStore(Export(folder / "exports" / "current"), run.store)
+
+
+@pytest.fixture(scope="module")
+def contents(run) -> np.ndarray:
+    return run.content_vectors()
+
+
+@pytest.mark.unhooked
+@pytest.mark.slow
+class TestOfATrainedRun:
+    def test_contents_are_those_of_the_run(self, exported, contents):
+        assert not len(exported.missing)
+        np.testing.assert_allclose(exported.content_vectors(), contents, atol=1e-6)
+
+    @pytest.mark.parametrize("until", ["validation", "test", "end"])
+    def test_listeners_are_those_of_the_run(self, run, exported, contents, until):
+        rows = np.arange(run.store.histories.num_users)[::-1]
+        lengths = np.diff(run.store.histories.offsets)
+        assert lengths.min() < 30 < lengths.max(), "both short histories and cut ones have to be among those compared"
+        found = exported.user_vectors(rows, contents, until)
+        np.testing.assert_allclose(found, run.user_vectors(rows, contents, until), atol=1e-4)
+
+    def test_the_end_is_what_serving_reads(self, exported, contents):
+        rows = np.arange(len(exported.export.user_ids))
+        np.testing.assert_allclose(
+            exported.user_vectors(rows, contents, "end"), exported.export.user_vectors, atol=1e-4
+        )
+
+    def test_a_period_is_not_seen_before_it_starts(self, run, exported, contents):
+        histories = run.store.histories
+        rows = np.flatnonzero(np.asarray(histories.test_start) > np.asarray(histories.train_end))
+        before, after = (exported.user_vectors(rows, contents, until) for until in ("validation", "test"))
+        assert (np.abs(before - after).max(axis=1) > 1e-3).all()
+
+    def test_without_a_content_it_is_an_event_without_one(self, exported, contents):
+        """A history of nothing but missing contents is not an empty history."""
+        rows = np.arange(3)
+        nothing = exported.user_vectors(rows, np.zeros_like(contents), "end")
+        assert np.isfinite(nothing).all()
+        assert (np.abs(nothing - exported.user_vectors(rows, contents, "end")).max(axis=1) > 1e-3).all()
+
+    def test_nobody(self, exported, contents):
+        assert exported.user_vectors(np.arange(0), contents, "end").shape == (0, contents.shape[1])

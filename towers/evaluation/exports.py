@@ -1,0 +1,113 @@
+"""An export, measured on a prepared store: the vectors that serving would have had, at any of the store's cuts.
+
+Contents are those of the store, found in the export by id; listeners are encoded from their histories in the store
+by the export's own ONNX user tower and vocabularies. So the store may be a later one than the export was made from.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int
+
+from towers.data.batches import fill_batches
+from towers.data.store import Store
+from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
+from towers.retrieval.export import Export
+
+Until = Literal["validation", "test", "end"]
+MAX_TOKENS = 4_096
+"""Padded events that the network reads at a time."""
+
+
+@dataclass(frozen=True)
+class ExportOnStore:
+    """The same two methods as a training run has.
+
+    Args:
+        export: whose vectors are measured.
+        store: whose listeners they are measured on.
+    """
+
+    export: Export
+    store: Store
+
+    @cached_property
+    def _export_rows(self) -> Int[np.ndarray, " contents"]:
+        """By content row of the store; -1 where the export lacks it."""
+        known = self.export.row_of_content
+        return np.array([known.get(content_id, -1) for content_id in self.store.content_ids.tolist()], np.int64)
+
+    @property
+    def missing(self) -> Int[np.ndarray, " missing"]:
+        """Content rows of the store that the export does not hold: they came after it was made."""
+        return np.flatnonzero(self._export_rows < 0)
+
+    @property
+    def missing_columns(self) -> tuple[str, ...]:
+        """Features of listeners that the export reads and the store does not hold; they count as unknown."""
+        held = self.store.features.user_columns
+        return tuple(name for name in self.export.features.user_columns if name not in held)
+
+    def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
+        """By content row of the store, float32: unit, or zero for what is `missing`."""
+        rows = self._export_rows
+        vectors = np.zeros((len(rows), self.export.vectors.shape[1]), np.float32)
+        vectors[rows >= 0] = self.export.vectors[rows[rows >= 0]]
+        return vectors
+
+    def user_vectors(
+        self,
+        user_rows: Int[np.ndarray, " users"],
+        content_vectors: Float[np.ndarray, "contents dim"],
+        until: Until,
+    ) -> Float[np.ndarray, "users dim"]:
+        """Unit vectors of the store's listeners from their histories up to the start of a period, or to the end.
+
+        Args:
+            user_rows: of the store.
+            content_vectors: as `content_vectors` gives them.
+            until: the period that is not seen any more.
+        """
+        histories = self.store.histories
+        ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
+        begin, end = (np.asarray(column)[user_rows] for column in (histories.offsets, ends[until]))
+        encoder = self._encoder(content_vectors)
+        codes, contexts = self._user_codes[user_rows], self._codes_of("context")
+        lengths = np.minimum(end - begin, self.export.manifest["max_length"])
+        by_length = np.argsort(lengths, kind="stable")
+        vectors = np.zeros((len(user_rows), self.export.manifest["dim"]), np.float32)
+        for batch in fill_batches(lengths[by_length] + 1, MAX_TOKENS):
+            places = by_length[batch]
+            events = [self._events(slice(begin[place], end[place]), contexts) for place in places.tolist()]
+            vectors[places] = encoder.encode_batch(events, codes[places])
+        return vectors
+
+    def _encoder(self, content_vectors: Float[np.ndarray, "contents dim"]) -> UserEncoder:
+        """Over the store's content rows. Elapsed times count only where training and the store both know times."""
+        manifest = self.export.manifest
+        has_clock = manifest["has_clock"] and self.store.has_clock
+        path = self.export.folder / "user_tower.onnx"
+        return UserEncoder(path, content_vectors, self.export.space_id, manifest["max_length"], has_clock)
+
+    def _events(self, window: slice, contexts: Int[np.ndarray, " codes"]) -> Events:
+        histories = self.store.histories
+        columns = {name: np.asarray(getattr(histories, name)[window]) for name in EVENT_COLUMNS}
+        return Events(**columns | {"context": contexts[columns["context"]]})
+
+    @cached_property
+    def _user_codes(self) -> Int[np.ndarray, "users columns"]:
+        """The export's codes of the store's listeners."""
+        held, names = self.store.features.user_columns, self.export.features.user_columns
+        codes = np.zeros((self.store.histories.num_users, len(names)), np.int64)
+        for column, name in enumerate(names):
+            if name in held:
+                codes[:, column] = self._codes_of(name)[self.store.user_codes[:, held.index(name)]]
+        return codes
+
+    def _codes_of(self, vocabulary: str) -> Int[np.ndarray, " codes"]:
+        """The export's code by the store's code of the same text; 0 for what the export does not know."""
+        texts = pq.read_table(self.store.folder / "vocabularies" / f"{vocabulary}.parquet")["value"].to_pylist()
+        return np.concatenate([[0], self.export.vocabulary(vocabulary).encode(texts)]).astype(np.int64)
