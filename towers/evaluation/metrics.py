@@ -1,8 +1,19 @@
 """Accuracy of ranked lists, one figure per listener.
 
 Shapes: `hits` is `[users, ranks]`, true where the content at that rank (best first) is a target of the listener;
-`num_targets` is `[users]`, how many targets the listener has in all, at least 1. A list shorter than k is
-taken as it is: the places it lacks are misses. All figures lie in [0, 1] and are float64.
+`num_targets` is `[users]`, how many targets the listener has in all, at least 1. All figures lie in [0, 1] and are
+float64.
+
+- A listener without a target is an error, which `ranked_metrics` raises: there was nothing to find, so no figure says
+  anything. The harness leaves such listeners out.
+- A list shorter than k is taken as it is: the places it lacks are misses.
+- Ties are none of the metrics' business: who ranks puts equal scores in the order of content rows, so that a list is
+  one list.
+- A target that stands in a list twice, which the harness never lets happen, would count twice: recall, precision, ndcg
+  and map grow (past 1, but for precision), mrr and the hit rate stay what they are.
+- RecTools 0.19 gives the same figures: `recall` is its `Precision(r_precision=True)`, `ndcg` its
+  `NDCG(divide_by_achievable=True)`. Its own `Recall` and `MAP` divide by all targets where these divide by those that
+  fit into the list.
 """
 
 from collections.abc import Sequence
@@ -24,7 +35,7 @@ def recall(
     >>> recall(np.array([[True, False, True]]), np.array([3]), k=2)
     array([0.5])
     """
-    return hits[:, :k].sum(axis=1) / np.minimum(k, num_targets)
+    return hits[:, :k].sum(axis=1) / _reachable(num_targets, k)
 
 
 def ndcg(
@@ -35,7 +46,7 @@ def ndcg(
     Gain is binary, the discount of rank r (from 1) is `1 / log2(r + 1)` (Järvelin and Kekäläinen 2002).
     """
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discounts)[np.minimum(k, num_targets) - 1]
+    ideal = np.cumsum(discounts)[_reachable(num_targets, k) - 1]
     head = hits[:, :k]
     return (head * discounts[: head.shape[1]]).sum(axis=1) / ideal
 
@@ -80,7 +91,7 @@ def average_precision(
     """
     head = hits[:, :k]
     precisions = np.cumsum(head, axis=1) / np.arange(1, head.shape[1] + 1)
-    return (precisions * head).sum(axis=1) / np.minimum(k, num_targets)
+    return (precisions * head).sum(axis=1) / _reachable(num_targets, k)
 
 
 METRICS = {
@@ -105,6 +116,12 @@ def ranked_metrics(
     """
     if min(ks, default=1) < 1:
         raise ValueError(f"ks must be at least 1, got {tuple(ks)}")
+    _reachable(num_targets, 1)
+    return {f"{name}@{k}": metric(hits, num_targets, k) for name, metric in METRICS.items() for k in ks}
+
+
+def _reachable(num_targets: Int[np.ndarray, " users"], k: int) -> Int[np.ndarray, " users"]:
+    """The targets that fit into a list of k."""
     if num_targets.size and num_targets.min() < 1:
         raise ValueError("every listener must have at least one target")
-    return {f"{name}@{k}": metric(hits, num_targets, k) for name, metric in METRICS.items() for k in ks}
+    return np.minimum(k, num_targets)

@@ -1,0 +1,61 @@
+"""Whether a list holds the kinds of things that the listener plays in the shares in which they play them."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+
+from towers.features.ragged import Ragged
+
+ALPHA = 0.01
+"""How much of the listener's own distribution is mixed into the list's, as in the paper."""
+
+
+class Calibration:
+    """Steck 2018, "Calibrated recommendations": the divergence of a list from its listener's history.
+
+    A content of n classes counts 1/n for each. p(c) is the share of class c in the history, repeats included, q(c)
+    that in the list, all ranks alike, and q~ = (1 - alpha) q + alpha p. Contents without a class count for neither.
+
+    Args:
+        histories: per listener the contents played.
+        classes: per content its classes: genres, kinds.
+        alpha: 0 to 1, see above; keeps the divergence finite, at most `log(1 / alpha)`.
+    """
+
+    def __init__(self, histories: Ragged, classes: Ragged, *, alpha: float = ALPHA):
+        self._num_contents = len(classes)
+        width = 1 + int(classes.values.max(initial=0))
+        weights = np.repeat(1 / np.maximum(classes.lengths, 1), classes.lengths)
+        self._classes = sparse.csr_array((weights, classes.values, classes.offsets), shape=(self._num_contents, width))
+        self._tastes = self._shares(histories)
+        self._alpha = alpha
+
+    def divergence(
+        self, positions: Int[np.ndarray, " users"], rows: Int[np.ndarray, "users ranks"]
+    ) -> Float[np.ndarray, " users"]:
+        """KL(p || q~), the sum over classes of p log(p / q~), in nats: 0 is a list in the listener's own shares.
+
+        NaN where the history or the list has no content with a class.
+
+        Args:
+            positions: index the histories.
+            rows: the lists, -1 at places that are not filled.
+        """
+        is_filled = rows >= 0
+        offsets = np.concatenate([[0], np.cumsum(is_filled.sum(axis=1))]).astype(np.int64)
+        lists = self._shares(Ragged(offsets, rows[is_filled]))
+        tastes = self._tastes[positions].tocoo()
+        users, classes = tastes.coords
+        shares = tastes.data
+        mixed = (1 - self._alpha) * lists.toarray()[users, classes] + self._alpha * shares
+        divergence = np.bincount(users, weights=shares * np.log(shares / mixed), minlength=len(rows))
+        is_defined = (np.bincount(users, minlength=len(rows)) > 0) & (np.diff(lists.indptr) > 0)
+        return np.where(is_defined, divergence, np.nan)
+
+    def _shares(self, contents: Ragged) -> sparse.csr_array:
+        """`[lists, classes]`, each row of sum 1, or empty."""
+        ones = np.ones(len(contents.values))
+        shape = (len(contents), self._num_contents)
+        counts = sparse.csr_array((ones, contents.values, contents.offsets), shape=shape) @ self._classes
+        totals = counts.sum(axis=1)
+        return sparse.csr_array(sparse.diags_array(1 / np.where(totals > 0, totals, 1)) @ counts)
