@@ -130,13 +130,35 @@ def check_user_columns(features: FeatureSettings) -> None:
         raise UserError(f"features.user_columns: {name!r} {fault}")
 
 
+def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, ...]:
+    """The columns of users/ beyond the contract: the features, then all others that hold one value a listener.
+
+    Evaluation divides listeners by any of them. Names that SQL cannot tell from each other or from ours stay behind.
+
+    Raises:
+        UserError: as `columns_of`.
+    """
+    kinds: dict[str, list[pa.DataType]] = {}
+    columns_of(tables, schema.USERS)
+    for path in tables.files.get(schema.USERS, []):
+        for field in _open(path)[0]:
+            kinds.setdefault(field.name, []).append(field.type)
+    kept = list(features.user_columns)
+    taken = {name.lower() for name in (*kept, *CONTRACT[schema.USERS], *READERS_OWN, "reason", "fault")}
+    for name in sorted(kinds):
+        if name.lower() not in taken and '"' not in name and not any(pt.is_nested(kind) for kind in kinds[name]):
+            taken.add(name.lower())
+            kept.append(name)
+    return tuple(kept)
+
+
 def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> str:
     """SQL that reads `table` with all contract columns in their types, absent ones as null.
 
     Args:
         tables: the files.
         table: a name of `schema.TABLES`.
-        extra: columns beyond the contract to carry along as they are (listener features).
+        extra: columns beyond the contract to carry along as they are.
 
     Raises:
         UserError: as `columns_of`, and for an extra column that is not there.

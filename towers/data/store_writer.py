@@ -22,7 +22,7 @@ FROM histories INNER JOIN boundaries ON boundaries.user_row = histories.user_row
 WHERE histories.ordinal < boundaries.num_train AND histories.context IS NOT NULL
 """
 
-# Every column of users/, whether a feature or not: evaluation divides listeners by any of them.
+# Features or not: evaluation divides listeners by any of them.
 USERS = """
 SELECT users.user_id, listed.* EXCLUDE (user_id, deleted, filename, file_row_number, reason)
 FROM users

@@ -112,7 +112,7 @@ class Tables:
 
     def _read_raw(self) -> None:
         raw.check_user_columns(self._features)
-        extra = {schema.USERS: self._features.user_columns}
+        extra = {schema.USERS: raw.columns_to_keep(self._tables, self._features)}
         for table in schema.TABLES:
             select = raw.select_raw(self._tables, table, extra.get(table, ()))
             self._connection.execute(f"CREATE VIEW raw_{table} AS {select}")
