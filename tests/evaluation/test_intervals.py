@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from towers.evaluation.intervals import intervals, paired_differences
+from towers.evaluation.result import Evaluation, SliceResult
+
+KEY = "recall@20/discovery"
+
+
+def evaluation(values, *, name="ranker", positions=None, min_users=1):
+    """One slice, `discovery`."""
+    return sliced({"discovery": values}, name=name, positions=positions, min_users=min_users)
+
+
+def sliced(values_of, *, name="ranker", positions=None, min_users=1):
+    slices = {}
+    for slice_name, values in values_of.items():
+        values = np.asarray(values, dtype=np.float64)
+        places = np.arange(len(values)) if positions is None else positions
+        slices[slice_name] = SliceResult(positions=places, values={"recall@20": values})
+    return Evaluation(ranker=name, user_rows=np.arange(2000), slices=slices, min_users=min_users)
+
+
+def test_interval_of_a_coin():
+    # The mean of 400 fair coins has a standard error of sqrt(1/4 / 400) = 1/40; 95 % lie within 1.96 of them.
+    interval = intervals(evaluation([0, 1] * 200), [KEY])[KEY]
+    assert interval.mean == 1 / 2
+    assert interval.low == pytest.approx(1 / 2 - 1.96 / 40, abs=0.006)
+    assert interval.high == pytest.approx(1 / 2 + 1.96 / 40, abs=0.006)
+
+
+def test_interval_of_a_constant_is_a_point():
+    interval = intervals(evaluation([0.25] * 100), [KEY])[KEY]
+    assert (interval.low, interval.mean, interval.high) == (0.25, 0.25, 0.25)
+
+
+def test_interval_is_seeded():
+    found = evaluation(np.linspace(0, 1, 100))
+    assert intervals(found, [KEY], seed=1) == intervals(found, [KEY], seed=1)
+    assert intervals(found, [KEY], seed=1) != intervals(found, [KEY], seed=2)
+
+
+def test_equals_the_slow_reference():
+    """Listeners drawn one by one, those outside of the slice too."""
+    values = np.random.default_rng(0).random(30)
+    found = Evaluation(
+        ranker="ranker",
+        user_rows=np.arange(50),
+        slices={"discovery": SliceResult(positions=np.arange(0, 30), values={"recall@20": values})},
+        min_users=1,
+    )
+    generator = np.random.default_rng(7)
+    means = []
+    for _ in range(200):
+        drawn = [int(listener) for listener in generator.integers(50, size=50)]
+        inside = [values[listener] for listener in drawn if listener < 30]
+        means.append(sum(inside) / len(inside))
+    interval = intervals(found, [KEY], seed=7, resamples=200)[KEY]
+    assert interval.low == pytest.approx(np.quantile(means, 0.025))
+    assert interval.high == pytest.approx(np.quantile(means, 0.975))
+
+
+def test_figures_asked_for_together_are_those_asked_for_alone():
+    generator = np.random.default_rng(0)
+    found = sliced({"discovery": generator.random(300), "familiar": generator.random(200)})
+    keys = [KEY, "recall@20/familiar"]
+    together = intervals(found, keys)
+    for key in keys:
+        alone = intervals(found, [key])[key]
+        assert (alone.low, alone.high) == pytest.approx((together[key].low, together[key].high))
+
+
+def test_a_listener_without_a_figure_is_left_out():
+    with_hole = intervals(evaluation([0.25, np.nan, 0.75] * 100), [KEY])[KEY]
+    assert with_hole.mean == 1 / 2
+    # Of 200 figures, each 1/4 off the mean: a standard error of 1/4 / sqrt(200).
+    assert with_hole.high == pytest.approx(1 / 2 + 1.96 / 4 / np.sqrt(200), abs=0.005)
+
+
+def test_nothing_asked_for():
+    assert intervals(evaluation([0, 1]), []) == {}
+    assert paired_differences(evaluation([0, 1]), evaluation([0, 1]), []) == {}
+
+
+@pytest.mark.parametrize("key", ["recall@20", "ndcg@20/discovery", "recall@20/discovery"])
+def test_no_interval_without_a_figure(key):
+    with pytest.raises(ValueError, match=f"no figure '{key}'"):
+        intervals(evaluation([0, 1], min_users=100), [key])
+
+
+def test_paired_difference_is_narrower_than_two_intervals():
+    easy_and_hard = np.array([0.0, 0.9] * 100)
+    first, second = evaluation(easy_and_hard + 0.1), evaluation(easy_and_hard)
+    difference = paired_differences(first, second, [KEY])[KEY]
+    assert difference.low == pytest.approx(0.1)
+    assert difference.mean == pytest.approx(0.1)
+    assert difference.high == pytest.approx(0.1)
+    assert difference.users == 200
+    assert intervals(first, [KEY])[KEY].low < intervals(second, [KEY])[KEY].high
+
+
+def test_paired_difference_needs_the_same_listeners():
+    first, second = evaluation([0, 1], name="a"), evaluation([0, 1], name="b", positions=np.array([0, 2]))
+    with pytest.raises(ValueError, match=r"'a' and 'b'.*same listeners"):
+        paired_differences(first, second, [KEY])
+
+
+def test_no_difference_is_not_clear():
+    values = np.linspace(0, 1, 100)
+    difference = paired_differences(evaluation(values), evaluation(values), [KEY])[KEY]
+    assert (difference.low_of_all, difference.mean, difference.high_of_all) == (0, 0, 0)
+    assert difference.p_value == 1
+    assert not difference.is_clear
+
+
+def test_one_difference_is_not_corrected():
+    generator = np.random.default_rng(0)
+    first, second = evaluation(generator.random(400) + 0.05), evaluation(generator.random(400))
+    difference = paired_differences(first, second, [KEY], resamples=4000)[KEY]
+    assert difference.low_of_all == pytest.approx(difference.low, abs=0.003)
+    assert difference.high_of_all == pytest.approx(difference.high, abs=0.003)
+
+
+def test_many_differences_are_held_to_more():
+    """Of twenty slices one differs by four of its standard errors, which stays clear, and is the only one."""
+    generator = np.random.default_rng(0)
+    noise = {f"slice:{number}": generator.normal(0, 1, 400) for number in range(20)}
+    first = {name: values - values.mean() + (0.2 if name == "slice:3" else 0) for name, values in noise.items()}
+    keys = [f"recall@20/{name}" for name in noise]
+    found = paired_differences(sliced(first), sliced({name: np.zeros(400) for name in noise}), keys)
+    assert [key for key in keys if found[key].is_clear] == ["recall@20/slice:3"]
+    for difference in found.values():
+        assert difference.low_of_all < difference.low < difference.high < difference.high_of_all
+    assert found["recall@20/slice:3"].p_value < 0.05
+    assert found["recall@20/slice:4"].p_value > 0.9
+
+
+def test_false_alarms_are_as_rare_as_promised():
+    """Where nothing differs in twenty slices, one in twenty experiments finds something; without correction most do."""
+    generator = np.random.default_rng(0)
+    keys = [f"recall@20/slice:{number}" for number in range(20)]
+    nothing = sliced({f"slice:{number}": np.zeros(100) for number in range(20)})
+    alarms, uncorrected = 0, 0
+    for _ in range(60):
+        noise = sliced({f"slice:{number}": generator.normal(0, 1, 100) for number in range(20)})
+        found = paired_differences(noise, nothing, keys, resamples=300).values()
+        alarms += any(difference.is_clear for difference in found)
+        uncorrected += any(difference.low > 0 or difference.high < 0 for difference in found)
+    assert alarms <= 9  # of 60 at 5 %: more than 9 in one of five hundred runs
+    assert uncorrected >= 25
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=20))
+def test_bounds_hold_the_mean(values):
+    interval = intervals(evaluation(values), [KEY], resamples=50)[KEY]
+    assert min(values) - 1e-9 <= interval.low <= interval.high <= max(values) + 1e-9
