@@ -1,0 +1,81 @@
+"""What a prepared store holds, in a few figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from towers.data.store import Store
+
+QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataProfile:
+    """Counts and times.
+
+    Args:
+        counts: by what is counted.
+        kinds: contents by kind.
+        rejected: rows by table and reason; empty where none was.
+        times: first event, cuts, last event, as text; empty where the data has no clock.
+        history_lengths: events of a listener by quantile, in [0, 1].
+    """
+
+    counts: Mapping[str, int]
+    kinds: Mapping[str, int]
+    rejected: Mapping[str, Mapping[str, int]]
+    times: Mapping[str, str]
+    history_lengths: Mapping[float, float]
+
+
+def data_profile(store: Store) -> DataProfile:
+    """Reads the store's manifest, its rejected rows and the ends of histories, not the events."""
+    counts = store.manifest["counts"]
+    kinds = store.contents["kind"].value_counts().to_pylist()
+    lengths = np.diff(store.histories.offsets)
+    return DataProfile(
+        counts={name: counts[name] for name in ("users", "contents", "events", "positives", "sounds")},
+        kinds={kind["values"]: kind["counts"] for kind in sorted(kinds, key=lambda kind: -kind["counts"])},
+        rejected=_rejected(store),
+        times=_times(store) if store.has_clock else {},
+        history_lengths={
+            quantile: float(length) for quantile, length in zip(QUANTILES, np.quantile(lengths, QUANTILES), strict=True)
+        }
+        if len(lengths)
+        else {},
+    )
+
+
+def _rejected(store: Store) -> dict[str, dict[str, int]]:
+    found = {}
+    for path in sorted((store.folder / "rejected").glob("*.parquet")):
+        reasons = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
+        if reasons:
+            ranked = sorted(reasons, key=lambda reason: (-reason["counts"], reason["values"]))
+            found[path.stem] = {reason["values"]: reason["counts"] for reason in ranked}
+    return found
+
+
+def _times(store: Store) -> dict[str, str]:
+    histories, manifest = store.histories, store.manifest
+    offsets = np.asarray(histories.offsets)
+    some = np.diff(offsets) > 0
+    if not some.any():
+        return {}
+    # Histories are in time order, so their ends suffice.
+    first = histories.timestamp_us[offsets[:-1][some]].min()
+    last = histories.timestamp_us[offsets[1:][some] - 1].max()
+    times = {
+        "first event": first,
+        "validation begins": manifest.get("validation_start_us"),
+        "test begins": manifest.get("test_start_us"),
+        "last event": last,
+    }
+    return {name: _day(time) for name, time in times.items() if time is not None}
+
+
+def _day(time_us: int) -> str:
+    return datetime.fromtimestamp(int(time_us) / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")

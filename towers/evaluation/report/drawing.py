@@ -1,0 +1,241 @@
+"""How charts look: one style for all, lines and text in a colour that a page can replace by its own.
+
+Colours are told apart by people with any colour vision and on a light and a dark ground: each has a contrast of at
+least 3 to both (WCAG 2.2, 1.4.11), and none stands without a marker of its own shape.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK: Final = "#0b0d10"
+"""Stands for the colour of the text around a chart."""
+COLOURS: Final = ("#2f7fe0", "#e0620d", "#159a80", "#c54fa0", "#7d8b1f", "#8a4fd8", "#b0474a", "#5f8796")
+MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X", "h")
+REST: Final = "#868686"
+"""For what has no colour of its own."""
+WIDTH: Final = 460
+"""Of a chart of which two stand side by side, in units that are pixels where there is room for all."""
+NARROW: Final = 330
+"""Of one of three."""
+_UNIT: Final = 72
+"""Units an inch: matplotlib's SVG counts in points."""
+
+STYLE: Final[dict[str, Any]] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "towers",
+    # A title may hold dollar signs.
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+    "grid.alpha": 0.14,
+    "grid.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.labelsize": 11,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 10.5,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 1.4,
+    "legend.borderaxespad": 0,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6,
+    "lines.solid_capstyle": "round",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A chart with its words.
+
+    Args:
+        name: unique in a report, of letters, digits and hyphens.
+        title: a few words.
+        caption: what it shows and how it is to be read.
+        figure: the chart.
+        tooltips: by the id of a group of markers, one text a marker.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    tooltips: dict[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Figures by label, with or without bounds.
+
+    Args:
+        name: in the legend.
+        means: NaN where there is none.
+        bounds: lower and upper, one pair a label.
+        place: which colour and marker.
+    """
+
+    name: str
+    means: Sequence[float]
+    place: int
+    bounds: Sequence[tuple[float, float]] | None = None
+
+    @property
+    def colour(self) -> str:
+        """Of its marks."""
+        return COLOURS[self.place % len(COLOURS)]
+
+    @property
+    def marker(self) -> str:
+        """The shape of its marks."""
+        return MARKERS[self.place % len(MARKERS)]
+
+
+def styled() -> AbstractContextManager[None]:
+    """Charts made or drawn within it are of the one style."""
+    return rc_context(STYLE)  # type: ignore[arg-type]  # matplotlib types the keys as literals
+
+
+def chart(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    """An empty chart of a size in pixels."""
+    with styled():
+        figure = Figure(figsize=(width / _UNIT, height / _UNIT), layout="constrained")
+        return figure, figure.add_subplot()
+
+
+def dot_chart(
+    labels: Sequence[str],
+    series: Sequence[Series],
+    *,
+    xlabel: str,
+    counts: Sequence[int] | None = None,
+    width: float = WIDTH,
+) -> Figure:
+    """A row a label, a dot a series; the first series stands out, and its bounds are drawn.
+
+    Args:
+        labels: of the rows, from the top.
+        series: the first on top of the others.
+        xlabel: what the figures are.
+        counts: listeners behind each row, written at its end.
+        width: in pixels.
+    """
+    rows_of_legend = legend_rows([one.name for one in series], width) if len(series) > 1 else 0
+    with styled():
+        figure, axes = chart(58 + 24 * len(labels) + 18 * rows_of_legend, width)
+        places = list(range(len(labels)))
+        # The first is drawn last, on top of the others.
+        for order, one in reversed(list(enumerate(series))):
+            first = order == 0
+            for place, bounds in zip(places, one.bounds or (), strict=bool(one.bounds)):
+                axes.plot(bounds, (place, place), color=one.colour, linewidth=2.4 if first else 1.2, zorder=3 + first)
+            axes.plot(
+                one.means,
+                places,
+                linestyle="",
+                marker=one.marker,
+                markersize=8 if first else 5.5,
+                color=one.colour,
+                label=one.name,
+                clip_on=False,
+                zorder=4 + first,
+            )
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.set_yticks(places, [shortened(label) for label in labels])
+        axes.set_xlabel(xlabel)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        from_zero(axes)
+        if counts is not None:
+            _write_counts(axes, counts)
+        if rows_of_legend:
+            legend_below(figure, axes, [one.name for one in series])
+    return figure
+
+
+def line_chart(
+    places: Sequence[float], series: Sequence[Series], *, xlabel: str, ylabel: str, width: float = WIDTH
+) -> tuple[Figure, Axes]:
+    """A line a series over common places; the first stands out. A series without a figure anywhere is left out."""
+    shown = [one for one in series if not all(math.isnan(mean) for mean in one.means)]
+    with styled():
+        figure, axes = chart(0.6 * width + 18 * legend_rows([one.name for one in shown], width), width)
+        for order, one in reversed(list(enumerate(shown))):
+            known = [(place, mean) for place, mean in zip(places, one.means, strict=True) if not math.isnan(mean)]
+            axes.plot(
+                [place for place, _ in known],
+                [mean for _, mean in known],
+                color=one.colour,
+                marker=one.marker,
+                markersize=7 if order == 0 else 5,
+                linewidth=2.4 if order == 0 else 1.3,
+                label=one.name,
+                clip_on=False,
+                zorder=4 + (order == 0),
+            )
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        legend_below(figure, axes, [one.name for one in shown])
+    return figure, axes
+
+
+def from_zero(axes: Axes) -> None:
+    """Shares are looked at from 0 on, with room for the last mark."""
+    axes.set_xlim(left=0)
+    axes.margins(x=0.06)
+
+
+def legend_below(figure: Figure, axes: Axes, order: Sequence[str]) -> None:
+    """A legend under the chart, in the order given."""
+    handles, names = axes.get_legend_handles_labels()
+    wanted = sorted(range(len(names)), key=lambda at: list(order).index(names[at]))
+    if wanted:
+        columns = _legend_columns([names[at] for at in wanted], figure.get_figwidth() * _UNIT)
+        figure.legend(
+            [handles[at] for at in wanted], [names[at] for at in wanted], loc="outside lower center", ncols=columns
+        )
+
+
+def legend_rows(names: Sequence[str], width: float = WIDTH) -> int:
+    """How many lines a legend of these names takes in a chart of a width in pixels."""
+    return math.ceil(len(names) / _legend_columns(names, width)) if names else 0
+
+
+def shortened(label: str, longest: int = 26) -> str:
+    """A label that fits beside a chart."""
+    return label if len(label) <= longest else label[: longest - 1].rstrip() + "…"
+
+
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """As many as fit: a column is as wide as the longest of its names."""
+    for columns in range(len(names), 1, -1):
+        rows = math.ceil(len(names) / columns)
+        longest = [max(len(name) for name in names[at : at + rows]) for at in range(0, len(names), rows)]
+        if sum(6 * length + 44 for length in longest) <= width:
+            return columns
+    return 1
+
+
+def _write_counts(axes: Axes, counts: Sequence[int]) -> None:
+    for place, count in enumerate(counts):
+        axes.text(1.02, place, f"{count:,}", transform=axes.get_yaxis_transform(), va="center", fontsize=10, alpha=0.75)
+    axes.text(1.02, -0.62, "listeners", transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, alpha=0.75)

@@ -1,0 +1,146 @@
+"""A report as one HTML file that needs nothing else: no other host, no script."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from towers.evaluation.intervals import Difference
+from towers.evaluation.report.drawing import Picture
+from towers.evaluation.report.figures import draw, slice_groups, slice_title
+from towers.evaluation.report.pieces import Report, list_metrics, strongest
+from towers.evaluation.report.svg import inline_svg
+from towers.evaluation.result import metric_key
+from towers.manifest import atomic_file
+
+TEMPLATE = "page.html.jinja"
+
+
+def render(report: Report) -> str:
+    """The whole page; the same report gives the same text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "figure": _figure,
+        "slice_title": slice_title,
+        "decimals": _decimals,
+        "signed": _signed,
+        "grouped": _grouped,
+    }
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        pictures=draw(report),
+        headline=headline_rows(report),
+        verdicts=[verdict(report, slice_name) for slice_name in report.headlines],
+        too_small=too_small(report),
+        shown=strongest(report),
+        list_metrics=list_metrics(report),
+        environment=_flat(report.environment),
+    )
+
+
+def write_page(report: Report, path: Path) -> None:
+    """`render` into a file, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(render(report), encoding="utf-8")
+
+
+def headline_rows(report: Report) -> list[dict[str, Any]]:
+    """One row a ranker, one cell a headline slice: figure, interval, difference of the model to it, whether best."""
+    keys = [metric_key(report.main_metric, name) for name in report.headlines]
+    best = {key: max(found[key].mean for found in report.intervals.values() if key in found) for key in keys}
+    return [
+        {
+            "ranker": ranker,
+            "cells": [
+                {
+                    "interval": (interval := found.get(key)),
+                    "difference": report.differences.get(ranker, {}).get(key),
+                    "is_best": interval is not None and interval.mean == best[key],
+                }
+                for key in keys
+            ],
+        }
+        for ranker, found in report.intervals.items()
+    ]
+
+
+def verdict(report: Report, slice_name: str) -> dict[str, Any]:
+    """How the model stands in one slice, in words.
+
+    Returns:
+        The slice, the model's interval, the best baseline and its interval (null where there is none), the difference
+        to it, and a few words on each baseline that is ahead.
+    """
+    key = metric_key(report.main_metric, slice_name)
+    baselines = {name: report.intervals[name][key] for name in report.differences if key in report.intervals[name]}
+    best = max(baselines, key=lambda name: baselines[name].mean, default=None)
+    ahead = [
+        (name, report.differences[name][key])
+        for name in sorted(baselines, key=lambda name: -baselines[name].mean)
+        if report.differences[name][key].mean < 0
+    ]
+    return {
+        "slice": slice_name,
+        "model": report.intervals[report.model.ranker][key],
+        "best": best,
+        "best_interval": None if best is None else baselines[best],
+        "difference": None if best is None else report.differences[best][key],
+        "ahead": [_ahead(name, difference) for name, difference in ahead],
+    }
+
+
+def too_small(report: Report) -> dict[str, list[tuple[str, int]]]:
+    """By what they divide by, the slices with too few listeners for a figure, and how many they have."""
+    counts, known = report.model.counts, report.intervals[report.model.ranker]
+    found = {}
+    for group, names in slice_groups(report).items():
+        small = [name for name in names if metric_key(report.main_metric, name) not in known]
+        if small:
+            title = "kinds of targets" if group is None else group.replace("_", " ")
+            found[title] = [
+                (slice_title(name) if group is None else name.partition(":")[2], counts[name]) for name in small
+            ]
+    return found
+
+
+def _ahead(name: str, difference: Difference) -> str:
+    low, high = -difference.high, -difference.low
+    chance = "" if difference.high < 0 else "; may be chance"
+    return f"{name} by {-difference.mean:.4f} (95 % interval {_decimals(low)} to {_decimals(high)}{chance})"
+
+
+def _figure(picture: Picture) -> Markup:
+    svg = inline_svg(
+        picture.figure, name=picture.name, label=f"{picture.title}. {picture.caption}", tooltips=picture.tooltips
+    )
+    return Markup(svg)
+
+
+def _decimals(value: float | None, digits: int = 4) -> str:
+    """With a minus that is as wide as a plus."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def _grouped(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as names with dots, in their order."""
+    if isinstance(values, dict):
+        return [pair for key, value in values.items() for pair in _flat(value, f"{prefix}{key}.")]
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [(prefix[:-1], ", ".join(str(value) for value in values))]
+    return [(prefix[:-1], str(values))]

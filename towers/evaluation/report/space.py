@@ -1,0 +1,136 @@
+"""The space of vectors as people can look at it: a map in two dimensions, and what stands near what."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from towers.evaluation.ranking import top_k
+from towers.evaluation.report.content_cards import ContentCard, ContentCards
+from towers.evaluation.task import EvaluationTask
+from towers.schema import KIND_CODES
+
+MAX_POINTS = 3_000
+FEWEST_FOR_TSNE = 50
+"""t-SNE with its usual perplexity of 30 says nothing of fewer."""
+NUM_NEIGHBOURS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceMap:
+    """Where contents stand, projected.
+
+    Args:
+        cards: of the contents.
+        positions: `[contents, 2]`, without a unit.
+        method: how it was projected.
+    """
+
+    cards: tuple[ContentCard, ...]
+    positions: Float[np.ndarray, "points 2"]
+    method: Literal["t-SNE", "PCA"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbourhood:
+    """One content and what stands next to it.
+
+    Args:
+        role: why it was chosen.
+        card: of the content.
+        neighbours: nearest first.
+        similarities: their cosines, in the same order.
+    """
+
+    role: str
+    card: ContentCard
+    neighbours: tuple[ContentCard, ...]
+    similarities: tuple[float, ...]
+
+
+def space_map(vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *, seed: int = 0) -> SpaceMap:
+    """t-SNE (van der Maaten and Hinton 2008), started from the principal components; of a few contents these alone.
+
+    Contents without a vector (all zeros) are left out; of more than `MAX_POINTS` a sample is drawn.
+    """
+    rows = np.flatnonzero(np.abs(vectors).sum(axis=1) > 0)
+    if len(rows) > MAX_POINTS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_POINTS, replace=False))
+    few = len(rows) < FEWEST_FOR_TSNE
+    positions = _principal(vectors[rows]) if few else _embedded(vectors[rows], seed)
+    return SpaceMap(cards=cards.at(rows), positions=positions.astype(np.float64), method="PCA" if few else "t-SNE")
+
+
+def neighbourhoods(
+    task: EvaluationTask, vectors: Float[np.ndarray, "contents dim"], cards: ContentCards
+) -> tuple[Neighbourhood, ...]:
+    """What is near a well-known, a middling and a cold content, and near an artist, as far as there are such."""
+    return tuple(
+        _neighbourhood(role, row, vectors, _alike(task, row), cards)
+        for role, row in examples(task, cards.artist_plays).items()
+    )
+
+
+def examples(task: EvaluationTask, artist_plays: Int[np.ndarray, " contents"]) -> dict[str, int]:
+    """Content rows by what they are examples of, chosen by plays alone and not by how well they do.
+
+    Args:
+        task: the contents.
+        artist_plays: training plays of an artist's contents, at the artist's row.
+    """
+    found = {}
+    played = np.flatnonzero(task.is_candidate & ~task.is_cold & (task.train_counts > 0))
+    played = played[np.argsort(-task.train_counts[played], kind="stable")]
+    if len(played):
+        found["well known"] = int(played[0])
+    if len(played) > 2:
+        found["middling"] = int(played[len(played) // 2])
+    cold = np.flatnonzero(task.is_candidate & task.is_cold)
+    if len(cold):
+        heard = np.bincount(task.ranked_targets.values, minlength=task.num_contents)
+        found["cold"] = int(cold[np.argmax(heard[cold])])
+    if artist_plays.any():
+        found["artist"] = int(np.argmax(artist_plays))
+    return found
+
+
+def _alike(task: EvaluationTask, row: int) -> Bool[np.ndarray, " contents"]:
+    """Artists are compared with artists, whatever can be played with the like."""
+    if task.kind_codes[row] == KIND_CODES["artist"]:
+        return task.kind_codes == KIND_CODES["artist"]
+    return task.is_candidate
+
+
+def _neighbourhood(
+    role: str,
+    row: int,
+    vectors: Float[np.ndarray, "contents dim"],
+    among: Bool[np.ndarray, " contents"],
+    cards: ContentCards,
+) -> Neighbourhood:
+    scores = vectors @ vectors[row]
+    allowed = among & (np.arange(len(vectors)) != row)
+    best = top_k(np.where(allowed, scores, -np.inf)[None], NUM_NEIGHBOURS)[0]
+    best = best[best >= 0]
+    return Neighbourhood(
+        role=role,
+        card=cards[row],
+        neighbours=cards.at(best),
+        similarities=tuple(scores[best].tolist()),
+    )
+
+
+def _principal(vectors: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points 2"]:
+    found = np.zeros((len(vectors), 2))
+    components = min(2, *vectors.shape)
+    if components and len(vectors) > 1:
+        found[:, :components] = PCA(components, svd_solver="full").fit_transform(vectors)
+    return found
+
+
+def _embedded(vectors: Float[np.ndarray, "points dim"], seed: int) -> Float[np.ndarray, "points 2"]:
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    return TSNE(n_components=2, init="pca", perplexity=perplexity, random_state=seed).fit_transform(vectors)
