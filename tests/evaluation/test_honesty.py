@@ -1,0 +1,311 @@
+"""Each check passes on what is honest and fails on what is broken on purpose."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.contracts.ranker import checkerboard, make_task
+from towers.evaluation.baselines.chance import Random
+from towers.evaluation.harness import evaluate
+from towers.evaluation.honesty import (
+    CLEAR_Z,
+    KEPT_LIFT,
+    Check,
+    _ratio,
+    list_audit,
+    memorised_validation,
+    permuted_targets,
+    shuffled_listeners,
+    table,
+)
+from towers.evaluation.rankers import DenseRanker, Ranked
+from towers.evaluation.result import Evaluation, SliceResult
+from towers.evaluation.vectors import VectorRanker
+from towers.features.ragged import Ragged
+
+LISTENERS, CONTENTS, DIM = 400, 300, 16
+TEMPERATURE = 0.15
+
+
+class Tastes:
+    """Listeners of known taste: what they choose in three spells is drawn by a softmax over inner products."""
+
+    def __init__(self, seed: int = 0):
+        generator = np.random.default_rng(seed)
+        self.contents = unit(generator.normal(size=(CONTENTS, DIM)))
+        self.tastes = unit(generator.normal(size=(LISTENERS, DIM)))
+        noise = generator.gumbel(size=(LISTENERS, CONTENTS))
+        # The best of scores with Gumbel noise are draws without replacement (Vieira 2014).
+        drawn = np.argsort(-(self.tastes @ self.contents.T / TEMPERATURE + noise), axis=1)[:, :18].copy()
+        chosen = generator.permuted(drawn, axis=1).tolist()
+        self.validation = make_task([row[:8] for row in chosen], [row[8:13] for row in chosen], CONTENTS)
+        self.test = make_task([row[:13] for row in chosen], [row[13:] for row in chosen], CONTENTS)
+
+    def evaluated(self, vectors: np.ndarray) -> tuple[Evaluation, Evaluation]:
+        """On validation and test."""
+        return tuple(self._evaluated(task, vectors) for task in (self.validation, self.test))  # type: ignore[return-value]
+
+    def _evaluated(self, task, vectors) -> Evaluation:
+        return evaluate(task, VectorRanker(task, "model", vectors, self.contents), filter_seen=True, ks=(20,))
+
+    def fitted_to_validation(self) -> np.ndarray:
+        """Listener vectors by gradient ascent on the likelihood of the validation targets themselves."""
+        wanted = np.zeros((LISTENERS, CONTENTS))
+        wanted[self.validation.targets.list_of_value, self.validation.targets.values] = 1 / 5
+        vectors = np.zeros((LISTENERS, DIM))
+        for _ in range(200):
+            logits = vectors @ self.contents.T
+            guessed = np.exp(logits - logits.max(axis=1, keepdims=True))
+            vectors += 2.0 * (wanted - guessed / guessed.sum(axis=1, keepdims=True)) @ self.contents
+        return vectors
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def world() -> Tastes:
+    return Tastes()
+
+
+@pytest.fixture(scope="module")
+def nobody_s(world) -> tuple[Evaluation, Evaluation]:
+    """A reference that knows nothing: random scores."""
+    tasks = (world.validation, world.test)
+    both = [evaluate(task, DenseRanker(task, Random(task)), filter_seen=True, ks=(20,)) for task in tasks]
+    return both[0], both[1]
+
+
+class Peeking:
+    """A scorer that reads the targets."""
+
+    name = "peeking"
+
+    def __init__(self, task):
+        self._task = task
+
+    def scores(self, positions):
+        targets = self._task.targets.take(positions)
+        scores = np.zeros((len(positions), self._task.num_contents), np.float32)
+        scores[targets.list_of_value, targets.values] = 1
+        return scores
+
+
+class TestPermutedTargets:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_best_of_rankers_is_as_good_as_chance(self, world, seed):
+        check = permuted_targets(
+            world.test, lambda task: VectorRanker(task, "own taste", world.tastes, world.contents), seed=seed
+        )
+        assert check.passed
+        # Of 5 targets among the 300 - 13 contents not heard, a list of 20 holds 20 * 5 / 287, and recall is over 5.
+        assert check.figures["expected"] == pytest.approx(20 / 287)
+
+    def test_a_ranker_that_knows_the_targets_is_caught(self, world):
+        check = permuted_targets(world.test, lambda task: DenseRanker(task, Peeking(task)))
+        assert check.passed is False
+        assert check.figures["recall"] == 1
+        assert "peeking" in check.name
+
+    def test_the_standard_error_is_that_of_many_draws(self, world):
+        def build(task):
+            return VectorRanker(task, "own taste", world.tastes, world.contents)
+
+        found = [permuted_targets(world.test, build, seed=seed).figures for seed in range(60)]
+        spread = np.std([figures["recall"] for figures in found], ddof=1)
+        # The error of a standard deviation from 60 draws is 9 %.
+        assert spread == pytest.approx(found[0]["error"], rel=0.3)
+        assert max(abs(figures["z"]) for figures in found) < 4
+
+    def test_unequal_listeners(self):
+        """4 and 3 contents are left to them; with one place each, 1 of 2 and 1 of 1 targets fit."""
+        task = make_task([[0], [0, 1]], [[1, 2], [2]], 5)
+        check = permuted_targets(task, lambda task: DenseRanker(task, Random(task)), k=1)
+        assert check.figures["expected"] == pytest.approx((2 / 4 + 1 / 3) / 2)
+        # A listener's hit is a coin of that chance.
+        assert check.figures["error"] == pytest.approx(np.sqrt(2 / 4 * 2 / 4 + 1 / 3 * 2 / 3) / 2)
+        assert check.passed is None, "fewer than one hit is expected"
+
+    def test_lists_of_everything_have_no_error(self):
+        check = permuted_targets(checkerboard(), lambda task: DenseRanker(task, Random(task)))
+        assert check.passed
+        assert check.figures == {"recall": 1, "expected": 1, "error": 0, "z": 0}
+
+    def test_nobody(self):
+        task = make_task([], [], 3)
+        assert permuted_targets(task, lambda task: DenseRanker(task, Random(task))).passed is None
+
+
+class TestShuffledListeners:
+    def test_what_is_personal_is_lost(self, world):
+        _, evaluation = world.evaluated(world.tastes)
+        check = shuffled_listeners(world.test, evaluation, world.tastes, world.contents)
+        assert check.passed is None
+        assert check.figures["personal_share"] > 0.6
+        assert check.figures["own"] > 4 * 20 / 287
+
+    def test_what_is_the_same_for_all_is_kept(self, world):
+        vectors = np.tile(world.tastes[:1], (LISTENERS, 1))
+        _, evaluation = world.evaluated(vectors)
+        check = shuffled_listeners(world.test, evaluation, vectors, world.contents)
+        assert check.figures["personal_share"] == 0
+        assert check.figures["own"] == check.figures["shuffled"]
+
+    def test_too_few(self, world):
+        evaluation = replace(world.evaluated(world.tastes)[1], min_users=LISTENERS + 1)
+        assert shuffled_listeners(world.test, evaluation, world.tastes, world.contents).passed is None
+
+
+class TestLists:
+    """Candidates are all but content 5; 3 and 4 are cold; the one listener has heard 0."""
+
+    @pytest.fixture
+    def task(self):
+        task = make_task([[0]], [[3]], 6, cold=(3, 4))
+        return replace(task, is_candidate=np.arange(6) != 5)
+
+    def with_list(self, task, ranking, rows) -> Check:
+        ranked = Ranked(rows=np.array([rows], np.int32), scores=np.zeros((1, len(rows)), np.float32))
+        evaluation = evaluate(task, DenseRanker(task, Random(task)), filter_seen=True, min_users=1)
+        return list_audit(task, [replace(evaluation, lists={**evaluation.lists, ranking: ranked})])
+
+    def test_a_rankers_own_lists_are_right(self, task):
+        evaluation = evaluate(task, DenseRanker(task, Random(task)), filter_seen=True, min_users=1)
+        check = list_audit(task, [evaluation])
+        assert check.passed
+        # Five candidates, four of them not heard, two of them cold.
+        assert check.figures["places"] == 5 + 4 + 2
+
+    @pytest.mark.parametrize(
+        ("ranking", "rows", "fault"),
+        [
+            ("unseen", [1, 0, 2], "unseen: 1 heard before"),
+            ("unseen", [1, 5, 2], "unseen: 1 no candidates"),
+            ("unseen", [1, 2, 1, 2], "unseen: 2 twice"),
+            ("unseen_cold", [3, 1], "unseen_cold: 1 played in training"),
+            ("everything", [0, 5], "everything: 1 no candidates"),
+        ],
+    )
+    def test_faults_are_found(self, task, ranking, rows, fault):
+        check = self.with_list(task, ranking, rows)
+        assert check.passed is False
+        assert check.detail == f"random, {fault}"
+
+    def test_places_that_are_not_filled_are_no_fault(self, task):
+        assert self.with_list(task, "unseen", [1, -1, -1]).passed
+
+    def test_what_was_heard_may_stand_among_everything(self, task):
+        assert self.with_list(task, "everything", [0, 1]).passed
+
+    def test_lists_of_others(self, task):
+        evaluation = evaluate(task, DenseRanker(task, Random(task)), filter_seen=True, min_users=1)
+        with pytest.raises(ValueError, match="random"):
+            list_audit(replace(task, user_rows=np.array([7])), [evaluation])
+
+
+class TestMemorisedValidation:
+    def test_a_model_fitted_to_the_validation_targets_is_caught(self, world, nobody_s):
+        model = world.evaluated(world.fitted_to_validation())
+        check = memorised_validation((model[0], nobody_s[0]), (model[1], nobody_s[1]))
+        assert check.passed is False
+        assert check.figures["validation_lift"] > 0.5
+        assert check.figures["ratio_high"] < KEPT_LIFT
+
+    def test_a_model_of_their_taste_is_not(self, world, nobody_s):
+        model = world.evaluated(world.tastes)
+        check = memorised_validation((model[0], nobody_s[0]), (model[1], nobody_s[1]))
+        assert check.passed
+        assert check.figures["ratio_low"] < 1 < check.figures["ratio_high"]
+
+    def test_without_a_lift_there_is_nothing_to_judge(self, world, nobody_s):
+        check = memorised_validation((nobody_s[0], nobody_s[0]), (nobody_s[1], nobody_s[1]))
+        assert check.passed is None
+        assert "none to lose" in check.detail
+
+    def test_only_listeners_of_both_periods_count(self):
+        """Rows 0 to 199 on validation, 100 to 299 on test."""
+        lifts = np.linspace(0.1, 0.3, 200)
+        check = memorised_validation(pair(np.arange(200), lifts), pair(np.arange(100, 300), lifts))
+        assert check.figures["listeners"] == 100
+        assert check.figures["validation_lift"] == pytest.approx(lifts[100:].mean())
+        assert check.figures["test_lift"] == pytest.approx(lifts[:100].mean())
+        few = memorised_validation(pair(np.arange(200), lifts), pair(np.arange(101, 301), lifts))
+        assert few.passed is None
+
+    def test_a_model_that_keeps_just_enough_is_seldom_accused(self):
+        """One in 1,000 by the rule: of 2,000, more than 8 come in one of 5,000 cases."""
+        generator = np.random.default_rng(0)
+        rows, accused = np.arange(150), 0
+        for _ in range(2_000):
+            hits = generator.binomial(5, 0.4, size=(2, 150)) / 5
+            kept = generator.random(150) < KEPT_LIFT
+            check = memorised_validation(pair(rows, hits[0]), pair(rows, np.where(kept, hits[1], 0.0)))
+            accused += check.passed is False
+        assert accused <= 8
+
+    def test_of_other_listeners(self, world, nobody_s):
+        model = world.evaluated(world.tastes)
+        other = replace(nobody_s[0], user_rows=nobody_s[0].user_rows + 1)
+        with pytest.raises(ValueError, match="same listeners"):
+            memorised_validation((model[0], other), (model[1], nobody_s[1]))
+
+
+def pair(rows: np.ndarray, lifts: np.ndarray) -> tuple[Evaluation, Evaluation]:
+    """A model that is better than its reference by `lifts`."""
+    positions = np.arange(len(rows))
+    model, reference = (
+        Evaluation(
+            ranker=name,
+            user_rows=rows,
+            slices={"discovery": SliceResult(positions=positions, values={"recall@20": values})},
+            min_users=100,
+        )
+        for name, values in (("model", lifts), ("reference", np.zeros(len(rows))))
+    )
+    return model, reference
+
+
+def test_fiellers_interval_holds_the_ratios_that_are_not_refused():
+    generator = np.random.default_rng(1)
+    below = generator.random(200)
+    above = 0.7 * below + 0.2 * generator.normal(size=200)
+    ratio, low, high = _ratio(above, below)
+    assert low < ratio < high
+    for bound in (low, high):
+        rest = above - bound * below
+        z = rest.mean() / (rest.std(ddof=1) / np.sqrt(200))
+        assert abs(z) == pytest.approx(1.96)
+
+
+def test_the_rule_is_one_in_a_thousand():
+    beyond = np.random.default_rng(0).normal(size=1_000_000) > CLEAR_Z
+    assert beyond.mean() == pytest.approx(1 / 1_000, rel=0.15)
+
+
+def test_the_table_shows_verdicts():
+    checks = [Check(name=name, passed=passed, detail=f"of {name}") for name, passed in zip("abc", (True, False, None))]  # noqa: B905
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table(checks))
+    lines = [line for line in capture.get().splitlines() if " of " in line]
+    assert ["passed" in line for line in lines] == [True, False, False]
+    assert ["FAILED" in line for line in lines] == [False, True, False]
+
+
+def test_targets_are_drawn_from_what_is_not_heard_and_can_be_ranked():
+    from towers.evaluation.honesty import _with_drawn_targets
+
+    task = make_task([[0, 1], [2]], [[2, 5], [0, 1, 3]], 6)
+    task = replace(task, is_candidate=np.arange(6) != 5)
+    for seed in range(20):
+        drawn, unheard = _with_drawn_targets(task, seed)
+        assert unheard.tolist() == [3, 4]
+        first, second = drawn.targets[0].tolist(), drawn.targets[1].tolist()
+        assert len(first) == 1
+        assert set(first) <= {2, 3, 4}
+        assert len(set(second)) == len(second) == 3
+        assert set(second) <= {0, 1, 3, 4}
+    assert isinstance(drawn.targets, Ragged)
