@@ -3,12 +3,15 @@ import pytest
 
 from tests.contracts.ranker import (
     CollaborativeRankerContract,
+    KnowingRankerContract,
     PersonalRankerContract,
     RankerContract,
     make_task,
 )
 from towers.errors import UserError
-from towers.evaluation.baselines import EASE, ItemKNN, OwnMostPlayed, Popularity, Random, Recency
+from towers.evaluation.baselines.chance import Random
+from towers.evaluation.baselines.counts import DAY_US, OwnMostPlayed, Popularity, Recency
+from towers.evaluation.baselines.linear import EASE, ItemKNN
 from towers.evaluation.harness import evaluate
 from towers.evaluation.rankers import DenseRanker
 from towers.features.ragged import Ragged
@@ -49,7 +52,7 @@ class TestRandom(RankerContract):
             assert means[key] == pytest.approx(chance, abs=4 * error)
 
 
-class TestPopularity(RankerContract):
+class TestPopularity(KnowingRankerContract):
     @pytest.fixture
     def build(self):
         return lambda task, histories: Popularity(task)
@@ -64,17 +67,28 @@ class TestPopularity(RankerContract):
         assert low < high
 
 
-class TestRecency(RankerContract):
+class TestRecency(KnowingRankerContract):
     @pytest.fixture
     def build(self):
-        return lambda task, histories: Recency(task)
+        return lambda task, histories: Recency(task, histories, np.arange(len(histories.values)))
 
     def test_orders_by_recent_plays_then_by_popularity(self):
-        task = make_task([[]], [[1]], 4, train_counts=[9, 1, 5, 1], recent_counts=[0, 2, 2, 2])
-        assert Recency(task).scores(np.array([0])).tolist() == [[0, 1, 2, 1]]
+        task = make_task([[]], [[1]], 4, train_counts=[9, 1, 5, 1])
+        histories = Ragged.from_lists([[0, 0, 0, 1, 3], [2, 1, 2, 3]])
+        times_us = np.array([0, 0, 0, 5, 9, 5, 6, 9, 10]) * DAY_US
+        assert Recency(task, histories, times_us, days=5.0).scores(np.array([0])).tolist() == [[0, 1, 2, 1]]
+        assert Recency(task, histories, times_us, days=1.0).scores(np.array([0])).tolist() == [[1, 0, 2, 3]]
+
+    def test_refuses_data_without_a_clock(self, task):
+        with pytest.raises(UserError, match="no clock"):
+            Recency(task, task.histories, None)
+
+    def test_refuses_no_days(self, task):
+        with pytest.raises(ValueError, match="days must be above 0"):
+            Recency(task, task.histories, np.zeros(len(task.histories.values), dtype=np.int64), days=0.0)
 
 
-class TestOwnMostPlayed(PersonalRankerContract):
+class TestOwnMostPlayed(PersonalRankerContract, KnowingRankerContract):
     @pytest.fixture
     def build(self):
         return lambda task, histories: OwnMostPlayed(task)
@@ -94,6 +108,7 @@ class TestItemKNN(CollaborativeRankerContract):
         norms = np.sqrt(heard.sum(axis=0).clip(1))
         expected = heard.T @ heard / norms / norms[:, None]
         np.fill_diagonal(expected, 0)
+        expected[:, -1] = -1
         ranker = ItemKNN(one_content_each(12), histories, neighbours=12)
         np.testing.assert_allclose(ranker.scores(np.arange(12)), expected, rtol=1e-5)
 
@@ -102,8 +117,9 @@ class TestItemKNN(CollaborativeRankerContract):
         full = ItemKNN(one_content_each(12), histories, neighbours=12).scores(np.arange(12))
         expected = np.zeros_like(full)
         for row, cosines in enumerate(full):
-            nearest = sorted(range(12), key=lambda other: (-cosines[other], other))[:3]
+            nearest = sorted(range(11), key=lambda other: (-cosines[other], other))[:3]
             expected[row, nearest] = cosines[nearest]
+        expected[:, -1] = -1
         found = ItemKNN(one_content_each(12), histories, neighbours=3).scores(np.arange(12))
         np.testing.assert_array_equal(found, expected)
 
@@ -111,12 +127,12 @@ class TestItemKNN(CollaborativeRankerContract):
         histories, _ = random_histories()
         rows = ItemKNN(one_content_each(12), histories).scores(np.arange(12))
         ranker = ItemKNN(make_task([[1, 4, 4]], [[0]], 12), histories)
-        np.testing.assert_allclose(ranker.scores(np.array([0]))[0], rows[1] + rows[4], rtol=1e-6)
+        np.testing.assert_allclose(ranker.scores(np.array([0]))[0, :-1], (rows[1] + rows[4])[:-1], rtol=1e-6)
 
     def test_matrix_larger_than_a_block(self, monkeypatch):
         histories, _ = random_histories()
         whole = ItemKNN(one_content_each(12), histories).scores(np.arange(12))
-        monkeypatch.setattr("towers.evaluation.baselines._BLOCK", 5)
+        monkeypatch.setattr("towers.evaluation.baselines.heard._BLOCK", 5)
         parts = ItemKNN(one_content_each(12), histories).scores(np.arange(12))
         np.testing.assert_array_equal(parts, whole)
 
@@ -135,8 +151,9 @@ class TestEASE(CollaborativeRankerContract):
         inverse = np.linalg.inv(heard.T @ heard + 10 * np.eye(12))
         expected = np.eye(12) - inverse / np.diag(inverse)
         weights = EASE(one_content_each(12), histories, l2=10.0).scores(np.arange(12))
-        np.testing.assert_allclose(weights, expected, atol=1e-5)
-        np.testing.assert_array_equal(np.diag(weights), 0)
+        np.testing.assert_allclose(weights[:, :-1], expected[:, :-1], atol=1e-5)
+        np.testing.assert_array_equal(np.diag(weights)[:-1], 0)
+        np.testing.assert_array_equal(weights[:, -1], weights[:, :-1].min(axis=1) - 1)
 
     def test_is_where_the_gradient_vanishes(self):
         # min |X - XB|^2 + l2 |B|^2 with a zero diagonal: off the diagonal, (X'X + l2 I) B - X'X is zero.
@@ -144,7 +161,8 @@ class TestEASE(CollaborativeRankerContract):
         gram = heard.T @ heard
         weights = EASE(one_content_each(12), histories, l2=10.0).scores(np.arange(12))
         gradient = (gram + 10 * np.eye(12)) @ weights - gram
-        np.testing.assert_allclose(gradient - np.diag(np.diag(gradient)), 0, atol=1e-4)
+        # Nobody has heard the last content: its weights are 0, not what its scores are.
+        np.testing.assert_allclose((gradient - np.diag(np.diag(gradient)))[:, :-1], 0, atol=1e-4)
 
     def test_refuses_a_large_catalogue(self, task):
         with pytest.raises(UserError, match=r"8 contents are more than max_contents=7"):

@@ -8,7 +8,9 @@ import duckdb
 import numpy as np
 import pytest
 
-from towers.evaluation.baselines import EASE, ItemKNN, OwnMostPlayed, Popularity, Random
+from towers.evaluation.baselines.chance import Random
+from towers.evaluation.baselines.counts import OwnMostPlayed, Popularity
+from towers.evaluation.baselines.linear import EASE, ItemKNN
 from towers.evaluation.harness import evaluate
 from towers.evaluation.rankers import DenseRanker
 from towers.evaluation.task import EvaluationTask
@@ -65,7 +67,6 @@ def prepared() -> tuple[EvaluationTask, Ragged]:
     histories, targets = by_user(in_history), by_user(~in_history).unique()
     users = np.flatnonzero(targets.lengths)
     train_counts = np.bincount(plays["content"][in_training], minlength=len(kinds))
-    recent = plays["content"][in_history & ~in_training]
     task = EvaluationTask(
         user_rows=users,
         histories=histories.take(users),
@@ -75,7 +76,6 @@ def prepared() -> tuple[EvaluationTask, Ragged]:
         train_counts=train_counts,
         kind_codes=np.array([KIND_CODES[kind] for kind in kinds]),
         is_cold_user=by_user(in_training).lengths[users] == 0,
-        recent_counts=np.bincount(recent, minlength=len(kinds)),
     )
     return task, histories
 

@@ -14,7 +14,6 @@ from towers.evaluation.from_store import all_histories, task_from_store
 
 USERS = ["ann", "ben", "dee", "eve"]
 PLAYABLE = ["a1", "a2", "a3", "a4", "a5", "b1", "e1", "u9"]
-LONG_AGO_DAYS = 1_000.0
 
 
 def ids_of(store, ragged):
@@ -31,12 +30,12 @@ def counts_of(store, counts):
 
 @pytest.fixture(scope="module")
 def validation(store):
-    return task_from_store(store, "validation", LONG_AGO_DAYS)
+    return task_from_store(store, "validation")
 
 
 @pytest.fixture(scope="module")
 def test(store):
-    return task_from_store(store, "test", LONG_AGO_DAYS)
+    return task_from_store(store, "test")
 
 
 class TestValidation:
@@ -52,14 +51,6 @@ class TestValidation:
     def test_nobody_there_is_new(self, validation):
         assert validation.is_cold_user.tolist() == [False, False]
 
-    def test_recent_counts_of_everything(self, store, validation):
-        assert counts_of(store, validation.recent_counts) == {"a1": 2, "u9": 1, "e1": 1, "a2": 1, "a3": 1}
-
-    def test_recent_counts_of_the_last_days(self, store):
-        """The last positive event before the period is ben's a3, just before 25 January; his a2 was 15 days before."""
-        for days, expected in [(1.0, {"a3": 1}), (14.0, {"a3": 1}), (15.5, {"a3": 1, "a2": 1})]:
-            assert counts_of(store, task_from_store(store, "validation", days).recent_counts) == expected
-
 
 class TestTest:
     def test_listeners_with_a_positive_event_in_the_period(self, store, test):
@@ -74,23 +65,19 @@ class TestTest:
     def test_a_listener_without_training_is_new(self, test):
         assert test.is_cold_user.tolist() == [False, True]
 
-    def test_recent_counts_include_the_validation_period(self, store, test):
-        counts = counts_of(store, test.recent_counts)
-        assert counts == {"a1": 4, "u9": 1, "e1": 1, "a2": 1, "a3": 1, "a4": 1}
-
 
 @pytest.mark.parametrize("period", ["validation", "test"])
 class TestContents:
     def test_candidates_can_be_played(self, store, period):
-        assert ids_where(store, task_from_store(store, period, 14.0).is_candidate) == PLAYABLE
+        assert ids_where(store, task_from_store(store, period).is_candidate) == PLAYABLE
 
     def test_cold_is_what_had_no_play_in_training(self, store, period):
         """e1 was saved and b1 unsaved, but neither was played."""
-        cold = ids_where(store, task_from_store(store, period, 14.0).is_cold)
+        cold = ids_where(store, task_from_store(store, period).is_cold)
         assert cold == ["a4", "a5", "art-x", "art-y", "b1", "e1", "p1", "p2"]
 
     def test_counts_are_of_training_alone(self, store, period):
-        counts = counts_of(store, task_from_store(store, period, 14.0).train_counts)
+        counts = counts_of(store, task_from_store(store, period).train_counts)
         assert counts == {"a1": 2, "u9": 1, "e1": 1, "a2": 1, "a3": 1}
 
 
@@ -105,8 +92,8 @@ def test_leave_one_out_ranks_one_target_a_listener(world_folder, tmp_path, make_
 
     store, _ = make_builder(world_folder, tmp_path / "stores", split=LeaveOneOut()).build()
     for period in ("validation", "test"):
-        task = task_from_store(store, period, 14.0)
+        task = task_from_store(store, period)
         assert len(task.user_rows)
         assert (task.targets.lengths == 1).all()
-    lengths = [task_from_store(store, period, 14.0).histories.lengths for period in ("validation", "test")]
+    lengths = [task_from_store(store, period).histories.lengths for period in ("validation", "test")]
     np.testing.assert_array_equal(lengths[1], lengths[0] + 1)

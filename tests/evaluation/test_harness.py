@@ -130,7 +130,6 @@ def cases(draw):
         "train_counts": per_content(st.integers(0, 5)),
         "kind_codes": per_content(st.integers(0, len(KINDS) - 1)),
         "is_cold_user": per_user(st.booleans()),
-        "recent_counts": per_content(st.integers(0, 5)),
         "scores": [per_content(level) for _ in range(num_users)],
     }
 

@@ -93,14 +93,14 @@ class TestProfiles:
 
     def test_of_a_store(self, store):
         """Before the test ann's last event was on day 25 and ben's a microsecond before; dee has none."""
-        task = task_from_store(store, "test", 1.0)
+        task = task_from_store(store, "test")
         known = known_of_listeners(store, task, "test")
         assert known["user_id"].to_pylist() == ["ann", "dee"]
         assert known["country"].to_pylist() == ["is", "fi"]
         assert known["days_since_last_event"].to_pylist() == [30 - 25, None]
 
     def test_of_its_validation(self, store):
-        task = task_from_store(store, "validation", 1.0)
+        task = task_from_store(store, "validation")
         known = known_of_listeners(store, task, "validation")
         assert known["user_id"].to_pylist() == ["ann", "ben"]
         assert known["days_since_last_event"].to_pylist() == pytest.approx([20 - 3, 1e-6 / 86_400])

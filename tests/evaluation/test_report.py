@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from tests.contracts.ranker import checkerboard
-from towers.evaluation.baselines import ItemKNN, Popularity
+from towers.evaluation.baselines.counts import Popularity
+from towers.evaluation.baselines.linear import ItemKNN
 from towers.evaluation.harness import evaluate
 from towers.evaluation.rankers import DenseRanker
 from towers.evaluation.report.table import METRICS_SCHEMA, table, write

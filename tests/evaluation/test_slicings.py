@@ -28,7 +28,7 @@ def period(request):
 
 def pairs(store, rule, period) -> dict[str, set[tuple[str, str]]]:
     """By label, (listener, content)."""
-    task = task_from_store(store, period, 14.0)
+    task = task_from_store(store, period)
     slicing = rule.slicing(store, task, period)
     targets = task.ranked_targets
     users = store.user_ids[task.user_rows][targets.list_of_value]
@@ -40,7 +40,7 @@ def pairs(store, rule, period) -> dict[str, set[tuple[str, str]]]:
 
 
 def test_first_listens_are_in_the_period(store):
-    task = task_from_store(store, "validation", 14.0)
+    task = task_from_store(store, "validation")
     found = first_listens(store, task, "validation")
     assert store.user_ids[task.user_rows][found.positions].tolist() == ["ann", "ann", "ben"]
     assert store.content_ids[found.content_rows].tolist() == ["a1", "a4", "a1"]
@@ -99,12 +99,12 @@ def test_popularity_parts(store):
 
 
 def test_what_the_data_does_not_say_is_no_slicing(store):
-    task = task_from_store(store, "test", 14.0)
+    task = task_from_store(store, "test")
     assert UserColumn("shoe_size").slicing(store, task, "test") is None
 
 
 def test_a_column_that_contents_do_not_have(store):
-    task = task_from_store(store, "test", 14.0)
+    task = task_from_store(store, "test")
     with pytest.raises(UserError, match="no column 'shoe_size'; it has content_row, content_id"):
         ContentColumn("shoe_size").slicing(store, task, "test")
 
@@ -116,10 +116,10 @@ def test_bounds_must_rise(bounds):
 
 
 def test_slices_of_an_evaluation(store):
-    from towers.evaluation.baselines import Popularity
+    from towers.evaluation.baselines.counts import Popularity
     from towers.evaluation.harness import evaluate
 
-    task = task_from_store(store, "validation", 14.0)
+    task = task_from_store(store, "validation")
     slicings = [HistoryLength((0, 3)).slicing(store, task, "validation")]
     ranker = DenseRanker(task, Popularity(task))
     found = evaluate(task, ranker, filter_seen=False, min_users=1, ks=(10,), slicings=slicings)

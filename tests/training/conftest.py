@@ -9,7 +9,7 @@ import pytest
 def judge_task(world_store):
     from towers.evaluation.from_store import task_from_store
 
-    return task_from_store(world_store, "validation", 14.0)
+    return task_from_store(world_store, "validation")
 
 
 @pytest.fixture(scope="session")

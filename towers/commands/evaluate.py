@@ -1,6 +1,5 @@
 """`towers evaluate`: full-ranking metrics of a run's checkpoint, sliced, beside baselines in the same harness."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from towers.assembly import Run, chosen_run, evaluation_settings, load_run
-from towers.config import CONFIG_DIR, instantiate, value
+from towers.config import CONFIG_DIR, instantiate
 from towers.errors import UserError
-from towers.evaluation.from_store import all_histories, task_from_store
 from towers.evaluation.harness import evaluate
+from towers.evaluation.known import Known
 from towers.evaluation.rankers import DenseRanker, Ranker, Scorer
 from towers.evaluation.report.table import table, write
 from towers.evaluation.result import Evaluation, split_key
-from towers.evaluation.task import EvaluationTask
 from towers.evaluation.vectors import VectorRanker
-from towers.features.ragged import Ragged
 from towers.manifest import atomic_file, digest_of, library_versions, read_json
 
 MODEL = "towers"
@@ -67,24 +64,22 @@ def evaluate_all(loaded: Run, config: DictConfig) -> list[Evaluation]:
     period = config.evaluation.period
     if period not in ("validation", "test"):
         raise UserError(f"evaluation.period={period}: must be validation or test")
-    task = task_from_store(loaded.store, period, value(config, "evaluation.recent_days", float))
+    known = Known(loaded.store, period)
+    task = known.task
     contents = loaded.content_vectors()
     model = VectorRanker(task, MODEL, loaded.user_vectors(task.user_rows, contents, period), contents)
-    histories = all_histories(loaded.store, period)
     nodes = config.evaluation.baselines.items()
-    baselines = (baseline(node, name, task, histories) for name, node in nodes if node is not None)
+    baselines = (baseline(node, name, known) for name, node in nodes if node is not None)
     rankers: list[Ranker] = [model, *(DenseRanker(task, scorer) for scorer in baselines if scorer is not None)]
     settings = evaluation_settings(config)
     return [evaluate(task, ranker, **settings) for ranker in rankers]
 
 
-def baseline(node: Any, name: Any, task: EvaluationTask, histories: Ragged) -> Scorer | None:
+def baseline(node: Any, name: Any, known: Known) -> Scorer | None:
     """A baseline, fitted on everything before the period by all listeners where it wants that; null where it cannot."""
     partial = instantiate(node, f"evaluation.baselines.{name}")
-    known = {"task": task, "histories": histories}
-    wanted = inspect.signature(partial).parameters
     try:
-        return partial(**{key: value for key, value in known.items() if key in wanted})
+        return known.give(partial)
     except ValueError as error:
         raise UserError(f"evaluation.baselines.{name}: {error}") from error
     except UserError as error:

@@ -74,7 +74,7 @@ def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, T
     table = build_content_table(store, two_tower.audio_encoder.dim)
     positives = store.train_positives
     candidates = complete(config.objective.candidates, "objective.candidates", train_positives=positives)
-    task = task_from_store(store, "validation", value(config, "evaluation.recent_days", float))
+    task = task_from_store(store, "validation")
     judge = judge_of(task, config)
     check_monitor(task, judge, config)
     complete(config.optimizer, "optimizer", params=[torch.nn.Parameter(torch.zeros(1))])  # a bad value is told now

@@ -3,23 +3,20 @@
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool
 
 from towers.data.store import Store
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.schema import KIND_CODES, PLAYABLE_KINDS
 
-DAY_US = 86_400_000_000
 
-
-def task_from_store(store: Store, period: Literal["validation", "test"], recent_days: float) -> EvaluationTask:
+def task_from_store(store: Store, period: Literal["validation", "test"]) -> EvaluationTask:
     """Listeners with a positive event in `period`; their histories are everything before it.
 
     Args:
         store: the prepared store.
         period: validation, with histories up to the first cut, or test, with histories up to the second.
-        recent_days: length of what the recency baseline counts before the period, in days; without a clock it counts
-            everything.
     """
     histories = store.histories
     begin = histories.train_end if period == "validation" else histories.test_start
@@ -27,34 +24,34 @@ def task_from_store(store: Store, period: Literal["validation", "test"], recent_
     everything = Ragged(np.asarray(histories.offsets), np.asarray(histories.content_row))
     place = np.arange(len(everything.values))
     users = everything.list_of_value
-    is_before = histories.is_positive & (place < np.asarray(begin)[users])
+    before = is_before(store, period)
     is_target = histories.is_positive & (place >= np.asarray(begin)[users]) & (place < np.asarray(end)[users])
     targets = everything.where(is_target).unique()
     user_rows = np.flatnonzero(targets.lengths > 0)
-    num_contents = len(store.content_ids)
     kinds = [KIND_CODES[kind] for kind in store.contents["kind"].to_pylist()]
     playable = np.isin(kinds, [KIND_CODES[kind] for kind in PLAYABLE_KINDS])
-    is_recent = is_before.copy()
-    if store.has_clock and is_before.any():
-        start = histories.timestamp_us[is_before].max() - recent_days * DAY_US
-        is_recent &= histories.timestamp_us >= start
     return EvaluationTask(
         user_rows=user_rows,
-        histories=everything.where(is_before).take(user_rows),
+        histories=everything.where(before).take(user_rows),
         targets=targets.take(user_rows),
         is_candidate=playable,
         is_cold=store.contents["train_plays"].to_numpy() == 0,
         train_counts=store.train_positives,
         kind_codes=np.asarray(kinds),
         is_cold_user=(histories.train_end == histories.offsets[:-1])[user_rows],
-        recent_counts=np.bincount(everything.values[is_recent], minlength=num_contents),
     )
 
 
 def all_histories(store: Store, period: Literal["validation", "test"]) -> Ragged:
     """Positive contents before `period` of all listeners, those without a target included: to fit baselines on."""
     histories = store.histories
-    begin = np.asarray(histories.train_end if period == "validation" else histories.test_start)
     everything = Ragged(np.asarray(histories.offsets), np.asarray(histories.content_row))
-    is_before = np.arange(len(everything.values)) < begin[everything.list_of_value]
-    return everything.where(histories.is_positive & is_before)
+    return everything.where(is_before(store, period))
+
+
+def is_before(store: Store, period: Literal["validation", "test"]) -> Bool[np.ndarray, " events"]:
+    """`[events of all listeners]`: positive, and before `period`."""
+    histories = store.histories
+    begin = np.asarray(histories.train_end if period == "validation" else histories.test_start)
+    users = np.repeat(np.arange(histories.num_users), np.diff(histories.offsets))
+    return histories.is_positive & (np.arange(len(users)) < begin[users])

@@ -24,7 +24,6 @@ class EvaluationTask:
         train_counts: `[contents]`, positive events in the training period.
         kind_codes: `[contents]`, index into `schema.KINDS`.
         is_cold_user: `[users]`, no event in the training period.
-        recent_counts: `[contents]`, positive events in the last part of the history (the recency baseline).
     """
 
     user_rows: Int[np.ndarray, " users"]
@@ -35,7 +34,6 @@ class EvaluationTask:
     train_counts: Int[np.ndarray, " contents"]
     kind_codes: Int[np.ndarray, " contents"]
     is_cold_user: Bool[np.ndarray, " users"]
-    recent_counts: Int[np.ndarray, " contents"]
 
     @property
     def ranked_targets(self) -> Ragged:

@@ -1,0 +1,83 @@
+"""What is played most: by everybody, by everybody of late, by the listener."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.errors import UserError
+from towers.evaluation.task import EvaluationTask
+from towers.features.ragged import Ragged
+
+DAY_US = 86_400_000_000
+
+
+class Popularity:
+    """What is played most in the training period, for everybody alike."""
+
+    name = "popularity"
+
+    def __init__(self, task: EvaluationTask):
+        self._scores = _dense_rank(task.train_counts)
+
+    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
+        """The rank of each content by training plays, the same rank for the same number."""
+        return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+
+
+class Recency:
+    """What is played most in the last days before the period, for everybody alike; ties by popularity.
+
+    Args:
+        task: what is to be ranked for whom.
+        histories: content rows heard by each listener of the store before the cut, repeats included.
+        times_us: when, for each value of `histories`, in microseconds; null where the data has no clock.
+        days: above 0; counted back from the last event of all.
+
+    Raises:
+        UserError: the data has no clock.
+        ValueError: `days` is not above 0.
+    """
+
+    name = "recency"
+
+    def __init__(
+        self,
+        task: EvaluationTask,
+        histories: Ragged,
+        times_us: Int[np.ndarray, " events"] | None,
+        *,
+        days: float = 14.0,
+    ):
+        if times_us is None:
+            raise UserError("the recency baseline counts the last days, and this data has no clock")
+        if not days > 0:
+            raise ValueError(f"days must be above 0, got {days}")
+        recent = histories.values[times_us >= times_us.max(initial=0) - days * DAY_US]
+        self._scores = _dense_rank(np.bincount(recent, minlength=task.num_contents), task.train_counts)
+
+    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
+        """The rank of each content by recent plays, then training plays; the same for the same numbers."""
+        return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+
+
+class OwnMostPlayed:
+    """What the listener has heard most often; ties, and what was never heard, by popularity."""
+
+    name = "own most-played"
+
+    def __init__(self, task: EvaluationTask):
+        self._task = task
+        popularity = _dense_rank(task.train_counts).astype(np.float64)
+        self._below_one = popularity / (popularity.max(initial=0.0) + 1.0)
+
+    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
+        """The number of plays, plus less than 1 for popularity; float64, which holds both exactly."""
+        histories = self._task.histories.take(positions)
+        scores = np.tile(self._below_one, (len(positions), 1))
+        np.add.at(scores, (histories.list_of_value, histories.values), 1.0)
+        return scores
+
+
+def _dense_rank(*keys: Int[np.ndarray, " contents"]) -> Float[np.ndarray, " contents"]:
+    """0 for the lowest `keys[0]`, then `keys[1]`, ...; float32 holds ranks exactly where it would round counts."""
+    _, ranks = np.unique(np.stack(keys), axis=1, return_inverse=True)
+    return ranks.ravel().astype(np.float32)

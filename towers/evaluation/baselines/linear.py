@@ -1,0 +1,98 @@
+"""Weights between contents, learned from who heard what, and summed over what the listener heard."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import linalg, sparse
+
+from towers.errors import UserError
+from towers.evaluation.baselines.heard import (
+    cosine_neighbours,
+    heard_by_anybody,
+    heard_matrix,
+    heard_together,
+    unknown_last,
+)
+from towers.evaluation.task import EvaluationTask
+from towers.features.ragged import Ragged
+
+
+class ItemKNN:
+    """Contents heard by the same listeners as what this listener heard.
+
+    A content's score is the sum, over the contents heard, of their cosine with it, where only its nearest
+    `neighbours` count for each content heard (Deshpande and Karypis 2004, "Item-based top-N recommendation
+    algorithms"). No content is its own neighbour.
+
+    Args:
+        task: what is to be ranked for whom; its histories are scored.
+        histories: content rows heard by each listener of the store before the cut, repeats allowed.
+        neighbours: at least 1; what is not among the nearest counts 0. Memory is
+            `8 * contents * neighbours` bytes.
+
+    Raises:
+        ValueError: `neighbours` below 1.
+    """
+
+    name = "item-kNN"
+
+    def __init__(self, task: EvaluationTask, histories: Ragged, *, neighbours: int = 200):
+        if neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1, got {neighbours}")
+        self._task = task
+        self._is_known = heard_by_anybody(histories, task.num_contents)
+        heard = heard_matrix(histories, task.num_contents)
+        self._similarities = cosine_neighbours(heard, task.num_contents, neighbours)
+
+    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
+        """Not negative; 0 for a listener without a history, -1 for a content that nobody heard; float32."""
+        heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
+        return unknown_last(sparse.csr_array(heard @ self._similarities).toarray(), self._is_known)
+
+
+class EASE:
+    """The linear autoencoder with a zero diagonal, in closed form (Steck 2019, "Embarrassingly shallow autoencoders").
+
+    With the gram matrix G of the binary histories and P = (G + l2 I)^-1, the weights are B = I - P / diag(P)
+    (equation 8); a listener's scores are the sum of the rows of B of what they heard.
+
+    Args:
+        task: what is to be ranked for whom; its histories are scored.
+        histories: content rows heard by each listener of the store before the cut, repeats allowed.
+        l2: above 0, in co-listeners; more for sparser data (Steck finds 200 to 1,000).
+        max_contents: memory is `8 * contents ** 2` bytes, time grows with the cube; the default takes 3.2 GB.
+
+    Raises:
+        UserError: the store has more than `max_contents` contents.
+        ValueError: `l2` is not above 0.
+    """
+
+    name = "EASE"
+
+    def __init__(self, task: EvaluationTask, histories: Ragged, *, l2: float = 200.0, max_contents: int = 20_000):
+        if task.num_contents > max_contents:
+            raise UserError(
+                f"the EASE baseline inverts a contents x contents matrix: {task.num_contents:,} contents are "
+                f"more than max_contents={max_contents:,}; leave it out, or raise max_contents if "
+                f"{8 * task.num_contents**2 / 1e9:,.1f} GB of memory are to spare"
+            )
+        if not l2 > 0:
+            raise ValueError(f"l2 must be above 0, got {l2}")
+        self._task = task
+        self._is_known = heard_by_anybody(histories, task.num_contents)
+        self._weights = _ease_weights(heard_matrix(histories, task.num_contents), task.num_contents, l2)
+
+    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
+        """Of either sign; 0 for a listener without a history, lowest for contents that nobody heard; float32."""
+        heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
+        return unknown_last(heard @ self._weights, self._is_known)
+
+
+def _ease_weights(heard: sparse.csr_array, num_contents: int, l2: float) -> Float[np.ndarray, "contents contents"]:
+    gram = np.empty((num_contents, num_contents), dtype=np.float32)
+    for rows, counts in heard_together(heard, num_contents):
+        gram[rows] = counts
+    gram[np.diag_indices(num_contents)] += l2
+    inverse = linalg.inv(gram, overwrite_a=True)
+    inverse /= -np.diag(inverse)
+    inverse[np.diag_indices(num_contents)] = 0.0
+    return inverse

@@ -1,0 +1,63 @@
+"""Frozen statistics of the sound: what hearing alone says, without any learning."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+
+from towers.errors import UserError
+from towers.evaluation.baselines.heard import unknown_last
+from towers.evaluation.task import EvaluationTask
+
+_FLAT = 1e-6
+"""A statistic with a smaller deviation over contents says nothing of them."""
+
+
+class AudioStatistics:
+    """Contents that sound like what the listener heard.
+
+    Statistics are standardised over the contents with sound; a listener is the mean of what they heard, each content
+    as often as they heard it, and the score is the cosine.
+
+    Args:
+        task: what is to be ranked for whom; its histories are scored.
+        sounds: `[contents, statistics]`, NaN in the rows of contents without sound; null where the data has none.
+
+    Raises:
+        UserError: no content has sound.
+    """
+
+    name = "audio statistics"
+
+    def __init__(self, task: EvaluationTask, sounds: Float[np.ndarray, "contents statistics"] | None):
+        has_sound = np.zeros(task.num_contents, dtype=bool) if sounds is None else np.isfinite(sounds).all(axis=1)
+        if sounds is None or not has_sound.any():
+            raise UserError("the audio statistics baseline needs sound, and no content of this data has any")
+        self._content_vectors = np.zeros(sounds.shape, dtype=np.float32)
+        self._content_vectors[has_sound] = _standardised(sounds[has_sound].astype(np.float64))
+        self._is_known = np.asarray(has_sound)
+        plays = sparse.csr_array(
+            (
+                np.ones(len(task.histories.values), dtype=np.float32),
+                task.histories.values,
+                task.histories.offsets,
+            ),
+            shape=(len(task.histories), task.num_contents),
+        )
+        # Of a cosine the listener's mean and sum are the same.
+        self._user_vectors = _unit(plays @ self._content_vectors)
+        self._content_vectors = _unit(self._content_vectors)
+
+    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
+        """-1 to 1; 0 for a listener who heard no sound, lowest for contents without sound; float32."""
+        return unknown_last(self._user_vectors[positions] @ self._content_vectors.T, self._is_known)
+
+
+def _standardised(values: Float[np.ndarray, "contents statistics"]) -> Float[np.ndarray, "contents statistics"]:
+    deviations = values.std(axis=0)
+    return np.where(deviations > _FLAT, (values - values.mean(axis=0)) / np.maximum(deviations, _FLAT), 0.0)
+
+
+def _unit(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+    """Of length 1; what is 0 stays 0."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1.0)
