@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.contracts.ranker import make_task
-from towers.evaluation.attributes import merged_attributes
+from towers.evaluation.attributes import content_attributes, merged_attributes
 from towers.evaluation.calibration import Calibration
 from towers.evaluation.diversity import intra_list_diversity
 from towers.evaluation.harness import ListJudge, evaluate
@@ -236,6 +236,19 @@ def slow_shares(contents, classes) -> np.ndarray | None:
 def test_values_of_different_attributes_differ():
     merged = merged_attributes({"genres": GENRES, "artists": ARTISTS}, 4)
     assert [merged[row].tolist() for row in range(4)] == [[7, 8, 17], [7, 17], [9, 17], []]
+
+
+def test_attributes_of_a_store_hold_what_training_has_not_seen(store):
+    """The genre of a4, first played in validation, is unlike that of a1; a2 shares one of its two with a1."""
+    row_of = {content_id: row for row, content_id in enumerate(store.content_ids.tolist())}
+    attributes = content_attributes(store)
+    first, second, cold, unknown = (set(attributes["genres"][row_of[row]].tolist()) for row in ("a1", "a2", "a4", "e1"))
+    assert first < second
+    assert len(second) == 2
+    assert len(cold) == 1
+    assert not cold & second
+    assert not unknown
+    assert attributes["artists"].lengths[[row_of["a1"], row_of["a2"], row_of["a4"]]].tolist() == [1, 2, 0]
 
 
 def test_judges_in_the_harness():

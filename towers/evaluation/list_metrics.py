@@ -28,8 +28,8 @@ class ListMetrics:
       listener plays (Abdollahpouri et al. 2020, "The connection between popularity bias, calibration, and fairness in
       recommendation"). NaN where the history holds no training play.
     - `serendipity`: mean of `max(p - q, 0)` for hits, 0 for other contents: p = (n + 1 - rank) / n of n candidates, q
-      the same of the content's rank by training plays, where equal plays share a rank and the next rank follows
-      without a gap; q = 0 without a play. RecTools: `Serendipity`.
+      the same of the content's rank among candidates by training plays, where equal plays share a rank and the next
+      rank follows without a gap; q = 0 without a play. RecTools: `Serendipity`.
     - `diversity`: `intra_list_diversity` of all attributes together. RecTools: `IntraListDiversity` with that
       distance, but for a list of one, which is NaN here and 0 there.
     - `calibration_genre`, absent without an attribute `genres`; `calibration_kind`; `calibration_popularity`, of
