@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from towers.data.store import Store
 from towers.errors import UserError
+from towers.evaluation.attributes import single_codes
 from towers.evaluation.slices import ByContent, ByListener, ByTarget, Slicing, popularity_parts
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
@@ -60,7 +61,7 @@ class PopularityParts:
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing:
         """See `SlicingRule`."""
         labels = tuple(str(part + 1) for part in range(self._parts))
-        return ByContent(name="popularity", labels=labels, codes=_one_each(popularity_parts(task, self._parts)))
+        return ByContent(name="popularity", labels=labels, codes=single_codes(popularity_parts(task, self._parts)))
 
 
 class ReleaseAge:
@@ -224,11 +225,6 @@ def _rising(name: str, bounds: tuple[int, ...]) -> tuple[int, ...]:
     if not bounds or any(low >= high for low, high in pairwise(bounds)):
         raise UserError(f"evaluation.slicings, bounds of {name}: must rise, and there must be one, got {list(bounds)}")
     return bounds
-
-
-def _one_each(codes: Int[np.ndarray, " contents"]) -> Ragged:
-    offsets = np.concatenate([[0], np.cumsum(codes >= 0)]).astype(np.int64)
-    return Ragged(offsets, codes[codes >= 0])
 
 
 def _texts(value: Any) -> list[str]:
