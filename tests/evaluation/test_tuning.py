@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+
+from towers.errors import UserError
+from towers.evaluation.baselines.counts import Popularity
+from towers.evaluation.harness import evaluate
+from towers.evaluation.known import Known
+from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.tuning import Tuning
+
+
+class Shifted:
+    """Popularity, turned round where `sign` is -1: the worst there is."""
+
+    name = "shifted"
+
+    def __init__(self, task, histories, *, sign: int, step: int = 1):
+        self._scores = sign * Popularity(task).scores(np.arange(1))[0]
+        self.settings = (sign, step)
+        self.seen = len(histories.values)
+
+    def scores(self, positions):
+        return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+
+
+def build(settings):
+    return lambda task, histories: Shifted(task, histories, **{"sign": 1, **settings})
+
+
+def tuning(metric="recall@2/discovery", max_trials=8, **grid):
+    return Tuning(metric=metric, max_trials=max_trials, grid={"shifted": grid})
+
+
+@pytest.fixture(scope="module")
+def validation(world_store):
+    return Known(world_store, "validation")
+
+
+@pytest.fixture(scope="module")
+def test(world_store):
+    return Known(world_store, "test")
+
+
+def chosen(settings, validation, min_users=1):
+    return settings.choose("shifted", build, validation, filter_seen=False, min_users=min_users)
+
+
+class TestSettings:
+    def test_all_combinations_in_order(self):
+        expected = [{"sign": sign, "step": step} for sign in (1, -1) for step in (3, 4)]
+        assert tuning(sign=[1, -1], step=[3, 4]).settings_of("shifted") == expected
+
+    def test_a_large_grid_is_drawn_from(self):
+        large = tuning(max_trials=5, sign=[1, -1], step=list(range(50)))
+        drawn = large.settings_of("shifted")
+        assert drawn == large.settings_of("shifted")
+        assert len({tuple(one.items()) for one in drawn}) == 5
+        assert drawn != Tuning(metric="recall@2", max_trials=5, grid=large.grid, seed=1).settings_of("shifted")
+
+    def test_nothing_to_try(self):
+        assert tuning(sign=[1]).settings_of("another") == []
+        assert tuning(max_trials=0, sign=[1]).settings_of("shifted") == []
+
+    @pytest.mark.parametrize("metric", ["recall", "recall@0", "recall@x", "fame@20/discovery"])
+    def test_refuses_unknown_metrics(self, metric):
+        with pytest.raises(ValueError, match="must be one of recall"):
+            tuning(metric=metric)
+
+    def test_refuses_a_negative_budget_and_an_empty_choice(self):
+        with pytest.raises(ValueError, match="max_trials must be at least 0"):
+            tuning(max_trials=-1)
+        with pytest.raises(ValueError, match=r"grid\.shifted\.sign: needs a value"):
+            tuning(sign=[])
+
+
+class TestChoice:
+    def test_takes_the_best_on_validation_and_tells_all(self, validation):
+        choice = chosen(tuning(sign=[-1, 1]), validation)
+        assert choice.settings == {"sign": 1}
+        assert choice.metric == "recall@2/discovery"
+        for trial in choice.trials:
+            ranker = DenseRanker(validation.task, validation.give(build(trial.settings)))
+            means = evaluate(validation.task, ranker, filter_seen=False, ks=(2,), min_users=1).means()
+            assert trial.figure == means["recall@2/discovery"]
+        worst, best = choice.trials
+        assert worst.figure < best.figure
+
+    def test_the_first_of_equals(self, validation):
+        assert chosen(tuning(step=[5, 6]), validation).settings == {"step": 5}
+
+    def test_without_the_slice_where_it_has_no_figure(self, validation):
+        task = validation.task
+        evaluation = evaluate(task, DenseRanker(task, Popularity(task)), filter_seen=False, min_users=1)
+        discovery, everybody = evaluation.counts["discovery"], evaluation.counts["all"]
+        assert evaluation.counts["cold_users"] < discovery <= everybody
+        choice = chosen(tuning("recall@2/cold_users", sign=[-1, 1]), validation, min_users=discovery)
+        assert choice.metric == "recall@2"
+        assert choice.settings == {"sign": 1}
+
+    def test_too_few_listeners_for_any_figure(self, validation):
+        choice = chosen(tuning(sign=[-1, 1]), validation, min_users=1_000)
+        assert choice.as_dict() == {"settings": {}, "metric": None, "trials": [], "is_on_evaluated_period": False}
+
+    def test_a_setting_that_the_baseline_does_not_know(self, validation):
+        with pytest.raises(TypeError, match="unheard_of"):
+            chosen(tuning(unheard_of=[1]), validation)
+
+    def test_is_json(self, validation):
+        choice = chosen(tuning(sign=[1]), validation)
+        [trial] = choice.trials
+        expected = {
+            "settings": {"sign": 1},
+            "metric": "recall@2/discovery",
+            "trials": [{"settings": {"sign": 1}, "figure": trial.figure}],
+            "is_on_evaluated_period": False,
+        }
+        assert json.loads(json.dumps(choice.as_dict())) == expected
+
+
+class TestFit:
+    def test_the_best_sees_everything_before_the_test(self, validation, test):
+        scorer, choice = tuning(sign=[-1, 1], step=[7]).fit(
+            "shifted", build, test, validation, filter_seen=False, min_users=1
+        )
+        assert scorer.settings == (1, 7)
+        assert scorer.seen == len(test.histories.values) > len(validation.histories.values)
+        assert not choice.is_on_evaluated_period
+
+    def test_says_where_it_was_tuned_on_what_is_reported(self, validation):
+        for grid, expected in (({"sign": [-1, 1]}, True), ({}, False)):
+            scorer, choice = tuning(**grid).fit(
+                "shifted", build, validation, validation, filter_seen=False, min_users=1
+            )
+            assert scorer.settings == (1, 1)
+            assert choice.is_on_evaluated_period is expected
+
+    def test_a_baseline_that_the_data_does_not_allow(self, validation, test):
+        def refuse(settings):
+            def refused(task):
+                raise UserError("no sound")
+
+            return refused
+
+        with pytest.raises(UserError, match="no sound"):
+            tuning(sign=[1]).fit("shifted", refuse, test, validation, filter_seen=False, min_users=1)

@@ -1,0 +1,121 @@
+"""Evaluations in files, whole and exact, so that a baseline is evaluated once for each store and setting."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from towers.errors import UserError
+from towers.evaluation.rankers import Ranked
+from towers.evaluation.result import Evaluation, SliceResult
+from towers.manifest import atomic_directory, digest_of, digest_of_file, read_json, write_json
+
+FORMAT = 1
+"""Of baselines, harness and these files together: raised by hand when one of them gives other figures than before."""
+
+FACTS, ARRAYS, DIGESTS = "evaluation.json", "arrays.npz", "digests.json"
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """16 hex digits that change with whatever an evaluation depends on: the facts, and `FORMAT`.
+
+    Args:
+        facts: JSON-like: the store's fingerprint, the period, the baseline's node, the settings of the harness and of
+            the tuning.
+    """
+    return digest_of([FORMAT, facts])[:16]
+
+
+def save(evaluation: Evaluation, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
+    """Writes an evaluation, and JSON-like notes beside it, to a new folder."""
+    arrays = {"user_rows": evaluation.user_rows}
+    slices = {}
+    for place, (name, result) in enumerate(evaluation.slices.items()):
+        slices[name] = list(result.values)
+        arrays[f"positions/{place}"] = result.positions
+        arrays |= {f"values/{place}/{metric}": values for metric, values in result.values.items()}
+    for ranking, ranked in evaluation.lists.items():
+        arrays |= {f"rows/{ranking}": ranked.rows, f"scores/{ranking}": ranked.scores}
+    facts = {
+        "ranker": evaluation.ranker,
+        "min_users": evaluation.min_users,
+        "slices": slices,
+        "lists": list(evaluation.lists),
+        "catalogue": dict(evaluation.catalogue),
+        "notes": dict(notes or {}),
+    }
+    with atomic_directory(folder) as temporary:
+        # Not `write_json`, which makes text of what JSON does not know: that would not come back as it was.
+        (temporary / FACTS).write_text(json.dumps(facts, ensure_ascii=False))
+        np.savez_compressed(temporary / ARRAYS, allow_pickle=False, **arrays)
+        write_json(temporary / DIGESTS, {name: digest_of_file(temporary / name) for name in (FACTS, ARRAYS)})
+
+
+def load(folder: Path) -> Evaluation:
+    """What `save` wrote, equal in every number and type.
+
+    Raises:
+        UserError: no evaluation there, or a damaged one.
+    """
+    facts = _facts(folder)
+    with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+        return Evaluation(
+            ranker=facts["ranker"],
+            user_rows=arrays["user_rows"],
+            slices={
+                name: SliceResult(
+                    positions=arrays[f"positions/{place}"],
+                    values={metric: arrays[f"values/{place}/{metric}"] for metric in metrics},
+                )
+                for place, (name, metrics) in enumerate(facts["slices"].items())
+            },
+            min_users=facts["min_users"],
+            lists={
+                ranking: Ranked(rows=arrays[f"rows/{ranking}"], scores=arrays[f"scores/{ranking}"])
+                for ranking in facts["lists"]
+            },
+            catalogue=facts["catalogue"],
+        )
+
+
+def load_notes(folder: Path) -> dict[str, Any]:
+    """The notes that `save` wrote beside the evaluation.
+
+    Raises:
+        UserError: no evaluation there, or a damaged one.
+    """
+    return _facts(folder)["notes"]
+
+
+def cached(
+    root: Path, key: str, compute: Callable[[], tuple[Evaluation, dict[str, Any]]]
+) -> tuple[Evaluation, dict[str, Any]]:
+    """The evaluation and its notes from `root/key`, else computed and kept there.
+
+    An entry that is damaged, or was only half written, is computed again.
+
+    Args:
+        root: the folder of all entries.
+        key: a `fingerprint`.
+        compute: gives the evaluation and notes, JSON-like.
+    """
+    folder = root / key
+    try:
+        return load(folder), load_notes(folder)
+    except UserError:
+        shutil.rmtree(folder, ignore_errors=True)
+    evaluation, notes = compute()
+    save(evaluation, folder, notes)
+    return evaluation, notes
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """Checked against the digests, and so are the arrays."""
+    digests = read_json(folder / DIGESTS)
+    for name in (FACTS, ARRAYS):
+        if not (folder / name).exists() or digest_of_file(folder / name) != digests.get(name):
+            raise UserError(f"{folder / name}: damaged; remove {folder}, and it is computed again")
+    return read_json(folder / FACTS)
