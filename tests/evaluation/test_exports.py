@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from tests.command_line import SMALL_WORLD, ok
 from tests.retrieval.small_export import content, small_export
 from towers.evaluation.exports import ExportOnStore
+from towers.evaluation.from_store import task_from_store
+from towers.evaluation.future import future_leak, sampled_rows
 from towers.features.vocabulary import Vocabulary
 from towers.retrieval.export import Export
 
@@ -114,3 +117,23 @@ class TestOfATrainedRun:
 
     def test_nobody(self, exported, contents):
         assert exported.user_vectors(np.arange(0), contents, "end").shape == (0, contents.shape[1])
+
+    def test_a_batch_is_its_listeners_one_by_one(self, exported):
+        export = exported.export
+        histories = [export.plays(np.zeros(0, np.int64)), *(export.events(row) for row in range(5))]
+        codes = np.concatenate([np.zeros((1, 2), np.int64), export.user_codes[:5]])
+        together = export.encoder.encode_batch(histories, codes)
+        for events, own, vector in zip(histories, codes, together, strict=True):
+            np.testing.assert_allclose(export.encoder.encode(events, own), vector, atol=1e-5)
+
+    @pytest.mark.parametrize("period", ["validation", "test"])
+    def test_neither_reads_the_future(self, run, exported, contents, period):
+        rows = sampled_rows(task_from_store(run.store, period))
+        for subject in (run, exported):
+
+            def vectors(store, until=period, subject=subject):
+                return replace(subject, store=store).user_vectors(rows, contents, until)
+
+            check = future_leak(run.store, period, {"vectors": vectors})
+            assert check.passed, check.detail
+            assert future_leak(run.store, period, {"to the end": partial(vectors, until="end")}).passed is False
