@@ -1,4 +1,4 @@
-"""The k best columns of every row of scores, exactly, without sorting the rest."""
+"""The k best columns of every row of scores, exactly, without sorting the rest; at once, or tile by tile."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,17 +13,111 @@ def top_k(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.ndarray
     >>> top_k(np.array([[0.5, 2.0, 0.5, -np.inf]]), 4)
     array([[ 1,  0,  2, -1]])
     """
+    columns = best_columns(scores, k)
+    found = np.take_along_axis(scores, columns, axis=1)
+    best_first = np.argsort(-found, axis=1, kind="stable")
+    is_ranked = np.take_along_axis(found, best_first, axis=1) > -np.inf
+    return np.where(is_ranked, np.take_along_axis(columns, best_first, axis=1), -1)
+
+
+def best_columns(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.ndarray, "users ranks"]:
+    """The same columns as `top_k`, in the order of columns, and with those of minus infinity where too few are left.
+
+    >>> best_columns(np.array([[0.5, 2.0, 0.5, -np.inf]]), 2)
+    array([[0, 1]])
+    """
     users, contents = scores.shape
     k = min(k, contents)
     if users == 0 or k == 0:
         return np.zeros((users, k), dtype=np.int64)
-    threshold = np.partition(scores, contents - k, axis=1)[:, contents - k, None]
-    above = scores > threshold
-    level = scores == threshold
-    # A partition alone would pick any of the columns that tie for the last places.
-    room = k - above.sum(axis=1, keepdims=True)
-    chosen = above | (level & (np.cumsum(level, axis=1, dtype=np.int32) <= room))
-    columns = np.nonzero(chosen)[1].reshape(users, k)
-    best_first = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    ranked = np.take_along_axis(columns, best_first, axis=1)
-    return np.where(np.take_along_axis(scores, ranked, axis=1) > -np.inf, ranked, -1)
+    level = np.partition(scores, contents - k, axis=1)[:, contents - k, None]
+    chosen = scores >= level
+    # Where more columns tie for the last places than there is room for, the first of them have it.
+    for row in np.flatnonzero(np.count_nonzero(chosen, axis=1) > k):
+        tied = np.flatnonzero(scores[row] == level[row])
+        chosen[row, tied[k - np.count_nonzero(scores[row] > level[row]) :]] = False
+    return np.flatnonzero(chosen).reshape(users, k) - contents * np.arange(users)[:, None]
+
+
+class RunningTopK:
+    """`top_k` of scores that arrive in tiles of columns, from left to right.
+
+    What does not pass the k-th best score so far is never looked at again. What does pass waits, unsorted, beside the
+    k best until its row is full; with columns in no particular order about `k * log(contents / k)` scores a row pass.
+
+    Args:
+        users: rows.
+        k: how many to keep; `32 * users * k` bytes are held (and room for 64 in place of a smaller k).
+    """
+
+    def __init__(self, users: int, k: int):
+        self._k = k
+        self._room = max(k, 64)
+        width = k + 2 * self._room
+        self._scores = np.full((users, width), -np.inf, dtype=np.float32)
+        self._columns = np.full((users, width), -1, dtype=np.int32)
+        self._filled = np.full(users, k)
+        self._level = np.full(users, -np.inf, dtype=np.float32)
+
+    def add(self, scores: Float[np.ndarray, "users tile"], first_column: int) -> None:
+        """Takes in the scores (float32) of the columns from `first_column` on, which lie right of all before."""
+        if scores.size == 0 or self._k == 0:
+            return
+        if self._filled.max() > self._k + self._room:
+            self._settle()
+        passing = np.flatnonzero(scores > self._level[:, None])
+        if len(passing) == 0:
+            return
+        users = passing // scores.shape[1]
+        columns = passing - users * scores.shape[1]
+        counts = np.bincount(users, minlength=len(scores))
+        is_crowded = counts > self._room
+        if is_crowded.any():
+            self._add_whole(np.flatnonzero(is_crowded), scores, first_column)
+            keep = ~is_crowded[users]
+            users, columns = users[keep], columns[keep]
+            counts = np.where(is_crowded, 0, counts)
+        places = np.arange(len(users)) + (self._filled - np.cumsum(counts) + counts)[users]
+        self._scores[users, places] = scores[users, columns]
+        self._columns[users, places] = columns + first_column
+        self._filled += counts
+
+    def best(self) -> tuple[Int[np.ndarray, "users ranks"], Float[np.ndarray, "users ranks"]]:
+        """Columns and scores of the `k` best of each row, best first, equal ones in the order of columns.
+
+        Where there are fewer, -1 and minus infinity.
+        """
+        self._settle()
+        scores = self._scores[:, : self._k]
+        order = np.argsort(-scores, axis=1, kind="stable")
+        columns = np.take_along_axis(self._columns[:, : self._k], order, axis=1).astype(np.int64)
+        scores = np.take_along_axis(scores, order, axis=1)
+        return np.where(scores > -np.inf, columns, -1), scores
+
+    def _add_whole(self, users: Int[np.ndarray, " some"], scores: Float[np.ndarray, "users tile"], first: int) -> None:
+        """For rows of which more scores pass than have room: the first tile, or scores that rise from left to right."""
+        arriving = np.arange(first, first + scores.shape[1], dtype=np.int32)
+        arriving = np.broadcast_to(arriving, (len(users), len(arriving)))
+        self._keep(
+            users,
+            np.concatenate([self._scores[users], scores[users]], axis=1),
+            np.concatenate([self._columns[users], arriving], axis=1),
+        )
+
+    def _settle(self) -> None:
+        used = self._filled.max(initial=self._k)
+        self._keep(slice(None), self._scores[:, :used], self._columns[:, :used])
+
+    def _keep(
+        self,
+        users: Int[np.ndarray, " some"] | slice,
+        scores: Float[np.ndarray, "some places"],
+        columns: Int[np.ndarray, "some places"],
+    ) -> None:
+        best = best_columns(scores, self._k)
+        kept = np.take_along_axis(scores, best, axis=1)
+        self._scores[users, : self._k] = kept
+        self._scores[users, self._k :] = -np.inf
+        self._columns[users, : self._k] = np.take_along_axis(columns, best, axis=1)
+        self._filled[users] = self._k
+        self._level[users] = kept.min(axis=1)
