@@ -10,6 +10,7 @@ import pytest
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.slices import divided
 from towers.evaluation.slicings import (
     ContentColumn,
     HistoryLength,
@@ -126,3 +127,19 @@ def test_slices_of_an_evaluation(store):
     # Ann's a1 was heard before, so it is no discovery and in no slice.
     assert {name: count for name, count in found.counts.items() if ":" in name} == {"history:0-2": 1, "history:3+": 1}
     assert found.means()["recall@10/history:3+"] == 1 / 1
+
+
+def test_a_slice_divided_afterwards_is_the_one_made_in_the_pass(store):
+    from towers.evaluation.baselines.counts import Popularity
+    from towers.evaluation.harness import evaluate
+
+    task = task_from_store(store, "validation")
+    slicing = HistoryLength((0, 3)).slicing(store, task, "validation")
+    ranker = DenseRanker(task, Popularity(task))
+    expected = evaluate(task, ranker, filter_seen=False, min_users=1, slicings=[slicing])
+    found = divided(evaluate(task, ranker, filter_seen=False, min_users=1), slicing)
+    assert list(found.slices) == list(expected.slices)
+    for name, result in expected.slices.items():
+        np.testing.assert_array_equal(found.slices[name].positions, result.positions)
+        for metric, figures in result.values.items():
+            np.testing.assert_array_equal(found.slices[name].values[metric], figures)

@@ -1,14 +1,14 @@
 """Which targets a slice counts, and in which list it looks for them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from towers.evaluation.rankers import Ranking
-from towers.evaluation.result import ALL
+from towers.evaluation.result import ALL, Evaluation, SliceResult
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.schema import KINDS, PLAYABLE_KINDS
@@ -134,6 +134,20 @@ def slices_of(task: EvaluationTask, *, filter_seen: bool, slicings: Sequence[Sli
         for label, keep in slicing.masks(targets).items():
             slices[f"{slicing.name}:{label}"] = Slice(ranking="unseen", keep=~heard & keep)
     return slices
+
+
+def divided(evaluation: Evaluation, slicing: ByListener, of: str = "discovery") -> Evaluation:
+    """The evaluation with one of its slices divided further, from the figures that are there: no list is made anew."""
+    whole = evaluation.slices[of]
+    codes = slicing.codes[whole.positions]
+    parts = {
+        f"{slicing.name}:{label}": SliceResult(
+            positions=whole.positions[codes == code],
+            values={metric: figures[codes == code] for metric, figures in whole.values.items()},
+        )
+        for code, label in enumerate(slicing.labels)
+    }
+    return replace(evaluation, slices={**evaluation.slices, **parts})
 
 
 def popularity_thirds(task: EvaluationTask) -> dict[str, Bool[np.ndarray, " contents"]]:
