@@ -1,7 +1,7 @@
 """Listeners and contents as vectors whose inner product is affinity, by the `implicit` library."""
 
 import numpy as np
-from implicit.als import AlternatingLeastSquares
+from implicit.als import AlternatingLeastSquares  # codespell:ignore als
 from implicit.bpr import BayesianPersonalizedRanking
 from jaxtyping import Float, Int
 from scipy import sparse
