@@ -1,6 +1,7 @@
 """Where metrics go: a CSV that survives a restart, and wandb beside it."""
 
 import csv
+import io
 import netrc
 import os
 from collections.abc import Mapping
@@ -111,12 +112,11 @@ def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) 
         project: on the server.
     """
     os.environ.setdefault("WANDB_SILENT", "true")
-    identity = name.replace("/", "-")
     return [
         FinishingWandbLogger(
             project=project,
             name=name,
-            id=identity,
+            id=_identity(name),
             save_dir=folder,
             offline=not _has_key(),
             config=config,
@@ -125,9 +125,38 @@ def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) 
     ]
 
 
+def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes]) -> None:
+    """Adds pictures of an evaluation to the Weights & Biases run that a training has written, offline as that was.
+
+    Args:
+        folder: of the run.
+        name: of the run, as training gave it.
+        project: on the server.
+        images: PNG by name.
+    """
+    import wandb  # here, because trainings without it need not wait for it
+    from PIL import Image
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    run = wandb.init(
+        project=project,
+        name=name,
+        id=_identity(name),
+        dir=folder,
+        mode="online" if _has_key() else "offline",
+        resume="allow",
+    )
+    with run:
+        run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
+
+
 def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
     """Nothing beside the CSV."""
     return []
+
+
+def _identity(name: str) -> str:
+    return name.replace("/", "-")
 
 
 def _has_key() -> bool:

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 
 from towers.data.store import Store
 
-QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
+QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+MAX_REASONS = 10
+"""Of a table; some name the value at fault, and each value is then a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,7 @@ class DataProfile:
     Args:
         counts: by what is counted.
         kinds: contents by kind.
-        rejected: rows by table and reason; empty where none was.
+        rejected: rows by table and reason, the most frequent first; empty where none was.
         times: first event, cuts, last event, as text; empty where the data has no clock.
         history_lengths: events of a listener by quantile, in [0, 1].
     """
@@ -55,7 +57,9 @@ def _rejected(store: Store) -> dict[str, dict[str, int]]:
         reasons = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
         if reasons:
             ranked = sorted(reasons, key=lambda reason: (-reason["counts"], reason["values"]))
-            found[path.stem] = {reason["values"]: reason["counts"] for reason in ranked}
+            found[path.stem] = {reason["values"]: reason["counts"] for reason in ranked[:MAX_REASONS]}
+            if others := sum(reason["counts"] for reason in ranked[MAX_REASONS:]):
+                found[path.stem]["other reasons"] = others
     return found
 
 
@@ -74,8 +78,8 @@ def _times(store: Store) -> dict[str, str]:
         "test begins": manifest.get("test_start_us"),
         "last event": last,
     }
-    return {name: _day(time) for name, time in times.items() if time is not None}
+    return {name: _day(int(time)) for name, time in times.items() if time is not None}
 
 
 def _day(time_us: int) -> str:
-    return datetime.fromtimestamp(int(time_us) / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(time_us / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -4,9 +4,11 @@ Colours are told apart by people with any colour vision and on a light and a dar
 least 3 to both (WCAG 2.2, 1.4.11), and none stands without a marker of its own shape.
 """
 
+import io
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,9 +22,9 @@ COLOURS: Final = ("#2f7fe0", "#e0620d", "#159a80", "#c54fa0", "#7d8b1f", "#8a4fd
 MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X", "h")
 REST: Final = "#868686"
 """For what has no colour of its own."""
-WIDTH: Final = 460
+WIDTH: Final = 460.0
 """Of a chart of which two stand side by side, in units that are pixels where there is room for all."""
-NARROW: Final = 330
+NARROW: Final = 300.0
 """Of one of three."""
 _UNIT: Final = 72
 """Units an inch: matplotlib's SVG counts in points."""
@@ -53,6 +55,8 @@ STYLE: Final[dict[str, Any]] = {
     "axes.labelsize": 11,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
+    # Marks at zero stand half beyond the axis.
+    "ytick.major.pad": 8,
     "legend.frameon": False,
     "legend.fontsize": 10.5,
     "legend.handletextpad": 0.5,
@@ -110,9 +114,24 @@ class Series:
         return MARKERS[self.place % len(MARKERS)]
 
 
-def styled() -> AbstractContextManager[None]:
+@contextmanager
+def styled() -> Iterator[None]:
     """Charts made or drawn within it are of the one style."""
-    return rc_context(STYLE)  # type: ignore[arg-type]  # matplotlib types the keys as literals
+    with (
+        rc_context(STYLE),  # type: ignore[arg-type]  # matplotlib types the keys as literals
+        warnings.catch_warnings(),
+    ):
+        # Matplotlib's own font has no Chinese, say; a page shows the text with fonts of the reader's.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
+
+
+def png(figure: Figure) -> bytes:
+    """The chart on white, for where no page gives it a ground."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, format="png", dpi=2 * _UNIT, facecolor="white")
+    return buffer.getvalue()
 
 
 def chart(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
@@ -141,7 +160,7 @@ def dot_chart(
     """
     rows_of_legend = legend_rows([one.name for one in series], width) if len(series) > 1 else 0
     with styled():
-        figure, axes = chart(58 + 24 * len(labels) + 18 * rows_of_legend, width)
+        figure, axes = chart(58.0 + 24 * len(labels) + 18 * rows_of_legend, width)
         places = list(range(len(labels)))
         # The first is drawn last, on top of the others.
         for order, one in reversed(list(enumerate(series))):

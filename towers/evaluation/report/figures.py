@@ -30,6 +30,14 @@ from towers.evaluation.result import ALL, metric_key, split_key
 MAX_ROWS = 20
 """Of a chart by label; the labels with the most listeners."""
 NUM_GENRES = 8
+EXPLANATIONS = {
+    "history": "By positive events of the listener before the period.",
+    "popularity": "By shares of the training plays: 1 holds the most played contents.",
+    "release_age": "By days from the release to the listen.",
+    "cold_age": "Of cold contents, by days from the release to the listen.",
+    "origin": "By what led to the listen.",
+}
+"""Of the divisions that a default evaluation makes; others are named for what they divide by."""
 
 
 def draw(report: Report) -> dict[str, list[Picture]]:
@@ -81,7 +89,7 @@ def training_pictures(report: Report) -> list[Picture]:
     if losses:
         steps, values = [step for step, _ in losses], [loss for _, loss in losses]
         with styled():
-            figure, axes = chart(280)
+            figure, axes = chart(280.0)
             axes.plot(steps, values, color=COLOURS[0])
             axes.set_xlabel("step")
             axes.set_ylabel("loss")
@@ -129,7 +137,9 @@ def cutoff_pictures(report: Report) -> list[Picture]:
             Series(name=name, means=[means[name].get(key, math.nan) for key in keys], place=place)
             for place, name in enumerate(shown)
         ]
-        figure, axes = line_chart(range(len(lengths)), series, xlabel="length of the list", ylabel=base, width=NARROW)
+        figure, axes = line_chart(
+            [float(at) for at in range(len(lengths))], series, xlabel="length of the list", ylabel=base, width=NARROW
+        )
         axes.set_xticks(range(len(lengths)), [str(k) for k in lengths])
         axes.set_ylim(bottom=0)
         pictures.append(
@@ -163,12 +173,12 @@ def slice_pictures(report: Report) -> list[Picture]:
         labels = [slice_title(name) if group is None else name.partition(":")[2] for name in kept]
         title = "Kinds of targets" if group is None else group.replace("_", " ").capitalize()
         left_out = f" The {MAX_ROWS} with the most listeners of {len(large)}." if len(large) > len(kept) else ""
-        what = "" if group is None else " Among first listens (discovery)."
+        what = "" if group is None else f" First listens (discovery). {EXPLANATIONS.get(group, '')}".rstrip()
         pictures.append(
             Picture(
-                name="slices" if group is None else f"slices-{picture_name(group)}",
+                name="standard-slices" if group is None else f"slices-{picture_name(group)}",
                 title=title,
-                caption=f"{report.main_metric} with 95 % intervals of the model.{what}{left_out}",
+                caption=f"{report.main_metric} with 95 % intervals.{what}{left_out}",
                 figure=dot_chart(labels, series, xlabel=report.main_metric, counts=[counts[name] for name in kept]),
             )
         )
@@ -190,7 +200,7 @@ def calibration_pictures(report: Report) -> list[Picture]:
     if not groups:
         return []
     with styled():
-        figure, axes = chart(280)
+        figure, axes = chart(280.0)
         places = range(1, len(groups) + 1)
         for place, group in zip(places, groups, strict=True):
             axes.plot((place, place), (group.low, group.high), color=COLOURS[0], linewidth=2.4)
@@ -205,7 +215,7 @@ def calibration_pictures(report: Report) -> list[Picture]:
         "size by score, and the share of each that the listener then played, with 95 % intervals. A rising line means "
         "that the score says something."
     )
-    return [Picture(name="calibration", title="Share of hits by score", caption=caption, figure=figure)]
+    return [Picture(name="score-calibration", title="Share of hits by score", caption=caption, figure=figure)]
 
 
 def space_pictures(report: Report) -> list[Picture]:
@@ -249,7 +259,7 @@ def _map(report: Report, labels: Sequence[str | None], *, rest: str) -> tuple[Fi
     tooltips: dict[str, Sequence[str]] = {}
     # The rarest come last, on top.
     with styled():
-        figure, axes = chart(430 + 18 * legend_rows(names))
+        figure, axes = chart(430.0 + 18 * legend_rows(names))
         for place in sorted(range(len(names)), key=lambda place: place if place < len(ranked) else -1):
             label = ranked[place] if place < len(ranked) else None
             inside = np.array([one == label for one in labels])

@@ -32,6 +32,7 @@ def render(report: Report) -> str:
         "slice_title": slice_title,
         "decimals": _decimals,
         "signed": _signed,
+        "short": _short,
         "grouped": _grouped,
     }
     return environment.get_template(TEMPLATE).render(
@@ -112,7 +113,8 @@ def too_small(report: Report) -> dict[str, list[tuple[str, int]]]:
 
 
 def _ahead(name: str, difference: Difference) -> str:
-    low, high = -difference.high, -difference.low
+    # Taken from zero, so that no zero is negative.
+    low, high = 0.0 - difference.high, 0.0 - difference.low
     chance = "" if difference.high < 0 else "; may be chance"
     return f"{name} by {-difference.mean:.4f} (95 % interval {_decimals(low)} to {_decimals(high)}{chance})"
 
@@ -129,11 +131,16 @@ def _decimals(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
+def _short(value: float | None) -> str:
+    """Of any size: plays as well as shares."""
+    return _decimals(value, 4 if value is None or abs(value) < 10 else 1)
+
+
 def _signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−")
 
 
-def _grouped(value: float) -> str:
+def _grouped(value: int | float) -> str:
     return f"{value:,.0f}"
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from towers.evaluation.honesty import Check
 from towers.evaluation.intervals import Difference, Interval, intervals, paired_differences
 from towers.evaluation.metrics import METRICS
 from towers.evaluation.report.content_cards import ContentCards
@@ -20,26 +21,6 @@ from towers.evaluation.result import ALL, Evaluation, metric_key, split_key
 from towers.evaluation.task import EvaluationTask
 
 HEADLINES = (ALL, "familiar", "discovery")
-
-
-@runtime_checkable  # for the tests, which check annotations at run time
-class Check(Protocol):
-    """One test that an evaluation makes of itself."""
-
-    @property
-    def name(self) -> str:
-        """What was looked at."""
-        ...
-
-    @property
-    def passed(self) -> bool | None:
-        """Null where the figure is told and not judged."""
-        ...
-
-    @property
-    def detail(self) -> str:
-        """What was found, in one line."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +112,15 @@ def build_report(
         seed: of intervals, samples and the map.
 
     Raises:
-        ValueError: no evaluation, or two rankers share a name.
+        ValueError: no evaluation, two rankers of one name, or a model without lists.
     """
     names = [evaluation.ranker for evaluation in evaluations]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a report needs rankers of different names, got {names}")
-    cards = ContentCards(contents, task)
     model = evaluations[0]
-    unseen = model.lists["unseen"]
+    if "unseen" not in model.lists:
+        raise ValueError(f"the evaluation of {model.ranker!r} holds no lists; nobody was ranked for")
+    unseen, cards = model.lists["unseen"], ContentCards(contents, task)
     return Report(
         title=title,
         period=period,

@@ -2,7 +2,6 @@
 
 import io
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree
 
@@ -53,9 +52,7 @@ def inline_svg(figure: Figure, *, name: str, label: str, tooltips: Mapping[str, 
 
 def _drawn(figure: Figure) -> str:
     buffer = io.StringIO()
-    with styled(), warnings.catch_warnings():
-        # Only measured with matplotlib's font; the page shows the text with fonts of its own.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+    with styled():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
