@@ -1,102 +1,97 @@
-"""`towers evaluate`: full-ranking metrics of a run's checkpoint, sliced, beside baselines in the same harness."""
+"""`towers evaluate`: full-ranking metrics of a run or an export, sliced, beside baselines; checks of itself; a page."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from towers.assembly import Run, chosen_run, evaluation_settings, load_run
-from towers.config import CONFIG_DIR, instantiate
-from towers.errors import UserError
-from towers.evaluation.harness import evaluate
-from towers.evaluation.known import Known
-from towers.evaluation.rankers import DenseRanker, Ranker, Scorer
+from towers.assembly import chosen_run
+from towers.commands.baselines import evaluate_baselines
+from towers.commands.judging import MODEL, check_keys, compare_two, protocol_of, vectors_of
+from towers.commands.pictures import draw_page
+from towers.commands.subject import open_subject
+from towers.config import CONFIG_DIR
+from towers.errors import GateRefused
+from towers.evaluation import honesty
+from towers.evaluation.checks import all_checks
+from towers.evaluation.honesty import Check
+from towers.evaluation.profiles import by_taste, known_of_listeners, listener_profiles, write_profiles
 from towers.evaluation.report.table import table, write
-from towers.evaluation.result import Evaluation, split_key
-from towers.evaluation.vectors import VectorRanker
+from towers.evaluation.result import Evaluation
+from towers.evaluation.slices import divided
 from towers.manifest import atomic_file, digest_of, library_versions, read_json
 
-MODEL = "towers"
-METRICS = ("recall", "ndcg", "mrr", "hit_rate")
 TABLE_WIDTH = 120
 
 
 def run(config: DictConfig, folder: Path | None = None) -> Path:
-    """Evaluates the run in `folder` (or as `checkpoint` says) unless that is done; prints the table.
+    """Evaluates the run in `folder` (or what the configuration names) unless that is done; prints the tables.
 
     Returns:
-        The folder with metrics.json, metrics.parquet, listeners.parquet and table.txt.
+        The folder with metrics.json, Parquet files of every figure, table.txt and report.html.
+
+    Raises:
+        GateRefused: the evaluation does not pass its own checks; everything is written all the same.
     """
-    loaded = load_run(folder or chosen_run(config), Path(config.paths.stores))
+    if config.compare is not None:
+        return compare_two(config)
+    named = config.export if folder is None and config.export is not None else None
+    subject = open_subject(Path(str(named)) if named else folder or chosen_run(config), config)
+    target = subject.evaluations / f"evaluation-{config.evaluation.period}"
     settings = OmegaConf.to_container(config.evaluation, resolve=True)
-    assert isinstance(settings, dict)
-    fingerprint = digest_of([loaded.fingerprint, loaded.store.fingerprint, settings])
-    target = loaded.folder / f"evaluation-{config.evaluation.period}"
-    if (target / "metrics.json").exists() and read_json(target / "metrics.json")["metadata"][
-        "fingerprint"
-    ] == fingerprint:
-        print(f"nothing to evaluate: {target} is up to date")
-        print((target / "table.txt").read_text(), end="")
-        return target
+    fingerprint = digest_of([subject.fingerprint, subject.store.fingerprint, settings])
+    if (target / "metrics.json").exists():
+        written = read_json(target / "metrics.json")
+        if written["metadata"]["fingerprint"] == fingerprint:
+            print(f"nothing to evaluate: {target} is up to date")
+            print((target / "table.txt").read_text(), end="")
+            return _passed(target, [Check(**check) for check in written["metadata"]["checks"]])
     check_keys(config)
-    evaluations = evaluate_all(loaded, config)
-    console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
-    for keys in config.evaluation.tables:
-        console.print(table(evaluations, list(keys)))
-    with atomic_file(target / "table.txt") as temporary:
-        temporary.write_text(console.export_text())
+    protocol = protocol_of(config, subject.store, config.evaluation.period)
+    users, contents = vectors_of(subject, protocol)
+    kept = Path(config.paths.evaluations) / "baselines"
+    baselines, choices = evaluate_baselines(config, protocol, kept)
+    evaluations = [protocol.evaluate_vectors(MODEL, users, contents), *baselines]
+    checks = all_checks(protocol, evaluations, subject.listeners(contents), users, contents)
+    profiles = listener_profiles(
+        protocol.task, contents, known_of_listeners(subject.store, protocol.task, protocol.period)
+    )
+    evaluations = [divided(evaluation, by_taste(profiles)) for evaluation in evaluations]
+    _show(config, evaluations, checks, target)
+    write_profiles(profiles, target / "profiles.parquet")
+    draw_page(config, subject, protocol, evaluations, contents, checks, target)
     metadata = {
         "fingerprint": fingerprint,
-        "run": loaded.folder.name,
-        "store": loaded.store.fingerprint,
+        "subject": subject.name,
+        "store": subject.store.fingerprint,
         "settings": settings,
+        "tuning": choices,
+        "checks": [asdict(check) for check in checks],
         "libraries": library_versions(),
     }
     write(evaluations, target, metadata, main_metric=config.evaluation.main_metric)
-    print(f"evaluated {loaded.folder}: {target}")
+    print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
+    return _passed(target, checks)
+
+
+def _show(config: DictConfig, evaluations: Sequence[Evaluation], checks: Sequence[Check], target: Path) -> None:
+    """On the terminal, and in table.txt."""
+    console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
+    for keys in config.evaluation.tables:
+        console.print(table(evaluations, list(keys)))
+    console.print(honesty.table(checks))
+    with atomic_file(target / "table.txt") as temporary:
+        temporary.write_text(console.export_text())
+
+
+def _passed(target: Path, checks: Sequence[Check]) -> Path:
+    failed = [f"{check.name}: {check.detail}" for check in checks if check.passed is False]
+    if failed:
+        raise GateRefused(f"{target}: the figures do not stand up to their own checks ({'; '.join(failed)})")
     return target
-
-
-def evaluate_all(loaded: Run, config: DictConfig) -> list[Evaluation]:
-    """The model first, then the baselines."""
-    period = config.evaluation.period
-    if period not in ("validation", "test"):
-        raise UserError(f"evaluation.period={period}: must be validation or test")
-    known = Known(loaded.store, period)
-    task = known.task
-    contents = loaded.content_vectors()
-    model = VectorRanker(task, MODEL, loaded.user_vectors(task.user_rows, contents, period), contents)
-    nodes = config.evaluation.baselines.items()
-    baselines = (baseline(node, name, known) for name, node in nodes if node is not None)
-    rankers: list[Ranker] = [model, *(DenseRanker(task, scorer) for scorer in baselines if scorer is not None)]
-    settings = evaluation_settings(config)
-    return [evaluate(task, ranker, **settings) for ranker in rankers]
-
-
-def baseline(node: Any, name: Any, known: Known) -> Scorer | None:
-    """A baseline, fitted on everything before the period by all listeners where it wants that; null where it cannot."""
-    partial = instantiate(node, f"evaluation.baselines.{name}")
-    try:
-        return known.give(partial)
-    except ValueError as error:
-        raise UserError(f"evaluation.baselines.{name}: {error}") from error
-    except UserError as error:
-        print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
-        return None
-
-
-def check_keys(config: DictConfig) -> None:
-    """Refuses columns that no evaluation can have."""
-    ks = evaluation_settings(config)["ks"]
-    wanted = [key for keys in config.evaluation.tables for key in keys] + [config.evaluation.main_metric]
-    known = {f"{metric}@{k}" for metric in METRICS for k in ks}
-    for key in wanted:
-        if split_key(key)[0] not in known:
-            raise UserError(
-                f"evaluation.tables, evaluation.main_metric: no metric {key!r} with evaluation.ks={list(ks)}"
-            )
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")

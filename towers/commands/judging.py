@@ -1,0 +1,115 @@
+"""What an evaluation and a comparison share: the protocol from the configuration, vectors, columns that can be had."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from towers.assembly import evaluation_settings
+from towers.commands.subject import Subject, open_subject
+from towers.config import instantiate, raw_list, value
+from towers.data.store import Store
+from towers.errors import UserError
+from towers.evaluation.compare import compare, show, write
+from towers.evaluation.metrics import METRICS
+from towers.evaluation.protocol import EvaluationProtocol
+from towers.evaluation.report.content_cards import ContentCards
+from towers.evaluation.result import Evaluation, metric_key, split_key
+from towers.evaluation.slicings import Period
+from towers.manifest import library_versions
+
+MODEL = "towers"
+
+
+def protocol_of(config: DictConfig, store: Store, period: Period) -> EvaluationProtocol:
+    """As the configuration says.
+
+    Raises:
+        UserError: a value that cannot be, with its key.
+    """
+    nodes = config.evaluation.slicings.items()
+    rules = [instantiate(node, f"evaluation.slicings.{name}") for name, node in nodes if node is not None]
+    list_k = value(config, "evaluation.list_k", int)
+    return EvaluationProtocol(store, period, **evaluation_settings(config), list_k=list_k, rules=rules)
+
+
+def vectors_of(
+    subject: Subject, protocol: EvaluationProtocol
+) -> tuple[Float[np.ndarray, "users dim"], Float[np.ndarray, "contents dim"]]:
+    """Of the protocol's listeners, and of all contents."""
+    contents = subject.vectors.content_vectors()
+    return subject.vectors.user_vectors(protocol.task.user_rows, contents, protocol.period), contents
+
+
+def check_keys(config: DictConfig) -> None:
+    """Refuses columns that no evaluation can have, and an unknown period."""
+    period, ks = config.evaluation.period, evaluation_settings(config)["ks"]
+    if period not in ("validation", "test"):
+        raise UserError(f"evaluation.period={period}: must be validation or test")
+    if config.evaluation.list_k not in ks:
+        raise UserError(f"evaluation.list_k={config.evaluation.list_k}: must be one of evaluation.ks={list(ks)}")
+    wanted = [key for keys in config.evaluation.tables for key in keys] + [config.evaluation.main_metric]
+    known = {f"{metric}@{k}" for metric in METRICS for k in ks}
+    for key in wanted:
+        if split_key(key)[0] not in known:
+            raise UserError(
+                f"evaluation.tables, evaluation.main_metric: no metric {key!r} with evaluation.ks={list(ks)}"
+            )
+
+
+def compare_two(config: DictConfig) -> Path:
+    """Two runs or exports on one task: prints what changed from the first to the second, and writes it.
+
+    Raises:
+        UserError: not two, or two that were not made from the same prepared data.
+    """
+    folders = raw_list("compare", config.compare) or []
+    if len(folders) != 2:
+        raise UserError(f"compare=[{','.join(folders)}]: needs two folders of runs or exports, as compare=[A,B]")
+    check_keys(config)
+    before, after = (open_subject(Path(folder), config) for folder in folders)
+    if before.store.fingerprint != after.store.fingerprint:
+        raise UserError(
+            f"compare=[{','.join(folders)}]: made from different stores, {before.store.fingerprint} and "
+            f"{after.store.fingerprint}; compare their exports, which can be measured on any store"
+        )
+    protocol = protocol_of(config, before.store, config.evaluation.period)
+    names = [subject.name for subject in (before, after)]
+    if names[0] == names[1]:
+        names = [f"{name} ({place})" for name, place in zip(names, ("before", "after"), strict=True)]
+    first, second = (
+        protocol.evaluate_vectors(name, *vectors_of(subject, protocol))
+        for name, subject in zip(names, (before, after), strict=True)
+    )
+    main_metric = metric_key(config.evaluation.main_metric, "discovery")
+    comparison = compare(
+        protocol.task,
+        first,
+        second,
+        ContentCards(protocol.store.contents, protocol.task),
+        protocol.store.user_ids,
+        _keys(config, first, second),
+        main_metric,
+    )
+    show(comparison, Console())
+    target = Path(config.paths.evaluations) / f"{before.name}-to-{after.name}-{protocol.period}"
+    metadata = {
+        "before": {"folder": str(before.folder), "fingerprint": before.fingerprint},
+        "after": {"folder": str(after.folder), "fingerprint": after.fingerprint},
+        "store": protocol.store.fingerprint,
+        "settings": OmegaConf.to_container(config.evaluation, resolve=True),
+        "libraries": library_versions(),
+    }
+    write(comparison, target, metadata)
+    print(f"compared {before.folder} with {after.folder}: {target}")
+    return target
+
+
+def _keys(config: DictConfig, first: Evaluation, second: Evaluation) -> list[str]:
+    """The columns of the tables, then the main metric in every slice that both have a figure for."""
+    shared = first.means().keys() & second.means().keys()
+    shown = [key for keys in config.evaluation.tables for key in keys]
+    sliced = [metric_key(config.evaluation.main_metric, name) for name in first.slices]
+    return [key for key in dict.fromkeys([*shown, *sliced]) if key in shared]

@@ -1,0 +1,82 @@
+"""What `evaluate` is asked to judge: a training run or an export, on a prepared store."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from towers.assembly import Run, load_run, open_store
+from towers.data.store import Store
+from towers.errors import UserError
+from towers.evaluation.checks import Listeners
+from towers.evaluation.exports import ExportOnStore
+from towers.evaluation.slicings import Period
+from towers.retrieval.export import MANIFEST, Export
+from towers.training.trainer import FINISHED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Somebody with vectors.
+
+    Args:
+        vectors: gives them.
+        folder: of the run or the export.
+        fingerprint: of the weights.
+        evaluations: where its evaluations stand. An export's own folder holds nothing that its manifest does not name.
+        config: what it was made with, as text.
+    """
+
+    vectors: Run | ExportOnStore
+    folder: Path
+    fingerprint: str
+    evaluations: Path
+    config: str
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.folder.name
+
+    @property
+    def store(self) -> Store:
+        """What it is judged on."""
+        return self.vectors.store
+
+    def listeners(self, contents: np.ndarray) -> Listeners:
+        """Listeners' vectors as they would be with another store's histories of the same contents."""
+
+        def vectors(store: Store, rows: np.ndarray, period: Period) -> np.ndarray:
+            return replace(self.vectors, store=store).user_vectors(rows, contents, period)
+
+        return vectors
+
+
+def open_subject(folder: Path, config: DictConfig) -> Subject:
+    """The run or export in `folder`.
+
+    Raises:
+        UserError: neither is there.
+    """
+    if (folder / FINISHED).exists():
+        run = load_run(folder, Path(config.paths.stores))
+        text = (folder / "config.yaml").read_text()
+        return Subject(vectors=run, folder=folder, fingerprint=run.fingerprint, evaluations=folder, config=text)
+    if (folder / MANIFEST).exists():
+        export = Export(folder)
+        store = open_store(config)
+        vectors = ExportOnStore(export, store)
+        if len(vectors.missing):
+            print(f"{folder}: {len(vectors.missing):,} contents of {store.folder} are not in it and cannot be found")
+        return Subject(
+            vectors=vectors,
+            folder=export.folder,
+            fingerprint=export.manifest["version"],
+            evaluations=Path(config.paths.evaluations) / export.folder.name,
+            config=json.dumps(export.manifest, indent=2, ensure_ascii=False),
+        )
+    raise UserError(
+        f"{folder}: neither a finished run nor an export; give the folder that `towers train` or `towers export` named"
+    )

@@ -1,0 +1,90 @@
+"""All checks of one evaluation of vectors, in the order in which they are told."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.data.store import Store
+from towers.evaluation.baselines.counts import Popularity
+from towers.evaluation.from_store import task_from_store
+from towers.evaluation.future import baseline_view, future_leak, histories_end, sampled_rows
+from towers.evaluation.harness import evaluate
+from towers.evaluation.honesty import (
+    Check,
+    list_audit,
+    memorised_validation,
+    permuted_targets,
+    shuffled_listeners,
+)
+from towers.evaluation.protocol import EvaluationProtocol
+from towers.evaluation.rankers import DenseRanker, Ranker
+from towers.evaluation.result import Evaluation
+from towers.evaluation.slicings import Period
+from towers.evaluation.task import EvaluationTask
+from towers.evaluation.vectors import VectorRanker
+
+
+class Listeners(Protocol):
+    """Listeners' vectors from the histories of a store, up to the start of a period."""
+
+    def __call__(self, store: Store, rows: Int[np.ndarray, " users"], period: Period) -> Float[np.ndarray, "users dim"]:
+        """`rows` are the store's."""
+        ...
+
+
+def all_checks(
+    protocol: EvaluationProtocol,
+    evaluations: Sequence[Evaluation],
+    listeners: Listeners,
+    users: Float[np.ndarray, "users dim"],
+    contents: Float[np.ndarray, "contents dim"],
+) -> list[Check]:
+    """Of the future, the lists, chance, what is personal, and a validation learnt by heart.
+
+    Args:
+        protocol: of the evaluation.
+        evaluations: all of it, the model first.
+        listeners: the model's way from histories to vectors.
+        users: the vectors that were evaluated, `[users of the task, dim]`.
+        contents: likewise, `[contents, dim]`.
+    """
+    store, task, period, k = protocol.store, protocol.task, protocol.period, protocol.list_k
+    rows = sampled_rows(task)
+    views = {
+        "listeners' vectors": lambda other: listeners(other, rows, period),
+        "what baselines read": baseline_view(period, rows),
+    }
+    checks = [
+        histories_end(store, task, period),
+        future_leak(store, period, views),
+        list_audit(task, evaluations),
+        permuted_targets(task, lambda drawn: VectorRanker(drawn, evaluations[0].ranker, users, contents), k=k),
+        shuffled_listeners(task, evaluations[0], users, contents, k=k),
+    ]
+    if period == "test":
+        checks.append(_memorised(protocol, evaluations[0].ranker, listeners, users, contents))
+    return checks
+
+
+def _memorised(
+    protocol: EvaluationProtocol,
+    name: str,
+    listeners: Listeners,
+    users: Float[np.ndarray, "users dim"],
+    contents: Float[np.ndarray, "contents dim"],
+) -> Check:
+    """Against popularity, which learns nothing of a listener: a strong baseline leaves no lift to judge by."""
+    k, store = protocol.list_k, protocol.store
+
+    def of(ranker: Ranker, task: EvaluationTask) -> Evaluation:
+        return evaluate(task, ranker, filter_seen=True, ks=(k,), min_users=protocol.min_users)
+
+    earlier = task_from_store(store, "validation")
+    before = listeners(store, earlier.user_rows, "validation")
+    pairs = [
+        (of(VectorRanker(task, name, vectors, contents), task), of(DenseRanker(task, Popularity(task)), task))
+        for task, vectors in ((earlier, before), (protocol.task, users))
+    ]
+    return memorised_validation(pairs[0], pairs[1], f"recall@{k}/discovery")
