@@ -37,12 +37,13 @@ class TestVectorRanker(OrderedTiesContract):
         assert ranker.rank(np.arange(0), 3)["unseen"].rows.shape == (0, 3)
 
 
-@given(case=cases(), tile_size=st.integers(1, 25), part_size=st.integers(1, 6))
-def test_tiles_and_parts_do_not_show(case, tile_size, part_size):
+@given(case=cases(), tile_size=st.integers(1, 25), part_size=st.integers(1, 6), slice_size=st.integers(1, 4))
+def test_tiles_parts_and_slices_do_not_show(case, tile_size, part_size, slice_size):
     task, users, contents, k = made(case)
     dense = DenseRanker(task, Products("dense", users, contents)).rank(np.arange(len(users)), k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors, "PART_SIZE", part_size)
+        patch.setattr(vectors, "SLICE_SIZE", slice_size)
         tiled = VectorRanker(task, "tiled", users, contents, tile_size=tile_size).rank(np.arange(len(users)), k)
     for ranking in RANKINGS:
         np.testing.assert_array_equal(tiled[ranking].rows, dense[ranking].rows)
@@ -79,6 +80,18 @@ def test_half_precision_is_widened():
     ranked = VectorRanker(make_task([[], []], [[0], [0]], 2), "half", halves, halves).rank(np.arange(2), 1)
     assert ranked["everything"].scores.dtype == np.float32
     assert ranked["everything"].scores.tolist() == [[5], [5]]
+
+
+def test_threads_do_not_show(monkeypatch):
+    generator = np.random.default_rng(0)
+    users, contents = (generator.integers(-3, 4, (size, 4)).astype(np.float32) for size in (100, 900))
+    task = make_task([[row] for row in range(100)], [[0]] * 100, 900)
+    ranked = []
+    for num_threads in (1, 3):
+        monkeypatch.setattr(vectors, "_num_threads", lambda number=num_threads: number)
+        ranked.append(VectorRanker(task, "any", users, contents, tile_size=100).rank(np.arange(100), 10))
+    for ranking in RANKINGS:
+        np.testing.assert_array_equal(ranked[0][ranking].rows, ranked[1][ranking].rows)
 
 
 def test_tiles_do_not_mix_warm_and_cold():

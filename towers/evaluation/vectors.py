@@ -1,41 +1,44 @@
 """Inner products of vectors as a ranker, for catalogues of any size.
 
-A block of listeners meets the candidates tile by tile, so listeners times contents are never held. Every pair is scored
+Some listeners at a time meet the candidates tile by tile, so listeners times contents are never held. Every pair is scored
 once: candidates without a play in training (cold) come after all others (warm) and have a running list of their own;
 what the listener has heard is taken out of the tile and set aside. The three lists are put together from these:
 `unseen_cold` is the cold list, `unseen` the warm one with the cold one, `everything` that with what was heard.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from towers.evaluation.rankers import Ranked, Ranking
 from towers.evaluation.ranking import RunningTopK
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
-BLOCK_SIZE = 512
-"""Listeners ranked at a time."""
+PART_SIZE = 512
+"""Listeners that a thread ranks at a time."""
 
 TILE_SIZE = 8192
-"""Candidates scored at a time: 16 MB of scores. Shorter rows would cost more: numpy compares rows of fewer than 8192
-values, its buffer's size, at half the speed."""
+"""Candidates that they are scored with at a time: 16 MB of scores. Tiles of fewer would cost more: numpy compares rows
+of fewer than 8192 values, the size of its buffer, at half the speed."""
 
-PART_SIZE = 64
-"""Listeners of a block whose lists one thread brings up to date at a time, so that their scores fit into its cache."""
+SLICE_SIZE = 64
+"""Listeners of a part whose lists are brought up to date together, so that their scores fit into a core's cache."""
 
 
 class VectorRanker:
     """Ranks by the inner product of listener and content, in float32.
 
-    Beside the vectors it is given it holds those of the candidates once more, and for a block of listeners about
-    `4 * block_size * (tile_size + 12 * k)` bytes and 10 MB a thread (at the default sizes and k = 100, 20 MB),
-    whatever the number of listeners and contents. The products use all threads of the BLAS library, the lists as many
-    threads as there are processors.
+    Every thread ranks listeners of its own, with a BLAS library that is held to one thread meanwhile: on a machine with
+    other work that is twice as fast as a product on all cores followed by a search on all cores, which wait for each
+    other. There are as many threads as BLAS would use (`OMP_NUM_THREADS` and the like count).
+
+    Beside the vectors it is given it holds those of the candidates once more, and for each thread about
+    `4 * PART_SIZE * (TILE_SIZE + 12 * k)` bytes and 10 MB, whatever the number of listeners and contents: 30 MB for
+    k = 100.
 
     Contents whose scores are equal as computed are in the order of content rows. A library may round the products of
     one pair differently at another place of another tile, so equal vectors may differ in the last digit.
@@ -45,7 +48,7 @@ class VectorRanker:
         name: in reports.
         user_vectors: `[users of the task, dim]`.
         content_vectors: `[contents, dim]`.
-        block_size: listeners ranked at a time.
+        block_size: listeners ranked at a time. Null: a part for each thread.
         tile_size: candidates scored at a time.
 
     Raises:
@@ -59,11 +62,12 @@ class VectorRanker:
         user_vectors: Float[np.ndarray, "users dim"],
         content_vectors: Float[np.ndarray, "contents dim"],
         *,
-        block_size: int = BLOCK_SIZE,
+        block_size: int | None = None,
         tile_size: int = TILE_SIZE,
     ):
         self.name = name
-        self.block_size = block_size
+        self._num_threads = _num_threads()
+        self.block_size = block_size or PART_SIZE * self._num_threads
         self._tile_size = tile_size
         self._histories = task.histories
         self._candidates = Candidates.of(task)
@@ -73,16 +77,24 @@ class VectorRanker:
 
     def rank(self, positions: Int[np.ndarray, " users"], k: int) -> dict[Ranking, Ranked]:
         """See `rankers.Ranker`."""
+        # Never empty, so that the lists of nobody have their shapes too.
+        part_size = max(1, min(PART_SIZE, -(-len(positions) // self._num_threads)))
+        parts = [positions[start : start + part_size] for start in range(0, max(len(positions), 1), part_size)]
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._num_threads) as threads:
+            ranked = list(threads.map(lambda part: self._rank_part(part, k), parts))
+        return {ranking: _stacked([lists[ranking] for lists in ranked]) for ranking in ranked[0]}
+
+    def _rank_part(self, positions: Int[np.ndarray, " users"], k: int) -> dict[Ranking, Ranked]:
         vectors = self._user_vectors[positions]
-        slices = [slice(start, start + PART_SIZE) for start in range(0, max(len(positions), 1), PART_SIZE)]
-        parts = [_Listeners(self._candidates, self._histories.take(positions[part]), k) for part in slices]
+        slices = [slice(start, start + SLICE_SIZE) for start in range(0, max(len(positions), 1), SLICE_SIZE)]
+        listeners = [_Listeners(self._candidates, self._histories.take(positions[some]), k) for some in slices]
         buffer = np.empty(len(positions) * self._tile_size, dtype=np.float32)
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for start, stop in self._candidates.tiles(self._tile_size):
-                scores = buffer[: len(positions) * (stop - start)].reshape(-1, stop - start)
-                np.matmul(vectors, self._content_vectors[start:stop].T, out=scores)
-                list(threads.map(_Listeners.meet, parts, [scores[part] for part in slices], [start] * len(parts)))
-            ranked = list(threads.map(_Listeners.lists, parts))
+        for start, stop in self._candidates.tiles(self._tile_size):
+            scores = buffer[: len(positions) * (stop - start)].reshape(-1, stop - start)
+            np.matmul(vectors, self._content_vectors[start:stop].T, out=scores)
+            for some, met in zip(slices, listeners, strict=True):
+                met.meet(scores[some], start)
+        ranked = [met.lists() for met in listeners]
         return {ranking: _stacked([lists[ranking] for lists in ranked]) for ranking in ranked[0]}
 
 
@@ -125,7 +137,9 @@ class Candidates:
         """The (listener, column) pairs of `histories` without repeats, in the order of columns."""
         columns = self.column_of_row[histories.values]
         is_candidate = columns >= 0
-        keys = np.unique(columns[is_candidate] * len(histories) + histories.list_of_value[is_candidate])
+        # Sorted, then without repeats: np.unique hashes first, which takes ten times as long.
+        keys = np.sort(columns[is_candidate] * len(histories) + histories.list_of_value[is_candidate])
+        keys = keys[np.diff(keys, prepend=-1) > 0]
         columns, users = np.divmod(keys, max(len(histories), 1))
         return users, columns
 
@@ -159,7 +173,7 @@ class Candidates:
 
 
 class _Listeners:
-    """Some listeners of a block, and what they have met so far. Used by one thread at a time."""
+    """Some listeners of a part, and what they have met so far."""
 
     def __init__(self, candidates: Candidates, histories: Ragged, k: int):
         k = min(k, candidates.num_contents)
@@ -224,3 +238,8 @@ def _stacked(parts: list[Ranked]) -> Ranked:
     return Ranked(
         rows=np.concatenate([part.rows for part in parts]), scores=np.concatenate([part.scores for part in parts])
     )
+
+
+def _num_threads() -> int:
+    """As many as BLAS would use."""
+    return max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1)
