@@ -22,7 +22,7 @@ COLOURS: Final = ("#2f7fe0", "#e0620d", "#159a80", "#c54fa0", "#7d8b1f", "#8a4fd
 MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X", "h")
 REST: Final = "#868686"
 """For what has no colour of its own."""
-WIDTH: Final = 460.0
+WIDTH: Final = 390.0
 """Of a chart of which two stand side by side, in units that are pixels where there is room for all."""
 NARROW: Final = 300.0
 """Of one of three."""
@@ -239,7 +239,7 @@ def legend_rows(names: Sequence[str], width: float = WIDTH) -> int:
     return math.ceil(len(names) / _legend_columns(names, width)) if names else 0
 
 
-def shortened(label: str, longest: int = 26) -> str:
+def shortened(label: str, longest: int = 22) -> str:
     """A label that fits beside a chart."""
     return label if len(label) <= longest else label[: longest - 1].rstrip() + "…"
 

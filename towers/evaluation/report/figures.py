@@ -15,6 +15,7 @@ from towers.evaluation.report.drawing import (
     MARKERS,
     NARROW,
     REST,
+    WIDTH,
     Picture,
     Series,
     chart,
@@ -89,7 +90,7 @@ def training_pictures(report: Report) -> list[Picture]:
     if losses:
         steps, values = [step for step, _ in losses], [loss for _, loss in losses]
         with styled():
-            figure, axes = chart(280.0)
+            figure, axes = chart(0.6 * WIDTH)
             axes.plot(steps, values, color=COLOURS[0])
             axes.set_xlabel("step")
             axes.set_ylabel("loss")
@@ -200,7 +201,7 @@ def calibration_pictures(report: Report) -> list[Picture]:
     if not groups:
         return []
     with styled():
-        figure, axes = chart(280.0)
+        figure, axes = chart(0.6 * WIDTH)
         places = range(1, len(groups) + 1)
         for place, group in zip(places, groups, strict=True):
             axes.plot((place, place), (group.low, group.high), color=COLOURS[0], linewidth=2.4)
@@ -259,7 +260,7 @@ def _map(report: Report, labels: Sequence[str | None], *, rest: str) -> tuple[Fi
     tooltips: dict[str, Sequence[str]] = {}
     # The rarest come last, on top.
     with styled():
-        figure, axes = chart(430.0 + 18 * legend_rows(names))
+        figure, axes = chart(0.93 * WIDTH + 18 * legend_rows(names))
         for place in sorted(range(len(names)), key=lambda place: place if place < len(ranked) else -1):
             label = ranked[place] if place < len(ranked) else None
             inside = np.array([one == label for one in labels])
