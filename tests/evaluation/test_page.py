@@ -20,7 +20,18 @@ from tests.evaluation.small_report import MARKUP, small_report
 from towers.evaluation.rankers import Ranked
 from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.report.data_profile import data_profile
-from towers.evaluation.report.drawing import COLOURS, MARKERS, REST, Series, dot_chart, legend_rows, line_chart, png
+from towers.evaluation.report.drawing import (
+    COLOURS,
+    MARKERS,
+    NARROW,
+    REST,
+    WIDTH,
+    Series,
+    dot_chart,
+    legend_rows,
+    line_chart,
+    png,
+)
 from towers.evaluation.report.figures import draw, figures
 from towers.evaluation.report.listener_examples import chosen, listener_examples
 from towers.evaluation.report.page import render, too_small, verdict, write_page
@@ -409,3 +420,20 @@ def test_a_line_without_any_figure_is_left_out():
 
 def test_a_legend_takes_as_many_lines_as_its_names_need():
     assert [legend_rows(["long name"] * number, 200.0) for number in (0, 1, 2, 3)] == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("width", [WIDTH, NARROW])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["towers", "own most-played", "EASE", "iALS"],
+        ["palestrina", "ryan's mammoth", "monteverdi", "trecento", "o'neill", "bach", "airs", "folk", "other or none"],
+        ["WWWWWWWWWWWW", "MMMMMMMM"],
+    ],
+)
+def test_a_legend_is_no_wider_than_its_chart(names, width):
+    series = [Series(name=name, means=[0.5], place=place) for place, name in enumerate(names)]
+    figure = dot_chart(["all"], series, xlabel="recall", width=width)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -247,8 +248,8 @@ def shortened(label: str, longest: int = 22) -> str:
 def _legend_columns(names: Sequence[str], width: float) -> int:
     """As many as fit: a column is as wide as the longest of its names."""
     for columns in range(len(names), 1, -1):
-        rows = math.ceil(len(names) / columns)
-        longest = [max(len(name) for name in names[at : at + rows]) for at in range(0, len(names), rows)]
+        # Matplotlib fills column by column, the first ones longer by one.
+        longest = [max(map(len, part)) for part in np.array_split(np.array(names), columns)]
         if sum(6 * length + 44 for length in longest) <= width:
             return columns
     return 1
