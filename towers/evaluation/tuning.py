@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,5 @@ class Tuning:
         """
         choice = self.choose(baseline, build, validation, filter_seen=filter_seen, min_users=min_users)
         if choice.trials and known.period == validation.period:
-            choice = Choice(
-                settings=choice.settings, metric=choice.metric, trials=choice.trials, is_on_evaluated_period=True
-            )
+            choice = replace(choice, is_on_evaluated_period=True)
         return known.give(build(choice.settings)), choice
