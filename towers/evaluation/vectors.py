@@ -1,8 +1,8 @@
 """Inner products of vectors as a ranker, for catalogues of any size.
 
-Some listeners at a time meet the candidates tile by tile, so listeners times contents are never held. Every pair is scored
-once: candidates without a play in training (cold) come after all others (warm) and have a running list of their own;
-what the listener has heard is taken out of the tile and set aside. The three lists are put together from these:
+Some listeners at a time meet the candidates tile by tile, so listeners times contents are never held. Every pair is
+scored once: candidates without a play in training (cold) come after all others (warm) and have a running list of their
+own; what the listener has heard is taken out of the tile and set aside. The three lists are put together from these:
 `unseen_cold` is the cold list, `unseen` the warm one with the cold one, `everything` that with what was heard.
 """
 
