@@ -47,7 +47,7 @@ class RunningTopK:
 
     Args:
         users: rows.
-        k: how many to keep; `32 * users * k` bytes are held (and room for 64 in place of a smaller k).
+        k: how many to keep; `24 * users * k` bytes are held, and room for 128 more scores where k is under 64.
     """
 
     def __init__(self, users: int, k: int):
