@@ -17,6 +17,8 @@ from towers.data.build import described
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
 from towers.errors import UserError
+from towers.evaluation.rankers import Ranker
+from towers.evaluation.vectors import VectorRanker
 from towers.manifest import digest_of_file, read_json
 from towers.models.audio_encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
@@ -25,6 +27,7 @@ from towers.models.user_tower import UserTower
 from towers.publishing.space import with_means_of_members
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, embed_users, refresh_audio
+from towers.training.rank import TorchRanker
 from towers.training.trainer import BEST, FINISHED, LAST
 
 SOUNDS_FOR_NORMALISATION = 2_000
@@ -197,6 +200,13 @@ def evaluation_settings(config: DictConfig) -> dict[str, Any]:
         "ks": ks,
         "min_users": min_users,
     }
+
+
+def vector_ranker() -> Callable[..., Ranker]:
+    """Makes a ranker of vectors (task, name, listeners' vectors, contents'): on the GPU where there is one."""
+    if torch.cuda.is_available():
+        return partial(TorchRanker, device=torch.device("cuda"))
+    return VectorRanker
 
 
 def load_run(folder: Path, stores: Path) -> Run:

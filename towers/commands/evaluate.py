@@ -10,7 +10,7 @@ from rich.console import Console
 
 from towers.assembly import chosen_run
 from towers.commands.baselines import evaluate_baselines
-from towers.commands.judging import MODEL, check_keys, compare_two, protocol_of, vectors_of
+from towers.commands.judging import MODEL, TABLE_WIDTH, check_keys, compare_two, protocol_of, vectors_of
 from towers.commands.pictures import draw_page
 from towers.commands.subject import open_subject
 from towers.config import CONFIG_DIR
@@ -23,8 +23,6 @@ from towers.evaluation.report.table import table, write
 from towers.evaluation.result import Evaluation
 from towers.evaluation.slices import divided
 from towers.manifest import atomic_file, digest_of, library_versions, read_json
-
-TABLE_WIDTH = 120
 
 
 def run(config: DictConfig, folder: Path | None = None) -> Path:

@@ -17,7 +17,7 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
     loaded = load_run(folder or chosen_run(config), Path(config.paths.stores))
     store, exports = loaded.store, Path(config.paths.exports)
     index = instantiate(config.index, "index")
-    metrics = metrics_of(loaded)
+    metrics = metrics_of(loaded, config)
     version = version_of(store, digest_of([loaded.fingerprint, store.fingerprint, repr(index), metrics]))
     if (exports / version).exists():
         publish(exports / version)
@@ -42,12 +42,16 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
     return exports / version
 
 
-def metrics_of(loaded: Run) -> dict[str, dict[str, float]]:
-    """Means by ranker of the run's test evaluation; empty where there is none."""
+def metrics_of(loaded: Run, config: DictConfig) -> dict[str, dict[str, float]]:
+    """Means by ranker of the run's test evaluation, of the columns of its tables; empty where there is none."""
     path = loaded.folder / "evaluation-test" / "metrics.json"
     if not path.exists():
         return {}
-    return {name: figures["means"] for name, figures in read_json(path)["rankers"].items()}
+    shown = {key for keys in config.evaluation.tables for key in keys}
+    return {
+        name: {key: figure for key, figure in figures["means"].items() if key in shown}
+        for name, figures in read_json(path)["rankers"].items()
+    }
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="export")

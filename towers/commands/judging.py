@@ -7,7 +7,7 @@ from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from towers.assembly import evaluation_settings
+from towers.assembly import evaluation_settings, vector_ranker
 from towers.commands.subject import Subject, open_subject
 from towers.config import instantiate, raw_list, value
 from towers.data.store import Store
@@ -18,9 +18,10 @@ from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.result import Evaluation, metric_key, split_key
 from towers.evaluation.slicings import Period
-from towers.manifest import library_versions
+from towers.manifest import atomic_file, library_versions
 
 MODEL = "towers"
+TABLE_WIDTH = 120
 
 
 def protocol_of(config: DictConfig, store: Store, period: Period) -> EvaluationProtocol:
@@ -32,7 +33,9 @@ def protocol_of(config: DictConfig, store: Store, period: Period) -> EvaluationP
     nodes = config.evaluation.slicings.items()
     rules = [instantiate(node, f"evaluation.slicings.{name}") for name, node in nodes if node is not None]
     list_k = value(config, "evaluation.list_k", int)
-    return EvaluationProtocol(store, period, **evaluation_settings(config), list_k=list_k, rules=rules)
+    return EvaluationProtocol(
+        store, period, **evaluation_settings(config), list_k=list_k, rules=rules, ranker=vector_ranker()
+    )
 
 
 def vectors_of(
@@ -93,8 +96,11 @@ def compare_two(config: DictConfig) -> Path:
         _keys(config, first, second),
         main_metric,
     )
-    show(comparison, Console())
     target = Path(config.paths.evaluations) / f"{before.name}-to-{after.name}-{protocol.period}"
+    console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
+    show(comparison, console)
+    with atomic_file(target / "table.txt") as temporary:
+        temporary.write_text(console.export_text())
     metadata = {
         "before": {"folder": str(before.folder), "fingerprint": before.fingerprint},
         "after": {"folder": str(after.folder), "fingerprint": after.fingerprint},

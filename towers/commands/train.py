@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from towers.assembly import PARTS, build_content_table, build_two_tower, evaluation_settings, open_store
+from towers.assembly import PARTS, build_content_table, build_two_tower, evaluation_settings, open_store, vector_ranker
 from towers.config import CONFIG_DIR, complete, instantiate, save_resolved, signature_of, value
 from towers.data.store import Store
 from towers.errors import UserError
@@ -19,7 +19,6 @@ from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import VectorRanker
 from towers.manifest import environment, write_json
 from towers.training.loggers import CsvLogger
 from towers.training.module import Judge, TowersModule
@@ -123,10 +122,10 @@ def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> Non
 
 def judge_of(task: EvaluationTask, config: DictConfig) -> Judge:
     """Metrics of validation vectors, for the module."""
-    settings = evaluation_settings(config)
+    settings, ranker = evaluation_settings(config), vector_ranker()
 
     def judge(users: np.ndarray, contents: np.ndarray) -> dict[str, float]:
-        return evaluate(task, VectorRanker(task, "towers", users, contents), **settings).means()
+        return evaluate(task, ranker(task, "towers", users, contents), **settings).means()
 
     return judge
 

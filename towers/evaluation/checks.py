@@ -1,7 +1,7 @@
 """All checks of one evaluation of vectors, in the order in which they are told."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,9 +23,9 @@ from towers.evaluation.rankers import DenseRanker, Ranker
 from towers.evaluation.result import Evaluation
 from towers.evaluation.slicings import Period
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import VectorRanker
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Listeners(Protocol):
     """Listeners' vectors from the histories of a store, up to the start of a period."""
 
@@ -60,7 +60,7 @@ def all_checks(
         histories_end(store, task, period),
         future_leak(store, period, views),
         list_audit(task, evaluations),
-        permuted_targets(task, lambda drawn: VectorRanker(drawn, evaluations[0].ranker, users, contents), k=k),
+        permuted_targets(task, lambda drawn: protocol.ranker(drawn, evaluations[0].ranker, users, contents), k=k),
         shuffled_listeners(task, evaluations[0], users, contents, k=k),
     ]
     if period == "test":
@@ -84,7 +84,7 @@ def _memorised(
     earlier = task_from_store(store, "validation")
     before = listeners(store, earlier.user_rows, "validation")
     pairs = [
-        (of(VectorRanker(task, name, vectors, contents), task), of(DenseRanker(task, Popularity(task)), task))
+        (of(protocol.ranker(task, name, vectors, contents), task), of(DenseRanker(task, Popularity(task)), task))
         for task, vectors in ((earlier, before), (protocol.task, users))
     ]
     return memorised_validation(pairs[0], pairs[1], f"recall@{k}/discovery")

@@ -1,6 +1,6 @@
 """One protocol for all who are ranked: the same listeners and targets, lists, slices and judges of lists."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -28,6 +28,7 @@ class EvaluationProtocol:
         min_users: slices with fewer listeners get no figure.
         list_k: length of the lists judged as lists, and kept.
         rules: divide first listens further; those that the data says nothing of are left out.
+        ranker: makes a ranker of vectors, from a task, a name, listeners' vectors and contents'.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class EvaluationProtocol:
         min_users: int,
         list_k: int,
         rules: Sequence[SlicingRule] = (),
+        ranker: Callable[..., Ranker] = VectorRanker,
     ):
         self.store = store
         self.period: Period = period
         self.known = Known(store, period)
         self.task = self.known.task
+        self.ranker = ranker
         self.filter_seen, self.ks, self.min_users, self.list_k = filter_seen, tuple(ks), min_users, list_k
         made = [rule.slicing(store, self.task, period) for rule in rules]
         self._slicings = [slicing for slicing in made if slicing is not None]
@@ -73,4 +76,4 @@ class EvaluationProtocol:
         self, name: str, users: Float[np.ndarray, "users dim"], contents: Float[np.ndarray, "contents dim"]
     ) -> Evaluation:
         """The same for whoever ranks by inner products; `users` are those of the task."""
-        return self.evaluate(VectorRanker(self.task, name, users, contents))
+        return self.evaluate(self.ranker(self.task, name, users, contents))
