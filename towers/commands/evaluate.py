@@ -34,10 +34,12 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
     Raises:
         GateRefused: the evaluation does not pass its own checks; everything is written all the same.
     """
-    if config.compare is not None:
+    # The demo has neither key.
+    if config.get("compare") is not None:
         return compare_two(config)
-    named = config.export if folder is None and config.export is not None else None
-    subject = open_subject(Path(str(named)) if named else folder or chosen_run(config), config)
+    if config.get("export") is not None:
+        folder = Path(str(config.export))
+    subject = open_subject(folder or chosen_run(config), config)
     target = subject.evaluations / f"evaluation-{config.evaluation.period}"
     settings = OmegaConf.to_container(config.evaluation, resolve=True)
     fingerprint = digest_of([subject.fingerprint, subject.store.fingerprint, settings])
