@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import sparse
 
-from towers.evaluation.ranking import top_k
 from towers.features.ragged import Ragged
 
 _BLOCK = 512
-"""Rows of a contents x contents matrix that are dense at a time."""
+"""Rows of a contents x contents matrix that are held at a time."""
 
 
 def heard_matrix(histories: Ragged, num_contents: int) -> sparse.csr_array:
@@ -39,34 +38,41 @@ def unknown_last(
     return np.where(is_known, scores, lowest[:, None] - 1).astype(scores.dtype)
 
 
-def heard_together(
-    heard: sparse.csr_array, num_contents: int
-) -> Iterator[tuple[slice, Float[np.ndarray, "block contents"]]]:
+def heard_together(heard: sparse.csr_array, num_contents: int) -> Iterator[tuple[slice, sparse.csr_array]]:
     """In how many lists two contents stand together: blocks of rows, each with the slice it stands at."""
     by_content = sparse.csr_array(heard.T)
     for start in range(0, num_contents, _BLOCK):
         rows = slice(start, min(start + _BLOCK, num_contents))
-        yield rows, (by_content[rows] @ heard).toarray()
+        yield rows, sparse.csr_array(by_content[rows] @ heard)
 
 
 def cosine_neighbours(heard: sparse.csr_array, num_contents: int, neighbours: int) -> sparse.csr_array:
-    """`[contents, contents]`: each row holds a content's cosines with its nearest, 0 elsewhere and for itself."""
+    """`[contents, contents]`: each row holds a content's cosines with its nearest, 0 elsewhere and for itself.
+
+    Of contents equally near, those of lower rows.
+    """
     # A content in no list is at cosine 0 of all; the 1 avoids 0 / 0.
     norms = np.sqrt(np.maximum(np.asarray(heard.sum(axis=0)), 1.0)).astype(np.float32)
-    blocks = []
-    for rows, counts in heard_together(heard, num_contents):
-        cosines = counts / norms[rows, None] / norms
-        contents = np.arange(rows.start, rows.stop)
-        cosines[contents - rows.start, contents] = 0.0
-        nearest = top_k(cosines, neighbours)
-        block = sparse.csr_array(
-            (
-                np.take_along_axis(cosines, nearest, axis=1).ravel(),
-                nearest.ravel(),
-                np.arange(len(contents) + 1) * nearest.shape[1],
-            ),
-            shape=(len(contents), num_contents),
+    return sparse.csr_array(
+        sparse.vstack(
+            [_nearest(counts, rows.start, norms, neighbours) for rows, counts in heard_together(heard, num_contents)]
         )
-        block.eliminate_zeros()
-        blocks.append(block)
-    return sparse.csr_array(sparse.vstack(blocks))
+    )
+
+
+def _nearest(
+    counts: sparse.csr_array, first: int, norms: Float[np.ndarray, " contents"], neighbours: int
+) -> sparse.csr_array:
+    """Only contents that stand together with others are looked at: of a large catalogue, few."""
+    counts.sort_indices()
+    lists = Ragged(counts.indptr.astype(np.int64), counts.indices)
+    rows, columns = lists.list_of_value, lists.values
+    cosines = counts.data / norms[first + rows] / norms[columns]
+    # Rising by row, then falling by cosine, which is at most 1 and so never reaches the row before; the sort is stable.
+    order = np.argsort(np.where(columns == first + rows, np.inf, rows - cosines.astype(np.float64) / 2), kind="stable")
+    order = order[: len(order) - int((columns == first + rows).sum())]
+    lengths = np.bincount(rows[order], minlength=len(lists))
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    kept = order[np.arange(len(order)) - np.repeat(starts[:-1], lengths) < neighbours]
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, neighbours))])
+    return sparse.csr_array((cosines[kept], columns[kept], offsets), shape=counts.shape)

@@ -90,7 +90,7 @@ class EASE:
 def _ease_weights(heard: sparse.csr_array, num_contents: int, l2: float) -> Float[np.ndarray, "contents contents"]:
     gram = np.empty((num_contents, num_contents), dtype=np.float32)
     for rows, counts in heard_together(heard, num_contents):
-        gram[rows] = counts
+        gram[rows] = counts.toarray()
     gram[np.diag_indices(num_contents)] += l2
     inverse = linalg.inv(gram, overwrite_a=True)
     inverse /= -np.diag(inverse)

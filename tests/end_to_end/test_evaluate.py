@@ -1,0 +1,130 @@
+"""What `towers evaluate` says of a run, of its export, and of two side by side."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import SMALL_WORLD, kill_when, ok, refused, towers
+
+pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+EVALUATE = ("evaluate", "experiment=demo", *SMALL_WORLD)
+
+
+def figures_in(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def copy(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's folder, to write into."""
+    folder = tmp_path_factory.mktemp("evaluate") / "demo"
+    shutil.copytree(demo[0], folder, symlinks=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(copy: Path) -> Path:
+    (folder,) = (copy / "runs" / "demo").iterdir()
+    return folder
+
+
+def test_a_run_has_its_figures_lists_and_page_beside_it(run: Path) -> None:
+    evaluation = run / "evaluation-test"
+    names = {path.name for path in evaluation.iterdir()}
+    assert names == {
+        "metrics.json", "metrics.parquet", "listeners.parquet", "profiles.parquet", "report.html", "table.txt"
+    }  # fmt: skip
+    figures = figures_in(evaluation)
+    assert {"random", "popularity", "own most-played", "item-kNN", "EASE", "iALS", "BPR", "artist mean"} <= set(
+        figures["rankers"]
+    )
+    model = figures["rankers"]["towers"]["means"]
+    for key in ("map@10", "precision@10", "novelty@20", "coverage@20/discovery", "calibration_genre@20"):
+        assert key in model, key
+    assert any(key.startswith("recall@20/history:") for key in model)
+    assert any(key.startswith("recall@20/taste:") for key in model)
+    assert figures["metadata"]["tuning"]["item-kNN"]["trials"]
+    assert all(check["passed"] is not False for check in figures["metadata"]["checks"])
+    page = (evaluation / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "own most-played" in page
+
+
+def test_listeners_can_be_sliced_again_later(run: Path) -> None:
+    """The mean over the rows of a slice is the figure that was told."""
+    evaluation = run / "evaluation-test"
+    chosen = (pc.field("ranker") == "towers") & (pc.field("slice") == "discovery")
+    model = pq.read_table(evaluation / "listeners.parquet").filter(chosen)
+    profiles = pq.read_table(evaluation / "profiles.parquet")
+    told = figures_in(evaluation)["rankers"]["towers"]["means"]["ndcg@20/discovery"]
+    assert pc.mean(model["ndcg@20"]).as_py() == pytest.approx(told)
+    assert set(model["user_row"].to_pylist()) <= set(profiles["user_row"].to_pylist())
+
+
+def test_an_export_is_as_good_as_its_run(copy: Path, run: Path) -> None:
+    ok(copy, *EVALUATE, "export=exports/current")
+    (version,) = [path.name for path in (copy / "exports").iterdir() if not path.is_symlink()]
+    found = figures_in(copy / "evaluations" / version / "evaluation-test")["rankers"]
+    expected = figures_in(run / "evaluation-test")["rankers"]
+    assert set(found) == set(expected)
+    for name, figures in expected.items():
+        assert found[name]["means"] == pytest.approx(figures["means"], abs=1e-6), name
+    assert "report.html" not in {path.name for path in (copy / "exports" / "current").iterdir()}
+
+
+def test_baselines_are_kept(copy: Path) -> None:
+    """Another period of the same store evaluates them anew, the same period of another subject does not."""
+    kept = {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()}
+    ok(copy, *EVALUATE, "export=exports/current", "evaluation.main_metric=recall@10")
+    assert {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()} == kept
+    ok(copy, *EVALUATE, "evaluation.period=validation", "evaluation.tuning.max_trials=0")
+    assert set((copy / "evaluations" / "baselines").iterdir()) > set(kept)
+
+
+def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
+    printed = ok(copy, *EVALUATE, f"compare=[exports/current,{run.relative_to(copy)}]")
+    assert "Jaccard 1.000" in printed
+    (target,) = [path for path in (copy / "evaluations").iterdir() if "-to-" in path.name]
+    assert {path.name for path in target.iterdir()} == {
+        "comparison.json", "contents.parquet", "listeners.parquet", "table.txt"
+    }  # fmt: skip
+    changes = json.loads((target / "comparison.json").read_text())["changes"]
+    assert changes["recall@20/discovery"]["difference"]["mean"] == pytest.approx(0, abs=1e-6)
+
+
+def test_callers_mistakes_get_one_line(copy: Path, run: Path) -> None:
+    assert "neither a finished run nor an export" in refused(copy, *EVALUATE, "export=stores")
+    assert "needs two folders" in refused(copy, *EVALUATE, "compare=[exports/current]")
+    assert "neither a finished run nor an export" in refused(copy, *EVALUATE, "compare=[exports/current,nowhere]")
+    assert "evaluation.list_k=7" in refused(copy, *EVALUATE, "evaluation.list_k=7")
+    assert "must rise" in refused(copy, *EVALUATE, "evaluation.slicings.history.bounds=[3,1]")
+    wrong = "evaluation.slicings.genres.column=mood"
+    assert "contents/ has no column 'mood'; it has" in refused(copy, *EVALUATE, wrong)
+    assert "evaluation.tuning" in refused(copy, *EVALUATE, "evaluation.tuning.metric=clicks@20")
+    assert "evaluation.tuning" in refused(copy, *EVALUATE, "evaluation.tuning.max_trials=-1")
+
+
+def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: Path) -> None:
+    expected = figures_in(run / "evaluation-test")["rankers"]["EASE"]["means"]
+    shutil.rmtree(run / "evaluation-test")
+    shutil.rmtree(copy / "evaluations")
+    kept = copy / "evaluations" / "baselines"
+    assert kill_when(copy, lambda: kept.exists() and len(list(kept.iterdir())) >= 3, *EVALUATE)
+    assert not (run / "evaluation-test" / "metrics.json").exists()
+    ok(copy, *EVALUATE)
+    assert figures_in(run / "evaluation-test")["rankers"]["EASE"]["means"] == pytest.approx(expected)
+
+
+def test_figures_that_fail_their_own_checks_are_refused(copy: Path, run: Path) -> None:
+    """Exit code 3, the second time too, when nothing is evaluated any more."""
+    path = run / "evaluation-test" / "metrics.json"
+    figures = json.loads(path.read_text())
+    figures["metadata"]["checks"][0] |= {"passed": False, "detail": "a listener hears tomorrow"}
+    path.write_text(json.dumps(figures))
+    done = towers(copy, *EVALUATE)
+    assert done.returncode == 3, done.stderr
+    assert "a listener hears tomorrow" in done.stderr
