@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -79,50 +80,42 @@ def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
 
 
 def test_callers_mistakes_get_one_line(
-    demo: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo: tuple[Path, str], tmp_path: Path, refused_here: Callable[..., str]
 ) -> None:
-    def refused_in(folder: Path, *arguments: str) -> str:
-        # In this process: a dozen of their own would take a minute. test_cli.py has some in processes of their own.
-        monkeypatch.chdir(folder)
-        capsys.readouterr()
-        assert main(list(arguments)) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
-        return line
-
     folder, _ = demo
-    assert "user=nobody" in refused_in(folder, "recommend", "user=nobody")
-    assert "user=1e5" in refused_in(folder, "recommend", "user=1e5")
-    assert "either user=ID or history" in refused_in(folder, "recommend")
-    assert "'Sigur Rós'" in refused_in(folder, "similar", "content='Sigur Rós'")
-    assert "kind=song" in refused_in(folder, "recommend", "history=[]", "kind=song")
-    assert "k='two'" in refused_in(folder, "recommend", "history=[]", "k=two")
-    assert "run `towers export` first" in refused_in(tmp_path, "verify")
-    assert "run `towers train` first" in refused_in(tmp_path, "evaluate")
-    assert "run `towers prepare`" in refused_in(tmp_path, "train", "data.root=x")
-    assert "no such folder" in refused_in(tmp_path, "prepare", "data.root=nowhere")
-    assert "data.root" in refused_in(tmp_path, "prepare")
-    assert "optimizer.lr='fast'" in refused_in(folder, "train", *EXPERIMENT, "optimizer.lr=fast")
-    assert "seed='four'" in refused_in(folder, "train", *EXPERIMENT, "seed=four")
+    assert "user=nobody" in refused_here(folder, "recommend", "user=nobody")
+    assert "user=1e5" in refused_here(folder, "recommend", "user=1e5")
+    assert "either user=ID or history" in refused_here(folder, "recommend")
+    assert "'Sigur Rós'" in refused_here(folder, "similar", "content='Sigur Rós'")
+    assert "kind=song" in refused_here(folder, "recommend", "history=[]", "kind=song")
+    assert "k='two'" in refused_here(folder, "recommend", "history=[]", "k=two")
+    assert "run `towers export` first" in refused_here(tmp_path, "verify")
+    assert "run `towers train` first" in refused_here(tmp_path, "evaluate")
+    assert "run `towers prepare`" in refused_here(tmp_path, "train", "data.root=x")
+    assert "no such folder" in refused_here(tmp_path, "prepare", "data.root=nowhere")
+    assert "data.root" in refused_here(tmp_path, "prepare")
+    assert "optimizer.lr='fast'" in refused_here(folder, "train", *EXPERIMENT, "optimizer.lr=fast")
+    assert "seed='four'" in refused_here(folder, "train", *EXPERIMENT, "seed=four")
     train = ("train", *EXPERIMENT, "name=refused")
-    assert "trainer.monitor=validation/ndcg@7" in refused_in(folder, *train, "trainer.monitor=validation/ndcg@7")
-    assert "enough for the slices (none)" in refused_in(folder, *train, "evaluation.min_users=1000")
-    assert "user_tower: dim 64 must be a multiple" in refused_in(folder, *train, "user_tower.num_heads=3")
-    assert "content_tower: part_dropout" in refused_in(folder, *train, "content_tower.part_dropout=2")
-    assert "objective: temperature" in refused_in(folder, *train, "objective.temperature=0")
-    assert "datamodule: max_length" in refused_in(folder, *train, "datamodule.max_length=0")
-    assert "optimizer: Invalid learning rate" in refused_in(folder, *train, "optimizer.lr=-1.0")
-    assert "trainer: max_epochs=0" in refused_in(folder, *train, "trainer.max_epochs=0")
-    assert "trainer:" in refused_in(folder, *train, "trainer.accelerator=foo")
-    assert "trainer:" in refused_in(folder, *train, "trainer.precision=foo")
-    assert "prepared with other features" in refused_in(folder, *train, "features.user_columns=[country]")
-    assert "prepared with other cuts" in refused_in(folder, *train, "data.split.test_days=3")
-    assert "not data.root=elsewhere" in refused_in(folder, *train, "data.root=elsewhere")
+    assert "trainer.monitor=validation/ndcg@7" in refused_here(folder, *train, "trainer.monitor=validation/ndcg@7")
+    assert "enough for the slices (none)" in refused_here(folder, *train, "evaluation.min_users=1000")
+    assert "user_tower: dim 64 must be a multiple" in refused_here(folder, *train, "user_tower.num_heads=3")
+    assert "content_tower: part_dropout" in refused_here(folder, *train, "content_tower.part_dropout=2")
+    assert "objective: temperature" in refused_here(folder, *train, "objective.temperature=0")
+    assert "datamodule: max_length" in refused_here(folder, *train, "datamodule.max_length=0")
+    assert "optimizer: Invalid learning rate" in refused_here(folder, *train, "optimizer.lr=-1.0")
+    assert "trainer: max_epochs=0" in refused_here(folder, *train, "trainer.max_epochs=0")
+    assert "trainer:" in refused_here(folder, *train, "trainer.accelerator=foo")
+    assert "trainer:" in refused_here(folder, *train, "trainer.precision=foo")
+    assert "prepared with other features" in refused_here(folder, *train, "features.user_columns=[country]")
+    assert "prepared with other cuts" in refused_here(folder, *train, "data.split.test_days=3")
+    assert "not data.root=elsewhere" in refused_here(folder, *train, "data.root=elsewhere")
     assert not (folder / "runs" / "refused").exists()
     evaluation = ("evaluate", "experiment=demo")
-    assert "no metric 'recall@7'" in refused_in(folder, *evaluation, "evaluation.main_metric=recall@7")
-    assert "evaluation.ks=[]" in refused_in(folder, *evaluation, "evaluation.ks=[]")
-    assert "neighbours" in refused_in(folder, *evaluation, "evaluation.baselines.item_knn.neighbours=0")
-    assert "period=tomorrow" in refused_in(folder, "evaluate", "experiment=demo", "evaluation.period=tomorrow")
+    assert "no metric 'recall@7'" in refused_here(folder, *evaluation, "evaluation.main_metric=recall@7")
+    assert "evaluation.ks=[]" in refused_here(folder, *evaluation, "evaluation.ks=[]")
+    assert "neighbours" in refused_here(folder, *evaluation, "evaluation.baselines.item_knn.neighbours=0")
+    assert "period=tomorrow" in refused_here(folder, "evaluate", "experiment=demo", "evaluation.period=tomorrow")
     assert not list(tmp_path.rglob("*.partial"))
     assert len(list((folder / "runs" / "demo").iterdir())) == 1
 

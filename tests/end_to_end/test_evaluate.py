@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command_line import SMALL_WORLD, kill_when, ok, refused, towers
+from tests.command_line import SMALL_WORLD, kill_when, ok, towers
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 EVALUATE = ("evaluate", "experiment=demo", *SMALL_WORLD)
@@ -96,16 +97,18 @@ def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
     assert changes["recall@20/discovery"]["difference"]["mean"] == pytest.approx(0, abs=1e-6)
 
 
-def test_callers_mistakes_get_one_line(copy: Path, run: Path) -> None:
-    assert "neither a finished run nor an export" in refused(copy, *EVALUATE, "export=stores")
-    assert "needs two folders" in refused(copy, *EVALUATE, "compare=[exports/current]")
-    assert "neither a finished run nor an export" in refused(copy, *EVALUATE, "compare=[exports/current,nowhere]")
-    assert "evaluation.list_k=7" in refused(copy, *EVALUATE, "evaluation.list_k=7")
-    assert "must rise" in refused(copy, *EVALUATE, "evaluation.slicings.history.bounds=[3,1]")
-    wrong = "evaluation.slicings.genres.column=mood"
-    assert "contents/ has no column 'mood'; it has" in refused(copy, *EVALUATE, wrong)
-    assert "evaluation.tuning" in refused(copy, *EVALUATE, "evaluation.tuning.metric=clicks@20")
-    assert "evaluation.tuning" in refused(copy, *EVALUATE, "evaluation.tuning.max_trials=-1")
+def test_callers_mistakes_get_one_line(copy: Path, refused_here: Callable[..., str]) -> None:
+    def refused(*arguments: str) -> str:
+        return refused_here(copy, *EVALUATE, *arguments)
+
+    assert "neither a finished run nor an export" in refused("export=stores")
+    assert "needs two folders" in refused("compare=[exports/current]")
+    assert "neither a finished run nor an export" in refused("compare=[exports/current,nowhere]")
+    assert "evaluation.list_k=7" in refused("evaluation.list_k=7")
+    assert "must rise" in refused("evaluation.slicings.history.bounds=[3,1]")
+    assert "contents/ has no column 'mood'; it has" in refused("evaluation.slicings.genres.column=mood")
+    assert "evaluation.tuning" in refused("evaluation.tuning.metric=clicks@20")
+    assert "evaluation.tuning" in refused("evaluation.tuning.max_trials=-1")
 
 
 def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: Path) -> None:

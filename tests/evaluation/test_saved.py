@@ -119,5 +119,5 @@ def test_the_fingerprint_changes_with_facts_and_format(monkeypatch):
     first = fingerprint(facts)
     assert fingerprint({"node": {"max_contents": 3, "l2": 1.0}, "store": "a"}) == first
     assert fingerprint({**facts, "store": "b"}) != first
-    monkeypatch.setattr("towers.evaluation.saved.FORMAT", 2)
+    monkeypatch.setattr("towers.evaluation.saved.FORMAT", 1_000_000)
     assert fingerprint(facts) != first

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -44,7 +45,7 @@ class SliceResult:
         return len(self.positions)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One ranker on one task.
 
@@ -74,6 +75,10 @@ class Evaluation:
 
         Slices too small are absent, and so are metrics that are defined for nobody.
         """
+        return dict(self._means)
+
+    @cached_property
+    def _means(self) -> dict[str, float]:
         found = {
             metric_key(metric, name): float(np.nanmean(values))
             for name, result in self.slices.items()
