@@ -1,4 +1,4 @@
-"""The two ways a command ends that are neither success nor a bug."""
+"""The ways a command ends that are neither success nor a bug."""
 
 
 class UserError(Exception):
@@ -6,6 +6,10 @@ class UserError(Exception):
 
     The message names the key, the file, the row and the column where they apply, and says what to do.
     """
+
+
+class DataLacks(UserError):
+    """A part that this data does not allow; whoever can do without it goes on."""
 
 
 class GateRefused(Exception):

@@ -177,14 +177,32 @@ class TestContents:
     def test_every_simple_column_of_users_is_kept(self, raw, tmp_path, make_builder):
         """Oddly named ones too; lists, and names that the reader's own would hide, are left behind."""
         rows = [
-            {"user_id": "ann", "age": 30, "size of shoe": 38.5, "country": "is", "reason": 1, "many": [1]},
-            {"user_id": "dee", "age": None, "size of shoe": 41.0, "country": None, "reason": 2, "many": []},
+            {
+                "user_id": "ann",
+                "age": 30,
+                "size of shoe": 38.5,
+                "country": "is",
+                "num_train": 7,
+                "": "x",
+                "reason": 1,
+                "many": [1],
+            },
+            {
+                "user_id": "dee",
+                "age": None,
+                "size of shoe": 41.0,
+                "country": None,
+                "num_train": 8,
+                "": "y",
+                "reason": 2,
+                "many": [],
+            },
         ]
         raw_set.write_part(raw, "users", pa.Table.from_pylist(rows))
         store = make_builder(raw, tmp_path / "stores").build()[0]
         found = {row.pop("user_id"): row for row in store.users.to_pylist()}
-        assert found["ann"] == {"country": "is", "age": 30, "size of shoe": 38.5}
-        assert found["dee"] == {"country": None, "age": None, "size of shoe": 41.0}
+        assert found["ann"] == {"country": "is", "age": 30, "size of shoe": 38.5, "num_train": 7}
+        assert found["dee"] == {"country": None, "age": None, "size of shoe": 41.0, "num_train": 8}
         assert set(found["ben"].values()) == {None}
 
     def test_training_counts(self, store):

@@ -109,17 +109,35 @@ def test_callers_mistakes_get_one_line(copy: Path, refused_here: Callable[..., s
     assert "contents/ has no column 'mood'; it has" in refused("evaluation.slicings.genres.column=mood")
     assert "evaluation.tuning" in refused("evaluation.tuning.metric=clicks@20")
     assert "evaluation.tuning" in refused("evaluation.tuning.max_trials=-1")
+    assert "main_metric=recall@20/discovery: without a slice" in refused("evaluation.main_metric=recall@20/discovery")
+    assert "no slice 'nonsense'" in refused("evaluation.tables=[[recall@20/nonsense]]")
+    assert "evaluation.tables" in refused("evaluation.tables=[recall@20]")
+    assert "evaluation.baselines.ease.l2='hot'" in refused("evaluation.baselines.ease.l2=hot")
+    assert "evaluation.baselines.ease.alpha: unknown" in refused("+evaluation.tuning.grid.ease.alpha=[1.0]")
+    assert "grid.eaze: no such baseline" in refused("+evaluation.tuning.grid.eaze.l2=[1.0]")
+    assert "evaluation.slicings.taste: this name is taken" in refused("+evaluation.slicings.taste=null")
+    few = ("compare=[exports/current,exports/current]", "evaluation.min_users=1000")
+    assert "evaluation.min_users=1000" in refused(*few)
 
 
 def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: Path) -> None:
-    expected = figures_in(run / "evaluation-test")["rankers"]["EASE"]["means"]
-    shutil.rmtree(run / "evaluation-test")
-    shutil.rmtree(copy / "evaluations")
-    kept = copy / "evaluations" / "baselines"
-    assert kill_when(copy, lambda: kept.exists() and len(list(kept.iterdir())) >= 3, *EVALUATE)
-    assert not (run / "evaluation-test" / "metrics.json").exists()
+    """Whatever the interrupted evaluation had replaced, with other settings, is replaced again."""
+    target = run / "evaluation-test"
     ok(copy, *EVALUATE)
-    assert figures_in(run / "evaluation-test")["rankers"]["EASE"]["means"] == pytest.approx(expected)
+    expected, table = figures_in(target)["rankers"]["EASE"]["means"], (target / "table.txt").read_text()
+    other = (*EVALUATE, "evaluation.tables=[[mrr@10]]")
+    assert kill_when(copy, lambda: (target / "table.txt").read_text() != table, *other)
+    assert not (target / "metrics.json").exists()
+    ok(copy, *EVALUATE)
+    assert figures_in(target)["rankers"]["EASE"]["means"] == pytest.approx(expected)
+    assert (target / "table.txt").read_text() == table
+    assert not list(copy.rglob("*.partial"))
+
+
+def test_without_baselines_slicings_and_tables(copy: Path, run: Path) -> None:
+    nothing = ("evaluation.baselines=null", "evaluation.slicings=null", "evaluation.tables=null")
+    ok(copy, *EVALUATE, *nothing)
+    assert list(figures_in(run / "evaluation-test")["rankers"]) == ["towers"]
 
 
 def test_figures_that_fail_their_own_checks_are_refused(copy: Path, run: Path) -> None:

@@ -43,3 +43,11 @@ def test_a_slice_too_small_has_no_figure():
     assert found.counts == {"discovery": 2}
     with pytest.raises(ValueError, match="no figure 'recall@20/discovery'"):
         found.figures("recall@20/discovery")
+
+
+def test_a_metric_defined_for_too_few_has_no_figure():
+    """Of a hundred listeners in the slice, one has a figure."""
+    few = evaluation({"recall@20": [1] * 100, "calibration_genre@20": [3.7] + [np.nan] * 99}, min_users=100)
+    assert few.means() == {"recall@20/discovery": 1}
+    with pytest.raises(ValueError, match="no figure 'calibration_genre@20/discovery'"):
+        few.figures("calibration_genre@20/discovery")

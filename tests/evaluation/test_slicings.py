@@ -143,3 +143,13 @@ def test_a_slice_divided_afterwards_is_the_one_made_in_the_pass(store):
         np.testing.assert_array_equal(found.slices[name].positions, result.positions)
         for metric, figures in result.values.items():
             np.testing.assert_array_equal(found.slices[name].values[metric], figures)
+
+
+def test_two_divisions_by_one_column_stay_apart(store):
+    from towers.evaluation.baselines.counts import Popularity
+    from towers.evaluation.protocol import EvaluationProtocol
+
+    rules = {"home": UserColumn("country"), "birth": UserColumn("country", max_values=1), "shoe": UserColumn("shoe")}
+    protocol = EvaluationProtocol(store, "test", filter_seen=False, ks=(5,), min_users=1, list_k=5, rules=rules)
+    found = protocol.evaluate(DenseRanker(protocol.task, Popularity(protocol.task)))
+    assert {name for name in found.slices if ":" in name} == {"home:fi", "home:is", "birth:fi"}

@@ -1,6 +1,7 @@
 """The baselines of an evaluation: tuned on validation, fitted, evaluated once for each store and kept."""
 
 from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from towers.commands.progress import StageProgress
 from towers.config import instantiate
-from towers.errors import UserError
+from towers.errors import DataLacks, UserError
 from towers.evaluation.known import Known
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.rankers import DenseRanker, Scorer
 from towers.evaluation.result import Evaluation
 from towers.evaluation.saved import cached, fingerprint
-from towers.evaluation.tuning import Tuning
+from towers.evaluation.tuning import Build, Tuning
+from towers.manifest import library_versions
+
+FITTED_WITH = ("numpy", "scipy", "implicit")
+"""Libraries whose version may change what a baseline is."""
 
 
 def evaluate_baselines(
@@ -29,36 +34,70 @@ def evaluate_baselines(
 
     Returns:
         The evaluations, and by ranker what tuning tried and chose.
+
+    Raises:
+        UserError: a setting that cannot be, of a baseline or of its grid.
     """
-    tuning = instantiate(config.evaluation.tuning, "evaluation.tuning")
-    nodes = {str(name): node for name, node in config.evaluation.baselines.items() if node is not None}
+    tuning: Tuning = instantiate(config.evaluation.tuning, "evaluation.tuning")
+    builds = baselines_of(config, tuning)
     validation = protocol.known if protocol.period == "validation" else Known(protocol.store, "validation")
     evaluations, choices = [], {}
     with StageProgress() as progress:
-        for done, (name, node) in enumerate(nodes.items()):
-            progress.update("baselines", done, len(nodes))
+        for done, (name, build) in enumerate(builds.items()):
+            progress.update("baselines", done, len(builds))
             try:
                 key = fingerprint(_facts(config, protocol, name))
-                evaluation, choice = cached(
-                    kept, key, lambda name=name, node=node: _evaluated(name, node, tuning, protocol, validation)
-                )
-            except ValueError as error:
-                raise UserError(f"evaluation.baselines.{name}: {error}") from error
-            except UserError as error:
+                evaluation, choice = cached(kept, key, partial(_evaluated, name, build, tuning, protocol, validation))
+            except DataLacks as error:
                 print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
                 continue
             evaluations.append(evaluation)
             choices[evaluation.ranker] = choice
-        progress.update("baselines", len(nodes), len(nodes))
+        progress.update("baselines", len(builds), len(builds))
     return evaluations, choices
 
 
+def baselines_of(config: DictConfig, tuning: Tuning) -> dict[str, Build]:
+    """By name, what makes each baseline from settings.
+
+    Raises:
+        UserError: a setting that cannot be, written or in the grid, or a grid for a baseline that is not there.
+    """
+    nodes = config.evaluation.baselines or {}
+    unknown = [name for name in tuning.grid if name not in nodes]
+    if nodes and unknown:
+        raise UserError(f"evaluation.tuning.grid.{unknown[0]}: no such baseline; there are {', '.join(nodes)}")
+    builds = {str(name): _build(str(name), node) for name, node in nodes.items() if node is not None}
+    for name, build in builds.items():
+        for settings in ({}, *tuning.settings_of(name)):
+            build(settings)
+    return builds
+
+
+def _build(name: str, node: DictConfig) -> Build:
+    key = f"evaluation.baselines.{name}"
+
+    def build(settings: Mapping[str, Any]) -> Callable[..., Scorer]:
+        constructor = instantiate(OmegaConf.merge(node, dict(settings)), key)
+
+        @wraps(constructor)
+        def checked(**facts: Any) -> Scorer:
+            try:
+                return constructor(**facts)
+            except ValueError as error:
+                raise UserError(f"{key}: {error}") from error
+
+        return checked
+
+    return build
+
+
 def _evaluated(
-    name: str, node: DictConfig, tuning: Tuning, protocol: EvaluationProtocol, validation: Known
+    name: str, build: Build, tuning: Tuning, protocol: EvaluationProtocol, validation: Known
 ) -> tuple[Evaluation, dict[str, Any]]:
     scorer, choice = tuning.fit(
         name,
-        _build(name, node),
+        build,
         protocol.known,
         validation,
         filter_seen=protocol.filter_seen,
@@ -67,19 +106,15 @@ def _evaluated(
     return protocol.evaluate(DenseRanker(protocol.task, scorer)), choice.as_dict()
 
 
-def _build(name: str, node: DictConfig) -> Callable[[Mapping[str, Any]], Callable[..., Scorer]]:
-    return lambda settings: instantiate(OmegaConf.merge(node, dict(settings)), f"evaluation.baselines.{name}")
-
-
 def _facts(config: DictConfig, protocol: EvaluationProtocol, name: str) -> dict[str, Any]:
     """What the evaluation of a baseline depends on."""
     settings = OmegaConf.to_container(config.evaluation, resolve=True)
     assert isinstance(settings, dict)
-    tuning = settings["tuning"]
+    tuning, versions = settings["tuning"], library_versions()
     return {
         "store": protocol.store.fingerprint,
         "baseline": settings["baselines"][name],
         "tuning": {**tuning, "grid": tuning["grid"].get(name)},
-        "slicings": settings["slicings"],
-        **{key: settings[key] for key in ("period", "filter_seen", "ks", "min_users", "list_k")},
+        "libraries": {library: versions.get(library) for library in FITTED_WITH},
+        **{key: settings[key] for key in ("period", "filter_seen", "ks", "min_users", "list_k", "slicings")},
     }

@@ -11,18 +11,19 @@ from rich.console import Console
 from towers.assembly import chosen_run
 from towers.commands.baselines import evaluate_baselines
 from towers.commands.judging import MODEL, TABLE_WIDTH, check_keys, compare_two, protocol_of, vectors_of
-from towers.commands.pictures import draw_page
+from towers.commands.pictures import log_pictures, report_of
 from towers.commands.subject import open_subject
 from towers.config import CONFIG_DIR
 from towers.errors import GateRefused
-from towers.evaluation import honesty
+from towers.evaluation import honesty, saved
 from towers.evaluation.checks import all_checks
 from towers.evaluation.honesty import Check
 from towers.evaluation.profiles import by_taste, known_of_listeners, listener_profiles, write_profiles
+from towers.evaluation.report.page import write_page
 from towers.evaluation.report.table import table, write
 from towers.evaluation.result import Evaluation
 from towers.evaluation.slices import divided
-from towers.manifest import atomic_file, digest_of, library_versions, read_json
+from towers.manifest import atomic_file, library_versions, read_json
 
 
 def run(config: DictConfig, folder: Path | None = None) -> Path:
@@ -34,7 +35,8 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
     Raises:
         GateRefused: the evaluation does not pass its own checks; everything is written all the same.
     """
-    # The demo has neither key.
+    check_keys(config)
+    # The demo has neither of these keys.
     if config.get("compare") is not None:
         return compare_two(config)
     if config.get("export") is not None:
@@ -42,14 +44,16 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
     subject = open_subject(folder or chosen_run(config), config)
     target = subject.evaluations / f"evaluation-{config.evaluation.period}"
     settings = OmegaConf.to_container(config.evaluation, resolve=True)
-    fingerprint = digest_of([subject.fingerprint, subject.store.fingerprint, settings])
-    if (target / "metrics.json").exists():
+    fingerprint = saved.fingerprint(
+        {"subject": subject.fingerprint, "store": subject.store.fingerprint, "settings": settings,
+         "libraries": library_versions()}
+    )  # fmt: skip
+    if (target / "metrics.json").exists() and (target / "table.txt").exists():
         written = read_json(target / "metrics.json")
         if written["metadata"]["fingerprint"] == fingerprint:
             print(f"nothing to evaluate: {target} is up to date")
             print((target / "table.txt").read_text(), end="")
             return _passed(target, [Check(**check) for check in written["metadata"]["checks"]])
-    check_keys(config)
     protocol = protocol_of(config, subject.store, config.evaluation.period)
     users, contents = vectors_of(subject, protocol)
     kept = Path(config.paths.evaluations) / "baselines"
@@ -60,9 +64,12 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         protocol.task, contents, known_of_listeners(subject.store, protocol.task, protocol.period)
     )
     evaluations = [divided(evaluation, by_taste(profiles)) for evaluation in evaluations]
+    # Whoever finds it takes the rest for written.
+    (target / "metrics.json").unlink(missing_ok=True)
     _show(config, evaluations, checks, target)
     write_profiles(profiles, target / "profiles.parquet")
-    draw_page(config, subject, protocol, evaluations, contents, checks, target)
+    report = report_of(config, subject, protocol, evaluations, contents, checks, choices)
+    write_page(report, target / "report.html")
     metadata = {
         "fingerprint": fingerprint,
         "subject": subject.name,
@@ -73,6 +80,7 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         "libraries": library_versions(),
     }
     write(evaluations, target, metadata, main_metric=config.evaluation.main_metric)
+    log_pictures(report, subject)
     print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
     return _passed(target, checks)
 
@@ -80,7 +88,7 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
 def _show(config: DictConfig, evaluations: Sequence[Evaluation], checks: Sequence[Check], target: Path) -> None:
     """On the terminal, and in table.txt."""
     console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
-    for keys in config.evaluation.tables:
+    for keys in config.evaluation.tables or ():
         console.print(table(evaluations, list(keys)))
     console.print(honesty.table(checks))
     with atomic_file(target / "table.txt") as temporary:

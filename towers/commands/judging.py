@@ -1,5 +1,6 @@
 """What an evaluation and a comparison share: the protocol from the configuration, vectors, columns that can be had."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ from towers.commands.subject import Subject, open_subject
 from towers.config import instantiate, raw_list, value
 from towers.data.store import Store
 from towers.errors import UserError
+from towers.evaluation import list_metrics
 from towers.evaluation.compare import compare, show, write
 from towers.evaluation.metrics import METRICS
+from towers.evaluation.profiles import TASTE_SLICING
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.report.content_cards import ContentCards
-from towers.evaluation.result import Evaluation, metric_key, split_key
+from towers.evaluation.result import ALL, Evaluation, metric_key, split_key
+from towers.evaluation.slices import SLICES
 from towers.evaluation.slicings import Period
 from towers.manifest import atomic_file, library_versions
 
@@ -30,12 +34,17 @@ def protocol_of(config: DictConfig, store: Store, period: Period) -> EvaluationP
     Raises:
         UserError: a value that cannot be, with its key.
     """
-    nodes = config.evaluation.slicings.items()
-    rules = [instantiate(node, f"evaluation.slicings.{name}") for name, node in nodes if node is not None]
+    nodes = (config.evaluation.slicings or {}).items()
+    rules = {str(name): instantiate(node, f"evaluation.slicings.{name}") for name, node in nodes if node is not None}
     list_k = value(config, "evaluation.list_k", int)
-    return EvaluationProtocol(
-        store, period, **evaluation_settings(config), list_k=list_k, rules=rules, ranker=vector_ranker()
-    )
+    settings = evaluation_settings(config) | {"list_k": list_k, "rules": rules, "ranker": vector_ranker()}
+    protocol = EvaluationProtocol(store, period, **settings)
+    if not len(protocol.task.user_rows):
+        raise UserError(
+            f"evaluation.period={period}: nobody in {store.folder} has a target in it; choose the other period, or "
+            "cut the data elsewhere (data.split)"
+        )
+    return protocol
 
 
 def vectors_of(
@@ -47,19 +56,37 @@ def vectors_of(
 
 
 def check_keys(config: DictConfig) -> None:
-    """Refuses columns that no evaluation can have, and an unknown period."""
+    """Refuses columns that no evaluation can have, and an unknown period, before anything is read."""
     period, ks = config.evaluation.period, evaluation_settings(config)["ks"]
     if period not in ("validation", "test"):
         raise UserError(f"evaluation.period={period}: must be validation or test")
     if config.evaluation.list_k not in ks:
         raise UserError(f"evaluation.list_k={config.evaluation.list_k}: must be one of evaluation.ks={list(ks)}")
-    wanted = [key for keys in config.evaluation.tables for key in keys] + [config.evaluation.main_metric]
-    known = {f"{metric}@{k}" for metric in METRICS for k in ks}
-    for key in wanted:
-        if split_key(key)[0] not in known:
-            raise UserError(
-                f"evaluation.tables, evaluation.main_metric: no metric {key!r} with evaluation.ks={list(ks)}"
-            )
+    slicings = list(config.evaluation.slicings or {})
+    if TASTE_SLICING in slicings:
+        raise UserError(f"evaluation.slicings.{TASTE_SLICING}: this name is taken; choose another")
+    main_metric = value(config, "evaluation.main_metric", str)
+    if split_key(main_metric)[1] != ALL:
+        raise UserError(f"evaluation.main_metric={main_metric}: without a slice; it is told of all of them")
+    _check_column("evaluation.main_metric", main_metric, ks, slicings)
+    for keys in value(config, "evaluation.tables", tuple[tuple[str, ...], ...] | None) or ():
+        for key in keys:
+            _check_column("evaluation.tables", key, ks, slicings)
+
+
+def _check_column(where: str, key: str, ks: Sequence[int], slicings: Sequence[str]) -> None:
+    metric, slice_name = split_key(key)
+    name, _, k = metric.partition("@")
+    if k not in map(str, ks) or name not in (*METRICS, *list_metrics.NAMES):
+        raise UserError(
+            f"{where}: no metric {metric!r} with evaluation.ks={list(ks)}; there are "
+            f"{', '.join((*METRICS, *list_metrics.NAMES))}"
+        )
+    divides = slice_name.partition(":")
+    if slice_name not in SLICES and not (divides[1] and divides[0] in (*slicings, TASTE_SLICING)):
+        raise UserError(
+            f"{where}: no slice {slice_name!r}; there are {', '.join(SLICES)}, and NAME:LABEL of evaluation.slicings"
+        )
 
 
 def compare_two(config: DictConfig) -> Path:
@@ -69,9 +96,9 @@ def compare_two(config: DictConfig) -> Path:
         UserError: not two, or two that were not made from the same prepared data.
     """
     folders = raw_list("compare", config.compare) or []
+    check_keys(config)
     if len(folders) != 2:
         raise UserError(f"compare=[{','.join(folders)}]: needs two folders of runs or exports, as compare=[A,B]")
-    check_keys(config)
     before, after = (open_subject(Path(folder), config) for folder in folders)
     if before.store.fingerprint != after.store.fingerprint:
         raise UserError(
@@ -87,6 +114,11 @@ def compare_two(config: DictConfig) -> Path:
         for name, subject in zip(names, (before, after), strict=True)
     )
     main_metric = metric_key(config.evaluation.main_metric, "discovery")
+    if main_metric not in first.means():
+        raise UserError(
+            f"evaluation.min_users={protocol.min_users}: {first.counts['discovery']:,} listeners have a first listen, "
+            f"too few for {main_metric}; lower it"
+        )
     comparison = compare(
         protocol.task,
         first,
@@ -97,6 +129,8 @@ def compare_two(config: DictConfig) -> Path:
         main_metric,
     )
     target = Path(config.paths.evaluations) / f"{before.name}-to-{after.name}-{protocol.period}"
+    # Whoever finds it takes the rest for written.
+    (target / "comparison.json").unlink(missing_ok=True)
     console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
     show(comparison, console)
     with atomic_file(target / "table.txt") as temporary:
@@ -116,6 +150,6 @@ def compare_two(config: DictConfig) -> Path:
 def _keys(config: DictConfig, first: Evaluation, second: Evaluation) -> list[str]:
     """The columns of the tables, then the main metric in every slice that both have a figure for."""
     shared = first.means().keys() & second.means().keys()
-    shown = [key for keys in config.evaluation.tables for key in keys]
+    shown = [key for keys in config.evaluation.tables or () for key in keys]
     sliced = [metric_key(config.evaluation.main_metric, name) for name in first.slices]
     return [key for key in dict.fromkeys([*shown, *sliced]) if key in shared]

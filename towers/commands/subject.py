@@ -41,6 +41,12 @@ class Subject:
         return self.folder.name
 
     @property
+    def title(self) -> str:
+        """For people."""
+        run = self.vectors
+        return f"{run.config.name}: {self.name}" if isinstance(run, Run) else f"Export {self.name}"
+
+    @property
     def store(self) -> Store:
         """What it is judged on."""
         return self.vectors.store
@@ -68,8 +74,8 @@ def open_subject(folder: Path, config: DictConfig) -> Subject:
         export = Export(folder)
         store = open_store(config)
         vectors = ExportOnStore(export, store)
-        if len(vectors.missing):
-            print(f"{folder}: {len(vectors.missing):,} contents of {store.folder} are not in it and cannot be found")
+        for note in vectors.notes():
+            print(note)
         return Subject(
             vectors=vectors,
             folder=export.folder,

@@ -146,7 +146,8 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
     kept = list(features.user_columns)
     taken = {name.lower() for name in (*kept, *CONTRACT[schema.USERS], *READERS_OWN, "reason", "fault")}
     for name in sorted(kinds):
-        if name.lower() not in taken and '"' not in name and not any(pt.is_nested(kind) for kind in kinds[name]):
+        is_nested = any(pt.is_nested(kind) for kind in kinds[name])
+        if name and name.lower() not in taken and '"' not in name and not is_nested:
             taken.add(name.lower())
             kept.append(name)
     return tuple(kept)

@@ -81,7 +81,7 @@ class StoreWriter:
         names = self._features.user_columns
         selected = "".join(f', listed."{name}"' for name in names)
         users = self._clean.table(
-            f"SELECT users.user_id, num_train > 0 AS is_in_training{selected} FROM users "
+            f"SELECT users.user_id, boundaries.num_train > 0 AS is_in_training{selected} FROM users "
             "INNER JOIN boundaries ON boundaries.user_row = users.user_row "
             "LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id "
             "ORDER BY users.user_row"

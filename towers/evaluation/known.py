@@ -78,7 +78,7 @@ class Known:
         """Builds a baseline from the facts that its signature names.
 
         Raises:
-            UserError: it cannot be fitted on this data.
+            DataLacks: it cannot be fitted on this data.
             ValueError: a setting outside its range.
         """
         wanted = inspect.signature(build).parameters

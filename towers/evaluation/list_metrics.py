@@ -13,6 +13,11 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
 POPULARITY_PARTS = 3
+NAMES = (
+    "novelty", "popularity", "popularity_lift", "serendipity", "diversity", "calibration_genre", "calibration_kind",
+    "calibration_popularity", "coverage", "gini", "popularity_bias",
+)  # fmt: skip
+"""Of all that `ListMetrics` gives."""
 
 
 class ListMetrics:

@@ -16,7 +16,8 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.manifest import atomic_file
 
-TASTE = "generalist_specialist"
+TASTE: Final = "generalist_specialist"
+TASTE_SLICING: Final = "taste"
 QUARTILES: Final = ("generalist", "rather_generalist", "rather_specialist", "specialist")
 
 
@@ -94,7 +95,7 @@ def by_taste(profiles: pa.Table) -> ByListener:
     known = scores[~np.isnan(scores)]
     bounds = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else np.zeros(3)
     codes = np.searchsorted(bounds, scores, side="left")
-    return ByListener(name="taste", labels=QUARTILES, codes=np.where(np.isnan(scores), -1, codes))
+    return ByListener(name=TASTE_SLICING, labels=QUARTILES, codes=np.where(np.isnan(scores), -1, codes))
 
 
 def write_profiles(profiles: pa.Table, path: Path) -> None:

@@ -1,6 +1,7 @@
 """One protocol for all who are ranked: the same listeners and targets, lists, slices and judges of lists."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -27,7 +28,8 @@ class EvaluationProtocol:
         ks: lengths of the lists judged by hits.
         min_users: slices with fewer listeners get no figure.
         list_k: length of the lists judged as lists, and kept.
-        rules: divide first listens further; those that the data says nothing of are left out.
+        rules: divide first listens further, by the name of the division; those that the data says nothing of are left
+            out.
         ranker: makes a ranker of vectors, from a task, a name, listeners' vectors and contents'.
     """
 
@@ -40,7 +42,7 @@ class EvaluationProtocol:
         ks: Sequence[int],
         min_users: int,
         list_k: int,
-        rules: Sequence[SlicingRule] = (),
+        rules: Mapping[str, SlicingRule] | None = None,
         ranker: Callable[..., Ranker] = VectorRanker,
     ):
         self.store = store
@@ -49,8 +51,9 @@ class EvaluationProtocol:
         self.task = self.known.task
         self.ranker = ranker
         self.filter_seen, self.ks, self.min_users, self.list_k = filter_seen, tuple(ks), min_users, list_k
-        made = [rule.slicing(store, self.task, period) for rule in rules]
-        self._slicings = [slicing for slicing in made if slicing is not None]
+        made = {name: rule.slicing(store, self.task, period) for name, rule in (rules or {}).items()}
+        # The configuration's name, so that two divisions by one column stay apart.
+        self._slicings = [replace(slicing, name=name) for name, slicing in made.items() if slicing is not None]
         self._list_judge = ListMetrics(
             self.task, all_histories(store, "validation"), content_attributes(store), k=list_k
         )

@@ -73,7 +73,7 @@ class Evaluation:
     def means(self) -> dict[str, float]:
         """Figure by key (`recall@20`, `recall@20/discovery`): means over listeners, and those of the catalogue.
 
-        Slices too small are absent, and so are metrics that are defined for nobody.
+        Absent are slices too small, and metrics that are defined for too few of their listeners.
         """
         return dict(self._means)
 
@@ -82,9 +82,8 @@ class Evaluation:
         found = {
             metric_key(metric, name): float(np.nanmean(values))
             for name, result in self.slices.items()
-            if len(result) >= self.min_users
             for metric, values in result.values.items()
-            if not np.isnan(values).all()
+            if self._is_enough(values)
         }
         large = {name for name, count in self.counts.items() if count >= self.min_users}
         return found | {key: figure for key, figure in self.catalogue.items() if split_key(key)[1] in large}
@@ -93,10 +92,14 @@ class Evaluation:
         """The figure of each listener under `key`, in the order of the slice's `positions`.
 
         Raises:
-            ValueError: the evaluation has no such figure, or its slice is too small for one.
+            ValueError: the evaluation has no such figure, or it is defined for too few listeners.
         """
         metric, slice_name = split_key(key)
         result = self.slices.get(slice_name)
-        if result is None or metric not in result.values or len(result) < self.min_users:
+        if result is None or metric not in result.values or not self._is_enough(result.values[metric]):
             raise ValueError(f"the evaluation of {self.ranker!r} has no figure {key!r}")
         return result.values[metric]
+
+    def _is_enough(self, values: Float[np.ndarray, " users"]) -> bool:
+        """Nobody's mean is no figure, even where `min_users` is 0."""
+        return int(np.count_nonzero(~np.isnan(values))) >= max(self.min_users, 1)

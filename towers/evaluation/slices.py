@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -12,6 +12,12 @@ from towers.evaluation.result import ALL, Evaluation, SliceResult
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.schema import KINDS, PLAYABLE_KINDS
+
+SLICES: Final = (
+    ALL, "familiar", "discovery", "cold_content", "cold_among_cold", "cold_users", "head", "middle", "tail",
+    *PLAYABLE_KINDS,
+)  # fmt: skip
+"""All but those of slicings, which are called `name:label`; `harness.evaluate` says what they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

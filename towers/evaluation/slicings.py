@@ -12,20 +12,21 @@ from jaxtyping import Int
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation.attributes import single_codes
-from towers.evaluation.slices import ByContent, ByListener, ByTarget, Slicing, popularity_parts
+from towers.evaluation.slices import ByContent, ByListener, ByTarget, popularity_parts
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.features.text import category_text
 
 Period = Literal["validation", "test"]
 DAY_US = 86_400_000_000
+Division = ByListener | ByContent | ByTarget
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class SlicingRule(Protocol):
     """Something to divide by."""
 
-    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing | None:
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
         """For `task`, which was made from `store` and `period`; null where the data says nothing of it."""
         ...
 
@@ -40,7 +41,7 @@ class HistoryLength:
     def __init__(self, bounds: tuple[int, ...] = (0, 1, 10, 50, 200)):
         self._bounds = _rising("history", bounds)
 
-    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing:
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division:
         """See `SlicingRule`."""
         codes = np.searchsorted(self._bounds, task.histories.lengths, side="right") - 1
         return ByListener(name="history", labels=range_labels(self._bounds), codes=codes)
@@ -58,7 +59,7 @@ class PopularityParts:
             raise UserError(f"evaluation.slicings, parts={parts}: must be at least 1")
         self._parts = parts
 
-    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing:
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division:
         """See `SlicingRule`."""
         labels = tuple(str(part + 1) for part in range(self._parts))
         return ByContent(name="popularity", labels=labels, codes=single_codes(popularity_parts(task, self._parts)))
@@ -69,14 +70,14 @@ class ReleaseAge:
 
     Args:
         bounds_days: rising; the first day of each group, which ends before the next.
-        is_cold_only: whether only contents without a play in training count; the slicing is then called `cold_age`.
+        is_cold_only: whether only contents without a play in training count.
     """
 
     def __init__(self, bounds_days: tuple[int, ...] = (0, 7, 14, 28, 90, 365), is_cold_only: bool = False):
         self._bounds = _rising("release age", bounds_days)
         self._is_cold_only = is_cold_only
 
-    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing | None:
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
         """See `SlicingRule`; null without a clock or a release date."""
         released = store.contents["release_date"]
         if not store.has_clock or released.null_count == len(released):
@@ -89,8 +90,7 @@ class ReleaseAge:
         if self._is_cold_only:
             is_known &= task.is_cold[listens.content_rows]
         codes = np.where(is_known, np.searchsorted(self._bounds, age, side="right") - 1, -1)
-        name = "cold_age" if self._is_cold_only else "release_age"
-        return listens.divided(name, range_labels(self._bounds), codes, len(task.user_rows))
+        return listens.divided("release_age", range_labels(self._bounds), codes, len(task.user_rows))
 
 
 class Origin:
@@ -104,7 +104,7 @@ class Origin:
     def __init__(self, recommended: tuple[str, ...] = ("home", "radio")):
         self._recommended = recommended
 
-    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing | None:
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
         """See `SlicingRule`; null where no event has a context."""
         vocabulary = store.vocabulary("context")
         if len(vocabulary) < 2:
@@ -127,7 +127,7 @@ class UserColumn:
     def __init__(self, column: str, max_values: int = 8):
         self._column, self._max_values = column, max_values
 
-    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing | None:
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
         """See `SlicingRule`; null where users/ has no such column."""
         if self._column not in store.users.column_names:
             return None
@@ -149,7 +149,7 @@ class ContentColumn:
     def __init__(self, column: str, max_values: int = 8):
         self._column, self._max_values = column, max_values
 
-    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Slicing | None:
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
         """See `SlicingRule`; null where nothing is known of it.
 
         Raises:

@@ -100,7 +100,7 @@ class Tuning:
             min_users: slices with fewer listeners get no figure.
 
         Raises:
-            UserError: the baseline cannot be fitted on this data.
+            DataLacks: the baseline cannot be fitted on this data.
             ValueError: a setting outside its range.
         """
         metric, k = self.metric, int(split_key(self.metric)[0].partition("@")[2])
@@ -132,7 +132,7 @@ class Tuning:
             min_users: slices with fewer listeners get no figure.
 
         Raises:
-            UserError: the baseline cannot be fitted on this data.
+            DataLacks: the baseline cannot be fitted on this data.
             ValueError: a setting outside its range.
         """
         choice = self.choose(baseline, build, validation, filter_seen=filter_seen, min_users=min_users)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
-from towers.errors import UserError
+from towers.errors import DataLacks
 from towers.evaluation.baselines.factors import IALS
 from towers.evaluation.baselines.heard import unknown_last
 from towers.evaluation.task import EvaluationTask
@@ -28,7 +28,7 @@ class ArtistMean:
         seed: of the first vectors.
 
     Raises:
-        UserError: no artist is known of any content.
+        DataLacks: no artist is known of any content.
         ValueError: a number outside its range.
     """
 
@@ -47,7 +47,7 @@ class ArtistMean:
         seed: int = 0,
     ):
         if not len(content_artists.values):
-            raise UserError("the artist mean baseline needs artists, and the contents of this data have none")
+            raise DataLacks("the artist mean baseline needs artists, and the contents of this data have none")
         model = IALS(
             task,
             histories,

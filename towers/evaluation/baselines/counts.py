@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers.errors import UserError
+from towers.errors import DataLacks
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
@@ -33,7 +33,7 @@ class Recency:
         days: above 0; counted back from the last event of all.
 
     Raises:
-        UserError: the data has no clock.
+        DataLacks: the data has no clock.
         ValueError: `days` is not above 0.
     """
 
@@ -48,7 +48,7 @@ class Recency:
         days: float = 14.0,
     ):
         if times_us is None:
-            raise UserError("the recency baseline counts the last days, and this data has no clock")
+            raise DataLacks("the recency baseline counts the last days, and this data has no clock")
         if not days > 0:
             raise ValueError(f"days must be above 0, got {days}")
         recent = histories.values[times_us >= times_us.max(initial=0) - days * DAY_US]

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg, sparse
 
-from towers.errors import UserError
+from towers.errors import DataLacks
 from towers.evaluation.baselines.heard import (
     cosine_neighbours,
     heard_by_anybody,
@@ -62,7 +62,7 @@ class EASE:
         max_contents: memory is `8 * contents ** 2` bytes, time grows with the cube; the default takes 3.2 GB.
 
     Raises:
-        UserError: the store has more than `max_contents` contents.
+        DataLacks: the store has more than `max_contents` contents.
         ValueError: `l2` is not above 0.
     """
 
@@ -70,7 +70,7 @@ class EASE:
 
     def __init__(self, task: EvaluationTask, histories: Ragged, *, l2: float = 200.0, max_contents: int = 20_000):
         if task.num_contents > max_contents:
-            raise UserError(
+            raise DataLacks(
                 f"the EASE baseline inverts a contents x contents matrix: {task.num_contents:,} contents are "
                 f"more than max_contents={max_contents:,}; leave it out, or raise max_contents if "
                 f"{8 * task.num_contents**2 / 1e9:,.1f} GB of memory are to spare"

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from towers.errors import UserError
+from towers.errors import DataLacks
 from towers.evaluation.baselines.heard import unknown_last
 from towers.evaluation.task import EvaluationTask
 
@@ -23,7 +23,7 @@ class AudioStatistics:
         sounds: `[contents, statistics]`, NaN in the rows of contents without sound; null where the data has none.
 
     Raises:
-        UserError: no content has sound.
+        DataLacks: no content has sound.
     """
 
     name = "audio statistics"
@@ -31,7 +31,7 @@ class AudioStatistics:
     def __init__(self, task: EvaluationTask, sounds: Float[np.ndarray, "contents statistics"] | None):
         has_sound = np.zeros(task.num_contents, dtype=bool) if sounds is None else np.isfinite(sounds).all(axis=1)
         if sounds is None or not has_sound.any():
-            raise UserError("the audio statistics baseline needs sound, and no content of this data has any")
+            raise DataLacks("the audio statistics baseline needs sound, and no content of this data has any")
         self._content_vectors = np.zeros(sounds.shape, dtype=np.float32)
         self._content_vectors[has_sound] = _standardised(sounds[has_sound].astype(np.float64))
         self._is_known = np.asarray(has_sound)
