@@ -44,10 +44,16 @@ def made(case) -> tuple[EvaluationTask, np.ndarray, np.ndarray, int]:
 
 
 def sorted_lists(task: EvaluationTask, scores: np.ndarray, position: int) -> dict[str, list[int]]:
-    """All three lists of one listener in full: the slow twin."""
-    order = [row for row in np.argsort(-scores, kind="stable").tolist() if task.is_candidate[row]]
+    """All three lists of one listener in full: the slow twin. Minus infinity is in none."""
+    is_listed = task.is_candidate & (scores > -np.inf)
+    order = [row for row in np.argsort(-scores, kind="stable").tolist() if is_listed[row]]
     unseen = [row for row in order if row not in task.histories[position]]
     return {EVERYTHING: order, UNSEEN: unseen, UNSEEN_COLD: [row for row in unseen if task.is_cold[row]]}
+
+
+def products(users: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """All scores; minus infinity for contents without a place in the space, whose vectors are all zeros."""
+    return np.where(contents.any(axis=1), users @ contents.T, np.float32(-np.inf))
 
 
 class FullRankerContract:
@@ -89,6 +95,25 @@ class FullRankerContract:
         assert ranked[UNSEEN].rows[0].tolist() == [-1, -1, -1]
         assert ranked[UNSEEN].scores[0].tolist() == [-np.inf] * 3
 
+    def test_a_content_of_zeros_stands_in_no_list_and_is_missed(self):
+        """Listener 1 scores all others below 0. 1 is cold, 2 was heard; 3 is a target as before."""
+        contents = self.CONTENTS.copy()
+        contents[[1, 2, 3]] = 0
+        task = make_task([[2], [2]], [[0], [3, 4]], 5, cold=(1, 4))
+        ranker = self.build(task, "toy", self.USERS, contents)
+        ranked = ranker.rank(np.array([0, 1]), 5)
+        for ranking in (EVERYTHING, UNSEEN):
+            assert ranked[ranking].rows.tolist() == [[0, 4, -1, -1, -1], [4, 0, -1, -1, -1]]
+        # There are two cold candidates, so that the list of them is of that length whoever ranks.
+        assert ranked[UNSEEN_COLD].rows.tolist() == [[4, -1], [4, -1]]
+        evaluation = evaluate(task, ranker, filter_seen=True, ks=(2,), min_users=1)
+        assert evaluation.figures("recall@2/discovery").tolist() == [1, 1 / 2]
+
+    def test_nobody_to_rank(self):
+        ranker = self.build(make_task([[0], []], [[1], [1]], 5), "toy", self.USERS, self.CONTENTS)
+        ranked = ranker.rank(np.arange(0), 3)
+        assert ranked[EVERYTHING].rows.shape == ranked[UNSEEN].scores.shape == (0, 3)
+
     def test_no_candidates(self):
         ranked = self.rank([[0], []], 2, candidates=())
         assert ranked[EVERYTHING].rows.tolist() == [[-1, -1], [-1, -1]]
@@ -116,8 +141,7 @@ class FullRankerContract:
     def test_scores_are_those_of_a_sort_of_everything(self, case):
         task, users, contents, k = made(case)
         ranked = self.build(task, "any", users, contents).rank(np.arange(len(users)), k)
-        products = users @ contents.T
-        for position, scores in enumerate(products):
+        for position, scores in enumerate(products(users, contents)):
             for ranking, rows in sorted_lists(task, scores, position).items():
                 found = ranked[ranking].rows[position]
                 filled = found[found >= 0]
@@ -140,7 +164,7 @@ class OrderedTiesContract(FullRankerContract):
     def test_rows_are_those_of_a_sort_of_everything(self, case):
         task, users, contents, k = made(case)
         ranked = self.build(task, "any", users, contents).rank(np.arange(len(users)), k)
-        for position, scores in enumerate(users @ contents.T):
+        for position, scores in enumerate(products(users, contents)):
             for ranking, rows in sorted_lists(task, scores, position).items():
                 found = ranked[ranking].rows[position]
                 assert found.tolist() == [*rows, *[-1] * len(found)][: len(found)]

@@ -126,5 +126,7 @@ class DenseRanker:
 
 def _best(scores: Float[np.ndarray, "users contents"], k: int) -> Ranked:
     rows = top_k(scores, k)
-    found = np.take_along_axis(scores, np.maximum(rows, 0), axis=1) if rows.size else scores[:, :0]
+    # Of nobody there is nothing to take; the shape is that of the rows all the same.
+    empty = np.zeros(rows.shape, scores.dtype)
+    found = np.take_along_axis(scores, np.maximum(rows, 0), axis=1) if rows.size else empty
     return Ranked(rows=rows, scores=np.where(rows >= 0, found, -np.inf))

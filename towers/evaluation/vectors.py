@@ -4,6 +4,10 @@ Some listeners at a time meet the candidates tile by tile, so listeners times co
 scored once: candidates without a play in training (cold) come after all others (warm) and have a running list of their
 own; what the listener has heard is taken out of the tile and set aside. The three lists are put together from these:
 `unseen_cold` is the cold list, `unseen` the warm one with the cold one, `everything` that with what was heard.
+
+A content whose vector is all zeros has no place in the space (an export does not hold it) and stands in no list. Its
+product would be 0, before everything that points away from the listener. Where it is a target it stays one, and is
+missed.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +51,7 @@ class VectorRanker:
         task: what is ranked for whom.
         name: in reports.
         user_vectors: `[users of the task, dim]`.
-        content_vectors: `[contents, dim]`.
+        content_vectors: `[contents, dim]`; all zeros for what stands in no list.
         block_size: listeners ranked at a time. Null: a part for each thread.
         tile_size: candidates scored at a time.
 
@@ -70,7 +74,7 @@ class VectorRanker:
         self.block_size = block_size or PART_SIZE * self._num_threads
         self._tile_size = tile_size
         self._histories = task.histories
-        self._candidates = Candidates.of(task)
+        self._candidates = Candidates.of(task, content_vectors)
         self._user_vectors = np.asarray(user_vectors, dtype=np.float32)
         self._content_vectors = np.asarray(content_vectors[self._candidates.rows[:-1]], dtype=np.float32)
         check_products(name, self._user_vectors, self._content_vectors)
@@ -100,29 +104,36 @@ class VectorRanker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The candidates of a task as columns: warm ones first, then cold ones, each in the order of content rows.
+    """The candidates that have a vector as columns: warm ones first, then cold ones, each in the order of content rows.
 
     Args:
         rows: their content rows; after the last one -1, at which the column -1 of a place without a content points.
         num_warm: how many of them are warm.
+        num_cold: cold candidates of the task, with a vector or without: lists are as long for everybody who ranks.
         num_contents: rows of the store, candidates or not.
-        column_of_row: `[contents]`, where a content stands; -1 for what is no candidate.
+        column_of_row: `[contents]`, where a content stands; -1 for what stands in no list.
     """
 
     rows: Int[np.ndarray, " columns_plus_one"]
     num_warm: int
+    num_cold: int
     num_contents: int
     column_of_row: Int[np.ndarray, " contents"]
 
     @classmethod
-    def of(cls, task: EvaluationTask) -> "Candidates":
-        """Those of `task`."""
-        warm = np.flatnonzero(task.is_candidate & ~task.is_cold)
-        rows = np.concatenate([warm, np.flatnonzero(task.is_candidate & task.is_cold)])
+    def of(cls, task: EvaluationTask, content_vectors: Float[np.ndarray, "contents dim"]) -> "Candidates":
+        """Those of `task` whose vector is not all zeros."""
+        has_place = task.is_candidate & content_vectors.any(axis=1)
+        warm = np.flatnonzero(has_place & ~task.is_cold)
+        rows = np.concatenate([warm, np.flatnonzero(has_place & task.is_cold)])
         column_of_row = np.full(task.num_contents, -1)
         column_of_row[rows] = np.arange(len(rows))
         return cls(
-            rows=np.append(rows, -1), num_warm=len(warm), num_contents=task.num_contents, column_of_row=column_of_row
+            rows=np.append(rows, -1),
+            num_warm=len(warm),
+            num_cold=int((task.is_candidate & task.is_cold).sum()),
+            num_contents=task.num_contents,
+            column_of_row=column_of_row,
         )
 
     def __len__(self) -> int:
@@ -164,7 +175,7 @@ class Candidates:
         heard = _best_of_pairs(
             heard_users[enters], self.rows[heard_columns[enters]], heard_scores[enters], unseen.rows.shape
         )
-        num_cold = min(k, len(self) - self.num_warm)
+        num_cold = min(k, self.num_cold)
         return {
             "everything": merged(unseen, heard),
             "unseen": unseen,

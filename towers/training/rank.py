@@ -23,7 +23,8 @@ TILE_SIZE = 1 << 16
 class TorchRanker:
     """Ranks by the inner product of listener and content, like `VectorRanker` and tile by tile, on `device`.
 
-    The vectors of all candidates lie on the device. Nothing waits for it until a block's lists are copied back.
+    Contents whose vectors are all zeros stand in no list, as there. The vectors of all candidates lie on the device.
+    Nothing waits for it until a block's lists are copied back.
 
     The scores of each list are the highest there are, and equal ones are in the order of content rows. Which of the
     contents that tie for the last places of a list stand in it is torch's choice (`torch.topk` has no rule for ties);
@@ -33,7 +34,7 @@ class TorchRanker:
         task: what is ranked for whom.
         name: in reports.
         user_vectors: `[users of the task, dim]`.
-        content_vectors: `[contents, dim]`.
+        content_vectors: `[contents, dim]`; all zeros for what stands in no list.
         device: where the work is done.
         block_size: listeners ranked at a time.
         tile_size: candidates scored at a time.
@@ -62,7 +63,7 @@ class TorchRanker:
         self._device = device
         self._matmul_precision = matmul_precision
         self._histories = task.histories
-        self._candidates = Candidates.of(task)
+        self._candidates = Candidates.of(task, content_vectors)
         self._user_vectors = np.asarray(user_vectors, dtype=np.float32)
         contents = np.asarray(content_vectors[self._candidates.rows[:-1]], dtype=np.float32)
         check_products(name, self._user_vectors, contents)
