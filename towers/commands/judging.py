@@ -69,7 +69,7 @@ def check_keys(config: DictConfig) -> None:
     if split_key(main_metric)[1] != ALL:
         raise UserError(f"evaluation.main_metric={main_metric}: without a slice; it is told of all of them")
     _check_column("evaluation.main_metric", main_metric, ks, slicings)
-    for keys in value(config, "evaluation.tables", tuple[tuple[str, ...], ...] | None) or ():
+    for keys in value(config, "evaluation.tables", tuple[list[str], ...] | None) or ():
         for key in keys:
             _check_column("evaluation.tables", key, ks, slicings)
 
