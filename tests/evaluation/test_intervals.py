@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.evaluation.intervals import intervals, paired_differences
+from towers.evaluation.intervals import differences_to_each, intervals, paired_differences
 from towers.evaluation.result import Evaluation, SliceResult
 
 KEY = "recall@20/discovery"
@@ -150,6 +150,35 @@ def test_false_alarms_are_as_rare_as_promised():
         uncorrected += any(difference.low > 0 or difference.high < 0 for difference in found)
     assert alarms <= 9  # of 60 at 5 %: more than 9 in one of five hundred runs
     assert uncorrected >= 25
+
+
+def test_many_baselines_are_held_to_more():
+    """Twenty baselines in one slice are as many looks as one baseline in twenty slices, and get the same bounds."""
+    generator = np.random.default_rng(0)
+    noise = [generator.normal(0, 1, 400) for _ in range(20)]
+    keys = [f"recall@20/slice:{number}" for number in range(20)]
+    slices = {f"slice:{number}": values for number, values in enumerate(noise)}
+    nothing = sliced({name: np.zeros(400) for name in slices})
+    of_slices = paired_differences(nothing, sliced(slices), keys)
+    others = [evaluation(values, name=f"baseline {number}") for number, values in enumerate(noise)]
+    of_baselines = differences_to_each(evaluation(np.zeros(400), name="model"), others, [KEY])
+    assert [found[KEY] for found in of_baselines.values()] == [of_slices[key] for key in keys]
+    alone = paired_differences(evaluation(np.zeros(400)), others[3], [KEY])[KEY]
+    together = of_baselines["baseline 3"][KEY]
+    assert (alone.low, alone.mean, alone.high) == pytest.approx((together.low, together.mean, together.high))
+    assert together.low_of_all < alone.low_of_all < alone.high_of_all < together.high_of_all
+
+
+def test_differences_stand_under_their_baseline_and_key():
+    model = sliced({"discovery": [1.0, 1.0], "familiar": [0.5, 0.5]}, name="model")
+    others = [
+        sliced({"discovery": [0.75] * 2, "familiar": [0.5] * 2}, name="a"),
+        sliced({"discovery": [0.5] * 2, "familiar": [0.25] * 2}, name="b"),
+    ]
+    found = differences_to_each(model, others, [KEY, "recall@20/familiar"])
+    means = {name: [difference.mean for difference in of.values()] for name, of in found.items()}
+    assert means == {"a": [1 / 4, 0], "b": [1 / 2, 1 / 4]}
+    assert differences_to_each(model, [], [KEY]) == {}
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20))

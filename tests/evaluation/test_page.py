@@ -17,6 +17,7 @@ from matplotlib.colors import to_rgb
 
 from tests.contracts.ranker import make_task
 from tests.evaluation.small_report import MARKUP, small_report
+from towers.evaluation.intervals import differences_to_each
 from towers.evaluation.rankers import Ranked
 from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.report.data_profile import data_profile
@@ -192,28 +193,61 @@ def build(report, store, evaluations):
 # --- words and figures
 
 
-def test_baselines_that_are_ahead_are_named_with_their_intervals(report):
+def test_baselines_that_are_ahead_are_named_with_the_bounds_that_hold_for_all(report):
     found = verdict(report, "discovery")
     difference = report.differences["popularity"]["recall@5/discovery"]
     assert found["best"] == "popularity"
     # Of what was never heard, both baselines know the same; of eight listeners little is sure.
-    assert (difference.mean, difference.high) == (pytest.approx(-0.275), 0)
+    assert difference.mean == pytest.approx(-0.275)
+    assert difference.low_of_all < difference.low
+    assert difference.high_of_all > difference.high
     assert found["ahead"] == [
-        f"{name} by 0.2750 (95 % interval 0.0000 to {-difference.low:.4f}; may be chance)"
+        f"{name} by 0.2750 (−{difference.high_of_all:.4f} to {-difference.low_of_all:.4f}; may be chance)"
         for name in ("popularity", "own most-played")
     ]
 
 
-def test_no_baseline_ahead_is_said_too(report):
+def test_all_comparisons_of_the_headline_are_one_family(report):
+    """As many bounds as baselines times slices, from the same resamples as the function of them all has."""
+    keys = ["recall@5", "recall@5/familiar", "recall@5/discovery"]
+    assert report.differences == differences_to_each(report.model, report.evaluations[1:], keys)
+
+
+def with_differences(report, **bounds):
+    """The same two baselines, each with a difference in discovery alone."""
     key = "recall@5/discovery"
-    ahead = {name: {key: replace(found[key], mean=0.25, low=0.125, high=0.5)} for name, found in
-             report.differences.items()}  # fmt: skip
-    assert verdict(replace(report, differences=ahead), "discovery")["ahead"] == []
-    for high, words in ((0.0625, "−0.0625 to 0.2500; may be chance"), (-0.0625, "0.0625 to 0.2500")):
-        one = {**ahead, "popularity": {key: replace(ahead["popularity"][key], mean=-0.125, low=-0.25, high=high)}}
-        assert verdict(replace(report, differences=one), "discovery")["ahead"] == [
-            f"popularity by 0.1250 (95 % interval {words})"
-        ]
+    return replace(
+        report,
+        differences={
+            name: {key: replace(report.differences[name][key], **bounds)} for name in ("popularity", "own most-played")
+        },
+    )
+
+
+def test_whether_a_lead_may_be_chance_follows_all_comparisons(report):
+    alone = {"low": 0.125, "high": 0.375}
+    for low, unclear in ((-0.0625, ["popularity", "own most-played"]), (0.0625, [])):
+        ahead = with_differences(report, mean=0.25, **alone, low_of_all=low, high_of_all=0.5)
+        assert verdict(ahead, "discovery")["ahead"] == []
+        assert verdict(ahead, "discovery")["unclear"] == unclear
+    alone = {"low": -0.1875, "high": -0.03125}
+    for high, words in ((0.0625, "−0.0625 to 0.2500; may be chance"), (-0.015625, "0.0156 to 0.2500")):
+        behind = with_differences(report, mean=-0.125, **alone, low_of_all=-0.25, high_of_all=high)
+        assert verdict(behind, "discovery")["ahead"][0] == f"popularity by 0.1250 ({words})"
+
+
+def test_the_page_shows_the_bounds_of_all_comparisons_and_says_so(page, report):
+    difference = report.differences["own most-played"]["recall@5/familiar"]
+    assert f"{difference.low_of_all:+.4f} to {difference.high_of_all:+.4f}".replace("-", "−") in page
+    # Two baselines in three slices.
+    assert "bounds that hold for all 6 comparisons together" in page
+    assert "hold for all 6 comparisons of this table together with 95 % confidence" in page
+
+
+def test_intervals_of_charts_are_said_to_hold_alone(report):
+    pictures = draw(report)
+    for picture in (*pictures["headline"], *pictures["slices"]):
+        assert "each holds for its figure alone" in picture.caption
 
 
 def test_slices_too_small_are_named_with_their_listeners(report):

@@ -65,7 +65,7 @@ def intervals(
     Raises:
         ValueError: the evaluation has no such figure, or its slice is too small for one.
     """
-    columns = np.stack([_column(evaluation, key) for key in keys], axis=1) if keys else np.zeros((0, 0))
+    columns = np.stack([figure_column(evaluation, key) for key in keys], axis=1) if keys else np.zeros((0, 0))
     resampled = _resampled_means(columns, seed, resamples)
     bounds = np.quantile(resampled, _tails(), axis=0)
     means = _means(columns)
@@ -85,11 +85,58 @@ def paired_differences(
     Raises:
         ValueError: one of them lacks a figure, or they were not measured on the same listeners.
     """
-    for key in keys:
-        _check_paired(first, second, key)
-    columns = np.zeros((len(first.user_rows), len(keys)))
+    return differences_to_each(first, [second], keys, seed=seed, resamples=resamples)[second.ranker]
+
+
+def differences_to_each(
+    first: Evaluation,
+    others: Sequence[Evaluation],
+    keys: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, dict[str, Difference]]:
+    """`first - other` by the other's ranker and key: one family of comparisons, whose corrected bounds hold together.
+
+    So the strongest of many baselines may be picked after looking. `paired_differences` is the case of one other.
+
+    Args:
+        first: what is compared.
+        others: measured on the same listeners; their rankers bear different names.
+        keys: figures that all of them have.
+        seed: of the draws.
+        resamples: how many.
+
+    Raises:
+        ValueError: one of them lacks a figure, or they were not measured on the same listeners.
+    """
+    for other in others:
+        for key in keys:
+            _check_paired(first, other, key)
+    columns = np.zeros((len(first.user_rows), len(others) * len(keys)))
     for at, key in enumerate(keys):
-        columns[:, at] = _column(first, key) - _column(second, key)
+        of_first = figure_column(first, key)
+        for place, other in enumerate(others):
+            columns[:, place * len(keys) + at] = of_first - figure_column(other, key)
+    found = iter(_differences(columns, seed, resamples))
+    return {other.ranker: {key: next(found) for key in keys} for other in others}
+
+
+def figure_column(evaluation: Evaluation, key: str) -> Float[np.ndarray, " users"]:
+    """The figure of every listener of the evaluation, NaN for those outside of the slice.
+
+    Raises:
+        ValueError: the evaluation has no such figure, or its slice is too small for one.
+    """
+    figures = evaluation.figures(key)
+    _, slice_name = split_key(key)
+    column = np.full(len(evaluation.user_rows), np.nan)
+    column[evaluation.slices[slice_name].positions] = figures
+    return column
+
+
+def _differences(columns: Float[np.ndarray, "users comparisons"], seed: int, resamples: int) -> list[Difference]:
+    """One a column, corrected for all columns."""
     resampled = _resampled_means(columns, seed, resamples)
     means, bounds = _means(columns), np.quantile(resampled, _tails(), axis=0)
     errors = resampled.std(axis=0)
@@ -98,8 +145,8 @@ def paired_differences(
     largest = np.max(np.abs(resampled - means) / scale, axis=1, initial=0.0)
     half = np.quantile(largest, CONFIDENCE) * errors
     p_values = _p_values(means, errors, largest)
-    return {
-        key: Difference(
+    return [
+        Difference(
             mean=float(means[at]),
             low=float(bounds[0, at]),
             high=float(bounds[1, at]),
@@ -108,8 +155,8 @@ def paired_differences(
             p_value=float(p_values[at]),
             users=int(np.isfinite(columns[:, at]).sum()),
         )
-        for at, key in enumerate(keys)
-    }
+        for at in range(columns.shape[1])
+    ]
 
 
 def _p_values(
@@ -128,15 +175,6 @@ def _check_paired(first: Evaluation, second: Evaluation, key: str) -> None:
     firsts, seconds = (one.user_rows[one.slices[slice_name].positions] for one in (first, second))
     if not np.array_equal(first.user_rows, second.user_rows) or not np.array_equal(firsts, seconds):
         raise ValueError(f"{first.ranker!r} and {second.ranker!r} were not evaluated on the same listeners ({key!r})")
-
-
-def _column(evaluation: Evaluation, key: str) -> Float[np.ndarray, " users"]:
-    """The figure of every listener of the evaluation, NaN for those outside of the slice."""
-    figures = evaluation.figures(key)
-    _, slice_name = split_key(key)
-    column = np.full(len(evaluation.user_rows), np.nan)
-    column[evaluation.slices[slice_name].positions] = figures
-    return column
 
 
 def _means(columns: Float[np.ndarray, "users keys"]) -> Float[np.ndarray, " keys"]:

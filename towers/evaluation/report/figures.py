@@ -31,6 +31,7 @@ from towers.evaluation.result import ALL, metric_key, split_key
 MAX_ROWS = 20
 """Of a chart by label; the labels with the most listeners."""
 NUM_GENRES = 8
+ALONE = "95 % intervals; each holds for its figure alone."
 EXPLANATIONS = {
     "history": "By positive events of the listener before the period.",
     "popularity": "By shares of the training plays: 1 holds the most played contents.",
@@ -74,7 +75,7 @@ def headline_pictures(report: Report) -> list[Picture]:
             Picture(
                 name=f"headline-{slice_name}",
                 title=slice_title(slice_name).capitalize(),
-                caption=f"{report.main_metric} of {report.model.counts[slice_name]:,} listeners, with 95 % intervals.",
+                caption=f"{report.main_metric} of {report.model.counts[slice_name]:,} listeners. {ALONE}",
                 figure=dot_chart(
                     ranked, series if len(ranked) > 1 else series[:1], xlabel=report.main_metric, width=NARROW
                 ),
@@ -179,7 +180,7 @@ def slice_pictures(report: Report) -> list[Picture]:
             Picture(
                 name="standard-slices" if group is None else f"slices-{picture_name(group)}",
                 title=title,
-                caption=f"{report.main_metric} with 95 % intervals.{what}{left_out}",
+                caption=f"{report.main_metric}.{what}{left_out} {ALONE}",
                 figure=dot_chart(labels, series, xlabel=report.main_metric, counts=[counts[name] for name in kept]),
             )
         )

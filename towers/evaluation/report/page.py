@@ -40,6 +40,7 @@ def render(report: Report) -> str:
         pictures=draw(report),
         headline=headline_rows(report),
         verdicts=[verdict(report, slice_name) for slice_name in report.headlines],
+        comparisons=sum(len(found) for found in report.differences.values()),
         too_small=too_small(report),
         shown=strongest(report),
         list_metrics=list_metrics(report),
@@ -74,27 +75,26 @@ def headline_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def verdict(report: Report, slice_name: str) -> dict[str, Any]:
-    """How the model stands in one slice, in words.
+    """How the model stands in one slice, in words, by the bounds that hold for all comparisons together.
 
     Returns:
         The slice, the model's interval, the best baseline and its interval (null where there is none), the difference
-        to it, and a few words on each baseline that is ahead.
+        to it, a few words on each baseline that is ahead, and the names of those over which the model's lead may be
+        chance.
     """
     key = metric_key(report.main_metric, slice_name)
-    baselines = {name: report.intervals[name][key] for name in report.differences if key in report.intervals[name]}
-    best = max(baselines, key=lambda name: baselines[name].mean, default=None)
-    ahead = [
-        (name, report.differences[name][key])
-        for name in sorted(baselines, key=lambda name: -baselines[name].mean)
-        if report.differences[name][key].mean < 0
-    ]
+    found = {name: differences[key] for name, differences in report.differences.items() if key in differences}
+    # The further ahead of the model, the better: all are measured on the same listeners.
+    ranked = sorted(found, key=lambda name: found[name].mean)
+    best = ranked[0] if ranked else None
     return {
         "slice": slice_name,
         "model": report.intervals[report.model.ranker][key],
         "best": best,
-        "best_interval": None if best is None else baselines[best],
-        "difference": None if best is None else report.differences[best][key],
-        "ahead": [_ahead(name, difference) for name, difference in ahead],
+        "best_interval": None if best is None else report.intervals[best][key],
+        "difference": None if best is None else found[best],
+        "ahead": [_ahead(name, found[name]) for name in ranked if found[name].mean < 0],
+        "unclear": [name for name in ranked if found[name].mean >= 0 and not found[name].is_clear],
     }
 
 
@@ -114,9 +114,9 @@ def too_small(report: Report) -> dict[str, list[tuple[str, int]]]:
 
 def _ahead(name: str, difference: Difference) -> str:
     # Taken from zero, so that no zero is negative.
-    low, high = 0.0 - difference.high, 0.0 - difference.low
-    chance = "" if difference.high < 0 else "; may be chance"
-    return f"{name} by {-difference.mean:.4f} (95 % interval {_decimals(low)} to {_decimals(high)}{chance})"
+    low, high = 0.0 - difference.high_of_all, 0.0 - difference.low_of_all
+    chance = "" if difference.is_clear else "; may be chance"
+    return f"{name} by {-difference.mean:.4f} ({_decimals(low)} to {_decimals(high)}{chance})"
 
 
 def _figure(picture: Picture) -> Markup:

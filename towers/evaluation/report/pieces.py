@@ -9,7 +9,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from towers.evaluation.honesty import Check
-from towers.evaluation.intervals import Difference, Interval, intervals, paired_differences
+from towers.evaluation.intervals import Difference, Interval, differences_to_each, intervals
 from towers.evaluation.metrics import METRICS
 from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.report.data_profile import DataProfile
@@ -33,7 +33,7 @@ class Report:
         main_metric: without a slice, such as `recall@20`.
         evaluations: the model's first.
         intervals: 95 % intervals of the main metric by ranker and key, of the slices large enough for a figure.
-        differences: model minus baseline by baseline and key, of the headline slices.
+        differences: model minus baseline by baseline and key, of the headline slices; corrected for all together.
         task_counts: by what is counted: listeners, targets, candidates.
         training: rows of the run's metrics, by column; a figure that was not taken at a step is absent.
         calibration: recommended contents of the model by score.
@@ -127,7 +127,7 @@ def build_report(
         main_metric=main_metric,
         evaluations=tuple(evaluations),
         intervals={one.ranker: _intervals(one, main_metric, seed) for one in evaluations},
-        differences={one.ranker: _differences(model, one, main_metric, seed) for one in evaluations[1:]},
+        differences=_differences(evaluations, main_metric, seed),
         task_counts={
             "listeners": len(task.user_rows),
             "targets": len(task.ranked_targets.values),
@@ -179,7 +179,7 @@ def _intervals(evaluation: Evaluation, metric: str, seed: int) -> dict[str, Inte
     return intervals(evaluation, keys, seed=seed)
 
 
-def _differences(model: Evaluation, baseline: Evaluation, metric: str, seed: int) -> dict[str, Difference]:
-    shared = model.means().keys() & baseline.means().keys()
+def _differences(evaluations: Sequence[Evaluation], metric: str, seed: int) -> dict[str, dict[str, Difference]]:
+    shared = set.intersection(*(set(evaluation.means()) for evaluation in evaluations))
     keys = [key for name in HEADLINES if (key := metric_key(metric, name)) in shared]
-    return paired_differences(model, baseline, keys, seed=seed)
+    return differences_to_each(evaluations[0], evaluations[1:], keys, seed=seed)
