@@ -1,5 +1,8 @@
 import json
+from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -9,7 +12,9 @@ from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.baselines.linear import ItemKNN
 from towers.evaluation.harness import evaluate
 from towers.evaluation.rankers import DenseRanker
-from towers.evaluation.report.table import METRICS_SCHEMA, table, write
+from towers.evaluation.report.listener_files import LISTS_SCHEMA
+from towers.evaluation.report.table import METRICS_SCHEMA, main_intervals, table, write
+from towers.evaluation.slices import ByListener, divided
 
 KEYS = ("recall@1/discovery", "recall@20", "recall@20/cold_users", "recall@20/never")
 
@@ -76,11 +81,65 @@ def test_listeners_parquet_holds_what_the_means_are_of(evaluations, tmp_path):
     assert {row["user_row"] for row in rows} == set(range(100, 117))
 
 
+def test_figures_of_listeners_are_in_single_precision_and_those_of_slicings_are_the_models(evaluations, tmp_path):
+    halves = ByListener(name="half", labels=("odd", "even"), codes=np.arange(17) % 2)
+    model, baseline = (divided(evaluation, halves) for evaluation in evaluations)
+    write([model, baseline], tmp_path, {})
+    rows = pq.read_table(tmp_path / "listeners.parquet")
+    assert rows.schema.field("ndcg@20").type == pa.float32()
+    found = set(zip(rows["ranker"].to_pylist(), rows["slice"].to_pylist(), strict=True))
+    assert {("popularity", "half:odd"), ("popularity", "discovery"), ("item-kNN", "discovery")} <= found
+    assert not any(":" in name for ranker, name in found if ranker == "item-kNN")
+
+
+def test_a_metric_of_one_evaluation_is_null_for_the_others(evaluations, tmp_path):
+    task = checkerboard()
+    other = evaluate(task, DenseRanker(task, Popularity(task)), filter_seen=False, ks=(5,), min_users=2)
+    write([evaluations[1], other], tmp_path, {})
+    rows = pq.read_table(tmp_path / "listeners.parquet").to_pylist()
+    assert {row["recall@5"] is None for row in rows if row["ranker"] == "item-kNN"} == {True}
+    assert {(row["recall@5"] is None, row["recall@20"]) for row in rows if row["ranker"] == "popularity"} == {
+        (False, None)
+    }
+
+
+def test_figures_are_written_slice_by_slice(evaluations, tmp_path):
+    write(evaluations, tmp_path, {})
+    file = pq.ParquetFile(tmp_path / "listeners.parquet")
+    sizes = [file.metadata.row_group(place).num_rows for place in range(file.metadata.num_row_groups)]
+    assert sizes == [len(part) for evaluation in evaluations for part in evaluation.slices.values() if len(part)]
+
+
+def test_lists_parquet_holds_the_lists_without_empty_places(evaluations, tmp_path):
+    """Listeners of the checkerboard have heard nearly half of the catalogue, so that no list is full."""
+    write(evaluations, tmp_path, {})
+    table = pq.read_table(tmp_path / "lists.parquet")
+    assert table.schema.equals(LISTS_SCHEMA)
+    rows = {(row["ranker"], row["ranking"], row["user_row"]): row for row in table.to_pylist()}
+    assert len(rows) == len(table) == 2 * 3 * 17
+    for evaluation in evaluations:
+        for ranking, ranked in evaluation.lists.items():
+            for user_row, contents, scores in zip(evaluation.user_rows, ranked.rows, ranked.scores, strict=True):
+                row = rows[evaluation.ranker, ranking, user_row]
+                assert row["content_rows"] == [content for content in contents if content >= 0]
+                assert row["scores"] == [score for content, score in zip(contents, scores, strict=True) if content >= 0]
+    assert (evaluations[0].lists["unseen"].rows < 0).any()
+
+
+def test_intervals_that_are_known_are_not_made_again(evaluations, tmp_path):
+    found = main_intervals(evaluations, "recall@1")
+    known = {name: {"recall@1": replace(of["recall@1"], low=-1.0, high=2.0)} for name, of in found.items()}
+    write(evaluations, tmp_path, {}, main_metric="recall@1", known_intervals=known)
+    written = json.loads((tmp_path / "metrics.json").read_text())["rankers"]
+    assert [ranker["intervals"] for ranker in written.values()] == [{"recall@1": [-1, 2]}] * 2
+
+
 def test_writing_again_replaces_and_leaves_nothing_else(evaluations, tmp_path):
     write(evaluations, tmp_path, {"run": 1})
     write(evaluations[:1], tmp_path, {"run": 2})
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "listeners.parquet",
+        "lists.parquet",
         "metrics.json",
         "metrics.parquet",
     ]

@@ -9,14 +9,14 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from towers.evaluation.honesty import Check
-from towers.evaluation.intervals import Difference, Interval, differences_to_each, intervals
+from towers.evaluation.intervals import Difference, Interval, differences_to_each
 from towers.evaluation.metrics import METRICS
 from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.report.data_profile import DataProfile
 from towers.evaluation.report.listener_examples import ListenerExample, listener_examples
 from towers.evaluation.report.score_calibration import ScoreGroup, score_groups
 from towers.evaluation.report.space import Neighbourhood, SpaceMap, neighbourhoods, space_map
-from towers.evaluation.report.table import MAIN_METRIC
+from towers.evaluation.report.table import MAIN_METRIC, main_intervals
 from towers.evaluation.result import ALL, Evaluation, metric_key, split_key
 from towers.evaluation.task import EvaluationTask
 
@@ -126,7 +126,7 @@ def build_report(
         period=period,
         main_metric=main_metric,
         evaluations=tuple(evaluations),
-        intervals={one.ranker: _intervals(one, main_metric, seed) for one in evaluations},
+        intervals=main_intervals(evaluations, main_metric, seed=seed),
         differences=_differences(evaluations, main_metric, seed),
         task_counts={
             "listeners": len(task.user_rows),
@@ -171,12 +171,6 @@ def strongest(report: Report, limit: int = 5) -> tuple[str, ...]:
             places[name] = min(place, places.get(name, place))
     best = sorted(places, key=lambda name: (places[name], names.index(name)))[:limit]
     return tuple(name for name in names if name in best)
-
-
-def _intervals(evaluation: Evaluation, metric: str, seed: int) -> dict[str, Interval]:
-    means = evaluation.means()
-    keys = [key for name in evaluation.slices if (key := metric_key(metric, name)) in means]
-    return intervals(evaluation, keys, seed=seed)
 
 
 def _differences(evaluations: Sequence[Evaluation], metric: str, seed: int) -> dict[str, dict[str, Difference]]:

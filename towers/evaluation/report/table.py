@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from towers.evaluation.intervals import intervals
+from towers.evaluation.intervals import Interval, intervals
+from towers.evaluation.report.listener_files import write_listeners, write_lists
 from towers.evaluation.result import Evaluation, metric_key, split_key
 from towers.manifest import atomic_file, write_json
 
@@ -49,26 +50,41 @@ def table(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> Table:
     return result
 
 
+def main_intervals(
+    evaluations: Sequence[Evaluation], main_metric: str = MAIN_METRIC, *, seed: int = 0
+) -> dict[str, dict[str, Interval]]:
+    """By ranker and key the 95 % interval (bootstrap over listeners) of one metric in every slice that has it."""
+    found = {}
+    for evaluation in evaluations:
+        means = evaluation.means()
+        keys = [key for name in evaluation.slices if (key := metric_key(main_metric, name)) in means]
+        found[evaluation.ranker] = intervals(evaluation, keys, seed=seed)
+    return found
+
+
 def write(
     evaluations: Sequence[Evaluation],
     folder: Path,
     metadata: Mapping[str, Any],
     *,
     main_metric: str = MAIN_METRIC,
+    known_intervals: Mapping[str, Mapping[str, Interval]] | None = None,
     seed: int = 0,
 ) -> None:
     """Writes the evaluations to `folder`, each file whole or not at all.
 
-    - `metrics.json`: `metadata`, and per ranker `means` by key, listener `counts` by slice, and `intervals`
-      (95 %, bootstrap over listeners) of `main_metric` in every slice that has it.
+    - `metrics.json`: `metadata`, and per ranker `means` by key, listener `counts` by slice, and `intervals` of
+      `main_metric` (`main_intervals`).
     - `metrics.parquet`: the means as a long table, `METRICS_SCHEMA`.
-    - `listeners.parquet`: a row per ranker, slice and listener (`user_row`), a column per metric.
+    - `listeners.parquet`: the figures of every listener (`write_listeners`).
+    - `lists.parquet`: the kept lists of every listener (`write_lists`).
 
     Args:
-        evaluations: their rankers bear different names.
+        evaluations: the model's first; their rankers bear different names.
         folder: made if it does not exist; files of an earlier evaluation are replaced.
         metadata: JSON-like; what the figures are about (data, versions, checkpoint).
         main_metric: without a slice, such as `recall@20`.
+        known_intervals: of the main metric, where they were made before (`Report.intervals`): they take a while.
         seed: of the bootstrap.
 
     Raises:
@@ -77,19 +93,21 @@ def write(
     names = [evaluation.ranker for evaluation in evaluations]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a report needs rankers of different names, got {names}")
+    if known_intervals is None:
+        known_intervals = main_intervals(evaluations, main_metric, seed=seed)
     rankers = {
         evaluation.ranker: {
             "means": evaluation.means(),
             "counts": evaluation.counts,
-            "intervals": _intervals(evaluation, main_metric, seed),
+            "intervals": {key: [one.low, one.high] for key, one in known_intervals[evaluation.ranker].items()},
         }
         for evaluation in evaluations
     }
     rows = [row for evaluation in evaluations for row in _metric_rows(evaluation)]
-    _write_parquet(folder / "metrics.parquet", pa.Table.from_pylist(rows, schema=METRICS_SCHEMA))
-    parts = [part for evaluation in evaluations for part in _listener_tables(evaluation)]
-    # Promoted, because evaluations may have been run with different ks.
-    _write_parquet(folder / "listeners.parquet", pa.concat_tables(parts, promote_options="default"))
+    with atomic_file(folder / "metrics.parquet") as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=METRICS_SCHEMA), temporary, compression="zstd")
+    write_listeners(evaluations, folder / "listeners.parquet")
+    write_lists(evaluations, folder / "lists.parquet")
     # Last, because whoever finds it takes the rest for written.
     write_json(folder / "metrics.json", {"metadata": dict(metadata), "rankers": rankers})
 
@@ -98,13 +116,6 @@ def _cell(value: float | None, best: float | None) -> Text:
     if value is None:
         return Text("–")
     return Text(f"{value:.4f}", style="bold" if value == best else "")
-
-
-def _intervals(evaluation: Evaluation, main_metric: str, seed: int) -> dict[str, list[float]]:
-    keys = [metric_key(main_metric, name) for name in evaluation.slices]
-    means = evaluation.means()
-    found = intervals(evaluation, [key for key in keys if key in means], seed=seed)
-    return {key: [interval.low, interval.high] for key, interval in found.items()}
 
 
 def _metric_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
@@ -120,19 +131,3 @@ def _metric_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
                 "value": means.get(metric_key(metric, slice_name)),
                 "users": len(result),
             }
-
-
-def _listener_tables(evaluation: Evaluation) -> Iterator[pa.Table]:
-    for slice_name, result in evaluation.slices.items():
-        columns = {
-            "ranker": pa.repeat(pa.scalar(evaluation.ranker), len(result)),
-            "slice": pa.repeat(pa.scalar(slice_name), len(result)),
-            "user_row": pa.array(evaluation.user_rows[result.positions], pa.int64()),
-        }
-        columns |= {metric: pa.array(values) for metric, values in result.values.items()}
-        yield pa.table(columns)
-
-
-def _write_parquet(path: Path, rows: pa.Table) -> None:
-    with atomic_file(path) as temporary:
-        pq.write_table(rows, temporary, compression="zstd")
