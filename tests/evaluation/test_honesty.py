@@ -1,12 +1,13 @@
 """Each check passes on what is honest and fails on what is broken on purpose."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.contracts.ranker import checkerboard, make_task
+from tests.contracts.ranker import checkerboard, lists_of, make_task
 from towers.evaluation.baselines.chance import Random
 from towers.evaluation.harness import evaluate
 from towers.evaluation.honesty import (
@@ -14,6 +15,7 @@ from towers.evaluation.honesty import (
     KEPT_LIFT,
     Check,
     _ratio,
+    _with_drawn_targets,
     list_audit,
     memorised_validation,
     permuted_targets,
@@ -49,6 +51,10 @@ class Tastes:
 
     def _evaluated(self, task, vectors) -> Evaluation:
         return evaluate(task, VectorRanker(task, "model", vectors, self.contents), filter_seen=True, ks=(20,))
+
+    def ranked(self, vectors: np.ndarray) -> VectorRanker:
+        """On test."""
+        return VectorRanker(self.test, "shuffled", vectors, self.contents)
 
     def fitted_to_validation(self) -> np.ndarray:
         """Listener vectors by gradient ascent on the likelihood of the validation targets themselves."""
@@ -94,6 +100,18 @@ class Peeking:
         return scores
 
 
+class Given:
+    """A scorer of scores that are there."""
+
+    name = "given"
+
+    def __init__(self, scores):
+        self._scores = scores
+
+    def scores(self, positions):
+        return self._scores[positions]
+
+
 class TestPermutedTargets:
     @pytest.mark.parametrize("seed", range(3))
     def test_the_best_of_rankers_is_as_good_as_chance(self, world, seed):
@@ -129,6 +147,35 @@ class TestPermutedTargets:
         assert check.figures["error"] == pytest.approx(np.sqrt(2 / 4 * 2 / 4 + 1 / 3 * 2 / 3) / 2)
         assert check.passed is None, "fewer than one hit is expected"
 
+    def test_what_cannot_be_listed_is_drawn_and_missed(self):
+        """Of the 4 contents that the one listener has not heard 3 have no vector: the list of 1 holds one of 2 targets
+        in 1 * 2 / 4 of the cases, however long it could be.
+        """
+        task = make_task([[0]], [[1, 2]], 5)
+        vectors = np.array([[1.0], [0.0], [1.0], [0.0], [0.0]], dtype=np.float32)
+        users = np.ones((1, 1), dtype=np.float32)
+        found = [
+            permuted_targets(task, lambda drawn: VectorRanker(drawn, "some", users, vectors), seed=seed, k=4).figures
+            for seed in range(200)
+        ]
+        assert {figures["expected"] for figures in found} == {1 * 2 / 4 / 2}
+        assert {figures["error"] for figures in found} == {np.sqrt(1 / 2 * 1 / 2) / 2}
+        assert {figures["recall"] for figures in found} == {0, 1 / 2}
+        # 200 coins: a standard error of 1 / 4 / sqrt(200).
+        assert np.mean([figures["recall"] for figures in found]) == pytest.approx(1 / 4, abs=4 / 4 / np.sqrt(200))
+
+    def test_missing_contents_are_as_good_as_chance(self, world):
+        vectors = world.contents.copy()
+        vectors[::3] = 0
+        check = permuted_targets(world.test, lambda task: VectorRanker(task, "some", world.tastes, vectors), k=200)
+        assert check.passed
+        missing = np.array(
+            [np.isin(np.arange(0, CONTENTS, 3), heard).sum() for heard in lists_of(world.test.histories)]
+        )
+        # All that is listed: 200 contents less those heard, 13 less the heard among the missing.
+        listed = 200 - 13 + missing
+        assert check.figures["expected"] == pytest.approx(np.mean(listed / 287))
+
     def test_lists_of_everything_have_no_error(self):
         check = permuted_targets(checkerboard(), lambda task: DenseRanker(task, Random(task)))
         assert check.passed
@@ -142,7 +189,7 @@ class TestPermutedTargets:
 class TestShuffledListeners:
     def test_what_is_personal_is_lost(self, world):
         _, evaluation = world.evaluated(world.tastes)
-        check = shuffled_listeners(world.test, evaluation, world.tastes, world.contents)
+        check = shuffled_listeners(world.test, evaluation, world.tastes, world.ranked)
         assert check.passed is None
         assert check.figures["personal_share"] > 0.6
         assert check.figures["own"] > 4 * 20 / 287
@@ -150,13 +197,30 @@ class TestShuffledListeners:
     def test_what_is_the_same_for_all_is_kept(self, world):
         vectors = np.tile(world.tastes[:1], (LISTENERS, 1))
         _, evaluation = world.evaluated(vectors)
-        check = shuffled_listeners(world.test, evaluation, vectors, world.contents)
+        check = shuffled_listeners(world.test, evaluation, vectors, world.ranked)
         assert check.figures["personal_share"] == 0
         assert check.figures["own"] == check.figures["shuffled"]
 
+    def test_who_was_evaluated_ranks(self, world):
+        """And with missing contents it is the same list for the same vector."""
+        contents = world.contents.copy()
+        contents[::3] = 0
+        vectors = np.tile(world.tastes[:1], (LISTENERS, 1))
+        ranked = []
+
+        def build(others: np.ndarray) -> DenseRanker:
+            ranked.append(others)
+            scores = np.where(contents.any(axis=1), others @ contents.T, -np.inf)
+            return DenseRanker(world.test, Given(scores))
+
+        evaluation = evaluate(world.test, build(vectors), filter_seen=True, ks=(20,))
+        check = shuffled_listeners(world.test, evaluation, vectors, build)
+        assert len(ranked) == 2
+        assert check.figures["own"] == check.figures["shuffled"] > 0
+
     def test_too_few(self, world):
         evaluation = replace(world.evaluated(world.tastes)[1], min_users=LISTENERS + 1)
-        assert shuffled_listeners(world.test, evaluation, world.tastes, world.contents).passed is None
+        assert shuffled_listeners(world.test, evaluation, world.tastes, world.ranked).passed is None
 
 
 class TestLists:
@@ -296,8 +360,6 @@ def test_the_table_shows_verdicts():
 
 
 def test_targets_are_drawn_from_what_is_not_heard_and_can_be_ranked():
-    from towers.evaluation.honesty import _with_drawn_targets
-
     task = make_task([[0, 1], [2]], [[2, 5], [0, 1, 3]], 6)
     task = replace(task, is_candidate=np.arange(6) != 5)
     for seed in range(20):
@@ -309,3 +371,28 @@ def test_targets_are_drawn_from_what_is_not_heard_and_can_be_ranked():
         assert len(set(second)) == len(second) == 3
         assert set(second) <= {0, 1, 3, 4}
     assert isinstance(drawn.targets, Ragged)
+
+
+def test_targets_are_drawn_uniformly():
+    """Each of the 3 candidates that are left to the one listener is among the 2 targets in 2 of 3 draws."""
+    task = replace(make_task([[1, 4, 4, 6]], [[0, 2]], 8), is_candidate=~np.isin(np.arange(8), [3, 6, 7]))
+    draws = 900
+    drawn = [_with_drawn_targets(task, seed)[0].targets.values for seed in range(draws)]
+    counts = np.bincount(np.concatenate(drawn), minlength=8)
+    assert np.flatnonzero(counts).tolist() == [0, 2, 5]
+    np.testing.assert_allclose(counts[[0, 2, 5]] / draws, 2 / 3, atol=4 * np.sqrt(2 / 9 / draws))
+
+
+def test_nothing_is_left_to_draw():
+    drawn, unheard = _with_drawn_targets(make_task([[0, 1]], [[1]], 2), 0)
+    assert unheard.tolist() == [0]
+    assert drawn.targets.lengths.tolist() == [0]
+
+
+def test_a_draw_does_not_pass_over_the_catalogue_for_each_listener():
+    """A mask of a million contents for each of 2,000 listeners would take five seconds of the processor; this, 0.05."""
+    contents, listeners = 1_000_000, 2_000
+    task = make_task([[place, 7] for place in range(listeners)], [[0, 1, 2]] * listeners, contents)
+    begin = time.process_time()
+    _with_drawn_targets(task, 0)
+    assert time.process_time() - begin < 1

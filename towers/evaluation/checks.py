@@ -61,7 +61,9 @@ def all_checks(
         future_leak(store, period, views),
         list_audit(task, evaluations),
         permuted_targets(task, lambda drawn: protocol.ranker(drawn, evaluations[0].ranker, users, contents), k=k),
-        shuffled_listeners(task, evaluations[0], users, contents, k=k),
+        shuffled_listeners(
+            task, evaluations[0], users, lambda others: protocol.ranker(task, "shuffled", others, contents), k=k
+        ),
     ]
     if period == "test":
         checks.append(_memorised(protocol, evaluations[0].ranker, listeners, users, contents))

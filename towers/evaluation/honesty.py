@@ -19,7 +19,6 @@ from towers.evaluation.rankers import Ranked, Ranker, Ranking
 from towers.evaluation.result import Evaluation, split_key
 from towers.evaluation.slices import pair_keys
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import VectorRanker
 from towers.features.ragged import Ragged
 
 LARGEST_Z: Final = 4.0
@@ -70,6 +69,9 @@ def permuted_targets(
     `l n (u - n) (u - l) / (u^2 (u - 1))`. Recall is that over `min(k, n)`, and its mean over listeners, who are drawn
     independently, must lie within `LARGEST_Z` standard errors of the mean of the expectations.
 
+    Candidates that the ranker cannot list, such as contents without a vector, are drawn as targets like others and
+    count in `u`; they only make lists shorter, and `l` is the length found, with places that are filled.
+
     Args:
         task: what is ranked for whom.
         build: makes the ranker anew, for the task with the drawn targets.
@@ -105,7 +107,7 @@ def shuffled_listeners(
     task: EvaluationTask,
     evaluation: Evaluation,
     user_vectors: Float[np.ndarray, "users dim"],
-    content_vectors: Float[np.ndarray, "contents dim"],
+    build: Callable[[np.ndarray], Ranker],
     *,
     seed: int = 0,
     k: int = LIST_LENGTH,
@@ -118,7 +120,7 @@ def shuffled_listeners(
         task: what is ranked for whom.
         evaluation: of the vectors, with `k` among its lengths.
         user_vectors: `[users of the task, dim]`.
-        content_vectors: `[contents, dim]`.
+        build: makes the ranker that was evaluated anew, from other listeners' vectors `[users of the task, dim]`.
         seed: of the shuffle.
         k: length of the lists.
     """
@@ -131,8 +133,7 @@ def shuffled_listeners(
     circle = np.random.default_rng(seed).permutation(len(user_vectors))
     others = np.empty_like(user_vectors)
     others[circle] = user_vectors[np.roll(circle, 1)]
-    ranker = VectorRanker(task, "shuffled", others, content_vectors)
-    shuffled = evaluate(task, ranker, filter_seen=True, ks=(k,), min_users=evaluation.min_users)
+    shuffled = evaluate(task, build(others), filter_seen=True, ks=(k,), min_users=evaluation.min_users)
     lost = paired_differences(evaluation, shuffled, [key])[key]
     share = lost.mean / own if own > 0 else 0.0
     return Check(
@@ -214,14 +215,18 @@ def memorised_validation(
 
 def _with_drawn_targets(task: EvaluationTask, seed: int) -> tuple[EvaluationTask, Int[np.ndarray, " users"]]:
     """The task with other targets, and how many candidates each listener has not heard."""
-    generator = np.random.default_rng(seed)
-    unheard, targets = np.zeros(len(task.user_rows), np.int64), []
+    generator, candidates = np.random.default_rng(seed), np.flatnonzero(task.is_candidate)
+    # Heard contents as places among the candidates, rising.
+    heard = task.histories.where(task.is_candidate[task.histories.values]).unique()
+    heard = Ragged(heard.offsets, np.searchsorted(candidates, heard.values))
+    unheard, targets = len(candidates) - heard.lengths, []
     for position, wanted in enumerate(task.ranked_targets.lengths.tolist()):
-        is_free = task.is_candidate.copy()
-        is_free[task.histories[position]] = False
-        free = np.flatnonzero(is_free)
-        unheard[position] = len(free)
-        targets.append(generator.choice(free, min(wanted, len(free)), replace=False))
+        free = int(unheard[position])
+        drawn = generator.choice(free, min(wanted, free), replace=False)
+        # The unheard candidate `i` stands as many places further as heard ones stand before it; so nothing is held
+        # for each candidate, and numpy draws few of many without a list of the many.
+        before = heard[position] - np.arange(len(heard[position]))
+        targets.append(candidates[drawn + np.searchsorted(before, drawn, side="right")])
     return replace(task, targets=Ragged.from_lists(targets)), unheard
 
 
