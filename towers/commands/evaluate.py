@@ -79,7 +79,13 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         "checks": [asdict(check) for check in checks],
         "libraries": library_versions(),
     }
-    write(evaluations, target, metadata, main_metric=config.evaluation.main_metric)
+    write(
+        evaluations,
+        target,
+        metadata,
+        main_metric=config.evaluation.main_metric,
+        known_intervals=report.intervals,
+    )
     log_pictures(report, subject)
     print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
     return _passed(target, checks)
