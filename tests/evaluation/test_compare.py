@@ -13,7 +13,9 @@ import pytest
 from rich.console import Console
 
 from tests.contracts.ranker import make_task
-from towers.evaluation.compare import compare, ranking_of, show, write
+from towers.evaluation.compare import compare, ranking_of
+from towers.evaluation.comparison_shown import show
+from towers.evaluation.comparison_written import write
 from towers.evaluation.harness import evaluate
 from towers.evaluation.rankers import DenseRanker
 from towers.evaluation.report.content_cards import ContentCards
@@ -140,6 +142,27 @@ def test_refuses_what_cannot_be_compared(task, evaluations, cards, user_ids):
     longer = evaluate(task, DenseRanker(task, Fixed("new", range(6))), filter_seen=True, ks=(1,), min_users=1)
     with pytest.raises(ValueError, match="different lengths"):
         compare(task, old, longer, cards, user_ids, KEYS)
+
+
+@pytest.mark.parametrize("main_metric", ["recall@1/cold_users", "recall@1/never", "ndcg@3", "recall@1/discovery"])
+def test_a_main_metric_without_a_figure_is_named(task, evaluations, cards, user_ids, main_metric):
+    old, new = (replace(one, min_users=5) for one in evaluations)
+    with pytest.raises(ValueError, match=f"'{main_metric}'.*in its slice, 5 needed"):
+        compare(task, old, new, cards, user_ids, KEYS, main_metric)
+
+
+def test_a_comparison_for_nobody_is_refused(cards, user_ids):
+    nobody = make_task([], [], 6)
+    found = evaluate(nobody, DenseRanker(nobody, Fixed("one", range(6))), filter_seen=True, ks=(1,), min_users=1)
+    with pytest.raises(ValueError, match="nobody has a target"):
+        compare(nobody, found, found, cards, user_ids, KEYS)
+
+
+def test_evaluations_without_lists_are_refused(task, evaluations, cards, user_ids):
+    old, new = evaluations
+    for pair in ((old, replace(new, lists={})), (replace(old, lists={}), replace(new, lists={}))):
+        with pytest.raises(ValueError, match="kept no lists"):
+            compare(task, *pair, cards, user_ids, KEYS)
 
 
 @pytest.mark.parametrize("filter_seen", [True, False])
