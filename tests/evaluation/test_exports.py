@@ -10,9 +10,11 @@ import pytest
 
 from tests.command_line import SMALL_WORLD, ok
 from tests.retrieval.small_export import content, small_export
+from towers.errors import UserError
 from towers.evaluation.exports import ExportOnStore
 from towers.evaluation.from_store import task_from_store
-from towers.evaluation.future import future_leak, sampled_rows
+from towers.evaluation.future import future_leak, sampled_rows, trained_before
+from towers.evaluation.vectors import VectorRanker
 from towers.features.vocabulary import Vocabulary
 from towers.retrieval.export import Export
 
@@ -54,7 +56,32 @@ def test_codes_are_translated_by_text(store, other):
     # was not in the training period, so that the store does not know it itself.
     countries = dict(zip(store.user_ids.tolist(), other._user_codes.tolist(), strict=True))
     assert countries == {"ann": [0, 0], "ben": [0, 2], "dee": [0, 0], "eve": [0, 0]}
-    assert other.missing_columns == ("plan",)
+
+
+def test_it_is_said_what_is_missing(store, other):
+    lacking = len(store.content_ids) - 3
+    contents, columns = other.notes()
+    assert (
+        f"lacks {lacking} of the {lacking + 3} contents ({lacking / (lacking + 3):.1%}) of {store.folder}" in contents
+    )
+    assert f"reads plan of listeners, which {store.folder} does not hold" in columns
+
+
+def test_an_export_of_other_data_is_refused(store, tmp_path):
+    export = small_export(tmp_path / "export", [content("nowhere"), content("never")], np.eye(2, dtype=np.float32))
+    for first_use in (ExportOnStore.content_vectors, ExportOnStore.notes):
+        with pytest.raises(UserError, match=f"{export.folder}: shares no content with the store {store.folder};"):
+            first_use(ExportOnStore(export, store))
+
+
+def test_a_content_that_is_missing_stands_in_no_list(store, other):
+    """However far the listener is from all that the export holds."""
+    task = task_from_store(store, "test")
+    away = -np.ones((len(task.user_rows), 4), dtype=np.float32)
+    ranked = VectorRanker(task, "other", away, other.content_vectors()).rank(np.arange(len(away)), 20)
+    for one in ranked.values():
+        assert set(store.content_ids[one.rows[one.rows >= 0]]) <= set(HELD)
+    assert (ranked["everything"].rows >= 0).any()
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +111,14 @@ def contents(run) -> np.ndarray:
 @pytest.mark.unhooked
 @pytest.mark.slow
 class TestOfATrainedRun:
+    @pytest.mark.parametrize("period", ["validation", "test"])
+    def test_it_says_what_it_was_trained_on(self, run, exported, period):
+        export, cuts = exported.export, run.store.manifest
+        assert export.trained_until_us == export.manifest["validation_start_us"] == cuts["validation_start_us"] > 0
+        assert export.manifest["test_start_us"] == cuts["test_start_us"]
+        assert trained_before(run.store, period, export.trained_on, None).passed
+        assert not exported.notes()
+
     def test_contents_are_those_of_the_run(self, exported, contents):
         assert not len(exported.missing)
         np.testing.assert_allclose(exported.content_vectors(), contents, atol=1e-6)

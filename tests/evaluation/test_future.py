@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from towers.evaluation.from_store import task_from_store
-from towers.evaluation.future import baseline_view, future_leak, histories_end, sampled_rows, with_other_events
+from towers.evaluation.future import (
+    baseline_view,
+    future_leak,
+    histories_end,
+    sampled_rows,
+    trained_before,
+    with_other_events,
+)
+from towers.evaluation.slicings import DAY_US
 from towers.features.ragged import Ragged
 
 PERIODS = ("validation", "test")
@@ -94,6 +102,31 @@ def test_every_replaced_event_is_another_and_the_rest_stay(world_store):
     assert other.histories.content_row.max() < len(world_store.content_ids)
 
 
+class TestTrainedBefore:
+    @pytest.fixture
+    def start_us(self, world_store, period):
+        return world_store.manifest[f"{period}_start_us"]
+
+    def test_on_this_store_it_was(self, world_store, period):
+        assert trained_before(world_store, period, world_store.fingerprint, None).passed
+
+    @pytest.mark.parametrize(("later_us", "passed"), [(-DAY_US, True), (0, True), (1, False), (DAY_US, False)])
+    def test_on_another_it_must_have_ended(self, world_store, period, start_us, later_us, passed):
+        check = trained_before(world_store, period, "another", start_us + later_us)
+        assert check.passed is passed
+        assert check.figures["days_between"] == -later_us / DAY_US
+
+    def test_the_test_period_may_be_new_where_validation_is_not(self, world_store):
+        until = world_store.manifest["test_start_us"]
+        assert trained_before(world_store, "test", None, until).passed
+        assert trained_before(world_store, "validation", None, until).passed is False
+
+    def test_who_does_not_say_is_not_judged(self, world_store, period):
+        check = trained_before(world_store, period, None, None)
+        assert check.passed is None
+        assert "when training ended is not known" in check.detail
+
+
 class TestHistoriesEnd:
     def test_the_task_of_the_store_passes(self, world_store, task, period):
         check = histories_end(world_store, task, period)
@@ -132,6 +165,9 @@ def test_leave_one_out_has_a_cut_for_everybody(world_folder, tmp_path, make_buil
     from towers.data.split import LeaveOneOut
 
     store, _ = make_builder(world_folder, tmp_path / "stores", split=LeaveOneOut()).build()
+    check = trained_before(store, period, "another", 0)
+    assert check.passed is None
+    assert f"when {period} begins is not known" in check.detail
     task = task_from_store(store, period)
     assert histories_end(store, task, period).passed
     views = {"plays": plays_until(period), "baselines": baseline_view(period, task.user_rows[:5])}

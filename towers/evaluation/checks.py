@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from towers.data.store import Store
 from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.from_store import task_from_store
-from towers.evaluation.future import baseline_view, future_leak, histories_end, sampled_rows
+from towers.evaluation.future import baseline_view, future_leak, histories_end, sampled_rows, trained_before
 from towers.evaluation.harness import evaluate
 from towers.evaluation.honesty import (
     Check,
@@ -40,8 +40,11 @@ def all_checks(
     listeners: Listeners,
     users: Float[np.ndarray, "users dim"],
     contents: Float[np.ndarray, "contents dim"],
+    *,
+    trained_on: str | None = None,
+    trained_until_us: int | None = None,
 ) -> list[Check]:
-    """Of the future, the lists, chance, what is personal, and a validation learnt by heart.
+    """Of training, the future, the lists, chance, what is personal, and a validation learnt by heart.
 
     Args:
         protocol: of the evaluation.
@@ -49,6 +52,9 @@ def all_checks(
         listeners: the model's way from histories to vectors.
         users: the vectors that were evaluated, `[users of the task, dim]`.
         contents: likewise, `[contents, dim]`.
+        trained_on: fingerprint of the store that the model was trained on; null where it is not known.
+        trained_until_us: end of its training period, in microseconds since 1970; null where it is not known, and not
+            needed where `trained_on` is the store of the evaluation.
     """
     store, task, period, k = protocol.store, protocol.task, protocol.period, protocol.list_k
     rows = sampled_rows(task)
@@ -57,6 +63,7 @@ def all_checks(
         "what baselines read": baseline_view(period, rows),
     }
     checks = [
+        trained_before(store, period, trained_on, trained_until_us),
         histories_end(store, task, period),
         future_leak(store, period, views),
         list_audit(task, evaluations),

@@ -1,7 +1,8 @@
 """An export, measured on a prepared store: the vectors that serving would have had, at any of the store's cuts.
 
 Contents are those of the store, found in the export by id; listeners are encoded from their histories in the store
-by the export's own ONNX user tower and vocabularies. So the store may be a later one than the export was made from.
+by the export's own ONNX user tower and vocabularies. So the store may be a later one than the export was made from;
+whether it is an earlier one, whose periods were trained on, is checked in `future.trained_before`.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 
 from towers.data.batches import fill_batches
 from towers.data.store import Store
+from towers.errors import UserError
 from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.export import Export
 
@@ -38,21 +40,50 @@ class ExportOnStore:
     def _export_rows(self) -> Int[np.ndarray, " contents"]:
         """By content row of the store; -1 where the export lacks it."""
         known = self.export.row_of_content
-        return np.array([known.get(content_id, -1) for content_id in self.store.content_ids.tolist()], np.int64)
+        rows = np.array([known.get(content_id, -1) for content_id in self.store.content_ids.tolist()], np.int64)
+        if not (rows >= 0).any():
+            raise UserError(
+                f"export={self.export.folder}: shares no content with the store {self.store.folder}; name the "
+                "data that it was made for (data, data.name)"
+            )
+        return rows
 
     @property
     def missing(self) -> Int[np.ndarray, " missing"]:
-        """Content rows of the store that the export does not hold: they came after it was made."""
+        """Content rows of the store that the export does not hold: they came after it was made.
+
+        Raises:
+            UserError: it holds none of them.
+        """
         return np.flatnonzero(self._export_rows < 0)
 
-    @property
-    def missing_columns(self) -> tuple[str, ...]:
-        """Features of listeners that the export reads and the store does not hold; they count as unknown."""
+    def notes(self) -> list[str]:
+        """What the export and the store do not share, a line each for people; empty where they share everything.
+
+        Raises:
+            UserError: they share no content.
+        """
+        notes, missing, total = [], len(self.missing), len(self.store.content_ids)
+        if missing:
+            notes.append(
+                f"{self.export.folder}: lacks {missing:,} of the {total:,} contents ({missing / total:.1%}) of "
+                f"{self.store.folder}; they stand in no list, and are missed where they are targets"
+            )
         held = self.store.features.user_columns
-        return tuple(name for name in self.export.features.user_columns if name not in held)
+        columns = [name for name in self.export.features.user_columns if name not in held]
+        if columns:
+            notes.append(
+                f"{self.export.folder}: reads {', '.join(columns)} of listeners, which {self.store.folder} does not "
+                "hold; for everybody unknown"
+            )
+        return notes
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """By content row of the store, float32: unit, or zero for what is `missing`."""
+        """By content row of the store, float32: unit, or zero for what is `missing`, which a ranker then leaves out.
+
+        Raises:
+            UserError: the export holds none of them.
+        """
         rows = self._export_rows
         vectors = np.zeros((len(rows), self.export.vectors.shape[1]), np.float32)
         vectors[rows >= 0] = self.export.vectors[rows[rows >= 0]]

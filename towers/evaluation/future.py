@@ -1,9 +1,10 @@
-"""Checks that nothing is read from the future: of the histories themselves, and of whatever makes vectors of them."""
+"""Checks that nothing is read from the future: in training, in the histories, and by whatever makes vectors of them."""
 
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Int
@@ -11,23 +12,49 @@ from jaxtyping import Int
 from towers.data.store import Store
 from towers.evaluation.honesty import Check
 from towers.evaluation.known import Known
+from towers.evaluation.slicings import DAY_US, Period
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.schema import ACTIONS
 
-Period = Literal["validation", "test"]
 View = Callable[[Store], np.ndarray]
 """What is read of a store, as one array: the vectors of some listeners, the counts that a baseline ranks by."""
 
 SAMPLE: Final = 200
 SHIFT_DAYS: Final = 30
-DAY_US: Final = 86_400_000_000
 
 
 def sampled_rows(task: EvaluationTask, *, seed: int = 0, size: int = SAMPLE) -> Int[np.ndarray, " sample"]:
     """Store rows of some of the task's listeners (all of whom have a future), ascending."""
     rows = task.user_rows
     return np.sort(np.random.default_rng(seed).choice(rows, min(size, len(rows)), replace=False))
+
+
+def trained_before(store: Store, period: Period, trained_on: str | None, trained_until_us: int | None) -> Check:
+    """The training period of what is evaluated ended before the period begins: else it has learnt the targets.
+
+    On the store of its own training it did by construction. Not judged where either instant is unknown. Whether an
+    epoch was chosen by events of the period is not looked at.
+
+    Args:
+        store: of the evaluation.
+        period: whose targets are to be found.
+        trained_on: fingerprint of the store of the training; null where it is not known.
+        trained_until_us: end of the training period, in microseconds since 1970; null where it is not known.
+    """
+    name, start_us = f"trained before {period}", store.manifest.get(f"{period}_start_us")
+    if trained_on == store.fingerprint:
+        return Check(name=name, passed=True, detail="on the training period of this very store")
+    if trained_until_us is None or start_us is None:
+        unknown = "when training ended" if trained_until_us is None else f"when {period} begins"
+        return Check(name=name, passed=None, detail=f"on another store; {unknown} is not known")
+    until, start = (f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M}" for us in (trained_until_us, start_us))
+    return Check(
+        name=name,
+        passed=trained_until_us <= start_us,
+        detail=f"on another store until {until} UTC; {period} begins {start} UTC",
+        figures={"days_between": (start_us - trained_until_us) / DAY_US},
+    )
 
 
 def future_leak(store: Store, period: Period, views: Mapping[str, View], *, seed: int = 0) -> Check:

@@ -204,6 +204,9 @@ class _Writer:
             "has_clock": store.has_clock,
             "window": window_of(store),
             "data_fingerprint": store.fingerprint,
+            # Training ends where validation starts; null for data without a clock.
+            "validation_start_us": store.manifest["validation_start_us"],
+            "test_start_us": store.manifest["test_start_us"],
             "weights": parts.weights,
             "config": parts.config,
             "metrics": parts.metrics,

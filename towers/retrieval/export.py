@@ -72,6 +72,16 @@ class Export:
         """Vectors of equal space_id may be compared."""
         return self.manifest["space_id"]
 
+    @property
+    def trained_on(self) -> str | None:
+        """Fingerprint of the prepared store; null in old manifests."""
+        return self.manifest.get("data_fingerprint")
+
+    @property
+    def trained_until_us(self) -> int | None:
+        """End of the training period, in microseconds since 1970; null without a clock and in old manifests."""
+        return self.manifest.get("validation_start_us")
+
     @cached_property
     def vectors(self) -> Float[np.ndarray, "contents dim"]:
         """Of all contents by row, memory-mapped."""

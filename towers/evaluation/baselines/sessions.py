@@ -14,8 +14,8 @@ _MINUTE_US = 60_000_000
 class SessionCooccurrence:
     """Contents heard in the same sessions as what the listener heard last.
 
-    `ItemKNN` with sessions in the place of listeners; a content's score is the sum, over the listener's last events,
-    of its cosine with them.
+    `ItemKNN` with sessions in the place of listeners; a content's score is the sum of its cosines with the contents of
+    the listener's last events, of which one that was heard several times counts once.
 
     Args:
         task: what is to be ranked for whom; its histories are scored.
@@ -23,7 +23,7 @@ class SessionCooccurrence:
         times_us: when, for each value of `histories`, in microseconds; null where the data has no clock.
         gap_minutes: above 0; a session ends where the listener heard nothing for longer.
         window: at least 1; events of a session where the data has no clock.
-        recent: at least 1; the listener's last events that are summed over.
+        recent: at least 1; the listener's last events whose contents are summed over.
         neighbours: at least 1; what is not among the nearest of a content counts 0.
 
     Raises:
