@@ -73,27 +73,29 @@ def all_checks(
         ),
     ]
     if period == "test":
-        checks.append(_memorised(protocol, evaluations[0].ranker, listeners, users, contents))
+        checks.append(_memorised(protocol, evaluations, listeners, contents))
     return checks
 
 
 def _memorised(
     protocol: EvaluationProtocol,
-    name: str,
+    evaluations: Sequence[Evaluation],
     listeners: Listeners,
-    users: Float[np.ndarray, "users dim"],
     contents: Float[np.ndarray, "contents dim"],
 ) -> Check:
-    """Against popularity, which learns nothing of a listener: a strong baseline leaves no lift to judge by."""
-    k, store = protocol.list_k, protocol.store
+    """Against popularity, which learns nothing of a listener: a strong baseline leaves no lift to judge by.
+
+    What is evaluated on test already is not ranked again.
+    """
+    k, store, model = protocol.list_k, protocol.store, evaluations[0]
 
     def of(ranker: Ranker, task: EvaluationTask) -> Evaluation:
         return evaluate(task, ranker, filter_seen=True, ks=(k,), min_users=protocol.min_users)
 
     earlier = task_from_store(store, "validation")
-    before = listeners(store, earlier.user_rows, "validation")
-    pairs = [
-        (of(protocol.ranker(task, name, vectors, contents), task), of(DenseRanker(task, Popularity(task)), task))
-        for task, vectors in ((earlier, before), (protocol.task, users))
-    ]
-    return memorised_validation(pairs[0], pairs[1], f"recall@{k}/discovery")
+    before = protocol.ranker(earlier, model.ranker, listeners(store, earlier.user_rows, "validation"), contents)
+    popular = next((one for one in evaluations if one.ranker == Popularity.name), None)
+    if popular is None:
+        popular = of(DenseRanker(protocol.task, Popularity(protocol.task)), protocol.task)
+    validation = of(before, earlier), of(DenseRanker(earlier, Popularity(earlier)), earlier)
+    return memorised_validation(validation, (model, popular), f"recall@{k}/discovery")
