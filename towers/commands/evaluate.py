@@ -59,7 +59,15 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
     kept = Path(config.paths.evaluations) / "baselines"
     baselines, choices = evaluate_baselines(config, protocol, kept)
     evaluations = [protocol.evaluate_vectors(MODEL, users, contents), *baselines]
-    checks = all_checks(protocol, evaluations, subject.listeners(contents), users, contents)
+    checks = all_checks(
+        protocol,
+        evaluations,
+        subject.listeners(contents),
+        users,
+        contents,
+        trained_on=subject.trained_on,
+        trained_until_us=subject.trained_until_us,
+    )
     profiles = listener_profiles(
         protocol.task, contents, known_of_listeners(subject.store, protocol.task, protocol.period)
     )

@@ -14,7 +14,10 @@ from towers.config import instantiate, raw_list, value
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation import list_metrics
-from towers.evaluation.compare import compare, show, write
+from towers.evaluation.compare import compare
+from towers.evaluation.comparison_shown import show
+from towers.evaluation.comparison_written import write
+from towers.evaluation.future import trained_before
 from towers.evaluation.metrics import METRICS
 from towers.evaluation.profiles import TASTE_SLICING
 from towers.evaluation.protocol import EvaluationProtocol
@@ -106,6 +109,10 @@ def compare_two(config: DictConfig) -> Path:
             f"{after.store.fingerprint}; compare their exports, which can be measured on any store"
         )
     protocol = protocol_of(config, before.store, config.evaluation.period)
+    for subject in (before, after):
+        check = trained_before(protocol.store, protocol.period, subject.trained_on, subject.trained_until_us)
+        if check.passed is False:
+            raise UserError(f"compare: {subject.folder}: {check.detail}; compare on a store with a later period")
     names = [subject.name for subject in (before, after)]
     if names[0] == names[1]:
         names = [f"{name} ({place})" for name, place in zip(names, ("before", "after"), strict=True)]

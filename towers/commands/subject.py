@@ -25,6 +25,8 @@ class Subject:
         vectors: gives them.
         folder: of the run or the export.
         fingerprint: of the weights.
+        trained_on: fingerprint of the store that it was trained on; null where an export does not say.
+        trained_until_us: end of its training period, in microseconds since 1970; null where it is not known.
         evaluations: where its evaluations stand. An export's own folder holds nothing that its manifest does not name.
         config: what it was made with, as text.
     """
@@ -32,6 +34,8 @@ class Subject:
     vectors: Run | ExportOnStore
     folder: Path
     fingerprint: str
+    trained_on: str | None
+    trained_until_us: int | None
     evaluations: Path
     config: str
 
@@ -69,7 +73,15 @@ def open_subject(folder: Path, config: DictConfig) -> Subject:
     if (folder / FINISHED).exists():
         run = load_run(folder, Path(config.paths.stores))
         text = (folder / "config.yaml").read_text()
-        return Subject(vectors=run, folder=folder, fingerprint=run.fingerprint, evaluations=folder, config=text)
+        return Subject(
+            vectors=run,
+            folder=folder,
+            fingerprint=run.fingerprint,
+            trained_on=run.store.fingerprint,
+            trained_until_us=run.store.manifest["validation_start_us"],
+            evaluations=folder,
+            config=text,
+        )
     if (folder / MANIFEST).exists():
         export = Export(folder)
         store = open_store(config)
@@ -80,6 +92,8 @@ def open_subject(folder: Path, config: DictConfig) -> Subject:
             vectors=vectors,
             folder=export.folder,
             fingerprint=export.manifest["version"],
+            trained_on=export.trained_on,
+            trained_until_us=export.trained_until_us,
             evaluations=Path(config.paths.evaluations) / export.folder.name,
             config=json.dumps(export.manifest, indent=2, ensure_ascii=False),
         )

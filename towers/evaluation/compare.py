@@ -12,8 +12,6 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from towers.evaluation.comparison import Comparison, ExposureChange, KeyChange, ListenerChange, Overlap
-from towers.evaluation.comparison_shown import show as show
-from towers.evaluation.comparison_written import write as write
 from towers.evaluation.intervals import figure_column, paired_differences
 from towers.evaluation.overlap import jaccard, rank_biased_overlap
 from towers.evaluation.rankers import Ranking
