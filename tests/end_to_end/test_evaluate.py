@@ -37,7 +37,8 @@ def test_a_run_has_its_figures_lists_and_page_beside_it(run: Path) -> None:
     evaluation = run / "evaluation-test"
     names = {path.name for path in evaluation.iterdir()}
     assert names == {
-        "metrics.json", "metrics.parquet", "listeners.parquet", "lists.parquet", "profiles.parquet", "report.html", "table.txt"
+        "metrics.json", "metrics.parquet", "listeners.parquet", "lists.parquet", "profiles.parquet", "report.html",
+        "table.txt",
     }  # fmt: skip
     figures = figures_in(evaluation)
     assert {"random", "popularity", "own most-played", "item-kNN", "EASE", "iALS", "BPR", "artist mean"} <= set(

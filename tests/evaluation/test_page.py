@@ -244,6 +244,21 @@ def test_the_page_shows_the_bounds_of_all_comparisons_and_says_so(page, report):
     assert "hold for all 6 comparisons of this table together with 95 % confidence" in page
 
 
+@pytest.mark.parametrize("is_flattered", [False, True])
+def test_the_page_tells_how_baselines_were_tuned(report, is_flattered):
+    from towers.evaluation.tuning import Choice, Trial
+
+    trials = tuple(Trial(settings={"l2": l2}, figure=1 / l2) for l2 in (20.0, 500.0))
+    choice = Choice(
+        settings={"l2": 20.0}, metric="recall@20/discovery", trials=trials, is_on_evaluated_period=is_flattered
+    )
+    shown = render(replace(report, tuning={"EASE": choice.as_dict(), "random": Choice().as_dict()}))
+    assert "<td>l2 20.0</td>" in shown
+    assert '<td class="number">2</td><td>recall@20/discovery</td>' in shown
+    assert ("the very period shown here" in shown) == is_flattered
+    assert "How the baselines were tuned" not in render(replace(report, tuning={}))
+
+
 def test_intervals_of_charts_are_said_to_hold_alone(report):
     pictures = draw(report)
     for picture in (*pictures["headline"], *pictures["slices"]):

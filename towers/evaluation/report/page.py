@@ -44,6 +44,7 @@ def render(report: Report) -> str:
         too_small=too_small(report),
         shown=strongest(report),
         list_metrics=list_metrics(report),
+        tuned={name: choice for name, choice in report.tuning.items() if choice["trials"]},
         environment=_flat(report.environment),
     )
 

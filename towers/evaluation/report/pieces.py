@@ -41,6 +41,7 @@ class Report:
         neighbourhoods: of a few contents.
         listeners: a few.
         checks: of the evaluation itself.
+        tuning: by baseline what was tried and chosen (`tuning.Choice.as_dict`).
         profile: of the data.
         config: resolved, as YAML.
         environment: libraries and machine, as JSON-like values.
@@ -59,6 +60,7 @@ class Report:
     neighbourhoods: tuple[Neighbourhood, ...]
     listeners: tuple[ListenerExample, ...]
     checks: tuple[Check, ...]
+    tuning: Mapping[str, Mapping[str, Any]]
     profile: DataProfile
     config: str
     environment: Mapping[str, Any]
@@ -90,6 +92,7 @@ def build_report(
     environment: Mapping[str, Any],
     training: Sequence[Mapping[str, float]] = (),
     checks: Sequence[Check] = (),
+    tuning: Mapping[str, Mapping[str, Any]] | None = None,
     main_metric: str = MAIN_METRIC,
     seed: int = 0,
 ) -> Report:
@@ -108,6 +111,7 @@ def build_report(
         environment: libraries and machine.
         training: rows of the run's metrics (`training_rows`); none for an export.
         checks: of the evaluation itself.
+        tuning: by baseline what was tried and chosen (`tuning.Choice.as_dict`); of none where null.
         main_metric: without a slice.
         seed: of intervals, samples and the map.
 
@@ -140,6 +144,7 @@ def build_report(
         neighbourhoods=neighbourhoods(task, content_vectors, cards),
         listeners=listener_examples(task, unseen, cards, user_ids, seed=seed),
         checks=tuple(checks),
+        tuning=tuning or {},
         profile=profile,
         config=config,
         environment=environment,
