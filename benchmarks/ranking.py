@@ -84,7 +84,7 @@ def world(arguments: argparse.Namespace) -> tuple[EvaluationTask, np.ndarray, np
         for size in (arguments.listeners, arguments.contents)
     )
     for vectors in (users, contents):
-        vectors /= np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
+        vectors /= np.sqrt(np.einsum("rd,rd->r", vectors, vectors))[:, None]
     num_users, num_contents = arguments.listeners, arguments.contents
     task = EvaluationTask(
         user_rows=np.arange(num_users),

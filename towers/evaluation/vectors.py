@@ -223,7 +223,7 @@ def check_products(name: str, users: Float[np.ndarray, "users dim"], contents: F
         ValueError: names the ranker.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = [np.einsum("nd,nd->n", vectors, vectors).max(initial=0) for vectors in (users, contents)]
+        largest = [np.einsum("rd,rd->r", vectors, vectors).max(initial=0) for vectors in (users, contents)]
         if not np.isfinite(largest[0] * largest[1]):
             raise ValueError(f"ranker {name!r} has vectors whose products are not a number or not finite")
 
