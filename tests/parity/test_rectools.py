@@ -86,7 +86,7 @@ def compared(tmp_path_factory) -> list[tuple[dict[str, Any], Evaluation, dict[st
 
 
 def figures(case: Mapping[str, Any], evaluation: Evaluation, metric: str) -> np.ndarray:
-    return evaluation.figures(f"{metric}@{case['k']}")
+    return evaluation.slices["all"].values[f"{metric}@{case['k']}"]
 
 
 def assert_same(found: np.ndarray, expected: list[float | None] | np.ndarray) -> None:

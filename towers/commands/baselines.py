@@ -76,9 +76,11 @@ def baselines_of(config: DictConfig, tuning: Tuning) -> dict[str, Build]:
 
 def _build(name: str, node: DictConfig) -> Build:
     key = f"evaluation.baselines.{name}"
+    written = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(written, dict)
 
     def build(settings: Mapping[str, Any]) -> Callable[..., Scorer]:
-        constructor = instantiate(OmegaConf.merge(node, dict(settings)), key)
+        constructor = instantiate({**written, **settings}, key)
 
         @wraps(constructor)
         def checked(**facts: Any) -> Scorer:
