@@ -145,6 +145,7 @@ def test_without_baselines_slicings_and_tables(copy: Path, run: Path) -> None:
 
 def test_figures_that_fail_their_own_checks_are_refused(copy: Path, run: Path) -> None:
     """Exit code 3, the second time too, when nothing is evaluated any more."""
+    ok(copy, *EVALUATE)
     path = run / "evaluation-test" / "metrics.json"
     figures = json.loads(path.read_text())
     figures["metadata"]["checks"][0] |= {"passed": False, "detail": "a listener hears tomorrow"}
