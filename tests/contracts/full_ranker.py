@@ -61,7 +61,7 @@ class FullRankerContract:
 
     @staticmethod
     def build(task: EvaluationTask, name: str, users: np.ndarray, contents: np.ndarray) -> Ranker:
-        raise NotImplementedError
+        raise NotImplementedError("whoever inherits gives it")
 
     # Listener 0 scores the five contents 5, 4, 3, 2, 1; listener 1 the other way round, and has heard nothing.
     USERS: ClassVar = np.array([[1.0], [-1.0]], dtype=np.float32)

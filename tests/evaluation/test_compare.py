@@ -203,7 +203,8 @@ def test_written(comparison, tmp_path):
     ]
     assert {row["jaccard"] for row in listeners} == {0}
     contents = pq.read_table(tmp_path / "new" / "contents.parquet").to_pylist()
-    assert [(row["content_id"], row["before"], row["after"]) for row in contents][0] == ("c1", 4, 0)  # noqa: RUF015
+    first = contents[0]
+    assert (first["content_id"], first["before"], first["after"]) == ("c1", 4, 0)
 
 
 def test_a_listener_outside_of_the_slice_has_no_figure(task, evaluations, cards, user_ids):

@@ -47,7 +47,7 @@ class Tastes:
 
     def evaluated(self, vectors: np.ndarray) -> tuple[Evaluation, Evaluation]:
         """On validation and test."""
-        return tuple(self._evaluated(task, vectors) for task in (self.validation, self.test))  # type: ignore[return-value]
+        return self._evaluated(self.validation, vectors), self._evaluated(self.test, vectors)
 
     def _evaluated(self, task, vectors) -> Evaluation:
         return evaluate(task, VectorRanker(task, "model", vectors, self.contents), filter_seen=True, ks=(20,))
@@ -350,7 +350,10 @@ def test_the_rule_is_one_in_a_thousand():
 
 
 def test_the_table_shows_verdicts():
-    checks = [Check(name=name, passed=passed, detail=f"of {name}") for name, passed in zip("abc", (True, False, None))]  # noqa: B905
+    checks = [
+        Check(name=name, passed=passed, detail=f"of {name}")
+        for name, passed in zip("abc", (True, False, None), strict=True)
+    ]
     console = Console(width=80)
     with console.capture() as capture:
         console.print(table(checks))
