@@ -38,6 +38,8 @@ class _Movable:
                 moved[field.name] = value._each(function)
             elif isinstance(value, dict):
                 moved[field.name] = {name: function(tensor) for name, tensor in value.items()}
+            elif isinstance(value, tuple):
+                moved[field.name] = tuple(part._each(function) for part in value)
         return replace(self, **moved)  # type: ignore[type-var]
 
 
@@ -88,27 +90,72 @@ class ContentBatch(_Movable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingBatch(_Movable):
-    """One step's worth.
+class Targets(_Movable):
+    """Events to be predicted, each from a state of a listener's history.
 
     Args:
-        histories: windows of histories; `content_index` points into `content_rows`.
-        content_rows: the unique contents of the step: heard, to be predicted, or negatives.
-        target_position: flat position `window * (length + 1) + event` of the state that predicts the target.
-        target_index: the target, as an index into `content_rows`.
-        target_weight: its weight in the loss.
-        candidate_index: what the target competes with, as indices into `content_rows`.
-        candidate_log_q: logarithm of the probability that a candidate is among the candidates; 0 when it always is.
-        fresh_index: contents whose sound is encoded anew in this step, as indices into `content_rows`.
-        fresh_spectrograms: their log-mel crops.
+        position: flat position `window * (length + 1) + event` of the state that predicts the target.
+        index: the target, as an index into the step's contents.
+        weight: its weight in the loss, 0 or more.
+        event: the target's event in its window; what stands before it is what the listener had chosen by then.
+        window: the target's window, a row of the histories.
+        rejected: contents that the listener turned down (skipped, disliked) close to the target: indices into the
+            step's contents, -1 where there are fewer; `rejections` may be 0.
+    """
+
+    position: Int[Tensor, " targets"]
+    index: Int[Tensor, " targets"]
+    weight: Float[Tensor, " targets"]
+    event: Int[Tensor, " targets"]
+    window: Int[Tensor, " targets"]
+    rejected: Int[Tensor, "targets rejections"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch(_Movable):
+    """What one process runs at once: windows of histories, and what is to be predicted from them.
+
+    Args:
+        histories: windows of histories; `content_index` points into the step's contents.
+        targets: the events to be predicted.
     """
 
     histories: HistoryBatch
+    targets: Targets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBatch(_Movable):
+    """One step's worth, as one process sees it: its own windows, and the contents of all processes.
+
+    The contents are the same on all ranks, in the same order, candidates first: each rank encodes its share of them
+    and they are gathered, so that a step's gradient does not depend on how many ranks or micro-batches it is cut
+    into.
+
+    Args:
+        micro_batches: the windows of this process, in parts that are run one after the other.
+        content_rows: the unique contents of the step: candidates first, by row, then whatever else is heard.
+        candidate_log_q: logarithm of the probability that a candidate is among the candidates; 0 when it always is.
+            What competes with a target are the first `candidates` of `content_rows`.
+        target_rows: content rows of the targets of all ranks, repeats included.
+        total_weight: of the targets of all ranks.
+        fresh_index: contents whose sound is encoded anew in this step, as indices into `content_rows`.
+        fresh_spectrograms: log-mel crops of those of them that this process encodes.
+        epoch: and `number`: by which the batch is found again.
+        number: of the batch in its epoch.
+    """
+
+    micro_batches: tuple[MicroBatch, ...]
     content_rows: Int[Tensor, " contents"]
-    target_position: Int[Tensor, " targets"]
-    target_index: Int[Tensor, " targets"]
-    target_weight: Float[Tensor, " targets"]
-    candidate_index: Int[Tensor, " candidates"]
     candidate_log_q: Float[Tensor, " candidates"]
+    target_rows: Int[Tensor, " all_targets"]
+    total_weight: Float[Tensor, ""]
     fresh_index: Int[Tensor, " fresh"]
-    fresh_spectrograms: Float[Tensor, "fresh n_mels frames"]
+    fresh_spectrograms: Float[Tensor, "own_fresh n_mels frames"]
+    epoch: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """As a message says it."""
+        return f"batch {self.number} of epoch {self.epoch}"

@@ -6,34 +6,45 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from towers.batch import MicroBatch, TrainingBatch
 from towers.data.datamodule import CandidateSampler
 from towers.training.softmax_loss import ChunkedSoftmaxLoss
 
 
 class Objective(nn.Module, ABC):
-    """A loss over candidates."""
+    """A loss over candidates. Parameters and buffers of its own are trained and saved with the network.
+
+    The loss is a sum over targets, and a target's share depends on nothing but its own state and the contents' vectors:
+    so a step may be cut into micro-batches and ranks at will, and its gradient stays the same.
+    """
 
     candidates: CandidateSampler
+    num_rejections: int = 0
+    """Contents turned down that it wants to hear of with every target, at most."""
+
+    def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
+        """Called once before each step of training, on all ranks alike: sees what the step holds.
+
+        Returns:
+            The logarithm of each candidate's probability to be among the candidates, for `forward`.
+        """
+        return batch.candidate_log_q
 
     @abstractmethod
     def forward(
         self,
         states: Float[Tensor, "targets dim"],
         content_vectors: Float[Tensor, "contents dim"],
-        target_index: Int[Tensor, " targets"],
-        target_weight: Float[Tensor, " targets"],
-        candidate_index: Int[Tensor, " candidates"],
-        candidate_log_q: Float[Tensor, " candidates"],
+        log_q: Float[Tensor, " candidates"],
+        micro_batch: MicroBatch,
     ) -> Float[Tensor, ""]:
-        """The weighted mean loss.
+        """The weighted sum of the targets' losses.
 
         Args:
-            states: unit vectors of listeners before the target.
-            content_vectors: unit vectors of the batch's contents.
-            target_index: the target, in `content_vectors`.
-            target_weight: 0 or more.
-            candidate_index: the candidates, in `content_vectors`; unique and rising.
-            candidate_log_q: logarithm of each candidate's probability to be drawn.
+            states: unit vectors of the listener, for each of the micro-batch's targets.
+            content_vectors: unit vectors of the step's contents; the first `candidates` of them are the candidates.
+            log_q: as `observe` gave it.
+            micro_batch: whose targets; `targets.index` points into `content_vectors`.
         """
 
     def logged(self) -> dict[str, Tensor]:
