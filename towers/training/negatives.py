@@ -45,19 +45,19 @@ class InBatchAndUniform:
         self._rows = np.flatnonzero(train_positives > 0)
         self._share = train_positives / max(int(train_positives.sum()), 1)
         self._num_uniform = num_uniform
-        self._in_batch = in_batch
+        self.in_batch = in_batch
 
     def sample(
         self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
         """The set, sorted by row, and the logarithm of each content's probability to be in it."""
         drawn = self._rows[generator.integers(0, len(self._rows), self._num_uniform)]
-        rows = np.unique(np.concatenate([drawn, target_rows])) if self._in_batch else np.unique(drawn)
+        rows = np.unique(np.concatenate([drawn, target_rows])) if self.in_batch else np.unique(drawn)
         return rows, self.log_q(rows, len(target_rows)).astype(np.float32)
 
     def log_q(self, rows: Int[np.ndarray, " candidates"], num_targets: int) -> Float[np.ndarray, " candidates"]:
         """Logarithm of the probability that each of `rows` is in the set of a batch of `num_targets` targets."""
         log_missed = self._num_uniform * np.log1p(-1 / len(self._rows)) if len(self._rows) > 1 else -np.inf
-        if self._in_batch:
+        if self.in_batch:
             log_missed = log_missed + num_targets * np.log1p(-np.minimum(self._share[rows], 1 - 1e-12))
         return np.log(-np.expm1(np.broadcast_to(log_missed, rows.shape)))

@@ -1,76 +1,254 @@
-"""The sampled softmax in chunks of targets: the whole matrix of logits, targets x candidates, never exists.
+"""The softmax over candidates in chunks: the whole matrix of logits, targets x candidates, never exists.
 
-Value and gradients come out of one pass, so that a chunk's logits are still in the cache when they are used again.
+Value and gradients come out of one pass. Targets are taken in blocks and candidates in tiles, so that a tile's logits
+are still in the cache when they are used again. A block's exponentials are kept until its normalisers are known; they
+are relative to the greatest logit so far, as in online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867), and
+the rest is put right on the small side of the products.
+
+rows: targets of a block. columns: candidates of a tile.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK_ENTRIES = 1 << 19
-"""Logits of one chunk: 2 MB in float32, about the second-level cache of a core. A GPU takes larger ones."""
-CHUNK_ENTRIES_CUDA = 1 << 25
+ENTRIES_IN_CACHE = 1 << 20
+"""Logits of a tile on a processor: 4 MB in float32, about what its caches hold for a core."""
+ENTRIES_KEPT = 1 << 26
+"""Exponentials of a block, at most: 256 MB in float32."""
+MIN_ROWS = 128
+"""Targets of a block where memory allows: fewer, and the products wait for the contents to come from memory."""
 
 
-class ChunkedSoftmaxLoss(torch.autograd.Function):
-    """The weighted sum of `log(exp(s+) + sum over candidates of exp(s - log_q)) - s+`, computed in float32."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What listeners chose before their targets; it is left out of what the targets compete with.
+
+    A target that the listener had chosen before competes with everything.
+
+    Args:
+        content_index: what each window holds, -1 for nothing.
+        window: of each target.
+        event: of each target; what stands before it in its window counts.
+    """
+
+    content_index: Int[Tensor, "windows length"]
+    window: Int[Tensor, " targets"]
+    event: Int[Tensor, " targets"]
+
+    def before(self, target: Int[Tensor, " rows"], rows: slice) -> Int[Tensor, "rows length"]:
+        """Contents that the targets at `rows` do not compete with, -1 for none."""
+        heard = self.content_index[self.window[rows]]
+        is_before = torch.arange(heard.shape[1], device=heard.device) < self.event[rows, None]
+        is_repeat = ((heard == target[:, None]) & is_before).any(dim=1, keepdim=True)
+        return heard.where(is_before & ~is_repeat, -1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Competition:
+    """What is to be predicted, and against what.
+
+    Args:
+        num_candidates: the first so many contents compete with every target.
+        target: of each query, an index into the contents.
+        weight: of each target.
+        log_q: logarithm of each candidate's probability to be drawn; none: 0 for all.
+        is_target_corrected: the target, a candidate then, counts as one: divided by its `exp(log_q)`, as the others
+            are. Else it counts once and as it is, whether it is a candidate or not.
+        rejected: contents that compete with one target alone, -1 for none.
+        rejection_weight: by which their exponentials are multiplied.
+        heard: contents that do not compete with a target.
+    """
+
+    num_candidates: int
+    target: Int[Tensor, " targets"]
+    weight: Float[Tensor, " targets"]
+    log_q: Float[Tensor, " candidates"] | None = None
+    is_target_corrected: bool = False
+    rejected: Int[Tensor, "targets rejections"] | None = None
+    rejection_weight: float = 1.0
+    heard: Heard | None = None
+
+    def excluded(self, rows: slice) -> Int[Tensor, "rows excluded"]:
+        """Contents that do not compete as candidates with the targets at `rows`, -1 for none."""
+        target = self.target[rows]
+        parts = [target[:, None][:, : 0 if self.is_target_corrected else 1]]
+        if self.heard is not None:
+            parts.append(self.heard.before(target, rows))
+        return torch.cat(parts, dim=1)
+
+    def alone(self, rows: slice) -> tuple[Int[Tensor, "rows alone"], Float[Tensor, "rows alone"]]:
+        """Contents that compete with one target alone, itself first, and the logarithm of how much they count."""
+        target = self.target[rows, None]
+        own = torch.zeros(target.shape, device=target.device)
+        if self.is_target_corrected:
+            own.fill_(-torch.inf)  # it is counted among the candidates
+        if self.rejected is None:
+            return target, own
+        rejected = self.rejected[rows]
+        is_none = (rejected < 0) | (rejected == target)
+        log_share = torch.full_like(rejected, self.rejection_weight, dtype=torch.float32).log()
+        index = torch.cat([target, rejected.clamp(min=0)], dim=1)
+        return index, torch.cat([own, log_share.masked_fill(is_none, -torch.inf)], dim=1)
+
+
+class SoftmaxLoss(torch.autograd.Function):
+    """The weighted sum of `log(exp(s+) + sum over candidates of exp(s - log_q)) - s+`; see `Competition`.
+
+    Computed in float32 (float64 where queries or contents are), whatever autocast says.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         queries: Float[Tensor, "targets dim"],
-        positives: Float[Tensor, "targets dim"],
-        candidates: Float[Tensor, "candidates dim"],
-        log_q: Float[Tensor, " candidates"],
-        hit_place: Int[Tensor, " targets"],
-        is_hit: Bool[Tensor, " targets"],
-        weight: Float[Tensor, " targets"],
+        contents: Float[Tensor, "contents dim"],
+        competition: Competition,
     ) -> Float[Tensor, ""]:
         """Value, and gradients kept for `backward`.
 
         Args:
             ctx: of autograd.
             queries: already divided by the temperature.
-            positives: vectors of the targets.
-            candidates: vectors of what they compete with.
-            log_q: logarithm of each candidate's probability to be drawn.
-            hit_place: the candidate to leave out for each target, where `is_hit`.
-            is_hit: whether the target stands among the candidates.
-            weight: of each target.
+            contents: candidates first.
+            competition: targets and what they compete with.
         """
-        entries = CHUNK_ENTRIES_CUDA if queries.is_cuda else CHUNK_ENTRIES
-        size = max(1, entries // max(len(candidates), 1))
-        queries32, positives32, candidates32 = queries.float(), positives.float(), candidates.float()
-        grad_queries, grad_positives = torch.empty_like(queries32), torch.empty_like(positives32)
-        grad_candidates = torch.zeros_like(candidates32)
-        total = queries32.new_zeros(())
-        for first in range(0, len(queries), size):
-            part = slice(first, first + size)
-            query, positive = queries32[part], positives32[part]
-            score = (query * positive).sum(dim=-1)
-            logits = torch.addmm(-log_q, query, candidates32.T)
-            place = hit_place[part, None]
-            logits.scatter_(1, place, torch.where(is_hit[part, None], -torch.inf, logits.gather(1, place)))
-            top = torch.maximum(logits.amax(dim=-1), score)
-            exponentials = logits.sub_(top[:, None]).exp_()
-            own = (score - top).exp()
-            normaliser = exponentials.sum(dim=-1) + own
-            total += (weight[part] * (normaliser.log() + top - score)).sum()
-            # d loss / d logit of a candidate is weight * exponential / normaliser: the factor goes onto the small side.
-            factor = (weight[part] / normaliser)[:, None]
-            shortfall = (weight[part] * (own / normaliser - 1))[:, None]
-            grad_queries[part] = (exponentials @ candidates32) * factor + shortfall * positive
-            grad_positives[part] = shortfall * query
-            grad_candidates.addmm_(exponentials.T, query * factor)
-        ctx.save_for_backward(grad_queries, grad_positives, grad_candidates)
-        ctx.dtypes = queries.dtype, positives.dtype, candidates.dtype
+        dtype = torch.promote_types(torch.promote_types(queries.dtype, contents.dtype), torch.float32)
+        with torch.autocast(queries.device.type, enabled=False):
+            total, *gradients = _value_and_gradients(queries.to(dtype), contents.to(dtype), competition)
+        ctx.save_for_backward(*gradients)
+        ctx.dtypes = queries.dtype, contents.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """The kept gradients, scaled."""
-        grads = ctx.saved_tensors
-        scaled = [(grad * grad_outputs[0]).to(dtype) for grad, dtype in zip(grads, ctx.dtypes, strict=True)]
-        return (*scaled, None, None, None, None)
+        """The kept gradients, scaled in place: for a second copy of a catalogue there may be no room."""
+        if torch.is_grad_enabled():
+            raise RuntimeError("the softmax in chunks has no second derivative")
+        scaled = [grad.mul_(grad_outputs[0]) for grad in ctx.saved_tensors]
+        return (*(grad.to(dtype) for grad, dtype in zip(scaled, ctx.dtypes, strict=True)), None)
+
+
+def _value_and_gradients(
+    queries: Float[Tensor, "targets dim"], contents: Float[Tensor, "contents dim"], competition: Competition
+) -> tuple[Float[Tensor, ""], Float[Tensor, "targets dim"], Float[Tensor, "contents dim"]]:
+    num_candidates, log_q = competition.num_candidates, competition.log_q
+    grad_queries, grad_contents = torch.zeros_like(queries), torch.zeros_like(contents)
+    candidates, grad_candidates = contents[:num_candidates], grad_contents[:num_candidates]
+    # A candidate that is drawn with probability q stands for 1 / q of its kind.
+    copies = None if log_q is None else log_q.to(queries.dtype).neg().exp()
+    log_copies = log_q if competition.is_target_corrected else None
+    num_rows, num_columns = chunk_shape(len(queries), num_candidates, queries.is_cuda)
+    room = queries.new_empty(num_rows * num_candidates + 1)
+    total = queries.new_zeros(())
+    of_alone = []
+    for rows in slices(len(queries), num_rows):
+        query, weight = queries[rows], competition.weight[rows].to(queries.dtype)
+        index, log_share = competition.alone(rows)
+        alone = contents.index_select(0, index.flatten()).unflatten(0, index.shape)
+        scores = torch.einsum("rd,rad->ra", query, alone)
+        own, scores = scores[:, 0], scores + log_share
+        block = _Block(query, torch.maximum(own, scores.amax(dim=1)), room, grad_queries[rows])
+        excluded = competition.excluded(rows)
+        for columns in slices(num_candidates, num_columns):
+            block.add(candidates[columns], columns, excluded, None if copies is None else copies[columns])
+        exponentials = (scores - block.greatest[:, None]).exp()
+        normaliser = block.normaliser + exponentials.sum(dim=1)
+        losses = normaliser.log() + block.greatest - own
+        if log_copies is not None:
+            losses += log_copies[index[:, 0]]
+        total += weight @ losses
+        # d loss / d logit is weight * exponential / normaliser: the factor goes onto the small side of the products.
+        factor = weight / normaliser
+        block.add_gradients(factor, grad_candidates)
+        share = exponentials * factor[:, None]
+        share[:, 0] -= weight
+        grad_queries[rows] += torch.einsum("ra,rad->rd", share, alone)
+        of_alone.append((rows, index, share))
+    if copies is not None:
+        grad_candidates *= copies[:, None]
+    for rows, index, share in of_alone:
+        grad_contents.index_add_(0, index.flatten(), (share[:, :, None] * queries[rows, None]).flatten(0, 1))
+    return total, grad_queries, grad_contents
+
+
+class _Block:
+    """Sums over candidates for a block of targets.
+
+    Args:
+        query: of the targets.
+        greatest: what no exponent shall be relative to less than: of each target, finite.
+        room: for the exponentials, and one entry more: there goes what is not to be written.
+        grad_query: zeros, to be filled.
+    """
+
+    def __init__(
+        self,
+        query: Float[Tensor, "rows dim"],
+        greatest: Float[Tensor, " rows"],
+        room: Float[Tensor, " entries"],
+        grad_query: Float[Tensor, "rows dim"],
+    ):
+        self.greatest = greatest
+        self.normaliser = torch.zeros_like(greatest)
+        self._query = query
+        self._room = room
+        self._grad_query = grad_query
+        self._tiles: list[tuple[slice, Tensor, Tensor]] = []
+
+    def add(
+        self,
+        candidates: Float[Tensor, "columns dim"],
+        columns: slice,
+        excluded: Int[Tensor, "rows excluded"],
+        copies: Float[Tensor, " columns"] | None,
+    ) -> None:
+        """Adds the tile of `candidates`, which stand at `columns` among all, to the normaliser and `grad_query`."""
+        room = self._room[len(self._query) * columns.start :]
+        tile = room[: len(self._query) * len(candidates)].view(len(self._query), len(candidates))
+        torch.mm(self._query, candidates.T, out=tile)
+        _exclude(room, columns, excluded)
+        before, self.greatest = self.greatest, torch.maximum(self.greatest, tile.amax(dim=1))
+        tile.sub_(self.greatest[:, None]).exp_()
+        shrink = (before - self.greatest).exp()
+        self.normaliser = self.normaliser * shrink + (tile.sum(dim=1) if copies is None else tile @ copies)
+        values = candidates if copies is None else candidates * copies[:, None]
+        self._grad_query.mul_(shrink[:, None]).addmm_(tile, values)
+        self._tiles.append((columns, tile, self.greatest))
+
+    def add_gradients(self, factor: Float[Tensor, " rows"], grad_candidates: Float[Tensor, "candidates dim"]) -> None:
+        """Once all tiles are there: `factor` is weight / normaliser. Candidates' copies are left to the caller."""
+        self._grad_query.mul_(factor[:, None])
+        for columns, tile, greatest in self._tiles:
+            scale = factor * (greatest - self.greatest).exp()
+            grad_candidates[columns].addmm_(tile.T, self._query * scale[:, None])
+
+
+def _exclude(room: Float[Tensor, " entries"], columns: slice, excluded: Int[Tensor, "rows excluded"]) -> None:
+    """-inf for the logits of `excluded` contents in the tile of `columns` at the start of `room`.
+
+    What stands in another tile goes right behind this one, where nothing is yet: no mask, no wait for a device.
+    """
+    rows, width = len(excluded), columns.stop - columns.start
+    first = torch.arange(rows, device=excluded.device)[:, None] * width - columns.start
+    is_here = (excluded >= columns.start) & (excluded < columns.stop)
+    room.index_fill_(0, (excluded + first).where(is_here, rows * width).flatten(), -torch.inf)
+
+
+def slices(total: int, size: int) -> Iterator[slice]:
+    """Neighbours, `size` at a time; the last may be fewer."""
+    for first in range(0, total, max(size, 1)):
+        yield slice(first, min(first + size, total))
+
+
+def chunk_shape(targets: int, candidates: int, is_cuda: bool) -> tuple[int, int]:
+    """Rows and columns of a chunk of logits: both so large that the products run at full speed, and in the cache."""
+    most = max(ENTRIES_KEPT // max(candidates, 1), 1)
+    if is_cuda:
+        return min(targets, most), candidates
+    rows = min(max(ENTRIES_IN_CACHE // max(candidates, 1), MIN_ROWS), most, max(targets, 1))
+    return rows, max(ENTRIES_IN_CACHE // rows, 1)
