@@ -3,7 +3,7 @@
 Candidates are a set, each content at most once. `log_q` is the logarithm of the probability that a content is in the
 set; dividing a candidate's exponential by it makes the sum over the set an unbiased estimate of the sum over the whole
 catalogue (Horvitz and Thompson 1952), which is what the logQ correction (Yi et al. 2019, "Sampling-bias-corrected
-neural modeling") is for.
+neural modeling") is for. No draw takes time that grows with the catalogue, but for its logarithm.
 """
 
 import numpy as np
@@ -27,6 +27,69 @@ class AllTrained:
         return self._rows, np.zeros(len(self._rows), np.float32)
 
 
+class Uniform:
+    """Contents drawn uniformly without replacement, shared by all targets of a batch.
+
+    A set of k out of n holds a content with probability k / n, all alike.
+
+    Args:
+        train_positives: `[contents]`, positive events of each content in the training period.
+        num_negatives: contents drawn for a batch; all where there are not so many.
+    """
+
+    def __init__(self, train_positives: Int[np.ndarray, " contents"], num_negatives: int):
+        if num_negatives < 1:
+            raise ValueError(f"num_negatives must be at least 1, got {num_negatives}")
+        self._rows = np.flatnonzero(train_positives > 0)
+        self.num_contents = len(self._rows)
+        self.num_drawn = min(num_negatives, self.num_contents)
+
+    def sample(
+        self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
+    ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
+        """The set, sorted by row, and the logarithm of each content's probability to be in it."""
+        drawn = np.sort(generator.choice(self.num_contents, self.num_drawn, replace=False, shuffle=False))
+        log_q = np.log(self.num_drawn / self.num_contents) if self.num_contents else 0.0
+        return self._rows[drawn], np.full(self.num_drawn, log_q, np.float32)
+
+
+class Popularity:
+    """Contents drawn by a power of how often they were chosen, shared by all targets of a batch.
+
+    Draws are with replacement and their set is taken, so with shares p = count ** exponent / sum
+
+        q = 1 - (1 - p) ** num_negatives.
+
+    Relations: with exponent 0 near `Uniform`; with exponent 1 as `InBatchAndUniform` with in-batch negatives alone, but
+    independent of the batch's targets.
+
+    Args:
+        train_positives: `[contents]`, positive events of each content in the training period.
+        num_negatives: draws for a batch; the set has fewer contents where some are drawn twice.
+        exponent: 0 or more; .75 is that of word2vec (Mikolov et al. 2013).
+    """
+
+    def __init__(self, train_positives: Int[np.ndarray, " contents"], num_negatives: int, exponent: float):
+        if num_negatives < 1 or not exponent >= 0:
+            raise ValueError(
+                f"num_negatives must be at least 1 and exponent 0 or more, got {num_negatives} and {exponent}"
+            )
+        self._rows = np.flatnonzero(train_positives > 0)
+        mass = train_positives[self._rows].astype(np.float64) ** exponent
+        self._share = mass / mass.sum()
+        self._upper = np.cumsum(self._share)
+        self._num_negatives = num_negatives
+
+    def sample(
+        self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
+    ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
+        """The set, sorted by row, and the logarithm of each content's probability to be in it."""
+        points = generator.random(self._num_negatives) * self._upper[-1]
+        places = _unique(np.searchsorted(self._upper, points, side="right"))
+        log_missed = self._num_negatives * _log_other(self._share[places])
+        return self._rows[places], np.log(-np.expm1(log_missed)).astype(np.float32)
+
+
 class InBatchAndUniform:
     """The other targets of the batch, and contents drawn uniformly (mixed negative sampling, Yang et al. 2020).
 
@@ -42,22 +105,42 @@ class InBatchAndUniform:
     """
 
     def __init__(self, train_positives: Int[np.ndarray, " contents"], num_uniform: int, in_batch: bool):
+        if num_uniform < 0 or not (num_uniform or in_batch):
+            raise ValueError(f"nothing competes: num_uniform={num_uniform}, in_batch={in_batch}")
         self._rows = np.flatnonzero(train_positives > 0)
         self._share = train_positives / max(int(train_positives.sum()), 1)
         self._num_uniform = num_uniform
         self.in_batch = in_batch
+
+    @property
+    def log_missed_by_uniform(self) -> float:
+        """Logarithm of the probability that none of the uniform draws meets a content."""
+        if not self._num_uniform:
+            return 0.0
+        return self._num_uniform * float(np.log1p(-1 / len(self._rows))) if len(self._rows) > 1 else -np.inf
 
     def sample(
         self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
         """The set, sorted by row, and the logarithm of each content's probability to be in it."""
         drawn = self._rows[generator.integers(0, len(self._rows), self._num_uniform)]
-        rows = np.unique(np.concatenate([drawn, target_rows])) if self.in_batch else np.unique(drawn)
+        rows = _unique(np.concatenate([drawn, target_rows]) if self.in_batch else drawn)
         return rows, self.log_q(rows, len(target_rows)).astype(np.float32)
 
     def log_q(self, rows: Int[np.ndarray, " candidates"], num_targets: int) -> Float[np.ndarray, " candidates"]:
         """Logarithm of the probability that each of `rows` is in the set of a batch of `num_targets` targets."""
-        log_missed = self._num_uniform * np.log1p(-1 / len(self._rows)) if len(self._rows) > 1 else -np.inf
+        log_missed = np.full(rows.shape, self.log_missed_by_uniform)
         if self.in_batch:
-            log_missed = log_missed + num_targets * np.log1p(-np.minimum(self._share[rows], 1 - 1e-12))
-        return np.log(-np.expm1(np.broadcast_to(log_missed, rows.shape)))
+            log_missed += num_targets * _log_other(self._share[rows])
+        return np.log(-np.expm1(log_missed))
+
+
+def _log_other(share: Float[np.ndarray, " contents"]) -> Float[np.ndarray, " contents"]:
+    """Logarithm of the probability that one draw is another content; finite where there is no other."""
+    return np.log1p(-np.minimum(share, 1 - 1e-12))
+
+
+def _unique(rows: Int[np.ndarray, " draws"]) -> Int[np.ndarray, " contents"]:
+    """Rising, each once. `np.unique` hashes before it sorts, which takes several times as long."""
+    rows = np.sort(rows)
+    return rows[np.diff(rows, prepend=rows[:1] - 1) > 0]

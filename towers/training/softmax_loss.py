@@ -8,7 +8,6 @@ the rest is put right on the small side of the products.
 rows: targets of a block. columns: candidates of a tile.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-ENTRIES_IN_CACHE = 1 << 20
-"""Logits of a tile on a processor: 4 MB in float32, about what its caches hold for a core."""
-ENTRIES_KEPT = 1 << 26
-"""Exponentials of a block, at most: 256 MB in float32."""
-MIN_ROWS = 128
-"""Targets of a block where memory allows: fewer, and the products wait for the contents to come from memory."""
+from towers.training.chunks import chunk_shape, exclude, slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +205,7 @@ class _Block:
         room = self._room[len(self._query) * columns.start :]
         tile = room[: len(self._query) * len(candidates)].view(len(self._query), len(candidates))
         torch.mm(self._query, candidates.T, out=tile)
-        _exclude(room, columns, excluded)
+        exclude(room, columns, excluded)
         before, self.greatest = self.greatest, torch.maximum(self.greatest, tile.amax(dim=1))
         tile.sub_(self.greatest[:, None]).exp_()
         shrink = (before - self.greatest).exp()
@@ -226,29 +220,3 @@ class _Block:
         for columns, tile, greatest in self._tiles:
             scale = factor * (greatest - self.greatest).exp()
             grad_candidates[columns].addmm_(tile.T, self._query * scale[:, None])
-
-
-def _exclude(room: Float[Tensor, " entries"], columns: slice, excluded: Int[Tensor, "rows excluded"]) -> None:
-    """-inf for the logits of `excluded` contents in the tile of `columns` at the start of `room`.
-
-    What stands in another tile goes right behind this one, where nothing is yet: no mask, no wait for a device.
-    """
-    rows, width = len(excluded), columns.stop - columns.start
-    first = torch.arange(rows, device=excluded.device)[:, None] * width - columns.start
-    is_here = (excluded >= columns.start) & (excluded < columns.stop)
-    room.index_fill_(0, (excluded + first).where(is_here, rows * width).flatten(), -torch.inf)
-
-
-def slices(total: int, size: int) -> Iterator[slice]:
-    """Neighbours, `size` at a time; the last may be fewer."""
-    for first in range(0, total, max(size, 1)):
-        yield slice(first, min(first + size, total))
-
-
-def chunk_shape(targets: int, candidates: int, is_cuda: bool) -> tuple[int, int]:
-    """Rows and columns of a chunk of logits: both so large that the products run at full speed, and in the cache."""
-    most = max(ENTRIES_KEPT // max(candidates, 1), 1)
-    if is_cuda:
-        return min(targets, most), candidates
-    rows = min(max(ENTRIES_IN_CACHE // max(candidates, 1), MIN_ROWS), most, max(targets, 1))
-    return rows, max(ENTRIES_IN_CACHE // rows, 1)
