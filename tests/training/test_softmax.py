@@ -1,183 +1,245 @@
-"""The softmax in chunks against the plain one in float64: value, gradients, uneven tails, accidental hits."""
+"""The softmaxes against their formulas in float64, and against what they are said to equal."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
-from towers.training import softmax_loss
-from towers.training.negatives import AllTrained
-from towers.training.objective import Softmax
+from tests.contracts.objective import (
+    CANDIDATES,
+    CONTENTS,
+    FLOAT64,
+    TARGETS,
+    CountsTheTargetOnce,
+    ObjectiveContract,
+    assert_all_close,
+    make_case,
+    value_and_gradients,
+)
+from towers.training import chunks
+from towers.training.negatives import AllTrained, InBatchAndUniform
+from towers.training.softmax import LogQSoftmax, RefinedLogQSoftmax, Softmax
+from towers.training.temperature import Temperature
 
-TARGETS, CONTENTS, DIM, TEMPERATURE = 23, 40, 8, 0.1
-
-
-@pytest.fixture
-def objective():
-    return Softmax(AllTrained(torch.ones(CONTENTS, dtype=torch.int64).numpy()), TEMPERATURE, True)
-
-
-@pytest.fixture
-def case():
-    """States, contents, targets (some among the candidates, some not), weights (one of them 0), candidates, log_q."""
-    torch.manual_seed(0)
-    states = normalize(torch.randn(TARGETS, DIM), dim=-1)
-    contents = normalize(torch.randn(CONTENTS, DIM), dim=-1)
-    target = torch.randint(0, CONTENTS, (TARGETS,))
-    target[0], target[1] = 0, CONTENTS - 1
-    weight = torch.rand(TARGETS)
-    weight[5] = 0
-    candidates = torch.arange(1, CONTENTS, 2)
-    log_q = -3 * torch.rand(len(candidates))
-    return states, contents, target, weight, candidates, log_q
+POSITIVES = np.ones(CONTENTS, dtype=np.int64)
+ALL, IN_BATCH = AllTrained(POSITIVES), InBatchAndUniform(POSITIVES, 4, True)
+TEMPERATURE, REJECTION_WEIGHT = 0.1, 0.3
+EXTRAS = {"num_rejections": 3, "rejection_weight": REJECTION_WEIGHT, "mask_heard": True}
 
 
-def plain(states, contents, temperature, target, weight, candidates, log_q):
-    """The formula, one target at a time, in whatever precision comes in."""
-    total = 0.0
-    for state, place, share in zip(states, target, weight, strict=True):
-        score = state @ contents[place] / temperature
-        others = [
-            (state @ contents[candidate] / temperature - correction).exp()
-            for candidate, correction in zip(candidates, log_q, strict=True)
-            if candidate != place
-        ]
-        total = total + share * ((score.exp() + torch.stack(others).sum()).log() - score)
-    return total / weight.sum()
+class SoftmaxFormula:
+    """`log(sum over what competes) - s+`, with every way of competing."""
+
+    is_corrected = is_target_corrected = has_extras = False
+
+    def loss_of_one(self, objective, state, contents, log_q, target, heard, rejected):
+        scores = contents @ state
+        if not self.is_corrected:
+            log_q = torch.zeros_like(log_q)
+        left_out = set(heard) if self.has_extras and target not in heard else set()
+        if not self.is_target_corrected:
+            left_out.add(target)
+        terms = [(scores[c] - log_q[c]).exp() for c in range(len(log_q)) if c not in left_out]
+        own = scores[target]
+        if self.is_target_corrected:
+            own = own - log_q[target]
+        else:
+            terms.append(own.exp())
+        if self.has_extras:
+            terms += [REJECTION_WEIGHT * scores[r].exp() for r in rejected if r >= 0 and r != target]
+        return torch.stack(terms).sum().log() - own
 
 
-def value_and_gradients(states, contents, parameter, loss_of):
-    leaves = [tensor.detach().clone().requires_grad_() for tensor in (states, contents, parameter)]
-    loss = loss_of(*leaves)
-    loss.backward()
-    return [loss.detach(), *(leaf.grad for leaf in leaves)]
+class TestSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveContract):
+    @pytest.fixture
+    def objective(self):
+        return Softmax(ALL, TEMPERATURE, True)
 
-
-def chunked(objective, states, contents, *rest):
-    """Value, and gradients for states, contents and the logarithm of the temperature."""
-    objective.zero_grad()
-    states, contents = (tensor.detach().clone().requires_grad_() for tensor in (states, contents))
-    loss = objective(states, contents, *rest)
-    loss.backward()
-    return [loss.detach(), states.grad, contents.grad, objective._log_temperature.grad]
-
-
-def reference(states, contents, target, weight, candidates, log_q):
-    log_temperature = torch.tensor(TEMPERATURE, dtype=torch.float64).log()
-    return value_and_gradients(
-        states.double(),
-        contents.double(),
-        log_temperature,
-        lambda s, c, t: plain(s, c, t.exp(), target, weight.double(), candidates, log_q.double()),
-    )
-
-
-def assert_all_close(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.double(), other.double(), atol=2e-6, rtol=2e-5)
-
-
-def test_equals_the_plain_one_in_float64(objective, case):
-    assert_all_close(chunked(objective, *case), reference(*case))
-
-
-@pytest.mark.parametrize("targets_a_chunk", [1, 2, 7, 22, 23, 100])
-def test_uneven_chunks_equal_one_chunk(objective, case, monkeypatch, targets_a_chunk):
-    whole = chunked(objective, *case)
-    monkeypatch.setattr(softmax_loss, "CHUNK_ENTRIES", targets_a_chunk * len(case[4]))
-    assert_all_close(chunked(objective, *case), whole)
-
-
-def test_a_chunk_smaller_than_a_row_still_works(objective, case, monkeypatch):
-    whole = chunked(objective, *case)
-    monkeypatch.setattr(softmax_loss, "CHUNK_ENTRIES", 3)
-    assert_all_close(chunked(objective, *case), whole)
-
-
-def test_with_all_contents_it_is_the_exact_softmax(objective, case):
-    states, contents, target, weight, *_ = case
-    everything, log_q = torch.arange(CONTENTS), torch.zeros(CONTENTS)
-    found = chunked(objective, states, contents, target, torch.ones_like(weight), everything, log_q)
-    log_temperature = torch.tensor(TEMPERATURE, dtype=torch.float64).log()
-    expected = value_and_gradients(
-        states.double(), contents.double(), log_temperature,
-        lambda s, c, t: cross_entropy(s @ c.T / t.exp(), target),
-    )  # fmt: skip
-    assert_all_close(found, expected)
-
-
-def test_weights_are_a_weighted_mean(objective, case):
-    states, contents, target, weight, *rest = case
-    losses = torch.stack([objective(states[[i]], contents, target[[i]], torch.ones(1), *rest) for i in range(TARGETS)])
-    found = objective(states, contents, target, weight, *rest)
-    torch.testing.assert_close(found, (losses * weight).sum() / weight.sum())
-    torch.testing.assert_close(objective(states, contents, target, 7 * weight, *rest), found)
-
-
-class TestHits:
-    def test_a_target_among_the_candidates_is_counted_once(self, objective, case):
-        """With or without itself among the candidates, and whatever its correction, the loss is the same."""
-        states, contents, *_ = case
-        one, target, weight = states[:1], torch.tensor([3]), torch.ones(1)
-        without, among = torch.tensor([1, 5]), torch.tensor([1, 3, 5])
-        expected = objective(one, contents, target, weight, without, torch.tensor([-0.5, -2.0]))
-        for correction in (0.0, -9.0):
-            found = objective(one, contents, target, weight, among, torch.tensor([-0.5, correction, -2.0]))
-            torch.testing.assert_close(found, expected)
-
-    def test_alone_among_the_candidates_leaves_nothing_to_learn(self, objective, case):
-        states, contents, *_ = case
-        one = states[:1].clone().requires_grad_()
-        loss = objective(one, contents, torch.tensor([3]), torch.ones(1), torch.tensor([3]), torch.tensor([-1.0]))
+    def test_with_all_contents_it_is_cross_entropy(self, objective):
+        case = make_case(log_q=torch.zeros(CONTENTS)).to(torch.float64)
+        case = case.with_targets(weight=torch.ones(TARGETS))
+        states, contents = (tensor.clone().requires_grad_() for tensor in (case.states, case.contents))
+        logits = states @ contents.T / objective.temperature.value.detach().double()
+        loss = cross_entropy(logits, case.targets.index, reduction="sum")
         loss.backward()
-        assert loss.item() == pytest.approx(0, abs=1e-6)
-        assert one.grad.abs().max() < 1e-6
-
-    @pytest.mark.parametrize("target", [0, 2, CONTENTS - 1])
-    def test_a_target_beside_the_candidates_masks_none_of_them(self, objective, case, target):
-        """Before the first, between two, and after the last."""
-        states, contents, *_ = case
-        candidates, log_q = torch.tensor([1, 3]), torch.tensor([-1.0, -0.2])
-        found = objective(states[:1], contents, torch.tensor([target]), torch.ones(1), candidates, log_q)
-        expected = plain(states[:1], contents, TEMPERATURE, torch.tensor([target]), torch.ones(1), candidates, log_q)
-        torch.testing.assert_close(found, expected)
+        found = value_and_gradients(objective, case)[:3]
+        assert_all_close(found, [loss, states.grad, contents.grad], atol=1e-6, rtol=1e-6)
 
 
-def test_a_rarely_drawn_candidate_counts_for_more(objective, case):
-    states, contents, *_ = case
-    losses = [
-        objective(states[:1], contents, torch.tensor([0]), torch.ones(1), torch.tensor([1]), torch.tensor([log_q]))
-        for log_q in (0.0, -1.0, -5.0)
-    ]
-    assert losses[0] < losses[1] < losses[2]
+class TestRefinedLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveContract):
+    is_corrected = True
+
+    @pytest.fixture
+    def objective(self):
+        return RefinedLogQSoftmax(ALL, TEMPERATURE, True)
+
+    def test_its_gradient_is_that_of_the_papers_loss(self, objective, case):
+        """`-sg(1 - P) * (s+ - log(sum over negatives of exp(s - log_q)))`, the target not among the negatives."""
+        case = case.to(torch.float64)
+        states, contents = (tensor.clone().requires_grad_() for tensor in (case.states, case.contents))
+        total = 0.0
+        for state, target, weight in zip(states, case.targets.index, case.targets.weight, strict=True):
+            scores = contents @ state / objective.temperature.value.detach().double()
+            negatives = (scores[:CANDIDATES] - case.log_q)[torch.arange(CANDIDATES) != target].exp().sum()
+            probability = scores[target].exp() / (scores[target].exp() + negatives)
+            total = total - weight * (1 - probability).detach() * (scores[target] - negatives.log())
+        total.backward()
+        found = value_and_gradients(objective, case)
+        assert_all_close(found[1:3], [states.grad, contents.grad], atol=1e-6, rtol=1e-6)
+
+    def test_equals_the_plain_one_without_corrections(self, objective):
+        case = make_case(log_q=torch.zeros(CANDIDATES)).to(torch.float64)
+        plain = value_and_gradients(Softmax(ALL, TEMPERATURE, True), case)
+        assert_all_close(value_and_gradients(objective, case), plain, **FLOAT64)
+
+    def test_a_rarely_drawn_candidate_counts_for_more(self, objective, case):
+        losses = [
+            value_and_gradients(objective, replace(case, log_q=case.log_q - rarer))[0] for rarer in (0.0, 1.0, 5.0)
+        ]
+        assert losses[0] < losses[1] < losses[2]
 
 
-def test_no_target_gives_nothing_and_no_gradient(objective, case):
-    states, contents, target, weight, *rest = case
-    states = states.clone().requires_grad_()
-    loss = objective(states[:0], contents, target[:0], weight[:0], *rest)
-    loss.backward()
-    assert loss == 0
-    assert (states.grad == 0).all()
+class TestLogQSoftmax(SoftmaxFormula, ObjectiveContract):
+    is_corrected = is_target_corrected = True
+
+    @pytest.fixture
+    def case(self):
+        return make_case(all_are_candidates=True)
+
+    @pytest.fixture
+    def objective(self):
+        return LogQSoftmax(IN_BATCH, TEMPERATURE, True)
+
+    def test_equals_the_plain_one_without_corrections(self, objective):
+        case = make_case(log_q=torch.zeros(CANDIDATES), all_are_candidates=True).to(torch.float64)
+        plain = value_and_gradients(Softmax(ALL, TEMPERATURE, True), case)
+        assert_all_close(value_and_gradients(objective, case), plain, **FLOAT64)
+
+    def test_needs_the_targets_among_the_candidates(self):
+        with pytest.raises(ValueError, match="in_batch"):
+            LogQSoftmax(InBatchAndUniform(POSITIVES, 4, False), TEMPERATURE, True)
 
 
-def test_extreme_temperatures_stay_finite(case):
-    states, contents, target, weight, candidates, log_q = case
-    cold = Softmax(AllTrained(torch.ones(CONTENTS, dtype=torch.int64).numpy()), 0.01, True)
-    for value in chunked(cold, 5 * states, contents, target, weight, candidates, log_q - 20):
-        assert torch.isfinite(value).all()
+class WithExtras(SoftmaxFormula):
+    has_extras = True
 
 
-def test_temperature_keeps_to_its_bounds():
-    sampler = AllTrained(torch.ones(3, dtype=torch.int64).numpy())
-    assert Softmax(sampler, 0.07, True).temperature.item() == pytest.approx(0.07)
-    assert Softmax(sampler, 1e-5, True).temperature.item() == pytest.approx(Softmax.MIN_TEMPERATURE)
-    assert Softmax(sampler, 50.0, True).temperature.item() == pytest.approx(Softmax.MAX_TEMPERATURE)
+class TestSoftmaxWithExtras(WithExtras, CountsTheTargetOnce, ObjectiveContract):
+    @pytest.fixture
+    def objective(self):
+        return Softmax(ALL, TEMPERATURE, True, **EXTRAS)
 
 
-def test_a_fixed_temperature_is_not_learned(case):
-    sampler = AllTrained(torch.ones(CONTENTS, dtype=torch.int64).numpy())
-    objective = Softmax(sampler, 0.1, is_temperature_learned=False)
-    states = case[0].clone().requires_grad_()
-    objective(states, *case[1:]).backward()
-    assert states.grad.abs().sum() > 0
-    assert objective._log_temperature.grad is None
+class TestRefinedLogQSoftmaxWithExtras(WithExtras, CountsTheTargetOnce, ObjectiveContract):
+    is_corrected = True
+
+    @pytest.fixture
+    def objective(self):
+        return RefinedLogQSoftmax(ALL, TEMPERATURE, True, **EXTRAS)
+
+
+class TestLogQSoftmaxWithExtras(WithExtras, ObjectiveContract):
+    is_corrected = is_target_corrected = True
+
+    @pytest.fixture
+    def case(self):
+        return make_case(all_are_candidates=True)
+
+    @pytest.fixture
+    def objective(self):
+        return LogQSoftmax(IN_BATCH, TEMPERATURE, True, **EXTRAS)
+
+
+class TestOffSwitches:
+    @pytest.mark.parametrize(
+        "off", [{"num_rejections": 0}, {"num_rejections": 3, "rejection_weight": 0.0}, {"mask_heard": False}]
+    )
+    def test_are_exactly_off(self, off):
+        case = make_case()
+        plain = value_and_gradients(RefinedLogQSoftmax(ALL, TEMPERATURE, True), case)
+        found = value_and_gradients(RefinedLogQSoftmax(ALL, TEMPERATURE, True, **off), case)
+        assert all(torch.equal(one, other) for one, other in zip(found, plain, strict=True))
+
+    @pytest.mark.parametrize("extra", [{"num_rejections": 3}, {"mask_heard": True}])
+    def test_nothing_rejected_and_nothing_heard_changes_nothing(self, extra):
+        case = make_case().to(torch.float64)
+        case = case.with_targets(rejected=torch.full((TARGETS, 3), -1), event=torch.zeros(TARGETS, dtype=torch.int64))
+        plain = value_and_gradients(Softmax(ALL, TEMPERATURE, True), case)
+        assert_all_close(value_and_gradients(Softmax(ALL, TEMPERATURE, True, **extra), case), plain, **FLOAT64)
+
+    def test_asks_for_no_rejections_that_it_would_not_use(self):
+        assert Softmax(ALL, TEMPERATURE, True, num_rejections=3).num_rejections == 3
+        assert Softmax(ALL, TEMPERATURE, True, num_rejections=3, rejection_weight=0.0).num_rejections == 0
+
+    @pytest.mark.parametrize("wrong", [{"num_rejections": -1}, {"rejection_weight": -0.1}])
+    def test_refuses(self, wrong):
+        with pytest.raises(ValueError, match="0 or more"):
+            Softmax(ALL, TEMPERATURE, True, **wrong)
+
+
+class TestMaskHeard:
+    """Window 0 of the case holds 7 first; the target of place 2 is 7, at event 3."""
+
+    def loss(self, *, index, event, **extras):
+        case = make_case().to(torch.float64).of([2])
+        heard = torch.full_like(case.micro_batch.histories.content_index, -1)
+        heard[0, :3] = torch.tensor([7, 4, CONTENTS - 1])  # the last is no candidate
+        histories = replace(case.micro_batch.histories, content_index=heard)
+        case = replace(case, micro_batch=replace(case.micro_batch, histories=histories))
+        case = case.with_targets(index=torch.tensor([index]), event=torch.tensor([event]), weight=torch.ones(1))
+        return value_and_gradients(Softmax(ALL, TEMPERATURE, True, **extras), case)
+
+    def test_a_first_listen_does_not_compete_with_what_was_heard(self):
+        masked, plain = self.loss(index=9, event=2, mask_heard=True), self.loss(index=9, event=2)
+        assert masked[0] < plain[0]
+        assert (masked[2][[7, 4]] == 0).all()
+        assert (masked[2][3] != 0).any()
+        assert (plain[2][[7, 4]] != 0).any(dim=1).all()
+
+    def test_what_comes_later_competes(self):
+        assert (self.loss(index=9, event=1, mask_heard=True)[2][4] != 0).any()
+
+    def test_a_repeat_competes_with_everything(self):
+        found, plain = self.loss(index=7, event=3, mask_heard=True), self.loss(index=7, event=3)
+        assert all(torch.equal(one, other) for one, other in zip(found, plain, strict=True))
+
+    def test_a_repeat_of_later_on_is_a_first_listen_yet(self):
+        assert (self.loss(index=4, event=1, mask_heard=True)[2][7] == 0).all()
+
+
+class TestMemory:
+    def test_chunks_cover_everything_within_their_room(self):
+        for targets, candidates in [(8_192, 3_416), (8_192, 1_000_000), (1, 1), (10, 100_000_000), (5, 0)]:
+            rows, columns = chunks.chunk_shape(targets, candidates, is_cuda=False)
+            assert 1 <= rows <= max(targets, 1)
+            assert columns >= 1
+            assert rows == 1 or rows * candidates <= chunks.ENTRIES_KEPT
+
+    def test_a_second_derivative_is_refused(self):
+        states = make_case().states.requires_grad_()
+        case = make_case()
+        loss = Softmax(ALL, TEMPERATURE, True)(states, case.contents, case.log_q, case.micro_batch)
+        with pytest.raises(RuntimeError, match="second derivative"):
+            torch.autograd.grad(loss, states, create_graph=True)
+
+
+class TestTemperature:
+    @pytest.mark.parametrize(("start", "kept"), [(0.07, 0.07), (1e-5, Temperature.MIN), (50.0, Temperature.MAX)])
+    def test_keeps_to_its_bounds(self, start, kept):
+        assert Temperature(start, True).value.item() == pytest.approx(kept)
+
+    @pytest.mark.parametrize("start", [0.0, -1.0, float("nan")])
+    def test_refuses(self, start):
+        with pytest.raises(ValueError, match="above 0"):
+            Temperature(start, True)
+
+    def test_a_fixed_one_is_not_learned(self):
+        objective = Softmax(ALL, TEMPERATURE, is_temperature_learned=False)
+        _, states, _, temperature = value_and_gradients(objective, make_case())
+        assert states.abs().sum() > 0
+        assert temperature is None
+
+    def test_is_what_is_logged(self):
+        assert Softmax(ALL, TEMPERATURE, True).logged()["temperature"].item() == pytest.approx(TEMPERATURE)
