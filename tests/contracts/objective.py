@@ -52,13 +52,15 @@ def make_case(*, seed=0, log_q=None, all_are_candidates=False) -> Case:
     index[0], index[1] = 0, CANDIDATES - 1
     heard[0, 0] = index[2] = 7  # chosen before: a repeat
     window[2], event[2] = 0, 3
+    rejected = integers(-1, CONTENTS, TARGETS, 3)
+    rejected[3, 1] = index[3]
     weight = torch.rand(TARGETS, generator=generator)
     weight[5] = 0
     if log_q is None:
         log_q = -3 * torch.rand(CANDIDATES, generator=generator)
     targets = Targets(
         position=window * (LENGTH + 1) + event, index=index, weight=weight, event=event, window=window,
-        rejected=integers(-1, CONTENTS, TARGETS, 3),
+        rejected=rejected,
     )  # fmt: skip
     return Case(
         normalize(torch.randn(TARGETS, DIM, generator=generator), dim=1),

@@ -169,6 +169,16 @@ class TestOffSwitches:
         plain = value_and_gradients(Softmax(ALL, TEMPERATURE, True), case)
         assert_all_close(value_and_gradients(Softmax(ALL, TEMPERATURE, True, **extra), case), plain, **FLOAT64)
 
+    def test_a_rejection_far_above_everything_stays_finite(self):
+        """The rejected content is the state itself, all others are its opposite, and the temperature is small."""
+        case = make_case()
+        contents = -case.states[0].repeat(CONTENTS, 1)
+        contents[9] = case.states[0]
+        one = replace(case, contents=contents).of([0]).with_targets(rejected=torch.tensor([[9, -1, -1]]))
+        found = value_and_gradients(Softmax(ALL, 0.01, False, num_rejections=3), replace(one, log_q=one.log_q[:5]))
+        assert found[0] / one.targets.weight[0] > 88  # in float32 exp(89) is infinite
+        assert all(torch.isfinite(tensor).all() for tensor in found[:3])
+
     def test_asks_for_no_rejections_that_it_would_not_use(self):
         assert Softmax(ALL, TEMPERATURE, True, num_rejections=3).num_rejections == 3
         assert Softmax(ALL, TEMPERATURE, True, num_rejections=3, rejection_weight=0.0).num_rejections == 0
@@ -194,7 +204,7 @@ class TestMaskHeard:
     def test_a_first_listen_does_not_compete_with_what_was_heard(self):
         masked, plain = self.loss(index=9, event=2, mask_heard=True), self.loss(index=9, event=2)
         assert masked[0] < plain[0]
-        assert (masked[2][[7, 4]] == 0).all()
+        assert (masked[2][[7, 4]].abs() < 1e-30).all()
         assert (masked[2][3] != 0).any()
         assert (plain[2][[7, 4]] != 0).any(dim=1).all()
 
@@ -206,7 +216,27 @@ class TestMaskHeard:
         assert all(torch.equal(one, other) for one, other in zip(found, plain, strict=True))
 
     def test_a_repeat_of_later_on_is_a_first_listen_yet(self):
-        assert (self.loss(index=4, event=1, mask_heard=True)[2][7] == 0).all()
+        assert (self.loss(index=4, event=1, mask_heard=True)[2][7].abs() < 1e-30).all()
+
+
+@pytest.mark.gpu
+class TestOnCuda:
+    @pytest.mark.parametrize("is_autocast", [False, True])
+    def test_equals_the_processor_and_never_waits(self, is_autocast):
+        objective, case = RefinedLogQSoftmax(ALL, TEMPERATURE, True, **EXTRAS), make_case()
+        expected = value_and_gradients(objective, case)
+        objective.cuda()
+        moved = replace(
+            case, states=case.states.cuda(), contents=case.contents.cuda(), log_q=case.log_q.cuda(),
+            micro_batch=case.micro_batch.to("cuda"),
+        )  # fmt: skip
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            with torch.autocast("cuda", torch.bfloat16, enabled=is_autocast):
+                found = value_and_gradients(objective, moved)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert_all_close([tensor.cpu() for tensor in found], expected, atol=1e-4, rtol=1e-3)
 
 
 class TestMemory:
