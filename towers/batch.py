@@ -88,6 +88,14 @@ class ContentBatch(_Movable):
     audio: Float[Tensor, "contents audio_dim"]
     has_audio: Bool[Tensor, " contents"]
 
+    def with_audio(self, index: Int[Tensor, " fresh"], vectors: Float[Tensor, "fresh audio_dim"]) -> "ContentBatch":
+        """With other vectors at `index`, through which the gradient flows."""
+        return replace(self, audio=self.audio.index_copy(0, index, vectors.to(self.audio.dtype)))
+
+    def part(self, share: slice) -> "ContentBatch":
+        """Neighbours among the contents."""
+        return self._each(lambda tensor: tensor[share])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets(_Movable):
@@ -141,8 +149,9 @@ class TrainingBatch(_Movable):
         total_weight: of the targets of all ranks.
         fresh_index: contents whose sound is encoded anew in this step, as indices into `content_rows`.
         fresh_spectrograms: log-mel crops of those of them that this process encodes.
-        epoch: and `number`: by which the batch is found again.
-        number: of the batch in its epoch.
+        epoch: pass over the data, from 0.
+        number: of the batch in its epoch, from 0.
+        batches: in the epoch.
     """
 
     micro_batches: tuple[MicroBatch, ...]
@@ -154,6 +163,7 @@ class TrainingBatch(_Movable):
     fresh_spectrograms: Float[Tensor, "own_fresh n_mels frames"]
     epoch: int
     number: int
+    batches: int
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ ACTIONS: Final = ("play", "skip", "like", "dislike", "save", "unsave", "search",
 ACTION_CODES: Final = {action: code for code, action in enumerate(ACTIONS)}
 PLAY: Final = ACTION_CODES["play"]
 SKIP: Final = ACTION_CODES["skip"]
+DISLIKE: Final = ACTION_CODES["dislike"]
 ACTIONS_WITHOUT_CONTENT: Final = ("search", "browse")
 
 KINDS: Final = ("track", "episode", "audiobook", "artist", "playlist")

@@ -25,10 +25,21 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """One batch: its windows, and the seed of whatever is drawn for it."""
+    """One step's batch: its windows, and the seed of whatever is drawn for it.
+
+    Args:
+        windows: of all ranks.
+        seed: of what is drawn for the batch.
+        epoch: pass over the data.
+        number: of the batch in its epoch.
+        batches: in the epoch.
+    """
 
     windows: Windows
     seed: tuple[int, ...]
+    epoch: int
+    number: int
+    batches: int
 
 
 def cut_windows(
@@ -80,8 +91,11 @@ def fill_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
     return batches
 
 
-class EpochSampler:
-    """The batches of an epoch: other windows and another order in each, all of it fixed by the seed.
+class PlanSampler:
+    """The batches of one epoch after the other: other windows and another order in each, all of it fixed by the seed.
+
+    Every event of training is in an epoch exactly once. Where to start is free, so a run goes on in the middle of an
+    epoch without drawing what came before.
 
     Args:
         begin: `[users]`, a listener's first training event.
@@ -89,34 +103,36 @@ class EpochSampler:
         max_length: of a window, in events.
         max_tokens: padded tokens of a batch.
         seed: of everything drawn.
+        max_epochs: passes over the data.
     """
 
     BUCKET_BATCHES = 16
     """Windows are sorted by length among this many batches' worth of neighbours."""
 
-    def __init__(self, begin: np.ndarray, end: np.ndarray, max_length: int, max_tokens: int, seed: int):
+    def __init__(
+        self, begin: np.ndarray, end: np.ndarray, max_length: int, max_tokens: int, seed: int, max_epochs: int
+    ):
         self._begin, self._end = np.asarray(begin), np.asarray(end)
         self._max_length, self._max_tokens, self._seed = max_length, max_tokens, seed
-        self._epoch = 0
-        self._length: int | None = None
+        self._max_epochs = max_epochs
+        self._start = (0, 0)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this at the start of an epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        if self._length is None:
-            self._length = len(self._draw(0)[1])
-        return self._length
+    def start_at(self, epoch: int, number: int) -> None:
+        """The next iteration begins with batch `number` of `epoch`."""
+        self._start = (epoch, number)
 
     def __iter__(self) -> Iterator[BatchPlan]:
-        windows, batches = self._draw(self._epoch)
-        # Cuts and filling differ from epoch to epoch, and so does the number of batches, by a few in a hundred.
-        # Lightning validates after a number of batches that it asks for once, so every epoch has the first one's:
-        # a surplus is left out, a lack made up for by repeating, both at random since the order is.
-        for number in range(len(self)):
-            places = batches[number % len(batches)]
-            yield BatchPlan(windows=windows.take(places), seed=(self._seed, self._epoch, number))
+        first_epoch, first_number = self._start
+        for epoch in range(first_epoch, self._max_epochs):
+            windows, batches = self._draw(epoch)
+            for number in range(first_number if epoch == first_epoch else 0, len(batches)):
+                yield BatchPlan(
+                    windows=windows.take(batches[number]),
+                    seed=(self._seed, epoch, number),
+                    epoch=epoch,
+                    number=number,
+                    batches=len(batches),
+                )
 
     def _draw(self, epoch: int) -> tuple[Windows, list[np.ndarray]]:
         generator = np.random.default_rng((self._seed, epoch))

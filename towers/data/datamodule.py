@@ -1,115 +1,42 @@
-"""Batches for training and validation, built from the memory-mapped store."""
+"""Loaders for training and validation over the memory-mapped store."""
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from towers.batch import HistoryBatch, TrainingBatch
-from towers.data.batches import BatchPlan, EpochSampler, Windows, fill_batches, last_windows
+from towers.batch import HistoryBatch
+from towers.data.batches import PlanSampler, Windows, fill_batches, last_windows
 from towers.data.history_reader import HistoryReader
 from towers.data.store import Store
+from towers.data.training_batches import CandidateSampler, Share, TrainingBatches
 
 
-@runtime_checkable  # for the tests, which check annotations at run time
-class CandidateSampler(Protocol):
-    """What a target competes with."""
-
-    def sample(self, target_rows: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Unique content rows `[candidates]`, and the log-probability of each to be among them, float32."""
-        ...
-
-
-class TrainingBatches(Dataset):
-    """Plans to batches. Everything drawn comes from the plan's seed, whichever process draws it.
-
-    Args:
-        store: the prepared store.
-        candidates: draws what targets compete with.
-        repeat_weight: weight of a target that the listener has chosen before; a first choice has 1.
-        lookahead: a target is predicted from a state at most so many events before it, drawn at random; 1: from the
-            state right before.
-        num_fresh_sounds: sounds encoded anew in a step.
-        crop_frames: frames of a sound's random crop.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        candidates: CandidateSampler,
-        repeat_weight: float,
-        lookahead: int,
-        num_fresh_sounds: int,
-        crop_frames: int,
-    ):
-        self._store = store
-        self._reader = HistoryReader(store)
-        self._candidates = candidates
-        self._repeat_weight = repeat_weight
-        self._lookahead = lookahead
-        self._num_fresh_sounds = num_fresh_sounds
-        self._crop_frames = crop_frames
-
-    def __getitem__(self, plan: BatchPlan) -> TrainingBatch:
-        generator = np.random.default_rng(plan.seed)
-        places = self._reader.places(plan.windows.start, plan.windows.end)
-        heard = self._reader.content_rows(places)
-        weights = self._reader.target_weights(places, self._repeat_weight)
-        windows, events = np.nonzero(weights)
-        targets = heard[windows, events]
-        states = events - generator.integers(0, np.minimum(events, self._lookahead - 1) + 1)
-        candidates, log_q = self._candidates.sample(targets, generator)
-        content_rows = np.unique(np.concatenate([heard[heard >= 0], targets, candidates]))
-        content_index = np.where(heard < 0, -1, np.searchsorted(content_rows, heard))
-        fresh_index, crops = self._fresh_sounds(content_rows, generator)
-        return TrainingBatch(
-            histories=self._reader.batch(places, plan.windows.user_rows, content_index),
-            content_rows=torch.from_numpy(content_rows),
-            target_position=torch.from_numpy(windows * (places.shape[1] + 1) + states),
-            target_index=torch.from_numpy(np.searchsorted(content_rows, targets)),
-            target_weight=torch.from_numpy(weights[windows, events]),
-            candidate_index=torch.from_numpy(np.searchsorted(content_rows, candidates)),
-            candidate_log_q=torch.from_numpy(log_q.astype(np.float32)),
-            fresh_index=torch.from_numpy(fresh_index),
-            fresh_spectrograms=torch.from_numpy(crops),
-        )
-
-    def _fresh_sounds(self, content_rows: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        spectrograms = self._store.spectrograms
-        if spectrograms is None or self._num_fresh_sounds == 0:
-            return np.zeros(0, np.int64), np.zeros((0, 1, 8), np.float32)
-        audible = np.flatnonzero(self._store.audio_rows[content_rows] >= 0)
-        fresh = generator.permutation(audible)[: self._num_fresh_sounds]
-        _, n_mels, frames = spectrograms.records.shape
-        width = min(self._crop_frames, frames)
-        starts = generator.integers(0, frames - width + 1, len(fresh))
-        crops = np.empty((len(fresh), n_mels, width), np.float32)
-        for crop, place, start in zip(crops, fresh, starts, strict=True):
-            crop[:] = spectrograms.records[self._store.audio_rows[content_rows[place]], :, start : start + width]
-        return fresh, crops
-
-
-class DataModule(pl.LightningDataModule):
+class DataModule:
     """Training windows and validation histories.
 
     Args:
         store: the prepared store.
         candidates: draws what targets compete with.
         has_sound: whether the model hears.
+        num_rejections: contents turned down that the objective wants with every target, at most.
         validation_users: `[users]`, rows of the listeners with validation targets.
         seed: of windows, order, negatives and crops.
+        max_epochs: passes over the training windows.
+        share: of this process in every step.
         max_length: of a history or a window, in events.
-        max_tokens: padded tokens of a batch (listeners times length).
+        max_tokens: padded tokens of a step (listeners times length), over all ranks and micro-batches.
         repeat_weight: weight of a target that the listener has chosen before; a first choice has 1.
         lookahead: a target is predicted from a state at most so many events before it, drawn at random. 1 asks for
             what comes next; more asks for what comes at some time, as a list for the next weeks has to (dense
             all-action loss, Pancha et al. 2022, "PinnerFormer").
         num_fresh_sounds: sounds encoded anew, with gradient, in a step.
-        crop_s: random crop of a sound in training, in seconds.
-        num_workers: processes that build batches beside the training process; 0 builds them in it.
+        crop_s: of a sound in training, in seconds.
+        num_workers: processes that build batches.
+
+    Raises:
+        ValueError: a length, a budget or a lookahead below 1.
     """
 
     def __init__(
@@ -117,8 +44,11 @@ class DataModule(pl.LightningDataModule):
         store: Store,
         candidates: CandidateSampler,
         has_sound: bool,
+        num_rejections: int,
         validation_users: np.ndarray,
         seed: int,
+        max_epochs: int,
+        share: Share,
         max_length: int,
         max_tokens: int,
         repeat_weight: float,
@@ -127,7 +57,6 @@ class DataModule(pl.LightningDataModule):
         crop_s: float,
         num_workers: int,
     ):
-        super().__init__()
         for name, number in (("max_length", max_length), ("max_tokens", max_tokens), ("lookahead", lookahead)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
@@ -138,35 +67,36 @@ class DataModule(pl.LightningDataModule):
             candidates,
             repeat_weight,
             lookahead,
+            num_rejections,
             num_fresh_sounds if has_sound else 0,
             round(crop_s * settings.sample_rate / settings.hop_length),
+            share,
+        )
+        histories = store.histories
+        self._sampler = PlanSampler(
+            histories.offsets[:-1], histories.train_end, max_length, max_tokens, seed, max_epochs
         )
         self._validation_users = validation_users
-        self._seed = seed
         self._max_length = max_length
         self._max_tokens = max_tokens
         self._num_workers = num_workers
 
-    def train_dataloader(self) -> DataLoader:
-        """`TrainingBatch`es, others in every epoch."""
-        histories = self._store.histories
-        sampler = EpochSampler(
-            histories.offsets[:-1], histories.train_end, self._max_length, self._max_tokens, self._seed
-        )
+    def training(self, epoch: int = 0, number: int = 0) -> DataLoader:
+        """`TrainingBatch`es of one epoch after the other, from batch `number` of `epoch` on."""
+        self._sampler.start_at(epoch, number)
         return DataLoader(
             self._batches,
-            sampler=sampler,  # type: ignore[arg-type]  # yields plans where torch expects integers
+            sampler=self._sampler,  # type: ignore[arg-type]  # yields plans where torch expects integers
             batch_size=None,
             num_workers=self._num_workers,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def val_dataloader(self) -> DataLoader:
+    def validation(self) -> "UserBatches":
         """`HistoryBatch`es of the validation listeners before the first cut, in their order."""
-        batches = UserBatches(
+        return UserBatches(
             self._store, self._store.histories.train_end, self._validation_users, self._max_length, self._max_tokens
         )
-        return DataLoader(batches, batch_size=None, pin_memory=torch.cuda.is_available())
 
 
 class UserBatches(Dataset):

@@ -7,6 +7,9 @@ from jaxtyping import Int, Integer
 from towers.batch import HistoryBatch
 from towers.data.store import Store
 from towers.features.events import UNKNOWN_ELAPSED, encode_events
+from towers.schema import DISLIKE, SKIP
+
+REJECTIONS = (SKIP, DISLIKE)
 
 
 class HistoryReader:
@@ -70,6 +73,10 @@ class HistoryReader:
         at = np.maximum(places, 0)
         weights = np.where(_at(self._histories.is_discovery, at), 1.0, repeat_weight)
         return (weights * (_at(self._histories.is_positive, at) & (places >= 0))).astype(np.float32)
+
+    def is_rejected(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray:
+        """`[batch, length]`: whether an event says that the listener does not want its content now."""
+        return np.isin(_at(self._histories.action, np.maximum(places, 0)), REJECTIONS) & (places >= 0)
 
     def _elapsed(self, at: np.ndarray, user_rows: np.ndarray) -> np.ndarray:
         if not self._has_clock:

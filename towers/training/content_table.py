@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from towers.batch import ContentBatch
@@ -58,14 +58,14 @@ class ContentTable(nn.Module):
         parts = {part: getattr(self, f"_codes_{part}")[rows] for part in self._part_names}
         return ContentBatch(rows=rows, parts=parts, audio=audio, has_audio=has_audio)
 
-    def with_fresh_audio(
-        self, contents: ContentBatch, index: Int[Tensor, " fresh"], vectors: Float[Tensor, "fresh audio_dim"]
-    ) -> ContentBatch:
-        """`contents` with `vectors` at `index`, through which the gradient flows; the table remembers them."""
-        with torch.no_grad():
-            self._audio_vectors[self._audio_rows[contents.rows[index]]] = vectors.detach().to(self._audio_vectors.dtype)
-        audio = contents.audio.index_copy(0, index, vectors.to(contents.audio.dtype))
-        return ContentBatch(rows=contents.rows, parts=contents.parts, audio=audio, has_audio=contents.has_audio)
+    @torch.no_grad()
+    def remember(
+        self, rows: Int[Tensor, " fresh"], vectors: Float[Tensor, "fresh audio_dim"], are_sound: Bool[Tensor, ""]
+    ) -> None:
+        """Sets the audio vectors of contents, which all have a sound; leaves them where `are_sound` is false."""
+        sounds = self._audio_rows[rows]
+        kept = torch.where(are_sound, vectors.to(self._audio_vectors.dtype), self._audio_vectors[sounds])
+        self._audio_vectors[sounds] = kept
 
     @torch.no_grad()
     def write(self, first: int, vectors: Float[Tensor, "sounds audio_dim"]) -> None:

@@ -6,59 +6,55 @@ import netrc
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from pytorch_lightning.loggers import Logger, WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
+from typing import Any, Protocol, runtime_checkable
 
 from towers.manifest import atomic_file
 
 WANDB_HOST = "api.wandb.ai"
 
 
-class CsvLogger(Logger):
-    """One row a logged step, appended; a resumed run cuts the file back to its step and goes on.
+@runtime_checkable  # for the tests, which check annotations at run time
+class MetricsLogger(Protocol):
+    """Hears of metrics, on the first rank alone."""
 
-    Lightning's own CSV logger would start the file anew.
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        """Figures by name, after `step` steps."""
+        ...
+
+    def save(self) -> None:
+        """Whatever is pending goes where it stays."""
+        ...
+
+    def close(self, is_success: bool) -> None:
+        """The run is over, or has failed."""
+        ...
+
+
+class CsvLogger:
+    """One row a logged step, appended; a resumed run cuts the file back to its step and goes on.
 
     Args:
         path: of the file.
     """
 
     def __init__(self, path: Path):
-        super().__init__()
         self._path = path
         self._columns: list[str] = []
         self._pending: list[dict[str, Any]] = []
         if path.exists():
             self._columns = list(self._read()[0])
 
-    @property
-    def name(self) -> str:
-        """Of the file."""
-        return self._path.stem
-
-    @property
-    def version(self) -> str:
-        """There is one."""
-        return ""
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The resolved configuration is written by the command."""
-
     def cut_back(self, step: int) -> None:
-        """Forgets what was logged from `step` on: the run goes on from there."""
+        """Forgets what was logged after `step` steps: the run goes on from there."""
         if not self._path.exists():
             return
         columns, rows = self._read()
-        self._rewrite(columns, [row for row in rows if int(row["step"]) < step])
+        self._rewrite(columns, [row for row in rows if int(row["step"]) <= step])
 
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log(self, figures: Mapping[str, float], step: int) -> None:
         """Adds a row."""
-        self._pending.append({"step": step or 0, **metrics})
+        self._pending.append({"step": step, **figures})
 
-    @rank_zero_only
     def save(self) -> None:
         """Appends what is pending; only a new column makes it write the file again."""
         if not self._pending:
@@ -70,8 +66,7 @@ class CsvLogger(Logger):
             csv.DictWriter(file, self._columns).writerows(self._pending)
         self._pending = []
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
+    def close(self, is_success: bool) -> None:
         """Writes what is pending."""
         self.save()
 
@@ -92,17 +87,32 @@ class CsvLogger(Logger):
             writer.writerows(rows)
 
 
-class FinishingWandbLogger(WandbLogger):
-    """Ends its run with the training, so that the next one of a sweep gets a run of its own."""
+class WandbLogger:
+    """One run of Weights & Biases, ended with the training, so that the next one of a sweep gets a run of its own.
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
+    Args:
+        folder: of the run.
+        name: of the run; a resumed run continues it.
+        config: the resolved configuration.
+        project: on the server.
+    """
+
+    def __init__(self, folder: Path, name: str, config: dict[str, Any], project: str):
+        self._run = _open(folder, name, project, config)
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        """Sends them."""
+        self._run.log(dict(figures), step=step)
+
+    def save(self) -> None:
+        """It sends by itself."""
+
+    def close(self, is_success: bool) -> None:
         """Ends the run."""
-        super().finalize(status)
-        self.experiment.finish(exit_code=0 if status == "success" else 1)
+        self._run.finish(exit_code=0 if is_success else 1)
 
 
-def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) -> list[Logger]:
+def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) -> list[MetricsLogger]:
     """Weights & Biases; without a key, offline below the run's folder (`wandb sync` uploads it later).
 
     Args:
@@ -111,18 +121,7 @@ def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) 
         config: the resolved configuration.
         project: on the server.
     """
-    os.environ.setdefault("WANDB_SILENT", "true")
-    return [
-        FinishingWandbLogger(
-            project=project,
-            name=name,
-            id=_identity(name),
-            save_dir=folder,
-            offline=not _has_key(),
-            config=config,
-            resume="allow",
-        )
-    ]
+    return [WandbLogger(folder, name, config, project)]
 
 
 def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes]) -> None:
@@ -137,26 +136,29 @@ def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes
     import wandb  # here, because trainings without it need not wait for it
     from PIL import Image
 
-    os.environ.setdefault("WANDB_SILENT", "true")
-    run = wandb.init(
-        project=project,
-        name=name,
-        id=_identity(name),
-        dir=folder,
-        mode="online" if _has_key() else "offline",
-        resume="allow",
-    )
+    run = _open(folder, name, project, None)
     with run:
         run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
 
 
-def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
+def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[MetricsLogger]:
     """Nothing beside the CSV."""
     return []
 
 
-def _identity(name: str) -> str:
-    return name.replace("/", "-")
+def _open(folder: Path, name: str, project: str, config: dict[str, Any] | None) -> Any:
+    import wandb  # here, because trainings without it need not wait for it
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    return wandb.init(
+        project=project,
+        name=name,
+        id=name.replace("/", "-"),
+        dir=folder,
+        mode="online" if _has_key() else "offline",
+        config=config,
+        resume="allow",
+    )
 
 
 def _has_key() -> bool:

@@ -1,114 +1,125 @@
-"""A Lightning Trainer that suits whatever machine it is on."""
+"""Processes, devices and precision that suit whatever machine it is on: Lightning Fabric's, set up from few settings."""
 
+import contextlib
 import logging
-import sys
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
+import os
+from contextlib import AbstractContextManager
 
-import pytorch_lightning as pl
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import Logger
 
-LAST, BEST = "last", "best"
-FINISHED = "finished.json"
-"""What a run's folder holds: two checkpoints, and this file once training has come to its end."""
+from towers.data.training_batches import Share
+from towers.training.loop import LoopSettings
+from towers.training.ranks import Ranks
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def make_trainer(
-    folder: Path,
-    loggers: Sequence[Logger],
-    max_epochs: int,
-    validate_every_epochs: int,
-    monitor: str,
-    gradient_clip: float,
-    accelerator: str,
-    precision: str,
-    progress: bool,
-) -> pl.Trainer:
-    """One device, whichever there is; keeps the last and the best checkpoint.
+class Trainer:
+    """When a run validates, saves and ends, and what it runs on.
+
+    Under torchrun or SLURM the processes are those that it started; else `devices` of them are started here.
 
     Args:
-        folder: where checkpoints go.
-        loggers: who hears of metrics.
         max_epochs: passes over the training windows.
         validate_every_epochs: epochs from one validation to the next.
         monitor: the metric by which the best checkpoint is chosen; higher is better.
+        patience: validations without a better one after which training ends; null: never.
         gradient_clip: norm to which gradients are clipped.
-        accelerator: as Lightning's; auto takes a GPU where there is one.
-        precision: as Lightning's; auto is bf16-mixed on CUDA and 32-true elsewhere.
+        max_skipped: batches with a gradient that is not finite that are left out; one more ends the run.
+        checkpoint_every_s: seconds between checkpoints.
+        accelerator: auto takes a GPU where there is one.
+        devices: processes on a machine, each with a device of its own.
+        num_nodes: machines.
+        micro_batches: parts of a process's share of a step that run one after the other, to save memory.
+        precision: auto is bfloat16 on CUDA and float32 elsewhere.
         progress: whether to show a bar, or lines where there is no terminal.
 
     Raises:
-        ValueError: a value that Lightning does not know.
+        ValueError: a value that will not do.
     """
-    if max_epochs < 1 or validate_every_epochs < 1:
-        raise ValueError(
-            f"max_epochs={max_epochs} and validate_every_epochs={validate_every_epochs} must be at least 1"
+
+    def __init__(
+        self,
+        max_epochs: int,
+        validate_every_epochs: int,
+        monitor: str,
+        patience: int | None,
+        gradient_clip: float,
+        max_skipped: int,
+        checkpoint_every_s: float,
+        accelerator: str,
+        devices: int,
+        num_nodes: int,
+        micro_batches: int,
+        precision: str,
+        progress: bool,
+    ):
+        numbers = {
+            "max_epochs": max_epochs, "validate_every_epochs": validate_every_epochs, "devices": devices,
+            "num_nodes": num_nodes, "micro_batches": micro_batches, "patience": 1 if patience is None else patience,
+        }  # fmt: skip
+        for name, number in numbers.items():
+            if number < 1:
+                raise ValueError(f"{name}={number} must be at least 1")
+        if gradient_clip <= 0:
+            raise ValueError(f"gradient_clip={gradient_clip} must be above 0")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision}: there are {', '.join(PRECISIONS)}")
+        self.max_epochs = max_epochs
+        self.monitor = monitor
+        self.progress = progress
+        self._validate_every_epochs = validate_every_epochs
+        self._patience = patience
+        self._gradient_clip = gradient_clip
+        self._max_skipped = max_skipped
+        self._checkpoint_every_s = checkpoint_every_s
+        self._micro_batches = micro_batches
+        self._precision = precision
+        self._fabric = _fabric(accelerator, devices, num_nodes)
+
+    def launch(self) -> Ranks:
+        """Starts the processes that are not there yet; returns this one among them."""
+        self._fabric.launch()
+        return Ranks(
+            Share(rank=self._fabric.global_rank, ranks=self._fabric.world_size, micro_batches=self._micro_batches)
         )
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises and counts devices
-    on_cuda = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
-    if precision == "auto":
-        precision = "bf16-mixed" if on_cuda else "32-true"
-    best = ModelCheckpoint(
-        dirpath=folder,
-        filename=BEST,
-        monitor=monitor,
-        mode="max",
-        enable_version_counter=False,
-        every_n_epochs=validate_every_epochs,
-        save_on_train_epoch_end=False,  # after validation
-    )
-    last = ModelCheckpoint(
-        dirpath=folder, filename=LAST, enable_version_counter=False, every_n_epochs=1, save_on_train_epoch_end=True
-    )
-    # A run's folder is not empty when it goes on; workers are for machines with cores to spare.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # of Lightning's own code
-    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
-    callbacks: list[Callback] = [best, last]
-    has_terminal = sys.stdout.isatty()
-    if progress:
-        callbacks.append(RichProgressBar(leave=False) if has_terminal else ValidationLines(monitor))
+
+    @property
+    def device(self) -> torch.device:
+        """Of this process."""
+        return self._fabric.device
+
+    def autocast(self) -> AbstractContextManager:
+        """Can be entered again and again."""
+        is_bfloat16 = self._precision == "bfloat16" or (self._precision == "auto" and self.device.type == "cuda")
+        if not is_bfloat16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def settings(self, seed: int) -> LoopSettings:
+        """For the loop."""
+        return LoopSettings(
+            max_epochs=self.max_epochs,
+            validate_every_epochs=self._validate_every_epochs,
+            monitor=self.monitor,
+            patience=self._patience,
+            gradient_clip=self._gradient_clip,
+            max_skipped=self._max_skipped,
+            checkpoint_every_s=self._checkpoint_every_s,
+            seed=seed,
+        )
+
+
+def _fabric(accelerator: str, devices: int, num_nodes: int) -> Fabric:
+    """Raises ValueError for a value that Lightning does not know, or a machine without such a device."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it counts devices
+    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun has started the processes, and knows how many
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
     try:
-        return pl.Trainer(
-            accelerator=accelerator,
-            devices=1,
-            precision=precision,  # type: ignore[arg-type]
-            max_epochs=max_epochs,
-            check_val_every_n_epoch=validate_every_epochs,
-            num_sanity_val_steps=0,
-            gradient_clip_val=gradient_clip,
-            logger=list(loggers),
-            callbacks=callbacks,
-            enable_progress_bar=progress and has_terminal,
-            enable_model_summary=False,
-            log_every_n_steps=10,
-            use_distributed_sampler=False,
-            default_root_dir=folder,
-        )
-    except MisconfigurationException as error:
+        strategy = "ddp" if devices * num_nodes > 1 else "auto"
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
+    except (MisconfigurationException, RuntimeError) as error:
         raise ValueError(str(error)) from error
-
-
-class ValidationLines(Callback):
-    """Where no terminal watches: a line a validation.
-
-    Args:
-        monitor: the metric to tell.
-    """
-
-    def __init__(self, monitor: str):
-        self._monitor = monitor
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints epoch, step, loss and the metric."""
-        found = {name: float(trainer.callback_metrics.get(name, float("nan"))) for name in ("loss", self._monitor)}
-        figures = ", ".join(f"{name} {figure:.4f}" for name, figure in found.items())
-        print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step:,}: {figures}",
-            flush=True,
-        )

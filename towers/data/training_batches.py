@@ -1,0 +1,247 @@
+"""Plans to batches for one rank: windows in micro-batches, and the contents of the whole step."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from towers.batch import MicroBatch, Targets, TrainingBatch
+from towers.data.batches import BatchPlan, Windows
+from towers.data.history_reader import HistoryReader
+from towers.data.store import Store
+
+
+@runtime_checkable  # for the tests, which check annotations at run time
+class CandidateSampler(Protocol):
+    """What a target competes with."""
+
+    def sample(self, target_rows: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Unique content rows `[candidates]`, rising, and the log-probability of each to be among them, float32."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which part of a step falls to a process, and in how many micro-batches it runs it.
+
+    Args:
+        rank: of the process, from 0.
+        ranks: processes that share a step.
+        micro_batches: of each process.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+    micro_batches: int = 1
+
+    def of(self, total: int) -> slice:
+        """The rank's part of `total` things: neighbours, as many for each rank, fewer for the last ones."""
+        size = -(-total // self.ranks)
+        return slice(min(self.rank * size, total), min((self.rank + 1) * size, total))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """Windows and targets of the whole step, all ranks together.
+
+    Args:
+        places: `[windows, length]`, where events stand in the store; -1 in the padding.
+        heard: `[windows, length]`, content rows; -1 without.
+        window: `[targets]`, rising.
+        event: `[targets]`, of the window.
+        state: `[targets]`, from which it is predicted.
+        rows: `[targets]`, content rows.
+        weight: `[targets]`.
+        rejected: `[targets, rejections]`, content rows; -1 where there are fewer.
+    """
+
+    places: np.ndarray
+    heard: np.ndarray
+    window: np.ndarray
+    event: np.ndarray
+    state: np.ndarray
+    rows: np.ndarray
+    weight: np.ndarray
+    rejected: np.ndarray
+
+
+class TrainingBatches(Dataset):
+    """Plans to batches. Everything drawn comes from the plan's seed, whichever process draws it.
+
+    Every rank draws the whole step and keeps its share of the windows, so that ranks agree on candidates and contents
+    without a word between them.
+
+    Args:
+        store: the prepared store.
+        candidates: draws what targets compete with.
+        repeat_weight: weight of a target that the listener has chosen before; a first choice has 1.
+        lookahead: a target is predicted from a state at most so many events before it, drawn at random; 1: from the
+            state right before.
+        num_rejections: contents turned down that come with a target, at most.
+        num_fresh_sounds: sounds encoded anew in a step, over all ranks.
+        crop_frames: frames of a sound's random crop.
+        share: of this process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        candidates: CandidateSampler,
+        repeat_weight: float,
+        lookahead: int,
+        num_rejections: int,
+        num_fresh_sounds: int,
+        crop_frames: int,
+        share: Share,
+    ):
+        self._store = store
+        self._reader = HistoryReader(store)
+        self._candidates = candidates
+        self._repeat_weight = repeat_weight
+        self._lookahead = lookahead
+        self._num_rejections = num_rejections
+        self._num_fresh_sounds = num_fresh_sounds
+        self._crop_frames = crop_frames
+        self._share = share
+
+    def __getitem__(self, plan: BatchPlan) -> TrainingBatch:
+        generator = np.random.default_rng(plan.seed)
+        drawn = self._draw(plan.windows, generator)
+        candidates, log_q = self._candidates.sample(drawn.rows, generator)
+        contents = StepContents(candidates, drawn.heard, drawn.rejected)
+        fresh_index = self._fresh_index(contents.rows, generator)
+        micro_batches = tuple(
+            self._micro_batch(plan.windows, drawn, contents, part)
+            for part in self._parts(len(plan.windows))
+            if len(part)
+        )
+        return TrainingBatch(
+            micro_batches=micro_batches,
+            content_rows=torch.from_numpy(contents.rows),
+            candidate_log_q=torch.from_numpy(log_q.astype(np.float32)),
+            target_rows=torch.from_numpy(drawn.rows),
+            total_weight=torch.tensor(max(drawn.weight.sum(dtype=np.float64), 1e-9), dtype=torch.float32),
+            fresh_index=torch.from_numpy(fresh_index),
+            fresh_spectrograms=torch.from_numpy(self._crops(contents.rows, fresh_index, generator)),
+            epoch=plan.epoch,
+            number=plan.number,
+            batches=plan.batches,
+        )
+
+    def _draw(self, windows: Windows, generator: np.random.Generator) -> _Drawn:
+        places = self._reader.places(windows.start, windows.end)
+        heard = self._reader.content_rows(places)
+        weights = self._reader.target_weights(places, self._repeat_weight)
+        window, event = np.nonzero(weights)
+        back = generator.integers(0, np.minimum(event, self._lookahead - 1) + 1) if self._lookahead > 1 else 0
+        rows = heard[window, event]
+        return _Drawn(
+            places=places,
+            heard=heard,
+            window=window,
+            event=event,
+            state=event - back,
+            rows=rows,
+            weight=weights[window, event],
+            rejected=self._rejected(places, heard, window, event, rows),
+        )
+
+    def _rejected(
+        self, places: np.ndarray, heard: np.ndarray, window: np.ndarray, event: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """The last contents that the listener turned down before each target, the latest first; not the target."""
+        if not self._num_rejections:
+            return np.zeros((len(window), 0), np.int64)
+        is_rejected = self._reader.is_rejected(places)
+        rejected_rows = np.append(heard[is_rejected], -1)  # in the order of windows and events
+        before = np.cumsum(is_rejected, axis=1) - is_rejected
+        first = np.concatenate([[0], np.cumsum(is_rejected.sum(axis=1))])[window]
+        latest = first + before[window, event] - 1
+        at = latest[:, None] - np.arange(self._num_rejections)
+        found = np.where(at >= first[:, None], rejected_rows[np.maximum(at, -1)], -1)
+        return np.where(found == rows[:, None], -1, found)
+
+    def _parts(self, windows: int) -> list[np.ndarray]:
+        """Windows of each micro-batch of this rank; neighbours, which are of like length, go to different ones."""
+        total = self._share.ranks * self._share.micro_batches
+        first = self._share.rank * self._share.micro_batches
+        return [np.arange(part, windows, total) for part in range(first, first + self._share.micro_batches)]
+
+    def _micro_batch(
+        self, windows: Windows, drawn: _Drawn, contents: "StepContents", part: np.ndarray
+    ) -> MicroBatch:
+        length = int((windows.end - windows.start)[part].max())
+        own_window = np.full(len(windows), -1)
+        own_window[part] = np.arange(len(part))
+        of_target = own_window[drawn.window]
+        own = of_target >= 0
+        window = of_target[own]
+        places = drawn.places[part, :length]
+        histories = self._reader.batch(
+            places, windows.user_rows[part], contents.index(drawn.heard[part, :length])
+        )
+        return MicroBatch(
+            histories=histories,
+            targets=Targets(
+                position=torch.from_numpy(window * (length + 1) + drawn.state[own]),
+                index=torch.from_numpy(contents.index(drawn.rows[own])),
+                weight=torch.from_numpy(drawn.weight[own]),
+                event=torch.from_numpy(drawn.event[own]),
+                window=torch.from_numpy(window),
+                rejected=torch.from_numpy(contents.index(drawn.rejected[own])),
+            ),
+        )
+
+    def _fresh_index(self, content_rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        if self._store.spectrograms is None or self._num_fresh_sounds == 0:
+            return np.zeros(0, np.int64)
+        audible = np.flatnonzero(self._store.audio_rows[content_rows] >= 0)
+        return generator.permutation(audible)[: self._num_fresh_sounds]
+
+    def _crops(self, content_rows: np.ndarray, fresh: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Random crops of the sounds that this rank encodes."""
+        spectrograms = self._store.spectrograms
+        if spectrograms is None or not len(fresh):
+            return np.zeros((0, 1, 8), np.float32)
+        _, n_mels, frames = spectrograms.records.shape
+        width = min(self._crop_frames, frames)
+        own = self._share.of(len(fresh))
+        starts = generator.integers(0, frames - width + 1, len(fresh))[own]  # drawn for all, the same on every rank
+        crops = np.empty((len(starts), n_mels, width), np.float32)
+        for crop, place, start in zip(crops, fresh[own], starts, strict=True):
+            crop[:] = spectrograms.records[self._store.audio_rows[content_rows[place]], :, start : start + width]
+        return crops
+
+
+class StepContents:
+    """The unique contents of a step, candidates first.
+
+    Args:
+        candidates: content rows, unique and rising.
+        others: content rows that are there too, in any shape; -1 for none.
+    """
+
+    def __init__(self, candidates: np.ndarray, *others: np.ndarray):
+        self._candidates = candidates.astype(np.int64)
+        self._others = np.zeros(0, np.int64)
+        rows = np.sort(np.concatenate([other.reshape(-1) for other in others]))
+        unique = rows[np.concatenate([[True], rows[1:] != rows[:-1]])] if len(rows) else rows  # np.unique hashes
+        unique = unique[unique >= 0]
+        self._others = unique[self._place_of_candidate(unique) < 0]
+        self.rows = np.concatenate([self._candidates, self._others])
+
+    def index(self, rows: np.ndarray) -> np.ndarray:
+        """Where content rows stand among the step's; -1 for none. All must be there."""
+        place = self._place_of_candidate(rows)
+        if len(self._others):
+            beside = len(self._candidates) + np.minimum(np.searchsorted(self._others, rows), len(self._others) - 1)
+            place = np.where(place < 0, beside, place)
+        return np.where(rows < 0, -1, place)
+
+    def _place_of_candidate(self, rows: np.ndarray) -> np.ndarray:
+        if not len(self._candidates):
+            return np.full(rows.shape, -1, np.int64)
+        place = np.minimum(np.searchsorted(self._candidates, rows), len(self._candidates) - 1)
+        return np.where(self._candidates[place] == rows, place, -1)

@@ -1,0 +1,77 @@
+"""A run's state on disk: all that a step depends on, so that a run goes on bit by bit as if it had never stopped.
+
+What is drawn in a step (windows, negatives, crops, dropout) follows from the seed and the step's place alone, so no
+generator has a state to keep.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from towers.errors import UserError
+from towers.manifest import atomic_file
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+FINISHED = "finished.json"
+"""What a run's folder holds: two checkpoints, and this file once training has come to its end."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Args:
+        epoch: of the next batch, from 0.
+        number: of the next batch in its epoch, from 0.
+        step: batches behind it, skipped ones included.
+        skipped: batches whose gradient was not finite.
+        best: of the monitored metric so far; null before the first validation.
+        best_epoch: after which it was reached.
+        validations_since_best: without a better one.
+        seconds: of training so far, by the clock, over all starts.
+        core_seconds: of this process so far, over all starts.
+        metrics: of the last validation.
+    """
+
+    epoch: int = 0
+    number: int = 0
+    step: int = 0
+    skipped: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    validations_since_best: int = 0
+    seconds: float = 0.0
+    core_seconds: float = 0.0
+    metrics: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return asdict(self)
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes tensors, numbers and texts; a kill leaves the file before or the new one."""
+    with atomic_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(path: Path, signature: str | None = None) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, on the CPU.
+
+    Args:
+        path: of the file.
+        signature: of the run that wants to go on.
+
+    Raises:
+        UserError: it is another run's, or no checkpoint.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["signature"]
+    except Exception as error:  # torch raises whatever its reader met
+        raise UserError(f"{path}: cannot be read as a checkpoint; delete it to start the run anew") from error
+    if signature is not None and found != signature:
+        raise UserError(f"{path}: belongs to the run {found}, not {signature}; delete the folder to start anew")
+    return state

@@ -1,0 +1,92 @@
+"""The processes that share a step, and the few words they exchange. Without a process group every call does nothing.
+
+Gradients are summed, never averaged: a loss is a sum over the targets of all ranks, divided by their weight, so what a
+step does is the same for any number of ranks.
+"""
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+from towers.data.training_batches import Share
+
+
+class Ranks:
+    """This process among its peers.
+
+    Args:
+        share: of this process in every step.
+    """
+
+    def __init__(self, share: Share):
+        self.share = share
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes and prints."""
+        return self.share.rank == 0
+
+    def gathered(self, own: Float[Tensor, "own dim"], total: int) -> Float[Tensor, "total dim"]:
+        """Everybody's rows, in the order of ranks, without a gradient.
+
+        Args:
+            own: of this rank, as many as `share.of(total)` says.
+            total: rows of all ranks.
+        """
+        own = own.detach()
+        if self.share.ranks == 1:
+            return own
+        size = -(-total // self.share.ranks)
+        padded = torch.nn.functional.pad(own, (0, 0, 0, size - len(own))).contiguous()
+        parts = [torch.empty_like(padded) for _ in range(self.share.ranks)]
+        dist.all_gather(parts, padded)
+        return torch.cat(parts)[:total]
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """The sum over ranks, in place."""
+        if self.share.ranks > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Every parameter's gradient becomes the sum over ranks; all at once, in one message a type."""
+        if self.share.ranks == 1:
+            return
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.requires_grad:
+                if parameter.grad is None:  # this rank had no use for it, another may
+                    parameter.grad = torch.zeros_like(parameter)
+                by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+        for gradients in by_type.values():
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            dist.all_reduce(flat)
+            parts = flat.split([gradient.numel() for gradient in gradients])
+            torch._foreach_copy_(
+                gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+            )
+
+    def same_everywhere(self, module: torch.nn.Module) -> None:
+        """Parameters and buffers of the first rank for all."""
+        if self.share.ranks > 1:
+            for tensor in module.state_dict(keep_vars=True).values():
+                dist.broadcast(tensor.data, 0)
+
+    def from_first(self, value: object) -> object:
+        """The first rank's value."""
+        if self.share.ranks == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def all_of(self, value: object) -> list[object]:
+        """Everybody's value, in the order of ranks."""
+        if self.share.ranks == 1:
+            return [value]
+        values: list[object] = [None] * self.share.ranks
+        dist.all_gather_object(values, value)
+        return values

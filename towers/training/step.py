@@ -1,0 +1,109 @@
+"""The gradient of one step, whatever number of ranks and micro-batches it is cut into.
+
+A target's loss depends on its own state and on the vectors of the step's contents. So the contents are encoded once,
+each rank its share of them, and their vectors are gathered; micro-batch after micro-batch adds its gradient to the
+vectors and to the user tower; at the end the gradient of the vectors, summed over ranks, goes back through the content
+tower. That is gradient caching (Gao et al. 2021, arXiv 2101.06983) for the side that all targets share; the other side
+needs none.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from towers.batch import TrainingBatch
+from towers.models.two_tower import TwoTower
+from towers.training.content_table import ContentTable
+from towers.training.objective import Objective
+from towers.training.ranks import Ranks
+
+
+class Learner(nn.Module):
+    """What is trained: the network, the table of sounds beside it, and the objective with its parameters.
+
+    Args:
+        two_tower: the network.
+        table: what is known of the contents.
+        objective: the loss.
+    """
+
+    def __init__(self, two_tower: TwoTower, table: ContentTable, objective: Objective):
+        super().__init__()
+        self.two_tower = two_tower
+        self.table = table
+        self.objective = objective
+
+
+@dataclass(frozen=True, slots=True)
+class FreshSounds:
+    """Vectors of sounds encoded in a step; the table takes them once the step is known to be sound.
+
+    Args:
+        content_rows: whose.
+        vectors: as encoded.
+    """
+
+    content_rows: Int[Tensor, " fresh"]
+    vectors: Float[Tensor, "fresh audio_dim"]
+
+
+class _Shared:
+    """Vectors of which each rank makes a share, and all use all."""
+
+    def __init__(self, own: Float[Tensor, "own dim"], total: int, ranks: Ranks):
+        self._own = own
+        self._total = total
+        self._ranks = ranks
+        self.vectors = ranks.gathered(own, total).requires_grad_()
+
+    def backward(self) -> None:
+        """From the gradient of `vectors` through this rank's share."""
+        gradient = self.vectors.grad
+        if gradient is None:
+            gradient = torch.zeros_like(self.vectors)
+        gradient = self._ranks.sum_(gradient)[self._ranks.share.of(self._total)]
+        if self._own.requires_grad and len(self._own):
+            self._own.backward(gradient)
+
+
+def accumulate_gradient(
+    learner: Learner, batch: TrainingBatch, ranks: Ranks, precision: AbstractContextManager
+) -> tuple[Float[Tensor, ""], FreshSounds | None]:
+    """Adds the gradient of the batch's mean loss to the learner's parameters, the same on all ranks.
+
+    Args:
+        learner: what is trained.
+        batch: this rank's share of the step.
+        ranks: who else works at it.
+        precision: an autocast that can be entered again and again, or none.
+
+    Returns:
+        The weighted mean loss over the targets of all ranks, and the sounds encoded on the way.
+    """
+    two_tower, table = learner.two_tower, learner.table
+    share = ranks.share.of(len(batch.content_rows))
+    fresh = None
+    with precision:
+        contents = table.batch(batch.content_rows)
+        if len(batch.fresh_index):
+            fresh = _Shared(two_tower.audio_encoder(batch.fresh_spectrograms).float(), len(batch.fresh_index), ranks)
+            contents = contents.with_audio(batch.fresh_index, fresh.vectors)
+        own = two_tower.encode_contents(contents if ranks.share.ranks == 1 else contents.part(share))
+    shared = _Shared(own.float(), len(batch.content_rows), ranks)
+    log_q = learner.objective.observe(batch)
+    loss = torch.zeros((), device=shared.vectors.device)
+    for micro_batch in batch.micro_batches:
+        with precision:
+            states = two_tower.encode_histories(micro_batch.histories, shared.vectors, micro_batch.targets.position)
+            part = learner.objective(states, shared.vectors, log_q, micro_batch) / batch.total_weight
+        part.backward()
+        loss += part.detach()
+    shared.backward()
+    if fresh is None:
+        return ranks.sum_(loss), None
+    fresh.backward()
+    rows = batch.content_rows[batch.fresh_index]
+    return ranks.sum_(loss), FreshSounds(rows, fresh.vectors.detach())

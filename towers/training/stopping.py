@@ -1,0 +1,36 @@
+"""A polite request to end, from the terminal or a scheduler: the run saves where it stands, and then ends."""
+
+import signal
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""SIGTERM: schedulers and torchrun; SIGUSR1: SLURM's `--signal=USR1@60`; SIGINT: the terminal."""
+
+
+class Stopped(SystemExit):
+    """Ended by a signal, saved; the exit code is the shell's for it."""
+
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+
+
+class StopRequest:
+    """Listens for a signal while the block runs. The second one of the terminal is not waited for."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __enter__(self) -> "StopRequest":
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number in SIGNALS:
+            signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if self.signal == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.signal = number
