@@ -25,10 +25,10 @@ from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.space import with_means_of_members
+from towers.training.checkpoints import BEST, FINISHED, LAST, load_checkpoint
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 from towers.training.rank import TorchRanker
-from towers.training.trainer import BEST, FINISHED, LAST
 
 SOUNDS_FOR_NORMALISATION = 2_000
 PARTS = ("audio_encoder", "content_tower", "user_tower")
@@ -222,8 +222,8 @@ def load_run(folder: Path, stores: Path) -> Run:
     store = Store(stores / config.data.name / read_json(folder / "environment.json")["store"])
     two_tower = build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
     table = build_content_table(store, two_tower.audio_encoder.dim)
-    checkpoint = next(path for name in (BEST, LAST) if (path := folder / f"{name}.ckpt").exists())
-    weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    checkpoint = next(path for name in (BEST, LAST) if (path := folder / name).exists())
+    weights = load_checkpoint(checkpoint)["learner"]
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         module.load_state_dict(own)

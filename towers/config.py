@@ -36,12 +36,16 @@ _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
 """Inside the package in a wheel, beside it in a clone."""
 
-ALLOWED_TARGETS = ("towers.", "torch.optim.", "pytorch_lightning.")
+ALLOWED_TARGETS = ("towers.", "torch.optim.", "lightning_fabric.")
 TEXT_KEYS = ("user", "content")
 """Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
 KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world")
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
+KEYS_OF_TRAINER_WITHOUT_EFFECT = (
+    "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
+)  # fmt: skip
+"""A step's gradient is the same for any number of processes and micro-batches, but for the last digits."""
 
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
 """What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
@@ -138,7 +142,7 @@ def signature_of(config: DictConfig, *facts: str) -> str:
     assert isinstance(container, dict)
     relevant = {str(name): value for name, value in container.items() if name not in KEYS_WITHOUT_EFFECT}
     for name, pruned in (
-        ("trainer", ("progress",)),
+        ("trainer", KEYS_OF_TRAINER_WITHOUT_EFFECT),
         ("data", ("root", "source", "num_workers")),
         ("datamodule", ("num_workers",)),
     ):

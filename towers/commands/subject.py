@@ -14,7 +14,7 @@ from towers.evaluation.checks import Listeners
 from towers.evaluation.exports import ExportOnStore
 from towers.evaluation.slicings import Period
 from towers.retrieval.export import MANIFEST, Export
-from towers.training.trainer import FINISHED
+from towers.training.checkpoints import FINISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,12 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
-import pytorch_lightning as pl
-import torch
+from lightning_fabric import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from towers.assembly import PARTS, build_content_table, build_two_tower, evaluation_settings, open_store, vector_ranker
@@ -20,9 +18,14 @@ from towers.evaluation.harness import evaluate
 from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
 from towers.manifest import environment, write_json
-from towers.training.loggers import CsvLogger
-from towers.training.module import Judge, TowersModule
-from towers.training.trainer import FINISHED, LAST
+from towers.training.checkpoints import FINISHED, Progress
+from towers.training.loggers import CsvLogger, MetricsLogger
+from towers.training.loop import Loop
+from towers.training.ranks import Ranks
+from towers.training.step import Learner
+from towers.training.trainer import Trainer
+from towers.training.validation import Judge, Validation
+from towers.training.watching import chosen_watch
 
 
 def run(config: DictConfig) -> Path:
@@ -32,34 +35,49 @@ def run(config: DictConfig) -> Path:
     if (folder / FINISHED).exists():
         print(f"nothing to train: {folder} is finished")
         return folder
-    pl.seed_everything(value(config, "seed", int), workers=True, verbose=False)
-    started = time.perf_counter(), time.process_time()
-    trainer, module, data = build(config, store, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_resolved(config, folder / "config.yaml")
-    write_json(folder / "environment.json", {"store": store.fingerprint, **environment()})
-    last = folder / f"{LAST}.ckpt"
-    step = resume_step(last) if last.exists() else 0
-    if step:
-        print(f"going on from step {step:,} of {folder}")
-    trainer.logger.cut_back(step)  # type: ignore[union-attr]  # the first logger is the CSV's
-    trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    metrics = {name: float(figure) for name, figure in trainer.callback_metrics.items()}
-    seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    write_json(
-        folder / FINISHED,
-        {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": seconds,
-         "core_seconds": core_seconds, "metrics": metrics},
-    )  # fmt: skip
-    print(f"trained {folder}: {trainer.current_epoch} epochs in {seconds:.0f} s, {core_seconds:.0f} core-seconds")
+    trainer: Trainer = instantiate(config.trainer, "trainer")
+    ranks = trainer.launch()
+    seed_everything(value(config, "seed", int), workers=True, verbose=False)
+    csv = CsvLogger(folder / "metrics.csv")
+    loop = build(config, store, folder, trainer, ranks)
+    if ranks.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_resolved(config, folder / "config.yaml")
+        write_json(folder / "environment.json", {"store": store.fingerprint, **environment()})
+    is_resumed = loop.resume()
+    if ranks.is_first:
+        csv.cut_back(loop.progress.step)
+        if is_resumed:
+            print(f"going on from step {loop.progress.step:,} of {folder}")
+        loop.loggers = [csv, *_other_loggers(config, folder)]
+    is_success = False
+    try:
+        progress = loop.run()
+        is_success = True
+    finally:
+        for logger in loop.loggers:
+            logger.close(is_success)
+    if ranks.is_first:
+        _finish(folder, progress)
     return folder
 
 
-def resume_step(checkpoint: Path) -> int:
-    """The number of steps behind a checkpoint."""
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+def _finish(folder: Path, progress: Progress) -> None:
+    write_json(
+        folder / FINISHED,
+        {"epochs": progress.epoch, "steps": progress.step, "skipped": progress.skipped, "best": progress.best,
+         "best_epoch": progress.best_epoch, "seconds": progress.seconds, "core_seconds": progress.core_seconds,
+         "metrics": progress.metrics},
+    )  # fmt: skip
+    print(
+        f"trained {folder}: {progress.epoch} epochs in {progress.seconds:.0f} s, "
+        f"{progress.core_seconds:.0f} core-seconds; the best after {progress.best_epoch}"
+    )
+
+
+def _other_loggers(config: DictConfig, folder: Path) -> list[MetricsLogger]:
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    return complete(config.logger, "logger", folder=folder, name=f"{config.name}/{folder.name}", config=resolved)
 
 
 def run_folder(config: DictConfig, store: Store) -> Path:
@@ -67,42 +85,46 @@ def run_folder(config: DictConfig, store: Store) -> Path:
     return Path(config.paths.runs) / config.name / signature_of(config, store.fingerprint)
 
 
-def build(config: DictConfig, store: Store, folder: Path) -> tuple[pl.Trainer, TowersModule, pl.LightningDataModule]:
+def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, ranks: Ranks) -> Loop:
     """The parts, wired."""
+    seed = value(config, "seed", int)
     two_tower = build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
+    candidates = complete(config.objective.candidates, "objective.candidates", train_positives=store.train_positives)
+    objective = instantiate(config.objective, "objective", candidates=candidates)
+    has_sound = two_tower.audio_encoder.dim > 0 and store.spectrograms is not None
     table = build_content_table(store, two_tower.audio_encoder.dim)
-    positives = store.train_positives
-    candidates = complete(config.objective.candidates, "objective.candidates", train_positives=positives)
+    learner = Learner(two_tower, table, objective).to(trainer.device)
     task = task_from_store(store, "validation")
     judge = judge_of(task, config)
     check_monitor(task, judge, config)
-    complete(config.optimizer, "optimizer", params=[torch.nn.Parameter(torch.zeros(1))])  # a bad value is told now
-    has_sound = two_tower.audio_encoder.dim > 0 and store.spectrograms is not None
-    module = TowersModule(
-        two_tower=two_tower,
-        table=table,
-        objective=instantiate(config.objective, "objective", candidates=candidates),
-        optimizer=instantiate(config.optimizer, "optimizer"),
-        warmup_steps=value(config, "warmup_steps", int),
-        records=store.spectrograms.records if has_sound and store.spectrograms else None,
-        judge=judge,
-        shown=(config.trainer.monitor, f"validation/{config.evaluation.main_metric}"),
-    )
     data = complete(
         config.datamodule,
         "datamodule",
         store=store,
         candidates=candidates,
         has_sound=has_sound,
+        num_rejections=objective.num_rejections,
         validation_users=task.user_rows,
-        seed=value(config, "seed", int),
+        seed=seed,
+        max_epochs=trainer.max_epochs,
+        share=ranks.share,
     )
-    metrics = CsvLogger(folder / "metrics.csv")
-    resolved: Any = OmegaConf.to_container(config, resolve=True)
-    name = f"{config.name}/{folder.name}"
-    others = complete(config.logger, "logger", folder=folder, name=name, config=resolved)
-    trainer = complete(config.trainer, "trainer", folder=folder, loggers=[metrics, *others])
-    return trainer, module, data
+    shown = (f"validation/{config.evaluation.main_metric}", trainer.monitor)
+    return Loop(
+        learner=learner,
+        optimizer=complete(config.optimizer, "optimizer", learner=learner),
+        schedule=instantiate(config.schedule, "schedule"),
+        batches=data.training,
+        validation=Validation(
+            data.validation(), judge, store.spectrograms.records if has_sound and store.spectrograms else None
+        ),
+        ranks=ranks,
+        precision=trainer.autocast(),
+        settings=trainer.settings(seed),
+        folder=folder,
+        signature=folder.name,
+        watch=chosen_watch(trainer.progress and ranks.is_first, trainer.max_epochs, tuple(dict.fromkeys(shown))),
+    )
 
 
 def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> None:

@@ -169,9 +169,7 @@ class TrainingBatches(Dataset):
         first = self._share.rank * self._share.micro_batches
         return [np.arange(part, windows, total) for part in range(first, first + self._share.micro_batches)]
 
-    def _micro_batch(
-        self, windows: Windows, drawn: _Drawn, contents: "StepContents", part: np.ndarray
-    ) -> MicroBatch:
+    def _micro_batch(self, windows: Windows, drawn: _Drawn, contents: "StepContents", part: np.ndarray) -> MicroBatch:
         length = int((windows.end - windows.start)[part].max())
         own_window = np.full(len(windows), -1)
         own_window[part] = np.arange(len(part))
@@ -179,9 +177,7 @@ class TrainingBatches(Dataset):
         own = of_target >= 0
         window = of_target[own]
         places = drawn.places[part, :length]
-        histories = self._reader.batch(
-            places, windows.user_rows[part], contents.index(drawn.heard[part, :length])
-        )
+        histories = self._reader.batch(places, windows.user_rows[part], contents.index(drawn.heard[part, :length]))
         return MicroBatch(
             histories=histories,
             targets=Targets(

@@ -71,6 +71,10 @@ class ContentTower(nn.Module):
         delta = delta * self._kept(contents.rows, self._id_dropout)
         return normalize(fused + self._fuse(fused) + delta, dim=-1)
 
+    def id_parameters(self) -> list[nn.Parameter]:
+        """What belongs to single ids."""
+        return [self._id_delta.weight]
+
     def _kept(self, rows: Int[Tensor, " contents"], probability: float) -> Float[Tensor, "contents 1"]:
         """1 where a content keeps the part, 0 where it is dropped; all ones outside of training."""
         if not self.training or probability == 0:

@@ -1,8 +1,9 @@
 """Both towers and the audio encoder, put together. Training and export see this and not the parts."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from towers.batch import ContentBatch, HistoryBatch
 from towers.models.audio_encoder import AudioEncoder
@@ -35,19 +36,29 @@ class TwoTower(nn.Module):
         return self.content_tower(contents)
 
     def encode_histories(
-        self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Unit vectors of the listener before every event, and after the last (tokens = length + 1)."""
-        with_nothing = torch.cat([content_vectors, content_vectors.new_zeros(1, content_vectors.shape[1])])
-        # Index -1 is the last row: an event without content.
-        vectors = with_nothing[histories.content_index]
-        return self.user_tower(
+        self,
+        histories: HistoryBatch,
+        content_vectors: Float[Tensor, "contents dim"],
+        positions: Int[Tensor, " positions"],
+    ) -> Float[Tensor, "positions dim"]:
+        """Unit vectors of listeners before an event, or after the last.
+
+        Args:
+            histories: of the listeners.
+            content_vectors: into which `histories.content_index` points.
+            positions: flat, `listener * (length + 1) + event`.
+        """
+        index = histories.content_index
+        vectors = embedding(index.clamp(min=0), content_vectors) * (index >= 0)[..., None]
+        states = self.user_tower(
             vectors, histories.action, histories.elapsed, histories.played, histories.context, histories.user_codes
         )
+        return states.flatten(0, 1)[positions]
 
     def encode_users(
         self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Unit vectors of the listeners after their last event."""
-        states = self.encode_histories(histories, content_vectors)
-        return states[torch.arange(len(states), device=states.device), histories.lengths]
+        tokens = histories.action.shape[1] + 1
+        first = torch.arange(len(histories.action), device=histories.action.device) * tokens
+        return self.encode_histories(histories, content_vectors, first + histories.lengths)

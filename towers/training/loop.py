@@ -78,8 +78,11 @@ class Loop:
         settings: when things happen.
         folder: of the run.
         signature: of the run; a checkpoint of another is refused.
-        loggers: hear of metrics.
         watch: hears where the run stands after every step and validation: what it is shown by.
+
+    Attributes:
+        progress: where the run stands.
+        loggers: hear of metrics; set on the first rank alone.
     """
 
     def __init__(
@@ -95,7 +98,6 @@ class Loop:
         settings: LoopSettings,
         folder: Path,
         signature: str,
-        loggers: Sequence[MetricsLogger],
         watch: Watch,
     ):
         self.progress = Progress(metrics={})
@@ -110,10 +112,10 @@ class Loop:
         self._settings = settings
         self._folder = folder
         self._signature = signature
-        self._loggers = list(loggers) if ranks.is_first else []
+        self.loggers: Sequence[MetricsLogger] = ()
         self._watch = watch
         self._device = next(learner.parameters()).device
-        self._reports = Reports()
+        self._reports: Reports[_Label] = Reports()
         self._has_ended = False
         self._loss = math.nan
         self._clocks = time.perf_counter(), time.process_time()
@@ -158,7 +160,7 @@ class Loop:
                 if time.perf_counter() - saved_at >= settings.checkpoint_every_s:
                     self._save()
                     saved_at = time.perf_counter()
-        for logger in self._loggers:
+        for logger in self.loggers:
             logger.save()
         return self.progress
 
@@ -257,7 +259,7 @@ class Loop:
         self._count()
         if not self._ranks.is_first:
             return
-        for logger in self._loggers:
+        for logger in self.loggers:
             logger.save()
         save_checkpoint(
             self._folder / LAST,
@@ -271,7 +273,7 @@ class Loop:
         )
 
     def _log(self, figures: dict[str, float], step: int) -> None:
-        for logger in self._loggers:
+        for logger in self.loggers:
             logger.log(figures, step)
 
 

@@ -1,6 +1,7 @@
 """A gradient into a step of the optimiser: groups of parameters, the norm, and what is done where it is not finite."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,27 +9,54 @@ from torch import Tensor, nn
 
 from towers.training.step import Learner
 
-Optimizer = Callable[[list[dict]], torch.optim.Optimizer]
-"""Groups of parameters to an optimiser."""
+Label = TypeVar("Label")
 
 
-def parameter_groups(learner: Learner) -> list[dict]:
-    """Weight decay for matrices of the network alone: not for embeddings, norms and biases."""
-    decayed, plain = [], []
+def adamw(
+    learner: Learner, lr: float, id_lr: float, weight_decay: float, betas: tuple[float, float]
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), fused, with a learning rate of its own for the ids.
+
+    A row of the id table has unit length and meets a gradient in few steps, so it bears, and needs, larger steps than
+    the matrices that every event meets.
+
+    Args:
+        learner: what is trained.
+        lr: learning rate, before the schedule.
+        id_lr: of the content tower's id table.
+        weight_decay: of matrices of the network alone: not of embeddings, norms and biases.
+        betas: decay of the means of the gradient and of its square.
+
+    Raises:
+        ValueError: a rate or a decay below 0.
+    """
+    ids = {id(parameter) for parameter in learner.two_tower.content_tower.id_parameters()}
+    tables, decayed, plain = [], [], []
     for module in learner.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad:
-                is_matrix = isinstance(module, (nn.Linear, nn.Conv2d)) and name == "weight"
-                (decayed if is_matrix else plain).append(parameter)
-    return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+            if not parameter.requires_grad:
+                continue
+            if id(parameter) in ids:
+                tables.append(parameter)
+            elif isinstance(module, (nn.Linear, nn.Conv2d)) and name == "weight":
+                decayed.append(parameter)
+            else:
+                plain.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain},
+        {"params": tables, "lr": id_lr},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, weight_decay=0.0, betas=betas, fused=True)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Float[Tensor, ""]:
-    """Scales all gradients down to `max_norm`; returns the norm before, which is not finite where one of them is not."""
+    """Scales gradients down to `max_norm`; returns the norm before, which is not finite where one of them is not."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, factor)
+    for gradient in gradients:
+        gradient.mul_(factor)
     return norm
 
 
@@ -46,16 +74,16 @@ def advance(optimizer: torch.optim.Optimizer, is_finite: Bool[Tensor, ""]) -> No
     optimizer.zero_grad(set_to_none=True)
 
 
-class Reports:
+class Reports(Generic[Label]):
     """Figures of each step, read without making the host wait for the step that has just been queued.
 
     On the CPU a step's figures are there at once; of a GPU's the ones of the step before are read.
     """
 
     def __init__(self) -> None:
-        self._pending: tuple[object, Tensor, torch.cuda.Event] | None = None
+        self._pending: tuple[Label, Tensor, torch.cuda.Event] | None = None
 
-    def add(self, label: object, figures: Float[Tensor, " figures"]) -> list[tuple[object, list[float]]]:
+    def add(self, label: Label, figures: Float[Tensor, " figures"]) -> list[tuple[Label, list[float]]]:
         """Takes a step's figures; gives those that can be read now."""
         if not figures.is_cuda:
             return [(label, figures.tolist())]
@@ -67,7 +95,7 @@ class Reports:
         self._pending = label, host, event
         return ready
 
-    def rest(self) -> list[tuple[object, list[float]]]:
+    def rest(self) -> list[tuple[Label, list[float]]]:
         """Those not read yet; waits for them."""
         if self._pending is None:
             return []

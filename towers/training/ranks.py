@@ -65,9 +65,8 @@ class Ranks:
             flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
             dist.all_reduce(flat)
             parts = flat.split([gradient.numel() for gradient in gradients])
-            torch._foreach_copy_(
-                gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
-            )
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def same_everywhere(self, module: torch.nn.Module) -> None:
         """Parameters and buffers of the first rank for all."""

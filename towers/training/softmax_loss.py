@@ -17,7 +17,6 @@ from torch import Tensor
 
 from towers.training.chunks import chunk_shape, exclude, slices
 
-
 LEAST_EXPONENT = -80.0
 """Relative to the greatest: e ** -80 is nothing beside it. Below -87 a processor's float32 takes 50 times as long."""
 

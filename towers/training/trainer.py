@@ -1,4 +1,4 @@
-"""Processes, devices and precision that suit whatever machine it is on: Lightning Fabric's, set up from few settings."""
+"""Processes, devices and precision that suit whatever machine it is on: Lightning Fabric's, from few settings."""
 
 import contextlib
 import logging
