@@ -71,7 +71,7 @@ class ContentTower(nn.Module):
         delta = delta * self._kept(contents.rows, self._id_dropout)
         return normalize(fused + self._fuse(fused) + delta, dim=-1)
 
-    def id_parameters(self) -> list[nn.Parameter]:
+    def id_parameters(self) -> list[Tensor]:
         """What belongs to single ids."""
         return [self._id_delta.weight]
 

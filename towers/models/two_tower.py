@@ -36,24 +36,29 @@ class TwoTower(nn.Module):
         return self.content_tower(contents)
 
     def encode_histories(
+        self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Unit vectors of the listener before every event, and after the last (tokens = length + 1)."""
+        index = histories.content_index
+        vectors = embedding(index.clamp(min=0), content_vectors) * (index >= 0)[..., None]
+        return self.user_tower(
+            vectors, histories.action, histories.elapsed, histories.played, histories.context, histories.user_codes
+        )
+
+    def encode_states(
         self,
         histories: HistoryBatch,
         content_vectors: Float[Tensor, "contents dim"],
         positions: Int[Tensor, " positions"],
     ) -> Float[Tensor, "positions dim"]:
-        """Unit vectors of listeners before an event, or after the last.
+        """The same at some positions alone.
 
         Args:
             histories: of the listeners.
             content_vectors: into which `histories.content_index` points.
-            positions: flat, `listener * (length + 1) + event`.
+            positions: flat, `listener * tokens + event`.
         """
-        index = histories.content_index
-        vectors = embedding(index.clamp(min=0), content_vectors) * (index >= 0)[..., None]
-        states = self.user_tower(
-            vectors, histories.action, histories.elapsed, histories.played, histories.context, histories.user_codes
-        )
-        return states.flatten(0, 1)[positions]
+        return self.encode_histories(histories, content_vectors).flatten(0, 1)[positions]
 
     def encode_users(
         self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
@@ -61,4 +66,4 @@ class TwoTower(nn.Module):
         """Unit vectors of the listeners after their last event."""
         tokens = histories.action.shape[1] + 1
         first = torch.arange(len(histories.action), device=histories.action.device) * tokens
-        return self.encode_histories(histories, content_vectors, first + histories.lengths)
+        return self.encode_states(histories, content_vectors, first + histories.lengths)

@@ -237,7 +237,7 @@ class Loop:
         self._count()
         logged = {name: value.item() for name, value in self._learner.objective.logged().items()}
         times = {"seconds": progress.seconds, "core_seconds": progress.core_seconds}
-        self._log({"epoch": epochs, **metrics, **logged, **times}, progress.step)
+        self._log({"epoch": float(epochs), **metrics, **logged, **times}, progress.step)
         found = metrics[self._settings.monitor]
         is_better = progress.best is None or found > progress.best
         progress.validations_since_best = 0 if is_better else progress.validations_since_best + 1

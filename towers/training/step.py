@@ -97,7 +97,7 @@ def accumulate_gradient(
     loss = torch.zeros((), device=shared.vectors.device)
     for micro_batch in batch.micro_batches:
         with precision:
-            states = two_tower.encode_histories(micro_batch.histories, shared.vectors, micro_batch.targets.position)
+            states = two_tower.encode_states(micro_batch.histories, shared.vectors, micro_batch.targets.position)
             part = learner.objective(states, shared.vectors, log_q, micro_batch) / batch.total_weight
         part.backward()
         loss += part.detach()

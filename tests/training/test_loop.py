@@ -1,0 +1,262 @@
+"""Two epochs on the tiny world: the loss falls, a seed fixes every bit, every part learns, and a stop costs nothing."""
+
+import csv
+import os
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from towers.data.datamodule import UserBatches
+from towers.errors import UserError
+from towers.training.checkpoints import BEST, LAST
+from towers.training.embed import embed_contents, embed_users
+from towers.training.loggers import CsvLogger
+from towers.training.stopping import Stopped
+
+NOT_REPEATED = ("seconds", "core_seconds")
+"""Columns that a second run cannot have the same figures in."""
+
+
+def mean_loss(learner, data):
+    """Over one epoch's batches, without dropout."""
+    learner.eval()
+    losses = []
+    with torch.no_grad():
+        for batch in data.training():
+            if batch.epoch:
+                break
+            vectors = learner.two_tower.encode_contents(learner.table.batch(batch.content_rows))
+            (micro,) = batch.micro_batches
+            states = learner.two_tower.encode_states(micro.histories, vectors, micro.targets.position)
+            loss = learner.objective(states, vectors, batch.candidate_log_q, micro) / batch.total_weight
+            losses.append(loss.item())
+    learner.train()
+    return float(np.mean(losses))
+
+
+def tensors(loop):
+    return {name: tensor.clone() for name, tensor in loop._learner.state_dict().items()}
+
+
+def assert_equal_bits(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if name not in NOT_REPEATED} for row in found]
+
+
+@pytest.fixture(scope="module")
+def trained(make_loop, make_data, tmp_path_factory):
+    """Two epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    loop = make_loop(folder)
+    assert not loop.resume()
+    data = make_data(loop._learner.objective)
+    before = mean_loss(loop._learner, data)
+    progress = loop.run()
+    return SimpleNamespace(
+        loop=loop, learner=loop._learner, progress=progress, folder=folder, before=before,
+        after=mean_loss(loop._learner, data), tensors=tensors(loop), steps=progress.step,
+    )  # fmt: skip
+
+
+class TestARun:
+    def test_the_loss_falls(self, trained):
+        assert trained.after < 0.9 * trained.before
+
+    def test_validation_is_logged_and_the_checkpoints_are_there(self, trained):
+        assert {path.name for path in trained.folder.iterdir()} == {BEST, LAST, "metrics.csv"}
+        validations = [row for row in rows(trained.folder) if row.get("validation/ndcg@5")]
+        assert [row["epoch"] for row in validations] == ["1.0", "2.0"]
+        assert all(0 <= float(row["validation/ndcg@5"]) <= 1 for row in validations)
+
+    def test_the_best_checkpoint_is_the_best_validations(self, trained):
+        figures = [float(row["validation/ndcg@5"]) for row in rows(trained.folder) if row.get("validation/ndcg@5")]
+        assert trained.progress.best == pytest.approx(max(figures))
+        assert trained.progress.best_epoch == 1 + figures.index(max(figures))
+        assert torch.load(trained.folder / BEST, weights_only=True)["progress"]["best"] == trained.progress.best
+
+    def test_checkpoints_load_without_pickles(self, trained):
+        checkpoint = torch.load(trained.folder / LAST, weights_only=True)
+        assert_equal_bits(checkpoint["learner"], trained.tensors)
+
+    def test_the_same_seed_gives_the_same_bits(self, trained, make_loop, tmp_path):
+        loop = make_loop(tmp_path)
+        loop.resume()
+        loop.run()
+        assert_equal_bits(tensors(loop), trained.tensors)
+        assert rows(tmp_path) == rows(trained.folder)
+
+    def test_another_seed_gives_other_bits(self, make_loop, tmp_path):
+        one, other = tensors(make_loop(tmp_path, 0)), tensors(make_loop(tmp_path, 1))
+        assert any(not torch.equal(one[name], other[name]) for name in one)
+
+    def test_vectors_rank_what_they_were_trained_on(self, trained, world_store):
+        """No claim of quality, only that rows of vectors and rows of the store belong together."""
+        histories = world_store.histories
+        users = np.arange(histories.num_users)
+        vectors = embed_contents(trained.learner.two_tower, trained.learner.table)
+        batches = UserBatches(world_store, histories.train_end, users, max_length=20, max_tokens=200)
+        scores = embed_users(trained.learner.two_tower, batches, vectors) @ vectors.numpy().T
+        heard = np.zeros(scores.shape, dtype=bool)
+        for user in users:
+            events = slice(histories.offsets[user], histories.train_end[user])
+            heard[user, histories.content_row[events][histories.is_positive[events]]] = True
+        trained_rows = world_store.train_positives > 0
+        assert scores[heard].mean() > scores[~heard & trained_rows].mean() + 0.05
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing after it is run."""
+
+
+def dying_before(step):
+    """Batches that end in a kill; nothing is saved by it."""
+
+    def of(batches):
+        def wrapped(epoch, number):
+            for count, batch in enumerate(batches(epoch, number)):
+                if count == step:
+                    raise Killed
+                yield batch
+
+        return wrapped
+
+    return of
+
+
+def stopping_before(step):
+    """Batches during which SIGTERM arrives."""
+
+    def of(batches):
+        def wrapped(epoch, number):
+            for count, batch in enumerate(batches(epoch, number)):
+                if count == step:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+        return wrapped
+
+    return of
+
+
+class TestResume:
+    """Ten random steps: after a stop or a kill there, the second start ends with every bit of the run never stopped."""
+
+    STEPS = np.random.default_rng(0).permutation(np.arange(1, 20))[:10].tolist()
+
+    def go_on(self, make_loop, folder):
+        loop = make_loop(folder)
+        assert loop.resume()
+        loop.loggers[0].cut_back(loop.progress.step)
+        loop.run()
+        return loop
+
+    @pytest.mark.parametrize("step", STEPS)
+    def test_sigterm_saves_at_once(self, trained, make_loop, tmp_path, step):
+        loop = make_loop(tmp_path, batches=stopping_before(step))
+        loop.resume()
+        with pytest.raises(Stopped) as stopped:
+            loop.run()
+        assert stopped.value.code == 128 + signal.SIGTERM
+        assert torch.load(tmp_path / LAST, weights_only=True)["progress"]["step"] == step + 1
+        assert_equal_bits(tensors(self.go_on(make_loop, tmp_path)), trained.tensors)
+        assert rows(tmp_path) == rows(trained.folder)
+
+    @pytest.mark.parametrize("step", STEPS)
+    def test_a_kill_replays_from_the_last_checkpoint(self, trained, make_loop, tmp_path, step):
+        """With a checkpoint after every step but one, and rows of the CSV that are ahead of it."""
+        loop = make_loop(tmp_path, batches=dying_before(step), checkpoint_every_s=0.0)
+        loop.resume()
+        with pytest.raises(Killed):
+            loop.run()
+        loop.loggers[0].log({"loss": 99.0}, step + 5)
+        loop.loggers[0].save()
+        assert_equal_bits(tensors(self.go_on(make_loop, tmp_path)), trained.tensors)
+        assert rows(tmp_path) == rows(trained.folder)
+
+    def test_a_finished_run_that_goes_on_has_nothing_to_do(self, trained, make_loop):
+        loop = make_loop(trained.folder)
+        assert loop.resume()
+        assert loop.run().step == trained.steps
+        assert_equal_bits(tensors(loop), trained.tensors)
+
+    def test_a_checkpoint_of_another_run_is_refused(self, trained, make_loop):
+        with pytest.raises(UserError, match=r"last\.ckpt: belongs to the run tiny, not other"):
+            make_loop(trained.folder, signature="other").resume()
+
+    def test_a_torn_file_is_refused(self, make_loop, tmp_path):
+        (tmp_path / LAST).write_bytes(b"PK\x03\x04 torn")
+        with pytest.raises(UserError, match="cannot be read as a checkpoint; delete it"):
+            make_loop(tmp_path).resume()
+
+
+def poisoned(bad):
+    """Batches of which some have a weight that is not finite."""
+    from dataclasses import replace
+
+    def of(batches):
+        def wrapped(epoch, number):
+            for batch in batches(epoch, number):
+                if (batch.epoch, batch.number) in bad:
+                    yield replace(batch, total_weight=torch.tensor(float("nan")))
+                else:
+                    yield batch
+
+        return wrapped
+
+    return of
+
+
+class TestNotFinite:
+    def test_the_run_ends_before_the_weights_move_and_names_the_batch(self, make_loop, tmp_path):
+        loop = make_loop(tmp_path, batches=poisoned({(0, 2)}), checkpoint_every_s=0.0)
+        loop.resume()
+        with pytest.raises(UserError, match=r"batch 2 of epoch 0 \(step 3\): .*not finite, so no weight was moved"):
+            loop.run()
+        checkpoint = torch.load(tmp_path / LAST, weights_only=True)
+        assert checkpoint["progress"]["step"] == 2
+        assert_equal_bits(tensors(loop), checkpoint["learner"])  # the sounds of the bad batch are not there either
+
+    def test_such_batches_may_be_left_out_and_are_counted(self, make_loop, tmp_path):
+        loop = make_loop(tmp_path, batches=poisoned({(0, 2), (1, 1)}), max_skipped=2)
+        loop.resume()
+        assert loop.run().skipped == 2
+        assert all(torch.isfinite(tensor).all() for tensor in tensors(loop).values())
+
+    def test_but_one_more_ends_the_run(self, make_loop, tmp_path):
+        loop = make_loop(tmp_path, batches=poisoned({(0, 2), (1, 1)}), max_skipped=1)
+        loop.resume()
+        with pytest.raises(UserError, match=r"batch 1 of epoch 1 .*trainer\.max_skipped=2"):
+            loop.run()
+
+
+class TestEarlyStopping:
+    def test_ends_after_some_validations_without_a_better_one(self, make_loop, tmp_path):
+        figures = iter([0.1, 0.3, 0.2, 0.3, 0.9])
+        loop = make_loop(tmp_path, judge=lambda *_: {"ndcg@5": next(figures)}, patience=2, max_epochs=5)
+        loop.resume()
+        progress = loop.run()
+        assert (progress.epoch, progress.best, progress.best_epoch) == (4, 0.3, 2)
+        assert torch.load(tmp_path / BEST, weights_only=True)["progress"]["best_epoch"] == 2
+
+    def test_a_run_that_ended_early_does_not_go_on(self, make_loop, tmp_path):
+        for _ in range(2):
+            loop = make_loop(tmp_path, judge=lambda *_: {"ndcg@5": 0.5}, patience=1, max_epochs=5)
+            loop.resume()
+            assert loop.run().epoch == 2
+
+
+def test_the_csv_has_one_row_a_logged_step(trained):
+    steps = [int(row["step"]) for row in rows(trained.folder)]
+    assert steps == sorted(steps)
+    assert steps[-1] == trained.steps
+    assert CsvLogger(trained.folder / "metrics.csv") is not None
