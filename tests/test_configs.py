@@ -289,6 +289,9 @@ class TestSignature:
             "logger=csv",
             "paths.runs=elsewhere",
             "trainer.progress=false",
+            "trainer.devices=4",
+            "trainer.micro_batches=8",
+            "trainer=ddp",
             "name=another",
         ],
     )
@@ -304,7 +307,8 @@ class TestSignature:
             "datamodule.max_length=100",
             "objective=exact_softmax",
             "trainer.max_epochs=31",
-            "warmup_steps=7",
+            "schedule.warmup_steps=7",
+            "schedule=constant",
             "features.min_played_fraction=0.5",
         ],
     )

@@ -36,18 +36,15 @@ def test_a_checkpoint_holds_the_audio_vectors_alone(table):
 
 
 class TestFreshAudio:
-    def test_takes_the_place_of_what_the_table_had_and_is_remembered(self, table):
+    def test_takes_the_place_of_what_the_table_had(self, table):
         contents = table.batch(torch.tensor([0, 1, 2]))
-        fresh = table.with_fresh_audio(contents, torch.tensor([2]), torch.full((1, AUDIO_DIM), 9.0))
+        fresh = contents.with_audio(torch.tensor([2]), torch.full((1, AUDIO_DIM), 9.0))
         assert fresh.audio[:, 0].tolist() == [0, 2, 9]
-        assert table.batch(torch.tensor([0, 1, 2])).audio[:, 0].tolist() == [0, 2, 9]
         assert contents.audio[:, 0].tolist() == [0, 2, 1]  # the batch before is left alone
 
     def test_the_gradient_reaches_the_fresh_ones_alone(self, table):
         vectors = torch.full((1, AUDIO_DIM), 9.0, requires_grad=True)
-        contents = table.batch(torch.tensor([1, 2]))
-        audio = table.with_fresh_audio(contents, torch.tensor([0]), vectors).audio
-        assert not table.batch(torch.tensor([1])).audio.requires_grad
+        audio = table.batch(torch.tensor([1, 2])).with_audio(torch.tensor([0]), vectors).audio
         (audio * torch.tensor([[5.0], [7.0]])).sum().backward()
         assert vectors.grad.tolist() == [[5, 5, 5]]
 
@@ -55,19 +52,25 @@ class TestFreshAudio:
         torch.manual_seed(0)
         encoder = ConvAudioEncoder(torch.zeros(4), torch.ones(4), dim=AUDIO_DIM, channels=(2,), dropout=0.0)
         contents = table.batch(torch.tensor([1, 2]))
-        fresh = table.with_fresh_audio(contents, torch.tensor([1, 0]), encoder(torch.randn(2, 4, 12)))
+        fresh = contents.with_audio(torch.tensor([1, 0]), encoder(torch.randn(2, 4, 12)))
         fresh.audio.square().sum().backward()
         assert all(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters())
 
     def test_lower_precision_is_kept_in_the_tables(self, table):
-        contents = table.batch(torch.tensor([1]))
         vectors = torch.full((1, AUDIO_DIM), 9.0, dtype=torch.bfloat16)
-        assert table.with_fresh_audio(contents, torch.tensor([0]), vectors).audio.dtype == torch.float32
+        assert table.batch(torch.tensor([1])).with_audio(torch.tensor([0]), vectors).audio.dtype == torch.float32
+
+    def test_the_table_remembers_what_is_sound_alone(self, table):
+        rows = torch.tensor([2])
+        table.remember(rows, torch.full((1, AUDIO_DIM), float("nan")), torch.tensor(False))
+        assert table.batch(rows).audio[:, 0].tolist() == [1]
+        table.remember(rows, torch.full((1, AUDIO_DIM), 9.0, dtype=torch.bfloat16), torch.tensor(True))
+        assert table.batch(rows).audio[:, 0].tolist() == [9]
 
 
 @pytest.fixture(scope="module")
-def two_tower(make_run):
-    return make_run()[0].two_tower
+def two_tower(make_learner):
+    return make_learner().two_tower
 
 
 class TestRefresh:

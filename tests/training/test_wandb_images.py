@@ -11,8 +11,8 @@ def test_pictures_go_to_the_run_of_the_training(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # has no netrc
     (logger,) = wandb_logger(tmp_path, "demo/0123", {"seed": 0}, "towers")
-    logger.log_metrics({"loss": 0.5}, step=0)
-    logger.finalize("success")
+    logger.log({"loss": 0.5}, step=1)
+    logger.close(True)
     picture = png(dot_chart(["all"], [Series(name="model", means=[0.5], place=0)], xlabel="recall"))
     log_images(tmp_path, "demo/0123", "towers", {"headline": picture})
     runs = sorted((tmp_path / "wandb").glob("offline-run-*-demo-0123"))

@@ -1,0 +1,112 @@
+"""1, 2 and 3 processes and micro-batches: one step, one gradient, for every objective and with sound."""
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from towers.config import CONFIG_DIR, complete, instantiate
+from towers.data.training_batches import Share
+from towers.training.ranks import Ranks
+from towers.training.step import accumulate_gradient
+
+pytestmark = pytest.mark.unhooked
+
+OBJECTIVES = (
+    "exact_softmax", "sampled_softmax", "sampled_softmax_uniform", "sampled_softmax_popularity", "logq_softmax",
+    "streaming_softmax", "gbce",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def make_objective(world_store):
+    def make(name, **keywords):
+        config = OmegaConf.load(f"{CONFIG_DIR}/objective/{name}.yaml")
+        positives = world_store.train_positives
+        candidates = complete(config.candidates, "objective.candidates", train_positives=positives)
+        return instantiate({**OmegaConf.to_container(config), **keywords}, "objective", candidates=candidates)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def cases(make_learner, make_objective, make_data):
+    """Objective -> a maker of its learner, and of one step's batches for some ranks and micro-batches."""
+    keywords = {"num_rejections": 2, "rejection_weight": 0.5, "mask_heard": True}
+
+    def learner(name):
+        extra = {} if name == "gbce" else keywords
+        return make_learner(dropout=0.0, objective=make_objective(name, **extra))
+
+    def batches(objective, ranks, micro_batches=1):
+        shares = [Share(rank=rank, ranks=ranks, micro_batches=micro_batches) for rank in range(ranks)]
+        return [next(iter(make_data(objective, share=share, max_tokens=1_000).training())) for share in shares]
+
+    return {name: (partial(learner, name), batches) for name in OBJECTIVES}
+
+
+@pytest.fixture(scope="module")
+def alone(cases):
+    """Loss, gradients and fresh sounds of one process in one go."""
+    found = {}
+    for name, (make, batches) in cases.items():
+        learner = make()
+        found[name] = gradient(learner, batches(learner.objective, 1)[0])
+    return found
+
+
+def gradient(learner, batch):
+    loss, fresh = accumulate_gradient(learner, batch, Ranks(Share()), contextlib.nullcontext())
+    return loss, {name: parameter.grad for name, parameter in learner.named_parameters()}, fresh.vectors
+
+
+def assert_same(found, expected):
+    torch.testing.assert_close(found[0], expected[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(found[2], expected[2])
+    for name, wanted in expected[1].items():
+        torch.testing.assert_close(
+            found[1][name], wanted, atol=1e-6, rtol=1e-4, msg=lambda text, name=name: name + text
+        )
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_eight_micro_batches(cases, alone, name):
+    make, batches = cases[name]
+    learner = make()
+    (batch,) = batches(learner.objective, 1, micro_batches=8)
+    assert len(batch.micro_batches) == 8
+    assert_same(gradient(learner, batch), alone[name])
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def together(request, cases, tmp_path_factory):
+    """What each of some processes found."""
+    ranks, folder = request.param, tmp_path_factory.mktemp("ranks")
+    made = {}
+    for name, (make, batches) in cases.items():
+        learner = make()
+        made[name] = learner, batches(learner.objective, ranks)
+    (folder / "cases.pickle").write_bytes(pickle.dumps(made))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-m", "tests.training.rank_process", str(folder)]
+    processes = [
+        subprocess.Popen([*command, str(rank), str(ranks)], env=environment, stderr=subprocess.PIPE, text=True)
+        for rank in range(ranks)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors[-3000:]
+    return [torch.load(folder / f"found{rank}.pt") for rank in range(ranks)]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_several_processes(together, alone, name):
+    for found in together:
+        assert_same(found[name], alone[name])
