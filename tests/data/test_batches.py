@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from towers.data.batches import EpochSampler, cut_windows, fill_batches, last_windows
+from towers.data.batches import PlanSampler, cut_windows, fill_batches, last_windows
 
 LENGTHS = st.lists(st.integers(0, 40), max_size=12)
 
@@ -73,62 +73,88 @@ class TestFillBatches:
         assert [batch.tolist() for batch in fill_batches(np.array([2, 2, 3, 9, 1]), 6)] == [[0, 1], [2], [3], [4]]
 
 
-class TestEpochSampler:
+class TestPlanSampler:
+    LENGTHS = np.random.default_rng(0).integers(0, 60, 50)
+    EPOCHS = 3
+
     @pytest.fixture
     def make(self):
-        lengths = np.random.default_rng(0).integers(0, 60, 50)
-        return lambda seed=0: EpochSampler(*borders(lengths), max_length=20, max_tokens=200, seed=seed)
+        return lambda seed=0: PlanSampler(
+            *borders(self.LENGTHS), max_length=20, max_tokens=200, seed=seed, max_epochs=self.EPOCHS
+        )
 
     @staticmethod
-    def drawn(sampler, epoch):
-        sampler.set_epoch(epoch)
+    def drawn(sampler, epoch=None):
+        """(epoch, number, batches), seed and windows of each plan, of one epoch or of all."""
         return [
-            (plan.seed, plan.windows.user_rows.tolist(), plan.windows.start.tolist(), plan.windows.end.tolist())
+            (
+                (plan.epoch, plan.number, plan.batches),
+                plan.seed,
+                list(zip(plan.windows.user_rows, plan.windows.start, plan.windows.end, strict=True)),
+            )
             for plan in sampler
+            if epoch in (None, plan.epoch)
         ]
 
     def test_the_same_seed_draws_the_same(self, make):
-        assert self.drawn(make(), 3) == self.drawn(make(), 3)
+        assert self.drawn(make()) == self.drawn(make())
 
-    def test_an_epoch_can_be_drawn_again_at_any_time(self, make):
+    def test_it_can_be_drawn_again(self, make):
         sampler = make()
-        first = self.drawn(sampler, 1)
-        self.drawn(sampler, 2)
-        assert self.drawn(sampler, 1) == first
+        assert self.drawn(sampler) == self.drawn(sampler)
 
     def test_other_epochs_and_seeds_differ(self, make):
-        windows = [[batch[1:] for batch in self.drawn(make(seed), epoch)] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+        windows = [[plan[2] for plan in self.drawn(make(seed), epoch)] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
         assert windows[0] != windows[1]
         assert windows[0] != windows[2]
 
     def test_what_is_drawn_for_a_batch_differs_from_batch_to_batch(self, make):
-        seeds = [seed for epoch in (0, 1) for seed, *_ in self.drawn(make(), epoch)]
+        seeds = [seed for run in (make(0), make(1)) for _, seed, _ in self.drawn(run)]
         assert len(set(seeds)) == len(seeds)
 
-    def test_every_epoch_has_the_same_number_of_batches(self, make):
-        sampler = make()
-        assert {len(self.drawn(sampler, epoch)) for epoch in range(8)} == {len(sampler)}
-
-    def test_the_first_epoch_covers_every_event_once(self, make):
-        lengths = np.random.default_rng(0).integers(0, 60, 50)
-        begin, end = borders(lengths)
-        batches = self.drawn(make(), 0)
+    @pytest.mark.parametrize("epoch", range(EPOCHS))
+    def test_every_epoch_holds_every_event_once(self, make, epoch):
         found = sorted(
-            place for _, _, starts, ends in batches for pair in zip(starts, ends, strict=True) for place in range(*pair)
+            (user, place)
+            for _, _, windows in self.drawn(make(), epoch)
+            for user, start, end in windows
+            for place in range(start, end)
         )
-        assert found == [place for pair in zip(begin, end, strict=True) for place in range(*pair)]
+        begins, ends = borders(self.LENGTHS)
+        assert found == [
+            (user, place)
+            for user, (begin, end) in enumerate(zip(begins, ends, strict=True))
+            for place in range(begin, end)
+        ]
+
+    def test_plans_are_counted(self, make):
+        for epoch in range(self.EPOCHS):
+            counts = [count for count, _, _ in self.drawn(make(), epoch)]
+            assert counts == [(epoch, number, len(counts)) for number in range(len(counts))]
+
+    def test_from_any_batch_on_it_is_the_rest_of_the_whole_run(self, make):
+        sampler = make()
+        whole = self.drawn(sampler)
+        for place, ((epoch, number, batches), _, _) in enumerate(whole):
+            assert self.drawn(sampler.starting_at(epoch, number)) == whole[place:]
+            if number == batches - 1:  # where a run stops after the last batch of an epoch
+                assert self.drawn(sampler.starting_at(epoch, batches)) == whole[place + 1 :]
+
+    def test_a_start_leaves_the_others_alone(self, make):
+        sampler = make()
+        late = sampler.starting_at(self.EPOCHS - 1, 0)
+        assert self.drawn(sampler) == self.drawn(make())
+        assert self.drawn(late) == self.drawn(make(), self.EPOCHS - 1)
 
     def test_padded_tokens_stay_within_the_budget(self, make):
-        for _, users, starts, ends in self.drawn(make(), 0):
-            assert len(users) * (np.subtract(ends, starts).max() + 1) <= 200
+        for _, _, windows in self.drawn(make()):
+            assert len(windows) * max(end - start + 1 for _, start, end in windows) <= 200
 
     def test_windows_of_like_length_stand_together(self, make):
-        batches = self.drawn(make(), 0)
-        tokens = sum(np.subtract(ends, starts).sum() + len(users) for _, users, starts, ends in batches)
-        padded = sum(len(users) * (np.subtract(ends, starts).max() + 1) for _, users, starts, ends in batches)
-        assert tokens / padded > 0.85
+        tokens = [[end - start + 1 for _, start, end in windows] for _, _, windows in self.drawn(make())]
+        padded = sum(len(batch) * max(batch) for batch in tokens)
+        assert sum(map(sum, tokens)) / padded > 0.85
 
     def test_nobody_did_anything(self):
-        nobody = EpochSampler(np.zeros(3, np.int64), np.zeros(3, np.int64), max_length=5, max_tokens=10, seed=0)
-        assert len(nobody) == 0
-        assert list(nobody) == []
+        nobody = np.zeros(3, np.int64)
+        assert list(PlanSampler(nobody, nobody, max_length=5, max_tokens=10, seed=0, max_epochs=2)) == []

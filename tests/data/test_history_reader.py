@@ -122,3 +122,9 @@ def test_target_weights(store, reader):
     # ben: browse, play a2, unsave, play a3 (its duration is not known), padding.
     np.testing.assert_allclose(weights[1], [0, 1, 0, 1, 0, 0, 0, 0, 0])
     assert weights.dtype == np.float32
+
+
+def test_what_is_turned_down_is_skipped_or_disliked(store, reader):
+    _, places = read(store, reader, [("ann", 0, 11), ("ben", 0, 4)])
+    # ann: the second event is a skip, the last one a dislike; ben: browse, play, unsave, play, padding.
+    assert [np.flatnonzero(row).tolist() for row in reader.is_rejected(places)] == [[1, 10], []]

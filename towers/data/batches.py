@@ -1,6 +1,7 @@
 """Which windows of which histories make a batch: shuffled, bucketed by length, filled up to a budget of tokens."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,9 +118,11 @@ class PlanSampler:
         self._max_epochs = max_epochs
         self._start = (0, 0)
 
-    def start_at(self, epoch: int, number: int) -> None:
-        """The next iteration begins with batch `number` of `epoch`."""
-        self._start = (epoch, number)
+    def starting_at(self, epoch: int, number: int) -> "PlanSampler":
+        """The same batches, from batch `number` of `epoch` on."""
+        sampler = copy(self)
+        sampler._start = (epoch, number)
+        return sampler
 
     def __iter__(self) -> Iterator[BatchPlan]:
         first_epoch, first_number = self._start

@@ -83,10 +83,10 @@ class DataModule:
 
     def training(self, epoch: int = 0, number: int = 0) -> DataLoader:
         """`TrainingBatch`es of one epoch after the other, from batch `number` of `epoch` on."""
-        self._sampler.start_at(epoch, number)
+        sampler = self._sampler.starting_at(epoch, number)
         return DataLoader(
             self._batches,
-            sampler=self._sampler,  # type: ignore[arg-type]  # yields plans where torch expects integers
+            sampler=sampler,  # type: ignore[arg-type]  # yields plans where torch expects integers
             batch_size=None,
             num_workers=self._num_workers,
             pin_memory=torch.cuda.is_available(),

@@ -221,8 +221,7 @@ class StepContents:
 
     def __init__(self, candidates: np.ndarray, *others: np.ndarray):
         self._candidates = candidates.astype(np.int64)
-        self._others = np.zeros(0, np.int64)
-        rows = np.sort(np.concatenate([other.reshape(-1) for other in others]))
+        rows = np.sort(np.concatenate([np.zeros(0, np.int64), *(other.reshape(-1) for other in others)]))
         unique = rows[np.concatenate([[True], rows[1:] != rows[:-1]])] if len(rows) else rows  # np.unique hashes
         unique = unique[unique >= 0]
         self._others = unique[self._place_of_candidate(unique) < 0]
