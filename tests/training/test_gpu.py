@@ -6,36 +6,69 @@ import torch
 
 pytestmark = [pytest.mark.gpu, pytest.mark.unhooked]
 
+OVERRIDES = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epochs=1", "trainer.progress=false")
+
 
 @pytest.fixture
-def parts(world_store, tmp_path):
+def loop(world_store, tmp_path):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     from towers.commands.train import build
-    from towers.config import compose
+    from towers.config import compose, instantiate
 
-    overrides = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epochs=1", "trainer.progress=false")
-    config = compose("train", ["experiment=demo", "evaluation.min_users=2", *overrides])
-    return build(config, world_store, tmp_path)
-
-
-def test_trains_in_bf16_and_validates(parts) -> None:
-    trainer, module, data = parts
-    trainer.fit(module, datamodule=data)
-    assert trainer.precision == "bf16-mixed"
-    assert np.isfinite(float(trainer.callback_metrics["loss"]))
-    assert 0 <= float(trainer.callback_metrics["validation/recall@20"]) <= 1
+    config = compose("train", ["experiment=demo", "evaluation.min_users=2", *OVERRIDES])
+    trainer = instantiate(config.trainer, "trainer")
+    loop = build(config, world_store, tmp_path, trainer, trainer.launch())
+    loop.resume()
+    return loop
 
 
-def test_a_step_never_waits_for_the_device(parts) -> None:
-    _, module, data = parts
-    module.cuda()
-    module.log = lambda *arguments, **keywords: None
-    batches = [batch.pin_memory().to("cuda") for batch in data.train_dataloader()]
-    module.training_step(batches[0], 0).backward()
+def test_trains_in_bf16_and_validates(loop) -> None:
+    progress = loop.run()
+    assert torch.is_autocast_enabled("cuda") is False
+    assert next(loop._learner.parameters()).device.type == "cuda"
+    assert np.isfinite(loop._loss)
+    assert 0 <= progress.metrics["validation/recall@20"] <= 1
+
+
+def test_states_are_bf16_inside(loop) -> None:
+    batch = next(iter(loop._batches(0, 0))).to("cuda")
+    with loop._precision:
+        vectors = loop._learner.two_tower.encode_contents(loop._learner.table.batch(batch.content_rows))
+        assert torch.is_autocast_enabled("cuda")
+    assert torch.isfinite(vectors).all()
+
+
+def test_a_step_never_waits_for_the_device(loop) -> None:
+    from towers.training.optimizing import advance, clip_gradients
+    from towers.training.step import accumulate_gradient
+
+    learner = loop._learner.train()
+    batches = [batch.to("cuda") for batch in loop._batches(0, 0)]
+
+    def step(batch) -> None:
+        loss, fresh = accumulate_gradient(learner, batch, loop._ranks, loop._precision)
+        norm = clip_gradients(learner.parameters(), 1.0)
+        is_finite = torch.isfinite(norm) & torch.isfinite(loss)
+        advance(loop._optimizer, is_finite)
+        if fresh is not None:
+            learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
+
+    step(batches[0])
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        module.training_step(batches[-1], 1).backward()
+        step(batches[-1])
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_gradient_that_is_not_finite_moves_no_weight(loop) -> None:
+    from towers.training.optimizing import advance
+
+    parameters = list(loop._learner.parameters())
+    before = [parameter.detach().clone() for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, float("nan"))
+    advance(loop._optimizer, torch.tensor(False, device="cuda"))
+    assert all(torch.equal(one, other) for one, other in zip(before, parameters, strict=True))

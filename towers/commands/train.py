@@ -1,5 +1,6 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from towers.training.loggers import CsvLogger, MetricsLogger
 from towers.training.loop import Loop
 from towers.training.ranks import Ranks
 from towers.training.step import Learner
+from towers.training.stopping import Stopped
 from towers.training.trainer import Trainer
 from towers.training.validation import Judge, Validation
 from towers.training.watching import chosen_watch
@@ -54,6 +56,11 @@ def run(config: DictConfig) -> Path:
     try:
         progress = loop.run()
         is_success = True
+    except Stopped as stopped:
+        if ranks.is_first:
+            print(f"towers: {stopped.signal.name}: saved at step {loop.progress.step:,} of {folder}; the same command "
+                  "goes on from there", file=sys.stderr, flush=True)  # fmt: skip
+        raise
     finally:
         for logger in loop.loggers:
             logger.close(is_success)

@@ -12,6 +12,7 @@ class Stopped(SystemExit):
 
     def __init__(self, number: int):
         super().__init__(128 + number)
+        self.signal = signal.Signals(number)
 
 
 class StopRequest:

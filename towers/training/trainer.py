@@ -3,12 +3,16 @@
 import contextlib
 import logging
 import os
+import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+import towers
 from towers.data.training_batches import Share
 from towers.training.loop import LoopSettings
 from towers.training.ranks import Ranks
@@ -81,7 +85,8 @@ class Trainer:
 
     def launch(self) -> Ranks:
         """Starts the processes that are not there yet; returns this one among them."""
-        self._fabric.launch()
+        with _command_line_to_start_again():
+            self._fabric.launch()
         return Ranks(
             Share(rank=self._fabric.global_rank, ranks=self._fabric.world_size, micro_batches=self._micro_batches)
         )
@@ -110,6 +115,19 @@ class Trainer:
             checkpoint_every_s=self._checkpoint_every_s,
             seed=seed,
         )
+
+
+@contextlib.contextmanager
+def _command_line_to_start_again() -> Iterator[None]:
+    """Fabric starts further processes by this one's command line, of which `cli` has cut off the sub-command."""
+    before = sys.argv
+    program, _, command = sys.argv[0].partition(" ")
+    if program == "towers" and command:
+        sys.argv = [str(Path(towers.__path__[0]) / "__main__.py"), command, *sys.argv[1:]]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def _fabric(accelerator: str, devices: int, num_nodes: int) -> Fabric:

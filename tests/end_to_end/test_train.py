@@ -1,0 +1,128 @@
+"""Training on the command line: stopped, killed, shared between processes, swept."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.command_line import SMALL_WORLD, environment, ok, towers
+
+pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+TRAIN = (
+    "train", "experiment=demo", *SMALL_WORLD, "logger=csv", "trainer.max_epochs=12",
+    "trainer.monitor=validation/recall@20", "trainer.checkpoint_every_s=0.2", "datamodule.max_tokens=256",
+)  # fmt: skip
+
+
+def finished(folder: Path, name: str) -> tuple[dict, dict, list[dict[str, str]]]:
+    """finished.json, the weights of the last checkpoint, and the CSV without what no second run has the same."""
+    (run,) = (folder / "runs" / name).iterdir()
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = [
+            {key: value for key, value in row.items() if key not in ("seconds", "core_seconds")}
+            for row in csv.DictReader(file)
+        ]
+    weights = torch.load(run / "last.ckpt", weights_only=True)["learner"]
+    return json.loads((run / "finished.json").read_text()), weights, rows
+
+
+def stop(folder: Path, number: int, *arguments: str) -> int:
+    """Starts a command, sends it a signal once it has logged something, and waits; gives the exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "towers", *arguments], cwd=folder, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    (name,) = (argument.partition("=")[2] for argument in arguments if argument.startswith("name="))
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not any((folder / "runs").glob(f"{name}/*/last.ckpt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.15)  # into the middle of an epoch
+    process.send_signal(number)
+    return process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def never_stopped(demo: tuple[Path, str]):
+    folder, _ = demo
+    ok(folder, *TRAIN, "name=whole")
+    return finished(folder, "whole")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_stopped_and_started_again_it_ends_with_the_same_bits(
+    demo: tuple[Path, str], never_stopped, number: int, code: int
+) -> None:
+    folder, _ = demo
+    name = f"stopped{number.value}"
+    assert stop(folder, number, *TRAIN, f"name={name}") == code
+    assert not list((folder / "runs").glob(f"{name}/*/finished.json"))
+    assert "going on from step" in ok(folder, *TRAIN, f"name={name}")
+    summary, weights, rows = finished(folder, name)
+    assert rows == never_stopped[2]
+    assert summary["metrics"] == never_stopped[0]["metrics"]
+    assert weights.keys() == never_stopped[1].keys()
+    assert all(torch.equal(weights[key], never_stopped[1][key]) for key in weights)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(demo: tuple[Path, str], never_stopped) -> None:
+    """The signature ignores how a step is shared: begun by one process, ended by two."""
+    folder, _ = demo
+    assert stop(folder, signal.SIGTERM, *TRAIN, "name=grown") == 143
+    assert "going on from step" in ok(folder, *TRAIN, "name=grown", "trainer=ddp", *SMALL_WORLD)  # fmt: skip
+    summary, weights, _ = finished(folder, "grown")
+    assert summary["steps"] == never_stopped[0]["steps"]
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values() if tensor.is_floating_point())
+
+
+def test_torchrun_brings_its_own_processes(demo: tuple[Path, str], never_stopped) -> None:
+    """Without dropout, which differs between processes, two make of the first epoch what one makes."""
+    folder, _ = demo
+    still = (
+        *TRAIN, "trainer.max_epochs=1", "content_tower.part_dropout=0", "content_tower.id_dropout=0",
+        "content_tower.dropout=0", "user_tower.dropout=0", "audio_encoder.dropout=0",
+    )  # fmt: skip
+    ok(folder, *still, "name=alone")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "towers"]
+    done = subprocess.run(
+        [*command, *still, "name=two"], cwd=folder, env={**environment(), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    losses = [[float(row["loss"]) for row in finished(folder, name)[2] if row["loss"]] for name in ("alone", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_learning_rate_that_explodes_ends_with_one_line(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    done = towers(folder, *TRAIN, "name=exploded", "optimizer.lr=1e38", "optimizer.id_lr=1e38")
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "not finite, so no weight was moved" in line
+    assert "of epoch 0" in line
+
+
+def test_the_example_of_a_sweep_runs(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    example = Path(__file__).parents[2] / "examples" / "sweep.py"
+    overrides = [argument for argument in TRAIN[1:] if "max_epochs" not in argument]
+    done = subprocess.run(
+        [sys.executable, example, "--trials", "2", *overrides, "trainer.max_epochs=1", "name=optuna"],
+        cwd=folder, capture_output=True, text=True, timeout=200, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "best" in done.stdout
+    assert len(list((folder / "runs" / "optuna").glob("*/finished.json"))) == 2
+    assert (folder / "sweep.db").exists()
+
+
+def test_environment_is_clean() -> None:
+    """The processes above must not think that torchrun has started them."""
+    assert "LOCAL_WORLD_SIZE" not in os.environ
