@@ -76,7 +76,7 @@ def test_a_run_goes_on_with_another_number_of_processes(demo: tuple[Path, str], 
     """The signature ignores how a step is shared: begun by one process, ended by two."""
     folder, _ = demo
     assert stop(folder, signal.SIGTERM, *TRAIN, "name=grown") == 143
-    assert "going on from step" in ok(folder, *TRAIN, "name=grown", "trainer=ddp", *SMALL_WORLD)  # fmt: skip
+    assert "going on from step" in ok(folder, *TRAIN, "name=grown", "trainer=ddp")
     summary, weights, _ = finished(folder, "grown")
     assert summary["steps"] == never_stopped[0]["steps"]
     assert all(torch.isfinite(tensor).all() for tensor in weights.values() if tensor.is_floating_point())
