@@ -49,9 +49,11 @@ class ContentTower(nn.Module):
         self._parts = nn.ModuleDict({part: _part(size, dim) for part, size in vocabulary_sizes.items()})
         self._audio = nn.Sequential(nn.LayerNorm(audio_dim), nn.Linear(audio_dim, dim)) if audio_dim else None
         self._base = nn.Parameter(torch.zeros(dim))
-        self._fuse = nn.Sequential(
+        layers = (
             nn.LayerNorm(dim), nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
-        )
+        )  # fmt: skip
+        # Ids alone leave nothing to fuse.
+        self._fuse = nn.Sequential(*layers) if vocabulary_sizes or audio_dim else None
         self._is_trained: Tensor
         self.register_buffer("_is_trained", is_trained.clone())
         self._id_delta = nn.Embedding(len(is_trained), dim)
@@ -69,7 +71,9 @@ class ContentTower(nn.Module):
             fused = fused + kept * self._audio(contents.audio)
         delta = self._id_delta(contents.rows) * self._is_trained[contents.rows][:, None]
         delta = delta * self._kept(contents.rows, self._id_dropout)
-        return normalize(fused + self._fuse(fused) + delta, dim=-1)
+        if self._fuse is not None:
+            fused = fused + self._fuse(fused)
+        return normalize(fused + delta, dim=-1)
 
     def id_parameters(self) -> list[Tensor]:
         """What belongs to single ids."""
