@@ -44,6 +44,55 @@ class _Movable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Packing(_Movable):
+    """Where the real tokens of padded histories stand: listener after listener, the listener's own token first.
+
+    Made where batches are read, so that a device never has to tell how many there are.
+
+    Args:
+        events: flat places of the events in `[batch, length]`.
+        source: where each token comes from, as a row of the listeners' tokens and, after them, the events'.
+        place: of each token in its own history, from 0.
+        starts: where each listener's tokens start, and at last how many there are; int32, as kernels take it.
+        tokens: of a padded history (length + 1), so no listener has more.
+    """
+
+    events: Int[Tensor, " events"]
+    source: Int[Tensor, " real_tokens"]
+    place: Int[Tensor, " real_tokens"]
+    starts: Int[Tensor, " batch_and_one"]
+    tokens: int
+
+    @classmethod
+    def of(cls, padding_mask: Bool[Tensor, "batch length"]) -> "Packing":
+        """Of histories with this padding, True = padding, on the right; on the CPU.
+
+        >>> packing = Packing.of(torch.tensor([[False, False], [True, True], [False, True]]))
+        >>> packing.events.tolist(), packing.source.tolist()
+        ([0, 1, 4], [0, 3, 4, 1, 2, 5])
+        >>> packing.place.tolist(), packing.starts.tolist(), packing.tokens
+        ([0, 1, 2, 0, 0, 1], [0, 3, 4, 6], 3)
+        """
+        batch, length = padding_mask.shape
+        is_real = torch.cat([torch.ones((batch, 1), dtype=torch.bool), ~padding_mask], dim=1)
+        events = (~padding_mask).flatten().nonzero().squeeze(1)
+        source = torch.empty(is_real.shape, dtype=torch.int64)
+        source[:, 0] = torch.arange(batch)
+        source[:, 1:][~padding_mask] = batch + torch.arange(len(events))
+        return cls(
+            events=events,
+            source=source[is_real],
+            place=torch.arange(length + 1).expand(batch, -1)[is_real],
+            starts=torch.nn.functional.pad(is_real.sum(dim=1).cumsum(0), (1, 0)).to(torch.int32),
+            tokens=length + 1,
+        )
+
+    def tokens_at(self, positions: Int[Tensor, " positions"]) -> Int[Tensor, " positions"]:
+        """Packed tokens at flat positions of padded histories, `listener * tokens + event`; none in the padding."""
+        return self.starts[positions // self.tokens].long() + positions % self.tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryBatch(_Movable):
     """What listeners did, in time order.
 
@@ -56,6 +105,7 @@ class HistoryBatch(_Movable):
         context: code of the context.
         padding_mask: True = padding.
         user_codes: codes of the listener's features.
+        packing: where the real tokens stand, for a device that computes on them alone.
     """
 
     content_index: Int[Tensor, "batch length"]
@@ -65,6 +115,7 @@ class HistoryBatch(_Movable):
     context: Int[Tensor, "batch length"]
     padding_mask: Bool[Tensor, "batch length"]
     user_codes: Int[Tensor, "batch columns"]
+    packing: Packing | None = None
 
     @property
     def lengths(self) -> Int[Tensor, " batch"]:
@@ -107,6 +158,7 @@ class Targets(_Movable):
         weight: its weight in the loss, 0 or more.
         event: the target's event in its window; what stands before it is what the listener had chosen by then.
         window: the target's window, a row of the histories.
+        time_s: when it happened, in seconds since the data's beginning; 0 where nobody asks.
         rejected: contents that the listener turned down (skipped, disliked) close to the target: indices into the
             step's contents, -1 where there are fewer; `rejections` may be 0.
     """
@@ -116,6 +168,7 @@ class Targets(_Movable):
     weight: Float[Tensor, " targets"]
     event: Int[Tensor, " targets"]
     window: Int[Tensor, " targets"]
+    time_s: Int[Tensor, " targets"]
     rejected: Int[Tensor, "targets rejections"]
 
 
@@ -145,6 +198,8 @@ class TrainingBatch(_Movable):
         content_rows: the unique contents of the step: candidates first, by row, then whatever else is heard.
         candidate_log_q: logarithm of the probability that a candidate is among the candidates; 0 when it always is.
             What competes with a target are the first `candidates` of `content_rows`.
+        candidate_since_s: when a candidate was heard for the first time, in seconds since the data's beginning; 0 where
+            nobody asks.
         target_rows: content rows of the targets of all ranks, repeats included.
         total_weight: of the targets of all ranks.
         fresh_index: contents whose sound is encoded anew in this step, as indices into `content_rows`.
@@ -157,6 +212,7 @@ class TrainingBatch(_Movable):
     micro_batches: tuple[MicroBatch, ...]
     content_rows: Int[Tensor, " contents"]
     candidate_log_q: Float[Tensor, " candidates"]
+    candidate_since_s: Int[Tensor, " candidates"]
     target_rows: Int[Tensor, " all_targets"]
     total_weight: Float[Tensor, ""]
     fresh_index: Int[Tensor, " fresh"]

@@ -1,13 +1,17 @@
 """Histories to vectors: what a state may see, and what padding may not change."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from tests.models.conftest import CONTEXTS, COUNTRIES, DIM, NUM_CONTENTS
+from towers.batch import Packing
 from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS
-from towers.models.user_tower import UserTower, _rotate, _rotation
+from towers.models.blocks import LiGRBlock, SASRecBlock, SwiGLUBlock
+from towers.models.positions import Learned, Rotary
+from towers.models.user_tower import UserTower
 
 # Rounding of float32 over two layers. A leak of an event's content shows in the first decimals.
 CLOSE = {"atol": 2e-6, "rtol": 0}
@@ -18,6 +22,21 @@ SIZES = {
     "played": NUM_PLAYED_BUCKETS,
     "context": CONTEXTS,
 }
+
+PARTS = {
+    "swiglu": {"block": partial(SwiGLUBlock, expansion=2), "positions": partial(Rotary, base=10_000.0)},
+    "ligr": {"block": partial(LiGRBlock, expansion=2), "positions": partial(Rotary, base=10_000.0)},
+    "sasrec": {
+        "block": partial(SASRecBlock, expansion=1, activation="relu"), "positions": partial(Learned, max_length=5)
+    },
+}  # fmt: skip
+
+
+def make_user_tower(parts, **settings):
+    """A small tower without dropout, unless it is asked for."""
+    torch.manual_seed(4)
+    keywords = {"dim": 16, "num_layers": 2, "num_heads": 2, "dropout": 0.0, **PARTS[parts], **settings}
+    return UserTower(user_vocabulary_sizes=(COUNTRIES,), num_contexts=CONTEXTS, content_dim=DIM, **keywords)
 
 
 class TestCausality:
@@ -121,32 +140,93 @@ def test_heads_have_to_fit():
         )
 
 
-class TestRotary:
-    def test_scores_depend_on_the_distance_alone(self):
-        torch.manual_seed(0)
-        tokens, head_dim = 9, 8
-        rotation = _rotation(tokens, head_dim, torch.device("cpu"))
-        query, key = torch.randn(2, 1, 1, 1, head_dim).expand(2, 1, 1, tokens, head_dim)
-        scores = (_rotate(query, rotation) @ _rotate(key, rotation).transpose(-1, -2))[0, 0]
-        for distance in range(1 - tokens, tokens):
-            along = scores.diagonal(distance)
-            torch.testing.assert_close(along, along[:1].expand_as(along), atol=1e-5, rtol=0)
-        first = scores[0]
-        assert len({round(score, 3) for score in first.tolist()}) == tokens
+class TestStatesAt:
+    LENGTHS = (7, 3, 0, 5)
+    POSITIONS = (0, 7, 8, 11, 16, 24, 29, 7)  # of 8 tokens a listener: first and last states, and one twice
 
-    def test_lengths_stay(self):
-        x = torch.randn(2, 3, 5, 8)
-        rotated = _rotate(x, _rotation(5, 8, torch.device("cpu")))
-        torch.testing.assert_close(rotated.norm(dim=-1), x.norm(dim=-1))
+    def gradients(self, tower, states, content_vectors):
+        tower.zero_grad()
+        content_vectors.grad = None
+        (states * torch.arange(states.numel()).view(states.shape).sin()).sum().backward()
+        named = {name: parameter.grad.clone() for name, parameter in tower.user_tower.named_parameters()}
+        return {**named, "content_vectors": content_vectors.grad.clone()}
 
-    def test_the_first_position_is_not_turned(self):
-        x = torch.randn(1, 1, 1, 8)
-        assert torch.equal(_rotate(x, _rotation(1, 8, torch.device("cpu"))), x)
+    @pytest.mark.parametrize("packed", [False, True])
+    @pytest.mark.parametrize("width", [7, 12])
+    @pytest.mark.parametrize("block", ["swiglu", "ligr", "sasrec"])
+    def test_gathered_padded_bucketed_and_packed_agree(
+        self, two_tower, content_vectors, make_histories, monkeypatch, packed, width, block
+    ):
+        """Value and gradient in float64, against all states of one padding."""
+        two_tower.user_tower = make_user_tower(block)
+        two_tower.double()
+        vectors = content_vectors.double().requires_grad_()
+        positions = torch.tensor(self.POSITIONS)
+        expected = two_tower.encode_histories(make_histories(self.LENGTHS), vectors).flatten(0, 1)[positions]
+        expected_gradients = self.gradients(two_tower, expected, vectors)
+        histories = make_histories(self.LENGTHS, width)
+        histories = replace(histories, packing=Packing.of(histories.padding_mask))
+        monkeypatch.setattr(two_tower.user_tower, "packs", lambda device: packed)
+        wider = positions // 8 * (width + 1) + positions % 8
+        found = two_tower.encode_states(histories, vectors, wider)
+        torch.testing.assert_close(found, expected, atol=1e-7, rtol=0)
+        for name, gradient in self.gradients(two_tower, found, vectors).items():
+            torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-5, rtol=1e-5, msg=name)
 
-    def test_order_matters(self, two_tower, content_vectors, make_histories):
-        """Two events swapped in the middle: the same set of events, another listener."""
+
+class TestEventDropout:
+    def states(self, tower, content_vectors, histories):
+        return tower(
+            content_vectors[histories.content_index],
+            histories.action, histories.elapsed, histories.played, histories.context, histories.user_codes,
+        )  # fmt: skip
+
+    def test_an_event_loses_its_content_or_nothing(self, content_vectors, make_histories):
+        """Of one event, the state after it is one of two; and each comes up."""
+        tower, histories = make_user_tower("swiglu", event_dropout=0.5), make_histories([1])
+        whole = self.states(tower.eval(), content_vectors, histories)
+        without = self.states(tower, torch.zeros_like(content_vectors), histories)
+        assert (whole - without)[0, 1].abs().max() > 1e-3
+        found = [self.states(tower.train(), content_vectors, histories) for _ in range(40)]
+        is_whole = [torch.allclose(states, whole) for states in found]
+        assert all(torch.allclose(states, without) for states, is_it in zip(found, is_whole, strict=True) if not is_it)
+        assert 5 < sum(is_whole) < 35
+
+    def test_off_is_exactly_off(self, content_vectors, make_histories):
         histories = make_histories([6])
-        order = [0, 2, 1, 3, 4, 5]
-        swapped = replace(histories, **{name: getattr(histories, name)[:, order] for name in SIZES})
-        before, after = (two_tower.encode_users(each, content_vectors) for each in (histories, swapped))
-        assert (before - after).abs().max() > 1e-4
+        off = self.states(make_user_tower("swiglu", event_dropout=0.0).train(), content_vectors, histories)
+        still = self.states(make_user_tower("swiglu", event_dropout=0.9).eval(), content_vectors, histories)
+        assert torch.equal(off, still)
+
+
+def test_a_window_forgets_what_lies_before_it(content_vectors, make_histories):
+    """One block with a window of 3: the last state knows the listener and the last three events alone."""
+    tower, histories = make_user_tower("swiglu", window=3, num_layers=1), make_histories([8])
+
+    def last(histories):
+        return tower(
+            content_vectors[histories.content_index],
+            histories.action, histories.elapsed, histories.played, histories.context, histories.user_codes,
+        )[0, -1]  # fmt: skip
+
+    for place in range(8):
+        changed = histories.action.clone()
+        changed[0, place] = (changed[0, place] + 1) % NUM_ACTIONS
+        difference = (last(replace(histories, action=changed)) - last(histories)).abs().max()
+        assert (difference > 1e-5) == (place >= 5), place
+    other = replace(histories, user_codes=(histories.user_codes + 1) % COUNTRIES)
+    assert (last(other) - last(histories)).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"window": 0}, "window must be at least 1 event"),
+        ({"event_dropout": 1.0}, "event_dropout must lie in 0 to 1"),
+        ({"dropout": 1.0}, "dropout must lie in 0 to 1"),
+    ],
+)
+def test_what_will_not_do_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_user_tower("swiglu", **settings)

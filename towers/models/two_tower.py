@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from towers.batch import ContentBatch, HistoryBatch
+from towers.batch import ContentBatch, HistoryBatch, Packing
 from towers.models.audio_encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.user_tower import UserTower
@@ -39,11 +39,7 @@ class TwoTower(nn.Module):
         self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
     ) -> Float[Tensor, "batch tokens dim"]:
         """Unit vectors of the listener before every event, and after the last (tokens = length + 1)."""
-        index = histories.content_index
-        vectors = embedding(index.clamp(min=0), content_vectors) * (index >= 0)[..., None]
-        return self.user_tower(
-            vectors, histories.action, histories.elapsed, histories.played, histories.context, histories.user_codes
-        )
+        return self.user_tower(*_events(histories, content_vectors, None), histories.user_codes)
 
     def encode_states(
         self,
@@ -51,14 +47,16 @@ class TwoTower(nn.Module):
         content_vectors: Float[Tensor, "contents dim"],
         positions: Int[Tensor, " positions"],
     ) -> Float[Tensor, "positions dim"]:
-        """The same at some positions alone.
+        """The same at some positions alone; on real tokens alone where the device does so faster.
 
         Args:
             histories: of the listeners.
             content_vectors: into which `histories.content_index` points.
             positions: flat, `listener * tokens + event`.
         """
-        return self.encode_histories(histories, content_vectors).flatten(0, 1)[positions]
+        packing = histories.packing if self.user_tower.packs(content_vectors.device) else None
+        events = _events(histories, content_vectors, packing)
+        return self.user_tower.states_at(*events, histories.user_codes, positions, packing)
 
     def encode_users(
         self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
@@ -67,3 +65,21 @@ class TwoTower(nn.Module):
         tokens = histories.action.shape[1] + 1
         first = torch.arange(len(histories.action), device=histories.action.device) * tokens
         return self.encode_states(histories, content_vectors, first + histories.lengths)
+
+
+def _events(
+    histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"], packing: Packing | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Vectors, actions, elapsed buckets, played buckets and contexts, of padded events or of packed ones."""
+
+    def laid_out(column: Int[Tensor, "batch length"]) -> Int[Tensor, "*events"]:
+        return column if packing is None else column.flatten().index_select(0, packing.events)
+
+    index = laid_out(histories.content_index)
+    return (
+        embedding(index.clamp(min=0), content_vectors) * (index >= 0)[..., None],
+        laid_out(histories.action),
+        laid_out(histories.elapsed),
+        laid_out(histories.played),
+        laid_out(histories.context),
+    )

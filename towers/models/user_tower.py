@@ -1,23 +1,33 @@
 """A listening history to unit vectors: a causal transformer. Knows nothing of ids or stores.
 
-batch: listeners. length: events. tokens: length + 1, the listener's own token first. heads x head_dim = dim.
+batch: listeners. length: events. tokens: length + 1, the listener's own token first. events: `batch length` where
+histories are padded, all events one after the other where they are packed.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize, scaled_dot_product_attention, silu
+from torch.nn.functional import normalize
 
+from towers.batch import Packing
 from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS
+from towers.models.attention import Attention, has_packed_kernel
+from towers.models.blocks import SwiGLUBlock
+from towers.models.dropout import Dropout
+from towers.models.positions import Positions, Rotary
 
-ROTARY_BASE = 10_000.0
+GATED = partial(SwiGLUBlock, expansion=2)
+ROTARY = partial(Rotary, base=10_000.0)
 
 
 class UserTower(nn.Module):
     """State `i` has seen the listener's features and the events before `i`, and predicts event `i`.
 
-    Padding stands on the right, where the causal mask hides it from every event; positions are rotary (Su et al.
-    2021, arXiv 2104.09864), so lengths beyond training's are possible.
+    Padding stands on the right, where the causal mask hides it from every event. Packed histories have none; both
+    layouts give the same states.
 
     Args:
         user_vocabulary_sizes: number of codes of each listener column, 0 (unknown) included.
@@ -25,8 +35,13 @@ class UserTower(nn.Module):
         content_dim: of the content vectors.
         dim: width of the transformer.
         num_layers: transformer blocks.
-        num_heads: attention heads; `dim / num_heads` is even.
-        dropout: of embeddings, attention outputs and feed-forward outputs.
+        num_heads: attention heads; divides `dim`.
+        dropout: of embeddings, and of what attention and feed-forward layers add.
+        event_dropout: probability that an event of the history loses its content in training.
+        window: events that a state looks back on in each block, its listener besides; None = all. Several blocks reach
+            further together.
+        block: takes `dim`, `num_heads` and `dropout`.
+        positions: takes `dim` and `num_heads`.
     """
 
     def __init__(
@@ -38,10 +53,19 @@ class UserTower(nn.Module):
         num_layers: int,
         num_heads: int,
         dropout: float,
+        event_dropout: float = 0.0,
+        window: int | None = None,
+        block: Callable[..., nn.Module] = GATED,
+        positions: Callable[..., Positions] = ROTARY,
     ):
         super().__init__()
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+        if not 0 <= event_dropout < 1:
+            raise ValueError(f"event_dropout must lie in 0 to 1, 1 excluded, got {event_dropout}")
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1 event, got {window}")
+        self._positions = positions(dim=dim, num_heads=num_heads)
         self._content = nn.Linear(content_dim, dim)
         self._action = _embedding(NUM_ACTIONS, dim)
         self._elapsed = _embedding(NUM_ELAPSED_BUCKETS, dim)
@@ -49,12 +73,15 @@ class UserTower(nn.Module):
         self._context = _embedding(num_contexts, dim)
         self._user_columns = nn.ModuleList(_embedding(size, dim) for size in user_vocabulary_sizes)
         self._user_base = nn.Parameter(torch.zeros(dim))
-        self._dropout = nn.Dropout(dropout)
-        self._blocks = nn.ModuleList(_Block(dim, num_heads, dropout) for _ in range(num_layers))
+        self._dropout = Dropout(dropout)
+        self._blocks = nn.ModuleList(block(dim=dim, num_heads=num_heads, dropout=dropout) for _ in range(num_layers))
         self._norm = nn.LayerNorm(dim)
         self._out = nn.Linear(dim, content_dim)
         # Unit vectors have components of size dim ** -0.5; the first layer brings them to the size of the rest.
         self._content_scale = content_dim**0.5
+        self._event_dropout = event_dropout
+        self._window = window
+        self._head_dim = dim // num_heads
 
     def forward(
         self,
@@ -75,63 +102,79 @@ class UserTower(nn.Module):
             context: code of the context.
             user_codes: codes of the listener's features.
         """
+        return self._project(self._transform(content_vectors, (action, elapsed, played, context), user_codes, None))
+
+    def states_at(
+        self,
+        content_vectors: Float[Tensor, "*events content_dim"],
+        action: Int[Tensor, "*events"],
+        elapsed: Int[Tensor, "*events"],
+        played: Int[Tensor, "*events"],
+        context: Int[Tensor, "*events"],
+        user_codes: Int[Tensor, "batch columns"],
+        positions: Int[Tensor, " positions"],
+        packing: Packing | None,
+    ) -> Float[Tensor, "positions content_dim"]:
+        """The same at some positions alone, so that the last norm and matrix run on no others.
+
+        Args:
+            content_vectors: as `forward` takes them, or of packed events.
+            action: likewise.
+            elapsed: likewise.
+            played: likewise.
+            context: likewise.
+            user_codes: codes of the listener's features.
+            positions: flat positions in padded histories, `listener * tokens + event`, packed or not.
+            packing: where events are packed.
+        """
+        x = self._transform(content_vectors, (action, elapsed, played, context), user_codes, packing)
+        rows = positions if packing is None else packing.tokens_at(positions)
+        return self._project(x.flatten(0, -2).index_select(0, rows))
+
+    def packs(self, device: torch.device) -> bool:
+        """Whether packed histories are the faster ones there."""
+        return self._window is None and self._head_dim % 8 == 0 and has_packed_kernel(device)
+
+    def _transform(
+        self,
+        content_vectors: Float[Tensor, "*events content_dim"],
+        codes: tuple[Tensor, Tensor, Tensor, Tensor],
+        user_codes: Int[Tensor, "batch columns"],
+        packing: Packing | None,
+    ) -> Tensor:
+        """Tokens after the last block, `[batch, tokens, dim]` or `[packed tokens, dim]`."""
+        events, users = self._events(content_vectors, codes), self._users(user_codes)
+        if packing is None:
+            x = torch.cat([users[:, None], events], dim=1)
+            place = torch.arange(x.shape[1], device=x.device)
+        else:
+            x = torch.cat([users, events]).index_select(0, packing.source)
+            place = packing.place
+        x = self._dropout(self._positions.encode(x, place))
+        attention = Attention(rotation=self._positions.rotation(place), window=self._window, packing=packing)
+        for block in self._blocks:
+            x = block(x, attention)
+        return x
+
+    def _events(self, content_vectors: Tensor, codes: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        if self.training and self._event_dropout > 0:
+            is_kept = torch.rand(content_vectors.shape[:-1], device=content_vectors.device) >= self._event_dropout
+            content_vectors = content_vectors * is_kept[..., None]
+        action, elapsed, played, context = codes
         events = self._content(content_vectors * self._content_scale)
-        events = events + self._action(action) + self._elapsed(elapsed) + self._played(played) + self._context(context)
+        return events + self._action(action) + self._elapsed(elapsed) + self._played(played) + self._context(context)
+
+    def _users(self, user_codes: Int[Tensor, "batch columns"]) -> Float[Tensor, "batch dim"]:
         user = self._user_base.expand(user_codes.shape[0], -1)  # len() would fix the batch size in an export
         for column, embedding in enumerate(self._user_columns):
             user = user + embedding(user_codes[:, column])
-        x = self._dropout(torch.cat([user[:, None], events], dim=1))
-        rotation = _rotation(x.shape[1], self._blocks[0].head_dim, x.device)  # type: ignore[union-attr, arg-type]
-        for block in self._blocks:
-            x = block(x, rotation)
+        return user
+
+    def _project(self, x: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens content_dim"]:
         return normalize(self._out(self._norm(x)), dim=-1)
-
-
-class _Block(nn.Module):
-    """Pre-norm attention and a gated feed-forward layer (SwiGLU, Shazeer 2020, arXiv 2002.05202)."""
-
-    def __init__(self, dim: int, num_heads: int, dropout: float):
-        super().__init__()
-        if dim % (2 * num_heads):
-            raise ValueError(f"dim {dim} must be a multiple of twice num_heads {num_heads}")
-        self._num_heads = num_heads
-        self.head_dim = dim // num_heads
-        self._attention_norm = nn.LayerNorm(dim)
-        self._query_key_value = nn.Linear(dim, 3 * dim, bias=False)
-        self._attention_out = nn.Linear(dim, dim, bias=False)
-        self._feed_forward_norm = nn.LayerNorm(dim)
-        self._gate_and_value = nn.Linear(dim, 4 * dim, bias=False)
-        self._feed_forward_out = nn.Linear(2 * dim, dim, bias=False)
-        self._dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Float[Tensor, "batch tokens dim"], rotation: Tensor) -> Float[Tensor, "batch tokens dim"]:
-        x = x + self._dropout(self._attend(self._attention_norm(x), rotation))
-        gate, value = self._gate_and_value(self._feed_forward_norm(x)).chunk(2, dim=-1)
-        return x + self._dropout(self._feed_forward_out(silu(gate) * value))
-
-    def _attend(self, x: Float[Tensor, "batch tokens dim"], rotation: Tensor) -> Float[Tensor, "batch tokens dim"]:
-        batch, tokens, dim = x.shape
-        heads = self._query_key_value(x).view(batch, tokens, 3, self._num_heads, self.head_dim)
-        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = scaled_dot_product_attention(_rotate(query, rotation), _rotate(key, rotation), value, is_causal=True)
-        return self._attention_out(attended.transpose(1, 2).reshape(batch, tokens, dim))
 
 
 def _embedding(size: int, dim: int) -> nn.Embedding:
     embedding = nn.Embedding(size, dim)
     nn.init.normal_(embedding.weight, std=0.02)
     return embedding
-
-
-def _rotation(tokens: int, head_dim: int, device: torch.device) -> Float[Tensor, "2 tokens head_dim"]:
-    """Cosines and sines of the angles by which positions turn pairs of features."""
-    frequencies = ROTARY_BASE ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
-    angles = torch.arange(tokens, device=device, dtype=torch.float32)[:, None] * frequencies
-    angles = torch.cat([angles, angles], dim=-1)
-    return torch.stack([angles.cos(), angles.sin()])
-
-
-def _rotate(x: Float[Tensor, "batch heads tokens head_dim"], rotation: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    cosine, sine = rotation.to(x.dtype).unbind(0)
-    return x * cosine + torch.cat([-second, first], dim=-1) * sine

@@ -1,0 +1,83 @@
+"""Attention in a window and over packed tokens equals full attention under a mask, value and gradient."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
+
+from towers.batch import Packing
+from towers.models.attention import Attention, attend_in_window, attend_packed, has_packed_kernel, window_mask
+
+FLOAT64 = {"atol": 1e-12, "rtol": 1e-10}
+
+
+def with_gradient(function, *inputs):
+    """What the function gives, and the gradients of a sum of it that tells its entries apart."""
+    inputs = [part.detach().clone().requires_grad_() for part in inputs]
+    output = function(*inputs)
+    generator = torch.Generator().manual_seed(9)
+    (output * torch.randn(output.shape, generator=generator, dtype=output.dtype)).sum().backward()
+    return output, *(part.grad for part in inputs)
+
+
+class TestWindow:
+    def test_who_attends_to_whom(self):
+        """Token 4 with a window of 2: itself, the one before, and the listener's own token."""
+        found = window_mask(5, 2, torch.device("cpu")).int().tolist()
+        assert found == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 0, 0, 1, 1]]
+
+    @given(tokens=st.integers(1, 40), window=st.integers(1, 45), seed=st.integers(0, 100))
+    def test_blocks_equal_full_attention_under_the_mask(self, tokens, window, seed):
+        generator = torch.Generator().manual_seed(seed)
+        inputs = torch.randn(3, 2, 2, tokens, 4, generator=generator, dtype=torch.float64)
+        mask = window_mask(tokens, window, inputs.device)
+        expected = with_gradient(lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=mask), *inputs)
+        found = with_gradient(lambda q, k, v: attend_in_window(q, k, v, window), *inputs)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, **FLOAT64)
+
+    def test_a_window_over_everything_is_exactly_off(self):
+        query_key_value = torch.randn(2, 9, 3, 2, 4)
+        off = Attention(rotation=None, window=None)(query_key_value)
+        assert torch.equal(Attention(rotation=None, window=9)(query_key_value), off)
+        assert not torch.allclose(Attention(rotation=None, window=7)(query_key_value), off)
+
+
+class TestPacked:
+    @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=6))
+    def test_packed_tokens_equal_padded_ones(self, lengths):
+        length = max(lengths)
+        packing = Packing.of(torch.arange(length) >= torch.tensor(lengths)[:, None])
+        generator = torch.Generator().manual_seed(len(lengths))
+        inputs = torch.randn(3, len(lengths), length + 1, 2, 4, generator=generator, dtype=torch.float64)
+        real = torch.cat(
+            [row * (length + 1) + torch.arange(events + 1) for row, events in enumerate(lengths)]
+        )  # flat places of the tokens that are no padding
+
+        def padded(*parts):
+            heads_first = (part.transpose(1, 2) for part in parts)
+            attended = scaled_dot_product_attention(*heads_first, is_causal=True).transpose(1, 2)
+            return attended.flatten(0, 1)[real]
+
+        def packed(*parts):
+            return attend_packed(*(part.flatten(0, 1)[real] for part in parts), packing)
+
+        for one, other in zip(with_gradient(packed, *inputs), with_gradient(padded, *inputs), strict=True):
+            torch.testing.assert_close(one, other, **FLOAT64)
+
+    def test_a_processor_has_no_kernel(self):
+        assert not has_packed_kernel(torch.device("cpu"))
+
+    @pytest.mark.gpu
+    def test_the_kernel_equals_the_loop(self):
+        lengths = torch.tensor([5, 0, 130, 64])
+        packing = Packing.of(torch.arange(130) >= lengths[:, None])
+        inputs = torch.randn(3, int(packing.starts[-1]), 2, 32).bfloat16()
+        expected = with_gradient(lambda *parts: attend_packed(*parts, packing), *inputs.double())
+
+        def on_gpu(*parts):
+            return attend_packed(*(part.cuda() for part in parts), packing.to("cuda")).cpu()
+
+        for one, other in zip(with_gradient(on_gpu, *inputs), expected, strict=True):
+            torch.testing.assert_close(one.double(), other, atol=0.05, rtol=0.05)

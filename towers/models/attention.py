@@ -1,0 +1,171 @@
+"""Causal attention among the tokens of each listener, whatever way they are laid out. Has no weights.
+
+tokens: of a padded history, or of all listeners one after the other where they are packed.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from towers.batch import Packing
+
+
+def _packed_kernel() -> Callable[..., Tensor] | None:
+    """Torch's causal attention over sequences of many lengths; torch 2.9 has none."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    kernel: Callable[..., Any] = varlen_attn
+    # Torch 2.10 says by a flag what later ones say by the window: all before, none after.
+    if "is_causal" in inspect.signature(kernel).parameters:
+        return partial(kernel, is_causal=True)
+    return partial(kernel, window_size=(-1, 0))
+
+
+PACKED_KERNEL = _packed_kernel()
+HALVES = (torch.bfloat16, torch.float16)
+"""What the kernel for packed tokens takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Token `i` attends to the tokens of its listener up to and with `i`.
+
+    Args:
+        rotation: cosine and sine by which pairs of neighbouring features of queries and keys are turned; None = not.
+        window: tokens that one attends to, itself included, and the listener's own token besides; None = all.
+        packing: how the tokens are packed; None where they are padded.
+    """
+
+    rotation: Float[Tensor, "tokens pairs 2"] | None
+    window: int | None
+    packing: Packing | None = None
+
+    def __call__(
+        self, query_key_value: Float[Tensor, "*batch tokens 3 heads head_dim"]
+    ) -> Float[Tensor, "*batch tokens heads head_dim"]:
+        """What each token attends to, head by head."""
+        if self.rotation is None:
+            query, key, value = query_key_value.unbind(-3)
+        else:
+            query_key, value = query_key_value.split([2, 1], dim=-3)
+            query, key = turn(query_key, self.rotation).unbind(-3)
+            value = value.squeeze(-3)
+        if self.packing is not None:
+            return attend_packed(query, key, value, self.packing)
+        query, key, value = (part.transpose(-2, -3) for part in (query, key, value))
+        if self.window is None:
+            attended = scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            attended = attend_in_window(query, key, value, self.window)
+        return attended.transpose(-2, -3)
+
+
+def turn(
+    x: Float[Tensor, "*batch tokens parts heads head_dim"], rotation: Float[Tensor, "tokens pairs 2"]
+) -> Float[Tensor, "*batch tokens parts heads head_dim"]:
+    """Pairs of neighbouring features as points of a plane, turned by their token's angles.
+
+    One complex product; with real numbers, in five passes, where there are no complex ones: in half precision and in
+    an export.
+    """
+    rotation = rotation[:, None, None].to(x.dtype)
+    pairs = x.unflatten(-1, (-1, 2))
+    if x.dtype in HALVES or torch.compiler.is_compiling():
+        (first, second), (cosine, sine) = pairs.unbind(-1), rotation.unbind(-1)
+        turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(rotation))
+    return turned.flatten(-2)
+
+
+def attend_in_window(
+    query: Float[Tensor, "batch heads tokens head_dim"],
+    key: Float[Tensor, "batch heads tokens head_dim"],
+    value: Float[Tensor, "batch heads tokens head_dim"],
+    window: int,
+) -> Float[Tensor, "batch heads tokens head_dim"]:
+    """Causal attention to the last `window` tokens and to the first one, for a cost of tokens times window.
+
+    Tokens are cut into blocks of `window`; a block's queries meet the first token, the block before and their own, and
+    a mask leaves what is meant. Relations: with `window >= tokens` equal to full causal attention; equal to full
+    attention under `window_mask`, which is what an export computes, as histories are short there.
+    """
+    if torch.compiler.is_compiling():
+        mask = window_mask(query.shape[2], window, query.device)
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    batch, heads, tokens, head_dim = query.shape
+    if tokens <= window:
+        return scaled_dot_product_attention(query, key, value, is_causal=True)
+    blocks = -(-tokens // window)
+    own_query, own_key, own_value = (
+        pad(part, (0, 0, 0, blocks * window - tokens)).view(batch * heads, blocks, window, head_dim)
+        for part in (query, key, value)
+    )
+    keys, values = (
+        torch.cat([own[:, :1, :1].expand(-1, blocks, -1, -1), pad(own[:, :-1], (0, 0, 0, 0, 1, 0)), own], dim=2)
+        for own in (own_key, own_value)
+    )
+    attended = scaled_dot_product_attention(
+        own_query, keys, values, attn_mask=_block_mask(blocks, window, query.device)
+    )
+    return attended.reshape(batch, heads, blocks * window, head_dim)[:, :, :tokens]
+
+
+def window_mask(tokens: int, window: int, device: torch.device) -> Bool[Tensor, "tokens tokens"]:
+    """Who may attend (rows) to whom (columns): the last `window` tokens, oneself included, and the first."""
+    places = torch.arange(tokens, device=device)
+    distance = places[:, None] - places
+    return (distance >= 0) & ((distance < window) | (places == 0))
+
+
+def _block_mask(blocks: int, window: int, device: torch.device) -> Bool[Tensor, "blocks window keys"]:
+    """The same for a block's queries, and as keys the first token, the block before and the block itself.
+
+    The first block has none before it, and holds the first token itself.
+    """
+    query = torch.arange(window, device=device)[:, None]
+    key = torch.arange(-window, window, device=device)
+    is_near = (key <= query) & (query - key < window)
+    mask = pad(is_near, (1, 0), value=True).expand(blocks, -1, -1).clone()
+    mask[0, :, : window + 1] = False
+    return mask
+
+
+def attend_packed(
+    query: Float[Tensor, "tokens heads head_dim"],
+    key: Float[Tensor, "tokens heads head_dim"],
+    value: Float[Tensor, "tokens heads head_dim"],
+    packing: Packing,
+) -> Float[Tensor, "tokens heads head_dim"]:
+    """Causal attention within each listener's stretch of tokens: the fused kernel on CUDA, a loop on the CPU.
+
+    The loop reads lengths back listener by listener: it shows what the kernel computes, and is for tests.
+    """
+    if query.device.type == "cuda":
+        assert PACKED_KERNEL is not None
+        return PACKED_KERNEL(query, key, value, packing.starts, packing.starts, packing.tokens, packing.tokens)
+    ends = packing.starts[1:-1].tolist()
+    stretches = zip(*(part.transpose(0, 1).tensor_split(ends, dim=1) for part in (query, key, value)), strict=True)
+    attended = [scaled_dot_product_attention(*stretch, is_causal=True) for stretch in stretches]
+    return torch.cat(attended, dim=1).transpose(0, 1)
+
+
+def has_packed_kernel(device: torch.device) -> bool:
+    """Whether `attend_packed` is fast there: on CUDA from compute capability 8.0 and torch 2.10 on, in autocast to
+    half precision."""
+    return (
+        device.type == "cuda"
+        and PACKED_KERNEL is not None
+        and torch.is_autocast_enabled("cuda")
+        and torch.get_autocast_dtype("cuda") in HALVES
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )

@@ -1,0 +1,43 @@
+"""Dropout whose mask costs a processor little."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+LEVELS = 256
+"""Values of the byte that decides on an entry."""
+
+
+class Dropout(nn.Module):
+    """In training, entries become zero at random and the others grow so that the expectation stays.
+
+    On the CPU torch draws a mask number by number, for more than the rest of a layer costs. Here eight entries share
+    one 64-bit number of torch's default generator, a byte each; so the same seed gives the same mask, and the
+    probability is a multiple of 1/256, the nearest that is neither 0 nor 1.
+
+    Args:
+        probability: that an entry becomes zero, 0 to 1, 1 excluded; 0 is exactly off.
+    """
+
+    def __init__(self, probability: float):
+        super().__init__()
+        if not 0 <= probability < 1:
+            raise ValueError(f"dropout must lie in 0 to 1, 1 excluded, got {probability}")
+        self._probability = probability
+        self._dropped_levels = min(max(round(LEVELS * probability), 1), LEVELS - 1)
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The same tensor where nothing is dropped."""
+        if not self.training or self._probability == 0:
+            return x
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return dropout(x, self._probability)
+        is_kept = _bytes(x.numel()).view(x.shape) >= self._dropped_levels
+        return x * is_kept.to(x.dtype).mul_(LEVELS / (LEVELS - self._dropped_levels))
+
+
+def _bytes(number: int) -> Tensor:
+    """Uniform over all 256 values: the range without an end is that of all 64 bits."""
+    lowest = torch.iinfo(torch.int64).min
+    return torch.empty(-(-number // 8), dtype=torch.int64).random_(lowest, None).view(torch.uint8)[:number]
