@@ -230,3 +230,28 @@ def test_a_window_forgets_what_lies_before_it(content_vectors, make_histories):
 def test_what_will_not_do_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         make_user_tower("swiglu", **settings)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("parts", PARTS)
+def test_packed_on_cuda_gives_the_padded_states_and_waits_for_nothing(
+    two_tower, content_vectors, make_histories, parts
+):
+    """In bf16; torch raises where a step would have to wait for the device."""
+    two_tower.user_tower = make_user_tower(parts)
+    two_tower.cuda()
+    histories = make_histories((70, 3, 0, 25))
+    histories = replace(histories, packing=Packing.of(histories.padding_mask))
+    on_device, vectors = histories.to("cuda"), content_vectors.cuda().requires_grad_()
+    positions = torch.tensor([0, 70, 74, 142, 213, 238], device="cuda")
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert two_tower.user_tower.packs(vectors.device)
+        padded = two_tower.encode_states(replace(on_device, packing=None), vectors, positions)
+        two_tower.encode_states(on_device, vectors, positions).sum().backward()  # loads what is loaded once
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            packed = two_tower.encode_states(on_device, vectors, positions)
+            packed.float().square().sum().backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(packed.float(), padded.float(), atol=0.02, rtol=0)
