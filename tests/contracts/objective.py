@@ -60,7 +60,7 @@ def make_case(*, seed=0, log_q=None, all_are_candidates=False) -> Case:
         log_q = -3 * torch.rand(CANDIDATES, generator=generator)
     targets = Targets(
         position=window * (LENGTH + 1) + event, index=index, weight=weight, event=event, window=window,
-        rejected=rejected,
+        rejected=rejected, time_s=integers(0, 100, TARGETS),
     )  # fmt: skip
     return Case(
         normalize(torch.randn(TARGETS, DIM, generator=generator), dim=1),

@@ -31,7 +31,7 @@ def whole_training(store):
 def make_batches(store, candidates=None, **settings):
     keywords = {
         "repeat_weight": 0.25, "lookahead": 1, "num_rejections": 0, "num_fresh_sounds": 0, "crop_frames": 20,
-        "share": Share(), **settings,
+        "has_times": False, "share": Share(), **settings,
     }  # fmt: skip
     return TrainingBatches(store, candidates or AllTrained(store.train_positives), **keywords)
 
@@ -326,9 +326,34 @@ def test_the_plans_seed_fixes_the_batch(store):
         assert any(other[what] != first[what] for other in others)
 
 
+class TestTimes:
+    def test_a_target_says_when_it_happened_and_a_candidate_since_when_it_is_there(self, store):
+        batch = make_batches(store, has_times=True)[plan_of(whole_training(store))]
+        times, rows = np.asarray(store.histories.timestamp_us), np.asarray(store.histories.content_row)
+        beginning = times[rows >= 0].min()
+        for place, row in enumerate(batch.content_rows[: len(batch.candidate_log_q)].tolist()):
+            assert batch.candidate_since_s[place] == (times[rows == row].min() - beginning) // 1_000_000
+        (micro,) = batch.micro_batches
+        places = store.histories.offsets[micro.targets.window] + micro.targets.event.numpy()
+        assert micro.targets.time_s.tolist() == ((times[places] - beginning) // 1_000_000).tolist()
+        own_since = batch.candidate_since_s[micro.targets.index]
+        assert (own_since <= micro.targets.time_s).all()  # nobody chooses what is not there
+
+    def test_unless_nobody_asks(self, store):
+        batch = make_batches(store)[plan_of(whole_training(store))]
+        assert not batch.candidate_since_s.any()
+        assert not batch.micro_batches[0].targets.time_s.any()
+
+    def test_without_a_clock_it_is_refused(self, store, monkeypatch):
+        monkeypatch.setitem(store.manifest, "has_clock", False)
+        with pytest.raises(ValueError, match="mask_unavailable=true: the data has no clock"):
+            _datamodule(store, AllTrained(store.train_positives), has_times=True)
+
+
 def _datamodule(store, candidates, validation_users=(), **settings):
     keywords = {
-        "has_sound": True, "num_rejections": 0, "seed": 0, "max_epochs": 2, "share": Share(), "max_length": 15,
+        "has_sound": True, "num_rejections": 0, "has_times": False, "seed": 0, "max_epochs": 2, "share": Share(),
+        "max_length": 15,
         "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
         "num_workers": 0, **settings,
     }  # fmt: skip

@@ -54,8 +54,8 @@ def make_data(world_store, judge_task):
         }  # fmt: skip
         return DataModule(
             store=world_store, candidates=objective.candidates, has_sound=True,
-            num_rejections=objective.num_rejections, validation_users=judge_task.user_rows, seed=seed,
-            max_epochs=max_epochs, share=share or Share(), **keywords,
+            num_rejections=objective.num_rejections, has_times=objective.mask_unavailable,
+            validation_users=judge_task.user_rows, seed=seed, max_epochs=max_epochs, share=share or Share(), **keywords,
         )  # fmt: skip
 
     return make

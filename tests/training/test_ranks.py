@@ -39,7 +39,7 @@ def make_objective(world_store):
 @pytest.fixture(scope="module")
 def cases(make_learner, make_objective, make_data):
     """Objective -> a maker of its learner, and of one step's batches for some ranks and micro-batches."""
-    keywords = {"num_rejections": 2, "rejection_weight": 0.5, "mask_heard": True}
+    keywords = {"num_rejections": 2, "rejection_weight": 0.5, "mask_heard": True, "mask_unavailable": True}
 
     def learner(name):
         extra = {} if name == "gbce" else keywords

@@ -18,6 +18,7 @@ from tests.contracts.objective import (
     make_case,
     value_and_gradients,
 )
+from towers.batch import TrainingBatch
 from towers.training import chunks
 from towers.training.negatives import AllTrained, InBatchAndUniform
 from towers.training.softmax import LogQSoftmax, RefinedLogQSoftmax, Softmax
@@ -217,6 +218,60 @@ class TestMaskHeard:
 
     def test_a_repeat_of_later_on_is_a_first_listen_yet(self):
         assert (self.loss(index=4, event=1, mask_heard=True)[2][7].abs() < 1e-30).all()
+
+
+class TestMaskUnavailable:
+    """Candidates that come while the targets do: the formula, target by target, over those that were there."""
+
+    @pytest.fixture(params=[Softmax, RefinedLogQSoftmax])
+    def objective(self, request):
+        return request.param(ALL, 0.1, is_temperature_learned=True, mask_unavailable=True)
+
+    @staticmethod
+    def observed(objective, case, since_s):
+        """As a step begins."""
+        objective.observe(
+            TrainingBatch(
+                micro_batches=(case.micro_batch,), content_rows=torch.arange(CONTENTS), candidate_log_q=case.log_q,
+                candidate_since_s=since_s, target_rows=case.targets.index, total_weight=torch.tensor(1.0),
+                fresh_index=torch.zeros(0, dtype=torch.int64), fresh_spectrograms=torch.zeros(0, 1, 8),
+                epoch=0, number=0, batches=1,
+            )
+        )  # fmt: skip
+        return objective(case.states, case.contents, case.log_q, case.micro_batch)
+
+    def test_equals_the_formula_over_what_was_there(self, objective, monkeypatch):
+        monkeypatch.setattr(chunks, "ENTRIES_IN_CACHE", 5 * CANDIDATES)
+        case = make_case().to(torch.float64)
+        since_s = torch.randint(0, 100, (CANDIDATES,), generator=torch.Generator().manual_seed(1))
+        log_q = case.log_q.double() if type(objective) is RefinedLogQSoftmax else torch.zeros(CANDIDATES).double()
+        expected = torch.zeros((), dtype=torch.float64)
+        targets = case.targets
+        for state, target, weight, time_s in zip(
+            case.states, targets.index, targets.weight, targets.time_s, strict=True
+        ):
+            scores = case.contents @ state / objective.temperature.value
+            there = (since_s <= time_s) & (torch.arange(CANDIDATES) != target)
+            others = (scores[:CANDIDATES][there] - log_q[there]).exp().sum()
+            expected += weight * ((scores[target].exp() + others).log() - scores[target])
+        found = self.observed(objective, case, since_s)
+        torch.testing.assert_close(found.double(), expected.detach(), rtol=1e-6, atol=1e-6)
+
+    def test_what_was_always_there_changes_nothing(self, objective):
+        case = make_case()
+        plain = type(objective)(ALL, 0.1, is_temperature_learned=True)
+        found = self.observed(objective, case, torch.zeros(CANDIDATES, dtype=torch.int32))
+        assert torch.equal(found, plain(case.states, case.contents, case.log_q, case.micro_batch))
+
+    def test_no_gradient_reaches_what_was_not_there(self, objective):
+        case = make_case()
+        contents = case.contents.clone().requires_grad_()
+        since_s = torch.zeros(CANDIDATES, dtype=torch.int32)
+        never = [place for place in range(CANDIDATES) if place not in case.targets.index.tolist()]
+        since_s[never] = 1_000
+        self.observed(objective, replace(case, contents=contents), since_s).backward()
+        assert (contents.grad[never].abs() < 1e-30).all()
+        assert (contents.grad[case.targets.index[:3]].abs() > 1e-6).any()
 
 
 @pytest.mark.gpu

@@ -111,6 +111,7 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
         candidates=candidates,
         has_sound=has_sound,
         num_rejections=objective.num_rejections,
+        has_times=objective.mask_unavailable,
         validation_users=task.user_rows,
         seed=seed,
         max_epochs=trainer.max_epochs,

@@ -21,6 +21,7 @@ class DataModule:
         candidates: draws what targets compete with.
         has_sound: whether the model hears.
         num_rejections: contents turned down that the objective wants with every target, at most.
+        has_times: whether the objective wants to know when targets happened, and since when contents have been there.
         validation_users: `[users]`, rows of the listeners with validation targets.
         seed: of windows, order, negatives and crops.
         max_epochs: passes over the training windows.
@@ -36,7 +37,7 @@ class DataModule:
         num_workers: processes that build batches.
 
     Raises:
-        ValueError: a length, a budget or a lookahead below 1.
+        ValueError: a length, a budget or a lookahead below 1; times wanted of data without a clock.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class DataModule:
         candidates: CandidateSampler,
         has_sound: bool,
         num_rejections: int,
+        has_times: bool,
         validation_users: np.ndarray,
         seed: int,
         max_epochs: int,
@@ -60,6 +62,8 @@ class DataModule:
         for name, number in (("max_length", max_length), ("max_tokens", max_tokens), ("lookahead", lookahead)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
+        if has_times and not store.has_clock:
+            raise ValueError("objective.mask_unavailable=true: the data has no clock, so nothing is known to be new")
         settings = store.features.spectrogram
         self._store = store
         self._batches = TrainingBatches(
@@ -70,6 +74,7 @@ class DataModule:
             num_rejections,
             num_fresh_sounds if has_sound else 0,
             round(crop_s * settings.sample_rate / settings.hop_length),
+            has_times,
             share,
         )
         histories = store.histories

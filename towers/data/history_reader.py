@@ -78,6 +78,10 @@ class HistoryReader:
         """`[batch, length]`: whether an event says that the listener does not want its content now."""
         return np.isin(_at(self._histories.action, np.maximum(places, 0)), REJECTIONS) & (places >= 0)
 
+    def timestamps_us(self, places: Int[np.ndarray, " events"]) -> np.ndarray:
+        """`[events]`, int64: when they happened, in microseconds since 1970, UTC."""
+        return _at(self._histories.timestamp_us, places)
+
     def _elapsed(self, at: np.ndarray, user_rows: np.ndarray) -> np.ndarray:
         if not self._has_clock:
             return np.full(at.shape, UNKNOWN_ELAPSED)

@@ -167,6 +167,16 @@ class Store:
         return np.array([rows.get(content_id, -1) for content_id in self.content_ids.tolist()], dtype=np.int64)
 
     @cached_property
+    def first_heard_us(self) -> np.ndarray:
+        """`[contents]`, int64: when anybody first did something with a content, in microseconds since 1970, UTC; the
+        greatest integer where nobody did. Read from all events, once."""
+        first = np.full(len(self.content_ids), np.iinfo(np.int64).max)
+        rows = np.asarray(self.histories.content_row)
+        has_content = rows >= 0
+        np.minimum.at(first, rows[has_content], np.asarray(self.histories.timestamp_us)[has_content])
+        return first
+
+    @cached_property
     def train_positives(self) -> np.ndarray:
         """`[contents]`, int64: positive events before the first cut."""
         return self.contents["train_positives"].to_numpy()

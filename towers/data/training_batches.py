@@ -82,6 +82,7 @@ class TrainingBatches(Dataset):
         num_rejections: contents turned down that come with a target, at most.
         num_fresh_sounds: sounds encoded anew in a step, over all ranks.
         crop_frames: frames of a sound's random crop.
+        has_times: whether batches say when targets happened, and since when candidates have been there.
         share: of this process.
     """
 
@@ -94,6 +95,7 @@ class TrainingBatches(Dataset):
         num_rejections: int,
         num_fresh_sounds: int,
         crop_frames: int,
+        has_times: bool,
         share: Share,
     ):
         self._store = store
@@ -104,7 +106,11 @@ class TrainingBatches(Dataset):
         self._num_rejections = num_rejections
         self._num_fresh_sounds = num_fresh_sounds
         self._crop_frames = crop_frames
+        self._has_times = has_times
         self._share = share
+        first = store.first_heard_us if has_times else np.zeros(len(store.content_ids), np.int64)
+        self._beginning_us = int(first.min(initial=0 if not has_times else np.iinfo(np.int64).max))
+        self._since_s = self._seconds(first)
 
     def __getitem__(self, plan: BatchPlan) -> TrainingBatch:
         generator = np.random.default_rng(plan.seed)
@@ -121,6 +127,7 @@ class TrainingBatches(Dataset):
             micro_batches=micro_batches,
             content_rows=torch.from_numpy(contents.rows),
             candidate_log_q=torch.from_numpy(log_q.astype(np.float32)),
+            candidate_since_s=torch.from_numpy(self._since_s[candidates]),
             target_rows=torch.from_numpy(drawn.rows),
             total_weight=torch.tensor(max(drawn.weight.sum(dtype=np.float64), 1e-9), dtype=torch.float32),
             fresh_index=torch.from_numpy(fresh_index),
@@ -186,9 +193,16 @@ class TrainingBatches(Dataset):
                 weight=torch.from_numpy(drawn.weight[own]),
                 event=torch.from_numpy(drawn.event[own]),
                 window=torch.from_numpy(window),
+                time_s=torch.from_numpy(self._seconds(self._reader.timestamps_us(places[window, drawn.event[own]]))),
                 rejected=torch.from_numpy(contents.index(drawn.rejected[own])),
             ),
         )
+
+    def _seconds(self, times_us: np.ndarray) -> np.ndarray:
+        """int32, since the data's beginning: half the bytes of the comparison that is made for every logit."""
+        if not self._has_times:
+            return np.zeros(len(times_us), np.int32)
+        return np.minimum((times_us - self._beginning_us) // 1_000_000, np.iinfo(np.int32).max).astype(np.int32)
 
     def _fresh_index(self, content_rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         if self._store.spectrograms is None or self._num_fresh_sounds == 0:

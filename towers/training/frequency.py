@@ -81,6 +81,7 @@ class StreamingLogQSoftmax(RefinedLogQSoftmax):
         num_rejections: contents turned down that compete with a target alone.
         rejection_weight: by which their exponentials are multiplied.
         mask_heard: whether contents that stand in the window before a target do not compete with it.
+        mask_unavailable: whether contents that were not there yet do not compete with it.
     """
 
     def __init__(
@@ -92,15 +93,20 @@ class StreamingLogQSoftmax(RefinedLogQSoftmax):
         num_rejections: int = 0,
         rejection_weight: float = 1.0,
         mask_heard: bool = False,
+        mask_unavailable: bool = False,
     ):
         if not candidates.in_batch:
             raise ValueError("without the batch's targets among the candidates their frequency has no use")
-        super().__init__(candidates, temperature, is_temperature_learned, num_rejections, rejection_weight, mask_heard)
+        super().__init__(
+            candidates, temperature, is_temperature_learned, num_rejections, rejection_weight, mask_heard,
+            mask_unavailable,
+        )  # fmt: skip
         self.frequency = frequency
         self._log_missed = candidates.log_missed_by_uniform
 
     def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
         """Takes the step's targets in, then tells the candidates' probabilities."""
+        super().observe(batch)
         self.frequency.observe(batch.target_rows)
         rows = batch.content_rows[: len(batch.candidate_log_q)]
         log_missed = torch.log1p(-1 / self.frequency.gap(rows)) + self._log_missed

@@ -19,6 +19,8 @@ class Objective(nn.Module, ABC):
     candidates: CandidateSampler
     num_rejections: int = 0
     """Contents turned down that it wants to hear of with every target, at most."""
+    mask_unavailable: bool = False
+    """Whether it wants to know when targets happened, and since when candidates have been there."""
 
     def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
         """Called once before each step of training, on all ranks alike: sees what the step holds.

@@ -5,11 +5,11 @@ from dataclasses import replace
 from jaxtyping import Float
 from torch import Tensor
 
-from towers.batch import MicroBatch
+from towers.batch import MicroBatch, TrainingBatch
 from towers.data.training_batches import CandidateSampler
 from towers.training.negatives import InBatchAndUniform
 from towers.training.objective import Objective
-from towers.training.softmax_loss import Competition, Heard, SoftmaxLoss
+from towers.training.softmax_loss import Available, Competition, Heard, SoftmaxLoss
 from towers.training.temperature import Temperature
 
 
@@ -29,6 +29,8 @@ class Softmax(Objective):
         rejection_weight: by which their exponentials are multiplied; 0 switches them off.
         mask_heard: whether contents that stand in the window before a target do not compete with it, as evaluation
             filters them; a target that stands there itself, a repeat, competes with everything.
+        mask_unavailable: whether contents that nobody had heard before the target happened do not compete with it:
+            they were not there yet. Needs data with a clock.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Softmax(Objective):
         num_rejections: int = 0,
         rejection_weight: float = 1.0,
         mask_heard: bool = False,
+        mask_unavailable: bool = False,
     ):
         super().__init__()
         if num_rejections < 0 or not 0 <= rejection_weight < float("inf"):
@@ -50,6 +53,13 @@ class Softmax(Objective):
         self.num_rejections = num_rejections if rejection_weight else 0
         self._rejection_weight = rejection_weight
         self._mask_heard = mask_heard
+        self.mask_unavailable = mask_unavailable
+        self._since_s: Tensor | None = None
+
+    def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
+        """Remembers since when the step's candidates have been there."""
+        self._since_s = batch.candidate_since_s if self.mask_unavailable else None
+        return super().observe(batch)
 
     def logged(self) -> dict[str, Tensor]:
         """The temperature."""
@@ -75,6 +85,7 @@ class Softmax(Objective):
             rejected=targets.rejected if self.num_rejections else None,
             rejection_weight=self._rejection_weight,
             heard=Heard(histories.content_index, targets.window, targets.event) if self._mask_heard else None,
+            available=None if self._since_s is None else Available(self._since_s, targets.time_s),
         )
 
 
@@ -107,6 +118,7 @@ class LogQSoftmax(Softmax):
         num_rejections: contents turned down that compete with a target alone.
         rejection_weight: by which their exponentials are multiplied.
         mask_heard: whether contents that stand in the window before a target do not compete with it.
+        mask_unavailable: whether contents that were not there yet do not compete with it.
     """
 
     def __init__(
@@ -117,10 +129,14 @@ class LogQSoftmax(Softmax):
         num_rejections: int = 0,
         rejection_weight: float = 1.0,
         mask_heard: bool = False,
+        mask_unavailable: bool = False,
     ):
         if not candidates.in_batch:
             raise ValueError("the classic correction counts targets among the candidates: in_batch must be true")
-        super().__init__(candidates, temperature, is_temperature_learned, num_rejections, rejection_weight, mask_heard)
+        super().__init__(
+            candidates, temperature, is_temperature_learned, num_rejections, rejection_weight, mask_heard,
+            mask_unavailable,
+        )  # fmt: skip
 
     def _competition(self, log_q: Float[Tensor, " candidates"], micro_batch: MicroBatch) -> Competition:
         return replace(super()._competition(log_q, micro_batch), log_q=log_q, is_target_corrected=True)

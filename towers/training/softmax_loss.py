@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from towers.training.chunks import chunk_shape, exclude, slices
@@ -45,6 +45,25 @@ class Heard:
         return heard.where(is_before & ~is_repeat, -1)
 
 
+@dataclass(frozen=True, slots=True)
+class Available:
+    """Since when candidates have been there: what came later does not compete with a target.
+
+    Without it a content that came late is held against all the targets before, and looks less liked than it is.
+
+    Args:
+        since_s: of each candidate.
+        time_s: of each target, by the same clock.
+    """
+
+    since_s: Int[Tensor, " candidates"]
+    time_s: Int[Tensor, " targets"]
+
+    def is_later(self, rows: slice, columns: slice) -> Bool[Tensor, "rows columns"]:
+        """Whether a candidate was not there yet."""
+        return self.since_s[columns] > self.time_s[rows, None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Competition:
     """What is to be predicted, and against what.
@@ -59,6 +78,7 @@ class Competition:
         rejected: contents that compete with one target alone, -1 for none.
         rejection_weight: by which their exponentials are multiplied.
         heard: contents that do not compete with a target.
+        available: candidates that were not there yet; they do not compete either.
     """
 
     num_candidates: int
@@ -69,6 +89,7 @@ class Competition:
     rejected: Int[Tensor, "targets rejections"] | None = None
     rejection_weight: float = 1.0
     heard: Heard | None = None
+    available: Available | None = None
 
     def excluded(self, rows: slice) -> Int[Tensor, "rows excluded"]:
         """Contents that do not compete as candidates with the targets at `rows`, -1 for none."""
@@ -152,7 +173,8 @@ def _value_and_gradients(
         block = _Block(query, torch.maximum(own, scores.amax(dim=1)), room, grad_queries[rows])
         excluded = competition.excluded(rows)
         for columns in slices(num_candidates, num_columns):
-            block.add(candidates[columns], columns, excluded, None if copies is None else copies[columns])
+            later = None if competition.available is None else competition.available.is_later(rows, columns)
+            block.add(candidates[columns], columns, excluded, later, None if copies is None else copies[columns])
         exponentials = (scores - block.greatest[:, None]).exp()
         normaliser = block.normaliser + exponentials.sum(dim=1)
         losses = normaliser.log() + block.greatest - own
@@ -202,6 +224,7 @@ class _Block:
         candidates: Float[Tensor, "columns dim"],
         columns: slice,
         excluded: Int[Tensor, "rows excluded"],
+        later: Bool[Tensor, "rows columns"] | None,
         copies: Float[Tensor, " columns"] | None,
     ) -> None:
         """Adds the tile of `candidates`, which stand at `columns` among all, to the normaliser and `grad_query`."""
@@ -209,6 +232,8 @@ class _Block:
         tile = room[: len(self._query) * len(candidates)].view(len(self._query), len(candidates))
         torch.mm(self._query, candidates.T, out=tile)
         exclude(room, columns, excluded)
+        if later is not None:
+            tile.masked_fill_(later, -torch.inf)
         before, self.greatest = self.greatest, torch.maximum(self.greatest, tile.amax(dim=1))
         tile.sub_(self.greatest[:, None])
         if not tile.is_cuda:
