@@ -169,9 +169,9 @@ class TestStatesAt:
         monkeypatch.setattr(two_tower.user_tower, "packs", lambda device: packed)
         wider = positions // 8 * (width + 1) + positions % 8
         found = two_tower.encode_states(histories, vectors, wider)
-        torch.testing.assert_close(found, expected, atol=1e-7, rtol=0)
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
         for name, gradient in self.gradients(two_tower, found, vectors).items():
-            torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-5, rtol=1e-5, msg=name)
+            torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-10, rtol=1e-9, msg=name)
 
 
 class TestEventDropout:
