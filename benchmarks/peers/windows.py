@@ -1,0 +1,51 @@
+"""A training that stops at the edge of every window until it is asked to go on. Knows neither side: both import it.
+
+Whoever runs it writes a number of steps as a line and reads a line of JSON with what those steps took, so that two
+trainings can take turns. An empty line, or the end of the input, ends the training.
+"""
+
+import json
+import resource
+import sys
+import time
+
+
+class Windows:
+    """Counts the steps and the sequences of a window, and its core-seconds: of all threads and ended children."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._sequences = 0
+        self._started: float | None = None
+
+    def goes_on(self) -> bool:
+        """Before a step. Waits at the edge of a window; False: nothing more is asked for."""
+        if self._left == 0:
+            if self._started is not None:
+                tell({"sequences": self._sequences, "core_seconds": core_seconds() - self._started})
+            line = sys.stdin.readline().strip()
+            if not line:
+                return False
+            self._left, self._sequences, self._started = int(line), 0, core_seconds()
+        self._left -= 1
+        return True
+
+    def count(self, sequences: int) -> None:
+        """Adds a step's sequences."""
+        self._sequences += sequences
+
+
+def core_seconds() -> float:
+    """Of this process so far, user and system."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def peak_memory_gb() -> float:
+    """The most that this process ever had; Linux counts in kilobytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def tell(figures: dict) -> None:
+    """One line for whoever runs this."""
+    print(json.dumps(figures), flush=True)
