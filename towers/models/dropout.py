@@ -31,13 +31,23 @@ class Dropout(nn.Module):
         """The same tensor where nothing is dropped."""
         if not self.training or self._probability == 0:
             return x
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
+        if x.device.type != "cpu":
             return dropout(x, self._probability)
-        is_kept = _bytes(x.numel()).view(x.shape) >= self._dropped_levels
+        is_kept = random_bytes(x) >= self._dropped_levels
         return x * is_kept.to(x.dtype).mul_(LEVELS / (LEVELS - self._dropped_levels))
 
 
-def _bytes(number: int) -> Tensor:
-    """Uniform over all 256 values: the range without an end is that of all 64 bits."""
+# As an operator of its own it is drawn by torch in a compiled step too, with the same numbers, and what surrounds it is
+# fused. The tag forbids the compiler to share a draw, or to repeat it for the gradient.
+@torch.library.custom_op("towers::random_bytes", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def random_bytes(x: Tensor) -> Tensor:
+    """Bytes in the shape of `x`, uniform over all 256 values, on the CPU."""
     lowest = torch.iinfo(torch.int64).min
-    return torch.empty(-(-number // 8), dtype=torch.int64).random_(lowest, None).view(torch.uint8)[:number]
+    # Without an end the range is that of all 64 bits.
+    numbers = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(lowest, None)
+    return numbers.view(torch.uint8)[: x.numel()].view(x.shape)
+
+
+@random_bytes.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=torch.uint8)
