@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, Integer
 
-from towers.batch import HistoryBatch
+from towers.batch import HistoryBatch, Packing
 from towers.data.store import Store
 from towers.features.events import UNKNOWN_ELAPSED, encode_events
 from towers.schema import DISLIKE, SKIP
@@ -51,13 +51,15 @@ class HistoryReader:
             played_fraction=np.where(padding, -1.0, _at(histories.played_fraction, at)),
             context=np.where(padding, 0, _at(histories.context, at)),
         )
+        padding_mask = torch.from_numpy(padding)
         return HistoryBatch(
             content_index=torch.from_numpy(content_index),
             action=torch.from_numpy(codes.action),
             elapsed=torch.from_numpy(codes.elapsed),
             played=torch.from_numpy(codes.played),
             context=torch.from_numpy(codes.context),
-            padding_mask=torch.from_numpy(padding),
+            padding_mask=padding_mask,
+            packing=Packing.of(padding_mask),
             user_codes=torch.from_numpy(self._user_codes[user_rows].astype(np.int64)),
         )
 
