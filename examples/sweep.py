@@ -3,7 +3,7 @@
     pip install 'towers[train]' optuna
     python examples/sweep.py --trials 20 experiment=catalogue audio_encoder=none logger=csv
 
-Trials stand in an SQLite file beside the runs, so a sweep that was stopped goes on, and several processes share one.
+Trials stand in an SQLite file beside the runs: a sweep that was stopped goes on, and several processes share one.
 A trial that was finished before costs nothing: a run's folder follows from its settings. Change `suggested` for other
 keys.
 """
@@ -45,7 +45,6 @@ def main() -> None:
         storage=f"sqlite:///{arguments.storage}",
         direction="maximize",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=0),
     )
     study.optimize(value, n_trials=arguments.trials)
     best = study.best_trial

@@ -16,7 +16,7 @@ Moved = TypeVar("Moved", bound="_Movable")  # `Self` cannot be checked at run ti
 
 
 class _Movable:
-    """`to` and `pin_memory` for frozen dataclasses of tensors: Lightning moves batches by them."""
+    """`to` and `pin_memory` for frozen dataclasses of tensors: the training moves batches by them."""
 
     __slots__ = ()
 

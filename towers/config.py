@@ -36,7 +36,7 @@ _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
 """Inside the package in a wheel, beside it in a clone."""
 
-ALLOWED_TARGETS = ("towers.", "torch.optim.", "lightning_fabric.")
+ALLOWED_TARGETS = ("towers.",)
 TEXT_KEYS = ("user", "content")
 """Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
@@ -45,7 +45,7 @@ KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "i
 KEYS_OF_TRAINER_WITHOUT_EFFECT = (
     "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
 )  # fmt: skip
-"""A step's gradient is the same for any number of processes and micro-batches, but for the last digits."""
+"""A step's gradient is the same for any number of processes and micro-batches, but for dropout and the last digits."""
 
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
 """What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""

@@ -114,6 +114,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # a machine that is lost leaves the file before or the new one
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

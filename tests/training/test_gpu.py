@@ -40,25 +40,16 @@ def test_states_are_bf16_inside(loop) -> None:
 
 
 def test_a_step_never_waits_for_the_device(loop) -> None:
-    from towers.training.optimizing import advance, clip_gradients
-    from towers.training.step import accumulate_gradient
+    from towers.training.stopping import StopRequest
 
-    learner = loop._learner.train()
+    loop._learner.train()
     batches = [batch.to("cuda") for batch in loop._batches(0, 0)]
-
-    def step(batch) -> None:
-        loss, fresh = accumulate_gradient(learner, batch, loop._ranks, loop._precision)
-        norm = clip_gradients(learner.parameters(), 1.0)
-        is_finite = torch.isfinite(norm) & torch.isfinite(loss)
-        advance(loop._optimizer, is_finite)
-        if fresh is not None:
-            learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
-
-    step(batches[0])
+    loop._step(batches[0], StopRequest())
+    loop._reports.rest()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        step(batches[-1])
+        loop._step(batches[-1], StopRequest())
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

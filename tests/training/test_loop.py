@@ -11,9 +11,8 @@ import torch
 
 from towers.data.datamodule import UserBatches
 from towers.errors import UserError
-from towers.training.checkpoints import BEST, LAST
+from towers.training.checkpoints import BEST, LAST, alone_in
 from towers.training.embed import embed_contents, embed_users
-from towers.training.loggers import CsvLogger
 from towers.training.stopping import Stopped
 
 NOT_REPEATED = ("seconds", "core_seconds")
@@ -156,7 +155,7 @@ class TestResume:
     def go_on(self, make_loop, folder):
         loop = make_loop(folder)
         assert loop.resume()
-        loop.loggers[0].cut_back(loop.progress.step)
+        loop.loggers[0].cut_back(loop.progress.logged)
         loop.run()
         return loop
 
@@ -180,6 +179,38 @@ class TestResume:
             loop.run()
         loop.loggers[0].log({"loss": 99.0}, step + 5)
         loop.loggers[0].save()
+        assert_equal_bits(tensors(self.go_on(make_loop, tmp_path)), trained.tensors)
+        assert rows(tmp_path) == rows(trained.folder)
+
+    def test_a_kill_during_a_validation_costs_no_step(self, trained, make_loop, tmp_path):
+        def judge(*_):
+            raise Killed
+
+        loop = make_loop(tmp_path, judge=judge)
+        loop.resume()
+        with pytest.raises(Killed):
+            loop.run()
+        progress = torch.load(tmp_path / LAST, weights_only=True)["progress"]
+        assert (progress["epoch"], progress["number"], progress["is_validated"]) == (1, 0, False)
+        assert_equal_bits(tensors(self.go_on(make_loop, tmp_path)), trained.tensors)
+        assert rows(tmp_path) == rows(trained.folder)
+
+    def test_a_kill_between_the_rows_of_a_validation_and_its_checkpoint(self, trained, make_loop, tmp_path):
+        loop = make_loop(tmp_path, checkpoint_every_s=0.0)
+        loop.resume()
+        close = loop._close_epoch
+
+        def close_and_die():
+            loop._save = dying_after_the_rows
+            close()
+
+        def dying_after_the_rows():
+            loop.loggers[0].save()
+            raise Killed
+
+        loop._close_epoch = close_and_die
+        with pytest.raises(Killed):
+            loop.run()
         assert_equal_bits(tensors(self.go_on(make_loop, tmp_path)), trained.tensors)
         assert rows(tmp_path) == rows(trained.folder)
 
@@ -255,8 +286,21 @@ class TestEarlyStopping:
             assert loop.run().epoch == 2
 
 
+def test_a_folder_belongs_to_one_process(tmp_path):
+    with alone_in(tmp_path), pytest.raises(UserError, match="another process is training there"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_validation_that_is_not_finite_is_not_the_best(make_loop, tmp_path):
+    figures = iter([float("nan"), 0.2])
+    loop = make_loop(tmp_path, judge=lambda *_: {"ndcg@5": next(figures)})
+    loop.resume()
+    assert (loop.run().best, loop.progress.best_epoch) == (0.2, 2)
+
+
 def test_the_csv_has_one_row_a_logged_step(trained):
     steps = [int(row["step"]) for row in rows(trained.folder)]
     assert steps == sorted(steps)
     assert steps[-1] == trained.steps
-    assert CsvLogger(trained.folder / "metrics.csv") is not None

@@ -311,13 +311,18 @@ class TestMemory:
 
 
 class TestTemperature:
-    @pytest.mark.parametrize(("start", "kept"), [(0.07, 0.07), (1e-5, Temperature.MIN), (50.0, Temperature.MAX)])
-    def test_keeps_to_its_bounds(self, start, kept):
-        assert Temperature(start, True).value.item() == pytest.approx(kept)
+    @pytest.mark.parametrize(("reached", "kept"), [(0.07, 0.07), (1e-5, Temperature.MIN), (50.0, Temperature.MAX)])
+    def test_keeps_to_its_bounds_and_finds_its_way_back(self, reached, kept):
+        temperature = Temperature(0.1, True)
+        with torch.no_grad():
+            temperature.logarithm.fill_(np.log(reached))
+        temperature.value.backward()
+        assert temperature.value.item() == pytest.approx(kept)
+        assert temperature.logarithm.grad.item() == pytest.approx(reached)
 
-    @pytest.mark.parametrize("start", [0.0, -1.0, float("nan")])
+    @pytest.mark.parametrize("start", [0.0, -1.0, float("nan"), 0.001, 2.0])
     def test_refuses(self, start):
-        with pytest.raises(ValueError, match="above 0"):
+        with pytest.raises(ValueError, match="must lie in"):
             Temperature(start, True)
 
     def test_a_fixed_one_is_not_learned(self):

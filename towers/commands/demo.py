@@ -12,6 +12,7 @@ from towers.config import CONFIG_DIR, instantiate
 from towers.data.store import Store
 from towers.retrieval.export import Export
 from towers.retrieval.show import described, found_table, history_table
+from towers.training.trainer import is_first_process
 
 SHOWN = 8
 
@@ -25,6 +26,8 @@ def run(config: DictConfig) -> Path:
     store = prepare.run(config)
     print("3/5 train")
     folder = train.run(config)
+    if not is_first_process():
+        return folder
     print("4/5 evaluate")
     evaluate.run(config, folder)
     print("5/5 export")

@@ -19,7 +19,7 @@ from towers.evaluation.harness import evaluate
 from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
 from towers.manifest import environment, write_json
-from towers.training.checkpoints import FINISHED, Progress
+from towers.training.checkpoints import FINISHED, Progress, alone_in
 from towers.training.loggers import CsvLogger, MetricsLogger
 from towers.training.loop import Loop
 from towers.training.ranks import Ranks
@@ -29,44 +29,75 @@ from towers.training.trainer import Trainer
 from towers.training.validation import Judge, Validation
 from towers.training.watching import chosen_watch
 
+CALLER = 2
+"""Exit code of a process that is not the first, where the first ends with the caller's mistake."""
+
 
 def run(config: DictConfig) -> Path:
     """Trains unless the run is finished; returns the run's folder."""
     store = open_store(config)
+    if not store.train_positives.any():
+        raise UserError(f"{store.folder}: nobody has a positive event in the training period; choose an earlier cut")
     folder = run_folder(config, store)
     if (folder / FINISHED).exists():
         print(f"nothing to train: {folder} is finished")
         return folder
     trainer: Trainer = instantiate(config.trainer, "trainer")
     ranks = trainer.launch()
-    seed_everything(value(config, "seed", int), workers=True, verbose=False)
-    csv = CsvLogger(folder / "metrics.csv")
+    seed = value(config, "seed", int)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
+    seed_everything(seed, verbose=False)
     loop = build(config, store, folder, trainer, ranks)
-    if ranks.is_first:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_resolved(config, folder / "config.yaml")
-        write_json(folder / "environment.json", {"store": store.fingerprint, **environment()})
-    is_resumed = loop.resume()
-    if ranks.is_first:
-        csv.cut_back(loop.progress.step)
-        if is_resumed:
-            print(f"going on from step {loop.progress.step:,} of {folder}")
-        loop.loggers = [csv, *_other_loggers(config, folder)]
+    if not ranks.is_first:
+        _follow(loop, ranks)
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        _lead(config, store, folder, loop, ranks)
+    return folder
+
+
+def _lead(config: DictConfig, store: Store, folder: Path, loop: Loop, ranks: Ranks) -> None:
+    """The first process: it writes and tells. The others wait for it at the end, whatever the end is."""
+    save_resolved(config, folder / "config.yaml")
+    write_json(folder / "environment.json", {"store": store.fingerprint, **environment()})
     is_success = False
     try:
+        csv = CsvLogger(folder / "metrics.csv")
+        if loop.resume():
+            print(f"going on from step {loop.progress.step:,} of {folder}")
+        csv.cut_back(loop.progress.logged)
+        loop.loggers = [csv, *_other_loggers(config, folder)]
         progress = loop.run()
         is_success = True
     except Stopped as stopped:
-        if ranks.is_first:
-            print(f"towers: {stopped.signal.name}: saved at step {loop.progress.step:,} of {folder}; the same command "
-                  "goes on from there", file=sys.stderr, flush=True)  # fmt: skip
+        print(f"towers: {stopped.signal.name}: saved at step {loop.progress.step:,} of {folder}; the same command goes "
+              "on from there", file=sys.stderr, flush=True)  # fmt: skip
+        loop.close(is_success)
+        ranks.wait()
         raise
-    finally:
-        for logger in loop.loggers:
-            logger.close(is_success)
-    if ranks.is_first:
-        _finish(folder, progress)
-    return folder
+    except UserError:
+        loop.close(is_success)
+        ranks.wait()
+        raise
+    except BaseException:  # of this process alone, as far as anybody knows: there is nobody to wait for
+        loop.close(is_success)
+        raise
+    loop.close(is_success)
+    _finish(folder, progress)
+    ranks.wait()
+
+
+def _follow(loop: Loop, ranks: Ranks) -> None:
+    """The other processes. They leave after the first, which would be killed as soon as one of them has ended badly."""
+    try:
+        loop.resume()
+        loop.run()
+    except (Stopped, UserError) as ended:
+        ranks.wait()
+        raise SystemExit(ended.code if isinstance(ended, Stopped) else CALLER) from ended  # the first has told why
+    ranks.wait()
 
 
 def _finish(folder: Path, progress: Progress) -> None:
@@ -151,7 +182,7 @@ def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> Non
 
 
 def judge_of(task: EvaluationTask, config: DictConfig) -> Judge:
-    """Metrics of validation vectors, for the module."""
+    """Metrics of validation vectors."""
     settings, ranker = evaluation_settings(config), vector_ranker()
 
     def judge(users: np.ndarray, contents: np.ndarray) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Loaders for training and validation over the memory-mapped store."""
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -65,6 +66,9 @@ class DataModule:
         if has_times and not store.has_clock:
             raise ValueError("objective.mask_unavailable=true: the data has no clock, so nothing is known to be new")
         settings = store.features.spectrogram
+        crop_frames = round(crop_s * settings.sample_rate / settings.hop_length)
+        if crop_frames < 1:
+            raise ValueError(f"crop_s={crop_s} is shorter than a frame of {settings.hop_length} samples")
         self._store = store
         self._batches = TrainingBatches(
             store,
@@ -73,7 +77,7 @@ class DataModule:
             lookahead,
             num_rejections,
             num_fresh_sounds if has_sound else 0,
-            round(crop_s * settings.sample_rate / settings.hop_length),
+            crop_frames,
             has_times,
             share,
         )
@@ -94,6 +98,7 @@ class DataModule:
             sampler=sampler,  # type: ignore[arg-type]  # yields plans where torch expects integers
             batch_size=None,
             num_workers=self._num_workers,
+            worker_init_fn=_leave_signals_to_the_training,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -102,6 +107,12 @@ class DataModule:
         return UserBatches(
             self._store, self._store.histories.train_end, self._validation_users, self._max_length, self._max_tokens
         )
+
+
+def _leave_signals_to_the_training(worker: int) -> None:
+    """A scheduler signals the whole group; a loader's process that ended by it would take the training with it."""
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class UserBatches(Dataset):

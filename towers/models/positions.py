@@ -37,7 +37,7 @@ class Rotary(Positions):
 
     def __init__(self, dim: int, num_heads: int, base: float):
         super().__init__()
-        if dim % (2 * num_heads):
+        if num_heads < 1 or dim % (2 * num_heads):
             raise ValueError(f"dim {dim} must be a multiple of twice num_heads {num_heads}")
         if base <= 1:
             raise ValueError(f"base must be above 1, got {base}")

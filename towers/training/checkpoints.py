@@ -4,6 +4,9 @@ What is drawn in a step (windows, negatives, crops, dropout) follows from the se
 generator has a state to keep.
 """
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,18 +29,22 @@ class Progress:
         epoch: of the next batch, from 0.
         number: of the next batch in its epoch, from 0.
         step: batches behind it, skipped ones included.
+        is_validated: whether nothing is left to do for the epoch before the next batch.
+        logged: rows of metrics so far.
         skipped: batches whose gradient was not finite.
         best: of the monitored metric so far; null before the first validation.
         best_epoch: after which it was reached.
         validations_since_best: without a better one.
         seconds: of training so far, by the clock, over all starts.
-        core_seconds: of this process so far, over all starts.
+        core_seconds: of the first process so far, over all starts, without those that build its batches.
         metrics: of the last validation.
     """
 
     epoch: int = 0
     number: int = 0
     step: int = 0
+    is_validated: bool = True
+    logged: int = 0
     skipped: int = 0
     best: float | None = None
     best_epoch: int | None = None
@@ -49,6 +56,21 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return asdict(self)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Holds a run's folder for the block; a process that dies lets go of it.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder}: another process is training there; wait for its end, or stop it") from error
+        yield
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ class MetricsLogger(Protocol):
 
 
 class CsvLogger:
-    """One row a logged step, appended; a resumed run cuts the file back to its step and goes on.
+    """One row a logged step, appended; a resumed run cuts the file back to its checkpoint and goes on.
 
     Args:
         path: of the file.
@@ -44,12 +44,12 @@ class CsvLogger:
         if path.exists():
             self._columns = list(self._read()[0])
 
-    def cut_back(self, step: int) -> None:
-        """Forgets what was logged after `step` steps: the run goes on from there."""
+    def cut_back(self, rows: int) -> None:
+        """Forgets all but the first `rows` rows: the run goes on from there."""
         if not self._path.exists():
             return
-        columns, rows = self._read()
-        self._rewrite(columns, [row for row in rows if int(row["step"]) <= step])
+        columns, found = self._read()
+        self._rewrite(columns, found[:rows])
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         """Adds a row."""

@@ -38,6 +38,10 @@ class Watch(Protocol):
         """After a validation."""
         ...
 
+    def close(self) -> None:
+        """The run is over, or has failed."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSettings:
@@ -124,15 +128,27 @@ class Loop:
         """Goes back to the last checkpoint, where there is one."""
         path = self._folder / LAST
         if not path.exists():
-            self._validation.refresh(self._learner)  # so that the first step does not learn from zeros
+            self._agree_on(None)
+            with self._precision:
+                self._validation.refresh(self._learner)  # so that the first step does not learn from zeros
             self._ranks.same_everywhere(self._learner)
             return False
         state = load_checkpoint(path, self._signature)
+        self._agree_on(state["progress"]["step"])
         self._learner.load_state_dict(state["learner"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         self._has_ended = state["has_ended"]
         return True
+
+    def _agree_on(self, step: int | None) -> None:
+        """Raises UserError unless all ranks go on with the same run from the same step."""
+        found = self._ranks.all_of((self._signature, step))
+        if any(other != found[0] for other in found):
+            raise UserError(
+                f"{self._folder}: the processes see different runs or checkpoints there ({found}); give all of them "
+                "the same command, and paths.runs on a disk that they share"
+            )
 
     def run(self) -> Progress:
         """Trains to the end.
@@ -146,6 +162,8 @@ class Loop:
         saved_at = self._clocks[0]
         learner.train()
         with StopRequest() as stop:
+            if not progress.is_validated:
+                self._close_epoch()
             for batch in self._batches(progress.epoch, progress.number) if not self._has_ended else ():
                 is_asked = self._step(batch.to(self._device), stop)
                 if batch.number + 1 == batch.batches:
@@ -158,11 +176,16 @@ class Loop:
                 if self._has_ended:
                     break
                 if time.perf_counter() - saved_at >= settings.checkpoint_every_s:
+                    self._read(self._reports.rest())  # of a bad batch no checkpoint is made
                     self._save()
                     saved_at = time.perf_counter()
-        for logger in self.loggers:
-            logger.save()
         return self.progress
+
+    def close(self, is_success: bool) -> None:
+        """Ends what shows and logs the run."""
+        self._watch.close()
+        for logger in self.loggers:
+            logger.close(is_success)
 
     def _step(self, batch: TrainingBatch, stop: StopRequest) -> bool:
         """One batch; says whether somebody asked for an end."""
@@ -181,7 +204,8 @@ class Loop:
             learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
         progress.step += 1
         progress.epoch, progress.number = batch.epoch, batch.number + 1
-        asked = self._ranks.sum_(torch.tensor(float(stop.signal is not None), device=self._device))
+        # `full` and not `tensor`, which would copy from the host and wait for all that is queued.
+        asked = self._ranks.sum_(torch.full((), float(stop.signal is not None), device=self._device))
         epoch = batch.epoch + (batch.number + 1) / batch.batches
         label = _Label(batch.name, progress.step, epoch, factor * self._rates[0])
         return self._read(self._reports.add(label, torch.stack([loss, norm, asked])))
@@ -219,12 +243,18 @@ class Loop:
     def _end_epoch(self, epochs: int) -> None:
         settings, progress = self._settings, self.progress
         progress.epoch, progress.number = epochs, 0
-        is_last = epochs == settings.max_epochs
-        if is_last or epochs % settings.validate_every_epochs == 0:
-            self._validate(epochs)
-        self._has_ended = is_last or (
-            settings.patience is not None and progress.validations_since_best >= settings.patience
-        )
+        progress.is_validated = epochs < settings.max_epochs and epochs % settings.validate_every_epochs > 0
+        if not progress.is_validated:
+            self._save()  # a validation may take longer than a scheduler waits
+        self._close_epoch()
+
+    def _close_epoch(self) -> None:
+        settings, progress = self._settings, self.progress
+        if not progress.is_validated:
+            self._validate(progress.epoch)
+            progress.is_validated = True
+        is_patient = settings.patience is None or progress.validations_since_best < settings.patience
+        self._has_ended = progress.epoch >= settings.max_epochs or not is_patient
         self._save()
 
     def _validate(self, epochs: int) -> None:
@@ -239,7 +269,7 @@ class Loop:
         times = {"seconds": progress.seconds, "core_seconds": progress.core_seconds}
         self._log({"epoch": float(epochs), **metrics, **logged, **times}, progress.step)
         found = metrics[self._settings.monitor]
-        is_better = progress.best is None or found > progress.best
+        is_better = math.isfinite(found) and (progress.best is None or found > progress.best)
         progress.validations_since_best = 0 if is_better else progress.validations_since_best + 1
         if is_better:
             progress.best, progress.best_epoch = found, epochs
@@ -273,6 +303,7 @@ class Loop:
         )
 
     def _log(self, figures: dict[str, float], step: int) -> None:
+        self.progress.logged += 1
         for logger in self.loggers:
             logger.log(figures, step)
 

@@ -1,4 +1,4 @@
-"""How well states predict targets among candidates. Knows nothing of histories, towers or Lightning."""
+"""How well states predict targets among candidates. Knows nothing of towers, stores or optimisers."""
 
 from abc import ABC, abstractmethod
 

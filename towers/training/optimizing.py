@@ -30,6 +30,9 @@ def adamw(
     Raises:
         ValueError: a rate or a decay below 0.
     """
+    for name, value in (("id_lr", id_lr), ("weight_decay", weight_decay)):
+        if not value >= 0:
+            raise ValueError(f"{name}={value} must be 0 or more")
     ids = {id(parameter) for parameter in learner.two_tower.content_tower.id_parameters()}
     tables, decayed, plain = [], [], []
     for module in learner.modules():

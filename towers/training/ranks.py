@@ -74,6 +74,10 @@ class Ranks:
             for tensor in module.state_dict(keep_vars=True).values():
                 dist.broadcast(tensor.data, 0)
 
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        self.all_of(None)
+
     def from_first(self, value: object) -> object:
         """The first rank's value."""
         if self.share.ranks == 1:

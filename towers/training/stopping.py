@@ -1,6 +1,7 @@
 """A polite request to end, from the terminal or a scheduler: the run saves where it stands, and then ends."""
 
 import signal
+import threading
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -16,14 +17,18 @@ class Stopped(SystemExit):
 
 
 class StopRequest:
-    """Listens for a signal while the block runs. The second one of the terminal is not waited for."""
+    """Listens for a signal while the block runs. The second one of the terminal is not waited for.
+
+    Outside of the main thread, where Python allows no handlers, it hears nothing.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
+        is_main = threading.current_thread() is threading.main_thread()
+        self._before = {number: signal.getsignal(number) for number in SIGNALS if is_main}
+        for number in self._before:
             signal.signal(number, self._heard)
         return self
 

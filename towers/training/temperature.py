@@ -9,7 +9,7 @@ class Temperature(nn.Module):
     """Divides states; learned as its logarithm, and kept within its bounds.
 
     Args:
-        start: the temperature, above 0; the start where it is learned.
+        start: the temperature, .01 to 1; the start where it is learned.
         is_learned: whether it is.
     """
 
@@ -17,14 +17,15 @@ class Temperature(nn.Module):
 
     def __init__(self, start: float, is_learned: bool):
         super().__init__()
-        if not start > 0:
-            raise ValueError(f"temperature must be above 0, got {start}")
+        if not self.MIN <= start <= self.MAX:
+            raise ValueError(f"temperature must lie in {self.MIN} to {self.MAX}, got {start}")
         self.logarithm = nn.Parameter(torch.tensor(float(start)).log(), requires_grad=is_learned)
 
     @property
     def value(self) -> Float[Tensor, ""]:
-        """Within the bounds."""
-        return self.logarithm.exp().clamp(self.MIN, self.MAX)
+        """Within the bounds; the gradient is as without them, so that it finds its way back."""
+        value = self.logarithm.exp()
+        return value + (value.clamp(self.MIN, self.MAX) - value).detach()
 
     def forward(self, states: Float[Tensor, "targets dim"]) -> Float[Tensor, "targets dim"]:
         """The states divided, in float32 at least: in bfloat16 the logits would be off by some hundredths."""

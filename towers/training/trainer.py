@@ -67,8 +67,11 @@ class Trainer:
         for name, number in numbers.items():
             if number < 1:
                 raise ValueError(f"{name}={number} must be at least 1")
-        if gradient_clip <= 0:
-            raise ValueError(f"gradient_clip={gradient_clip} must be above 0")
+        if not gradient_clip > 0 or not checkpoint_every_s >= 0 or max_skipped < 0:
+            raise ValueError(
+                f"gradient_clip={gradient_clip} must be above 0, checkpoint_every_s={checkpoint_every_s} and "
+                f"max_skipped={max_skipped} 0 or more"
+            )
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision}: there are {', '.join(PRECISIONS)}")
         self.max_epochs = max_epochs
@@ -115,6 +118,11 @@ class Trainer:
             checkpoint_every_s=self._checkpoint_every_s,
             seed=seed,
         )
+
+
+def is_first_process() -> bool:
+    """Whether this is the one of several processes that goes on after a training."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 @contextlib.contextmanager

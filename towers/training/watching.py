@@ -16,6 +16,9 @@ class Silence:
     def validated(self, epoch: int, metrics: dict[str, float], loss: float) -> None:
         """Nothing."""
 
+    def close(self) -> None:
+        """Nothing."""
+
 
 class Lines:
     """Where no terminal watches: a line a validation.
@@ -39,6 +42,9 @@ class Lines:
         figures = ", ".join(f"{name} {metrics[name]:.4f}" for name in self._shown if name in metrics)
         print(f"epoch {epoch}/{self._max_epochs}, step {self._step:,}: loss {loss:.4f}, {figures}", flush=True)
 
+    def close(self) -> None:
+        """Nothing is left open."""
+
 
 class Bar(Lines):
     """On a terminal: a bar over all epochs, and a line a validation above it."""
@@ -59,8 +65,10 @@ class Bar(Lines):
         if step % self.REDRAWN_EVERY_STEPS == 0:
             self._bar.start()
             self._bar.update(self._task, completed=epoch, loss=loss)
-        if epoch >= self._max_epochs:
-            self._bar.stop()
+
+    def close(self) -> None:
+        """Gives the terminal back."""
+        self._bar.stop()
 
 
 def chosen_watch(is_shown: bool, max_epochs: int, shown: tuple[str, ...]) -> Watch:
