@@ -46,9 +46,10 @@ RESULTS, PEERS = HERE / "results", HERE / "peers"
 PEER_PYTHON = HERE.parent / ".venv-peers-torch" / "bin" / "python"
 EXPERIMENT = "experiment=ml1m"
 OURS, MIXED, PEER = "Towers", "Towers, mixed", "RecTools"
-STEPS = {OURS: 16, MIXED: 16}
-"""Of a window: Towers' steps of all lengths, once."""
-PEER_STEPS = {50: 12, 200: 4}
+STEPS = {OURS: 8, MIXED: 4}
+"""Of a window: half a bucket, in which all lengths are; and some steps that are alike."""
+PEER_STEPS = {50: 8, 200: 3}
+DROPOUT = 0.2
 METRIC = "ndcg@10"
 QUALITY_TARGET = 0.25
 
@@ -81,28 +82,27 @@ CLAIMS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="windows of each side that count")
-    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--dropout", type=float, default=DROPOUT)
     parser.add_argument("--peer-results", type=Path, help="RecTools' quality by epoch, as an earlier run wrote it")
-    parser.add_argument("--without-quality", action="store_true", help="speed alone")
+    parser.add_argument("--only", choices=("speed", "quality"), help="one of the two")
     arguments, overrides = parser.parse_known_args()
     torch.set_num_threads(1)
     data = str(compose("train", [EXPERIMENT, *overrides]).data.root)
-    now = datetime.now(UTC)
-    speed = [compared(claim, arguments, data, overrides) for claim in CLAIMS]
     console = Console(width=170)
-    console.print(speed_table(speed, arguments))
-    found = {
-        "when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-        "protocol": {"rounds": arguments.rounds, "dropout": arguments.dropout, "precision": "float32", "threads": 1,
-                     "steps": STEPS, "peer_steps": PEER_STEPS, "overrides": overrides, "seed": 0},
-        "peer": versions_of_the_peer(), "speed": speed,
-    }  # fmt: skip
-    if not arguments.without_quality:
-        path = arguments.peer_results or measured_peer(data, RESULTS / f"rectools_quality-{now:%Y-%m-%d}.json")
-        found["quality"] = time_to_quality(read_json(path), overrides)
-        console.print(quality_line(found["quality"]))
-    suffix = "" if arguments.dropout == 0.2 else f"-dropout-{arguments.dropout}"
-    write_json(RESULTS / f"training_speed{suffix}-{now:%Y-%m-%d}.json", found)
+    if arguments.only != "quality":
+        speed = [compared(claim, arguments, data, overrides) for claim in CLAIMS]
+        console.print(speed_table(speed, arguments))
+        protocol = {
+            "rounds": arguments.rounds, "dropout": arguments.dropout, "precision": "float32", "threads": 1,
+            "steps": STEPS, "peer_steps": PEER_STEPS, "overrides": overrides, "seed": 0,
+        }  # fmt: skip
+        suffix = "" if arguments.dropout == DROPOUT else f"_dropout_{arguments.dropout}"
+        write(f"training_speed{suffix}", {"protocol": protocol, "speed": speed})
+    if arguments.only != "speed":
+        path = arguments.peer_results or measured_peer(data)
+        quality = time_to_quality(read_json(path), overrides)
+        console.print(quality_line(quality))
+        write("time_to_quality", {"overrides": overrides, "quality": quality})
 
 
 class Side:
@@ -198,10 +198,18 @@ def product_per_s() -> float:
     return 2 * size**3 / min(seconds)
 
 
-def measured_peer(data: str, path: Path) -> Path:
-    """RecTools' quality after each epoch, written to `path`."""
+def measured_peer(data: str) -> Path:
+    """RecTools' quality after each epoch, written to a file."""
     lines = list(lines_of([str(PEER_PYTHON), str(PEERS / "rectools_training.py"), "quality", data]))
-    write_json(path, {"machine": machine(), "peer": versions_of_the_peer(), "epochs": lines[:-1], **lines[-1]})
+    return write("rectools_quality", {"epochs": lines[:-1], **lines[-1]})
+
+
+def write(name: str, figures: dict[str, Any]) -> Path:
+    """With what it was measured on; where to."""
+    now = datetime.now(UTC)
+    path = RESULTS / f"{name}-{now:%Y-%m-%d}.json"
+    write_json(path, {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
+                      "peer": versions_of_the_peer(), **figures})  # fmt: skip
     return path
 
 
