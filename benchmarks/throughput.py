@@ -3,9 +3,9 @@
     python benchmarks/throughput.py experiment=ml1m                 # the prepared store of that experiment
     python benchmarks/throughput.py experiment=ml1m trainer.precision=bfloat16 --steps 50
 
-Steps of the product itself, on whatever device `trainer.accelerator` finds: tokens (real ones, without padding), targets
-and windows a second, floating-point operations counted by torch's own counter in one step (a causal attention counted
-half), against the best product of square matrices in the same run and precision, and the peak of memory.
+Steps of the product itself, on whatever device `trainer.accelerator` finds: tokens (real ones, without padding),
+targets and windows a second, floating-point operations counted by torch's own counter (a causal attention counted half),
+against the best product of square matrices in the same run and precision, and the peak of memory.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from towers.training.optimizing import advance, clip_gradients
 from towers.training.step import accumulate_gradient
 
 RESULTS = Path(__file__).parent / "results"
+COMMIT = ("git", "rev-parse", "--short", "HEAD")
 ATTENTION = ("scaled_dot_product", "flash", "efficient_attention")
 
 
@@ -51,8 +52,7 @@ def operations(loop: Loop, batches: list[TrainingBatch]) -> float:
             step(loop, batch)
     counts = counter.get_flop_counts()["Global"]
     return sum(
-        count / 2 if any(name in str(operation) for name in ATTENTION) else count
-        for operation, count in counts.items()
+        count / 2 if any(name in str(operation) for name in ATTENTION) else count for operation, count in counts.items()
     )
 
 
@@ -98,7 +98,7 @@ def main() -> None:
     histories = [micro.histories for batch in timed for micro in batch.micro_batches]
     figures = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
+        "commit": subprocess.run(COMMIT, capture_output=True, text=True, check=False).stdout.strip(),
         "overrides": overrides,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, one core",
         "torch": torch.__version__,
@@ -125,7 +125,8 @@ def main() -> None:
     path.write_text(json.dumps(figures, indent=2) + "\n")
     for name in ("tokens_per_s", "windows_per_s", "targets_per_s"):
         print(f"{name:>16} {figures[name]:>14,.0f}")
-    print(f"{'operations':>16} {counted / taken / 1e9:>14,.1f} G/s, {figures['share_of_ceiling']:.0%} of {best / 1e9:,.0f}")
+    share = f"{figures['share_of_ceiling']:.0%} of {best / 1e9:,.0f}"
+    print(f"{'operations':>16} {counted / taken / 1e9:>14,.1f} G/s, {share}")
     print(f"{'peak memory':>16} {figures['peak_memory_gb']:>14.2f} GB; written to {path}")
 
 
