@@ -4,8 +4,8 @@
     python benchmarks/throughput.py experiment=ml1m trainer.precision=bfloat16 --steps 50
 
 Steps of the product itself, on whatever device `trainer.accelerator` finds: tokens (real ones, without padding),
-targets and windows a second, floating-point operations counted by torch's own counter (a causal attention counted half),
-against the best product of square matrices in the same run and precision, and the peak of memory.
+targets and windows a second, floating-point operations counted by torch's own counter (a causal attention counted
+half), against the best product of square matrices in the same run and precision, and the peak of memory.
 """
 
 import argparse
