@@ -110,6 +110,16 @@ class Run:
     table: ContentTable
 
     @property
+    def has_seen_validation(self) -> bool:
+        """Whether it was fitted on everything before the test, its settings chosen before."""
+        return self.config.train_until == "test"
+
+    @property
+    def trained_until_us(self) -> int | None:
+        """End of the training period, in microseconds since 1970; null without a clock."""
+        return self.store.manifest["test_start_us" if self.has_seen_validation else "validation_start_us"]
+
+    @property
     def fingerprint(self) -> str:
         """Of the weights."""
         return digest_of_file(self.checkpoint)
@@ -122,7 +132,8 @@ class Run:
         if self.two_tower.audio_encoder.dim and self.store.spectrograms is not None:
             refresh_audio(self.two_tower, self.table, self.store.spectrograms.records)
         vectors = embed_contents(self.two_tower, self.table).float().cpu().numpy()
-        return with_means_of_members(vectors, self.store.members, self.store.train_positives > 0)
+        is_trained = training_store(self.config, self.store).train_positives > 0
+        return with_means_of_members(vectors, self.store.members, is_trained)
 
     def user_vectors(
         self,
@@ -136,6 +147,18 @@ class Run:
         settings = self.config.datamodule
         batches = UserBatches(self.store, ends[until], user_rows, settings.max_length, settings.max_tokens)
         return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
+
+
+def training_store(config: DictConfig, store: Store) -> Store:
+    """The store as training sees it: up to where `train_until` says.
+
+    Raises:
+        UserError: neither validation nor test.
+    """
+    until = value(config, "train_until", str)
+    if until not in ("validation", "test"):
+        raise UserError(f"train_until={until}: must be validation or test")
+    return store.trained_until_test() if until == "test" else store
 
 
 def open_store(config: DictConfig) -> Store:
@@ -220,7 +243,8 @@ def load_run(folder: Path, stores: Path) -> Run:
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     store = Store(stores / config.data.name / read_json(folder / "environment.json")["store"])
-    two_tower = build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
+    trained = training_store(config, store)
+    two_tower = build_two_tower(trained, *(partial(complete, config[part], part) for part in PARTS))
     table = build_content_table(store, two_tower.audio_encoder.dim)
     checkpoint = next(path for name in (BEST, LAST) if (path := folder / name).exists())
     weights = load_checkpoint(checkpoint)["learner"]

@@ -622,3 +622,21 @@ def test_hand_written_set_is_what_its_comment_says():
     assert len(EVENTS) == len({event[:4] for event in EVENTS})
     assert {event[3] for event in EVENTS} == set(schema.ACTIONS)
     assert all(a[2] < b[2] for history in (ANN, BEN, DEE) for a, b in pairwise(history))
+
+
+class TestTrainedUntilTest:
+    def test_counts_by_the_second_cut(self, store):
+        later, histories = store.trained_until_test(), store.histories
+        expected = np.zeros(len(store.content_ids), int)
+        for user in range(histories.num_users):
+            events = slice(histories.offsets[user], histories.test_start[user])
+            liked = histories.content_row[events][histories.is_positive[events]]
+            np.add.at(expected, liked[liked >= 0], 1)
+        assert later.train_positives.tolist() == expected.tolist()
+        assert later.histories.train_end.tolist() == histories.test_start.tolist()
+        assert later.train_positives.sum() > store.train_positives.sum()
+
+    def test_leaves_the_store_alone(self, store):
+        before = store.train_positives.tolist(), store.histories.train_end.tolist()
+        store.trained_until_test()
+        assert (store.train_positives.tolist(), store.histories.train_end.tolist()) == before

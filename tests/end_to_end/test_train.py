@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.command_line import SMALL_WORLD, environment, ok, towers
+from tests.command_line import SMALL_WORLD, environment, ok, refused, towers
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 TRAIN = (
@@ -107,6 +107,21 @@ def test_a_learning_rate_that_explodes_ends_with_one_line(demo: tuple[Path, str]
     (line,) = done.stderr.strip().splitlines()
     assert "not finite, so no weight was moved" in line
     assert "of epoch 0" in line
+
+
+def test_with_its_settings_chosen_it_is_fitted_on_everything_before_the_test(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    refit = ("experiment=demo", *SMALL_WORLD, "name=refit", "train_until=test")
+    ok(folder, "train", *refit, "logger=csv")
+    (run,) = (folder / "runs" / "refit").iterdir()
+    assert not (run / "best.ckpt").exists()
+    evaluation = (*refit, f"checkpoint={run}", "evaluation.tuning.max_trials=0")
+    assert "recall@20" in ok(folder, "evaluate", *evaluation)
+    checks = json.loads((run / "evaluation-test" / "metrics.json").read_text())["metadata"]["checks"]
+    assert not any("validation" in check["name"] for check in checks)
+    done = towers(folder, "evaluate", *evaluation, "evaluation.period=validation")
+    assert done.returncode == 3  # it has learnt these targets
+    assert "trainer.patience: with train_until=test" in refused(folder, "train", *refit, "trainer.patience=2")
 
 
 def test_the_example_of_a_sweep_runs(demo: tuple[Path, str]) -> None:

@@ -31,6 +31,8 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         content_vectors=contents,
         user_vectors=users,
         max_length=loaded.config.datamodule.max_length,
+        trained_until_us=loaded.trained_until_us,
+        has_seen_validation=loaded.has_seen_validation,
         weights=loaded.fingerprint,
         config=digest_of(OmegaConf.to_container(loaded.config, resolve=True)),
         metrics=metrics,

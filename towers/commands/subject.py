@@ -27,6 +27,7 @@ class Subject:
         fingerprint: of the weights.
         trained_on: fingerprint of the store that it was trained on; null where an export does not say.
         trained_until_us: end of its training period, in microseconds since 1970; null where it is not known.
+        has_seen_validation: whether it was fitted on everything before the test.
         evaluations: where its evaluations stand. An export's own folder holds nothing that its manifest does not name.
         config: what it was made with, as text.
     """
@@ -36,6 +37,7 @@ class Subject:
     fingerprint: str
     trained_on: str | None
     trained_until_us: int | None
+    has_seen_validation: bool
     evaluations: Path
     config: str
 
@@ -78,7 +80,8 @@ def open_subject(folder: Path, config: DictConfig) -> Subject:
             folder=folder,
             fingerprint=run.fingerprint,
             trained_on=run.store.fingerprint,
-            trained_until_us=run.store.manifest["validation_start_us"],
+            trained_until_us=run.trained_until_us,
+            has_seen_validation=run.has_seen_validation,
             evaluations=folder,
             config=text,
         )
@@ -94,6 +97,7 @@ def open_subject(folder: Path, config: DictConfig) -> Subject:
             fingerprint=export.manifest["version"],
             trained_on=export.trained_on,
             trained_until_us=export.trained_until_us,
+            has_seen_validation=export.has_seen_validation,
             evaluations=Path(config.paths.evaluations) / export.folder.name,
             config=json.dumps(export.manifest, indent=2, ensure_ascii=False),
         )

@@ -10,7 +10,15 @@ import numpy as np
 from lightning_fabric import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
-from towers.assembly import PARTS, build_content_table, build_two_tower, evaluation_settings, open_store, vector_ranker
+from towers.assembly import (
+    PARTS,
+    build_content_table,
+    build_two_tower,
+    evaluation_settings,
+    open_store,
+    training_store,
+    vector_ranker,
+)
 from towers.config import CONFIG_DIR, complete, instantiate, save_resolved, signature_of, value
 from towers.data.store import Store
 from towers.errors import UserError
@@ -48,7 +56,7 @@ def run(config: DictConfig) -> Path:
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
     seed_everything(seed, verbose=False)
-    loop = build(config, store, folder, trainer, ranks)
+    loop = build(config, training_store(config, store), folder, trainer, ranks)
     if not ranks.is_first:
         _follow(loop, ranks)
         return folder
@@ -109,7 +117,8 @@ def _finish(folder: Path, progress: Progress) -> None:
     )  # fmt: skip
     print(
         f"trained {folder}: {progress.epoch} epochs in {progress.seconds:.0f} s, "
-        f"{progress.core_seconds:.0f} core-seconds; the best after {progress.best_epoch}"
+        f"{progress.core_seconds:.0f} core-seconds"
+        + (f"; the best after {progress.best_epoch}" if progress.best_epoch else "")
     )
 
 
@@ -133,8 +142,10 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
     table = build_content_table(store, two_tower.audio_encoder.dim)
     learner = Learner(two_tower, table, objective).to(trainer.device)
     task = task_from_store(store, "validation")
-    judge = judge_of(task, config)
-    check_monitor(task, judge, config)
+    judge = None
+    if not is_refit(config):
+        judge = judge_of(task, config)
+        check_monitor(task, judge, config)
     data = complete(
         config.datamodule,
         "datamodule",
@@ -164,6 +175,19 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
         signature=folder.name,
         watch=chosen_watch(trainer.progress and ranks.is_first, trainer.max_epochs, tuple(dict.fromkeys(shown))),
     )
+
+
+def is_refit(config: DictConfig) -> bool:
+    """Whether everything before the test is trained on, so that nothing is left to choose by.
+
+    Raises:
+        UserError: training shall end by itself then.
+    """
+    if config.train_until != "test":
+        return False
+    if config.trainer.patience is not None:
+        raise UserError("trainer.patience: with train_until=test nothing is validated; set it to null, and max_epochs")
+    return True
 
 
 def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> None:

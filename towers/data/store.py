@@ -1,6 +1,6 @@
 """The prepared store: what `prepare` wrote, opened in milliseconds, memory-mapped and shared between processes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,10 @@ class Store:
         rows = {} if self.spectrograms is None else self.spectrograms.row_of
         return np.array([rows.get(content_id, -1) for content_id in self.content_ids.tolist()], dtype=np.int64)
 
+    def trained_until_test(self) -> "Store":
+        """The same store, in which training reaches to the second cut: for a model whose settings validation chose."""
+        return _TrainedUntilTest(self.folder)
+
     @cached_property
     def first_heard_us(self) -> np.ndarray:
         """`[contents]`, int64: when anybody first did something with a content, in microseconds since 1970, UTC; the
@@ -180,6 +184,26 @@ class Store:
     def train_positives(self) -> np.ndarray:
         """`[contents]`, int64: positive events before the first cut."""
         return self.contents["train_positives"].to_numpy()
+
+
+class _TrainedUntilTest(Store):
+    """Validation's events are training's, too."""
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Training ends where the test begins."""
+        histories = super().histories
+        return replace(histories, train_end=histories.test_start)
+
+    @cached_property
+    def train_positives(self) -> np.ndarray:
+        """`[contents]`, int64: positive events before the second cut."""
+        histories = self.histories
+        lists = Ragged(histories.offsets, np.asarray(histories.content_row))
+        place = np.arange(len(lists.values)) - np.repeat(histories.offsets[:-1], lists.lengths)
+        is_before = place < np.repeat(histories.train_end - histories.offsets[:-1], lists.lengths)
+        counted = lists.values[is_before & np.asarray(histories.is_positive) & (lists.values >= 0)]
+        return np.bincount(counted, minlength=len(self.content_ids))
 
 
 def write_ragged(path: Path, ragged: Ragged) -> None:

@@ -43,6 +43,7 @@ def all_checks(
     *,
     trained_on: str | None = None,
     trained_until_us: int | None = None,
+    has_seen_validation: bool = False,
 ) -> list[Check]:
     """Of training, the future, the lists, chance, what is personal, and a validation learnt by heart.
 
@@ -55,6 +56,8 @@ def all_checks(
         trained_on: fingerprint of the store that the model was trained on; null where it is not known.
         trained_until_us: end of its training period, in microseconds since 1970; null where it is not known, and not
             needed where `trained_on` is the store of the evaluation.
+        has_seen_validation: whether it was fitted on everything before the test; what it remembers of validation is
+            then no question, and nothing of validation can be asked of it.
     """
     store, task, period, k = protocol.store, protocol.task, protocol.period, protocol.list_k
     rows = sampled_rows(task)
@@ -63,7 +66,7 @@ def all_checks(
         "what baselines read": baseline_view(period, rows),
     }
     checks = [
-        trained_before(store, period, trained_on, trained_until_us),
+        trained_before(store, period, trained_on, trained_until_us, has_seen_validation),
         histories_end(store, task, period),
         future_leak(store, period, views),
         list_audit(task, evaluations),
@@ -72,7 +75,7 @@ def all_checks(
             task, evaluations[0], users, lambda others: protocol.ranker(task, "shuffled", others, contents), k=k
         ),
     ]
-    if period == "test":
+    if period == "test" and not has_seen_validation:
         checks.append(_memorised(protocol, evaluations, listeners, contents))
     return checks
 

@@ -30,7 +30,13 @@ def sampled_rows(task: EvaluationTask, *, seed: int = 0, size: int = SAMPLE) -> 
     return np.sort(np.random.default_rng(seed).choice(rows, min(size, len(rows)), replace=False))
 
 
-def trained_before(store: Store, period: Period, trained_on: str | None, trained_until_us: int | None) -> Check:
+def trained_before(
+    store: Store,
+    period: Period,
+    trained_on: str | None,
+    trained_until_us: int | None,
+    has_seen_validation: bool = False,
+) -> Check:
     """The training period of what is evaluated ended before the period begins: else it has learnt the targets.
 
     On the store of its own training it did by construction. Not judged where either instant is unknown. Whether an
@@ -41,10 +47,13 @@ def trained_before(store: Store, period: Period, trained_on: str | None, trained
         period: whose targets are to be found.
         trained_on: fingerprint of the store of the training; null where it is not known.
         trained_until_us: end of the training period, in microseconds since 1970; null where it is not known.
+        has_seen_validation: whether the training period reached to the store's second cut.
     """
     name, start_us = f"trained before {period}", store.manifest.get(f"{period}_start_us")
     if trained_on == store.fingerprint:
-        return Check(name=name, passed=True, detail="on the training period of this very store")
+        reached = "training and validation periods" if has_seen_validation else "training period"
+        is_before = period == "test" or not has_seen_validation
+        return Check(name=name, passed=is_before, detail=f"on the {reached} of this very store")
     if trained_until_us is None or start_us is None:
         unknown = "when training ended" if trained_until_us is None else f"when {period} begins"
         return Check(name=name, passed=None, detail=f"on another store; {unknown} is not known")

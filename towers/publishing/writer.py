@@ -50,6 +50,8 @@ class ExportParts:
     content_vectors: Float[np.ndarray, "contents dim"]
     user_vectors: Float[np.ndarray, "users dim"]
     max_length: int
+    trained_until_us: int | None
+    has_seen_validation: bool
     weights: str
     config: str
     metrics: dict[str, Any]
@@ -204,7 +206,9 @@ class _Writer:
             "has_clock": store.has_clock,
             "window": window_of(store),
             "data_fingerprint": store.fingerprint,
-            # Training ends where validation starts; null for data without a clock.
+            # Null for data without a clock.
+            "trained_until_us": parts.trained_until_us,
+            "has_seen_validation": parts.has_seen_validation,
             "validation_start_us": store.manifest["validation_start_us"],
             "test_start_us": store.manifest["test_start_us"],
             "weights": parts.weights,

@@ -80,7 +80,12 @@ class Export:
     @property
     def trained_until_us(self) -> int | None:
         """End of the training period, in microseconds since 1970; null without a clock and in old manifests."""
-        return self.manifest.get("validation_start_us")
+        return self.manifest.get("trained_until_us", self.manifest.get("validation_start_us"))
+
+    @property
+    def has_seen_validation(self) -> bool:
+        """Whether it was fitted on everything before the test, its settings chosen before."""
+        return self.manifest.get("has_seen_validation", False)
 
     @cached_property
     def vectors(self) -> Float[np.ndarray, "contents dim"]:

@@ -268,7 +268,7 @@ class Loop:
         logged = {name: value.item() for name, value in self._learner.objective.logged().items()}
         times = {"seconds": progress.seconds, "core_seconds": progress.core_seconds}
         self._log({"epoch": float(epochs), **metrics, **logged, **times}, progress.step)
-        found = metrics[self._settings.monitor]
+        found = metrics.get(self._settings.monitor, math.nan)
         is_better = math.isfinite(found) and (progress.best is None or found > progress.best)
         progress.validations_since_best = 0 if is_better else progress.validations_since_best + 1
         if is_better:

@@ -29,14 +29,14 @@ class Validation:
 
     Args:
         histories: of the validation listeners; a sequence, so that each rank encodes its share.
-        judge: turns vectors into metrics.
+        judge: turns vectors into metrics; null where validation is trained on, so that nothing is left to judge by.
         records: spectrograms of the store, or null without sound.
     """
 
     def __init__(
         self,
         histories: NumberedBatches,
-        judge: Judge,
+        judge: Judge | None,
         records: Float[np.ndarray, "sounds n_mels frames"] | None,
     ):
         self._histories = histories
@@ -51,6 +51,8 @@ class Validation:
     def metrics(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
         """By name, the same on all ranks."""
         self.refresh(learner)
+        if self._judge is None:
+            return {}
         contents = embed_contents(learner.two_tower, learner.table)
         share = ranks.share.of(len(self._histories))
         own = (self._histories[number] for number in range(share.start, share.stop))
