@@ -112,7 +112,7 @@ class Run:
     @property
     def has_seen_validation(self) -> bool:
         """Whether it was fitted on everything before the test, its settings chosen before."""
-        return self.config.train_until == "test"
+        return self.config.get("train_until") == "test"
 
     @property
     def trained_until_us(self) -> int | None:
@@ -155,7 +155,7 @@ def training_store(config: DictConfig, store: Store) -> Store:
     Raises:
         UserError: neither validation nor test.
     """
-    until = value(config, "train_until", str)
+    until = config.get("train_until", "validation")  # runs of before do not have it
     if until not in ("validation", "test"):
         raise UserError(f"train_until={until}: must be validation or test")
     return store.trained_until_test() if until == "test" else store
