@@ -39,8 +39,9 @@ class Lines:
 
     def validated(self, epoch: int, metrics: dict[str, float], loss: float) -> None:
         """Prints epoch, step, loss and the metrics."""
-        figures = ", ".join(f"{name} {metrics[name]:.4f}" for name in self._shown if name in metrics)
-        print(f"epoch {epoch}/{self._max_epochs}, step {self._step:,}: loss {loss:.4f}, {figures}", flush=True)
+        figures = {"loss": loss, **{name: metrics[name] for name in self._shown if name in metrics}}
+        shown = ", ".join(f"{name} {figure:.4f}" for name, figure in figures.items())
+        print(f"epoch {epoch}/{self._max_epochs}, step {self._step:,}: {shown}", flush=True)
 
     def close(self) -> None:
         """Nothing is left open."""
