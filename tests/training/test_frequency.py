@@ -86,7 +86,8 @@ class TestStreamingFrequency:
 def batch_of(targets, rows, log_q):
     return TrainingBatch(
         micro_batches=(), content_rows=torch.from_numpy(rows), candidate_log_q=torch.from_numpy(log_q),
-        candidate_since_s=torch.zeros(len(log_q), dtype=torch.int64), target_rows=torch.from_numpy(targets), total_weight=torch.tensor(1.0),
+        candidate_since_s=torch.zeros(len(log_q), dtype=torch.int64),
+        target_rows=torch.from_numpy(targets), total_weight=torch.tensor(1.0),
         fresh_index=torch.zeros(0, dtype=torch.int64), fresh_spectrograms=torch.zeros(0, 1, 8),
         epoch=0, number=0, batches=1,
     )  # fmt: skip
