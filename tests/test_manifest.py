@@ -64,6 +64,15 @@ class TestAtomicFile:
         assert target.read_text() == "before"
         assert list(tmp_path.iterdir()) == [target]
 
+    def test_what_a_killed_process_left_is_removed(self, tmp_path, dead_process):
+        stale, theirs = (tmp_path / f".figures.txt.{process}.partial" for process in (dead_process, os.getppid()))
+        for path in (stale, theirs):
+            path.write_text("half")
+        with atomic_file(tmp_path / "figures.txt") as temporary:
+            temporary.write_text("all of it")
+        assert not stale.exists()
+        assert theirs.exists()
+
 
 class TestAtomicDirectory:
     def test_is_whole(self, tmp_path):

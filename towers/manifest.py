@@ -109,8 +109,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path that becomes `path` when the block ends well, and goes when it does not."""
+    """Yields a temporary path that becomes `path` when the block ends well, and goes when it does not.
+
+    What a killed process left behind under the same name is removed first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary
@@ -162,12 +166,15 @@ def point_to(link: Path, target: Path) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes the temporary folders for `path` whose process is gone, and those of this process."""
+    """Removes the temporary files and folders for `path` whose process is gone, and those of this process."""
     temporary_name = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.partial")
     for stale in path.parent.iterdir():
         found = temporary_name.fullmatch(stale.name)
         if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
-            shutil.rmtree(stale, ignore_errors=True)
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:
