@@ -56,13 +56,15 @@ def never_stopped(demo: tuple[Path, str]):
     return finished(folder, "whole")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
 def test_stopped_and_started_again_it_ends_with_the_same_bits(
     demo: tuple[Path, str], never_stopped, number: int, code: int
 ) -> None:
     folder, _ = demo
     name = f"stopped{number.value}"
-    assert stop(folder, number, *TRAIN, f"name={name}", "datamodule.num_workers=1") == code
+    assert stop(folder, number, *TRAIN, f"name={name}", "datamodule.num_workers=2") == code
     assert not list((folder / "runs").glob(f"{name}/*/finished.json"))
     assert "going on from step" in ok(folder, *TRAIN, f"name={name}")
     summary, weights, rows = finished(folder, name)
@@ -80,6 +82,18 @@ def test_a_run_goes_on_with_another_number_of_processes(demo: tuple[Path, str], 
     summary, weights, _ = finished(folder, "grown")
     assert summary["steps"] == never_stopped[0]["steps"]
     assert all(torch.isfinite(tensor).all() for tensor in weights.values() if tensor.is_floating_point())
+
+
+def test_two_processes_that_are_stopped_end_with_the_same_bits(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    pair = (*TRAIN, "trainer=ddp", "trainer.max_epochs=4")
+    ok(folder, *pair, "name=pair")
+    assert stop(folder, signal.SIGTERM, *pair, "name=stopped_pair") == 143
+    assert not list((folder / "runs").glob("stopped_pair/*/finished.json"))
+    assert "going on from step" in ok(folder, *pair, "name=stopped_pair")
+    (_, whole, rows), (_, weights, again) = (finished(folder, name) for name in ("pair", "stopped_pair"))
+    assert rows == again
+    assert all(torch.equal(weights[key], whole[key]) for key in whole)
 
 
 def test_torchrun_brings_its_own_processes(demo: tuple[Path, str], never_stopped) -> None:

@@ -13,6 +13,8 @@ from towers.data.datamodule import UserBatches
 from towers.errors import UserError
 from towers.training.checkpoints import BEST, LAST, alone_in
 from towers.training.embed import embed_contents, embed_users
+from towers.training.frequency import StreamingFrequency, StreamingLogQSoftmax
+from towers.training.negatives import InBatchAndUniform
 from towers.training.stopping import Stopped
 
 NOT_REPEATED = ("seconds", "core_seconds")
@@ -114,7 +116,7 @@ class TestARun:
 
 
 class Killed(Exception):
-    """Stands for SIGKILL: nothing after it is run."""
+    """Stands for SIGKILL where only the place counts: nothing after it is run."""
 
 
 def dying_before(step):
@@ -132,19 +134,42 @@ def dying_before(step):
     return of
 
 
-def stopping_before(step):
-    """Batches during which SIGTERM arrives."""
+def signalled_before(step, number):
+    """Batches during which a signal arrives."""
 
     def of(batches):
-        def wrapped(epoch, number):
-            for count, batch in enumerate(batches(epoch, number)):
+        def wrapped(epoch, first):
+            for count, batch in enumerate(batches(epoch, first)):
                 if count == step:
-                    os.kill(os.getpid(), signal.SIGTERM)
+                    os.kill(os.getpid(), number)
                 yield batch
 
         return wrapped
 
     return of
+
+
+def killed_in_a_child(make, save_at):
+    """Runs a loop in a forked process, which saves after a step and must end by SIGKILL later on."""
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)  # a pool of threads does not live through a fork
+        loop = make()
+        take_step = loop._step
+
+        def take_step_and_save(batch, stop):
+            is_asked = take_step(batch, stop)
+            if loop.progress.step == save_at:
+                loop._save()
+            return is_asked
+
+        loop._step = take_step_and_save
+        loop.resume()
+        loop.run()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
 
 
 class TestResume:
@@ -161,7 +186,7 @@ class TestResume:
 
     @pytest.mark.parametrize("step", STEPS)
     def test_sigterm_saves_at_once(self, trained, make_loop, tmp_path, step):
-        loop = make_loop(tmp_path, batches=stopping_before(step))
+        loop = make_loop(tmp_path, batches=signalled_before(step, signal.SIGTERM))
         loop.resume()
         with pytest.raises(Stopped) as stopped:
             loop.run()
@@ -172,12 +197,41 @@ class TestResume:
 
     @pytest.mark.parametrize("step", STEPS)
     def test_a_kill_replays_from_the_last_checkpoint(self, trained, make_loop, tmp_path, step):
-        """With a checkpoint after every step but one, and rows of the CSV that are ahead of it."""
-        loop = make_loop(tmp_path, batches=dying_before(step), checkpoint_every_s=0.0)
+        """A process of its own dies by SIGKILL, up to nine steps after its last checkpoint."""
+        save_at, epoch = max(1, step // 2), trained.steps // 2
+        killed_in_a_child(lambda: make_loop(tmp_path, batches=signalled_before(step, signal.SIGKILL)), save_at)
+        progress = torch.load(tmp_path / LAST, weights_only=True)["progress"]
+        assert progress["step"] == (epoch if step >= epoch > save_at else save_at)
+        assert_equal_bits(tensors(self.go_on(make_loop, tmp_path)), trained.tensors)
+        assert rows(tmp_path) == rows(trained.folder)
+
+    def test_a_kill_with_frequencies_counted_on_the_way(self, world_store, make_loop, tmp_path):
+        """Estimates, steps of last sight and all: part of the checkpoint."""
+
+        def objective():
+            candidates = InBatchAndUniform(world_store.train_positives, num_uniform=8, in_batch=True)
+            frequency = StreamingFrequency(num_buckets=101, num_hashes=2, rate=0.05, initial_gap=10.0)
+            return StreamingLogQSoftmax(candidates, frequency, temperature=0.1, is_temperature_learned=True)
+
+        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+        never = make_loop(whole, objective=objective())
+        never.resume()
+        never.run()
+        loop = make_loop(stopped, objective=objective(), batches=dying_before(13))
         loop.resume()
         with pytest.raises(Killed):
             loop.run()
-        loop.loggers[0].log({"loss": 99.0}, step + 5)
+        again = make_loop(stopped, objective=objective())
+        assert again.resume()
+        again.run()
+        assert_equal_bits(tensors(again), tensors(never))
+
+    def test_rows_that_are_ahead_of_the_checkpoint_are_cut(self, trained, make_loop, tmp_path):
+        loop = make_loop(tmp_path, batches=dying_before(7), checkpoint_every_s=0.0)
+        loop.resume()
+        with pytest.raises(Killed):
+            loop.run()
+        loop.loggers[0].log({"loss": 99.0}, 12)
         loop.loggers[0].save()
         assert_equal_bits(tensors(self.go_on(make_loop, tmp_path)), trained.tensors)
         assert rows(tmp_path) == rows(trained.folder)
@@ -256,6 +310,18 @@ class TestNotFinite:
         checkpoint = torch.load(tmp_path / LAST, weights_only=True)
         assert checkpoint["progress"]["step"] == 2
         assert_equal_bits(tensors(loop), checkpoint["learner"])  # the sounds of the bad batch are not there either
+
+    def test_a_gradient_alone_that_is_not_finite(self, make_loop, tmp_path):
+        """The loss is as it should be."""
+        loop = make_loop(tmp_path)
+        weight = loop._learner.two_tower.user_tower._out.weight
+        weight.register_hook(lambda gradient: gradient * (float("inf") if loop.progress.step == 2 else 1.0))
+        loop.resume()
+        before = tensors(loop)
+        with pytest.raises(UserError, match=r"\(step 3\): loss \d+\.\d+, gradient norm (inf|nan): not finite"):
+            loop.run()
+        assert all(torch.isfinite(tensor).all() for tensor in tensors(loop).values())
+        assert any(not torch.equal(tensor, before[name]) for name, tensor in tensors(loop).items())
 
     def test_such_batches_may_be_left_out_and_are_counted(self, make_loop, tmp_path):
         loop = make_loop(tmp_path, batches=poisoned({(0, 2), (1, 1)}), max_skipped=2)

@@ -20,8 +20,8 @@ from towers.training.step import accumulate_gradient
 pytestmark = pytest.mark.unhooked
 
 OBJECTIVES = (
-    "exact_softmax", "sampled_softmax", "sampled_softmax_uniform", "sampled_softmax_popularity", "logq_softmax",
-    "streaming_softmax", "gbce",
+    "exact_softmax", "sampled_softmax", "sampled_softmax_uniform", "sampled_softmax_uniform_corrected",
+    "sampled_softmax_popularity", "logq_softmax", "streaming_softmax", "gbce",
 )  # fmt: skip
 
 
@@ -85,14 +85,36 @@ def test_eight_micro_batches(cases, alone, name):
     assert_same(gradient(learner, batch), alone[name])
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_one_process_against_the_plain_formula_in_float64(cases, alone, name):
+    """No sharing, no gathering, no caching: the whole network in float64 and one call of backward."""
+    make, batches = cases[name]
+    learner = make().double()
+    (batch,) = batches(learner.objective, 1)
+    (micro,) = batch.micro_batches
+    fresh = learner.two_tower.audio_encoder(batch.fresh_spectrograms.double())
+    contents = learner.table.batch(batch.content_rows).with_audio(batch.fresh_index, fresh)
+    vectors = learner.two_tower.encode_contents(contents)
+    states = learner.two_tower.encode_states(micro.histories, vectors, micro.targets.position)
+    log_q = learner.objective.observe(batch)
+    loss = learner.objective(states, vectors, log_q, micro) / batch.total_weight
+    loss.backward()
+    torch.testing.assert_close(alone[name][0].double(), loss.detach(), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(alone[name][2].double(), fresh.detach(), atol=1e-5, rtol=1e-5)
+    for key, parameter in learner.named_parameters():
+        torch.testing.assert_close(
+            alone[name][1][key].double(), parameter.grad, atol=2e-6, rtol=1e-3, msg=lambda text, key=key: key + text
+        )
+
+
+@pytest.fixture(scope="module", params=[(2, 1), (3, 1), (2, 4)])
 def together(request, cases, tmp_path_factory):
-    """What each of some processes found."""
-    ranks, folder = request.param, tmp_path_factory.mktemp("ranks")
+    """What each of some processes found, each in some micro-batches."""
+    (ranks, micro_batches), folder = request.param, tmp_path_factory.mktemp("ranks")
     made = {}
     for name, (make, batches) in cases.items():
         learner = make()
-        made[name] = learner, batches(learner.objective, ranks)
+        made[name] = learner, batches(learner.objective, ranks, micro_batches)
     (folder / "cases.pickle").write_bytes(pickle.dumps(made))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-m", "tests.training.rank_process", str(folder)]

@@ -245,17 +245,22 @@ class TestMaskUnavailable:
         case = make_case().to(torch.float64)
         since_s = torch.randint(0, 100, (CANDIDATES,), generator=torch.Generator().manual_seed(1))
         log_q = case.log_q.double() if type(objective) is RefinedLogQSoftmax else torch.zeros(CANDIDATES).double()
+        states, contents = (tensor.clone().requires_grad_() for tensor in (case.states, case.contents))
         expected = torch.zeros((), dtype=torch.float64)
         targets = case.targets
-        for state, target, weight, time_s in zip(
-            case.states, targets.index, targets.weight, targets.time_s, strict=True
-        ):
-            scores = case.contents @ state / objective.temperature.value
+        for state, target, weight, time_s in zip(states, targets.index, targets.weight, targets.time_s, strict=True):
+            scores = contents @ state / objective.temperature.value.detach().double()
             there = (since_s <= time_s) & (torch.arange(CANDIDATES) != target)
             others = (scores[:CANDIDATES][there] - log_q[there]).exp().sum()
-            expected += weight * ((scores[target].exp() + others).log() - scores[target])
-        found = self.observed(objective, case, since_s)
-        torch.testing.assert_close(found.double(), expected.detach(), rtol=1e-6, atol=1e-6)
+            expected = expected + weight * ((scores[target].exp() + others).log() - scores[target])
+        expected.backward()
+        own = [tensor.clone().requires_grad_() for tensor in (case.states, case.contents)]
+        found = self.observed(objective, replace(case, states=own[0], contents=own[1]), since_s)
+        found.backward()
+        assert_all_close(
+            [found.detach(), own[0].grad, own[1].grad], [expected.detach(), states.grad, contents.grad],
+            rtol=1e-6, atol=1e-6,
+        )  # fmt: skip
 
     def test_what_was_always_there_changes_nothing(self, objective):
         case = make_case()
