@@ -17,10 +17,9 @@ import time
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from peers.operations import operation_counter, operations
 
 from towers.assembly import open_store
 from towers.batch import TrainingBatch
@@ -32,28 +31,6 @@ from towers.training.step import accumulate_gradient
 
 RESULTS = Path(__file__).parent / "results"
 COMMIT = ("git", "rev-parse", "--short", "HEAD")
-ATTENTION = ("scaled_dot_product", "flash", "efficient_attention")
-Shape: TypeAlias = tuple[int, ...]
-
-
-def _product(into: Shape, one: Shape, other: Shape, **_: object) -> int:
-    return 2 * one[0] * one[1] * other[1]
-
-
-def _attention(query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
-    return sdpa_flop_count(query, key, value)
-
-
-def _attention_backward(gradient: Shape, query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
-    return sdpa_backward_flop_count(gradient, query, key, value)
-
-
-UNCOUNTED = {
-    torch.ops.aten.addmm_: _product,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
-"""Products added in place and a processor's attention, of which torch's counter knows nothing."""
 
 
 def step(loop: Loop, batch: TrainingBatch) -> None:
@@ -67,15 +44,12 @@ def step(loop: Loop, batch: TrainingBatch) -> None:
         learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
 
 
-def operations(loop: Loop, batches: list[TrainingBatch]) -> float:
+def operations_of(loop: Loop, batches: list[TrainingBatch]) -> float:
     """Of the steps, a causal attention counted half."""
-    with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
+    with operation_counter() as counter:
         for batch in batches:
             step(loop, batch)
-    counts = counter.get_flop_counts()["Global"]
-    return sum(
-        count / 2 if any(name in str(operation) for name in ATTENTION) else count for operation, count in counts.items()
-    )
+    return operations(counter)
 
 
 def seconds(device: torch.device, function) -> float:
@@ -114,7 +88,7 @@ def main() -> None:
     for batch in warm:
         step(loop, batch)
     taken = seconds(device, lambda: [step(loop, batch) for batch in timed])
-    counted = operations(loop, timed)
+    counted = operations_of(loop, timed)
     is_bfloat16 = trainer.autocast().__class__.__name__ == "autocast"
     best = ceiling(device, torch.bfloat16 if is_bfloat16 else torch.float32)
     histories = [micro.histories for batch in timed for micro in batch.micro_batches]

@@ -3,9 +3,9 @@
     pip install 'towers[train]' optuna
     python examples/sweep.py --trials 20 experiment=catalogue audio_encoder=none logger=csv
 
-Trials stand in an SQLite file beside the runs: a sweep that was stopped goes on, and several processes share one.
-A trial that was finished before costs nothing: a run's folder follows from its settings. Change `suggested` for other
-keys.
+Trials stand in an SQLite file beside the runs: a sweep that was stopped goes on, its cut-off trial first and from where
+its run stood, and several processes share one. A trial that was finished before costs nothing: a run's folder follows
+from its settings. Change `suggested` for other keys.
 """
 
 import argparse
@@ -36,7 +36,12 @@ def main() -> None:
 
     def value(trial: optuna.Trial) -> float:
         """The best validation of a run, by trainer.monitor."""
-        folder = train(*overrides, *suggested(trial))
+        try:
+            folder = train(*overrides, *suggested(trial))
+        except SystemExit:  # stopped by a signal; everything is saved
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+            raise
         trial.set_user_attr("folder", str(folder))
         return float(read_json(folder / "finished.json")["best"])
 

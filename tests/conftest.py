@@ -89,3 +89,15 @@ def world_store(tmp_path_factory, make_builder, world_folder):
 
     split = GlobalTemporal(validation_days=10.0, test_days=10.0)
     return make_builder(world_folder, tmp_path_factory.mktemp("world-stores"), split=split).build()[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked gpu say why they do not run where there is no card."""
+    if not any(item.get_closest_marker("gpu") for item in items):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))

@@ -17,11 +17,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from operations import operation_counter, operations
 from windows import Windows, core_seconds, peak_memory_gb, tell
 
 from towers.assembly import open_store
@@ -50,7 +49,6 @@ BLOCKS = {
 ALIKE = ("user_tower=sasrec", "user_tower.num_layers=2", "user_tower.num_heads=1", "user_tower.dim=64",
          "content_tower.dim=64")  # fmt: skip
 METRICS = ("ndcg@10", "recall@10")  # with one target the latter is HR@10
-Shape: TypeAlias = tuple[int, ...]
 
 
 def main() -> None:
@@ -164,35 +162,6 @@ class InWindows(InOrder):
             plan = next(plans)
             windows.count(len(plan.windows))
             yield plan
-
-
-def operation_counter() -> FlopCounterMode:
-    """Torch's own, taught a processor's attention and products that are added in place."""
-    aten = torch.ops.aten
-
-    def product(into: Shape, one: Shape, other: Shape, **_: object) -> int:
-        return 2 * one[0] * one[1] * other[1]
-
-    def attention(query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
-        return sdpa_flop_count(query, key, value)
-
-    def attention_backward(gradient: Shape, query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
-        return sdpa_backward_flop_count(gradient, query, key, value)
-
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten.addmm_: product,
-            aten._scaled_dot_product_flash_attention_for_cpu: attention,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward,
-        },
-    )
-
-
-def operations(counter: FlopCounterMode) -> float:
-    """A causal attention counts half."""
-    counts = counter.get_flop_counts()["Global"]
-    return sum(count / 2 if "attention" in str(name) else count for name, count in counts.items())
 
 
 def train_until(enough: float, overrides: list[str], folder: Path) -> None:

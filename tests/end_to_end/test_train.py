@@ -33,10 +33,10 @@ def finished(folder: Path, name: str) -> tuple[dict, dict, list[dict[str, str]]]
     return json.loads((run / "finished.json").read_text()), weights, rows
 
 
-def stop(folder: Path, number: int, *arguments: str) -> int:
-    """Starts a command, sends it a signal once it has logged something, and waits; gives the exit code."""
+def stop(folder: Path, number: int, *arguments: str, command: tuple[str, ...] = ("-m", "towers")) -> int:
+    """Starts a command, sends it a signal once it has saved something, and waits; gives the exit code."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "towers", *arguments], cwd=folder, env=environment(),
+        [sys.executable, *command, *arguments], cwd=folder, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     (name,) = (argument.partition("=")[2] for argument in arguments if argument.startswith("name="))
@@ -138,17 +138,21 @@ def test_with_its_settings_chosen_it_is_fitted_on_everything_before_the_test(dem
     assert "trainer.patience: with train_until=test" in refused(folder, "train", *refit, "trainer.patience=2")
 
 
-def test_the_example_of_a_sweep_runs(demo: tuple[Path, str]) -> None:
+def test_the_example_of_a_sweep_goes_on_after_a_stop(demo: tuple[Path, str]) -> None:
     folder, _ = demo
-    example = Path(__file__).parents[2] / "examples" / "sweep.py"
-    overrides = [argument for argument in TRAIN[1:] if "max_epochs" not in argument]
+    example = str(Path(__file__).parents[2] / "examples" / "sweep.py")
+    overrides = (
+        *(argument for argument in TRAIN[1:] if "max_epochs" not in argument), "trainer.max_epochs=4", "name=optuna"
+    )  # fmt: skip
+    assert stop(folder, signal.SIGTERM, "--trials", "2", *overrides, command=(example,)) == 143
     done = subprocess.run(
-        [sys.executable, example, "--trials", "2", *overrides, "trainer.max_epochs=1", "name=optuna"],
+        [sys.executable, example, "--trials", "2", *overrides],
         cwd=folder, capture_output=True, text=True, timeout=200, env=environment(), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "best" in done.stdout
     assert len(list((folder / "runs" / "optuna").glob("*/finished.json"))) == 2
+    assert len(list((folder / "runs" / "optuna").iterdir())) == 2  # the first trial's run went on
     assert (folder / "sweep.db").exists()
 
 

@@ -11,8 +11,6 @@ OVERRIDES = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epoch
 
 @pytest.fixture
 def loop(world_store, tmp_path):
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     from towers.commands.train import build
     from towers.config import compose, instantiate
 
@@ -33,10 +31,14 @@ def test_trains_in_bf16_and_validates(loop) -> None:
 
 def test_states_are_bf16_inside(loop) -> None:
     batch = next(iter(loop._batches(0, 0))).to("cuda")
+    two_tower, found = loop._learner.two_tower, []
+    two_tower.user_tower._content.register_forward_hook(lambda module, arguments, out: found.append(out.dtype))
+    (micro,) = batch.micro_batches
     with loop._precision:
-        vectors = loop._learner.two_tower.encode_contents(loop._learner.table.batch(batch.content_rows))
-        assert torch.is_autocast_enabled("cuda")
-    assert torch.isfinite(vectors).all()
+        vectors = two_tower.encode_contents(loop._learner.table.batch(batch.content_rows))
+        states = two_tower.encode_states(micro.histories, vectors, micro.targets.position)
+    assert found == [torch.bfloat16]
+    assert torch.isfinite(states).all()
 
 
 def test_a_step_never_waits_for_the_device(loop) -> None:

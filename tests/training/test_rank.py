@@ -19,8 +19,6 @@ class TestTorchRanker(FullRankerContract):
 class TestTorchRankerOnCuda(FullRankerContract):
     @staticmethod
     def build(task, name, users, contents):
-        if not torch.cuda.is_available():
-            pytest.skip("no CUDA device")
         return TorchRanker(task, name, users, contents, device=torch.device("cuda"), block_size=2, tile_size=3)
 
 
@@ -54,6 +52,4 @@ def test_leaves_the_precision_of_products_as_it_was():
 
 @pytest.mark.gpu
 def test_gives_the_lists_of_the_vector_ranker_on_cuda():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     assert_same_lists(torch.device("cuda"))

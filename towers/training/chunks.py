@@ -1,4 +1,4 @@
-"""Pieces of a matrix of logits, targets x candidates, that as a whole does not exist."""
+"""Pieces of a matrix of logits, targets x candidates, of which 2^26 entries at most are there at a time."""
 
 from collections.abc import Iterator
 

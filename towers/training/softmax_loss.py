@@ -1,4 +1,4 @@
-"""The softmax over candidates in chunks: the whole matrix of logits, targets x candidates, never exists.
+"""The softmax over candidates in chunks: of the logits, targets x candidates, a bounded part exists at a time.
 
 Value and gradients come out of one pass. Targets are taken in blocks and candidates in tiles, so that a tile's logits
 are still in the cache when they are used again. A block's exponentials are kept until its normalisers are known; they
