@@ -6,11 +6,15 @@ import soundfile
 import torch
 
 from tests.data.raw_set import tone
-from towers.data.log_mel import FLOOR, LogMel, UnusableSound, read_waveform, spectrogram_of
+from towers.data.log_mel import FLOOR, LogMel, UnusableSound, read_crops, record_from
 from towers.features.settings import SpectrogramSettings
 
 SETTINGS = SpectrogramSettings(sample_rate=16_000, n_fft=512, hop_length=160, n_mels=32, record_s=0.5)
 FRAMES = 50
+
+
+def spectrogram_of(path, log_mel, settings):
+    return record_from(read_crops(path, settings), log_mel, settings)
 
 
 @pytest.fixture(scope="module")
@@ -208,4 +212,5 @@ class TestUnusable:
 
 def test_waveform_has_the_rate_of_the_settings(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(440, 0.3, 8_000), 8_000)
-    assert len(read_waveform(tmp_path / "a.wav", SETTINGS)) == round(0.3 * 16_000)
+    (waveform,) = read_crops(tmp_path / "a.wav", SETTINGS)
+    assert len(waveform) == round(0.3 * 16_000)
