@@ -88,9 +88,10 @@ def read_crops(path: Path, settings: SpectrogramSettings) -> list[Float[Tensor, 
         raise UnusableSound(f"too short: {samples / rate:.3f} s")
     if not all(len(mono) for mono in decoded):
         raise UnusableSound("cut short: nothing where a crop should be")
-    if not all(np.isfinite(mono).all() for mono in decoded):
+    peaks = np.array([np.abs(mono).max() for mono in decoded])  # NaN where a sample is NaN
+    if not np.isfinite(peaks).all():
         raise UnusableSound("has samples that are not finite")
-    if all(np.abs(mono).max() < SILENCE for mono in decoded):
+    if peaks.max() < SILENCE:
         raise UnusableSound("silent")
     return [_resampled(mono, rate, settings.sample_rate) for mono in decoded]
 
@@ -114,12 +115,12 @@ def _mono(file: soundfile.SoundFile, start: int, wanted: int) -> Float[np.ndarra
 def _resampled(mono: Float[np.ndarray, " samples"], rate: int, new_rate: int) -> Float[Tensor, " samples_after"]:
     if rate * new_rate // math.gcd(rate, new_rate) ** 2 > MAX_KERNEL:
         return torch.from_numpy(soxr.resample(mono, rate, new_rate))
-    return _resampler(rate, new_rate)(torch.from_numpy(mono))
+    return resampler(rate, new_rate)(torch.from_numpy(mono))
 
 
 @lru_cache(maxsize=16)
-def _resampler(rate: int, new_rate: int) -> Resample:
-    """With its filter, which takes longer to make than to use; a catalogue has few rates."""
+def resampler(rate: int, new_rate: int) -> Resample:
+    """Between two rates in Hz, with its filter, which takes longer to make than to use; a catalogue has few rates."""
     return Resample(rate, new_rate, dtype=torch.float32)
 
 
@@ -143,6 +144,9 @@ def _frames_of(
 ) -> Float[Tensor, "n_mels frames"]:
     """Exactly `frames`; sound that is too short for them is repeated."""
     samples = frames * hop_length
-    if len(waveform) < samples:
-        waveform = waveform.repeat(-(-samples // len(waveform)))
-    return log_mel(waveform[:samples])[:, :frames]
+    whole, rest = divmod(samples, len(waveform))
+    if whole < 1 or (whole == 1 and not rest):
+        repeated = waveform[:samples]
+    else:
+        repeated = torch.cat([waveform] * whole + [waveform[:rest]])
+    return log_mel(repeated)[:, :frames]

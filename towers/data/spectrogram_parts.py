@@ -30,11 +30,19 @@ SoundProgress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundFile:
-    """A content's sound: where it lies, and the digest of its bytes (None where there is no file)."""
+    """A content's sound.
+
+    Args:
+        content_id: whose it is.
+        path: where it lies.
+        digest: of its bytes; None where there is no file.
+        refusal: why it must not be read; None where it may be.
+    """
 
     content_id: str
     path: Path
     digest: str | None
+    refusal: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +188,8 @@ class Decoder:
 
     def _one(self, file: SoundFile) -> tuple[Record | str, float | None]:
         """A record, or why there is none; and how many seconds were decoded, None where the file was not read."""
+        if file.refusal is not None:
+            return file.refusal, None
         known = None if file.digest is None else self._known(file.digest)
         if known is not None:
             return known, None

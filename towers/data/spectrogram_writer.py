@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from towers.data.log_mel import FRONT_END
 from towers.data.spectrogram_parts import Decoder, Decoding, Part, Record, Shard, SoundFile, SoundProgress
 from towers.data.spectrograms import FRONT, RECORDS, REJECTED, ROWS
-from towers.errors import UserError
 from towers.features.settings import SpectrogramSettings
 from towers.manifest import FileDigests, atomic_directory, digest_of, read_json, write_json
 
@@ -20,30 +19,15 @@ FILES_PER_PART = 512
 """A few seconds of work."""
 
 
-def check_paths(root: Path, content_ids: Sequence[str], audio: Sequence[str]) -> list[Path]:
-    """The audio files below `root`.
-
-    Raises:
-        UserError: a path that leaves the data set's folder, by `..`, by being absolute, or by a symbolic link, or
-            that no file can have.
-    """
-    base = root.resolve()
-    paths = []
-    for content_id, name in zip(content_ids, audio, strict=True):
-        path = root / name
-        try:
-            path.is_file()  # raises for a name that is too long
-            is_inside = path.resolve().is_relative_to(base)
-        except (OSError, ValueError, RuntimeError) as error:
-            where = f"contents/: content_id {content_id!r}, column audio"
-            raise UserError(f"{where}: {name[:80]!r} is no path ({type(error).__name__})") from error
-        if not is_inside:
-            raise UserError(
-                f"contents/: content_id {content_id!r}, column audio: {name!r} leaves the data set's folder {root}; "
-                "audio paths are relative to it and stay inside"
-            )
-        paths.append(path)
-    return paths
+def refusal_of(path: Path, base: Path) -> str | None:
+    """Why a sound at `path` must not be read: it leaves `base` (a resolved folder) by `..`, by being absolute, or by a
+    symbolic link, or it is no path at all. None where it may be."""
+    try:
+        path.is_file()  # raises for a name that is too long
+        is_inside = path.resolve().is_relative_to(base)
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"is no path ({type(error).__name__})"
+    return None if is_inside else f"leaves the data set's folder {base}; audio paths are relative to it and stay inside"
 
 
 class SpectrogramSet:
@@ -55,15 +39,14 @@ class SpectrogramSet:
         content_ids: whose sound it is.
         audio: path of the sound file.
         settings: of the spectrogram.
-
-    Raises:
-        UserError: a path leaves `root`.
     """
 
     def __init__(
         self, folder: Path, root: Path, content_ids: Sequence[str], audio: Sequence[str], settings: SpectrogramSettings
     ):
-        self._paths = check_paths(root, content_ids, audio)
+        self._paths = [root / name for name in audio]
+        base = root.resolve()
+        self._refusals = [refusal_of(path, base) for path in self._paths]
         self._root = root
         self._content_ids = content_ids
         self._audio = audio
@@ -128,9 +111,10 @@ class SpectrogramSet:
         known = [self._folder / "digests.json", *self._parts_folder.glob("digests-*.json")]
         memory.parent.mkdir(parents=True, exist_ok=True)
         digests = FileDigests(memory, *known)
-        files = digests.of([self._paths[place] for place in places if self._paths[place].is_file()], self._root)
+        allowed = [self._paths[place] for place in places if self._refusals[place] is None]
+        files = digests.of([path for path in allowed if path.is_file()], self._root)
         digests.save()
-        return [files.get(self._name(place)) for place in places]
+        return [None if self._refusals[place] else files.get(self._name(place)) for place in places]
 
     def _parts(self, starts: Sequence[int], digests: Sequence[str | None]) -> list[Part]:
         parts = []
@@ -138,7 +122,12 @@ class SpectrogramSet:
             places = self._places(start)
             named = [(self._content_ids[place], self._audio[place], digests[place]) for place in places]
             files = [
-                SoundFile(content_id=self._content_ids[place], path=self._paths[place], digest=digests[place])
+                SoundFile(
+                    content_id=self._content_ids[place],
+                    path=self._paths[place],
+                    digest=digests[place],
+                    refusal=self._refusals[place],
+                )
                 for place in places
             ]
             parts.append(Part(folder=self._parts_folder / digest_of([named, self._front])[:16], files=files))
@@ -201,7 +190,7 @@ class SpectrogramSet:
 
 def is_new(file: SoundFile, known: Callable[[str], Record | str | None]) -> bool:
     """Whether a file has to be read."""
-    return file.digest is None or known(file.digest) is None
+    return file.digest is not None and known(file.digest) is None
 
 
 def _columns(files: Sequence[SoundFile]) -> pa.Table:
