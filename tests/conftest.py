@@ -53,7 +53,7 @@ def make_builder(feature_settings):
             features=features,
             max_rejected_fraction=max_rejected_fraction,
             num_workers=2,
-            on_progress=on_progress or (lambda stage, done, total: None),
+            on_progress=on_progress or (lambda stage, done, total, remark="": None),
         )
 
     return make

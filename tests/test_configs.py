@@ -285,6 +285,7 @@ class TestSignature:
         [
             "datamodule.num_workers=3",
             "data.num_workers=7",
+            "data.shard=3/16",
             "data.root=elsewhere",
             "logger=csv",
             "paths.runs=elsewhere",

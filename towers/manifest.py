@@ -37,13 +37,18 @@ class FileDigests:
     """Digests of many files, remembered beside the result by path, size and time of change.
 
     A nightly run over a large folder of audio then reads only what is new.
+
+    Args:
+        memory: a JSON file, read where it is there and written by `save`.
+        others: more such files, read alone.
     """
 
-    def __init__(self, memory: Path):
+    def __init__(self, memory: Path, *others: Path):
         self._memory = memory
         self._known: dict[str, list[Any]] = {}
-        if memory.exists():
-            self._known = json.loads(memory.read_text())
+        for path in (*others, memory):
+            if path.exists():
+                self._known |= json.loads(path.read_text())
 
     def of(self, paths: Iterable[Path], root: Path) -> dict[str, str]:
         """Relative path -> digest, for every file of `paths` (all below `root`)."""

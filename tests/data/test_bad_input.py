@@ -180,15 +180,21 @@ def test_a_contract_column_that_only_the_folder_names(refused, raw):
 
 
 class TestAudioOutside:
+    """Is never read, and has its reason among the rejected sounds."""
+
     @pytest.fixture
-    def refused_with(self, refused, raw):
+    def reason_of(self, raw, tmp_path, make_builder):
         def prepare(audio):
             contents = [*raw_set.CONTENTS, {"content_id": "thief", "kind": "track", "audio": audio}]
             raw_set.write_part(raw, "contents", raw_set.content_table(contents))
-            message = refused()
-            assert "'thief'" in message
-            assert "column audio" in message
-            assert audio in message
+            store = make_builder(raw, tmp_path / "stores").build()[0]
+            assert store.manifest["counts"]["sounds"] == 4
+            assert "thief" not in store.spectrograms.row_of
+            rejected = pq.read_table(store.folder / "rejected/sounds.parquet").to_pylist()
+            (row,) = [row for row in rejected if row["content_id"] == "thief"]
+            assert row["digest"] is None
+            assert row["audio"].endswith(audio)
+            return row["reason"]
 
         return prepare
 
@@ -200,27 +206,23 @@ class TestAudioOutside:
         soundfile.write(tmp_path / "secret.wav", raw_set.tone(440, 0.5), raw_set.RATE_HZ)
         return tmp_path / "secret.wav"
 
-    def test_by_dots(self, refused_with, secret):
-        refused_with("audio/../../secret.wav")
+    def test_by_dots(self, reason_of, secret):
+        assert "leaves the data set's folder" in reason_of("audio/../../secret.wav")
 
-    def test_by_an_absolute_path(self, refused_with, secret):
-        refused_with(str(secret))
+    def test_by_an_absolute_path(self, reason_of, secret):
+        assert "leaves the data set's folder" in reason_of(str(secret))
 
-    def test_by_a_symbolic_link(self, refused_with, secret, raw):
+    def test_by_a_symbolic_link(self, reason_of, secret, raw):
         (raw / "audio/link.wav").symlink_to(secret)
-        refused_with("audio/link.wav")
+        assert "leaves the data set's folder" in reason_of("audio/link.wav")
 
-    def test_by_a_linked_folder(self, refused_with, secret, raw):
+    def test_by_a_linked_folder(self, reason_of, secret, raw):
         (raw / "elsewhere").symlink_to(secret.parent, target_is_directory=True)
-        refused_with("elsewhere/secret.wav")
+        assert "leaves the data set's folder" in reason_of("elsewhere/secret.wav")
 
     @pytest.mark.parametrize("audio", ["x" * 300 + ".flac", "a\0b.flac"])
-    def test_what_no_file_can_be_called(self, refused, raw, audio):
-        contents = [*raw_set.CONTENTS, {"content_id": "odd", "kind": "track", "audio": audio}]
-        raw_set.write_part(raw, "contents", raw_set.content_table(contents))
-        message = refused()
-        assert "'odd', column audio" in message
-        assert "is no path" in message
+    def test_what_no_file_can_be_called(self, reason_of, audio):
+        assert "is no path" in reason_of(audio)
 
     def test_dots_that_stay_inside_are_fine(self, raw, tmp_path, make_builder):
         contents = [*raw_set.CONTENTS, {"content_id": "winding", "kind": "track", "audio": "audio/../audio/a1.flac"}]

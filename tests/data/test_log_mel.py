@@ -1,16 +1,22 @@
 """Sound files to log-mel spectrograms, and what becomes of files that are no sound."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from tests.data.raw_set import tone
-from towers.data.log_mel import FLOOR, LogMel, UnusableSound, read_waveform, spectrogram_of
+from towers.data.log_mel import FLOOR, LogMel, UnusableSound, read_crops, record_from
 from towers.features.settings import SpectrogramSettings
 
 SETTINGS = SpectrogramSettings(sample_rate=16_000, n_fft=512, hop_length=160, n_mels=32, record_s=0.5)
 FRAMES = 50
+
+
+def spectrogram_of(path, log_mel, settings):
+    return record_from(read_crops(path, settings), log_mel, settings)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +141,85 @@ class TestSound:
         assert bands == [low, high, low, high, low]
 
 
+class TestCrops:
+    """Of long sound a record holds several short stretches, and nothing between them is decoded."""
+
+    SETTINGS = replace(SETTINGS, num_crops=5)
+
+    @pytest.fixture
+    def record_of(self, tmp_path, log_mel):
+        def record(samples, settings=self.SETTINGS, name="sound.wav"):
+            soundfile.write(tmp_path / name, samples, 16_000)
+            return spectrogram_of(tmp_path / name, log_mel, settings)
+
+        return record
+
+    @pytest.mark.parametrize("name", ["sound.wav", "sound.flac", "sound.ogg", "sound.mp3"])
+    def test_are_the_middles_of_equal_stretches(self, record_of, name):
+        """Inside them: mp3 may need what stands before, so that after a leap a steady tone is mute for a while."""
+        frequencies_hz = [500, 3_000, 1_000, 5_000, 700]
+        sound = np.concatenate([tone(hz, 3.0, 16_000) for hz in frequencies_hz])
+        record = record_of(sound, replace(SETTINGS, num_crops=5, record_s=5.0), name)
+        assert record.shape == (32, 500)
+        bands = [loudest_band(record[:, 100 * crop + 40 : 100 * crop + 98]) for crop in range(5)]
+        assert bands == [band_of(hz) for hz in frequencies_hz]
+
+    def test_each_has_a_log_mel_of_its_own(self, record_of, log_mel):
+        sound = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 3).astype(np.float32)
+        record = record_of(sound)
+        heard = torch.from_numpy((np.round(sound * 32_768) / 32_768).astype(np.float32))  # 16 bits, as written
+        for crop in range(5):
+            start = (2 * crop + 1) * 16_000 * 3 // 10 - 800  # 0.1 s around the middle of a fifth
+            alone = log_mel(heard[start : start + 1_600])[:, :10]
+            np.testing.assert_allclose(record[:, 10 * crop : 10 * crop + 10], alone, atol=0.02)
+
+    def test_one_is_the_middle(self, record_of):
+        """Every bit of the record that there was before there was a choice."""
+        sound = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 2)
+        middle = sound[12_000:20_000]
+        np.testing.assert_array_equal(record_of(sound, SETTINGS), record_of(middle, SETTINGS))
+
+    @pytest.mark.parametrize("seconds", [0.2, 0.5])
+    def test_sound_that_fits_is_not_cut(self, record_of, seconds):
+        sound = tone(500, seconds, 16_000) + tone(2_000, seconds, 16_000)
+        np.testing.assert_array_equal(record_of(sound), record_of(sound, SETTINGS))
+
+    @pytest.mark.parametrize("samples", [8_001, 8_004, 8_011, 9_999])
+    @pytest.mark.parametrize("num_crops", [2, 5, 10])
+    def test_sound_that_barely_does_not_fit(self, record_of, samples, num_crops):
+        record = record_of(tone(1_000, 1.0, 16_000)[:samples], replace(SETTINGS, num_crops=num_crops))
+        assert record.shape == (32, FRAMES)
+        inner = [frame for frame in range(FRAMES) if frame % (FRAMES // num_crops) in (2, 3)]  # no edge in the window
+        assert all(loudest_band(record[:, [frame]]) == band_of(1_000) for frame in inner)
+
+    def test_nothing_else_is_decoded(self, tmp_path, monkeypatch):
+        read = []
+
+        class Counting(soundfile.SoundFile):
+            def read(self, frames=-1, *rest, **keywords):
+                read.append((self.tell(), frames))
+                return super().read(frames, *rest, **keywords)
+
+        soundfile.write(tmp_path / "long.flac", tone(440, 60.0, 8_000), 8_000)
+        monkeypatch.setattr(soundfile, "SoundFile", Counting)
+        crops = read_crops(tmp_path / "long.flac", self.SETTINGS)
+        assert [len(crop) for crop in crops] == 5 * [1_600]
+        assert read == [(8_000 * second - 400, 800) for second in (6, 18, 30, 42, 54)]
+
+    def test_some_may_be_silent(self, record_of):
+        record = record_of(np.concatenate([np.zeros(32_000), tone(500, 1.0, 16_000)]))
+        assert loudest_band(record) == band_of(500)
+        assert record[:, :10].max() == np.float16(np.log(FLOOR))
+
+    @pytest.mark.parametrize("second", [0, 1, 2])
+    def test_one_that_is_not_finite_spoils_all(self, tmp_path, log_mel, second):
+        sound = tone(500, 5.0, 16_000)
+        sound[16_000 * second + 8_000] = np.nan
+        soundfile.write(tmp_path / "a.wav", sound, 16_000, subtype="FLOAT")
+        with pytest.raises(UnusableSound, match="not finite"):
+            spectrogram_of(tmp_path / "a.wav", log_mel, self.SETTINGS)
+
+
 class TestUnusable:
     @pytest.fixture
     def reason(self, tmp_path, log_mel):
@@ -208,4 +293,5 @@ class TestUnusable:
 
 def test_waveform_has_the_rate_of_the_settings(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(440, 0.3, 8_000), 8_000)
-    assert len(read_waveform(tmp_path / "a.wav", SETTINGS)) == round(0.3 * 16_000)
+    (waveform,) = read_crops(tmp_path / "a.wav", SETTINGS)
+    assert len(waveform) == round(0.3 * 16_000)

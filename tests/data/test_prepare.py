@@ -442,15 +442,15 @@ class TestNewSounds:
     @pytest.fixture
     def decoded(self, monkeypatch):
         """Names of the files that were decoded since."""
-        from towers.data import spectrogram_writer
+        from towers.data import spectrogram_parts
 
-        names, decode = [], spectrogram_writer.spectrogram_of
+        names, decode = [], spectrogram_parts.read_crops
 
         def counting(path, *rest):
             names.append(path.name)
             return decode(path, *rest)
 
-        monkeypatch.setattr(spectrogram_writer, "spectrogram_of", counting)
+        monkeypatch.setattr(spectrogram_parts, "read_crops", counting)
         return names
 
     @pytest.fixture
@@ -555,7 +555,7 @@ from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.split import GlobalTemporal
 from towers.features.settings import FeatureSettings
 
-def die(stage, done, total):
+def die(stage, *rest):
     if stage == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGKILL)
 

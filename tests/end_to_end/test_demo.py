@@ -187,7 +187,7 @@ def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
 
     stages = {
         "world": partial("worlds/.*.partial"),
-        "prepare": partial("stores/*/spectrograms/.*.partial"),
+        "prepare": partial("stores/*/spectrograms/parts-*/.*.partial"),
         "train": partial("runs/demo/*/last.ckpt"),
         "export": partial("exports/.*.partial"),
     }

@@ -80,6 +80,29 @@ class TestSettings:
     def test_frames(self):
         assert SpectrogramSettings(sample_rate=16_000, hop_length=320, record_s=10.0).num_frames == 500
 
+    def test_one_crop_is_not_written(self):
+        """So that what was written before there was a choice says the same."""
+        spectrogram = self.make().to_dict()["spectrogram"]
+        assert set(spectrogram) == {"sample_rate", "n_fft", "hop_length", "n_mels", "record_s"}
+        several = self.make(spectrogram=SpectrogramSettings(num_crops=4))
+        assert several.to_dict()["spectrogram"] == {**spectrogram, "num_crops": 4}
+        assert FeatureSettings.from_dict(several.to_dict()) == several
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"num_crops": 0}, "num_crops=0: must be at least 1"),
+            ({"num_crops": 3}, "num_crops=3: a record has 500 frames"),
+            ({"num_crops": 250}, "num_crops=250: crops are shorter than a window of 1024"),
+            ({"n_mels": 0}, "n_mels=0: must be at least 1"),
+            ({"hop_length": -1}, "hop_length=-1: must be at least 1"),
+            ({"record_s": 0.0}, r"record_s=0\.0: shorter than a frame of 320"),
+        ],
+    )
+    def test_a_spectrogram_that_cannot_be(self, changes, words):
+        with pytest.raises(UserError, match=rf"^features\.spectrogram\.{words}"):
+            SpectrogramSettings(**changes)
+
     def test_an_unknown_part(self):
         with pytest.raises(UserError, match=r"features\.content_parts: no part 'tempo'"):
             self.make(content_parts=("tempo",))

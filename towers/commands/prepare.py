@@ -9,23 +9,18 @@ from omegaconf import DictConfig
 from towers.commands.progress import StageProgress
 from towers.config import CONFIG_DIR, instantiate, value
 from towers.data.build import StoreBuilder
+from towers.data.spectrogram_parts import Shard
 from towers.data.store import Store
 from towers.errors import UserError
 
 
 def run(config: DictConfig) -> Store:
     """Builds the store of `data` unless it is there; says what was kept and what was rejected."""
-    root = Path(config.paths.stores) / config.data.name
     with StageProgress() as progress:
-        store, is_new = StoreBuilder(
-            root=root,
-            source=instantiate(config.data.source, "data.source"),
-            split=instantiate(config.data.split, "data.split"),
-            features=instantiate(config.features, "features"),
-            max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
-            num_workers=_num_workers(config),
-            on_progress=progress.update,
-        ).build()
+        builder = _builder(config, progress)
+        store, is_new = builder.build()
+    if builder.decoding.files:
+        print(builder.decoding)
     counts = store.manifest["counts"]
     if not is_new:
         print(f"nothing to prepare: {store.folder} is up to date")
@@ -39,6 +34,26 @@ def run(config: DictConfig) -> Store:
     return store
 
 
+def run_shard(config: DictConfig, shard: Shard) -> None:
+    """Decodes a share of the sounds of `data`, and says what to do once all are decoded."""
+    with StageProgress() as progress:
+        decoding = _builder(config, progress).decode_shard(shard)
+    print(decoding)
+    print(f"shard {shard} is decoded; once all {shard.count} are, run this command without data.shard for the store")
+
+
+def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
+    return StoreBuilder(
+        root=Path(config.paths.stores) / config.data.name,
+        source=instantiate(config.data.source, "data.source"),
+        split=instantiate(config.data.split, "data.split"),
+        features=instantiate(config.features, "features"),
+        max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
+        num_workers=_num_workers(config),
+        on_progress=progress.update,
+    )
+
+
 def _num_workers(config: DictConfig) -> int:
     wanted = value(config, "data.num_workers", int | None)
     if wanted is not None and wanted < 1:
@@ -49,4 +64,8 @@ def _num_workers(config: DictConfig) -> int:
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="prepare")
 def main(config: DictConfig) -> None:
     """The command."""
-    run(config)
+    shard = value(config, "data.shard", str | int | None)
+    if shard is None:
+        run(config)
+    else:
+        run_shard(config, Shard.parse(str(shard)))

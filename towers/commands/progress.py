@@ -17,6 +17,7 @@ class StageProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[remark]}"),
             console=console,
             disable=not console.is_terminal,
         )
@@ -31,8 +32,8 @@ class StageProgress:
     ) -> None:
         self._progress.stop()
 
-    def update(self, stage: str, done: int, total: int) -> None:
-        """Sets how far `stage` is; `total` 0 means that it is not known."""
+    def update(self, stage: str, done: int, total: int, remark: str = "", /) -> None:
+        """Sets how far `stage` is, and what is said beside it; `total` 0 means that it is not known."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total or None)
-        self._progress.update(self._tasks[stage], completed=done, total=total or None)
+            self._tasks[stage] = self._progress.add_task(stage, total=total or None, remark=remark)
+        self._progress.update(self._tasks[stage], completed=done, total=total or None, remark=remark)

@@ -1,16 +1,17 @@
 """Raw data into a prepared store: the recipe behind `towers prepare`."""
 
 import shutil
-from collections.abc import Callable
+import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 
 from towers import schema
 from towers.data import raw, spectrograms
 from towers.data.sources.tables import RawTables, Source
+from towers.data.spectrogram_parts import Decoding, Shard
 from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
@@ -30,8 +31,13 @@ from towers.manifest import (
     write_json,
 )
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, how much is done, and how much there is (0 where that is not known)."""
+
+class Progress(Protocol):
+    """Who is told how far a build is."""
+
+    def __call__(self, stage: str, done: int, total: int, remark: str = "", /) -> None:
+        """A stage's name, how much is done, how much there is (0 where that is not known), and a remark."""
+        ...
 
 
 class StoreBuilder:
@@ -65,6 +71,8 @@ class StoreBuilder:
         self._max_rejected_fraction = max_rejected_fraction
         self._num_workers = num_workers
         self._on_progress = on_progress
+        self.decoding = Decoding()
+        """What was decoded, and how fast."""
 
     def build(self) -> tuple[Store, bool]:
         """The store, and whether it had to be made.
@@ -74,15 +82,7 @@ class StoreBuilder:
         """
         inputs = self._digests()
         with scratch_directory(self._root / "work") as work:
-            tables = self._source.tables(work)
-            for table in schema.TABLES:
-                raw.columns_of(tables, table)
-            content_ids, audio = raw.audio_paths(tables)
-            sound = None
-            if audio:
-                sound = SpectrogramSet(
-                    self._root / "spectrograms", tables.root, content_ids, audio, self._features.spectrogram
-                )
+            tables, sound = self._read(work)
             target = self._root / self._fingerprint(inputs, tables, sound)
             is_new = not target.exists()
             if is_new:
@@ -90,6 +90,27 @@ class StoreBuilder:
         self._remember_root(target)
         point_to(self._root / CURRENT, target)
         return Store(target), is_new
+
+    def decode_shard(self, shard: Shard) -> Decoding:
+        """Decodes one share of the sounds, for a `build` to come.
+
+        Raises:
+            UserError: as `build`, or the data names no sound.
+        """
+        # Not in the store's folder: there other machines may be at work, whose processes cannot be told from dead ones.
+        with tempfile.TemporaryDirectory(prefix="towers-") as work:
+            sound = self._read(Path(work))[1]
+            if sound is None:
+                raise UserError(f"data.shard={shard}: no content of {self._source.root} names a sound; leave it out")
+            return sound.make_shard(shard, self._num_workers, partial(self._on_progress, "spectrograms"))
+
+    def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
+        tables = self._source.tables(work)
+        for table in schema.TABLES:
+            raw.columns_of(tables, table)
+        content_ids, audio = raw.audio_paths(tables)
+        folder, settings = self._root / "spectrograms", self._features.spectrogram
+        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
 
     def _remember_root(self, target: Path) -> None:
         """The same data may lie elsewhere than it did when the store was made."""
@@ -122,7 +143,7 @@ class StoreBuilder:
                 (work / "rejected").rename(kept)
                 raise UserError(f"{error}; all are in {kept}; mend the data or raise the limit") from error
             if sound is not None:
-                sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
+                self.decoding = sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
             with atomic_directory(target) as folder:
                 StoreWriter(clean, self._features, folder, self._on_progress).write()
                 (work / "rejected").rename(folder / "rejected")

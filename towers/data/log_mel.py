@@ -8,13 +8,15 @@ the extension's place; nothing that is called here needs it.
 import math
 import sys
 import types
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16
 from torch import Tensor, nn
 
 from towers.features.settings import SpectrogramSettings
@@ -30,8 +32,7 @@ def _stand_in_for_extension() -> None:
 if torch.version.cuda is None and torch.version.hip is None:
     _stand_in_for_extension()
 
-from torchaudio.functional import resample  # noqa: E402  (the stand-in has to come first)
-from torchaudio.transforms import MelSpectrogram  # noqa: E402
+from torchaudio.transforms import MelSpectrogram, Resample  # noqa: E402  (the stand-in has to come first)
 
 FRONT_END = 1
 """Counts up whenever the same sound and settings give another record than before."""
@@ -64,8 +65,11 @@ class LogMel(nn.Module):
         return torch.log(self._mel(waveform) + FLOOR)
 
 
-def read_waveform(path: Path, settings: SpectrogramSettings) -> Float[Tensor, " samples"]:
-    """Decodes the middle `record_s` seconds, mixes to mono, resamples.
+def read_crops(path: Path, settings: SpectrogramSettings) -> list[Float[Tensor, " samples"]]:
+    """Decodes what a record holds of a file, mixes to mono, resamples.
+
+    Of sound that is longer than `record_s`: the middles of `num_crops` equal stretches of it, and nothing between them
+    is decoded. Of shorter sound: all of it, as one crop.
 
     Raises:
         UnusableSound: the file does not decode, is too short, silent or not finite.
@@ -73,39 +77,76 @@ def read_waveform(path: Path, settings: SpectrogramSettings) -> Float[Tensor, " 
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
-            wanted = round(settings.record_s * rate)
-            if 0 < wanted < file.frames:
-                file.seek((file.frames - wanted) // 2)
-            samples = file.read(wanted, dtype="float32", always_2d=True)
+            decoded = [
+                _mono(file, start, wanted)
+                for start, wanted in _spans(file.frames, round(settings.record_s * rate), settings.num_crops)
+            ]
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise UnusableSound(f"does not decode: {' '.join(str(error).split())}") from error
-    mono = samples.mean(axis=1)
-    if len(mono) < MIN_SOUND_S * rate:
-        raise UnusableSound(f"too short: {len(mono) / rate:.3f} s")
-    if not np.isfinite(mono).all():
+    samples = sum(len(mono) for mono in decoded)
+    if samples < MIN_SOUND_S * rate:
+        raise UnusableSound(f"too short: {samples / rate:.3f} s")
+    if not all(len(mono) for mono in decoded):
+        raise UnusableSound("cut short: nothing where a crop should be")
+    peaks = np.array([np.abs(mono).max() for mono in decoded])  # NaN where a sample is NaN
+    if not np.isfinite(peaks).all():
         raise UnusableSound("has samples that are not finite")
-    if np.abs(mono).max() < SILENCE:
+    if peaks.max() < SILENCE:
         raise UnusableSound("silent")
-    return _resampled(mono, rate, settings.sample_rate)
+    return [_resampled(mono, rate, settings.sample_rate) for mono in decoded]
+
+
+def _spans(frames: int, wanted: int, num_crops: int) -> list[tuple[int, int]]:
+    """(first frame, frames) of what is decoded of a file that says it has `frames`."""
+    if frames <= wanted:
+        return [(0, wanted)]
+    length = -(-wanted // num_crops)
+    middles = [(2 * crop + 1) * frames for crop in range(num_crops)]  # in frames / (2 num_crops)
+    return [(max(0, (middle - num_crops * length) // (2 * num_crops)), length) for middle in middles]
+
+
+def _mono(file: soundfile.SoundFile, start: int, wanted: int) -> Float[np.ndarray, " samples"]:
+    if start:
+        file.seek(start)
+    samples = file.read(wanted, dtype="float32", always_2d=True)
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
 def _resampled(mono: Float[np.ndarray, " samples"], rate: int, new_rate: int) -> Float[Tensor, " samples_after"]:
     if rate * new_rate // math.gcd(rate, new_rate) ** 2 > MAX_KERNEL:
         return torch.from_numpy(soxr.resample(mono, rate, new_rate))
-    return resample(torch.from_numpy(mono), rate, new_rate)
+    return resampler(rate, new_rate)(torch.from_numpy(mono))
 
 
-def spectrogram_of(path: Path, log_mel: LogMel, settings: SpectrogramSettings) -> Float[np.ndarray, "n_mels frames"]:
-    """The record of one file, float16, of exactly `settings.num_frames` frames.
+@lru_cache(maxsize=16)
+def resampler(rate: int, new_rate: int) -> Resample:
+    """Between two rates in Hz, with its filter, which takes longer to make than to use; a catalogue has few rates."""
+    return Resample(rate, new_rate, dtype=torch.float32)
+
+
+def record_from(
+    crops: Sequence[Float[Tensor, " samples"]], log_mel: LogMel, settings: SpectrogramSettings
+) -> Float16[np.ndarray, "n_mels frames"]:
+    """The record of one file, of exactly `settings.num_frames` frames: the log-mels of its crops, one after the other.
 
     Raises:
-        UnusableSound: as `read_waveform`.
+        UnusableSound: its power is not finite.
     """
-    waveform = read_waveform(path, settings)
-    samples = settings.num_frames * settings.hop_length
-    if len(waveform) < samples:
-        waveform = waveform.repeat(-(-samples // len(waveform)))
-    mel = log_mel(waveform[:samples])[:, : settings.num_frames]
+    frames = settings.num_frames // len(crops)
+    mel = torch.cat([_frames_of(crop, log_mel, frames, settings.hop_length) for crop in crops], dim=-1)
     if not torch.isfinite(mel).all():
         raise UnusableSound("so loud that its power is not finite")
     return mel.numpy().astype(np.float16)
+
+
+def _frames_of(
+    waveform: Float[Tensor, " samples"], log_mel: LogMel, frames: int, hop_length: int
+) -> Float[Tensor, "n_mels frames"]:
+    """Exactly `frames`; sound that is too short for them is repeated."""
+    samples = frames * hop_length
+    whole, rest = divmod(samples, len(waveform))
+    if whole < 1 or (whole == 1 and not rest):
+        repeated = waveform[:samples]
+    else:
+        repeated = torch.cat([waveform] * whole + [waveform[:rest]])
+    return log_mel(repeated)[:, :frames]

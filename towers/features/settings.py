@@ -17,6 +17,11 @@ class SpectrogramSettings:
         hop_length: from one frame to the next, in samples.
         n_mels: mel bands.
         record_s: what is kept of a content, in seconds: the middle of longer sound; shorter sound is repeated.
+        num_crops: of how many stretches of longer sound, spread evenly over it, a record is made: crops of
+            record_s / num_crops seconds, their frames one after the other.
+
+    Raises:
+        UserError: a number that cannot be, or crops that do not fill a record evenly.
     """
 
     sample_rate: int = 16_000
@@ -24,11 +29,38 @@ class SpectrogramSettings:
     hop_length: int = 320
     n_mels: int = 64
     record_s: float = 10.0
+    num_crops: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "n_fft", "hop_length", "n_mels", "num_crops"):
+            if getattr(self, name) < 1:
+                raise UserError(f"features.spectrogram.{name}={getattr(self, name)}: must be at least 1")
+        if self.num_frames < 1:
+            raise UserError(
+                f"features.spectrogram.record_s={self.record_s}: shorter than a frame of {self.hop_length} samples"
+            )
+        if self.num_frames % self.num_crops:
+            raise UserError(
+                f"features.spectrogram.num_crops={self.num_crops}: a record has {self.num_frames} frames, which do not "
+                "divide into so many crops; take a divisor, or another record_s"
+            )
+        if self.num_crops > 1 and self.num_frames // self.num_crops * self.hop_length < self.n_fft:
+            raise UserError(
+                f"features.spectrogram.num_crops={self.num_crops}: crops are shorter than a window of {self.n_fft} "
+                "samples; take fewer, or a larger record_s"
+            )
 
     @property
     def num_frames(self) -> int:
         """Frames in one record."""
         return int(self.record_s * self.sample_rate) // self.hop_length
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a manifest; without what is as it was before there was a choice, so that digests of before stay."""
+        values = asdict(self)
+        if self.num_crops == 1:
+            del values["num_crops"]
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +89,7 @@ class FeatureSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """For a manifest."""
-        return asdict(self)
+        return {**asdict(self), "spectrogram": self.spectrogram.to_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "FeatureSettings":
