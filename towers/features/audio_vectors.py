@@ -37,7 +37,7 @@ class AudioVectors:
 
         Raises:
             UserError: no such file, not Parquet, a column missing or of another type, no row, an id that is null or
-                there twice, a vector that is null, of another length than the first, empty or not finite. The message
+                there twice, a vector that is null, empty, of another length than the first, or not finite. The message
                 names the row, counted from 0.
         """
         where = f"{key}={path}"
@@ -81,12 +81,13 @@ def _is_vector(kind: pa.DataType) -> bool:
 def _stacked(column: pa.ChunkedArray, where: str) -> Float[np.ndarray, "sounds dim"]:
     """Float32; the first row that does not fit is named."""
     lengths = pc.fill_null(pc.call_function("list_value_length", [column]), -1).to_numpy().astype(np.int64)
-    dim = int(lengths[0])
+    dim = int(lengths[np.argmax(lengths > 0)])  # the first that has numbers
     ragged = np.flatnonzero((lengths != dim) | (lengths < 1))
     if len(ragged):
         row = int(ragged[0])
         found = "no vector" if lengths[row] < 0 else f"{lengths[row]} numbers"
-        raise UserError(f"{where}: row {row} has {found}, row 0 has {max(dim, 0)}; all must have as many, at least one")
+        needed = f"{dim} as the first has" if dim > 0 else "at least one"
+        raise UserError(f"{where}: row {row} has {found}, must have {needed}; make it anew or leave it out")
     numbers = pc.call_function("list_flatten", [column]).cast(pa.float32(), safe=False)
     # Null within a vector becomes NaN here.
     vectors = numbers.to_numpy().astype(np.float32, copy=False).reshape(len(lengths), dim)

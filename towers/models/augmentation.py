@@ -47,7 +47,7 @@ class Augmentation(nn.Module):
         }  # fmt: skip
         for name, number in numbers.items():
             if not 0 <= number < math.inf:
-                raise ValueError(f"augmentation.{name} must be 0 or more, got {number}")
+                raise ValueError(f"{name} must be 0 or more, got {number}")
         self._gain_db = gain_db
         self._noise = noise
         self._time_masks = time_masks if time_mask_frames else 0
