@@ -93,3 +93,29 @@ class TrainedAudioEncoderContract(AudioEncoderContract):
         torch.manual_seed(1)
         torch.testing.assert_close(encoder(sounds), first, atol=0, rtol=0)
         assert (first - second).abs().max() > 1e-3
+
+    def test_a_checkpoint_gives_every_bit_back(self, tmp_path) -> None:
+        """Whatever way weights lie in memory: the third step is the same for one that was saved after the second."""
+
+        def step(encoder, optimizer, number) -> None:
+            torch.manual_seed(number)
+            optimizer.zero_grad()
+            encoder(spectrograms(4, 40)).square().sum().backward()
+            optimizer.step()
+
+        def made():
+            encoder = self.built(augmentation=Augmentation(noise=0.1, time_masks=1, time_mask_frames=9)).train()
+            return encoder, torch.optim.AdamW(encoder.parameters())
+
+        encoder, optimizer = made()
+        step(encoder, optimizer, 1)
+        step(encoder, optimizer, 2)
+        torch.save([encoder.state_dict(), optimizer.state_dict()], tmp_path / "saved")
+        step(encoder, optimizer, 3)
+        again, optimizer = made()
+        weights, state = torch.load(tmp_path / "saved", weights_only=True)
+        again.load_state_dict(weights)
+        optimizer.load_state_dict(state)
+        step(again, optimizer, 3)
+        for name, parameter in again.state_dict().items():
+            assert torch.equal(parameter, encoder.state_dict()[name]), name

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from towers.errors import UserError
 from towers.features.audio_vectors import AudioVectors
@@ -41,7 +41,10 @@ class FrozenAudioEncoder(AudioEncoder):
     def __init__(self, mean: Float[Tensor, " n_mels"], std: Float[Tensor, " n_mels"], path: str):
         super().__init__()
         self._path = path
-        (self._digest,) = self.fingerprints(path=path)
+        (digest,) = self.fingerprints(path=path)
+        self._digest: Tensor
+        self.register_buffer("_digest", torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8))
+        self.register_load_state_dict_pre_hook(_refuse_another_file)
         self._file = AudioVectors.read(Path(path), KEY)
         self.dim = self._file.vectors.shape[1]
 
@@ -87,13 +90,16 @@ class FrozenAudioEncoder(AudioEncoder):
         """The records without their one frame."""
         return records[:, :, 0]
 
-    def get_extra_state(self) -> Tensor:
-        """For a checkpoint: the digest as bytes."""
-        return torch.tensor(list(bytes.fromhex(self._digest)), dtype=torch.uint8)
 
-    def set_extra_state(self, state: Tensor) -> None:
-        """Refuses the weights of a run that had other vectors."""
-        if not torch.equal(state.cpu(), self.get_extra_state()):
-            raise UserError(
-                f"{KEY}={self._path}: has changed since the run was trained; put the file back, or train again"
-            )
+def _refuse_another_file(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before weights are loaded: they go with the vectors that they were trained on.
+
+    Raises:
+        UserError: those were others.
+    """
+    assert isinstance(encoder, FrozenAudioEncoder)
+    trained_on = state.get(f"{prefix}_digest")
+    if trained_on is not None and not torch.equal(trained_on.cpu(), encoder._digest.cpu()):
+        raise UserError(
+            f"{KEY}={encoder._path}: has changed since the run was trained; put the file back, or train again"
+        )

@@ -95,14 +95,14 @@ class InvertedResidual(nn.Module):
         within = expansion * before
         self._is_residual = stride == 1 and before == width
         self._expand = (
-            nn.Sequential(nn.Conv2d(before, within, 1, bias=False), _norm(within), nn.Hardswish(inplace=True))
+            nn.Sequential(nn.Conv2d(before, within, 1, bias=False), _norm(within), nn.Hardswish())
             if expansion > 1
             else nn.Identity()
         )
         self._depthwise = nn.Sequential(
             nn.Conv2d(within, within, kernel_size, stride, padding=kernel_size // 2, groups=within, bias=False),
             _norm(within),
-            nn.Hardswish(inplace=True),
+            nn.Hardswish(),
         )
         self._project = nn.Sequential(nn.Conv2d(within, width, 1, bias=False), _norm(width))
 
