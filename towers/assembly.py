@@ -12,7 +12,7 @@ from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from towers.config import complete, instantiate, value
+from towers.config import complete, instantiate, signature_of, value
 from towers.data.build import described
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
@@ -22,6 +22,7 @@ from towers.evaluation.vectors import VectorRanker
 from towers.manifest import digest_of_file, read_json
 from towers.models.audio_encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
+from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.space import with_means_of_members
@@ -63,12 +64,19 @@ def build_two_tower(
     return TwoTower(audio_encoder=encoder, content_tower=contents, user_tower=users)
 
 
-def build_content_table(store: Store, audio_dim: int) -> ContentTable:
-    """What the store knows of its contents."""
-    has_sound = audio_dim > 0 and store.spectrograms is not None
-    num_sounds = len(store.spectrograms.records) if has_sound and store.spectrograms else 0
-    rows = store.audio_rows if has_sound else np.full(len(store.content_ids), -1)
-    return ContentTable(store.content_codes, rows, num_sounds, audio_dim)
+def heard_by(encoder: AudioEncoder, store: Store) -> Sounds | None:
+    """What the encoder reads: the store's spectrograms, or what it brings itself; null without sound."""
+    found = store.spectrograms
+    return encoder.hears(
+        store.content_ids, None if found is None else Sounds(records=found.records, rows=store.audio_rows)
+    )
+
+
+def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None) -> ContentTable:
+    """What the store knows of its contents, and room for a vector of each of their sounds."""
+    if sounds is None:
+        return ContentTable(store.content_codes, np.full(len(store.content_ids), -1), 0, audio_dim)
+    return ContentTable(store.content_codes, sounds.rows, len(sounds.records), audio_dim)
 
 
 def sound_statistics(store: Store) -> tuple[Tensor, Tensor]:
@@ -100,6 +108,7 @@ class Run:
         store: what it was trained on.
         two_tower: the network, in evaluation mode.
         table: what is known of the contents.
+        sounds: what its audio encoder reads; null without sound.
     """
 
     folder: Path
@@ -108,6 +117,7 @@ class Run:
     store: Store
     two_tower: TwoTower
     table: ContentTable
+    sounds: Sounds | None
 
     @property
     def has_seen_validation(self) -> bool:
@@ -129,8 +139,8 @@ class Run:
 
         An artist or a playlist that training has not seen chosen is the mean of its contents.
         """
-        if self.two_tower.audio_encoder.dim and self.store.spectrograms is not None:
-            refresh_audio(self.two_tower, self.table, self.store.spectrograms.records)
+        if self.sounds is not None:
+            refresh_audio(self.two_tower, self.table, self.sounds.records)
         vectors = embed_contents(self.two_tower, self.table).float().cpu().numpy()
         is_trained = training_store(self.config, self.store).train_positives > 0
         return with_means_of_members(vectors, self.store.members, is_trained)
@@ -200,6 +210,13 @@ def newest_run(runs: Path, name: str) -> Path:
     return max(finished, key=lambda path: path.stat().st_mtime_ns).parent
 
 
+def run_folder(config: DictConfig, store: Store) -> Path:
+    """Follows from whatever can change the result: settings, the store, and files that the audio encoder reads."""
+    encoder = instantiate(config.audio_encoder, "audio_encoder")
+    files = encoder.func.fingerprints(**encoder.keywords)
+    return Path(config.paths.runs) / config.name / signature_of(config, store.fingerprint, *files)
+
+
 def chosen_run(config: DictConfig) -> Path:
     """The run that `checkpoint` names, else the newest finished one of the experiment."""
     if config.checkpoint is not None:
@@ -245,7 +262,8 @@ def load_run(folder: Path, stores: Path) -> Run:
     store = Store(stores / config.data.name / read_json(folder / "environment.json")["store"])
     trained = training_store(config, store)
     two_tower = build_two_tower(trained, *(partial(complete, config[part], part) for part in PARTS))
-    table = build_content_table(store, two_tower.audio_encoder.dim)
+    sounds = heard_by(two_tower.audio_encoder, store)
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
     checkpoint = next(path for name in (BEST, LAST) if (path := folder / name).exists())
     weights = load_checkpoint(checkpoint)["learner"]
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
@@ -254,4 +272,7 @@ def load_run(folder: Path, stores: Path) -> Run:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     two_tower.to(device).eval()
     table.to(device)
-    return Run(folder=folder, checkpoint=checkpoint, config=config, store=store, two_tower=two_tower, table=table)
+    return Run(
+        folder=folder, checkpoint=checkpoint, config=config, store=store, two_tower=two_tower, table=table,
+        sounds=sounds,
+    )  # fmt: skip

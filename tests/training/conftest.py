@@ -18,7 +18,7 @@ def make_learner(world_store):
     """A fresh network on the tiny world, fixed by the seed."""
     from lightning_fabric import seed_everything
 
-    from towers.assembly import build_content_table, build_two_tower
+    from towers.assembly import build_content_table, build_two_tower, heard_by
     from towers.models.audio_encoder import ConvAudioEncoder
     from towers.models.content_tower import ContentTower
     from towers.models.user_tower import UserTower
@@ -36,7 +36,8 @@ def make_learner(world_store):
         )
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=8, in_batch=True)
         objective = objective or RefinedLogQSoftmax(candidates, temperature=0.1, is_temperature_learned=True)
-        return Learner(two_tower, build_content_table(world_store, two_tower.audio_encoder.dim), objective)
+        sounds = heard_by(two_tower.audio_encoder, world_store)
+        return Learner(two_tower, build_content_table(world_store, two_tower.audio_encoder.dim, sounds), objective)
 
     return make
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from towers.assembly import build_content_table, build_two_tower, sound_statistics
+from towers.assembly import build_content_table, build_two_tower, heard_by, sound_statistics
 from towers.features.ragged import Ragged
 from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder
 from towers.training.content_table import ContentTable
@@ -77,7 +77,9 @@ class TestRefresh:
     def test_equals_encoding_each_sound(self, world_store, two_tower, monkeypatch):
         """In batches that do not divide the number of sounds."""
         monkeypatch.setattr("towers.training.embed.SOUNDS_AT_ONCE", 5)
-        table = build_content_table(world_store, two_tower.audio_encoder.dim)
+        table = build_content_table(
+            world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
+        )
         records = world_store.spectrograms.records
         assert len(records) % 5
         refresh_audio(two_tower.train(), table, records)
@@ -96,7 +98,9 @@ class TestRefresh:
                 torch.testing.assert_close(found.audio[row], expected, atol=1e-5, rtol=0)
 
     def test_embedding_in_parts_equals_at_once(self, world_store, two_tower, monkeypatch):
-        table = build_content_table(world_store, two_tower.audio_encoder.dim)
+        table = build_content_table(
+            world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
+        )
         refresh_audio(two_tower, table, world_store.spectrograms.records)
         two_tower.eval()
         expected = two_tower.encode_contents(table.batch(torch.arange(len(table)))).detach()
@@ -115,7 +119,7 @@ class TestAssembly:
         np.testing.assert_allclose(std, np.maximum(frames.std(axis=1), 0.01), rtol=1e-4)
 
     def test_a_deaf_model_has_no_audio(self, store):
-        table = build_content_table(store, NoAudioEncoder.dim)
+        table = build_content_table(store, NoAudioEncoder.dim, None)
         batch = table.batch(torch.arange(len(table)))
         assert batch.audio.shape == (len(table), 0)
         assert not batch.has_audio.any()

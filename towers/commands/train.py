@@ -15,11 +15,13 @@ from towers.assembly import (
     build_content_table,
     build_two_tower,
     evaluation_settings,
+    heard_by,
     open_store,
+    run_folder,
     training_store,
     vector_ranker,
 )
-from towers.config import CONFIG_DIR, complete, instantiate, save_resolved, signature_of, value
+from towers.config import CONFIG_DIR, complete, instantiate, save_resolved, value
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
@@ -27,6 +29,7 @@ from towers.evaluation.harness import evaluate
 from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
 from towers.manifest import environment, write_json
+from towers.models.cost import description, parameters
 from towers.training.checkpoints import FINISHED, Progress, alone_in
 from towers.training.loggers import CsvLogger, MetricsLogger
 from towers.training.loop import Loop
@@ -127,19 +130,14 @@ def _other_loggers(config: DictConfig, folder: Path) -> list[MetricsLogger]:
     return complete(config.logger, "logger", folder=folder, name=f"{config.name}/{folder.name}", config=resolved)
 
 
-def run_folder(config: DictConfig, store: Store) -> Path:
-    """Follows from whatever can change the result."""
-    return Path(config.paths.runs) / config.name / signature_of(config, store.fingerprint)
-
-
 def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, ranks: Ranks) -> Loop:
     """The parts, wired."""
     seed = value(config, "seed", int)
     two_tower = build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
     candidates = complete(config.objective.candidates, "objective.candidates", train_positives=store.train_positives)
     objective = instantiate(config.objective, "objective", candidates=candidates)
-    has_sound = two_tower.audio_encoder.dim > 0 and store.spectrograms is not None
-    table = build_content_table(store, two_tower.audio_encoder.dim)
+    sounds = heard_by(two_tower.audio_encoder, store)
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
     learner = Learner(two_tower, table, objective).to(trainer.device)
     task = task_from_store(store, "validation")
     judge = None
@@ -151,7 +149,7 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
         "datamodule",
         store=store,
         candidates=candidates,
-        has_sound=has_sound,
+        has_sound=sounds is not None and parameters(two_tower.audio_encoder) > 0,
         num_rejections=objective.num_rejections,
         has_times=objective.mask_unavailable,
         validation_users=task.user_rows,
@@ -159,15 +157,15 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
         max_epochs=trainer.max_epochs,
         share=ranks.share,
     )
+    if ranks.is_first:
+        print(description(two_tower, sounds, data.crop_frames), *(sounds.notes if sounds else ()), sep="\n")
     shown = (f"validation/{config.evaluation.main_metric}", trainer.monitor)
     return Loop(
         learner=learner,
         optimizer=complete(config.optimizer, "optimizer", learner=learner),
         schedule=instantiate(config.schedule, "schedule"),
         batches=data.training,
-        validation=Validation(
-            data.validation(), judge, store.spectrograms.records if has_sound and store.spectrograms else None
-        ),
+        validation=Validation(data.validation(), judge, None if sounds is None else sounds.records),
         ranks=ranks,
         precision=trainer.autocast(),
         settings=trainer.settings(seed),

@@ -20,7 +20,7 @@ class DataModule:
     Args:
         store: the prepared store.
         candidates: draws what targets compete with.
-        has_sound: whether the model hears.
+        has_sound: whether steps encode sounds anew.
         num_rejections: contents turned down that the objective wants with every target, at most.
         has_times: whether the objective wants to know when targets happened, and since when contents have been there.
         validation_users: `[users]`, rows of the listeners with validation targets.
@@ -36,6 +36,9 @@ class DataModule:
         num_fresh_sounds: sounds encoded anew, with gradient, in a step.
         crop_s: of a sound in training, in seconds.
         num_workers: processes that build batches.
+
+    Attributes:
+        crop_frames: of a sound in training, in frames.
 
     Raises:
         ValueError: a length, a budget or a lookahead below 1; times wanted of data without a clock.
@@ -66,8 +69,8 @@ class DataModule:
         if has_times and not store.has_clock:
             raise ValueError("objective.mask_unavailable=true: the data has no clock, so nothing is known to be new")
         settings = store.features.spectrogram
-        crop_frames = round(crop_s * settings.sample_rate / settings.hop_length)
-        if crop_frames < 1:
+        self.crop_frames = round(crop_s * settings.sample_rate / settings.hop_length)
+        if self.crop_frames < 1:
             raise ValueError(f"crop_s={crop_s} is shorter than a frame of {settings.hop_length} samples")
         self._store = store
         self._batches = TrainingBatches(
@@ -77,7 +80,7 @@ class DataModule:
             lookahead,
             num_rejections,
             num_fresh_sounds if has_sound else 0,
-            crop_frames,
+            self.crop_frames,
             has_times,
             share,
         )

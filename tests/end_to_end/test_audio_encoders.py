@@ -1,0 +1,54 @@
+"""Every audio encoder on the command line, and vectors from elsewhere all the way into an export."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import SMALL_WORLD, ok, refused
+
+pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+EXPERIMENT = ("experiment=demo", *SMALL_WORLD, "trainer.max_epochs=1")
+
+
+def elsewhere(folder: Path) -> tuple[str, ...]:
+    """Results of the test's own, beside the demo that is read only."""
+    return tuple(f"paths.{name}={folder / name}" for name in ("runs", "exports", "evaluations"))
+
+
+@pytest.mark.parametrize("encoder", ["mobile", "patch", "statistics"])
+def test_trains(demo: tuple[Path, str], tmp_path: Path, encoder: str) -> None:
+    augmentation = ("audio_encoder.augmentation.time_masks=1", "audio_encoder.augmentation.time_mask_frames=5")
+    settings = () if encoder == "statistics" else ("datamodule.num_fresh_sounds=4", *augmentation)
+    command = ("train", *EXPERIMENT, *elsewhere(tmp_path), f"audio_encoder={encoder}", *settings)
+    described, *_, trained = ok(demo[0], *command).splitlines()
+    assert "parameters" in described
+    assert ("multiply-adds for a crop of 25 frames" in described) == (encoder != "statistics")
+    assert "trained" in trained
+    (metrics,) = [json.loads(path.read_text())["metrics"] for path in tmp_path.glob("runs/*/*/finished.json")]
+    assert 0 <= metrics["validation/recall@20/cold_content"] <= 1
+
+
+def test_vectors_from_elsewhere_are_trained_evaluated_and_exported(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder, path = demo[0], tmp_path / "clap.parquet"
+    contents = pq.read_table(folder / "exports" / "current" / "contents.parquet").to_pylist()
+    ids = [row["content_id"] for row in contents if row["kind"] == "track"][:20]
+    vectors = np.random.default_rng(0).normal(size=(len(ids) + 1, 6)).tolist()
+    pq.write_table(pa.table({"content_id": [*ids, "nobody"], "vector": vectors}), path)
+    experiment = (*EXPERIMENT, *elsewhere(tmp_path), "audio_encoder=frozen", f"audio_encoder.path={path}")
+    printed = ok(folder, "train", *experiment)
+    assert f"vectors of 20 of {len(contents)} contents; 1 vectors of contents that the store does not have" in printed
+    assert "nothing to train" in ok(folder, "train", *experiment)
+    ok(folder, "evaluate", *experiment, "evaluation.baselines=null")
+    assert "exported" in ok(folder, "export", *experiment)
+    assert "verified" in ok(folder, "verify", f"export={tmp_path}/exports/current")
+
+    pq.write_table(pq.read_table(path).slice(1), path)
+    assert "has changed since the run was trained" in refused(folder, "export", *experiment)
+    assert "vectors of 19 of" in ok(folder, "train", *experiment)  # another run
+    assert len(list(tmp_path.glob("runs/*/*/finished.json"))) == 2
+    path.unlink()
+    assert f"audio_encoder.path={path}: cannot be read" in refused(folder, "train", *experiment)

@@ -1,0 +1,97 @@
+"""Vectors of sounds that were made elsewhere (CLAP, MERT, whatever there is), read from a Parquet file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+from jaxtyping import Float
+
+from towers.errors import UserError
+
+ID, VECTOR = "content_id", "vector"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioVectors:
+    """One vector a content.
+
+    Args:
+        vectors: `[sounds, dim]`, float32, finite.
+        row_of: content id -> row of `vectors`.
+    """
+
+    vectors: Float[np.ndarray, "sounds dim"]
+    row_of: dict[str, int]
+
+    @classmethod
+    def read(cls, path: Path, key: str) -> "AudioVectors":
+        """The columns `content_id` (text or integers) and `vector` (lists of numbers, all as long) of a Parquet file.
+
+        Args:
+            path: of the file.
+            key: that names it, for messages.
+
+        Raises:
+            UserError: no such file, not Parquet, a column missing or of another type, no row, an id that is null or
+                there twice, a vector that is null, empty, of another length than the first, or not finite. The message
+                names the row, counted from 0.
+        """
+        where = f"{key}={path}"
+        columns = _read(path, where)
+        ids = columns[ID].cast(pa.string()).to_pylist()
+        row_of = {content_id: row for row, content_id in enumerate(ids)}
+        if None in row_of:
+            raise UserError(f"{where}: row {ids.index(None)} has no {ID}")
+        if len(row_of) < len(ids):
+            row = next(row for row, content_id in enumerate(ids) if row_of[content_id] != row)
+            raise UserError(f"{where}: {ID} {ids[row]!r} is in rows {row} and {row_of[ids[row]]}; keep one of them")
+        return cls(vectors=_stacked(columns[VECTOR], where), row_of=row_of)
+
+
+def _read(path: Path, where: str) -> pa.Table:
+    """Both columns, checked for their types."""
+    try:
+        file_schema = pq.read_schema(path)
+        for name, fits, words in ((ID, _is_id, "strings or integers"), (VECTOR, _is_vector, "lists of numbers")):
+            if name not in file_schema.names:
+                raise UserError(f"{where}: has no column {name}; it has {', '.join(file_schema.names) or 'none'}")
+            if not fits(file_schema.field(name).type):
+                raise UserError(f"{where}: {name} is {file_schema.field(name).type}, must be {words}")
+        table = pq.read_table(path, columns=[ID, VECTOR])
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{where}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
+    if not len(table):
+        raise UserError(f"{where}: has no rows")
+    return table
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    return pt.is_string(kind) or pt.is_large_string(kind) or pt.is_integer(kind) or pt.is_dictionary(kind)
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    is_list = pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind)
+    return is_list and (pt.is_floating(kind.value_type) or pt.is_integer(kind.value_type))
+
+
+def _stacked(column: pa.ChunkedArray, where: str) -> Float[np.ndarray, "sounds dim"]:
+    """Float32; the first row that does not fit is named."""
+    lengths = pc.fill_null(pc.call_function("list_value_length", [column]), -1).to_numpy().astype(np.int64)
+    dim = int(lengths[np.argmax(lengths > 0)])  # the first that has numbers
+    ragged = np.flatnonzero((lengths != dim) | (lengths < 1))
+    if len(ragged):
+        row = int(ragged[0])
+        found = "no vector" if lengths[row] < 0 else f"{lengths[row]} numbers"
+        needed = f"{dim} as the first has" if dim > 0 else "at least one"
+        raise UserError(f"{where}: row {row} has {found}, must have {needed}; make it anew or leave it out")
+    numbers = pc.call_function("list_flatten", [column]).cast(pa.float32(), safe=False)
+    # Null within a vector becomes NaN here.
+    vectors = numbers.to_numpy().astype(np.float32, copy=False).reshape(len(lengths), dim)
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise UserError(f"{where}: {len(bad):,} vectors are not finite, the first in row {bad[0]}; leave them out")
+    return vectors
