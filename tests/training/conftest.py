@@ -82,6 +82,7 @@ def make_loop(world_store, judge_task, make_learner, make_data):
         learner = make_learner(seed, objective=objective)
         keywords = {
             "max_epochs": 2, "validate_every_epochs": 1, "monitor": "validation/ndcg@5", "patience": None,
+            "refresh_sounds_every_steps": None,
             "gradient_clip": 1.0, "max_skipped": 0, "checkpoint_every_s": 1e9, "seed": seed, **settings,
         }  # fmt: skip
         ranks = Ranks(share) if share else Ranks(make_share())
