@@ -16,6 +16,7 @@ from towers.config import complete, instantiate, signature_of, value
 from towers.data.build import described
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
+from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.evaluation.rankers import Ranker
 from towers.evaluation.vectors import VectorRanker
@@ -30,6 +31,7 @@ from towers.training.checkpoints import BEST, FINISHED, LAST, load_checkpoint
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 from towers.training.rank import TorchRanker
+from towers.training.ranks import Ranks
 
 SOUNDS_FOR_NORMALISATION = 2_000
 PARTS = ("audio_encoder", "content_tower", "user_tower")
@@ -140,7 +142,7 @@ class Run:
         An artist or a playlist that training has not seen chosen is the mean of its contents.
         """
         if self.sounds is not None:
-            refresh_audio(self.two_tower, self.table, self.sounds.records)
+            refresh_audio(self.two_tower, self.table, self.sounds.records, Ranks(Share()))
         vectors = embed_contents(self.two_tower, self.table).float().cpu().numpy()
         is_trained = training_store(self.config, self.store).train_positives > 0
         return with_means_of_members(vectors, self.store.members, is_trained)

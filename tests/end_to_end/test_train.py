@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 TRAIN = (
     "train", "experiment=demo", *SMALL_WORLD, "logger=csv", "trainer.max_epochs=12",
     "trainer.monitor=validation/recall@20", "trainer.checkpoint_every_s=0.2", "datamodule.max_tokens=256",
+    "trainer.refresh_sounds_every_steps=7",
 )  # fmt: skip
 
 

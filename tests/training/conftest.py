@@ -83,13 +83,14 @@ def make_loop(world_store, judge_task, make_learner, make_data):
         learner = make_learner(seed, objective=objective)
         keywords = {
             "max_epochs": 2, "validate_every_epochs": 1, "monitor": "validation/ndcg@5", "patience": None,
+            "refresh_sounds_every_steps": None,
             "gradient_clip": 1.0, "max_skipped": 0, "checkpoint_every_s": 1e9, "seed": seed, **settings,
         }  # fmt: skip
         ranks = Ranks(share) if share else Ranks(make_share())
         data = make_data(learner.objective, seed, keywords["max_epochs"], ranks.share, max_tokens=50)
         loop = Loop(
             learner=learner,
-            optimizer=adamw(learner, lr=0.01, id_lr=0.02, weight_decay=0.01, betas=(0.9, 0.98)),
+            optimizer=adamw(learner, lr=0.01, id_lr=0.02, weight_decay=0.01, id_weight_decay=0.0, betas=(0.9, 0.98)),
             schedule=Cosine(warmup_steps=3, final=0.0),
             batches=(batches or (lambda batches: batches))(data.training),
             validation=Validation(data.validation(), judge, world_store.spectrograms.records),

@@ -1,4 +1,7 @@
-"""One of several processes that share a step: prints the gradient of everything as a file. Run by test_ranks.py."""
+"""One of several processes that share a step, then a refresh of the audio memory. Run by test_ranks.py.
+
+Writes the gradient of everything, the table after the refresh, and how far it had drifted, as a file.
+"""
 
 import contextlib
 import pickle
@@ -9,23 +12,29 @@ import torch
 import torch.distributed as dist
 
 from towers.data.training_batches import Share
+from towers.training import embed
 from towers.training.ranks import Ranks
 from towers.training.step import accumulate_gradient
+
+SOUNDS_AT_ONCE = 5
+"""So that a refresh of the tiny world has several rounds, and ends in one where a rank has few sounds or none."""
 
 
 def main(folder: Path, rank: int, ranks: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=ranks)
     with (folder / "cases.pickle").open("rb") as file:
-        cases = pickle.load(file)
+        cases, records = pickle.load(file)
     found = {}
+    group = Ranks(Share(rank=rank, ranks=ranks))
     for name, (learner, batches) in cases.items():
-        group = Ranks(Share(rank=rank, ranks=ranks))
         loss, fresh = accumulate_gradient(learner, batches[rank], group, contextlib.nullcontext())
         group.sum_gradients(learner.parameters())
         gradients = {key: parameter.grad for key, parameter in learner.named_parameters()}
         found[name] = loss, gradients, None if fresh is None else fresh.vectors
-    torch.save(found, folder / f"found{rank}.pt")
+    embed.SOUNDS_AT_ONCE = SOUNDS_AT_ONCE
+    figures = [embed.refresh_audio(learner.two_tower, learner.table, records, group).figures() for _ in range(2)]
+    torch.save({"steps": found, "table": learner.table.state_dict(), "staleness": figures}, folder / f"found{rank}.pt")
     dist.destroy_process_group()
 
 

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from towers.assembly import build_content_table, build_two_tower, heard_by, sound_statistics
+from towers.data.training_batches import Share
 from towers.features.ragged import Ragged
 from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, refresh_audio
+from towers.training.ranks import Ranks
 
 AUDIO_DIM = 3
 
@@ -82,7 +84,7 @@ class TestRefresh:
         )
         records = world_store.spectrograms.records
         assert len(records) % 5
-        refresh_audio(two_tower.train(), table, records)
+        refresh_audio(two_tower.train(), table, records, Ranks(Share()))
         assert two_tower.training  # dropout was off, and is on again
         two_tower.eval()
         rows = torch.arange(len(table))
@@ -97,11 +99,39 @@ class TestRefresh:
                 expected = two_tower.audio_encoder(record[None])[0].detach()
                 torch.testing.assert_close(found.audio[row], expected, atol=1e-5, rtol=0)
 
+    def test_tells_how_far_the_table_had_drifted(self, world_store, make_learner):
+        two_tower = make_learner().two_tower
+        table = build_content_table(
+            world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
+        )
+        records = world_store.spectrograms.records
+        refresh_audio(two_tower, table, records, Ranks(Share()))
+        before = table._audio_vectors.clone()
+        again = refresh_audio(two_tower, table, records, Ranks(Share())).figures()
+        assert again == {"audio/staleness": 0, "audio/staleness_max": 0}
+        with torch.no_grad():
+            for parameter in two_tower.audio_encoder.parameters():
+                parameter.add_(0.1)
+        found = refresh_audio(two_tower, table, records, Ranks(Share())).figures()
+        drift = 1 - torch.nn.functional.cosine_similarity(before, table._audio_vectors)
+        assert found["audio/staleness"] == pytest.approx(drift.mean().item(), abs=1e-6)
+        assert found["audio/staleness_max"] == pytest.approx(drift.max().item(), abs=1e-6)
+        assert 0 < found["audio/staleness"] < found["audio/staleness_max"]
+
+    def test_draws_nothing(self, world_store, two_tower):
+        """Dropout is on when a step asks for a refresh, and what later steps draw must not depend on it."""
+        table = build_content_table(
+            world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
+        )
+        before = torch.get_rng_state()
+        refresh_audio(two_tower.train(), table, world_store.spectrograms.records, Ranks(Share()))
+        assert torch.equal(torch.get_rng_state(), before)
+
     def test_embedding_in_parts_equals_at_once(self, world_store, two_tower, monkeypatch):
         table = build_content_table(
             world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
         )
-        refresh_audio(two_tower, table, world_store.spectrograms.records)
+        refresh_audio(two_tower, table, world_store.spectrograms.records, Ranks(Share()))
         two_tower.eval()
         expected = two_tower.encode_contents(table.batch(torch.arange(len(table)))).detach()
         monkeypatch.setattr("towers.training.embed.CONTENTS_AT_ONCE", 7)

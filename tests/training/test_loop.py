@@ -284,6 +284,61 @@ class TestResume:
             make_loop(tmp_path).resume()
 
 
+REFRESHED_EVERY = 3
+
+
+@pytest.fixture(scope="module")
+def refreshed(make_loop, tmp_path_factory):
+    """Two epochs with scheduled refreshes."""
+    folder = tmp_path_factory.mktemp("refreshed")
+    loop = make_loop(folder, refresh_sounds_every_steps=REFRESHED_EVERY)
+    loop.resume()
+    loop.run()
+    return SimpleNamespace(folder=folder, tensors=tensors(loop), steps=loop.progress.step)
+
+
+class TestScheduledRefresh:
+    """A full refresh of the audio memory every three steps, beside those of the validations."""
+
+    def test_staleness_is_logged_at_each(self, refreshed, trained):
+        logged = {int(row["step"]): row for row in rows(refreshed.folder) if row.get("audio/staleness")}
+        ends = {refreshed.steps // 2, refreshed.steps}  # validations refresh by themselves, once
+        assert set(logged) == set(range(REFRESHED_EVERY, refreshed.steps + 1, REFRESHED_EVERY)) | ends
+        assert all(0 < float(row["audio/staleness"]) <= float(row["audio/staleness_max"]) for row in logged.values())
+        validations = [row for row in rows(trained.folder) if row.get("audio/staleness")]
+        assert [row["epoch"] for row in validations] == ["1.0", "2.0"]
+
+    def test_training_reads_the_refreshed_table(self, refreshed, trained):
+        assert refreshed.steps == trained.steps
+        same = [torch.equal(refreshed.tensors[name], tensor) for name, tensor in trained.tensors.items()]
+        assert not all(same)
+
+    def test_a_refresh_more_than_once_an_epoch_that_is_not_validated(self, make_loop, tmp_path, refreshed):
+        """Every epoch ends in a step that is due, the first without a validation."""
+        per_epoch = refreshed.steps // 2
+        loop = make_loop(tmp_path, refresh_sounds_every_steps=per_epoch, validate_every_epochs=2)
+        loop.resume()
+        loop.run()
+        logged = [int(row["step"]) for row in rows(tmp_path) if row.get("audio/staleness")]
+        assert logged == [per_epoch, 2 * per_epoch]
+
+    @pytest.mark.parametrize("step", [2, 3, 10, 17])
+    @pytest.mark.parametrize("end", [Stopped, Killed])
+    def test_a_second_start_has_every_bit_of_the_first(self, refreshed, make_loop, tmp_path, step, end):
+        wrapped = stopping_before(step) if end is Stopped else dying_before(step)
+        settings = {"refresh_sounds_every_steps": REFRESHED_EVERY, "checkpoint_every_s": 0.0}
+        loop = make_loop(tmp_path, batches=wrapped, **settings)
+        loop.resume()
+        with pytest.raises(end):
+            loop.run()
+        loop = make_loop(tmp_path, **settings)
+        assert loop.resume()
+        loop.loggers[0].cut_back(loop.progress.logged)
+        loop.run()
+        assert_equal_bits(tensors(loop), refreshed.tensors)
+        assert rows(tmp_path) == rows(refreshed.folder)
+
+
 def poisoned(bad):
     """Batches of which some have a weight that is not finite."""
     from dataclasses import replace

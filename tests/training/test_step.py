@@ -57,7 +57,7 @@ def test_fresh_sound_is_given_back_and_not_yet_remembered(make_learner, make_dat
 
 def test_only_matrices_of_the_network_decay_and_ids_have_their_own_rate(make_learner):
     learner = make_learner()
-    optimizer = adamw(learner, lr=0.01, id_lr=0.03, weight_decay=0.1, betas=(0.9, 0.98))
+    optimizer = adamw(learner, lr=0.01, id_lr=0.03, weight_decay=0.1, id_weight_decay=0.0, betas=(0.9, 0.98))
     names = {parameter: name for name, parameter in learner.named_parameters()}
     decayed, plain, ids = ({names[parameter] for parameter in group["params"]} for group in optimizer.param_groups)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0, 0.0]
@@ -69,3 +69,29 @@ def test_only_matrices_of_the_network_decay_and_ids_have_their_own_rate(make_lea
     assert any(name.startswith("two_tower.audio_encoder._stages") for name in decayed)
     assert {"two_tower.user_tower._action.weight", "two_tower.user_tower._norm.weight"} <= plain
     assert all(names[parameter] in plain for parameter in names if parameter.ndim < 2)
+
+
+def test_ids_decay_by_themselves_and_without_a_gradient(make_learner):
+    """Two steps in which a single row meets a gradient: every row of the id table shrinks, and nothing else does."""
+    learner = make_learner()
+    (ids,) = learner.two_tower.content_tower.id_parameters()
+    before = {name: parameter.detach().clone() for name, parameter in learner.named_parameters()}
+    optimizer = adamw(learner, lr=0.01, id_lr=0.03, weight_decay=0.0, id_weight_decay=0.5, betas=(0.9, 0.98))
+    for _ in range(2):
+        for parameter in learner.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        ids.grad[3] = 1.0
+        optimizer.step()
+    rest = torch.arange(len(ids)) != 3
+    name = "two_tower.content_tower._id_delta.weight"
+    torch.testing.assert_close(ids[rest], before[name][rest] * (1 - 0.03 * 0.5) ** 2)
+    torch.testing.assert_close(ids[3], (before[name][3] * (1 - 0.015) - 0.03) * (1 - 0.015) - 0.03)  # Adam's unit steps
+    for other, parameter in learner.named_parameters():
+        assert other == name or torch.equal(parameter, before[other])
+
+
+@pytest.mark.parametrize("bad", ["id_lr", "weight_decay", "id_weight_decay"])
+def test_a_rate_or_a_decay_below_zero_is_refused(make_learner, bad):
+    keywords = {"lr": 0.01, "id_lr": 0.03, "weight_decay": 0.1, "id_weight_decay": 0.1, "betas": (0.9, 0.98)}
+    with pytest.raises(ValueError, match=f"{bad}=-1.0 must be 0 or more"):
+        adamw(make_learner(), **{**keywords, bad: -1.0})

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from towers.batch import ContentBatch
 from towers.features.ragged import Ragged
+from towers.training.staleness import Staleness
 
 
 class ContentTable(nn.Module):
@@ -68,9 +69,12 @@ class ContentTable(nn.Module):
         self._audio_vectors[sounds] = kept
 
     @torch.no_grad()
-    def write(self, first: int, vectors: Float[Tensor, "sounds audio_dim"]) -> None:
-        """Sets the audio vectors of the sounds from `first` on."""
-        self._audio_vectors[first : first + len(vectors)] = vectors
+    def write(self, first: int, vectors: Float[Tensor, "sounds audio_dim"], staleness: Staleness | None = None) -> None:
+        """Sets the audio vectors of the sounds from `first` on; `staleness` takes note of how far they had drifted."""
+        place = slice(first, first + len(vectors))
+        if staleness is not None:
+            staleness.add(self._audio_vectors[place], vectors)
+        self._audio_vectors[place] = vectors
 
 
 def _padded(ragged: Ragged) -> Int[Tensor, "contents width"]:

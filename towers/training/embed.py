@@ -9,18 +9,51 @@ from jaxtyping import Float
 from towers.batch import HistoryBatch
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
+from towers.training.ranks import Ranks
+from towers.training.staleness import Staleness
 
 SOUNDS_AT_ONCE = 64
 CONTENTS_AT_ONCE = 8_192
 
 
 @torch.inference_mode()
-def refresh_audio(two_tower: TwoTower, table: ContentTable, records: Float[np.ndarray, "sounds n_mels frames"]) -> None:
-    """Encodes every sound anew, in full length, into the table."""
+def refresh_audio(
+    two_tower: TwoTower, table: ContentTable, records: Float[np.ndarray, "sounds n_mels frames"], ranks: Ranks
+) -> Staleness:
+    """Encodes every sound anew, in full length, into the table.
+
+    Ranks take turns at portions of `SOUNDS_AT_ONCE` sounds and hand each other the vectors, so each encodes its share,
+    and all end with the same bits: those of one process alone, as nobody's portions depend on how many ranks there are.
+    Nothing is drawn. Memory is bounded by a portion a rank.
+
+    Args:
+        two_tower: whose audio encoder; the same weights on all ranks.
+        table: of the same sounds on all ranks.
+        records: spectrograms of the store, by sound.
+        ranks: who shares the work; all must call.
+
+    Returns:
+        How far the table's vectors had drifted, the same on all ranks.
+    """
+    staleness = Staleness(table.device)
+    at_once = SOUNDS_AT_ONCE * ranks.share.ranks
     with _evaluating(two_tower):
-        for first in range(0, len(records), SOUNDS_AT_ONCE):
-            spectrograms = torch.from_numpy(np.asarray(records[first : first + SOUNDS_AT_ONCE], np.float32))
-            table.write(first, two_tower.audio_encoder(spectrograms.to(table.device)))
+        for first in range(0, len(records), at_once):
+            own = first + ranks.share.rank * SOUNDS_AT_ONCE
+            vectors = _encoded(two_tower, records[own : own + SOUNDS_AT_ONCE], table.device)
+            table.write(first, ranks.gathered(vectors, at_once)[: len(records) - first], staleness)
+    return staleness
+
+
+def _encoded(
+    two_tower: TwoTower, records: Float[np.ndarray, "sounds n_mels frames"], device: torch.device
+) -> Float[torch.Tensor, "portion audio_dim"]:
+    """Vectors of a portion, with zeros below where it is not full, so that every rank hands on as many."""
+    if not len(records):
+        return torch.zeros((SOUNDS_AT_ONCE, two_tower.audio_encoder.dim), device=device)
+    spectrograms = torch.from_numpy(np.asarray(records, np.float32)).to(device)
+    vectors = two_tower.audio_encoder(spectrograms).float()
+    return torch.nn.functional.pad(vectors, (0, 0, 0, SOUNDS_AT_ONCE - len(records)))
 
 
 @torch.inference_mode()

@@ -50,6 +50,8 @@ class LoopSettings:
     Args:
         max_epochs: passes over the training windows.
         validate_every_epochs: epochs from one validation to the next.
+        refresh_sounds_every_steps: steps from one full refresh of the audio vectors to the next; null: at validations
+            alone.
         monitor: the metric by which the best checkpoint is chosen; higher is better.
         patience: validations without a better one after which training ends; null: never.
         gradient_clip: norm to which gradients are clipped.
@@ -60,6 +62,7 @@ class LoopSettings:
 
     max_epochs: int
     validate_every_epochs: int
+    refresh_sounds_every_steps: int | None
     monitor: str
     patience: int | None
     gradient_clip: float
@@ -129,9 +132,9 @@ class Loop:
         path = self._folder / LAST
         if not path.exists():
             self._agree_on(None)
+            self._ranks.same_everywhere(self._learner)  # before ranks encode each other's sounds
             with self._precision:
-                self._validation.refresh(self._learner)  # so that the first step does not learn from zeros
-            self._ranks.same_everywhere(self._learner)
+                self._validation.refresh(self._learner, self._ranks)  # so that no step learns from zeros
             return False
         state = load_checkpoint(path, self._signature)
         self._agree_on(state["progress"]["step"])
@@ -169,6 +172,8 @@ class Loop:
                 if batch.number + 1 == batch.batches:
                     self._read(self._reports.rest())
                     self._end_epoch(batch.epoch + 1)
+                else:
+                    self._refresh_if_due()
                 if is_asked:
                     self._read(self._reports.rest())
                     self._save()
@@ -244,9 +249,22 @@ class Loop:
         settings, progress = self._settings, self.progress
         progress.epoch, progress.number = epochs, 0
         progress.is_validated = epochs < settings.max_epochs and epochs % settings.validate_every_epochs > 0
-        if not progress.is_validated:
-            self._save()  # a validation may take longer than a scheduler waits
+        if progress.is_validated:
+            self._refresh_if_due()
+        else:  # a validation refreshes by itself
+            self._save()  # it may take longer than a scheduler waits
         self._close_epoch()
+
+    def _refresh_if_due(self) -> None:
+        """After every so many steps, whenever the run was started; draws nothing, so a run that resumes is the same."""
+        every, step = self._settings.refresh_sounds_every_steps, self.progress.step
+        if every is None or step % every:
+            return
+        self._read(self._reports.rest())  # of the step before it, so that rows are logged in order
+        with self._precision:
+            staleness = self._validation.refresh(self._learner, self._ranks)
+        if staleness:
+            self._log(staleness, step)
 
     def _close_epoch(self) -> None:
         settings, progress = self._settings, self.progress

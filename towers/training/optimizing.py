@@ -13,24 +13,36 @@ Label = TypeVar("Label")
 
 
 def adamw(
-    learner: Learner, lr: float, id_lr: float, weight_decay: float, betas: tuple[float, float]
+    learner: Learner,
+    lr: float,
+    id_lr: float,
+    weight_decay: float,
+    id_weight_decay: float,
+    betas: tuple[float, float],
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), fused, with a learning rate of its own for the ids.
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), fused, with a rate and a decay of their own for the ids.
 
     A row of the id table has unit length and meets a gradient in few steps, so it bears, and needs, larger steps than
     the matrices that every event meets.
+
+    Decay is decoupled from the gradient and dense: in every step every row of the id table is multiplied by
+    1 - rate x `id_weight_decay`, the rate being `id_lr` times the schedule's factor, whether the step holds the content
+    or not. After n steps at the full rate, what no gradient has renewed is down to about exp(-n x `id_lr` x
+    `id_weight_decay`). So the delta of a content that is seldom met shrinks towards zero, where the content is its
+    sound and metadata, and that of a popular one, which is renewed all the time, stays.
 
     Args:
         learner: what is trained.
         lr: learning rate, before the schedule.
         id_lr: of the content tower's id table.
         weight_decay: of matrices of the network alone: not of embeddings, norms and biases.
+        id_weight_decay: of the content tower's id table; 0: none.
         betas: decay of the means of the gradient and of its square.
 
     Raises:
         ValueError: a rate or a decay below 0.
     """
-    for name, value in (("id_lr", id_lr), ("weight_decay", weight_decay)):
+    for name, value in (("id_lr", id_lr), ("weight_decay", weight_decay), ("id_weight_decay", id_weight_decay)):
         if not value >= 0:
             raise ValueError(f"{name}={value} must be 0 or more")
     ids = {id(parameter) for parameter in learner.two_tower.content_tower.id_parameters()}
@@ -48,7 +60,7 @@ def adamw(
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain},
-        {"params": tables, "lr": id_lr},
+        {"params": tables, "lr": id_lr, "weight_decay": id_weight_decay},
     ]
     return torch.optim.AdamW(groups, lr=lr, weight_decay=0.0, betas=betas, fused=True)
 

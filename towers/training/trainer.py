@@ -28,6 +28,8 @@ class Trainer:
     Args:
         max_epochs: passes over the training windows.
         validate_every_epochs: epochs from one validation to the next.
+        refresh_sounds_every_steps: steps from one full refresh of the audio vectors to the next; null: at validations
+            alone.
         monitor: the metric by which the best checkpoint is chosen; higher is better.
         patience: validations without a better one after which training ends; null: never.
         gradient_clip: norm to which gradients are clipped.
@@ -48,6 +50,7 @@ class Trainer:
         self,
         max_epochs: int,
         validate_every_epochs: int,
+        refresh_sounds_every_steps: int | None,
         monitor: str,
         patience: int | None,
         gradient_clip: float,
@@ -63,6 +66,7 @@ class Trainer:
         numbers = {
             "max_epochs": max_epochs, "validate_every_epochs": validate_every_epochs, "devices": devices,
             "num_nodes": num_nodes, "micro_batches": micro_batches, "patience": 1 if patience is None else patience,
+            "refresh_sounds_every_steps": 1 if refresh_sounds_every_steps is None else refresh_sounds_every_steps,
         }  # fmt: skip
         for name, number in numbers.items():
             if number < 1:
@@ -78,6 +82,7 @@ class Trainer:
         self.monitor = monitor
         self.progress = progress
         self._validate_every_epochs = validate_every_epochs
+        self._refresh_sounds_every_steps = refresh_sounds_every_steps
         self._patience = patience
         self._gradient_clip = gradient_clip
         self._max_skipped = max_skipped
@@ -111,6 +116,7 @@ class Trainer:
         return LoopSettings(
             max_epochs=self.max_epochs,
             validate_every_epochs=self._validate_every_epochs,
+            refresh_sounds_every_steps=self._refresh_sounds_every_steps,
             monitor=self.monitor,
             patience=self._patience,
             gradient_clip=self._gradient_clip,

@@ -43,16 +43,17 @@ class Validation:
         self._judge = judge
         self._records = records
 
-    def refresh(self, learner: Learner) -> None:
-        """Encodes every sound anew into the table."""
-        if self._records is not None:
-            refresh_audio(learner.two_tower, learner.table, self._records)
+    def refresh(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
+        """Encodes every sound anew into the table; gives how far it had drifted, by name, empty without sound."""
+        if self._records is None:
+            return {}
+        return refresh_audio(learner.two_tower, learner.table, self._records, ranks).figures()
 
     def metrics(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
         """By name, the same on all ranks."""
-        self.refresh(learner)
+        staleness = self.refresh(learner, ranks)
         if self._judge is None:
-            return {}
+            return staleness
         contents = embed_contents(learner.two_tower, learner.table)
         share = ranks.share.of(len(self._histories))
         own = (self._histories[number] for number in range(share.start, share.stop))
@@ -62,4 +63,4 @@ class Validation:
         judged = self._judge(users, contents.float().cpu().numpy()) if ranks.is_first else None
         found = ranks.from_first(judged)
         assert isinstance(found, dict)
-        return {f"validation/{name}": value for name, value in found.items()}
+        return {**{f"validation/{name}": value for name, value in found.items()}, **staleness}
