@@ -325,7 +325,7 @@ class TestScheduledRefresh:
     @pytest.mark.parametrize("step", [2, 3, 10, 17])
     @pytest.mark.parametrize("end", [Stopped, Killed])
     def test_a_second_start_has_every_bit_of_the_first(self, refreshed, make_loop, tmp_path, step, end):
-        wrapped = stopping_before(step) if end is Stopped else dying_before(step)
+        wrapped = signalled_before(step, signal.SIGTERM) if end is Stopped else dying_before(step)
         settings = {"refresh_sounds_every_steps": REFRESHED_EVERY, "checkpoint_every_s": 0.0}
         loop = make_loop(tmp_path, batches=wrapped, **settings)
         loop.resume()
