@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow.parquet as pq
 
@@ -32,6 +32,7 @@ from towers.manifest import (
 )
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Progress(Protocol):
     """Who is told how far a build is."""
 
