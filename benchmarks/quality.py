@@ -1,7 +1,8 @@
 """What a trained model reaches on the test period, over some seeds.
 
     python benchmarks/quality.py ml1m --seeds 0 1 2
-    python benchmarks/quality.py catalogue content_tower.dim=64
+    python benchmarks/quality.py catalogue --seeds 0 1 2
+    python benchmarks/quality.py catalogue --label refit train_until=test trainer.validate_every_epochs=16
 
 Prepares, trains (on one thread; finished runs are not trained again) and ranks the whole catalogue for the listeners of
 the test period, as `towers evaluate` does, without baselines. Prints and writes each seed's figures and their mean, the
@@ -57,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--label", help="of what the overrides are, for the name of the file of results")
     arguments, keys = parser.parse_known_args()
     torch.set_num_threads(1)
     base = [f"experiment={arguments.experiment}", "logger=csv", *keys]
@@ -82,15 +84,17 @@ def main() -> None:
     names = [name for name in SHOWN if name in seeds[0]["test"]]
     table = Table("seed", "core-seconds", monitor, *(f"test {name}" for name in names))
     for one in seeds:
-        figures = [one["validation"], *(one["test"][name] for name in names)]
-        table.add_row(str(one["seed"]), f"{one['core_seconds']:.0f}", *(f"{figure:.4f}" for figure in figures))
+        chosen_by = "-" if one["validation"] is None else f"{one['validation']:.4f}"  # a refit has nothing to choose by
+        figures = [f"{one['test'][name]:.4f}" for name in names]
+        table.add_row(str(one["seed"]), f"{one['core_seconds']:.0f}", chosen_by, *figures)
     means = {name: mean(one["test"][name] for one in seeds) for name in names}
     spread = {name: stdev(one["test"][name] for one in seeds) if len(seeds) > 1 else None for name in names}
     table.add_row(
         "mean", f"{mean(one['core_seconds'] for one in seeds):.0f}", "", *(f"{m:.4f}" for m in means.values())
     )
     Console(width=160).print(table)
-    path = RESULTS / f"quality-{arguments.experiment}-{datetime.now(UTC):%Y-%m-%d}.json"
+    name = "-".join(filter(None, (arguments.experiment, arguments.label)))
+    path = RESULTS / f"quality-{name}-{datetime.now(UTC):%Y-%m-%d}.json"
     write_json(
         path,
         {"experiment": arguments.experiment, "overrides": keys, "load_average": os.getloadavg(), "mean": means,
