@@ -1,5 +1,7 @@
 """What every encoder of spectrograms does, on noise around a catalogue's mean."""
 
+from abc import abstractmethod
+
 import pytest
 import torch
 
@@ -18,8 +20,8 @@ def spectrograms(sounds: int, frames: int, n_mels: int = N_MELS) -> torch.Tensor
 class AudioEncoderContract:
     """Inherit, and give a method `make`: mean and deviation of the catalogue, augmentation -> encoder."""
 
-    def make(self, mean: torch.Tensor, std: torch.Tensor, augmentation: Augmentation | None) -> SpectrogramEncoder:
-        raise NotImplementedError
+    @abstractmethod
+    def make(self, mean: torch.Tensor, std: torch.Tensor, augmentation: Augmentation | None) -> SpectrogramEncoder: ...
 
     @pytest.fixture
     def encoder(self) -> SpectrogramEncoder:

@@ -68,6 +68,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
         self._network_out = network_out(2 * channels[-1] * bands, dim, dropout)
         self._statistics_out = StatisticsPath(n_mels, dim)
         # Maps with the channels together: a quarter less time on a CPU, the same numbers.
+        # Torch's types know of no call of `to` with a memory format alone.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
