@@ -37,6 +37,7 @@ from towers.data.training_batches import Share, StepContents
 from towers.features.ragged import Ragged
 from towers.features.settings import SpectrogramSettings
 from towers.manifest import library_versions, write_json
+from towers.models.audio_encoder import SoundStatistics
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.negatives import Uniform
@@ -104,7 +105,7 @@ def make_learner(sounds: int) -> Learner:
     """The default network over contents of which sound and id are known."""
     config = compose("train", ["data.root=unused", "audio_encoder=conv"])
     bands = SPECTROGRAMS.n_mels
-    encoder = complete(config.audio_encoder, "audio_encoder", mean=torch.zeros(bands), std=torch.ones(bands))
+    encoder = complete(config.audio_encoder, "audio_encoder", statistics=SoundStatistics.of_none(bands))
     contents = complete(
         config.content_tower, "content_tower", vocabulary_sizes={}, audio_dim=encoder.dim,
         is_trained=torch.ones(sounds, dtype=torch.bool),

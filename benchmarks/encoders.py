@@ -14,6 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -24,7 +25,7 @@ from rich.table import Table
 
 from towers.config import compose, instantiate
 from towers.manifest import library_versions, write_json
-from towers.models.audio_encoder import AudioEncoder
+from towers.models.audio_encoder import AudioEncoder, SoundStatistics
 from towers.models.cost import multiply_adds, parameters
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,7 +69,11 @@ def make_encoder(name: str, is_augmented: bool) -> tuple[AudioEncoder, torch.Siz
     settings = instantiate(config.features, "features").spectrogram
     torch.manual_seed(0)
     encoder = instantiate(config.audio_encoder, "audio_encoder")(
-        mean=torch.full((settings.n_mels,), -6.0), std=torch.full((settings.n_mels,), 3.0)
+        statistics=replace(
+            SoundStatistics.of_none(settings.n_mels),
+            mean=torch.full((settings.n_mels,), -6.0),
+            std=torch.full((settings.n_mels,), 3.0),
+        )
     )
     return encoder, torch.Size([settings.n_mels, settings.sample_rate // settings.hop_length])
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from towers.config import complete, instantiate, signature_of, value
 from towers.data.build import described
@@ -21,13 +20,13 @@ from towers.errors import UserError
 from towers.evaluation.rankers import Ranker
 from towers.evaluation.vectors import VectorRanker
 from towers.manifest import digest_of_file, read_json
-from towers.models.audio_encoder import AudioEncoder
+from towers.models.audio_encoder import AudioEncoder, SoundStatistics
 from towers.models.content_tower import ContentTower
 from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.space import with_means_of_members
-from towers.training.checkpoints import BEST, FINISHED, LAST, load_checkpoint
+from towers.training.checkpoints import FINISHED, final_checkpoint, load_checkpoint
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 from towers.training.rank import TorchRanker
@@ -46,13 +45,12 @@ def build_two_tower(
     """A fresh network that fits the store.
 
     Args:
-        store: gives sizes, which contents are trained, and the mean and deviation of its sound.
-        audio_encoder: takes `mean` and `std`, `[n_mels]`.
+        store: gives sizes, which contents are trained, and the statistics of its sound.
+        audio_encoder: takes `statistics` of the store's sound.
         content_tower: takes `vocabulary_sizes`, `audio_dim`, `is_trained`.
         user_tower: takes `user_vocabulary_sizes`, `num_contexts`, `content_dim`.
     """
-    mean, std = sound_statistics(store)
-    encoder = audio_encoder(mean=mean, std=std)
+    encoder = audio_encoder(statistics=sound_statistics(store))
     contents = content_tower(
         vocabulary_sizes={part: len(store.vocabulary(part)) for part in store.features.content_parts},
         audio_dim=encoder.dim,
@@ -81,22 +79,24 @@ def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None) -> 
     return ContentTable(store.content_codes, sounds.rows, len(sounds.records), audio_dim)
 
 
-def sound_statistics(store: Store) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every mel band, `[n_mels]`, over contents that training has seen."""
+def sound_statistics(store: Store) -> SoundStatistics:
+    """Over contents that training has seen, of many of them some."""
     n_mels = store.features.spectrogram.n_mels
     trained = store.audio_rows[(store.train_positives > 0) & (store.audio_rows >= 0)]
     if store.spectrograms is None or not len(trained):
-        return torch.zeros(n_mels), torch.ones(n_mels)
+        return SoundStatistics.of_none(n_mels)
     chosen = np.sort(np.random.default_rng(0).permutation(trained)[:SOUNDS_FOR_NORMALISATION])
-    total, squares, count = np.zeros(n_mels), np.zeros(n_mels), 0
-    for row in chosen:
+    means, squares = np.zeros((len(chosen), n_mels)), np.zeros((len(chosen), n_mels))
+    for place, row in enumerate(chosen):
         record = store.spectrograms.records[row].astype(np.float64)
-        total += record.sum(axis=1)
-        squares += (record**2).sum(axis=1)
-        count += record.shape[1]
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 1e-4))
-    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
+        means[place], squares[place] = record.mean(axis=1), (record**2).mean(axis=1)
+    mean = means.mean(axis=0)
+    std = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 1e-4))
+    deviations = np.sqrt(np.maximum(squares - means**2, 0))
+    of_sounds = np.concatenate([(means - mean) / std, deviations / std], axis=1)
+    found = {"mean": mean, "std": std, "sound_mean": of_sounds.mean(axis=0),
+             "sound_std": np.maximum(of_sounds.std(axis=0), 0.1)}  # fmt: skip
+    return SoundStatistics(**{name: torch.from_numpy(numbers).float() for name, numbers in found.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class Run:
 
     Args:
         folder: of the run.
-        checkpoint: its best checkpoint.
+        checkpoint: its last state of all.
         config: as it was trained.
         store: what it was trained on.
         two_tower: the network, in evaluation mode.
@@ -252,7 +252,7 @@ def vector_ranker() -> Callable[..., Ranker]:
 
 
 def load_run(folder: Path, stores: Path) -> Run:
-    """The network of a run with the weights of its best checkpoint.
+    """The network of a run with the weights that it came to.
 
     Raises:
         UserError: no finished run there, or its store is gone.
@@ -266,7 +266,7 @@ def load_run(folder: Path, stores: Path) -> Run:
     two_tower = build_two_tower(trained, *(partial(complete, config[part], part) for part in PARTS))
     sounds = heard_by(two_tower.audio_encoder, store)
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
-    checkpoint = next(path for name in (BEST, LAST) if (path := folder / name).exists())
+    checkpoint = final_checkpoint(folder)
     weights = load_checkpoint(checkpoint)["learner"]
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -1,16 +1,22 @@
 """What every encoder of spectrograms does, on noise around a catalogue's mean."""
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import pytest
 import torch
 
-from towers.models.audio_encoder import SpectrogramEncoder
+from towers.models.audio_encoder import SoundStatistics, SpectrogramEncoder
 from towers.models.augmentation import Augmentation
 from towers.models.dropout import Dropout
 
 N_MELS, DIM = 16, 10
-MEAN, STD = torch.linspace(-8, -2, N_MELS), torch.linspace(1, 3, N_MELS)
+STATISTICS = SoundStatistics(
+    mean=torch.linspace(-8, -2, N_MELS),
+    std=torch.linspace(1, 3, N_MELS),
+    sound_mean=torch.linspace(0, 1, 2 * N_MELS),
+    sound_std=torch.linspace(0.5, 2, 2 * N_MELS),
+)
 
 
 def spectrograms(sounds: int, frames: int, n_mels: int = N_MELS) -> torch.Tensor:
@@ -18,18 +24,18 @@ def spectrograms(sounds: int, frames: int, n_mels: int = N_MELS) -> torch.Tensor
 
 
 class AudioEncoderContract:
-    """Inherit, and give a method `make`: mean and deviation of the catalogue, augmentation -> encoder."""
+    """Inherit, and give a method `make`: statistics of the catalogue, augmentation -> encoder."""
 
     @abstractmethod
-    def make(self, mean: torch.Tensor, std: torch.Tensor, augmentation: Augmentation | None) -> SpectrogramEncoder: ...
+    def make(self, statistics: SoundStatistics, augmentation: Augmentation | None) -> SpectrogramEncoder: ...
 
     @pytest.fixture
     def encoder(self) -> SpectrogramEncoder:
-        return self.built(MEAN, STD).eval()
+        return self.built().eval()
 
-    def built(self, mean=MEAN, std=STD, augmentation=None) -> SpectrogramEncoder:
+    def built(self, statistics=STATISTICS, augmentation=None) -> SpectrogramEncoder:
         torch.manual_seed(0)
-        return self.make(mean, std, augmentation)
+        return self.make(statistics, augmentation)
 
     @pytest.mark.parametrize("frames", [8, 9, 15, 16, 17, 100, 501])
     def test_any_number_of_frames_from_eight_on(self, encoder, frames) -> None:
@@ -39,7 +45,7 @@ class AudioEncoderContract:
 
     @pytest.mark.parametrize("n_mels", [1, 9, 24])
     def test_any_number_of_bands(self, n_mels) -> None:
-        encoder = self.built(torch.zeros(n_mels), torch.ones(n_mels))
+        encoder = self.built(SoundStatistics.of_none(n_mels))
         assert encoder(torch.randn(2, n_mels, 40)).shape == (2, encoder.dim)
 
     @pytest.mark.parametrize("is_training", [False, True])
@@ -61,7 +67,7 @@ class AudioEncoderContract:
         assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters())
 
     def test_the_catalogues_statistics_are_taken_out(self, encoder) -> None:
-        plain = self.built(torch.zeros(N_MELS), torch.ones(N_MELS)).eval()
+        plain = self.built(replace(STATISTICS, mean=torch.zeros(N_MELS), std=torch.ones(N_MELS))).eval()
         sounds = spectrograms(2, 40)
         normalised = (sounds - encoder.mean[:, None]) / encoder.std[:, None]
         torch.testing.assert_close(encoder(sounds), plain(normalised), atol=1e-5, rtol=0)

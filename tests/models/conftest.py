@@ -42,10 +42,10 @@ def user_tower():
 
 @pytest.fixture
 def two_tower(content_tower, user_tower):
-    from towers.models.audio_encoder import NoAudioEncoder
+    from towers.models.audio_encoder import NoAudioEncoder, SoundStatistics
     from towers.models.two_tower import TwoTower
 
-    return TwoTower(NoAudioEncoder(torch.zeros(4), torch.ones(4)), content_tower, user_tower).eval()
+    return TwoTower(NoAudioEncoder(SoundStatistics.of_none(4)), content_tower, user_tower).eval()
 
 
 @pytest.fixture

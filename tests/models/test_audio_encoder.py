@@ -14,7 +14,7 @@ from tests.contracts.audio_encoder import (
     spectrograms,
 )
 from towers.config import compose, instantiate
-from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
+from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics, StatisticsAudioEncoder
 from towers.models.cost import multiply_adds, parameters
 from towers.models.mobile_audio_encoder import InvertedResidual, MobileAudioEncoder
 from towers.models.patch_audio_encoder import PatchAudioEncoder
@@ -30,15 +30,13 @@ SMALL_PATCH = {
 
 
 class TestConv(TrainedAudioEncoderContract):
-    def make(self, mean, std, augmentation):
-        return ConvAudioEncoder(
-            mean=mean, std=std, dim=DIM, channels=(4, 6, 8, 8), dropout=0.2, augmentation=augmentation
-        )
+    def make(self, statistics, augmentation):
+        return ConvAudioEncoder(statistics, dim=DIM, channels=(4, 6, 8, 8), dropout=0.2, augmentation=augmentation)
 
 
 class TestMobile(TrainedAudioEncoderContract):
-    def make(self, mean, std, augmentation):
-        return MobileAudioEncoder(mean=mean, std=std, augmentation=augmentation, **SMALL_MOBILE)
+    def make(self, statistics, augmentation):
+        return MobileAudioEncoder(statistics, augmentation=augmentation, **SMALL_MOBILE)
 
     def test_a_block_adds_to_what_comes_in_where_it_can(self):
         x = torch.randn(2, 4, 6, 7)
@@ -55,12 +53,12 @@ class TestMobile(TrainedAudioEncoderContract):
     )  # fmt: skip
     def test_stages_that_do_not_fit_are_refused(self, wrong):
         with pytest.raises(ValueError, match="must be"):
-            MobileAudioEncoder(torch.zeros(4), torch.ones(4), **{**SMALL_MOBILE, **wrong})
+            MobileAudioEncoder(SoundStatistics.of_none(4), **{**SMALL_MOBILE, **wrong})
 
 
 class TestPatch(TrainedAudioEncoderContract):
-    def make(self, mean, std, augmentation):
-        return PatchAudioEncoder(mean=mean, std=std, augmentation=augmentation, **SMALL_PATCH)
+    def make(self, statistics, augmentation):
+        return PatchAudioEncoder(statistics, augmentation=augmentation, **SMALL_PATCH)
 
     def test_longer_sounds_are_the_mean_of_windows_that_cover_them(self, encoder):
         """120 frames are three windows of 50 that begin at 0, 35 and 70; the linear path reads the whole."""
@@ -89,16 +87,19 @@ class TestPatch(TrainedAudioEncoderContract):
     )
     def test_sizes_that_do_not_fit_are_refused(self, wrong):
         with pytest.raises(ValueError, match="must be"):
-            PatchAudioEncoder(torch.zeros(4), torch.ones(4), **{**SMALL_PATCH, **wrong})
+            PatchAudioEncoder(SoundStatistics.of_none(4), **{**SMALL_PATCH, **wrong})
 
 
 class TestStatistics(AudioEncoderContract):
-    def make(self, mean, std, augmentation):
-        return StatisticsAudioEncoder(mean=mean, std=std)
+    def make(self, statistics, augmentation):
+        return StatisticsAudioEncoder(statistics)
 
     def test_are_means_and_deviations(self):
         """Two frames: 0 and 2 in the first band, 3 and 3 in the second, around a catalogue of mean 1, deviation 2."""
-        encoder = StatisticsAudioEncoder(torch.full((2,), 1.0), torch.full((2,), 2.0))
+        frames = {"mean": torch.full((2,), 1.0), "std": torch.full((2,), 2.0)}
+        encoder = StatisticsAudioEncoder(
+            SoundStatistics(**frames, sound_mean=torch.zeros(4), sound_std=torch.tensor([1.0, 1.0, 1.0, 1.0]))
+        )
         sound = torch.tensor([[[0.0, 2.0], [3.0, 3.0]]])
         assert encoder(sound).tolist() == [[0.0, 1.0, 0.5, 0.0]]
         assert encoder.dim == 4
@@ -106,7 +107,7 @@ class TestStatistics(AudioEncoderContract):
 
 
 def test_without_sound():
-    encoder = NoAudioEncoder(mean=torch.zeros(N_MELS), std=torch.ones(N_MELS))
+    encoder = NoAudioEncoder(SoundStatistics.of_none(N_MELS))
     assert encoder.dim == 0
     assert encoder(spectrograms(3, 8)).shape == (3, 0)
     sounds = Sounds(records=np.zeros((1, N_MELS, 8), np.float16), rows=np.array([0, -1]))
@@ -123,22 +124,21 @@ class TestSizes:
     )
     def test_are_those_of_a_compact_encoder(self, name, millions, million_multiply_adds):
         config = compose("train", ["data.root=somewhere", f"audio_encoder={name}"]).audio_encoder
-        encoder = instantiate(config, "audio_encoder")(mean=torch.zeros(64), std=torch.ones(64))
+        encoder = instantiate(config, "audio_encoder")(statistics=SoundStatistics.of_none(64))
         assert millions[0] <= parameters(encoder) / 1e6 <= millions[1]
         counted = multiply_adds(encoder, torch.zeros(1, 64, 250)) / 1e6
         assert million_multiply_adds[0] <= counted <= million_multiply_adds[1]
 
     def test_multiply_adds_by_hand(self):
         """One stage: 3 channels of 2 x 4 places, each from 3 x 3; its pooled 3 x 2 bands x 2 and 4 x 2 to 5."""
-        encoder = ConvAudioEncoder(torch.zeros(4), torch.ones(4), dim=5, channels=(3,), dropout=0.5).train()
+        encoder = ConvAudioEncoder(SoundStatistics.of_none(4), dim=5, channels=(3,), dropout=0.5).train()
         assert multiply_adds(encoder, torch.zeros(1, 4, 8)) == 3 * 2 * 4 * 9 + 12 * 5 + 8 * 5
         assert encoder.training
 
     def test_attention_is_counted(self):
         """6 tokens: what a second layer adds is 10 w^2 for each, and their products with one another, twice."""
         one, two = (
-            PatchAudioEncoder(torch.zeros(10), torch.ones(10), **{**SMALL_PATCH, "num_layers": layers})
-            for layers in (1, 2)
+            PatchAudioEncoder(SoundStatistics.of_none(10), **{**SMALL_PATCH, "num_layers": layers}) for layers in (1, 2)
         )
         count = partial(multiply_adds, records=torch.zeros(1, 10, 18))
         assert count(two) - count(one) == 6 * 10 * 12**2 + 2 * 6 * 6 * 12

@@ -7,7 +7,7 @@ import torch
 from towers.assembly import build_content_table, build_two_tower, heard_by, sound_statistics
 from towers.data.training_batches import Share
 from towers.features.ragged import Ragged
-from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder
+from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.ranks import Ranks
@@ -52,7 +52,7 @@ class TestFreshAudio:
 
     def test_the_gradient_reaches_the_encoder(self, table):
         torch.manual_seed(0)
-        encoder = ConvAudioEncoder(torch.zeros(4), torch.ones(4), dim=AUDIO_DIM, channels=(2,), dropout=0.0)
+        encoder = ConvAudioEncoder(SoundStatistics.of_none(4), dim=AUDIO_DIM, channels=(2,), dropout=0.0)
         contents = table.batch(torch.tensor([1, 2]))
         fresh = contents.with_audio(torch.tensor([1, 0]), encoder(torch.randn(2, 4, 12)))
         fresh.audio.square().sum().backward()
@@ -144,9 +144,14 @@ class TestAssembly:
         ids = store.content_ids.tolist()
         rows = [store.audio_rows[ids.index(content_id)] for content_id in ("a1", "a2", "e1")]
         frames = np.concatenate([store.spectrograms.records[row].astype(np.float64) for row in rows], axis=1)
-        mean, std = sound_statistics(store)
-        np.testing.assert_allclose(mean, frames.mean(axis=1), rtol=1e-5)
-        np.testing.assert_allclose(std, np.maximum(frames.std(axis=1), 0.01), rtol=1e-4)
+        found = sound_statistics(store)
+        mean, std = frames.mean(axis=1), np.maximum(frames.std(axis=1), 0.01)
+        np.testing.assert_allclose(found.mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(found.std, std, rtol=1e-4)
+        records = (store.spectrograms.records[rows].astype(np.float64) - mean[:, None]) / std[:, None]
+        of_sounds = np.concatenate([records.mean(axis=2), records.std(axis=2)], axis=1)
+        np.testing.assert_allclose(found.sound_mean, of_sounds.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(found.sound_std, np.maximum(of_sounds.std(axis=0), 0.1), rtol=1e-4)
 
     def test_a_deaf_model_has_no_audio(self, store):
         table = build_content_table(store, NoAudioEncoder.dim, None)

@@ -1,12 +1,15 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
 import sys
+import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
+import torch
 from lightning_fabric import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +24,7 @@ from towers.assembly import (
     training_store,
     vector_ranker,
 )
+from towers.commands.progress import StageProgress
 from towers.config import CONFIG_DIR, complete, instantiate, save_resolved, value
 from towers.data.store import Store
 from towers.errors import UserError
@@ -30,7 +34,17 @@ from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
 from towers.manifest import environment, write_json
 from towers.models.cost import description, parameters
-from towers.training.checkpoints import FINISHED, Progress, alone_in
+from towers.models.sounds import Sounds
+from towers.models.two_tower import TwoTower
+from towers.training.checkpoints import (
+    FINISHED,
+    PLACED,
+    Progress,
+    alone_in,
+    load_checkpoint,
+    save_checkpoint,
+    trained_checkpoint,
+)
 from towers.training.loggers import CsvLogger, MetricsLogger
 from towers.training.loop import Loop
 from towers.training.ranks import Ranks
@@ -59,21 +73,21 @@ def run(config: DictConfig) -> Path:
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
     seed_everything(seed, verbose=False)
-    loop = build(config, training_store(config, store), folder, trainer, ranks)
+    parts = build(config, training_store(config, store), folder, trainer, ranks)
     if not ranks.is_first:
-        _follow(loop, ranks)
+        _follow(parts.loop, ranks)
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
-        _lead(config, store, folder, loop, ranks)
+        _lead(config, store, folder, parts, ranks)
     return folder
 
 
-def _lead(config: DictConfig, store: Store, folder: Path, loop: Loop, ranks: Ranks) -> None:
+def _lead(config: DictConfig, store: Store, folder: Path, parts: "Parts", ranks: Ranks) -> None:
     """The first process: it writes and tells. The others wait for it at the end, whatever the end is."""
     save_resolved(config, folder / "config.yaml")
     write_json(folder / "environment.json", {"store": store.fingerprint, **environment()})
-    is_success = False
+    loop, is_success = parts.loop, False
     try:
         csv = CsvLogger(folder / "metrics.csv")
         if loop.resume():
@@ -81,6 +95,7 @@ def _lead(config: DictConfig, store: Store, folder: Path, loop: Loop, ranks: Ran
         csv.cut_back(loop.progress.logged)
         loop.loggers = [csv, *_other_loggers(config, folder)]
         progress = loop.run()
+        placed = _place(config, folder, parts)
         is_success = True
     except Stopped as stopped:
         print(f"towers: {stopped.signal.name}: saved at step {loop.progress.step:,} of {folder}; the same command goes "
@@ -96,7 +111,7 @@ def _lead(config: DictConfig, store: Store, folder: Path, loop: Loop, ranks: Ran
         loop.close(is_success)
         raise
     loop.close(is_success)
-    _finish(folder, progress)
+    _finish(folder, progress, placed)
     ranks.wait()
 
 
@@ -111,12 +126,39 @@ def _follow(loop: Loop, ranks: Ranks) -> None:
     ranks.wait()
 
 
-def _finish(folder: Path, progress: Progress) -> None:
+def _place(config: DictConfig, folder: Path, parts: "Parts") -> dict[str, float]:
+    """Fits sound and metadata to where training has put the contents; gives figures of the network after it."""
+    learner, seed = parts.learner, value(config, "seed", int)
+    learner.load_state_dict(load_checkpoint(trained_checkpoint(folder))["learner"])
+    seed_everything(seed, verbose=False)
+    rows = torch.from_numpy(np.flatnonzero(parts.store.train_positives > 0)).to(learner.table.device)
+    started = time.perf_counter(), time.process_time()
+    with StageProgress() as progress:
+        cosine = instantiate(config.placement, "placement").fit(
+            trained=learner.two_tower,
+            fresh=_network(config, parts.store).to(learner.table.device),
+            table=learner.table,
+            sounds=parts.sounds,
+            rows=rows,
+            crop_frames=parts.crop_frames,
+            seed=seed,
+            passed=partial(progress.update, "placement"),
+        )
+    if cosine is None:
+        return {}
+    seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
+    save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": learner.state_dict()})
+    metrics = parts.loop.judged()
+    print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with where training has put contents")
+    return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}
+
+
+def _finish(folder: Path, progress: Progress, placed: dict[str, float]) -> None:
     write_json(
         folder / FINISHED,
         {"epochs": progress.epoch, "steps": progress.step, "skipped": progress.skipped, "best": progress.best,
          "best_epoch": progress.best_epoch, "seconds": progress.seconds, "core_seconds": progress.core_seconds,
-         "metrics": progress.metrics},
+         "metrics": progress.metrics, "placement": placed},
     )  # fmt: skip
     print(
         f"trained {folder}: {progress.epoch} epochs in {progress.seconds:.0f} s, "
@@ -130,10 +172,33 @@ def _other_loggers(config: DictConfig, folder: Path) -> list[MetricsLogger]:
     return complete(config.logger, "logger", folder=folder, name=f"{config.name}/{folder.name}", config=resolved)
 
 
-def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, ranks: Ranks) -> Loop:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A run, wired.
+
+    Args:
+        loop: trains.
+        learner: what it trains.
+        store: as training sees it.
+        sounds: what the audio encoder reads; null without sound.
+        crop_frames: of a sound in training.
+    """
+
+    loop: Loop
+    learner: Learner
+    store: Store
+    sounds: Sounds | None
+    crop_frames: int
+
+
+def _network(config: DictConfig, store: Store) -> TwoTower:
+    return build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
+
+
+def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, ranks: Ranks) -> Parts:
     """The parts, wired."""
     seed = value(config, "seed", int)
-    two_tower = build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
+    two_tower = _network(config, store)
     candidates = complete(config.objective.candidates, "objective.candidates", train_positives=store.train_positives)
     objective = instantiate(config.objective, "objective", candidates=candidates)
     sounds = heard_by(two_tower.audio_encoder, store)
@@ -160,7 +225,7 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
     if ranks.is_first:
         print(description(two_tower, sounds, data.crop_frames), *(sounds.notes if sounds else ()), sep="\n")
     shown = (f"validation/{config.evaluation.main_metric}", trainer.monitor)
-    return Loop(
+    loop = Loop(
         learner=learner,
         optimizer=complete(config.optimizer, "optimizer", learner=learner),
         schedule=instantiate(config.schedule, "schedule"),
@@ -173,6 +238,7 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
         signature=folder.name,
         watch=chosen_watch(trainer.progress and ranks.is_first, trainer.max_epochs, tuple(dict.fromkeys(shown))),
     )
+    return Parts(loop=loop, learner=learner, store=store, sounds=sounds, crop_frames=data.crop_frames)
 
 
 def is_refit(config: DictConfig) -> bool:

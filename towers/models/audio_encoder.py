@@ -3,6 +3,7 @@
 Here stand the protocol and what encoders are put together from; larger ones have modules of their own beside this one.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,33 @@ from towers.models.augmentation import Augmentation
 from towers.models.sounds import Sounds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundStatistics:
+    """What a catalogue sounds like, over the contents that training has seen.
+
+    Args:
+        mean: `[n_mels]`, of the log-mel over all frames.
+        std: `[n_mels]`, likewise.
+        sound_mean: `[2 n_mels]`, over sounds, of the mean and deviation over time of every normalised band.
+        sound_std: `[2 n_mels]`, likewise.
+    """
+
+    mean: Float[Tensor, " n_mels"]
+    std: Float[Tensor, " n_mels"]
+    sound_mean: Float[Tensor, " statistics"]
+    sound_std: Float[Tensor, " statistics"]
+
+    @classmethod
+    def of_none(cls, n_mels: int) -> "SoundStatistics":
+        """Which leave a log-mel as it is."""
+        return cls(
+            mean=torch.zeros(n_mels), std=torch.ones(n_mels),
+            sound_mean=torch.zeros(2 * n_mels), sound_std=torch.ones(2 * n_mels),
+        )  # fmt: skip
+
+
 class AudioEncoder(nn.Module):
-    """Log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`.
+    """Log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`, whose entries are about as large as one.
 
     A sound's vector does not depend on what else is in the batch. An encoder without parameters is never trained: its
     vectors are made once, from the whole records.
@@ -42,13 +68,12 @@ class NoAudioEncoder(AudioEncoder):
     """Does without sound: vectors of no dimension.
 
     Args:
-        mean: not used; every encoder is built from the statistics of the catalogue.
-        std: not used.
+        statistics: not used; every encoder is built with those of the catalogue.
     """
 
     dim = 0
 
-    def __init__(self, mean: Float[Tensor, " n_mels"], std: Float[Tensor, " n_mels"]):
+    def __init__(self, statistics: SoundStatistics):
         super().__init__()
 
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> None:
@@ -64,19 +89,16 @@ class SpectrogramEncoder(AudioEncoder):
     """Reads log-mel spectrograms, less the mean of the catalogue and divided by its deviation.
 
     Args:
-        mean: `[n_mels]`, of the log-mel over the training contents.
-        std: `[n_mels]`, likewise.
+        statistics: of the catalogue.
         augmentation: of the log-mel in training; null: none.
     """
 
-    def __init__(
-        self, mean: Float[Tensor, " n_mels"], std: Float[Tensor, " n_mels"], augmentation: Augmentation | None
-    ):
+    def __init__(self, statistics: SoundStatistics, augmentation: Augmentation | None):
         super().__init__()
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("std", std.clone())
+        self.register_buffer("mean", statistics.mean.clone())
+        self.register_buffer("std", statistics.std.clone())
         self._augmentation = Augmentation() if augmentation is None else augmentation
 
     def normalised(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds n_mels frames"]:
@@ -85,23 +107,23 @@ class SpectrogramEncoder(AudioEncoder):
 
 
 class StatisticsAudioEncoder(SpectrogramEncoder):
-    """Mean and deviation over time of every mel band, and nothing to train: what hearing alone says.
+    """Mean and deviation over time of every mel band, standardised over the catalogue, and nothing to train.
 
     The baseline of the other encoders: the same towers on frozen statistics. What is learnt of them stands in the
     content tower, whose first layer reads them.
 
     Args:
-        mean: `[n_mels]`, of the log-mel over the training contents.
-        std: `[n_mels]`, likewise.
+        statistics: of the catalogue.
     """
 
-    def __init__(self, mean: Float[Tensor, " n_mels"], std: Float[Tensor, " n_mels"]):
-        super().__init__(mean, std, None)
-        self.dim = 2 * len(mean)
+    def __init__(self, statistics: SoundStatistics):
+        super().__init__(statistics, None)
+        self.dim = 2 * len(statistics.mean)
+        self._standardise = Standardise(statistics)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds statistics"]:
         """Means of all bands, then deviations; any number of frames."""
-        return mean_and_std(self.normalised(spectrograms))
+        return self._standardise(mean_and_std(self.normalised(spectrograms)))
 
 
 class ConvAudioEncoder(SpectrogramEncoder):
@@ -111,26 +133,24 @@ class ConvAudioEncoder(SpectrogramEncoder):
     there from the first step, and the network adds to it.
 
     Args:
-        mean: `[n_mels]`, of the log-mel over the training contents.
-        std: `[n_mels]`, likewise.
+        statistics: of the catalogue.
         dim: of the vector.
         channels: of the stages; each halves time, and the first three halve frequency.
-        dropout: before the last layer.
+        dropout: before the last layer, and of the statistics.
         augmentation: of the log-mel in training; null: none.
     """
 
     def __init__(
         self,
-        mean: Float[Tensor, " n_mels"],
-        std: Float[Tensor, " n_mels"],
+        statistics: SoundStatistics,
         dim: int,
         channels: tuple[int, ...],
         dropout: float,
         augmentation: Augmentation | None = None,
     ):
-        super().__init__(mean, std, augmentation)
+        super().__init__(statistics, augmentation)
         self.dim = dim
-        n_mels = len(mean)
+        n_mels = len(statistics.mean)
         stages, before, bands = [], 1, n_mels
         for stage, width in enumerate(channels):
             stride = (2, 2) if stage < 3 else (1, 2)
@@ -138,7 +158,7 @@ class ConvAudioEncoder(SpectrogramEncoder):
             before, bands = width, -(-bands // stride[0])
         self._stages = nn.Sequential(*stages)
         self._network_out = network_out(2 * before * bands, dim, dropout)
-        self._statistics_out = StatisticsPath(n_mels, dim)
+        self._statistics_out = StatisticsPath(statistics, dim, dropout)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """Not normalised; any number of frames from eight on."""
@@ -159,16 +179,38 @@ class _Stage(nn.Module):
         return nn.functional.gelu(self._norm(self._convolution(x)))
 
 
+class Standardise(nn.Module):
+    """Mean and deviation of every mel band, less what they are in the catalogue and divided by how they differ there.
+
+    Not so within a sound, as LayerNorm would do it: how loud and how steady a sound is would be lost.
+
+    Args:
+        statistics: of the catalogue.
+    """
+
+    def __init__(self, statistics: SoundStatistics):
+        super().__init__()
+        self.sound_mean: Tensor
+        self.sound_std: Tensor
+        self.register_buffer("sound_mean", statistics.sound_mean.clone())
+        self.register_buffer("sound_std", statistics.sound_std.clone())
+
+    def forward(self, statistics: Float[Tensor, "sounds statistics"]) -> Float[Tensor, "sounds statistics"]:
+        """Mean 0 and deviation 1 over the catalogue."""
+        return (statistics - self.sound_mean) / self.sound_std
+
+
 class StatisticsPath(nn.Sequential):
     """A linear layer on the mean and deviation of every mel band, beside an encoder's network.
 
     Args:
-        n_mels: mel bands.
+        statistics: of the catalogue.
         dim: of the vector.
+        dropout: of the statistics.
     """
 
-    def __init__(self, n_mels: int, dim: int):
-        super().__init__(nn.LayerNorm(2 * n_mels), nn.Linear(2 * n_mels, dim))
+    def __init__(self, statistics: SoundStatistics, dim: int, dropout: float):
+        super().__init__(Standardise(statistics), nn.Dropout(dropout), nn.Linear(len(statistics.sound_mean), dim))
 
     def forward(self, input: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """What is added to what the network says, from the normalised log-mel."""

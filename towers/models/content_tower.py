@@ -47,7 +47,7 @@ class ContentTower(nn.Module):
         self._part_dropout = part_dropout
         self._id_dropout = id_dropout
         self._parts = nn.ModuleDict({part: _part(size, dim) for part, size in vocabulary_sizes.items()})
-        self._audio = nn.Sequential(nn.LayerNorm(audio_dim), nn.Linear(audio_dim, dim)) if audio_dim else None
+        self._audio = nn.Linear(audio_dim, dim) if audio_dim else None
         self._base = nn.Parameter(torch.zeros(dim))
         layers = (
             nn.LayerNorm(dim), nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
@@ -61,6 +61,12 @@ class ContentTower(nn.Module):
 
     def forward(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
         """Unit vectors."""
+        rows, known = contents.rows, self.without_id(contents)
+        delta = self._id_delta(rows) * self._is_trained[rows][:, None]
+        return normalize(known + delta * self._kept(rows, self._id_dropout), dim=-1)
+
+    def without_id(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
+        """What is known of the contents beside their ids; of any length."""
         fused = self._base.expand(len(contents.rows), -1)
         for part, embedding in self._parts.items():
             fused = fused + self._kept(contents.rows, self._part_dropout) * _mean_embedding(
@@ -69,11 +75,17 @@ class ContentTower(nn.Module):
         if self._audio is not None:
             kept = self._kept(contents.rows, self._part_dropout) * contents.has_audio[:, None]
             fused = fused + kept * self._audio(contents.audio)
-        delta = self._id_delta(contents.rows) * self._is_trained[contents.rows][:, None]
-        delta = delta * self._kept(contents.rows, self._id_dropout)
-        if self._fuse is not None:
-            fused = fused + self._fuse(fused)
-        return normalize(fused + delta, dim=-1)
+        return fused if self._fuse is None else fused + self._fuse(fused)
+
+    @torch.no_grad()
+    def set_delta(self, rows: Int[Tensor, " contents"], delta: Float[Tensor, "contents dim"]) -> None:
+        """What is added for the ids of contents from now on."""
+        self._id_delta.weight[rows] = delta
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything but ids may be known."""
+        return self._fuse is not None
 
     def id_parameters(self) -> list[Tensor]:
         """What belongs to single ids."""

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 from towers.errors import UserError
 from towers.features.audio_vectors import AudioVectors
 from towers.manifest import digest_of_file
-from towers.models.audio_encoder import AudioEncoder
+from towers.models.audio_encoder import AudioEncoder, SoundStatistics
 from towers.models.sounds import Sounds
 
 KEY = "audio_encoder.path"
@@ -30,15 +31,14 @@ class FrozenAudioEncoder(AudioEncoder):
     the file that it was trained on alone.
 
     Args:
-        mean: not used; every encoder is built from the statistics of the catalogue.
-        std: not used.
+        statistics: not used; every encoder is built with those of the catalogue.
         path: of a Parquet file with the columns `content_id` and `vector`.
 
     Raises:
         UserError: the file is not there or will not do.
     """
 
-    def __init__(self, mean: Float[Tensor, " n_mels"], std: Float[Tensor, " n_mels"], path: str):
+    def __init__(self, statistics: SoundStatistics, path: str):
         super().__init__()
         self._path = path
         (digest,) = self.fingerprints(path=path)
@@ -87,8 +87,8 @@ class FrozenAudioEncoder(AudioEncoder):
         )
 
     def forward(self, records: Float[Tensor, "sounds dim 1"]) -> Float[Tensor, "sounds dim"]:
-        """The records without their one frame."""
-        return records[:, :, 0]
+        """The records without their one frame; mean 0 and deviation 1 in each, whatever their scale is elsewhere."""
+        return layer_norm(records[:, :, 0], (self.dim,))
 
 
 def _refuse_another_file(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

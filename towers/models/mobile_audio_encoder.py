@@ -7,7 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import hardswish
 
-from towers.models.audio_encoder import SpectrogramEncoder, StatisticsPath, mean_and_std, network_out
+from towers.models.audio_encoder import (
+    SoundStatistics,
+    SpectrogramEncoder,
+    StatisticsPath,
+    mean_and_std,
+    network_out,
+)
 from towers.models.augmentation import Augmentation
 
 
@@ -21,8 +27,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
     place; and a linear path reads the mean and deviation of every mel band, as in `ConvAudioEncoder`.
 
     Args:
-        mean: `[n_mels]`, of the log-mel over the training contents.
-        std: `[n_mels]`, likewise.
+        statistics: of the catalogue.
         dim: of the vector.
         channels: of the stages. The stem before the first stage halves time and frequency, and so does every stage
             but the first.
@@ -38,8 +43,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
 
     def __init__(
         self,
-        mean: Float[Tensor, " n_mels"],
-        std: Float[Tensor, " n_mels"],
+        statistics: SoundStatistics,
         dim: int,
         channels: tuple[int, ...],
         depths: tuple[int, ...],
@@ -48,14 +52,14 @@ class MobileAudioEncoder(SpectrogramEncoder):
         dropout: float,
         augmentation: Augmentation | None = None,
     ):
-        super().__init__(mean, std, augmentation)
+        super().__init__(statistics, augmentation)
         stages = {"channels": channels, "depths": depths, "expansions": expansions}
         if not channels or len({len(numbers) for numbers in stages.values()}) > 1:
             raise ValueError(f"{stages}: must be as many numbers each, and at least one")
         if min(*channels, *depths, *expansions) < 1 or kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"{stages} must be at least 1, kernel_size {kernel_size} odd")
         self.dim = dim
-        n_mels = len(mean)
+        n_mels = len(statistics.mean)
         self._stem = nn.Sequential(nn.Conv2d(1, channels[0], 3, stride=2, padding=1, bias=False), _norm(channels[0]))
         blocks, bands = [], -(-n_mels // 2)
         sizes = zip(pairwise((channels[0], *channels)), depths, expansions, strict=True)
@@ -66,7 +70,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
             bands = -(-bands // stride)
         self._blocks = nn.Sequential(*blocks)
         self._network_out = network_out(2 * channels[-1] * bands, dim, dropout)
-        self._statistics_out = StatisticsPath(n_mels, dim)
+        self._statistics_out = StatisticsPath(statistics, dim, dropout)
         # Maps with the channels together: a quarter less time on a CPU, the same numbers.
         # Torch's types know of no call of `to` with a memory format alone.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from towers.models.audio_encoder import SpectrogramEncoder, StatisticsPath, network_out
+from towers.models.audio_encoder import SoundStatistics, SpectrogramEncoder, StatisticsPath, network_out
 from towers.models.augmentation import Augmentation
 from towers.models.blocks import SwiGLUBlock
 
@@ -29,8 +29,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
     A linear path reads the mean and deviation of every mel band, as in `ConvAudioEncoder`.
 
     Args:
-        mean: `[n_mels]`, of the log-mel over the training contents.
-        std: `[n_mels]`, likewise.
+        statistics: of the catalogue.
         dim: of the vector.
         width: of the transformer, even.
         num_layers: transformer blocks.
@@ -48,8 +47,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
 
     def __init__(
         self,
-        mean: Float[Tensor, " n_mels"],
-        std: Float[Tensor, " n_mels"],
+        statistics: SoundStatistics,
         dim: int,
         width: int,
         num_layers: int,
@@ -61,7 +59,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         block: Callable[..., nn.Module] = GATED,
         augmentation: Augmentation | None = None,
     ):
-        super().__init__(mean, std, augmentation)
+        super().__init__(statistics, augmentation)
         sizes = {"num_layers": num_layers, "patch_bands": patch_bands, "patch_frames": patch_frames}
         for name, number in sizes.items():
             if number < 1:
@@ -71,7 +69,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         if window_frames < patch_frames:
             raise ValueError(f"window_frames must be at least patch_frames={patch_frames}, got {window_frames}")
         self.dim = dim
-        n_mels = len(mean)
+        n_mels = len(statistics.mean)
         self._patch = (patch_bands, patch_frames)
         self._window_frames = window_frames
         self._embed = nn.Conv2d(1, width, self._patch, stride=self._patch)
@@ -81,7 +79,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         self._blocks = nn.ModuleList(block(dim=width, num_heads=num_heads, dropout=dropout) for _ in range(num_layers))
         self._norm = nn.LayerNorm(width)
         self._network_out = network_out(width, dim, dropout)
-        self._statistics_out = StatisticsPath(n_mels, dim)
+        self._statistics_out = StatisticsPath(statistics, dim, dropout)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """Not normalised; any number of frames."""

@@ -16,9 +16,21 @@ import torch
 from towers.errors import UserError
 from towers.manifest import atomic_file
 
-LAST, BEST = "last.ckpt", "best.ckpt"
+LAST, BEST, PLACED = "last.ckpt", "best.ckpt", "placed.ckpt"
 FINISHED = "finished.json"
-"""What a run's folder holds: two checkpoints, and this file once training has come to its end."""
+"""What a run's folder holds: where training stands, its best state, the same with contents placed anew, and this file
+once all has come to its end."""
+
+
+def trained_checkpoint(folder: Path) -> Path:
+    """What training has come to: its best state, or the last where nothing was validated."""
+    return next(path for name in (BEST, LAST) if (path := folder / name).exists())
+
+
+def final_checkpoint(folder: Path) -> Path:
+    """What a finished run has come to."""
+    placed = folder / PLACED
+    return placed if placed.exists() else trained_checkpoint(folder)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from towers.batch import TrainingBatch
+from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.training.checkpoints import BEST, LAST, Progress, load_checkpoint, save_checkpoint
 from towers.training.loggers import MetricsLogger
@@ -185,6 +186,16 @@ class Loop:
                     self._save()
                     saved_at = time.perf_counter()
         return self.progress
+
+    def judged(self) -> dict[str, float]:
+        """Validation of the learner as it is now, by the first rank alone; logged at the last step."""
+        self._learner.eval()
+        with self._precision:
+            metrics = self._validation.metrics(self._learner, Ranks(Share()))
+        placed = {f"placed/{name}": value for name, value in metrics.items() if name.startswith("validation/")}
+        if placed:
+            self._log(placed, self.progress.step)
+        return metrics
 
     def close(self, is_success: bool) -> None:
         """Ends what shows and logs the run."""
