@@ -2,10 +2,10 @@
 
     python benchmarks/cold_content.py --seeds 0 1 2
 
-Trains every row of the table on `experiment=catalogue`, on one thread (finished runs are not trained again), and ranks the
-whole catalogue for the listeners of the test period. A listener's figure is the mean over seeds; differences to the
-first row are paired over listeners, with 95 % intervals. Beside the towers stand baselines that place contents without
-training on their listeners. `warm` leaves cold contents out of the targets.
+Trains every row of the table on `experiment=catalogue`, on one thread (finished runs are not trained again), and ranks
+the whole catalogue for the listeners of the test period. A listener's figure is the mean over seeds; differences to
+the first row are paired over listeners, with 95 % intervals. Beside the towers stand baselines that train no tower.
+`warm` leaves cold contents out of the targets.
 """
 
 import argparse

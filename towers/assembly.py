@@ -255,7 +255,7 @@ def load_run(folder: Path, stores: Path) -> Run:
     """The network of a run with the weights that it came to.
 
     Raises:
-        UserError: no finished run there, or its store is gone.
+        UserError: no finished run there, its store is gone, or another version of the network was trained.
     """
     if not (folder / FINISHED).exists():
         raise UserError(f"checkpoint={folder}: no finished run here; give the folder that `towers train` named")
@@ -270,7 +270,13 @@ def load_run(folder: Path, stores: Path) -> Run:
     weights = load_checkpoint(checkpoint)["learner"]
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        module.load_state_dict(own)
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:  # torch names every tensor, in as many lines
+            raise UserError(
+                f"{checkpoint}: its weights are not those of the network that config.yaml describes; it was trained "
+                "by another version of towers: train again with this one"
+            ) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     two_tower.to(device).eval()
     table.to(device)

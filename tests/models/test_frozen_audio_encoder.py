@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch.nn.functional import layer_norm
 
 from tests.data import raw_set
 from towers.assembly import build_content_table, build_two_tower, heard_by
@@ -22,7 +21,7 @@ from towers.models.user_tower import UserTower
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.ranks import Ranks
 
-VECTORS = {"a4": [4.0, 40.0], "a1": [1.0, 10.0], "nobody": [9.0, 90.0], "a3": [30.0, 3.0]}
+VECTORS = {"a4": [4.0, 40.0], "a1": [1.0, 10.0], "nobody": [9.0, 90.0], "a3": [3.0, 30.0]}
 
 
 def write(path, vectors):
@@ -46,9 +45,7 @@ def test_contents_find_their_vectors(path):
     for store_has in (None, spectrograms):
         sounds = encoder.hears(np.array(["a1", "a2", "a3", "a4"]), store_has)
         assert sounds.rows.tolist() == [0, -1, 1, 2]
-        assert sounds.records[:, :, 0].tolist() == [[1, 10], [30, 3], [4, 40]]
-        vectors = encoder(torch.from_numpy(sounds.records))
-        torch.testing.assert_close(vectors, torch.tensor([[-1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]]), atol=1e-5, rtol=0)
+        assert encoder(torch.from_numpy(sounds.records)).tolist() == [[1, 10], [3, 30], [4, 40]]
     assert encoder.dim == 2
     assert parameters(encoder) == 0
 
@@ -99,9 +96,8 @@ def test_without_spectrograms_too_they_reach_the_content_tower(path, raw, tmp_pa
     before = embed_contents(two_tower, table)
     refresh_audio(two_tower, table, sounds.records, Ranks(Share()))
     batch = table.batch(torch.arange(len(table)))
-    known = {content_id: layer_norm(torch.tensor(vector), (2,)) for content_id, vector in VECTORS.items()}
-    expected = torch.stack([known.get(content_id, torch.zeros(2)) for content_id in store.content_ids.tolist()])
-    torch.testing.assert_close(batch.audio, expected, atol=1e-5, rtol=0)
+    expected = {content_id: VECTORS.get(content_id, [0.0, 0.0]) for content_id in store.content_ids.tolist()}
+    assert dict(zip(store.content_ids.tolist(), batch.audio.tolist(), strict=True)) == expected
     assert batch.has_audio.tolist() == [content_id in VECTORS for content_id in store.content_ids.tolist()]
     changed = (embed_contents(two_tower, table) - before).abs().amax(dim=1) > 1e-6
     assert torch.equal(changed, batch.has_audio)

@@ -41,7 +41,7 @@ class SoundStatistics:
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`, whose entries are about as large as one.
+    """Log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`.
 
     A sound's vector does not depend on what else is in the batch. An encoder without parameters is never trained: its
     vectors are made once, from the whole records.
@@ -136,7 +136,7 @@ class ConvAudioEncoder(SpectrogramEncoder):
         statistics: of the catalogue.
         dim: of the vector.
         channels: of the stages; each halves time, and the first three halve frequency.
-        dropout: before the last layer, and of the statistics.
+        dropout: before the last layer.
         augmentation: of the log-mel in training; null: none.
     """
 
@@ -158,7 +158,7 @@ class ConvAudioEncoder(SpectrogramEncoder):
             before, bands = width, -(-bands // stride[0])
         self._stages = nn.Sequential(*stages)
         self._network_out = network_out(2 * before * bands, dim, dropout)
-        self._statistics_out = StatisticsPath(statistics, dim, dropout)
+        self._statistics_out = StatisticsPath(statistics, dim)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """Not normalised; any number of frames from eight on."""
@@ -206,11 +206,10 @@ class StatisticsPath(nn.Sequential):
     Args:
         statistics: of the catalogue.
         dim: of the vector.
-        dropout: of the statistics.
     """
 
-    def __init__(self, statistics: SoundStatistics, dim: int, dropout: float):
-        super().__init__(Standardise(statistics), nn.Dropout(dropout), nn.Linear(len(statistics.sound_mean), dim))
+    def __init__(self, statistics: SoundStatistics, dim: int):
+        super().__init__(Standardise(statistics), nn.Linear(len(statistics.sound_mean), dim))
 
     def forward(self, input: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """What is added to what the network says, from the normalised log-mel."""

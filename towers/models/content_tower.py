@@ -47,7 +47,7 @@ class ContentTower(nn.Module):
         self._part_dropout = part_dropout
         self._id_dropout = id_dropout
         self._parts = nn.ModuleDict({part: _part(size, dim) for part, size in vocabulary_sizes.items()})
-        self._audio = nn.Linear(audio_dim, dim) if audio_dim else None
+        self._audio = nn.Sequential(nn.LayerNorm(audio_dim), nn.Linear(audio_dim, dim)) if audio_dim else None
         self._base = nn.Parameter(torch.zeros(dim))
         layers = (
             nn.LayerNorm(dim), nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
 
 from towers.errors import UserError
 from towers.features.audio_vectors import AudioVectors
@@ -87,8 +86,8 @@ class FrozenAudioEncoder(AudioEncoder):
         )
 
     def forward(self, records: Float[Tensor, "sounds dim 1"]) -> Float[Tensor, "sounds dim"]:
-        """The records without their one frame; mean 0 and deviation 1 in each, whatever their scale is elsewhere."""
-        return layer_norm(records[:, :, 0], (self.dim,))
+        """The records without their one frame."""
+        return records[:, :, 0]
 
 
 def _refuse_another_file(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -70,7 +70,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
             bands = -(-bands // stride)
         self._blocks = nn.Sequential(*blocks)
         self._network_out = network_out(2 * channels[-1] * bands, dim, dropout)
-        self._statistics_out = StatisticsPath(statistics, dim, dropout)
+        self._statistics_out = StatisticsPath(statistics, dim)
         # Maps with the channels together: a quarter less time on a CPU, the same numbers.
         # Torch's types know of no call of `to` with a memory format alone.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -79,7 +79,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         self._blocks = nn.ModuleList(block(dim=width, num_heads=num_heads, dropout=dropout) for _ in range(num_layers))
         self._norm = nn.LayerNorm(width)
         self._network_out = network_out(width, dim, dropout)
-        self._statistics_out = StatisticsPath(statistics, dim, dropout)
+        self._statistics_out = StatisticsPath(statistics, dim)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """Not normalised; any number of frames."""
