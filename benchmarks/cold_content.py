@@ -42,7 +42,7 @@ IDS = ("features=ids_only", "data.name=catalogue_ids", "name=catalogue_ids", "au
 ROWS: dict[str, tuple[str, ...]] = {
     "sound and metadata": (),
     "statistics of the sound and metadata": ("audio_encoder=statistics",),
-    "metadata": ("audio_encoder=none",),
+    "metadata": ("audio_encoder=none", "placement.audio_encoder=null"),
     "sound": NO_NAMES,
     "ids": IDS,
 }

@@ -26,7 +26,7 @@ from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.space import with_means_of_members
-from towers.training.checkpoints import FINISHED, final_checkpoint, load_checkpoint
+from towers.training.checkpoints import FINISHED, PLACED, final_checkpoint, load_checkpoint
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 from towers.training.rank import TorchRanker
@@ -62,6 +62,14 @@ def build_two_tower(
         content_dim=contents.dim,
     )
     return TwoTower(audio_encoder=encoder, content_tower=contents, user_tower=users)
+
+
+def network_of(config: DictConfig, store: Store, is_placed: bool = False) -> TwoTower:
+    """A fresh network as the configuration says; of contents that were placed, with the encoder of `placement`."""
+    nodes = {part: config[part] for part in PARTS}
+    if is_placed and config.placement.get("audio_encoder") is not None:
+        nodes["audio_encoder"] = config.placement.audio_encoder
+    return build_two_tower(store, *(partial(complete, node, part) for part, node in nodes.items()))
 
 
 def heard_by(encoder: AudioEncoder, store: Store) -> Sounds | None:
@@ -214,8 +222,9 @@ def newest_run(runs: Path, name: str) -> Path:
 
 def run_folder(config: DictConfig, store: Store) -> Path:
     """Follows from whatever can change the result: settings, the store, and files that the audio encoder reads."""
-    encoder = instantiate(config.audio_encoder, "audio_encoder")
-    files = encoder.func.fingerprints(**encoder.keywords)
+    placing = instantiate(config.placement, "placement").audio_encoder
+    encoders = [instantiate(config.audio_encoder, "audio_encoder"), *([placing] if placing is not None else [])]
+    files = [file for encoder in encoders for file in encoder.func.fingerprints(**encoder.keywords)]
     return Path(config.paths.runs) / config.name / signature_of(config, store.fingerprint, *files)
 
 
@@ -262,11 +271,10 @@ def load_run(folder: Path, stores: Path) -> Run:
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     store = Store(stores / config.data.name / read_json(folder / "environment.json")["store"])
-    trained = training_store(config, store)
-    two_tower = build_two_tower(trained, *(partial(complete, config[part], part) for part in PARTS))
+    checkpoint = final_checkpoint(folder)
+    two_tower = network_of(config, training_store(config, store), is_placed=checkpoint.name == PLACED)
     sounds = heard_by(two_tower.audio_encoder, store)
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
-    checkpoint = final_checkpoint(folder)
     weights = load_checkpoint(checkpoint)["learner"]
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.command_line import SMALL_WORLD, environment, ok, refused, towers
+from towers.training.checkpoints import final_checkpoint
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 TRAIN = (
@@ -23,14 +24,14 @@ TRAIN = (
 
 
 def finished(folder: Path, name: str) -> tuple[dict, dict, list[dict[str, str]]]:
-    """finished.json, the weights of the last checkpoint, and the CSV without what no second run has the same."""
+    """finished.json, the weights that the run came to, and the CSV without what no second run has the same."""
     (run,) = (folder / "runs" / name).iterdir()
     with (run / "metrics.csv").open(newline="") as file:
         rows = [
             {key: value for key, value in row.items() if key not in ("seconds", "core_seconds")}
             for row in csv.DictReader(file)
         ]
-    weights = torch.load(run / "last.ckpt", weights_only=True)["learner"]
+    weights = torch.load(final_checkpoint(run), weights_only=True)["learner"]
     return json.loads((run / "finished.json").read_text()), weights, rows
 
 
@@ -72,6 +73,19 @@ def test_stopped_and_started_again_it_ends_with_the_same_bits(
     assert rows == never_stopped[2]
     assert summary["metrics"] == never_stopped[0]["metrics"]
     assert weights.keys() == never_stopped[1].keys()
+    assert all(torch.equal(weights[key], never_stopped[1][key]) for key in weights)
+
+
+def test_a_kill_while_contents_are_placed_costs_the_placement_alone(demo: tuple[Path, str], never_stopped) -> None:
+    folder, _ = demo
+    (run,) = (folder / "runs" / "whole").iterdir()
+    for name in ("finished.json", "placed.ckpt"):
+        (run / name).unlink()
+    assert "placed by sound and metadata" in ok(folder, *TRAIN, "name=whole")
+    summary, weights, rows = finished(folder, "whole")
+    assert rows == never_stopped[2]
+    assert summary["steps"] == never_stopped[0]["steps"]
+    assert summary["placement"]["cosine"] == never_stopped[0]["placement"]["cosine"]
     assert all(torch.equal(weights[key], never_stopped[1][key]) for key in weights)
 
 

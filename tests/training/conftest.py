@@ -26,11 +26,11 @@ def make_learner(world_store):
     from towers.training.softmax import RefinedLogQSoftmax
     from towers.training.step import Learner
 
-    def make(seed=0, dropout=0.1, objective=None):
+    def make(seed=0, dropout=0.1, objective=None, audio_encoder=None):
         seed_everything(seed, verbose=False)
         two_tower = build_two_tower(
             world_store,
-            partial(ConvAudioEncoder, dim=8, channels=(4, 4, 4), dropout=dropout),
+            audio_encoder or partial(ConvAudioEncoder, dim=8, channels=(4, 4, 4), dropout=dropout),
             partial(ContentTower, dim=16, hidden_dim=32, part_dropout=dropout, id_dropout=dropout, dropout=dropout),
             partial(UserTower, dim=16, num_layers=1, num_heads=2, dropout=dropout),
         )

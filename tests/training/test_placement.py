@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from towers.assembly import build_content_table, heard_by
+from towers.assembly import heard_by
 from towers.data.training_batches import Share
+from towers.models.audio_encoder import NoAudioEncoder, StatisticsAudioEncoder
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.placement import NoPlacement, Placement
 from towers.training.ranks import Ranks
@@ -23,44 +24,53 @@ def place(world_store, make_learner, rows):
     """Fits a fresh network to an untrained one of another seed, of which it knows nothing but the places."""
 
     def run(epochs=30, seed=0, **settings):
-        learner, fresh = make_learner(seed=1), make_learner(seed=2).two_tower
-        sounds = heard_by(learner.two_tower.audio_encoder, world_store)
-        refresh_audio(learner.two_tower, learner.table, sounds.records, Ranks(Share()))
-        before = embed_contents(learner.two_tower, learner.table).clone()
-        placement = Placement(epochs=epochs, batch_size=16, lr=0.01, weight_decay=0.01)
+        trained, placed = make_learner(seed=1), make_learner(seed=2)
+        sounds = heard_by(trained.two_tower.audio_encoder, world_store)
+        refresh_audio(trained.two_tower, trained.table, sounds.records, Ranks(Share()))
+        before = embed_contents(trained.two_tower, trained.table).clone()
+        placement = Placement(audio_encoder=None, epochs=epochs, batch_size=16, lr=0.01, weight_decay=0.01)
         passes = []
         keywords = {
-            "trained": learner.two_tower, "fresh": fresh, "table": learner.table, "sounds": sounds, "rows": rows,
+            "trained": trained, "placed": placed, "sounds": sounds, "placed_sounds": sounds, "rows": rows,
             "crop_frames": CROP_FRAMES, "seed": seed, "passed": lambda done, total: passes.append((done, total)),
         }  # fmt: skip
-        cosine = placement.fit(**{**keywords, **settings})
-        return learner, before, cosine, passes
+        keywords |= settings
+        return keywords["placed"], before, placement.fit(**keywords), passes
 
     return run
 
 
+def vectors_of(learner):
+    return embed_contents(learner.two_tower, learner.table)
+
+
 def test_contents_with_listeners_stay_where_they_were(place, rows):
-    learner, before, cosine, passes = place(epochs=2)
-    after = embed_contents(learner.two_tower, learner.table)
-    torch.testing.assert_close(after[rows], before[rows], atol=1e-6, rtol=0)
+    placed, before, cosine, passes = place(epochs=2)
+    torch.testing.assert_close(vectors_of(placed)[rows], before[rows], atol=1e-6, rtol=0)
     assert -1 <= cosine <= 1
     assert passes == [(1, 2), (2, 2)]
 
 
-def test_the_others_stand_where_sound_and_metadata_say(place, rows, world_store):
-    learner, before, _, _ = place(epochs=2)
+def test_the_others_stand_where_sound_and_metadata_say(place, world_store):
+    placed, before, _, _ = place(epochs=2)
     others = torch.from_numpy(np.flatnonzero(world_store.train_positives == 0))
-    after = embed_contents(learner.two_tower, learner.table)[others]
-    known = learner.two_tower.content_tower.eval().without_id(learner.table.batch(others))
+    after = vectors_of(placed)[others]
+    known = placed.two_tower.content_tower.eval().without_id(placed.table.batch(others))
     torch.testing.assert_close(after, torch.nn.functional.normalize(known, dim=-1), atol=1e-6, rtol=0)
     assert (after - before[others]).abs().amax(dim=1).min() > 1e-3
 
 
+def test_listeners_are_encoded_as_before(place, make_learner):
+    trained, placed = make_learner(seed=1), make_learner(seed=2)
+    place(epochs=1, trained=trained, placed=placed)
+    assert placed.two_tower.user_tower is trained.two_tower.user_tower
+
+
 def test_the_table_holds_what_the_new_encoder_hears(place, world_store):
-    learner, *_ = place(epochs=1)
-    held = learner.table._audio_vectors.clone()
-    refresh_audio(learner.two_tower, learner.table, world_store.spectrograms.records, Ranks(Share()))
-    torch.testing.assert_close(learner.table._audio_vectors, held, atol=1e-6, rtol=0)
+    placed, *_ = place(epochs=1)
+    held = placed.table._audio_vectors.clone()
+    refresh_audio(placed.two_tower, placed.table, world_store.spectrograms.records, Ranks(Share()))
+    torch.testing.assert_close(placed.table._audio_vectors, held, atol=1e-6, rtol=0)
 
 
 def test_more_passes_come_nearer(place):
@@ -68,65 +78,63 @@ def test_more_passes_come_nearer(place):
     assert many > few + 0.05
 
 
-def test_places_that_sound_alone_tells_are_found(place, world_store, make_learner, rows):
-    """The fit hears: with the sounds of others, held-out contents are further from their places than with their own."""
-    learner, before, cosine, _ = place(epochs=60)
-    parts = learner.table.batch(rows)
-    deaf = learner.two_tower.content_tower.without_id(
-        learner.table.batch(rows).with_audio(torch.arange(len(rows)), parts.audio.roll(1, 0))
-    )
-    cosine_of_others = torch.nn.functional.cosine_similarity(deaf, before[rows]).mean()
-    assert cosine > cosine_of_others + 0.01
+def test_sound_is_heard(place, rows):
+    """With the sounds of others, contents are further from their places than with their own."""
+    placed, before, cosine, _ = place(epochs=60)
+    contents = placed.table.batch(rows)
+    others = contents.with_audio(torch.arange(len(rows)), contents.audio.roll(1, 0))
+    mistaken = torch.nn.functional.cosine_similarity(placed.two_tower.content_tower.without_id(others), before[rows])
+    assert cosine > mistaken.mean() + 0.01
+
+
+def test_by_another_encoder_that_does_not_learn(place, make_learner, rows, world_store):
+    """Its vectors have another size, and are there before the first step."""
+    placed = make_learner(seed=2, audio_encoder=StatisticsAudioEncoder)
+    placed, before, cosine, _ = place(epochs=40, placed=placed)
+    assert placed.two_tower.audio_encoder.dim == 2 * world_store.spectrograms.records.shape[1]
+    assert cosine > place(epochs=1)[2]
+    torch.testing.assert_close(vectors_of(placed)[rows], before[rows], atol=1e-6, rtol=0)
 
 
 def test_the_seed_fixes_everything(place):
-    first, second, third = (place(epochs=2, seed=seed)[0].two_tower.state_dict() for seed in (3, 3, 4))
+    first, second, third = (place(epochs=2, seed=seed)[0].state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], third[name]) for name in first)
 
 
 def test_no_generator_moves(make_learner, rows, world_store):
-    learner, fresh = make_learner(seed=1), make_learner(seed=2).two_tower
-    sounds = heard_by(learner.two_tower.audio_encoder, world_store)
-    state = torch.get_rng_state()
-    Placement(epochs=1, batch_size=16, lr=0.01, weight_decay=0.0).fit(
-        learner.two_tower, fresh, learner.table, sounds, rows, CROP_FRAMES, 0, lambda *_: None
+    trained, placed = make_learner(seed=1), make_learner(seed=2)
+    sounds, state = heard_by(trained.two_tower.audio_encoder, world_store), torch.get_rng_state()
+    Placement(audio_encoder=None, epochs=1, batch_size=16, lr=0.01, weight_decay=0.0).fit(
+        trained, placed, sounds, sounds, rows, CROP_FRAMES, 0, lambda *_: None
     )
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_without_sound_metadata_alone_places(world_store, make_learner, rows):
-    learner, fresh = make_learner(seed=1), make_learner(seed=2)
-    for tower in (learner.two_tower, fresh.two_tower):
-        tower.content_tower._audio = None
-    table = build_content_table(world_store, 0, None)
-    before = embed_contents(learner.two_tower, table).clone()
-    cosine = Placement(epochs=2, batch_size=16, lr=0.01, weight_decay=0.0).fit(
-        learner.two_tower, fresh.two_tower, table, None, rows, CROP_FRAMES, 0, lambda *_: None
-    )
+def test_without_sound_metadata_alone_places(world_store, make_learner, place, rows):
+    trained, placed = (make_learner(seed=seed, audio_encoder=NoAudioEncoder) for seed in (1, 2))
+    before = vectors_of(trained).clone()
+    placed, _, cosine, _ = place(epochs=2, trained=trained, placed=placed, sounds=None, placed_sounds=None)
     assert cosine is not None
-    torch.testing.assert_close(embed_contents(learner.two_tower, table)[rows], before[rows], atol=1e-6, rtol=0)
+    torch.testing.assert_close(vectors_of(placed)[rows], before[rows], atol=1e-6, rtol=0)
 
 
 def test_ids_alone_have_nothing_to_be_placed_by(place, make_learner):
-    fresh = make_learner(seed=2).two_tower
-    fresh.content_tower._fuse = None
-    learner, _, cosine, passes = place(fresh=fresh)
+    placed = make_learner(seed=2)
+    placed.two_tower.content_tower._fuse = None
+    _, _, cosine, passes = place(placed=placed)
     assert cosine is None
     assert not passes
-    assert learner.two_tower.content_tower is not fresh.content_tower
 
 
 def test_none_does_nothing(make_learner, rows):
-    learner, fresh = make_learner(seed=1), make_learner(seed=2).two_tower
-    tower = learner.two_tower.content_tower
-    assert (
-        NoPlacement().fit(learner.two_tower, fresh, learner.table, None, rows, CROP_FRAMES, 0, lambda *_: None) is None
-    )
-    assert learner.two_tower.content_tower is tower
+    trained, placed = make_learner(seed=1), make_learner(seed=2)
+    expected = {name: value.clone() for name, value in placed.state_dict().items()}
+    assert NoPlacement(None).fit(trained, placed, None, None, rows, CROP_FRAMES, 0, lambda *_: None) is None
+    assert all(torch.equal(placed.state_dict()[name], value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"lr": -1.0}, {"weight_decay": float("nan")}])
 def test_numbers_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Placement(**{"epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0, **wrong})
+        Placement(**{"audio_encoder": None, "epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0, **wrong})

@@ -14,11 +14,10 @@ from lightning_fabric import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from towers.assembly import (
-    PARTS,
     build_content_table,
-    build_two_tower,
     evaluation_settings,
     heard_by,
+    network_of,
     open_store,
     run_folder,
     training_store,
@@ -35,7 +34,6 @@ from towers.evaluation.task import EvaluationTask
 from towers.manifest import environment, write_json
 from towers.models.cost import description, parameters
 from towers.models.sounds import Sounds
-from towers.models.two_tower import TwoTower
 from towers.training.checkpoints import (
     FINISHED,
     PLACED,
@@ -47,6 +45,7 @@ from towers.training.checkpoints import (
 )
 from towers.training.loggers import CsvLogger, MetricsLogger
 from towers.training.loop import Loop
+from towers.training.placement import NoPlacement, Placement
 from towers.training.ranks import Ranks
 from towers.training.step import Learner
 from towers.training.stopping import Stopped
@@ -128,18 +127,22 @@ def _follow(loop: Loop, ranks: Ranks) -> None:
 
 def _place(config: DictConfig, folder: Path, parts: "Parts") -> dict[str, float]:
     """Fits sound and metadata to where training has put the contents; gives figures of the network after it."""
-    learner, seed = parts.learner, value(config, "seed", int)
+    learner, store, seed = parts.learner, parts.store, value(config, "seed", int)
+    device = learner.table.device
     learner.load_state_dict(load_checkpoint(trained_checkpoint(folder))["learner"])
     seed_everything(seed, verbose=False)
-    rows = torch.from_numpy(np.flatnonzero(parts.store.train_positives > 0)).to(learner.table.device)
+    two_tower = network_of(config, store, is_placed=True)
+    sounds = heard_by(two_tower.audio_encoder, store)
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
+    placed = Learner(two_tower, table, learner.objective).to(device)
     started = time.perf_counter(), time.process_time()
     with StageProgress() as progress:
-        cosine = instantiate(config.placement, "placement").fit(
-            trained=learner.two_tower,
-            fresh=_network(config, parts.store).to(learner.table.device),
-            table=learner.table,
+        cosine = parts.placement.fit(
+            trained=learner,
+            placed=placed,
             sounds=parts.sounds,
-            rows=rows,
+            placed_sounds=sounds,
+            rows=torch.from_numpy(np.flatnonzero(store.train_positives > 0)).to(device),
             crop_frames=parts.crop_frames,
             seed=seed,
             passed=partial(progress.update, "placement"),
@@ -147,8 +150,8 @@ def _place(config: DictConfig, folder: Path, parts: "Parts") -> dict[str, float]
     if cosine is None:
         return {}
     seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": learner.state_dict()})
-    metrics = parts.loop.judged()
+    save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": placed.state_dict()})
+    metrics = parts.loop.log_placed(placed)
     print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with where training has put contents")
     return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}
 
@@ -182,6 +185,7 @@ class Parts:
         store: as training sees it.
         sounds: what the audio encoder reads; null without sound.
         crop_frames: of a sound in training.
+        placement: of contents once training is over.
     """
 
     loop: Loop
@@ -189,16 +193,13 @@ class Parts:
     store: Store
     sounds: Sounds | None
     crop_frames: int
-
-
-def _network(config: DictConfig, store: Store) -> TwoTower:
-    return build_two_tower(store, *(partial(complete, config[part], part) for part in PARTS))
+    placement: Placement | NoPlacement
 
 
 def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, ranks: Ranks) -> Parts:
     """The parts, wired."""
     seed = value(config, "seed", int)
-    two_tower = _network(config, store)
+    two_tower = network_of(config, store)
     candidates = complete(config.objective.candidates, "objective.candidates", train_positives=store.train_positives)
     objective = instantiate(config.objective, "objective", candidates=candidates)
     sounds = heard_by(two_tower.audio_encoder, store)
@@ -238,7 +239,10 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
         signature=folder.name,
         watch=chosen_watch(trainer.progress and ranks.is_first, trainer.max_epochs, tuple(dict.fromkeys(shown))),
     )
-    return Parts(loop=loop, learner=learner, store=store, sounds=sounds, crop_frames=data.crop_frames)
+    return Parts(
+        loop=loop, learner=learner, store=store, sounds=sounds, crop_frames=data.crop_frames,
+        placement=instantiate(config.placement, "placement"),
+    )  # fmt: skip
 
 
 def is_refit(config: DictConfig) -> bool:

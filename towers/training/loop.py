@@ -187,14 +187,12 @@ class Loop:
                     saved_at = time.perf_counter()
         return self.progress
 
-    def judged(self) -> dict[str, float]:
-        """Validation of the learner as it is now, by the first rank alone; logged at the last step."""
-        self._learner.eval()
+    def log_placed(self, placed: Learner) -> dict[str, float]:
+        """Validation of what training was followed by, by the first rank alone; logged at the last step."""
         with self._precision:
-            metrics = self._validation.metrics(self._learner, Ranks(Share()))
-        placed = {f"placed/{name}": value for name, value in metrics.items() if name.startswith("validation/")}
-        if placed:
-            self._log(placed, self.progress.step)
+            metrics = self._validation.judged(placed, Ranks(Share()))
+        if metrics:
+            self._log({f"placed/{name}": value for name, value in metrics.items()}, self.progress.step)
         return metrics
 
     def close(self, is_success: bool) -> None:

@@ -19,22 +19,29 @@ from torch.nn.functional import cosine_similarity
 
 from towers.batch import ContentBatch
 from towers.data.training_batches import Share
+from towers.models.audio_encoder import AudioEncoder
 from towers.models.sounds import Sounds
-from towers.models.two_tower import TwoTower
-from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.ranks import Ranks
+from towers.training.step import Learner
 
 
 class NoPlacement:
-    """Leaves contents without listeners where training puts them."""
+    """Leaves contents without listeners where training puts them.
+
+    Args:
+        audio_encoder: not used; an experiment may name one.
+    """
+
+    def __init__(self, audio_encoder: Callable[..., AudioEncoder] | None):
+        self.audio_encoder = None
 
     def fit(
         self,
-        trained: TwoTower,
-        fresh: TwoTower,
-        table: ContentTable,
+        trained: Learner,
+        placed: Learner,
         sounds: Sounds | None,
+        placed_sounds: Sounds | None,
         rows: Int[Tensor, " placed"],
         crop_frames: int,
         seed: int,
@@ -50,6 +57,8 @@ class Placement:
     Parts are dropped as the tower drops them in training, so that a content is placed by whatever is known of it.
 
     Args:
+        audio_encoder: takes `statistics` of the store's sound: what contents are placed by, in the place of the encoder
+            that was trained; null: another of the same kind.
         epochs: passes over the contents with listeners.
         batch_size: contents in a step.
         lr: learning rate of AdamW, falling to zero along half a cosine.
@@ -59,13 +68,21 @@ class Placement:
         ValueError: no epoch, no content in a step, or a rate or decay below 0.
     """
 
-    def __init__(self, epochs: int, batch_size: int, lr: float, weight_decay: float):
+    def __init__(
+        self,
+        audio_encoder: Callable[..., AudioEncoder] | None,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        weight_decay: float,
+    ):
         for name, number in (("epochs", epochs), ("batch_size", batch_size)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         for name, rate in (("lr", lr), ("weight_decay", weight_decay)):
             if not rate >= 0:
                 raise ValueError(f"{name}={rate} must be 0 or more")
+        self.audio_encoder = audio_encoder
         self._epochs = epochs
         self._batch_size = batch_size
         self._lr = lr
@@ -73,22 +90,22 @@ class Placement:
 
     def fit(
         self,
-        trained: TwoTower,
-        fresh: TwoTower,
-        table: ContentTable,
+        trained: Learner,
+        placed: Learner,
         sounds: Sounds | None,
+        placed_sounds: Sounds | None,
         rows: Int[Tensor, " placed"],
         crop_frames: int,
         seed: int,
         passed: Callable[[int, int], None],
     ) -> float | None:
-        """Gives `trained` the audio encoder and content tower of `fresh`, fitted, and the table its audio vectors.
+        """Fits the audio encoder and content tower of `placed`, and gives it the user tower of `trained`.
 
         Args:
-            trained: at the end of its training; on the table's device.
-            fresh: another of the same sizes, on the same device, as it was made.
-            table: what is known of the contents.
-            sounds: what the encoders read; null without sound.
+            trained: at the end of its training.
+            placed: another of the same contents and space, on the same device, as it was made.
+            sounds: what the encoder of `trained` reads; null without sound.
+            placed_sounds: what that of `placed` reads; null without sound.
             rows: of the contents to learn from: those whose ids are trained.
             crop_frames: of the random crops that the encoder is fitted on, in frames.
             seed: of order, crops and dropout; torch's generators are left as they were.
@@ -98,25 +115,27 @@ class Placement:
             The mean cosine between where `rows` stand and where they are placed without their ids; null where ids are
             all that is known.
         """
-        if not fresh.content_tower.has_content:
+        tower, table = placed.two_tower.content_tower, placed.table
+        if not tower.has_content:
             return None
         if sounds is not None:
-            refresh_audio(trained, table, sounds.records, Ranks(Share()))
-        vectors = embed_contents(trained, table).float().clone()  # of inference mode, where no gradient is
-        learner = _Placed(fresh, table, sounds, crop_frames, seed)
+            refresh_audio(trained.two_tower, trained.table, sounds.records, Ranks(Share()))
+        vectors = embed_contents(trained.two_tower, trained.table).float().clone()  # where there is a gradient again
+        if placed_sounds is not None:  # what does not learn is heard once and for all
+            refresh_audio(placed.two_tower, table, placed_sounds.records, Ranks(Share()))
         with torch.random.fork_rng([table.device] if table.device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self._train(learner, rows, vectors, passed)
-        if sounds is not None:
-            refresh_audio(fresh, table, sounds.records, Ranks(Share()))
-        fresh.eval()
+            self._train(_Placed(placed, placed_sounds, crop_frames, seed), rows, vectors, passed)
+        if placed_sounds is not None:
+            refresh_audio(placed.two_tower, table, placed_sounds.records, Ranks(Share()))
+        placed.eval()
         cosines = []
         with torch.no_grad():
             for part in rows.split(self._batch_size):
-                placed = fresh.content_tower.without_id(table.batch(part))
-                fresh.content_tower.set_delta(part, vectors[part] - placed)
-                cosines.append(cosine_similarity(placed, vectors[part]))
-        trained.audio_encoder, trained.content_tower = fresh.audio_encoder, fresh.content_tower
+                known = tower.without_id(table.batch(part))
+                tower.set_delta(part, vectors[part] - known)
+                cosines.append(cosine_similarity(known, vectors[part]))
+        placed.two_tower.user_tower = trained.two_tower.user_tower
         return torch.cat(cosines).mean().item()
 
     def _train(
@@ -142,10 +161,10 @@ class Placement:
 class _Placed:
     """Contents by sound and metadata alone; of an encoder that learns, by random crops."""
 
-    def __init__(self, two_tower: TwoTower, table: ContentTable, sounds: Sounds | None, crop_frames: int, seed: int):
-        self._encoder = two_tower.audio_encoder.train()
-        self._tower = two_tower.content_tower.train()
-        self._table = table
+    def __init__(self, placed: Learner, sounds: Sounds | None, crop_frames: int, seed: int):
+        self._encoder = placed.two_tower.audio_encoder.train()
+        self._tower = placed.two_tower.content_tower.train()
+        self._table = placed.table
         self._sounds = sounds if any(True for _ in self._encoder.parameters()) else None
         self._crop_frames = crop_frames
         self._generator = np.random.default_rng(seed)

@@ -50,10 +50,14 @@ class Validation:
         return refresh_audio(learner.two_tower, learner.table, self._records, ranks).figures()
 
     def metrics(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
-        """By name, the same on all ranks."""
+        """By name, the same on all ranks, after a refresh of all sounds."""
         staleness = self.refresh(learner, ranks)
+        return {**self.judged(learner, ranks), **staleness}
+
+    def judged(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
+        """The same with the sounds as they stand in the table; empty where nothing is left to judge by."""
         if self._judge is None:
-            return staleness
+            return {}
         contents = embed_contents(learner.two_tower, learner.table)
         share = ranks.share.of(len(self._histories))
         own = (self._histories[number] for number in range(share.start, share.stop))
@@ -63,4 +67,4 @@ class Validation:
         judged = self._judge(users, contents.float().cpu().numpy()) if ranks.is_first else None
         found = ranks.from_first(judged)
         assert isinstance(found, dict)
-        return {**{f"validation/{name}": value for name, value in found.items()}, **staleness}
+        return {f"validation/{name}": value for name, value in found.items()}
