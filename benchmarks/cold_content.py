@@ -38,7 +38,7 @@ from towers.manifest import environment, read_json, write_json
 
 RESULTS = Path(__file__).parent / "results"
 NO_NAMES = ("features.content_parts=[]", "data.name=catalogue_sound", "name=catalogue_sound")
-IDS = ("features=ids_only", "data.name=catalogue_ids", "name=catalogue_ids", "audio_encoder=none")
+IDS = ("features=ids_only", "data.name=catalogue_ids", "name=catalogue_ids", "audio_encoder=none", "placement=none")
 ROWS: dict[str, tuple[str, ...]] = {
     "sound and metadata": (),
     "statistics of the sound and metadata": ("audio_encoder=statistics",),
