@@ -107,11 +107,13 @@ def baselines(store: Store, overrides: list[str]) -> list[Evaluation]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="beside the first")
     arguments, keys = parser.parse_known_args()
     torch.set_num_threads(1)
     rows, runs, store = [], {}, None
-    for name, overrides in ROWS.items():
-        base = ["experiment=catalogue", "logger=csv", *overrides, *keys]
+    chosen = [name for place, name in enumerate(ROWS) if place == 0 or name in arguments.rows]
+    for name in chosen:
+        base = ["experiment=catalogue", "logger=csv", *ROWS[name], *keys]
         api.prepare(*base)
         seeds = [of_seed(name, base, seed) for seed in arguments.seeds]
         rows.append(mean_over_seeds([evaluation for evaluation, *_ in seeds]))
@@ -133,7 +135,8 @@ def main() -> None:
     figures: dict[str, dict] = {row.ranker: {"means": {key: row.means()[key] for key in KEYS}} for row in rows}
     for name, found in differences.items():
         figures[name]["first_row_less_this"] = {key: asdict(difference) for key, difference in found.items()}
-    path = RESULTS / f"cold_content-{datetime.now(UTC):%Y-%m-%d}.json"
+    label = "" if len(chosen) == len(ROWS) else "-" + "-".join(name.replace(" ", "_") for name in chosen[1:])
+    path = RESULTS / f"cold_content{label}-{datetime.now(UTC):%Y-%m-%d}.json"
     write_json(path, {"overrides": keys, "figures": figures, "runs": runs, **environment()})
     print(f"written to {path}")
 
