@@ -65,10 +65,18 @@ def build_two_tower(
 
 
 def network_of(config: DictConfig, store: Store, is_placed: bool = False) -> TwoTower:
-    """A fresh network as the configuration says; of contents that were placed, with the encoder of `placement`."""
+    """A fresh network as the configuration says.
+
+    Args:
+        config: of the run.
+        store: that it shall fit.
+        is_placed: whether it is that of contents which were placed: with the encoder of `placement` where there is one
+            and the run's own would have to learn.
+    """
     nodes = {part: config[part] for part in PARTS}
-    if is_placed and config.placement.get("audio_encoder") is not None:
-        nodes["audio_encoder"] = config.placement.audio_encoder
+    placing = config.placement.get("audio_encoder")
+    if is_placed and placing is not None and instantiate(config.audio_encoder, "audio_encoder").func.learns:
+        nodes["audio_encoder"] = placing
     return build_two_tower(store, *(partial(complete, node, part) for part, node in nodes.items()))
 
 

@@ -37,6 +37,9 @@ class AudioEncoderContract:
         torch.manual_seed(0)
         return self.make(statistics, augmentation)
 
+    def test_says_whether_it_learns(self, encoder) -> None:
+        assert encoder.learns == any(True for _ in encoder.parameters())
+
     @pytest.mark.parametrize("frames", [8, 9, 15, 16, 17, 100, 501])
     def test_any_number_of_frames_from_eight_on(self, encoder, frames) -> None:
         vectors = encoder(spectrograms(2, frames))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from towers.assembly import heard_by
+from towers.assembly import heard_by, network_of
+from towers.config import compose
 from towers.data.training_batches import Share
-from towers.models.audio_encoder import NoAudioEncoder, StatisticsAudioEncoder
+from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.placement import NoPlacement, Placement
 from towers.training.ranks import Ranks
@@ -138,3 +139,17 @@ def test_none_does_nothing(make_learner, rows):
 def test_numbers_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Placement(**{"audio_encoder": None, "epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0, **wrong})
+
+
+class TestNetworkOf:
+    @pytest.mark.parametrize(("encoder", "expected"), [("conv", StatisticsAudioEncoder), ("none", NoAudioEncoder)])
+    def test_an_encoder_that_learns_may_be_replaced(self, world_store, encoder, expected):
+        overrides = ["experiment=catalogue", f"audio_encoder={encoder}", "features.content_parts=[]"]
+        placed = network_of(compose("train", overrides), world_store, is_placed=True)
+        assert type(placed.audio_encoder) is expected
+
+    def test_only_by_what_is_named(self, world_store):
+        config = compose("train", ["experiment=catalogue", "placement.audio_encoder=null"])
+        assert type(network_of(config, world_store, is_placed=True).audio_encoder) is ConvAudioEncoder
+        config = compose("train", ["experiment=catalogue"])
+        assert type(network_of(config, world_store).audio_encoder) is ConvAudioEncoder

@@ -48,6 +48,8 @@ class AudioEncoder(nn.Module):
     """
 
     dim: int
+    learns: bool = True
+    """Whether it has parameters."""
 
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> Sounds | None:
         """The records to encode; null where there are none.
@@ -72,6 +74,7 @@ class NoAudioEncoder(AudioEncoder):
     """
 
     dim = 0
+    learns = False
 
     def __init__(self, statistics: SoundStatistics):
         super().__init__()
@@ -115,6 +118,8 @@ class StatisticsAudioEncoder(SpectrogramEncoder):
     Args:
         statistics: of the catalogue.
     """
+
+    learns = False
 
     def __init__(self, statistics: SoundStatistics):
         super().__init__(statistics, None)

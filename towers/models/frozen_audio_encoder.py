@@ -37,6 +37,8 @@ class FrozenAudioEncoder(AudioEncoder):
         UserError: the file is not there or will not do.
     """
 
+    learns = False
+
     def __init__(self, statistics: SoundStatistics, path: str):
         super().__init__()
         self._path = path

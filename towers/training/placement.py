@@ -57,8 +57,8 @@ class Placement:
     Parts are dropped as the tower drops them in training, so that a content is placed by whatever is known of it.
 
     Args:
-        audio_encoder: takes `statistics` of the store's sound: what contents are placed by, in the place of the encoder
-            that was trained; null: another of the same kind.
+        audio_encoder: takes `statistics` of the store's sound: what contents are placed by, in the place of an encoder
+            that learns; null: another of the same kind.
         epochs: passes over the contents with listeners.
         batch_size: contents in a step.
         lr: learning rate of AdamW, falling to zero along half a cosine.
