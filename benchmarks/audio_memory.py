@@ -107,7 +107,7 @@ def make_learner(sounds: int) -> Learner:
     bands = SPECTROGRAMS.n_mels
     encoder = complete(config.audio_encoder, "audio_encoder", statistics=SoundStatistics.of_none(bands))
     contents = complete(
-        config.content_tower, "content_tower", vocabulary_sizes={}, audio_dim=encoder.dim,
+        config.content_tower, "content_tower", vocabulary_sizes={}, audio_dim=encoder.dim, is_audio_standardised=False,
         is_trained=torch.ones(sounds, dtype=torch.bool),
     )  # fmt: skip
     users = complete(

@@ -47,13 +47,14 @@ def build_two_tower(
     Args:
         store: gives sizes, which contents are trained, and the statistics of its sound.
         audio_encoder: takes `statistics` of the store's sound.
-        content_tower: takes `vocabulary_sizes`, `audio_dim`, `is_trained`.
+        content_tower: takes `vocabulary_sizes`, `audio_dim`, `is_audio_standardised`, `is_trained`.
         user_tower: takes `user_vocabulary_sizes`, `num_contexts`, `content_dim`.
     """
     encoder = audio_encoder(statistics=sound_statistics(store))
     contents = content_tower(
         vocabulary_sizes={part: len(store.vocabulary(part)) for part in store.features.content_parts},
         audio_dim=encoder.dim,
+        is_audio_standardised=encoder.is_standardised,
         is_trained=torch.from_numpy(store.train_positives > 0),
     )
     users = user_tower(

@@ -15,6 +15,7 @@ def content_tower():
     return ContentTower(
         vocabulary_sizes=VOCABULARY_SIZES,
         audio_dim=AUDIO_DIM,
+        is_audio_standardised=False,
         is_trained=torch.arange(NUM_CONTENTS) < 8,
         dim=DIM,
         hidden_dim=32,

@@ -101,7 +101,8 @@ class TestDropout:
 
         def share(part_dropout, id_dropout, genre):
             tower = ContentTower(
-                vocabulary_sizes={"genres": 7}, audio_dim=0, is_trained=torch.arange(2) == 1, dim=DIM, hidden_dim=8,
+                vocabulary_sizes={"genres": 7}, audio_dim=0, is_audio_standardised=False,
+                is_trained=torch.arange(2) == 1, dim=DIM, hidden_dim=8,
                 part_dropout=part_dropout, id_dropout=id_dropout, dropout=0.0,
             )  # fmt: skip
             rows = torch.tensor([0] + 4_000 * [1])
@@ -129,3 +130,21 @@ def test_one_by_one_equals_all_at_once(content_tower, contents):
 def test_no_content_at_all(content_tower, contents):
     nothing = with_rows(contents, torch.zeros(0, dtype=torch.int64))
     assert content_tower(nothing).shape == (0, DIM)
+
+
+def test_loudness_is_heard_where_sound_is_standardised(contents):
+    """Vectors of one direction and two lengths: normalised one by one they are the same."""
+
+    def vectors(is_standardised):
+        torch.manual_seed(0)
+        tower = ContentTower(
+            vocabulary_sizes={}, audio_dim=AUDIO_DIM, is_audio_standardised=is_standardised,
+            is_trained=torch.zeros(NUM_CONTENTS, dtype=torch.bool), dim=DIM, hidden_dim=8, part_dropout=0.0,
+            id_dropout=0.0, dropout=0.0,
+        ).eval()  # fmt: skip
+        audio = torch.randn(AUDIO_DIM).expand(NUM_CONTENTS, -1) * torch.arange(1, NUM_CONTENTS + 1)[:, None] * 9
+        heard = replace(contents, parts={}, audio=audio, has_audio=torch.ones(NUM_CONTENTS, dtype=torch.bool))
+        return tower(heard)
+
+    assert (vectors(False) - vectors(False)[0]).abs().max() < 1e-3
+    assert (vectors(True) - vectors(True)[0]).abs().amax(dim=1)[1:].min() > 1e-3

@@ -50,6 +50,8 @@ class AudioEncoder(nn.Module):
     dim: int
     learns: bool = True
     """Whether it has parameters."""
+    is_standardised: bool = False
+    """Whether its vectors have mean 0 and deviation 1 over the catalogue."""
 
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> Sounds | None:
         """The records to encode; null where there are none.
@@ -120,6 +122,7 @@ class StatisticsAudioEncoder(SpectrogramEncoder):
     """
 
     learns = False
+    is_standardised = True
 
     def __init__(self, statistics: SoundStatistics):
         super().__init__(statistics, None)

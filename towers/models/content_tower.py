@@ -20,6 +20,8 @@ class ContentTower(nn.Module):
     Args:
         vocabulary_sizes: metadata part -> number of codes, 0 included.
         audio_dim: of the audio encoder's vectors; 0 without sound.
+        is_audio_standardised: whether these have mean 0 and deviation 1 over the catalogue. Others are normalised one
+            by one, which bounds them whatever the encoder learns, and loses how loud and steady a sound is.
         is_trained: `[contents]`, whether training has events with the content; the delta is zero elsewhere.
         dim: of the space.
         hidden_dim: of the layer between.
@@ -32,6 +34,7 @@ class ContentTower(nn.Module):
         self,
         vocabulary_sizes: Mapping[str, int],
         audio_dim: int,
+        is_audio_standardised: bool,
         is_trained: Bool[Tensor, " all_contents"],
         dim: int,
         hidden_dim: int,
@@ -47,7 +50,8 @@ class ContentTower(nn.Module):
         self._part_dropout = part_dropout
         self._id_dropout = id_dropout
         self._parts = nn.ModuleDict({part: _part(size, dim) for part, size in vocabulary_sizes.items()})
-        self._audio = nn.Sequential(nn.LayerNorm(audio_dim), nn.Linear(audio_dim, dim)) if audio_dim else None
+        norm = nn.Identity() if is_audio_standardised else nn.LayerNorm(audio_dim)
+        self._audio = nn.Sequential(norm, nn.Linear(audio_dim, dim)) if audio_dim else None
         self._base = nn.Parameter(torch.zeros(dim))
         layers = (
             nn.LayerNorm(dim), nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
