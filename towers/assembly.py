@@ -75,9 +75,10 @@ def network_of(config: DictConfig, store: Store, is_placed: bool = False) -> Two
             and the run's own would have to learn.
     """
     nodes = {part: config[part] for part in PARTS}
-    placing = config.placement.get("audio_encoder")
-    if is_placed and placing is not None and instantiate(config.audio_encoder, "audio_encoder").func.learns:
-        nodes["audio_encoder"] = placing
+    if is_placed:  # a run of before does not know of placement
+        placing = config.placement.get("audio_encoder")
+        if placing is not None and instantiate(config.audio_encoder, "audio_encoder").func.learns:
+            nodes["audio_encoder"] = placing
     return build_two_tower(store, *(partial(complete, node, part) for part, node in nodes.items()))
 
 

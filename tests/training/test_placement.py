@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from towers.assembly import heard_by, network_of
 from towers.config import compose
@@ -152,4 +153,9 @@ class TestNetworkOf:
         config = compose("train", ["experiment=catalogue", "placement.audio_encoder=null"])
         assert type(network_of(config, world_store, is_placed=True).audio_encoder) is ConvAudioEncoder
         config = compose("train", ["experiment=catalogue"])
+        assert type(network_of(config, world_store).audio_encoder) is ConvAudioEncoder
+
+    def test_a_run_of_before_does_not_know_of_placement(self, world_store):
+        config = OmegaConf.create(OmegaConf.to_container(compose("train", ["experiment=catalogue"]), resolve=True))
+        del config["placement"]
         assert type(network_of(config, world_store).audio_encoder) is ConvAudioEncoder

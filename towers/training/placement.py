@@ -36,18 +36,8 @@ class NoPlacement:
     def __init__(self, audio_encoder: Callable[..., AudioEncoder] | None):
         self.audio_encoder = None
 
-    def fit(
-        self,
-        trained: Learner,
-        placed: Learner,
-        sounds: Sounds | None,
-        placed_sounds: Sounds | None,
-        rows: Int[Tensor, " placed"],
-        crop_frames: int,
-        seed: int,
-        passed: Callable[[int, int], None],
-    ) -> None:
-        """Does nothing."""
+    def fit(self, *_: object, **__: object) -> None:
+        """Does nothing with what `Placement.fit` takes."""
         return
 
 
@@ -121,12 +111,13 @@ class Placement:
         if sounds is not None:
             refresh_audio(trained.two_tower, trained.table, sounds.records, Ranks(Share()))
         vectors = embed_contents(trained.two_tower, trained.table).float().clone()  # where there is a gradient again
-        if placed_sounds is not None:  # what does not learn is heard once and for all
+        learns = placed.two_tower.audio_encoder.learns
+        if placed_sounds is not None and not learns:  # it is heard once and for all
             refresh_audio(placed.two_tower, table, placed_sounds.records, Ranks(Share()))
         with torch.random.fork_rng([table.device] if table.device.type == "cuda" else []):
             torch.manual_seed(seed)
             self._train(_Placed(placed, placed_sounds, crop_frames, seed), rows, vectors, passed)
-        if placed_sounds is not None:
+        if placed_sounds is not None and learns:
             refresh_audio(placed.two_tower, table, placed_sounds.records, Ranks(Share()))
         placed.eval()
         cosines = []
@@ -165,7 +156,7 @@ class _Placed:
         self._encoder = placed.two_tower.audio_encoder.train()
         self._tower = placed.two_tower.content_tower.train()
         self._table = placed.table
-        self._sounds = sounds if any(True for _ in self._encoder.parameters()) else None
+        self._sounds = sounds if self._encoder.learns else None
         self._crop_frames = crop_frames
         self._generator = np.random.default_rng(seed)
 
