@@ -1,6 +1,6 @@
 """Store and settings to a network, and a run's checkpoint to one: where sizes from the data meet the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from omegaconf import DictConfig, OmegaConf
 
 from towers.config import complete, instantiate, signature_of, value
@@ -25,10 +25,10 @@ from towers.models.content_tower import ContentTower
 from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
-from towers.publishing.space import with_means_of_members
+from towers.publishing.space import place_owners
 from towers.training.checkpoints import FINISHED, PLACED, final_checkpoint, load_checkpoint
 from towers.training.content_table import ContentTable
-from towers.training.embed import embed_contents, embed_users, refresh_audio
+from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
 from towers.training.rank import TorchRanker
 from towers.training.ranks import Ranks
 
@@ -159,11 +159,24 @@ class Run:
 
         An artist or a playlist that training has not seen chosen is the mean of its contents.
         """
+        vectors = np.concatenate(list(self.content_blocks()))
+        place_owners(vectors, self.store.members, self.positives > 0)
+        return vectors
+
+    def content_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
+        """The same in blocks, with artists and playlists where their own ids put them."""
         if self.sounds is not None:
             refresh_audio(self.two_tower, self.table, self.sounds.records, Ranks(Share()))
-        vectors = embed_contents(self.two_tower, self.table).float().cpu().numpy()
-        is_trained = training_store(self.config, self.store).train_positives > 0
-        return with_means_of_members(vectors, self.store.members, is_trained)
+        return (block.float().cpu().numpy() for block in content_blocks(self.two_tower, self.table))
+
+    def sound_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
+        """Contents by their sound alone, zeros without; as `content_blocks`, after which they are to be asked for."""
+        return (block.float().cpu().numpy() for block in sound_blocks(self.two_tower, self.table))
+
+    @property
+    def positives(self) -> Int[np.ndarray, " contents"]:
+        """Positive events with each content in training."""
+        return training_store(self.config, self.store).train_positives
 
     def user_vectors(
         self,

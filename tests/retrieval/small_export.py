@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from towers import schema
 from towers.manifest import digest_of_file
 from towers.publishing.index import IvfSettings
-from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.export import Export
 
 SPACE = "space"
 FLAT = IvfSettings(min_contents=1_000_000, num_lists=1, num_probes=1)
@@ -40,7 +40,7 @@ def small_export(
     np.save(folder / "content_vectors.npy", vectors)
     index.build(vectors, folder / "index", SPACE)
     _write_users(folder, vectors, chosen)
-    manifest = {"format": FORMAT, "space_id": SPACE, "dim": vectors.shape[1]}
+    manifest = {"format": 1, "space_id": SPACE, "dim": vectors.shape[1]}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "manifest.json.sha256").write_text(digest_of_file(folder / "manifest.json") + "  manifest.json\n")
     return Export(folder)

@@ -1,47 +1,98 @@
 """`towers export`: a run's checkpoint to a versioned export."""
 
 from pathlib import Path
+from typing import Any
 
 import hydra
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from towers.assembly import Run, chosen_run, load_run
-from towers.config import CONFIG_DIR, instantiate
+from towers.commands.progress import StageProgress
+from towers.config import CONFIG_DIR, instantiate, value
+from towers.errors import UserError
 from towers.manifest import digest_of, read_json
-from towers.publishing.writer import ExportParts, publish, version_of, write_export
+from towers.publishing.describing import version_of
+from towers.publishing.writer import CURRENT, ExportSettings, Trained, publish, write_export
+from towers.retrieval.export import Export
+from towers.retrieval.files import MANIFEST
 
 
 def run(config: DictConfig, folder: Path | None = None) -> Path:
     """Exports the run in `folder` (or as `checkpoint` says) unless that version is there; returns its folder."""
     loaded = load_run(folder or chosen_run(config), Path(config.paths.stores))
-    store, exports = loaded.store, Path(config.paths.exports)
-    index = instantiate(config.index, "index")
-    metrics = metrics_of(loaded, config)
-    version = version_of(store, digest_of([loaded.fingerprint, store.fingerprint, repr(index), metrics]))
-    if (exports / version).exists():
-        publish(exports / version)
-        print(f"nothing to export: {exports / version} is up to date; current points to it")
-        return exports / version
-    contents = loaded.content_vectors()
-    users = loaded.user_vectors(np.arange(store.histories.num_users), contents, "end")
-    parts = ExportParts(
-        store=store,
-        user_tower=loaded.two_tower.user_tower,
-        content_vectors=contents,
-        user_vectors=users,
+    settings, exports = settings_of(config), Path(config.paths.exports)
+    trained = trained_of(loaded, metrics_of(loaded, config))
+    source = trained.source(settings)
+    target = version_with(exports, source)
+    if target is not None:
+        publish(target)
+        print(f"nothing to export: {target} is up to date; current points to it")
+        return target
+    earlier = earlier_of(config)
+    facts = [source, None if earlier is None else earlier.version]
+    target = exports / version_of(loaded.store, digest_of(facts))
+    with StageProgress() as progress:
+        write_export(target, trained, settings, earlier, progress.update)
+    publish(target)
+    counts = Export(target, check_files=False).manifest["counts"]
+    print(f"exported {target}: {counts['contents']:,} contents, {counts['users']:,} listeners; current points to it")
+    return target
+
+
+def settings_of(config: DictConfig) -> ExportSettings:
+    """How the export is written.
+
+    Raises:
+        UserError: a number that cannot be.
+    """
+    settings = ExportSettings(
+        dim=value(config, "dim", int | None),
+        index=instantiate(config.index, "index"),
+        min_recall_share=value(config, "min_recall_share", float),
+        rows_per_part=value(config, "rows_per_part", int),
+        num_threads=value(config, "num_threads", int),
+    )
+    for name in ("rows_per_part", "num_threads"):
+        if getattr(settings, name) < 1:
+            raise UserError(f"{name}={getattr(settings, name)}: must be at least 1")
+    return settings
+
+
+def trained_of(loaded: Run, metrics: dict[str, Any]) -> Trained:
+    """What is exported of a run, with the figures of its evaluation."""
+    return Trained(
+        store=loaded.store,
+        two_tower=loaded.two_tower,
+        positives=loaded.positives,
+        content_blocks=loaded.content_blocks,
+        sound_blocks=None if loaded.sounds is None else loaded.sound_blocks,
+        user_vectors=loaded.user_vectors,
         max_length=loaded.config.datamodule.max_length,
         trained_until_us=loaded.trained_until_us,
         has_seen_validation=loaded.has_seen_validation,
         weights=loaded.fingerprint,
         config=digest_of(OmegaConf.to_container(loaded.config, resolve=True)),
         metrics=metrics,
-        index=index,
     )
-    write_export(exports / version, parts)
-    publish(exports / version)
-    print(f"exported {exports / version}: {len(contents):,} contents, {len(users):,} listeners; current points to it")
-    return exports / version
+
+
+def version_with(exports: Path, source: str) -> Path | None:
+    """The version that was made of the same network in the same way; null where there is none."""
+    found = [path.parent for path in exports.glob(f"[!.]*/{MANIFEST}") if read_json(path).get("source") == source]
+    return next((folder for folder in found if not folder.is_symlink()), None)
+
+
+def earlier_of(config: DictConfig) -> Export | None:
+    """The version onto whose space the new one is turned.
+
+    Raises:
+        UserError: it was asked for by another name than `current`, and is not there, or it is damaged.
+    """
+    name = value(config, "align_to", str | None)
+    is_default = name == str(Path(config.paths.exports) / CURRENT)
+    if name is None or (is_default and not Path(name).exists()):
+        return None
+    return Export(Path(name))
 
 
 def metrics_of(loaded: Run, config: DictConfig) -> dict[str, dict[str, float]]:

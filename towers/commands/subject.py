@@ -13,7 +13,8 @@ from towers.errors import UserError
 from towers.evaluation.checks import Listeners
 from towers.evaluation.exports import ExportOnStore
 from towers.evaluation.slicings import Period
-from towers.retrieval.export import MANIFEST, Export
+from towers.retrieval.export import Export
+from towers.retrieval.files import MANIFEST
 from towers.training.checkpoints import FINISHED
 
 

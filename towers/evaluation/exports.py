@@ -39,8 +39,7 @@ class ExportOnStore:
     @cached_property
     def _export_rows(self) -> Int[np.ndarray, " contents"]:
         """By content row of the store; -1 where the export lacks it."""
-        known = self.export.row_of_content
-        rows = np.array([known.get(content_id, -1) for content_id in self.store.content_ids.tolist()], np.int64)
+        rows = self.export.content_ids.rows(self.store.contents["content_id"])
         if not (rows >= 0).any():
             raise UserError(
                 f"export={self.export.folder}: shares no content with the store {self.store.folder}; name the "

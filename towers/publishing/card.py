@@ -18,7 +18,6 @@ def model_card(manifest: dict[str, Any]) -> str:
         f"- Data window: {span}, fingerprint `{manifest['data_fingerprint']}`",
         "- " + ", ".join(f"{count:,} {name}" for name, count in counts.items()),
         f"- The index finds {manifest['index_recall@10']:.4f} of the exact nearest 10",
-        f"- user_tower.onnx differs from training's own path by at most {manifest['onnx_difference']:.1e}",
         "",
         "## Quality",
         "",

@@ -6,24 +6,19 @@ from jaxtyping import Bool, Float
 from towers.features.ragged import Ragged
 
 
-def with_means_of_members(
+def place_owners(
     vectors: Float[np.ndarray, "contents dim"], members: Ragged, has_own: Bool[np.ndarray, " contents"]
-) -> Float[np.ndarray, "contents dim"]:
-    """Owners without a trained vector become the normalised mean of their members.
+) -> None:
+    """Makes owners without a trained vector the normalised mean of their members, in place.
 
     Args:
-        vectors: unit, by content row.
+        vectors: unit, by content row; an owner whose members cancel out keeps its own.
         members: an artist's or playlist's contents by content row; empty for all others.
         has_own: whether the content's own vector is trained.
-
-    Returns:
-        Unit vectors; an owner whose members cancel out keeps its own.
     """
-    placed = vectors.copy()
     owners = np.flatnonzero((members.lengths > 0) & ~has_own)
-    for owner in owners.tolist():
-        mean = vectors[members[owner]].mean(axis=0)
+    means = [vectors[members[owner]].mean(axis=0) for owner in owners.tolist()]  # all before any is moved
+    for owner, mean in zip(owners.tolist(), means, strict=True):
         norm = np.linalg.norm(mean)
         if norm > 1e-6:
-            placed[owner] = mean / norm
-    return placed
+            vectors[owner] = mean / norm

@@ -1,76 +1,130 @@
-"""Writes a version of an export: vectors, tables, ONNX, index, manifest; whole or not at all."""
+"""Writes a version of an export, whole or not at all.
 
+Vectors go to their files block by block, and files that do not need each other are written at the same time: memory
+does not grow with the number of vectors, and the same network gives the same bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from towers.data.store import Store, write_arrow
-from towers.manifest import atomic_directory, digest_of_file, library_versions, point_to, write_json
-from towers.models.user_tower import UserTower
+from towers.manifest import atomic_directory, digest_of, library_versions, point_to, write_json
+from towers.models.two_tower import TwoTower
 from towers.publishing.card import model_card
+from towers.publishing.describing import canaries_of, described_store
 from towers.publishing.index import IvfSettings, recall_of_index
 from towers.publishing.onnx import export_user_tower
-from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
-from towers.retrieval.export import FORMAT, MANIFEST, MANIFEST_DIGEST
+from towers.publishing.projection import Projection
+from towers.publishing.space import place_owners
+from towers.publishing.tables import (
+    blocks_of,
+    vector_file,
+    write_embeddings,
+    write_mapped,
+    write_order,
+    write_vectors,
+)  # fmt: skip
+from towers.retrieval import files
+from towers.retrieval.checksums import digest_line, digests_of_files
+from towers.retrieval.encoders import EVENT_COLUMNS
+from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.files import mapped_array
+from towers.retrieval.ids import Ids
 
 CURRENT = "current"
-CANARIES = 8
-PARITY_USERS = 32
-PARITY_TOLERANCE = 1e-4
+LISTENERS_AT_ONCE = 16_384
 CONTENT_COLUMNS = (
     "content_id", "kind", "title", "artist_ids", "album_id", "genres", "language", "release_date", "duration_ms",
     "explicit", "audio",
 )  # fmt: skip
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportParts:
+class ExportSettings:
+    """How an export is written.
+
+    Args:
+        dim: leading dimensions of the vectors that are kept; null: all.
+        index: how contents are indexed.
+        min_recall_share: of the recall of new listeners against new contents, that the earlier version's listeners
+            must reach against new contents for both to share a space.
+        rows_per_part: of a Parquet file of vectors.
+        num_threads: that write at once.
+    """
+
+    dim: int | None
+    index: IvfSettings
+    min_recall_share: float
+    rows_per_part: int
+    num_threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
     """What an export is made of.
 
     Args:
         store: of the training data.
-        user_tower: in evaluation mode, on the CPU.
-        content_vectors: `[contents, dim]`, unit, float32.
-        user_vectors: `[users, dim]`, unit, float32, as of the end of the data.
+        two_tower: in evaluation mode, on the CPU.
+        positives: `[contents]`, positive events with each content in training; where there is one, its own vector is
+            trained.
+        content_blocks: unit vectors of all contents by row, in blocks, float32.
+        sound_blocks: the same by their sound alone, zeros without; null where the network hears nothing.
+        user_vectors: of listeners (rows), from contents' vectors and their histories up to a period or the end.
         max_length: events that the user tower reads.
+        trained_until_us: end of the training period; null without a clock.
+        has_seen_validation: whether it was fitted on everything before the test.
         weights: fingerprint of the weights.
         config: fingerprint of the configuration.
         metrics: of the evaluation, by ranker; empty where there is none.
-        index: how to index.
     """
 
     store: Store
-    user_tower: UserTower
-    content_vectors: Float[np.ndarray, "contents dim"]
-    user_vectors: Float[np.ndarray, "users dim"]
+    two_tower: TwoTower
+    positives: Int[np.ndarray, " contents"]
+    content_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
+    sound_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]] | None
+    user_vectors: Callable[[np.ndarray, np.ndarray, Literal["validation", "test", "end"]], np.ndarray]
     max_length: int
     trained_until_us: int | None
     has_seen_validation: bool
     weights: str
     config: str
     metrics: dict[str, Any]
-    index: IvfSettings
 
-    @property
-    def space_id(self) -> str:
-        """Follows from the weights: other weights are another space."""
-        return self.weights[:16]
+    def source(self, settings: ExportSettings) -> str:
+        """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
+        how = [settings.dim, repr(settings.index), settings.min_recall_share, settings.rows_per_part]
+        return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, how])
 
 
-def write_export(target: Path, parts: ExportParts) -> None:
-    """Writes the folder `target`, named by its version: whole or not at all.
+def write_export(
+    target: Path, trained: Trained, settings: ExportSettings, earlier: Export | None, on_progress: Progress
+) -> None:
+    """Writes the folder `target`, named by its version.
+
+    Args:
+        target: of the version.
+        trained: what to export.
+        settings: how.
+        earlier: version onto whose space the new one is mapped; null: it has a space of its own.
+        on_progress: is told the stage, how much is done, and of how much.
 
     Raises:
-        RuntimeError: the ONNX tower does not give what torch gives.
+        UserError: more dimensions than the model has.
+        RuntimeError: an exported tower does not give what torch gives.
     """
-    with atomic_directory(target) as folder:
-        _Writer(parts, folder, target.name).write()
+    with atomic_directory(target) as folder, ThreadPoolExecutor(settings.num_threads) as threads:
+        _Writer(trained, settings, earlier, folder, target.name, threads, on_progress).write()
 
 
 def publish(target: Path) -> None:
@@ -78,80 +132,131 @@ def publish(target: Path) -> None:
     point_to(target.parent / CURRENT, target)
 
 
-def version_of(store: Store, fingerprint: str) -> str:
-    """End of the data's window and the fingerprint of what is exported; no clock, so that it can be made again."""
-    window = window_of(store)
-    end = window["end"][:10].replace("-", "") if window else "undated"
-    return f"{end}-{fingerprint[:10]}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Where the exported vectors stand.
 
+    Args:
+        space_id: vectors with the same may be compared.
+        projection: that leads there from the model's.
+        facts: for the manifest.
+    """
 
-def window_of(store: Store) -> dict[str, str]:
-    """First and last event as ISO times in UTC; empty for data without a clock."""
-    times = store.histories.timestamp_us
-    if not store.has_clock or not len(times):
-        return {}
-    spell = {"start": int(times.min()), "end": int(times.max())}
-    return {name: datetime.fromtimestamp(us / 1e6, UTC).isoformat() for name, us in spell.items()}
+    space_id: str
+    projection: Projection
+    facts: dict[str, Any]
 
 
 class _Writer:
     """One export being written."""
 
-    def __init__(self, parts: ExportParts, folder: Path, version: str):
-        self._parts = parts
-        self._store = parts.store
-        self._folder = folder
-        self._version = version
+    def __init__(
+        self,
+        trained: Trained,
+        settings: ExportSettings,
+        earlier: Export | None,
+        folder: Path,
+        version: str,
+        threads: Executor,
+        on_progress: Progress,
+    ):
+        self._trained, self._settings, self._earlier = trained, settings, earlier
+        self._store, self._folder, self._version = trained.store, folder, version
+        self._threads, self._on_progress = threads, on_progress
+        self._num_contents = len(self._store.contents)
+        self._running: list[Future[Any]] = []
 
     def write(self) -> None:
-        self._write_contents()
-        self._write_users()
-        self._write_histories()
-        self._write_features()
-        export_user_tower(
-            self._parts.user_tower,
-            self._parts.content_vectors.shape[1],
-            self._store.user_codes.shape[1],
-            self._folder / "user_tower.onnx",
-            self._parts.space_id,
+        """All files, the manifest last."""
+        inputs = self._write_inputs()
+        space = self._space(inputs)
+        self._write_contents(inputs, space)
+        self._start(self._settings.index.build, self._vectors(), self._folder / "index", space.space_id)
+        self._start(self._write_histories)
+        self._start(self._write_features)
+        towers = self._write_towers(space)
+        self._write_users(inputs, space)
+        for task in self._running:
+            task.result()
+        if not space.projection.is_truncated:  # else the user tower reads what was cut off, too
+            (self._folder / files.CONTENT_INPUTS).unlink()
+        self._write_manifest(space, towers)
+
+    def _space(self, inputs: Float[np.ndarray, "contents model_dim"]) -> Space:
+        """A space of its own."""
+        trained, dim = self._trained, self._settings.dim or inputs.shape[1]
+        projection = Projection(model_dim=inputs.shape[1], dim=dim)
+        return Space(space_id=digest_of([trained.weights, dim])[:16], projection=projection, facts={})
+
+    def _write_inputs(self) -> Float[np.ndarray, "contents model_dim"]:
+        """What the network makes of contents, as it is: what its user tower reads."""
+        path, blocks = self._folder / files.CONTENT_INPUTS, self._trained.content_blocks()
+        self._write_blocks(path, blocks, self._trained.two_tower.dim, np.float32, "contents")
+        inputs = np.lib.format.open_memmap(path, mode="r+")
+        place_owners(inputs, self._store.members, self._trained.positives > 0)
+        inputs.flush()
+        return mapped_array(path)
+
+    def _write_contents(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> None:
+        projection = space.projection
+        blocks = (projection.apply(block) for block in blocks_of(inputs))
+        write_vectors(self._folder / files.CONTENT_VECTORS, blocks, len(inputs), projection.dim)
+        if self._trained.sound_blocks is not None:
+            sounds = (projection.apply(block) for block in self._trained.sound_blocks())
+            self._write_blocks(self._folder / files.SOUND_VECTORS, sounds, projection.dim, np.float16, "sounds")
+        contents = self._store.contents.select([*CONTENT_COLUMNS])
+        positives = pa.array(self._trained.positives, pa.int64())
+        contents = contents.append_column("train_positives", positives)
+        metadata = self._metadata(space)
+        self._start(write_mapped, self._folder / files.CONTENTS, contents, metadata)
+        self._start(write_order, self._folder / files.CONTENT_ORDER, contents["content_id"])
+        parquet = contents.replace_schema_metadata(metadata)
+        self._start(pq.write_table, parquet, self._folder / "contents.parquet")
+        named = contents.select(["content_id", "kind"])
+        self._embed(files.CONTENT_EMBEDDINGS, named, files.CONTENT_VECTORS, metadata)
+
+    def _write_users(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> None:
+        """Those of like length are encoded together, so that little of a batch is padding."""
+        lengths = np.diff(self._store.histories.offsets)
+        blocks = (
+            space.projection.apply(self._encoded(rows, lengths[rows], inputs))
+            for rows in blocks_of(np.arange(len(lengths)), LISTENERS_AT_ONCE)
         )
-        difference = self._onnx_difference()
-        if not difference <= PARITY_TOLERANCE:  # not a number is no parity either
-            raise RuntimeError(f"user_tower.onnx differs from torch by {difference:.2e}; the export is not written")
-        self._parts.index.build(self._parts.content_vectors, self._folder / "index", self._parts.space_id)
-        self._write_manifest(difference)
+        self._write_blocks(self._folder / files.USER_VECTORS, blocks, space.projection.dim, np.float32, "listeners")
+        users, metadata = self._users(), self._metadata(space)
+        self._start(write_mapped, self._folder / files.USERS, users, metadata)
+        self._start(write_order, self._folder / files.USER_ORDER, users["user_id"])
+        self._embed(files.USER_EMBEDDINGS, users, files.USER_VECTORS, metadata)
 
-    def _metadata(self) -> dict[str, str]:
-        return {"space_id": self._parts.space_id, "version": self._version}
+    def _encoded(self, rows: np.ndarray, lengths: np.ndarray, inputs: np.ndarray) -> Float[np.ndarray, "block dim"]:
+        by_length = np.argsort(lengths, kind="stable")
+        vectors = np.empty((len(rows), inputs.shape[1]), np.float32)
+        vectors[by_length] = self._trained.user_vectors(rows[by_length], inputs, "end")
+        return vectors
 
-    def _write_contents(self) -> None:
-        contents = self._store.contents.select(list(CONTENT_COLUMNS))
-        pq.write_table(contents, self._folder / "contents.parquet")
-        np.save(self._folder / "content_vectors.npy", self._parts.content_vectors)
-        table = contents.select(["content_id", "kind"]).append_column(
-            "embedding", _vectors(self._parts.content_vectors)
-        )
-        self._write_embeddings("content_embeddings", table)
-
-    def _write_users(self) -> None:
+    def _users(self) -> pa.Table:
+        """When each listener was last heard of, and how often."""
         histories = self._store.histories
         counts = np.diff(histories.offsets)
         has_events = (counts > 0) & self._store.has_clock
         last = np.maximum(histories.offsets[1:] - 1, 0)
         times = histories.timestamp_us[last] if len(histories.timestamp_us) else np.zeros(len(counts), np.int64)
-        table = pa.table(
-            {
-                "user_id": pa.array(self._store.user_ids.tolist(), pa.string()),
-                "embedding": _vectors(self._parts.user_vectors),
-                "as_of": pa.array(times, pa.timestamp("us", tz="UTC"), mask=~has_events),
-                "num_events": pa.array(counts, pa.int64()),
-            }
-        )
-        self._write_embeddings("user_embeddings", table)
+        as_of = pa.array(times, pa.timestamp("us", tz="UTC"), mask=~has_events)
+        ids = self._store.users["user_id"].cast(pa.string())
+        return pa.table({"user_id": ids, "as_of": as_of, "num_events": pa.array(counts, pa.int64())})
 
-    def _write_embeddings(self, name: str, table: pa.Table) -> None:
-        (self._folder / name).mkdir()
-        pq.write_table(table.replace_schema_metadata(self._metadata()), self._folder / name / "part-0.parquet")
+    def _embed(self, name: str, table: pa.Table, vectors: str, metadata: dict[str, str]) -> None:
+        folder, rows = self._folder / name, self._settings.rows_per_part
+        self._running += write_embeddings(folder, table, self._folder / vectors, metadata, rows, self._threads)
+
+    def _write_blocks(self, path: Path, blocks: Iterator[np.ndarray], dim: int, dtype: Any, stage: str) -> None:
+        rows = len(self._store.users) if stage == "listeners" else self._num_contents
+        done = 0
+        with vector_file(path, rows, dim, dtype) as file:
+            for block in blocks:
+                file.append(block)
+                done += len(block)
+                self._on_progress(stage, done, rows)
 
     def _write_histories(self) -> None:
         histories = self._store.histories
@@ -169,67 +274,54 @@ class _Writer:
         for name in (*settings.content_parts, *settings.user_columns, "context"):
             self._store.vocabulary(name).write(self._folder / "vocabularies" / f"{name}.parquet")
 
-    def _onnx_difference(self) -> float:
-        """Against torch's own path, on listeners spread over the store; through the serving side's features."""
-        parts, histories = self._parts, self._store.histories
-        encoder = UserEncoder(
-            self._folder / "user_tower.onnx", parts.content_vectors, parts.space_id, parts.max_length,
-            self._store.has_clock,
-        )  # fmt: skip
-        differences = [0.0]
-        for user in range(0, histories.num_users, max(1, histories.num_users // PARITY_USERS)):
-            part = slice(histories.offsets[user], histories.offsets[user + 1])
-            events = Events(**{name: np.asarray(getattr(histories, name)[part]) for name in EVENT_COLUMNS})
-            found = encoder.encode(events, self._store.user_codes[user])
-            differences.append(float(np.abs(found - parts.user_vectors[user]).max()))
-        return float(np.max(differences))
+    def _write_towers(self, space: Space) -> dict[str, Any]:
+        path = self._folder / files.USER_TOWER
+        export_user_tower(
+            self._trained.two_tower.user_tower,
+            self._trained.two_tower.dim,
+            self._store.user_codes.shape[1],
+            path,
+            space.space_id,
+        )
+        return {}
 
-    def _write_manifest(self, onnx_difference: float) -> None:
-        parts, store = self._parts, self._store
-        vectors = parts.content_vectors
-        canaries = np.linspace(0, len(vectors) - 1, min(CANARIES, len(vectors))).astype(int)
-        kinds, counts = np.unique(store.contents["kind"].to_pylist(), return_counts=True)
+    def _write_manifest(self, space: Space, towers: dict[str, Any]) -> None:
+        trained, settings = self._trained, self._settings
+        contents, users = (mapped_array(self._folder / name) for name in (files.CONTENT_VECTORS, files.USER_VECTORS))
         manifest = {
             "format": FORMAT,
             "version": self._version,
-            "space_id": parts.space_id,
-            "dim": vectors.shape[1],
+            "source": trained.source(settings),
+            "space_id": space.space_id,
+            "dim": space.projection.dim,
+            "model_dim": space.projection.model_dim,
             "metric": "inner product of unit vectors",
             "dtype": "float32",
-            "counts": {
-                "users": len(parts.user_vectors),
-                "contents": len(vectors),
-                "events": len(store.histories.content_row),
-                **{f"{kind}s": int(count) for kind, count in zip(kinds, counts, strict=True)},
-            },
-            "max_length": parts.max_length,
-            "has_clock": store.has_clock,
-            "window": window_of(store),
-            "data_fingerprint": store.fingerprint,
-            # Null for data without a clock.
-            "trained_until_us": parts.trained_until_us,
-            "has_seen_validation": parts.has_seen_validation,
-            "validation_start_us": store.manifest["validation_start_us"],
-            "test_start_us": store.manifest["test_start_us"],
-            "weights": parts.weights,
-            "config": parts.config,
-            "metrics": parts.metrics,
-            "index_recall@10": recall_of_index(self._folder / "index", parts.space_id, vectors),
-            "onnx_difference": onnx_difference,
-            "canaries": [
-                {"content_id": str(store.content_ids[row]), "row": int(row), "vector": vectors[row].tolist()}
-                for row in canaries
-            ],
+            **described_store(self._store),
+            "max_length": trained.max_length,
+            "trained_until_us": trained.trained_until_us,
+            "has_seen_validation": trained.has_seen_validation,
+            "weights": trained.weights,
+            "config": trained.config,
+            "metrics": trained.metrics,
+            "space": space.facts,
+            "towers": towers,
+            "index_recall@10": recall_of_index(self._folder / "index", space.space_id, contents),
+            "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),
+            "user_canaries": canaries_of("user_id", Ids.of(self._store.users["user_id"]), users),
             "libraries": library_versions(),
         }
         (self._folder / "README.md").write_text(model_card(manifest))
-        files = sorted(path for path in self._folder.rglob("*") if path.is_file())
-        manifest["files"] = {str(path.relative_to(self._folder)): digest_of_file(path) for path in files}
-        write_json(self._folder / MANIFEST, manifest)
-        digest = digest_of_file(self._folder / MANIFEST)
-        (self._folder / MANIFEST_DIGEST).write_text(f"{digest}  {MANIFEST}\n")
+        names = sorted(str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file())
+        manifest["files"] = digests_of_files(self._folder, names)
+        write_json(self._folder / files.MANIFEST, manifest)
+        (self._folder / files.MANIFEST_DIGEST).write_text(digest_line(self._folder))
 
+    def _vectors(self) -> Float[np.ndarray, "contents dim"]:
+        return mapped_array(self._folder / files.CONTENT_VECTORS)
 
-def _vectors(vectors: Float[np.ndarray, "rows dim"]) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    def _metadata(self, space: Space) -> dict[str, str]:
+        return {"space_id": space.space_id, "version": self._version}
+
+    def _start(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._running.append(self._threads.submit(function, *arguments))

@@ -1,8 +1,11 @@
 """An export, opened: what serving reads. Knows no torch.
 
-`recommend` and `similar` give rows of the contents table with scores; whoever shows them adds titles.
+Vectors, contents, listeners and histories are memory-mapped, so that the workers of a machine share one copy; of an
+export of format 1 some are read into each process. `recommend` and `similar` give rows of the contents table with
+scores; whoever shows them adds titles.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,21 +13,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from towers import schema
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
-from towers.manifest import digest_of_file, read_json
+from towers.manifest import read_json
+from towers.retrieval import files
+from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
-from towers.retrieval.files import reading
+from towers.retrieval.files import mapped_array, mapped_table, reading
+from towers.retrieval.ids import Ids
 from towers.retrieval.index import ExactIndex, FaissIndex, Index
 
-FORMAT = 1
-MANIFEST, MANIFEST_DIGEST = "manifest.json", "manifest.json.sha256"
+FORMAT = 2
+"""The newest that can be read; what was published in an older one opens, too."""
 DEFAULT_TRACK_US = 180_000_000
 """Assumed length of a content of unknown duration when a history is given without times: three minutes."""
 
@@ -50,27 +56,34 @@ class Export:
 
     Args:
         folder: the version, or a link to it such as `exports/current`.
+        check_files: whether every file is held against its checksum first, which reads them all once; the manifest
+            always is.
 
     Raises:
-        UserError: no export there, a manifest that was changed, or a newer format.
+        UserError: no export there, a file or a manifest that was changed, or a newer format.
     """
 
-    def __init__(self, folder: Path):
-        if not (folder / MANIFEST).exists():
-            raise UserError(f"{folder}: no export here; run `towers export` first, or give export=FOLDER")
+    def __init__(self, folder: Path, check_files: bool = True):
+        self.manifest: dict[str, Any] = read_manifest(folder, FORMAT)
         self.folder = folder.resolve()
-        with reading(self.folder / MANIFEST_DIGEST) as path:
-            expected = path.read_text().split()[:1]
-        if [digest_of_file(self.folder / MANIFEST)] != expected:
-            raise UserError(f"{self.folder / MANIFEST}: does not match {MANIFEST_DIGEST}; the export was damaged")
-        self.manifest: dict[str, Any] = read_json(self.folder / MANIFEST)
-        if self.manifest["format"] > FORMAT:
-            raise UserError(f"{folder}: format {self.manifest['format']} is newer than this Towers reads ({FORMAT})")
+        damaged = list(damaged_files(self.folder, self.manifest)) if check_files else []
+        if damaged:
+            raise UserError(f"{self.folder} is damaged: {'; '.join(damaged)}; copy the export again, or make it again")
+
+    @property
+    def version(self) -> str:
+        """Its name."""
+        return self.manifest.get("version", self.folder.name)
 
     @property
     def space_id(self) -> str:
         """Vectors of equal space_id may be compared."""
         return self.manifest["space_id"]
+
+    @property
+    def dim(self) -> int:
+        """Of the vectors."""
+        return self.manifest["dim"]
 
     @property
     def trained_on(self) -> str | None:
@@ -87,120 +100,69 @@ class Export:
         """Whether it was fitted on everything before the test, its settings chosen before."""
         return self.manifest.get("has_seen_validation", False)
 
+    # Contents
+
     @cached_property
     def vectors(self) -> Float[np.ndarray, "contents dim"]:
         """Of all contents by row, memory-mapped."""
-        with reading(self.folder / "content_vectors.npy") as path:
-            return np.load(path, mmap_mode="r")
+        return mapped_array(self.folder / files.CONTENT_VECTORS)
+
+    @cached_property
+    def tower_inputs(self) -> Float[np.ndarray, "contents input_dim"]:
+        """What the user tower reads of the contents it is told of, by row, memory-mapped; most often `vectors`."""
+        path = self.folder / files.CONTENT_INPUTS
+        return mapped_array(path) if path.exists() else self.vectors
+
+    @cached_property
+    def sound_vectors(self) -> Float[np.ndarray, "contents dim"] | None:
+        """Contents by their sound alone, unit, float16, memory-mapped; zeros without; null where nothing is heard."""
+        path = self.folder / files.SOUND_VECTORS
+        return mapped_array(path) if path.exists() else None
 
     @cached_property
     def contents(self) -> pa.Table:
         """The contents table, in row order."""
+        if self._is_mapped:
+            return self._of_this_space(self.folder / files.CONTENTS, mapped_table)
         with reading(self.folder / "contents.parquet") as path:
             return pq.read_table(path)
 
     @cached_property
-    def content_ids(self) -> list[str]:
+    def content_ids(self) -> Ids:
         """Raw ids by row."""
-        return self.contents["content_id"].to_pylist()
+        return self._ids(self.contents["content_id"], files.CONTENT_ORDER)
 
     @cached_property
-    def kinds(self) -> np.ndarray:
-        """`[contents]`, index into `schema.KINDS`."""
-        return np.array([schema.KIND_CODES[kind] for kind in self.contents["kind"].to_pylist()])
+    def kinds(self) -> Integer[np.ndarray, " contents"]:
+        """Index into `schema.KINDS`, by row."""
+        kinds = pc.SetLookupOptions(value_set=pa.array(schema.KINDS))
+        return pc.call_function("index_in", [self.contents["kind"]], kinds).to_numpy().astype(np.int8)
 
     @cached_property
-    def durations_ms(self) -> np.ndarray:
-        """`[contents]`, float64; 0 where unknown."""
+    def is_cold(self) -> Bool[np.ndarray, " contents"]:
+        """Whether nobody chose a content that can be played, in training; false where that is unknown (format 1)."""
+        if "train_positives" not in self.contents.column_names:
+            return np.zeros(len(self.contents), bool)
+        return (self.contents["train_positives"].to_numpy() == 0) & self.of_kinds(schema.PLAYABLE_KINDS)
+
+    @cached_property
+    def is_explicit(self) -> Bool[np.ndarray, " contents"]:
+        """Whether a content is marked so; false where that is unknown."""
+        if "explicit" not in self.contents.column_names:
+            return np.zeros(len(self.contents), bool)
+        return self.contents["explicit"].fill_null(False).to_numpy()
+
+    @cached_property
+    def durations_ms(self) -> Float[np.ndarray, " contents"]:
+        """By row, float64; 0 where unknown."""
         return self.contents["duration_ms"].fill_null(0).to_numpy().astype(np.float64)
-
-    @cached_property
-    def features(self) -> FeatureSettings:
-        """How raw events and metadata became codes."""
-        return FeatureSettings.from_dict(read_json(self.folder / "features.json"))
-
-    @cached_property
-    def row_of_content(self) -> dict[str, int]:
-        """Raw id -> row."""
-        return {content_id: row for row, content_id in enumerate(self.content_ids)}
-
-    @cached_property
-    def _users(self) -> pa.Table:
-        with reading(self.folder / "user_embeddings" / "part-0.parquet") as path:
-            table = pq.read_table(path)
-        found = (table.schema.metadata or {}).get(b"space_id", b"").decode()
-        if found != self.space_id:
-            raise UserError(f"{path}: space_id {found} is not the export's {self.space_id}; vectors must not be mixed")
-        return table
-
-    @cached_property
-    def user_ids(self) -> list[str]:
-        """Raw ids by row."""
-        return self._users["user_id"].to_pylist()
-
-    @cached_property
-    def user_vectors(self) -> Float[np.ndarray, "users dim"]:
-        """Of all listeners by row, as of the end of the data."""
-        column = self._users["embedding"].combine_chunks()
-        return column.flatten().to_numpy().reshape(len(column), self.manifest["dim"])
-
-    @cached_property
-    def _row_of_user(self) -> dict[str, int]:
-        return {user_id: row for row, user_id in enumerate(self.user_ids)}
-
-    @cached_property
-    def user_codes(self) -> Int[np.ndarray, "users columns"]:
-        """Codes of the listeners' features."""
-        with reading(self.folder / "histories" / "user_codes.npy") as path:
-            return np.load(path)
-
-    @cached_property
-    def _events(self) -> tuple[np.ndarray, pa.Table]:
-        with reading(self.folder / "histories" / "events.arrow") as path:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        with reading(self.folder / "histories" / "offsets.npy") as path:
-            return np.load(path), table
-
-    @cached_property
-    def index(self) -> Index:
-        """FAISS over all contents."""
-        return FaissIndex(self.folder / "index", self.space_id)
-
-    @cached_property
-    def exact_index(self) -> Index:
-        """Every inner product."""
-        return ExactIndex(self.vectors)
-
-    @cached_property
-    def encoder(self) -> UserEncoder:
-        """Encodes fresh histories."""
-        return UserEncoder(
-            self.folder / "user_tower.onnx",
-            self.vectors,
-            self.space_id,
-            self.manifest["max_length"],
-            self.manifest["has_clock"],
-        )
-
-    def vocabulary(self, name: str) -> Vocabulary:
-        """Of a content part, a listener column, or `context`."""
-        with reading(self.folder / "vocabularies" / f"{name}.parquet") as path:
-            return Vocabulary.read(path)
-
-    def user_row(self, user_id: str) -> int:
-        """Raises `UserError` for an unknown listener."""
-        if user_id not in self._row_of_user:
-            raise UserError(
-                f"user={user_id}: no such listener in this export of {len(self.user_ids):,}; "
-                "somebody new needs a history=[content_id,...]"
-            )
-        return self._row_of_user[user_id]
 
     def content_row(self, name: str) -> int:
         """The content with this id, or else the only one with this title; raises `UserError` where there is none."""
-        if name in self.row_of_content:
-            return self.row_of_content[name]
-        rows = [row for row, title in enumerate(self.contents["title"].to_pylist()) if title == name]
+        row = self.content_ids.get(name, -1)
+        if row >= 0:
+            return row
+        rows = np.flatnonzero(self._bears_title(name)).tolist()
         if len(rows) == 1:
             return rows[0]
         if rows:
@@ -208,17 +170,57 @@ class Export:
             raise UserError(f"{name!r}: {len(rows)} contents bear this title; give an id, such as {ids}")
         raise UserError(f"{name!r}: no content with this id or title")
 
+    def _bears_title(self, title: str) -> Bool[np.ndarray, " contents"]:
+        found = pc.call_function("equal", [self.contents["title"], pa.scalar(title, pa.string())])
+        return found.fill_null(False).to_numpy()
+
+    # Listeners
+
+    @cached_property
+    def users(self) -> pa.Table:
+        """`user_id`, `as_of` and `num_events` of all listeners, in row order."""
+        if self._is_mapped:
+            return self._of_this_space(self.folder / files.USERS, mapped_table)
+        return self._embedded_users.drop_columns("embedding")
+
+    @cached_property
+    def user_ids(self) -> Ids:
+        """Raw ids by row."""
+        return self._ids(self.users["user_id"], files.USER_ORDER)
+
+    @cached_property
+    def user_vectors(self) -> Float[np.ndarray, "users dim"]:
+        """Of all listeners by row, as of the end of the data, memory-mapped."""
+        if self._is_mapped:
+            return mapped_array(self.folder / files.USER_VECTORS)
+        column = self._embedded_users["embedding"].combine_chunks()
+        return column.flatten().to_numpy().reshape(len(column), self.dim)
+
+    @cached_property
+    def user_codes(self) -> Int[np.ndarray, "users columns"]:
+        """Codes of the listeners' features."""
+        return mapped_array(self.folder / "histories" / "user_codes.npy")
+
+    def user_row(self, user_id: str) -> int:
+        """Raises `UserError` for an unknown listener."""
+        row = self.user_ids.get(user_id, -1)
+        if row < 0:
+            raise UserError(
+                f"user={user_id}: no such listener in this export of {len(self.user_ids):,}; "
+                "somebody new needs a history=[content_id,...]"
+            )
+        return row
+
     def events(self, user_row: int) -> Events:
         """What a listener did, up to the end of the data."""
-        offsets, table = self._events
-        part = table.slice(int(offsets[user_row]), int(offsets[user_row + 1] - offsets[user_row]))
+        part = self._events_of(user_row)
         return Events(**{name: part[name].to_numpy() for name in EVENT_COLUMNS})
 
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
         """Rows of the contents that a listener has chosen (positive events), in time order, with repeats."""
-        offsets, table = self._events
-        part = table.slice(int(offsets[user_row]), int(offsets[user_row + 1] - offsets[user_row]))
-        return part["content_row"].to_numpy()[part["is_positive"].to_numpy(zero_copy_only=False)]
+        part = self._events_of(user_row)
+        rows = part["content_row"].to_numpy()[part["is_positive"].to_numpy()]
+        return rows.astype(np.int64)
 
     def plays(self, content_rows: Int[np.ndarray, " events"]) -> Events:
         """Events of somebody who played these contents in full, one after the other."""
@@ -231,18 +233,54 @@ class Export:
             context=np.zeros(len(content_rows), np.int64),
         )
 
+    # Features and towers
+
+    @cached_property
+    def features(self) -> FeatureSettings:
+        """How raw events and metadata became codes."""
+        return FeatureSettings.from_dict(read_json(self.folder / "features.json"))
+
+    def vocabulary(self, name: str) -> Vocabulary:
+        """Of a content part, a listener column, or `context`."""
+        with reading(self.folder / "vocabularies" / f"{name}.parquet") as path:
+            return Vocabulary.read(path)
+
+    @cached_property
+    def encoder(self) -> UserEncoder:
+        """Encodes fresh histories."""
+        return UserEncoder(
+            self.folder / files.USER_TOWER,
+            self.tower_inputs,
+            self.space_id,
+            self.manifest["max_length"],
+            self.manifest["has_clock"],
+        )
+
     def encode_events(self, events: Events, user_codes: Int[np.ndarray, " columns"] | None = None) -> np.ndarray:
         """`[dim]`: the vector of somebody after `events`; features of the listener unknown unless given."""
         codes = np.zeros(self.user_codes.shape[1], np.int64) if user_codes is None else user_codes
         return self.encoder.encode(events, codes)
+
+    # Search
+
+    @cached_property
+    def index(self) -> Index:
+        """FAISS over all contents."""
+        return FaissIndex(self.folder / "index", self.space_id)
+
+    @cached_property
+    def exact_index(self) -> Index:
+        """Every inner product."""
+        return ExactIndex(self.vectors)
 
     def recommend(
         self,
         vector: Float[np.ndarray, " dim"],
         k: int,
         kinds: tuple[str, ...] = schema.PLAYABLE_KINDS,
-        without: Int[np.ndarray, " seen"] | None = None,
-        among: Int[np.ndarray, " candidates"] | None = None,
+        without: Integer[np.ndarray, " seen"] | None = None,
+        among: Integer[np.ndarray, " candidates"] | None = None,
+        allow_explicit: bool = True,
     ) -> Found:
         """The contents of the highest affinity.
 
@@ -250,26 +288,42 @@ class Export:
             vector: of the listener.
             k: at most so many.
             kinds: of the contents.
-            without: rows to leave out, such as what was heard.
+            without: rows to leave out, such as what was heard, or must not be shown.
             among: rows to choose from; all where null.
+            allow_explicit: whether contents that are marked explicit may be among them.
 
         Raises:
             UserError: `k` below 1, an unknown kind.
         """
-        allowed = self._of_kinds(kinds)
+        allowed = self.of_kinds(kinds).copy()
         if among is not None:
             listed = np.zeros(len(allowed), bool)
             listed[among] = True
             allowed &= listed
         if without is not None:
             allowed[without[without >= 0]] = False
+        if not allow_explicit:
+            allowed &= ~self.is_explicit
         return self._search(vector, k, allowed, is_exact=among is not None)
 
     def similar(self, content_row: int, k: int, kinds: tuple[str, ...] | None = None) -> Found:
         """The nearest contents, of the same kind unless `kinds` are given; raises as `recommend`."""
-        allowed = self._of_kinds(kinds or (schema.KINDS[self.kinds[content_row]],))
+        allowed = self.of_kinds(kinds or (schema.KINDS[self.kinds[content_row]],)).copy()
         allowed[content_row] = False
         return self._search(self.vectors[content_row], k, allowed)
+
+    def of_kinds(self, kinds: tuple[str, ...]) -> Bool[np.ndarray, " contents"]:
+        """Which contents are of these kinds; kept, so not to be written to.
+
+        Raises:
+            UserError: an unknown kind.
+        """
+        if kinds not in self._masks:
+            unknown = [kind for kind in kinds if kind not in schema.KIND_CODES]
+            if unknown:
+                raise UserError(f"kind={unknown[0]}: no such kind; there are {', '.join(schema.KINDS)}")
+            self._masks[kinds] = np.isin(self.kinds, [schema.KIND_CODES[kind] for kind in kinds])
+        return self._masks[kinds]
 
     def _search(
         self, vector: np.ndarray, k: int, allowed: Bool[np.ndarray, " contents"], is_exact: bool = False
@@ -277,13 +331,42 @@ class Export:
         """Exact where asked for or few are allowed: an inverted file would look for them in a few cells only."""
         if k < 1:
             raise UserError(f"k={k}: must be at least 1")
-        index = self.exact_index if is_exact or allowed.sum() < EXACT_BELOW else self.index
+        index = self.exact_index if is_exact or np.count_nonzero(allowed) < EXACT_BELOW else self.index
         rows, scores = index.search(vector[None], k, allowed)
         is_found = rows[0] >= 0
         return Found(rows=rows[0][is_found], scores=scores[0][is_found])
 
-    def _of_kinds(self, kinds: tuple[str, ...]) -> Bool[np.ndarray, " contents"]:
-        unknown = [kind for kind in kinds if kind not in schema.KIND_CODES]
-        if unknown:
-            raise UserError(f"kind={unknown[0]}: no such kind; there are {', '.join(schema.KINDS)}")
-        return np.isin(self.kinds, [schema.KIND_CODES[kind] for kind in kinds])
+    # What the above is read from
+
+    @property
+    def _is_mapped(self) -> bool:
+        return self.manifest["format"] >= 2
+
+    @cached_property
+    def _masks(self) -> dict[tuple[str, ...], np.ndarray]:
+        return {}
+
+    def _ids(self, texts: pa.ChunkedArray, order: str) -> Ids:
+        return Ids(texts, mapped_array(self.folder / order)) if self._is_mapped else Ids.of(texts)
+
+    @cached_property
+    def _embedded_users(self) -> pa.Table:
+        """Of format 1, in which they are in Parquet alone."""
+        return self._of_this_space(self.folder / files.USER_EMBEDDINGS / "part-0.parquet", pq.read_table)
+
+    def _of_this_space(self, path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
+        with reading(path):
+            table = read(path)
+        found = (table.schema.metadata or {}).get(b"space_id", b"").decode()
+        if found != self.space_id:
+            raise UserError(f"{path}: space_id {found} is not the export's {self.space_id}; vectors must not be mixed")
+        return table
+
+    @cached_property
+    def _events(self) -> tuple[np.ndarray, pa.Table]:
+        folder = self.folder / "histories"
+        return mapped_array(folder / "offsets.npy"), mapped_table(folder / "events.arrow")
+
+    def _events_of(self, user_row: int) -> pa.Table:
+        offsets, table = self._events
+        return table.slice(int(offsets[user_row]), int(offsets[user_row + 1] - offsets[user_row]))

@@ -1,10 +1,33 @@
-"""Files of an export that are missing or damaged are the caller's to mend: one line, with the path."""
+"""The files of an export by name, and how they are read: one that is missing or damaged is the caller's to mend, in
+one line with the path."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
 from towers.errors import UserError
+
+MANIFEST, MANIFEST_DIGEST = "manifest.json", "manifest.json.sha256"
+CONTENTS, USERS = "contents.arrow", "users.arrow"
+"""What is known of contents and listeners, in row order, to be mapped; `contents.parquet` says the same for engines."""
+CONTENT_ORDER, USER_ORDER = "content_order.npy", "user_order.npy"
+"""Rows in the order of their ids, to look an id up."""
+CONTENT_VECTORS, USER_VECTORS = "content_vectors.npy", "user_vectors.npy"
+CONTENT_INPUTS = "content_inputs.npy"
+"""What the user tower reads of contents, where that is not the vectors that are exported, which are truncated ones."""
+SOUND_VECTORS = "sound_vectors.npy"
+"""Contents by their sound alone, float16; zeros where there is none."""
+CONTENT_MAP = "content_map.npy"
+CONTENT_EMBEDDINGS, USER_EMBEDDINGS = "content_embeddings", "user_embeddings"
+USER_TOWER, CONTENT_TOWER = "user_tower.onnx", "content_tower.onnx"
+DRIFT = "drift.json"
+
+SMALL = 4_096
+"""Bytes; what is smaller is read."""
 
 
 @contextmanager
@@ -16,3 +39,21 @@ def reading(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: missing; make or copy the export again") from None
     except (OSError, EOFError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); make or copy the export again") from error
+
+
+def mapped_array(path: Path) -> np.ndarray:
+    """A memory-mapped array, whose pages all processes share.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    with reading(path):
+        is_small = path.stat().st_size < SMALL  # an array without numbers cannot be mapped
+        array = np.load(path, mmap_mode=None if is_small else "r", allow_pickle=False)
+    return np.asarray(array)  # a plain view of the map: memmap's own class makes every small slice slow
+
+
+def mapped_table(path: Path) -> pa.Table:
+    """A memory-mapped Arrow file; raises as `mapped_array`."""
+    with reading(path):
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

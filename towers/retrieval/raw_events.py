@@ -29,7 +29,7 @@ def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events
     """
     ordered = sorted(rows, key=lambda row: _microseconds(row["timestamp"]))
     content_ids = [category_text(row.get("content_id")) for row in ordered]
-    content_rows = np.array([-1 if c is None else export.row_of_content.get(c, -1) for c in content_ids], np.int64)
+    content_rows = np.array([-1 if c is None else export.content_ids.get(c, -1) for c in content_ids], np.int64)
     played = [row.get("played_ms") for row in ordered]
     return Events(
         content_row=content_rows,

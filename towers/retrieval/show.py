@@ -44,7 +44,7 @@ def described(export: Export, row: int) -> tuple[str, str, str, str, str]:
 
 def artist_name(export: Export, artist_id: str) -> str:
     """The title of the artist's row, else the id; a content of another kind may bear the same id."""
-    row = export.row_of_content.get(artist_id)
-    if row is None or schema.KINDS[export.kinds[row]] != "artist":
+    row = export.content_ids.get(artist_id, -1)
+    if row < 0 or schema.KINDS[export.kinds[row]] != "artist":
         return artist_id
     return export.contents["title"][row].as_py() or artist_id

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow.parquet as pq
 
-from towers.manifest import digest_of_file
-from towers.retrieval.export import MANIFEST, MANIFEST_DIGEST, Export
+from towers.retrieval.checksums import damaged_files
+from towers.retrieval.export import Export
 from towers.retrieval.index import recall_of
 
 NORM_TOLERANCE = 1e-4
@@ -23,7 +23,7 @@ def problems(export: Export, min_index_recall: float) -> Iterator[str]:
         export: opened (so its manifest matches its digest).
         min_index_recall: of the exact nearest 10, from 0 to 1.
     """
-    damaged = list(_files(export))
+    damaged = list(damaged_files(export.folder, export.manifest))
     yield from damaged
     if damaged:
         return
@@ -49,21 +49,9 @@ def problems(export: Export, min_index_recall: float) -> Iterator[str]:
         yield "user_tower.onnx: the vector of an empty history is not a unit vector"
 
 
-def _files(export: Export) -> Iterator[str]:
-    expected: dict[str, str] = export.manifest["files"]
-    present = {str(path.relative_to(export.folder)) for path in export.folder.rglob("*") if path.is_file()}
-    for name, digest in expected.items():
-        if name not in present:
-            yield f"{name}: missing"
-        elif digest_of_file(export.folder / name) != digest:
-            yield f"{name}: its checksum is not the manifest's"
-    for name in sorted(present - set(expected) - {MANIFEST, MANIFEST_DIGEST}):
-        yield f"{name}: not in the manifest"
-
-
 def _ids(export: Export) -> Iterator[str]:
     embeddings = pq.read_table(export.folder / "content_embeddings")
-    if embeddings["content_id"].to_pylist() != export.content_ids:
+    if embeddings["content_id"].to_pylist() != list(export.content_ids):
         yield "content_embeddings: ids are not those of contents.parquet, in its order"
     for name, ids, count in (
         ("contents", export.content_ids, export.manifest["counts"]["contents"]),

@@ -1,12 +1,13 @@
 """Bulk inference: the vectors of all contents and of many listeners."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from towers.batch import HistoryBatch
+from towers.batch import ContentBatch, HistoryBatch
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.ranks import Ranks
@@ -56,13 +57,34 @@ def _encoded(
     return torch.nn.functional.pad(vectors, (0, 0, 0, SOUNDS_AT_ONCE - len(records)))
 
 
-@torch.inference_mode()
 def embed_contents(two_tower: TwoTower, table: ContentTable) -> Float[torch.Tensor, "contents dim"]:
     """Unit vectors of all contents by row, from the audio vectors in the table."""
-    with _evaluating(two_tower):
-        rows = torch.arange(len(table), device=table.device)
-        parts = [two_tower.encode_contents(table.batch(part)) for part in rows.split(CONTENTS_AT_ONCE)]
-    return torch.cat(parts)
+    return torch.cat(list(content_blocks(two_tower, table)))
+
+
+def content_blocks(two_tower: TwoTower, table: ContentTable) -> Iterator[Float[torch.Tensor, "block dim"]]:
+    """The same, some at a time."""
+    return _blocks(two_tower, table, two_tower.encode_contents)
+
+
+def sound_blocks(two_tower: TwoTower, table: ContentTable) -> Iterator[Float[torch.Tensor, "block dim"]]:
+    """Where contents would stand if nothing but their sound were known; zeros without one."""
+
+    def by_sound(contents: ContentBatch) -> Float[torch.Tensor, "block dim"]:
+        unknown = {part: torch.zeros_like(codes) for part, codes in contents.parts.items()}
+        vectors = two_tower.content_tower.without_id(replace(contents, parts=unknown))
+        return torch.nn.functional.normalize(vectors, dim=-1) * contents.has_audio[:, None]
+
+    return _blocks(two_tower, table, by_sound)
+
+
+def _blocks(
+    two_tower: TwoTower, table: ContentTable, encode: Callable[[ContentBatch], torch.Tensor]
+) -> Iterator[torch.Tensor]:
+    for rows in torch.arange(len(table), device=table.device).split(CONTENTS_AT_ONCE):
+        with torch.inference_mode(), _evaluating(two_tower):
+            block = encode(table.batch(rows))
+        yield block
 
 
 @torch.inference_mode()

@@ -1,0 +1,63 @@
+"""What a manifest says of an export: facts alone, no clock, so that the same network gives the same bytes."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from towers.data.store import Store
+from towers.retrieval.ids import Ids
+
+CANARIES = 8
+
+
+def version_of(store: Store, fingerprint: str) -> str:
+    """End of the data's window and the fingerprint of what is exported; no clock, so that it can be made again."""
+    window = window_of(store)
+    end = window["end"][:10].replace("-", "") if window else "undated"
+    return f"{end}-{fingerprint[:10]}"
+
+
+def window_of(store: Store) -> dict[str, str]:
+    """First and last event as ISO times in UTC; empty for data without a clock."""
+    times = store.histories.timestamp_us
+    if not store.has_clock or not len(times):
+        return {}
+    spell = {"start": int(times.min()), "end": int(times.max())}
+    return {name: datetime.fromtimestamp(us / 1e6, UTC).isoformat() for name, us in spell.items()}
+
+
+def counts_of(store: Store) -> dict[str, int]:
+    """Listeners, contents, events, and contents of each kind."""
+    kinds = {count["values"]: count["counts"] for count in store.contents["kind"].value_counts().to_pylist()}
+    return {
+        "users": len(store.users),
+        "contents": len(store.contents),
+        "events": len(store.histories.content_row),
+        **{f"{kind}s": kinds[kind] for kind in sorted(kinds)},
+    }
+
+
+def described_store(store: Store) -> dict[str, Any]:
+    """What the vectors were made of; times are null for data without a clock."""
+    return {
+        "counts": counts_of(store),
+        "has_clock": store.has_clock,
+        "window": window_of(store),
+        "data_fingerprint": store.fingerprint,
+        "validation_start_us": store.manifest["validation_start_us"],
+        "test_start_us": store.manifest["test_start_us"],
+    }
+
+
+def canaries_of(name: str, ids: Ids, vectors: Float[np.ndarray, "rows dim"]) -> list[dict[str, Any]]:
+    """A few rows with their vectors, evenly spaced: who has these in the same place has the export that was written.
+
+    Args:
+        name: of the id, `content_id` or `user_id`.
+        ids: by row.
+        vectors: by row.
+    """
+    rows = np.linspace(0, len(vectors) - 1, min(CANARIES, len(vectors))).astype(int).tolist()
+    return [{name: ids[row], "row": row, "vector": np.asarray(vectors[row]).tolist()} for row in rows]
