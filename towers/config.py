@@ -40,7 +40,7 @@ ALLOWED_TARGETS = ("towers.",)
 TEXT_KEYS = ("user", "content")
 """Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
-KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world")
+KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "sink", "world")
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
 KEYS_OF_TRAINER_WITHOUT_EFFECT = (
     "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
