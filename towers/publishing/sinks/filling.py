@@ -1,6 +1,7 @@
 """The order in which any engine is filled: rows, check, switch, and only then what is old goes."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from towers.errors import UserError
-from towers.publishing.sinks.rows import CONTENTS, USERS, Rows, content_rows, user_rows
+from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, Rows, content_rows, user_rows
 from towers.publishing.sinks.sink import Progress
 from towers.retrieval.export import Export
 
@@ -126,12 +127,15 @@ class Filling:
             raise UserError(f"{name}: {fault}; serving stays where it was")
 
     def _drop_old(self, engine: Engine, served: str) -> None:
-        """Keeps the newest and what is led to; what a killed run left goes with the old."""
+        """Keeps the newest whole versions and what is led to; what a killed run left goes with the old."""
         tables, in_use = engine.tables(), engine.in_use()
-        written = {labels.version: labels.written for labels in tables.values() if labels.is_complete}
+        complete = Counter(labels.version for labels in tables.values() if labels.is_complete)
+        written = {
+            labels.version: labels.written for labels in tables.values() if complete[labels.version] == len(TABLES)
+        }
         newest = sorted(written, key=lambda version: (version == served, written[version]), reverse=True)[: self.keep]
         for name, labels in tables.items():
-            if name not in in_use and not (labels.is_complete and labels.version in newest):
+            if name not in in_use and labels.version not in newest:
                 engine.drop(name)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from towers.errors import UserError
 from towers.publishing.sinks.filling import Filling, Labels
-from towers.publishing.sinks.rows import CONTENTS, USERS, VECTOR, Rows
+from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
 from towers.publishing.sinks.sink import Progress
 from towers.retrieval.export import Export
 
@@ -79,7 +79,7 @@ class _Tables:
         return f"{self._prefix}_current"
 
     def tables(self) -> dict[str, Labels]:
-        starts = tuple(f"{self._prefix}_{table}_" for table in (CONTENTS, USERS))
+        starts = tuple(f"{self._prefix}_{table}_" for table in TABLES)
         found = {name: self._labels(name) for name in self._names() if name.startswith(starts)}
         return {name: labels for name, labels in found.items() if labels is not None}
 

@@ -1,7 +1,9 @@
 """Milvus: a collection a version, behind an alias. Lite in a local file and a cluster take the same calls."""
 
+import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from jaxtyping import Float
 
 from towers.errors import UserError
 from towers.publishing.sinks.filling import Filling, Labels
-from towers.publishing.sinks.rows import CONTENTS, USERS, VECTOR, Rows
+from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
 from towers.publishing.sinks.sink import Progress
 from towers.retrieval.export import Export
 
@@ -22,6 +24,7 @@ TEXT_BYTES, LIST_LENGTH = 65_535, 4_096
 INDEXED = ("kind", "language", "explicit", "is_cold")
 """What filters ask for most. Lists, which Lite does not index, are scanned."""
 CONNECT_S = 10.0
+POLL_S = 0.5
 PROPERTY = "towers."
 STRONG = {"consistency_level": "Strong"}
 """Count what was inserted a moment ago, too."""
@@ -94,7 +97,7 @@ class _Collections:
         self._batch_size = batch_size
 
     def tables(self) -> dict[str, Labels]:
-        starts = tuple(f"{self._prefix}_{table}_" for table in (CONTENTS, USERS))
+        starts = tuple(f"{self._prefix}_{table}_" for table in TABLES)
         described = {
             name: self._properties(name) for name in self._client.list_collections() if name.startswith(starts)
         }
@@ -130,7 +133,8 @@ class _Collections:
             done += len(batch)
             on_rows(done)
         self._client.flush(name)
-        self._client.create_index(name, self._indexes(rows))
+        self._client.create_index(name, self._indexes(rows), sync=False)
+        self._wait_for_index(name)
         self._client.load_collection(name)
         self._client.alter_collection_properties(name, {PROPERTY + "complete": "true"})
 
@@ -165,13 +169,19 @@ class _Collections:
                 indexes.add_index(name, index_type="INVERTED")
         return indexes
 
+    def _wait_for_index(self, name: str) -> None:
+        """The client's own wait sleeps before it looks, and asks Lite for what it does not have."""
+        while (told := self._client.describe_index(name, VECTOR))["state"] != "Finished":
+            if told["state"] == "Failed":
+                raise self._pymilvus.MilvusException(message=f"index of {name}: {told.get('index_state_fail_reason')}")
+            time.sleep(POLL_S)
+
     def count(self, name: str) -> int:
         return self._client.query(name, filter="", output_fields=["count(*)"], **STRONG)[0]["count(*)"]
 
     def vectors(self, name: str, id_column: str, ids: Sequence[str]) -> dict[str, Float[np.ndarray, " dim"]]:
-        if not ids:
-            return {}
-        found = self._client.get(name, ids=list(ids), output_fields=[id_column, VECTOR], **STRONG)
+        listed = json.dumps(list(ids), ensure_ascii=False)  # the client's `get` does not escape quotes
+        found = self._client.query(name, filter=f"{id_column} in {listed}", output_fields=[id_column, VECTOR], **STRONG)
         return {row[id_column]: np.array(row[VECTOR], np.float32) for row in found}
 
     def best_score(self, name: str, vector: Float[np.ndarray, " dim"]) -> float:

@@ -13,7 +13,7 @@ from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.files import reading
 
-CONTENTS, USERS = "contents", "users"
+CONTENTS, USERS = TABLES = "contents", "users"
 VECTOR = "vector"
 CONTENT_FILTERS = (
     "kind", "title", "artist_ids", "album_id", "genres", "language", "release_date", "duration_ms", "explicit",
