@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -39,6 +39,7 @@ class Labels:
     is_complete: bool = False
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Engine(Protocol):
     """What filling needs of an engine; names are those of tables."""
 
@@ -51,7 +52,11 @@ class Engine(Protocol):
         ...
 
     def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
-        """Writes all rows, builds the index, and then marks the table complete."""
+        """Writes all rows, telling how many are in."""
+        ...
+
+    def finish(self, name: str, rows: Rows) -> None:
+        """Builds the index, and then marks the table complete."""
         ...
 
     def count(self, name: str) -> int:
@@ -120,6 +125,9 @@ class Filling:
         if not is_whole:
             engine.drop(name)
             engine.create(name, rows, labels, lambda done: on_progress(f"sink {rows.name}", done, rows.count))
+            on_progress(f"index {rows.name}", 0, 0)
+            engine.finish(name, rows)
+            on_progress(f"index {rows.name}", rows.count, rows.count)
         fault = _fault(engine, name, rows)
         if fault and not is_served:
             engine.drop(name)  # so that the same command starts it anew

@@ -113,7 +113,10 @@ class _Tables:
         schema = rows.schema.with_metadata({f"towers.{key}": text for key, text in told.items()})
         with _own_errors() as raised:
             reader = pa.RecordBatchReader.from_batches(schema, self._batches(rows, schema, on_rows, raised))
-            table = self._database.create_table(name, data=reader, schema=schema)
+            self._database.create_table(name, data=reader, schema=schema)
+
+    def finish(self, name: str, rows: Rows) -> None:
+        table = self._database.open_table(name)
         if rows.count >= self._min_indexed:
             self._index(table, rows)
         table.tags.create(COMPLETE, table.version)

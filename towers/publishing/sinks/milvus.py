@@ -132,6 +132,8 @@ class _Collections:
             self._client.insert(name, _records(batch))
             done += len(batch)
             on_rows(done)
+
+    def finish(self, name: str, rows: Rows) -> None:
         self._client.flush(name)
         self._client.create_index(name, self._indexes(rows), sync=False)
         self._wait_for_index(name)
@@ -204,7 +206,7 @@ def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _values(column: pa.Array) -> Sequence[Any]:
+def _values(column: pa.Array) -> Sequence[Any] | np.ndarray:
     if pa.types.is_fixed_size_list(column.type):
         return column.flatten().to_numpy().reshape(len(column), -1)
     if pa.types.is_list(column.type):

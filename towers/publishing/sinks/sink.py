@@ -1,7 +1,7 @@
 """Where an export goes besides its folder: an engine that searches vectors."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from towers.retrieval.export import Export
 
@@ -9,6 +9,7 @@ Progress = Callable[[str, int, int], None]
 """Told (stage, rows done, all rows)."""
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Sink(Protocol):
     """An engine that is filled from an export, whatever wrote it."""
 
