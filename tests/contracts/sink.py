@@ -122,6 +122,17 @@ class SinkContract:
         assert engine.reader.version() == "20260101-abc"
         assert engine.reader.tables() == ["towers_contents_20260101_abc", "towers_users_20260101_abc"]
 
+    def test_another_process_finds_it_whole(self, engine, exports):
+        engine.write(exports[0])
+        self.close(engine)
+        engine.write(exports[0], self.fail)
+        self.close(engine)
+        found = engine.reader.search(exports[0].vectors[5], 10)
+        assert [content_id for content_id, _ in found] == self.exact(exports[0], exports[0].vectors[5])
+
+    def fail(self, stage, done, total):
+        raise AssertionError("written again")
+
     def test_interrupted_between_rows(self, engine, exports):
         engine.write(exports[0])
 

@@ -43,6 +43,7 @@ class MilvusReader:
         return version
 
     def search(self, vector, k, filtered=""):
+        self.client.load_collection("towers_contents")  # once, for a file that was opened anew
         (hits,) = self.client.search("towers_contents", data=[vector], limit=k, filter=filtered)
         return [(hit["content_id"], hit["distance"]) for hit in hits]
 

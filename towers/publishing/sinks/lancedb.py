@@ -59,7 +59,7 @@ class LanceSink:
             engine = _Tables(database, self._lancedb.index, self._prefix, self._batch_size, self._min_indexed)
             self._filling.fill(engine, export, on_progress)
         except (OSError, RuntimeError) as error:  # LanceDB has no errors of its own
-            told = str(error).splitlines()[0]
+            told = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"sink.uri={self._uri}: LanceDB refuses ({told}); the same command goes on") from error
         return f"{self._uri}: {self._prefix}_current leads to {export.manifest['version']}"
 
@@ -103,9 +103,11 @@ class _Tables:
         )
 
     def in_use(self) -> set[str]:
-        if self._pointer not in self._names():
+        try:
+            pointer = self._database.open_table(self._pointer)
+        except ValueError:
             return set()
-        (row,) = self._database.open_table(self._pointer).to_arrow().to_pylist()
+        (row,) = pointer.to_arrow().to_pylist()
         return {row[CONTENTS], row[USERS]}
 
     def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:

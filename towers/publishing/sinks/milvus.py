@@ -179,6 +179,7 @@ class _Collections:
             time.sleep(POLL_S)
 
     def count(self, name: str) -> int:
+        self._client.load_collection(name)  # a file of Lite that is opened anew has nothing loaded
         return self._client.query(name, filter="", output_fields=["count(*)"], **STRONG)[0]["count(*)"]
 
     def vectors(self, name: str, id_column: str, ids: Sequence[str]) -> dict[str, Float[np.ndarray, " dim"]]:
