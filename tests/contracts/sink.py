@@ -1,0 +1,204 @@
+"""What every sink does, in a real engine: serving finds what the export's exact search finds, and never half of it."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.publishing.sink_export import NUM_CONTENTS, change_manifest, sink_export
+from towers.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def quietly(stage, done, total):
+    """Tells nobody."""
+
+
+class Reader(Protocol):
+    """What serving does with the engine; filters are in the engine's own words."""
+
+    def version(self) -> str | None: ...
+
+    def search(self, vector: np.ndarray, k: int, filtered: str = "") -> list[tuple[str, float]]: ...
+
+    def user(self, user_id: str) -> dict[str, Any]: ...
+
+    def tables(self) -> list[str]: ...
+
+    def make_foreign_table(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A sink's class and the settings that lead it to a real engine, and how serving reads that."""
+
+    sink: type
+    settings: dict[str, Any]
+    reader: Reader
+
+    def write(self, export, on_progress=quietly, **changes):
+        return self.sink(**self.settings | changes).write(export, on_progress)
+
+
+class SinkContract:
+    """Inherit, and give fixtures: `exports`, three versions; `engine`, empty; `filled`, which holds the first.
+
+    Args:
+        filters: an engine's own words by name: `tracks`, `clean`, `folk`, `cold`, `since_2010`.
+    """
+
+    filters: ClassVar[dict[str, str]]
+
+    def exact(self, export, vector, allowed=None):
+        rows, _ = export.exact_index.search(
+            vector[None], 10, np.ones(NUM_CONTENTS, bool) if allowed is None else allowed
+        )
+        return [export.content_ids[row] for row in rows[0] if row >= 0]
+
+    def test_finds_what_exact_search_finds(self, filled, exports):
+        for vector in exports[0].vectors[:20]:
+            found = filled.reader.search(vector, 10)
+            assert [content_id for content_id, _ in found] == self.exact(exports[0], vector)
+            own = exports[0].content_ids.index(found[0][0])
+            assert found[0][1] == pytest.approx(float(exports[0].vectors[own] @ vector), abs=1e-5)
+
+    @pytest.mark.parametrize(
+        ("name", "column", "wanted"),
+        [
+            ("tracks", "kind", lambda value: value == "track"),
+            ("clean", "explicit", lambda value: value is not True),
+            ("folk", "genres", lambda value: "folk" in (value or [])),
+            ("cold", "train_events", lambda value: value == 0),
+            ("since_2010", "release_date", lambda value: value.year >= 2010),
+        ],
+    )
+    def test_filters(self, filled, exports, name, column, wanted):
+        allowed = np.array([wanted(value) for value in exports[0].contents[column].to_pylist()])
+        assert 0 < allowed.sum() < NUM_CONTENTS
+        found = filled.reader.search(exports[0].vectors[3], 10, self.filters[name])
+        assert [content_id for content_id, _ in found] == self.exact(exports[0], exports[0].vectors[3], allowed)
+
+    def test_listeners_of_every_file(self, filled, exports):
+        for row in (0, 29):
+            user = filled.reader.user(f"u{row}")
+            np.testing.assert_array_equal(np.array(user["vector"], np.float32), exports[0].vectors[row])
+            assert user["num_events"] == row
+
+    def test_progress_in_bounded_batches(self, engine, exports):
+        told = []
+        engine.write(exports[0], lambda *progress: told.append(progress), batch_size=100)
+        assert [progress for progress in told if progress[0] == "sink contents"][-1][1:] == (240, 240)
+        steps = np.diff([0, *(done for stage, done, _ in told if stage == "sink contents")])
+        assert steps.max() <= 100
+        assert told[-3:] == [("sink users", 30, 30), ("index users", 0, 0), ("index users", 30, 30)]
+
+    def test_a_version_switches_and_the_third_drops_the_first(self, engine, exports):
+        for export in exports:
+            engine.write(export)
+            assert engine.reader.version() == export.manifest["version"]
+            found = engine.reader.search(export.vectors[5], 10)
+            assert [content_id for content_id, _ in found] == self.exact(export, export.vectors[5])
+        assert engine.reader.tables() == [
+            "towers_contents_20260201_abc", "towers_contents_20260301_abc",
+            "towers_users_20260201_abc", "towers_users_20260301_abc",
+        ]  # fmt: skip
+
+    def test_back_to_a_version_that_is_there(self, engine, exports):
+        for export in exports[:2]:
+            engine.write(export)
+        told = []
+        assert exports[0].manifest["version"] in engine.write(
+            exports[0], lambda *progress: told.append(progress), keep=1
+        )
+        assert told == []
+        assert engine.reader.version() == "20260101-abc"
+        assert engine.reader.tables() == ["towers_contents_20260101_abc", "towers_users_20260101_abc"]
+
+    def test_another_process_finds_it_whole(self, engine, exports):
+        engine.write(exports[0])
+        self.close(engine)
+        engine.write(exports[0], self.fail)
+        self.close(engine)
+        found = engine.reader.search(exports[0].vectors[5], 10)
+        assert [content_id for content_id, _ in found] == self.exact(exports[0], exports[0].vectors[5])
+
+    def fail(self, stage, done, total):
+        raise AssertionError("written again")
+
+    def test_interrupted_between_rows(self, engine, exports):
+        engine.write(exports[0])
+
+        def interrupt(stage, done, total):
+            if done > 100:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            engine.write(exports[1], interrupt)
+        assert engine.reader.version() == "20260101-abc"
+        engine.write(exports[1])
+        assert engine.reader.version() == "20260201-abc"
+        found = engine.reader.search(exports[1].vectors[0], 10)
+        assert [content_id for content_id, _ in found] == self.exact(exports[1], exports[1].vectors[0])
+
+    def test_what_a_killed_process_left_goes_with_the_next_version(self, engine, exports):
+        engine.write(exports[0])
+        self.close(engine)
+        program = [sys.executable, "-m", "tests.publishing.killed_sink"]
+        target = f"{engine.sink.__module__}.{engine.sink.__name__}"
+        settings = json.dumps(engine.settings | {"batch_size": 15})
+        killed = subprocess.run([*program, target, settings, exports[1].folder], cwd=ROOT, check=False, timeout=60)
+        assert killed.returncode == -signal.SIGKILL
+        assert engine.reader.version() == "20260101-abc"
+        engine.write(exports[2])
+        assert engine.reader.version() == "20260301-abc"
+        assert engine.reader.tables() == [
+            "towers_contents_20260101_abc", "towers_contents_20260301_abc",
+            "towers_users_20260101_abc", "towers_users_20260301_abc",
+        ]  # fmt: skip
+
+    def close(self, engine):
+        """Lets another process in, where the engine takes one at a time."""
+
+    def test_a_canary_that_is_not_there(self, engine, exports, tmp_path):
+        engine.write(exports[0])
+        export = sink_export(tmp_path, "20260401-abc")
+        (canary, *others) = export.manifest["canaries"]
+        change_manifest(export.folder, canaries=[canary | {"vector": [1.0] + [0.0] * 7}, *others])
+        with pytest.raises(UserError, match="the vector of content_id it's 0 is not the export's; serving stays"):
+            engine.write(type(export)(export.folder))
+        assert engine.reader.version() == "20260101-abc"
+        assert "towers_contents_20260401_abc" not in engine.reader.tables()
+
+    def test_tables_of_somebody_else_stay(self, engine, exports):
+        engine.reader.make_foreign_table("towers_contents_backup")
+        engine.write(exports[0], keep=1)
+        engine.write(exports[1], keep=1)
+        assert "towers_contents_backup" in engine.reader.tables()
+
+    def test_no_listeners(self, engine, tmp_path):
+        engine.write(sink_export(tmp_path, "1", num_users=0))
+        assert engine.reader.version() == "1"
+
+    def test_settings_that_do_not_fit(self, engine):
+        for change in ({"prefix": "1-a"}, {"keep": 0}, {"batch_size": 0}):
+            (name,) = change
+            with pytest.raises(UserError, match=rf"^sink\.{name}="):
+                engine.sink(**engine.settings | change)
+
+    def test_library_that_is_not_installed(self, engine, monkeypatch):
+        name = engine.sink.__module__.rpartition(".")[2]
+        monkeypatch.setitem(sys.modules, {"milvus": "pymilvus"}.get(name, name), None)
+        with pytest.raises(UserError, match=rf"pip install 'towers\[{name}\]'"):
+            engine.sink(**engine.settings)
+
+
+def foreign_rows() -> pa.Table:
+    return pa.table({"name": ["something"]})

@@ -1,0 +1,161 @@
+"""The order in which any engine is filled: rows, check, switch, and only then what is old goes."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from towers.errors import UserError
+from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, Rows, content_rows, user_rows
+from towers.publishing.sinks.sink import Progress
+from towers.retrieval.export import Export
+
+LEGAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+SAME = 1e-6
+"""A vector comes back as it went in, but for the last digit of float32."""
+NEAR_ENOUGH = 0.01
+"""By so much the engine's best score may miss a canary's own: an engine may compress what it searches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a table says of itself.
+
+    Args:
+        version: of the export.
+        space_id: of its vectors.
+        written: when it was begun, ISO 8601 in UTC.
+        is_complete: all rows are in and the index is built.
+    """
+
+    version: str
+    space_id: str
+    written: str
+    is_complete: bool = False
+
+
+@runtime_checkable  # for the tests, which check annotations at run time
+class Engine(Protocol):
+    """What filling needs of an engine; names are those of tables."""
+
+    def tables(self) -> dict[str, Labels]:
+        """Those that a sink made, finished or not."""
+        ...
+
+    def in_use(self) -> set[str]:
+        """Those that serving is led to."""
+        ...
+
+    def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
+        """Writes all rows, telling how many are in."""
+        ...
+
+    def finish(self, name: str, rows: Rows) -> None:
+        """Builds the index, and then marks the table complete."""
+        ...
+
+    def count(self, name: str) -> int:
+        """Rows there are."""
+        ...
+
+    def vectors(self, name: str, id_column: str, ids: Sequence[str]) -> dict[str, Float[np.ndarray, " dim"]]:
+        """The vectors of those `ids` that are there."""
+        ...
+
+    def best_score(self, name: str, vector: Float[np.ndarray, " dim"]) -> float:
+        """The highest inner product that a search finds."""
+        ...
+
+    def switch(self, contents: str, users: str, labels: Labels) -> None:
+        """Leads serving to these two."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Removes a table, half-written or not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling:
+    """How an engine is filled.
+
+    Args:
+        prefix: names start with it: `<prefix>_contents_<version>`, `<prefix>_users_<version>`.
+        keep: so many versions stay, the one that is served among them.
+
+    Raises:
+        UserError: a prefix that is no name, fewer than one version.
+    """
+
+    prefix: str
+    keep: int
+
+    def __post_init__(self):
+        if not LEGAL_PREFIX.fullmatch(self.prefix):
+            raise UserError(f"sink.prefix={self.prefix!r}: must be letters, digits and _, a letter first")
+        if self.keep < 1:
+            raise UserError(f"sink.keep={self.keep}: must be at least 1, the version that is served")
+
+    def fill(self, engine: Engine, export: Export, on_progress: Progress) -> None:
+        """Makes `engine` serve this version; raises as `Sink.write`."""
+        labels = Labels(
+            version=export.manifest["version"], space_id=export.space_id, written=datetime.now(UTC).isoformat()
+        )
+        names = {}
+        for rows in (content_rows(export), user_rows(export)):
+            names[rows.name] = self._name(rows.name, labels.version)
+            self._fill_table(engine, names[rows.name], rows, labels, on_progress)
+        engine.switch(names[CONTENTS], names[USERS], labels)
+        self._drop_old(engine, labels.version)
+
+    def _name(self, table: str, version: str) -> str:
+        return f"{self.prefix}_{table}_{re.sub('[^A-Za-z0-9_]', '_', version)}"
+
+    def _fill_table(self, engine: Engine, name: str, rows: Rows, labels: Labels, on_progress: Progress) -> None:
+        found = engine.tables().get(name)
+        is_whole = found is not None and found.is_complete and found.space_id == labels.space_id
+        is_served = name in engine.in_use()
+        if not is_whole and is_served:
+            raise UserError(f"{name}: serving is led to it, but it is not of space {labels.space_id}; remove it first")
+        if not is_whole:
+            engine.drop(name)
+            engine.create(name, rows, labels, lambda done: on_progress(f"sink {rows.name}", done, rows.count))
+            on_progress(f"index {rows.name}", 0, 0)
+            engine.finish(name, rows)
+            on_progress(f"index {rows.name}", rows.count, rows.count)
+        fault = _fault(engine, name, rows)
+        if fault and not is_served:
+            engine.drop(name)  # so that the same command starts it anew
+        if fault:
+            raise UserError(f"{name}: {fault}; serving stays where it was")
+
+    def _drop_old(self, engine: Engine, served: str) -> None:
+        """Keeps the newest whole versions and what is led to; what a killed run left goes with the old."""
+        tables, in_use = engine.tables(), engine.in_use()
+        complete = Counter(labels.version for labels in tables.values() if labels.is_complete)
+        written = {
+            labels.version: labels.written for labels in tables.values() if complete[labels.version] == len(TABLES)
+        }
+        newest = sorted(written, key=lambda version: (version == served, written[version]), reverse=True)[: self.keep]
+        for name, labels in tables.items():
+            if name not in in_use and labels.version not in newest:
+                engine.drop(name)
+
+
+def _fault(engine: Engine, name: str, rows: Rows) -> str:
+    """What is wrong with a table, empty where nothing is."""
+    count = engine.count(name)
+    if count != rows.count:
+        return f"{count:,} rows arrived of {rows.count:,} (is every {rows.id_column} unique?)"
+    stored = engine.vectors(name, rows.id_column, list(rows.canaries))
+    for canary, vector in rows.canaries.items():
+        if canary not in stored or not np.allclose(stored[canary], vector, rtol=0, atol=SAME):
+            return f"the vector of {rows.id_column} {canary} is not the export's"
+        if not engine.best_score(name, vector) >= float(vector @ vector) - NEAR_ENOUGH:
+            return f"a search for the vector of {rows.id_column} {canary} does not find it"
+    return ""

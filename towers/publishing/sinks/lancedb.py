@@ -1,0 +1,182 @@
+"""LanceDB: a table a version, and a table of one row that says which is served."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from towers.errors import UserError
+from towers.publishing.sinks.filling import Filling, Labels
+from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
+from towers.publishing.sinks.sink import Progress
+from towers.retrieval.export import Export
+
+COMPLETE = "complete"
+"""The tag of a version of a table that has all rows and its index."""
+INDEXED = {
+    "kind": "Bitmap", "language": "Bitmap", "explicit": "Bitmap", "is_cold": "Bitmap",
+    "artist_ids": "LabelList", "genres": "LabelList",
+}  # fmt: skip
+"""What filters ask for most."""
+MANY = 1_000_000
+"""Tables listed at once: all."""
+UNFINISHED = Labels(version="", space_id="", written="")
+
+
+class LanceSink:
+    """Fills LanceDB, embedded: a folder or an object store, no server.
+
+    Args:
+        uri: a folder, or s3://BUCKET/PATH, gs://..., az://... with the environment's own credentials.
+        prefix: of the names: table `<prefix>_contents_<version>`, `users` likewise, and `<prefix>_current`.
+        batch_size: rows written at a time.
+        min_indexed: rows from which an inverted file is built; below, every vector is compared.
+        keep: versions that stay, the one that is served among them.
+
+    Raises:
+        UserError: LanceDB is not installed, or a setting that does not fit.
+    """
+
+    def __init__(self, uri: str, prefix: str, batch_size: int, min_indexed: int, keep: int):
+        if batch_size < 1:
+            raise UserError(f"sink.batch_size={batch_size}: must be at least 1")
+        try:
+            import lancedb
+            import lancedb.index
+        except ImportError:
+            raise UserError("sink=lancedb: LanceDB is not installed; pip install 'towers[lancedb]'") from None
+        self._lancedb = lancedb
+        self._uri, self._prefix, self._batch_size, self._min_indexed = uri, prefix, batch_size, min_indexed
+        self._filling = Filling(prefix=prefix, keep=keep)
+
+    def write(self, export: Export, on_progress: Progress) -> str:
+        """See `Sink.write`."""
+        try:
+            database = self._lancedb.connect(self._uri)
+            engine = _Tables(database, self._lancedb.index, self._prefix, self._batch_size, self._min_indexed)
+            self._filling.fill(engine, export, on_progress)
+        except (OSError, RuntimeError) as error:  # LanceDB has no errors of its own
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"sink.uri={self._uri}: LanceDB refuses ({told}); the same command goes on") from error
+        return f"{self._uri}: {self._prefix}_current leads to {export.manifest['version']}"
+
+
+class _Tables:
+    """The engine, by LanceDB's client."""
+
+    def __init__(self, database: Any, kinds: Any, prefix: str, batch_size: int, min_indexed: int):
+        self._database = database
+        self._kinds = kinds
+        self._prefix = prefix
+        self._batch_size = batch_size
+        self._min_indexed = min_indexed
+
+    @property
+    def _pointer(self) -> str:
+        return f"{self._prefix}_current"
+
+    def tables(self) -> dict[str, Labels]:
+        starts = tuple(f"{self._prefix}_{table}_" for table in TABLES)
+        found = {name: self._labels(name) for name in self._names() if name.startswith(starts)}
+        return {name: labels for name, labels in found.items() if labels is not None}
+
+    def _names(self) -> list[str]:
+        return list(self._database.list_tables(limit=MANY).tables)
+
+    def _labels(self, name: str) -> Labels | None:
+        """Null for what no sink made; a killed run leaves a folder that is not a table yet."""
+        try:
+            table = self._database.open_table(name)
+        except ValueError:
+            return UNFINISHED
+        told = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
+        if "towers.version" not in told:
+            return None
+        return Labels(
+            version=told["towers.version"],
+            space_id=told["towers.space_id"],
+            written=told["towers.written"],
+            is_complete=COMPLETE in table.tags.list(),
+        )
+
+    def in_use(self) -> set[str]:
+        try:
+            pointer = self._database.open_table(self._pointer)
+        except ValueError:
+            return set()
+        (row,) = pointer.to_arrow().to_pylist()
+        return {row[CONTENTS], row[USERS]}
+
+    def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
+        told = {"version": labels.version, "space_id": labels.space_id, "written": labels.written}
+        schema = rows.schema.with_metadata({f"towers.{key}": text for key, text in told.items()})
+        with _own_errors() as raised:
+            reader = pa.RecordBatchReader.from_batches(schema, self._batches(rows, schema, on_rows, raised))
+            self._database.create_table(name, data=reader, schema=schema)
+
+    def finish(self, name: str, rows: Rows) -> None:
+        table = self._database.open_table(name)
+        if rows.count >= self._min_indexed:
+            self._index(table, rows)
+        table.tags.create(COMPLETE, table.version)
+
+    def _index(self, table: Any, rows: Rows) -> None:
+        kinds = self._kinds
+        table.create_index(VECTOR, config=kinds.IvfFlat(distance_type="dot"))
+        table.create_index(rows.id_column, config=kinds.BTree())
+        for column, kind in INDEXED.items():
+            if column in rows.schema.names:
+                table.create_index(column, config=getattr(kinds, kind)())
+
+    def _batches(
+        self, rows: Rows, schema: pa.Schema, on_rows: Callable[[int], None], raised: list[BaseException]
+    ) -> Iterator[pa.RecordBatch]:
+        done = 0
+        try:
+            for batch in rows.batches(self._batch_size):
+                yield batch.cast(schema)
+                done += len(batch)
+                on_rows(done)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    def count(self, name: str) -> int:
+        return self._database.open_table(name).count_rows()
+
+    def vectors(self, name: str, id_column: str, ids: Sequence[str]) -> dict[str, Float[np.ndarray, " dim"]]:
+        if not ids:
+            return {}
+        listed = ", ".join("'" + one.replace("'", "''") + "'" for one in ids)
+        query = self._database.open_table(name).search().where(f"{id_column} IN ({listed})")
+        found = query.select([id_column, VECTOR]).limit(len(ids)).to_list()
+        return {row[id_column]: np.array(row[VECTOR], np.float32) for row in found}
+
+    def best_score(self, name: str, vector: Float[np.ndarray, " dim"]) -> float:
+        query = self._database.open_table(name).search(vector, vector_column_name=VECTOR).distance_type("dot")
+        hits = query.select(["_distance"]).limit(1).to_list()
+        return 1 - hits[0]["_distance"] if hits else -np.inf
+
+    def switch(self, contents: str, users: str, labels: Labels) -> None:
+        """One commit leads to both tables."""
+        row = {CONTENTS: contents, USERS: users, "version": labels.version, "space_id": labels.space_id}
+        mode = "overwrite" if self._pointer in self._names() else "create"
+        self._database.create_table(self._pointer, data=pa.Table.from_pylist([row]), mode=mode)
+
+    def drop(self, name: str) -> None:
+        self._database.drop_table(name, ignore_missing=True)
+
+
+@contextmanager
+def _own_errors() -> Iterator[list[BaseException]]:
+    """What our rows raise crosses LanceDB as a RuntimeError with a traceback for a text; here it comes back."""
+    raised: list[BaseException] = []
+    try:
+        yield raised
+    except RuntimeError:
+        if raised:
+            raise raised[0] from None
+        raise
