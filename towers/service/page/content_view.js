@@ -5,14 +5,16 @@ import { contentList, contentRow, cover } from "./content_row.js";
 import { element, icon } from "./dom.js";
 import { contentLink, mapLink } from "./routes.js";
 import { trailTo } from "./trail.js";
-import { KINDS, capital, clock, day, language } from "./words.js";
+import { capital, clock, day, kindsOf, language } from "./words.js";
 
 const NEIGHBOURS = 20;
 
 /** The view of `#/content/ID`. */
 export async function contentView(route, signal) {
   const near = route.query.get("near");
-  const { content, items } = await ask("/similar", { content: route.id, k: NEIGHBOURS, kind: near }, signal);
+  const [{ content, items }, version] = await Promise.all([
+    ask("/similar", { content: route.id, k: NEIGHBOURS, kind: near }, signal), ask("/version", {}, signal),
+  ]);
   const node = element("div", {},
     trailTo(content),
     element("div", { class: "columns" },
@@ -20,7 +22,7 @@ export async function contentView(route, signal) {
       element("section", { "aria-labelledby": "neighbours" },
         element("div", { class: "over" },
           element("h2", { id: "neighbours" }, "Nearest in the space"),
-          kindTabs(content, near ?? content.kind)),
+          kindTabs(content, near ?? content.kind, kindsOf(version))),
         items.length
           ? contentList(items.map((item) => contentRow(item.content, item)), "Neighbours")
           : element("p", { class: "empty" }, `There is no other ${near ?? content.kind} in this version.`),
@@ -68,8 +70,8 @@ function facts(content) {
   ]));
 }
 
-function kindTabs(content, chosen) {
-  return element("nav", { class: "tabs", "aria-label": "Kind of neighbours" }, KINDS.map((kind) => element("a", {
+function kindTabs(content, chosen, kinds) {
+  return element("nav", { class: "tabs", "aria-label": "Kind of neighbours" }, kinds.map((kind) => element("a", {
     href: contentLink(content.content_id, kind === content.kind ? null : kind), "aria-current": kind === chosen && "true",
   }, `${capital(kind)}s`)));
 }

@@ -37,7 +37,7 @@ export function icon(name) {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("viewBox", "0 0 24 24");
   drawing.setAttribute("aria-hidden", "true");
-  drawing.setAttribute("class", FILLED.has(name) ? `icon filled ${name}` : `icon ${name}`);
+  drawing.setAttribute("class", FILLED.has(name) ? `icon filled is-${name}` : "icon");
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", ICONS[name] ?? ICONS.track);
   drawing.append(path);

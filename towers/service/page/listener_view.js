@@ -5,7 +5,7 @@ import { contentList, contentRow } from "./content_row.js";
 import { element, icon } from "./dom.js";
 import { listenerPicker } from "./listeners_view.js";
 import { listenerLink, mapLink } from "./routes.js";
-import { PLAYABLE_KINDS, capital, count, day, moment } from "./words.js";
+import { PLAYABLE_KINDS, capital, count, day, kindsOf, moment } from "./words.js";
 
 const HISTORY = 30;
 const RECOMMENDED = 20;
@@ -13,11 +13,12 @@ const RECOMMENDED = 20;
 /** The view of `#/listener/ID?kind=track&heard=true&explicit=false`. */
 export async function listenerView(route, signal) {
   const filters = filtersOf(route.query);
-  const [user, recommended] = await Promise.all([
+  const [user, recommended, version] = await Promise.all([
     ask(`/user/${encodeURIComponent(route.id)}`, { k: HISTORY }, signal),
     ask("/recommend", {
       user: route.id, k: RECOMMENDED, kind: filters.kinds, include_heard: filters.heard, explicit: filters.explicit,
     }, signal),
+    ask("/version", {}, signal),
   ]);
   const facts = [count(user.num_events, "event"), user.as_of && `until ${day(user.as_of)}`].filter(Boolean);
   const node = element("div", {},
@@ -29,7 +30,7 @@ export async function listenerView(route, signal) {
       listenerPicker()),
     element("div", { class: "halves" },
       element("section", { "aria-labelledby": "recommended" },
-        element("div", { class: "over" }, element("h2", { id: "recommended" }, "Recommended"), filterBox(route.id, filters)),
+        element("div", { class: "over" }, element("h2", { id: "recommended" }, "Recommended"), filterBox(route.id, filters, kindsOf(version, PLAYABLE_KINDS))),
         recommendations(recommended.items)),
       element("section", { "aria-labelledby": "heard" },
         element("div", { class: "over" },
@@ -48,19 +49,19 @@ function filtersOf(query) {
   };
 }
 
-function filterBox(id, filters) {
+function filterBox(id, filters, offered) {
   const box = (name, value, text, isOn) => element("label", { class: "filter" },
     element("input", { type: "checkbox", name, value, ...(isOn ? { checked: true } : {}) }), text);
   const form = element("form", { class: "filters", "aria-label": "Filters", onchange: () => {
     const data = new FormData(form);
     const kinds = data.getAll("kind");
     location.hash = listenerLink(id, {
-      kind: kinds.length === PLAYABLE_KINDS.length ? [] : kinds,
+      kind: kinds.length === offered.length ? [] : kinds,
       heard: data.has("heard") ? true : null,
       explicit: data.has("explicit") ? null : false,
     });
   } },
-  PLAYABLE_KINDS.map((kind) => box("kind", kind, `${capital(kind)}s`, filters.kinds.includes(kind))),
+  offered.map((kind) => box("kind", kind, `${capital(kind)}s`, filters.kinds.includes(kind))),
   box("heard", "true", "Heard before", filters.heard),
   box("explicit", "true", "Explicit", filters.explicit));
   return form;

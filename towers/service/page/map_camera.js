@@ -6,6 +6,7 @@ export class Camera {
   constructor(xs, ys) {
     this.bounds = boundsOf(xs, ys, xs.keys());
     this.width = this.height = 1;
+    this.inset = 0;
     this.whole = this.scale = 1;
     this.left = this.top = 0;
   }
@@ -13,6 +14,11 @@ export class Camera {
   /** How often larger than the whole map in the window. */
   get zoom() {
     return this.scale / this.whole;
+  }
+
+  /** The pixel in the middle of what no panel covers. */
+  get middle() {
+    return [(this.inset + this.width) / 2, this.height / 2];
   }
 
   x(x) {
@@ -23,11 +29,12 @@ export class Camera {
     return this.top - y * this.scale;
   }
 
-  /** The canvas has another size; what was in the middle stays there. */
-  resize(width, height) {
-    const [x, y] = [(this.width / 2 - this.left) / this.scale, (this.top - this.height / 2) / this.scale];
+  /** The canvas has another size, panels cover `inset` pixels at its left; what was in the middle stays there. */
+  resize(width, height, inset) {
+    const [px, py] = this.middle;
+    const [x, y] = [(px - this.left) / this.scale, (this.top - py) / this.scale];
     const zoom = this.zoom;
-    Object.assign(this, { width, height });
+    Object.assign(this, { width, height, inset });
     this.whole = this.#scaleOf(this.bounds);
     this.#look(x, y, this.whole * zoom);
   }
@@ -38,7 +45,7 @@ export class Camera {
   }
 
   /** These bounds in the middle, at most `closest` times larger than the whole. */
-  show({ minX, maxX, minY, maxY }, closest = 6) {
+  show({ minX, maxX, minY, maxY }, closest = 5) {
     const scale = Math.min(this.#scaleOf({ minX, maxX, minY, maxY }), this.whole * closest);
     this.#look((minX + maxX) / 2, (minY + maxY) / 2, scale);
   }
@@ -49,7 +56,7 @@ export class Camera {
   }
 
   /** Larger by `factor` around a pixel. */
-  zoomBy(factor, px = this.width / 2, py = this.height / 2) {
+  zoomBy(factor, px = this.middle[0], py = this.middle[1]) {
     const scale = Math.min(Math.max(this.scale * factor, this.whole / 2), this.whole * CLOSEST);
     const ratio = scale / this.scale;
     this.left = px - (px - this.left) * ratio;
@@ -59,13 +66,14 @@ export class Camera {
 
   #scaleOf({ minX, maxX, minY, maxY }) {
     const margin = Math.min(48, this.width / 8);
-    return Math.min((this.width - 2 * margin) / (maxX - minX || 1), (this.height - 2 * margin) / (maxY - minY || 1));
+    return Math.min((this.width - this.inset - 2 * margin) / (maxX - minX || 1), (this.height - 2 * margin) / (maxY - minY || 1));
   }
 
   #look(x, y, scale) {
     this.scale = scale;
-    this.left = this.width / 2 - x * scale;
-    this.top = this.height / 2 + y * scale;
+    const [px, py] = this.middle;
+    this.left = px - x * scale;
+    this.top = py + y * scale;
   }
 }
 

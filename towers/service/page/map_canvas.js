@@ -6,6 +6,9 @@ import { placed } from "./map_labels.js";
 
 const NOTHING = { selected: -1, near: [], history: [] };
 const LABELLED = 60;
+const LINKED = 12;
+const WIDE = 860;
+const PANELS = 232;
 const REACH = 14;
 const FONT = "12.5px system-ui, sans-serif";
 
@@ -45,7 +48,7 @@ export class MapCanvas {
     this.density = window.devicePixelRatio || 1;
     this.canvas.width = Math.max(1, Math.round(width * this.density));
     this.canvas.height = Math.max(1, Math.round(height * this.density));
-    this.camera.resize(Math.max(width, 1), Math.max(height, 1));
+    this.camera.resize(Math.max(width, 1), Math.max(height, 1), width > WIDE ? PANELS : 0);
     this.redraw();
   }
 
@@ -134,7 +137,8 @@ export class MapCanvas {
     drawing.globalAlpha = 0.5;
     drawing.beginPath();
     if (selected >= 0) for (const place of near) line(drawing, this.at(selected), this.at(place));
-    history.slice(1).forEach((place, before) => line(drawing, this.at(history[before]), this.at(place)));
+    const latest = history.slice(-LINKED);
+    latest.slice(1).forEach((place, before) => line(drawing, this.at(latest[before]), this.at(place)));
     drawing.stroke();
     drawing.globalAlpha = 1;
     for (const place of new Set(history)) this.mark(drawing, place, this.radius + 1.5, this.accent, this.ground);
@@ -154,7 +158,7 @@ export class MapCanvas {
 
   drawLabels(drawing, visible) {
     const { selected, near, history } = this.marked;
-    const first = [selected, ...near, ...(near.length && selected >= 0 ? [] : history.slice(-12).reverse())];
+    const first = [selected, ...near, ...(near.length && selected >= 0 ? [] : history.slice(-LINKED).reverse())];
     const places = new Set([...first, ...(visible.length <= LABELLED ? visible : [])]);
     places.delete(-1);
     drawing.font = FONT;
@@ -174,7 +178,7 @@ export class MapCanvas {
   }
 
   drawCross(drawing) {
-    const [x, y] = [this.camera.width / 2, this.camera.height / 2];
+    const [x, y] = this.camera.middle;
     drawing.beginPath();
     for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) line(drawing, [x + 5 * dx, y + 5 * dy], [x + 12 * dx, y + 12 * dy]);
     paint(drawing, null, this.ink, 1.2);

@@ -18,7 +18,7 @@ export function listen(map, point, choose) {
     const box = canvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
-  const middle = () => map.nearest(camera.width / 2, camera.height / 2, Infinity);
+  const middle = () => map.nearest(...camera.middle, Infinity);
   const spread = () => {
     const [[ax, ay], [bx, by]] = [...fingers.values()];
     return { x: (ax + bx) / 2, y: (ay + by) / 2, apart: Math.hypot(ax - bx, ay - by) || 1 };

@@ -56,6 +56,6 @@ export function legend(map, points, genre) {
 
 /** What is marked on top, in words. */
 export function markedKey(kind) {
-  const shown = { content: [["selected", "this content"], ["near", "its neighbours"]], listener: [["history", "heard, in order"], ["near", "recommended"]] };
+  const shown = { content: [["selected", "this content"], ["near", "its neighbours"]], listener: [["history", "heard; the latest are linked"], ["near", "recommended"]] };
   return (shown[kind] ?? []).map(([shape, text]) => element("p", { class: "key" }, element("i", { class: `swatch ${shape}` }), capital(text)));
 }

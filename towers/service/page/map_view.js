@@ -19,7 +19,7 @@ export async function mapView(route, signal) {
     "Map of the contents. Arrow keys move, plus and minus zoom, 0 shows all, Enter opens the content in the middle." });
   const tip = element("a", { class: "tip", hidden: true });
   const map = new MapCanvas(canvas, points);
-  const node = element("div", { class: "map" },
+  const node = element("div", { class: "space" },
     element("h1", { class: "unseen", tabindex: -1 }, "Map of the space"),
     canvas, tip,
     element("div", { class: "panels" }, marked && markedPanel(marked, points), legend(map, points, route.query.get("genre"))),

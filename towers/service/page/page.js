@@ -19,6 +19,7 @@ const places = new Map();
 let asked = null;
 let leave = () => {};
 let entry = 0;
+let shown = null;
 
 async function show() {
   asked?.abort();
@@ -38,6 +39,11 @@ async function show() {
 }
 
 function mount({ title, node, begin = () => () => {} }, route) {
+  // Another filter of the same thing leaves one where one is.
+  const isSame = route.name === shown?.name && route.id === shown.id;
+  const held = isSame ? selectorOf(document.activeElement) : null;
+  const height = isSame ? window.scrollY : 0;
+  shown = route;
   leave();
   main.replaceChildren(node);
   main.setAttribute("aria-busy", "false");
@@ -48,8 +54,15 @@ function mount({ title, node, begin = () => () => {} }, route) {
     else link.removeAttribute("aria-current");
   }
   leave = begin();
-  window.scrollTo(0, places.get(entry) ?? 0);
-  main.querySelector("h1")?.focus({ preventScroll: true });
+  window.scrollTo(0, places.get(entry) ?? height);
+  (main.querySelector(held ?? "h1") ?? main).focus({ preventScroll: true });
+}
+
+/** Finds a filter or a link again in a view that is made anew. */
+function selectorOf(focused) {
+  if (!main.contains(focused)) return null;
+  if (focused.matches("input[name]")) return `input[name="${focused.name}"][value="${focused.value}"]`;
+  return focused.matches("a") ? `a[href="${CSS.escape(focused.getAttribute("href"))}"]` : null;
 }
 
 function noView() {

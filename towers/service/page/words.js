@@ -3,6 +3,12 @@
 export const KINDS = ["track", "episode", "audiobook", "artist", "playlist"];
 export const PLAYABLE_KINDS = ["track", "episode", "audiobook"];
 
+/** Those of `kinds` that a version has, by what `/version` counts; all where it does not count kinds. */
+export function kindsOf({ counts }, kinds = KINDS) {
+  const found = kinds.filter((kind) => counts?.[`${kind}s`] > 0);
+  return found.length ? found : kinds;
+}
+
 /** `1,234 events`, `1 event`. */
 export function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
