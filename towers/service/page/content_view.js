@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { contentList, contentRow, cover } from "./content_row.js";
 import { element, icon } from "./dom.js";
+import { miniMap } from "./mini_map.js";
 import { contentLink, mapLink } from "./routes.js";
 import { trailTo } from "./trail.js";
 import { capital, clock, day, kindsOf, language } from "./words.js";
@@ -27,7 +28,11 @@ export async function contentView(route, signal) {
           ? contentList(items.map((item) => contentRow(item.content, item)), "Neighbours")
           : element("p", { class: "empty" }, `There is no other ${near ?? content.kind} in this version.`),
       )));
-  return { title: content.title, node };
+  const begin = () => {
+    miniMap(node.querySelector(".place"), content, items);
+    return () => {};
+  };
+  return { title: content.title, node, begin };
 }
 
 function about(content) {
@@ -42,6 +47,7 @@ function about(content) {
       content.audio ? element("div", { class: "listen" }, cover(content), element("span", {}, "Listen")) : null,
       element("a", { class: "button", href: mapLink({ content: content.content_id }) }, icon("map"), "On the map")),
     facts(content),
+    element("div", { class: "place" }),
   ];
 }
 

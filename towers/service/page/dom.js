@@ -12,6 +12,7 @@ const ICONS = {
   artist: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20.5c.5-4 3.5-6 7.5-6s7 2 7.5 6",
   playlist: "M4 6h16M4 11h16M4 16h8M16 14.5v6l5-3z",
   listener: "M4 15v-3a8 8 0 0 1 16 0v3M4 15h3.5v5.5H5a1 1 0 0 1-1-1zM20 15h-3.5v5.5H19a1 1 0 0 0 1-1z",
+  whole: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   map: "M12 21s7-6.2 7-11.5A7 7 0 0 0 5 9.5C5 14.800 12 21 12 21zM12 12a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5z",
 };
 const FILLED = new Set(["play", "pause"]);

@@ -65,7 +65,7 @@ export class Camera {
   }
 
   #scaleOf({ minX, maxX, minY, maxY }) {
-    const margin = Math.min(48, this.width / 8);
+    const margin = Math.min(48, this.width / 24);
     return Math.min((this.width - this.inset - 2 * margin) / (maxX - minX || 1), (this.height - 2 * margin) / (maxY - minY || 1));
   }
 

@@ -8,6 +8,8 @@ const NOTHING = { selected: -1, near: [], history: [] };
 const LABELLED = 60;
 const LINKED = 12;
 const WIDE = 860;
+const SMALL = 340;
+const MANY = 4000;
 const PANELS = 232;
 const REACH = 14;
 const FONT = "12.5px system-ui, sans-serif";
@@ -16,8 +18,10 @@ export class MapCanvas {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {{x: number[], y: number[], title: string[], is_cold: boolean[]}} points
+   * @param {boolean} hasLabels whether titles stand beside points
    */
-  constructor(canvas, points) {
+  constructor(canvas, points, { hasLabels = true } = {}) {
+    this.hasLabels = hasLabels;
     this.canvas = canvas;
     this.points = points;
     this.camera = new Camera(points.x, points.y);
@@ -85,13 +89,19 @@ export class MapCanvas {
     const drawing = this.canvas.getContext("2d");
     drawing.setTransform(this.density, 0, 0, this.density, 0, 0);
     drawing.clearRect(0, 0, this.camera.width, this.camera.height);
-    this.radius = Math.min(2.2 + 0.9 * Math.log2(1 + this.camera.zoom), 7) * (this.points.x.length > 4000 ? 0.75 : 1);
+    this.radius = this.radiusNow();
     const visible = this.visible();
     this.drawDots(drawing, visible);
     this.drawMarked(drawing);
-    this.drawLabels(drawing, visible);
+    if (this.hasLabels) this.drawLabels(drawing, visible);
     if (this.hasCross) this.drawCross(drawing);
     this.canvas.dataset.drawn = String(visible.length);
+  }
+
+  /** Larger as one comes closer, smaller where there are many or the canvas is small. */
+  radiusNow() {
+    const isDense = this.points.x.length > MANY || this.camera.width < SMALL;
+    return Math.min(2.2 + 0.9 * Math.log2(1 + this.camera.zoom), 7) * (isDense ? 0.7 : 1);
   }
 
   visible() {
@@ -104,30 +114,21 @@ export class MapCanvas {
     return found;
   }
 
-  /** Grey ones first, so that colours lie on top; each look is drawn once and copied. */
+  /** Grey ones first, so that colours lie on top. Disc by disc: quicker than one long path, or copies of a picture. */
   drawDots(drawing, visible) {
     const hasMarks = this.marked !== NOTHING;
-    const size = 2 * Math.ceil(this.radius + 2);
     for (let group = -1; group < HUES; group++) {
       const isFaint = (this.only !== null && group !== this.only) || hasMarks;
-      const [dot, ring] = [false, true].map((isRing) => this.stamp(size, this.hues[group] ?? this.grey, isRing, isFaint));
+      drawing.globalAlpha = isFaint ? 0.28 : 0.85;
+      drawing.fillStyle = drawing.strokeStyle = this.hues[group] ?? this.grey;
+      drawing.lineWidth = 1.6;
       for (const place of visible) {
         if (this.groups[place] !== group) continue;
-        const [x, y] = this.at(place);
-        drawing.drawImage(this.points.is_cold[place] ? ring : dot, x - size / 2, y - size / 2, size, size);
+        disc(drawing, ...this.at(place), this.radius);
+        if (this.points.is_cold[place]) drawing.stroke();
+        else drawing.fill();
       }
     }
-  }
-
-  stamp(size, colour, isRing, isFaint) {
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = Math.ceil(size * this.density);
-    const drawing = canvas.getContext("2d");
-    drawing.scale(canvas.width / size, canvas.width / size);
-    drawing.globalAlpha = isFaint ? 0.28 : 0.85;
-    disc(drawing, size / 2, size / 2, this.radius);
-    paint(drawing, isRing ? null : colour, isRing ? colour : null, 1.6);
-    return canvas;
   }
 
   drawMarked(drawing) {
@@ -141,13 +142,14 @@ export class MapCanvas {
     latest.slice(1).forEach((place, before) => line(drawing, this.at(latest[before]), this.at(place)));
     drawing.stroke();
     drawing.globalAlpha = 1;
+    const grown = this.hasLabels ? 2 : 1;
     for (const place of new Set(history)) this.mark(drawing, place, this.radius + 1.5, this.accent, this.ground);
     for (const place of near) {
       const hue = this.hues[this.groups[place]] ?? this.grey;
-      if (this.points.is_cold[place]) this.mark(drawing, place, this.radius + 2, this.ground, hue);
-      else this.mark(drawing, place, this.radius + 2, hue, this.ink);
+      if (this.points.is_cold[place]) this.mark(drawing, place, this.radius + grown, this.ground, hue);
+      else this.mark(drawing, place, this.radius + grown, hue, this.ink);
     }
-    if (selected >= 0) this.mark(drawing, selected, this.radius + 4, this.accent, this.ink);
+    if (selected >= 0) this.mark(drawing, selected, this.radius + 1.8 * grown, this.accent, this.ink);
     if (this.hovered >= 0) this.mark(drawing, this.hovered, this.radius + 3, null, this.ink);
   }
 

@@ -5,11 +5,10 @@ import { element, icon } from "./dom.js";
 import { MapCanvas } from "./map_canvas.js";
 import { listen, zoom } from "./map_gestures.js";
 import { legend, markedKey } from "./map_legend.js";
-import { contentLink, listenerLink } from "./routes.js";
+import { markedOf, markedPlaces } from "./map_marks.js";
+import { contentLink } from "./routes.js";
 import { capital, count } from "./words.js";
 
-const HISTORY = 100;
-const NEAR = 20;
 const METHODS = { principal_components: "two principal components of the vectors", content_map: "t-SNE of the vectors" };
 
 /** The view of `#/map?content=ID`, `?listener=ID` or `?genre=NAME`. */
@@ -26,7 +25,7 @@ export async function mapView(route, signal) {
     element("div", { class: "zoom" },
       element("button", { type: "button", "aria-label": "Closer", onclick: () => zoom(map, true) }, "+"),
       element("button", { type: "button", "aria-label": "Farther", onclick: () => zoom(map, false) }, "−"),
-      element("button", { type: "button", "aria-label": "Show all", onclick: () => { map.camera.reset(); map.redraw(); } }, "○")),
+      element("button", { type: "button", "aria-label": "Show all", onclick: () => { map.camera.reset(); map.redraw(); } }, icon("whole"))),
     element("p", { class: "method" }, `${count(points.content_id.length, "content")}, ${METHODS[points.method] ?? points.method}`));
   return { title: "Map", node, begin: () => begin(map, tip, marked) };
 }
@@ -44,7 +43,7 @@ function begin(map, tip, marked) {
     showTip(map, tip, place);
     map.redraw();
   };
-  if (marked) map.marked = placesOf(marked, points.content_id);
+  if (marked) map.marked = markedPlaces(marked, points.content_id);
   map.resize();
   map.frameMarked();
   // A finger has no hover: the first tap says what it is, its label opens it.
@@ -68,28 +67,6 @@ function showTip(map, tip, place) {
   const { width } = tip.getBoundingClientRect();
   tip.style.left = `${Math.min(Math.max(x - width / 2, 8), map.camera.width - width - 8)}px`;
   tip.style.top = `${y > 90 ? y - 16 : y + 64}px`;
-}
-
-async function markedOf(query, signal) {
-  const [content, listener] = [query.get("content"), query.get("listener")];
-  if (content !== null) {
-    const found = await ask("/similar", { content, k: NEAR }, signal);
-    return { kind: "content", link: contentLink(content), name: found.content.title, selected: content,
-      near: found.items.map((item) => item.content.content_id), history: [] };
-  }
-  if (listener === null) return null;
-  const [user, found] = await Promise.all([
-    ask(`/user/${encodeURIComponent(listener)}`, { k: HISTORY }, signal), ask("/recommend", { user: listener, k: NEAR }, signal),
-  ]);
-  return { kind: "listener", link: listenerLink(listener), name: listener, selected: null,
-    near: found.items.map((item) => item.content.content_id),
-    history: user.history.map((event) => event.content.content_id).reverse() };
-}
-
-function placesOf({ selected, near, history }, ids) {
-  const places = new Map(ids.map((id, place) => [id, place]));
-  const known = (wanted) => wanted.map((id) => places.get(id) ?? -1).filter((place) => place >= 0);
-  return { selected: places.get(selected) ?? -1, near: known(near), history: known(history) };
 }
 
 function markedPanel(marked, points) {

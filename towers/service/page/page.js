@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { combobox } from "./combobox.js";
+import { marks } from "./content_row.js";
 import { contentView } from "./content_view.js";
 import { element, icon } from "./dom.js";
 import { listenerView } from "./listener_view.js";
@@ -88,13 +89,16 @@ combobox(search, {
   find: async (q, signal) => (await ask("/search", { q, k: 12 }, signal)).items,
   show: (content) => [
     icon(content.kind),
-    element("b", {}, content.title),
+    element("b", {}, content.title, marks(content)),
     element("span", {}, artistsOf(content) === content.title ? content.kind : artistsOf(content)),
   ],
   choose: (content) => { location.hash = contentLink(content.content_id); },
 });
 
-window.addEventListener("hashchange", show);
+window.addEventListener("hashchange", () => {
+  search.value = "";
+  show();
+});
 window.addEventListener("scroll", () => main.getAttribute("aria-busy") === "false" && places.set(entry, window.scrollY));
 document.querySelector("a.skip").addEventListener("click", (event) => {
   event.preventDefault();
