@@ -73,8 +73,9 @@ class Snapshot:
     def warm(self) -> None:
         """Opens every file that answers read, and asks each part once."""
         export = self.export
-        if (export.folder / "user_tower.onnx").exists():
+        if "user_tower.onnx" in export.manifest.get("files", {}):
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
+        _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):
             self.heard_by(0)
             export.recommend(export.user_vectors[0], 1)
