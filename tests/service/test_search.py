@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.service.search import BETWEEN, NameSearch, without_case
@@ -43,6 +43,7 @@ def test_without_case(text: str, plain: str) -> None:
     assert without_case(pa.array([text])).to_pylist() == [plain]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), min_size=1, max_size=8), st.data())
 def test_a_title_finds_itself(titles: list[str], data: st.DataObject) -> None:
     row = data.draw(st.integers(0, len(titles) - 1))
