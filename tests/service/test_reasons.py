@@ -12,7 +12,7 @@ def card(title: str, artists: dict[str, str] | None = None, album: str | None = 
 
 def test_what_two_contents_share() -> None:
     one, other = card("A", {"1": "X", "2": "Y"}, "al", "folk", "pop"), card("B", {"3": "Z", "2": "Y"}, "al", "pop")
-    texts = [reason["text"] for reason in shared_with(one, other, True)]
+    texts = [text for _, text in shared_with(one, other, True)]
     assert texts == ["by the same artist, Y", "from the same album", "the same genre, pop", "close by sound alone"]
     assert shared_with(one, card("C"), False) == []
     assert shared_with(card("C"), card("D"), False) == []  # an unknown album is not a shared one
@@ -53,7 +53,7 @@ class TestForAListener:
         heard = Heard.of(np.array([0, 1, 0, 1]), type("Known", (), {"card": staticmethod(known.get)}))
         assert heard.lately.tolist() == [1, 0]
         (texts,) = for_listener([card("It", {"1": "X"}, "al", "pop", "folk")], np.array([3]), heard, vectors, sounds)
-        assert [reason["text"] for reason in texts] == [
+        assert [text for _, text in texts] == [
             "by X, whom you played",
             "from the album of New, which you played",
             "folk, which you played",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 from urllib.parse import quote
 
@@ -84,6 +85,14 @@ class Cards:
         return [self.card(row).content for row in rows]
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)  # `dumps` makes one a call
+
+
 def written(value: Any) -> str:
     """JSON without spaces; nothing that is not JSON, such as not-a-number, passes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+def quoted(text: str) -> str:
+    """A text in JSON's quotes."""
+    return encode_basestring(text)
