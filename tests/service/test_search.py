@@ -21,6 +21,19 @@ def test_title_then_words_then_artist_then_the_rest() -> None:
     assert search_of(["helper", "help"], ["", ""]).find("HELP", 10).tolist() == [1, 0]
 
 
+def test_where_enough_begin_so_the_rest_is_not_looked_for() -> None:
+    search = search_of(["b a", "ab", "a", "abc"], ["", "", "", "a"], [9, 1, 0, 2])
+    assert search.find("a", 10).tolist() == [2, 3, 1, 0]
+    for k in range(5):
+        assert search.find("a", k).tolist() == [2, 3, 1, 0][:k]
+
+
+def test_few_are_looked_at_by_themselves() -> None:
+    search = search_of([f"one {row % 10} x{row}" for row in range(100)], [""] * 100)
+    assert search.find("x7 one", 10).tolist() == [7, *range(70, 79)]
+    assert search.find("3 x", 100, np.arange(100) == 13).tolist() == [13]
+
+
 def test_every_word_must_be_found() -> None:
     search = search_of(TITLES, ARTISTS)
     assert search.find("beatles help", 10).tolist() == [0]
