@@ -73,3 +73,11 @@ def test_openapi_names_every_endpoint(client: TestClient) -> None:
     }  # fmt: skip
     k = next(one for one in paths["/similar"]["get"]["parameters"] if one["name"] == "k")
     assert k["schema"]["maximum"] == 50
+
+
+def test_the_endpoints_are_listed_without_another_host(client: TestClient) -> None:
+    page = client.get("/docs").text
+    assert "://" not in page
+    assert "<script" not in page
+    for shown in ("GET /similar", "POST /encode/user", "history[].played_ms", "at most 50"):
+        assert shown in page

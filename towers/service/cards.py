@@ -49,11 +49,12 @@ class Cards:
     def __init__(self, export: Export, audio: AudioFolder):
         self._export = export
         self._audio = audio
+        self._columns = dict(zip(export.contents.column_names, export.contents.columns, strict=True))
         self._is_cold = getattr(export, "is_cold", None)
         self.card = lru_cache(maxsize=KEPT)(self._card)
 
     def _card(self, row: int) -> Card:
-        found = self._export.contents.slice(row, 1).to_pylist()[0]
+        found = {name: column[row].as_py() for name, column in self._columns.items()}
         content_id = found["content_id"]
         artists = {id_: artist_name(self._export, id_) for id_ in found["artist_ids"] or []}
         released = found.get("release_date")
