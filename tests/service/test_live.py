@@ -1,9 +1,11 @@
 """`current` moves while clients ask: none of them notices, and what is broken is never served."""
 
+import gc
 import logging
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,8 +147,22 @@ def test_what_was_served_outlives_its_folder(versions: tuple[Path, Path, Path]) 
     live = live_on(current)
     shutil.rmtree(first)
     snapshot = live.snapshot
-    assert snapshot.map_of(10)
+    assert snapshot.map.json(10)
     assert snapshot.export.recommend(snapshot.export.user_vectors[0], 2).rows.tolist() == [0, 1]
+
+
+def test_a_version_that_was_swapped_is_let_go(versions: tuple[Path, Path, Path]) -> None:
+    current, _, second = versions
+    live = live_on(current)
+    live.snapshot.map.json(3)
+    before = weakref.ref(live.snapshot.export)
+    gc.disable()  # at once, and not when the collector gets to it
+    try:
+        point_to(current, second)
+        assert live.look()
+        assert before() is None
+    finally:
+        gc.enable()
 
 
 def test_nothing_to_serve(tmp_path: Path) -> None:

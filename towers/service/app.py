@@ -93,7 +93,7 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
     @app.get("/map")
     def space_map(limit: Annotated[int, Query(ge=1, le=limits.max_map)] = min(10_000, limits.max_map)) -> Response:
         """Contents in two dimensions, an even sample of at most `limit`."""
-        return _json(live.snapshot.map_of(limit))
+        return _json(live.snapshot.map.json(limit))
 
 
 def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
