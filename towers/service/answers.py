@@ -9,7 +9,7 @@ from jaxtyping import Float, Integer
 
 from towers import schema
 from towers.retrieval.export import Found
-from towers.service.cards import Card, written
+from towers.service.cards import Card, quoted, written
 from towers.service.questions import (
     EPOCH,
     EncodeQuestion,
@@ -142,10 +142,10 @@ def _answer(snapshot: Snapshot, rest: str) -> str:
 
 def _items(cards: Sequence[Card], found: Found, reasons: Sequence[list[Reason]]) -> str:
     """Contents are written once a version, and put together as text here."""
-    parts = zip(cards, found.scores.tolist(), reasons, strict=True)
-    items = [
-        f'{{"content":{card.json},"score":{score:.6f},"reasons":{written(why)}}}' for card, score, why in parts
-    ]  # fmt: skip
+    items = []
+    for card, score, why in zip(cards, found.scores.tolist(), reasons, strict=True):
+        listed = ",".join([f'{{"reason":"{kind}","text":{quoted(text)}}}' for kind, text in why])
+        items.append(f'{{"content":{card.json},"score":{score:.6f},"reasons":[{listed}]}}')
     return f"[{','.join(items)}]"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -20,6 +20,7 @@ from towers.service.edge import Edge
 from towers.service.limits import Limits
 from towers.service.live import Live
 from towers.service.questions import EncodeQuestion, RecommendQuestion
+from towers.service.reference import reference_page
 from towers.service.snapshot import NotFound
 
 PAGE = Path(__file__).parent / "page"
@@ -58,10 +59,12 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
 
     @app.get("/health")
     async def health() -> Response:
+        """Whether it serves."""
         return _json('{"status":"ok"}')
 
     @app.get("/version")
     async def version() -> Response:
+        """Which version of the export it serves; vectors of one `space_id` may be compared."""
         return _json(written(live.snapshot.facts))
 
     @app.get("/search")
@@ -90,7 +93,7 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
     @app.get("/map")
     def space_map(limit: Annotated[int, Query(ge=1, le=limits.max_map)] = min(10_000, limits.max_map)) -> Response:
         """Contents in two dimensions, an even sample of at most `limit`."""
-        return _json(live.snapshot.map_of(limit))
+        return _json(live.snapshot.map.json(limit))
 
 
 def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
@@ -133,7 +136,7 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
 
 
 def _add_files(app: FastAPI, live: Live) -> None:
-    """Sound, and the page."""
+    """Sound, the page, and the list of endpoints."""
 
     @app.get("/audio/{content_id:path}")
     def audio(content_id: str) -> Response:
@@ -149,6 +152,10 @@ def _add_files(app: FastAPI, live: Live) -> None:
     @app.get("/", include_in_schema=False)
     def page() -> Response:
         return FileResponse(PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def reference() -> Response:
+        return HTMLResponse(reference_page(app.openapi()))
 
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
 

@@ -19,7 +19,8 @@ PAIRS = 20_000
 LATELY = 50
 """Contents that a listener heard last, which reasons may refer to."""
 
-Reason = dict[str, str]
+Reason = tuple[str, str]
+"""Its kind, and a text for people."""
 
 
 class Sounds:
@@ -42,6 +43,15 @@ class Sounds:
         these, those = (np.asarray(self._vectors[np.asarray(part)], np.float32) for part in (rows, to))
         return these @ those.T > self._least
 
+    def closest(
+        self, rows: Integer[np.ndarray, " contents"], to: Integer[np.ndarray, " others"]
+    ) -> Integer[np.ndarray, " contents"]:
+        """For each the place of the first in `to` that is close and another content; -1 where none is."""
+        if self._vectors is None:
+            return np.full(len(rows), -1)
+        is_close = self.are_close(rows, to) & (rows[:, None] != to)
+        return np.where(is_close.any(axis=1), is_close.argmax(axis=1), -1)
+
 
 def _least_cosine(vectors: np.ndarray) -> float:
     """The cosine above which two contents are close; infinite where fewer than two have sound."""
@@ -59,14 +69,14 @@ def shared_with(card: Card, other: Card, is_close: bool) -> list[Reason]:
     reasons = []
     artists = [name for id_, name in other.artists.items() if id_ in card.artists]
     if artists:
-        reasons.append(_reason("shared_artist", f"by the same artist, {artists[0]}"))
+        reasons.append(("shared_artist", f"by the same artist, {artists[0]}"))
     if other.album_id is not None and other.album_id == card.album_id:
-        reasons.append(_reason("shared_album", "from the same album"))
+        reasons.append(("shared_album", "from the same album"))
     genres = [genre for genre in other.genres if genre in card.genres]
     if genres:
-        reasons.append(_reason("shared_genre", f"the same genre, {genres[0]}"))
+        reasons.append(("shared_genre", f"the same genre, {genres[0]}"))
     if is_close:
-        reasons.append(_reason("close_by_sound", "close by sound alone"))
+        reasons.append(("close_by_sound", "close by sound alone"))
     return reasons
 
 
@@ -81,6 +91,7 @@ class Heard:
         artists: ids of their artists.
         albums: place in `lately` by album, the newest.
         genres: how many of them bear a genre.
+        known: `everything`, to ask of one.
     """
 
     everything: Integer[np.ndarray, " heard"]
@@ -89,6 +100,7 @@ class Heard:
     artists: frozenset[str]
     albums: dict[str, int]
     genres: Counter[str]
+    known: frozenset[int]
 
     @classmethod
     def of(cls, rows: Integer[np.ndarray, " heard"], cards: Any) -> "Heard":
@@ -106,6 +118,7 @@ class Heard:
             artists=frozenset(id_ for card in found for id_ in card.artists),
             albums=albums,
             genres=Counter(genre for card in found for genre in card.genres),
+            known=frozenset(rows.tolist()),
         )
 
 
@@ -131,32 +144,26 @@ def for_listener(
         return [[] for _ in cards]
     nearness = vectors[rows] @ vectors[heard.lately].T
     nearest = np.where(rows[:, None] == heard.lately, -np.inf, nearness).argmax(axis=1).tolist()
-    is_close = sounds.are_close(rows, heard.lately)
-    closest = np.where(is_close.any(axis=1), is_close.argmax(axis=1), -1).tolist()
-    is_known = np.isin(rows, heard.everything).tolist()
+    closest = sounds.closest(rows, heard.lately).tolist()
     return [
         _for_one(*facts, heard=heard)
-        for facts in zip(cards, rows.tolist(), nearest, closest, is_known, strict=True)
+        for facts in zip(cards, rows.tolist(), nearest, closest, strict=True)
     ]  # fmt: skip
 
 
-def _for_one(card: Card, row: int, nearest: int, closest: int, is_known: bool, *, heard: Heard) -> list[Reason]:
-    reasons = [_reason("heard_before", "you played it before")] if is_known else []
+def _for_one(card: Card, row: int, nearest: int, closest: int, *, heard: Heard) -> list[Reason]:
+    reasons = [("heard_before", "you played it before")] if row in heard.known else []
     artists = [name for id_, name in card.artists.items() if id_ in heard.artists]
     if artists:
-        reasons.append(_reason("shared_artist", f"by {artists[0]}, whom you played"))
+        reasons.append(("shared_artist", f"by {artists[0]}, whom you played"))
     if card.album_id is not None and card.album_id in heard.albums:
         title = heard.cards[heard.albums[card.album_id]].title
-        reasons.append(_reason("shared_album", f"from the album of {title}, which you played"))
+        reasons.append(("shared_album", f"from the album of {title}, which you played"))
     genre = max(card.genres, key=lambda genre: heard.genres[genre], default=None)
     if genre is not None and heard.genres[genre]:
-        reasons.append(_reason("shared_genre", f"{genre}, which you played"))
-    if closest >= 0 and heard.lately[closest] != row:
-        reasons.append(_reason("close_by_sound", f"sounds like {heard.cards[closest].title}, which you played"))
+        reasons.append(("shared_genre", f"{genre}, which you played"))
+    if closest >= 0:
+        reasons.append(("close_by_sound", f"sounds like {heard.cards[closest].title}, which you played"))
     if heard.lately[nearest] != row:
-        reasons.append(_reason("near_heard", f"like {heard.cards[nearest].title}, which you played"))
+        reasons.append(("near_heard", f"like {heard.cards[nearest].title}, which you played"))
     return reasons
-
-
-def _reason(reason: str, text: str) -> Reason:
-    return {"reason": reason, "text": text}

@@ -29,7 +29,8 @@ class NameSearch:
     def __init__(self, titles: pa.Array, others: pa.Array, weights: Integer[np.ndarray, " rows"]):
         self._titles = without_case(titles)
         self._names = _call("binary_join_element_wise", self._titles, without_case(others), "")
-        self._weights = weights
+        self._ranks = np.empty(len(weights), np.int64)  # by weight, then by row
+        self._ranks[np.argsort(-weights, kind="stable")] = np.arange(len(weights))
 
     @classmethod
     def of_contents(cls, export: Export) -> "NameSearch":
@@ -59,24 +60,39 @@ class NameSearch:
             allowed: rows to look among; all where null.
         """
         wanted = " ".join(without_case(pa.array([query], pa.string()))[0].as_py().split())
-        is_found = np.ones(len(self._titles), bool) if allowed is None else allowed.copy()
+        rows = np.arange(len(self._titles)) if allowed is None else np.flatnonzero(allowed)
+        begin = self._keep(rows, "starts_with", self._titles, wanted)
+        if len(begin) >= k:  # the rest would come after these
+            return self._best(begin, self._tiers(begin, wanted), k)
         for word in wanted.split():
-            is_found &= _matches("match_substring", self._names, word)
-        rows = np.flatnonzero(is_found)
+            rows = self._keep(rows, "match_substring", self._names, word)
+        return self._best(rows, self._tiers(rows, wanted), k)
+
+    def _keep(self, rows: np.ndarray, function: str, texts: pa.Array, pattern: str) -> np.ndarray:
+        """The rows whose text matches; few are looked at by themselves."""
+        if not pattern:
+            return rows
+        if len(rows) < len(texts) // 4:
+            return rows[_matches(function, texts.take(pa.array(rows)), pattern)]
+        return rows[_matches(function, texts, pattern)[rows]]
+
+    def _tiers(self, rows: np.ndarray, wanted: str) -> np.ndarray:
+        """How well each row's names match: from 0, best."""
         if not wanted:
-            return rows[np.argsort(-self._weights[rows], kind="stable")[:k]]
+            return np.zeros(len(rows), np.int64)
         titles, names = self._titles.take(pa.array(rows)), self._names.take(pa.array(rows))
-        tiers = np.select(
-            [
-                np.asarray(_call("equal", titles, pa.scalar(wanted))).astype(bool),
-                _matches("starts_with", titles, wanted),
-                _matches("match_substring", titles, f" {wanted}"),
-                _matches("match_substring", names, f"{BETWEEN}{wanted}"),
-            ],
-            [0, 1, 2, 3],
-            4,
-        )
-        return rows[np.lexsort((rows, -self._weights[rows], tiers))[:k]]
+        better = [
+            np.asarray(_call("equal", titles, pa.scalar(wanted))).astype(bool),
+            _matches("starts_with", titles, wanted),
+            _matches("match_substring", titles, f" {wanted}"),
+            _matches("match_substring", names, f"{BETWEEN}{wanted}"),
+        ]
+        return np.select(better, range(len(better)), len(better))
+
+    def _best(self, rows: np.ndarray, tiers: np.ndarray, k: int) -> np.ndarray:
+        keys = tiers * len(self._ranks) + self._ranks[rows]
+        among = np.argpartition(keys, k)[:k] if k < len(keys) else np.arange(len(keys))
+        return rows[among[np.argsort(keys[among])]]
 
 
 def without_case(texts: pa.Array) -> pa.Array:

@@ -1,9 +1,8 @@
 """One version of an export as it is served: opened, warm, with what answers need again and again."""
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from towers.manifest import library_versions
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
 from towers.service.audio import AudioFolder
-from towers.service.cards import Cards, written
+from towers.service.cards import Cards
 from towers.service.reasons import Heard, Sounds
 from towers.service.search import NameSearch
-from towers.service.space_map import even_sample, places_of
+from towers.service.space_map import SpaceMap, version_of
 
 KEPT_LISTENERS = 10_000
 MIN_INDEX_RECALL = 0.9
@@ -44,9 +43,8 @@ class Snapshot:
         self.sounds = Sounds(getattr(export, "sound_vectors", None))
         self.names = NameSearch.of_contents(export)
         self.listeners = NameSearch.of_users(export)
-        self.heard_by = lru_cache(maxsize=KEPT_LISTENERS)(self._heard_by)
-        self.map_of = lru_cache(maxsize=4)(self._map_of)
-        self._mapping = Lock()
+        self.heard_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_heard_by, export, self.cards))
+        self.map = SpaceMap(export)
 
     @classmethod
     def open(cls, folder: Path, audio: AudioFolder, verify: str = "manifest") -> "Snapshot":
@@ -73,8 +71,9 @@ class Snapshot:
     def warm(self) -> None:
         """Opens every file that answers read, and asks each part once."""
         export = self.export
-        if (export.folder / "user_tower.onnx").exists():
+        if "user_tower.onnx" in export.manifest.get("files", {}):
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
+        _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):
             self.heard_by(0)
             export.recommend(export.user_vectors[0], 1)
@@ -86,7 +85,7 @@ class Snapshot:
     @property
     def version(self) -> str:
         """The name of the version."""
-        return self.export.manifest.get("version", self.export.folder.name)
+        return version_of(self.export)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -153,30 +152,6 @@ class Snapshot:
             return np.zeros(0, np.int64)
         return np.flatnonzero(self.export.contents["explicit"].fill_null(False).to_numpy())
 
-    def _heard_by(self, user_row: int) -> Heard:
-        return Heard.of(self.export.chosen(user_row), self.cards)
 
-    @cached_property
-    def _places(self) -> tuple[str, np.ndarray]:
-        return places_of(self.export)
-
-    def _map_of(self, limit: int) -> str:
-        with self._mapping:  # whoever comes second waits for the first, and no other request does
-            method, places = self._places
-        rows = even_sample(len(places), limit)
-        contents = self.export.contents.take(rows)
-        ids, titles = contents["content_id"].to_pylist(), contents["title"].to_pylist()
-        is_cold = getattr(self.export, "is_cold", None)
-        return written(
-            {
-                "version": self.version,
-                "method": method,
-                "content_id": ids,
-                "title": [title or content_id for title, content_id in zip(titles, ids, strict=True)],
-                "kind": contents["kind"].to_pylist(),
-                "genre": [genres[0] if genres else None for genres in contents["genres"].to_pylist()],
-                "is_cold": [False] * len(rows) if is_cold is None else is_cold[rows].tolist(),
-                "x": np.round(places[rows, 0].astype(np.float64), 4).tolist(),
-                "y": np.round(places[rows, 1].astype(np.float64), 4).tolist(),
-            }
-        )
+def _heard_by(export: Export, cards: Cards, user_row: int) -> Heard:
+    return Heard.of(export.chosen(user_row), cards)

@@ -1,13 +1,70 @@
 """The space in two dimensions, as a page draws it."""
 
+from functools import cached_property
+from threading import Lock
+
 import numpy as np
 from jaxtyping import Float, Integer
 
 from towers.retrieval.export import Export
 from towers.retrieval.files import reading
+from towers.service.cards import written
 
 MAP_FILE = "content_map.npy"
 BLOCK = 100_000
+KEPT = 4
+"""Answers that are kept, by their limit."""
+
+
+class SpaceMap:
+    """The map of a version, made when it is first asked for; whoever asks meanwhile waits, and no other request does.
+
+    Args:
+        export: opened.
+    """
+
+    def __init__(self, export: Export):
+        self._export = export
+        self._making = Lock()
+        self._answers: dict[int, str] = {}
+
+    def json(self, limit: int) -> str:
+        """The answer of `/map` of an even sample of at most `limit` contents."""
+        with self._making:
+            if limit not in self._answers:
+                if len(self._answers) >= KEPT:
+                    self._answers.clear()
+                self._answers[limit] = self._written(limit)
+            return self._answers[limit]
+
+    @cached_property
+    def _places(self) -> tuple[str, np.ndarray]:
+        return places_of(self._export)
+
+    def _written(self, limit: int) -> str:
+        method, places = self._places
+        rows = even_sample(len(places), limit)
+        contents = self._export.contents.take(rows)
+        ids, titles = contents["content_id"].to_pylist(), contents["title"].to_pylist()
+        is_cold = getattr(self._export, "is_cold", None)
+        return written(
+            {
+                "version": version_of(self._export),
+                "method": method,
+                "content_id": ids,
+                "title": [title or content_id for title, content_id in zip(titles, ids, strict=True)],
+                "kind": contents["kind"].to_pylist(),
+                "genre": [genres[0] if genres else None for genres in contents["genres"].to_pylist()],
+                "is_cold": [False] * len(rows) if is_cold is None else is_cold[rows].tolist(),
+                "x": np.round(places[rows, 0].astype(np.float64), 4).tolist(),
+                "y": np.round(places[rows, 1].astype(np.float64), 4).tolist(),
+            }
+        )
+
+
+def version_of(export: Export) -> str:
+    """The name of a version."""
+    return export.manifest.get("version", export.folder.name)
 
 
 def places_of(export: Export) -> tuple[str, Float[np.ndarray, "contents 2"]]:
