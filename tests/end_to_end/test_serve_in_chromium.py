@@ -328,6 +328,27 @@ def test_titles_with_markup_are_text(show, many_contents):
     page.wait_for_selector("canvas[data-drawn]")
 
 
+def test_what_nobody_has_played_is_marked(browser, address, tracks):
+    """The server's own answers, said to be of new contents."""
+    page = browser.new_page()
+
+    def as_new(route) -> None:
+        answer = route.fetch()
+        everything = re.sub(
+            r'("is_cold":)(\[[^\]]*\]|false)', lambda found: found[0].replace("false", "true"), answer.text()
+        )
+        route.fulfill(response=answer, body=everything)
+
+    page.route(re.compile("/(similar|map)"), as_new)
+    page.goto(f"{address}{path_of(tracks[0])}")
+    page.wait_for_selector(".card .cold:has-text('nobody has played it yet')")
+    assert page.locator(".rows .mark.new").count() == 20
+    page.goto(f"{address}#/map")
+    page.wait_for_selector("canvas[data-drawn]")
+    assert page.get_by_text("new, never played").is_visible()
+    page.close()
+
+
 def test_a_new_version_and_a_server_that_has_gone_are_told(browser, demo, tmp_path):
     version = (demo[0] / "exports" / "current").resolve()
     for name in ("one", "two"):
