@@ -17,8 +17,12 @@ export function combobox(input, { noun, find, show, choose }) {
   const list = element("ul", { id: `${input.id}-list`, role: "listbox", "aria-label": `${noun}s`, hidden: true });
   const state = { found: [], active: -1, asked: null, pause: 0 };
   for (const [name, value] of Object.entries({
-    role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id,
-  })) input.setAttribute(name, value);
+    role: "combobox",
+    "aria-autocomplete": "list",
+    "aria-expanded": "false",
+    "aria-controls": list.id,
+  }))
+    input.setAttribute(name, value);
   input.after(list);
 
   function open(isOpen) {
@@ -49,11 +53,21 @@ export function combobox(input, { noun, find, show, choose }) {
 
   function fill(found, message) {
     state.found = found;
-    list.replaceChildren(...found.map((one, place) => element("li", {
-      id: `${list.id}-${place}`, role: "option", "aria-selected": "false",
-      onpointerdown: (event) => event.preventDefault(),
-      onclick: () => take(place),
-    }, ...show(one))));
+    list.replaceChildren(
+      ...found.map((one, place) =>
+        element(
+          "li",
+          {
+            id: `${list.id}-${place}`,
+            role: "option",
+            "aria-selected": "false",
+            onpointerdown: (event) => event.preventDefault(),
+            onclick: () => take(place),
+          },
+          ...show(one),
+        ),
+      ),
+    );
     if (!found.length) list.append(element("li", { class: "none", role: "presentation" }, message));
     activate(-1);
     open(true);
@@ -88,10 +102,16 @@ export function combobox(input, { noun, find, show, choose }) {
     state.pause = setTimeout(look, PAUSE_MS);
   });
   input.addEventListener("focus", () => input.value.trim() && look());
-  input.addEventListener("blur", () => { stop(); open(false); });
+  input.addEventListener("blur", () => {
+    stop();
+    open(false);
+  });
   input.addEventListener("keydown", (event) => {
     const last = state.found.length - 1;
-    const steps = { ArrowDown: state.active >= last ? 0 : state.active + 1, ArrowUp: state.active <= 0 ? last : state.active - 1 };
+    const steps = {
+      ArrowDown: state.active >= last ? 0 : state.active + 1,
+      ArrowUp: state.active <= 0 ? last : state.active - 1,
+    };
     if (event.key in steps && !list.hidden) activate(steps[event.key]);
     else if (event.key === "Enter") enter();
     else if (event.key === "Escape" && list.hidden) input.value = "";

@@ -12,9 +12,13 @@ import { artistsOf, capital } from "./words.js";
 export function contentRow(content, { score = null, reasons = [], aside = null } = {}) {
   const artists = artistsOf(content);
   const about = [content.kind === "track" ? null : capital(content.kind), artists === content.title ? null : artists];
-  return element("li", { class: "row" },
+  return element(
+    "li",
+    { class: "row" },
     cover(content),
-    element("div", { class: "what" },
+    element(
+      "div",
+      { class: "what" },
       element("a", { class: "title", href: contentLink(content.content_id) }, content.title),
       marks(content),
       element("p", { class: "about" }, about.filter(Boolean).join(" · ")),
@@ -50,7 +54,9 @@ function reasonChip({ reason, text }) {
 function scoreBar(score) {
   const filling = element("span", { class: "filling" });
   filling.style.width = `${100 * Math.min(Math.max(score, 0), 1)}%`;
-  return element("div", { class: "score", title: "Inner product of the two vectors" },
+  return element(
+    "div",
+    { class: "score", title: "Inner product of the two vectors" },
     element("span", {}, score.toFixed(2)),
     element("span", { class: "bar", "aria-hidden": "true" }, filling),
   );

@@ -14,20 +14,35 @@ const NEIGHBOURS = 20;
 export async function contentView(route, signal) {
   const near = route.query.get("near");
   const [{ content, items }, version] = await Promise.all([
-    ask("/similar", { content: route.id, k: NEIGHBOURS, kind: near }, signal), ask("/version", {}, signal),
+    ask("/similar", { content: route.id, k: NEIGHBOURS, kind: near }, signal),
+    ask("/version", {}, signal),
   ]);
-  const node = element("div", {},
+  const node = element(
+    "div",
+    {},
     trailTo(content),
-    element("div", { class: "columns" },
+    element(
+      "div",
+      { class: "columns" },
       element("section", { class: "card", "aria-label": "Content" }, about(content)),
-      element("section", { "aria-labelledby": "neighbours" },
-        element("div", { class: "over" },
+      element(
+        "section",
+        { "aria-labelledby": "neighbours" },
+        element(
+          "div",
+          { class: "over" },
           element("h2", { id: "neighbours" }, "Nearest in the space"),
-          kindTabs(content, near ?? content.kind, kindsOf(version))),
+          kindTabs(content, near ?? content.kind, kindsOf(version)),
+        ),
         items.length
-          ? contentList(items.map((item) => contentRow(item.content, item)), "Neighbours")
+          ? contentList(
+              items.map((item) => contentRow(item.content, item)),
+              "Neighbours",
+            )
           : element("p", { class: "empty" }, `There is no other ${near ?? content.kind} in this version.`),
-      )));
+      ),
+    ),
+  );
   const begin = () => {
     miniMap(node.querySelector(".place"), content, items);
     return () => {};
@@ -41,11 +56,18 @@ function about(content) {
     element("h1", { tabindex: -1 }, content.title),
     content.artists.length > 0 && element("p", { class: "artists" }, artistLinks(content)),
     content.is_cold
-      ? element("p", { class: "cold" }, "New: nobody has played it yet. It stands here by its sound and metadata alone.")
+      ? element(
+          "p",
+          { class: "cold" },
+          "New: nobody has played it yet. It stands here by its sound and metadata alone.",
+        )
       : null,
-    element("div", { class: "actions" },
+    element(
+      "div",
+      { class: "actions" },
       content.audio ? element("div", { class: "listen" }, cover(content), element("span", {}, "Listen")) : null,
-      element("a", { class: "button", href: mapLink({ content: content.content_id }) }, icon("map"), "On the map")),
+      element("a", { class: "button", href: mapLink({ content: content.content_id }) }, icon("map"), "On the map"),
+    ),
     facts(content),
     element("div", { class: "place" }),
   ];
@@ -71,13 +93,26 @@ function facts(content) {
     ["Explicit", content.explicit && "yes"],
     ["Id", element("code", {}, content.content_id)],
   ];
-  return element("dl", { class: "facts" }, shown.filter(([, value]) => value).flatMap(([name, value]) => [
-    element("dt", {}, name), element("dd", {}, value),
-  ]));
+  return element(
+    "dl",
+    { class: "facts" },
+    shown.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
+  );
 }
 
 function kindTabs(content, chosen, kinds) {
-  return element("nav", { class: "tabs", "aria-label": "Kind of neighbours" }, kinds.map((kind) => element("a", {
-    href: contentLink(content.content_id, kind === content.kind ? null : kind), "aria-current": kind === chosen && "true",
-  }, `${capital(kind)}s`)));
+  return element(
+    "nav",
+    { class: "tabs", "aria-label": "Kind of neighbours" },
+    kinds.map((kind) =>
+      element(
+        "a",
+        {
+          href: contentLink(content.content_id, kind === content.kind ? null : kind),
+          "aria-current": kind === chosen && "true",
+        },
+        `${capital(kind)}s`,
+      ),
+    ),
+  );
 }

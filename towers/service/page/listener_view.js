@@ -15,28 +15,62 @@ export async function listenerView(route, signal) {
   const filters = filtersOf(route.query);
   const [user, recommended, version] = await Promise.all([
     ask(`/user/${encodeURIComponent(route.id)}`, { k: HISTORY }, signal),
-    ask("/recommend", {
-      user: route.id, k: RECOMMENDED, kind: filters.kinds, include_heard: filters.heard, explicit: filters.explicit,
-    }, signal),
+    ask(
+      "/recommend",
+      {
+        user: route.id,
+        k: RECOMMENDED,
+        kind: filters.kinds,
+        include_heard: filters.heard,
+        explicit: filters.explicit,
+      },
+      signal,
+    ),
     ask("/version", {}, signal),
   ]);
   const facts = [count(user.num_events, "event"), user.as_of && `until ${day(user.as_of)}`].filter(Boolean);
-  const node = element("div", {},
-    element("div", { class: "person" },
-      element("div", {},
+  const node = element(
+    "div",
+    {},
+    element(
+      "div",
+      { class: "person" },
+      element(
+        "div",
+        {},
         element("p", { class: "kind" }, icon("listener"), "Listener"),
         element("h1", { tabindex: -1 }, user.user_id),
-        element("p", { class: "about" }, facts.join(" · "))),
-      listenerPicker()),
-    element("div", { class: "halves" },
-      element("section", { "aria-labelledby": "recommended" },
-        element("div", { class: "over" }, element("h2", { id: "recommended" }, "Recommended"), filterBox(route.id, filters, kindsOf(version, PLAYABLE_KINDS))),
-        recommendations(recommended.items)),
-      element("section", { "aria-labelledby": "heard" },
-        element("div", { class: "over" },
+        element("p", { class: "about" }, facts.join(" · ")),
+      ),
+      listenerPicker(),
+    ),
+    element(
+      "div",
+      { class: "halves" },
+      element(
+        "section",
+        { "aria-labelledby": "recommended" },
+        element(
+          "div",
+          { class: "over" },
+          element("h2", { id: "recommended" }, "Recommended"),
+          filterBox(route.id, filters, kindsOf(version, PLAYABLE_KINDS)),
+        ),
+        recommendations(recommended.items),
+      ),
+      element(
+        "section",
+        { "aria-labelledby": "heard" },
+        element(
+          "div",
+          { class: "over" },
           element("h2", { id: "heard" }, "Heard lately"),
-          element("a", { class: "button", href: mapLink({ listener: user.user_id }) }, icon("map"), "On the map")),
-        history(user.history))));
+          element("a", { class: "button", href: mapLink({ listener: user.user_id }) }, icon("map"), "On the map"),
+        ),
+        history(user.history),
+      ),
+    ),
+  );
   return { title: `Listener ${user.user_id}`, node };
 }
 
@@ -50,31 +84,51 @@ function filtersOf(query) {
 }
 
 function filterBox(id, filters, offered) {
-  const box = (name, value, text, isOn) => element("label", { class: "filter" },
-    element("input", { type: "checkbox", name, value, ...(isOn ? { checked: true } : {}) }), text);
-  const form = element("form", { class: "filters", "aria-label": "Filters", onchange: () => {
-    const data = new FormData(form);
-    const kinds = data.getAll("kind");
-    location.hash = listenerLink(id, {
-      kind: kinds.length === offered.length ? [] : kinds,
-      heard: data.has("heard") ? true : null,
-      explicit: data.has("explicit") ? null : false,
-    });
-  } },
-  offered.map((kind) => box("kind", kind, `${capital(kind)}s`, filters.kinds.includes(kind))),
-  box("heard", "true", "Heard before", filters.heard),
-  box("explicit", "true", "Explicit", filters.explicit));
+  const box = (name, value, text, isOn) =>
+    element(
+      "label",
+      { class: "filter" },
+      element("input", { type: "checkbox", name, value, ...(isOn ? { checked: true } : {}) }),
+      text,
+    );
+  const form = element(
+    "form",
+    {
+      class: "filters",
+      "aria-label": "Filters",
+      onchange: () => {
+        const data = new FormData(form);
+        const kinds = data.getAll("kind");
+        location.hash = listenerLink(id, {
+          kind: kinds.length === offered.length ? [] : kinds,
+          heard: data.has("heard") ? true : null,
+          explicit: data.has("explicit") ? null : false,
+        });
+      },
+    },
+    offered.map((kind) => box("kind", kind, `${capital(kind)}s`, filters.kinds.includes(kind))),
+    box("heard", "true", "Heard before", filters.heard),
+    box("explicit", "true", "Explicit", filters.explicit),
+  );
   return form;
 }
 
 function recommendations(items) {
   if (!items.length) return element("p", { class: "empty" }, "Nothing passes these filters.");
-  return contentList(items.map((item) => contentRow(item.content, item)), "Recommended");
+  return contentList(
+    items.map((item) => contentRow(item.content, item)),
+    "Recommended",
+  );
 }
 
 function history(events) {
   if (!events.length) return element("p", { class: "empty" }, "Nothing yet.");
-  return contentList(events.map(({ content, timestamp, action }) => contentRow(content, {
-    aside: [action === "play" ? null : action, timestamp && moment(timestamp)].filter(Boolean).join(" · "),
-  })), "Heard lately, newest first");
+  return contentList(
+    events.map(({ content, timestamp, action }) =>
+      contentRow(content, {
+        aside: [action === "play" ? null : action, timestamp && moment(timestamp)].filter(Boolean).join(" · "),
+      }),
+    ),
+    "Heard lately, newest first",
+  );
 }

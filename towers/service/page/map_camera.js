@@ -66,7 +66,10 @@ export class Camera {
 
   #scaleOf({ minX, maxX, minY, maxY }) {
     const margin = Math.min(48, this.width / 24);
-    return Math.min((this.width - this.inset - 2 * margin) / (maxX - minX || 1), (this.height - 2 * margin) / (maxY - minY || 1));
+    return Math.min(
+      (this.width - this.inset - 2 * margin) / (maxX - minX || 1),
+      (this.height - 2 * margin) / (maxY - minY || 1),
+    );
   }
 
   #look(x, y, scale) {

@@ -182,7 +182,13 @@ export class MapCanvas {
   drawCross(drawing) {
     const [x, y] = this.camera.middle;
     drawing.beginPath();
-    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) line(drawing, [x + 5 * dx, y + 5 * dy], [x + 12 * dx, y + 12 * dy]);
+    for (const [dx, dy] of [
+      [1, 0],
+      [-1, 0],
+      [0, 1],
+      [0, -1],
+    ])
+      line(drawing, [x + 5 * dx, y + 5 * dy], [x + 12 * dx, y + 12 * dy]);
     paint(drawing, null, this.ink, 1.2);
   }
 

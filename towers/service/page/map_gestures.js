@@ -51,11 +51,15 @@ export function listen(map, point, choose) {
   });
   canvas.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId));
   canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && point(-1));
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    camera.zoomBy(Math.exp(-event.deltaY / (event.deltaMode ? 20 : 400)), ...at(event));
-    map.redraw();
-  }, { passive: false });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      camera.zoomBy(Math.exp(-event.deltaY / (event.deltaMode ? 20 : 400)), ...at(event));
+      map.redraw();
+    },
+    { passive: false },
+  );
 
   canvas.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [STEP, 0], ArrowRight: [-STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] };

@@ -26,5 +26,7 @@ export function placed(drawing, wanted, width) {
 }
 
 function overlap(one, other) {
-  return one.left < other.right + GAP && other.left < one.right + GAP && one.top < other.bottom && other.top < one.bottom;
+  return (
+    one.left < other.right + GAP && other.left < one.right + GAP && one.top < other.bottom && other.top < one.bottom
+  );
 }

@@ -11,16 +11,28 @@ export async function markedOf(query, signal) {
   const [content, listener] = [query.get("content"), query.get("listener")];
   if (content !== null) {
     const found = await ask("/similar", { content, k: NEAR }, signal);
-    return { kind: "content", link: contentLink(content), name: found.content.title, selected: content,
-      near: found.items.map((item) => item.content.content_id), history: [] };
+    return {
+      kind: "content",
+      link: contentLink(content),
+      name: found.content.title,
+      selected: content,
+      near: found.items.map((item) => item.content.content_id),
+      history: [],
+    };
   }
   if (listener === null) return null;
   const [user, found] = await Promise.all([
-    ask(`/user/${encodeURIComponent(listener)}`, { k: HISTORY }, signal), ask("/recommend", { user: listener, k: NEAR }, signal),
+    ask(`/user/${encodeURIComponent(listener)}`, { k: HISTORY }, signal),
+    ask("/recommend", { user: listener, k: NEAR }, signal),
   ]);
-  return { kind: "listener", link: listenerLink(listener), name: listener, selected: null,
+  return {
+    kind: "listener",
+    link: listenerLink(listener),
+    name: listener,
+    selected: null,
     near: found.items.map((item) => item.content.content_id),
-    history: user.history.map((event) => event.content.content_id).reverse() };
+    history: user.history.map((event) => event.content.content_id).reverse(),
+  };
 }
 
 /** The same by place among `ids`; what is not drawn is left out. */

@@ -9,24 +9,58 @@ import { markedOf, markedPlaces } from "./map_marks.js";
 import { contentLink } from "./routes.js";
 import { capital, count } from "./words.js";
 
-const METHODS = { principal_components: "two principal components of the vectors", content_map: "t-SNE of the vectors" };
+const METHODS = {
+  principal_components: "two principal components of the vectors",
+  content_map: "t-SNE of the vectors",
+};
 
 /** The view of `#/map?content=ID`, `?listener=ID` or `?genre=NAME`. */
 export async function mapView(route, signal) {
   const [points, marked] = await Promise.all([ask("/map", {}, signal), markedOf(route.query, signal)]);
-  const canvas = element("canvas", { tabindex: 0, role: "application", "aria-label":
-    "Map of the contents. Arrow keys move, plus and minus zoom, 0 shows all, Enter opens the content in the middle." });
+  const canvas = element("canvas", {
+    tabindex: 0,
+    role: "application",
+    "aria-label":
+      "Map of the contents. Arrow keys move, plus and minus zoom, 0 shows all, Enter opens the content in the middle.",
+  });
   const tip = element("a", { class: "tip", hidden: true });
   const map = new MapCanvas(canvas, points);
-  const node = element("div", { class: "space" },
+  const node = element(
+    "div",
+    { class: "space" },
     element("h1", { class: "unseen", tabindex: -1 }, "Map of the space"),
-    canvas, tip,
-    element("div", { class: "panels" }, marked && markedPanel(marked, points), legend(map, points, route.query.get("genre"))),
-    element("div", { class: "zoom" },
+    canvas,
+    tip,
+    element(
+      "div",
+      { class: "panels" },
+      marked && markedPanel(marked, points),
+      legend(map, points, route.query.get("genre")),
+    ),
+    element(
+      "div",
+      { class: "zoom" },
       element("button", { type: "button", "aria-label": "Closer", onclick: () => zoom(map, true) }, "+"),
       element("button", { type: "button", "aria-label": "Farther", onclick: () => zoom(map, false) }, "−"),
-      element("button", { type: "button", "aria-label": "Show all", onclick: () => { map.camera.reset(); map.redraw(); } }, icon("whole"))),
-    element("p", { class: "method" }, `${count(points.content_id.length, "content")}, ${METHODS[points.method] ?? points.method}`));
+      element(
+        "button",
+        {
+          type: "button",
+          "aria-label": "Show all",
+          onclick: () => {
+            map.camera.reset();
+            map.redraw();
+          },
+        },
+        icon("whole"),
+      ),
+    ),
+    element(
+      "p",
+      { class: "method" },
+      `${count(points.content_id.length, "content")}, ${METHODS[points.method] ?? points.method}`,
+    ),
+  );
   return { title: "Map", node, begin: () => begin(map, tip, marked) };
 }
 
@@ -35,7 +69,9 @@ function begin(map, tip, marked) {
   const scheme = window.matchMedia("(prefers-color-scheme: dark)");
   const recolour = () => map.readColours();
   const sizes = new ResizeObserver(() => map.resize());
-  const open = (place) => { location.hash = contentLink(points.content_id[place]); };
+  const open = (place) => {
+    location.hash = contentLink(points.content_id[place]);
+  };
   const point = (place) => {
     if (map.hovered === place) return;
     map.hovered = place;
@@ -71,8 +107,17 @@ function showTip(map, tip, place) {
 
 function markedPanel(marked, points) {
   const isLost = marked.selected !== null && !points.content_id.includes(marked.selected);
-  return element("div", { class: "panel marked" },
-    element("a", { class: "title", href: marked.link }, icon(marked.kind === "listener" ? "listener" : "track"), marked.name),
+  return element(
+    "div",
+    { class: "panel marked" },
+    element(
+      "a",
+      { class: "title", href: marked.link },
+      icon(marked.kind === "listener" ? "listener" : "track"),
+      marked.name,
+    ),
     markedKey(marked.kind),
-    isLost && element("p", { class: "key" }, `Not among the ${points.content_id.length.toLocaleString("en")} that are drawn.`));
+    isLost &&
+      element("p", { class: "key" }, `Not among the ${points.content_id.length.toLocaleString("en")} that are drawn.`),
+  );
 }

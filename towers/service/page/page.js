@@ -13,7 +13,13 @@ import { startView } from "./start_view.js";
 import { watchVersion } from "./version.js";
 import { artistsOf } from "./words.js";
 
-const VIEWS = { start: startView, content: contentView, listeners: listenersView, listener: listenerView, map: mapView };
+const VIEWS = {
+  start: startView,
+  content: contentView,
+  listeners: listenersView,
+  listener: listenerView,
+  map: mapView,
+};
 const main = document.getElementById("view");
 const search = document.getElementById("search");
 const places = new Map();
@@ -78,10 +84,13 @@ function failure(error) {
 }
 
 function message(heading, text, action = null) {
-  return element("div", { class: "narrow message", role: "alert" },
+  return element(
+    "div",
+    { class: "narrow message", role: "alert" },
     element("h1", { tabindex: -1 }, heading),
     element("p", {}, text),
-    element("p", { class: "actions" }, action, element("a", { class: "button", href: "#/" }, "To the start")));
+    element("p", { class: "actions" }, action, element("a", { class: "button", href: "#/" }, "To the start")),
+  );
 }
 
 combobox(search, {
@@ -92,14 +101,19 @@ combobox(search, {
     element("b", {}, content.title, marks(content)),
     element("span", {}, artistsOf(content) === content.title ? content.kind : artistsOf(content)),
   ],
-  choose: (content) => { location.hash = contentLink(content.content_id); },
+  choose: (content) => {
+    location.hash = contentLink(content.content_id);
+  },
 });
 
 window.addEventListener("hashchange", () => {
   search.value = "";
   show();
 });
-window.addEventListener("scroll", () => main.getAttribute("aria-busy") === "false" && places.set(entry, window.scrollY));
+window.addEventListener(
+  "scroll",
+  () => main.getAttribute("aria-busy") === "false" && places.set(entry, window.scrollY),
+);
 document.querySelector("a.skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

@@ -8,7 +8,12 @@ const audio = element("audio", { preload: "none" });
 const bar = document.getElementById("player");
 let current = null;
 
-const toggle = element("button", { class: "play", type: "button", onclick: () => play(current) }, icon("play"), icon("pause"));
+const toggle = element(
+  "button",
+  { class: "play", type: "button", onclick: () => play(current) },
+  icon("play"),
+  icon("pause"),
+);
 const title = element("a", { class: "title" });
 const artists = element("span", { class: "artists" });
 const place = element("input", { type: "range", min: 0, max: 1000, value: 0, "aria-label": "Place in the sound" });
@@ -41,10 +46,18 @@ export async function play(content) {
 
 /** A button for a content with sound. */
 export function playButton(content) {
-  const button = element("button", {
-    class: "play", type: "button", "data-plays": content.content_id, "aria-label": `Play ${content.title}`,
-    onclick: () => play(content),
-  }, icon("play"), icon("pause"));
+  const button = element(
+    "button",
+    {
+      class: "play",
+      type: "button",
+      "data-plays": content.content_id,
+      "aria-label": `Play ${content.title}`,
+      onclick: () => play(content),
+    },
+    icon("play"),
+    icon("pause"),
+  );
   button.setAttribute("aria-pressed", String(isPlaying(content.content_id)));
   return button;
 }
@@ -70,5 +83,9 @@ function showTime() {
 
 for (const change of ["play", "playing", "pause", "ended", "emptied"]) audio.addEventListener(change, showState);
 for (const change of ["timeupdate", "durationchange", "seeked"]) audio.addEventListener(change, showTime);
-audio.addEventListener("error", () => { times.textContent = "cannot be played"; });
-place.addEventListener("input", () => { audio.currentTime = (place.value / 1000) * audio.duration; });
+audio.addEventListener("error", () => {
+  times.textContent = "cannot be played";
+});
+place.addEventListener("input", () => {
+  audio.currentTime = (place.value / 1000) * audio.duration;
+});

@@ -12,10 +12,28 @@ export function trailTo(content) {
   const steps = [...before, { id: content.content_id, title: content.title }].slice(-LONGEST);
   sessionStorage.setItem(KEY, JSON.stringify(steps));
   if (steps.length < 2) return null;
-  return element("nav", { class: "trail", "aria-label": "Where you have been" },
-    element("ol", {}, steps.map((step, place) => element("li", {}, element("a", {
-      href: contentLink(step.id), "aria-current": place === steps.length - 1 && "page",
-    }, step.title)))));
+  return element(
+    "nav",
+    { class: "trail", "aria-label": "Where you have been" },
+    element(
+      "ol",
+      {},
+      steps.map((step, place) =>
+        element(
+          "li",
+          {},
+          element(
+            "a",
+            {
+              href: contentLink(step.id),
+              "aria-current": place === steps.length - 1 && "page",
+            },
+            step.title,
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function read() {

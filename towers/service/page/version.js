@@ -37,17 +37,26 @@ async function look(reload) {
 }
 
 function show({ version, space_id: space, dim, counts }) {
-  const parts = [["version", version], ["space", space]].map(([name, value]) => [`${name} `, element("code", {}, value)]);
-  const sizes = ["contents", "users"].filter((name) => counts?.[name] != null)
+  const parts = [
+    ["version", version],
+    ["space", space],
+  ].map(([name, value]) => [`${name} `, element("code", {}, value)]);
+  const sizes = ["contents", "users"]
+    .filter((name) => counts?.[name] != null)
     .map((name) => count(counts[name], { contents: "content", users: "listener" }[name]));
-  document.getElementById("version").replaceChildren(
-    ...[...parts, ...sizes.map((text) => [text]), [`${dim} dimensions`]].flatMap((part, place) => (place ? [" · ", ...part] : part)),
-  );
+  document
+    .getElementById("version")
+    .replaceChildren(
+      ...[...parts, ...sizes.map((text) => [text]), [`${dim} dimensions`]].flatMap((part, place) =>
+        place ? [" · ", ...part] : part,
+      ),
+    );
 }
 
 function notice(text, action, act) {
   const box = document.getElementById("notice");
   box.hidden = text === null;
   box.replaceChildren();
-  if (text !== null) box.append(element("p", {}, text), element("button", { type: "button", class: "button", onclick: act }, action));
+  if (text !== null)
+    box.append(element("p", {}, text), element("button", { type: "button", class: "button", onclick: act }, action));
 }

@@ -32,7 +32,11 @@ export function day(iso) {
 /** `28 Aug, 14:05`, of an ISO time. */
 export function moment(iso) {
   return new Date(iso).toLocaleString("en-GB", {
-    day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: "UTC",
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    timeZone: "UTC",
   });
 }
 
