@@ -15,6 +15,7 @@ COMMANDS = {
     "verify": "checks an export, without torch",
     "recommend": "what to play next, for a listener or a history",
     "similar": "what is near a track, an episode or an artist",
+    "serve": "an export over HTTP, and a page to explore the space",
     "demo": "all of it on a small world made in code",
 }
 OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3

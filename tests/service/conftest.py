@@ -1,0 +1,76 @@
+"""Exports that are served: the golden one, with its user tower, and a small one written by hand."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from tests.retrieval.small_export import content, small_export
+from towers.retrieval.export import Export
+from towers.service.app import create_app
+from towers.service.audio import AudioFolder
+from towers.service.limits import Limits
+from towers.service.live import Live
+from towers.service.snapshot import Snapshot
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "format-1" / "export"
+LIMITS = Limits(max_k=50, max_history=100, max_ids=20, max_text=30, max_body_bytes=20_000, max_map=1_000)
+
+ANGLES = np.deg2rad([0, 10, 20, 30, 40, 50])
+VECTORS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)
+CONTENTS = [
+    content("t0", title="Ágætis byrjun", artist_ids=["a"]),
+    content("t1", title="Ágætis, again", artist_ids=["a"]),
+    content("t/2", title="<b>Bold</b>"),
+    content("e0", "episode", "An episode", ["b"]),
+    content("a", "artist", "Sigur Rós", ["a"]),
+    content("t3"),
+]
+CHOSEN = {"u0": [0], "u1": [1, 0], "nobody": []}
+
+
+def app_of(folder: Path, audio_root: Path | None = None, watch_s: float = 60.0) -> FastAPI:
+    """The application over a folder."""
+    audio = AudioFolder(audio_root)
+    return create_app(lambda: Live(folder, lambda found: Snapshot.open(found, audio), watch_s), LIMITS, 4)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    return small_export(tmp_path_factory.mktemp("small") / "v1", CONTENTS, VECTORS, CHOSEN)
+
+
+@pytest.fixture(scope="module")
+def client(small: Export) -> Iterator[TestClient]:
+    """Asks the small export."""
+    with TestClient(app_of(small.folder)) as asking:
+        yield asking
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """A copy of the golden export: what is in the tests' own folder is read only."""
+    folder = tmp_path_factory.mktemp("golden") / "export"
+    shutil.copytree(GOLDEN, folder)
+    return Export(folder)
+
+
+@pytest.fixture(scope="module")
+def golden_client(golden: Export) -> Iterator[TestClient]:
+    with TestClient(app_of(golden.folder)) as asking:
+        yield asking
+
+
+@pytest.fixture
+def make_version(tmp_path: Path) -> Callable[..., Export]:
+    """Writes versions beside one another, told apart by their titles."""
+
+    def make(name: str) -> Export:
+        named = [{**row, "title": f"{row['title']} of {name}"} for row in CONTENTS]
+        return small_export(tmp_path / "exports" / name, named, VECTORS, CHOSEN)
+
+    return make

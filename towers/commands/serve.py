@@ -1,0 +1,50 @@
+"""`towers serve`: an export over HTTP, and a page to explore the space."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import hydra
+from omegaconf import DictConfig
+
+from towers.config import CONFIG_DIR, instantiate, value
+from towers.errors import UserError
+from towers.service.server import Serving, serve
+
+CHECKS = ("manifest", "full")
+Number = TypeVar("Number", int, float)
+
+
+def run(config: DictConfig) -> None:
+    """Serves until it is interrupted."""
+    audio_root, verify = value(config, "audio_root", str | None), value(config, "verify", str)
+    if verify not in CHECKS:
+        raise UserError(f"verify={verify}: must be one of {', '.join(CHECKS)}")
+    if audio_root is not None and not Path(audio_root).is_dir():
+        raise UserError(
+            f"audio_root={audio_root}: no such folder; give the one that the contents' audio is relative to"
+        )
+    serving = Serving(
+        export=Path(value(config, "export", str)),
+        audio_root=None if audio_root is None else Path(audio_root),
+        verify=verify,
+        watch_s=_positive("watch_s", value(config, "watch_s", float)),
+        threads=_positive("threads", value(config, "threads", int)),
+        limits=instantiate(config.limits, "limits"),
+    )
+    host, port = value(config, "host", str), value(config, "port", int)
+    if not 0 <= port < 65_536:
+        raise UserError(f"port={port}: must be from 0 (any that is free) to 65535")
+    workers = _positive("workers", value(config, "workers", int))
+    serve(serving, host, port, workers, value(config, "access_log", bool))
+
+
+def _positive(key: str, number: Number) -> Number:
+    if not number > 0:
+        raise UserError(f"{key}={number}: must be above 0")
+    return number
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="serve")
+def main(config: DictConfig) -> None:
+    """The command."""
+    run(config)

@@ -1,0 +1,193 @@
+"""The HTTP side of `towers serve`: routes, their limits, and errors of one line."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from towers import schema
+from towers.errors import UserError
+from towers.service import answers
+from towers.service.cards import written
+from towers.service.edge import Edge
+from towers.service.limits import Limits
+from towers.service.live import Live
+from towers.service.questions import EncodeQuestion, RecommendQuestion
+from towers.service.reference import reference_page
+from towers.service.snapshot import NotFound
+
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(open_live: Callable[[], Live], limits: Limits, threads: int) -> FastAPI:
+    """The application.
+
+    Args:
+        open_live: gives what is served.
+        limits: above which a request is refused.
+        threads: requests that are worked on at once.
+    """
+    live = open_live()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = threads
+        live.start()
+        yield
+        live.stop()
+
+    app = FastAPI(title="Towers", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Edge, max_body_bytes=limits.max_body_bytes)
+    _add_errors(app)
+    _add_facts(app, live, limits)
+    _add_questions(app, live, limits)
+    _add_files(app, live)
+    return app
+
+
+def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
+    """What there is: the version, contents, listeners, the map."""
+    count = Query(ge=1, le=limits.max_k)
+    text = Query(max_length=limits.max_text)
+
+    @app.get("/health")
+    async def health() -> Response:
+        """Whether it serves."""
+        return _json('{"status":"ok"}')
+
+    @app.get("/version")
+    async def version() -> Response:
+        """Which version of the export it serves; vectors of one `space_id` may be compared."""
+        return _json(written(live.snapshot.facts))
+
+    @app.get("/search")
+    def search(
+        q: Annotated[str, text] = "", k: Annotated[int, count] = 20, kind: Annotated[tuple[str, ...], Query()] = ()
+    ) -> Response:
+        """Contents by title, artist or id, without case and accents; an empty `q` gives the most played."""
+        return _json(answers.search(live.snapshot, q, k, kind))
+
+    @app.get("/users")
+    def users(q: Annotated[str, text] = "", k: Annotated[int, count] = 20) -> Response:
+        """Listeners by a part of their id."""
+        return _json(answers.users(live.snapshot, q, k))
+
+    @app.get("/user/{user_id:path}")
+    def user(user_id: str, k: Annotated[int, count] = 20) -> Response:
+        """A listener and their latest `k` events, newest first."""
+        return _json(answers.user(live.snapshot, user_id, k))
+
+    @app.get("/content/{content_id:path}")
+    def content(content_id: str) -> Response:
+        """A content."""
+        snapshot = live.snapshot
+        return _json(snapshot.cards.card(snapshot.content_row(content_id)).json)
+
+    @app.get("/map")
+    def space_map(limit: Annotated[int, Query(ge=1, le=limits.max_map)] = min(10_000, limits.max_map)) -> Response:
+        """Contents in two dimensions, an even sample of at most `limit`."""
+        return _json(live.snapshot.map.json(limit))
+
+
+def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
+    """What is recommended, what is near, and a listener's vector."""
+    count = Query(ge=1, le=limits.max_k)
+
+    @app.get("/recommend")
+    def recommend(
+        user: str,
+        k: Annotated[int, count] = 20,
+        kind: Annotated[tuple[str, ...], Query()] = schema.PLAYABLE_KINDS,
+        include_heard: bool = False,
+        explicit: bool = True,
+    ) -> Response:
+        """What a listener of the export may play next, with reasons."""
+        question = RecommendQuestion.model_construct(
+            user=user, history=None, features={}, k=k, kinds=kind, allow=None, deny=[], include_heard=include_heard,
+            explicit=explicit,
+        )  # fmt: skip
+        return _json(answers.recommend(live.snapshot, question))
+
+    @app.post("/recommend")
+    def recommend_for(question: RecommendQuestion) -> Response:
+        """The same for a listener or for somebody new, with lists to choose from and to leave out."""
+        question.check(limits)
+        return _json(answers.recommend(live.snapshot, question))
+
+    @app.get("/similar")
+    def similar(
+        content: str, k: Annotated[int, count] = 20, kind: Annotated[tuple[str, ...], Query()] = ()
+    ) -> Response:
+        """What is near a content, of its own kind where no `kind` is given."""
+        return _json(answers.similar(live.snapshot, content, k, kind))
+
+    @app.post("/encode/user")
+    def encode_user(question: EncodeQuestion) -> Response:
+        """The vector of somebody new, to compare with those of the same `space_id`."""
+        question.check(limits)
+        return _json(answers.encode_user(live.snapshot, question))
+
+
+def _add_files(app: FastAPI, live: Live) -> None:
+    """Sound, the page, and the list of endpoints."""
+
+    @app.get("/audio/{content_id:path}")
+    def audio(content_id: str) -> Response:
+        """A content's sound; ranges are served."""
+        snapshot = live.snapshot
+        row = snapshot.content_row(content_id)
+        column = snapshot.export.contents.column("audio") if "audio" in snapshot.export.contents.column_names else None
+        path = None if column is None else snapshot.audio.path_of(column[row].as_py())
+        if path is None:
+            raise NotFound(f"audio {content_id!r}: no sound here")
+        return FileResponse(path)
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def reference() -> Response:
+        return HTMLResponse(reference_page(app.openapi()))
+
+    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Whatever is wrong, a client gets one line of JSON, `{"error": ...}`."""
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return _error(422, f"{where}: {first['msg']}")
+
+    @app.exception_handler(UserError)
+    async def refused(_: Request, error: UserError) -> Response:
+        return _error(404 if isinstance(error, NotFound) else 422, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def of_http(_: Request, error: HTTPException) -> Response:
+        response = _error(error.status_code, error.detail)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        return _error(500, "an internal error; the server's log has it")
+
+
+def _json(text: str) -> Response:
+    return Response(text.encode(errors="replace"), media_type="application/json")
+
+
+def _error(status: int, message: str) -> Response:
+    text = written({"error": " ".join(message.split())})
+    return Response(text.encode(errors="replace"), status, media_type="application/json")

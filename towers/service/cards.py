@@ -1,0 +1,99 @@
+"""Contents as a client sees them: a dictionary, its JSON, and what reasons are found by; made once a version."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache, partial
+from json.encoder import encode_basestring
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from towers.retrieval.export import Export
+from towers.retrieval.show import artist_name
+from towers.service.audio import AudioFolder
+
+KEPT = 100_000
+"""Cards that are kept; one takes about two kilobytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One content.
+
+    Args:
+        content: for JSON.
+        json: the same, written out.
+        title: or the id where there is none.
+        artists: name by id, in order.
+        album_id: null where unknown.
+        genres: in order.
+    """
+
+    content: dict[str, Any]
+    json: str
+    title: str
+    artists: dict[str, str]
+    album_id: str | None
+    genres: tuple[str, ...]
+
+
+class Cards:
+    """The cards of an export.
+
+    Args:
+        export: opened.
+        audio: where sound lies.
+    """
+
+    def __init__(self, export: Export, audio: AudioFolder):
+        # Of a function and not of a method, which would hold on to a version after it has been swapped for the next.
+        self.card = lru_cache(maxsize=KEPT)(partial(_card, export, audio, _columns(export)))
+
+
+def _columns(export: Export) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(export.contents.column_names, export.contents.columns, strict=True))
+
+
+def _card(export: Export, audio: AudioFolder, columns: Mapping[str, pa.ChunkedArray], row: int) -> Card:
+    found = {name: column[row].as_py() for name, column in columns.items()}
+    content_id, released = found["content_id"], found.get("release_date")
+    artists = {id_: artist_name(export, id_) for id_ in found["artist_ids"] or []}
+    is_cold = getattr(export, "is_cold", None)
+    content = {
+        "content_id": content_id,
+        "kind": found["kind"],
+        "title": found["title"] or content_id,
+        "artists": [{"id": id_, "name": name} for id_, name in artists.items()],
+        "album_id": found.get("album_id"),
+        "genres": found["genres"] or [],
+        "language": found.get("language"),
+        "release_date": released.isoformat() if isinstance(released, date) else released,
+        "duration_ms": found.get("duration_ms"),
+        "explicit": found.get("explicit"),
+        "is_cold": bool(is_cold is not None and is_cold[row]),
+        "audio": f"/audio/{quote(content_id, safe='')}" if audio.path_of(found.get("audio")) else None,
+    }
+    return Card(
+        content=content,
+        json=written(content),
+        title=content["title"],
+        artists=artists,
+        album_id=content["album_id"],
+        genres=tuple(content["genres"]),
+    )
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)  # `dumps` makes one a call
+
+
+def written(value: Any) -> str:
+    """JSON without spaces; nothing that is not JSON, such as not-a-number, passes."""
+    return _ENCODER.encode(value)
+
+
+def quoted(text: str) -> str:
+    """A text in JSON's quotes."""
+    return encode_basestring(text)

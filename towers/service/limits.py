@@ -1,0 +1,29 @@
+"""How much one request may ask for."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Above them a request is refused; all at least 1.
+
+    Args:
+        max_k: contents or listeners of an answer.
+        max_history: events of a history.
+        max_ids: ids of an allow or a deny list.
+        max_text: characters of what is searched for.
+        max_body_bytes: of a request's body.
+        max_map: contents on a map.
+    """
+
+    max_k: int
+    max_history: int
+    max_ids: int
+    max_text: int
+    max_body_bytes: int
+    max_map: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"{field.name}={getattr(self, field.name)}: must be at least 1")

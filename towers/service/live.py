@@ -1,0 +1,68 @@
+"""The version that is served now, and the swap to the next one when the link to it moves."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from towers.errors import UserError
+from towers.service.snapshot import Snapshot
+
+LOG = logging.getLogger("towers.service")
+RETRY_S = 30.0
+"""After so long a version that was refused is looked at again: a copy may have been under way."""
+
+
+class Live:
+    """What is served; `snapshot` is replaced as a whole, so a request that took it ends on what it began with.
+
+    Args:
+        link: a folder, or a link such as `exports/current`, which is watched.
+        open_version: opens, checks and warms a version; raises `UserError` where it must not be served.
+        watch_s: seconds between two looks at the link.
+    """
+
+    def __init__(self, link: Path, open_version: Callable[[Path], Snapshot], watch_s: float):
+        self._link = link
+        self._open = open_version
+        self._watch_s = watch_s
+        self._refused: tuple[Path, float] | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.snapshot = open_version(link)
+
+    def start(self) -> None:
+        """Watches in a thread."""
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._watch, name="towers-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the watching; a version that is being opened is let go."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=self._watch_s)
+
+    def look(self) -> bool:
+        """Swaps where the link points elsewhere, if what it points to is sound; says whether it did."""
+        target = self._link.resolve()
+        if target == self.snapshot.export.folder:
+            self._refused = None
+            return False
+        if self._refused is not None and self._refused[0] == target and time.monotonic() < self._refused[1] + RETRY_S:
+            return False
+        try:
+            snapshot = self._open(target)
+        except Exception as error:  # whatever is wrong with it, what is served goes on
+            self._refused = target, time.monotonic()
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            LOG.error("refused %s, still serving %s: %s", target, self.snapshot.version, " ".join(reason.split()))
+            return False
+        LOG.info("now serving %s instead of %s", snapshot.version, self.snapshot.version)
+        self.snapshot = snapshot
+        return True
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._watch_s):
+            self.look()

@@ -1,0 +1,134 @@
+/** What a listener heard, beside what is recommended. The filters stand in the address. */
+
+import { ask } from "./api.js";
+import { contentList, contentRow } from "./content_row.js";
+import { element, icon } from "./dom.js";
+import { listenerPicker } from "./listeners_view.js";
+import { listenerLink, mapLink } from "./routes.js";
+import { PLAYABLE_KINDS, capital, count, day, kindsOf, moment } from "./words.js";
+
+const HISTORY = 30;
+const RECOMMENDED = 20;
+
+/** The view of `#/listener/ID?kind=track&heard=true&explicit=false`. */
+export async function listenerView(route, signal) {
+  const filters = filtersOf(route.query);
+  const [user, recommended, version] = await Promise.all([
+    ask(`/user/${encodeURIComponent(route.id)}`, { k: HISTORY }, signal),
+    ask(
+      "/recommend",
+      {
+        user: route.id,
+        k: RECOMMENDED,
+        kind: filters.kinds,
+        include_heard: filters.heard,
+        explicit: filters.explicit,
+      },
+      signal,
+    ),
+    ask("/version", {}, signal),
+  ]);
+  const facts = [count(user.num_events, "event"), user.as_of && `until ${day(user.as_of)}`].filter(Boolean);
+  const node = element(
+    "div",
+    {},
+    element(
+      "div",
+      { class: "person" },
+      element(
+        "div",
+        {},
+        element("p", { class: "kind" }, icon("listener"), "Listener"),
+        element("h1", { tabindex: -1 }, user.user_id),
+        element("p", { class: "about" }, facts.join(" · ")),
+      ),
+      listenerPicker(),
+    ),
+    element(
+      "div",
+      { class: "halves" },
+      element(
+        "section",
+        { "aria-labelledby": "recommended" },
+        element(
+          "div",
+          { class: "over" },
+          element("h2", { id: "recommended" }, "Recommended"),
+          filterBox(route.id, filters, kindsOf(version, PLAYABLE_KINDS)),
+        ),
+        recommendations(recommended.items),
+      ),
+      element(
+        "section",
+        { "aria-labelledby": "heard" },
+        element(
+          "div",
+          { class: "over" },
+          element("h2", { id: "heard" }, "Heard lately"),
+          element("a", { class: "button", href: mapLink({ listener: user.user_id }) }, icon("map"), "On the map"),
+        ),
+        history(user.history),
+      ),
+    ),
+  );
+  return { title: `Listener ${user.user_id}`, node };
+}
+
+function filtersOf(query) {
+  const kinds = query.getAll("kind").filter((kind) => PLAYABLE_KINDS.includes(kind));
+  return {
+    kinds: kinds.length ? kinds : PLAYABLE_KINDS,
+    heard: query.get("heard") === "true",
+    explicit: query.get("explicit") !== "false",
+  };
+}
+
+function filterBox(id, filters, offered) {
+  const box = (name, value, text, isOn) =>
+    element(
+      "label",
+      { class: "filter" },
+      element("input", { type: "checkbox", name, value, ...(isOn ? { checked: true } : {}) }),
+      text,
+    );
+  const form = element(
+    "form",
+    {
+      class: "filters",
+      "aria-label": "Filters",
+      onchange: () => {
+        const data = new FormData(form);
+        const kinds = data.getAll("kind");
+        location.hash = listenerLink(id, {
+          kind: kinds.length === offered.length ? [] : kinds,
+          heard: data.has("heard") ? true : null,
+          explicit: data.has("explicit") ? null : false,
+        });
+      },
+    },
+    offered.map((kind) => box("kind", kind, `${capital(kind)}s`, filters.kinds.includes(kind))),
+    box("heard", "true", "Heard before", filters.heard),
+    box("explicit", "true", "Explicit", filters.explicit),
+  );
+  return form;
+}
+
+function recommendations(items) {
+  if (!items.length) return element("p", { class: "empty" }, "Nothing passes these filters.");
+  return contentList(
+    items.map((item) => contentRow(item.content, item)),
+    "Recommended",
+  );
+}
+
+function history(events) {
+  if (!events.length) return element("p", { class: "empty" }, "Nothing yet.");
+  return contentList(
+    events.map(({ content, timestamp, action }) =>
+      contentRow(content, {
+        aside: [action === "play" ? null : action, timestamp && moment(timestamp)].filter(Boolean).join(" · "),
+      }),
+    ),
+    "Heard lately, newest first",
+  );
+}

@@ -1,0 +1,169 @@
+"""Why a content is shown: what it shares with another, or with what a listener heard lately."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+from towers.service.cards import Card
+
+CLOSE_PERCENTILE = 99.5
+"""Contents are close by sound where their cosine is above this percentile of random pairs that have sound."""
+
+PAIRS = 20_000
+"""Random pairs; some hundred are above the percentile."""
+
+LATELY = 50
+"""Contents that a listener heard last, which reasons may refer to."""
+
+Reason = tuple[str, str]
+"""Its kind, and a text for people."""
+
+
+class Sounds:
+    """Contents by their sound alone.
+
+    Args:
+        vectors: `[contents, dim]`, unit, or zeros where there is no sound; null where the export has none.
+    """
+
+    def __init__(self, vectors: Float[np.ndarray, "contents dim"] | None):
+        self._vectors = vectors
+        self._least = np.inf if vectors is None else _least_cosine(vectors)
+
+    def are_close(
+        self, rows: Integer[np.ndarray, " contents"], to: Integer[np.ndarray, " others"]
+    ) -> Bool[np.ndarray, "contents others"]:
+        """Which are close to which; a content without sound is close to none."""
+        if self._vectors is None:
+            return np.zeros((len(rows), len(to)), bool)
+        these, those = (np.asarray(self._vectors[np.asarray(part)], np.float32) for part in (rows, to))
+        return these @ those.T > self._least
+
+    def closest(
+        self, rows: Integer[np.ndarray, " contents"], to: Integer[np.ndarray, " others"]
+    ) -> Integer[np.ndarray, " contents"]:
+        """For each the place of the first in `to` that is close and another content; -1 where none is."""
+        if self._vectors is None:
+            return np.full(len(rows), -1)
+        is_close = self.are_close(rows, to) & (rows[:, None] != to)
+        return np.where(is_close.any(axis=1), is_close.argmax(axis=1), -1)
+
+
+def _least_cosine(vectors: np.ndarray) -> float:
+    """The cosine above which two contents are close; infinite where fewer than two have sound."""
+    random = np.random.default_rng(0)
+    first, second = random.integers(len(vectors), size=(2, 4 * PAIRS)) if len(vectors) else np.zeros((2, 0), np.int64)
+    first, second = first[first != second], second[first != second]
+    these, those = (np.asarray(vectors[rows], np.float32) for rows in (first, second))
+    is_heard = these.any(axis=1) & those.any(axis=1)
+    cosines = (these[is_heard] * those[is_heard]).sum(axis=1)[:PAIRS]
+    return float(np.percentile(cosines, CLOSE_PERCENTILE)) if len(cosines) else np.inf
+
+
+def shared_with(card: Card, other: Card, is_close: bool) -> list[Reason]:
+    """What `other`, a neighbour, has in common with `card`; nothing where only their vectors are near."""
+    reasons = []
+    artists = [name for id_, name in other.artists.items() if id_ in card.artists]
+    if artists:
+        reasons.append(("shared_artist", f"by the same artist, {artists[0]}"))
+    if other.album_id is not None and other.album_id == card.album_id:
+        reasons.append(("shared_album", "from the same album"))
+    genres = [genre for genre in other.genres if genre in card.genres]
+    if genres:
+        reasons.append(("shared_genre", f"the same genre, {genres[0]}"))
+    if is_close:
+        reasons.append(("close_by_sound", "close by sound alone"))
+    return reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What somebody heard lately, as reasons need it.
+
+    Args:
+        everything: `[heard]`, rows of all that was heard, for the filter.
+        lately: `[lately]`, rows, newest first, without repeats.
+        cards: of `lately`.
+        artists: ids of their artists.
+        albums: place in `lately` by album, the newest.
+        genres: how many of them bear a genre.
+        known: `everything`, to ask of one.
+    """
+
+    everything: Integer[np.ndarray, " heard"]
+    lately: Integer[np.ndarray, " lately"]
+    cards: Sequence[Card]
+    artists: frozenset[str]
+    albums: dict[str, int]
+    genres: Counter[str]
+    known: frozenset[int]
+
+    @classmethod
+    def of(cls, rows: Integer[np.ndarray, " heard"], cards: Any) -> "Heard":
+        """Of somebody who heard `rows` in this order; `cards` (`Cards`) of the same export."""
+        lately = list(dict.fromkeys(rows[::-1].tolist()))[:LATELY]
+        found = [cards.card(row) for row in lately]
+        albums: dict[str, int] = {}
+        for place, card in enumerate(found):
+            if card.album_id is not None:
+                albums.setdefault(card.album_id, place)
+        return cls(
+            everything=rows,
+            lately=np.array(lately, np.int64),
+            cards=found,
+            artists=frozenset(id_ for card in found for id_ in card.artists),
+            albums=albums,
+            genres=Counter(genre for card in found for genre in card.genres),
+            known=frozenset(rows.tolist()),
+        )
+
+
+def for_listener(
+    cards: Sequence[Card],
+    rows: Integer[np.ndarray, " found"],
+    heard: Heard,
+    vectors: Float[np.ndarray, "contents dim"],
+    sounds: Sounds,
+) -> list[list[Reason]]:
+    """Why each content is recommended: what it shares with what the listener heard lately.
+
+    Last comes, always, the nearest of what was heard; a listener who heard nothing is given no reasons.
+
+    Args:
+        cards: of `rows`.
+        rows: what is recommended.
+        heard: by the listener.
+        vectors: of the contents.
+        sounds: of the contents.
+    """
+    if not len(heard.lately) or not len(rows):
+        return [[] for _ in cards]
+    nearness = vectors[rows] @ vectors[heard.lately].T
+    nearest = np.where(rows[:, None] == heard.lately, -np.inf, nearness).argmax(axis=1).tolist()
+    closest = sounds.closest(rows, heard.lately).tolist()
+    return [
+        _for_one(*facts, heard=heard)
+        for facts in zip(cards, rows.tolist(), nearest, closest, strict=True)
+    ]  # fmt: skip
+
+
+def _for_one(card: Card, row: int, nearest: int, closest: int, *, heard: Heard) -> list[Reason]:
+    reasons = [("heard_before", "you played it before")] if row in heard.known else []
+    artists = [name for id_, name in card.artists.items() if id_ in heard.artists]
+    if artists:
+        reasons.append(("shared_artist", f"by {artists[0]}, whom you played"))
+    if card.album_id is not None and card.album_id in heard.albums:
+        title = heard.cards[heard.albums[card.album_id]].title
+        reasons.append(("shared_album", f"from the album of {title}, which you played"))
+    genre = max(card.genres, key=lambda genre: heard.genres[genre], default=None)
+    if genre is not None and heard.genres[genre]:
+        reasons.append(("shared_genre", f"{genre}, which you played"))
+    if closest >= 0:
+        reasons.append(("close_by_sound", f"sounds like {heard.cards[closest].title}, which you played"))
+    if heard.lately[nearest] != row:
+        reasons.append(("near_heard", f"like {heard.cards[nearest].title}, which you played"))
+    return reasons

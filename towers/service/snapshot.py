@@ -1,0 +1,157 @@
+"""One version of an export as it is served: opened, warm, with what answers need again and again."""
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Integer
+
+from towers import schema
+from towers.errors import UserError
+from towers.manifest import library_versions
+from towers.retrieval.export import Export
+from towers.retrieval.verify import problems
+from towers.service.audio import AudioFolder
+from towers.service.cards import Cards
+from towers.service.reasons import Heard, Sounds
+from towers.service.search import NameSearch
+from towers.service.space_map import SpaceMap, version_of
+
+KEPT_LISTENERS = 10_000
+MIN_INDEX_RECALL = 0.9
+"""Of the exact nearest 10, as `towers verify` asks by default."""
+
+
+class NotFound(UserError):
+    """An id that this version does not know."""
+
+
+class Snapshot:
+    """A version; a request holds one from its beginning to its end.
+
+    Args:
+        export: opened.
+        audio: where sound lies.
+    """
+
+    def __init__(self, export: Export, audio: AudioFolder):
+        self.export = export
+        self.audio = audio
+        self.cards = Cards(export, audio)
+        self.sounds = Sounds(getattr(export, "sound_vectors", None))
+        self.names = NameSearch.of_contents(export)
+        self.listeners = NameSearch.of_users(export)
+        self.heard_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_heard_by, export, self.cards))
+        self.map = SpaceMap(export)
+
+    @classmethod
+    def open(cls, folder: Path, audio: AudioFolder, verify: str = "manifest") -> "Snapshot":
+        """Opens, checks and warms the version in `folder`.
+
+        Args:
+            folder: of the version, or a link to it.
+            audio: where sound lies.
+            verify: `manifest` holds the manifest against its digest and reads what serving needs; `full` checks as
+                `towers verify` does, every file.
+
+        Raises:
+            UserError: it is damaged, incomplete or of a newer format.
+        """
+        export = Export(folder)
+        if verify == "full":
+            found = list(problems(export, MIN_INDEX_RECALL))
+            if found:
+                raise UserError(f"{export.folder} is damaged: {'; '.join(found)}")
+        snapshot = cls(export, audio)
+        snapshot.warm()
+        return snapshot
+
+    def warm(self) -> None:
+        """Opens every file that answers read, and asks each part once."""
+        export = self.export
+        if "user_tower.onnx" in export.manifest.get("files", {}):
+            export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
+        _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
+        if len(export.user_ids):
+            self.heard_by(0)
+            export.recommend(export.user_vectors[0], 1)
+        if len(export.vectors):
+            export.similar(0, 1)
+            self.cards.card(0)
+        self.names.find("a", 1)
+
+    @property
+    def version(self) -> str:
+        """The name of the version."""
+        return version_of(self.export)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What `/version` says."""
+        manifest = self.export.manifest
+        counts = {"contents": len(self.export.vectors), "users": len(self.export.user_ids)}
+        return {
+            "version": self.version,
+            "space_id": self.export.space_id,
+            "format": manifest["format"],
+            "dim": manifest["dim"],
+            "counts": manifest.get("counts", counts),
+            "window": manifest.get("window", {}),
+            "data_fingerprint": manifest.get("data_fingerprint"),
+            "towers": library_versions().get("towers"),
+        }
+
+    def content_row(self, content_id: str) -> int:
+        """The row of an id.
+
+        Raises:
+            NotFound: this version does not know it.
+        """
+        row = self.content_rows([content_id])[0]
+        if row < 0:
+            raise NotFound(f"content {content_id!r}: no such content in version {self.version}")
+        return int(row)
+
+    def content_rows(self, content_ids: Sequence[str]) -> Integer[np.ndarray, " ids"]:
+        """The rows of several ids; -1 where this version does not know one."""
+        known: Any = getattr(self.export, "row_of_content", None) or self.export.content_ids
+        return np.array([known.get(content_id, -1) for content_id in content_ids], np.int64)
+
+    def user_row(self, user_id: str) -> int:
+        """The row of a listener.
+
+        Raises:
+            NotFound: this version does not know them.
+        """
+        try:
+            return self.export.user_row(user_id)
+        except UserError:
+            raise NotFound(f"user {user_id!r}: no such listener in version {self.version}; POST a history") from None
+
+    def check_kinds(self, kinds: Sequence[str]) -> tuple[str, ...]:
+        """`kinds` in the contract's order, without repeats, so that masks are kept once.
+
+        Raises:
+            UserError: an unknown kind.
+        """
+        unknown = [kind for kind in kinds if kind not in schema.KIND_CODES]
+        if unknown:
+            raise UserError(f"kind: {unknown[0]!r} is none of {', '.join(schema.KINDS)}")
+        return tuple(kind for kind in schema.KINDS if kind in kinds)
+
+    def of_kinds(self, kinds: tuple[str, ...]) -> Bool[np.ndarray, " contents"]:
+        """Which contents are of these kinds."""
+        return np.isin(self.export.kinds, [schema.KIND_CODES[kind] for kind in kinds])
+
+    @cached_property
+    def explicit_rows(self) -> Integer[np.ndarray, " explicit"]:
+        """Contents that are marked explicit."""
+        if "explicit" not in self.export.contents.column_names:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(self.export.contents["explicit"].fill_null(False).to_numpy())
+
+
+def _heard_by(export: Export, cards: Cards, user_row: int) -> Heard:
+    return Heard.of(export.chosen(user_row), cards)

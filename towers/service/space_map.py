@@ -1,0 +1,104 @@
+"""The space in two dimensions, as a page draws it."""
+
+from functools import cached_property
+from threading import Lock
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from towers.retrieval.export import Export
+from towers.retrieval.files import reading
+from towers.service.cards import written
+
+MAP_FILE = "content_map.npy"
+BLOCK = 100_000
+KEPT = 4
+"""Answers that are kept, by their limit."""
+
+
+class SpaceMap:
+    """The map of a version, made when it is first asked for; whoever asks meanwhile waits, and no other request does.
+
+    Args:
+        export: opened.
+    """
+
+    def __init__(self, export: Export):
+        self._export = export
+        self._making = Lock()
+        self._answers: dict[int, str] = {}
+
+    def json(self, limit: int) -> str:
+        """The answer of `/map` of an even sample of at most `limit` contents."""
+        with self._making:
+            if limit not in self._answers:
+                if len(self._answers) >= KEPT:
+                    self._answers.clear()
+                self._answers[limit] = self._written(limit)
+            return self._answers[limit]
+
+    @cached_property
+    def _places(self) -> tuple[str, np.ndarray]:
+        return places_of(self._export)
+
+    def _written(self, limit: int) -> str:
+        method, places = self._places
+        rows = even_sample(len(places), limit)
+        contents = self._export.contents.take(rows)
+        ids, titles = contents["content_id"].to_pylist(), contents["title"].to_pylist()
+        is_cold = getattr(self._export, "is_cold", None)
+        return written(
+            {
+                "version": version_of(self._export),
+                "method": method,
+                "content_id": ids,
+                "title": [title or content_id for title, content_id in zip(titles, ids, strict=True)],
+                "kind": contents["kind"].to_pylist(),
+                "genre": [genres[0] if genres else None for genres in contents["genres"].to_pylist()],
+                "is_cold": [False] * len(rows) if is_cold is None else is_cold[rows].tolist(),
+                "x": np.round(places[rows, 0].astype(np.float64), 4).tolist(),
+                "y": np.round(places[rows, 1].astype(np.float64), 4).tolist(),
+            }
+        )
+
+
+def version_of(export: Export) -> str:
+    """The name of a version."""
+    return export.manifest.get("version", export.folder.name)
+
+
+def places_of(export: Export) -> tuple[str, Float[np.ndarray, "contents 2"]]:
+    """How the map was made, and where each content stands on it, from -1 to 1.
+
+    The export's own map where it has one, else the two principal components of the vectors.
+    """
+    path = export.folder / MAP_FILE
+    if path.exists():
+        with reading(path):
+            method, places = "content_map", np.load(path)
+    else:
+        method, places = "principal_components", principal_components(export.vectors)
+    largest = np.abs(places).max(initial=0)
+    return method, (places / (largest or 1)).astype(np.float32)
+
+
+def principal_components(vectors: Float[np.ndarray, "contents dim"]) -> Float[np.ndarray, "contents 2"]:
+    """Two of them, in float32; of either sign the one that makes the largest weight positive, so that they last."""
+    blocks = range(0, len(vectors), BLOCK)
+    mean = sum(vectors[first : first + BLOCK].sum(axis=0, dtype=np.float64) for first in blocks) / max(len(vectors), 1)
+    scatter = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for first in blocks:
+        centred = (vectors[first : first + BLOCK] - mean).astype(np.float32)
+        scatter += centred.T @ centred
+    _, axes = np.linalg.eigh(scatter)
+    two = np.zeros((vectors.shape[1], 2))
+    found = axes[:, ::-1][:, :2]
+    two[:, : found.shape[1]] = found
+    two *= np.where(two[np.abs(two).argmax(axis=0), [0, 1]] < 0, -1, 1)
+    places = [(vectors[first : first + BLOCK] - mean) @ two for first in blocks]
+    return np.concatenate([np.zeros((0, 2)), *places]).astype(np.float32)
+
+
+def even_sample(count: int, limit: int) -> Integer[np.ndarray, " sampled"]:
+    """All rows, or `limit` of them at even distances."""
+    return np.arange(count) if count <= limit else np.linspace(0, count - 1, limit).astype(np.int64)
