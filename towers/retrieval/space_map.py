@@ -51,8 +51,9 @@ class SpaceMap:
     residual: float
 
     def __post_init__(self) -> None:
-        products = self.matrix @ self.matrix.T
-        if not np.abs(products - np.eye(len(products))).max(initial=0) <= ORTHOGONAL_TO:  # not a number is not, either
+        products = self.matrix.T @ self.matrix
+        is_square = self.matrix.shape == products.shape
+        if not is_square or not np.abs(products - np.eye(len(products))).max() <= ORTHOGONAL_TO:  # NaN is not, either
             raise ValueError("the matrix of a map between spaces is not orthogonal")
 
     def apply(self, vectors: Float[np.ndarray, "... dim"]) -> Float[np.ndarray, "... dim"]:
