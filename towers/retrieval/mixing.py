@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
@@ -48,8 +49,8 @@ class MixedVersions:
     @cached_property
     def _row_of_own(self) -> Int[np.ndarray, " users_contents"]:
         """The contents' row by the row of the listeners' own export; -1 where there is none."""
-        known = pc.SetLookupOptions(value_set=self.contents.contents["content_id"].combine_chunks())
-        rows = pc.call_function("index_in", [self.users.contents["content_id"]], known)
+        wanted, held = (one.contents["content_id"].cast(pa.string()) for one in (self.users, self.contents))
+        rows = pc.call_function("index_in", [wanted], pc.SetLookupOptions(value_set=held.combine_chunks()))
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
 
