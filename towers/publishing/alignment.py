@@ -1,0 +1,266 @@
+"""Whether a new version's vectors can be turned into the space of an earlier one, so that the versions may be mixed.
+
+While a new version is rolled out, listeners' vectors of the earlier one meet contents of the new one. The space stays
+the same only where that was measured to do little harm: see `align`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+from jaxtyping import Bool, Float, Int
+
+from towers.data.store import Store
+from towers.evaluation.exports import ExportOnStore
+from towers.evaluation.future import trained_before
+from towers.evaluation.result import Evaluation
+from towers.publishing.drift import drift_between
+from towers.publishing.held_out import RECALL, HeldOutListening
+from towers.publishing.procrustes import fit_space_map
+from towers.retrieval.export import Export
+from towers.retrieval.files import reading
+from towers.retrieval.space_map import SpaceMap, SpaceVersion
+
+MIN_RECALL_SHARE = 0.9
+NEW_NEW, OLD_OLD, UNMAPPED, MAPPED = (
+    "new listeners, new contents",
+    "old listeners, old contents",
+    "old listeners, new contents, unmapped",
+    "old listeners, new contents, mapped",
+)
+RESAMPLES = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """What came of it.
+
+    Args:
+        space_map: from the new vectors' own space to the earlier one; null where there is none.
+        keeps_space: whether the new vectors, mapped, may bear the earlier `space_id`.
+        report: what was measured, and why; for `drift.json`.
+    """
+
+    space_map: SpaceMap | None
+    keeps_space: bool
+    report: dict[str, Any]
+
+    @property
+    def matrix(self) -> Float[np.ndarray, "dim dim"] | None:
+        """What the new vectors are multiplied with; null where they stay as they are, in a space of their own."""
+        return self.space_map.matrix if self.space_map is not None and self.keeps_space else None
+
+
+def align(
+    earlier: Export,
+    held_out: HeldOutListening,
+    contents: Float[np.ndarray, "contents dim"],
+    users: Float[np.ndarray, "listeners dim"],
+    source: SpaceVersion,
+    *,
+    min_recall_share: float = MIN_RECALL_SHARE,
+) -> Alignment:
+    """Fits the map on contents that both trainings have seen chosen, and asks whether the space may stay the same.
+
+    It may where old listeners find, among the new contents, mapped, at least `min_recall_share` of what new listeners
+    find there: recall@20 of the test period, of listeners that the earlier version holds. Old listeners' vectors are
+    what its own user tower makes of their histories up to that period. Where this cannot be measured, the space
+    changes, and the report has the reason.
+
+    Args:
+        earlier: version whose space is to be kept; of any format.
+        held_out: listening of the store that the new version was trained on.
+        contents: new vectors by row of that store, unit, of as many dimensions as are exported; may be memory-mapped.
+        users: new vectors of `held_out.user_rows` as of the test period, of the same space.
+        source: the new version, and the space that its vectors are in as they are.
+        min_recall_share: 0 to 1.
+    """
+    shared = _Shared.of(earlier, held_out.store)
+    target = SpaceVersion(version=earlier.manifest.get("version", earlier.folder.name), space_id=earlier.space_id)
+    report: dict[str, Any] = {
+        "earlier": asdict(target),
+        "new": asdict(source),
+        "shared_contents": len(shared.new_rows),
+        "trained_in_both": int(shared.is_trained.sum()),
+        "min_recall_share": min_recall_share,
+    }
+    reason = _no_map(earlier, contents.shape[1], shared)
+    if reason is not None:
+        return Alignment(space_map=None, keeps_space=False, report=report | _decision(False, reason))
+    trained = shared.trained
+    fitted = fit_space_map(source, target, contents, earlier.vectors, trained.new_rows, trained.earlier_rows)
+    drift = drift_between(earlier.vectors, contents, shared.earlier_rows, shared.new_rows, fitted)
+    report |= {"residual": fitted.residual, "drift": asdict(drift)}
+    known = _known_listeners(earlier, held_out)
+    reason = _no_judgement(earlier, held_out, known)
+    if reason is not None:
+        return Alignment(space_map=fitted, keeps_space=False, report=report | _decision(False, reason))
+    evaluations = _mixed(earlier, held_out, shared, known, contents, users[known], fitted)
+    measured = _recall(evaluations)
+    share = measured["recall_share"]
+    keeps = share >= min_recall_share
+    reason = (
+        f"old listeners find among new contents {share:.1%} of what new listeners find"
+        f"{'' if keeps else f', less than {min_recall_share:.1%}'}"
+    )
+    return Alignment(space_map=fitted, keeps_space=keeps, report=report | measured | _decision(keeps, reason))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """Contents that both hold, by row of each."""
+
+    new_rows: Int[np.ndarray, " shared"]
+    earlier_rows: Int[np.ndarray, " shared"]
+    is_trained: Bool[np.ndarray, " shared"]
+
+    @classmethod
+    def of(cls, earlier: Export, store: Store) -> "_Shared":
+        rows = _rows_in(earlier.contents["content_id"], store.contents["content_id"])
+        new_rows = np.flatnonzero(rows >= 0)
+        # What validation has added to training, where it has, changes little here.
+        is_trained = (store.train_positives > 0)[new_rows] & _is_trained_in(earlier)[rows[new_rows]]
+        return cls(new_rows=new_rows, earlier_rows=rows[new_rows], is_trained=is_trained)
+
+    @property
+    def trained(self) -> "_Shared":
+        """Those that both have seen chosen: others stand where their metadata put them, not where listeners did."""
+        kept = self.is_trained
+        return _Shared(new_rows=self.new_rows[kept], earlier_rows=self.earlier_rows[kept], is_trained=kept[kept])
+
+
+def _no_map(earlier: Export, dim: int, shared: _Shared) -> str | None:
+    """Why there is no map; null where one can be fitted."""
+    if earlier.manifest["dim"] != dim:
+        return f"the earlier version has {earlier.manifest['dim']} dimensions, the new one {dim}"
+    if shared.is_trained.sum() < dim:
+        return (
+            f"{int(shared.is_trained.sum())} contents were chosen in both trainings, too few to say how {dim} "
+            "dimensions are turned"
+        )
+    return None
+
+
+def _no_judgement(earlier: Export, held_out: HeldOutListening, known: Int[np.ndarray, " known"]) -> str | None:
+    """Why it cannot be measured what a common space would cost; null where it can."""
+    if not len(held_out.user_rows):
+        return "nobody chooses anything in a test period"
+    if len(known) < held_out.min_users:
+        return (
+            f"the earlier version holds {len(known)} of the {len(held_out.user_rows)} listeners of the test period; "
+            f"fewer than {held_out.min_users} say nothing"
+        )
+    before = trained_before(
+        held_out.store, "test", earlier.trained_on, earlier.trained_until_us, earlier.has_seen_validation
+    )
+    if before.passed is not True:
+        return f"the earlier version must have been trained before the test period: {before.detail}"
+    return None
+
+
+def _known_listeners(earlier: Export, held_out: HeldOutListening) -> Int[np.ndarray, " known"]:
+    """Positions in `held_out.user_rows` of those whom the earlier version holds."""
+    ids = held_out.store.user_ids[held_out.user_rows].tolist()
+    held = pa.chunked_array([pa.array(list(earlier.user_ids), pa.string())])
+    return np.flatnonzero(_rows_in(held, pa.chunked_array([pa.array(ids, pa.string())])) >= 0)
+
+
+def _mixed(
+    earlier: Export,
+    held_out: HeldOutListening,
+    shared: _Shared,
+    known: Int[np.ndarray, " known"],
+    contents: Float[np.ndarray, "contents dim"],
+    users: Float[np.ndarray, "known dim"],
+    space_map: SpaceMap,
+) -> dict[str, Evaluation]:
+    """Listeners of each version against contents of each, as far as serving might see them together.
+
+    Old listeners are turned to meet the new contents, instead of the contents: the products are the same, and there is
+    no second copy of all contents.
+    """
+    old = ExportOnStore(earlier, held_out.store)
+    old_contents = old.content_vectors()
+    old_users = old.user_vectors(held_out.user_rows[known], _tower_inputs(earlier, shared, old_contents), "test")
+    pairs = {
+        NEW_NEW: (users, contents),
+        OLD_OLD: (old_users, old_contents),
+        UNMAPPED: (old_users, contents),
+        MAPPED: (space_map.inverse().apply(old_users), contents),
+    }
+    return {name: held_out.evaluate(name, *pair, known) for name, pair in pairs.items()}
+
+
+def _recall(evaluations: dict[str, Evaluation]) -> dict[str, Any]:
+    """Of all pairs, and how much of what new listeners find old ones find, with its interval."""
+    keys = (RECALL, f"{RECALL}/discovery")
+    means = {name: evaluation.means() for name, evaluation in evaluations.items()}
+    found: dict[str, Any] = {
+        key: {name: figures[key] for name, figures in means.items() if key in figures} for key in keys
+    }
+    of_new, of_old = (evaluations[name].figures(RECALL) for name in (NEW_NEW, MAPPED))
+    low, high = share_interval(of_old, of_new)
+    share = _share(means[MAPPED][RECALL], means[NEW_NEW][RECALL])
+    return found | {"listeners": len(of_new), "recall_share": share, "recall_share_95%": [low, high]}
+
+
+def share_interval(
+    part: Float[np.ndarray, " listeners"], whole: Float[np.ndarray, " listeners"], seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of `part`'s mean over `whole`'s: percentiles over draws of listeners with replacement (Efron
+    1979), the same listeners for both."""
+    draws = np.random.default_rng(seed)
+    shares = []
+    for _ in range(RESAMPLES):
+        drawn = draws.integers(len(whole), size=len(whole))
+        shares.append(_share(part[drawn].mean(), whole[drawn].mean()))
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _share(part: float, whole: float) -> float:
+    """Of nothing nothing is kept."""
+    return float(part / whole) if whole > 0 else 0.0
+
+
+def _decision(keeps: bool, reason: str) -> dict[str, Any]:
+    return {"keeps_space": keeps, "reason": reason}
+
+
+def _tower_inputs(
+    earlier: Export, shared: _Shared, old_contents: Float[np.ndarray, "contents dim"]
+) -> Float[np.ndarray, "contents input_dim"]:
+    """What the earlier user tower reads, by row of the store: of a truncated export more than its vectors."""
+    path = earlier.folder / "content_inputs.npy"
+    if not path.exists():
+        return old_contents
+    with reading(path):
+        inputs = np.load(path, mmap_mode="r", allow_pickle=False)
+    by_row = np.zeros((len(old_contents), inputs.shape[1]), np.float32)
+    by_row[shared.new_rows] = inputs[shared.earlier_rows]
+    return by_row
+
+
+def _is_trained_in(export: Export) -> Bool[np.ndarray, " contents"]:
+    """Whether anybody chose a content in the export's training, by row."""
+    if "train_positives" in export.contents.column_names:
+        return export.contents["train_positives"].to_numpy() > 0
+    # Format 1 does not say, but holds the listening.
+    with reading(export.folder / "histories" / "events.arrow") as path:
+        events = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    is_chosen = events["is_positive"].to_numpy(zero_copy_only=False)
+    if export.manifest.get("has_clock") and export.trained_until_us is not None:
+        is_chosen = is_chosen & (events["timestamp_us"].to_numpy() < export.trained_until_us)
+    is_trained = np.zeros(len(export.contents), bool)
+    is_trained[events["content_row"].to_numpy()[is_chosen]] = True
+    return is_trained
+
+
+def _rows_in(ids: pa.ChunkedArray, wanted: pa.ChunkedArray) -> Int[np.ndarray, " wanted"]:
+    """Where each wanted id stands in `ids`; -1 for nowhere."""
+    texts = pc.SetLookupOptions(value_set=ids.cast(pa.string()).combine_chunks())
+    rows = pc.call_function("index_in", [wanted.cast(pa.string())], texts)
+    return rows.fill_null(-1).to_numpy().astype(np.int64)

@@ -1,0 +1,126 @@
+"""Recall on listening that no training has seen, for some listeners: what decides on a space, and on dimensions."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.data.store import Store
+from towers.evaluation.from_store import task_from_store
+from towers.evaluation.harness import evaluate
+from towers.evaluation.rankers import Ranker
+from towers.evaluation.result import Evaluation
+from towers.evaluation.task import EvaluationTask
+from towers.evaluation.vectors import VectorRanker
+
+K = 20
+RECALL = f"recall@{K}"
+AT_MOST = 2_000
+SMALLEST_DIM = 16
+
+
+class HeldOutListening:
+    """What listeners of a store's test period choose in it, to be found in the whole catalogue.
+
+    Args:
+        store: the prepared store.
+        filter_seen: whether lists leave out what the listener has heard, as the evaluation has it.
+        min_users: with fewer listeners there are no figures.
+        at_most: listeners; of more so many are drawn.
+        seed: of the draw.
+        ranker: makes a ranker of vectors, from a task, a name, listeners' vectors and contents'.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        filter_seen: bool = False,
+        min_users: int = 100,
+        at_most: int = AT_MOST,
+        seed: int = 0,
+        ranker: Callable[..., Ranker] = VectorRanker,
+    ):
+        self.store = store
+        self.min_users = min_users
+        self._filter_seen, self._ranker = filter_seen, ranker
+        task = task_from_store(store, "test")
+        has_some = np.flatnonzero(task.ranked_targets.lengths > 0)
+        drawn = np.random.default_rng(seed).permutation(has_some)[:at_most]
+        self._task = _of_listeners(task, np.sort(drawn))
+
+    @property
+    def user_rows(self) -> Int[np.ndarray, " listeners"]:
+        """Of the store, ascending: whose vectors, as of the start of the test period, are asked for."""
+        return self._task.user_rows
+
+    def evaluate(
+        self,
+        name: str,
+        users: Float[np.ndarray, "listeners dim"],
+        contents: Float[np.ndarray, "contents dim"],
+        positions: Int[np.ndarray, " some"] | None = None,
+    ) -> Evaluation:
+        """Full ranking of all candidates by inner products.
+
+        Args:
+            name: of the ranker.
+            users: of `user_rows`, or of `positions` of them.
+            contents: by row of the store; all zeros for what stands in no list.
+            positions: in `user_rows`; null: all.
+        """
+        task = self._task if positions is None else _of_listeners(self._task, positions)
+        ranker = self._ranker(task, name, users, contents)
+        return evaluate(task, ranker, filter_seen=self._filter_seen, ks=(K,), min_users=self.min_users, list_length=K)
+
+
+def recall_by_dimension(
+    held_out: HeldOutListening,
+    contents: Float[np.ndarray, "contents dim"],
+    users: Float[np.ndarray, "listeners dim"],
+) -> dict[int, float]:
+    """recall@20 of the leading 16, 32, 64, ... and all dimensions, each normalised (Matryoshka, Kusupati et al. 2022).
+
+    Args:
+        held_out: what is to be found.
+        contents: by row of the store, before any map.
+        users: of `held_out.user_rows`, before any map.
+
+    Returns:
+        By number of dimensions, ascending; empty with too few listeners for a figure.
+    """
+    if len(users) < held_out.min_users:
+        return {}
+    found = {}
+    for dim in dimensions_up_to(contents.shape[1]):
+        name = f"{dim} dimensions"
+        means = held_out.evaluate(name, leading(users, dim), leading(contents, dim)).means()
+        found[dim] = means[RECALL]
+    return found
+
+
+def dimensions_up_to(dim: int) -> list[int]:
+    """Powers of two from 16, and `dim` itself.
+
+    >>> dimensions_up_to(96), dimensions_up_to(8)
+    ([16, 32, 64, 96], [8])
+    """
+    powers = [SMALLEST_DIM << place for place in range(dim.bit_length())]
+    return [*(power for power in powers if power < dim), dim]
+
+
+def leading(vectors: Float[np.ndarray, "rows dim"], dim: int) -> Float[np.ndarray, "rows leading"]:
+    """The first `dim` dimensions as unit vectors; what is zero stays zero."""
+    cut = vectors[:, :dim]
+    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+
+
+def _of_listeners(task: EvaluationTask, positions: Int[np.ndarray, " some"]) -> EvaluationTask:
+    return replace(
+        task,
+        user_rows=task.user_rows[positions],
+        histories=task.histories.take(positions),
+        targets=task.targets.take(positions),
+        is_cold_user=task.is_cold_user[positions],
+    )

@@ -1,0 +1,53 @@
+"""The orthogonal map that brings the vectors of one space nearest to those of another."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.retrieval.space_map import SpaceMap, SpaceVersion
+
+BLOCK = 65_536
+"""Contents that are read at a time: vectors may be memory-mapped, and more than fit into memory."""
+
+
+def fit_space_map(
+    source: SpaceVersion,
+    target: SpaceVersion,
+    source_vectors: Float[np.ndarray, "contents dim"],
+    target_vectors: Float[np.ndarray, "others dim"],
+    source_rows: Int[np.ndarray, " shared"],
+    target_rows: Int[np.ndarray, " shared"],
+) -> SpaceMap:
+    """The orthogonal map with the least sum of squared distances over contents that stand in both spaces.
+
+    Orthogonal Procrustes: `U V^T` of the singular value decomposition `U S V^T` of the sum of `target source^T`
+    (Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem"), in float64. Reflections are
+    allowed: a mirrored space is as good as a turned one.
+
+    Args:
+        source: the version that the map starts from.
+        target: the one that it leads to.
+        source_vectors: by row.
+        target_vectors: by row.
+        source_rows: of the contents that are fitted.
+        target_rows: of the same contents, in the same order.
+
+    Raises:
+        ValueError: fewer contents than dimensions, which leave the map open.
+    """
+    dim, shared = source_vectors.shape[1], len(source_rows)
+    if shared < dim:
+        raise ValueError(f"{shared} contents do not say how {dim} dimensions are turned")
+    products, squares = np.zeros((dim, dim)), 0.0
+    for start in range(0, shared, BLOCK):
+        block = slice(start, start + BLOCK)
+        sources, targets = (
+            np.asarray(vectors[rows[block]], np.float64)
+            for vectors, rows in ((source_vectors, source_rows), (target_vectors, target_rows))
+        )
+        products += targets.T @ sources
+        squares += float((sources**2).sum() + (targets**2).sum())
+    left, singular_values, right = np.linalg.svd(products)
+    # The sum of |target - matrix source|^2, written out.
+    distances = max(squares - 2 * float(singular_values.sum()), 0.0)
+    residual = float(np.sqrt(distances / shared))
+    return SpaceMap(source=source, target=target, matrix=left @ right, shared=shared, residual=residual)

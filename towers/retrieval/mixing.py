@@ -1,0 +1,86 @@
+"""Listeners of one version of an export against contents of another, while a new version is being rolled out."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int
+
+from towers import schema
+from towers.errors import UserError
+from towers.retrieval.export import Export, Found
+from towers.retrieval.space_map import SpaceMap
+
+
+@dataclass(frozen=True)
+class MixedVersions:
+    """Made by `listeners_against`, which says whether it is sound.
+
+    Args:
+        users: whose listeners ask.
+        contents: whose contents are asked for.
+        through: from the listeners' space to the contents'; null where they are one.
+    """
+
+    users: Export
+    contents: Export
+    through: SpaceMap | None
+
+    def vector(self, user_row: int) -> Float[np.ndarray, " dim"]:
+        """A listener's vector among the contents'."""
+        vector = np.asarray(self.users.user_vectors[user_row])
+        return vector if self.through is None else self.through.apply(vector)
+
+    def heard(self, user_row: int) -> Int[np.ndarray, " heard"]:
+        """Rows, in the export of the contents, of what a listener has chosen; without what that export lacks."""
+        rows = self._row_of_own[self.users.chosen(user_row)]
+        return rows[rows >= 0]
+
+    def recommend(
+        self, user_id: str, k: int, kinds: tuple[str, ...] = schema.PLAYABLE_KINDS, include_heard: bool = False
+    ) -> Found:
+        """Contents for a listener, as rows of the export of the contents; raises as `Export.recommend`, and for an
+        unknown listener."""
+        row = self.users.user_row(user_id)
+        return self.contents.recommend(self.vector(row), k, kinds, None if include_heard else self.heard(row))
+
+    @cached_property
+    def _row_of_own(self) -> Int[np.ndarray, " users_contents"]:
+        """The contents' row by the row of the listeners' own export; -1 where there is none."""
+        wanted, held = (one.contents["content_id"].cast(pa.string()) for one in (self.users, self.contents))
+        rows = pc.call_function("index_in", [wanted], pc.SetLookupOptions(value_set=held.combine_chunks()))
+        return rows.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def listeners_against(users: Export, contents: Export, through: SpaceMap | None = None) -> MixedVersions:
+    """Asks the contents of one version with the listeners of another.
+
+    Args:
+        users: whose listeners ask.
+        contents: whose contents are asked for.
+        through: a map between their spaces where these differ, such as an export's own, inverted or chained: who gives
+            one accepts what it costs (`drift.json`).
+
+    Raises:
+        UserError: their spaces differ and there is no map, or it is between others.
+    """
+    if users.space_id == contents.space_id:
+        return MixedVersions(users, contents, None)
+    between = f"{_named(users)} and {_named(contents)}"
+    if through is None:
+        raise UserError(
+            f"listeners and contents are of different spaces, {between}, and must not be mixed; take both from one "
+            "version, or give the map between the spaces"
+        )
+    if (through.source.space_id, through.target.space_id) != (users.space_id, contents.space_id):
+        raise UserError(
+            f"the map leads from {through.source} to {through.target}, not between {between}; chain or invert maps so "
+            "that one leads from the listeners' space to the contents'"
+        )
+    return MixedVersions(users, contents, through)
+
+
+def _named(export: Export) -> str:
+    return f"{export.space_id} (version {export.manifest.get('version', export.folder.name)})"
