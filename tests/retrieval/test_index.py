@@ -25,13 +25,13 @@ class TestFlatFaissIndex(IndexContract):
         return build
 
 
-class TestInvertedFaissIndex(IndexContract):
+class TestCompressedFaissIndex(IndexContract):
     @pytest.fixture
     def build(self, tmp_path: Path):
         def build(vectors: np.ndarray) -> FaissIndex:
             # All cells are searched, so that the toy's answer is exact.
             IvfSettings(min_contents=0, num_lists=2, num_probes=2).build(vectors, tmp_path, "space")
-            return FaissIndex(tmp_path, "space")
+            return FaissIndex(tmp_path, "space", vectors)
 
         return build
 
@@ -68,7 +68,9 @@ def test_the_same_vectors_give_the_same_file(tmp_path: Path) -> None:
 def test_recall_is_measured_against_exact_search(tmp_path: Path) -> None:
     vectors = clustered(2_000)
     IvfSettings(min_contents=0, num_lists=32, num_probes=1).build(vectors, tmp_path / "few", "space")
-    IvfSettings(min_contents=0, num_lists=32, num_probes=32).build(vectors, tmp_path / "all", "space")
+    IvfSettings(min_contents=0, num_lists=32, num_probes=32, num_candidates=500).build(
+        vectors, tmp_path / "all", "space"
+    )
     assert recall_of_index(tmp_path / "few", "space", vectors) < 0.999
     assert recall_of_index(tmp_path / "all", "space", vectors) > 0.999
 
