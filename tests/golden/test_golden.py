@@ -1,0 +1,54 @@
+"""What was published can be read for ever: an export of each version of the format, with the answers of its day."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.verify import problems
+
+FOLDERS = sorted(Path(__file__).parent.glob("format-*"))
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def golden(request: pytest.FixtureRequest) -> tuple[Export, dict]:
+    return Export(request.param / "export"), json.loads((request.param / "answers.json").read_text())
+
+
+def test_there_is_one_of_every_format() -> None:
+    formats = [json.loads((folder / "export" / "manifest.json").read_text())["format"] for folder in FOLDERS]
+    assert formats == [int(folder.name.removeprefix("format-")) for folder in FOLDERS]
+    assert max(formats) == FORMAT
+
+
+def test_it_verifies(golden: tuple[Export, dict]) -> None:
+    assert list(problems(golden[0], 0.9)) == []
+
+
+def test_listeners_are_recommended_what_they_were(golden: tuple[Export, dict]) -> None:
+    export, answers = golden
+    for user_id, expected in answers["recommend"].items():
+        row = export.user_row(user_id)
+        found = export.recommend(export.user_vectors[row], 5, without=export.chosen(row))
+        check(export, found.rows, found.scores, expected)
+
+
+def test_contents_have_the_neighbours_they_had(golden: tuple[Export, dict]) -> None:
+    export, answers = golden
+    for content_id, expected in answers["similar"].items():
+        found = export.similar(export.content_row(content_id), 5)
+        check(export, found.rows, found.scores, expected)
+
+
+def test_a_history_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
+    export, answers = golden
+    rows = np.array([export.content_row(name) for name in answers["history"]["contents"]])
+    vector = export.encode_events(export.plays(rows))
+    np.testing.assert_allclose(vector, answers["history"]["vector"], atol=1e-4)
+
+
+def check(export: Export, rows: np.ndarray, scores: np.ndarray, expected: list) -> None:
+    assert [export.content_ids[row] for row in rows.tolist()] == expected[0]
+    np.testing.assert_allclose(scores, expected[1], atol=1e-4)
