@@ -162,8 +162,8 @@ class CompressedIndex:
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; where a filter leaves a part, as many more cells are searched."""
-        num_allowed = int(np.count_nonzero(allowed))
-        is_all = num_allowed == len(allowed)
+        is_all = bool(allowed.all())
+        num_allowed = len(allowed) if is_all else int(np.count_nonzero(allowed))
         probes = min(self.num_cells, self.num_probes * len(allowed) // max(num_allowed, 1))
         selector = {} if is_all else {"sel": _selector(allowed)}
         of_cells = faiss.SearchParametersIVF(nprobe=probes, **selector)  # pyright: ignore
@@ -246,8 +246,7 @@ def _selector(allowed: np.ndarray) -> faiss.IDSelector:
 
 def _padded(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """With nothing up to k in the last axis."""
-    missing = [(0, 0)] * (rows.ndim - 1) + [(0, k - rows.shape[-1])]
-    return (
-        np.pad(rows, missing, constant_values=-1).astype(np.int64),
-        np.pad(scores, missing, constant_values=-np.inf).astype(np.float32),
-    )
+    shape = (*rows.shape[:-1], k)
+    all_rows, all_scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
+    all_rows[..., : rows.shape[-1]], all_scores[..., : rows.shape[-1]] = rows, scores
+    return all_rows, all_scores
