@@ -1,5 +1,7 @@
-"""Builds the FAISS index of an export: the same vectors always give the same file."""
+"""Builds the FAISS index of an export: the same vectors always give the same files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,46 +9,151 @@ import faiss
 import numpy as np
 from jaxtyping import Float
 
-from towers.retrieval.index import INDEX_FILE, SPACE_ID_FILE, ExactIndex, FaissIndex, recall_of
+from towers.manifest import write_json
+from towers.retrieval.cells import write_cells
+from towers.retrieval.index import (
+    EFFORT_FILE,
+    INDEX_FILE,
+    SPACE_ID_FILE,
+    CompressedIndex,
+    ExactIndex,
+    FaissIndex,
+    recall_of,
+    share_found,
+)
 
 CONTENTS_A_LIST = 39
 """Below this, k-means has too few points for a cell (and FAISS says so)."""
 
+CODES_OF_A_DIMENSION = 16  # of four bits
+ITERATIONS = 8  # of k-means; recall is chosen by the cells searched, so that finer centroids gain little
+CODE_SAMPLE = 65_536  # contents that the rotation and the codes are fitted to
+ADDED_AT_ONCE = 65_536  # contents that are encoded at a time
+TUNING_QUERIES = 500
+TUNED_K = 10
+GROWTH = 1.2  # of the cells searched, and of the candidates, from one try to the next
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IvfSettings:
-    """An inverted file over k-means cells; exact search where the catalogue is small.
+    """Codes of four bits a dimension in an inverted file over k-means cells; the whole vectors where there are few.
 
     Args:
         min_contents: below this, exact search is quicker than any index.
         num_lists: at most so many cells; fewer where that would leave a cell fewer than 39 contents.
-        num_probes: cells searched for a query.
+        num_probes: cells searched for a query, at least.
+        num_candidates: contents ranked anew by their vectors, at least.
+        code_dim: leading directions of the catalogue that the codes keep; all where the vectors have fewer.
+        min_recall: cells and candidates are added until so much of the exact nearest 10 of 500 contents is found,
+            themselves not counted; from 0 (as given above) to 1.
     """
 
     min_contents: int
     num_lists: int
     num_probes: int
+    num_candidates: int = 60
+    code_dim: int = 64
+    min_recall: float = 0.0
 
     def build(self, vectors: Float[np.ndarray, "contents dim"], folder: Path, space_id: str) -> None:
-        """Writes the index and the space it belongs to below `folder`."""
-        dim = vectors.shape[1]
-        index: faiss.Index = faiss.IndexFlatIP(dim)
-        if len(vectors) >= self.min_contents:
-            num_lists = min(self.num_lists, max(1, len(vectors) // CONTENTS_A_LIST))
-            index = faiss.IndexIVFFlat(index, dim, num_lists, faiss.METRIC_INNER_PRODUCT)
-            index.nprobe = self.num_probes
-            threads = faiss.omp_get_max_threads()
-            faiss.omp_set_num_threads(1)  # sums in another order would give other centroids
-            try:
-                index.train(vectors)
-            finally:
-                faiss.omp_set_num_threads(threads)
-        index.add(vectors)
+        """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""
         folder.mkdir(parents=True, exist_ok=True)
-        faiss.write_index(index, str(folder / INDEX_FILE))
         (folder / SPACE_ID_FILE).write_text(space_id + "\n")
+        if len(vectors) < max(self.min_contents, 1):
+            whole = faiss.IndexFlatIP(vectors.shape[1])
+            whole.add(np.ascontiguousarray(vectors))
+            faiss.write_index(whole, str(folder / INDEX_FILE))
+            return
+        with _one_thread():  # sums in another order would give other centroids
+            index, cells = self._trained(vectors)
+        for start in range(0, len(vectors), ADDED_AT_ONCE):
+            index.add(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]))
+        write_cells(cells, folder)
+        index.ntotal = 0
+        faiss.write_index(index, str(folder / INDEX_FILE))
+        self._choose_effort(index, vectors, folder)
+
+    def _trained(self, vectors: np.ndarray) -> tuple[faiss.IndexPreTransform, faiss.IndexIVFPQFastScan]:
+        """A rotation before an inverted file, both without contents; and that inverted file."""
+        num_lists = min(self.num_lists, max(1, len(vectors) // CONTENTS_A_LIST))
+        sample = _spread(vectors, max(CODE_SAMPLE, num_lists * CONTENTS_A_LIST))
+        rotation = _leading_directions(sample, min(self.code_dim, vectors.shape[1]))
+        points = rotation.apply(sample)
+        quantizer = faiss.IndexFlatIP(rotation.d_out)
+        clustering = faiss.Clustering(rotation.d_out, num_lists)
+        clustering.niter = ITERATIONS
+        clustering.max_points_per_centroid = CONTENTS_A_LIST
+        clustering.min_points_per_centroid = 1
+        clustering.train(points, quantizer)  # leaves the centroids in it
+        cells = faiss.IndexIVFPQFastScan(
+            quantizer, rotation.d_out, num_lists, rotation.d_out, 4, faiss.METRIC_INNER_PRODUCT
+        )
+        cells.by_residual = False  # one table for a query, not one for a cell
+        cells.train(np.tile(points, (-(-CODES_OF_A_DIMENSION * CONTENTS_A_LIST // len(points)), 1)))
+        return faiss.IndexPreTransform(rotation, cells), cells
+
+    def _choose_effort(self, trained: faiss.IndexPreTransform, vectors: np.ndarray, folder: Path) -> None:
+        """The least that reaches the recall: candidates, with all cells searched, until half of what may be missed is;
+        then cells."""
+        effort = {"num_probes": self.num_probes, "num_candidates": self.num_candidates}
+        write_json(folder / EFFORT_FILE, effort)
+        if self.min_recall == 0:
+            return
+        index = CompressedIndex(trained, folder, vectors)
+        queries, allowed = _spread(vectors, TUNING_QUERIES), np.ones(len(vectors), bool)
+        expected = ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:]  # the first is itself
+
+        def recall() -> float:
+            return share_found(expected, index.search(queries, TUNED_K + 1, allowed)[0])
+
+        index.num_probes = index.num_cells
+        while recall() < (1 + self.min_recall) / 2 and index.num_candidates < len(vectors):
+            index.num_candidates = _grown(index.num_candidates, len(vectors))
+        index.num_probes = min(self.num_probes, index.num_cells)
+        while (reached := recall()) < self.min_recall and index.num_probes < index.num_cells:
+            index.num_probes = _grown(index.num_probes, index.num_cells)
+        write_json(
+            folder / EFFORT_FILE,
+            {"num_probes": index.num_probes, "num_candidates": index.num_candidates, "recall@10": reached},
+        )
 
 
 def recall_of_index(folder: Path, space_id: str, vectors: Float[np.ndarray, "contents dim"], k: int = 10) -> float:
     """`recall_of` the index as it was written to `folder`."""
-    return recall_of(FaissIndex(folder, space_id), ExactIndex(vectors), vectors, k)
+    return recall_of(FaissIndex(folder, space_id, vectors), ExactIndex(vectors), vectors, k)
+
+
+def _spread(vectors: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, evenly spaced, in memory."""
+    rows = np.linspace(0, len(vectors) - 1, min(most, len(vectors))).astype(np.int64)
+    return np.ascontiguousarray(vectors[rows], np.float32)
+
+
+def _leading_directions(sample: np.ndarray, dim: int) -> faiss.LinearTransform:
+    """Onto the `dim` directions of the most energy, turned at random so that each takes an equal part.
+
+    The mean is not taken off: inner products would change.
+    """
+    energies = sample.astype(np.float64).T @ sample.astype(np.float64)
+    directions = np.linalg.eigh(energies)[1][:, ::-1][:, :dim]
+    strongest = directions[np.abs(directions).argmax(0), np.arange(dim)]
+    directions = directions * np.sign(strongest)  # eigenvectors are given up to their sign
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((dim, dim)))[0]
+    rotation = faiss.LinearTransform(sample.shape[1], dim, False)
+    faiss.copy_array_to_vector((turn @ directions.T).astype(np.float32).ravel(), rotation.A)
+    rotation.is_trained = True
+    return rotation
+
+
+def _grown(effort: int, most: int) -> int:
+    return min(most, max(effort + 1, int(effort * GROWTH)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)

@@ -1,18 +1,27 @@
 """The nearest vectors by inner product: exactly, or through the FAISS index of an export."""
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import faiss
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
+from towers.manifest import read_json
+from towers.retrieval.cells import map_cells
 from towers.retrieval.files import reading
 
 SPACE_ID_FILE = "space_id"
 INDEX_FILE = "contents.faiss"
+EFFORT_FILE = "effort.json"
+VECTORS_FILE = "content_vectors.npy"
 QUERIES_FOR_RECALL = 1_000
+QUERY_BLOCK, CONTENT_BLOCK = 256, 65_536
+"""Of the products that exact search holds at once: 64 MiB."""
+
+CANDIDATES_OF_K = 3
+"""At least so many times k are ranked anew."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -37,54 +46,142 @@ class ExactIndex:
     """
 
     def __init__(self, vectors: Float[np.ndarray, "contents dim"]):
-        self._vectors = vectors
+        self._vectors = np.asarray(vectors)  # a mapped array's own class makes each slice slow
 
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; ties go to the lower row. Reads the allowed rows alone where they are the smaller part."""
         listed = np.flatnonzero(allowed)
+        blocks = [self._search(vectors[start : start + QUERY_BLOCK], k, allowed, listed)
+                  for start in range(0, len(vectors), QUERY_BLOCK)]  # fmt: skip
+        none = (np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
+        rows, scores = zip(*(blocks or [none]), strict=True)
+        return np.concatenate(rows), np.concatenate(scores)
+
+    def _search(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray, listed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        best = [_Best(k) for _ in queries]
         if 2 * len(listed) < len(allowed):
-            scores = vectors @ self._vectors[listed].T
+            for start in range(0, len(listed), CONTENT_BLOCK):
+                rows = listed[start : start + CONTENT_BLOCK]
+                _offer(best, rows, queries @ self._vectors[rows].T)
         else:
-            scores = (vectors @ self._vectors.T)[:, listed]
-        k_found = min(k, len(listed))
-        best = np.array([_largest(row, k_found) for row in scores], np.int64).reshape(len(vectors), k_found)
-        return _padded(listed[best], np.take_along_axis(scores, best, axis=1), k)
+            for start in range(0, len(allowed), CONTENT_BLOCK):
+                is_in = allowed[start : start + CONTENT_BLOCK]
+                scores = queries @ self._vectors[start : start + CONTENT_BLOCK].T
+                _offer(best, start + np.flatnonzero(is_in), scores if is_in.all() else scores[:, is_in])
+        found = [_padded(one.rows, one.scores, k) for one in best]
+        return np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found])
 
 
 class FaissIndex:
-    """The index of an export.
+    """The index of an export: as FAISS wrote it, or compressed, with the best ranked anew by the vectors themselves.
 
     Args:
         folder: `index/` of the export.
         space_id: of the export.
+        vectors: `[contents, dim]`, float32, that a compressed index ranks its candidates by; those that lie beside
+            `folder` where not given.
 
     Raises:
         UserError: the index belongs to another space or cannot be read.
     """
 
-    def __init__(self, folder: Path, space_id: str):
+    def __init__(self, folder: Path, space_id: str, vectors: Float[np.ndarray, "contents dim"] | None = None):
         with reading(folder / SPACE_ID_FILE) as path:
             found = path.read_text().strip()
         if found != space_id:
             raise UserError(f"{folder}: space_id {found} is not the export's {space_id}; vectors must not be mixed")
         with reading(folder / INDEX_FILE) as path:
-            self._index = faiss.read_index(str(path))
+            # Mapped, where FAISS can, so that processes share it.
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        if isinstance(index, faiss.IndexPreTransform):
+            beside = folder.parent / VECTORS_FILE
+            self.searched: Index = CompressedIndex(index, folder, _mapped(beside) if vectors is None else vectors)
+        else:
+            self.searched = WholeIndex(index)
 
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; approximate where the index is."""
-        # faiss wraps these constructors at import: they take an array and keywords that its stubs do not know.
-        selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
+        return self.searched.search(vectors, k, allowed)
+
+
+class WholeIndex:
+    """Holds the vectors whole: small catalogues, and every export of format 1."""
+
+    def __init__(self, index: faiss.Index):
+        self._index = index
+
+    def search(
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+    ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+        """As `Index.search`; approximate where the index is."""
+        selector = _selector(allowed)
         if isinstance(self._index, faiss.IndexIVF):
+            # faiss wraps these constructors at import: they take keywords that its stubs do not know.
             parameters = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe)  # pyright: ignore
         else:
             parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore
         queries = np.ascontiguousarray(vectors, np.float32)
         scores, rows = self._index.search(queries, min(k, len(allowed)), params=parameters)
         return _padded(rows, np.where(rows >= 0, scores, -np.inf), k)
+
+
+class CompressedIndex:
+    """Scans codes of four bits a dimension in the nearest cells, and ranks the best of them by the vectors themselves.
+
+    The method is FAISS' fast scan (André and others, "Accelerated Nearest Neighbor Search with Quick ADC", 2017) behind
+    a rotation onto the leading directions of the catalogue.
+
+    Args:
+        index: a rotation before an empty inverted file.
+        folder: of its lists, and of the effort that was chosen when it was built.
+        vectors: `[contents, dim]`, float32; may be memory-mapped.
+
+    Raises:
+        UserError: the files cannot be read, or do not fit each other.
+    """
+
+    def __init__(self, index: faiss.IndexPreTransform, folder: Path, vectors: Float[np.ndarray, "contents dim"]):
+        self._index = index
+        cells: Any = faiss.downcast_index(index.index)
+        map_cells(cells, folder)
+        if cells.ntotal != len(vectors):
+            raise UserError(f"{folder}: {cells.ntotal:,} contents, but {len(vectors):,} vectors; copy the export again")
+        effort = read_json(folder / EFFORT_FILE)
+        self.num_cells: int = cells.nlist
+        self.num_probes: int = effort["num_probes"]
+        self.num_candidates: int = effort["num_candidates"]
+        self._vectors = np.asarray(vectors)
+
+    def search(
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+    ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+        """As `Index.search`; where a filter leaves a part, as many more cells are searched."""
+        is_all = bool(allowed.all())
+        num_allowed = len(allowed) if is_all else int(np.count_nonzero(allowed))
+        probes = min(self.num_cells, self.num_probes * len(allowed) // max(num_allowed, 1))
+        selector = {} if is_all else {"sel": _selector(allowed)}
+        of_cells = faiss.SearchParametersIVF(nprobe=probes, **selector)  # pyright: ignore
+        parameters = faiss.SearchParametersPreTransform(index_params=of_cells)  # pyright: ignore
+        queries = np.ascontiguousarray(vectors, np.float32)
+        num_candidates = min(max(self.num_candidates, CANDIDATES_OF_K * k), len(allowed))
+        _, candidates = self._index.search(queries, num_candidates, params=parameters)
+        found = [self._ranked(*pair, k) for pair in zip(queries, candidates, strict=True)]
+        shape = (len(queries), k)
+        return (np.array([rows for rows, _ in found], np.int64).reshape(shape),
+                np.array([scores for _, scores in found], np.float32).reshape(shape))  # fmt: skip
+
+    def _ranked(self, query: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        # A row beyond the vectors is damage, which `towers verify` reports; sorted, since ties go to the lower row.
+        rows = np.sort(candidates[(candidates >= 0) & (candidates < len(self._vectors))])
+        scores = self._vectors[rows] @ query
+        best = _largest(scores, min(k, len(rows)))
+        return _padded(rows[best], scores[best], k)
 
 
 def recall_of(
@@ -94,12 +191,39 @@ def recall_of(
 
     A catalogue of fewer than k contents has fewer to find; an empty one gives 1.
     """
-    asked = vectors[:: max(1, len(vectors) // queries)]
+    asked = np.asarray(vectors[:: max(1, len(vectors) // queries)])
     allowed = np.ones(len(vectors), bool)
     expected, _ = exact.search(asked, k, allowed)
     found, _ = index.search(asked, k, allowed)
+    return share_found(expected, found)
+
+
+def share_found(expected: Int[np.ndarray, "queries k"], found: Int[np.ndarray, "queries any_k"]) -> float:
+    """Mean over queries of the share of `expected` that is in `found`, rows of -1 aside; 1 without queries."""
     hits = [len(np.intersect1d(a[a >= 0], b)) / (a >= 0).sum() for a, b in zip(expected, found, strict=True)]
     return float(np.mean(hits)) if hits else 1.0
+
+
+class _Best:
+    """The k best of what was offered so far, in order."""
+
+    def __init__(self, k: int):
+        self._k = k
+        self.rows, self.scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
+
+    def offer(self, rows: np.ndarray, scores: np.ndarray) -> None:
+        """Rows above those offered before."""
+        if len(self.scores) == self._k > 0:
+            better = np.flatnonzero(scores > self.scores[-1])  # an equal one loses to the lower row
+            rows, scores = rows[better], scores[better]
+        rows, scores = np.concatenate([self.rows, rows]), np.concatenate([self.scores, scores])
+        best = _largest(scores, min(self._k, len(scores)))
+        self.rows, self.scores = rows[best], scores[best]
+
+
+def _offer(best: list[_Best], rows: np.ndarray, scores: np.ndarray) -> None:
+    for one, its_scores in zip(best, scores, strict=True):
+        one.offer(rows, its_scores)
 
 
 def _largest(scores: np.ndarray, k: int) -> np.ndarray:
@@ -111,9 +235,18 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
     return places[np.argsort(-scores[places], kind="stable")[:k]]
 
 
+def _mapped(path: Path) -> np.ndarray:
+    with reading(path):
+        return np.load(path, mmap_mode="r")
+
+
+def _selector(allowed: np.ndarray) -> faiss.IDSelector:
+    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
+
+
 def _padded(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    missing = ((0, 0), (0, k - rows.shape[1]))
-    return (
-        np.pad(rows, missing, constant_values=-1).astype(np.int64),
-        np.pad(scores, missing, constant_values=-np.inf).astype(np.float32),
-    )
+    """With nothing up to k in the last axis."""
+    shape = (*rows.shape[:-1], k)
+    all_rows, all_scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
+    all_rows[..., : rows.shape[-1]], all_scores[..., : rows.shape[-1]] = rows, scores
+    return all_rows, all_scores

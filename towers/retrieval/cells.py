@@ -1,0 +1,67 @@
+"""The inverted lists of an index in a file of their own, memory-mapped: all processes that read them share one copy.
+
+FAISS maps plain lists, but reads the blocks of its fast scan into private memory. In the file each list has its codes
+in whole blocks and then their rows, which is how `OnDiskInvertedLists` lays out a list; a scan sees the same bytes.
+"""
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+from jaxtyping import Int
+
+from towers.errors import UserError
+from towers.retrieval.files import reading
+
+CODES_FILE, SIZES_FILE = "cells.bin", "cells.npy"
+BLOCK = 32
+"""Codes that a fast scan compares at once; a list is filled up to whole blocks."""
+
+ROW_BYTES = 8  # of a 64-bit integer
+
+
+def write_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
+    """Moves the lists of `index` to `folder`; it is left empty, though trained."""
+    lists: faiss.InvertedLists = index.invlists  # pyright: ignore
+    sizes = np.array([lists.list_size(cell) for cell in range(index.nlist)], np.int64)
+    with (folder / CODES_FILE).open("wb") as file:
+        for cell in np.flatnonzero(sizes):
+            size, capacity = int(sizes[cell]), int(_capacities(sizes[cell : cell + 1])[0])
+            codes = faiss.rev_swig_ptr(lists.get_codes(int(cell)), capacity * index.code_size)
+            rows = faiss.rev_swig_ptr(lists.get_ids(int(cell)), size)
+            file.write(codes.tobytes())
+            file.write(np.pad(rows, (0, capacity - size)).tobytes())
+    np.save(folder / SIZES_FILE, sizes)
+    index.reset()
+
+
+def map_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
+    """Gives `index` the lists that `write_cells` left in `folder`.
+
+    Raises:
+        UserError: a file is missing, or is not of the size that the lists need.
+    """
+    with reading(folder / SIZES_FILE) as path:
+        sizes = np.load(path)
+    capacities = _capacities(sizes)
+    ends = np.cumsum(capacities * (index.code_size + ROW_BYTES))
+    with reading(folder / CODES_FILE) as path:
+        if len(sizes) != index.nlist or (sizes < 0).any() or path.stat().st_size != ends[-1]:
+            raise UserError(f"{path}: {path.stat().st_size:,} bytes do not fit {SIZES_FILE}; copy the export again")
+    lists = faiss.OnDiskInvertedLists()
+    lists.nlist, lists.code_size = index.nlist, index.code_size
+    lists.filename, lists.totsize, lists.read_only = str(path), int(ends[-1]), True
+    lists.prefetch_nthread = 0  # would start 32 threads for each query
+    lists.lists.clear()
+    for size, capacity, end in zip(sizes.tolist(), capacities.tolist(), ends.tolist(), strict=True):
+        place = faiss.OnDiskOneList()
+        place.size, place.capacity, place.offset = size, capacity, end - capacity * (index.code_size + ROW_BYTES)
+        lists.lists.push_back(place)  # pyright: ignore
+    lists.do_mmap()
+    index.replace_invlists(lists, True)  # which frees them
+    lists.this.disown()  # pyright: ignore
+    index.ntotal = int(sizes.sum())
+
+
+def _capacities(sizes: Int[np.ndarray, " cells"]) -> Int[np.ndarray, " cells"]:
+    return -(-sizes // BLOCK) * BLOCK
