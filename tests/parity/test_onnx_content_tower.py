@@ -41,7 +41,6 @@ STATISTICS = SoundStatistics(
     sound_mean=torch.linspace(-1, 1, 2 * MELS), sound_std=torch.linspace(0.5, 1, 2 * MELS),
 )  # fmt: skip
 HEARING = {
-    "statistics": (StatisticsAudioEncoder, FEATURES),
     "statistics in crops": (StatisticsAudioEncoder, IN_CROPS),
     "conv": (partial(ConvAudioEncoder, dim=8, channels=(4, 6, 8, 8), dropout=0.2), FEATURES),
     "mobile": (partial(MobileAudioEncoder, **SMALL_MOBILE), FEATURES),
@@ -77,7 +76,9 @@ def in_torch(two_tower: TwoTower, records: list, codes: list[dict]) -> np.ndarra
                 audio[place], has_audio[place] = encoder(torch.from_numpy(record.astype(np.float32))[None])[0], True
             for part, padded in parts.items():
                 padded[place, : len(known.get(part, []))] = torch.tensor(known.get(part, []), dtype=torch.long)
-        contents = ContentBatch(rows=torch.zeros(len(codes), dtype=torch.long), parts=parts, audio=audio, has_audio=has_audio)
+        contents = ContentBatch(
+            rows=torch.zeros(len(codes), dtype=torch.long), parts=parts, audio=audio, has_audio=has_audio
+        )
         return normalize(two_tower.content_tower.without_id(contents), dim=-1).numpy()
 
 

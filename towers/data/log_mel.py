@@ -55,12 +55,16 @@ class LogMel(nn.Module):
     @property
     def window(self) -> Float[Tensor, " n_fft"]:
         """What samples are weighted with before the Fourier transform."""
-        return self._mel.spectrogram.window
+        window = self._mel.spectrogram.window
+        assert isinstance(window, Tensor)
+        return window
 
     @property
     def mel_filters(self) -> Float[Tensor, "frequencies n_mels"]:
         """From power by frequency to power by mel band."""
-        return self._mel.mel_scale.fb
+        filters = self._mel.mel_scale.fb
+        assert isinstance(filters, Tensor)
+        return filters
 
     def forward(self, waveform: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch n_mels frames"]:
         """Natural logarithm of the mel power plus `FLOOR`."""

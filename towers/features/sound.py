@@ -12,7 +12,7 @@ from towers.features.settings import SpectrogramSettings
 MIN_SOUND_S = 0.1
 SILENCE = 1e-4
 MAX_KERNEL = 1 << 20
-"""The resampler keeps a filter for every phase between two rates: 0.3 MB from 44,100 to 16,000 Hz, 11 GB from 44,101."""
+"""A resampler keeps a filter for every phase between two rates: 0.3 MB from 44,100 to 16,000 Hz, 11 GB from 44,101."""
 TOO_LOUD = "so loud that its power is not finite"
 
 

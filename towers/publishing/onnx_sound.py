@@ -1,4 +1,4 @@
-"""What an exported content tower hears, as part of its graph: from a waveform, from a vector made elsewhere, or nothing.
+"""What an exported content tower hears, within its graph: a waveform, a vector made elsewhere, or nothing.
 
 batch: contents. samples: of the longest waveform, the others padded on the right. Which of the front ends an encoder
 needs, it says itself (`AudioEncoder.heard_through`).
@@ -106,7 +106,7 @@ class WaveformFrontEnd(FrontEnd):
     def _crops(
         self, waveform: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch crops crop_samples"]:
-        """Of longer sound the middles of its stretches, of shorter its repeats, as much as the frames' windows reach."""
+        """Of longer sound the middles of its stretches, of shorter its repeats, as far as the windows reach."""
         num_crops = self._settings.num_crops
         length = -(-self._wanted // num_crops)
         count = num_samples[:, None]
