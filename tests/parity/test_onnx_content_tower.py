@@ -69,7 +69,7 @@ def in_torch(two_tower: TwoTower, records: list, codes: list[dict]) -> np.ndarra
     """From records as a store holds them, null where there is none."""
     encoder = two_tower.audio_encoder
     audio, has_audio = torch.zeros(len(records), encoder.dim), torch.zeros(len(records), dtype=torch.bool)
-    parts = {part: torch.zeros(len(codes), 3, dtype=torch.long) for part in two_tower.content_tower._parts}
+    parts = {part: torch.zeros(len(codes), 3, dtype=torch.long) for part in two_tower.content_tower.parts}
     with torch.inference_mode():
         for place, (record, known) in enumerate(zip(records, codes, strict=True)):
             if record is not None:

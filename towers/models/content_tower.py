@@ -91,6 +91,11 @@ class ContentTower(nn.Module):
         """Whether anything but ids may be known."""
         return self._fuse is not None
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Metadata that it reads."""
+        return tuple(self._parts)
+
     def id_parameters(self) -> list[Tensor]:
         """What belongs to single ids."""
         return [self._id_delta.weight]

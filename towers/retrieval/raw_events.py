@@ -21,13 +21,13 @@ def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events
 
     Args:
         export: gives rows, durations and vocabularies.
-        rows: mappings with `content_id`, `timestamp` (aware, or naive in UTC; text in ISO 8601 will do), and where known `action`,
-            `played_ms`, `context`.
+        rows: mappings with `content_id`, `timestamp` (aware, or naive in UTC; text in ISO 8601 will do), and where
+            known `action`, `played_ms`, `context`.
 
     Raises:
         UserError: an unknown action, an event without a timestamp.
     """
-    ordered = sorted(rows, key=lambda row: _microseconds(row))
+    ordered = sorted(rows, key=_microseconds)
     content_ids = [category_text(row.get("content_id")) for row in ordered]
     content_rows = np.array([-1 if c is None else export.row_of_content.get(c, -1) for c in content_ids], np.int64)
     played = [row.get("played_ms") for row in ordered]

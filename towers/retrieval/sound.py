@@ -1,6 +1,7 @@
 """Sound to what an exported content tower reads: mono, float32, at the model's rate. Knows no torch."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,31 +21,43 @@ def waveform_of(
 ) -> Float[np.ndarray, " samples"]:
     """What the content tower reads of a sound, so that it makes of it the record that `prepare` makes.
 
-    Of longer sound that is only what a record holds: a file is decoded there alone. Several crops are laid one after
-    the other, each a sample longer than a crop has to be, so that the tower cuts them where they were laid.
-
     Args:
         sound: a file, or samples (`[samples]` or `[samples, channels]`, floats of which 1 is full scale) and their
             rate in Hz.
         settings: of the spectrogram.
 
     Returns:
-        Float32, at `settings.sample_rate`, at most about `settings.record_s` long.
+        Float32, at `settings.sample_rate`, of longer sound only what a record holds, as `laid_out` lays it.
 
     Raises:
         UnusableSound: it does not decode, is too short, silent or not finite, or is not samples and a rate.
     """
+    return laid_out(crops_of(sound, settings), settings)
+
+
+def crops_of(
+    sound: Path | tuple[Shaped[np.ndarray, "..."], int], settings: SpectrogramSettings
+) -> list[Float[np.ndarray, " samples"]]:
+    """What a record holds of a sound, resampled; a file is decoded there alone. As `waveform_of`."""
     if isinstance(sound, Path):
         stretches, rate = read_stretches(sound, settings)
     else:
         samples, rate = sound
         stretches = cut_stretches(_mono(samples, rate), rate, settings)
-    resampled = [resample(mono, rate, settings.sample_rate) for mono in stretches]
+    return [resample(mono, rate, settings.sample_rate) for mono in stretches]
+
+
+def laid_out(
+    crops: Sequence[Float[np.ndarray, " samples"]], settings: SpectrogramSettings
+) -> Float[np.ndarray, " samples_together"]:
+    """One after the other, so that the content tower cuts several where they were laid.
+
+    It takes the middles of equal stretches where there is more than a record, so each is a sample longer than a crop.
+    """
     wanted = round(settings.record_s * settings.sample_rate)
-    if len(resampled) == 1:
-        return resampled[0][:wanted]
-    length = -(-wanted // settings.num_crops) + 1
-    return np.concatenate([np.resize(mono, length) for mono in resampled])
+    if len(crops) == 1:
+        return crops[0][:wanted]
+    return np.concatenate([np.resize(crop, -(-wanted // settings.num_crops) + 1) for crop in crops])
 
 
 def _mono(samples: Shaped[np.ndarray, "..."], rate: int) -> Float[np.ndarray, " samples"]:
