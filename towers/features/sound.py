@@ -20,7 +20,7 @@ class UnusableSound(Exception):
     """A sound that cannot become a spectrogram; the message is the reason."""
 
 
-def read_stretches(path: Path, settings: SpectrogramSettings) -> tuple[list[Float[np.ndarray, " samples"]], int]:
+def read_stretches(path: Path, settings: SpectrogramSettings) -> tuple[list[Float[np.ndarray, " _"]], int]:
     """Decodes what a record holds of a file and mixes it to mono; float32 at the file's rate in Hz, which comes second.
 
     Of sound that is longer than `record_s`: the middles of `num_crops` equal stretches of it, and nothing between them
@@ -41,14 +41,14 @@ def read_stretches(path: Path, settings: SpectrogramSettings) -> tuple[list[Floa
 
 def cut_stretches(
     waveform: Float[np.ndarray, " samples"], rate: int, settings: SpectrogramSettings
-) -> list[Float[np.ndarray, " samples"]]:
+) -> list[Float[np.ndarray, " _"]]:
     """What `read_stretches` gives of a file with this mono sound in it; raises likewise."""
     stretches = [waveform[start : start + wanted] for start, wanted in _spans(len(waveform), rate, settings)]
     check_stretches(stretches, rate)
     return stretches
 
 
-def check_stretches(stretches: Sequence[Float[np.ndarray, " samples"]], rate: int) -> None:
+def check_stretches(stretches: Sequence[Float[np.ndarray, " _"]], rate: int) -> None:
     """Raises `UnusableSound` for what is too short, cut short, silent or not finite."""
     samples = sum(len(mono) for mono in stretches)
     if samples < MIN_SOUND_S * rate:

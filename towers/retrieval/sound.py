@@ -37,7 +37,7 @@ def waveform_of(
 
 def crops_of(
     sound: Path | tuple[Shaped[np.ndarray, "..."], int], settings: SpectrogramSettings
-) -> list[Float[np.ndarray, " samples"]]:
+) -> list[Float[np.ndarray, " _"]]:
     """What a record holds of a sound, resampled; a file is decoded there alone. As `waveform_of`."""
     if isinstance(sound, Path):
         stretches, rate = read_stretches(sound, settings)
@@ -48,7 +48,7 @@ def crops_of(
 
 
 def laid_out(
-    crops: Sequence[Float[np.ndarray, " samples"]], settings: SpectrogramSettings
+    crops: Sequence[Float[np.ndarray, " _"]], settings: SpectrogramSettings
 ) -> Float[np.ndarray, " samples_together"]:
     """One after the other, so that the content tower cuts several where they were laid.
 
