@@ -8,7 +8,7 @@ import pytest
 
 from tests.command_line import SMALL_WORLD, ok
 from towers.retrieval.export import Export
-from towers.retrieval.raw_events import events_from_raw, user_codes_from_raw
+from towers.retrieval.raw_events import encode_user, user_codes_from_raw
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 FEATURES = ("features.user_columns=[country,age_band]", "datamodule.max_length=30")
@@ -31,9 +31,7 @@ def test_raw_events_give_the_exported_vector(folder: Path) -> None:
     lengths = [len(rows) for rows in events.values()]
     assert max(lengths) > 30, "the last events of a long history have to be among those compared"
     for row, user_id in enumerate(export.user_ids):
-        found = export.encode_events(
-            events_from_raw(export, events[user_id]), user_codes_from_raw(export, users[user_id])
-        )
+        found = encode_user(export, events[user_id], users[user_id])
         np.testing.assert_allclose(found, export.user_vectors[row], atol=1e-4)
 
 

@@ -13,13 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from jaxtyping import Float, Float16
 from torch import Tensor, nn
 
 from towers.features.settings import SpectrogramSettings
+from towers.features.sound import MAX_KERNEL, TOO_LOUD, UnusableSound, read_stretches
 
 
 def _stand_in_for_extension() -> None:
@@ -38,14 +38,6 @@ FRONT_END = 1
 """Counts up whenever the same sound and settings give another record than before."""
 FLOOR = 1e-6
 """Added to the mel power before the logarithm: about -60 dB below a full-scale tone."""
-MIN_SOUND_S = 0.1
-SILENCE = 1e-4
-MAX_KERNEL = 1 << 20
-"""torchaudio keeps a filter for every phase between two rates: 0.3 MB from 44,100 to 16,000 Hz, 11 GB from 44,101."""
-
-
-class UnusableSound(Exception):
-    """A file that cannot become a spectrogram; the message is the reason."""
 
 
 class LogMel(nn.Module):
@@ -60,56 +52,33 @@ class LogMel(nn.Module):
             n_mels=settings.n_mels,
         )
 
+    @property
+    def window(self) -> Float[Tensor, " n_fft"]:
+        """What samples are weighted with before the Fourier transform."""
+        window = self._mel.spectrogram.window
+        assert isinstance(window, Tensor)
+        return window
+
+    @property
+    def mel_filters(self) -> Float[Tensor, "frequencies n_mels"]:
+        """From power by frequency to power by mel band."""
+        filters = self._mel.mel_scale.fb
+        assert isinstance(filters, Tensor)
+        return filters
+
     def forward(self, waveform: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch n_mels frames"]:
         """Natural logarithm of the mel power plus `FLOOR`."""
         return torch.log(self._mel(waveform) + FLOOR)
 
 
 def read_crops(path: Path, settings: SpectrogramSettings) -> list[Float[Tensor, " samples"]]:
-    """Decodes what a record holds of a file, mixes to mono, resamples.
-
-    Of sound that is longer than `record_s`: the middles of `num_crops` equal stretches of it, and nothing between them
-    is decoded. Of shorter sound: all of it, as one crop.
+    """Decodes what a record holds of a file, mixes to mono, resamples; what that is, `read_stretches` says.
 
     Raises:
         UnusableSound: the file does not decode, is too short, silent or not finite.
     """
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            decoded = [
-                _mono(file, start, wanted)
-                for start, wanted in _spans(file.frames, round(settings.record_s * rate), settings.num_crops)
-            ]
-    except (soundfile.SoundFileError, OSError, ValueError) as error:
-        raise UnusableSound(f"does not decode: {' '.join(str(error).split())}") from error
-    samples = sum(len(mono) for mono in decoded)
-    if samples < MIN_SOUND_S * rate:
-        raise UnusableSound(f"too short: {samples / rate:.3f} s")
-    if not all(len(mono) for mono in decoded):
-        raise UnusableSound("cut short: nothing where a crop should be")
-    peaks = np.array([np.abs(mono).max() for mono in decoded])  # NaN where a sample is NaN
-    if not np.isfinite(peaks).all():
-        raise UnusableSound("has samples that are not finite")
-    if peaks.max() < SILENCE:
-        raise UnusableSound("silent")
-    return [_resampled(mono, rate, settings.sample_rate) for mono in decoded]
-
-
-def _spans(frames: int, wanted: int, num_crops: int) -> list[tuple[int, int]]:
-    """(first frame, frames) of what is decoded of a file that says it has `frames`."""
-    if frames <= wanted:
-        return [(0, wanted)]
-    length = -(-wanted // num_crops)
-    middles = [(2 * crop + 1) * frames for crop in range(num_crops)]  # in frames / (2 num_crops)
-    return [(max(0, (middle - num_crops * length) // (2 * num_crops)), length) for middle in middles]
-
-
-def _mono(file: soundfile.SoundFile, start: int, wanted: int) -> Float[np.ndarray, " samples"]:
-    if start:
-        file.seek(start)
-    samples = file.read(wanted, dtype="float32", always_2d=True)
-    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    stretches, rate = read_stretches(path, settings)
+    return [_resampled(mono, rate, settings.sample_rate) for mono in stretches]
 
 
 def _resampled(mono: Float[np.ndarray, " samples"], rate: int, new_rate: int) -> Float[Tensor, " samples_after"]:
@@ -135,7 +104,7 @@ def record_from(
     frames = settings.num_frames // len(crops)
     mel = torch.cat([_frames_of(crop, log_mel, frames, settings.hop_length) for crop in crops], dim=-1)
     if not torch.isfinite(mel).all():
-        raise UnusableSound("so loud that its power is not finite")
+        raise UnusableSound(TOO_LOUD)
     return mel.numpy().astype(np.float16)
 
 

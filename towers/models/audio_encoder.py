@@ -4,7 +4,7 @@ Here stand the protocol and what encoders are put together from; larger ones hav
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,25 @@ class SoundStatistics:
         )  # fmt: skip
 
 
+Made = TypeVar("Made", covariant=True)
+
+
+class Ears(Protocol[Made]):
+    """Makes something for an encoder that depends on what it reads."""
+
+    def of_spectrograms(self, encoder: "AudioEncoder") -> Made:
+        """For one that reads log-mel spectrograms."""
+        ...
+
+    def of_vectors(self, encoder: "AudioEncoder") -> Made:
+        """For one that reads vectors which were made elsewhere, as records of one frame."""
+        ...
+
+    def of_nothing(self, encoder: "AudioEncoder") -> Made:
+        """For one that reads nothing."""
+        ...
+
+
 class AudioEncoder(nn.Module):
     """Log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`.
 
@@ -61,6 +80,10 @@ class AudioEncoder(nn.Module):
             spectrograms: of the store; null where it has none.
         """
         return spectrograms
+
+    def heard_through(self, ears: Ears[Made]) -> Made:
+        """What `ears` makes for an encoder that reads what this one reads."""
+        return ears.of_spectrograms(self)
 
     @classmethod
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
@@ -84,6 +107,10 @@ class NoAudioEncoder(AudioEncoder):
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> None:
         """Nothing."""
         return
+
+    def heard_through(self, ears: Ears[Made]) -> Made:
+        """As one that reads nothing."""
+        return ears.of_nothing(self)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds 0"]:
         """An empty vector for every sound."""

@@ -71,7 +71,7 @@ class ContentTower(nn.Module):
 
     def without_id(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
         """What is known of the contents beside their ids; of any length."""
-        fused = self._base.expand(len(contents.rows), -1)
+        fused = self._base.expand(contents.rows.shape[0], -1)  # len() would fix the batch size in an export
         for part, embedding in self._parts.items():
             fused = fused + self._kept(contents.rows, self._part_dropout) * _mean_embedding(
                 embedding, contents.parts[part]
@@ -91,6 +91,11 @@ class ContentTower(nn.Module):
         """Whether anything but ids may be known."""
         return self._fuse is not None
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Metadata that it reads."""
+        return tuple(self._parts)
+
     def id_parameters(self) -> list[Tensor]:
         """What belongs to single ids."""
         return [self._id_delta.weight]
@@ -98,7 +103,7 @@ class ContentTower(nn.Module):
     def _kept(self, rows: Int[Tensor, " contents"], probability: float) -> Float[Tensor, "contents 1"]:
         """1 where a content keeps the part, 0 where it is dropped; all ones outside of training."""
         if not self.training or probability == 0:
-            return torch.ones((len(rows), 1), device=rows.device)
+            return torch.ones((rows.shape[0], 1), device=rows.device)
         return (torch.rand((len(rows), 1), device=rows.device) >= probability).float()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from towers.errors import UserError
 from towers.features.audio_vectors import AudioVectors
 from towers.manifest import digest_of_file
-from towers.models.audio_encoder import AudioEncoder, SoundStatistics
+from towers.models.audio_encoder import AudioEncoder, Ears, Made, SoundStatistics
 from towers.models.sounds import Sounds
 
 KEY = "audio_encoder.path"
@@ -86,6 +86,10 @@ class FrozenAudioEncoder(AudioEncoder):
             if unknown
             else (note,),
         )
+
+    def heard_through(self, ears: Ears[Made]) -> Made:
+        """As one that reads vectors."""
+        return ears.of_vectors(self)
 
     def forward(self, records: Float[Tensor, "sounds dim 1"]) -> Float[Tensor, "sounds dim"]:
         """The records without their one frame."""

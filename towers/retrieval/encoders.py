@@ -5,11 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from jaxtyping import Float, Integer
 
-from towers.errors import UserError
 from towers.features.events import EventCodes, elapsed_since_previous, encode_events
+from towers.retrieval.onnx_session import open_tower
 
 ONNX_INPUTS = ("content_vectors", "action", "elapsed", "played", "context", "user_codes", "lengths")
 
@@ -45,13 +44,15 @@ class UserEncoder:
 
     Args:
         path: of `user_tower.onnx`.
-        content_vectors: `[contents, dim]`, of the same export.
+        content_vectors: `[contents, input_dim]`, of the same export: what the tower reads of contents, which is their
+            vectors, or where those are truncated their inputs.
         space_id: of the export.
         max_length: the last so many events are read.
         has_clock: whether the training data knew times.
+        threads: that one call may use.
 
     Raises:
-        UserError: the tower belongs to another space or cannot be read.
+        UserError: the tower belongs to another space or cannot be read, or fewer than one thread.
     """
 
     def __init__(
@@ -61,18 +62,9 @@ class UserEncoder:
         space_id: str,
         max_length: int,
         has_clock: bool,
+        threads: int = 1,
     ):
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors have no class in common
-            raise UserError(
-                f"{path}: cannot be read ({error}); make the export again, or copy it again whole"
-            ) from error
-        found = self._session.get_modelmeta().custom_metadata_map.get("space_id")
-        if found != space_id:
-            raise UserError(f"{path}: space_id {found} is not the export's {space_id}; vectors must not be mixed")
+        self._session = open_tower(path, space_id, threads)
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._content_vectors = content_vectors
         self._max_length = max_length

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from towers import schema
 from towers.errors import UserError
@@ -21,20 +21,20 @@ def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events
 
     Args:
         export: gives rows, durations and vocabularies.
-        rows: mappings with `content_id`, `timestamp` (aware, or naive in UTC), and where known `action`,
-            `played_ms`, `context`.
+        rows: mappings with `content_id`, `timestamp` (aware, or naive in UTC; text in ISO 8601 will do), and where
+            known `action`, `played_ms`, `context`.
 
     Raises:
-        UserError: an unknown action.
+        UserError: an unknown action, an event without a timestamp.
     """
-    ordered = sorted(rows, key=lambda row: _microseconds(row["timestamp"]))
+    ordered = sorted(rows, key=_microseconds)
     content_ids = [category_text(row.get("content_id")) for row in ordered]
     content_rows = np.array([-1 if c is None else export.content_ids.get(c, -1) for c in content_ids], np.int64)
     played = [row.get("played_ms") for row in ordered]
     return Events(
         content_row=content_rows,
         action=np.array([_action_code(row.get("action") or "play") for row in ordered], np.int64),
-        timestamp_us=np.array([_microseconds(row["timestamp"]) for row in ordered], np.int64),
+        timestamp_us=np.array([_microseconds(row) for row in ordered], np.int64),
         played_fraction=_played_fraction(export, content_rows, played),
         context=export.vocabulary("context").encode([category_text(row.get("context")) for row in ordered]),
     )
@@ -44,6 +44,22 @@ def user_codes_from_raw(export: Export, user: Mapping[str, Any]) -> Int[np.ndarr
     """Codes of a listener's columns, as named by the export's features; 0 for what is missing or unknown."""
     names = export.features.user_columns
     return np.array([export.vocabulary(name).encode([category_text(user.get(name))])[0] for name in names], np.int64)
+
+
+def encode_user(
+    export: Export, history: Sequence[Mapping[str, Any]], user: Mapping[str, Any] | None = None
+) -> Float[np.ndarray, " dim"]:
+    """The unit vector of a listener after their latest events, by the tower of the export.
+
+    Args:
+        export: gives the tower, rows, durations and vocabularies.
+        history: as `events_from_raw` takes it; empty for somebody of whom nothing is known.
+        user: columns of the listener; null: unknown.
+
+    Raises:
+        UserError: an unknown action, an event without a timestamp.
+    """
+    return export.encode_events(events_from_raw(export, history), user_codes_from_raw(export, user or {}))
 
 
 def _played_fraction(export: Export, content_rows: np.ndarray, played_ms: Sequence[float | None]) -> np.ndarray:
@@ -60,7 +76,15 @@ def _action_code(action: str) -> int:
     return schema.ACTION_CODES[action]
 
 
-def _microseconds(timestamp: datetime) -> int:
+def _microseconds(row: Mapping[str, Any]) -> int:
+    timestamp = row.get("timestamp")
+    if isinstance(timestamp, str):
+        try:
+            timestamp = datetime.fromisoformat(timestamp)
+        except ValueError as error:
+            raise UserError(f"timestamp={timestamp}: must be a time such as 2026-07-29T20:15:00Z") from error
+    if not isinstance(timestamp, datetime):
+        raise UserError(f"timestamp={timestamp}: every event must have a time, such as 2026-07-29T20:15:00Z")
     aware = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
     since = aware - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -1,0 +1,162 @@
+"""Smaller or quicker forms of an exported tower, kept where what is recommended stays the same."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import onnx
+from jaxtyping import Float, Int
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from towers.errors import UserError
+
+NEAREST = 20
+REPETITIONS = 3
+QUANTIZED = ("MatMul", "Gemm", "Conv")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """What became of a variant.
+
+    Args:
+        name: of it.
+        file: its name; null where it was not kept.
+        overlap: share of the nearest 20 that it has in common with float32, mean over the inputs, 0 to 1.
+        size_bytes: of the file.
+        float32_bytes: of the file that it stands for.
+        ms: milliseconds to encode one input, the least of several rounds; of the clock, so not for a manifest.
+        float32_ms: likewise.
+    """
+
+    name: str
+    file: str | None
+    overlap: float
+    size_bytes: int
+    float32_bytes: int
+    ms: float
+    float32_ms: float
+
+    def figures(self) -> dict[str, Any]:
+        """Those that are the same whenever they are measured, for a manifest."""
+        return {"file": self.file, f"overlap@{NEAREST}": self.overlap, "size_bytes": self.size_bytes}
+
+
+def write_variants(
+    path: Path,
+    names: Sequence[str],
+    encode: Callable[[Path], Float[np.ndarray, "inputs dim"]],
+    candidates: Float[np.ndarray, "contents dim"],
+    min_overlap: float,
+) -> list[Variant]:
+    """Writes variants of a tower beside it, such as `user_tower.int8.onnx`, where they are good enough.
+
+    The same tower gives the same bytes.
+
+    Args:
+        path: of the tower in float32.
+        names: `int8` (weights and products of matrices and convolutions, scaled as they come), `float16`.
+        encode: runs the tower in a file on real inputs, at least one.
+        candidates: of which the nearest are looked for.
+        min_overlap: least share of the nearest 20 in common with float32, mean over the inputs, 0 to 1.
+
+    Raises:
+        UserError: no such variant.
+    """
+    for name in names:
+        if name not in _CONVERSIONS:
+            raise UserError(f"variants: no variant {name!r}; there are {', '.join(_CONVERSIONS)}")
+    if not names:
+        return []
+    vectors, float32_ms = _timed(encode, path)
+    nearest = _nearest(vectors, candidates)
+    found = []
+    for name in names:
+        target = path.with_name(f"{path.stem}.{name}{path.suffix}")
+        _CONVERSIONS[name](path, target)
+        vectors, ms = _timed(encode, target)
+        overlap = _overlap(_nearest(vectors, candidates), nearest)
+        size_bytes = target.stat().st_size
+        is_kept = overlap >= min_overlap
+        if not is_kept:
+            target.unlink()
+        found.append(
+            Variant(
+                name=name, file=target.name if is_kept else None, overlap=overlap, size_bytes=size_bytes,
+                float32_bytes=path.stat().st_size, ms=ms, float32_ms=float32_ms,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _int8(path: Path, target: Path) -> None:
+    model = onnx.load(path)
+    logging.disable(logging.WARNING)  # it recommends to prepare the graph, which the exporter has done
+    try:
+        quantize_dynamic(
+            model, target, weight_type=QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
+            nodes_to_exclude=_before_rounding(model), per_channel=True,
+        )  # fmt: skip
+    finally:
+        logging.disable(logging.NOTSET)
+    _save(onnx.load(target), path, target)
+
+
+def _float16(path: Path, target: Path) -> None:
+    model = onnx.load(path)
+    converted = convert_float_to_float16(model, keep_io_types=True, node_block_list=_before_rounding(model))
+    _save(converted, path, target)
+
+
+_CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {"int8": _int8, "float16": _float16}
+
+
+def _save(model: onnx.ModelProto, path: Path, target: Path) -> None:
+    """With the metadata of the tower that it stands for."""
+    onnx.helper.set_model_props(model, {prop.key: prop.value for prop in onnx.load(path).metadata_props})
+    onnx.save(model, target)
+
+
+def _before_rounding(model: onnx.ModelProto) -> list[str]:
+    """Nodes from a waveform to its record, which is rounded to float16: their small numbers need float32."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    open_nodes = [node for node in model.graph.node if _rounds(node)]
+    seen: set[str] = set()
+    while open_nodes:
+        node = open_nodes.pop()
+        if node.name not in seen:
+            seen.add(node.name)
+            open_nodes += [made_by[name] for name in node.input if name in made_by]
+    return sorted(seen)
+
+
+def _rounds(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Cast" and any(each.i == onnx.TensorProto.FLOAT16 for each in node.attribute)
+
+
+def _timed(encode: Callable[[Path], np.ndarray], path: Path) -> tuple[Float[np.ndarray, "inputs dim"], float]:
+    """Vectors, and milliseconds an input in the quickest of some rounds."""
+    vectors, seconds = encode(path), []
+    for _ in range(REPETITIONS):
+        start = perf_counter()
+        encode(path)
+        seconds.append(perf_counter() - start)
+    return vectors, 1_000 * min(seconds) / len(vectors)
+
+
+def _overlap(first: Int[np.ndarray, "inputs nearest"], second: Int[np.ndarray, "inputs nearest"]) -> float:
+    """Share of the rows that both have, mean over the inputs."""
+    common = [len(np.intersect1d(*rows)) for rows in zip(first, second, strict=True)]
+    return float(np.mean(common)) / first.shape[1]
+
+
+def _nearest(
+    vectors: Float[np.ndarray, "inputs dim"], candidates: Float[np.ndarray, "contents dim"]
+) -> Int[np.ndarray, "inputs nearest"]:
+    count = min(NEAREST, len(candidates))
+    return np.stack([np.argpartition(-(candidates @ vector), count - 1)[:count] for vector in vectors])
