@@ -18,6 +18,8 @@ COMMANDS = {
     "serve": "an export over HTTP, and a page to explore the space",
     "demo": "all of it on a small world made in code",
 }
+EXTRAS = {"serve": "serve"}
+"""What a command needs where that is not `train`."""
 OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
 
 
@@ -72,7 +74,9 @@ def _run(command: str, rest: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "towers" or os.environ.get("TOWERS_DEBUG") == "1":
             raise
-        return _complain(f"{command} needs {error.name}, which is not installed; pip install 'towers[train]'")
+        return _complain(
+            f"{command} needs {error.name}, which is not installed; pip install 'towers[{EXTRAS.get(command, 'train')}]'"
+        )
     except Exception as error:
         if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
             raise

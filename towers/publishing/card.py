@@ -1,4 +1,4 @@
-"""The model card of an export, from its manifest."""
+"""The model card of an export, from the measured figures of its manifest."""
 
 from typing import Any
 
@@ -18,11 +18,14 @@ def model_card(manifest: dict[str, Any]) -> str:
         f"- Data window: {span}, fingerprint `{manifest['data_fingerprint']}`",
         "- " + ", ".join(f"{count:,} {name}" for name, count in counts.items()),
         f"- The index finds {manifest['index_recall@10']:.4f} of the exact nearest 10",
+        *_space(manifest["space"]),
+        *_towers(manifest["towers"]),
         "",
         "## Quality",
         "",
         *_metrics(manifest["metrics"]),
         "",
+        *_dimensions(manifest),
         "## Known limits",
         "",
         "- Listeners' vectors are as of `as_of`; `user_tower.onnx` brings them up to date.",
@@ -31,6 +34,24 @@ def model_card(manifest: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _space(space: dict[str, Any]) -> list[str]:
+    if "earlier" not in space:
+        return []
+    earlier = space["earlier"]
+    return [f"- Earlier version {earlier['version']}, space `{earlier['space_id']}`: {space['reason']} (drift.json)"]
+
+
+def _towers(towers: dict[str, dict[str, Any]]) -> list[str]:
+    lines = []
+    for name, figures in towers.items():
+        if "difference" in figures:
+            lines.append(f"- {name}: at most {figures['difference']:.1e} from torch, on {figures['inputs']}")
+        else:
+            kept = "kept" if figures["file"] else "not kept"
+            lines.append(f"- {name}: {figures['overlap@20']:.4f} of the nearest 20 as in float32; {kept}")
+    return lines
 
 
 def _metrics(metrics: dict[str, Any]) -> list[str]:
@@ -42,3 +63,20 @@ def _metrics(metrics: dict[str, Any]) -> list[str]:
         cells = [f"{figures[key]:.4f}" if key in figures else "–" for key in keys]
         rows.append(f"| {ranker} | " + " | ".join(cells) + " |")
     return rows
+
+
+def _dimensions(manifest: dict[str, Any]) -> list[str]:
+    """What truncated vectors reach; empty with too few listeners for a figure."""
+    recall = manifest["space"]["recall@20 by dimension"]
+    if not recall:
+        return []
+    return [
+        "## By dimension",
+        "",
+        "The leading dimensions, normalised, can be used by themselves.",
+        "",
+        "| " + " | ".join(["dimensions", *map(str, recall)]) + " |",
+        "|---" * (len(recall) + 1) + "|",
+        "| " + " | ".join(["recall@20", *(f"{figure:.4f}" for figure in recall.values())]) + " |",
+        "",
+    ]

@@ -246,7 +246,7 @@ class _Writer:
         inputs = np.lib.format.open_memmap(path, mode="r+")
         place_owners(inputs, self._store.members, self._trained.positives > 0)
         inputs.flush()
-        return mapped_array(path)
+        return np.asarray(np.load(path, mmap_mode="c"))  # torch wants arrays that could be written to
 
     def _write_contents(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> None:
         projection = space.projection

@@ -84,6 +84,21 @@ class Ids(Sequence[str]):
         found = pc.call_function("index_in", [wanted.cast(self._texts.type)], value_set)
         return np.asarray(found.fill_null(-1)).astype(np.int64)
 
+    def problem(self) -> str | None:
+        """What keeps an id from being found, such as one that is there twice; null where all are well."""
+        order = np.asarray(self._order)
+        if len(order) != len(self) or not np.array_equal(np.sort(order), np.arange(len(self))):
+            return "their order does not name every row once"
+        ordered = self._texts.take(pa.array(order)).combine_chunks()
+        if ordered.null_count:
+            return "an id is null"
+        before, after = ordered.slice(0, max(len(ordered) - 1, 0)), ordered.slice(1)
+        is_ascending = pc.call_function("less", [before, after]).to_numpy(zero_copy_only=False)
+        if is_ascending.all():
+            return None
+        place = int(np.argmin(is_ascending))
+        return f"id {after[place].as_py()!r} is there twice, or out of order"
+
 
 def order_of(texts: pa.ChunkedArray) -> Integer[np.ndarray, " rows"]:
     """Rows such that their texts ascend, as Arrow sorts them (by UTF-8's bytes, which is by code points); int64."""

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from towers import schema
@@ -35,7 +33,8 @@ class MixedVersions:
 
     def heard(self, user_row: int) -> Int[np.ndarray, " heard"]:
         """Rows, in the export of the contents, of what a listener has chosen; without what that export lacks."""
-        rows = self._row_of_own[self.users.chosen(user_row)]
+        chosen = self.users.chosen(user_row)
+        rows = chosen if self.users is self.contents else self._row_of_own[chosen]
         return rows[rows >= 0]
 
     def recommend(
@@ -49,9 +48,7 @@ class MixedVersions:
     @cached_property
     def _row_of_own(self) -> Int[np.ndarray, " users_contents"]:
         """The contents' row by the row of the listeners' own export; -1 where there is none."""
-        wanted, held = (one.contents["content_id"].cast(pa.string()) for one in (self.users, self.contents))
-        rows = pc.call_function("index_in", [wanted], pc.SetLookupOptions(value_set=held.combine_chunks()))
-        return rows.fill_null(-1).to_numpy().astype(np.int64)
+        return self.contents.content_ids.rows(self.users.contents["content_id"])
 
 
 def listeners_against(users: Export, contents: Export, through: SpaceMap | None = None) -> MixedVersions:

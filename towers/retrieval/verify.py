@@ -1,17 +1,25 @@
-"""Whether an export is what its manifest says: with common libraries, without torch."""
+"""Whether an export is what its manifest says: with common libraries, without torch, in bounded memory."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from jaxtyping import Float
 
+from towers.errors import UserError
+from towers.retrieval import files
 from towers.retrieval.checksums import damaged_files
+from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.export import Export
+from towers.retrieval.ids import Ids
 from towers.retrieval.index import recall_of
 
 NORM_TOLERANCE = 1e-4
 QUERIES = 200
 NEIGHBOURS = 10
+ROWS_AT_ONCE = 65_536
+TABLES = (("content", files.CONTENT_EMBEDDINGS), ("user", files.USER_EMBEDDINGS))
 
 
 def problems(export: Export, min_index_recall: float) -> Iterator[str]:
@@ -27,35 +35,91 @@ def problems(export: Export, min_index_recall: float) -> Iterator[str]:
     yield from damaged
     if damaged:
         return
-    vectors, counts = export.vectors, export.manifest["counts"]
-    if vectors.shape != (counts["contents"], export.manifest["dim"]):
-        yield f"content_vectors.npy: shape {vectors.shape}, the manifest says {counts['contents']} contents"
-        return
-    for name, matrix in (("content_vectors.npy", vectors), ("user_embeddings", export.user_vectors)):
-        norms = np.linalg.norm(matrix, axis=1)
-        if not (np.abs(norms - 1) < NORM_TOLERANCE).all():
-            yield f"{name}: row {int(np.argmax(np.abs(norms - 1)))} is not a unit vector"
-    for canary in export.manifest["canaries"]:
-        if not np.array_equal(vectors[canary["row"]], np.asarray(canary["vector"], np.float32)):
-            yield f"content_vectors.npy: the canary {canary['content_id']} is not at row {canary['row']}"
-        if export.content_ids[canary["row"]] != canary["content_id"]:
-            yield f"contents.parquet: row {canary['row']} is not {canary['content_id']}"
-    yield from _ids(export)
-    recall = recall_of(export.index, export.exact_index, vectors, NEIGHBOURS, QUERIES)
-    if recall < min_index_recall:
-        yield f"index: finds {recall:.3f} of the exact nearest {NEIGHBOURS}, fewer than {min_index_recall}"
-    vector = export.encode_events(export.plays(np.zeros(0, np.int64)))
-    if not abs(float(np.linalg.norm(vector)) - 1) < NORM_TOLERANCE:
-        yield "user_tower.onnx: the vector of an empty history is not a unit vector"
+    try:
+        yield from _of_tables(export)
+        yield from _of_index(export, min_index_recall)
+        yield from _of_towers(export)
+    except UserError as error:  # whole by its checksum, and yet not readable, or of another space
+        yield str(error)
 
 
-def _ids(export: Export) -> Iterator[str]:
-    embeddings = pq.read_table(export.folder / "content_embeddings")
-    if embeddings["content_id"].to_pylist() != list(export.content_ids):
-        yield "content_embeddings: ids are not those of contents.parquet, in its order"
-    for name, ids, count in (
-        ("contents", export.content_ids, export.manifest["counts"]["contents"]),
-        ("users", export.user_ids, export.manifest["counts"]["users"]),
-    ):
-        if len(set(ids)) != len(ids) or len(ids) != count:
-            yield f"{name}: {len(ids)} ids, {len(set(ids))} of them different, the manifest says {count}"
+def _of_tables(export: Export) -> Iterator[str]:
+    """Vectors, ids and canaries of contents and listeners."""
+    counts, dim = export.manifest["counts"], export.dim
+    tables = {
+        "content": (export.content_ids, export.vectors, counts["contents"], export.manifest["canaries"]),
+        "user": (export.user_ids, export.user_vectors, counts["users"], export.manifest.get("user_canaries", [])),
+    }
+    for name, folder in TABLES:
+        ids, vectors, count, canaries = tables[name]
+        if vectors.shape != (count, dim):
+            yield f"{name} vectors: shape {vectors.shape}, the manifest says {(count, dim)}"
+            continue
+        yield from _of_ids(name, ids, count)
+        yield from _of_norms(name, vectors)
+        yield from _of_embeddings(export, folder, f"{name}_id", ids, vectors)
+        for canary in canaries:
+            row, content_id = canary["row"], canary[f"{name}_id"]
+            if ids[row] != content_id:
+                yield f"{name}s: the canary {content_id} is not at row {row}"
+            if not np.array_equal(vectors[row], np.asarray(canary["vector"], np.float32)):
+                yield f"{name} vectors: the canary {content_id} is not at row {row}"
+
+
+def _of_ids(name: str, ids: Ids, count: int) -> Iterator[str]:
+    if len(ids) != count:
+        yield f"{name}s: {len(ids)} ids, the manifest says {count}"
+    problem = ids.problem()
+    if problem is not None:
+        yield f"{name}s: {problem}"
+
+
+def _of_norms(name: str, vectors: Float[np.ndarray, "rows dim"]) -> Iterator[str]:
+    for first in range(0, len(vectors), ROWS_AT_ONCE):
+        norms = np.linalg.norm(vectors[first : first + ROWS_AT_ONCE], axis=1)
+        is_unit = np.abs(norms - 1) < NORM_TOLERANCE
+        if not is_unit.all():
+            yield f"{name} vectors: row {first + int(np.argmin(is_unit))} is not a unit vector"
+            return
+
+
+def _of_embeddings(
+    export: Export, name: str, id_column: str, ids: Ids, vectors: Float[np.ndarray, "rows dim"]
+) -> Iterator[str]:
+    """The Parquet files say the same as what is mapped."""
+    row = 0
+    for path in sorted((export.folder / name).glob("*.parquet")):
+        table = pq.ParquetFile(path)
+        found = (table.schema_arrow.metadata or {}).get(b"space_id", b"").decode()
+        if found != export.space_id:
+            yield f"{_named(path)}: space_id {found} is not the export's {export.space_id}"
+        for batch in table.iter_batches(ROWS_AT_ONCE, columns=[id_column, "embedding"]):
+            rows = slice(row, row + len(batch))
+            matrix = batch["embedding"].flatten().to_numpy().reshape(len(batch), -1)
+            if batch[id_column].to_pylist() != ids[rows] or not np.array_equal(matrix, vectors[rows]):
+                yield f"{_named(path)}: its ids or vectors are not those of the export, in their order"
+                return
+            row += len(batch)
+    if row != len(ids):
+        yield f"{name}: {row} rows for {len(ids)}"
+
+
+def _of_index(export: Export, min_recall: float) -> Iterator[str]:
+    recall = recall_of(export.index, export.exact_index, export.vectors, NEIGHBOURS, QUERIES)
+    if recall < min_recall:
+        yield f"index: finds {recall:.3f} of the exact nearest {NEIGHBOURS}, fewer than {min_recall}"
+
+
+def _of_towers(export: Export) -> Iterator[str]:
+    """They open, are of this space, and give unit vectors of nothing at all."""
+    vectors = {files.USER_TOWER: export.encode_events(export.plays(np.zeros(0, np.int64)))}
+    path = export.folder / files.CONTENT_TOWER
+    if path.exists():
+        vectors[files.CONTENT_TOWER] = ContentEncoder(path, export.space_id).encode(None, {})
+    for name, vector in vectors.items():
+        if not abs(float(np.linalg.norm(vector)) - 1) < NORM_TOLERANCE:
+            yield f"{name}: the vector of nothing known is not a unit vector"
+
+
+def _named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
