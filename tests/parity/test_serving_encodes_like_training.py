@@ -45,4 +45,8 @@ def test_the_listeners_features_count(folder: Path) -> None:
 
 
 def test_the_exported_manifest_says_so(folder: Path) -> None:
-    assert Export(folder / "exports" / "current").manifest["onnx_difference"] < 1e-4
+    towers = Export(folder / "exports" / "current").manifest["towers"]
+    assert {name: figures["difference"] < 1e-4 for name, figures in towers.items()} == {
+        "user_tower.onnx": True,
+        "content_tower.onnx": True,
+    }
