@@ -40,7 +40,9 @@ ALLOWED_TARGETS = ("towers.",)
 TEXT_KEYS = ("user", "content")
 """Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
-KEYS_OF_EXPORT = ("sink", "dim", "align_to", "min_recall_share", "rows_per_part", "num_threads")
+KEYS_OF_EXPORT = (
+    "sink", "dim", "align_to", "variants", "min_variant_overlap", "min_recall_share", "rows_per_part", "num_threads",
+)  # fmt: skip
 KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world", *KEYS_OF_EXPORT)
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
 KEYS_OF_TRAINER_WITHOUT_EFFECT = (

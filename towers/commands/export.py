@@ -1,17 +1,17 @@
 """`towers export`: a run's checkpoint to a versioned export."""
 
 from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from towers.assembly import Run, chosen_run, load_run
+from towers.assembly import Run, chosen_run, evaluation_settings, load_run, vector_ranker
 from towers.commands.progress import StageProgress
 from towers.config import CONFIG_DIR, instantiate, value
 from towers.errors import UserError
 from towers.manifest import digest_of, read_json
 from towers.publishing.describing import version_of
+from towers.publishing.held_out import HeldOutListening
 from towers.publishing.writer import CURRENT, ExportSettings, Trained, publish, write_export
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
@@ -19,24 +19,37 @@ from towers.retrieval.files import MANIFEST
 
 def run(config: DictConfig, folder: Path | None = None) -> Path:
     """Exports the run in `folder` (or as `checkpoint` says) unless that version is there; returns its folder."""
+    sink = instantiate(config.sink, "sink")
     loaded = load_run(folder or chosen_run(config), Path(config.paths.stores))
     settings, exports = settings_of(config), Path(config.paths.exports)
-    trained = trained_of(loaded, metrics_of(loaded, config))
+    trained = trained_of(loaded, config)
     source = trained.source(settings)
     target = version_with(exports, source)
-    if target is not None:
-        publish(target)
-        print(f"nothing to export: {target} is up to date; current points to it")
-        return target
-    earlier = earlier_of(config)
-    facts = [source, None if earlier is None else earlier.version]
-    target = exports / version_of(loaded.store, digest_of(facts))
+    if target is None:
+        earlier = earlier_of(config)
+        facts = [source, None if earlier is None else earlier.version]
+        target = exports / version_of(loaded.store, digest_of(facts))
+        with StageProgress() as progress:
+            write_export(target, trained, settings, earlier, progress.update)
+        done = f"exported {target}: {described(target)}"
+    else:
+        done = f"nothing to export: {target} is up to date"
+    # Before `current` moves: who encodes listeners by a version's tower asks the engine for contents of that version.
     with StageProgress() as progress:
-        write_export(target, trained, settings, earlier, progress.update)
+        filled = sink.write(Export(target), progress.update)
     publish(target)
-    counts = Export(target, check_files=False).manifest["counts"]
-    print(f"exported {target}: {counts['contents']:,} contents, {counts['users']:,} listeners; current points to it")
+    print(f"{done}; current points to it")
+    if filled:
+        print(filled)
     return target
+
+
+def described(target: Path) -> str:
+    """What a new version holds, and whether it may be mixed with the one before."""
+    manifest = Export(target, check_files=False).manifest
+    counts, reason = manifest["counts"], manifest["space"].get("reason")
+    told = f"{counts['contents']:,} contents, {counts['users']:,} listeners, space {manifest['space_id']}"
+    return told if reason is None else f"{told} ({reason})"
 
 
 def settings_of(config: DictConfig) -> ExportSettings:
@@ -48,6 +61,8 @@ def settings_of(config: DictConfig) -> ExportSettings:
     settings = ExportSettings(
         dim=value(config, "dim", int | None),
         index=instantiate(config.index, "index"),
+        variants=value(config, "variants", tuple[str, ...]),
+        min_variant_overlap=value(config, "min_variant_overlap", float),
         min_recall_share=value(config, "min_recall_share", float),
         rows_per_part=value(config, "rows_per_part", int),
         num_threads=value(config, "num_threads", int),
@@ -58,21 +73,27 @@ def settings_of(config: DictConfig) -> ExportSettings:
     return settings
 
 
-def trained_of(loaded: Run, metrics: dict[str, Any]) -> Trained:
+def trained_of(loaded: Run, config: DictConfig) -> Trained:
     """What is exported of a run, with the figures of its evaluation."""
+    judging = evaluation_settings(config)
+    held_out = HeldOutListening(
+        loaded.store, filter_seen=judging["filter_seen"], min_users=judging["min_users"], ranker=vector_ranker()
+    )
     return Trained(
         store=loaded.store,
         two_tower=loaded.two_tower,
         positives=loaded.positives,
         content_blocks=loaded.content_blocks,
-        sound_blocks=None if loaded.sounds is None else loaded.sound_blocks,
+        sounds=loaded.sounds,
+        sound_blocks=loaded.sound_blocks,
         user_vectors=loaded.user_vectors,
         max_length=loaded.config.datamodule.max_length,
         trained_until_us=loaded.trained_until_us,
         has_seen_validation=loaded.has_seen_validation,
         weights=loaded.fingerprint,
         config=digest_of(OmegaConf.to_container(loaded.config, resolve=True)),
-        metrics=metrics,
+        metrics=metrics_of(loaded, config),
+        held_out=held_out,
     )
 
 

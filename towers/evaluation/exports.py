@@ -83,10 +83,13 @@ class ExportOnStore:
         Raises:
             UserError: the export holds none of them.
         """
+        return self._by_store_row(self.export.vectors)
+
+    def _by_store_row(self, matrix: Float[np.ndarray, "exported dim"]) -> Float[np.ndarray, "contents dim"]:
         rows = self._export_rows
-        vectors = np.zeros((len(rows), self.export.vectors.shape[1]), np.float32)
-        vectors[rows >= 0] = self.export.vectors[rows[rows >= 0]]
-        return vectors
+        found = np.zeros((len(rows), matrix.shape[1]), np.float32)
+        found[rows >= 0] = matrix[rows[rows >= 0]]
+        return found
 
     def user_vectors(
         self,
@@ -104,7 +107,8 @@ class ExportOnStore:
         histories = self.store.histories
         ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
         begin, end = (np.asarray(column)[user_rows] for column in (histories.offsets, ends[until]))
-        encoder = self._encoder(content_vectors)
+        is_truncated = self.export.tower_inputs is not self.export.vectors  # then its tower reads more than is exported
+        encoder = self._encoder(self._by_store_row(self.export.tower_inputs) if is_truncated else content_vectors)
         codes, contexts = self._user_codes[user_rows], self._codes_of("context")
         lengths = np.minimum(end - begin, self.export.manifest["max_length"])
         by_length = np.argsort(lengths, kind="stable")

@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.ipc
 from jaxtyping import Bool, Float, Int
 
 from towers.data.store import Store
@@ -21,7 +18,7 @@ from towers.publishing.drift import drift_between
 from towers.publishing.held_out import RECALL, HeldOutListening
 from towers.publishing.procrustes import fit_space_map
 from towers.retrieval.export import Export
-from towers.retrieval.files import reading
+from towers.retrieval.files import mapped_table
 from towers.retrieval.space_map import SpaceMap, SpaceVersion
 
 MIN_RECALL_SHARE = 0.9
@@ -98,7 +95,7 @@ def align(
     reason = _no_judgement(earlier, held_out, known)
     if reason is not None:
         return Alignment(space_map=fitted, keeps_space=False, report=report | _decision(False, reason))
-    evaluations = _mixed(earlier, held_out, shared, known, contents, users[known], fitted)
+    evaluations = _mixed(earlier, held_out, known, contents, users[known], fitted)
     measured = _recall(evaluations)
     share = measured["recall_share"]
     keeps = share >= min_recall_share
@@ -119,7 +116,7 @@ class _Shared:
 
     @classmethod
     def of(cls, earlier: Export, store: Store) -> "_Shared":
-        rows = _rows_in(earlier.contents["content_id"], store.contents["content_id"])
+        rows = earlier.content_ids.rows(store.contents["content_id"])
         new_rows = np.flatnonzero(rows >= 0)
         # What validation has added to training, where it has, changes little here.
         is_trained = (store.train_positives > 0)[new_rows] & _is_trained_in(earlier)[rows[new_rows]]
@@ -164,14 +161,12 @@ def _no_judgement(earlier: Export, held_out: HeldOutListening, known: Int[np.nda
 def _known_listeners(earlier: Export, held_out: HeldOutListening) -> Int[np.ndarray, " known"]:
     """Positions in `held_out.user_rows` of those whom the earlier version holds."""
     ids = held_out.store.user_ids[held_out.user_rows].tolist()
-    held = pa.chunked_array([pa.array(list(earlier.user_ids), pa.string())])
-    return np.flatnonzero(_rows_in(held, pa.chunked_array([pa.array(ids, pa.string())])) >= 0)
+    return np.flatnonzero(earlier.user_ids.rows(ids) >= 0)
 
 
 def _mixed(
     earlier: Export,
     held_out: HeldOutListening,
-    shared: _Shared,
     known: Int[np.ndarray, " known"],
     contents: Float[np.ndarray, "contents dim"],
     users: Float[np.ndarray, "known dim"],
@@ -184,7 +179,7 @@ def _mixed(
     """
     old = ExportOnStore(earlier, held_out.store)
     old_contents = old.content_vectors()
-    old_users = old.user_vectors(held_out.user_rows[known], _tower_inputs(earlier, shared, old_contents), "test")
+    old_users = old.user_vectors(held_out.user_rows[known], old_contents, "test")
     pairs = {
         NEW_NEW: (users, contents),
         OLD_OLD: (old_users, old_contents),
@@ -230,37 +225,15 @@ def _decision(keeps: bool, reason: str) -> dict[str, Any]:
     return {"keeps_space": keeps, "reason": reason}
 
 
-def _tower_inputs(
-    earlier: Export, shared: _Shared, old_contents: Float[np.ndarray, "contents dim"]
-) -> Float[np.ndarray, "contents input_dim"]:
-    """What the earlier user tower reads, by row of the store: of a truncated export more than its vectors."""
-    path = earlier.folder / "content_inputs.npy"
-    if not path.exists():
-        return old_contents
-    with reading(path):
-        inputs = np.load(path, mmap_mode="r", allow_pickle=False)
-    by_row = np.zeros((len(old_contents), inputs.shape[1]), np.float32)
-    by_row[shared.new_rows] = inputs[shared.earlier_rows]
-    return by_row
-
-
 def _is_trained_in(export: Export) -> Bool[np.ndarray, " contents"]:
     """Whether anybody chose a content in the export's training, by row."""
     if "train_positives" in export.contents.column_names:
         return export.contents["train_positives"].to_numpy() > 0
     # Format 1 does not say, but holds the listening.
-    with reading(export.folder / "histories" / "events.arrow") as path:
-        events = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    events = mapped_table(export.folder / "histories" / "events.arrow")
     is_chosen = events["is_positive"].to_numpy(zero_copy_only=False)
     if export.manifest.get("has_clock") and export.trained_until_us is not None:
         is_chosen = is_chosen & (events["timestamp_us"].to_numpy() < export.trained_until_us)
     is_trained = np.zeros(len(export.contents), bool)
     is_trained[events["content_row"].to_numpy()[is_chosen]] = True
     return is_trained
-
-
-def _rows_in(ids: pa.ChunkedArray, wanted: pa.ChunkedArray) -> Int[np.ndarray, " wanted"]:
-    """Where each wanted id stands in `ids`; -1 for nowhere."""
-    texts = pc.SetLookupOptions(value_set=ids.cast(pa.string()).combine_chunks())
-    rows = pc.call_function("index_in", [wanted.cast(pa.string())], texts)
-    return rows.fill_null(-1).to_numpy().astype(np.int64)

@@ -17,11 +17,23 @@ from jaxtyping import Float, Int
 
 from towers.data.store import Store, write_arrow
 from towers.manifest import atomic_directory, digest_of, library_versions, point_to, write_json
+from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
+from towers.publishing.alignment import align
 from towers.publishing.card import model_card
+from towers.publishing.content_map import content_map
 from towers.publishing.describing import canaries_of, described_store
+from towers.publishing.held_out import HeldOutListening, recall_by_dimension
 from towers.publishing.index import IvfSettings, recall_of_index
-from towers.publishing.onnx import export_user_tower
+from towers.publishing.onnx import export_content_tower, export_user_tower
+from towers.publishing.onnx_parity import (
+    TOLERANCE,
+    content_parity,
+    events_of,
+    listeners_compared,
+    user_parity,
+)
+from towers.publishing.onnx_variants import write_variants
 from towers.publishing.projection import Projection
 from towers.publishing.space import place_owners
 from towers.publishing.tables import (
@@ -34,13 +46,16 @@ from towers.publishing.tables import (
 )  # fmt: skip
 from towers.retrieval import files
 from towers.retrieval.checksums import digest_line, digests_of_files
-from towers.retrieval.encoders import EVENT_COLUMNS
+from towers.retrieval.content_encoder import ContentEncoder
+from towers.retrieval.encoders import EVENT_COLUMNS, UserEncoder
 from towers.retrieval.export import FORMAT, Export
 from towers.retrieval.files import mapped_array
 from towers.retrieval.ids import Ids
+from towers.retrieval.space_map import SpaceVersion
 
 CURRENT = "current"
 LISTENERS_AT_ONCE = 16_384
+SPACE_ID_DIGITS = 16
 CONTENT_COLUMNS = (
     "content_id", "kind", "title", "artist_ids", "album_id", "genres", "language", "release_date", "duration_ms",
     "explicit", "audio",
@@ -55,6 +70,8 @@ class ExportSettings:
     Args:
         dim: leading dimensions of the vectors that are kept; null: all.
         index: how contents are indexed.
+        variants: of the user tower in other number formats, `int8` or `float16`, that are tried.
+        min_variant_overlap: share of the nearest 20 that a variant must have in common with float32.
         min_recall_share: of the recall of new listeners against new contents, that the earlier version's listeners
             must reach against new contents for both to share a space.
         rows_per_part: of a Parquet file of vectors.
@@ -63,6 +80,8 @@ class ExportSettings:
 
     dim: int | None
     index: IvfSettings
+    variants: tuple[str, ...]
+    min_variant_overlap: float
     min_recall_share: float
     rows_per_part: int
     num_threads: int
@@ -78,7 +97,8 @@ class Trained:
         positives: `[contents]`, positive events with each content in training; where there is one, its own vector is
             trained.
         content_blocks: unit vectors of all contents by row, in blocks, float32.
-        sound_blocks: the same by their sound alone, zeros without; null where the network hears nothing.
+        sounds: what its audio encoder hears; null where it hears nothing.
+        sound_blocks: the same by their sound alone, zeros without.
         user_vectors: of listeners (rows), from contents' vectors and their histories up to a period or the end.
         max_length: events that the user tower reads.
         trained_until_us: end of the training period; null without a clock.
@@ -86,13 +106,15 @@ class Trained:
         weights: fingerprint of the weights.
         config: fingerprint of the configuration.
         metrics: of the evaluation, by ranker; empty where there is none.
+        held_out: listening by which versions are compared.
     """
 
     store: Store
     two_tower: TwoTower
     positives: Int[np.ndarray, " contents"]
     content_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
-    sound_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]] | None
+    sounds: Sounds | None
+    sound_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
     user_vectors: Callable[[np.ndarray, np.ndarray, Literal["validation", "test", "end"]], np.ndarray]
     max_length: int
     trained_until_us: int | None
@@ -100,10 +122,14 @@ class Trained:
     weights: str
     config: str
     metrics: dict[str, Any]
+    held_out: HeldOutListening
 
     def source(self, settings: ExportSettings) -> str:
         """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
-        how = [settings.dim, repr(settings.index), settings.min_recall_share, settings.rows_per_part]
+        how = [
+            settings.dim, repr(settings.index), settings.variants, settings.min_variant_overlap,
+            settings.min_recall_share, settings.rows_per_part,
+        ]  # fmt: skip
         return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, how])
 
 
@@ -172,9 +198,10 @@ class _Writer:
         space = self._space(inputs)
         self._write_contents(inputs, space)
         self._start(self._settings.index.build, self._vectors(), self._folder / "index", space.space_id)
+        self._start(self._write_map)
         self._start(self._write_histories)
         self._start(self._write_features)
-        towers = self._write_towers(space)
+        towers = self._write_towers(inputs, space)
         self._write_users(inputs, space)
         for task in self._running:
             task.result()
@@ -183,10 +210,34 @@ class _Writer:
         self._write_manifest(space, towers)
 
     def _space(self, inputs: Float[np.ndarray, "contents model_dim"]) -> Space:
-        """A space of its own."""
-        trained, dim = self._trained, self._settings.dim or inputs.shape[1]
-        projection = Projection(model_dim=inputs.shape[1], dim=dim)
-        return Space(space_id=digest_of([trained.weights, dim])[:16], projection=projection, facts={})
+        """That of the earlier version where it may be kept, else one of its own."""
+        trained, settings, whole = self._trained, self._settings, inputs.shape[1]
+        projection = Projection(model_dim=whole, dim=settings.dim or whole)
+        own = SpaceVersion(
+            version=self._version, space_id=digest_of([trained.weights, projection.dim])[:SPACE_ID_DIGITS]
+        )
+        held_out = trained.held_out
+        users = trained.user_vectors(held_out.user_rows, inputs, "test")
+        facts: dict[str, Any] = {"recall@20 by dimension": recall_by_dimension(held_out, inputs, users)}
+        if self._earlier is None:
+            return Space(space_id=own.space_id, projection=projection, facts=facts)
+        self._on_progress("mapping onto the earlier version", 0, 1)
+        contents = projection.apply(inputs)
+        found = align(
+            self._earlier, held_out, contents, projection.apply(users), own,
+            min_recall_share=settings.min_recall_share,
+        )  # fmt: skip
+        self._on_progress("mapping onto the earlier version", 1, 1)
+        write_json(self._folder / files.DRIFT, found.report)
+        if found.space_map is not None:
+            found.space_map.save(self._folder)
+        if found.matrix is not None:
+            projection = Projection(model_dim=whole, dim=projection.dim, rotation=found.matrix)
+        return Space(
+            space_id=self._earlier.space_id if found.keeps_space else own.space_id,
+            projection=projection,
+            facts=facts | {"earlier": found.report["earlier"], "reason": found.report["reason"]},
+        )
 
     def _write_inputs(self) -> Float[np.ndarray, "contents model_dim"]:
         """What the network makes of contents, as it is: what its user tower reads."""
@@ -201,7 +252,7 @@ class _Writer:
         projection = space.projection
         blocks = (projection.apply(block) for block in blocks_of(inputs))
         write_vectors(self._folder / files.CONTENT_VECTORS, blocks, len(inputs), projection.dim)
-        if self._trained.sound_blocks is not None:
+        if self._trained.sounds is not None:
             sounds = (projection.apply(block) for block in self._trained.sound_blocks())
             self._write_blocks(self._folder / files.SOUND_VECTORS, sounds, projection.dim, np.float16, "sounds")
         contents = self._store.contents.select([*CONTENT_COLUMNS])
@@ -258,6 +309,9 @@ class _Writer:
                 done += len(block)
                 self._on_progress(stage, done, rows)
 
+    def _write_map(self) -> None:
+        np.save(self._folder / files.CONTENT_MAP, content_map(self._vectors()))
+
     def _write_histories(self) -> None:
         histories = self._store.histories
         folder = self._folder / "histories"
@@ -274,16 +328,49 @@ class _Writer:
         for name in (*settings.content_parts, *settings.user_columns, "context"):
             self._store.vocabulary(name).write(self._folder / "vocabularies" / f"{name}.parquet")
 
-    def _write_towers(self, space: Space) -> dict[str, Any]:
-        path = self._folder / files.USER_TOWER
+    def _write_towers(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> dict[str, Any]:
+        """Both towers, and how far they are from torch, by name."""
+        two_tower, projection, space_id = self._trained.two_tower, space.projection, space.space_id
+        path, columns = self._folder / files.USER_TOWER, self._store.user_codes.shape[1]
         export_user_tower(
-            self._trained.two_tower.user_tower,
-            self._trained.two_tower.dim,
-            self._store.user_codes.shape[1],
-            path,
-            space.space_id,
-        )
-        return {}
+            two_tower.user_tower, two_tower.dim, columns, path, space_id,
+            reads=projection.reads, writes=projection.writes,
+        )  # fmt: skip
+        rows = listeners_compared(self._store)
+        expected = projection.apply(self._trained.user_vectors(rows, inputs, "end"))
+        found = {files.USER_TOWER: user_parity(self._user_encoder(path, inputs, space), self._store, rows, expected)}
+        found |= self._write_variants(path, inputs, space, rows)
+        if two_tower.content_tower.has_content:
+            path = self._folder / files.CONTENT_TOWER
+            export_content_tower(two_tower, self._store.features, path, space_id, writes=projection.writes)
+            encoder = ContentEncoder(path, space_id)
+            found[files.CONTENT_TOWER] = content_parity(
+                encoder, two_tower, self._store, self._trained.sounds, projection.apply
+            )
+        for name, parity in found.items():
+            if not parity.get("difference", 0.0) <= TOLERANCE:  # not a number is no parity either
+                raise RuntimeError(f"{name} differs from torch by {parity['difference']:.2e}; nothing is exported")
+        return found
+
+    def _write_variants(
+        self, path: Path, inputs: np.ndarray, space: Space, rows: Int[np.ndarray, " rows"]
+    ) -> dict[str, Any]:
+        codes = self._store.user_codes[rows]
+        histories = [events_of(self._store, row) for row in rows.tolist()]
+
+        def encoded(file: Path) -> Float[np.ndarray, "listeners dim"]:
+            encoder = self._user_encoder(file, inputs, space)
+            # One by one, as serving does it, and as an int8 variant scales what it is given.
+            pairs = zip(histories, codes, strict=True)
+            return np.stack([encoder.encode(events, of_one) for events, of_one in pairs])
+
+        settings = self._settings
+        variants = write_variants(path, settings.variants, encoded, self._vectors(), settings.min_variant_overlap)
+        return {f"{path.stem}.{variant.name}{path.suffix}": variant.figures() for variant in variants}
+
+    def _user_encoder(self, path: Path, inputs: np.ndarray, space: Space) -> UserEncoder:
+        contents = inputs if space.projection.is_truncated else self._vectors()
+        return UserEncoder(path, contents, space.space_id, self._trained.max_length, self._store.has_clock)
 
     def _write_manifest(self, space: Space, towers: dict[str, Any]) -> None:
         trained, settings = self._trained, self._settings

@@ -266,7 +266,7 @@ class Export:
     @cached_property
     def index(self) -> Index:
         """FAISS over all contents."""
-        return FaissIndex(self.folder / "index", self.space_id)
+        return FaissIndex(self.folder / "index", self.space_id, self.vectors)
 
     @cached_property
     def exact_index(self) -> Index:

@@ -52,9 +52,7 @@ def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:
         num_unknown += int((allow < 0).sum())
         allow = allow[allow >= 0]
     without = deny if question.include_heard else np.concatenate([deny, asker.seen])
-    if not question.explicit:
-        without = np.concatenate([without, snapshot.explicit_rows])
-    found = export.recommend(asker.vector, question.k, kinds, without, allow)
+    found = export.recommend(asker.vector, question.k, kinds, without, allow, question.explicit)
     cards = [snapshot.cards.card(row) for row in found.rows.tolist()]
     reasons = for_listener(cards, found.rows, asker.heard, export.vectors, snapshot.sounds)
     return _answer(snapshot, f'"unknown":{num_unknown},"items":{_items(cards, found, reasons)}')
@@ -78,7 +76,7 @@ def encode_user(snapshot: Snapshot, question: EncodeQuestion) -> str:
 
 def search(snapshot: Snapshot, query: str, k: int, kinds: Sequence[str]) -> str:
     """`items`: contents by title, artist or id."""
-    allowed = snapshot.of_kinds(snapshot.check_kinds(kinds)) if kinds else None
+    allowed = snapshot.export.of_kinds(snapshot.check_kinds(kinds)) if kinds else None
     rows = snapshot.names.find(query, k, allowed)
     cards = ",".join(snapshot.cards.card(row).json for row in rows.tolist())
     return f'{{"version":{written(snapshot.version)},"items":[{cards}]}}'

@@ -61,7 +61,6 @@ def _card(export: Export, audio: AudioFolder, columns: Mapping[str, pa.ChunkedAr
     found = {name: column[row].as_py() for name, column in columns.items()}
     content_id, released = found["content_id"], found.get("release_date")
     artists = {id_: artist_name(export, id_) for id_ in found["artist_ids"] or []}
-    is_cold = getattr(export, "is_cold", None)
     content = {
         "content_id": content_id,
         "kind": found["kind"],
@@ -73,7 +72,7 @@ def _card(export: Export, audio: AudioFolder, columns: Mapping[str, pa.ChunkedAr
         "release_date": released.isoformat() if isinstance(released, date) else released,
         "duration_ms": found.get("duration_ms"),
         "explicit": found.get("explicit"),
-        "is_cold": bool(is_cold is not None and is_cold[row]),
+        "is_cold": bool(export.is_cold[row]),
         "audio": f"/audio/{quote(content_id, safe='')}" if audio.path_of(found.get("audio")) else None,
     }
     return Card(

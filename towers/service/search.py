@@ -39,15 +39,15 @@ class NameSearch:
         ids = contents["content_id"].combine_chunks()
         titles = _call("coalesce", contents["title"].combine_chunks(), ids)
         others = _call("binary_join_element_wise", pa.scalar(""), _artist_names(contents), ids, BETWEEN)
-        names = [name for name in ("train_positives", "train_events") if name in contents.column_names]
-        weights = contents[names[0]].to_numpy() if names else np.zeros(len(ids), np.int64)
+        is_counted = "train_positives" in contents.column_names  # not in format 1
+        weights = contents["train_positives"].to_numpy() if is_counted else np.zeros(len(ids), np.int64)
         return cls(titles, others, weights.astype(np.int64))
 
     @classmethod
     def of_users(cls, export: Export) -> "NameSearch":
         """By id."""
-        ids = pa.array(list(export.user_ids), pa.string())
-        return cls(ids, pa.array([""] * len(ids), pa.string()), np.zeros(len(ids), np.int64))
+        ids = export.users["user_id"].combine_chunks()
+        return cls(ids, pa.repeat("", len(ids)), np.zeros(len(ids), np.int64))
 
     def find(
         self, query: str, k: int, allowed: Bool[np.ndarray, " rows"] | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Integer
 
 from towers import schema
 from towers.errors import UserError
@@ -40,7 +40,7 @@ class Snapshot:
         self.export = export
         self.audio = audio
         self.cards = Cards(export, audio)
-        self.sounds = Sounds(getattr(export, "sound_vectors", None))
+        self.sounds = Sounds(export.sound_vectors)
         self.names = NameSearch.of_contents(export)
         self.listeners = NameSearch.of_users(export)
         self.heard_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_heard_by, export, self.cards))
@@ -59,7 +59,7 @@ class Snapshot:
         Raises:
             UserError: it is damaged, incomplete or of a newer format.
         """
-        export = Export(folder)
+        export = Export(folder, check_files=False)
         if verify == "full":
             found = list(problems(export, MIN_INDEX_RECALL))
             if found:
@@ -116,7 +116,7 @@ class Snapshot:
 
     def content_rows(self, content_ids: Sequence[str]) -> Integer[np.ndarray, " ids"]:
         """The rows of several ids; -1 where this version does not know one."""
-        known: Any = getattr(self.export, "row_of_content", None) or self.export.content_ids
+        known = self.export.content_ids
         return np.array([known.get(content_id, -1) for content_id in content_ids], np.int64)
 
     def user_row(self, user_id: str) -> int:
@@ -140,17 +140,6 @@ class Snapshot:
         if unknown:
             raise UserError(f"kind: {unknown[0]!r} is none of {', '.join(schema.KINDS)}")
         return tuple(kind for kind in schema.KINDS if kind in kinds)
-
-    def of_kinds(self, kinds: tuple[str, ...]) -> Bool[np.ndarray, " contents"]:
-        """Which contents are of these kinds."""
-        return np.isin(self.export.kinds, [schema.KIND_CODES[kind] for kind in kinds])
-
-    @cached_property
-    def explicit_rows(self) -> Integer[np.ndarray, " explicit"]:
-        """Contents that are marked explicit."""
-        if "explicit" not in self.export.contents.column_names:
-            return np.zeros(0, np.int64)
-        return np.flatnonzero(self.export.contents["explicit"].fill_null(False).to_numpy())
 
 
 def _heard_by(export: Export, cards: Cards, user_row: int) -> Heard:

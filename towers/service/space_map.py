@@ -46,7 +46,6 @@ class SpaceMap:
         rows = even_sample(len(places), limit)
         contents = self._export.contents.take(rows)
         ids, titles = contents["content_id"].to_pylist(), contents["title"].to_pylist()
-        is_cold = getattr(self._export, "is_cold", None)
         return written(
             {
                 "version": version_of(self._export),
@@ -55,7 +54,7 @@ class SpaceMap:
                 "title": [title or content_id for title, content_id in zip(titles, ids, strict=True)],
                 "kind": contents["kind"].to_pylist(),
                 "genre": [genres[0] if genres else None for genres in contents["genres"].to_pylist()],
-                "is_cold": [False] * len(rows) if is_cold is None else is_cold[rows].tolist(),
+                "is_cold": self._export.is_cold[rows].tolist(),
                 "x": np.round(places[rows, 0].astype(np.float64), 4).tolist(),
                 "y": np.round(places[rows, 1].astype(np.float64), 4).tolist(),
             }

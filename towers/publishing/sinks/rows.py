@@ -19,7 +19,7 @@ CONTENT_FILTERS = (
     "kind", "title", "artist_ids", "album_id", "genres", "language", "release_date", "duration_ms", "explicit",
 )  # fmt: skip
 USER_FILTERS = ("as_of", "num_events")
-TRAIN_EVENTS, IS_COLD = "train_events", "is_cold"
+TRAIN_POSITIVES, IS_COLD = "train_positives", "is_cold"
 
 Canaries = dict[str, Float[np.ndarray, " dim"]]
 
@@ -46,7 +46,7 @@ class Rows:
 
 
 def content_rows(export: Export) -> Rows:
-    """The contents, in row order; `is_cold` where the export counts the events that each was trained on.
+    """The contents, in row order; `is_cold` where the export counts how often each was chosen in training.
 
     Raises:
         UserError: a table that does not fit the vectors.
@@ -57,7 +57,7 @@ def content_rows(export: Export) -> Rows:
     if table.metadata.num_rows != len(vectors):
         raise UserError(f"{path}: {table.metadata.num_rows} rows for {len(vectors)} vectors; make or copy it again")
     filters = [name for name in CONTENT_FILTERS if name in table.schema_arrow.names]
-    counted = [name for name in (TRAIN_EVENTS,) if name in table.schema_arrow.names]
+    counted = [name for name in (TRAIN_POSITIVES,) if name in table.schema_arrow.names]
     fields = [table.schema_arrow.field("content_id"), _vector_field(vectors.shape[1])]
     fields += [table.schema_arrow.field(name) for name in filters] + [pa.field(IS_COLD, pa.bool_()) for _ in counted]
     schema = pa.schema(fields)
