@@ -46,7 +46,5 @@ def test_the_listeners_features_count(folder: Path) -> None:
 
 def test_the_exported_manifest_says_so(folder: Path) -> None:
     towers = Export(folder / "exports" / "current").manifest["towers"]
-    assert {name: figures["difference"] < 1e-4 for name, figures in towers.items()} == {
-        "user_tower.onnx": True,
-        "content_tower.onnx": True,
-    }
+    for name in ("user_tower.onnx", "content_tower.onnx"):
+        assert towers[name]["difference"] < 1e-4
