@@ -45,4 +45,6 @@ def test_the_listeners_features_count(folder: Path) -> None:
 
 
 def test_the_exported_manifest_says_so(folder: Path) -> None:
-    assert Export(folder / "exports" / "current").manifest["onnx_difference"] < 1e-4
+    towers = Export(folder / "exports" / "current").manifest["towers"]
+    for name in ("user_tower.onnx", "content_tower.onnx"):
+        assert towers[name]["difference"] < 1e-4

@@ -4,7 +4,7 @@ Here stand the protocol and what encoders are put together from; larger ones hav
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class SoundStatistics:
 Made = TypeVar("Made", covariant=True)
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Ears(Protocol[Made]):
     """Makes something for an encoder that depends on what it reads."""
 
