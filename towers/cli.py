@@ -74,9 +74,8 @@ def _run(command: str, rest: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "towers" or os.environ.get("TOWERS_DEBUG") == "1":
             raise
-        return _complain(
-            f"{command} needs {error.name}, which is not installed; pip install 'towers[{EXTRAS.get(command, 'train')}]'"
-        )
+        extra = EXTRAS.get(command, "train")
+        return _complain(f"{command} needs {error.name}, which is not installed; pip install 'towers[{extra}]'")
     except Exception as error:
         if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
             raise

@@ -76,7 +76,7 @@ class SinkContract:
             ("tracks", "kind", lambda value: value == "track"),
             ("clean", "explicit", lambda value: value is not True),
             ("folk", "genres", lambda value: "folk" in (value or [])),
-            ("cold", "train_events", lambda value: value == 0),
+            ("cold", "train_positives", lambda value: value == 0),
             ("since_2010", "release_date", lambda value: value.year >= 2010),
         ],
     )

@@ -32,7 +32,7 @@ def run(config: DictConfig) -> Found:
 
 
 def near_sound(export: Export, audio: Path, metadata: dict[str, Any], kinds: list[str] | None, k: int) -> Found:
-    """What is near a sound that the catalogue does not have, by the content tower; of the kind that it is said to be."""
+    """What is near a sound that the catalogue does not have, by the content tower; of its own kind."""
     vector = encode_content(export, audio, metadata)
     found = export.recommend(vector, k, tuple(kinds or [metadata.get("kind", "track")]))
     Console().print(found_table(export, found, f"Similar to {audio}"))

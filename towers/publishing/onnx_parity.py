@@ -27,9 +27,9 @@ TOLERANCE = 1e-4
 """Of every component of a unit vector, in float32."""
 
 
-def listeners_compared(store: Store) -> Int[np.ndarray, " rows"]:
-    """Up to 32 listeners, spread over the store."""
-    return _spread(np.arange(store.histories.num_users), LISTENERS)
+def listeners_compared(store: Store, at_most: int = LISTENERS) -> Int[np.ndarray, " rows"]:
+    """Some listeners, spread over the store."""
+    return _spread(np.arange(store.histories.num_users), at_most)
 
 
 def user_parity(

@@ -55,6 +55,7 @@ from towers.retrieval.space_map import SpaceVersion
 
 CURRENT = "current"
 LISTENERS_AT_ONCE = 16_384
+LISTENERS_OF_VARIANTS = 200
 SPACE_ID_DIGITS = 16
 CONTENT_COLUMNS = (
     "content_id", "kind", "title", "artist_ids", "album_id", "genres", "language", "release_date", "duration_ms",
@@ -339,7 +340,7 @@ class _Writer:
         rows = listeners_compared(self._store)
         expected = projection.apply(self._trained.user_vectors(rows, inputs, "end"))
         found = {files.USER_TOWER: user_parity(self._user_encoder(path, inputs, space), self._store, rows, expected)}
-        found |= self._write_variants(path, inputs, space, rows)
+        found |= self._write_variants(path, inputs, space)
         if two_tower.content_tower.has_content:
             path = self._folder / files.CONTENT_TOWER
             export_content_tower(two_tower, self._store.features, path, space_id, writes=projection.writes)
@@ -352,9 +353,8 @@ class _Writer:
                 raise RuntimeError(f"{name} differs from torch by {parity['difference']:.2e}; nothing is exported")
         return found
 
-    def _write_variants(
-        self, path: Path, inputs: np.ndarray, space: Space, rows: Int[np.ndarray, " rows"]
-    ) -> dict[str, Any]:
+    def _write_variants(self, path: Path, inputs: np.ndarray, space: Space) -> dict[str, Any]:
+        rows = listeners_compared(self._store, LISTENERS_OF_VARIANTS)
         codes = self._store.user_codes[rows]
         histories = [events_of(self._store, row) for row in rows.tolist()]
 
