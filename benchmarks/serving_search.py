@@ -10,7 +10,7 @@ of a neighbourhood). `clustered`: 2,000 Gaussian clusters in all dimensions, whi
 
     pip install -r benchmarks/peers/search.txt
     python benchmarks/serving_search.py                                       # 1,000,000 contents; graphs are kept
-    python benchmarks/serving_search.py --world clustered --contents 200000
+    python benchmarks/serving_search.py --world clustered --contents 50000
     python benchmarks/serving_search.py --only build --contents 10000000     # time and peak memory of a build
     python benchmarks/serving_search.py --only share                          # memory of ten processes with one index
 """
@@ -246,7 +246,7 @@ def towers(vectors: np.ndarray, folder: Path) -> Method:
         index.num_probes = effort
         return index.search(queries, K, allowed)[0]
 
-    return Method("Towers", search, 16, seconds, megabytes(path))
+    return Method("Towers", search, 1, seconds, megabytes(path))
 
 
 def inverted(vectors: np.ndarray, folder: Path) -> Method:
@@ -264,7 +264,7 @@ def inverted(vectors: np.ndarray, folder: Path) -> Method:
     def search(queries: np.ndarray, effort: int) -> np.ndarray:
         return index.search(queries, K, params=faiss.SearchParametersIVF(nprobe=effort))[1]
 
-    return Method("FAISS IVF1024,Flat", search, 8, seconds, megabytes(path))
+    return Method("FAISS IVF1024,Flat", search, 1, seconds, megabytes(path))
 
 
 def hnswlib_graph(vectors: np.ndarray, folder: Path) -> Method:
@@ -286,7 +286,7 @@ def hnswlib_graph(vectors: np.ndarray, folder: Path) -> Method:
         index.set_ef(effort)
         return index.knn_query(queries, K, num_threads=1)[0].astype(np.int64)
 
-    return Method("hnswlib M=16", search, 50, seconds, megabytes(path))
+    return Method("hnswlib M=16", search, K, seconds, megabytes(path))
 
 
 def voyager_graph(vectors: np.ndarray, folder: Path) -> Method:
@@ -305,7 +305,7 @@ def voyager_graph(vectors: np.ndarray, folder: Path) -> Method:
     def search(queries: np.ndarray, effort: int) -> np.ndarray:
         return index.query(queries, K, num_threads=1, query_ef=effort)[0].astype(np.int64)
 
-    return Method("Voyager M=16", search, 50, seconds, megabytes(path))
+    return Method("Voyager M=16", search, K, seconds, megabytes(path))
 
 
 def time_build(vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path) -> dict:
