@@ -1,12 +1,15 @@
 """What was published can be read for ever: an export of each version of the format, with the answers of its day."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from towers.errors import UserError
 from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.raw_contents import encode_content
 from towers.retrieval.verify import problems
 
 FOLDERS = sorted(Path(__file__).parent.glob("format-*"))
@@ -47,6 +50,41 @@ def test_a_history_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
     rows = np.array([export.content_row(name) for name in answers["history"]["contents"]])
     vector = export.encode_events(export.plays(rows))
     np.testing.assert_allclose(vector, answers["history"]["vector"], atol=1e-4)
+
+
+def test_a_new_sound_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
+    export, answers = golden
+    if "content" not in answers:
+        with pytest.raises(UserError, match="no content tower"):
+            encode_content(export, None, {})
+        return
+    told = answers["content"]
+    times_s = np.arange(told["samples"]) / told["rate_hz"]
+    tone = (0.5 * np.sin(2 * np.pi * told["tone_hz"] * times_s)).astype(np.float32)
+    vector = encode_content(export, (tone, told["rate_hz"]), told["metadata"])
+    np.testing.assert_allclose(vector, told["vector"], atol=1e-4)
+
+
+def test_every_byte_that_is_changed_is_found(golden: tuple[Export, dict], tmp_path: Path) -> None:
+    """All of the manifest and its digest, and of every other file the first and last bytes and some between them."""
+    copy = tmp_path / "export"
+    shutil.copytree(golden[0].folder, copy)
+    for path in sorted(path for path in copy.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        step = 1 if path.name.startswith("manifest.json") else max(1, len(whole) // 40)
+        for place in {*range(0, len(whole), step), len(whole) - 1}:
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            assert is_refused(copy), (path.name, place)
+        path.write_bytes(whole)
+    assert not is_refused(copy)
+
+
+def is_refused(folder: Path) -> bool:
+    try:
+        Export(folder)
+    except UserError:
+        return True
+    return False
 
 
 def check(export: Export, rows: np.ndarray, scores: np.ndarray, expected: list) -> None:
