@@ -10,7 +10,7 @@
 Overrides are those of the command line; ids may be given as integers. What reads an export imports no torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from towers.config import compose
 from towers.errors import UserError
 from towers.retrieval.export import Export, Found
+from towers.retrieval.raw_contents import encode_content
 from towers.retrieval.show import described
 
 CURRENT = "exports/current"
@@ -66,6 +67,17 @@ def embed(history: Sequence[str | int], export: str | Path = CURRENT) -> Float[n
     """The vector of somebody who played these contents (ids or titles), oldest first."""
     opened = Export(Path(export))
     return opened.encode_events(opened.plays(_rows(opened, history)))
+
+
+def embed_content(
+    audio: str | Path | tuple[np.ndarray, int] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    export: str | Path = CURRENT,
+) -> Float[np.ndarray, " dim"]:
+    """The vector of a content that training has not seen, by its sound (a file, or samples and their rate in Hz) and
+    what else is known of it (columns of the contents table); both may be missing."""
+    heard = Path(audio) if isinstance(audio, str) else audio
+    return encode_content(Export(Path(export)), heard, metadata or {})
 
 
 def recommend(

@@ -22,7 +22,7 @@ def run(config: DictConfig) -> Found:
         raise UserError("give either content=ID, or a title, or audio=FILE")
     kinds, k = raw_list("kind", config.kind), value(config, "k", int)
     if audio is not None:
-        return near_sound(export, Path(audio), value(config, "metadata", dict[str, Any]), kinds, k)
+        return near_sound(export, Path(audio), value(config, "metadata", dict[str, Any] | None) or {}, kinds, k)
     row = export.content_row(name or "")
     found = export.similar(row, k, None if kinds is None else tuple(kinds))
     title, artists, kind, genres, content_id = described(export, row)

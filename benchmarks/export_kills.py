@@ -1,0 +1,93 @@
+"""Does `exports/current` always open and verify, whenever an export is killed?
+
+    python benchmarks/export_kills.py runs/demo/<signature> --kills 200
+
+The run is exported once; then again and again in a process of its own, each time in another way (parts of another
+size), so that there is a new version to write and to publish. Each is killed (SIGKILL) after a time drawn evenly from
+nought to a little more than a whole export takes, and then `current` must open, every checksum must be right, and
+everything that `towers verify` looks at. A last export, which is let to its end, must come out well among what the
+killed ones left.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from towers.assembly import load_run
+from towers.commands.export import settings_of, trained_of
+from towers.config import compose
+from towers.manifest import environment, write_json
+from towers.publishing.writer import CURRENT, ExportSettings, Trained, publish, write_export
+from towers.retrieval.export import Export
+from towers.retrieval.verify import problems
+
+RESULTS = Path(__file__).parent / "results"
+MIN_INDEX_RECALL = 0.9
+
+
+def export(trained: Trained, settings: ExportSettings, exports: Path, number: int) -> None:
+    """One version, published; in a process of its own, which ends here."""
+    target = exports / f"version-{number}"
+    write_export(target, trained, replace(settings, rows_per_part=5 + number), None, lambda stage, done, total: None)
+    publish(target)
+
+
+def started(trained: Trained, settings: ExportSettings, exports: Path, number: int) -> int:
+    """The process that exports."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            export(trained, settings, exports, number)
+            code = 0
+        finally:
+            os._exit(code)
+    return process
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--stores", type=Path, default=Path("stores"))
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    config = compose("export", ["evaluation.min_users=2", "variants=[]"])
+    trained = trained_of(load_run(arguments.run, arguments.stores), config)
+    settings, moments = settings_of(config), random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        exports = Path(scratch) / "exports"
+        start = time.perf_counter()
+        assert os.waitpid(started(trained, settings, exports, 0), 0)[1] == 0
+        whole_s = time.perf_counter() - start
+        killed, versions = 0, {(exports / CURRENT).resolve().name}
+        for number in range(1, arguments.kills + 1):
+            process = started(trained, settings, exports, number)
+            time.sleep(moments.uniform(0, 1.1 * whole_s))
+            os.kill(process, signal.SIGKILL)
+            killed += os.WIFSIGNALED(os.waitpid(process, 0)[1])
+            found = list(problems(Export(exports / CURRENT), MIN_INDEX_RECALL))
+            assert not found, (number, found)
+            versions.add((exports / CURRENT).resolve().name)
+            for old in exports.glob("version-*"):
+                if old != (exports / CURRENT).resolve():
+                    shutil.rmtree(old)
+            print(f"\r{number} of {arguments.kills}", end="", flush=True)
+        assert os.waitpid(started(trained, settings, exports, arguments.kills + 1), 0)[1] == 0
+        assert not list(problems(Export(exports / CURRENT), MIN_INDEX_RECALL))
+    print(f"\r{killed} exports of {whole_s:.1f} s killed, {arguments.kills - killed} were quicker than the kill;")
+    print(f"`current` pointed to {len(versions)} versions and was whole every time")
+    figures = {"kills": killed, "ended before": arguments.kills - killed, "versions": len(versions), "damaged": 0}
+    name = f"export_kills-{datetime.now(UTC).date()}.json"
+    write_json(RESULTS / name, {"seed": arguments.seed, "export_s": whole_s, **figures, "machine": environment()})
+
+
+if __name__ == "__main__":
+    main()
