@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-MAX_EMBEDDED = 10_000
+MAX_EMBEDDED = 5_000
 """Contents that t-SNE moves: a minute or two on one core. As many as a page draws."""
 
 FEWEST_FOR_TSNE = 50
