@@ -1,7 +1,7 @@
 """Raw ids by row, and rows by raw id, in memory that all processes share."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
@@ -38,13 +38,13 @@ class Ids(Sequence[str]):
         return len(self._texts)
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: SupportsIndex) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
+    def __getitem__(self, index: SupportsIndex | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self._texts[row].as_py() for row in range(*index.indices(len(self)))]
-        return self._texts[index].as_py()
+        return self._texts[int(index)].as_py()
 
     def __iter__(self) -> Iterator[str]:
         for chunk in self._texts.chunks:
