@@ -20,6 +20,7 @@ def test_commands_find_their_configuration_in_a_wheel(tmp_path: Path) -> None:
         archive.extractall(installed)
     assert (installed / "towers" / "data" / "sql" / "events.sql").exists()
     assert (installed / "towers" / "evaluation" / "report" / "page.html.jinja").exists()
+    assert (installed / "towers" / "service" / "page" / "index.html").exists()
     # Isolated from the clone: only what was unpacked is on the path, before everything that is installed.
     code = f"import sys; sys.path.insert(0, {str(installed)!r}); from towers.cli import main; sys.exit(main())"
     done = subprocess.run(

@@ -241,9 +241,11 @@ class Export:
         return FeatureSettings.from_dict(read_json(self.folder / "features.json"))
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """Of a content part, a listener column, or `context`."""
-        with reading(self.folder / "vocabularies" / f"{name}.parquet") as path:
-            return Vocabulary.read(path)
+        """Of a content part, a listener column, or `context`; read once."""
+        if name not in self._vocabularies:
+            with reading(self.folder / "vocabularies" / f"{name}.parquet") as path:
+                self._vocabularies[name] = Vocabulary.read(path)
+        return self._vocabularies[name]
 
     @cached_property
     def encoder(self) -> UserEncoder:
@@ -344,6 +346,10 @@ class Export:
 
     @cached_property
     def _masks(self) -> dict[tuple[str, ...], np.ndarray]:
+        return {}
+
+    @cached_property
+    def _vocabularies(self) -> dict[str, Vocabulary]:
         return {}
 
     def _ids(self, texts: pa.ChunkedArray, order: str) -> Ids:
