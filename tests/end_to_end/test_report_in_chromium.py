@@ -1,24 +1,15 @@
 """The page of an evaluation as a browser shows it: light and dark, on a laptop, on a phone and on paper."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.end_to_end.chromium import needs_chromium, opened_browser
 from tests.evaluation.small_report import MARKUP, small_report
 from towers.evaluation.report.figures import figures
 from towers.evaluation.report.page import write_page
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 WIDTHS = (390, 1280)
 
-pytestmark = [
-    pytest.mark.unhooked,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there (apt-get install chromium)"),
-]
+pytestmark = [pytest.mark.unhooked, needs_chromium]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +26,8 @@ def address(report, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    # Not at the top: where there is no Chromium, Playwright need not be there either.
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(ARGUMENTS))
+    with opened_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

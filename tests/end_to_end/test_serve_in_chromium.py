@@ -14,22 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import environment
+from tests.end_to_end.chromium import needs_chromium, opened_browser
 from tests.retrieval.small_export import content, small_export
 from towers.manifest import digest_of_file
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
-)  # fmt: skip
 MANY = 10_000
 MARKUP = "<img src=x onerror=alert(1)>"
 """A title that would complain if it were taken for markup."""
 
-pytestmark = [
-    pytest.mark.unhooked,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there (apt-get install chromium)"),
-]
+pytestmark = [pytest.mark.unhooked, needs_chromium]
 
 
 @contextmanager
@@ -77,13 +70,8 @@ def many_contents(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    # Not at the top: where there is no Chromium, Playwright need not be there either.
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(ARGUMENTS))
+    with opened_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
