@@ -15,6 +15,8 @@ THREADS = 4
 
 def digests_of_files(folder: Path, names: list[str]) -> dict[str, str]:
     """Sha256 in hex of files below a folder, by name."""
+    if len(names) == 1:  # threads would take longer to start than a file to read
+        return {names[0]: digest_of_file(folder / names[0])}
     with ThreadPoolExecutor(THREADS) as threads:
         digests = threads.map(lambda name: digest_of_file(folder / name), names)
         return dict(zip(names, digests, strict=True))
