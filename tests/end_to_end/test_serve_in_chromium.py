@@ -332,8 +332,7 @@ def test_what_nobody_has_played_is_marked(browser, address, tracks):
     page.wait_for_selector(".card .cold:has-text('nobody has played it yet')")
     assert page.locator(".rows .mark.new").count() == 20
     page.goto(f"{address}#/map")
-    page.wait_for_selector("canvas[data-drawn]")
-    assert page.get_by_text("new, never played").is_visible()
+    page.get_by_text("new, never played").wait_for()
     page.close()
 
 
@@ -346,7 +345,8 @@ def test_a_new_version_and_a_server_that_has_gone_are_told(browser, demo, tmp_pa
                 (tmp_path / name / path.name).symlink_to(path)
         manifest = {**json.loads((version / "manifest.json").read_text()), "version": name}
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
-        (tmp_path / name / "manifest.json.sha256").write_text(digest_of_file(tmp_path / name / "manifest.json"))
+        digest = digest_of_file(tmp_path / name / "manifest.json")
+        (tmp_path / name / "manifest.json.sha256").write_text(f"{digest}  manifest.json\n")
     link, next_link = tmp_path / "current", tmp_path / "next"
     link.symlink_to("one")
     page = browser.new_page()
