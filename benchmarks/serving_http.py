@@ -70,7 +70,8 @@ def main() -> None:
     write_json(
         RESULTS / f"serving_http-{now:%Y-%m-%d}.json",
         {"when": now.isoformat(timespec="seconds"), "machine": machine, "libraries": library_versions(),
-         "sizes": vars(arguments), "figures": rows},
+         "sizes": {**vars(arguments), "export": arguments.export and arguments.export.resolve().name},
+         "figures": rows},
     )  # fmt: skip
 
 
