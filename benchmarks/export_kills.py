@@ -24,7 +24,8 @@ from towers.assembly import load_run
 from towers.commands.export import settings_of, trained_of
 from towers.config import compose
 from towers.manifest import environment, write_json
-from towers.publishing.writer import CURRENT, ExportSettings, Trained, publish, write_export
+from towers.publishing.trained import ExportSettings, Trained
+from towers.publishing.writer import CURRENT, publish, write_export
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
 

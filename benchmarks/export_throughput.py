@@ -30,7 +30,8 @@ from towers.features.vocabulary import Vocabulary
 from towers.manifest import environment, write_json
 from towers.models.user_tower import UserTower
 from towers.publishing.tables import write_mapped
-from towers.publishing.writer import Trained, write_export
+from towers.publishing.trained import Trained
+from towers.publishing.writer import write_export
 from towers.retrieval.files import mapped_table
 
 RESULTS = Path(__file__).parent / "results"

@@ -12,6 +12,7 @@ ARGUMENTS = (
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
 
+# `.ci/run` installs it, so that nothing skips there; elsewhere a laptop may well be without Debian's Chromium.
 needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there (apt-get install chromium)")
 
 

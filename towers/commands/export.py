@@ -12,7 +12,8 @@ from towers.errors import UserError
 from towers.manifest import digest_of, read_json
 from towers.publishing.describing import version_of
 from towers.publishing.held_out import HeldOutListening
-from towers.publishing.writer import CURRENT, ExportSettings, Trained, publish, write_export
+from towers.publishing.trained import ExportSettings, Trained
+from towers.publishing.writer import CURRENT, publish, write_export
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
 

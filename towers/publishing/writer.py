@@ -8,23 +8,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from towers.data.store import Store, write_arrow
+from towers.data.store import write_arrow
 from towers.manifest import atomic_directory, digest_of, library_versions, point_to, write_json
-from towers.models.sounds import Sounds
-from towers.models.two_tower import TwoTower
 from towers.publishing.alignment import align
 from towers.publishing.card import model_card
 from towers.publishing.content_map import content_map
 from towers.publishing.describing import canaries_of, described_store
-from towers.publishing.held_out import HeldOutListening, recall_by_dimension
-from towers.publishing.index import IvfSettings, recall_of_index
+from towers.publishing.held_out import recall_by_dimension
+from towers.publishing.index import recall_of_index
 from towers.publishing.onnx import export_content_tower, export_user_tower
 from towers.publishing.onnx_parity import (
     TOLERANCE,
@@ -44,6 +42,7 @@ from towers.publishing.tables import (
     write_order,
     write_vectors,
 )  # fmt: skip
+from towers.publishing.trained import ExportSettings, Trained
 from towers.retrieval import files
 from towers.retrieval.checksums import digest_line, digests_of_files
 from towers.retrieval.content_encoder import ContentEncoder
@@ -62,76 +61,6 @@ CONTENT_COLUMNS = (
     "explicit", "audio",
 )  # fmt: skip
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportSettings:
-    """How an export is written.
-
-    Args:
-        dim: leading dimensions of the vectors that are kept; null: all.
-        index: how contents are indexed.
-        variants: of the user tower in other number formats, `int8` or `float16`, that are tried.
-        min_variant_overlap: share of the nearest 20 that a variant must have in common with float32.
-        min_recall_share: of the recall of new listeners against new contents, that the earlier version's listeners
-            must reach against new contents for both to share a space.
-        rows_per_part: of a Parquet file of vectors.
-        num_threads: that write at once.
-    """
-
-    dim: int | None
-    index: IvfSettings
-    variants: tuple[str, ...]
-    min_variant_overlap: float
-    min_recall_share: float
-    rows_per_part: int
-    num_threads: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """What an export is made of.
-
-    Args:
-        store: of the training data.
-        two_tower: in evaluation mode, on the CPU.
-        positives: `[contents]`, positive events with each content in training; where there is one, its own vector is
-            trained.
-        content_blocks: unit vectors of all contents by row, in blocks, float32.
-        sounds: what its audio encoder hears; null where it hears nothing.
-        sound_blocks: the same by their sound alone, zeros without.
-        user_vectors: of listeners (rows), from contents' vectors and their histories up to a period or the end.
-        max_length: events that the user tower reads.
-        trained_until_us: end of the training period; null without a clock.
-        has_seen_validation: whether it was fitted on everything before the test.
-        weights: fingerprint of the weights.
-        config: fingerprint of the configuration.
-        metrics: of the evaluation, by ranker; empty where there is none.
-        held_out: listening by which versions are compared.
-    """
-
-    store: Store
-    two_tower: TwoTower
-    positives: Int[np.ndarray, " contents"]
-    content_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
-    sounds: Sounds | None
-    sound_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
-    user_vectors: Callable[[np.ndarray, np.ndarray, Literal["validation", "test", "end"]], np.ndarray]
-    max_length: int
-    trained_until_us: int | None
-    has_seen_validation: bool
-    weights: str
-    config: str
-    metrics: dict[str, Any]
-    held_out: HeldOutListening
-
-    def source(self, settings: ExportSettings) -> str:
-        """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
-        how = [
-            settings.dim, repr(settings.index), settings.variants, settings.min_variant_overlap,
-            settings.min_recall_share, settings.rows_per_part,
-        ]  # fmt: skip
-        return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, how])
 
 
 def write_export(

@@ -1,0 +1,86 @@
+"""What the exporter takes: a trained network with its data, and how it shall be written."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.data.store import Store
+from towers.manifest import digest_of
+from towers.models.sounds import Sounds
+from towers.models.two_tower import TwoTower
+from towers.publishing.held_out import HeldOutListening
+from towers.publishing.index import IvfSettings
+from towers.retrieval.export import FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """How an export is written.
+
+    Args:
+        dim: leading dimensions of the vectors that are kept; null: all.
+        index: how contents are indexed.
+        variants: of the user tower in other number formats, `int8` or `float16`, that are tried.
+        min_variant_overlap: share of the nearest 20 that a variant must have in common with float32.
+        min_recall_share: of the recall of new listeners against new contents, that the earlier version's listeners
+            must reach against new contents for both to share a space.
+        rows_per_part: of a Parquet file of vectors.
+        num_threads: that write at once.
+    """
+
+    dim: int | None
+    index: IvfSettings
+    variants: tuple[str, ...]
+    min_variant_overlap: float
+    min_recall_share: float
+    rows_per_part: int
+    num_threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What an export is made of.
+
+    Args:
+        store: of the training data.
+        two_tower: in evaluation mode, on the CPU.
+        positives: `[contents]`, positive events with each content in training; where there is one, its own vector is
+            trained.
+        content_blocks: unit vectors of all contents by row, in blocks, float32.
+        sounds: what its audio encoder hears; null where it hears nothing.
+        sound_blocks: the same by their sound alone, zeros without.
+        user_vectors: of listeners (rows), from contents' vectors and their histories up to a period or the end.
+        max_length: events that the user tower reads.
+        trained_until_us: end of the training period; null without a clock.
+        has_seen_validation: whether it was fitted on everything before the test.
+        weights: fingerprint of the weights.
+        config: fingerprint of the configuration.
+        metrics: of the evaluation, by ranker; empty where there is none.
+        held_out: listening by which versions are compared.
+    """
+
+    store: Store
+    two_tower: TwoTower
+    positives: Int[np.ndarray, " contents"]
+    content_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
+    sounds: Sounds | None
+    sound_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
+    user_vectors: Callable[[np.ndarray, np.ndarray, Literal["validation", "test", "end"]], np.ndarray]
+    max_length: int
+    trained_until_us: int | None
+    has_seen_validation: bool
+    weights: str
+    config: str
+    metrics: dict[str, Any]
+    held_out: HeldOutListening
+
+    def source(self, settings: ExportSettings) -> str:
+        """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
+        how = [
+            settings.dim, repr(settings.index), settings.variants, settings.min_variant_overlap,
+            settings.min_recall_share, settings.rows_per_part,
+        ]  # fmt: skip
+        return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, how])
