@@ -1,31 +1,21 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.command_line import SMALL_WORLD, ok
-from towers.cli import main
+from tests.command_line import EXPORT, SMALL_WORLD, ok
+from tests.made_once import copy_once_made
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which a small demo ran from beginning to end, and what it printed. To be read only."""
-    folder = tmp_path_factory.mktemp("demo")
-    return folder, ok(folder, "demo", *SMALL_WORLD)
+def demo(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> tuple[Path, str]:
+    """A folder in which a small demo ran from beginning to end, and what it printed. What is there is not changed;
+    more may be written beside it."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    command = ("demo", *SMALL_WORLD, *EXPORT)
 
+    def make(empty: Path) -> None:
+        printed = ok(empty, *command)
+        (empty / "printed.txt").write_text(printed)
 
-@pytest.fixture
-def refused_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that must end with exit code 2 and one line, in a folder but in this process; gives the line.
-
-    A dozen processes would take a minute. test_cli.py has some in processes of their own.
-    """
-
-    def run(folder: Path, *arguments: str) -> str:
-        monkeypatch.chdir(folder)
-        capsys.readouterr()
-        assert main(list(arguments)) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
-        return line
-
-    return run
+    copy_once_made(folder, pytestconfig.cache.mkdir("towers"), "demo", command, make)
+    return folder, (folder / "printed.txt").read_text()

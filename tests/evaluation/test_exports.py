@@ -109,7 +109,6 @@ def contents(run) -> np.ndarray:
 
 
 @pytest.mark.unhooked
-@pytest.mark.slow
 class TestOfATrainedRun:
     @pytest.mark.parametrize("period", ["validation", "test"])
     def test_it_says_what_it_was_trained_on(self, run, exported, period):

@@ -29,7 +29,7 @@ from towers.retrieval.raw_contents import ContentReader, encode_content, reader_
 from towers.retrieval.raw_events import encode_user
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 DIM, CUT = 12, 8
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(DIM, DIM)))[0].astype(np.float32)
 

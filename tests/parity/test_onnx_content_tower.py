@@ -27,7 +27,7 @@ from towers.publishing.onnx import export_content_tower
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.sound import waveform_of
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 RATE, DIM, MELS, SPACE = 8_000, 12, 16, "space"
 SIZES = {"kind": 3, "genres": 6}
 SPECTROGRAM = SpectrogramSettings(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=MELS, record_s=1.0)
