@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import raw_set
+from tests.made_once import copy_once_made
 
 TINY_WORLD = {
     "seed": 0,
@@ -89,6 +90,23 @@ def world_store(tmp_path_factory, make_builder, world_folder):
 
     split = GlobalTemporal(validation_days=10.0, test_days=10.0)
     return make_builder(world_folder, tmp_path_factory.mktemp("world-stores"), split=split).build()[0]
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, pytestconfig) -> tuple[Path, str]:
+    """A folder in which a small demo ran from beginning to end, and what it printed. What is there is not changed;
+    more may be written beside it. For tests without jaxtyping's hook, as the demo exports."""
+    from tests.command_line import EXPORT, SMALL_WORLD, ok
+
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    command = ("demo", *SMALL_WORLD, *EXPORT)
+
+    def make(empty: Path) -> None:
+        printed = ok(empty, *command)
+        (empty / "printed.txt").write_text(printed)
+
+    copy_once_made(folder, pytestconfig.cache.mkdir("towers"), "demo", command, make)
+    return folder, (folder / "printed.txt").read_text()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -123,8 +123,9 @@ def test_callers_mistakes_get_one_line(copy: Path) -> None:
     assert "no slice 'nonsense'" in refused("evaluation.tables=[[recall@20/nonsense]]")
     assert "evaluation.tables" in refused("evaluation.tables=[recall@20]")
     assert "evaluation.baselines.ease.l2='hot'" in refused("evaluation.baselines.ease.l2=hot")
-    assert "evaluation.baselines.ease.alpha: unknown" in refused("+evaluation.tuning.grid.ease.alpha=[1.0]")
-    assert "grid.eaze: no such baseline" in refused("+evaluation.tuning.grid.eaze.l2=[1.0]")
+    tuned = "evaluation.tuning.max_trials=2"
+    assert "evaluation.baselines.ease.alpha: unknown" in refused(tuned, "+evaluation.tuning.grid.ease.alpha=[1.0]")
+    assert "grid.eaze: no such baseline" in refused(tuned, "+evaluation.tuning.grid.eaze.l2=[1.0]")
     assert "evaluation.slicings.taste: this name is taken" in refused("+evaluation.slicings.taste=null")
     few = ("compare=[exports/current,exports/current]", "evaluation.min_users=1000")
     assert "evaluation.min_users=1000" in refused(*few)

@@ -43,7 +43,8 @@ def two_tower(world_store: Store):
         partial(ContentTower, dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1, dropout=0.1),
         partial(UserTower, dim=16, num_layers=1, num_heads=2, dropout=0.1),
     ).eval()
-    made.content_tower._id_delta.weight.data.zero_()  # what is known of the ids is not known of new contents
+    rows = torch.arange(len(world_store.content_ids))
+    made.content_tower.set_delta(rows, torch.zeros(len(rows), DIM))  # what the ids add is not known of new contents
     return made
 
 

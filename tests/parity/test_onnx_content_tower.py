@@ -55,7 +55,7 @@ def network(encoder, parts: dict[str, int] = SIZES) -> TwoTower:
         is_trained=torch.ones(3, dtype=torch.bool), dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1,
         dropout=0.1,
     )  # fmt: skip
-    torch.nn.init.normal_(tower._base)
+    torch.nn.init.normal_(tower.get_parameter("_base"))
     user_tower = UserTower((), 1, DIM, dim=8, num_layers=1, num_heads=2, dropout=0.0)
     return TwoTower(encoder, tower, user_tower).eval()
 
