@@ -150,7 +150,7 @@ class TestSomebodyNew:
     def test_raw_events_are_read_as_the_exported_history_was(self, golden_client: TestClient, golden: Export) -> None:
         lengths = np.array([len(golden.events(row)) for row in range(len(golden.user_ids))])
         row = int(np.argmax(np.where(lengths <= LIMITS.max_history, lengths, 0)))
-        events, contexts = golden.events(row), [None, *golden.vocabulary("context")._values.tolist()]
+        events, contexts = golden.events(row), [None, *golden.vocabulary("context").values]
         durations = golden.durations_ms[events.content_row]
         played = np.where((durations > 0) & (events.played_fraction >= 0), events.played_fraction * durations, np.nan)
         history = [
