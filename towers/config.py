@@ -146,7 +146,7 @@ def signature_of(config: DictConfig, *facts: str) -> str:
     relevant = {str(name): value for name, value in container.items() if name not in KEYS_WITHOUT_EFFECT}
     for name, pruned in (
         ("trainer", KEYS_OF_TRAINER_WITHOUT_EFFECT),
-        ("data", ("root", "source", "num_workers", "shard")),
+        ("data", ("root", "source", "max_duplicate_fraction", "num_workers", "shard")),
         ("datamodule", ("num_workers",)),
     ):
         if isinstance(relevant.get(name), dict):

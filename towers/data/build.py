@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 
 from towers import schema
 from towers.data import raw, spectrograms
+from towers.data.rejecting import DUPLICATE, IS_BAD, JUDGED, Limits, TooManyRejected
 from towers.data.sources.tables import RawTables, Source
 from towers.data.spectrogram_parts import Decoding, Shard
 from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
 from towers.data.store_writer import StoreWriter
-from towers.data.tables import JUDGED, SQL, Tables, TooManyRejected, database
+from towers.data.tables import SQL, Tables, database
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import (
@@ -49,7 +50,7 @@ class StoreBuilder:
         source: the raw data.
         split: the cuts in time.
         features: how raw becomes codes.
-        max_rejected_fraction: share of bad rows in a table above which the run fails.
+        limits: how many rows may be left out.
         num_workers: decoding threads.
         on_progress: told about every stage.
     """
@@ -61,7 +62,7 @@ class StoreBuilder:
         source: Source,
         split: Split,
         features: FeatureSettings,
-        max_rejected_fraction: float,
+        limits: Limits,
         num_workers: int,
         on_progress: Progress,
     ):
@@ -69,11 +70,13 @@ class StoreBuilder:
         self._source = source
         self._split = split
         self._features = features
-        self._max_rejected_fraction = max_rejected_fraction
+        self._limits = limits
         self._num_workers = num_workers
         self._on_progress = on_progress
         self.decoding = Decoding()
         """What was decoded, and how fast."""
+        self.left_alone: list[Path] = []
+        """Files among the tables' that are no Parquet by their names, and were not read."""
 
     def build(self) -> tuple[Store, bool]:
         """The store, and whether it had to be made.
@@ -107,6 +110,7 @@ class StoreBuilder:
 
     def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
         tables = self._source.tables(work)
+        self.left_alone = tables.left_alone
         for table in schema.TABLES:
             raw.columns_of(tables, table)
         content_ids, audio = raw.audio_paths(tables)
@@ -133,7 +137,7 @@ class StoreBuilder:
 
     def _make(self, target: Path, work: Path, tables: RawTables, sound: SpectrogramSet | None) -> None:
         with database(work) as connection:
-            clean = Tables(connection, tables, self._features, self._max_rejected_fraction)
+            clean = Tables(connection, tables, self._features, self._limits)
             self._on_progress("tables", 0, 0)
             try:
                 cuts = clean.build(self._split, work / "rejected")
@@ -190,7 +194,10 @@ def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
         "forgotten_users": "SELECT COUNT(*) FROM forgotten",
     }
     for table, judged in JUDGED.items():
-        queries[f"rejected_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE reason IS NOT NULL"
+        queries[f"rejected_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE {IS_BAD}"
+        queries[f"{DUPLICATE}_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE NOT {IS_BAD}"
+    for table in (schema.CONTENTS, schema.USERS):
+        queries[f"dates_lost_{table}"] = f"SELECT SUM(dates_lost) FROM {JUDGED[table]} WHERE reason IS NULL"
     found = {name: clean.count(query) for name, query in queries.items()}
     found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
     found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows
