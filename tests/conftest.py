@@ -44,7 +44,14 @@ def make_builder(feature_settings):
     from towers.data.split import GlobalTemporal
 
     def make(
-        raw, root: Path, *, split=None, features=feature_settings, max_rejected_fraction=0.0, on_progress=None
+        raw,
+        root: Path,
+        *,
+        split=None,
+        features=feature_settings,
+        max_rejected_fraction=0.0,
+        max_rejected_sounds_fraction=0.5,
+        on_progress=None,
     ) -> StoreBuilder:
         return StoreBuilder(
             root=root,
@@ -52,6 +59,7 @@ def make_builder(feature_settings):
             split=split or GlobalTemporal("2026-01-25", "2026-02-04"),
             features=features,
             max_rejected_fraction=max_rejected_fraction,
+            max_rejected_sounds_fraction=max_rejected_sounds_fraction,
             num_workers=2,
             on_progress=on_progress or (lambda stage, done, total, remark="": None),
         )

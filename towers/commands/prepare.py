@@ -23,7 +23,7 @@ def run(config: DictConfig) -> Store:
         print(builder.decoding)
     counts = store.manifest["counts"]
     if not is_new:
-        print(f"nothing to prepare: {store.folder} is up to date")
+        print(f"nothing to prepare: {store.folder} is up to date", *builder.losses.lines(), sep="\n")
         return store
     kept = ("events", "positives", "users", "contents", "sounds")
     print(f"prepared {store.folder}: " + ", ".join(f"{counts[name]:,} {name}" for name in kept))
@@ -31,6 +31,8 @@ def run(config: DictConfig) -> Store:
     if rejected:
         reasons = ", ".join(f"{count:,} {name.removeprefix('rejected_')}" for name, count in rejected.items())
         print(f"rejected, with reasons in {store.folder / 'rejected'}: {reasons}")
+    for line in builder.losses.lines():
+        print(line)
     return store
 
 
@@ -49,6 +51,7 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
         split=instantiate(config.data.split, "data.split"),
         features=instantiate(config.features, "features"),
         max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
+        max_rejected_sounds_fraction=value(config, "data.max_rejected_sounds_fraction", float),
         num_workers=_num_workers(config),
         on_progress=progress.update,
     )
