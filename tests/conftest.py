@@ -53,6 +53,7 @@ def make_builder(feature_settings):
         features=feature_settings,
         max_rejected_fraction=0.0,
         max_duplicate_fraction=0.2,
+        max_rejected_sounds_fraction=0.5,
         on_progress=None,
     ) -> StoreBuilder:
         return StoreBuilder(
@@ -60,7 +61,11 @@ def make_builder(feature_settings):
             source=ParquetFolder(str(raw)) if isinstance(raw, Path) else raw,
             split=split or GlobalTemporal("2026-01-25", "2026-02-04"),
             features=features,
-            limits=Limits(max_rejected_fraction=max_rejected_fraction, max_duplicate_fraction=max_duplicate_fraction),
+            limits=Limits(
+                max_rejected_fraction=max_rejected_fraction,
+                max_duplicate_fraction=max_duplicate_fraction,
+                max_rejected_sounds_fraction=max_rejected_sounds_fraction,
+            ),
             num_workers=2,
             on_progress=on_progress or (lambda stage, done, total, remark="": None),
         )

@@ -33,16 +33,16 @@ def run(config: DictConfig) -> Store:
         print(f"prepared {store.folder}: " + ", ".join(f"{counts[name]:,} {name}" for name in kept))
     else:
         print(f"nothing to prepare: {store.folder} is up to date")
-    for line in losses(store, builder.left_alone):
+    for line in [*losses(store, builder.left_alone), *builder.losses.lines()]:
         print(line)
     return store
 
 
 def losses(store: Store, left_alone: Sequence[Path]) -> list[str]:
-    """What of the raw data is not in the store, in lines: duplicates, rows by reason, days that are none, files that
+    """What of the tables is not in the store, in lines: duplicates, rows by reason, days that are none, files that
     were not read. Nothing where all is there."""
     counts, lines = store.manifest["counts"], []
-    rejected = store.rejected()
+    rejected = {table: reasons for table, reasons in store.rejected().items() if table in schema.TABLES}
     repeated = {table: reasons.pop(DUPLICATE) for table, reasons in rejected.items() if DUPLICATE in reasons}
     if repeated:
         lines.append("dropped as duplicates: " + ", ".join(f"{count:,} {table}" for table, count in repeated.items()))
@@ -80,6 +80,7 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
         limits=Limits(
             max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
             max_duplicate_fraction=value(config, "data.max_duplicate_fraction", float),
+            max_rejected_sounds_fraction=value(config, "data.max_rejected_sounds_fraction", float),
         ),
         num_workers=_num_workers(config),
         on_progress=progress.update,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from towers import schema
 from towers.data import raw, spectrograms
 from towers.data.rejecting import DUPLICATE, IS_BAD, JUDGED, Limits, TooManyRejected
+from towers.data.sound_losses import SoundLosses
 from towers.data.sources.tables import RawTables, Source
 from towers.data.spectrogram_parts import Decoding, Shard
 from towers.data.spectrogram_writer import SpectrogramSet
@@ -32,6 +33,9 @@ from towers.manifest import (
     write_json,
 )
 
+SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
+"""Beside the tables' rejected rows."""
+
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Progress(Protocol):
@@ -50,7 +54,7 @@ class StoreBuilder:
         source: the raw data.
         split: the cuts in time.
         features: how raw becomes codes.
-        limits: how many rows may be left out.
+        limits: how many rows and sounds may be left out.
         num_workers: decoding threads.
         on_progress: told about every stage.
     """
@@ -77,6 +81,8 @@ class StoreBuilder:
         """What was decoded, and how fast."""
         self.left_alone: list[Path] = []
         """Files among the tables' that are no Parquet by their names, and were not read."""
+        self.losses = SoundLosses(named=0)
+        """Sounds of the store that are set aside or altered."""
 
     def build(self) -> tuple[Store, bool]:
         """The store, and whether it had to be made.
@@ -91,6 +97,8 @@ class StoreBuilder:
             is_new = not target.exists()
             if is_new:
                 self._make(target, work, tables, sound)
+            if sound is not None and sound.target.exists():
+                self.losses = SoundLosses.of(sound.target)
         self._remember_root(target)
         point_to(self._root / CURRENT, target)
         return Store(target), is_new
@@ -142,18 +150,20 @@ class StoreBuilder:
             try:
                 cuts = clean.build(self._split, work / "rejected")
             except TooManyRejected as error:
-                kept = self._root / "rejected"
-                if kept.exists():
-                    kept.rename(work / "rejected_before")
-                (work / "rejected").rename(kept)
+                kept = self._keep_rejected(work)
                 raise UserError(f"{error}; all are in {kept}; mend the data or raise the limit") from error
             if sound is not None:
                 self.decoding = sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
+                keep_losses(sound.target, work / "rejected")
+                losses = SoundLosses.of(sound.target)
+                try:
+                    losses.check(self._limits.max_rejected_sounds_fraction, self._root / "rejected" / SOUNDS)
+                except UserError:
+                    self._keep_rejected(work)
+                    raise
             with atomic_directory(target) as folder:
                 StoreWriter(clean, self._features, folder, self._on_progress).write()
                 (work / "rejected").rename(folder / "rejected")
-                if sound is not None:
-                    keep_rejected(sound.target, folder / "rejected")
                 manifest = {
                     "format": FORMAT,
                     "fingerprint": target.name,
@@ -170,6 +180,14 @@ class StoreBuilder:
                 }
                 write_json(folder / "manifest.json", manifest)
 
+    def _keep_rejected(self, work: Path) -> Path:
+        """Puts what was rejected where it outlives a run that fails."""
+        kept = self._root / "rejected"
+        if kept.exists():
+            kept.rename(work / "rejected_before")
+        (work / "rejected").rename(kept)
+        return kept
+
 
 def described(part: object) -> dict[str, Any]:
     """A part's class and settings, for a fingerprint; where the data lies does not matter, what it holds does."""
@@ -178,10 +196,11 @@ def described(part: object) -> dict[str, Any]:
     return {"class": type(part).__name__, **settings}
 
 
-def keep_rejected(sound: Path, rejected: Path) -> None:
-    """Copies which sounds were unusable, and why, beside the other tables' rejected rows."""
-    if pq.read_metadata(sound / spectrograms.REJECTED).num_rows:
-        shutil.copyfile(sound / spectrograms.REJECTED, rejected / "sounds.parquet")
+def keep_losses(sound: Path, rejected: Path) -> None:
+    """Copies which sounds were unusable or altered, and why, beside the other tables' rejected rows."""
+    for name, kept in ((spectrograms.REJECTED, SOUNDS), (spectrograms.ALTERED, ALTERED_SOUNDS)):
+        if pq.read_metadata(sound / name).num_rows:
+            shutil.copyfile(sound / name, rejected / kept)
 
 
 def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
@@ -201,4 +220,5 @@ def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
     found = {name: clean.count(query) for name, query in queries.items()}
     found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
     found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows
+    found["altered_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ALTERED).num_rows
     return found

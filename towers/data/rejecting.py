@@ -28,11 +28,12 @@ class TooManyRejected(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much of a table may be left out.
+    """How much of the raw data may be left out.
 
     Args:
         max_rejected_fraction: share of bad rows above which the run fails, 0 to 1.
         max_duplicate_fraction: share of rows that say the same as one before them, likewise.
+        max_rejected_sounds_fraction: share of the sounds that contents name, without a record, likewise.
 
     Raises:
         UserError: a limit that is no share.
@@ -40,6 +41,7 @@ class Limits:
 
     max_rejected_fraction: float
     max_duplicate_fraction: float
+    max_rejected_sounds_fraction: float
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from towers import schema
 from towers.data.spectrograms import Spectrograms
 from towers.errors import UserError
 from towers.features.ragged import Ragged
@@ -170,11 +171,14 @@ class Store:
     def rejected(self) -> dict[str, dict[str, int]]:
         """Table (or `sounds`) -> reason -> how many of its rows were left out for it, the most frequent first."""
         found = {}
-        for path in sorted((self.folder / "rejected").glob("*.parquet")):
+        for table in sorted((*schema.TABLES, "sounds")):
+            path = self.folder / "rejected" / f"{table}.parquet"
+            if not path.exists():
+                continue
             reasons = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
             ranked = sorted(reasons, key=lambda reason: (-reason["counts"], reason["values"]))
             if ranked:
-                found[path.stem] = {reason["values"]: reason["counts"] for reason in ranked}
+                found[table] = {reason["values"]: reason["counts"] for reason in ranked}
         return found
 
     def trained_until_test(self) -> "Store":
