@@ -245,8 +245,8 @@ class _Writer:
         histories = self._store.histories
         folder = self._folder / "histories"
         folder.mkdir()
-        names = (*EVENT_COLUMNS, "is_positive")
-        write_arrow(folder / "events.arrow", pa.table({name: np.asarray(getattr(histories, name)) for name in names}))
+        events = pa.table({name: np.asarray(getattr(histories, name)) for name in EVENT_COLUMNS})
+        write_arrow(folder / "events.arrow", events)
         np.save(folder / "offsets.npy", np.asarray(histories.offsets))
         np.save(folder / "user_codes.npy", self._store.user_codes)
 
