@@ -36,19 +36,32 @@ _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
 """Inside the package in a wheel, beside it in a clone."""
 
-ALLOWED_TARGETS = ("towers.",)
+ALLOWED_TARGETS = ("towers.", "pytorch_lightning.")
 TEXT_KEYS = ("user", "content")
 """Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
 KEYS_OF_EXPORT = (
     "sink", "dim", "align_to", "variants", "min_variant_overlap", "min_recall_share", "rows_per_part", "num_threads",
 )  # fmt: skip
-KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world", *KEYS_OF_EXPORT)
+KEYS_WITHOUT_EFFECT = (
+    "paths", "logger", "loggers", "name", "checkpoint", "evaluation", "index", "world", *KEYS_OF_EXPORT
+)  # fmt: skip
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
 KEYS_OF_TRAINER_WITHOUT_EFFECT = (
-    "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
+    "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped", "profiler",
+    "detect_anomaly", "fast_dev_run",
 )  # fmt: skip
 """A step's gradient is the same for any number of processes and micro-batches, but for dropout and the last digits."""
+KEYS_OF_TRAINER_WITHOUT_EFFECT_AT_REST = ("callbacks", "max_time", "limit_train_batches")
+"""Those that change a signature only where they say something: runs of before do not have them."""
+WATCHING_CALLBACKS = tuple(
+    f"pytorch_lightning.callbacks.{name}"
+    for name in (
+        "DeviceStatsMonitor", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "OnExceptionCheckpoint",
+        "RichModelSummary", "RichProgressBar", "ThroughputMonitor", "TQDMProgressBar",
+    )
+)  # fmt: skip
+"""Callbacks of Lightning that look on. Any other may change what is trained, so with it the run is another one."""
 
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
 """What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
@@ -120,6 +133,15 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
     return _built(target, key, values)
 
 
+def takes(config: Any, key: str, name: str) -> bool:
+    """Whether the target of the node at `key` has an argument of this name.
+
+    Raises:
+        UserError: as `instantiate`, of the target.
+    """
+    return name in inspect.signature(_import(config.get("_target_", ""), f"{key}._target_")).parameters
+
+
 def complete(config: Any, key: str, /, **arguments: Any) -> Any:
     """Builds the `_partial_` node at `key` with what is known only at run time.
 
@@ -151,6 +173,11 @@ def signature_of(config: DictConfig, *facts: str) -> str:
     ):
         if isinstance(relevant.get(name), dict):
             relevant[name] = {k: v for k, v in relevant[name].items() if k not in pruned}
+    trainer = relevant.get("trainer")
+    if isinstance(trainer, dict):
+        acting = [node for node in trainer.get("callbacks") or () if node.get("_target_") not in WATCHING_CALLBACKS]
+        said = {**trainer, "callbacks": acting}
+        relevant["trainer"] = {k: v for k, v in said.items() if v or k not in KEYS_OF_TRAINER_WITHOUT_EFFECT_AT_REST}
     # Of the evaluation only what decides which checkpoint is the best.
     relevant["evaluation"] = {name: container["evaluation"][name] for name in ("filter_seen", "ks", "min_users")}
     return digest_of([relevant, *facts])[:12]
