@@ -63,6 +63,18 @@ WATCHING_CALLBACKS = tuple(
 )  # fmt: skip
 """Callbacks of Lightning that look on. Any other may change what is trained, so with it the run is another one."""
 
+ELSEWHERE = {
+    "trainer.gradient_clip_val": "trainer.gradient_clip",
+    "trainer.accumulate_grad_batches": "trainer.micro_batches",
+    "trainer.check_val_every_n_epoch": "trainer.validate_every_epochs",
+    "trainer.enable_progress_bar": "trainer.progress",
+    "trainer.logger": "logger, or loggers",
+    "trainer.default_root_dir": "paths.runs",
+    "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
+    "trainer.strategy": "trainer.devices",
+}
+"""What Lightning's users look for -> the key here that does it: a step sums, clips and cuts its gradient by itself."""
+
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
 """What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
 
@@ -117,7 +129,8 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
         parameter = signature.parameters.get(name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
         if parameter is None and not takes_any:
-            raise UserError(f"{key}.{name}: unknown; {config['_target_']} takes {_names(signature)}")
+            elsewhere = _elsewhere(f"{key}.{name}")
+            raise UserError(elsewhere or f"{key}.{name}: unknown; {config['_target_']} takes {_names(signature)}")
         values[name] = _value(value, hints.get(name, Any), f"{key}.{name}")
     if config.get("_partial_"):
         return partial(target, **values)
@@ -260,6 +273,9 @@ def one_line(error: BaseException) -> str:
     missing = re.search(r"Missing mandatory value: (\S+)", str(error))
     if missing:
         return f"{missing[1]}: missing; give it as {missing[1]}=VALUE"
+    unknown = re.search(r"Could not override '([\w.]+)'", str(error))
+    if unknown and (elsewhere := _elsewhere(unknown[1])):
+        return elsewhere
     parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
     return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
 
@@ -267,8 +283,22 @@ def one_line(error: BaseException) -> str:
 def _built(target: Any, key: str, arguments: Mapping[str, Any]) -> Any:
     try:
         return target(**arguments)
-    except ValueError as error:  # a value of the right type that will not do
-        raise UserError(f"{key}: {one_line(error)}") from error
+    except UserError:
+        raise
+    except Exception as error:
+        # Ours raise ValueError for a value of the right type that will not do, others whatever they please.
+        if isinstance(error, ValueError) or not _is_ours(target):
+            raise UserError(f"{key}: {one_line(error)}") from error
+        raise
+
+
+def _is_ours(target: Any) -> bool:
+    return target.__module__.partition(".")[0] == "towers"
+
+
+def _elsewhere(key: str) -> str | None:
+    """What to give in the place of a key of Lightning's."""
+    return f"{key}: not here; give {ELSEWHERE[key]}" if key in ELSEWHERE else None
 
 
 def _typed_override(key: str) -> str | None:

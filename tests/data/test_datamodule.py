@@ -216,8 +216,8 @@ class TestContents:
         assert store.content_ids[others].tolist() == ["b1"]
 
     def test_all_are_unique_and_both_parts_rise(self, world_store):
-        data = _datamodule(world_store, Uniform(world_store.train_positives, 5), max_epochs=1)
-        for batch in data.training():
+        data = _datamodule(world_store, Uniform(world_store.train_positives, 5))
+        for batch in data.training(1):
             rows, candidates = batch.content_rows, len(batch.candidate_log_q)
             assert candidates == 5 < len(rows)
             assert len(rows.unique()) == len(rows)
@@ -262,10 +262,8 @@ class TestShare:
         keywords = {"lookahead": 3, "num_rejections": 2, "num_fresh_sounds": 5}
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         shares = [Share(rank=rank, ranks=ranks, micro_batches=micro_batches) for rank in range(ranks)]
-        whole = _datamodule(world_store, candidates, max_epochs=1, **keywords).training()
-        cut = [
-            _datamodule(world_store, candidates, max_epochs=1, share=share, **keywords).training() for share in shares
-        ]
+        whole = _datamodule(world_store, candidates, **keywords).training(1)
+        cut = [_datamodule(world_store, candidates, share=share, **keywords).training(1) for share in shares]
         for one, *parts in zip(whole, *cut, strict=True):
             assert all(shared(part) == shared(one) for part in parts)
             assert torch.equal(torch.cat([part.fresh_spectrograms for part in parts]), one.fresh_spectrograms)
@@ -275,7 +273,7 @@ class TestShare:
 
     def test_micro_batches_are_of_like_size_and_no_wider_than_they_need(self, world_store):
         data = _datamodule(world_store, AllTrained(world_store.train_positives), share=Share(micro_batches=3))
-        for batch in data.training():
+        for batch in data.training(2):
             sizes = [len(part.histories.lengths) for part in batch.micro_batches]
             assert max(sizes) - min(sizes) <= 1
             for part in batch.micro_batches:
@@ -352,7 +350,7 @@ class TestTimes:
 
 def _datamodule(store, candidates, validation_users=(), **settings):
     keywords = {
-        "has_sound": True, "num_rejections": 0, "has_times": False, "seed": 0, "max_epochs": 2, "share": Share(),
+        "has_sound": True, "num_rejections": 0, "has_times": False, "seed": 0, "share": Share(),
         "max_length": 15,
         "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
         "num_workers": 0, **settings,
@@ -363,17 +361,17 @@ def _datamodule(store, candidates, validation_users=(), **settings):
 class TestDataModule:
     def test_the_crop_is_given_in_seconds(self, world_store):
         data = _datamodule(world_store, AllTrained(world_store.train_positives))
-        batch = next(iter(data.training()))
+        batch = next(iter(data.training(2)))
         assert batch.fresh_spectrograms.shape == (4, 16, 50)
 
     def test_a_deaf_model_is_sent_no_sound(self, world_store):
         data = _datamodule(world_store, AllTrained(world_store.train_positives), has_sound=False)
-        assert all(len(batch.fresh_index) == 0 for batch in data.training())
+        assert all(len(batch.fresh_index) == 0 for batch in data.training(2))
 
     def test_every_epoch_holds_every_target_once(self, world_store):
         positives = world_store.train_positives
         found = np.zeros((3, len(positives)), np.int64)
-        for batch in _datamodule(world_store, AllTrained(positives), max_epochs=3).training():
+        for batch in _datamodule(world_store, AllTrained(positives)).training(3):
             (part,) = batch.micro_batches
             assert rows_at(batch, part.targets.index) == batch.target_rows.tolist()
             np.add.at(found[batch.epoch], batch.target_rows.numpy(), 1)
@@ -383,7 +381,7 @@ class TestDataModule:
     def test_a_run_goes_on_where_it_is_told_to(self, world_store, number):
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         data = _datamodule(world_store, candidates)
-        whole, rest = data.training(), data.training(1, number)
+        whole, rest = data.training(2), data.training(2, 1, number)
         expected = [everything(batch) for batch in whole if (batch.epoch, batch.number) >= (1, number)]
         assert len(expected) > 1
         assert [everything(batch) for batch in rest] == expected
@@ -392,8 +390,8 @@ class TestDataModule:
     def test_processes_beside_draw_the_same(self, world_store):
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         keywords = {"lookahead": 3, "num_rejections": 2}
-        alone = _datamodule(world_store, candidates, **keywords).training(0, 1)
-        beside = _datamodule(world_store, candidates, num_workers=1, **keywords).training(0, 1)
+        alone = _datamodule(world_store, candidates, **keywords).training(2, 0, 1)
+        beside = _datamodule(world_store, candidates, num_workers=1, **keywords).training(2, 0, 1)
         for one, other in zip(alone, beside, strict=True):
             assert everything(one) == everything(other)
 

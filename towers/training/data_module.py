@@ -1,13 +1,13 @@
 """The batches of a run as a LightningDataModule: training goes on from where the module stands."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from towers.batch import HistoryBatch, TrainingBatch
-from towers.data.datamodule import DataModule
+from towers.data.datamodule import DataModule, UserBatches
 from towers.data.training_batches import Share
 from towers.training.module import TowersModule
 
@@ -90,7 +90,7 @@ class _Own:
     Lightning takes a list for several loaders, so this is none.
     """
 
-    def __init__(self, histories: Sequence[HistoryBatch], numbers: range):
+    def __init__(self, histories: UserBatches | tuple[()], numbers: range):
         self._histories = histories
         self._numbers = numbers
 

@@ -116,7 +116,8 @@ class Resumption(Checkpoint):
 
 
 class LastEpochValidated(Callback):
-    """The last epoch is validated, whatever `check_val_every_n_epoch` says of the others."""
+    """The last epoch is validated, whatever `check_val_every_n_epoch` says of the others, and one that a callback before
+    this one ends."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Where a run goes on within its last epoch."""
@@ -125,6 +126,11 @@ class LastEpochValidated(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks whether it is the last."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Looks whether it ends here."""
+        if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar, Timer
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch import Tensor
 
@@ -141,8 +141,13 @@ class Trainer:
         """
         for name in ("pytorch_lightning", "lightning_fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they count devices
+        try:
+            timer = [] if self._max_time is None else [Timer(self._max_time)]
+        except MisconfigurationException as error:
+            raise UserError(f"trainer.max_time: {error}") from error
         callbacks = [
             *self._callbacks,
+            *timer,
             LastEpochValidated(),
             *(self._watches(shown) if self._progress else ()),
             *(self._choices(folder) if is_judged and not self.is_trial else ()),
@@ -160,7 +165,6 @@ class Trainer:
                 plugins=[AtomicFiles(signature)],
                 logger=False,
                 log_every_n_steps=LOG_EVERY_STEPS,
-                max_time=self._max_time,
                 limit_train_batches=self._limit_train_batches,
                 fast_dev_run=self._fast_dev_run,
                 profiler=self._made_profiler(folder),
