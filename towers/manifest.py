@@ -18,7 +18,7 @@ from towers.errors import UserError
 
 LIBRARIES = (
     "towers", "numpy", "pyarrow", "faiss-cpu", "onnxruntime", "hydra-core",
-    "torch", "torchaudio", "lightning-fabric", "duckdb", "onnx", "scipy", "scikit-learn", "implicit",
+    "torch", "torchaudio", "pytorch-lightning", "duckdb", "onnx", "scipy", "scikit-learn", "implicit",
 )  # fmt: skip
 
 
