@@ -208,9 +208,7 @@ class TestShare:
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         shares = [Share(rank=rank, ranks=ranks, micro_batches=micro_batches) for rank in range(ranks)]
         whole = datamodule(world_store, candidates, **keywords).training(1)
-        cut = [
-            datamodule(world_store, candidates, share=share, **keywords).training(1) for share in shares
-        ]
+        cut = [datamodule(world_store, candidates, share=share, **keywords).training(1) for share in shares]
         for one, *parts in zip(whole, *cut, strict=True):
             assert all(shared(part) == shared(one) for part in parts)
             assert torch.equal(torch.cat([part.fresh_spectrograms for part in parts]), one.fresh_spectrograms)
