@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from towers.config import compose
+from towers.config import compose, quotation
 from towers.errors import UserError
 from towers.retrieval.export import Export, Found
 from towers.retrieval.raw_contents import encode_content
@@ -60,7 +60,7 @@ def fit(*overrides: str) -> Export:
     """Prepare, train and export in one; returns the export, opened."""
     prepare(*overrides)
     folder = train(*overrides)
-    return Export(export(*overrides, f"checkpoint='{folder}'"))
+    return Export(export(*overrides, f"checkpoint={quotation(str(folder))}"))
 
 
 def embed(history: Sequence[str | int], export: str | Path = CURRENT) -> Float[np.ndarray, " dim"]:
