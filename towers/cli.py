@@ -95,7 +95,7 @@ def _start(command: str, rest: list[str]) -> None:
     """
     import hydra
 
-    from towers.config import CONFIG_DIR, quoted
+    from towers.config import CONFIG_DIR, located, quoted
 
     module = f"towers.commands.{command}"
 
@@ -103,7 +103,7 @@ def _start(command: str, rest: list[str]) -> None:
         try:
             importlib.import_module(module).main(config)
         except Exception as error:
-            raise _Through(error) from error
+            raise _Through(located(error, config)) from error
 
     job.__module__ = module  # Hydra names the job after it
     is_sweep = bool({"-m", "--multirun"} & {*rest})

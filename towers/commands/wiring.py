@@ -145,6 +145,14 @@ def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> Non
         f"validation/{name}" for name in judge(np.zeros((len(task.user_rows), 1)), np.zeros((task.num_contents, 1)))
     }
     if monitor not in names:
+        metrics = {split_key(name.removeprefix("validation/"))[0] for name in names}
+        metric = split_key(monitor.removeprefix("validation/"))[0]
+        if metrics and metric not in metrics:
+            raise UserError(
+                f"trainer.monitor={monitor}: validation measures no {metric} with evaluation.ks="
+                f"{list(config.evaluation.ks)}; add its length to evaluation.ks, or choose one of "
+                f"{', '.join(sorted(metrics))}"
+            )
         slices = sorted({split_key(name.removeprefix("validation/"))[1] for name in names})
         raise UserError(
             f"trainer.monitor={monitor}: validation has {len(task.user_rows)} listeners with a target, enough for the "
