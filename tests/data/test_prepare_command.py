@@ -47,7 +47,12 @@ def test_no_number_of_threads(run, number):
 
 def test_what_it_says_of_rejected_sounds_is_true(run, capsys):
     run()
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rejected")]
+    printed = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in printed if line.startswith("rejected")]
     folder = Path(line.removeprefix("rejected, with reasons in ").split(":")[0])
     assert line.endswith("1 sounds")
     assert [path.name for path in folder.iterdir()] == ["sounds.parquet"]
+    (told,) = [line for line in printed if line.startswith("sounds")]
+    assert told.startswith("sounds set aside: 1 of 5: does not decode, .flac (1); such as a5 (")
+    run()
+    assert told in capsys.readouterr().out.splitlines()  # also where nothing is to be prepared

@@ -20,6 +20,7 @@ from towers.assembly import (
     network_of,
     open_store,
     run_folder,
+    told_of_sound,
     training_store,
     vector_ranker,
 )
@@ -224,7 +225,8 @@ def build(config: DictConfig, store: Store, folder: Path, trainer: Trainer, rank
         share=ranks.share,
     )
     if ranks.is_first:
-        print(description(two_tower, sounds, data.crop_frames), *(sounds.notes if sounds else ()), sep="\n")
+        told = told_of_sound(two_tower.audio_encoder, store, sounds)
+        print(description(two_tower, sounds, data.crop_frames), *told, sep="\n")
     shown = (f"validation/{config.evaluation.main_metric}", trainer.monitor)
     loop = Loop(
         learner=learner,
