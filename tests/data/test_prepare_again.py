@@ -12,7 +12,6 @@ import soundfile
 
 from tests.data import raw_set
 from tests.data.read_back import assert_nothing_half_written, histories_by_id
-from towers.data.rejecting import Limits
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.split import GlobalTemporal
 from towers.data.store import CURRENT, Store
