@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from tests.retrieval.small_export import content, small_export
 from towers import cli
 from towers.config import CONFIG_DIR
 from towers.errors import GateRefused, UserError
@@ -19,6 +21,7 @@ def towers(*arguments, **variables):
         capture_output=True,
         text=True,
         env={**os.environ, **variables},
+        encoding=variables.get("PYTHONIOENCODING"),
         stdin=subprocess.DEVNULL,
     )
 
@@ -150,6 +153,18 @@ class TestProcess:
 
     def test_unknown_command(self):
         assert "no command" in the_line(towers("teach"))
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+    def test_a_terminal_that_has_not_all_signs(self, tmp_path, encoding):
+        contents = [content("a", title="Ágætis"), content("b", title="東京 № 5")]
+        export = small_export(tmp_path / "export", contents, np.eye(2, dtype=np.float32), {"Zoë": [0]})
+        given = ("recommend", f"export={export.folder}", "user=Zoë")
+        outcome = towers(*given, PYTHONIOENCODING=encoding, PYTHONUTF8="0", LANG="C.UTF-8", COLUMNS="120")
+        assert outcome.returncode == 0, outcome.stderr
+        assert "?? ? 5" in outcome.stdout
+        assert "gætis".encode(encoding, "replace").decode(encoding) in outcome.stdout
+        refused = towers("similar", "content=東京", f"export={export.folder}", PYTHONIOENCODING=encoding)
+        assert the_line(refused).startswith("towers: '??': no content")
 
     def test_reading_writes_nothing(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

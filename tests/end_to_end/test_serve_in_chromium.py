@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tests.command_line import environment
 from tests.end_to_end.chromium import needs_chromium, opened_browser
 from tests.retrieval.small_export import content, small_export
+from tests.service.conftest import app_of
+from tests.service.test_live import listening
 from towers.manifest import digest_of_file
 
 MANY = 10_000
@@ -66,6 +71,19 @@ def many_contents(tmp_path_factory):
     small_export(folder / "export", contents, vectors, {"somebody": [0, 1, 2]})
     with served(folder, "export=export") as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def below_a_prefix(tmp_path_factory):
+    """The same application mounted below /radio/towers, as behind a proxy that takes the prefix away."""
+    folder = tmp_path_factory.mktemp("prefix")
+    soundfile.write(folder / "tone.wav", np.sin(np.arange(8_000) / 20), 8_000)
+    vectors = np.eye(4, dtype=np.float32)
+    contents = [content(f"c{row}", title=f"Title {row}", audio="tone.wav") for row in range(len(vectors))]
+    small_export(folder / "export", contents, vectors, {"somebody": [0, 1, 2]})
+    app = Starlette(routes=[Mount("/radio/towers", app_of(folder / "export", folder))])
+    with listening(app) as found:
+        yield f"{found}/radio/towers/"
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +154,27 @@ def test_search_as_one_types_and_walk_on_and_back(show, address, tracks):
     page.wait_for_function("name => document.querySelector('h1').textContent === name", arg=title_of(track))
     page.go_forward()
     page.wait_for_function("name => document.querySelector('h1').textContent === name", arg=name)
+
+
+def test_it_works_below_a_prefix(show, below_a_prefix):
+    """Whoever asks for anything outside of the prefix is told on by `show`."""
+    page = show(below_a_prefix)
+    page.get_by_role("combobox").fill("Title 1")
+    page.get_by_role("option").first.click()
+    page.wait_for_selector("main[data-view=content]")
+    assert page.locator("h1").inner_text() == "Title 1"
+    page.get_by_role("region", name="Content").get_by_role("button").click()
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
+    page.get_by_role("link", name="Listeners").click()
+    page.wait_for_selector("main[data-view=listeners]")
+    page.goto(below_a_prefix + "#/listener/somebody")
+    page.wait_for_selector("main[data-view=listener]")
+    assert page.get_by_role("list", name="Recommended").get_by_role("link").all_inner_texts() == ["Title 3"]
+    page.get_by_role("link", name="Map", exact=True).click()
+    page.wait_for_selector("main[data-view=map]")
+    page.goto(below_a_prefix + "docs")
+    link = page.get_by_role("link", name="openapi.json")
+    assert link.evaluate("link => link.href") == below_a_prefix + "openapi.json"
 
 
 def test_neighbours_have_scores_best_first_and_reasons(show, address, tracks):
