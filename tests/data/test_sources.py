@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.test_prepare import histories_by_id
+from tests.data.read_back import histories_by_id
 from towers.data.sources.ordered_pairs import OrderedPairs
 from towers.data.sources.timed_events import TimedEvents
 from towers.data.split import GlobalTemporal, LeaveOneOut

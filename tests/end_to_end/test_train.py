@@ -15,7 +15,7 @@ import torch
 from tests.command_line import SMALL_WORLD, environment, ok, refused, towers
 from towers.training.checkpoints import final_checkpoint
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 TRAIN = (
     "train", "experiment=demo", *SMALL_WORLD, "logger=csv", "trainer.max_epochs=12",
     "trainer.monitor=validation/recall@20", "trainer.checkpoint_every_s=0.2", "datamodule.max_tokens=256",

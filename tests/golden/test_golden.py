@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from towers.errors import UserError
+from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.export import FORMAT, Export
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.query import Query
@@ -73,17 +74,33 @@ def test_a_new_sound_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
 
 
 def test_every_byte_that_is_changed_is_found(golden: tuple[Export, dict], tmp_path: Path) -> None:
-    """All of the manifest and its digest, and of every other file the first and last bytes and some between them."""
+    """All of the manifest and its digest, and of every other file the first and last bytes and some between them; the
+    first and the last also by whoever opens the export."""
     copy = tmp_path / "export"
     shutil.copytree(golden[0].folder, copy)
     for path in sorted(path for path in copy.rglob("*") if path.is_file()):
-        whole = path.read_bytes()
-        step = 1 if path.name.startswith("manifest.json") else max(1, len(whole) // 40)
-        for place in {*range(0, len(whole), step), len(whole) - 1}:
+        name, whole = str(path.relative_to(copy)), path.read_bytes()
+        digest, last = golden[0].manifest.get("files", {}).get(name), len(whole) - 1
+        step = 1 if digest is None else max(1, len(whole) // 40)
+        for place in {*range(0, len(whole), step), last}:
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            assert is_refused(copy), (path.name, place)
+            assert is_found(copy, name, digest), (name, place)
+            if place in (0, last):
+                assert is_refused(copy), (name, place)
         path.write_bytes(whole)
+        assert not is_found(copy, name, digest)
     assert not is_refused(copy)
+
+
+def is_found(folder: Path, name: str, digest: str | None) -> bool:
+    """Whether the file's checksum, or the manifest's where the manifest names none, is found to be wrong."""
+    if digest is not None:
+        return bool([line for line in damaged_files(folder, {"files": {name: digest}}) if line.startswith(f"{name}: ")])
+    try:
+        read_manifest(folder, FORMAT)
+    except UserError:
+        return True
+    return False
 
 
 def is_refused(folder: Path) -> bool:

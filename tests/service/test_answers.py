@@ -1,6 +1,7 @@
 """Each endpoint on an export whose answers can be seen: contents ten degrees apart on a quarter circle."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
@@ -10,6 +11,11 @@ from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.query import Query, Standing
 from towers.retrieval.search import recommend
+
+
+def texts_of(export: Export, vocabulary: str) -> list[str | None]:
+    """By code; code 0 stands for what is unknown."""
+    return [None, *pq.read_table(export.folder / "vocabularies" / f"{vocabulary}.parquet")["value"].to_pylist()]
 
 
 def ids(answer: dict) -> list[str]:
@@ -153,7 +159,7 @@ class TestSomebodyNew:
     def test_raw_events_are_read_as_the_exported_history_was(self, golden_client: TestClient, golden: Export) -> None:
         lengths = np.array([len(golden.events(row)) for row in range(len(golden.user_ids))])
         row = int(np.argmax(np.where(lengths <= LIMITS.max_history, lengths, 0)))
-        events, contexts = golden.events(row), [None, *golden.vocabulary("context")._values.tolist()]
+        events, contexts = golden.events(row), texts_of(golden, "context")
         durations = golden.durations_ms[events.content_row]
         played = np.where((durations > 0) & (events.played_fraction >= 0), events.played_fraction * durations, np.nan)
         history = [
@@ -169,7 +175,7 @@ class TestSomebodyNew:
             )
         ]
         features = {
-            name: ([None, *golden.vocabulary(name)._values.tolist()])[code]
+            name: texts_of(golden, name)[code]
             for name, code in zip(golden.features.user_columns, golden.user_codes[row], strict=True)
         }
         question = {"history": history, "features": features}

@@ -84,11 +84,11 @@ class PatchAudioEncoder(SpectrogramEncoder):
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """Not normalised; any number of frames."""
         normalised = self.normalised(spectrograms)
-        windows = self._windows(normalised)
+        windows = self.windows(normalised)
         pooled = self._transform(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
         return self._network_out(pooled).mean(dim=1) + self._statistics_out(normalised)
 
-    def _windows(
+    def windows(
         self, normalised: Float[Tensor, "sounds n_mels frames"]
     ) -> Float[Tensor, "sounds windows n_mels window_frames"]:
         """The whole sound where it is short enough; else as few windows as cover it, the first and last at its ends."""
