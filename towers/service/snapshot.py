@@ -45,6 +45,7 @@ class Snapshot:
         self.names = NameSearch.of_contents(export)
         self.listeners = NameSearch.of_users(export)
         self.heard_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_heard_by, export, self.cards))
+        self._user_row = lru_cache(maxsize=KEPT_LISTENERS)(export.user_row)
         self.standing_of = lru_cache(maxsize=KEPT_LISTENERS)(partial(standing_of, export))
         self.map = SpaceMap(export)
 
@@ -128,7 +129,7 @@ class Snapshot:
             NotFound: this version does not know them.
         """
         try:
-            return self.export.user_row(user_id)
+            return self._user_row(user_id)
         except UserError:
             raise NotFound(f"user {user_id!r}: no such listener in version {self.version}; POST a history") from None
 
