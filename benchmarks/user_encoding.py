@@ -83,6 +83,7 @@ def random_world(arguments: argparse.Namespace) -> World:
                 timestamp_us=np.cumsum(random.integers(0, 10**10, shape[1])),
                 played_fraction=random.random(shape[1]).astype(np.float32),
                 context=random.integers(0, 8, shape[1]),
+                is_positive=np.ones(shape[1], bool),
             )
             for _ in range(shape[0])
         ],

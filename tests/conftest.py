@@ -41,18 +41,31 @@ def feature_settings():
 def make_builder(feature_settings):
     """A `StoreBuilder` for a raw folder, or for any source, with what a test does not care about filled in."""
     from towers.data.build import StoreBuilder
+    from towers.data.rejecting import Limits
     from towers.data.sources.parquet_folder import ParquetFolder
     from towers.data.split import GlobalTemporal
 
     def make(
-        raw, root: Path, *, split=None, features=feature_settings, max_rejected_fraction=0.0, on_progress=None
+        raw,
+        root: Path,
+        *,
+        split=None,
+        features=feature_settings,
+        max_rejected_fraction=0.0,
+        max_duplicate_fraction=0.2,
+        max_rejected_sounds_fraction=0.5,
+        on_progress=None,
     ) -> StoreBuilder:
         return StoreBuilder(
             root=root,
             source=ParquetFolder(str(raw)) if isinstance(raw, Path) else raw,
             split=split or GlobalTemporal("2026-01-25", "2026-02-04"),
             features=features,
-            max_rejected_fraction=max_rejected_fraction,
+            limits=Limits(
+                max_rejected_fraction=max_rejected_fraction,
+                max_duplicate_fraction=max_duplicate_fraction,
+                max_rejected_sounds_fraction=max_rejected_sounds_fraction,
+            ),
             num_workers=2,
             on_progress=on_progress or (lambda stage, done, total, remark="": None),
         )

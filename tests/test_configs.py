@@ -142,6 +142,23 @@ class TestRefusals:
         with pytest.raises(UserError, match=r"^objective\.heat: unknown; .* takes candidates, temperature"):
             instantiate(train_config("+objective.heat=1").objective, "objective")
 
+    @pytest.mark.parametrize("override", ["trainer.gradient_clip_val=1", "+trainer.gradient_clip_val=1"])
+    def test_a_key_of_lightnings_names_the_one_that_does_it(self, override):
+        with pytest.raises(UserError, match=r"^trainer\.gradient_clip_val: not here; give trainer\.gradient_clip$"):
+            instantiate(train_config(override).trainer, "trainer")
+
+    @pytest.mark.parametrize(
+        "node",
+        [
+            {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor", "logging_interval": "year"},
+            {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": 3},
+            {"_target_": "pytorch_lightning.callbacks.Timer", "duration": "soon"},
+        ],
+    )
+    def test_a_part_of_lightnings_that_will_not_do(self, node):
+        with pytest.raises(UserError, match=r"^part"):
+            instantiate(node, "part")
+
     def test_a_missing_key(self):
         with pytest.raises(UserError, match=r"^objective\.temperature: missing"):
             instantiate(train_config("~objective.temperature").objective, "objective")

@@ -26,7 +26,7 @@ from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.space import place_owners
-from towers.training.checkpoints import FINISHED, PLACED, final_checkpoint, load_checkpoint
+from towers.training.checkpoints import FINISHED, PLACED, final_checkpoint, load_weights
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
 from towers.training.rank import TorchRanker
@@ -298,7 +298,7 @@ def load_run(folder: Path, stores: Path) -> Run:
     two_tower = network_of(config, training_store(config, store), is_placed=checkpoint.name == PLACED)
     sounds = heard_by(two_tower.audio_encoder, store)
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
-    weights = load_checkpoint(checkpoint)["learner"]
+    weights = load_weights(checkpoint)
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         try:

@@ -36,19 +36,44 @@ _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
 """Inside the package in a wheel, beside it in a clone."""
 
-ALLOWED_TARGETS = ("towers.",)
+ALLOWED_TARGETS = ("towers.", "pytorch_lightning.")
 TEXT_KEYS = ("user", "content")
 """Keys whose value is an id or a title, whatever it looks like."""
 SPECIAL_KEYS = ("_target_", "_partial_")
 KEYS_OF_EXPORT = (
     "sink", "dim", "align_to", "variants", "min_variant_overlap", "min_recall_share", "rows_per_part", "num_threads",
 )  # fmt: skip
-KEYS_WITHOUT_EFFECT = ("paths", "logger", "name", "checkpoint", "evaluation", "index", "world", *KEYS_OF_EXPORT)
+KEYS_WITHOUT_EFFECT = (
+    "paths", "logger", "loggers", "name", "checkpoint", "evaluation", "index", "world", *KEYS_OF_EXPORT
+)  # fmt: skip
 """Top-level keys that cannot change what is trained, so they do not change a run's signature."""
 KEYS_OF_TRAINER_WITHOUT_EFFECT = (
-    "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
+    "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped", "profiler",
+    "detect_anomaly", "fast_dev_run",
 )  # fmt: skip
 """A step's gradient is the same for any number of processes and micro-batches, but for dropout and the last digits."""
+KEYS_OF_TRAINER_WITHOUT_EFFECT_AT_REST = ("callbacks", "max_time", "limit_train_batches")
+"""Those that change a signature only where they say something: runs of before do not have them."""
+WATCHING_CALLBACKS = tuple(
+    f"pytorch_lightning.callbacks.{name}"
+    for name in (
+        "DeviceStatsMonitor", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "OnExceptionCheckpoint",
+        "RichModelSummary", "RichProgressBar", "ThroughputMonitor", "TQDMProgressBar",
+    )
+)  # fmt: skip
+"""Callbacks of Lightning that look on. Any other may change what is trained, so with it the run is another one."""
+
+ELSEWHERE = {
+    "trainer.gradient_clip_val": "trainer.gradient_clip",
+    "trainer.accumulate_grad_batches": "trainer.micro_batches",
+    "trainer.check_val_every_n_epoch": "trainer.validate_every_epochs",
+    "trainer.enable_progress_bar": "trainer.progress",
+    "trainer.logger": "logger, or loggers",
+    "trainer.default_root_dir": "paths.runs",
+    "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
+    "trainer.strategy": "trainer.devices",
+}
+"""What Lightning's users look for -> the key here that does it: a step sums, clips and cuts its gradient by itself."""
 
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
 """What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
@@ -104,7 +129,8 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
         parameter = signature.parameters.get(name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
         if parameter is None and not takes_any:
-            raise UserError(f"{key}.{name}: unknown; {config['_target_']} takes {_names(signature)}")
+            elsewhere = _elsewhere(f"{key}.{name}")
+            raise UserError(elsewhere or f"{key}.{name}: unknown; {config['_target_']} takes {_names(signature)}")
         values[name] = _value(value, hints.get(name, Any), f"{key}.{name}")
     if config.get("_partial_"):
         return partial(target, **values)
@@ -118,6 +144,15 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
     if missing:
         raise UserError(f"{key}.{missing[0]}: missing; {config['_target_']} needs it")
     return _built(target, key, values)
+
+
+def takes(config: Any, key: str, name: str) -> bool:
+    """Whether the target of the node at `key` has an argument of this name.
+
+    Raises:
+        UserError: as `instantiate`, of the target.
+    """
+    return name in inspect.signature(_import(config.get("_target_", ""), f"{key}._target_")).parameters
 
 
 def complete(config: Any, key: str, /, **arguments: Any) -> Any:
@@ -146,11 +181,16 @@ def signature_of(config: DictConfig, *facts: str) -> str:
     relevant = {str(name): value for name, value in container.items() if name not in KEYS_WITHOUT_EFFECT}
     for name, pruned in (
         ("trainer", KEYS_OF_TRAINER_WITHOUT_EFFECT),
-        ("data", ("root", "source", "num_workers", "shard")),
+        ("data", ("root", "source", "max_duplicate_fraction", "num_workers", "shard")),
         ("datamodule", ("num_workers",)),
     ):
         if isinstance(relevant.get(name), dict):
             relevant[name] = {k: v for k, v in relevant[name].items() if k not in pruned}
+    trainer = relevant.get("trainer")
+    if isinstance(trainer, dict):
+        acting = [node for node in trainer.get("callbacks") or () if node.get("_target_") not in WATCHING_CALLBACKS]
+        said = {**trainer, "callbacks": acting}
+        relevant["trainer"] = {k: v for k, v in said.items() if v or k not in KEYS_OF_TRAINER_WITHOUT_EFFECT_AT_REST}
     # Of the evaluation only what decides which checkpoint is the best.
     relevant["evaluation"] = {name: container["evaluation"][name] for name in ("filter_seen", "ks", "min_users")}
     return digest_of([relevant, *facts])[:12]
@@ -233,6 +273,9 @@ def one_line(error: BaseException) -> str:
     missing = re.search(r"Missing mandatory value: (\S+)", str(error))
     if missing:
         return f"{missing[1]}: missing; give it as {missing[1]}=VALUE"
+    unknown = re.search(r"Could not override '([\w.]+)'", str(error))
+    if unknown and (elsewhere := _elsewhere(unknown[1])):
+        return elsewhere
     parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
     return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
 
@@ -240,8 +283,22 @@ def one_line(error: BaseException) -> str:
 def _built(target: Any, key: str, arguments: Mapping[str, Any]) -> Any:
     try:
         return target(**arguments)
-    except ValueError as error:  # a value of the right type that will not do
-        raise UserError(f"{key}: {one_line(error)}") from error
+    except UserError:
+        raise
+    except Exception as error:
+        # Ours raise ValueError for a value of the right type that will not do, others whatever they please.
+        if isinstance(error, ValueError) or not _is_ours(target):
+            raise UserError(f"{key}: {one_line(error)}") from error
+        raise
+
+
+def _is_ours(target: Any) -> bool:
+    return target.__module__.partition(".")[0] == "towers"
+
+
+def _elsewhere(key: str) -> str | None:
+    """What to give in the place of a key of Lightning's."""
+    return f"{key}: not here; give {ELSEWHERE[key]}" if key in ELSEWHERE else None
 
 
 def _typed_override(key: str) -> str | None:

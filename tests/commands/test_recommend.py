@@ -12,6 +12,8 @@ from towers.commands import recommend, similar
 from towers.config import compose
 from towers.errors import UserError
 from towers.retrieval.export import Export
+from towers.retrieval.mixing import listeners_against
+from towers.retrieval.query import Query
 
 ANGLES = np.deg2rad([0, 10, 20, 30, 40])
 VECTORS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)
@@ -38,7 +40,7 @@ def test_everybody_by_blocks_is_each_by_themselves(
     expected = [
         (user, rank, export.content_ids[row], pytest.approx(score))
         for at, user in enumerate(CHOSEN)
-        for found in [export.recommend(export.user_vectors[at], 3, without=export.chosen(at))]
+        for found in [listeners_against(export, export).recommend(at, Query(k=3))]
         for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1)
     ]
     table = pq.read_table(path)

@@ -75,7 +75,7 @@ def everything(batch):
 
 def datamodule(store, candidates, validation_users=(), **settings):
     keywords = {
-        "has_sound": True, "num_rejections": 0, "has_times": False, "seed": 0, "max_epochs": 2, "share": Share(),
+        "has_sound": True, "num_rejections": 0, "has_times": False, "seed": 0, "share": Share(),
         "max_length": 15,
         "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
         "num_workers": 0, **settings,

@@ -1,5 +1,7 @@
 """Windows of histories, and batches of windows."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,9 +81,9 @@ class TestPlanSampler:
 
     @pytest.fixture
     def make(self):
-        return lambda seed=0: PlanSampler(
-            *borders(self.LENGTHS), max_length=20, max_tokens=200, seed=seed, max_epochs=self.EPOCHS
-        )
+        return lambda seed=0, epoch=0, number=0, max_batches=None: PlanSampler(
+            *borders(self.LENGTHS), max_length=20, max_tokens=200, seed=seed
+        ).going(self.EPOCHS, epoch, number, max_batches)
 
     @staticmethod
     def drawn(sampler, epoch=None):
@@ -136,15 +138,28 @@ class TestPlanSampler:
         sampler = make()
         whole = self.drawn(sampler)
         for place, ((epoch, number, batches), _, _) in enumerate(whole):
-            assert self.drawn(sampler.starting_at(epoch, number)) == whole[place:]
+            assert self.drawn(make(0, epoch, number)) == whole[place:]
             if number == batches - 1:  # where a run stops after the last batch of an epoch
-                assert self.drawn(sampler.starting_at(epoch, batches)) == whole[place + 1 :]
+                assert self.drawn(make(0, epoch, batches)) == whole[place + 1 :]
 
     def test_a_start_leaves_the_others_alone(self, make):
         sampler = make()
-        late = sampler.starting_at(self.EPOCHS - 1, 0)
+        late = sampler.going(self.EPOCHS, self.EPOCHS - 1, 0, None)
         assert self.drawn(sampler) == self.drawn(make())
         assert self.drawn(late) == self.drawn(make(), self.EPOCHS - 1)
+
+    def test_some_batches_of_each_epoch(self, make):
+        whole = self.drawn(make())
+        expected = [((epoch, number, 2), *rest) for (epoch, number, _), *rest in whole if number < 2]
+        assert self.drawn(make(max_batches=2)) == expected
+        assert self.drawn(make(0, 1, 1, 2)) == expected[3:]
+
+    def test_without_an_end(self, make):
+        whole = self.drawn(make())
+        for_ever = make().going(-1, 0, 0, None)
+        plans = list(itertools.islice(for_ever, len(whole) + 1))
+        assert self.drawn(plans[:-1]) == whole
+        assert plans[-1].epoch == self.EPOCHS
 
     def test_padded_tokens_stay_within_the_budget(self, make):
         for _, _, windows in self.drawn(make()):
@@ -157,4 +172,4 @@ class TestPlanSampler:
 
     def test_nobody_did_anything(self):
         nobody = np.zeros(3, np.int64)
-        assert list(PlanSampler(nobody, nobody, max_length=5, max_tokens=10, seed=0, max_epochs=2)) == []
+        assert list(PlanSampler(nobody, nobody, max_length=5, max_tokens=10, seed=0).going(2, 0, 0, None)) == []

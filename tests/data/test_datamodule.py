@@ -12,17 +12,17 @@ from towers.training.negatives import AllTrained, InBatchAndUniform
 class TestDataModule:
     def test_the_crop_is_given_in_seconds(self, world_store):
         data = datamodule(world_store, AllTrained(world_store.train_positives))
-        batch = next(iter(data.training()))
+        batch = next(iter(data.training(2)))
         assert batch.fresh_spectrograms.shape == (4, 16, 50)
 
     def test_a_deaf_model_is_sent_no_sound(self, world_store):
         data = datamodule(world_store, AllTrained(world_store.train_positives), has_sound=False)
-        assert all(len(batch.fresh_index) == 0 for batch in data.training())
+        assert all(len(batch.fresh_index) == 0 for batch in data.training(2))
 
     def test_every_epoch_holds_every_target_once(self, world_store):
         positives = world_store.train_positives
         found = np.zeros((3, len(positives)), np.int64)
-        for batch in datamodule(world_store, AllTrained(positives), max_epochs=3).training():
+        for batch in datamodule(world_store, AllTrained(positives)).training(3):
             (part,) = batch.micro_batches
             assert rows_at(batch, part.targets.index) == batch.target_rows.tolist()
             np.add.at(found[batch.epoch], batch.target_rows.numpy(), 1)
@@ -32,7 +32,7 @@ class TestDataModule:
     def test_a_run_goes_on_where_it_is_told_to(self, world_store, number):
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         data = datamodule(world_store, candidates)
-        whole, rest = data.training(), data.training(1, number)
+        whole, rest = data.training(2), data.training(2, 1, number)
         expected = [everything(batch) for batch in whole if (batch.epoch, batch.number) >= (1, number)]
         assert len(expected) > 1
         assert [everything(batch) for batch in rest] == expected
@@ -41,8 +41,8 @@ class TestDataModule:
     def test_processes_beside_draw_the_same(self, world_store):
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         keywords = {"lookahead": 3, "num_rejections": 2}
-        alone = datamodule(world_store, candidates, **keywords).training(0, 1)
-        beside = datamodule(world_store, candidates, num_workers=1, **keywords).training(0, 1)
+        alone = datamodule(world_store, candidates, **keywords).training(2, 0, 1)
+        beside = datamodule(world_store, candidates, num_workers=1, **keywords).training(2, 0, 1)
         for one, other in zip(alone, beside, strict=True):
             assert everything(one) == everything(other)
 

@@ -54,6 +54,7 @@ BAD_EVENTS = {
     "unknown action 'hum'": ("ann", "a1", at(1), "hum", 1, None),
     "played_ms is negative": ("ann", "a1", at(1), "play", -1, None),
     "duplicate": ANN[0],
+    "the same event is in another row, with other values": (*ANN[0][:4], 1, None),
 }
 
 
@@ -69,12 +70,12 @@ class TestRejected:
         raw_set.write_events(raw, [*EVENTS, *BAD_EVENTS.values(), future])
         a1 = raw_set.CONTENTS[0]
         bad = [{**a1, "content_id": None}, {**a1, "content_id": "odd", "kind": "opera"},
-               {**a1, "content_id": "short", "duration_ms": -1}, {**a1, "title": "Again"}]  # fmt: skip
+               {**a1, "content_id": "short", "duration_ms": -1}, {**a1, "title": "Again"}, a1]  # fmt: skip
         raw_set.write_part(raw, "contents", raw_set.content_table([*raw_set.CONTENTS, *bad]))
         bad = [{"playlist_id": None, "content_ids": ["a1"]}, {"playlist_id": "p3", "content_ids": None},
                {"playlist_id": "p1", "content_ids": ["a3"]}, {"playlist_id": "a1", "content_ids": ["a3"]}]  # fmt: skip
         raw_set.write_part(raw, "playlists", pa.Table.from_pylist([*raw_set.PLAYLISTS, *bad]))
-        bad = [{"user_id": None, "country": "is"}, {"user_id": "ann", "country": "no"}]
+        bad = [{"user_id": None, "country": "is"}, {"user_id": "ann", "country": "no"}, raw_set.USERS[0]]
         raw_set.write_part(raw, "users", pa.Table.from_pylist([*raw_set.USERS, *bad]))
         return make_builder(raw, folder / "stores", max_rejected_fraction=0.9).build()[0]
 
@@ -83,16 +84,17 @@ class TestRejected:
         assert rejected(mixed, "events") == dict(enumerate(reasons, start=len(EVENTS)))
 
     def test_contents(self, mixed):
-        reasons = ["content_id is null", "unknown kind 'opera'", "duration_ms is negative", "duplicate"]
+        reasons = ["content_id is null", "unknown kind 'opera'", "duration_ms is negative",
+                   "content_id is in another row, with other values", "duplicate"]  # fmt: skip
         assert rejected(mixed, "contents") == dict(enumerate(reasons, start=len(raw_set.CONTENTS)))
 
     def test_playlists(self, mixed):
-        reasons = ["playlist_id is null", "content_ids is null", "duplicate",
+        reasons = ["playlist_id is null", "content_ids is null", "playlist_id is in another row, with other values",
                    "playlist_id is also the content_id of a track"]  # fmt: skip
         assert rejected(mixed, "playlists") == dict(enumerate(reasons, start=len(raw_set.PLAYLISTS)))
 
     def test_users(self, mixed):
-        reasons = ["user_id is null", "duplicate"]
+        reasons = ["user_id is null", "user_id is in another row, with other values", "duplicate"]
         assert rejected(mixed, "users") == dict(enumerate(reasons, start=len(raw_set.USERS)))
 
     def test_clean_rows_are_kept(self, mixed, store):
@@ -103,8 +105,8 @@ class TestRejected:
 
     def test_the_manifest_counts_them(self, mixed):
         counts = mixed.manifest["counts"]
-        found = {table: counts[f"rejected_{table}"] for table in schema.TABLES}
-        assert found == {"events": 8, "contents": 4, "users": 2, "playlists": 4}
+        found = {table: (counts[f"rejected_{table}"], counts[f"duplicate_{table}"]) for table in schema.TABLES}
+        assert found == {"events": (8, 1), "contents": (4, 1), "users": (2, 1), "playlists": (4, 0)}
 
     def test_nothing_but_a_broken_sound_is_rejected_from_clean_data(self, store):
         assert [path.name for path in (store.folder / "rejected").iterdir()] == ["sounds.parquet"]

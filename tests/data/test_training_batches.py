@@ -161,8 +161,8 @@ class TestContents:
         assert store.content_ids[others].tolist() == ["b1"]
 
     def test_all_are_unique_and_both_parts_rise(self, world_store):
-        data = datamodule(world_store, Uniform(world_store.train_positives, 5), max_epochs=1)
-        for batch in data.training():
+        data = datamodule(world_store, Uniform(world_store.train_positives, 5))
+        for batch in data.training(1):
             rows, candidates = batch.content_rows, len(batch.candidate_log_q)
             assert candidates == 5 < len(rows)
             assert len(rows.unique()) == len(rows)
@@ -207,10 +207,8 @@ class TestShare:
         keywords = {"lookahead": 3, "num_rejections": 2, "num_fresh_sounds": 5}
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         shares = [Share(rank=rank, ranks=ranks, micro_batches=micro_batches) for rank in range(ranks)]
-        whole = datamodule(world_store, candidates, max_epochs=1, **keywords).training()
-        cut = [
-            datamodule(world_store, candidates, max_epochs=1, share=share, **keywords).training() for share in shares
-        ]
+        whole = datamodule(world_store, candidates, **keywords).training(1)
+        cut = [datamodule(world_store, candidates, share=share, **keywords).training(1) for share in shares]
         for one, *parts in zip(whole, *cut, strict=True):
             assert all(shared(part) == shared(one) for part in parts)
             assert torch.equal(torch.cat([part.fresh_spectrograms for part in parts]), one.fresh_spectrograms)
@@ -220,7 +218,7 @@ class TestShare:
 
     def test_micro_batches_are_of_like_size_and_no_wider_than_they_need(self, world_store):
         data = datamodule(world_store, AllTrained(world_store.train_positives), share=Share(micro_batches=3))
-        for batch in data.training():
+        for batch in data.training(2):
             sizes = [len(part.histories.lengths) for part in batch.micro_batches]
             assert max(sizes) - min(sizes) <= 1
             for part in batch.micro_batches:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,14 @@ import pytest
 from towers.errors import UserError
 from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.mixing import listeners_against
+from towers.retrieval.query import Query
 from towers.retrieval.raw_contents import encode_content
+from towers.retrieval.search import own_kind, similar
 from towers.retrieval.verify import problems
 
+AS_IT_WAS = Query(k=5, skip_cooldown_days=0, released_by=date.max)
+"""What was asked when the answers were kept: skips and days of release did not count."""
 FOLDERS = sorted(Path(__file__).parent.glob("format-*"))
 
 
@@ -34,15 +41,15 @@ def test_it_verifies(golden: tuple[Export, dict]) -> None:
 def test_listeners_are_recommended_what_they_were(golden: tuple[Export, dict]) -> None:
     export, answers = golden
     for user_id, expected in answers["recommend"].items():
-        row = export.user_row(user_id)
-        found = export.recommend(export.user_vectors[row], 5, without=export.chosen(row))
+        found = listeners_against(export, export).recommend(export.user_row(user_id), AS_IT_WAS)
         check(export, found.rows, found.scores, expected)
 
 
 def test_contents_have_the_neighbours_they_had(golden: tuple[Export, dict]) -> None:
     export, answers = golden
     for content_id, expected in answers["similar"].items():
-        found = export.similar(export.content_row(content_id), 5)
+        row = export.content_row(content_id)
+        found = similar(export, row, replace(AS_IT_WAS, kinds=own_kind(export, row)))
         check(export, found.rows, found.scores, expected)
 
 

@@ -83,7 +83,7 @@ def in_torch(two_tower: TwoTower, records: list, codes: list[dict]) -> np.ndarra
 
 
 def record_of(path: Path, settings: SpectrogramSettings) -> np.ndarray:
-    return record_from(read_crops(path, settings), LogMel(settings), settings)
+    return record_from(read_crops(path, settings)[0], LogMel(settings), settings)
 
 
 @pytest.fixture(scope="module", params=HEARING)

@@ -1,7 +1,11 @@
 """A run on the tiny world, small enough for seconds."""
 
-import contextlib
+import csv
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -48,7 +52,7 @@ def make_data(world_store, judge_task):
     from towers.data.datamodule import DataModule
     from towers.data.training_batches import Share
 
-    def make(objective, seed=0, max_epochs=2, share=None, **settings):
+    def make(objective, seed=0, share=None, **settings):
         keywords = {
             "max_length": 20, "max_tokens": 200, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4,
             "crop_s": 0.5, "num_workers": 0, **settings,
@@ -56,59 +60,139 @@ def make_data(world_store, judge_task):
         return DataModule(
             store=world_store, candidates=objective.candidates, has_sound=True,
             num_rejections=objective.num_rejections, has_times=objective.mask_unavailable,
-            validation_users=judge_task.user_rows, seed=seed, max_epochs=max_epochs, share=share or Share(), **keywords,
+            validation_users=judge_task.user_rows, seed=seed, share=share or Share(), **keywords,
         )  # fmt: skip
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_loop(world_store, judge_task, make_learner, make_data):
-    """A run that has not begun, everything fixed by the seed."""
+def make_run(world_store, judge_task, make_learner, make_data):
+    """A run that has not begun, everything fixed by the seed; its settings are those of `trainer` on the command line."""
+    from towers.data.training_batches import Share
     from towers.evaluation.harness import evaluate
     from towers.evaluation.vectors import VectorRanker
+    from towers.training.data_module import TowersDataModule
     from towers.training.loggers import CsvLogger
-    from towers.training.loop import Loop, LoopSettings
+    from towers.training.module import TowersModule
     from towers.training.optimizing import adamw
     from towers.training.ranks import Ranks
     from towers.training.schedule import Cosine
+    from towers.training.stopping import StopRequest
+    from towers.training.trainer import Trainer
     from towers.training.validation import Validation
-    from towers.training.watching import Silence
 
     def judge(users, contents):
         ranker = VectorRanker(judge_task, "towers", users, contents)
         return evaluate(judge_task, ranker, filter_seen=False, ks=(5,), min_users=1).means()
 
-    def make(folder, seed=0, signature="tiny", share=None, batches=None, objective=None, judge=judge, **settings):
+    def make(folder, seed=0, signature="tiny", batches=None, objective=None, judge=judge, num_workers=0, **changed):
+        settings = Trainer(**{**SETTINGS, **changed})
+        stop = StopRequest()
+        trainer = settings.lightning(folder, signature, stop, (settings.monitor,), is_judged=judge is not None)
+        trainer.loggers = [CsvLogger(folder / "metrics.csv")]
         learner = make_learner(seed, objective=objective)
-        keywords = {
-            "max_epochs": 2, "validate_every_epochs": 1, "monitor": "validation/ndcg@5", "patience": None,
-            "refresh_sounds_every_steps": None,
-            "gradient_clip": 1.0, "max_skipped": 0, "checkpoint_every_s": 1e9, "seed": seed, **settings,
-        }  # fmt: skip
-        ranks = Ranks(share) if share else Ranks(make_share())
-        data = make_data(learner.objective, seed, keywords["max_epochs"], ranks.share, max_tokens=50)
-        loop = Loop(
+        data = make_data(learner.objective, seed, max_tokens=50, num_workers=num_workers)
+        if batches is not None:
+            data.training = batches(data.training)
+        module = TowersModule(
             learner=learner,
-            optimizer=adamw(learner, lr=0.01, id_lr=0.02, weight_decay=0.01, id_weight_decay=0.0, betas=(0.9, 0.98)),
+            optimizer=partial(adamw, lr=0.01, id_lr=0.02, weight_decay=0.01, id_weight_decay=0.0, betas=(0.9, 0.98)),
             schedule=Cosine(warmup_steps=3, final=0.0),
-            batches=(batches or (lambda batches: batches))(data.training),
-            validation=Validation(data.validation(), judge, world_store.spectrograms.records),
-            ranks=ranks,
-            precision=contextlib.nullcontext(),
-            settings=LoopSettings(**keywords),
-            folder=folder,
-            signature=signature,
-            watch=Silence(),
+            validation=Validation(len(judge_task.user_rows), judge, world_store.spectrograms.records),
+            ranks=Ranks(Share()),
+            autocast=settings.autocast,
+            monitor=settings.monitor,
+            gradient_clip=settings.gradient_clip,
+            max_skipped=settings.max_skipped,
+            refresh_sounds_every_steps=settings.refresh_sounds_every_steps,
+            seed=seed,
         )
-        if ranks.is_first:
-            loop.loggers = [CsvLogger(folder / "metrics.csv")]
-        return loop
+        return TinyRun(
+            folder=folder, trainer=trainer, module=module, stop=stop,
+            data=TowersDataModule(data, Share(), is_judged=judge is not None),
+        )  # fmt: skip
 
     return make
 
 
-def make_share():
-    from towers.data.training_batches import Share
+SETTINGS = {
+    "max_epochs": 2, "validate_every_epochs": 1, "refresh_sounds_every_steps": None, "monitor": "validation/ndcg@5",
+    "patience": None, "gradient_clip": 1.0, "max_skipped": 0, "checkpoint_every_s": 1e9, "accelerator": "cpu",
+    "devices": 1, "num_nodes": 1, "micro_batches": 1, "precision": "float32", "progress": False, "callbacks": [],
+    "max_time": None, "limit_train_batches": None, "fast_dev_run": False, "profiler": None, "detect_anomaly": False,
+}  # fmt: skip
 
-    return Share()
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRun:
+    """A training on the tiny world, as the command has it."""
+
+    folder: Path
+    trainer: Any
+    module: Any
+    data: Any
+    stop: Any
+
+    def train(self):
+        """To its end, from its last checkpoint where there is one; gives where it stands."""
+        from towers.training.trainer import fit
+
+        with self.stop:
+            fit(self.trainer, self.module, self.data)
+        return self.module.progress
+
+    @property
+    def learner(self):
+        return self.module.learner
+
+    def tensors(self):
+        """All that is trained and remembered, by name."""
+        return {name: tensor.clone() for name, tensor in self.learner.state_dict().items()}
+
+    def rows(self):
+        """The curve, without what no second run has the same figures in."""
+        with (self.folder / "metrics.csv").open(newline="") as file:
+            found = list(csv.DictReader(file))
+        return [{name: row[name] for name in row if name not in ("seconds", "core_seconds")} for row in found]
+
+
+@pytest.fixture(scope="session")
+def trained(make_run, make_data, tmp_path_factory):
+    """Two epochs, never stopped."""
+    run = make_run(tmp_path_factory.mktemp("trained"))
+    data = make_data(run.learner.objective)
+    before = mean_loss(run.learner, data)
+    progress = run.train()
+    return SimpleNamespace(
+        run=run, learner=run.learner, folder=run.folder, progress=progress, steps=progress.step, before=before,
+        after=mean_loss(run.learner, data), tensors=run.tensors(), rows=run.rows(),
+    )  # fmt: skip
+
+
+def mean_loss(learner, data):
+    """Over one epoch's batches, without dropout."""
+    import torch
+
+    learner.eval()
+    losses = []
+    with torch.no_grad():
+        for batch in data.training(1):
+            vectors = learner.two_tower.encode_contents(learner.table.batch(batch.content_rows))
+            (micro,) = batch.micro_batches
+            states = learner.two_tower.encode_states(micro.histories, vectors, micro.targets.position)
+            loss = learner.objective(states, vectors, batch.candidate_log_q, micro) / batch.total_weight
+            losses.append(loss.item())
+    learner.train()
+    return sum(losses) / len(losses)
+
+
+def assert_same_run(run, whole):
+    """Every bit of what was trained, and the curve."""
+    import torch
+
+    found = run.tensors()
+    assert found.keys() == whole.tensors.keys()
+    for name, tensor in found.items():
+        assert torch.equal(tensor, whole.tensors[name]), name
+    assert run.rows() == whole.rows

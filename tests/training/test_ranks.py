@@ -50,7 +50,7 @@ def cases(make_learner, make_objective, make_data):
 
     def batches(objective, ranks, micro_batches=1):
         shares = [Share(rank=rank, ranks=ranks, micro_batches=micro_batches) for rank in range(ranks)]
-        return [next(iter(make_data(objective, share=share, max_tokens=1_000).training())) for share in shares]
+        return [next(iter(make_data(objective, share=share, max_tokens=1_000).training(1))) for share in shares]
 
     return {name: (partial(learner, name), batches) for name in OBJECTIVES}
 

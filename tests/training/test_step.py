@@ -19,7 +19,7 @@ def gradients(learner, batch, share=None):
 
 
 def first_batch(make_data, learner, **share):
-    return next(iter(make_data(learner.objective, share=Share(**share)).training()))
+    return next(iter(make_data(learner.objective, share=Share(**share)).training(1)))
 
 
 @pytest.mark.parametrize("parts", [2, 3, 8, 1_000])
@@ -37,7 +37,7 @@ def test_micro_batches_add_up_to_the_whole(make_learner, make_data, parts):
 
 def test_every_part_gets_a_gradient(make_learner, make_data):
     learner = make_learner()
-    for batch in make_data(learner.objective, max_epochs=1).training():
+    for batch in make_data(learner.objective).training(1):
         accumulate_gradient(learner, batch, Ranks(Share()), contextlib.nullcontext())
     for name, parameter in learner.named_parameters():
         assert parameter.grad is not None, name

@@ -1,5 +1,6 @@
 """Which windows of which histories make a batch: shuffled, bucketed by length, filled up to a budget of tokens."""
 
+import itertools
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
@@ -104,30 +105,29 @@ class PlanSampler:
         max_length: of a window, in events.
         max_tokens: padded tokens of a batch.
         seed: of everything drawn.
-        max_epochs: passes over the data.
     """
 
     BUCKET_BATCHES = 16
     """Windows are sorted by length among this many batches' worth of neighbours."""
 
-    def __init__(
-        self, begin: np.ndarray, end: np.ndarray, max_length: int, max_tokens: int, seed: int, max_epochs: int
-    ):
+    def __init__(self, begin: np.ndarray, end: np.ndarray, max_length: int, max_tokens: int, seed: int):
         self._begin, self._end = np.asarray(begin), np.asarray(end)
         self._max_length, self._max_tokens, self._seed = max_length, max_tokens, seed
-        self._max_epochs = max_epochs
+        self._max_epochs = 1
         self._start = (0, 0)
+        self._max_batches: int | None = None
 
-    def starting_at(self, epoch: int, number: int) -> "PlanSampler":
-        """The same batches, from batch `number` of `epoch` on."""
+    def going(self, max_epochs: int, epoch: int, number: int, max_batches: int | None) -> "PlanSampler":
+        """From batch `number` of `epoch` on to the end of `max_epochs` (-1: for ever) of at most `max_batches` each."""
         sampler = copy(self)
-        sampler._start = (epoch, number)
+        sampler._max_epochs, sampler._start, sampler._max_batches = max_epochs, (epoch, number), max_batches
         return sampler
 
     def __iter__(self) -> Iterator[BatchPlan]:
         first_epoch, first_number = self._start
-        for epoch in range(first_epoch, self._max_epochs):
+        for epoch in itertools.count(first_epoch) if self._max_epochs < 0 else range(first_epoch, self._max_epochs):
             windows, batches = self._draw(epoch)
+            batches = batches[: self._max_batches]
             for number in range(first_number if epoch == first_epoch else 0, len(batches)):
                 yield BatchPlan(
                     windows=windows.take(batches[number]),

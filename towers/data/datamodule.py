@@ -25,7 +25,6 @@ class DataModule:
         has_times: whether the objective wants to know when targets happened, and since when contents have been there.
         validation_users: `[users]`, rows of the listeners with validation targets.
         seed: of windows, order, negatives and crops.
-        max_epochs: passes over the training windows.
         share: of this process in every step.
         max_length: of a history or a window, in events.
         max_tokens: padded tokens of a step (listeners times length), over all ranks and micro-batches.
@@ -53,7 +52,6 @@ class DataModule:
         has_times: bool,
         validation_users: np.ndarray,
         seed: int,
-        max_epochs: int,
         share: Share,
         max_length: int,
         max_tokens: int,
@@ -85,17 +83,22 @@ class DataModule:
             share,
         )
         histories = store.histories
-        self._sampler = PlanSampler(
-            histories.offsets[:-1], histories.train_end, max_length, max_tokens, seed, max_epochs
-        )
+        self._sampler = PlanSampler(histories.offsets[:-1], histories.train_end, max_length, max_tokens, seed)
         self._validation_users = validation_users
         self._max_length = max_length
         self._max_tokens = max_tokens
         self._num_workers = num_workers
 
-    def training(self, epoch: int = 0, number: int = 0) -> DataLoader:
-        """`TrainingBatch`es of one epoch after the other, from batch `number` of `epoch` on."""
-        sampler = self._sampler.starting_at(epoch, number)
+    def training(self, max_epochs: int, epoch: int = 0, number: int = 0, max_batches: int | None = None) -> DataLoader:
+        """`TrainingBatch`es of one epoch after the other, from batch `number` of `epoch` on.
+
+        Args:
+            max_epochs: passes over the training windows; -1: without an end.
+            epoch: of the first batch.
+            number: of the first batch in its epoch.
+            max_batches: of an epoch, the others are left out; null: all.
+        """
+        sampler = self._sampler.going(max_epochs, epoch, number, max_batches)
         return DataLoader(
             self._batches,
             sampler=sampler,  # type: ignore[arg-type]  # yields plans where torch expects integers

@@ -5,6 +5,7 @@ generator has a state to keep.
 """
 
 import fcntl
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from towers.batch import TrainingBatch
 from towers.errors import UserError
 from towers.manifest import atomic_file
 
@@ -20,6 +23,8 @@ LAST, BEST, PLACED = "last.ckpt", "best.ckpt", "placed.ckpt"
 FINISHED = "finished.json"
 """What a run's folder holds: where training stands, its best state, the same with contents placed anew, and this file
 once all has come to its end."""
+OF_LEARNER = "learner"
+"""Names the learner's weights in a checkpoint, and begins their names in one of Lightning's."""
 
 
 def trained_checkpoint(folder: Path) -> Path:
@@ -42,11 +47,10 @@ class Progress:
         number: of the next batch in its epoch, from 0.
         step: batches behind it, skipped ones included.
         is_validated: whether nothing is left to do for the epoch before the next batch.
-        logged: rows of metrics so far.
+        has_ended: whether there is no next batch.
         skipped: batches whose gradient was not finite.
         best: of the monitored metric so far; null before the first validation.
         best_epoch: after which it was reached.
-        validations_since_best: without a better one.
         seconds: of training so far, by the clock, over all starts.
         core_seconds: of the first process so far, over all starts, without those that build its batches.
         metrics: of the last validation.
@@ -56,14 +60,25 @@ class Progress:
     number: int = 0
     step: int = 0
     is_validated: bool = True
-    logged: int = 0
+    has_ended: bool = False
     skipped: int = 0
     best: float | None = None
     best_epoch: int | None = None
-    validations_since_best: int = 0
     seconds: float = 0.0
     core_seconds: float = 0.0
     metrics: dict[str, float]
+
+    def passed(self, batch: TrainingBatch) -> None:
+        """A batch is behind the run; after an epoch's last one the epoch waits for its end."""
+        self.step += 1
+        self.epoch, self.number = batch.epoch, batch.number + 1
+        if self.number == batch.batches:
+            self.epoch, self.number, self.is_validated = batch.epoch + 1, 0, False
+
+    def note_best(self, found: float) -> None:
+        """Takes the monitored metric of a validation; what is not finite is never the best."""
+        if math.isfinite(found) and (self.best is None or found > self.best):
+            self.best, self.best_epoch = found, self.epoch
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -91,21 +106,45 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, temporary)
 
 
-def load_checkpoint(path: Path, signature: str | None = None) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on the CPU.
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The learner's parameters and buffers by name, from a checkpoint of whatever version, on the CPU.
+
+    Raises:
+        UserError: no checkpoint.
+    """
+    state = _loaded(path)
+    if OF_LEARNER in state:  # of what was placed, and of runs before Lightning's Trainer
+        return state[OF_LEARNER]
+    return {name.removeprefix(f"{OF_LEARNER}."): tensor for name, tensor in state["state_dict"].items()}
+
+
+def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
+    """What Lightning's Trainer goes on from, on the CPU.
 
     Args:
         path: of the file.
         signature: of the run that wants to go on.
 
     Raises:
-        UserError: it is another run's, or no checkpoint.
+        UserError: it is another run's, of a version before Lightning's Trainer, or no checkpoint.
     """
+    state = _loaded(path)
+    if state["signature"] != signature:
+        raise UserError(
+            f"{path}: belongs to the run {state['signature']}, not {signature}; delete the folder to start anew"
+        )
+    if "loops" not in state:
+        raise UserError(
+            f"{path}: was written by an earlier version of towers, which alone can go on with it; end the run with "
+            f"that version, or delete {path.parent} to start anew"
+        )
+    return state
+
+
+def _loaded(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["signature"]
+        assert "signature" in state
     except Exception as error:  # torch raises whatever its reader met
         raise UserError(f"{path}: cannot be read as a checkpoint; delete it to start the run anew") from error
-    if signature is not None and found != signature:
-        raise UserError(f"{path}: belongs to the run {found}, not {signature}; delete the folder to start anew")
     return state

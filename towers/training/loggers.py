@@ -1,60 +1,84 @@
-"""Where metrics go: a CSV that survives a restart, and wandb beside it."""
+"""Where metrics go: a CSV that survives a restart, and Weights & Biases beside it."""
 
 import csv
 import io
 import netrc
 import os
-from collections.abc import Mapping
+import re
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
+from urllib.parse import urlsplit
 
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from towers.errors import UserError
 from towers.manifest import atomic_file
 
-WANDB_HOST = "api.wandb.ai"
+WANDB_URL = "https://api.wandb.ai"
+WANDB_ADVICE = "WANDB_MODE=offline keeps the run on disk, logger=csv leaves Weights & Biases out"
+REACHED_WITHIN_S = 5.0
+KEY = re.compile(r"([^-]*-)?[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
+"""A secret, after a prefix where the server is one's own; or a JSON web token."""
 
 
-@runtime_checkable  # for the tests, which check annotations at run time
-class MetricsLogger(Protocol):
-    """Hears of metrics, on the first rank alone."""
-
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        """Figures by name, after `step` steps."""
-        ...
-
-    def save(self) -> None:
-        """Whatever is pending goes where it stays."""
-        ...
-
-    def close(self, is_success: bool) -> None:
-        """The run is over, or has failed."""
-        ...
-
-
-class CsvLogger:
+class CsvLogger(Logger):
     """One row a logged step, appended; a resumed run cuts the file back to its checkpoint and goes on.
+
+    Lightning's own deletes the file that it finds.
 
     Args:
         path: of the file.
+
+    Attributes:
+        rows: of the run so far, written or pending.
     """
 
     def __init__(self, path: Path):
+        super().__init__()
+        self.rows = 0
         self._path = path
         self._columns: list[str] = []
         self._pending: list[dict[str, Any]] = []
         if path.exists():
-            self._columns = list(self._read()[0])
+            self._columns, found = self._read()
+            self.rows = len(found)
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self._path.stem
+
+    @property
+    def version(self) -> str:
+        """There is one."""
+        return ""
 
     def cut_back(self, rows: int) -> None:
         """Forgets all but the first `rows` rows: the run goes on from there."""
+        self.rows = rows
         if not self._path.exists():
             return
         columns, found = self._read()
         self._rewrite(columns, found[:rows])
 
-    def log(self, figures: Mapping[str, float], step: int) -> None:
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds a row."""
-        self._pending.append({"step": step, **figures})
+        self.rows += 1
+        self._pending.append({"step": step, **metrics})
 
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the configuration stands beside the file."""
+
+    @rank_zero_only
     def save(self) -> None:
         """Appends what is pending; only a new column makes it write the file again."""
         if not self._pending:
@@ -66,7 +90,8 @@ class CsvLogger:
             csv.DictWriter(file, self._columns).writerows(self._pending)
         self._pending = []
 
-    def close(self, is_success: bool) -> None:
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
         """Writes what is pending."""
         self.save()
 
@@ -87,41 +112,26 @@ class CsvLogger:
             writer.writerows(rows)
 
 
-class WandbLogger:
-    """One run of Weights & Biases, ended with the training, so that the next one of a sweep gets a run of its own.
+def wandb_logger(save_dir: Path, name: str, project: str) -> WandbLogger:
+    """Weights & Biases, by Lightning's own logger; offline where there is no key or no network.
 
     Args:
-        folder: of the run.
+        save_dir: the run's folder; what is kept offline lies there, and `wandb sync` uploads it later.
         name: of the run; a resumed run continues it.
-        config: the resolved configuration.
         project: on the server.
+
+    Raises:
+        UserError: the key will not do.
     """
-
-    def __init__(self, folder: Path, name: str, config: dict[str, Any], project: str):
-        self._run = _open(folder, name, project, config)
-
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        """Sends them."""
-        self._run.log(dict(figures), step=step)
-
-    def save(self) -> None:
-        """It sends by itself."""
-
-    def close(self, is_success: bool) -> None:
-        """Ends the run."""
-        self._run.finish(exit_code=0 if is_success else 1)
+    return WandbLogger(project=project, experiment=_open(save_dir, name, project))
 
 
-def wandb_logger(folder: Path, name: str, config: dict[str, Any], project: str) -> list[MetricsLogger]:
-    """Weights & Biases; without a key, offline below the run's folder (`wandb sync` uploads it later).
-
-    Args:
-        folder: of the run.
-        name: of the run; a resumed run continues it.
-        config: the resolved configuration.
-        project: on the server.
-    """
-    return [WandbLogger(folder, name, config, project)]
+def close_loggers(loggers: Iterable[Logger], is_success: bool) -> None:
+    """The run is over, or has failed. A run of wandb ends with it, so that the next one of a sweep has its own."""
+    for logger in loggers:
+        logger.save()
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code=0 if is_success else 1)
 
 
 def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes]) -> None:
@@ -132,39 +142,102 @@ def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes
         name: of the run, as training gave it.
         project: on the server.
         images: PNG by name.
+
+    Raises:
+        UserError: the key will not do.
     """
     import wandb  # here, because trainings without it need not wait for it
     from PIL import Image
 
-    run = _open(folder, name, project, None)
-    with run:
+    with _open(folder, name, project) as run:
         run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
 
 
-def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[MetricsLogger]:
-    """Nothing beside the CSV."""
-    return []
-
-
-def _open(folder: Path, name: str, project: str, config: dict[str, Any] | None) -> Any:
+def _open(folder: Path, name: str, project: str) -> Any:
     import wandb  # here, because trainings without it need not wait for it
 
     os.environ.setdefault("WANDB_SILENT", "true")
+    mode = wandb_mode()
+    try:
+        run = _begun(folder, name, project, mode)
+    except wandb.errors.AuthenticationError as error:
+        raise UserError(f"WANDB_API_KEY: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
+    except wandb.errors.CommError as error:
+        _tell(f"{' '.join(str(error).split())}; goes on offline")
+        run = _begun(folder, name, project, "offline")
+    except wandb.errors.UsageError as error:
+        raise UserError(f"logger=wandb: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
+    run.define_metric("trainer/global_step")  # which Lightning's logger counts steps by
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return run
+
+
+def _begun(folder: Path, name: str, project: str, mode: str) -> Any:
+    import wandb
+
     return wandb.init(
         project=project,
         name=name,
         id=name.replace("/", "-"),
         dir=folder,
-        mode="online" if _has_key() else "offline",
-        config=config,
+        mode=mode,  # type: ignore[arg-type]  # whatever WANDB_MODE says
         resume="allow",
+        settings=wandb.Settings(init_timeout=30),
     )
 
 
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
+def wandb_mode() -> str:
+    """What WANDB_MODE says; else online where there is a key and the server answers, and offline elsewhere.
+
+    Raises:
+        UserError: the key is none.
+    """
+    given = os.environ.get("WANDB_MODE")
+    if given:
+        return given
+    key = os.environ.get("WANDB_API_KEY")
+    if key:
+        _check(key)
+    url = os.environ.get("WANDB_BASE_URL", WANDB_URL)
+    if not key and not _is_in_netrc(url):
+        return "offline"
+    if _answers(url):
+        return "online"
+    _tell(f"{url} does not answer; goes on offline, and `wandb sync` uploads it later")
+    return "offline"
+
+
+def _tell(line: str) -> None:
+    print(f"wandb: {line}", file=sys.stderr, flush=True)
+
+
+def _check(key: str) -> None:
+    """As wandb does it, which tells it by a traceback."""
+    if not KEY.fullmatch(key):
+        raise UserError(f"WANDB_API_KEY: no key has so few letters and digits, or such signs; {WANDB_ADVICE}")
+
+
+def _answers(url: str) -> bool:
+    """Whether the server says anything within some seconds; finding its address may take longer than any timeout."""
+    found: list[bool] = []
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(url, timeout=REACHED_WITHIN_S).close()
+            found.append(True)
+        except urllib.error.HTTPError:  # an answer
+            found.append(True)
+        except (OSError, ValueError):
+            found.append(False)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACHED_WITHIN_S)
+    return found == [True]
+
+
+def _is_in_netrc(url: str) -> bool:
     try:
-        return netrc.netrc().authenticators(WANDB_HOST) is not None
+        return netrc.netrc().authenticators(urlsplit(url).hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False

@@ -1,6 +1,6 @@
 """A gradient into a step of the optimiser: groups of parameters, the norm, and what is done where it is not finite."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 import torch
@@ -75,17 +75,22 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Float
     return norm
 
 
-def advance(optimizer: torch.optim.Optimizer, is_finite: Bool[Tensor, ""]) -> None:
+def advance(optimizer: torch.optim.Optimizer, is_finite: Bool[Tensor, ""], step: Callable[[], object]) -> None:
     """One step, unless the gradient is not finite: then no weight moves.
 
     On the CPU the flag is read. On a GPU that would make the host wait in every step, so optimisers that know mixed
     precision's `found_inf` (the fused ones) skip by themselves.
+
+    Args:
+        optimizer: torch's own.
+        is_finite: whether the gradient is.
+        step: takes its step; Lightning wraps it.
     """
     if is_finite.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]  # read by the fused step
-        optimizer.step()
+        step()
     elif bool(is_finite):
-        optimizer.step()
+        step()
     optimizer.zero_grad(set_to_none=True)
 
 

@@ -75,8 +75,9 @@ class Ranks:
                 dist.broadcast(tensor.data, 0)
 
     def wait(self) -> None:
-        """Until all ranks are here."""
-        self.all_of(None)
+        """Until all ranks are here; not before they know each other."""
+        if dist.is_initialized():
+            self.all_of(None)
 
     def from_first(self, value: object) -> object:
         """The first rank's value."""

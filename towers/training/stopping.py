@@ -3,6 +3,7 @@
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """SIGTERM: schedulers and torchrun; SIGUSR1: SLURM's `--signal=USR1@60`; SIGINT: the terminal."""
@@ -24,17 +25,23 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
         is_main = threading.current_thread() is threading.main_thread()
         self._before = {number: signal.getsignal(number) for number in SIGNALS if is_main}
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Listens, again where others have set their handlers since; without effect outside of the block."""
         for number in self._before:
             signal.signal(number, self._heard)
-        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._before = {}
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self.signal == signal.SIGINT == number:

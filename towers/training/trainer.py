@@ -1,33 +1,48 @@
-"""Processes, devices and precision that suit whatever machine it is on: Lightning Fabric's, from few settings."""
+"""Lightning's Trainer from few settings that suit whatever machine it is on."""
 
 import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal
 
+import pytorch_lightning as pl
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar, Timer
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from torch import Tensor
 
 import towers
 from towers.data.training_batches import Share
-from towers.training.loop import LoopSettings
-from towers.training.ranks import Ranks
+from towers.errors import UserError
+from towers.training.checkpoints import BEST, LAST
+from towers.training.module import LOG_EVERY_STEPS
+from towers.training.resumption import LastEpochValidated, Resumption
+from towers.training.stopping import StopRequest
+from towers.training.strategy import AtomicFiles, SummedGradients
+from towers.training.watching import watches
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+NOT_FOR_USERS = (
+    "Checkpoint directory .* exists and is not empty",  # it is that of a run which goes on
+    ".*treespec, LeafSpec",  # of torch, about how Lightning uses it
+)
+"""Beginnings of warnings by Lightning, as regular expressions, that nobody can act on."""
 
 
 class Trainer:
-    """When a run validates, saves and ends, and what it runs on.
+    """When a run validates, saves and ends, and what it runs on; makes Lightning's Trainer of it.
 
     Under torchrun or SLURM the processes are those that it started; else `devices` of them are started here.
 
     Args:
         max_epochs: passes over the training windows.
-        validate_every_epochs: epochs from one validation to the next.
+        validate_every_epochs: epochs from one validation to the next; the last one is always validated.
         refresh_sounds_every_steps: steps from one full refresh of the audio vectors to the next; null: at validations
             alone.
         monitor: the metric by which the best checkpoint is chosen; higher is better.
@@ -40,7 +55,13 @@ class Trainer:
         num_nodes: machines.
         micro_batches: parts of a process's share of a step that run one after the other, to save memory.
         precision: auto is bfloat16 on CUDA and float32 elsewhere.
-        progress: whether to show a bar, or lines where there is no terminal.
+        progress: whether to show a bar and a line a validation.
+        callbacks: further callbacks of Lightning.
+        max_time: of training over all starts, as days:hours:minutes:seconds, after which it validates and ends.
+        limit_train_batches: of an epoch; null: all.
+        fast_dev_run: to see in so many batches and a short validation whether everything works; nothing is kept.
+        profiler: what to measure the training with, into the run's folder; null: nothing.
+        detect_anomaly: whether to look for the operation whose gradient is not finite, at several times the cost.
 
     Raises:
         ValueError: a value that will not do.
@@ -60,70 +81,169 @@ class Trainer:
         devices: int,
         num_nodes: int,
         micro_batches: int,
-        precision: str,
+        precision: Literal["auto", "float32", "bfloat16"],
         progress: bool,
+        callbacks: list[Callback],
+        max_time: str | None,
+        limit_train_batches: int | None,
+        fast_dev_run: bool | int,
+        profiler: Literal["simple", "advanced", "pytorch"] | None,
+        detect_anomaly: bool,
     ):
         numbers = {
             "max_epochs": max_epochs, "validate_every_epochs": validate_every_epochs, "devices": devices,
-            "num_nodes": num_nodes, "micro_batches": micro_batches, "patience": 1 if patience is None else patience,
-            "refresh_sounds_every_steps": 1 if refresh_sounds_every_steps is None else refresh_sounds_every_steps,
+            "num_nodes": num_nodes, "micro_batches": micro_batches, "patience": patience,
+            "refresh_sounds_every_steps": refresh_sounds_every_steps, "limit_train_batches": limit_train_batches,
         }  # fmt: skip
         for name, number in numbers.items():
-            if number < 1:
+            if number is not None and number < 1:
                 raise ValueError(f"{name}={number} must be at least 1")
-        if not gradient_clip > 0 or not checkpoint_every_s >= 0 or max_skipped < 0:
+        if not gradient_clip > 0 or not checkpoint_every_s >= 0 or max_skipped < 0 or fast_dev_run < 0:
             raise ValueError(
-                f"gradient_clip={gradient_clip} must be above 0, checkpoint_every_s={checkpoint_every_s} and "
-                f"max_skipped={max_skipped} 0 or more"
+                f"gradient_clip={gradient_clip} must be above 0, checkpoint_every_s={checkpoint_every_s}, "
+                f"max_skipped={max_skipped} and fast_dev_run={fast_dev_run} 0 or more"
             )
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision={precision}: there are {', '.join(PRECISIONS)}")
         self.max_epochs = max_epochs
         self.monitor = monitor
-        self.progress = progress
+        self.gradient_clip = gradient_clip
+        self.max_skipped = max_skipped
+        self.refresh_sounds_every_steps = refresh_sounds_every_steps
+        self.is_trial = bool(fast_dev_run)
         self._validate_every_epochs = validate_every_epochs
-        self._refresh_sounds_every_steps = refresh_sounds_every_steps
         self._patience = patience
-        self._gradient_clip = gradient_clip
-        self._max_skipped = max_skipped
         self._checkpoint_every_s = checkpoint_every_s
+        self._accelerator = accelerator
+        self._devices, self._num_nodes = _processes(devices, num_nodes)
         self._micro_batches = micro_batches
         self._precision = precision
-        self._fabric = _fabric(accelerator, devices, num_nodes)
+        self._progress = progress
+        self._callbacks = callbacks
+        self._max_time = max_time
+        self._limit_train_batches = limit_train_batches
+        self._fast_dev_run = fast_dev_run
+        self._profiler = profiler
+        self._detect_anomaly = detect_anomaly
 
-    def launch(self) -> Ranks:
-        """Starts the processes that are not there yet; returns this one among them."""
-        with _command_line_to_start_again():
-            self._fabric.launch()
-        return Ranks(
-            Share(rank=self._fabric.global_rank, ranks=self._fabric.world_size, micro_batches=self._micro_batches)
-        )
+    def lightning(
+        self, folder: Path, signature: str, stop: StopRequest, shown: tuple[str, ...], is_judged: bool
+    ) -> pl.Trainer:
+        """Lightning's Trainer, with no loggers yet.
 
-    @property
-    def device(self) -> torch.device:
-        """Of this process."""
-        return self._fabric.device
+        Args:
+            folder: of the run.
+            signature: of the run; a checkpoint of another is refused.
+            stop: hears of signals.
+            shown: the metrics to tell after a validation.
+        is_judged: whether something is left to choose the best checkpoint by.
 
-    def autocast(self) -> AbstractContextManager:
-        """Can be entered again and again."""
-        is_bfloat16 = self._precision == "bfloat16" or (self._precision == "auto" and self.device.type == "cuda")
+        Raises:
+            UserError: a value that Lightning does not know, or a machine without such a device.
+        """
+        for name in ("pytorch_lightning", "lightning_fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # they count devices
+        try:
+            timer = [] if self._max_time is None else [Timer(self._max_time)]
+        except MisconfigurationException as error:
+            raise UserError(f"trainer.max_time: {error}") from error
+        callbacks = [
+            *self._callbacks,
+            *timer,
+            LastEpochValidated(),
+            *(self._watches(shown) if self._progress else ()),
+            *(self._choices(folder) if is_judged and not self.is_trial else ()),
+            *(() if self.is_trial else (Resumption(folder, signature, self._checkpoint_every_s, stop),)),
+        ]
+        try:
+            return pl.Trainer(
+                accelerator=self._accelerator,
+                devices=self._devices,
+                num_nodes=self._num_nodes,
+                strategy=SummedGradients() if self._devices * self._num_nodes > 1 else "auto",
+                max_epochs=self.max_epochs,
+                check_val_every_n_epoch=self._validate_every_epochs,
+                callbacks=callbacks,
+                plugins=[AtomicFiles(signature)],
+                logger=False,
+                log_every_n_steps=LOG_EVERY_STEPS,
+                limit_train_batches=self._limit_train_batches,
+                fast_dev_run=self._fast_dev_run,
+                profiler=self._made_profiler(folder),
+                detect_anomaly=self._detect_anomaly,
+                num_sanity_val_steps=0,  # a validation ranks for all listeners
+                use_distributed_sampler=False,  # the batches know their ranks
+                enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+                enable_model_summary=False,
+                default_root_dir=folder,
+            )
+        except (MisconfigurationException, RuntimeError, ValueError) as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def share(self, trainer: pl.Trainer) -> Share:
+        """Of this process in every step."""
+        return Share(rank=trainer.global_rank, ranks=trainer.world_size, micro_batches=self._micro_batches)
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """The precision on a device; can be entered again and again.
+
+        Lightning's own would be one of the backward pass, too.
+        """
+        is_bfloat16 = self._precision == "bfloat16" or (self._precision == "auto" and device.type == "cuda")
         if not is_bfloat16:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return torch.autocast(device.type, torch.bfloat16)
 
-    def settings(self, seed: int) -> LoopSettings:
-        """For the loop."""
-        return LoopSettings(
-            max_epochs=self.max_epochs,
-            validate_every_epochs=self._validate_every_epochs,
-            refresh_sounds_every_steps=self._refresh_sounds_every_steps,
-            monitor=self.monitor,
-            patience=self._patience,
-            gradient_clip=self._gradient_clip,
-            max_skipped=self._max_skipped,
-            checkpoint_every_s=self._checkpoint_every_s,
-            seed=seed,
-        )
+    def _watches(self, shown: tuple[str, ...]) -> list[Callback]:
+        return watches(shown, has_bar=any(isinstance(callback, ProgressBar) for callback in self._callbacks))
+
+    def _choices(self, folder: Path) -> list[Callback]:
+        best = BestCheckpoint(folder, self.monitor)
+        if self._patience is None:
+            return [best]
+        return [best, EarlyStopping(self.monitor, mode="max", patience=self._patience, check_finite=False,
+                                    check_on_train_epoch_end=False)]  # fmt: skip
+
+    def _made_profiler(self, folder: Path) -> Profiler | None:
+        if self._profiler is None:
+            return None
+        return PROFILERS[self._profiler](dirpath=folder, filename="profile")
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Lightning's own, for the weights of the best validation; what is not finite is never the best.
+
+    Args:
+        folder: of the run.
+        monitor: the metric; higher is better.
+    """
+
+    def __init__(self, folder: Path, monitor: str):
+        super().__init__(
+            folder, Path(BEST).stem, monitor=monitor, mode="max", save_weights_only=True,
+            save_on_train_epoch_end=False, enable_version_counter=False,
+        )  # fmt: skip
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """Lightning takes whatever comes first."""
+        return current is not None and bool(torch.isfinite(current)) and super().check_monitor_top_k(trainer, current)
+
+
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> None:
+    """Trains to the end, from the last checkpoint where there is one.
+
+    Raises:
+        Stopped: a signal asked for an end; everything is saved.
+        KeyboardInterrupt: the terminal asked twice; nothing is saved.
+    """
+    last = Path(trainer.default_root_dir) / LAST
+    try:
+        with _command_line_to_start_again(), warnings.catch_warnings():
+            for message in NOT_FOR_USERS:
+                warnings.filterwarnings("ignore", message)
+            trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error  # Lightning would have the exit code 1
+        raise
 
 
 def is_first_process() -> bool:
@@ -133,7 +253,7 @@ def is_first_process() -> bool:
 
 @contextlib.contextmanager
 def _command_line_to_start_again() -> Iterator[None]:
-    """Fabric starts further processes by this one's command line, of which `cli` has cut off the sub-command."""
+    """Lightning starts further processes by this one's command line, of which `cli` has cut off the sub-command."""
     before = sys.argv
     program, _, command = sys.argv[0].partition(" ")
     if program == "towers" and command:
@@ -144,14 +264,9 @@ def _command_line_to_start_again() -> Iterator[None]:
         sys.argv = before
 
 
-def _fabric(accelerator: str, devices: int, num_nodes: int) -> Fabric:
-    """Raises ValueError for a value that Lightning does not know, or a machine without such a device."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it counts devices
-    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun has started the processes, and knows how many
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
-    try:
-        strategy = "ddp" if devices * num_nodes > 1 else "auto"
-        return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
-    except (MisconfigurationException, RuntimeError) as error:
-        raise ValueError(str(error)) from error
+def _processes(devices: int, num_nodes: int) -> tuple[int, int]:
+    """Processes a machine, and machines; torchrun has started them, and knows how many."""
+    if "LOCAL_WORLD_SIZE" not in os.environ:
+        return devices, num_nodes
+    devices = int(os.environ["LOCAL_WORLD_SIZE"])
+    return devices, int(os.environ["WORLD_SIZE"]) // devices

@@ -1,12 +1,13 @@
 """Vectors of the validation period, encoded by all ranks, judged by the first."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from towers.batch import HistoryBatch
+from towers.errors import UserError
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 from towers.training.ranks import Ranks
 from towers.training.step import Learner
@@ -15,33 +16,21 @@ Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """User vectors `[validation listeners, dim]` and content vectors `[contents, dim]` to metrics by name."""
 
 
-@runtime_checkable  # for the tests, which check annotations at run time
-class NumberedBatches(Protocol):
-    """Batches by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, number: int) -> HistoryBatch: ...
-
-
 class Validation:
     """Ranks the whole catalogue for the validation listeners.
 
     Args:
-        histories: of the validation listeners; a sequence, so that each rank encodes its share.
+        num_users: the validation listeners.
         judge: turns vectors into metrics; null where validation is trained on, so that nothing is left to judge by.
         records: spectrograms of the store, or null without sound.
     """
 
-    def __init__(
-        self,
-        histories: NumberedBatches,
-        judge: Judge | None,
-        records: Float[np.ndarray, "sounds n_mels frames"] | None,
-    ):
-        self._histories = histories
+    def __init__(self, num_users: int, judge: Judge | None, records: Float[np.ndarray, "sounds n_mels frames"] | None):
+        self._num_users = num_users
         self._judge = judge
         self._records = records
+        self._contents: Tensor | None = None
+        self._users: list[np.ndarray] = []
 
     def refresh(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
         """Encodes every sound anew into the table; gives how far it had drifted, by name, empty without sound."""
@@ -49,21 +38,38 @@ class Validation:
             return {}
         return refresh_audio(learner.two_tower, learner.table, self._records, ranks).figures()
 
-    def metrics(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
-        """By name, the same on all ranks, after a refresh of all sounds."""
-        staleness = self.refresh(learner, ranks)
-        return {**self.judged(learner, ranks), **staleness}
+    def begin(self, learner: Learner) -> None:
+        """Encodes the contents, with the sounds as they stand in the table."""
+        self._users = []
+        self._contents = None if self._judge is None else embed_contents(learner.two_tower, learner.table)
 
-    def judged(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
-        """The same with the sounds as they stand in the table; empty where nothing is left to judge by."""
-        if self._judge is None:
+    def add(self, learner: Learner, batch: HistoryBatch) -> None:
+        """Encodes listeners of this rank's share."""
+        if self._contents is not None:
+            self._users.append(embed_users(learner.two_tower, [batch], self._contents))
+
+    def metrics(self, ranks: Ranks, is_trial: bool) -> dict[str, float]:
+        """By name, the same on all ranks; empty where nothing is left to judge by.
+
+        Args:
+            ranks: who has encoded the listeners.
+            is_trial: whether only the way through counts: listeners that are missing are then zeros.
+
+        Raises:
+            UserError: not all listeners were encoded.
+        """
+        contents, self._contents = self._contents, None
+        if self._judge is None or contents is None:
             return {}
-        contents = embed_contents(learner.two_tower, learner.table)
-        share = ranks.share.of(len(self._histories))
-        own = (self._histories[number] for number in range(share.start, share.stop))
-        users = np.concatenate(
-            [np.asarray(part) for part in ranks.all_of(embed_users(learner.two_tower, own, contents))]
-        )
+        parts = ranks.all_of(np.concatenate(self._users) if self._users else None)
+        users = np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
+        if len(users) < self._num_users:
+            if not is_trial:
+                raise UserError(
+                    f"limit_val_batches: a validation ranks for all its {self._num_users} listeners, not for "
+                    f"{len(users)}; leave it at 1.0"
+                )
+            users = np.concatenate([users, np.zeros((self._num_users - len(users), users.shape[1]), np.float32)])
         judged = self._judge(users, contents.float().cpu().numpy()) if ranks.is_first else None
         found = ranks.from_first(judged)
         assert isinstance(found, dict)

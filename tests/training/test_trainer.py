@@ -1,0 +1,107 @@
+"""What Lightning's users expect of a Trainer, and what Towers does itself."""
+
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import LearningRateMonitor
+
+from tests.training.conftest import SETTINGS
+from towers.errors import UserError
+from towers.training.checkpoints import LAST
+from towers.training.stopping import StopRequest
+from towers.training.trainer import Trainer
+
+
+class Seen(pl.Callback):
+    """What a caller's callback sees."""
+
+    def __init__(self):
+        self.losses = []
+        self.validations = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(outputs["loss"].item())
+
+    def on_validation_end(self, trainer, pl_module):
+        self.validations.append(trainer.callback_metrics["validation/ndcg@5"].item())
+
+
+def test_a_callback_sees_losses_and_metrics(trained, make_run, tmp_path):
+    seen = Seen()
+    run = make_run(tmp_path, callbacks=[seen])
+    progress = run.train()
+    assert len(seen.losses) == progress.step == run.trainer.global_step
+    logged = [float(row["loss"]) for row in trained.rows if row["loss"]]
+    assert [seen.losses[place] for place in (9, 19)] == pytest.approx(logged[:2])
+    assert seen.validations[-1] == pytest.approx(progress.metrics["validation/ndcg@5"])
+
+
+def test_a_stock_callback_writes_into_the_curve(trained, make_run, tmp_path):
+    run = make_run(tmp_path, callbacks=[LearningRateMonitor("step")])
+    run.train()
+    rates = [float(row["lr-AdamW/pg1"]) for row in run.rows() if row["lr-AdamW/pg1"]]
+    assert len(rates) == trained.steps // 10
+    assert 0 < rates[-1] < 0.01
+
+
+def test_some_batches_of_each_epoch(make_run, tmp_path):
+    run = make_run(tmp_path, limit_train_batches=3)
+    progress = run.train()
+    assert (progress.step, progress.epoch) == (6, 2)
+    assert [row["epoch"] for row in run.rows() if row["validation/ndcg@5"]] == ["1.0", "2.0"]
+
+
+@pytest.mark.parametrize(("fast_dev_run", "steps"), [(True, 1), (3, 3)])
+def test_a_trial_goes_all_the_way_and_keeps_nothing(make_run, tmp_path, fast_dev_run, steps):
+    run = make_run(tmp_path, fast_dev_run=fast_dev_run)
+    assert run.train().step == steps
+    assert run.module.progress.metrics["validation/ndcg@5"] >= 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_time_is_up(make_run, tmp_path):
+    """It validates, and has ended; a second start has nothing to do."""
+    progress = make_run(tmp_path, max_time="00:00:00:00", validate_every_epochs=2).train()
+    assert (progress.step, progress.has_ended) == (1, True)
+    assert progress.metrics["validation/ndcg@5"] >= 0
+    assert make_run(tmp_path).train().step == 1
+
+
+@pytest.mark.parametrize("profiler", ["simple", "advanced"])
+def test_a_profile_is_a_file(make_run, tmp_path, profiler):
+    make_run(tmp_path, profiler=profiler, limit_train_batches=2).train()
+    text = (tmp_path / "fit-profile.txt").read_text()
+    assert "training_step" in text
+
+
+def test_anomalies_are_named(make_run, tmp_path):
+    run = make_run(tmp_path, detect_anomaly=True)
+    weight = dict(run.learner.named_parameters())["two_tower.user_tower._out.weight"]
+    run.learner.objective.register_forward_hook(lambda module, given, loss: loss + (weight.sum() * 0).sqrt() * 0)
+    with pytest.raises(RuntimeError, match="returned nan values"):
+        run.train()
+
+
+def test_a_validation_of_its_own(trained, make_run):
+    """`trainer.validate` of a checkpoint gives the figures of the training, and leaves the run as it is."""
+    before = (trained.folder / LAST).read_bytes(), trained.run.rows()
+    run = make_run(trained.folder)
+    (found,) = run.trainer.validate(run.module, run.data, ckpt_path=trained.folder / LAST, verbose=False)
+    assert found["validation/ndcg@5"] == pytest.approx(trained.progress.metrics["validation/ndcg@5"])
+    assert ((trained.folder / LAST).read_bytes(), run.rows()) == before
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("max_epochs", 0), ("micro_batches", 0), ("patience", 0), ("limit_train_batches", 0), ("gradient_clip", 0.0),
+         ("max_skipped", -1), ("fast_dev_run", -1)],
+    )  # fmt: skip
+    def test_values_that_will_not_do(self, name, value):
+        with pytest.raises(ValueError, match=f"{name}={value}"):
+            Trainer(**{**SETTINGS, name: value})
+
+    @pytest.mark.parametrize(("name", "value"), [("accelerator", "abacus"), ("max_time", "soon")])
+    def test_values_that_lightning_does_not_know(self, tmp_path, name, value):
+        settings = Trainer(**{**SETTINGS, name: value})
+        with pytest.raises(UserError, match="^trainer: "):
+            settings.lightning(tmp_path, "tiny", StopRequest(), (), is_judged=True)

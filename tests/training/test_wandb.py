@@ -1,0 +1,98 @@
+"""Weights & Biases without a key, without a network, with a key that is none, and as WANDB_MODE says."""
+
+import socket
+import time
+
+import pytest
+
+from towers.errors import UserError
+from towers.evaluation.report.drawing import Series, dot_chart, png
+from towers.training.loggers import close_loggers, log_images, wandb_logger, wandb_mode
+
+KEY = "0123456789abcdef" * 3
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path, monkeypatch):
+    """No key and no mode, from wherever."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # has no netrc
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture
+def dead_server():
+    """An address where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def deaf_server():
+    """Takes a connection and never says anything."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_without_a_key_it_is_offline(capsys):
+    assert wandb_mode() == "offline"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled", "online"])
+def test_what_the_environment_says_counts(monkeypatch, mode):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert wandb_mode() == mode
+
+
+@pytest.mark.parametrize("server", ["dead_server", "deaf_server"])
+def test_a_key_without_a_network_is_one_line_and_offline(monkeypatch, capsys, server, request):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", request.getfixturevalue(server))
+    started = time.monotonic()
+    assert wandb_mode() == "offline"
+    assert time.monotonic() - started < 10
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "does not answer; goes on offline" in line
+
+
+@pytest.mark.parametrize("key", ["short", "!" * 40, "local-" + "a" * 39, "x" * 39 + " "])
+def test_a_key_that_is_none_is_refused(monkeypatch, key):
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    with pytest.raises(UserError, match=r"^WANDB_API_KEY: .*WANDB_MODE=offline"):
+        wandb_mode()
+
+
+@pytest.mark.parametrize("key", ["a" * 40, "local-" + "a" * 40, "a-b.c_d.e-f"])
+def test_keys_that_wandb_takes(monkeypatch, dead_server, key):
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("WANDB_BASE_URL", dead_server)
+    assert wandb_mode() == "offline"
+
+
+@pytest.mark.unhooked
+def test_disabled_writes_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    logger = wandb_logger(tmp_path, "demo/0123", "towers")
+    logger.log_metrics({"loss": 0.5}, step=1)
+    close_loggers([logger], True)
+    assert not (tmp_path / "wandb").exists()
+
+
+@pytest.mark.unhooked
+def test_pictures_go_to_the_run_of_the_training(tmp_path):
+    logger = wandb_logger(tmp_path, "demo/0123", "towers")
+    logger.log_hyperparams({"seed": 0})
+    logger.log_metrics({"loss": 0.5}, step=1)
+    close_loggers([logger], True)
+    picture = png(dot_chart(["all"], [Series(name="model", means=[0.5], place=0)], xlabel="recall"))
+    log_images(tmp_path, "demo/0123", "towers", {"headline": picture})
+    runs = sorted((tmp_path / "wandb").glob("offline-run-*-demo-0123"))
+    (logged,) = (tmp_path / "wandb").glob("offline-run-*-demo-0123/files/media/images/evaluation/headline_*.png")
+    assert logged.is_relative_to(runs[-1])
+    assert logged.read_bytes().startswith(b"\x89PNG")

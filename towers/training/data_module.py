@@ -1,0 +1,104 @@
+"""The batches of a run as a LightningDataModule: training goes on from where the module stands."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from towers.batch import HistoryBatch, TrainingBatch
+from towers.data.datamodule import DataModule, UserBatches
+from towers.data.training_batches import Share
+from towers.training.module import TowersModule
+
+
+class TowersDataModule(pl.LightningDataModule):
+    """Training batches and validation histories for a `TowersModule`.
+
+    Args:
+        batches: makes them.
+        share: of this process.
+        is_judged: whether there is something to validate by.
+    """
+
+    def __init__(self, batches: DataModule, share: Share, is_judged: bool):
+        super().__init__()
+        self.batches = batches
+        self._share = share
+        self._is_judged = is_judged
+        self._epochs: _Epochs | None = None
+
+    def train_dataloader(self) -> "_Epochs":
+        """As many epochs, and as many batches of each, as the Trainer says."""
+        self._epochs = _Epochs(self.batches, self.trainer)
+        return self._epochs
+
+    def val_dataloader(self) -> "_Own":
+        """This rank's share of the listeners."""
+        histories = self.batches.validation() if self._is_judged else ()
+        part = self._share.of(len(histories))
+        return _Own(histories, range(part.start, part.stop))
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Batches know how to move themselves; null is a rank's share of a validation that has less than a batch."""
+        return batch if batch is None else batch.to(device)
+
+    def teardown(self, stage: str) -> None:
+        """Ends the processes that build batches."""
+        if self._epochs is not None:
+            self._epochs.close()
+
+
+class _Epochs:
+    """Epoch after epoch from where the run stands; the loader, and its workers, live through all of them.
+
+    It has no length: how many batches an epoch has is known with its first one, and Lightning asks only once.
+    """
+
+    def __init__(self, batches: DataModule, trainer: Any):
+        self._batches = batches
+        self._trainer = trainer
+        self._all: Iterator[TrainingBatch] | None = None
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        """One epoch. A generator: Lightning calls iter() for a look, and nothing may begin by that."""
+        module, trainer = self._trainer.lightning_module, self._trainer
+        assert isinstance(module, TowersModule)
+        progress = module.progress
+        if not progress.is_validated:  # Lightning goes back into the epoch behind, for its validation
+            return
+        if self._all is None:
+            limit = trainer.limit_train_batches
+            self._all = iter(
+                self._batches.training(
+                    trainer.max_epochs, progress.epoch, progress.number, limit if isinstance(limit, int) else None
+                )
+            )
+        for batch in self._all:
+            yield batch
+            if batch.number + 1 == batch.batches:
+                return
+
+    def close(self) -> None:
+        """Lets go of the loader."""
+        self._all = None
+
+
+class _Own:
+    """Histories by number; a rank without any has one null, as it would be left out of a validation that all wait for.
+
+    Lightning takes a list for several loaders, so this is none.
+    """
+
+    def __init__(self, histories: UserBatches | tuple[()], numbers: range):
+        self._histories = histories
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return max(1, len(self._numbers))
+
+    def __iter__(self) -> Iterator[HistoryBatch | None]:
+        if not self._numbers:
+            yield None
+        for number in self._numbers:
+            yield self._histories[number]
