@@ -1,0 +1,48 @@
+"""What benchmarks share: a smallest form, the machine that they ran on, and where their results are written."""
+
+import argparse
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from towers.manifest import library_versions, write_json
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class _Smallest(argparse.Action):
+    """Sets all sizes at once; those that follow on the command line win."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
+        vars(namespace).update(self.const, smallest=True)
+
+
+def add_smallest(parser: argparse.ArgumentParser, **sizes: Any) -> None:
+    """Adds `--smallest`, with which a benchmark runs for seconds and writes no result: a check that it runs at all.
+
+    Args:
+        parser: that has an argument for each of the sizes.
+        sizes: least value of each.
+    """
+    text = "least sizes, seconds in all; nothing is written, the figures mean nothing"
+    parser.add_argument("--smallest", action=_Smallest, nargs=0, const=sizes, default=False, help=text)
+
+
+def machine() -> dict[str, Any]:
+    """Where the benchmark ran, and what other work ran on the cores beside it."""
+    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+            "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
+
+
+def write_result(arguments: argparse.Namespace, name: str, content: dict[str, Any]) -> None:
+    """Writes results/NAME-DATE.json, with the machine and the libraries, unless the benchmark ran in its smallest
+    form."""
+    if arguments.smallest:
+        return
+    now = datetime.now(UTC)
+    path = RESULTS / f"{name}-{now:%Y-%m-%d}.json"
+    facts = {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions()}
+    write_json(path, {**facts, **content})
+    print(f"written to {path}")
