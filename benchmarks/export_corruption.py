@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path)
     parser.add_argument("--every", type=int, default=1, help="of so many bytes one is changed")
-    add_smallest(parser, every=2_003)
+    add_smallest(parser, every=211)
     arguments = parser.parse_args()
     export = arguments.export
     files = read_json(export / MANIFEST)["files"]

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--stores", type=Path, default=Path("stores"))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    add_smallest(parser, kills=2)
+    add_smallest(parser, kills=1)
     arguments = parser.parse_args()
     config = compose("export", ["evaluation.min_users=2", "variants=[]"])
     trained = trained_of(load_run(arguments.run, arguments.stores), config)

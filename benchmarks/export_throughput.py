@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--contents", type=int, default=1_000_000)
     parser.add_argument("--listeners", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=128)
-    add_smallest(parser, contents=2_000, listeners=500, dim=16)
+    add_smallest(parser, contents=300, listeners=50, dim=8)
     arguments = parser.parse_args()
     settings = settings_of(compose("export", ["variants=[]"]))
     stages: dict[str, float] = {}

@@ -9,47 +9,41 @@ half), against the best product of square matrices in the same run and precision
 """
 
 import argparse
-import json
 import platform
 import resource
 import subprocess
+import tempfile
 import time
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
-from peers.operations import operation_counter, operations
 
+from benchmarks.measuring import add_smallest, write_result
+from benchmarks.peers.operations import operation_counter, operations
+from benchmarks.small_sequences import prepared
 from towers.assembly import open_store
 from towers.batch import TrainingBatch
-from towers.commands.train import build
+from towers.commands.wiring import build
 from towers.config import compose, instantiate
-from towers.training.loop import Loop
+from towers.data.training_batches import Share
+from towers.training.module import TowersModule
 from towers.training.optimizing import advance, clip_gradients
 from towers.training.step import accumulate_gradient
 
-RESULTS = Path(__file__).parent / "results"
 COMMIT = ("git", "rev-parse", "--short", "HEAD")
 
 
-def step(loop: Loop, batch: TrainingBatch) -> None:
-    """As the loop does it, without its book-keeping."""
-    learner = loop._learner
-    loss, fresh = accumulate_gradient(learner, batch, loop._ranks, loop._precision)
-    norm = clip_gradients(learner.parameters(), 1.0)
+def step(module: TowersModule, optimizer: torch.optim.Optimizer, batch: TrainingBatch) -> None:
+    """As the module does it, without its book-keeping."""
+    learner = module.learner
+    loss, fresh = accumulate_gradient(learner, batch, module.ranks, module.autocast(learner.table.device))
+    norm = clip_gradients(learner.parameters(), module.gradient_clip)
     is_finite = torch.isfinite(norm) & torch.isfinite(loss)
-    advance(loop._optimizer, is_finite)
+    advance(optimizer, is_finite, optimizer.step)
     if fresh is not None:
         learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
-
-
-def operations_of(loop: Loop, batches: list[TrainingBatch]) -> float:
-    """Of the steps, a causal attention counted half."""
-    with operation_counter() as counter:
-        for batch in batches:
-            step(loop, batch)
-    return operations(counter)
 
 
 def seconds(device: torch.device, function) -> float:
@@ -65,9 +59,9 @@ def seconds(device: torch.device, function) -> float:
     return time.process_time() - start
 
 
-def ceiling(device: torch.device, dtype: torch.dtype) -> float:
+def ceiling(device: torch.device, dtype: torch.dtype, square: int) -> float:
     """Operations a second of the best of some products of square matrices."""
-    size = 8192 if device.type == "cuda" else 1536
+    size = 8192 if device.type == "cuda" else square
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     one @ other
     return max(2 * size**3 / seconds(device, lambda: one @ other) for _ in range(7))
@@ -76,30 +70,53 @@ def ceiling(device: torch.device, dtype: torch.dtype) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20, help="that are timed, after five that are not")
+    parser.add_argument("--square", type=int, default=1536, help="side of the matrices of the product beside it")
+    add_smallest(parser, steps=2, square=64)
     arguments, overrides = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.smallest:
+            overrides = [*prepared(Path(folder)), *overrides]
+        figures = measured(arguments.steps, arguments.square, overrides)
+    name = figures.pop("experiment")
+    for key in ("tokens_per_s", "windows_per_s", "targets_per_s"):
+        print(f"{key:>16} {figures[key]:>14,.0f}")
+    best = figures["ceiling_operations_per_s"]
+    share = f"{figures['share_of_ceiling']:.0%} of {best / 1e9:,.0f}"
+    print(f"{'operations':>16} {figures['operations_per_s'] / 1e9:>14,.1f} G/s, {share}")
+    print(f"{'peak memory':>16} {figures['peak_memory_gb']:>14.2f} GB")
+    write_result(arguments, f"throughput-{name}-{'gpu' if torch.cuda.is_available() else 'cpu'}", figures)
+
+
+def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
+    """Figures of so many steps."""
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     config = compose("train", [*overrides, "logger=csv", "trainer.progress=false"])
-    trainer = instantiate(config.trainer, "trainer")
-    loop = build(config, open_store(config), Path("unused"), trainer, trainer.launch())
-    device, learner = trainer.device, loop._learner.train()
-    batches = [batch.to(device) for batch in islice(loop._batches(0, 0), arguments.steps + 5)]
+    settings = instantiate(config.trainer, "trainer")
+    parts = build(config, open_store(config), settings, Share())
+    device, module = torch.device("cuda" if torch.cuda.is_available() else "cpu"), parts.module.train()
+    module.learner.to(device)
+    optimizer = module.configure_optimizers()
+    batches = [batch.to(device) for batch in islice(parts.data.batches.training(-1), steps + 5)]
     warm, timed = batches[:5], batches[5:]
     for batch in warm:
-        step(loop, batch)
-    taken = seconds(device, lambda: [step(loop, batch) for batch in timed])
-    counted = operations_of(loop, timed)
-    is_bfloat16 = trainer.autocast().__class__.__name__ == "autocast"
-    best = ceiling(device, torch.bfloat16 if is_bfloat16 else torch.float32)
+        step(module, optimizer, batch)
+    taken = seconds(device, lambda: [step(module, optimizer, batch) for batch in timed])
+    with operation_counter() as counter:
+        for batch in timed:
+            step(module, optimizer, batch)
+    counted = operations(counter)
+    is_bfloat16 = isinstance(settings.autocast(device), torch.autocast)
+    best = ceiling(device, torch.bfloat16 if is_bfloat16 else torch.float32, square)
     histories = [micro.histories for batch in timed for micro in batch.micro_batches]
-    figures = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    return {
+        "experiment": config.name,
         "commit": subprocess.run(COMMIT, capture_output=True, text=True, check=False).stdout.strip(),
         "overrides": overrides,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, one core",
         "torch": torch.__version__,
         "precision": "bfloat16" if is_bfloat16 else "float32",
-        "parameters": sum(parameter.numel() for parameter in learner.parameters()),
+        "parameters": sum(parameter.numel() for parameter in module.learner.parameters()),
         "steps": len(timed),
         "seconds": taken,
         "tokens_per_s": sum(int((~history.padding_mask).sum()) for history in histories) / taken,
@@ -115,15 +132,6 @@ def main() -> None:
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         ),
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    kind = "gpu" if device.type == "cuda" else "cpu"
-    path = RESULTS / f"throughput-{config.name}-{kind}-{datetime.now(UTC):%Y-%m-%d}.json"
-    path.write_text(json.dumps(figures, indent=2) + "\n")
-    for name in ("tokens_per_s", "windows_per_s", "targets_per_s"):
-        print(f"{name:>16} {figures[name]:>14,.0f}")
-    share = f"{figures['share_of_ceiling']:.0%} of {best / 1e9:,.0f}"
-    print(f"{'operations':>16} {counted / taken / 1e9:>14,.1f} G/s, {share}")
-    print(f"{'peak memory':>16} {figures['peak_memory_gb']:>14.2f} GB; written to {path}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 ML-1M, leave-one-out: two SASRec blocks, one head, 64 dimensions, dropout .2, 128 listeners a step, every listener's
 last `length` training events. Each side trains in a process of its own, on one thread, in float32, through what its
-users call: `towers train`'s loop, batches and network; RecTools' `SASRecModel.fit`, and a bare loop around the network
-of its `fast_transformers`. The sides take turns, a window of steps each and then a matrix product, so that whatever
+users call: `towers train`'s Trainer, batches and network; RecTools' `SASRecModel.fit`, and a bare loop around the
+network of its `fast_transformers`. The sides take turns, a window of steps each and then a matrix product, so that whatever
 else runs on the machine slows all alike. Counted are core-seconds (user and system); the first window of each side is
 left out, and the median of the others' ratios shown. Towers' feed-forward layers are as wide as the peer's it stands
 beside, and keep the activation. What differs: Towers sorts listeners by length before it makes steps of them (`mixed`:
@@ -17,19 +17,21 @@ experiment=ml1m with SASRec's blocks. RecTools' part takes half an hour; `--peer
     towers prepare experiment=ml1m
     python benchmarks/training_speed.py                       # further arguments are overrides: paths.stores=...
     python benchmarks/training_speed.py --peer-results benchmarks/results/rectools_quality-2026-11-25.json
+    python benchmarks/training_speed.py --smallest            # Towers' sides alone: a check that it runs
 """
 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,11 +40,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import RESULTS, add_smallest, machine
+from benchmarks.small_sequences import prepared
 from towers.config import compose
 from towers.manifest import library_versions, read_json, write_json
 
 HERE = Path(__file__).parent
-RESULTS, PEERS = HERE / "results", HERE / "peers"
+PEERS = HERE / "peers"
 PEER_PYTHON = HERE.parent / ".venv-peers-torch" / "bin" / "python"
 EXPERIMENT = "experiment=ml1m"
 OURS, MIXED, PEER = "Towers", "Towers, mixed", "RecTools"
@@ -85,19 +89,31 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=DROPOUT)
     parser.add_argument("--peer-results", type=Path, help="RecTools' quality by epoch, as an earlier run wrote it")
     parser.add_argument("--only", choices=("speed", "quality"), help="one of the two")
+    parser.add_argument("--claims", type=int, default=len(CLAIMS), help="the first so many")
+    parser.add_argument("--sizes", default="", help="further arguments of towers_training.py")
+    add_smallest(parser, rounds=1, claims=1, only="speed", sizes="--length 20 --batch-size 4 --bucket-batches 8")
     arguments, overrides = parser.parse_known_args()
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.smallest:
+            overrides = [*prepared(Path(folder)), *overrides]
+        measure(arguments, overrides)
+
+
+def measure(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Speed, quality, or both; written unless the smallest form is asked for."""
     data = str(compose("train", [EXPERIMENT, *overrides]).data.root)
     console = Console(width=170)
     if arguments.only != "quality":
-        speed = [compared(claim, arguments, data, overrides) for claim in CLAIMS]
+        speed = [compared(claim, arguments, data, overrides) for claim in CLAIMS[: arguments.claims]]
         console.print(speed_table(speed, arguments))
         protocol = {
             "rounds": arguments.rounds, "dropout": arguments.dropout, "precision": "float32", "threads": 1,
             "steps": STEPS, "peer_steps": PEER_STEPS, "overrides": overrides, "seed": 0,
         }  # fmt: skip
         suffix = "" if arguments.dropout == DROPOUT else f"_dropout_{arguments.dropout}"
-        write(f"training_speed{suffix}", {"protocol": protocol, "speed": speed})
+        if not arguments.smallest:
+            write(f"training_speed{suffix}", {"protocol": protocol, "speed": speed})
     if arguments.only != "speed":
         path = arguments.peer_results or measured_peer(data)
         quality = time_to_quality(read_json(path), overrides)
@@ -151,10 +167,12 @@ def compared(claim: Claim, arguments: argparse.Namespace, data: str, overrides: 
               "--dropout", str(arguments.dropout)]  # fmt: skip
     ours = [sys.executable, str(PEERS / "towers_training.py"), "speed", *common, EXPERIMENT, *overrides]
     commands = {
-        OURS: [*ours, "--batches", "bucketed"],
-        MIXED: [*ours, "--batches", "mixed"],
+        OURS: [*ours, "--batches", "bucketed", *arguments.sizes.split()],
+        MIXED: [*ours, "--batches", "mixed", *arguments.sizes.split()],
         PEER: [str(PEER_PYTHON), str(PEERS / "rectools_training.py"), "speed", data, *common],
     }
+    if arguments.smallest:  # it has to run where no peer is installed
+        del commands[PEER]
     steps = {**STEPS, PEER: PEER_STEPS[claim.length]}
     with ExitStack() as stack:
         sides = {name: Side(command) for name, command in commands.items()}
@@ -172,8 +190,8 @@ def compared(claim: Claim, arguments: argparse.Namespace, data: str, overrides: 
     return {
         "claim": claim.name,
         "at_least": claim.at_least,
-        "ratio": median(own / peer for own, peer in zip(speeds[OURS], speeds[PEER], strict=True)),
-        "ratio_mixed": median(own / peer for own, peer in zip(speeds[MIXED], speeds[PEER], strict=True)),
+        "ratio": ratio(speeds, OURS),
+        "ratio_mixed": ratio(speeds, MIXED),
         "sequences_per_core_second": {name: median(values) for name, values in speeds.items()},
         "all_sequences_per_core_second": speeds,
         "operations_per_sequence": {name: ends[name]["operations_per_sequence"] for name in (OURS, MIXED)},
@@ -184,6 +202,11 @@ def compared(claim: Claim, arguments: argparse.Namespace, data: str, overrides: 
         "peak_memory_gb": {name: end["peak_memory_gb"] for name, end in ends.items()},
         "load_average": os.getloadavg(),
     }
+
+
+def ratio(speeds: dict[str, list[float]], side: str) -> float:
+    """Median of a side's speed beside the peer's of the same round; nan without a peer."""
+    return median(own / peer for own, peer in zip(speeds[side], speeds[PEER], strict=True)) if PEER in speeds else nan
 
 
 def product_per_s() -> float:
@@ -244,12 +267,6 @@ def versions_of_the_peer() -> dict[str, str]:
     return dict(zip(("RecTools", "torch", "numpy"), found, strict=True))
 
 
-def machine() -> dict[str, Any]:
-    # What other work ran on the cores beside this.
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load_average": os.getloadavg()}  # fmt: skip
-
-
 def speed_table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> Table:
     table = Table(title=f"sequences a core-second, medians of {arguments.rounds} windows; dropout {arguments.dropout}")
     names = ("", OURS, PEER, "ratio", "at least", "", "ratio, mixed", "share of the product", "GB", "GB, RecTools")
@@ -260,14 +277,14 @@ def speed_table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> Ta
         table.add_row(
             row["claim"],
             f"{speeds[OURS]:.0f}",
-            f"{speeds[PEER]:.0f}",
+            f"{speeds.get(PEER, nan):.0f}",
             f"{row['ratio']:.2f}",
             f"{row['at_least']:g}",
             verdict(row["ratio"] >= row["at_least"]),
             f"{row['ratio_mixed']:.2f}",
             f"{row['share_of_ceiling']:.0%}",
             f"{memory[OURS]:.1f}",
-            f"{memory[PEER]:.1f}",
+            f"{memory.get(PEER, nan):.1f}",
         )
     return table
 

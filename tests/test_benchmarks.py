@@ -14,6 +14,7 @@ from tests.end_to_end.in_chromium.chromium import needs_chromium
 from tests.end_to_end.in_chromium.serving import served
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
 NEED_CHROMIUM = ("page_pictures", "report_pictures")
 FORKS = "export_kills"
@@ -38,22 +39,36 @@ def labels(folder: Path) -> Path:
     return path
 
 
-def second_run(folder: Path) -> str:
-    """A run beside the demo's."""
-    ok(folder, "train", "experiment=demo", *SMALL_WORLD, "name=second", "seed=5", "trainer.max_epochs=1")
-    return next(str(path.parent.relative_to(folder)) for path in folder.glob("runs/second/*/finished.json"))
+def plain_runs(folder: Path) -> list[str]:
+    """Two runs without sound, of few dimensions: quick to export, and with more contents than dimensions, so that one's
+    space can be turned into the other's."""
+    sizes = (
+        "content_tower.dim=16",
+        "user_tower.dim=16",
+        "audio_encoder=none",
+        "placement=none",
+        "trainer.max_epochs=1",
+    )
+    ok(folder, "train", "-m", "experiment=demo", *SMALL_WORLD, *sizes, "name=plain", "seed=5,6")
+    return sorted(str(path.parent.relative_to(folder)) for path in folder.glob("runs/plain/*/finished.json"))
 
 
 ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "cold_content": lambda folder: [*SMALL_WORLD, "name=cold"],
-    "demo_worlds": lambda folder: [f"--work={folder / 'worlds' / 'drawn'}", *SMALL_WORLD, *FEW_BASELINES],
-    "export_corruption": lambda folder: ["exports/current"],
-    "export_kills": lambda folder: [run_of(folder)],
+    "demo_worlds": lambda folder: [
+        "--seeds=0",
+        f"--work={folder / 'worlds' / 'drawn'}",
+        *SMALL_WORLD,
+        *FEW_BASELINES,
+        "evaluation.min_users=1",
+    ],
+    "export_corruption": lambda folder: [str(GOLDEN)],
+    "export_kills": lambda folder: plain_runs(folder)[:1],
     "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],
     "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],
     "report_pictures": lambda folder: [f"demo={run_of(folder)}/evaluation-test/report.html", "--target=pictures"],
     "serving_search": lambda folder: ["--work=search"],
-    "space_versions": lambda folder: [run_of(folder), second_run(folder)],
+    "space_versions": plain_runs,
     "styles": lambda folder: [run_of(folder), f"--labels={labels(folder)}"],
 }
 """What a benchmark is given beside --smallest: nearly always what the demo has left."""

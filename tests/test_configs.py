@@ -315,6 +315,11 @@ class TestSignature:
             "trainer.micro_batches=8",
             "trainer=ddp",
             "name=another",
+            "loggers=[{_target_: pytorch_lightning.loggers.TensorBoardLogger}]",
+            "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.LearningRateMonitor}]",
+            "trainer.profiler=simple",
+            "trainer.detect_anomaly=true",
+            "trainer.fast_dev_run=true",
         ],
     )
     def test_ignores_what_cannot_change_the_result(self, override):
@@ -332,10 +337,20 @@ class TestSignature:
             "schedule.warmup_steps=7",
             "schedule=constant",
             "features.min_played_fraction=0.5",
+            "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.1}]",
+            "trainer.max_time=00:01:00:00",
+            "trainer.limit_train_batches=3",
         ],
     )
     def test_changes_with_what_can(self, override):
         assert signature_of(train_config(override)) != signature_of(train_config())
+
+    def test_runs_of_before_there_were_callbacks_are_found(self):
+        config = train_config()
+        before = config.copy()
+        for name in ("callbacks", "max_time", "limit_train_batches", "fast_dev_run", "profiler", "detect_anomaly"):
+            del before.trainer[name]
+        assert signature_of(before) == signature_of(config)
 
     def test_changes_with_the_data(self):
         config = train_config()

@@ -1,4 +1,4 @@
-"""The same trainings by Towers, as training_speed.py has them run: the loop, batches and network of `towers train`.
+"""The same trainings by Towers, as training_speed.py has them run: the Trainer, batches and network of `towers train`.
 
     python towers_training.py speed --loss softmax --length 200 experiment=ml1m
     python towers_training.py quality experiment=ml1m
@@ -12,28 +12,29 @@ mixed: as they come, as the peer has them.
 """
 
 import argparse
-import contextlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from operations import operation_counter, operations
 from windows import Windows, core_seconds, peak_memory_gb, tell
 
 from towers.assembly import open_store
-from towers.commands.train import build, judge_of
+from towers.commands.wiring import Parts, build, judge_of
 from towers.config import compose, instantiate
 from towers.data.batches import BatchPlan, PlanSampler, last_windows
-from towers.data.datamodule import DataModule, UserBatches
+from towers.data.datamodule import UserBatches
 from towers.data.store import Store
+from towers.data.training_batches import Share
 from towers.evaluation.from_store import task_from_store
-from towers.training.loop import Loop
-from towers.training.ranks import Ranks
-from towers.training.step import Learner
-from towers.training.validation import Judge, Validation
+from towers.training.stopping import StopRequest
+from towers.training.trainer import Trainer, fit
+from towers.training.validation import Validation
 
 BATCH_SIZE = 128
 BUCKET_BATCHES = PlanSampler.BUCKET_BATCHES
@@ -60,6 +61,8 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=200)
     parser.add_argument("--dropout", type=float, default=0.2)
     parser.add_argument("--batches", choices=("bucketed", "mixed"), default="bucketed")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="listeners of a step")
+    parser.add_argument("--bucket-batches", type=int, default=BUCKET_BATCHES, help="steps whose listeners are sorted")
     parser.add_argument("--enough", type=float, default=1.0, help="NDCG@10 at which `quality` ends")
     arguments, overrides = parser.parse_known_args()
     torch.set_num_threads(1)
@@ -73,31 +76,37 @@ def main() -> None:
 
 def train_in_windows(arguments: argparse.Namespace, overrides: list[str], folder: Path) -> None:
     objective = (override.format(negatives=arguments.negatives) for override in OBJECTIVES[arguments.loss])
-    loop, store = loop_of(
-        folder, *overrides, *ALIKE, *BLOCKS[arguments.model], *objective, "objective.mask_heard=false",
+    settings, parts = parts_of(
+        *overrides, *ALIKE, *BLOCKS[arguments.model], *objective, "objective.mask_heard=false",
         f"user_tower.dropout={arguments.dropout}", f"user_tower.positions.max_length={arguments.length}",
         f"datamodule.max_length={arguments.length}",
     )  # fmt: skip
-    plans = LastEvents(store, arguments.length, arguments.batches == "bucketed")
+    batch_size, bucket = arguments.batch_size, arguments.bucket_batches
+    plans = LastEvents(parts.store, arguments.length, arguments.batches == "bucketed", batch_size, bucket)
     # The data module gives the batches of whatever plans; those of `towers train` have as many tokens, not listeners.
-    data = loop._batches.__self__  # type: ignore[attr-defined]
-    assert isinstance(data, DataModule)
-    data._sampler = InWindows(plans)
-    loop.run()
-    data._sampler = InOrder(list(islice(plans, BUCKET_BATCHES)))
+    parts.data.batches._sampler = Planned(plans)
+    train(settings, parts, folder / "windows", InWindows())
+    parts.data.batches._sampler = Planned(list(islice(plans, bucket + 1)))  # one more, as a batch is built ahead
     with operation_counter() as counter:
-        loop.run()
-    tell({"operations_per_sequence": operations(counter) / (BUCKET_BATCHES * BATCH_SIZE)})
+        train(settings, parts, folder / "counted", Steps(bucket))
+    tell({"operations_per_sequence": operations(counter) / (bucket * batch_size)})
 
 
-def loop_of(folder: Path, *overrides: str) -> tuple[Loop, Store]:
-    """As `towers train` builds it, but for what it would write on the way."""
+def parts_of(*overrides: str) -> tuple[Trainer, Parts]:
+    """As `towers train` has them, but for what it would write on the way."""
     config = compose("train", [*overrides, "logger=csv", "trainer.progress=false", "trainer.accelerator=cpu",
                                "trainer.checkpoint_every_s=1e9"])  # fmt: skip
-    trainer = instantiate(config.trainer, "trainer")
-    store = open_store(config)
-    torch.manual_seed(config.seed)
-    return build(config, store, folder, trainer, trainer.launch()), store
+    settings = instantiate(config.trainer, "trainer")
+    pl.seed_everything(config.seed, verbose=False)
+    return settings, build(config, open_store(config), settings, Share())
+
+
+def train(settings: Trainer, parts: Parts, folder: Path, callback: pl.Callback) -> None:
+    """By the Trainer of `towers train`, from where the module stands, with one more callback."""
+    with StopRequest() as stop:
+        trainer = settings.lightning(folder, "benchmark", stop, (), is_judged=False)
+        trainer.callbacks.append(callback)
+        fit(trainer, parts.module, parts.data)
 
 
 class LastEvents:
@@ -107,18 +116,22 @@ class LastEvents:
         store: the prepared store.
         length: in events.
         is_bucketed: whether listeners of a step have histories of like length.
+        batch_size: listeners of a step.
+        bucket_batches: steps whose listeners are sorted.
     """
 
-    def __init__(self, store: Store, length: int, is_bucketed: bool):
+    def __init__(self, store: Store, length: int, is_bucketed: bool, batch_size: int, bucket_batches: int):
         histories = store.histories
         users = np.flatnonzero(histories.train_end > histories.offsets[:-1])
         self._windows = last_windows(histories.offsets[:-1], np.asarray(histories.train_end), length, users)
         self._is_bucketed = is_bucketed
+        self._size = bucket_batches * batch_size
+        self._bucket_batches = bucket_batches
 
     def __iter__(self) -> Iterator[BatchPlan]:
         generator = np.random.default_rng(0)
         lengths = self._windows.end - self._windows.start
-        size = BUCKET_BATCHES * BATCH_SIZE
+        size = self._size
         number = 0
         while True:
             order = generator.permutation(len(lengths))
@@ -126,17 +139,17 @@ class LastEvents:
                 bucket = order[first : first + size]
                 if self._is_bucketed:
                     bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-                batches = np.split(bucket, BUCKET_BATCHES)
+                batches = np.split(bucket, self._bucket_batches)
                 # So that each half of them has as many events.
                 for batch in batches[::4] + batches[3::4] + batches[1::4] + batches[2::4]:
-                    # It never is the last of an epoch, so the loop neither judges nor saves.
+                    # It never is the last of an epoch, so training neither judges nor saves.
                     windows = self._windows.take(batch)
                     yield BatchPlan(windows=windows, seed=(0, number), epoch=0, number=0, batches=2)
                     number += 1
 
 
-class InOrder(PlanSampler):
-    """Plans that are there already.
+class Planned(PlanSampler):
+    """Plans that are there already, wherever training goes on.
 
     Args:
         plans: to go through.
@@ -145,7 +158,7 @@ class InOrder(PlanSampler):
     def __init__(self, plans: Iterable[BatchPlan]):
         self._plans = plans
 
-    def starting_at(self, epoch: int, number: int) -> "InOrder":
+    def going(self, *_: Any) -> "Planned":
         """All of them."""
         return self
 
@@ -153,69 +166,75 @@ class InOrder(PlanSampler):
         return iter(self._plans)
 
 
-class InWindows(InOrder):
-    """The same, waiting at the edge of a window; making a step's batch counts, as it does for the peer."""
+class Steps(pl.Callback):
+    """Ends a training after so many steps.
 
-    def __iter__(self) -> Iterator[BatchPlan]:
-        windows, plans = Windows(), iter(self._plans)
-        while windows.goes_on():
-            plan = next(plans)
-            windows.count(len(plan.windows))
-            yield plan
+    Args:
+        steps: to take.
+    """
+
+    def __init__(self, steps: int):
+        self._left = steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Counts."""
+        self._left -= 1
+        trainer.should_stop = self._left == 0
+
+
+class InWindows(pl.Callback):
+    """Waits at the edge of a window, and ends the training where nothing more is asked for."""
+
+    def __init__(self) -> None:
+        self._windows = Windows()
+
+    def on_train_start(self, *_: Any) -> None:
+        """Waits for the first one."""
+        self._windows.goes_on()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, number: int) -> None:
+        """Counts the step that is behind; making the next one's batch counts, as it does for the peer."""
+        self._windows.count(sum(len(part.histories.action) for part in batch.micro_batches))
+        trainer.should_stop = not self._windows.goes_on()
 
 
 def train_until(enough: float, overrides: list[str], folder: Path) -> None:
-    loop, store = loop_of(folder, *ALIKE, *overrides, "trainer.validate_every_epochs=1")
+    settings, parts = parts_of(*ALIKE, *overrides, "trainer.validate_every_epochs=1")
     config = compose("train", overrides)
-    task = task_from_store(store, "test")
-    settings = config.datamodule
-    histories = UserBatches(store, store.histories.test_start, task.user_rows, settings.max_length, settings.max_tokens)
-    told = Told(histories, judge_of(task, config), enough)
-    loop._validation = told
-    loop._watch = told
-    told.start()
-    with contextlib.suppress(Enough):
-        loop.run()
+    task = task_from_store(parts.store, "test")
+    length, tokens = config.datamodule.max_length, config.datamodule.max_tokens
+    histories = UserBatches(parts.store, parts.store.histories.test_start, task.user_rows, length, tokens)
+    parts.data.batches.validation = lambda: histories  # type: ignore[method-assign]  # the test's listeners
+    parts.module._validation = Validation(len(task.user_rows), judge_of(task, config), None)
+    train(settings, parts, folder, Told(enough))
 
 
-class Enough(Exception):
-    """The quality that was asked for."""
-
-
-class Told(Validation):
-    """Judges the test, tells the metrics and the core-seconds of training, its own left out.
+class Told(pl.Callback):
+    """Tells the metrics and the core-seconds of training, those of validations left out.
 
     Args:
-        histories: of the test's listeners.
-        judge: turns vectors into metrics.
         enough: NDCG@10 at which training ends.
     """
 
-    def __init__(self, histories: UserBatches, judge: Judge, enough: float):
-        super().__init__(histories, judge, None)
+    def __init__(self, enough: float):
         self._enough = enough
-        self._started = self._judging = 0.0
+        self._started = self._judging = self._since = 0.0
 
-    def start(self) -> None:
+    def on_train_start(self, *_: Any) -> None:
         """Training begins now."""
         self._started = core_seconds()
 
-    def metrics(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
-        """As a validation's."""
-        before = core_seconds()
-        found = super().metrics(learner, ranks)
-        self._judging += core_seconds() - before
-        return found
+    def on_validation_start(self, *_: Any) -> None:
+        """A validation begins."""
+        self._since = core_seconds()
 
-    def stepped(self, step: int, epoch: float, loss: float) -> None:
-        """Nothing."""
-
-    def validated(self, epoch: int, metrics: dict[str, float], loss: float) -> None:
-        """Tells; raises `Enough`."""
-        shown = {name: metrics[f"validation/{name}"] for name in METRICS}
-        tell({"epoch": epoch, "core_seconds": core_seconds() - self._started - self._judging, **shown})
-        if shown[METRICS[0]] >= self._enough:
-            raise Enough
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Tells."""
+        self._judging += core_seconds() - self._since
+        progress = module.progress
+        shown = {name: progress.metrics[f"validation/{name}"] for name in METRICS}
+        tell({"epoch": progress.epoch, "core_seconds": core_seconds() - self._started - self._judging, **shown})
+        trainer.should_stop = shown[METRICS[0]] >= self._enough
 
 
 if __name__ == "__main__":

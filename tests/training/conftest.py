@@ -20,7 +20,7 @@ def judge_task(world_store):
 @pytest.fixture(scope="session")
 def make_learner(world_store):
     """A fresh network on the tiny world, fixed by the seed."""
-    from lightning_fabric import seed_everything
+    from pytorch_lightning import seed_everything
 
     from towers.assembly import build_content_table, build_two_tower, heard_by
     from towers.models.audio_encoder import ConvAudioEncoder
@@ -68,7 +68,7 @@ def make_data(world_store, judge_task):
 
 @pytest.fixture(scope="session")
 def make_run(world_store, judge_task, make_learner, make_data):
-    """A run that has not begun, everything fixed by the seed; its settings are those of `trainer` on the command line."""
+    """A run that has not begun, everything fixed by the seed; its settings are those of `trainer`."""
     from towers.data.training_batches import Share
     from towers.evaluation.harness import evaluate
     from towers.evaluation.vectors import VectorRanker
@@ -90,7 +90,8 @@ def make_run(world_store, judge_task, make_learner, make_data):
         settings = Trainer(**{**SETTINGS, **changed})
         stop = StopRequest()
         trainer = settings.lightning(folder, signature, stop, (settings.monitor,), is_judged=judge is not None)
-        trainer.loggers = [CsvLogger(folder / "metrics.csv")]
+        if not settings.is_trial:
+            trainer.loggers = [CsvLogger(folder / "metrics.csv")]
         learner = make_learner(seed, objective=objective)
         data = make_data(learner.objective, seed, max_tokens=50, num_workers=num_workers)
         if batches is not None:
@@ -110,7 +111,7 @@ def make_run(world_store, judge_task, make_learner, make_data):
         )
         return TinyRun(
             folder=folder, trainer=trainer, module=module, stop=stop,
-            data=TowersDataModule(data, Share(), is_judged=judge is not None),
+            data=TowersDataModule(data, Share(), judge is not None, settings.limit_train_batches),
         )  # fmt: skip
 
     return make

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 pytestmark = [pytest.mark.gpu, pytest.mark.unhooked]
@@ -10,58 +11,61 @@ OVERRIDES = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epoch
 
 
 @pytest.fixture
-def loop(world_store, tmp_path):
-    from towers.commands.train import build
+def train(world_store, tmp_path):
+    """Trains the demo's network with one more callback; gives the module."""
+    from towers.commands.wiring import build
     from towers.config import compose, instantiate
-
-    config = compose("train", ["experiment=demo", "evaluation.min_users=2", *OVERRIDES])
-    trainer = instantiate(config.trainer, "trainer")
-    loop = build(config, world_store, tmp_path, trainer, trainer.launch())
-    loop.resume()
-    return loop
-
-
-def test_trains_in_bf16_and_validates(loop) -> None:
-    progress = loop.run()
-    assert torch.is_autocast_enabled("cuda") is False
-    assert next(loop._learner.parameters()).device.type == "cuda"
-    assert np.isfinite(loop._loss)
-    assert 0 <= progress.metrics["validation/recall@20"] <= 1
-
-
-def test_states_are_bf16_inside(loop) -> None:
-    batch = next(iter(loop._batches(0, 0))).to("cuda")
-    two_tower, found = loop._learner.two_tower, []
-    two_tower.user_tower._content.register_forward_hook(lambda module, arguments, out: found.append(out.dtype))
-    (micro,) = batch.micro_batches
-    with loop._precision:
-        vectors = two_tower.encode_contents(loop._learner.table.batch(batch.content_rows))
-        states = two_tower.encode_states(micro.histories, vectors, micro.targets.position)
-    assert found == [torch.bfloat16]
-    assert torch.isfinite(states).all()
-
-
-def test_a_step_never_waits_for_the_device(loop) -> None:
     from towers.training.stopping import StopRequest
+    from towers.training.trainer import fit
 
-    loop._learner.train()
-    batches = [batch.to("cuda") for batch in loop._batches(0, 0)]
-    loop._step(batches[0], StopRequest())
-    loop._reports.rest()
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        loop._step(batches[-1], StopRequest())
-    finally:
+    def run(callback):
+        config = compose("train", ["experiment=demo", "evaluation.min_users=2", *OVERRIDES])
+        settings = instantiate(config.trainer, "trainer")
+        with StopRequest() as stop:
+            trainer = settings.lightning(tmp_path, "tiny", stop, (), is_judged=True)
+            trainer.callbacks.insert(0, callback)
+            parts = build(config, world_store, settings, settings.share(trainer))
+            fit(trainer, parts.module, parts.data)
+        return parts.module
+
+    return run
+
+
+class Watched(pl.Callback):
+    """Where the module is, what its states are of, and that a step does not wait."""
+
+    def __init__(self):
+        self.devices, self.types = set(), set()
+
+    def on_train_start(self, trainer, pl_module):
+        tower = pl_module.learner.two_tower.user_tower
+        self._hook = tower.register_forward_hook(lambda *_: self.types.add(torch.get_autocast_dtype("cuda")))
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.devices.add(pl_module.device.type)
+        if pl_module.progress.step % 5 == 4:  # neither the first, which warms up, nor one that writes a row
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_a_gradient_that_is_not_finite_moves_no_weight(loop) -> None:
+def test_trains_in_bf16_validates_and_never_waits_for_the_device(train) -> None:
+    watched = Watched()
+    module = train(watched)
+    assert watched.devices == {"cuda"}
+    assert watched.types == {torch.bfloat16}
+    assert torch.is_autocast_enabled("cuda") is False
+    assert np.isfinite(module.loss)
+    assert 0 <= module.progress.metrics["validation/recall@20"] <= 1
+
+
+def test_a_gradient_that_is_not_finite_moves_no_weight() -> None:
     from towers.training.optimizing import advance
 
-    parameters = list(loop._learner.parameters())
-    before = [parameter.detach().clone() for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = torch.full_like(parameter, float("nan"))
-    advance(loop._optimizer, torch.tensor(False, device="cuda"))
-    assert all(torch.equal(one, other) for one, other in zip(before, parameters, strict=True))
+    parameter = torch.nn.Parameter(torch.ones(3, device="cuda"))
+    optimizer = torch.optim.AdamW([parameter], fused=True)
+    parameter.grad = torch.full_like(parameter, float("nan"))
+    advance(optimizer, torch.tensor(False, device="cuda"), optimizer.step)
+    assert torch.equal(parameter, torch.ones_like(parameter))

@@ -90,6 +90,14 @@ class TestKills:
         assert (progress["epoch"], progress["number"], progress["is_validated"]) == (1, 0, False)
         go_on(make_run, tmp_path, trained)
 
+    @pytest.mark.parametrize("step", [2, 5])
+    def test_with_some_batches_of_each_epoch(self, make_run, tmp_path, step):
+        few = {"limit_train_batches": 4, "checkpoint_every_s": 0.0}
+        never = whole_run(make_run(tmp_path / "whole", **few))
+        with pytest.raises(Killed):
+            make_run(tmp_path / "killed", callbacks=[At("on_train_batch_start", step, die)], **few).train()
+        go_on(make_run, tmp_path / "killed", never, **few)
+
     def test_rows_that_are_ahead_of_the_checkpoint_are_cut(self, trained, make_run, tmp_path):
         run = make_run(tmp_path, callbacks=[At("on_train_batch_start", 7, die)], checkpoint_every_s=0.0)
         with pytest.raises(Killed):

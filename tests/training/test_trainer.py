@@ -60,10 +60,11 @@ def test_a_trial_goes_all_the_way_and_keeps_nothing(make_run, tmp_path, fast_dev
 
 def test_time_is_up(make_run, tmp_path):
     """It validates, and has ended; a second start has nothing to do."""
-    progress = make_run(tmp_path, max_time="00:00:00:00", validate_every_epochs=2).train()
-    assert (progress.step, progress.has_ended) == (1, True)
+    progress = make_run(tmp_path, max_time="00:00:00:01", max_epochs=1_000, validate_every_epochs=1_000).train()
+    assert progress.step > 0
+    assert progress.has_ended
     assert progress.metrics["validation/ndcg@5"] >= 0
-    assert make_run(tmp_path).train().step == 1
+    assert make_run(tmp_path, max_epochs=1_000).train().step == progress.step
 
 
 @pytest.mark.parametrize("profiler", ["simple", "advanced"])
@@ -103,5 +104,5 @@ class TestSettings:
     @pytest.mark.parametrize(("name", "value"), [("accelerator", "abacus"), ("max_time", "soon")])
     def test_values_that_lightning_does_not_know(self, tmp_path, name, value):
         settings = Trainer(**{**SETTINGS, name: value})
-        with pytest.raises(UserError, match="^trainer: "):
+        with pytest.raises(UserError, match=rf"^trainer.*{value}"):
             settings.lightning(tmp_path, "tiny", StopRequest(), (), is_judged=True)

@@ -100,8 +100,9 @@ def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> 
         seed=seed,
     )
     return Parts(
-        module=module, data=TowersDataModule(batches, share, is_judged=judge is not None), store=store, sounds=sounds,
-        crop_frames=batches.crop_frames, placement=instantiate(config.placement, "placement"),
+        module=module, data=TowersDataModule(batches, share, judge is not None, settings.limit_train_batches),
+        store=store, sounds=sounds, crop_frames=batches.crop_frames,
+        placement=instantiate(config.placement, "placement"),
     )  # fmt: skip
 
 

@@ -19,18 +19,20 @@ class TowersDataModule(pl.LightningDataModule):
         batches: makes them.
         share: of this process.
         is_judged: whether there is something to validate by.
+        max_batches: of an epoch, the others are left out; null: all. A Trainer's own `limit_train_batches` goes before.
     """
 
-    def __init__(self, batches: DataModule, share: Share, is_judged: bool):
+    def __init__(self, batches: DataModule, share: Share, is_judged: bool, max_batches: int | None = None):
         super().__init__()
         self.batches = batches
         self._share = share
         self._is_judged = is_judged
+        self._max_batches = max_batches
         self._epochs: _Epochs | None = None
 
     def train_dataloader(self) -> "_Epochs":
         """As many epochs, and as many batches of each, as the Trainer says."""
-        self._epochs = _Epochs(self.batches, self.trainer)
+        self._epochs = _Epochs(self.batches, self.trainer, self._max_batches)
         return self._epochs
 
     def val_dataloader(self) -> "_Own":
@@ -55,8 +57,9 @@ class _Epochs:
     It has no length: how many batches an epoch has is known with its first one, and Lightning asks only once.
     """
 
-    def __init__(self, batches: DataModule, trainer: Any):
+    def __init__(self, batches: DataModule, trainer: Any, max_batches: int | None):
         self._batches = batches
+        self._max_batches = max_batches
         self._trainer = trainer
         self._all: Iterator[TrainingBatch] | None = None
 
@@ -69,11 +72,8 @@ class _Epochs:
             return
         if self._all is None:
             limit = trainer.limit_train_batches
-            self._all = iter(
-                self._batches.training(
-                    trainer.max_epochs, progress.epoch, progress.number, limit if isinstance(limit, int) else None
-                )
-            )
+            max_batches = limit if isinstance(limit, int) else self._max_batches
+            self._all = iter(self._batches.training(trainer.max_epochs, progress.epoch, progress.number, max_batches))
         for batch in self._all:
             yield batch
             if batch.number + 1 == batch.batches:

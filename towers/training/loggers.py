@@ -24,7 +24,7 @@ from towers.manifest import atomic_file
 WANDB_URL = "https://api.wandb.ai"
 WANDB_ADVICE = "WANDB_MODE=offline keeps the run on disk, logger=csv leaves Weights & Biases out"
 REACHED_WITHIN_S = 5.0
-KEY = re.compile(r"([^-]*-)?[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
+KEY = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
 """A secret, after a prefix where the server is one's own; or a JSON web token."""
 
 

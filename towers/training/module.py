@@ -87,9 +87,9 @@ class TowersModule(pl.LightningModule):
         self._rates: list[float] = []
         self._schedule = schedule
         self._validation = validation
-        self._autocast = autocast
+        self.autocast = autocast
         self._monitor = monitor
-        self._gradient_clip = gradient_clip
+        self.gradient_clip = gradient_clip
         self._max_skipped = max_skipped
         self._refresh_every = refresh_sounds_every_steps
         self._seed = seed
@@ -128,7 +128,7 @@ class TowersModule(pl.LightningModule):
             self.trainer.should_stop |= self.progress.has_ended
             return
         self.ranks.same_everywhere(self.learner)  # before ranks encode each other's sounds
-        with self._autocast(self.device):
+        with self.autocast(self.device):
             self._validation.refresh(self.learner, self.ranks)  # so that no step learns from zeros
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Float[Tensor, ""]:
@@ -143,9 +143,9 @@ class TowersModule(pl.LightningModule):
         factor = self._schedule.factor(progress.step, epoch / (self.trainer.max_epochs or 1))
         for group, rate in zip(optimizer.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        loss, fresh = accumulate_gradient(learner, batch, self.ranks, self._autocast(self.device))
+        loss, fresh = accumulate_gradient(learner, batch, self.ranks, self.autocast(self.device))
         self.ranks.sum_gradients(learner.parameters())
-        norm = clip_gradients(learner.parameters(), self._gradient_clip)
+        norm = clip_gradients(learner.parameters(), self.gradient_clip)
         is_finite = torch.isfinite(norm) & torch.isfinite(loss)
         advance(optimizer.optimizer, is_finite, optimizer.step)
         if fresh is not None:
@@ -178,18 +178,20 @@ class TowersModule(pl.LightningModule):
             self.read_rest()
             if self._is_training:
                 self.before_validation()
-            with self._autocast(self.device):
+            with self.autocast(self.device):
                 self._staleness = self._validation.refresh(self.learner, self.ranks)
                 self._validation.begin(self.learner)
         if batch is not None:
-            with self._autocast(self.device):
+            with self.autocast(self.device):
                 self._validation.add(self.learner, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Judges the vectors; metrics go to Lightning's callbacks, and exactly as they are to its loggers."""
         is_trial = bool(self.trainer.fast_dev_run) or self.trainer.sanity_checking
         metrics = {**self._validation.metrics(self.ranks, is_trial), **self._staleness}
-        self.log_dict(metrics, logger=False, batch_size=1, sync_dist=self.ranks.share.ranks > 1)
+        # A training writes its rows by itself; `Trainer.validate` gives what went to its loggers.
+        is_logged = not self._is_training
+        self.log_dict(metrics, logger=is_logged, batch_size=1, sync_dist=self.ranks.share.ranks > 1)
         if not self._is_training:
             return
         progress = self.progress
@@ -202,7 +204,7 @@ class TowersModule(pl.LightningModule):
 
     def placed_metrics(self, placed: Learner, histories: Iterable[HistoryBatch]) -> dict[str, float]:
         """Validation of what training was followed by, by this process alone; logged at the last step."""
-        with self._autocast(placed.table.device):
+        with self.autocast(placed.table.device):
             self._validation.begin(placed)
             for batch in histories:
                 self._validation.add(placed, batch)
@@ -268,7 +270,7 @@ class TowersModule(pl.LightningModule):
         if every is None or progress.step % every or (not progress.is_validated and self._is_validated_next()):
             return  # a validation refreshes by itself
         self.read_rest()  # of the step before it, so that rows are logged in order
-        with self._autocast(self.device):
+        with self.autocast(self.device):
             staleness = self._validation.refresh(self.learner, self.ranks)
         if staleness:
             self.write(staleness)

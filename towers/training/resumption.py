@@ -116,8 +116,10 @@ class Resumption(Checkpoint):
 
 
 class LastEpochValidated(Callback):
-    """The last epoch is validated, whatever `check_val_every_n_epoch` says of the others, and one that a callback before
-    this one ends."""
+    """The last epoch is validated, whatever `check_val_every_n_epoch` says of the others.
+
+    So is one that a callback before this one ends.
+    """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Where a run goes on within its last epoch."""

@@ -30,6 +30,7 @@ from towers.training.watching import watches
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 NOT_FOR_USERS = (
     "Checkpoint directory .* exists and is not empty",  # it is that of a run which goes on
+    "Be aware that when using `ckpt_path`",  # of callbacks that only watch; with others it would be another run
     ".*treespec, LeafSpec",  # of torch, about how Lightning uses it
 )
 """Beginnings of warnings by Lightning, as regular expressions, that nobody can act on."""
@@ -119,7 +120,7 @@ class Trainer:
         self._progress = progress
         self._callbacks = callbacks
         self._max_time = max_time
-        self._limit_train_batches = limit_train_batches
+        self.limit_train_batches = limit_train_batches
         self._fast_dev_run = fast_dev_run
         self._profiler = profiler
         self._detect_anomaly = detect_anomaly
@@ -165,7 +166,6 @@ class Trainer:
                 plugins=[AtomicFiles(signature)],
                 logger=False,
                 log_every_n_steps=LOG_EVERY_STEPS,
-                limit_train_batches=self._limit_train_batches,
                 fast_dev_run=self._fast_dev_run,
                 profiler=self._made_profiler(folder),
                 detect_anomaly=self._detect_anomaly,
