@@ -57,9 +57,6 @@ class StoreBuilder:
         limits: how many rows and sounds may be left out.
         num_workers: decoding threads.
         on_progress: told about every stage.
-
-    Raises:
-        UserError: a share that cannot be.
     """
 
     def __init__(
@@ -73,8 +70,6 @@ class StoreBuilder:
         num_workers: int,
         on_progress: Progress,
     ):
-        if not 0 <= max_rejected_sounds_fraction <= 1:
-            raise UserError(f"data.max_rejected_sounds_fraction={max_rejected_sounds_fraction}: must lie in 0 to 1")
         self._root = root
         self._source = source
         self._split = split
