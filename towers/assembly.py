@@ -246,7 +246,7 @@ def newest_run(runs: Path, name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    finished = list(runs.glob(f"{name}/*/{FINISHED}"))
+    finished = list((runs / name).glob(f"*/{FINISHED}"))  # a name may have signs of a pattern
     if not finished:
         raise UserError(
             f"{runs / name}: no finished run here; run `towers train` first, with the same experiment=, or give "
