@@ -119,7 +119,7 @@ class TestMix:
         both = np.stack([loudness * one, -one], axis=1)
         found = read_stretches(file_of("a.wav", written(container, both)), WHOLE)
         assert found.remark == "channels cancel each other when mixed to mono: the loudest is taken"
-        assert np.corrcoef(found.mono[0], -one)[0, 1] > 0.9
+        assert abs(np.corrcoef(found.mono[0], one)[0, 1]) > 0.9
         assert np.std(found.mono[0]) == pytest.approx(np.std(one), rel=0.1)
 
     @pytest.mark.parametrize("channels", [(1, 0), (0, 1, 0, 0, 0, 0, 0, 0), (1, 1), (1, -0.5), (0.3, 0.2, -0.1)])
