@@ -75,6 +75,13 @@ class TestCutShort:
         assert found.remark == "cut short: 14.0 of 42.1 s decode"
         assert len(found.mono[0]) / RATE_HZ == pytest.approx(SECONDS, abs=0.15)
 
+    def test_of_several_streams_in_a_row_the_first_is_heard(self, file_of):
+        """As stations send them."""
+        first, second = written("OGG"), written("OGG")
+        assert first[14:18] != second[14:18]
+        found = read_stretches(file_of("a.ogg", first + second), WHOLE)
+        assert found.remark == "cut short: its end is missing or stands by itself, 14.0 s decode"
+
     def test_damage_in_the_middle_ends_it(self, file_of):
         content = bytearray(written("FLAC"))
         place = len(content) * 3 // 4

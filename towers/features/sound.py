@@ -91,7 +91,11 @@ def _decoded(
             raise UndecodableSound("nothing of it decodes")
     if stated < UNKNOWN_FRAMES and stated - frames >= LOST_S * rate:
         return parts, rate, f"cut short: {frames / rate:,.1f} of {stated / rate:,.1f} s decode"
-    return parts, rate, f"cut short: its end is missing, {frames / rate:,.1f} s decode" if is_cut else None
+    return (
+        parts,
+        rate,
+        f"cut short: its end is missing or stands by itself, {frames / rate:,.1f} s decode" if is_cut else None,
+    )
 
 
 def _read(

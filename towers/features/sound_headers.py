@@ -11,6 +11,8 @@ import soundfile
 
 OGG_PAGE = 65_307
 """Bytes of the longest."""
+OGG_SERIAL = slice(14, 18)
+"""Where a page says of which stream it is."""
 STREAMINFO = 34
 """Bytes of the first block of a FLAC file, which begins after 8."""
 PADDING_FRAMES = 8
@@ -55,12 +57,13 @@ def mended(path: Path, file: soundfile.SoundFile) -> Mended | None:
 
 
 def ogg_lacks_its_end(path: Path) -> bool:
-    """Whether the last page of an Ogg stream is not marked as such: the file has been cut."""
+    """Whether the last page is not marked as a stream's end, or is another stream's, of which libsndfile reads none."""
     with path.open("rb") as file:
+        head = file.read(OGG_SERIAL.stop)
         file.seek(max(0, path.stat().st_size - 2 * OGG_PAGE))
         tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page < 0 or not tail[page + 5 : page + 6] or not tail[page + 5] & 4
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    return len(page) < OGG_SERIAL.stop or not page[5] & 4 or page[OGG_SERIAL] != head[OGG_SERIAL]
 
 
 def _mended_mpeg(content: bytes, stated: int) -> Mended | None:
