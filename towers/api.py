@@ -12,7 +12,7 @@ Overrides are those of the command line; ids may be given as integers. What read
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +22,9 @@ from towers.errors import UserError
 from towers.retrieval.export import Export, Found
 from towers.retrieval.raw_contents import encode_content
 from towers.retrieval.show import described
+
+if TYPE_CHECKING:  # what reads an export imports no torch
+    from pytorch_lightning import LightningDataModule, LightningModule
 
 CURRENT = "exports/current"
 
@@ -38,6 +41,13 @@ def train(*overrides: str) -> Path:
     from towers.commands import train as command
 
     return command.run(compose("train", overrides))
+
+
+def lightning(*overrides: str) -> "tuple[LightningModule, LightningDataModule]":
+    """The LightningModule and data module of `towers train`, for a Trainer of one's own: one process, on any device."""
+    from towers.commands import wiring as command
+
+    return command.modules_of(compose("train", overrides))
 
 
 def evaluate(*overrides: str) -> dict[str, dict[str, float]]:

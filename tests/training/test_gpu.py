@@ -24,7 +24,7 @@ def train(world_store, tmp_path):
         with StopRequest() as stop:
             trainer = settings.lightning(tmp_path, "tiny", stop, (), is_judged=True)
             trainer.callbacks.insert(0, callback)
-            parts = build(config, world_store, settings, settings.share(trainer))
+            parts = build(config, world_store, settings, settings.share_of(0, 1))
             fit(trainer, parts.module, parts.data)
         return parts.module
 

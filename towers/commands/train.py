@@ -83,7 +83,9 @@ def _parts(config: DictConfig, store: Store, settings: Trainer, trainer: pl.Trai
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
     pl.seed_everything(seed, verbose=False)
-    parts = build(config, training_store(config, store), settings, settings.share(trainer))
+    parts = build(
+        config, training_store(config, store), settings, settings.share_of(trainer.global_rank, trainer.world_size)
+    )
     if trainer.is_global_zero:
         print(parts.describe())
     return parts

@@ -178,9 +178,9 @@ class Trainer:
         except (MisconfigurationException, RuntimeError, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
-    def share(self, trainer: pl.Trainer) -> Share:
-        """Of this process in every step."""
-        return Share(rank=trainer.global_rank, ranks=trainer.world_size, micro_batches=self._micro_batches)
+    def share_of(self, rank: int, ranks: int) -> Share:
+        """A process's share of every step."""
+        return Share(rank=rank, ranks=ranks, micro_batches=self._micro_batches)
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """The precision on a device; can be entered again and again.
