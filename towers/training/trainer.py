@@ -227,8 +227,14 @@ class BestCheckpoint(ModelCheckpoint):
         return current is not None and bool(torch.isfinite(current)) and super().check_monitor_top_k(trainer, current)
 
 
-def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> None:
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, stop: StopRequest) -> None:
     """Trains to the end, from the last checkpoint where there is one.
+
+    Args:
+        trainer: as `Trainer.lightning` made it.
+        module: what is trained.
+        data: its batches.
+        stop: that the Trainer was made with; it listens meanwhile.
 
     Raises:
         Stopped: a signal asked for an end; everything is saved.
@@ -236,7 +242,7 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     """
     last = Path(trainer.default_root_dir) / LAST
     try:
-        with _command_line_to_start_again(), warnings.catch_warnings():
+        with stop, _command_line_to_start_again(), warnings.catch_warnings():
             for message in NOT_FOR_USERS:
                 warnings.filterwarnings("ignore", message)
             trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
