@@ -14,13 +14,10 @@ length. Records are zeros in a sparse file, so nothing here says what reading fr
 
 import argparse
 import contextlib
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -31,12 +28,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.batch import HistoryBatch, MicroBatch, Packing, Targets, TrainingBatch
 from towers.config import complete, compose
 from towers.data.training_batches import Share, StepContents
 from towers.features.ragged import Ragged
 from towers.features.settings import SpectrogramSettings
-from towers.manifest import library_versions, write_json
 from towers.models.audio_encoder import SoundStatistics
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
@@ -45,7 +42,6 @@ from towers.training.ranks import Ranks
 from towers.training.softmax import Softmax
 from towers.training.step import Learner, accumulate_gradient
 
-RESULTS = Path(__file__).parent / "results"
 CATALOGUES = (1_000, 10_000, 100_000)
 LENGTHS = (50, 200, 800)
 SPECTROGRAMS = SpectrogramSettings(sample_rate=16_000, n_fft=1_024, hop_length=320, n_mels=64, record_s=10.0)
@@ -76,29 +72,27 @@ class Case:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--catalogues", type=int, nargs="+", default=CATALOGUES, help="sounds in each")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="events of a history")
     parser.add_argument("--fresh", type=int, default=16, help="sounds encoded in a step")
     parser.add_argument("--windows", type=int, default=4, help="histories in a step")
     parser.add_argument("--repetitions", type=int, default=25)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    add_smallest(parser, catalogues=[100], lengths=[10], fresh=2, windows=2, repetitions=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
-        learners = {sounds: make_learner(sounds) for sounds in CATALOGUES}
-        records = {sounds: make_records(Path(folder), sounds) for sounds in CATALOGUES}
+        learners = {sounds: make_learner(sounds) for sounds in arguments.catalogues}
+        records = {sounds: make_records(Path(folder), sounds) for sounds in arguments.catalogues}
         cases = [
             make_case(arguments, learners[sounds], records[sounds], sounds, length)
-            for sounds, length in product(CATALOGUES, LENGTHS)
+            for sounds, length in product(arguments.catalogues, arguments.lengths)
         ]
         rows = measure(cases, arguments.repetitions)
     Console(width=140).print(as_table(rows, arguments))
-    now = datetime.now(UTC)
-    write_json(
-        RESULTS / f"audio_memory-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-         "sizes": vars(arguments), "figures": rows},
-    )  # fmt: skip
+    write_result(arguments, "audio_memory", {"sizes": vars(arguments), "figures": rows})
 
 
 def make_learner(sounds: int) -> Learner:
@@ -213,12 +207,6 @@ def timed(run: Callable[[], None]) -> float:
     started = time.process_time()
     run()
     return time.process_time() - started
-
-
-def machine() -> dict:
-    # What other work ran on the cores beside this.
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
 
 def as_table(rows: list[dict], arguments: argparse.Namespace) -> Table:

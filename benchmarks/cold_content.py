@@ -11,7 +11,6 @@ the first row are paired over listeners, with 95 % intervals. Beside the towers 
 import argparse
 import os
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,6 +20,7 @@ import torch  # after the number of threads is set
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers import api
 from towers.assembly import evaluation_settings, load_run
 from towers.commands.baselines import baselines_of
@@ -34,9 +34,8 @@ from towers.evaluation.rankers import DenseRanker, Ranker
 from towers.evaluation.result import Evaluation, SliceResult
 from towers.evaluation.task import EvaluationTask
 from towers.evaluation.vectors import VectorRanker
-from towers.manifest import environment, read_json, write_json
+from towers.manifest import read_json
 
-RESULTS = Path(__file__).parent / "results"
 NO_NAMES = ("features.content_parts=[]", "data.name=catalogue_sound", "name=catalogue_sound")
 IDS = ("features=ids_only", "data.name=catalogue_ids", "name=catalogue_ids", "audio_encoder=none", "placement=none")
 ROWS: dict[str, tuple[str, ...]] = {
@@ -106,21 +105,24 @@ def baselines(store: Store, overrides: list[str]) -> list[Evaluation]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", default="catalogue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="beside the first")
+    add_smallest(parser, experiment="demo", seeds=[0], rows=["metadata"])
     arguments, keys = parser.parse_known_args()
+    experiment = f"experiment={arguments.experiment}"
     torch.set_num_threads(1)
     rows, runs, store = [], {}, None
     chosen = [name for place, name in enumerate(ROWS) if place == 0 or name in arguments.rows]
     for name in chosen:
-        base = ["experiment=catalogue", "logger=csv", *ROWS[name], *keys]
+        base = [experiment, "logger=csv", *ROWS[name], *keys]
         api.prepare(*base)
         seeds = [of_seed(name, base, seed) for seed in arguments.seeds]
         rows.append(mean_over_seeds([evaluation for evaluation, *_ in seeds]))
         runs[name] = [facts for _, facts, _ in seeds]
         store = store or seeds[0][2]
     assert store is not None
-    rows += baselines(store, ["experiment=catalogue", *keys])
+    rows += baselines(store, [experiment, *keys])
     first, *others = rows
     differences = differences_to_each(first, others, KEYS)
     table = Table("test period", *KEYS)
@@ -136,9 +138,7 @@ def main() -> None:
     for name, found in differences.items():
         figures[name]["first_row_less_this"] = {key: asdict(difference) for key, difference in found.items()}
     label = "" if len(chosen) == len(ROWS) else "-" + "-".join(name.replace(" ", "_") for name in chosen[1:])
-    path = RESULTS / f"cold_content{label}-{datetime.now(UTC):%Y-%m-%d}.json"
-    write_json(path, {"overrides": keys, "figures": figures, "runs": runs, **environment()})
-    print(f"written to {path}")
+    write_result(arguments, f"cold_content{label}", {"overrides": keys, "figures": figures, "runs": runs})
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ chance; in the second it should score like chance.
 
 import argparse
 import json
-import platform
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +20,20 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.commands import evaluate, prepare, train
 from towers.config import compose, instantiate
-from towers.manifest import library_versions, read_json, write_json
+from towers.manifest import read_json
 
 DISCOVERY, COLD, COLD_NDCG = "recall@20/discovery", "recall@20/cold_among_cold", "ndcg@20/cold_among_cold"
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of the worlds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103], help="of the worlds")
     parser.add_argument("--work", type=Path, default=Path("worlds/benchmark"), help="folder for worlds and runs")
     parser.add_argument("overrides", nargs="*", help="configuration, key=value")
+    add_smallest(parser, seeds=[101])
     arguments = parser.parse_args()
     rows = []
     for seed in arguments.seeds:
@@ -41,12 +41,7 @@ def main() -> None:
             rows.append(one_world(seed, is_shuffled, arguments.work, arguments.overrides))
             print(json.dumps(rows[-1]))
     Console(width=150).print(as_table(rows))
-    now = datetime.now(UTC)
-    write_json(
-        RESULTS / f"demo_worlds-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": platform.processor() or platform.machine(),
-         "overrides": arguments.overrides, "libraries": library_versions(), "worlds": rows},
-    )  # fmt: skip
+    write_result(arguments, "demo_worlds", {"overrides": arguments.overrides, "worlds": rows})
 
 
 def one_world(seed: int, is_shuffled: bool, work: Path, overrides: list[str]) -> dict:

@@ -10,29 +10,23 @@ is a float32 product of large square matrices.
 """
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.config import compose, instantiate
-from towers.manifest import library_versions, write_json
 from towers.models.audio_encoder import AudioEncoder, SoundStatistics
 from towers.models.cost import multiply_adds, parameters
 
-RESULTS = Path(__file__).parent / "results"
 ENCODERS = ("statistics", "conv", "mobile", "patch")
 AUGMENTATION = {"gain_db": 3.0, "noise": 0.01, "time_masks": 1, "time_mask_frames": 25, "frequency_masks": 1,
                 "frequency_mask_bands": 8}  # fmt: skip
-SQUARE = 2_048
 
 
 def main() -> None:
@@ -42,22 +36,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--augment", action="store_true", help="all of the augmentation, mildly")
     parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--square", type=int, default=2_048, help="rows of the matrices of the ceiling")
     parser.add_argument("--threads", type=int, default=1)
+    add_smallest(parser, sounds=2, seconds=0.5, repetitions=1, square=64)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    load_before = os.getloadavg()
     rows = measure(arguments)
     Console(width=150).print(as_table(rows, arguments))
-    now = datetime.now(UTC)
-    # What other work ran on the cores beside this.
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-               "load_average": [load_before, os.getloadavg()],
-               "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
-    write_json(
-        RESULTS / f"encoders-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine, "libraries": library_versions(),
-         "sizes": vars(arguments), "figures": rows},
-    )  # fmt: skip
+    write_result(arguments, "encoders", {"sizes": vars(arguments), "figures": rows})
 
 
 def make_encoder(name: str, is_augmented: bool) -> tuple[AudioEncoder, torch.Size]:
@@ -87,10 +73,10 @@ def measure(arguments: argparse.Namespace) -> list[dict]:
         encoders[name] = encoder, crops
         runs[name, "step"] = lambda encoder=encoder, crops=crops: step(encoder, crops)
         runs[name, "encoding"] = lambda encoder=encoder, crops=crops: encode(encoder, crops)
-    square = torch.randn(SQUARE, SQUARE)
+    square = torch.randn(arguments.square, arguments.square)
     runs["ceiling", ""] = lambda: square @ square
     seconds = alternate(runs, arguments.repetitions)
-    ceiling = SQUARE**3 / 1e9 / median(seconds["ceiling", ""])
+    ceiling = arguments.square**3 / 1e9 / median(seconds["ceiling", ""])
     rows = []
     for name, (encoder, crops) in encoders.items():
         products = multiply_adds(encoder, crops[:1])

@@ -10,18 +10,17 @@ byte costs the reading of its file and not of all.
 import argparse
 import shutil
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.progress import track
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.errors import UserError
-from towers.manifest import environment, read_json, write_json
+from towers.manifest import read_json
 from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.export import FORMAT
 from towers.retrieval.files import MANIFEST, MANIFEST_DIGEST
 
-RESULTS = Path(__file__).parent / "results"
 CHANGES = (0x01,)
 
 
@@ -36,7 +35,7 @@ def is_found(folder: Path, name: str, digest: str | None) -> bool:
     return False
 
 
-def missed(export: Path, name: str, digest: str | None) -> tuple[int, int]:
+def missed(export: Path, name: str, digest: str | None, every: int) -> tuple[int, int]:
     """Changes made, and those that were not found."""
     names = [name] if digest is not None else [MANIFEST, MANIFEST_DIGEST]
     with tempfile.TemporaryDirectory() as scratch:
@@ -46,29 +45,31 @@ def missed(export: Path, name: str, digest: str | None) -> tuple[int, int]:
             shutil.copyfile(export / each, folder / each)
         assert not is_found(folder, name, digest)
         whole = bytearray((folder / name).read_bytes())
-        lost = 0
+        places, lost = range(0, len(whole), every), 0
         with (folder / name).open("r+b", buffering=0) as file:
-            for place in track(range(len(whole)), name):
+            for place in track(places, name):
                 for change in CHANGES:
                     file.seek(place)
                     file.write(bytes([whole[place] ^ change]))
                     lost += not is_found(folder, name, digest)
                 file.seek(place)
                 file.write(whole[place : place + 1])
-    return len(whole) * len(CHANGES), lost
+    return len(places) * len(CHANGES), lost
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path)
-    export = parser.parse_args().export
+    parser.add_argument("--every", type=int, default=1, help="of so many bytes one is changed")
+    add_smallest(parser, every=211)
+    arguments = parser.parse_args()
+    export = arguments.export
     files = read_json(export / MANIFEST)["files"]
     asked = [*files.items(), (MANIFEST, None), (MANIFEST_DIGEST, None)]
-    counts = [missed(export, name, digest) for name, digest in asked]
+    counts = [missed(export, name, digest, arguments.every) for name, digest in asked]
     changes, lost = (sum(column) for column in zip(*counts, strict=True))
     print(f"{changes:,} changes of one byte in {len(counts)} files, {lost} not found")
-    name = f"export_corruption-{datetime.now(UTC).date()}.json"
-    write_json(RESULTS / name, {"changes": changes, "files": len(counts), "not_found": lost, "machine": environment()})
+    write_result(arguments, "export_corruption", {"changes": changes, "files": len(counts), "not_found": lost})
 
 
 if __name__ == "__main__":

@@ -17,19 +17,17 @@ import signal
 import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.assembly import load_run
 from towers.commands.export import settings_of, trained_of
 from towers.config import compose
-from towers.manifest import environment, write_json
 from towers.publishing.trained import ExportSettings, Trained
 from towers.publishing.writer import CURRENT, publish, write_export
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
 
-RESULTS = Path(__file__).parent / "results"
 MIN_INDEX_RECALL = 0.9
 
 
@@ -59,6 +57,7 @@ def main() -> None:
     parser.add_argument("--stores", type=Path, default=Path("stores"))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    add_smallest(parser, kills=1)
     arguments = parser.parse_args()
     config = compose("export", ["evaluation.min_users=2", "variants=[]"])
     trained = trained_of(load_run(arguments.run, arguments.stores), config)
@@ -86,8 +85,7 @@ def main() -> None:
     print(f"\r{killed} exports of {whole_s:.1f} s killed, {arguments.kills - killed} were quicker than the kill;")
     print(f"`current` pointed to {len(versions)} versions and was whole every time")
     figures = {"kills": killed, "ended before": arguments.kills - killed, "versions": len(versions), "damaged": 0}
-    name = f"export_kills-{datetime.now(UTC).date()}.json"
-    write_json(RESULTS / name, {"seed": arguments.seed, "export_s": whole_s, **figures, "machine": environment()})
+    write_result(arguments, "export_kills", {"seed": arguments.seed, "export_s": whole_s, **figures})
 
 
 if __name__ == "__main__":

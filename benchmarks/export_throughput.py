@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,19 +21,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.commands.export import settings_of
 from towers.config import compose
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.features.vocabulary import Vocabulary
-from towers.manifest import environment, write_json
 from towers.models.user_tower import UserTower
 from towers.publishing.tables import write_mapped
 from towers.publishing.trained import Trained
 from towers.publishing.writer import write_export
 from towers.retrieval.files import mapped_table
 
-RESULTS = Path(__file__).parent / "results"
 BLOCK, CENTRES = 65_536, 20_000
 
 
@@ -128,6 +126,7 @@ def main() -> None:
     parser.add_argument("--contents", type=int, default=1_000_000)
     parser.add_argument("--listeners", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=128)
+    add_smallest(parser, contents=300, listeners=50, dim=8)
     arguments = parser.parse_args()
     settings = settings_of(compose("export", ["variants=[]"]))
     stages: dict[str, float] = {}
@@ -152,8 +151,7 @@ def main() -> None:
     }  # fmt: skip
     for name, figure in figures.items():
         print(f"{name:>18} {figure:,.0f}")
-    name = f"export_throughput-{vectors}-{datetime.now(UTC).date()}.json"
-    write_json(RESULTS / name, {**figures, "machine": environment()})
+    write_result(arguments, f"export_throughput-{vectors}", figures)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,10 @@ sound per second.
 
 import argparse
 import os
-import platform
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -27,14 +25,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.data.log_mel import LogMel, resampler
 from towers.data.spectrogram_parts import Decoding
 from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.spectrograms import REJECTED
 from towers.features.settings import SpectrogramSettings
-from towers.manifest import library_versions, write_json
 
-RESULTS = Path(__file__).parent / "results"
 CATALOGUE = Path(os.environ.get("TOWERS_SHARED_DATA", "../shared/data")) / "catalogue"
 PARTS = ("decode", "resample", "log-mel")
 WHOLE, ALL_CORES, PER_SECOND = "whole", "whole, all cores", "whole, all cores, per second"
@@ -46,26 +43,28 @@ AIM = 1.3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=CATALOGUE, help="raw data with sound")
     parser.add_argument("--files", type=int, default=200, help="usable sounds of the catalogue")
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--num-mels", type=int, default=SpectrogramSettings().n_mels)
     parser.add_argument("--record-s", type=float, default=SpectrogramSettings().record_s)
+    add_smallest(parser, files=3, repetitions=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     settings = SpectrogramSettings(n_mels=arguments.num_mels, record_s=arguments.record_s)
-    names = usable(arguments.files, settings)
-    rounds = [one_round(names, settings) for _ in range(1 + arguments.repetitions)][1:]  # the first warms up
+    names = usable(arguments.data, arguments.files, settings)
+    rounds = [one_round(arguments.data, names, settings) for _ in range(1 + arguments.repetitions)][
+        1:
+    ]  # the first warms up
     rates = {name: median(each[name] for each in rounds) for name in rounds[0]}
     together = median(harmonic_sum(each) for each in rounds)
     ratio = median(harmonic_sum(each) / each[WHOLE] for each in rounds)
     Console(width=100).print(as_table(rates, together))
     print(f"the whole takes {ratio:.2f} x its parts (aim: at most {AIM})")
-    now = datetime.now(UTC)
-    write_json(
-        RESULTS / f"front_end-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-         "sizes": vars(arguments), "sound": described(names[0]), "rates": rates, "together": together,
-         "ratio": ratio, "rounds": rounds},
+    write_result(
+        arguments, "front_end",
+        {"sizes": {**vars(arguments), "data": arguments.data.name}, "sound": described(arguments.data / names[0]),
+         "rates": rates, "together": together, "ratio": ratio, "rounds": rounds},
     )  # fmt: skip
 
 
@@ -74,34 +73,34 @@ def harmonic_sum(rates: dict[str, float]) -> float:
     return 1 / sum(1 / rates[name] for name in PARTS)
 
 
-def usable(number: int, settings: SpectrogramSettings) -> list[str]:
+def usable(data: Path, number: int, settings: SpectrogramSettings) -> list[str]:
     """The first paths of the catalogue whose sound can be used."""
-    names = [name for name in pq.read_table(CATALOGUE / "contents")["audio"].to_pylist() if name is not None]
+    names = [name for name in pq.read_table(data / "contents")["audio"].to_pylist() if name is not None]
     names = names[: number + 50]
     with tempfile.TemporaryDirectory() as folder:
-        target = make(Path(folder), names, settings, os.cpu_count() or 1)[0]
+        target = make(Path(folder), data, names, settings, os.cpu_count() or 1)[0]
         bad = set(pq.read_table(target / REJECTED)["content_id"].to_pylist())
     return [name for name in names if name not in bad][:number]
 
 
-def one_round(names: list[str], settings: SpectrogramSettings) -> dict[str, float]:
+def one_round(data: Path, names: list[str], settings: SpectrogramSettings) -> dict[str, float]:
     """Rates of the parts and of the whole."""
     core_s: Counter[str] = Counter()
     sound_s = 0.0
     for start in range(0, len(names), AT_A_TIME):
         batch = names[start : start + AT_A_TIME]
-        sound_s += add_parts(core_s, batch, settings)
-        core_s[WHOLE] += whole(batch, settings, num_workers=1)[0]
+        sound_s += add_parts(core_s, data, batch, settings)
+        core_s[WHOLE] += whole(data, batch, settings, num_workers=1)[0]
     rates = {name: sound_s / taken for name, taken in core_s.items()}
-    core, wall = whole(names, settings, num_workers=os.cpu_count() or 1)
+    core, wall = whole(data, names, settings, num_workers=os.cpu_count() or 1)
     return {**rates, ALL_CORES: sound_s / core, PER_SECOND: sound_s / wall}
 
 
-def add_parts(core_s: Counter[str], names: list[str], settings: SpectrogramSettings) -> float:
+def add_parts(core_s: Counter[str], data: Path, names: list[str], settings: SpectrogramSettings) -> float:
     """Adds what each part takes; gives how much sound it was, in seconds."""
     log_mel, new_rate = LogMel(settings), settings.sample_rate
     with torch.inference_mode():
-        taken, decoded = timed(decode, [(CATALOGUE / name, settings.record_s) for name in names])
+        taken, decoded = timed(decode, [(data / name, settings.record_s) for name in names])
         core_s["decode"] += taken
         taken, waveforms = timed(lambda mono, rate: resampler(rate, new_rate)(torch.from_numpy(mono)), decoded)
         core_s["resample"] += taken
@@ -110,17 +109,19 @@ def add_parts(core_s: Counter[str], names: list[str], settings: SpectrogramSetti
     return sum(len(mono) / rate for mono, rate in decoded)
 
 
-def whole(names: list[str], settings: SpectrogramSettings, num_workers: int) -> tuple[float, float]:
+def whole(data: Path, names: list[str], settings: SpectrogramSettings, num_workers: int) -> tuple[float, float]:
     """Core-seconds and seconds of making a set."""
     with tempfile.TemporaryDirectory() as folder:
         core, wall = time.process_time(), time.perf_counter()
-        decoding = make(Path(folder), names, settings, num_workers)[1]
+        decoding = make(Path(folder), data, names, settings, num_workers)[1]
         assert decoding.files == len(names)
         return time.process_time() - core, time.perf_counter() - wall
 
 
-def make(folder: Path, names: list[str], settings: SpectrogramSettings, num_workers: int) -> tuple[Path, Decoding]:
-    made = SpectrogramSet(folder, CATALOGUE, names, names, settings)
+def make(
+    folder: Path, data: Path, names: list[str], settings: SpectrogramSettings, num_workers: int
+) -> tuple[Path, Decoding]:
+    made = SpectrogramSet(folder, data, names, names, settings)
     decoding = made.make(num_workers, lambda done, total, remark: None)
     return made.target, decoding
 
@@ -140,16 +141,10 @@ def timed(run: Callable, arguments: Iterable[tuple]) -> tuple[float, list]:
     return time.process_time() - started, results
 
 
-def described(name: str) -> dict:
-    found = soundfile.info(CATALOGUE / name)
+def described(sound: Path) -> dict:
+    found = soundfile.info(sound)
     return {"format": f"{found.format}, {found.subtype}", "rate_hz": found.samplerate, "channels": found.channels,
             "duration_s": found.duration}  # fmt: skip
-
-
-def machine() -> dict:
-    # What other work ran on the cores beside this.
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
 
 def as_table(rates: dict[str, float], together: float) -> Table:

@@ -12,6 +12,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.measuring import add_smallest
+
 CHROMIUM = "/usr/bin/chromium"
 TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 
@@ -47,6 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address", help="of the server")
     parser.add_argument("shown", nargs="+", metavar="content=ID|listener=ID", help="what is shown; both are needed")
+    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the pictures")
+    parser.add_argument("--plays-s", type=float, default=3.0, help="seconds until the bar shows that it moves")
+    add_smallest(parser, plays_s=0.1)
     arguments = parser.parse_args()
     ids = dict(text.split("=", 1) for text in arguments.shown)
     with sync_playwright() as playwright:
@@ -54,23 +59,23 @@ def main() -> None:
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
         for name, picture in PICTURES.items():
-            page = open_page(browser, arguments.address, picture, ids)
-            save(page, TARGET / f"{name}.png")
+            page = open_page(browser, arguments, picture, ids)
+            save(page, arguments.target / f"{name}.png")
             page.close()
         browser.close()
 
 
-def open_page(browser: Browser, address: str, picture: Picture, ids: dict[str, str]) -> Page:
+def open_page(browser: Browser, arguments: argparse.Namespace, picture: Picture, ids: dict[str, str]) -> Page:
     """The page once everything on it is drawn."""
     size = {"width": picture.width, "height": picture.height}
     page = browser.new_page(viewport=size, color_scheme=picture.scheme)
-    page.goto(address + picture.route.format(**ids))
+    page.goto(arguments.address + picture.route.format(**ids))
     page.wait_for_selector("main[aria-busy=false]")
     page.wait_for_load_state("networkidle")
     if picture.plays:
         page.locator(".rows button.play").first.click()
         page.wait_for_selector(".rows button.play[aria-pressed=true]")
-        page.wait_for_timeout(3_000)  # until the bar shows that it moves
+        page.wait_for_timeout(1_000 * arguments.plays_s)
     page.mouse.move(0, 0)
     return page
 

@@ -12,7 +12,6 @@ curve on validation by which the checkpoint was chosen, and core-seconds of trai
 import argparse
 import csv
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -22,15 +21,15 @@ import torch  # after the number of threads is set
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers import api
 from towers.assembly import evaluation_settings, load_run
 from towers.config import compose
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.vectors import VectorRanker
-from towers.manifest import environment, read_json, write_json
+from towers.manifest import read_json
 
-RESULTS = Path(__file__).parent / "results"
 SHOWN = (
     "ndcg@10", "hit_rate@10", "recall@20", "recall@20/familiar", "recall@20/discovery", "recall@20/cold_content",
     "ndcg@20/cold_among_cold",
@@ -59,6 +58,7 @@ def main() -> None:
     parser.add_argument("experiment")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--label", help="of what the overrides are, for the name of the file of results")
+    add_smallest(parser)
     arguments, keys = parser.parse_known_args()
     torch.set_num_threads(1)
     base = [f"experiment={arguments.experiment}", "logger=csv", *keys]
@@ -94,13 +94,11 @@ def main() -> None:
     )
     Console(width=160).print(table)
     name = "-".join(filter(None, (arguments.experiment, arguments.label)))
-    path = RESULTS / f"quality-{name}-{datetime.now(UTC):%Y-%m-%d}.json"
-    write_json(
-        path,
-        {"experiment": arguments.experiment, "overrides": keys, "load_average": os.getloadavg(), "mean": means,
-         "standard_deviation": spread, "seeds": seeds, **environment()},
+    write_result(
+        arguments, f"quality-{name}",
+        {"experiment": arguments.experiment, "overrides": keys, "mean": means, "standard_deviation": spread,
+         "seeds": seeds},
     )  # fmt: skip
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":

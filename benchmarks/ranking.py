@@ -13,13 +13,10 @@ runs on the machine slows both sides alike. At the end `evaluate` as a whole: li
 
 import argparse
 import os
-import platform
 import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 
 import faiss
@@ -30,14 +27,13 @@ from rich.table import Table
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.evaluation.harness import evaluate
 from towers.evaluation.task import EvaluationTask
 from towers.evaluation.vectors import PART_SIZE, TILE_SIZE, VectorRanker
 from towers.features.ragged import Ragged
-from towers.manifest import library_versions, write_json
 from towers.schema import KIND_CODES
 
-RESULTS = Path(__file__).parent / "results"
 FULL_LISTENERS = 100_000
 COLD_SHARE = 0.1
 CEILINGS = ("product alone, threads of BLAS", "product alone, a thread for a part")
@@ -54,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer-blocks", type=int, default=4, help="blocks that the peers rank too")
     parser.add_argument("--full", action="store_true", help=f"{FULL_LISTENERS} listeners")
+    add_smallest(parser, listeners=8, contents=500, dim=8, k=5, heard=5, peer_blocks=1)
     arguments = parser.parse_args()
     if arguments.full:
         arguments.listeners = FULL_LISTENERS
@@ -68,12 +65,7 @@ def main() -> None:
     rows = [figures(arguments, name, times, ceiling) for name, times in seconds.items()]
     Console(width=150).print(as_table(rows, arguments))
     print(f"peak memory: {memory['data_mb']:.0f} MB with the data, {memory['with_ranker_mb']:.0f} MB with the ranker")
-    now = datetime.now(UTC)
-    write_json(
-        RESULTS / f"ranking-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-         "sizes": vars(arguments), "memory": memory, "figures": rows},
-    )  # fmt: skip
+    write_result(arguments, "ranking", {"sizes": vars(arguments), "memory": memory, "figures": rows})
 
 
 def world(arguments: argparse.Namespace) -> tuple[EvaluationTask, np.ndarray, np.ndarray]:
@@ -180,12 +172,6 @@ def figures(arguments: argparse.Namespace, name: str, times: list[float], ceilin
         "ms_per_listener": 1000 * median(times),
         "hours_for_100000_listeners": FULL_LISTENERS * median(times) / 3600,
     }
-
-
-def machine() -> dict:
-    # What other work ran on the cores beside this.
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
 
 def peak_mb() -> float:

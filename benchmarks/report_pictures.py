@@ -13,6 +13,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.measuring import add_smallest
+
 CHROMIUM = "/usr/bin/chromium"
 TARGET = Path(__file__).parent.parent / "docs" / "evaluation"
 SECTIONS = ("headline", "slices")
@@ -23,15 +25,18 @@ COLOURS = 96
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="+", metavar="NAME=FILE", help="of the picture, and the page")
+    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the pictures")
+    add_smallest(parser)
+    arguments = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        for name, _, path in (text.partition("=") for text in parser.parse_args().pages):
+        for name, _, path in (text.partition("=") for text in arguments.pages):
             page = browser.new_page(viewport={"width": 1120, "height": 900}, color_scheme="light")
             page.goto(Path(path).resolve().as_uri())
             for section in SECTIONS:
-                shoot(page, section, TARGET / f"{name}-{section}.png")
+                shoot(page, section, arguments.target / f"{name}-{section}.png")
             page.close()
         browser.close()
 

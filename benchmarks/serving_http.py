@@ -13,7 +13,6 @@ machine, core-milliseconds a request hold and requests a second do not.
 import argparse
 import asyncio
 import os
-import platform
 import random
 import subprocess
 import sys
@@ -21,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -29,13 +27,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from tests.retrieval.small_export import small_export
 from towers.config import compose, instantiate
-from towers.manifest import library_versions, write_json
 from towers.retrieval.export import Export
 
-RESULTS = Path(__file__).parent / "results"
-WARM_UP_S = 2.0
 TICKS = os.sysconf("SC_CLK_TCK")
 WORDS = (
     "river", "stone", "night", "glass", "summer", "engine", "letter", "paper", "window", "harbour", "silver", "garden",
@@ -54,25 +50,20 @@ def main() -> None:
     parser.add_argument("--heard", type=int, default=100, help="contents in each history")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each number of connections")
+    parser.add_argument("--warm-up", type=float, default=2.0, help="seconds before that count for nothing")
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--search", action="store_true", help="searches as well")
+    add_smallest(
+        parser, contents=2_000, dim=8, listeners=20, heard=10, connections=[1, 2], seconds=0.2, warm_up=0.1, search=True
+    )
     arguments = parser.parse_args()
-    load_before = os.getloadavg()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.export or synthetic_export(Path(scratch) / "export", arguments)
         rows = list(measure(folder, arguments))
     Console(width=150).print(as_table(rows, arguments))
-    now = datetime.now(UTC)
-    # What other work ran on the cores beside this.
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-               "load_average": [load_before, os.getloadavg()]}  # fmt: skip
-    write_json(
-        RESULTS / f"serving_http-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine, "libraries": library_versions(),
-         "sizes": {**vars(arguments), "export": arguments.export and arguments.export.resolve().name},
-         "figures": rows},
-    )  # fmt: skip
+    sizes = {**vars(arguments), "export": arguments.export and arguments.export.resolve().name}
+    write_result(arguments, "serving_http", {"sizes": sizes, "figures": rows})
 
 
 def synthetic_export(folder: Path, arguments: argparse.Namespace) -> Path:
@@ -103,7 +94,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Iterator[dict]:
     with served(folder, arguments.workers) as (process, address):
         for name, asked in paths.items():
             for connections in arguments.connections:
-                asyncio.run(load(address, asked, connections, WARM_UP_S))
+                asyncio.run(load(address, asked, connections, arguments.warm_up))
                 before, own = cpu_seconds(process), time.process_time()
                 started = time.perf_counter()
                 taken = asyncio.run(load(address, asked, connections, arguments.seconds))

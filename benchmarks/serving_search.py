@@ -18,7 +18,6 @@ of a neighbourhood). `clustered`: 2,000 Gaussian clusters in all dimensions, whi
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -26,7 +25,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -36,11 +34,10 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from towers.manifest import library_versions, write_json
+from benchmarks.measuring import add_smallest, write_result
 from towers.publishing.index import IvfSettings
 from towers.retrieval.index import CompressedIndex, ExactIndex, FaissIndex, share_found
 
-RESULTS = Path(__file__).parent / "results"
 SPACE = "benchmark"
 K, BATCH, TARGET = 10, 256, 0.99
 SINGLE = 300  # queries asked one at a time in a round
@@ -80,7 +77,9 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1_000)
     parser.add_argument("--work", type=Path, default=Path("/tmp/serving_search"), help="vectors and built indexes")
     parser.add_argument("--only", choices=("search", "build", "share"), default="search")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="hnswlib and Voyager too")
     parser.add_argument("--reader", type=Path, help=argparse.SUPPRESS)  # a process of `share`
+    add_smallest(parser, contents=2_000, dim=8, queries=20, peers=False)
     arguments = parser.parse_args()
     if arguments.reader:
         read(arguments.reader)
@@ -89,15 +88,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     vectors, asked = world(arguments, folder)
     run = {"search": time_search, "build": time_build, "share": measure_share}[arguments.only]
-    figures = run(vectors, asked, folder)
-    now = datetime.now(UTC)
+    figures = run(vectors, asked, folder, arguments)
     name = f"serving_search-{arguments.only}-{arguments.world}-{arguments.contents}"
-    write_json(
-        RESULTS / f"{name}-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-         "sizes": {key: getattr(arguments, key) for key in ("world", "contents", "dim", "queries")},
-         "figures": figures},
-    )  # fmt: skip
+    sizes = {key: getattr(arguments, key) for key in ("world", "contents", "dim", "queries")}
+    write_result(arguments, name, {"sizes": sizes, "figures": figures})
 
 
 def world(arguments: argparse.Namespace, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -161,8 +155,10 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def time_search(vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path) -> list[dict]:
-    builders = (towers, inverted, hnswlib_graph, voyager_graph)
+def time_search(
+    vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace
+) -> list[dict]:
+    builders = (towers, inverted, *((hnswlib_graph, voyager_graph) if arguments.peers else ()))
     methods = [build(vectors, folder) for build in builders]
     rows = []
     with threadpool_limits(1):
@@ -308,7 +304,7 @@ def voyager_graph(vectors: np.ndarray, folder: Path) -> Method:
     return Method("Voyager M=16", search, K, seconds, megabytes(path))
 
 
-def time_build(vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path) -> dict:
+def time_build(vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace) -> dict:
     """A build from a mapped array. What counts is memory of its own: the mapped pages go when others need the room."""
     before, started, used = own_mb(), time.perf_counter(), time.process_time()
     peaks, is_done = [before], threading.Event()
@@ -341,7 +337,9 @@ def own_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
 
 
-def measure_share(vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path) -> dict:
+def measure_share(
+    vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace
+) -> dict:
     """Proportional set size of one reader, and of ten at once, after 300 queries each."""
     towers(vectors, folder)
     np.save(folder / "asked.npy", next(iter(asked.values()))[:SINGLE])
@@ -373,12 +371,6 @@ def read(folder: Path) -> None:
         index.search(query[None], K, allowed)
     print("asked", flush=True)
     sys.stdin.readline()
-
-
-def machine() -> dict:
-    # What other work ran on the cores beside this.
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load_average": os.getloadavg()}  # fmt: skip
 
 
 def as_table(rows: list[dict]) -> Table:

@@ -10,13 +10,10 @@ process of its own, whose peak of memory before the step and after it says what 
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -26,12 +23,10 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from towers.manifest import library_versions, write_json
+from benchmarks.measuring import add_smallest, write_result
 from towers.training.softmax_loss import Competition, SoftmaxLoss
 
-RESULTS = Path(__file__).parent / "results"
 TEMPERATURE = 0.07
-SQUARE = 2_048
 OURS, PLAIN, CEILING = "in chunks", "cross_entropy", "square product"
 SIZES = ((3_416, 64, (OURS, PLAIN)), (10_000, 128, (OURS, PLAIN)), (100_000, 128, (OURS,)))
 """Contents, dimensions, and what is measured there."""
@@ -45,16 +40,19 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128, help="dimensions of the largest catalogue")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--square", type=int, default=2_048, help="rows of the matrices of the ceiling")
+    parser.set_defaults(sizes=SIZES)
     parser.add_argument("--only-largest", action="store_true", help="one step there; prints seconds and memory as JSON")
+    add_smallest(parser, targets=64, repetitions=1, largest=500, dim=8, square=64, sizes=[(200, 8, (OURS, PLAIN))])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.only_largest:
         print(json.dumps(largest_step(arguments)))
         return
     rows, ceilings = [], []
-    for contents, dim, names in SIZES:
+    for contents, dim, names in arguments.sizes:
         seconds = alternate(arguments, contents, dim, names)
-        ceilings += [2 * SQUARE**3 / 1e9 / taken for taken in seconds.pop(CEILING)]
+        ceilings += [2 * arguments.square**3 / 1e9 / taken for taken in seconds.pop(CEILING)]
         rows += [{"name": name, "contents": contents, "dim": dim, "seconds": median(s)} for name, s in seconds.items()]
     largest = run_largest(arguments)
     rows.append({"name": OURS, "contents": arguments.largest, "dim": arguments.dim, "seconds": largest["seconds"]})
@@ -63,18 +61,16 @@ def main() -> None:
     print(
         f"ceiling {median(ceilings):.0f} GFLOP/s; {largest['added_mb']:.0f} MB added by a step of the largest catalogue"
     )
-    now = datetime.now(UTC)
-    write_json(
-        RESULTS / f"softmax-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-         "sizes": vars(arguments), "ceiling_gflop_per_s": median(ceilings), "largest": largest, "figures": rows},
+    write_result(
+        arguments, "softmax",
+        {"sizes": vars(arguments), "ceiling_gflop_per_s": median(ceilings), "largest": largest, "figures": rows},
     )  # fmt: skip
 
 
 def alternate(arguments: argparse.Namespace, contents: int, dim: int, names: tuple[str, ...]) -> dict[str, list[float]]:
     """Seconds by name, one repetition of each after the other; the first round warms up."""
     states, vectors, target = world(arguments, contents, dim)
-    square = torch.randn(SQUARE, SQUARE)
+    square = torch.randn(arguments.square, arguments.square)
     runs: dict[str, Callable[[], object]] = {
         OURS: lambda: step_in_chunks(states, vectors, target),
         PLAIN: lambda: cross_entropy(states @ vectors.T, target, reduction="sum").backward(),
@@ -135,12 +131,6 @@ def figures(targets: int, row: dict, ceiling: float) -> dict:
         "share_of_ceiling": gflop_per_s / ceiling,
         "ns_per_target_content": 1e9 * row["seconds"] / entries,
     }
-
-
-def machine() -> dict:
-    # What other work ran on the cores beside this.
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
 
 def peak_mb() -> float:

@@ -14,7 +14,6 @@ import itertools
 import os
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.assembly import Run, load_run
 from towers.commands import export as command
 from towers.config import compose
 from towers.evaluation.exports import ExportOnStore
-from towers.manifest import environment, write_json
 from towers.publishing.alignment import MAPPED, NEW_NEW, OLD_OLD, UNMAPPED, Alignment, align
 from towers.publishing.held_out import RECALL, HeldOutListening, recall_by_dimension
 from towers.retrieval.export import Export
 from towers.retrieval.space_map import SpaceMap, SpaceVersion
 
-RESULTS = Path(__file__).parent / "results"
 PAIRS = (NEW_NEW, OLD_OLD, UNMAPPED, MAPPED)
 
 
@@ -45,16 +43,18 @@ class Version:
         folder: of the run.
         stores: where its store is.
         exports: an empty folder.
+        min_users: of the test period; fewer are no figure.
     """
 
-    def __init__(self, folder: Path, stores: Path, exports: Path):
+    def __init__(self, folder: Path, stores: Path, exports: Path, min_users: int):
         self.run: Run = load_run(folder, stores)
         self.name = f"seed {self.run.config.seed}"
         # In a folder of its own, so that it is not turned into the space of another.
-        keys = [f"checkpoint={folder}", f"paths.stores={stores}", f"paths.exports={exports / folder.name}"]
+        keys = [f"checkpoint={folder}", f"paths.stores={stores}", f"paths.exports={exports / folder.name}",
+                f"evaluation.min_users={min_users}", "variants=[]"]  # fmt: skip
         self.export = Export(command.run(compose("export", keys)))
         self.contents = np.array(self.export.vectors)
-        self.held_out = HeldOutListening(self.run.store)
+        self.held_out = HeldOutListening(self.run.store, min_users=min_users)
         self.users = self.run.user_vectors(self.held_out.user_rows, self.contents, "test")
 
     @property
@@ -104,13 +104,15 @@ def as_table(rows: list[dict[str, Any]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--min-users", type=int, default=100, help="of the test period; fewer are no figure")
     parser.add_argument("--stores", type=Path, default=Path("stores"))
+    add_smallest(parser, min_users=2)
     arguments = parser.parse_args()
     if len(arguments.runs) < 2:
         parser.error("two runs or more")
     console = Console(width=200)
     with tempfile.TemporaryDirectory() as folder:
-        versions = [Version(run, arguments.stores, Path(folder)) for run in arguments.runs]
+        versions = [Version(run, arguments.stores, Path(folder), arguments.min_users) for run in arguments.runs]
         links = list(itertools.pairwise(versions))
         pairs = links if len(versions) == 2 else [*links, (versions[0], versions[-1])]
         rows, found = [], []
@@ -130,9 +132,7 @@ def main() -> None:
         last = versions[-1]
         result["dimensions"] = recall_by_dimension(last.held_out, last.contents, last.users)
         console.print({f"{dim} dimensions": f"{figure:.4f}" for dim, figure in result["dimensions"].items()})
-    path = RESULTS / f"space_versions-{datetime.now(UTC):%Y-%m-%d}.json"
-    write_json(path, {**result, **environment()})
-    print(f"written to {path}")
+    write_result(arguments, "space_versions", result)
 
 
 if __name__ == "__main__":

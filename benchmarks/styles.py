@@ -10,7 +10,6 @@ is the majority's, of equals the nearer one's. Contents whose style no content o
 
 import argparse
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,10 @@ from jaxtyping import Float, Int
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.assembly import load_run
 from towers.data.store import Store
-from towers.manifest import environment, write_json
 
-RESULTS = Path(__file__).parent / "results"
 DATA = Path(os.environ.get("TOWERS_SHARED_DATA", "../shared/data"))
 NEIGHBOURS = 10
 
@@ -70,6 +68,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--stores", type=Path, default=Path("stores"))
     parser.add_argument("--labels", type=Path, default=DATA / "catalogue" / "labels.parquet")
+    add_smallest(
+        parser,
+    )
     arguments = parser.parse_args()
     table = Table("", "held out", "accuracy", title=f"Style by the {NEIGHBOURS} nearest contents of training")
     figures = []
@@ -90,9 +91,7 @@ def main() -> None:
             table.add_row(name, f"{len(held_out):,}", f"{figure:.3f}")
         figures.append({"run": str(folder), "held_out": len(held_out), "accuracy": found})
     Console().print(table)
-    path = RESULTS / f"styles-{datetime.now(UTC):%Y-%m-%d}.json"
-    write_json(path, {"neighbours": NEIGHBOURS, "runs": figures, **environment()})
-    print(f"written to {path}")
+    write_result(arguments, "styles", {"neighbours": NEIGHBOURS, "runs": figures})
 
 
 if __name__ == "__main__":

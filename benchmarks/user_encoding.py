@@ -10,13 +10,10 @@ its weights, contents, and first listeners with as many events; else random ones
 """
 
 import argparse
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +21,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import add_smallest, write_result
 from towers import schema
 from towers.assembly import load_run
 from towers.features.events import elapsed_since_previous, encode_events
-from towers.manifest import library_versions, write_json
 from towers.models.user_tower import UserTower
 from towers.publishing.onnx import export_user_tower
 from towers.publishing.onnx_parity import events_of
 from towers.publishing.onnx_variants import write_variants
 from towers.retrieval.encoders import Events, UserEncoder
 
-RESULTS = Path(__file__).parent / "results"
 FLOAT32, EAGER, SPACE = "float32", "torch eager, network alone", "benchmark"
 VARIANTS = ("int8", "float16")
 
@@ -59,19 +55,16 @@ def main() -> None:
     parser.add_argument("--contents", type=int, default=10_000, help="of random ones")
     parser.add_argument("--dim", type=int, default=64, help="of random ones")
     parser.add_argument("--layers", type=int, default=2, help="of random ones")
+    add_smallest(parser, length=5, listeners=2, repetitions=1, contents=100, dim=8, layers=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     world = random_world(arguments) if arguments.run is None else world_of(arguments)
     with tempfile.TemporaryDirectory() as folder:
         rows = measured(world, arguments, Path(folder))
     Console(width=120).print(as_table(rows, arguments))
-    now = datetime.now(UTC)
     sizes = {name: value for name, value in vars(arguments).items() if name not in ("run", "stores")}
-    write_json(
-        RESULTS / f"user_encoding-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-         "sizes": {**sizes, "run": None if arguments.run is None else arguments.run.name}, "figures": rows},
-    )  # fmt: skip
+    sizes["run"] = None if arguments.run is None else arguments.run.name
+    write_result(arguments, "user_encoding", {"sizes": sizes, "figures": rows})
 
 
 def random_world(arguments: argparse.Namespace) -> World:
@@ -90,6 +83,7 @@ def random_world(arguments: argparse.Namespace) -> World:
                 timestamp_us=np.cumsum(random.integers(0, 10**10, shape[1])),
                 played_fraction=random.random(shape[1]).astype(np.float32),
                 context=random.integers(0, 8, shape[1]),
+                is_positive=np.ones(shape[1], bool),
             )
             for _ in range(shape[0])
         ],
@@ -191,12 +185,6 @@ def as_table(rows: list[dict], arguments: argparse.Namespace) -> Table:
         size = "" if row["size_bytes"] is None else f"{row['size_bytes'] / 1_000:.0f}"
         table.add_row(row["name"], *figures, size, f"{row['overlap@20']:.4f}", f"{row['largest_difference']:.1e}")
     return table
-
-
-def machine() -> dict:
-    # What other work ran on the cores beside this.
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -10,13 +10,9 @@ a float32 product of large square matrices; all variants and the ceiling alterna
 """
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -25,12 +21,11 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.measuring import add_smallest, write_result
 from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS
-from towers.manifest import library_versions, write_json
 from towers.models.blocks import LiGRBlock, SASRecBlock, SwiGLUBlock
 from towers.models.user_tower import UserTower
 
-RESULTS = Path(__file__).parent / "results"
 SHAPES = ((40, 200), (128, 50))
 """Listeners and events of each."""
 BLOCKS = {
@@ -38,7 +33,6 @@ BLOCKS = {
     "ligr": partial(LiGRBlock, expansion=2),
     "sasrec": partial(SASRecBlock, expansion=1, activation="relu"),
 }
-SQUARE = 2_048
 EAGER, COMPILED, BF16, CEILING = "eager", "compiled", "eager, bf16", "square product"
 
 
@@ -51,22 +45,17 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=0.2)
     parser.add_argument("--window", type=int, default=None, help="events; all without it")
     parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--square", type=int, default=2_048, help="rows of the matrices of the ceiling")
+    parser.set_defaults(shapes=SHAPES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-compile", action="store_true", help="leave the compiled variant out")
     parser.add_argument("--profile", action="store_true", help="also print where the time of the eager step goes")
+    add_smallest(parser, dim=8, layers=1, repetitions=1, no_compile=True, square=64, shapes=[(2, 5)])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows = [row for shape in SHAPES for row in measure(arguments, *shape)]
+    rows = [row for shape in arguments.shapes for row in measure(arguments, *shape)]
     Console(width=150).print(as_table(rows, arguments))
-    now = datetime.now(UTC)
-    # What other work ran on the cores beside this.
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-               "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
-    write_json(
-        RESULTS / f"user_tower-{now:%Y-%m-%d}.json",
-        {"when": now.isoformat(timespec="seconds"), "machine": machine, "libraries": library_versions(),
-         "sizes": vars(arguments), "figures": rows},
-    )  # fmt: skip
+    write_result(arguments, "user_tower", {"sizes": vars(arguments), "figures": rows})
 
 
 def make_tower(arguments: argparse.Namespace) -> UserTower:
@@ -102,14 +91,14 @@ def measure(arguments: argparse.Namespace, batch: int, length: int) -> list[dict
         histories[0].grad = None
         states_at(*histories, events.flatten(), None).backward(gradient)
 
-    square = torch.randn(SQUARE, SQUARE)
+    square = torch.randn(arguments.square, arguments.square)
     runs: dict[str, Callable[[], object]] = {name: partial(step, variant) for name, variant in variants.items()}
     seconds = alternate({**runs, CEILING: lambda: square @ square}, arguments.repetitions)
     if arguments.profile:
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             step(tower.states_at)
         print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=16, max_name_column_width=50))
-    ceiling = 2 * SQUARE**3 / 1e9 / median(seconds.pop(CEILING))
+    ceiling = 2 * arguments.square**3 / 1e9 / median(seconds.pop(CEILING))
     differences = largest_differences(tower, variants, histories, events.flatten())
     tokens, gflop = batch * (length + 1), products(tower, arguments, batch, length) / 1e9
     return [

@@ -1,10 +1,16 @@
-"""Runs `towers` as a user does: in a process of its own, in a folder of its own."""
+"""Runs `towers` as a user does, in a folder of its own: in this process, or in one of its own where that is tested."""
 
+import io
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
+
+from towers.cli import main
 
 SMALL_WORLD = (
     "world.num_tracks=40",
@@ -12,13 +18,21 @@ SMALL_WORLD = (
     "world.num_listeners=40",
     "world.clip_duration_s=1.0",
     "features.spectrogram.record_s=1.0",
+    "features.user_columns=[country,age_band]",
     "datamodule.crop_s=0.5",
+    "datamodule.max_length=30",
     "datamodule.max_tokens=1024",
+    "user_tower.num_layers=1",
     "evaluation.min_users=2",
+    "evaluation.tuning.max_trials=0",
     "trainer.max_epochs=2",
     "trainer.validate_every_epochs=1",
     "trainer.progress=false",
 )
+EXPORT = ("variants=[]", "evaluation.min_users=2")
+"""What an export of the small world is made with; its int8 and float16 variants take half a minute to no purpose."""
+STARTS_PROCESSES = "trainer=ddp"
+"""Lightning starts the further processes by repeating the command line of the first."""
 
 
 def environment() -> dict[str, str]:
@@ -27,10 +41,24 @@ def environment() -> dict[str, str]:
 
 
 def towers(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
+    """Runs a command to its end; in this process, which has imported torch, unless the command starts others itself."""
+    if STARTS_PROCESSES in arguments:
+        return apart(folder, *arguments)
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, environment()):
+        try:
+            code = main(list(arguments))
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def apart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "towers", *arguments],
         cwd=folder, capture_output=True, text=True, timeout=300, env=environment(), check=False,
+        stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 
@@ -43,14 +71,17 @@ def ok(folder: Path, *arguments: str) -> str:
 
 def refused(folder: Path, *arguments: str) -> str:
     """Runs a command that must end with exit code 2 and one line; gives the line."""
-    done = towers(folder, *arguments)
-    lines = done.stderr.strip().splitlines()
+    return the_line(towers(folder, *arguments))
+
+
+def the_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What a caller's mistake says: exit code 2 and one line."""
     assert done.returncode == 2, done.stderr[-3000:] + done.stdout[-1000:]
-    assert len(lines) == 1, done.stderr
-    return lines[0]
+    (line,) = done.stderr.strip().splitlines()
+    return line
 
 
-def kill_when(folder: Path, ready, *arguments: str) -> bool:
+def kill_when(folder: Path, ready: Callable[[], bool], *arguments: str) -> bool:
     """Starts a command and kills it, with no chance to tidy up, once `ready()` holds.
 
     Returns:

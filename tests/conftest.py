@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import raw_set
+from tests.made_once import copy_once_made
 
 TINY_WORLD = {
     "seed": 0,
@@ -40,18 +41,31 @@ def feature_settings():
 def make_builder(feature_settings):
     """A `StoreBuilder` for a raw folder, or for any source, with what a test does not care about filled in."""
     from towers.data.build import StoreBuilder
+    from towers.data.rejecting import Limits
     from towers.data.sources.parquet_folder import ParquetFolder
     from towers.data.split import GlobalTemporal
 
     def make(
-        raw, root: Path, *, split=None, features=feature_settings, max_rejected_fraction=0.0, on_progress=None
+        raw,
+        root: Path,
+        *,
+        split=None,
+        features=feature_settings,
+        max_rejected_fraction=0.0,
+        max_duplicate_fraction=0.2,
+        max_rejected_sounds_fraction=0.5,
+        on_progress=None,
     ) -> StoreBuilder:
         return StoreBuilder(
             root=root,
             source=ParquetFolder(str(raw)) if isinstance(raw, Path) else raw,
             split=split or GlobalTemporal("2026-01-25", "2026-02-04"),
             features=features,
-            max_rejected_fraction=max_rejected_fraction,
+            limits=Limits(
+                max_rejected_fraction=max_rejected_fraction,
+                max_duplicate_fraction=max_duplicate_fraction,
+                max_rejected_sounds_fraction=max_rejected_sounds_fraction,
+            ),
             num_workers=2,
             on_progress=on_progress or (lambda stage, done, total, remark="": None),
         )
@@ -89,6 +103,23 @@ def world_store(tmp_path_factory, make_builder, world_folder):
 
     split = GlobalTemporal(validation_days=10.0, test_days=10.0)
     return make_builder(world_folder, tmp_path_factory.mktemp("world-stores"), split=split).build()[0]
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, pytestconfig) -> tuple[Path, str]:
+    """A folder in which a small demo ran from beginning to end, and what it printed. What is there is not changed;
+    more may be written beside it. For tests without jaxtyping's hook, as the demo exports."""
+    from tests.command_line import EXPORT, SMALL_WORLD, ok
+
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    command = ("demo", *SMALL_WORLD, *EXPORT)
+
+    def make(empty: Path) -> None:
+        printed = ok(empty, *command)
+        (empty / "printed.txt").write_text(printed)
+
+    copy_once_made(folder, pytestconfig.cache.mkdir("towers"), "demo", command, make)
+    return folder, (folder / "printed.txt").read_text()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,35 +1,18 @@
 """Exit codes, and one line for a caller's mistake. Started as a process where Hydra's own ways of ending matter."""
 
-import os
-import subprocess
-import sys
+import io
+from contextlib import redirect_stderr, redirect_stdout
 
+import numpy as np
 import pytest
 
+from tests.command_line import apart, the_line, towers
+from tests.retrieval.small_export import content, small_export
 from towers import cli
 from towers.config import CONFIG_DIR
 from towers.errors import GateRefused, UserError
 
 NOWHERE = "paths.stores=/nowhere/stores"
-
-
-def towers(*arguments, **variables):
-    return subprocess.run(
-        [sys.executable, "-m", "towers", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **variables},
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def the_line(outcome):
-    """What a caller's mistake says: exit code 2, nothing on stdout, one line on stderr."""
-    assert outcome.returncode == cli.CALLER, outcome.stderr
-    assert not outcome.stdout
-    (line,) = outcome.stderr.splitlines()
-    assert line.startswith("towers: ")
-    return line
 
 
 class TestDispatch:
@@ -67,12 +50,12 @@ class TestExitCodes:
     @pytest.fixture
     def run(self, monkeypatch):
         def run(error):
-            def start(command, rest):
+            def command(config):
                 if error is not None:
                     raise error
 
-            monkeypatch.setattr(cli, "_start", start)
-            return cli.main(["train"])
+            monkeypatch.setattr("towers.commands.verify.main", command)
+            return cli.main(["verify"])
 
         return run
 
@@ -105,15 +88,41 @@ class TestExitCodes:
 
 
 @pytest.mark.unhooked
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["train", "no_such_key=1"], "no_such_key"),
+            (["train", "objective=nothing"], "objective/nothing"),
+            (["train", "seed=["], "seed=[: cannot be read"),
+            (["train", "data=ml1m", NOWHERE], "/nowhere/stores/ml1m: no prepared store here"),
+            (["train", "-m", "seed=1,2", "no_such_key=1"], "no_such_key"),
+            (["train", "-m", "seed=1,2", "data=ml1m", NOWHERE], "/nowhere/stores/ml1m: no prepared store here"),
+            (["prepare", "data.root=/nowhere/raw"], "/nowhere/raw"),
+            (["teach"], "no command"),
+            (["prepare"], "data.root: missing; give it as data.root=VALUE"),
+            (["verify", "export=/nowhere/export"], "/nowhere/export"),
+            (["similar", "content=Sigur Rós", "export=/nowhere/export"], "/nowhere/export"),
+            (["similar", "content=Don't Stop", "export=/nowhere/export"], "/nowhere/export"),
+            (["similar", "content=A, B", "export=/nowhere/export"], "/nowhere/export"),
+        ],
+    )
+    def test_one_line(self, tmp_path, arguments, said):
+        done = towers(tmp_path, *arguments)
+        assert not done.stdout
+        assert said in the_line(done)
+
+
+@pytest.mark.unhooked
 class TestProcess:
-    def test_help_of_a_command(self):
-        outcome = towers("train", "--help")
+    def test_help_of_a_command(self, tmp_path):
+        outcome = towers(tmp_path, "train", "--help")
         assert outcome.returncode == 0, outcome.stderr
         assert "objective" in outcome.stdout
 
     @pytest.mark.parametrize("command", ["recommend", "similar", "verify"])
-    def test_help_says_what_keys_look_like_and_where_they_are_explained(self, command):
-        outcome = towers(command, "--help")
+    def test_help_says_what_keys_look_like_and_where_they_are_explained(self, tmp_path, command):
+        outcome = apart(tmp_path, command, "--help")
         assert outcome.returncode == 0, outcome.stderr
         first = outcome.stdout.splitlines()[0]
         assert first
@@ -125,35 +134,44 @@ class TestProcess:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["train", "no_such_key=1"], "no_such_key"),
-            (["train", "objective=nothing"], "objective/nothing"),
-            (["train", "seed=["], "seed=[: cannot be read"),
-            (["train", "data=ml1m", NOWHERE], "/nowhere/stores/ml1m: no prepared store here"),
             (["train", "-m", "seed=1,2", "no_such_key=1"], "no_such_key"),
-            (["train", "-m", "seed=1,2", "data=ml1m", NOWHERE], "/nowhere/stores/ml1m: no prepared store here"),
-            (["prepare", "data.root=/nowhere/raw"], "/nowhere/raw"),
-            (["prepare"], "data.root: missing; give it as data.root=VALUE"),
+            (["train", "seed=["], "seed=[: cannot be read"),
             (["verify", "export=/nowhere/export"], "/nowhere/export"),
-            (["similar", "content=Sigur Rós", "export=/nowhere/export"], "/nowhere/export"),
-            (["similar", "content=Don't Stop", "export=/nowhere/export"], "/nowhere/export"),
-            (["similar", "content=A, B", "export=/nowhere/export"], "/nowhere/export"),
+            (["teach"], "no command"),
         ],
     )
-    def test_a_mistake_is_one_line(self, tmp_path, monkeypatch, arguments, said):
-        monkeypatch.chdir(tmp_path)
-        assert said in the_line(towers(*arguments))
+    def test_a_mistake_is_one_line(self, tmp_path, arguments, said):
+        done = apart(tmp_path, *arguments)
+        assert not done.stdout
+        line = the_line(done)
+        assert line.startswith("towers: ")
+        assert said in line
 
-    def test_a_mistake_with_debug(self):
-        outcome = towers("verify", "export=/nowhere/export", TOWERS_DEBUG="1")
+    def test_a_mistake_with_debug(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TOWERS_DEBUG", "1")
+        outcome = apart(tmp_path, "verify", "export=/nowhere/export")
         assert outcome.returncode == 1
         assert "Traceback" in outcome.stderr
 
-    def test_unknown_command(self):
-        assert "no command" in the_line(towers("teach"))
+    @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+    def test_a_terminal_that_has_not_all_signs(self, tmp_path, monkeypatch, encoding):
+        contents = [content("a", title="Ágætis"), content("b", title="東京 № 5")]
+        export = small_export(tmp_path / "export", contents, np.eye(2, dtype=np.float32), {"Zoë": [0]})
+        monkeypatch.setenv("COLUMNS", "120")
+        written = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+        with redirect_stdout(written["stdout"]), redirect_stderr(written["stderr"]):
+            assert cli.main(["recommend", f"export={export.folder}", "user=Zoë"]) == cli.OK
+            assert cli.main(["similar", f"export={export.folder}", "content=東京"]) == cli.CALLER
+        said = {}
+        for name, stream in written.items():
+            stream.flush()
+            said[name] = stream.buffer.getvalue().decode(encoding)
+        assert "?? ? 5" in said["stdout"]
+        assert "Ágætis".encode(encoding, "replace").decode(encoding) in said["stdout"]
+        assert said["stderr"].startswith("towers: '??': no content")
 
-    def test_reading_writes_nothing(self, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        towers("train", "--cfg", "job")
-        towers("verify", "export=/nowhere/export")
-        towers("recommend", "-m", "user=a,b", "export=/nowhere/export")
+    def test_reading_writes_nothing(self, tmp_path):
+        towers(tmp_path, "train", "--cfg", "job")
+        apart(tmp_path, "verify", "export=/nowhere/export")
+        towers(tmp_path, "recommend", "-m", "user=a,b", "export=/nowhere/export")
         assert not list(tmp_path.iterdir())

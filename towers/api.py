@@ -7,21 +7,26 @@
     export("experiment=catalogue")
     recommend(user="u00042")
 
+    opened = towers.api.open("exports/current")  # once, for many questions of one version
+    opened.recommend(user=42, deny=["id1"], include_heard=True)
+
 Overrides are those of the command line; ids may be given as integers. What reads an export imports no torch.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from towers.config import compose
-from towers.errors import UserError
-from towers.retrieval.export import Export, Found
-from towers.retrieval.raw_contents import encode_content
-from towers.retrieval.show import described
+from towers import schema
+from towers.config import compose, quotation
+from towers.retrieval.files import MANIFEST
+from towers.retrieval.opened import History, Id, OpenedExport
+from towers.retrieval.query import SKIP_COOLDOWN_DAYS
 
 if TYPE_CHECKING:  # what reads an export imports no torch
     from pytorch_lightning import LightningDataModule, LightningModule
@@ -66,17 +71,29 @@ def export(*overrides: str) -> Path:
     return command.run(compose("export", overrides))
 
 
-def fit(*overrides: str) -> Export:
+def fit(*overrides: str) -> OpenedExport:
     """Prepare, train and export in one; returns the export, opened."""
     prepare(*overrides)
     folder = train(*overrides)
-    return Export(export(*overrides, f"checkpoint='{folder}'"))
+    return open(export(*overrides, f"checkpoint={quotation(str(folder))}"))
 
 
-def embed(history: Sequence[str | int], export: str | Path = CURRENT) -> Float[np.ndarray, " dim"]:
-    """The vector of somebody who played these contents (ids or titles), oldest first."""
-    opened = Export(Path(export))
-    return opened.encode_events(opened.plays(_rows(opened, history)))
+def open(path: str | Path = CURRENT, check: bool = True) -> OpenedExport:
+    """Opens an export once, for many questions: `recommend`, `similar`, `withheld`, `embed`, `embed_content`.
+
+    Args:
+        path: folder of a version, or a link to one, which is followed now and not again.
+        check: whether every file is held against its checksum first, which reads them all.
+
+    Raises:
+        UserError: no export there, or a damaged one.
+    """
+    return OpenedExport(path, check)
+
+
+def embed(history: History, export: str | Path = CURRENT) -> Float[np.ndarray, " dim"]:
+    """The vector of somebody who played these contents (ids or titles), oldest first, or did these events."""
+    return _opened(export).embed(history)
 
 
 def embed_content(
@@ -84,47 +101,52 @@ def embed_content(
     metadata: Mapping[str, Any] | None = None,
     export: str | Path = CURRENT,
 ) -> Float[np.ndarray, " dim"]:
-    """The vector of a content that training has not seen, by its sound (a file, or samples and their rate in Hz) and
-    what else is known of it (columns of the contents table); both may be missing."""
-    heard = Path(audio) if isinstance(audio, str) else audio
-    return encode_content(Export(Path(export)), heard, metadata or {})
+    """The vector of a content that training has not seen; as `OpenedExport.embed_content`."""
+    return _opened(export).embed_content(audio, metadata)
 
 
 def recommend(
     *,
-    user: str | int | None = None,
-    history: Sequence[str | int] | None = None,
+    user: Id | None = None,
+    history: History | None = None,
     k: int = 20,
+    kinds: Sequence[str] = schema.PLAYABLE_KINDS,
+    candidates: Sequence[Id] | None = None,
+    deny: Sequence[Id] = (),
+    explicit: bool = True,
+    include_heard: bool = False,
+    released_by: date | str | None = None,
+    skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
-    """What a listener, or somebody with this history, might play next: id, title, artists, kind, genres, score.
-
-    Raises:
-        UserError: neither or both of `user` and `history`, an unknown id, `k` below 1, no export.
-    """
-    opened = Export(Path(export))
-    if (user is None) == (history is None):
-        raise UserError("give either user or history")
-    if user is not None:
-        row = opened.user_row(str(user))
-        return _described(opened, opened.recommend(opened.user_vectors[row], k, without=opened.chosen(row)))
-    heard = _rows(opened, history or [])
-    return _described(opened, opened.recommend(opened.encode_events(opened.plays(heard)), k, without=heard))
+    """What a listener, or somebody with this history, might play next; as `OpenedExport.recommend`."""
+    return _opened(export).recommend(
+        user=user, history=history, k=k, kinds=kinds, candidates=candidates, deny=deny, explicit=explicit,
+        include_heard=include_heard, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
+    )  # fmt: skip
 
 
-def similar(content: str | int, *, k: int = 10, export: str | Path = CURRENT) -> list[dict[str, Any]]:
-    """What is near a content of any kind, by id or title; as `recommend`."""
-    opened = Export(Path(export))
-    return _described(opened, opened.similar(opened.content_row(str(content)), k))
+def similar(
+    content: Id,
+    *,
+    k: int = 10,
+    kinds: Sequence[str] | None = None,
+    explicit: bool = True,
+    released_by: date | str | None = None,
+    export: str | Path = CURRENT,
+) -> list[dict[str, Any]]:
+    """What is near a content of any kind, by id or title; as `OpenedExport.similar`."""
+    return _opened(export).similar(content, k=k, kinds=kinds, explicit=explicit, released_by=released_by)
 
 
-def _rows(opened: Export, names: Sequence[str | int]) -> np.ndarray:
-    return np.array([opened.content_row(str(name)) for name in names], dtype=np.int64)
+def _opened(export: str | Path) -> OpenedExport:
+    """The version in a folder, opened and checked when it is first asked; again once its manifest is another file."""
+    folder = Path(export).resolve()
+    manifest = folder / MANIFEST
+    stat = manifest.stat() if manifest.exists() else None
+    return _kept(folder, stat and (stat.st_ino, stat.st_mtime_ns, stat.st_size))
 
 
-def _described(opened: Export, found: Found) -> list[dict[str, Any]]:
-    names = ("title", "artists", "kind", "genres", "content_id")
-    return [
-        {**dict(zip(names, described(opened, row), strict=True)), "score": score}
-        for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
-    ]
+@lru_cache(maxsize=2)
+def _kept(folder: Path, manifest: tuple[int, ...] | None) -> OpenedExport:
+    return OpenedExport(folder)

@@ -1,6 +1,7 @@
 """`towers COMMAND ...`: finds the command without importing the others, and turns errors into exit codes."""
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -26,6 +27,7 @@ OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code (0 done, 2 the caller's mistake, 3 the gate refused, 1 else)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _print_whatever_can_be_printed()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return OK if arguments else CALLER
@@ -38,6 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         return _complain(f"no command {command!r}; there are: {', '.join(COMMANDS)}")
     return _run(command, rest)
+
+
+def _print_whatever_can_be_printed() -> None:
+    """Titles come in all scripts: `?` stands for a sign that the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _usage() -> str:
@@ -95,7 +104,7 @@ def _start(command: str, rest: list[str]) -> None:
     """
     import hydra
 
-    from towers.config import CONFIG_DIR, quoted
+    from towers.config import CONFIG_DIR, located, quoted
 
     module = f"towers.commands.{command}"
 
@@ -103,7 +112,7 @@ def _start(command: str, rest: list[str]) -> None:
         try:
             importlib.import_module(module).main(config)
         except Exception as error:
-            raise _Through(error) from error
+            raise _Through(located(error, config)) from error
 
     job.__module__ = module  # Hydra names the job after it
     is_sweep = bool({"-m", "--multirun"} & {*rest})

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from towers.disk import told_when_full
 from towers.errors import UserError
 
 LIBRARIES = (
@@ -122,10 +123,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     _remove_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # a machine that is lost leaves the file before or the new one
-        temporary.replace(path)
+        with told_when_full(path, temporary):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())  # a machine that is lost leaves the file before or the new one
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -139,9 +141,10 @@ def scratch_directory(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    temporary.mkdir()
     try:
-        yield temporary
+        with told_when_full(path, temporary):
+            temporary.mkdir()
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -13,7 +13,9 @@ ACTIONS: Final = ("play", "skip", "like", "dislike", "save", "unsave", "search",
 ACTION_CODES: Final = {action: code for code, action in enumerate(ACTIONS)}
 PLAY: Final = ACTION_CODES["play"]
 SKIP: Final = ACTION_CODES["skip"]
+LIKE: Final = ACTION_CODES["like"]
 DISLIKE: Final = ACTION_CODES["dislike"]
+SAVE: Final = ACTION_CODES["save"]
 ACTIONS_WITHOUT_CONTENT: Final = ("search", "browse")
 
 KINDS: Final = ("track", "episode", "audiobook", "artist", "playlist")

@@ -12,6 +12,8 @@ from towers.commands import recommend, similar
 from towers.config import compose
 from towers.errors import UserError
 from towers.retrieval.export import Export
+from towers.retrieval.mixing import listeners_against
+from towers.retrieval.query import Query
 
 ANGLES = np.deg2rad([0, 10, 20, 30, 40])
 VECTORS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)
@@ -38,7 +40,7 @@ def test_everybody_by_blocks_is_each_by_themselves(
     expected = [
         (user, rank, export.content_ids[row], pytest.approx(score))
         for at, user in enumerate(CHOSEN)
-        for found in [export.recommend(export.user_vectors[at], 3, without=export.chosen(at))]
+        for found in [listeners_against(export, export).recommend(at, Query(k=3))]
         for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1)
     ]
     table = pq.read_table(path)
@@ -76,6 +78,24 @@ def test_k_below_one(export: Export, tmp_path: Path, k: int) -> None:
     ):
         with pytest.raises(UserError, match=said):
             call()
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("skip_cooldown_days=-1", "skip_cooldown_days=-1.0: must be 0 or more days"),
+        ("skip_cooldown_days=soon", "skip_cooldown_days='soon': must be float"),
+        ("released_by=2026-02-30", "released_by=2026-02-30: must be a date"),
+        ("kind=null", "kind: give at least one"),
+        ("deny=[x]", "deny: 'x': no content with this id"),
+    ],
+)
+def test_mistakes(export: Export, tmp_path: Path, override: str, said: str) -> None:
+    for user in ("user='7'", "user=all"):
+        with pytest.raises(UserError) as refused:
+            run(recommend, export, user, override, f"output='{tmp_path}/all.parquet'")
+        assert str(refused.value).startswith(said)
     assert not list(tmp_path.glob("*.parquet"))
 
 

@@ -16,7 +16,7 @@ FRAMES = 50
 
 
 def spectrogram_of(path, log_mel, settings):
-    return record_from(read_crops(path, settings), log_mel, settings)
+    return record_from(read_crops(path, settings)[0], log_mel, settings)
 
 
 @pytest.fixture(scope="module")
@@ -202,9 +202,10 @@ class TestCrops:
 
         soundfile.write(tmp_path / "long.flac", tone(440, 60.0, 8_000), 8_000)
         monkeypatch.setattr(soundfile, "SoundFile", Counting)
-        crops = read_crops(tmp_path / "long.flac", self.SETTINGS)
+        crops, _ = read_crops(tmp_path / "long.flac", self.SETTINGS)
         assert [len(crop) for crop in crops] == 5 * [1_600]
-        assert read == [(8_000 * second - 400, 800) for second in (6, 18, 30, 42, 54)]
+        ends = [(8_000 * 60 - 1, 1)]  # whether it is there
+        assert read == ends + [(8_000 * second - 400, 800) for second in (6, 18, 30, 42, 54)]
 
     def test_some_may_be_silent(self, record_of):
         record = record_of(np.concatenate([np.zeros(32_000), tone(500, 1.0, 16_000)]))
@@ -266,24 +267,10 @@ class TestUnusable:
         assert reason(tmp_path / "song.flac").startswith("does not decode")
 
     def test_missing_file(self, reason, tmp_path):
-        assert reason(tmp_path / "nowhere.flac").startswith("does not decode")
+        assert reason(tmp_path / "nowhere.flac") == f"no such file: {tmp_path / 'nowhere.flac'}"
 
     def test_a_folder(self, reason, tmp_path):
-        assert reason(tmp_path).startswith("does not decode")
-
-    @pytest.mark.parametrize("name", ["song.ogg", "song.flac", "song.mp3"])
-    def test_a_file_cut_before_its_middle(self, reason, written, name):
-        path = written(tone(440, 20.0, 16_000), name=name)
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 3])
-        assert reason(path).startswith(("does not decode", "too short"))
-
-    @pytest.mark.parametrize("name", ["song.ogg", "song.mp3"])
-    def test_a_file_cut_in_its_last_third_is_read_up_to_there(self, written, log_mel, name):
-        path = written(tone(440, 20.0, 16_000), name=name)
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) * 4 // 5])
-        assert loudest_band(spectrogram_of(path, log_mel, SETTINGS)) == band_of(440)
+        assert reason(tmp_path) == f"is no file: {tmp_path}"
 
     def test_a_file_cut_short_within_its_header(self, reason, written):
         path = written(tone(440, 1.0, 16_000), name="song.ogg")
@@ -293,5 +280,6 @@ class TestUnusable:
 
 def test_waveform_has_the_rate_of_the_settings(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(440, 0.3, 8_000), 8_000)
-    (waveform,) = read_crops(tmp_path / "a.wav", SETTINGS)
+    (waveform,), remark = read_crops(tmp_path / "a.wav", SETTINGS)
+    assert remark is None
     assert len(waveform) == round(0.3 * 16_000)

@@ -21,6 +21,11 @@ NAMES = [f"{number:02}.wav" for number in range(20)]
 SILENT, MISSING = "07.wav", "13.wav"
 
 
+def there(names):
+    """Those that have a file."""
+    return [name for name in names if name != MISSING]
+
+
 def quiet(done, total, remark):
     pass
 
@@ -118,7 +123,7 @@ class TestParts:
         files = {path.name: digest_of_file(path) for path in sounds.iterdir()}
         named = [[f"id {name}", name] for name in NAMES]
         settings = {"sample_rate": 8_000, "n_fft": 256, "hop_length": 80, "n_mels": 16, "record_s": 0.2}
-        assert make_set().target.name == digest_of([files, named, {"format": 1, "settings": settings}])[:16]
+        assert make_set().target.name == digest_of([files, named, {"format": 2, "settings": settings}])[:16]
 
 
 class TestResume:
@@ -131,7 +136,7 @@ class TestResume:
         again = make_set()
         again.make(1, lambda *progress: done.append(progress[:2]))
         finished = (died_at - 1) // 3 * 3  # a part is finished when the first file of the next one comes
-        assert sorted(decoded) == NAMES[finished:]
+        assert sorted(decoded) == there(NAMES[finished:])
         assert done[0] == (finished + 1, 20)
         assert done[-1] == (20, 20)
         scratch = make_set("scratch")
@@ -145,14 +150,14 @@ class TestResume:
         soundfile.write(sounds / "04.wav", tone(3_000, 0.3), 8_000)
         decoded.clear()
         make_set().make(1, quiet)
-        assert sorted(decoded) == [*NAMES[3:6], *NAMES[9:]]
+        assert sorted(decoded) == there([*NAMES[3:6], *NAMES[9:]])
 
     def test_parts_of_other_settings_are_not_taken(self, make_set, decoded):
         with pytest.raises(Died):
             make_set().make(1, die_at(10))
         decoded.clear()
         make_set(settings=SpectrogramSettings(sample_rate=8_000, record_s=0.2)).make(1, quiet)
-        assert sorted(decoded) == NAMES
+        assert sorted(decoded) == there(NAMES)
 
 
 class TestShards:
@@ -160,7 +165,7 @@ class TestShards:
     def test_together_they_make_the_same_as_one_run(self, make_set, decoded, count):
         for number in range(count, 0, -1):
             make_set().make_shard(Shard(number=number, count=count), 1, quiet)
-        assert sorted(decoded) == NAMES  # each by one shard
+        assert sorted(decoded) == there(NAMES)  # each by one shard
         decoded.clear()
         sharded, whole = make_set(), make_set("whole")
         sharded.make(1, quiet)
@@ -172,10 +177,10 @@ class TestShards:
 
     def test_what_no_shard_has_made_the_last_run_makes(self, make_set, decoded):
         make_set().make_shard(Shard(number=2, count=2), 1, quiet)
-        assert sorted(decoded) == [*NAMES[3:6], *NAMES[9:12], *NAMES[15:18]]
+        assert sorted(decoded) == there([*NAMES[3:6], *NAMES[9:12], *NAMES[15:18]])
         decoded.clear()
         make_set().make(1, quiet)
-        assert sorted(decoded) == [*NAMES[:3], *NAMES[6:9], *NAMES[12:15], *NAMES[18:]]
+        assert sorted(decoded) == there([*NAMES[:3], *NAMES[6:9], *NAMES[12:15], *NAMES[18:]])
 
     def test_reads_no_file_of_another_shard(self, make_set, tmp_path):
         make_set().make_shard(Shard(number=3, count=7), 1, quiet)
@@ -197,7 +202,7 @@ class TestShards:
             make_set().make_shard(Shard(number=1, count=2), 1, die_at(8))
         decoded.clear()
         make_set().make_shard(Shard(number=1, count=2), 1, quiet)
-        assert sorted(decoded) == [*NAMES[12:15], *NAMES[18:]]
+        assert sorted(decoded) == there([*NAMES[12:15], *NAMES[18:]])
 
     @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "/2", "a/b", "-1/3", "1/0", "1.5/2", "1/2/3", "", "²/3"])
     def test_no_shard(self, text):
@@ -211,7 +216,7 @@ class TestShards:
 class TestDecoding:
     def test_counts_what_was_decoded(self, make_set):
         decoding = make_set().make(2, quiet)
-        assert decoding.files == 20
+        assert decoding.files == 19
         assert decoding.sound_s == pytest.approx(18 * 0.2)
         assert decoding.wall_s > 0
         assert decoding.core_s > 0
@@ -220,7 +225,7 @@ class TestDecoding:
         make_set().make(2, quiet)
         soundfile.write(sounds / "new.wav", tone(3_000, 0.3), 8_000)
         decoding = make_set(names=["new.wav", *NAMES]).make(2, quiet)
-        assert decoding.files == 2  # the new one, and the one that is missing still
+        assert decoding.files == 1  # the new one alone
         assert make_set(names=["new.wav", *NAMES]).make(2, quiet).files == 0
 
     def test_says_it(self):

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command_line import SMALL_WORLD, ok, refused
+from tests.command_line import EXPORT, SMALL_WORLD, ok, refused
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 EXPERIMENT = ("experiment=demo", *SMALL_WORLD, "trainer.max_epochs=1")
 
 
@@ -42,12 +42,12 @@ def test_vectors_from_elsewhere_are_trained_evaluated_and_exported(demo: tuple[P
     printed = ok(folder, "train", *experiment)
     assert f"vectors of 20 of {len(contents)} contents; 1 vectors of contents that the store does not have" in printed
     assert "nothing to train" in ok(folder, "train", *experiment)
-    ok(folder, "evaluate", *experiment, "evaluation.baselines=null")
-    assert "exported" in ok(folder, "export", *experiment)
+    ok(folder, "evaluate", *experiment, "evaluation.baselines=null", "evaluation.slicings=null")
+    assert "exported" in ok(folder, "export", *experiment, *EXPORT)
     assert "verified" in ok(folder, "verify", f"export={tmp_path}/exports/current")
 
     pq.write_table(pq.read_table(path).slice(1), path)
-    assert "has changed since the run was trained" in refused(folder, "export", *experiment)
+    assert "has changed since the run was trained" in refused(folder, "export", *experiment, *EXPORT)
     assert "vectors of 19 of" in ok(folder, "train", *experiment)  # another run
     assert len(list(tmp_path.glob("runs/*/*/finished.json"))) == 2
     path.unlink()

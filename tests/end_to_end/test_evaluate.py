@@ -2,16 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from tests import command_line
 from tests.command_line import SMALL_WORLD, kill_when, ok, towers
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 EVALUATE = ("evaluate", "experiment=demo", *SMALL_WORLD)
 
 
@@ -52,7 +52,6 @@ def test_a_run_has_its_figures_lists_and_page_beside_it(run: Path) -> None:
         assert key in model, key
     assert any(key.startswith("recall@20/history:") for key in model)
     assert any(key.startswith("recall@20/taste:") for key in model)
-    assert figures["metadata"]["tuning"]["item-kNN"]["trials"]
     assert all(check["passed"] is not False for check in figures["metadata"]["checks"])
     page = (evaluation / "report.html").read_text()
     assert page.startswith("<!doctype html>")
@@ -86,8 +85,15 @@ def test_baselines_are_kept(copy: Path) -> None:
     kept = {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()}
     ok(copy, *EVALUATE, "export=exports/current", "evaluation.main_metric=recall@10")
     assert {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()} == kept
-    ok(copy, *EVALUATE, "evaluation.period=validation", "evaluation.tuning.max_trials=0")
+    ok(copy, *EVALUATE, "evaluation.period=validation")
     assert set((copy / "evaluations" / "baselines").iterdir()) > set(kept)
+
+
+def test_baselines_are_tuned_where_trials_are_allowed(copy: Path, run: Path) -> None:
+    ok(copy, *EVALUATE, "evaluation.tuning.max_trials=2", f"paths.evaluations={copy / 'tuned'}")
+    tuning = figures_in(run / "evaluation-test")["metadata"]["tuning"]
+    assert len(tuning["item-kNN"]["trials"]) == len(tuning["EASE"]["trials"]) == 2
+    assert (run / "evaluation-test" / "report.html").read_text().count("How the baselines were tuned") == 1
 
 
 def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
@@ -101,9 +107,9 @@ def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
     assert changes["recall@20/discovery"]["difference"]["mean"] == pytest.approx(0, abs=1e-6)
 
 
-def test_callers_mistakes_get_one_line(copy: Path, refused_here: Callable[..., str]) -> None:
+def test_callers_mistakes_get_one_line(copy: Path) -> None:
     def refused(*arguments: str) -> str:
-        return refused_here(copy, *EVALUATE, *arguments)
+        return command_line.refused(copy, *EVALUATE, *arguments)
 
     assert "neither a finished run nor an export" in refused("export=stores")
     assert "needs two folders" in refused("compare=[exports/current]")
@@ -117,8 +123,9 @@ def test_callers_mistakes_get_one_line(copy: Path, refused_here: Callable[..., s
     assert "no slice 'nonsense'" in refused("evaluation.tables=[[recall@20/nonsense]]")
     assert "evaluation.tables" in refused("evaluation.tables=[recall@20]")
     assert "evaluation.baselines.ease.l2='hot'" in refused("evaluation.baselines.ease.l2=hot")
-    assert "evaluation.baselines.ease.alpha: unknown" in refused("+evaluation.tuning.grid.ease.alpha=[1.0]")
-    assert "grid.eaze: no such baseline" in refused("+evaluation.tuning.grid.eaze.l2=[1.0]")
+    tuned = "evaluation.tuning.max_trials=2"
+    assert "evaluation.baselines.ease.alpha: unknown" in refused(tuned, "+evaluation.tuning.grid.ease.alpha=[1.0]")
+    assert "grid.eaze: no such baseline" in refused(tuned, "+evaluation.tuning.grid.eaze.l2=[1.0]")
     assert "evaluation.slicings.taste: this name is taken" in refused("+evaluation.slicings.taste=null")
     few = ("compare=[exports/current,exports/current]", "evaluation.min_users=1000")
     assert "evaluation.min_users=1000" in refused(*few)

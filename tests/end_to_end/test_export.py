@@ -5,20 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command_line import ok
-from towers.cli import main
+from tests.command_line import EXPORT, ok, refused
 from towers.retrieval.export import Export
+from towers.retrieval.query import Query
+from towers.retrieval.search import recommend
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
-MIN_USERS = "evaluation.min_users=2"
+pytestmark = pytest.mark.unhooked
 
 
 @pytest.fixture(scope="module")
 def short(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The demo's folder, and an export of sixteen of its vectors' dimensions, made after the whole one."""
     exports = tmp_path_factory.mktemp("short")
-    told = ok(demo[0], "export", "experiment=demo", "dim=16", f"paths.exports={exports}", MIN_USERS,
-              f"align_to={demo[0] / 'exports' / 'current'}", "num_threads=1")  # fmt: skip
+    told = ok(demo[0], "export", "experiment=demo", "dim=16", f"paths.exports={exports}", "evaluation.min_users=2",
+              f"align_to={demo[0] / 'exports' / 'current'}", "num_threads=1", "variants=[int8]",
+              "min_variant_overlap=0")  # fmt: skip
     assert "the earlier version has 64 dimensions, the new one 16" in told
     return demo[0], exports / "current"
 
@@ -26,7 +27,7 @@ def short(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> t
 def test_the_same_run_gives_the_same_bytes(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = demo
     first = (folder / "exports" / "current").resolve()
-    ok(folder, "export", "experiment=demo", f"paths.exports={tmp_path}", "num_threads=2", MIN_USERS)
+    ok(folder, "export", "experiment=demo", f"paths.exports={tmp_path}", "num_threads=2", *EXPORT)
     again = tmp_path / first.name
     names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
     assert names == sorted(str(path.relative_to(again)) for path in again.rglob("*") if path.is_file())
@@ -35,7 +36,7 @@ def test_the_same_run_gives_the_same_bytes(demo: tuple[Path, str], tmp_path: Pat
     assert (tmp_path / "current").resolve().name == first.name
 
 
-def test_leading_dimensions_serve_alone(short: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_leading_dimensions_serve_alone(short: tuple[Path, Path]) -> None:
     whole, export = Export(short[0] / "exports" / "current"), Export(short[1])
     leading = whole.vectors[:, :16] / np.linalg.norm(whole.vectors[:, :16], axis=1, keepdims=True)
     np.testing.assert_allclose(export.vectors, leading, atol=1e-6)
@@ -43,40 +44,35 @@ def test_leading_dimensions_serve_alone(short: tuple[Path, Path], capsys: pytest
     vector = export.encode_events(export.plays(np.arange(3)))
     expected = whole.encode_events(whole.plays(np.arange(3)))[:16]
     np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
-    assert main(["verify", f"export={short[1]}"]) == 0
-    assert "verified" in capsys.readouterr().out
+    assert "verified" in ok(short[0], "verify", f"export={short[1]}")
+    assert export.manifest["towers"]["user_tower.int8.onnx"]["overlap@20"] > 0
+    assert (short[1] / "user_tower.int8.onnx").exists()
 
 
-def test_versions_of_two_spaces_are_not_mixed(short: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_versions_of_two_spaces_are_not_mixed(short: tuple[Path, Path]) -> None:
     folder, export = short
     user = Export(export).user_ids[0]
     whole = folder / "exports" / "current"
-    assert main(["recommend", f"user={user}", f"users={whole}", f"export={whole}", "k=3"]) == 0
-    assert "Recommended to" in capsys.readouterr().out
-    assert main(["recommend", f"user={user}", f"users={whole}", f"export={export}"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "space" in line
+    asked = ("recommend", f"user={user}", f"users={whole}", "k=3")
+    assert "Recommended to" in ok(folder, *asked, f"export={whole}")
+    assert "space" in refused(folder, *asked, f"export={export}")
 
 
-def test_a_sound_that_the_catalogue_does_not_have(
-    short: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_sound_that_the_catalogue_does_not_have(short: tuple[Path, Path], tmp_path: Path) -> None:
     folder, export = short
     sound = next((folder / "worlds").rglob("*.flac"))
     metadata = "metadata={genres: [folk], artist_ids: [nobody]}"
-    assert main(["similar", f"audio={sound}", metadata, f"export={export}", "k=3"]) == 0
-    assert "Similar to" in capsys.readouterr().out
+    similar = ("similar", f"export={export}")
+    assert "Similar to" in ok(folder, *similar, f"audio={sound}", metadata, "k=3")
     (tmp_path / "noise.ogg").write_bytes(b"no sound")
-    assert main(["similar", f"audio={tmp_path / 'noise.ogg'}", f"export={export}"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "does not decode" in line
-    assert main(["similar", f"export={export}"]) == 2
+    assert "does not decode" in refused(folder, *similar, f"audio={tmp_path / 'noise.ogg'}")
+    refused(folder, *similar)
 
 
 def test_a_denied_content_is_not_shown(demo: tuple[Path, str]) -> None:
     folder, _ = demo
     export = Export(folder / "exports" / "current")
-    found = export.recommend(export.user_vectors[0], 2)
+    found = recommend(export, export.user_vectors[0], Query(k=2), None)
     first, second = (export.content_ids[row] for row in found.rows)
     printed = ok(folder, "recommend", f"user={export.user_ids[0]}", "include_heard=true", f"deny=[{first}]", "k=1")
     assert second in printed.split("Recommended to")[1]

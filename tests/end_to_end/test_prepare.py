@@ -1,7 +1,6 @@
 """`towers prepare` on the command line: killed, shared between machines, and fed with sound that is none."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.command_line import kill_when, ok
+from tests.command_line import kill_when, ok, refused
 from tests.data import raw_set
 from tests.data.raw_set import tone
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 PREPARE = (
     "prepare", "data=parquet", "data.root=raw", "data.num_workers=1", "features.spectrogram.record_s=1.0",
 )  # fmt: skip
@@ -85,13 +84,13 @@ def test_shards_share_the_work_and_the_store_is_the_same(many: tuple[Path, Path]
     assert same_store(folder / "sharded/parquet/current", whole)
 
 
-def test_what_no_shard_can_be_gets_one_line(many: tuple[Path, Path], refused_here: Callable[..., str]) -> None:
+def test_what_no_shard_can_be_gets_one_line(many: tuple[Path, Path]) -> None:
     folder, _ = many
     for shard in ("0/2", "3/2", "3", "half", "1/2/3"):
-        line = refused_here(folder, *PREPARE, *SPLIT, "paths.stores=refused", f"data.shard={shard}")
+        line = refused(folder, *PREPARE, *SPLIT, "paths.stores=refused", f"data.shard={shard}")
         assert f"data.shard={shard}: must be NUMBER/COUNT, such as 3/16" in line
     (folder / "pairs.txt").write_text("".join(f"{user} {content}\n" for user in range(9) for content in range(9)))
-    line = refused_here(folder, "prepare", "data=pairs", "data.root=pairs.txt", "data.shard=1/2")
+    line = refused(folder, "prepare", "data=pairs", "data.root=pairs.txt", "data.shard=1/2")
     assert "data.shard=1/2: no content of pairs.txt names a sound; leave it out" in line
 
 
@@ -136,9 +135,9 @@ def write_bad(raw: Path) -> dict[str, str | None]:
         "truncated.ogg": r"does not decode|too short",
         "link.wav": "leaves the data set's folder",
         "loop.wav": r"is no path|leaves|does not decode",
-        "folder.wav": "does not decode",
+        "folder.wav": "is no file",
         "empty.mp3": "does not decode",
-        "missing.wav": "does not decode",
+        "missing.wav": "no such file",
         **dict.fromkeys(usable, None),
     }
 

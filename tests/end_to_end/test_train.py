@@ -15,7 +15,7 @@ import torch
 from tests.command_line import SMALL_WORLD, environment, ok, refused, towers
 from towers.training.checkpoints import final_checkpoint
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 TRAIN = (
     "train", "experiment=demo", *SMALL_WORLD, "logger=csv", "trainer.max_epochs=12",
     "trainer.monitor=validation/recall@20", "trainer.checkpoint_every_s=0.2", "datamodule.max_tokens=256",
@@ -58,10 +58,7 @@ def never_stopped(demo: tuple[Path, str]):
     return finished(folder, "whole")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGTERM, 143), (signal.SIGKILL, -9)],  # the others in tests/training/test_resumption.py
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_stopped_and_started_again_it_ends_with_the_same_bits(
     demo: tuple[Path, str], never_stopped, number: int, code: int
 ) -> None:

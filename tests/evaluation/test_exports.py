@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command_line import SMALL_WORLD, ok
 from tests.retrieval.small_export import content, small_export
 from towers.errors import UserError
 from towers.evaluation.exports import ExportOnStore
@@ -20,7 +19,6 @@ from towers.retrieval.export import Export
 
 HELD = ("a1", "u9", "nowhere", "a2")
 """What a small export holds, in another order than the hand-written store, and with a content that it lacks."""
-FEATURES = ("features.user_columns=[country,age_band]", "datamodule.max_length=30")
 
 
 @pytest.fixture
@@ -50,11 +48,11 @@ def test_contents_are_found_by_id(store, other):
 def test_codes_are_translated_by_text(store, other):
     own = store.vocabulary("context").encode(["home", "album", "playlist", "search"])
     assert (own > 0).all()
-    assert other._codes_of("context")[own].tolist() == [2, 1, 0, 0]
-    assert other._codes_of("context")[0] == 0
+    assert other.codes_of("context")[own].tolist() == [2, 1, 0, 0]
+    assert other.codes_of("context")[0] == 0
     # ann is of "is", which the export does not know; ben is of "no", its second country. dee's
     # was not in the training period, so that the store does not know it itself.
-    countries = dict(zip(store.user_ids.tolist(), other._user_codes.tolist(), strict=True))
+    countries = dict(zip(store.user_ids.tolist(), other.user_codes.tolist(), strict=True))
     assert countries == {"ann": [0, 0], "ben": [0, 2], "dee": [0, 0], "eve": [0, 0]}
 
 
@@ -85,22 +83,17 @@ def test_a_content_that_is_missing_stands_in_no_list(store, other):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    ok(folder, "demo", *SMALL_WORLD, *FEATURES)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path):
+def run(demo: tuple[Path, str]):
+    """The demo's, which reads listeners' features and no more than the last 30 events."""
     from towers.assembly import load_run
 
-    return load_run(next((folder / "runs" / "demo").iterdir()), folder / "stores")
+    (finished,) = demo[0].glob("runs/demo/*/evaluation-test")
+    return load_run(finished.parent, demo[0] / "stores")
 
 
 @pytest.fixture(scope="module")
-def exported(folder: Path, run) -> ExportOnStore:
-    return ExportOnStore(Export(folder / "exports" / "current"), run.store)
+def exported(demo: tuple[Path, str], run) -> ExportOnStore:
+    return ExportOnStore(Export(demo[0] / "exports" / "current"), run.store)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +102,6 @@ def contents(run) -> np.ndarray:
 
 
 @pytest.mark.unhooked
-@pytest.mark.slow
 class TestOfATrainedRun:
     @pytest.mark.parametrize("period", ["validation", "test"])
     def test_it_says_what_it_was_trained_on(self, run, exported, period):

@@ -23,10 +23,10 @@ class Fixed:
     name = "fixed"
 
     def __init__(self, scores):
-        self._scores = np.asarray(scores, dtype=np.float32)
+        self.given = np.asarray(scores, dtype=np.float32)
 
     def scores(self, positions):
-        return self._scores[positions]
+        return self.given[positions]
 
 
 def fixed(task, scores, block_size=None) -> DenseRanker:
@@ -238,9 +238,9 @@ def test_nobody_to_evaluate():
 
 def test_the_rankers_own_array_is_left_alone():
     task, scorer = make_task([[0]], [[1]], 3), Fixed([[1, 2, 3]])
-    scorer.scores = lambda positions: scorer._scores
+    scorer.scores = lambda positions: scorer.given
     evaluate(task, DenseRanker(task, scorer), filter_seen=True)
-    assert scorer._scores.tolist() == [[1, 2, 3]]
+    assert scorer.given.tolist() == [[1, 2, 3]]
 
 
 def test_scores_that_are_not_a_number_are_refused_by_name():

@@ -8,81 +8,25 @@ import pytest
 from rich.console import Console
 
 from tests.contracts.ranker import checkerboard, lists_of, make_task
+from tests.evaluation.tastes import CONTENTS, LISTENERS, Tastes
 from towers.evaluation.baselines.chance import Random
 from towers.evaluation.harness import evaluate
 from towers.evaluation.honesty import (
-    CLEAR_Z,
-    KEPT_LIFT,
     Check,
-    _ratio,
-    _with_drawn_targets,
     list_audit,
-    memorised_validation,
     permuted_targets,
     shuffled_listeners,
     table,
+    with_drawn_targets,
 )
 from towers.evaluation.rankers import DenseRanker, Ranked
-from towers.evaluation.result import Evaluation, SliceResult
 from towers.evaluation.vectors import VectorRanker
 from towers.features.ragged import Ragged
-
-LISTENERS, CONTENTS, DIM = 400, 300, 16
-TEMPERATURE = 0.15
-
-
-class Tastes:
-    """Listeners of known taste: what they choose in three spells is drawn by a softmax over inner products."""
-
-    def __init__(self, seed: int = 0):
-        generator = np.random.default_rng(seed)
-        self.contents = unit(generator.normal(size=(CONTENTS, DIM)))
-        self.tastes = unit(generator.normal(size=(LISTENERS, DIM)))
-        noise = generator.gumbel(size=(LISTENERS, CONTENTS))
-        # The best of scores with Gumbel noise are draws without replacement (Vieira 2014).
-        drawn = np.argsort(-(self.tastes @ self.contents.T / TEMPERATURE + noise), axis=1)[:, :18].copy()
-        chosen = generator.permuted(drawn, axis=1).tolist()
-        self.validation = make_task([row[:8] for row in chosen], [row[8:13] for row in chosen], CONTENTS)
-        self.test = make_task([row[:13] for row in chosen], [row[13:] for row in chosen], CONTENTS)
-
-    def evaluated(self, vectors: np.ndarray) -> tuple[Evaluation, Evaluation]:
-        """On validation and test."""
-        return self._evaluated(self.validation, vectors), self._evaluated(self.test, vectors)
-
-    def _evaluated(self, task, vectors) -> Evaluation:
-        return evaluate(task, VectorRanker(task, "model", vectors, self.contents), filter_seen=True, ks=(20,))
-
-    def ranked(self, vectors: np.ndarray) -> VectorRanker:
-        """On test."""
-        return VectorRanker(self.test, "shuffled", vectors, self.contents)
-
-    def fitted_to_validation(self) -> np.ndarray:
-        """Listener vectors by gradient ascent on the likelihood of the validation targets themselves."""
-        wanted = np.zeros((LISTENERS, CONTENTS))
-        wanted[self.validation.targets.list_of_value, self.validation.targets.values] = 1 / 5
-        vectors = np.zeros((LISTENERS, DIM))
-        for _ in range(200):
-            logits = vectors @ self.contents.T
-            guessed = np.exp(logits - logits.max(axis=1, keepdims=True))
-            vectors += 2.0 * (wanted - guessed / guessed.sum(axis=1, keepdims=True)) @ self.contents
-        return vectors
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
 def world() -> Tastes:
     return Tastes()
-
-
-@pytest.fixture(scope="module")
-def nobody_s(world) -> tuple[Evaluation, Evaluation]:
-    """A reference that knows nothing: random scores."""
-    tasks = (world.validation, world.test)
-    both = [evaluate(task, DenseRanker(task, Random(task)), filter_seen=True, ks=(20,)) for task in tasks]
-    return both[0], both[1]
 
 
 class Peeking:
@@ -270,85 +214,6 @@ class TestLists:
             list_audit(replace(task, user_rows=np.array([7])), [evaluation])
 
 
-class TestMemorisedValidation:
-    def test_a_model_fitted_to_the_validation_targets_is_caught(self, world, nobody_s):
-        model = world.evaluated(world.fitted_to_validation())
-        check = memorised_validation((model[0], nobody_s[0]), (model[1], nobody_s[1]))
-        assert check.passed is False
-        assert check.figures["validation_lift"] > 0.5
-        assert check.figures["ratio_high"] < KEPT_LIFT
-
-    def test_a_model_of_their_taste_is_not(self, world, nobody_s):
-        model = world.evaluated(world.tastes)
-        check = memorised_validation((model[0], nobody_s[0]), (model[1], nobody_s[1]))
-        assert check.passed
-        assert check.figures["ratio_low"] < 1 < check.figures["ratio_high"]
-
-    def test_without_a_lift_there_is_nothing_to_judge(self, world, nobody_s):
-        check = memorised_validation((nobody_s[0], nobody_s[0]), (nobody_s[1], nobody_s[1]))
-        assert check.passed is None
-        assert "none to lose" in check.detail
-
-    def test_only_listeners_of_both_periods_count(self):
-        """Rows 0 to 199 on validation, 100 to 299 on test."""
-        lifts = np.linspace(0.1, 0.3, 200)
-        check = memorised_validation(pair(np.arange(200), lifts), pair(np.arange(100, 300), lifts))
-        assert check.figures["listeners"] == 100
-        assert check.figures["validation_lift"] == pytest.approx(lifts[100:].mean())
-        assert check.figures["test_lift"] == pytest.approx(lifts[:100].mean())
-        few = memorised_validation(pair(np.arange(200), lifts), pair(np.arange(101, 301), lifts))
-        assert few.passed is None
-
-    def test_a_model_that_keeps_just_enough_is_seldom_accused(self):
-        """One in 1,000 by the rule: of 2,000, more than 8 come in one of 5,000 cases."""
-        generator = np.random.default_rng(0)
-        rows, accused = np.arange(150), 0
-        for _ in range(2_000):
-            hits = generator.binomial(5, 0.4, size=(2, 150)) / 5
-            kept = generator.random(150) < KEPT_LIFT
-            check = memorised_validation(pair(rows, hits[0]), pair(rows, np.where(kept, hits[1], 0.0)))
-            accused += check.passed is False
-        assert accused <= 8
-
-    def test_of_other_listeners(self, world, nobody_s):
-        model = world.evaluated(world.tastes)
-        other = replace(nobody_s[0], user_rows=nobody_s[0].user_rows + 1)
-        with pytest.raises(ValueError, match="same listeners"):
-            memorised_validation((model[0], other), (model[1], nobody_s[1]))
-
-
-def pair(rows: np.ndarray, lifts: np.ndarray) -> tuple[Evaluation, Evaluation]:
-    """A model that is better than its reference by `lifts`."""
-    positions = np.arange(len(rows))
-    model, reference = (
-        Evaluation(
-            ranker=name,
-            user_rows=rows,
-            slices={"discovery": SliceResult(positions=positions, values={"recall@20": values})},
-            min_users=100,
-        )
-        for name, values in (("model", lifts), ("reference", np.zeros(len(rows))))
-    )
-    return model, reference
-
-
-def test_fiellers_interval_holds_the_ratios_that_are_not_refused():
-    generator = np.random.default_rng(1)
-    below = generator.random(200)
-    above = 0.7 * below + 0.2 * generator.normal(size=200)
-    ratio, low, high = _ratio(above, below)
-    assert low < ratio < high
-    for bound in (low, high):
-        rest = above - bound * below
-        z = rest.mean() / (rest.std(ddof=1) / np.sqrt(200))
-        assert abs(z) == pytest.approx(1.96)
-
-
-def test_the_rule_is_one_in_a_thousand():
-    beyond = np.random.default_rng(0).normal(size=1_000_000) > CLEAR_Z
-    assert beyond.mean() == pytest.approx(1 / 1_000, rel=0.15)
-
-
 def test_the_table_shows_verdicts():
     checks = [
         Check(name=name, passed=passed, detail=f"of {name}")
@@ -366,7 +231,7 @@ def test_targets_are_drawn_from_what_is_not_heard_and_can_be_ranked():
     task = make_task([[0, 1], [2]], [[2, 5], [0, 1, 3]], 6)
     task = replace(task, is_candidate=np.arange(6) != 5)
     for seed in range(20):
-        drawn, unheard = _with_drawn_targets(task, seed)
+        drawn, unheard = with_drawn_targets(task, seed)
         assert unheard.tolist() == [3, 4]
         first, second = drawn.targets[0].tolist(), drawn.targets[1].tolist()
         assert len(first) == 1
@@ -380,14 +245,14 @@ def test_targets_are_drawn_uniformly():
     """Each of the 3 candidates that are left to the one listener is among the 2 targets in 2 of 3 draws."""
     task = replace(make_task([[1, 4, 4, 6]], [[0, 2]], 8), is_candidate=~np.isin(np.arange(8), [3, 6, 7]))
     draws = 900
-    drawn = [_with_drawn_targets(task, seed)[0].targets.values for seed in range(draws)]
+    drawn = [with_drawn_targets(task, seed)[0].targets.values for seed in range(draws)]
     counts = np.bincount(np.concatenate(drawn), minlength=8)
     assert np.flatnonzero(counts).tolist() == [0, 2, 5]
     np.testing.assert_allclose(counts[[0, 2, 5]] / draws, 2 / 3, atol=4 * np.sqrt(2 / 9 / draws))
 
 
 def test_nothing_is_left_to_draw():
-    drawn, unheard = _with_drawn_targets(make_task([[0, 1]], [[1]], 2), 0)
+    drawn, unheard = with_drawn_targets(make_task([[0, 1]], [[1]], 2), 0)
     assert unheard.tolist() == [0]
     assert drawn.targets.lengths.tolist() == [0]
 
@@ -397,5 +262,5 @@ def test_a_draw_does_not_pass_over_the_catalogue_for_each_listener():
     contents, listeners = 1_000_000, 2_000
     task = make_task([[place, 7] for place in range(listeners)], [[0, 1, 2]] * listeners, contents)
     begin = time.process_time()
-    _with_drawn_targets(task, 0)
+    with_drawn_targets(task, 0)
     assert time.process_time() - begin < 1

@@ -83,8 +83,8 @@ def test_threads_do_not_show(monkeypatch):
     users, contents = (generator.integers(-3, 4, (size, 4)).astype(np.float32) for size in (100, 900))
     task = make_task([[row] for row in range(100)], [[0]] * 100, 900)
     ranked = []
-    for num_threads in (1, 3):
-        monkeypatch.setattr(vectors, "_num_threads", lambda number=num_threads: number)
+    for number in (1, 3):
+        monkeypatch.setattr(vectors, "num_threads", lambda number=number: number)
         ranked.append(VectorRanker(task, "any", users, contents, tile_size=100).rank(np.arange(100), 10))
     for ranking in RANKINGS:
         np.testing.assert_array_equal(ranked[0][ranking].rows, ranked[1][ranking].rows)

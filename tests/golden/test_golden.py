@@ -2,16 +2,24 @@
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from towers.errors import UserError
+from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.mixing import listeners_against
+from towers.retrieval.query import Query
 from towers.retrieval.raw_contents import encode_content
+from towers.retrieval.search import own_kind, similar
 from towers.retrieval.verify import problems
 
+AS_IT_WAS = Query(k=5, skip_cooldown_days=0, released_by=date.max)
+"""What was asked when the answers were kept: skips and days of release did not count."""
 FOLDERS = sorted(Path(__file__).parent.glob("format-*"))
 
 
@@ -33,15 +41,15 @@ def test_it_verifies(golden: tuple[Export, dict]) -> None:
 def test_listeners_are_recommended_what_they_were(golden: tuple[Export, dict]) -> None:
     export, answers = golden
     for user_id, expected in answers["recommend"].items():
-        row = export.user_row(user_id)
-        found = export.recommend(export.user_vectors[row], 5, without=export.chosen(row))
+        found = listeners_against(export, export).recommend(export.user_row(user_id), AS_IT_WAS)
         check(export, found.rows, found.scores, expected)
 
 
 def test_contents_have_the_neighbours_they_had(golden: tuple[Export, dict]) -> None:
     export, answers = golden
     for content_id, expected in answers["similar"].items():
-        found = export.similar(export.content_row(content_id), 5)
+        row = export.content_row(content_id)
+        found = similar(export, row, replace(AS_IT_WAS, kinds=own_kind(export, row)))
         check(export, found.rows, found.scores, expected)
 
 
@@ -66,17 +74,33 @@ def test_a_new_sound_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
 
 
 def test_every_byte_that_is_changed_is_found(golden: tuple[Export, dict], tmp_path: Path) -> None:
-    """All of the manifest and its digest, and of every other file the first and last bytes and some between them."""
+    """All of the manifest and its digest, and of every other file the first and last bytes and some between them; the
+    first and the last also by whoever opens the export."""
     copy = tmp_path / "export"
     shutil.copytree(golden[0].folder, copy)
     for path in sorted(path for path in copy.rglob("*") if path.is_file()):
-        whole = path.read_bytes()
-        step = 1 if path.name.startswith("manifest.json") else max(1, len(whole) // 40)
-        for place in {*range(0, len(whole), step), len(whole) - 1}:
+        name, whole = str(path.relative_to(copy)), path.read_bytes()
+        digest, last = golden[0].manifest.get("files", {}).get(name), len(whole) - 1
+        step = 1 if digest is None else max(1, len(whole) // 40)
+        for place in {*range(0, len(whole), step), last}:
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            assert is_refused(copy), (path.name, place)
+            assert is_found(copy, name, digest), (name, place)
+            if place in (0, last):
+                assert is_refused(copy), (name, place)
         path.write_bytes(whole)
+        assert not is_found(copy, name, digest)
     assert not is_refused(copy)
+
+
+def is_found(folder: Path, name: str, digest: str | None) -> bool:
+    """Whether the file's checksum, or the manifest's where the manifest names none, is found to be wrong."""
+    if digest is not None:
+        return bool([line for line in damaged_files(folder, {"files": {name: digest}}) if line.startswith(f"{name}: ")])
+    try:
+        read_manifest(folder, FORMAT)
+    except UserError:
+        return True
+    return False
 
 
 def is_refused(folder: Path) -> bool:

@@ -55,7 +55,7 @@ class TestAll:
             if part in dict(block.named_parameters()):
                 block.get_parameter(part).data.zero_()
         if name.startswith("sasrec"):
-            block._feed_forward_out.bias.data.zero_()
+            block.get_parameter("_feed_forward_out.bias").data.zero_()
         assert torch.equal(block(tokens(), ATTEND), tokens())
 
     def test_dropout_in_training_alone(self, name):
@@ -74,39 +74,46 @@ class TestAll:
 
 def test_attention_of_one_head_is_its_formula():
     attention, x = SelfAttention(DIM, 1).double(), tokens()
-    query, key, value = attention._query_key_value(x).chunk(3, dim=-1)
+    weights = attention.state_dict()
+    query, key, value = (x @ weights["_query_key_value.weight"].T).chunk(3, dim=-1)
     scores = query @ key.transpose(1, 2) / DIM**0.5
     scores = scores.masked_fill(torch.ones(TOKENS, TOKENS).triu(1).bool(), -torch.inf)
-    torch.testing.assert_close(attention(x, ATTEND), attention._out(scores.softmax(dim=-1) @ value), **EXACT)
+    torch.testing.assert_close(attention(x, ATTEND), scores.softmax(dim=-1) @ value @ weights["_out.weight"].T, **EXACT)
 
 
 def test_the_gated_feed_forward_is_its_formula():
     layer, x = SwiGLU(DIM, 2).double(), tokens()
-    gate, value = x @ layer._gate_and_value.weight.T[:, : 2 * DIM], x @ layer._gate_and_value.weight.T[:, 2 * DIM :]
-    torch.testing.assert_close(layer(x), (gate * gate.sigmoid() * value) @ layer._out.weight.T, **EXACT)
+    weights = layer.state_dict()
+    gate, value = (x @ weights["_gate_and_value.weight"].T).split(2 * DIM, dim=-1)
+    torch.testing.assert_close(layer(x), (gate * gate.sigmoid() * value) @ weights["_out.weight"].T, **EXACT)
 
 
 def test_the_point_wise_feed_forward_is_its_formula():
     block, x = make("sasrec"), tokens()
-    block._attention._out.weight.data.zero_()
-    inner = (normed(x) @ block._feed_forward_in.weight.T + block._feed_forward_in.bias).clamp(min=0)
-    expected = x + inner @ block._feed_forward_out.weight.T + block._feed_forward_out.bias
+    weights = block.state_dict()
+    weights["_attention._out.weight"].zero_()
+    inner = (normed(x) @ weights["_feed_forward_in.weight"].T + weights["_feed_forward_in.bias"]).clamp(min=0)
+    expected = x + inner @ weights["_feed_forward_out.weight"].T + weights["_feed_forward_out.bias"]
     torch.testing.assert_close(block(x, ATTEND), expected, **EXACT)
 
 
 def test_gates_are_between_nothing_and_everything():
     """Of one weight, LiGR's gates shut give the tokens back, and wide open the block without gates."""
     gated, plain, x = make("ligr"), make("swiglu"), tokens()
-    gates = (gated._attention_gate, gated._feed_forward_gate)
-    plain.load_state_dict({name: value for name, value in gated.state_dict().items() if "_gate." not in name})
-    for gate in gates:
-        gate.bias.data.fill_(100.0)
+    weights = gated.state_dict()
+    biases = [weights[f"{layer}_gate.bias"] for layer in ("_attention", "_feed_forward")]
+    plain.load_state_dict({name: value for name, value in weights.items() if "_gate." not in name})
+    for bias in biases:
+        bias.fill_(100.0)
     torch.testing.assert_close(gated(x, ATTEND), plain(x, ATTEND), **EXACT)
-    for gate in gates:
-        gate.bias.data.fill_(-100.0)
+    for bias in biases:
+        bias.fill_(-100.0)
     torch.testing.assert_close(gated(x, ATTEND), x, **EXACT)
-    for gate in gates:
-        gate.weight.data.zero_()
-        gate.bias.data.zero_()
-    half = x + plain._attention(normed(x), ATTEND) / 2
-    torch.testing.assert_close(gated(x, ATTEND), half + plain._feed_forward(normed(half)) / 2, **EXACT)
+    for name, value in weights.items():
+        if "_gate." in name:
+            value.zero_()
+    attention, feed_forward = SelfAttention(DIM, 2).double(), SwiGLU(DIM, 2).double()
+    for layer, prefix in ((attention, "_attention."), (feed_forward, "_feed_forward.")):
+        layer.load_state_dict({name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)})
+    half = x + attention(normed(x), ATTEND) / 2
+    torch.testing.assert_close(gated(x, ATTEND), half + feed_forward(normed(half)) / 2, **EXACT)

@@ -72,7 +72,7 @@ class TestLearned:
     def test_each_place_has_its_vector_and_those_beyond_share_the_last(self):
         learned = Learned(dim=4, num_heads=1, max_length=3)
         found = learned.encode(torch.zeros(2, 6, 4), torch.arange(6))
-        table = learned._vectors.weight
+        table = learned.state_dict()["_vectors.weight"]
         assert torch.equal(found[1], table[[0, 1, 2, 3, 3, 3]])
         assert learned.rotation(torch.arange(6)) is None
         assert len({tuple(row) for row in table.tolist()}) == 4

@@ -27,7 +27,7 @@ from towers.publishing.onnx import export_content_tower
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.sound import waveform_of
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 RATE, DIM, MELS, SPACE = 8_000, 12, 16, "space"
 SIZES = {"kind": 3, "genres": 6}
 SPECTROGRAM = SpectrogramSettings(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=MELS, record_s=1.0)
@@ -55,7 +55,7 @@ def network(encoder, parts: dict[str, int] = SIZES) -> TwoTower:
         is_trained=torch.ones(3, dtype=torch.bool), dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1,
         dropout=0.1,
     )  # fmt: skip
-    torch.nn.init.normal_(tower._base)
+    torch.nn.init.normal_(tower.get_parameter("_base"))
     user_tower = UserTower((), 1, DIM, dim=8, num_layers=1, num_heads=2, dropout=0.0)
     return TwoTower(encoder, tower, user_tower).eval()
 
@@ -83,7 +83,7 @@ def in_torch(two_tower: TwoTower, records: list, codes: list[dict]) -> np.ndarra
 
 
 def record_of(path: Path, settings: SpectrogramSettings) -> np.ndarray:
-    return record_from(read_crops(path, settings), LogMel(settings), settings)
+    return record_from(read_crops(path, settings)[0], LogMel(settings), settings)
 
 
 @pytest.fixture(scope="module", params=HEARING)

@@ -15,7 +15,7 @@ from towers.models.user_tower import UserTower
 from towers.publishing.onnx import export_user_tower
 from towers.retrieval.encoders import ONNX_INPUTS
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
+pytestmark = pytest.mark.unhooked
 DIM, CONTEXTS, COUNTRIES = 12, 3, 4
 ROTARY, LEARNED = partial(Rotary, base=10_000.0), partial(Learned, max_length=5)
 

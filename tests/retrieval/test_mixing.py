@@ -13,6 +13,7 @@ from towers.errors import UserError
 from towers.manifest import digest_of_file
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
+from towers.retrieval.query import Query
 from towers.retrieval.space_map import SpaceMap
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
@@ -43,11 +44,9 @@ def test_a_common_space(old, tmp_path):
     mixed = listeners_against(old, new)
     np.testing.assert_array_equal(mixed.vector(0), NORTH)
     # What ann heard stands elsewhere in the new version, or no more.
-    assert mixed.heard(0).tolist() == [3, 1]
-    assert mixed.recommend("ann", 2).rows.tolist() == [0, 2]
-    assert mixed.recommend("ann", 2, include_heard=True).rows.tolist() == [0, 1]
-    with pytest.raises(UserError, match="user=eve: no such listener"):
-        mixed.recommend("eve", 2)
+    assert mixed.chosen(0).tolist() == [3, 1]
+    assert mixed.recommend(0, Query(k=2)).rows.tolist() == [0, 2]
+    assert mixed.recommend(0, Query(k=2, include_heard=True)).rows.tolist() == [0, 1]
 
 
 def test_different_spaces_are_refused(old, tmp_path):
@@ -65,7 +64,7 @@ def test_a_map_leads_from_one_to_the_other(old, tmp_path):
     to_old = space_map("second", "first", QUARTER.T)
     mixed = listeners_against(old, new, to_old.inverse())
     np.testing.assert_allclose(mixed.vector(0), WEST)
-    found = mixed.recommend("ann", 2)
+    found = mixed.recommend(0, Query(k=2))
     assert found.rows.tolist() == [0, 1]
     np.testing.assert_allclose(found.scores, [1, 0], atol=1e-6)
     over_another = SpaceMap.chain([space_map("first", "third", np.eye(2)), space_map("third", "second", QUARTER)])

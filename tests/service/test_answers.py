@@ -1,12 +1,21 @@
 """Each endpoint on an export whose answers can be seen: contents ten degrees apart on a quarter circle."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
 from tests.service.conftest import LIMITS
 from towers import schema
 from towers.retrieval.export import Export
+from towers.retrieval.mixing import listeners_against
+from towers.retrieval.query import Query, Standing
+from towers.retrieval.search import recommend
+
+
+def texts_of(export: Export, vocabulary: str) -> list[str | None]:
+    """By code; code 0 stands for what is unknown."""
+    return [None, *pq.read_table(export.folder / "vocabularies" / f"{vocabulary}.parquet")["value"].to_pylist()]
 
 
 def ids(answer: dict) -> list[str]:
@@ -22,8 +31,7 @@ def test_health_and_version(client: TestClient) -> None:
 
 def test_recommended_is_what_the_reader_finds(client: TestClient, small: Export) -> None:
     answer = client.get("/recommend", params={"user": "u1", "k": 3}).json()
-    row = small.user_row("u1")
-    found = small.recommend(small.user_vectors[row], 3, without=small.chosen(row))
+    found = listeners_against(small, small).recommend(small.user_row("u1"), Query(k=3))
     assert ids(answer) == [small.content_ids[row] for row in found.rows] == ["t/2", "e0", "t3"]
     assert [item["score"] for item in answer["items"]] == pytest.approx(found.scores.tolist(), abs=1e-6)
     assert (answer["version"], answer["space_id"], answer["unknown"]) == ("v1", "space", 0)
@@ -138,19 +146,20 @@ class TestSomebodyNew:
     def test_a_bare_history_is_as_the_command_line_reads_it(self, golden_client: TestClient, golden: Export) -> None:
         rows = np.flatnonzero(np.isin(golden.kinds, [schema.KIND_CODES["track"]]))[:4]
         history = [{"content_id": golden.content_ids[row]} for row in rows]
-        expected = golden.encode_events(golden.plays(rows))
+        plays = golden.plays(rows)
+        expected = golden.encode_events(plays)
         encoded = golden_client.post("/encode/user", json={"history": history}).json()
         np.testing.assert_allclose(encoded["vector"], expected, atol=1e-6)
         assert encoded["space_id"] == golden.space_id
         answer = golden_client.post("/recommend", json={"history": history, "k": 5}).json()
-        found = golden.recommend(expected, 5, without=rows)
+        found = recommend(golden, expected, Query(k=5), Standing.of(plays, None))
         assert ids(answer) == [golden.content_ids[row] for row in found.rows]
         assert any(reason["reason"] == "near_heard" for item in answer["items"] for reason in item["reasons"])
 
     def test_raw_events_are_read_as_the_exported_history_was(self, golden_client: TestClient, golden: Export) -> None:
         lengths = np.array([len(golden.events(row)) for row in range(len(golden.user_ids))])
         row = int(np.argmax(np.where(lengths <= LIMITS.max_history, lengths, 0)))
-        events, contexts = golden.events(row), [None, *golden.vocabulary("context")._values.tolist()]
+        events, contexts = golden.events(row), texts_of(golden, "context")
         durations = golden.durations_ms[events.content_row]
         played = np.where((durations > 0) & (events.played_fraction >= 0), events.played_fraction * durations, np.nan)
         history = [
@@ -166,7 +175,7 @@ class TestSomebodyNew:
             )
         ]
         features = {
-            name: ([None, *golden.vocabulary(name)._values.tolist()])[code]
+            name: texts_of(golden, name)[code]
             for name, code in zip(golden.features.user_columns, golden.user_codes[row], strict=True)
         }
         question = {"history": history, "features": features}

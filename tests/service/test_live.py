@@ -18,6 +18,8 @@ from tests.service.conftest import app_of
 from towers.errors import UserError
 from towers.manifest import point_to
 from towers.retrieval.export import Export
+from towers.retrieval.query import Query
+from towers.retrieval.search import recommend
 from towers.service.audio import AudioFolder
 from towers.service.live import LOG, Live
 from towers.service.server import bound
@@ -150,7 +152,7 @@ def test_what_was_served_outlives_its_folder(versions: tuple[Path, Path, Path]) 
     shutil.rmtree(first)
     snapshot = live.snapshot
     assert snapshot.map.json(10)
-    assert snapshot.export.recommend(snapshot.export.user_vectors[0], 2).rows.tolist() == [0, 1]
+    assert recommend(snapshot.export, snapshot.export.user_vectors[0], Query(k=2), None).rows.tolist() == [0, 1]
 
 
 def test_a_version_that_was_swapped_is_let_go(versions: tuple[Path, Path, Path]) -> None:

@@ -44,8 +44,9 @@ class TestForAListener:
     def test_of_everything(self) -> None:
         vectors = np.eye(4, dtype=np.float32)
         vectors[3] = vectors[1]
-        sounds = Sounds(None)
-        sounds._vectors, sounds._least = vectors, 0.5
+        others = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+        others /= np.linalg.norm(others, axis=1, keepdims=True)
+        sounds = Sounds(np.concatenate([vectors, others]))  # of which few are as close as row 3 is to row 1
         known = {
             0: card("Old", {"1": "X"}, "al", "folk"),
             1: card("New", {"2": "Y"}, "al", "folk", "pop"),

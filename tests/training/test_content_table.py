@@ -106,14 +106,14 @@ class TestRefresh:
         )
         records = world_store.spectrograms.records
         refresh_audio(two_tower, table, records, Ranks(Share()))
-        before = table._audio_vectors.clone()
+        before = table.state_dict()["_audio_vectors"].clone()
         again = refresh_audio(two_tower, table, records, Ranks(Share())).figures()
         assert again == {"audio/staleness": 0, "audio/staleness_max": 0}
         with torch.no_grad():
             for parameter in two_tower.audio_encoder.parameters():
                 parameter.add_(0.1)
         found = refresh_audio(two_tower, table, records, Ranks(Share())).figures()
-        drift = 1 - torch.nn.functional.cosine_similarity(before, table._audio_vectors)
+        drift = 1 - torch.nn.functional.cosine_similarity(before, table.state_dict()["_audio_vectors"])
         assert found["audio/staleness"] == pytest.approx(drift.mean().item(), abs=1e-6)
         assert found["audio/staleness_max"] == pytest.approx(drift.max().item(), abs=1e-6)
         assert 0 < found["audio/staleness"] < found["audio/staleness_max"]
@@ -171,5 +171,5 @@ class TestAssembly:
             partial(ContentTower, dim=8, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0),
             partial(UserTower, dim=8, num_layers=1, num_heads=1, dropout=0.0),
         )
-        trained = store.content_ids[two_tower.content_tower._is_trained.numpy()].tolist()
+        trained = store.content_ids[two_tower.content_tower.state_dict()["_is_trained"].numpy()].tolist()
         assert trained == ["a1", "a2", "a3", "e1", "u9"]  # b1 was only skipped, so it is never a target

@@ -70,9 +70,9 @@ def test_listeners_are_encoded_as_before(place, make_learner):
 
 def test_the_table_holds_what_the_new_encoder_hears(place, world_store):
     placed, *_ = place(epochs=1)
-    held = placed.table._audio_vectors.clone()
+    held = placed.table.state_dict()["_audio_vectors"].clone()
     refresh_audio(placed.two_tower, placed.table, world_store.spectrograms.records, Ranks(Share()))
-    torch.testing.assert_close(placed.table._audio_vectors, held, atol=1e-6, rtol=0)
+    torch.testing.assert_close(placed.table.state_dict()["_audio_vectors"], held, atol=1e-6, rtol=0)
 
 
 def test_more_passes_come_nearer(place):
@@ -121,9 +121,12 @@ def test_without_sound_metadata_alone_places(world_store, make_learner, place, r
     torch.testing.assert_close(vectors_of(placed)[rows], before[rows], atol=1e-6, rtol=0)
 
 
-def test_ids_alone_have_nothing_to_be_placed_by(place, make_learner):
+def test_ids_alone_have_nothing_to_be_placed_by(world_store, place, make_learner):
     placed = make_learner(seed=2)
-    placed.two_tower.content_tower._fuse = None
+    is_trained = torch.from_numpy(world_store.train_positives > 0)
+    placed.two_tower.content_tower = ContentTower(
+        {}, 0, False, is_trained, dim=16, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0
+    )
     _, _, cosine, passes = place(placed=placed)
     assert cosine is None
     assert not passes

@@ -154,6 +154,6 @@ def test_several_processes_refresh_the_same_table(together, cases, world_store, 
     expected = [refresh_audio(learner.two_tower, learner.table, records, Ranks(Share())).figures() for _ in range(2)]
     assert len(records) % (SOUNDS_AT_ONCE * len(together))
     for found in together:
-        assert torch.equal(found["table"]["_audio_vectors"], learner.table._audio_vectors)
+        assert torch.equal(found["table"]["_audio_vectors"], learner.table.state_dict()["_audio_vectors"])
         assert found["staleness"] == expected
     assert expected[1] == {"audio/staleness": 0, "audio/staleness_max": 0}

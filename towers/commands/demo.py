@@ -11,6 +11,9 @@ from towers.commands import evaluate, export, prepare, train
 from towers.config import CONFIG_DIR, instantiate
 from towers.data.store import Store
 from towers.retrieval.export import Export
+from towers.retrieval.mixing import listeners_against
+from towers.retrieval.query import Query
+from towers.retrieval.search import own_kind, similar
 from towers.retrieval.show import described, found_table, history_table
 from towers.training.trainer import is_first_process
 
@@ -40,15 +43,14 @@ def show(opened: Export, store: Store) -> None:
     """One listener's history and recommendations, and what is near a piece that nobody has played."""
     console = Console()
     listener = typical_listener(store)
-    heard = opened.chosen(listener)
     user_id = opened.user_ids[listener]
-    console.print(history_table(opened, heard, f"Lately chosen by listener {user_id}", limit=SHOWN))
-    found = opened.recommend(opened.user_vectors[listener], SHOWN, without=heard)
+    console.print(history_table(opened, opened.chosen(listener), f"Lately chosen by listener {user_id}", limit=SHOWN))
+    found = listeners_against(opened, opened).recommend(listener, Query(k=SHOWN))
     console.print(found_table(opened, found, f"Recommended to listener {user_id}"))
     piece = unheard_piece(store)
     if piece is not None:
         title, artists, *_ = described(opened, piece)
-        found = opened.similar(piece, SHOWN)
+        found = similar(opened, piece, Query(k=SHOWN, kinds=own_kind(opened, piece)))
         console.print(found_table(opened, found, f"Similar to {title} by {artists}, which nobody played in training"))
         print(f"more like this: towers similar content={opened.content_ids[piece]}")
     print(f"                towers recommend user={user_id}")

@@ -65,6 +65,7 @@ def settings_of(config: DictConfig) -> ExportSettings:
         variants=value(config, "variants", tuple[str, ...]),
         min_variant_overlap=value(config, "min_variant_overlap", float),
         min_recall_share=value(config, "min_recall_share", float),
+        max_parity_difference=value(config, "max_parity_difference", float),
         rows_per_part=value(config, "rows_per_part", int),
         num_threads=value(config, "num_threads", int),
     )

@@ -1,37 +1,67 @@
 """`towers prepare`: raw data to a prepared store."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
+from towers import schema
 from towers.commands.progress import StageProgress
 from towers.config import CONFIG_DIR, instantiate, value
 from towers.data.build import StoreBuilder
+from towers.data.rejecting import DUPLICATE, Limits
 from towers.data.spectrogram_parts import Shard
 from towers.data.store import Store
 from towers.errors import UserError
 
+SHOWN = 5
+"""Reasons told for a table."""
+
 
 def run(config: DictConfig) -> Store:
-    """Builds the store of `data` unless it is there; says what was kept and what was rejected."""
+    """Builds the store of `data` unless it is there; says what was kept and what was left out."""
     with StageProgress() as progress:
         builder = _builder(config, progress)
         store, is_new = builder.build()
     if builder.decoding.files:
         print(builder.decoding)
-    counts = store.manifest["counts"]
-    if not is_new:
+    if is_new:
+        counts = store.manifest["counts"]
+        kept = ("events", "positives", "users", "contents", "sounds")
+        print(f"prepared {store.folder}: " + ", ".join(f"{counts[name]:,} {name}" for name in kept))
+    else:
         print(f"nothing to prepare: {store.folder} is up to date")
-        return store
-    kept = ("events", "positives", "users", "contents", "sounds")
-    print(f"prepared {store.folder}: " + ", ".join(f"{counts[name]:,} {name}" for name in kept))
-    rejected = {name: count for name, count in counts.items() if name.startswith("rejected") and count}
-    if rejected:
-        reasons = ", ".join(f"{count:,} {name.removeprefix('rejected_')}" for name, count in rejected.items())
-        print(f"rejected, with reasons in {store.folder / 'rejected'}: {reasons}")
+    sounds = [f"{line}; all are in {store.folder / 'rejected'}" for line in builder.losses.lines()]
+    for line in [*losses(store, builder.left_alone), *sounds]:
+        print(line)
     return store
+
+
+def losses(store: Store, left_alone: Sequence[Path]) -> list[str]:
+    """What of the tables is not in the store, in lines: duplicates, rows by reason, days that are none, files that
+    were not read. Nothing where all is there."""
+    counts, lines = store.manifest["counts"], []
+    rejected = {table: reasons for table, reasons in store.rejected().items() if table in schema.TABLES}
+    repeated = {table: reasons.pop(DUPLICATE) for table, reasons in rejected.items() if DUPLICATE in reasons}
+    if repeated:
+        lines.append("dropped as duplicates: " + ", ".join(f"{count:,} {table}" for table, count in repeated.items()))
+    told = [_rejected(table, reasons) for table, reasons in rejected.items() if reasons]
+    if told:
+        lines.append(f"rejected, with reasons in {store.folder / 'rejected'}: " + ", ".join(told))
+    for table in (schema.CONTENTS, schema.USERS):
+        if lost := counts.get(f"dates_lost_{table}"):
+            lines.append(f"unknown from here on: {lost:,} dates of {table} outside of the years 1 to 9999")
+    if left_alone:
+        lines.append(f"not read, no Parquet by their names: {len(left_alone):,} files, the first {left_alone[0]}")
+    return lines
+
+
+def _rejected(table: str, reasons: Mapping[str, int]) -> str:
+    named = [f"{count:,} {' '.join(reason.split())}" for reason, count in list(reasons.items())[:SHOWN]]
+    others = sum(list(reasons.values())[SHOWN:])
+    return f"{sum(reasons.values()):,} {table} ({', '.join([*named, f'{others:,} others'] if others else named)})"
 
 
 def run_shard(config: DictConfig, shard: Shard) -> None:
@@ -48,7 +78,11 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
         source=instantiate(config.data.source, "data.source"),
         split=instantiate(config.data.split, "data.split"),
         features=instantiate(config.features, "features"),
-        max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
+        limits=Limits(
+            max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
+            max_duplicate_fraction=value(config, "data.max_duplicate_fraction", float),
+            max_rejected_sounds_fraction=value(config, "data.max_rejected_sounds_fraction", float),
+        ),
         num_workers=_num_workers(config),
         on_progress=progress.update,
     )

@@ -1,7 +1,6 @@
 """`towers recommend`: what a listener, or somebody with a given history, might play next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
@@ -15,8 +14,11 @@ from towers.commands.progress import StageProgress
 from towers.config import CONFIG_DIR, raw_list, raw_text, value
 from towers.errors import UserError
 from towers.manifest import atomic_file
-from towers.retrieval.export import Export, Found
-from towers.retrieval.mixing import listeners_against
+from towers.retrieval.export import Export
+from towers.retrieval.mixing import MixedVersions, listeners_against
+from towers.retrieval.query import Query, Standing
+from towers.retrieval.raw_contents import date_of
+from towers.retrieval.search import Found, recommend
 from towers.retrieval.show import found_table, history_table
 
 EVERYBODY = "all"
@@ -33,57 +35,42 @@ def run(config: DictConfig) -> Found | None:
     user, history = raw_text("user", config.user), raw_list("history", config.history)
     if (user is None) == (history is None):
         raise UserError("give either user=ID or history=[CONTENT_ID,...]")
-    k, include_heard = value(config, "k", int), value(config, "include_heard", bool)
-    kinds = tuple(raw_list("kind", config.kind) or ())
-    candidates = raw_list("candidates", config.candidates)
-    among = None if candidates is None else rows_of(export, "candidates", candidates)
-    denied = rows_of(export, "deny", raw_list("deny", config.deny) or [])
-    wanted = Wanted(
-        k=k, kinds=kinds, include_heard=include_heard, among=among, denied=denied,
-        allow_explicit=value(config, "explicit", bool),
-    )  # fmt: skip
+    query = query_of(config, export)
+    if history is not None:
+        rows = rows_of(export, "history", history)
+        events = export.plays(rows)
+        found = recommend(export, export.encode_events(events), query, Standing.of(events, None))
+        return show(export, rows, found, "this history")
+    folder = value(config, "users", str | None)
+    mixed = listeners_against(export if folder is None else Export(Path(folder), is_checked), export)
     if user == EVERYBODY:
-        write_everybody(export, Path(value(config, "output", str)), wanted)
+        write_everybody(mixed, Path(value(config, "output", str)), query)
         return None
-    if user is not None:
-        folder = value(config, "users", str | None)
-        mixed = listeners_against(export if folder is None else Export(Path(folder), is_checked), export)
-        row = mixed.users.user_row(user)
-        heard, vector, whom = mixed.heard(row), mixed.vector(row), f"listener {user}"
-    else:
-        heard = rows_of(export, "history", history or [])
-        vector, whom = export.encode_events(export.plays(heard)), "this history"
-    found = wanted.of(export, vector, heard)
+    row = mixed.users.user_row(user or "")
+    return show(export, mixed.chosen(row), mixed.recommend(row, query), f"listener {user}")
+
+
+def query_of(config: DictConfig, export: Export) -> Query:
+    """What may be recommended, as the keys say; ids and titles are looked up in `export`."""
+    candidates, denied = raw_list("candidates", config.candidates), raw_list("deny", config.deny) or []
+    return Query(
+        k=value(config, "k", int),
+        kinds=tuple(raw_list("kind", config.kind) or ()),
+        among=None if candidates is None else rows_of(export, "candidates", candidates),
+        deny=rows_of(export, "deny", denied),
+        explicit=value(config, "explicit", bool),
+        include_heard=value(config, "include_heard", bool),
+        released_by=date_of("released_by", value(config, "released_by", str | None)),
+        skip_cooldown_days=value(config, "skip_cooldown_days", float),
+    )
+
+
+def show(export: Export, chosen: np.ndarray, found: Found, whom: str) -> Found:
+    """Prints what somebody chose lately, and what was found for them."""
     console = Console()
-    console.print(history_table(export, heard, f"Lately chosen by {whom}"))
+    console.print(history_table(export, chosen, f"Lately chosen by {whom}"))
     console.print(found_table(export, found, f"Recommended to {whom}"))
     return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What may be recommended, and how much of it.
-
-    Args:
-        k: at most so many.
-        kinds: of contents.
-        include_heard: whether what was heard before may come again.
-        among: rows to choose from; null: all.
-        denied: `[denied]`, rows that must not be shown.
-        allow_explicit: whether contents that are marked explicit may be shown.
-    """
-
-    k: int
-    kinds: tuple[str, ...]
-    include_heard: bool
-    among: np.ndarray | None
-    denied: np.ndarray
-    allow_explicit: bool
-
-    def of(self, export: Export, vector: np.ndarray, heard: np.ndarray) -> Found:
-        """For somebody at `vector` (`[dim]`) who heard these rows."""
-        without = self.denied if self.include_heard else np.concatenate([self.denied, heard])
-        return export.recommend(vector, self.k, self.kinds, without, self.among, self.allow_explicit)
 
 
 def rows_of(export: Export, key: str, names: list[str]) -> np.ndarray:
@@ -95,30 +82,30 @@ def rows_of(export: Export, key: str, names: list[str]) -> np.ndarray:
         raise UserError(f"{key}: {error}{advice}") from error
 
 
-def write_everybody(export: Export, path: Path, wanted: Wanted) -> None:
+def write_everybody(mixed: MixedVersions, path: Path, query: Query) -> None:
     """Parquet with user_id, rank, content_id and score, for every listener; in memory is one block of listeners."""
-    total, listeners = 0, len(export.user_ids)
-    schema = SCHEMA.with_metadata({"space_id": export.space_id})
+    total, listeners = 0, len(mixed.users.user_ids)
+    schema = SCHEMA.with_metadata({"space_id": mixed.contents.space_id})
     with StageProgress() as progress, atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for first in range(0, listeners, BLOCK):
             rows = range(first, min(first + BLOCK, listeners))
             found = []
             for row in rows:
-                found.append(wanted.of(export, export.user_vectors[row], export.chosen(row)))
+                found.append(mixed.recommend(row, query))
                 progress.update("listeners", row + 1, listeners)
-            block = found_by_user(export, rows, found, schema)
+            block = found_by_user(mixed, rows, found, schema)
             writer.write_table(block)
             total += len(block)
     print(f"wrote {path}: {total:,} recommendations for {listeners:,} listeners")
 
 
-def found_by_user(export: Export, users: Sequence[int], found: Sequence[Found], schema: pa.Schema) -> pa.Table:
+def found_by_user(mixed: MixedVersions, users: Sequence[int], found: Sequence[Found], schema: pa.Schema) -> pa.Table:
     """What was found for each of some listeners (rows), below one another."""
     counts = [len(one.rows) for one in found]
     columns = {
-        "user_id": np.repeat(np.array([export.user_ids[row] for row in users], object), counts),
+        "user_id": np.repeat(np.array([mixed.users.user_ids[row] for row in users], object), counts),
         "rank": np.concatenate([np.arange(1, count + 1) for count in counts]),
-        "content_id": export.contents["content_id"].take(np.concatenate([one.rows for one in found])),
+        "content_id": mixed.contents.contents["content_id"].take(np.concatenate([one.rows for one in found])),
         "score": np.concatenate([one.scores for one in found]),
     }
     return pa.table(columns, schema)

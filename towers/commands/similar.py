@@ -9,8 +9,10 @@ from rich.console import Console
 
 from towers.config import CONFIG_DIR, raw_list, raw_text, value
 from towers.errors import UserError
-from towers.retrieval.export import Export, Found
-from towers.retrieval.raw_contents import encode_content
+from towers.retrieval.export import Export
+from towers.retrieval.query import Query
+from towers.retrieval.raw_contents import date_of, encode_content
+from towers.retrieval.search import Found, own_kind, recommend, similar
 from towers.retrieval.show import described, found_table
 
 
@@ -20,23 +22,33 @@ def run(config: DictConfig) -> Found:
     name, audio = raw_text("content", config.content), value(config, "audio", str | None)
     if (name is None) == (audio is None):
         raise UserError("give either content=ID, or a title, or audio=FILE")
-    kinds, k = raw_list("kind", config.kind), value(config, "k", int)
     if audio is not None:
-        return near_sound(export, Path(audio), value(config, "metadata", dict[str, Any] | None) or {}, kinds, k)
+        return near_sound(config, export, Path(audio), value(config, "metadata", dict[str, Any] | None) or {})
     row = export.content_row(name or "")
-    found = export.similar(row, k, None if kinds is None else tuple(kinds))
+    found = similar(export, row, query_of(config, own_kind(export, row)))
     title, artists, kind, genres, content_id = described(export, row)
     facts = ", ".join(filter(None, (kind, artists, genres, content_id)))
     Console().print(found_table(export, found, f"Similar to {title} ({facts})"))
     return found
 
 
-def near_sound(export: Export, audio: Path, metadata: dict[str, Any], kinds: list[str] | None, k: int) -> Found:
+def near_sound(config: DictConfig, export: Export, audio: Path, metadata: dict[str, Any]) -> Found:
     """What is near a sound that the catalogue does not have, by the content tower; of its own kind."""
     vector = encode_content(export, audio, metadata)
-    found = export.recommend(vector, k, tuple(kinds or [metadata.get("kind", "track")]))
+    found = recommend(export, vector, query_of(config, (metadata.get("kind", "track"),)), None)
     Console().print(found_table(export, found, f"Similar to {audio}"))
     return found
+
+
+def query_of(config: DictConfig, own: tuple[str, ...]) -> Query:
+    """What may be shown, as the keys say; of the kind that the content itself is unless they name others."""
+    kinds = raw_list("kind", config.kind)
+    return Query(
+        k=value(config, "k", int),
+        kinds=own if kinds is None else tuple(kinds),
+        explicit=value(config, "explicit", bool),
+        released_by=date_of("released_by", value(config, "released_by", str | None)),
+    )
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="similar")

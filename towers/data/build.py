@@ -10,13 +10,15 @@ import pyarrow.parquet as pq
 
 from towers import schema
 from towers.data import raw, spectrograms
+from towers.data.rejecting import DUPLICATE, IS_BAD, JUDGED, Limits, TooManyRejected
+from towers.data.sound_losses import SoundLosses
 from towers.data.sources.tables import RawTables, Source
 from towers.data.spectrogram_parts import Decoding, Shard
 from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
 from towers.data.store_writer import StoreWriter
-from towers.data.tables import JUDGED, SQL, Tables, TooManyRejected, database
+from towers.data.tables import SQL, Tables, database
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import (
@@ -30,6 +32,9 @@ from towers.manifest import (
     scratch_directory,
     write_json,
 )
+
+SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
+"""Beside the tables' rejected rows."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -49,9 +54,12 @@ class StoreBuilder:
         source: the raw data.
         split: the cuts in time.
         features: how raw becomes codes.
-        max_rejected_fraction: share of bad rows in a table above which the run fails.
+        limits: how many rows and sounds may be left out.
         num_workers: decoding threads.
         on_progress: told about every stage.
+
+    Raises:
+        UserError: a share that cannot be.
     """
 
     def __init__(
@@ -61,19 +69,25 @@ class StoreBuilder:
         source: Source,
         split: Split,
         features: FeatureSettings,
-        max_rejected_fraction: float,
+        limits: Limits,
         num_workers: int,
         on_progress: Progress,
     ):
+        if not 0 <= max_rejected_sounds_fraction <= 1:
+            raise UserError(f"data.max_rejected_sounds_fraction={max_rejected_sounds_fraction}: must lie in 0 to 1")
         self._root = root
         self._source = source
         self._split = split
         self._features = features
-        self._max_rejected_fraction = max_rejected_fraction
+        self._limits = limits
         self._num_workers = num_workers
         self._on_progress = on_progress
         self.decoding = Decoding()
         """What was decoded, and how fast."""
+        self.left_alone: list[Path] = []
+        """Files among the tables' that are no Parquet by their names, and were not read."""
+        self.losses = SoundLosses(named=0)
+        """Sounds of the store that are set aside or altered."""
 
     def build(self) -> tuple[Store, bool]:
         """The store, and whether it had to be made.
@@ -88,6 +102,8 @@ class StoreBuilder:
             is_new = not target.exists()
             if is_new:
                 self._make(target, work, tables, sound)
+            if sound is not None and sound.target.exists():
+                self.losses = SoundLosses.of(sound.target)
         self._remember_root(target)
         point_to(self._root / CURRENT, target)
         return Store(target), is_new
@@ -107,6 +123,7 @@ class StoreBuilder:
 
     def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
         tables = self._source.tables(work)
+        self.left_alone = tables.left_alone
         for table in schema.TABLES:
             raw.columns_of(tables, table)
         content_ids, audio = raw.audio_paths(tables)
@@ -133,23 +150,25 @@ class StoreBuilder:
 
     def _make(self, target: Path, work: Path, tables: RawTables, sound: SpectrogramSet | None) -> None:
         with database(work) as connection:
-            clean = Tables(connection, tables, self._features, self._max_rejected_fraction)
+            clean = Tables(connection, tables, self._features, self._limits)
             self._on_progress("tables", 0, 0)
             try:
                 cuts = clean.build(self._split, work / "rejected")
             except TooManyRejected as error:
-                kept = self._root / "rejected"
-                if kept.exists():
-                    kept.rename(work / "rejected_before")
-                (work / "rejected").rename(kept)
+                kept = self._keep_rejected(work)
                 raise UserError(f"{error}; all are in {kept}; mend the data or raise the limit") from error
             if sound is not None:
                 self.decoding = sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
+                keep_losses(sound.target, work / "rejected")
+                losses = SoundLosses.of(sound.target)
+                try:
+                    losses.check(self._limits.max_rejected_sounds_fraction, self._root / "rejected" / SOUNDS)
+                except UserError:
+                    self._keep_rejected(work)
+                    raise
             with atomic_directory(target) as folder:
                 StoreWriter(clean, self._features, folder, self._on_progress).write()
                 (work / "rejected").rename(folder / "rejected")
-                if sound is not None:
-                    keep_rejected(sound.target, folder / "rejected")
                 manifest = {
                     "format": FORMAT,
                     "fingerprint": target.name,
@@ -166,6 +185,14 @@ class StoreBuilder:
                 }
                 write_json(folder / "manifest.json", manifest)
 
+    def _keep_rejected(self, work: Path) -> Path:
+        """Puts what was rejected where it outlives a run that fails."""
+        kept = self._root / "rejected"
+        if kept.exists():
+            kept.rename(work / "rejected_before")
+        (work / "rejected").rename(kept)
+        return kept
+
 
 def described(part: object) -> dict[str, Any]:
     """A part's class and settings, for a fingerprint; where the data lies does not matter, what it holds does."""
@@ -174,10 +201,11 @@ def described(part: object) -> dict[str, Any]:
     return {"class": type(part).__name__, **settings}
 
 
-def keep_rejected(sound: Path, rejected: Path) -> None:
-    """Copies which sounds were unusable, and why, beside the other tables' rejected rows."""
-    if pq.read_metadata(sound / spectrograms.REJECTED).num_rows:
-        shutil.copyfile(sound / spectrograms.REJECTED, rejected / "sounds.parquet")
+def keep_losses(sound: Path, rejected: Path) -> None:
+    """Copies which sounds were unusable or altered, and why, beside the other tables' rejected rows."""
+    for name, kept in ((spectrograms.REJECTED, SOUNDS), (spectrograms.ALTERED, ALTERED_SOUNDS)):
+        if pq.read_metadata(sound / name).num_rows:
+            shutil.copyfile(sound / name, rejected / kept)
 
 
 def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
@@ -190,8 +218,12 @@ def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
         "forgotten_users": "SELECT COUNT(*) FROM forgotten",
     }
     for table, judged in JUDGED.items():
-        queries[f"rejected_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE reason IS NOT NULL"
+        queries[f"rejected_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE {IS_BAD}"
+        queries[f"{DUPLICATE}_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE NOT {IS_BAD}"
+    for table in (schema.CONTENTS, schema.USERS):
+        queries[f"dates_lost_{table}"] = f"SELECT SUM(dates_lost) FROM {JUDGED[table]} WHERE reason IS NULL"
     found = {name: clean.count(query) for name, query in queries.items()}
     found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
     found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows
+    found["altered_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ALTERED).num_rows
     return found

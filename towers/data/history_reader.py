@@ -6,10 +6,7 @@ from jaxtyping import Int, Integer
 
 from towers.batch import HistoryBatch, Packing
 from towers.data.store import Store
-from towers.features.events import UNKNOWN_ELAPSED, encode_events
-from towers.schema import DISLIKE, SKIP
-
-REJECTIONS = (SKIP, DISLIKE)
+from towers.features.events import REFUSALS, UNKNOWN_ELAPSED, encode_events
 
 
 class HistoryReader:
@@ -78,7 +75,7 @@ class HistoryReader:
 
     def is_rejected(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray:
         """`[batch, length]`: whether an event says that the listener does not want its content now."""
-        return np.isin(_at(self._histories.action, np.maximum(places, 0)), REJECTIONS) & (places >= 0)
+        return np.isin(_at(self._histories.action, np.maximum(places, 0)), REFUSALS) & (places >= 0)
 
     def timestamps_us(self, places: Int[np.ndarray, " events"]) -> np.ndarray:
         """`[events]`, int64: when they happened, in microseconds since 1970, UTC."""

@@ -34,7 +34,7 @@ if torch.version.cuda is None and torch.version.hip is None:
 
 from torchaudio.transforms import MelSpectrogram, Resample  # noqa: E402  (the stand-in has to come first)
 
-FRONT_END = 1
+FRONT_END = 2
 """Counts up whenever the same sound and settings give another record than before."""
 FLOOR = 1e-6
 """Added to the mel power before the logarithm: about -60 dB below a full-scale tone."""
@@ -71,14 +71,18 @@ class LogMel(nn.Module):
         return torch.log(self._mel(waveform) + FLOOR)
 
 
-def read_crops(path: Path, settings: SpectrogramSettings) -> list[Float[Tensor, " samples"]]:
+def read_crops(path: Path, settings: SpectrogramSettings) -> tuple[list[Float[Tensor, " _"]], str | None]:
     """Decodes what a record holds of a file, mixes to mono, resamples; what that is, `read_stretches` says.
+
+    Returns:
+        The crops; and in which way they are not the whole sound, or not its mix, null where they are.
 
     Raises:
         UnusableSound: the file does not decode, is too short, silent or not finite.
     """
-    stretches, rate = read_stretches(path, settings)
-    return [_resampled(mono, rate, settings.sample_rate) for mono in stretches]
+    stretches = read_stretches(path, settings)
+    crops = [_resampled(mono, stretches.rate, settings.sample_rate) for mono in stretches.mono]
+    return crops, stretches.remark
 
 
 def _resampled(mono: Float[np.ndarray, " samples"], rate: int, new_rate: int) -> Float[Tensor, " samples_after"]:
@@ -94,18 +98,25 @@ def resampler(rate: int, new_rate: int) -> Resample:
 
 
 def record_from(
-    crops: Sequence[Float[Tensor, " samples"]], log_mel: LogMel, settings: SpectrogramSettings
+    crops: Sequence[Float[Tensor, " _"]], log_mel: LogMel, settings: SpectrogramSettings
 ) -> Float16[np.ndarray, "n_mels frames"]:
     """The record of one file, of exactly `settings.num_frames` frames: the log-mels of its crops, one after the other.
 
     Raises:
         UnusableSound: its power is not finite.
     """
+    return log_mel_of(crops, log_mel, settings).numpy().astype(np.float16)
+
+
+def log_mel_of(
+    crops: Sequence[Float[Tensor, " _"]], log_mel: LogMel, settings: SpectrogramSettings
+) -> Float[Tensor, "n_mels frames"]:
+    """A record before it is rounded to float16, in the precision of the crops; raises as `record_from`."""
     frames = settings.num_frames // len(crops)
     mel = torch.cat([_frames_of(crop, log_mel, frames, settings.hop_length) for crop in crops], dim=-1)
     if not torch.isfinite(mel).all():
         raise UnusableSound(TOO_LOUD)
-    return mel.numpy().astype(np.float16)
+    return mel
 
 
 def _frames_of(

@@ -1,94 +1,26 @@
-"""The raw contract's columns: which must be there, of what type, and what stands in for those that are not."""
+"""Raw tables as SQL: part files checked against the contract, and read with every column in the contract's type."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from towers import schema
+from towers.data.contract import CONTRACT, DATE, NUMBER, OURS, check_columns
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
+from towers.features.arrow_types import id_texts, is_temporal
 from towers.features.settings import FeatureSettings
 
-
-def _is_id(kind: pa.DataType) -> bool:
-    return pt.is_string(kind) or pt.is_large_string(kind) or pt.is_integer(kind) or pt.is_dictionary(kind)
-
-
-def _is_id_list(kind: pa.DataType) -> bool:
-    return (pt.is_list(kind) or pt.is_large_list(kind)) and _is_id(kind.value_type)
+FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
+"""What Python can tell; days beyond, and infinity, are unknown."""
 
 
-def _is_date(kind: pa.DataType) -> bool:
-    return pt.is_date(kind) or pt.is_timestamp(kind)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of the contract: its test, that test in words, and its type in SQL."""
-
-    accepts: Callable[[pa.DataType], bool]
-    words: str
-    sql: str
-    is_required: bool = False
-
-    def fits(self, kind: pa.DataType) -> bool:
-        """Whether a Parquet column of this type will do; one that is null throughout fits any optional column."""
-        return self.accepts(kind) or (pt.is_null(kind) and not self.is_required)
-
-
-def _id(*, is_required: bool = False) -> Column:
-    return Column(accepts=_is_id, words="a string or an integer", sql="VARCHAR", is_required=is_required)
-
-
-_NUMBER = Column(
-    accepts=lambda kind: pt.is_integer(kind) or pt.is_floating(kind), words="a number in milliseconds", sql="BIGINT"
-)
-_FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
-_LIST = Column(accepts=_is_id_list, words="a list of strings or integers", sql="VARCHAR[]")
-
-READERS_OWN = ("filename", "file_row_number")
-"""Columns that the reader adds, so that a rejected row can be found again; no table may bring its own."""
-
-CONTRACT: dict[str, dict[str, Column]] = {
-    schema.EVENTS: {
-        "user_id": _id(is_required=True),
-        "content_id": _id(is_required=True),
-        "timestamp": Column(accepts=pt.is_timestamp, words="a timestamp in UTC", sql="TIMESTAMPTZ", is_required=True),
-        "action": _id(),
-        "played_ms": _NUMBER,
-        "context": _id(),
-    },
-    schema.CONTENTS: {
-        "content_id": _id(is_required=True),
-        "kind": _id(),
-        "title": _id(),
-        "artist_ids": _LIST,
-        "album_id": _id(),
-        "genres": _LIST,
-        "language": _id(),
-        "release_date": Column(accepts=_is_date, words="a date", sql="DATE"),
-        "duration_ms": _NUMBER,
-        "explicit": _FLAG,
-        "audio": _id(),
-    },
-    schema.USERS: {"user_id": _id(is_required=True), "deleted": _FLAG},
-    schema.PLAYLISTS: {
-        "playlist_id": _id(is_required=True),
-        "title": _id(),
-        "owner_id": _id(),
-        "content_ids": Column(
-            accepts=_is_id_list, words="a list of strings or integers", sql="VARCHAR[]", is_required=True
-        ),
-    },
-}
-
-
-def columns_of(tables: RawTables, table: str) -> set[str]:
-    """The columns that `table` has in any part file, after checking types and presence.
+def columns_of(tables: RawTables, table: str) -> dict[str, list[pa.DataType]]:
+    """The columns that `table` has in any part file, each with its types there, after checking types and presence.
 
     An optional column that a part file lacks is null there.
 
@@ -96,15 +28,17 @@ def columns_of(tables: RawTables, table: str) -> set[str]:
         UserError: a file that is not Parquet or is cut short, a required column missing, a column of a wrong type,
             no row at all. The message names the file and the column.
     """
-    present: set[str] = set()
+    present: dict[str, list[pa.DataType]] = {}
     rows = 0
     for path in tables.files.get(table, []):
         file_schema, file_rows = _open(path)
-        _check(path, table, file_schema)
+        check_columns(path, table, file_schema, tables.folders(table, path))
         rows += file_rows
-        present |= set(file_schema.names)
+        for column in file_schema:
+            present.setdefault(column.name, []).append(column.type)
     if table == schema.EVENTS and rows == 0:
-        raise UserError(f"{tables.files[table][0].parent}: the events table is empty; there is nothing to learn from")
+        where = tables.origin.path if tables.origin else tables.files[table][0].parent
+        raise UserError(f"{where}: the events table is empty; there is nothing to learn from")
     return present
 
 
@@ -117,8 +51,8 @@ def check_user_columns(features: FeatureSettings) -> None:
     """
     taken = (*features.content_parts, "context")
     for place, name in enumerate(features.user_columns):
-        if name.lower() in READERS_OWN or name.lower() in CONTRACT[schema.USERS]:
-            fault = f"is no feature of a listener; {', '.join((*CONTRACT[schema.USERS], *READERS_OWN))} cannot be"
+        if name.lower() in OURS or name.lower() in CONTRACT[schema.USERS]:
+            fault = f"is no feature of a listener; {', '.join((*CONTRACT[schema.USERS], *OURS))} cannot be"
         elif name in features.user_columns[:place]:
             fault = "is there twice"
         elif name in taken:
@@ -138,13 +72,9 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
     Raises:
         UserError: as `columns_of`.
     """
-    kinds: dict[str, list[pa.DataType]] = {}
-    columns_of(tables, schema.USERS)
-    for path in tables.files.get(schema.USERS, []):
-        for field in _open(path)[0]:
-            kinds.setdefault(field.name, []).append(field.type)
+    kinds = columns_of(tables, schema.USERS)
     kept = list(features.user_columns)
-    taken = {name.lower() for name in (*kept, *CONTRACT[schema.USERS], *READERS_OWN, "reason", "fault")}
+    taken = {name.lower() for name in (*kept, *CONTRACT[schema.USERS], *OURS)}
     for name in sorted(kinds):
         is_nested = any(pt.is_nested(kind) for kind in kinds[name])
         if name and name.lower() not in taken and '"' not in name and not is_nested:
@@ -156,41 +86,97 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
 def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> str:
     """SQL that reads `table` with all contract columns in their types, absent ones as null.
 
+    Beside them stand `row_hash`, equal for rows that say the same; `dates_lost`, how many days or instants of the row
+    are none that Python can tell, and null; and where the row is found: `filename` (the caller's) and
+    `file_row_number`.
+
     Args:
         tables: the files.
         table: a name of `schema.TABLES`.
         extra: columns beyond the contract to carry along as they are.
 
     Raises:
-        UserError: as `columns_of`, and for an extra column that is not there.
+        UserError: as `columns_of`, for an extra column that is not there, and for a path that DuckDB cannot open.
     """
-    present = columns_of(tables, table)
+    kinds = columns_of(tables, table)
+    dates = [name for name, column in CONTRACT[table].items() if column is DATE and name in kinds]
+    columns = [sql for name in CONTRACT[table] for sql in _columns_in_sql(table, name, name in kinds)]
     for name in extra:
-        if name not in present:
-            raise UserError(f"features.user_columns: {table}/ has no column {name!r}; it has {sorted(present)}")
-    columns = [sql for name in CONTRACT[table] for sql in _columns_in_sql(table, name, name in present)]
-    columns += [f'"{name}"' for name in extra]
+        if name not in kinds:
+            where = _in_a_folder(tables, table, name) or f"; it has {sorted(kinds)}"
+            raise UserError(f"features.user_columns: {table}/ has no column {name!r}{where}")
+        is_dated = all(is_temporal(kind) or pt.is_null(kind) for kind in kinds[name])
+        columns.append(f"{_told(_quoted(name))} AS {_quoted(name)}" if is_dated else _quoted(name))
+        dates += [name] if is_dated else []
+    known = [_quoted(name) for name in (*CONTRACT[table], *extra) if name in kinds]
+    columns.append(f"{' + '.join(map(_is_lost, dates)) or 'CAST(0 AS INTEGER)'} AS dates_lost")
     if not tables.files.get(table):
-        return f"SELECT {', '.join(columns)}, '' AS filename, CAST(0 AS BIGINT) AS file_row_number WHERE FALSE"
-    files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in tables.files[table])
+        places = "CAST(0 AS UBIGINT) AS row_hash, '' AS filename, CAST(0 AS BIGINT) AS file_row_number"
+        return f"SELECT {', '.join(columns)}, {places} WHERE FALSE"
+    filename = f"{_text(str(tables.origin.path))} AS filename" if tables.origin else "filename"
+    files = ", ".join(map(path_in_sql, tables.files[table]))
     return (
-        f"SELECT {', '.join(columns)}, filename, file_row_number FROM read_parquet([{files}], union_by_name = true, "
-        "hive_partitioning = false, filename = true, file_row_number = true)"
+        f"SELECT {', '.join(columns)}, HASH({', '.join(known)}) AS row_hash, {filename}, file_row_number "
+        f"FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false, filename = true, "
+        "file_row_number = true)"
     )
+
+
+def path_in_sql(path: Path) -> str:
+    """A path as DuckDB opens this very file: what is a sign of a pattern to it stands for itself.
+
+    >>> path_in_sql(Path("it's/run[1]/*.parquet"))
+    "'it''s/run[[]1]/[*].parquet'"
+
+    Raises:
+        UserError: a backslash beside such a sign, which DuckDB has no writing for.
+    """
+    shown = str(path)
+    pattern = re.sub(r"[\[*?]", lambda sign: f"[{sign[0]}]", shown)
+    if pattern != shown and "\\" in shown:
+        raise UserError(f"{shown}: a path with a backslash and one of [*? cannot be opened; rename the folder or file")
+    return _text(pattern)
 
 
 def _columns_in_sql(table: str, name: str, is_present: bool) -> list[str]:
     """The column in its type; beside a number, what is wrong with it where it cannot be had in that type."""
     column = CONTRACT[table][name]
-    source = f'"{name}"' if is_present else "NULL"
-    if column is not _NUMBER:
-        return [f'CAST({source} AS {column.sql}) AS "{name}"']
+    source = _quoted(name) if is_present else "NULL"
+    if column is DATE and is_present:
+        return [f"CAST({_told(source)} AS {column.sql}) AS {_quoted(name)}"]
+    if column is not NUMBER:
+        return [f"CAST({source} AS {column.sql}) AS {_quoted(name)}"]
     value = f"TRY_CAST({source} AS {column.sql})"
     fault = (
         f"CASE WHEN {source} IS NULL OR {value} IS NOT NULL THEN NULL "
         f"WHEN ISFINITE(CAST({source} AS DOUBLE)) THEN 'out of range' ELSE 'not finite' END"
     )
-    return [f'{value} AS "{name}"', f'CAST({fault} AS VARCHAR) AS "{name}_fault"']
+    return [f"{value} AS {_quoted(name)}", f'CAST({fault} AS VARCHAR) AS "{name}_fault"']
+
+
+def _told(source: str) -> str:
+    """A day or an instant; null where it lies outside of the years 1 to 9999."""
+    return f"CASE WHEN CAST({source} AS DATE) BETWEEN {FIRST_DAY} AND {LAST_DAY} THEN {source} END"
+
+
+def _is_lost(name: str) -> str:
+    """1 where `_told` makes null of something, else 0."""
+    source = _quoted(name)
+    return f"CASE WHEN CAST({source} AS DATE) NOT BETWEEN {FIRST_DAY} AND {LAST_DAY} THEN 1 ELSE 0 END"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _in_a_folder(tables: RawTables, table: str, name: str) -> str:
+    """What to say of a column that the files lack and their folders' names have; else nothing."""
+    folders = {part.partition("=")[0] for path in tables.files.get(table, []) for part in tables.folders(table, path)}
+    return ", but in the folders' names; write it into the files as well" if name in folders else ""
 
 
 def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
@@ -203,14 +189,15 @@ def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
             table = pq.ParquetFile(path).read(columns=["content_id", "audio"])  # knows nothing of its folders' names
         except (pa.ArrowException, OSError) as error:
             raise unreadable(tables, str(error)) from error
-        for content_id, audio in zip(table["content_id"].to_pylist(), table["audio"].to_pylist(), strict=True):
+        for content_id, audio in zip(id_texts(table["content_id"]), id_texts(table["audio"]), strict=True):
             if content_id is not None and audio is not None:
-                named.setdefault(str(content_id), str(audio))
+                named.setdefault(content_id, audio)
     return list(named), list(named.values())
 
 
 def unreadable(tables: RawTables, reason: str) -> UserError:
-    """What to say of data that passed for Parquet until it was read: the file that is damaged, else `reason`."""
+    """What to say of data that passed for Parquet until it was read: the file that is damaged or holds a time that
+    nobody can tell, else `reason`."""
     for path in (path for paths in tables.files.values() for path in paths):
         try:
             file = pq.ParquetFile(path)
@@ -218,7 +205,24 @@ def unreadable(tables: RawTables, reason: str) -> UserError:
                 file.read_row_group(group)
         except (pa.ArrowException, OSError) as error:
             return UserError(f"{path}: damaged ({' '.join(str(error).split())}); write it again")
+        endless = _endless_time(file)
+        if endless is not None:
+            return UserError(f"{path}: {endless}; mend the value or leave the row out")
     return UserError(f"the raw data cannot be read: {reason}")
+
+
+def _endless_time(file: pq.ParquetFile) -> str | None:
+    """The first time that microseconds cannot hold, which DuckDB does not read: its column, row and value."""
+    for column in file.schema_arrow:
+        if pt.is_timestamp(column.type) and column.type.unit in ("s", "ms"):
+            times = file.read([column.name]).column(0)
+            limit = 2**63 // {"s": 1_000_000, "ms": 1_000}[column.type.unit]
+            numbers = times.cast(pa.int64()).fill_null(0).to_numpy()
+            out = np.flatnonzero((numbers >= limit) | (numbers <= -limit))
+            if len(out):
+                unit = {"s": "seconds", "ms": "milliseconds"}[column.type.unit]
+                return f"column {column.name!r}, row {out[0]}: {numbers[out[0]]} {unit} since 1970 is no time"
+    return None
 
 
 def _open(path: Path) -> tuple[pa.Schema, int]:
@@ -228,20 +232,3 @@ def _open(path: Path) -> tuple[pa.Schema, int]:
     except (pa.ArrowInvalid, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error
-
-
-def _check(path: Path, table: str, file_schema: pa.Schema) -> None:
-    for name in file_schema.names:
-        if name.lower() in READERS_OWN:
-            raise UserError(f"{path}: column {name!r} has a name that is taken; call it otherwise")
-    in_folders = {part.partition("=")[0] for part in path.parts[:-1] if "=" in part}
-    for name in (in_folders & CONTRACT[table].keys()) - set(file_schema.names):
-        raise UserError(f"{path}: column {name!r} stands in the folder's name alone; write it into the file as well")
-    for name, column in CONTRACT[table].items():
-        if name not in file_schema.names:
-            if column.is_required:
-                raise UserError(f"{path}: no column {name!r}, which {table}/ must have ({column.words})")
-            continue
-        kind = file_schema.field(name).type
-        if not column.fits(kind):
-            raise UserError(f"{path}: column {name!r} is {kind}, must be {column.words}")

@@ -46,15 +46,30 @@ class SoundFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What came of a sound.
+
+    Args:
+        record: null where there can be none.
+        reason: why there is none, or in which way it is not the whole sound or its mix; null where there is nothing to
+            tell.
+    """
+
+    record: Record | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """The records of `files`, in their order, in a folder whose name says what is in it."""
 
     folder: Path
     files: Sequence[SoundFile]
 
-    def reasons(self) -> list[str | None]:
-        """Why a file has no record; None where it has one."""
-        return pq.read_table(self.folder / REASONS)["reason"].to_pylist()
+    def judged(self) -> list[tuple[bool, str | None]]:
+        """Of every file, whether it has a record, and the reason as `Heard` has it."""
+        table = pq.read_table(self.folder / REASONS)
+        return list(zip(table["has_record"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
     def copy_records(self, file: BinaryIO) -> None:
         """Appends the records of the usable files, as bare numbers."""
@@ -62,20 +77,21 @@ class Part:
             while block := records.read(1 << 20):
                 file.write(block)
 
-    def write(self, results: Iterable[Record | str]) -> None:
-        """Takes a record, or the reason why there is none, of every file."""
+    def write(self, results: Iterable[Heard]) -> None:
+        """Takes what came of every file."""
+        has_record: list[bool] = []
         reasons: list[str | None] = []
         with atomic_directory(self.folder) as folder:
             with (folder / RECORDS).open("wb") as records:
-                for result in results:
-                    if isinstance(result, str):
-                        reasons.append(result)
-                    else:
-                        records.write(result.tobytes())
-                        reasons.append(None)
+                for heard in results:
+                    has_record.append(heard.record is not None)
+                    reasons.append(heard.reason)
+                    if heard.record is not None:
+                        records.write(heard.record.tobytes())
                 records.flush()
                 os.fsync(records.fileno())  # a machine that is lost leaves no empty part that looks whole
-            pq.write_table(pa.table({"reason": pa.array(reasons, pa.string())}), folder / REASONS)
+            judged = {"has_record": pa.array(has_record, pa.bool_()), "reason": pa.array(reasons, pa.string())}
+            pq.write_table(pa.table(judged), folder / REASONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +154,11 @@ class Decoder:
 
     Args:
         settings: of the spectrogram.
-        known: digest of a file -> its record, or why it has none: what need not be decoded.
+        known: digest of a file -> what came of it, of files that need not be decoded; else null.
         num_workers: threads; libsndfile and torch let go of Python's lock.
     """
 
-    def __init__(self, settings: SpectrogramSettings, known: Callable[[str], Record | str | None], num_workers: int):
+    def __init__(self, settings: SpectrogramSettings, known: Callable[[str], Heard | None], num_workers: int):
         self._settings = settings
         self._log_mel = LogMel(settings)
         self._known = known
@@ -155,7 +171,7 @@ class Decoder:
         done = total - sum(len(part.files) for part in missing)
         decoding, wall, core = Decoding(), time.perf_counter(), time.process_time()
 
-        def told(results: Iterator[tuple[Record | str, float | None]], number: int) -> Iterator[Record | str]:
+        def told(results: Iterator[tuple[Heard, float | None]], number: int) -> Iterator[Heard]:
             nonlocal done
             for _ in range(number):
                 result, sound_s = next(results)
@@ -174,11 +190,9 @@ class Decoder:
         decoding.core_s = time.process_time() - core
         return decoding
 
-    def _in_order(
-        self, pool: ThreadPoolExecutor, files: Iterator[SoundFile]
-    ) -> Iterator[tuple[Record | str, float | None]]:
+    def _in_order(self, pool: ThreadPoolExecutor, files: Iterator[SoundFile]) -> Iterator[tuple[Heard, float | None]]:
         """`_one` of every file, in order, with a bounded number of files under way."""
-        pending: deque[Future[tuple[Record | str, float | None]]] = deque()
+        pending: deque[Future[tuple[Heard, float | None]]] = deque()
         for file in files:
             pending.append(pool.submit(self._one, file))
             if len(pending) >= 8 * self._num_workers:
@@ -186,20 +200,20 @@ class Decoder:
         while pending:
             yield pending.popleft().result()
 
-    def _one(self, file: SoundFile) -> tuple[Record | str, float | None]:
-        """A record, or why there is none; and how many seconds were decoded, None where the file was not read."""
+    def _one(self, file: SoundFile) -> tuple[Heard, float | None]:
+        """What came of a file; and how many seconds were decoded, None where it was not read."""
         if file.refusal is not None:
-            return file.refusal, None
+            return Heard(record=None, reason=file.refusal), None
         known = None if file.digest is None else self._known(file.digest)
         if known is not None:
             return known, None
         try:
             with torch.inference_mode():
-                crops = read_crops(file.path, self._settings)
+                crops, remark = read_crops(file.path, self._settings)
                 record = record_from(crops, self._log_mel, self._settings)
         except UnusableSound as error:
-            return str(error), 0.0
-        return record, sum(len(crop) for crop in crops) / self._settings.sample_rate
+            return Heard(record=None, reason=str(error)), 0.0
+        return Heard(record=record, reason=remark), sum(map(len, crops)) / self._settings.sample_rate
 
 
 @contextmanager

@@ -10,24 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from towers.data.log_mel import FRONT_END
-from towers.data.spectrogram_parts import Decoder, Decoding, Part, Record, Shard, SoundFile, SoundProgress
-from towers.data.spectrograms import FRONT, RECORDS, REJECTED, ROWS
+from towers.data.spectrogram_parts import Decoder, Decoding, Heard, Part, Shard, SoundFile, SoundProgress
+from towers.data.spectrograms import ALTERED, FRONT, RECORDS, REJECTED, ROWS
 from towers.features.settings import SpectrogramSettings
+from towers.features.sound import UnusableSound
+from towers.features.sound_file import TAKES_FFMPEG, has_ffmpeg, takes_ffmpeg
+from towers.features.sound_folder import SoundFolder
 from towers.manifest import FileDigests, atomic_directory, digest_of, read_json, write_json
 
 FILES_PER_PART = 512
 """A few seconds of work."""
-
-
-def refusal_of(path: Path, base: Path) -> str | None:
-    """Why a sound at `path` must not be read: it leaves `base` (a resolved folder) by `..`, by being absolute, or by a
-    symbolic link, or it is no path at all. None where it may be."""
-    try:
-        path.is_file()  # raises for a name that is too long
-        is_inside = path.resolve().is_relative_to(base)
-    except (OSError, ValueError, RuntimeError) as error:
-        return f"is no path ({type(error).__name__})"
-    return None if is_inside else f"leaves the data set's folder {base}; audio paths are relative to it and stay inside"
 
 
 class SpectrogramSet:
@@ -37,16 +29,17 @@ class SpectrogramSet:
         folder: where sets of spectrograms stand, each under its fingerprint.
         root: what `audio` is relative to.
         content_ids: whose sound it is.
-        audio: path of the sound file.
+        audio: path of the sound file, relative or absolute.
         settings: of the spectrogram.
     """
 
     def __init__(
         self, folder: Path, root: Path, content_ids: Sequence[str], audio: Sequence[str], settings: SpectrogramSettings
     ):
-        self._paths = [root / name for name in audio]
-        base = root.resolve()
-        self._refusals = [refusal_of(path, base) for path in self._paths]
+        sounds = SoundFolder(root)
+        found = [_found(sounds, name) for name in audio]
+        self._paths = [root / name if isinstance(path, str) else path for path, name in zip(found, audio, strict=True)]
+        self._refusals = [path if isinstance(path, str) else None for path in found]
         self._root = root
         self._content_ids = content_ids
         self._audio = audio
@@ -60,7 +53,9 @@ class SpectrogramSet:
         """The folder of this set; its name changes with every byte of a file."""
         files = {self._name(place): digest for place, digest in enumerate(self._digests) if digest is not None}
         named = list(zip(self._content_ids, self._audio, strict=True))
-        return self._folder / digest_of([files, named, self._front])[:16]
+        # What was set aside for want of a decoder has another chance once there is one.
+        decoders = ["ffmpeg"] if has_ffmpeg() and any(takes_ffmpeg(path) for path in self._paths) else []
+        return self._folder / digest_of([files, named, self._front, *decoders])[:16]
 
     def make(self, num_workers: int, on_progress: SoundProgress) -> Decoding:
         """Decodes and writes; what an earlier set of the same settings knows, or a part that is there, is taken over.
@@ -112,7 +107,7 @@ class SpectrogramSet:
         memory.parent.mkdir(parents=True, exist_ok=True)
         digests = FileDigests(memory, *known)
         allowed = [self._paths[place] for place in places if self._refusals[place] is None]
-        files = digests.of([path for path in allowed if path.is_file()], self._root)
+        files = digests.of(allowed, self._root)
         digests.save()
         return [None if self._refusals[place] else files.get(self._name(place)) for place in places]
 
@@ -136,15 +131,14 @@ class SpectrogramSet:
     def _put_together(self, folder: Path, parts: Sequence[Part]) -> None:
         """One part after the other: memory does not grow with the catalogue."""
         kept: list[SoundFile] = []
-        rejected: list[SoundFile] = []
-        reasons: list[str] = []
+        rejected: list[tuple[SoundFile, str]] = []
+        altered: list[tuple[SoundFile, str]] = []
         for part in parts:
-            for file, reason in zip(part.files, part.reasons(), strict=True):
-                if reason is None:
+            for file, (has_record, reason) in zip(part.files, part.judged(), strict=True):
+                if has_record:
                     kept.append(file)
-                else:
-                    rejected.append(file)
-                    reasons.append(reason)
+                if reason is not None:
+                    (altered if has_record else rejected).append((file, reason))
         shape = (len(kept), self._settings.n_mels, self._settings.num_frames)
         described = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": shape}
         with (folder / RECORDS).open("wb") as records:
@@ -152,9 +146,8 @@ class SpectrogramSet:
             for part in parts:
                 part.copy_records(records)
         pq.write_table(_columns(kept), folder / ROWS)
-        bad = _columns(rejected)
-        bad = bad.add_column(1, "audio", pa.array([str(file.path) for file in rejected], pa.string()))
-        pq.write_table(bad.add_column(2, "reason", pa.array(reasons, pa.string())), folder / REJECTED)
+        pq.write_table(_with_reasons(rejected), folder / REJECTED)
+        pq.write_table(_with_reasons(altered), folder / ALTERED)
         write_json(folder / FRONT, self._front)
 
     def _remove_parts(self) -> None:
@@ -171,24 +164,38 @@ class SpectrogramSet:
         if not any(self._parts_folder.iterdir()):
             self._parts_folder.rmdir()
 
-    def _known(self) -> Callable[[str], Record | str | None]:
-        """Digest of a file -> its record, or why it has none; None where it is new.
+    def _known(self) -> Callable[[str], Heard | None]:
+        """Digest of a file -> what came of it; None where it is new.
 
         As in the newest set of the same front end and settings.
         """
         earlier = [path.parent for path in self._folder.glob(f"*/{FRONT}") if not path.parent.name.startswith(".")]
         for folder in sorted(earlier, key=lambda path: path.stat().st_mtime_ns, reverse=True):
             if read_json(folder / FRONT) == self._front:
-                digests = pq.read_table(folder / ROWS)["digest"].to_pylist()
-                bad = pq.read_table(folder / REJECTED)
-                records = np.load(folder / RECORDS, mmap_mode="r" if digests else None)
-                reasons = dict(zip(bad["digest"].to_pylist(), bad["reason"].to_pylist(), strict=True))
-                row_of = {digest: row for row, digest in enumerate(digests)}
-                return lambda digest: records[row_of[digest]] if digest in row_of else reasons.get(digest)
+                return _Earlier(folder).heard
         return lambda digest: None
 
 
-def is_new(file: SoundFile, known: Callable[[str], Record | str | None]) -> bool:
+class _Earlier:
+    """What a set holds, by the digests of its files; but for those whose decoder has come since."""
+
+    def __init__(self, folder: Path):
+        digests = pq.read_table(folder / ROWS)["digest"].to_pylist()
+        self._records = np.load(folder / RECORDS, mmap_mode="r" if digests else None)
+        self._row_of = {digest: row for row, digest in enumerate(digests)}
+        self._reasons: dict[str, str] = {}
+        for name in (REJECTED, ALTERED):
+            table = pq.read_table(folder / name)
+            self._reasons |= dict(zip(table["digest"].to_pylist(), table["reason"].to_pylist(), strict=True))
+
+    def heard(self, digest: str) -> Heard | None:
+        row, reason = self._row_of.get(digest), self._reasons.get(digest)
+        if row is None and (reason is None or (TAKES_FFMPEG in reason and has_ffmpeg())):
+            return None
+        return Heard(record=None if row is None else self._records[row], reason=reason)
+
+
+def is_new(file: SoundFile, known: Callable[[str], Heard | None]) -> bool:
     """Whether a file has to be read."""
     return file.digest is not None and known(file.digest) is None
 
@@ -197,3 +204,17 @@ def _columns(files: Sequence[SoundFile]) -> pa.Table:
     """Whose sounds these are, and the digests of their files (null where there is none)."""
     ids = pa.array([file.content_id for file in files], pa.string())
     return pa.table({"content_id": ids, "digest": pa.array([file.digest for file in files], pa.string())})
+
+
+def _with_reasons(files: Sequence[tuple[SoundFile, str]]) -> pa.Table:
+    table = _columns([file for file, _ in files])
+    table = table.add_column(1, "audio", pa.array([str(file.path) for file, _ in files], pa.string()))
+    return table.add_column(2, "reason", pa.array([reason for _, reason in files], pa.string()))
+
+
+def _found(sounds: SoundFolder, audio: str) -> Path | str:
+    """Where a sound lies, or why it must not or cannot be read."""
+    try:
+        return sounds.find(audio)
+    except UnusableSound as refusal:
+        return str(refusal)

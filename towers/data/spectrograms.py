@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float16
 
-RECORDS, ROWS, REJECTED, FRONT = "records.npy", "rows.parquet", "rejected.parquet", "front_end.json"
+RECORDS, ROWS, FRONT = "records.npy", "rows.parquet", "front_end.json"
+REJECTED, ALTERED = "rejected.parquet", "altered.parquet"
+"""Sounds without a record, and sounds whose record is not the whole of them or not their mix; each with its reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
+import pyarrow.parquet as pq
 
+from towers import schema
 from towers.data.spectrograms import Spectrograms
 from towers.errors import UserError
 from towers.features.ragged import Ragged
@@ -115,8 +117,8 @@ class Store:
 
     @cached_property
     def content_ids(self) -> np.ndarray:
-        """`[contents]`, text: raw id by row."""
-        return np.array(self.contents["content_id"].to_pylist(), dtype=np.str_)
+        """`[contents]`, text: raw id by row. Python's own strings: one long id does not widen all others."""
+        return np.array(self.contents["content_id"].to_pylist(), dtype=object)
 
     @cached_property
     def users(self) -> pa.Table:
@@ -125,8 +127,8 @@ class Store:
 
     @cached_property
     def user_ids(self) -> np.ndarray:
-        """`[users]`, text: raw id by row."""
-        return np.array(self.users["user_id"].to_pylist(), dtype=np.str_)
+        """`[users]`, text: raw id by row, as `content_ids`."""
+        return np.array(self.users["user_id"].to_pylist(), dtype=object)
 
     @cached_property
     def histories(self) -> Histories:
@@ -165,6 +167,19 @@ class Store:
         """`[contents]`, int64: row in the spectrograms, -1 where a content has no usable sound."""
         rows = {} if self.spectrograms is None else self.spectrograms.row_of
         return np.array([rows.get(content_id, -1) for content_id in self.content_ids.tolist()], dtype=np.int64)
+
+    def rejected(self) -> dict[str, dict[str, int]]:
+        """Table (or `sounds`) -> reason -> how many of its rows were left out for it, the most frequent first."""
+        found = {}
+        for table in sorted((*schema.TABLES, "sounds")):
+            path = self.folder / "rejected" / f"{table}.parquet"
+            if not path.exists():
+                continue
+            reasons = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
+            ranked = sorted(reasons, key=lambda reason: (-reason["counts"], reason["values"]))
+            if ranked:
+                found[table] = {reason["values"]: reason["counts"] for reason in ranked}
+        return found
 
     def trained_until_test(self) -> "Store":
         """The same store, in which training reaches to the second cut: for a model whose settings validation chose."""

@@ -1,6 +1,7 @@
 """Writes the clean tables as a store's flat arrays, piece by piece."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ WHERE histories.ordinal < boundaries.num_train AND histories.context IS NOT NULL
 
 # Features or not: evaluation divides listeners by any of them.
 USERS = """
-SELECT users.user_id, listed.* EXCLUDE (user_id, deleted, filename, file_row_number, reason)
+SELECT users.user_id, listed.* EXCLUDE (user_id, deleted, dates_lost, row_hash, filename, file_row_number, reason)
 FROM users
 LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id
 ORDER BY users.user_row
@@ -109,24 +110,23 @@ class StoreWriter:
         np.save(folder / "test_start.npy", offsets[:-1] + boundaries["num_before_test"].to_numpy().astype(np.int64))
         contexts = Vocabulary(self._clean.table(TRAIN_CONTEXTS)["context"].to_pylist())
         contexts.write(self._vocabulary_path("context"))
-        total = int(offsets[-1])
-        columns = {
-            name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=(total,))
-            for name, dtype in HISTORY_COLUMNS.items()
-        }
-        done = 0
+        total, done = int(offsets[-1]), 0
         query = (
             "SELECT content_row, action_code AS action, timestamp_us, played_fraction, context, is_positive, "
             "is_discovery FROM histories ORDER BY user_row, ordinal"
         )
-        for batch in self._clean.batches(query):
-            end = done + len(batch)
-            for name, array in columns.items():
-                array[done:end] = _numbers(name, batch.column(name), contexts)
-            done = end
-            self._on_progress("histories", done, total)
-        for array in columns.values():
-            array.flush()
+        with ExitStack() as stack:
+            # Not through a memory map: a disk that is full ends a process that writes to one, without a word.
+            files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in HISTORY_COLUMNS}
+            for name, dtype in HISTORY_COLUMNS.items():
+                described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (total,)}
+                np.lib.format.write_array_header_1_0(files[name], described)
+            for batch in self._clean.batches(query):
+                for name, dtype in HISTORY_COLUMNS.items():
+                    numbers = _numbers(name, batch.column(name), contexts)
+                    files[name].write(np.ascontiguousarray(numbers, dtype).tobytes())
+                done += len(batch)
+                self._on_progress("histories", done, total)
 
     def _vocabulary_path(self, name: str) -> Path:
         return self._folder / "vocabularies" / f"{name}.parquet"

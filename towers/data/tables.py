@@ -2,36 +2,34 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from towers import schema
 from towers.data import raw
+from towers.data.event_times import EARLIEST, LATEST
+from towers.data.rejecting import Limits, Rejecting
 from towers.data.sources.tables import RawTables
 from towers.data.split import Cuts, Split
+from towers.disk import is_full
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 
 SQL = Path(__file__).parent / "sql"
-JUDGED = {table: f"judged_{table}" for table in schema.TABLES}
-EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 BATCH_ROWS = 1_000_000
 DATA_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
-
-
-class TooManyRejected(UserError):
-    """More bad rows in a table than `max_rejected_fraction` allows; all of them are written by then."""
 
 
 @contextmanager
 def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB file below `folder` that may spill to disk."""
-    connection = duckdb.connect(str(folder / "work.duckdb"))
+    connection = duckdb.connect(
+        str(folder.absolute() / "work.duckdb")
+    )  # else `a:b` would be read as a kind of database
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET preserve_insertion_order = true")
@@ -47,7 +45,7 @@ class Tables:
         connection: of `database`.
         tables: the raw files.
         features: which events are positive, which listener columns to carry.
-        max_rejected_fraction: above this share of bad rows in a table the run fails.
+        limits: how many rows may be left out.
     """
 
     def __init__(
@@ -55,24 +53,26 @@ class Tables:
         connection: duckdb.DuckDBPyConnection,
         tables: RawTables,
         features: FeatureSettings,
-        max_rejected_fraction: float,
+        limits: Limits,
     ):
         self._connection = connection
         self._tables = tables
         self._features = features
-        self._max_rejected_fraction = max_rejected_fraction
+        self._limits = limits
 
     def build(self, split: Split, rejected: Path) -> Cuts:
         """Runs the SQL files in order and writes rejected rows below `rejected`.
 
         Raises:
-            TooManyRejected: too many bad rows.
+            TooManyRejected: too many bad rows, or duplicates.
             UserError: a bad file or column, no positive event, an impossible split.
         """
         self._read_raw()
         self._run("events")
         self._run("contents")
-        self._write_rejected(rejected)
+        Rejecting(count=self.count, batches=self.batches, limits=self._limits, origin=self._tables.origin).write(
+            rejected
+        )
         self._run("histories")
         first, last = self._bounds()
         cuts = split.cuts(first, last, self._tables.has_clock)
@@ -106,6 +106,8 @@ class Tables:
             self._connection.execute((SQL / f"{name}.sql").read_text())
         except duckdb.Error as error:
             # What Parquet's own decoder throws has no class of its own.
+            if is_full(error):
+                raise
             if type(error) is not duckdb.Error and not isinstance(error, DATA_ERRORS):
                 raise
             raise raw.unreadable(self._tables, " ".join(str(error).split())) from error
@@ -127,25 +129,6 @@ class Tables:
             "CAST(NULL AS BIGINT) AS test_start_us",
             [self._features.min_played_fraction, _microseconds(EARLIEST), _microseconds(LATEST)],
         )
-
-    def _write_rejected(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
-        fault = None
-        for table, judged in JUDGED.items():
-            bad = self.table(f"SELECT * FROM {judged} WHERE reason IS NOT NULL ORDER BY filename, file_row_number")
-            if not len(bad):
-                continue
-            pq.write_table(bad, folder / f"{table}.parquet")
-            share = len(bad) / self.count(f"SELECT COUNT(*) FROM {judged}")
-            if share > self._max_rejected_fraction and fault is None:
-                worst = bad.slice(0, 1).to_pylist()[0]
-                fault = (
-                    f"{table}/: {share:.1%} of the rows are bad, over data.max_rejected_fraction="
-                    f"{self._max_rejected_fraction}; the first is {worst['filename']}, row {worst['file_row_number']}: "
-                    f"{' '.join(worst['reason'].split())}"
-                )
-        if fault is not None:
-            raise TooManyRejected(fault)
 
     def _bounds(self) -> tuple[int, int]:
         query = "SELECT MIN(timestamp_us), MAX(timestamp_us) FROM histories WHERE is_positive"

@@ -109,7 +109,7 @@ class ExportOnStore:
         begin, end = (np.asarray(column)[user_rows] for column in (histories.offsets, ends[until]))
         is_truncated = self.export.tower_inputs is not self.export.vectors  # then its tower reads more than is exported
         encoder = self._encoder(self._by_store_row(self.export.tower_inputs) if is_truncated else content_vectors)
-        codes, contexts = self._user_codes[user_rows], self._codes_of("context")
+        codes, contexts = self.user_codes[user_rows], self.codes_of("context")
         lengths = np.minimum(end - begin, self.export.manifest["max_length"])
         by_length = np.argsort(lengths, kind="stable")
         vectors = np.zeros((len(user_rows), self.export.manifest["dim"]), np.float32)
@@ -132,16 +132,16 @@ class ExportOnStore:
         return Events(**columns | {"context": contexts[columns["context"]]})
 
     @cached_property
-    def _user_codes(self) -> Int[np.ndarray, "users columns"]:
+    def user_codes(self) -> Int[np.ndarray, "users columns"]:
         """The export's codes of the store's listeners."""
         held, names = self.store.features.user_columns, self.export.features.user_columns
         codes = np.zeros((self.store.histories.num_users, len(names)), np.int64)
         for column, name in enumerate(names):
             if name in held:
-                codes[:, column] = self._codes_of(name)[self.store.user_codes[:, held.index(name)]]
+                codes[:, column] = self.codes_of(name)[self.store.user_codes[:, held.index(name)]]
         return codes
 
-    def _codes_of(self, vocabulary: str) -> Int[np.ndarray, " codes"]:
+    def codes_of(self, vocabulary: str) -> Int[np.ndarray, " codes"]:
         """The export's code by the store's code of the same text; 0 for what the export does not know."""
         texts = pq.read_table(self.store.folder / "vocabularies" / f"{vocabulary}.parquet")["value"].to_pylist()
         return np.concatenate([[0], self.export.vocabulary(vocabulary).encode(texts)]).astype(np.int64)

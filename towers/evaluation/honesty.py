@@ -78,7 +78,7 @@ def permuted_targets(
         seed: of the draw.
         k: length of the lists.
     """
-    drawn, unheard = _with_drawn_targets(task, seed)
+    drawn, unheard = with_drawn_targets(task, seed)
     evaluation = evaluate(drawn, build(drawn), filter_seen=True, ks=(k,), min_users=1, list_length=k)
     name = f"{evaluation.ranker}: permuted targets, recall@{k}/discovery"
     positions = evaluation.slices["discovery"].positions
@@ -204,7 +204,7 @@ def memorised_validation(
     detail = f"lift {old.mean():.4f} on validation, {new.mean():.4f} on test ({len(shared):,} listeners of both)"
     if not _z_of_mean(old) > CLEAR_Z:
         return Check(name=name, passed=None, detail=f"{detail}: none to lose on validation", figures=figures)
-    ratio, low, high = _ratio(new, old)
+    ratio, low, high = ratio_with_interval(new, old)
     return Check(
         name=name,
         passed=bool(_z_of_mean(new - KEPT_LIFT * old) >= -CLEAR_Z),
@@ -213,7 +213,7 @@ def memorised_validation(
     )
 
 
-def _with_drawn_targets(task: EvaluationTask, seed: int) -> tuple[EvaluationTask, Int[np.ndarray, " users"]]:
+def with_drawn_targets(task: EvaluationTask, seed: int) -> tuple[EvaluationTask, Int[np.ndarray, " users"]]:
     """The task with other targets, and how many candidates each listener has not heard."""
     generator, candidates = np.random.default_rng(seed), np.flatnonzero(task.is_candidate)
     # Heard contents as places among the candidates, rising.
@@ -265,7 +265,9 @@ def _z_of_mean(values: Float[np.ndarray, " users"]) -> float:
     return float(values.mean() / error) if error > 0 else float(np.sign(values.mean()) * np.inf if values.mean() else 0)
 
 
-def _ratio(above: Float[np.ndarray, " users"], below: Float[np.ndarray, " users"]) -> tuple[float, float, float]:
+def ratio_with_interval(
+    above: Float[np.ndarray, " users"], below: Float[np.ndarray, " users"]
+) -> tuple[float, float, float]:
     """The ratio of two means over the same listeners, and Fieller's interval: all `r` for which the mean of
     `above - r * below` is within `INTERVAL_Z` standard errors of 0. `below` is clearly above 0.
     """

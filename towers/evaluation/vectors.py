@@ -70,7 +70,7 @@ class VectorRanker:
         tile_size: int = TILE_SIZE,
     ):
         self.name = name
-        self._num_threads = _num_threads()
+        self._num_threads = num_threads()
         self.block_size = block_size or PART_SIZE * self._num_threads
         self._tile_size = tile_size
         self._histories = task.histories
@@ -251,6 +251,6 @@ def _stacked(parts: list[Ranked]) -> Ranked:
     )
 
 
-def _num_threads() -> int:
+def num_threads() -> int:
     """As many as BLAS would use."""
     return max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1)

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pyarrow.types as pt
 from jaxtyping import Float
 
 from towers.errors import UserError
+from towers.features.arrow_types import id_texts, is_id, is_list, is_number
 
 ID, VECTOR = "content_id", "vector"
 
@@ -29,7 +29,7 @@ class AudioVectors:
 
     @classmethod
     def read(cls, path: Path, key: str) -> "AudioVectors":
-        """The columns `content_id` (text or integers) and `vector` (lists of numbers, all as long) of a Parquet file.
+        """The columns `content_id` (what `is_id` takes) and `vector` (lists of numbers, all as long) of a file.
 
         Args:
             path: of the file.
@@ -42,10 +42,11 @@ class AudioVectors:
         """
         where = f"{key}={path}"
         columns = _read(path, where)
-        ids = columns[ID].cast(pa.string()).to_pylist()
+        texts = id_texts(columns[ID])
+        ids = [text for text in texts if text is not None]
+        if len(ids) < len(texts):
+            raise UserError(f"{where}: row {texts.index(None)} has no {ID}")
         row_of = {content_id: row for row, content_id in enumerate(ids)}
-        if None in row_of:
-            raise UserError(f"{where}: row {ids.index(None)} has no {ID}")
         if len(row_of) < len(ids):
             row = next(row for row, content_id in enumerate(ids) if row_of[content_id] != row)
             raise UserError(f"{where}: {ID} {ids[row]!r} is in rows {row} and {row_of[ids[row]]}; keep one of them")
@@ -55,13 +56,14 @@ class AudioVectors:
 def _read(path: Path, where: str) -> pa.Table:
     """Both columns, checked for their types."""
     try:
-        file_schema = pq.read_schema(path)
-        for name, fits, words in ((ID, _is_id, "strings or integers"), (VECTOR, _is_vector, "lists of numbers")):
+        file = pq.ParquetFile(path)  # knows nothing of its folders' names
+        file_schema = file.schema_arrow
+        for name, fits, words in ((ID, is_id, "strings or integers"), (VECTOR, _is_vector, "lists of numbers")):
             if name not in file_schema.names:
                 raise UserError(f"{where}: has no column {name}; it has {', '.join(file_schema.names) or 'none'}")
             if not fits(file_schema.field(name).type):
                 raise UserError(f"{where}: {name} is {file_schema.field(name).type}, must be {words}")
-        table = pq.read_table(path, columns=[ID, VECTOR])
+        table = file.read(columns=[ID, VECTOR])
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{where}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
     if not len(table):
@@ -69,13 +71,8 @@ def _read(path: Path, where: str) -> pa.Table:
     return table
 
 
-def _is_id(kind: pa.DataType) -> bool:
-    return pt.is_string(kind) or pt.is_large_string(kind) or pt.is_integer(kind) or pt.is_dictionary(kind)
-
-
 def _is_vector(kind: pa.DataType) -> bool:
-    is_list = pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind)
-    return is_list and (pt.is_floating(kind.value_type) or pt.is_integer(kind.value_type))
+    return is_list(kind) and is_number(kind.value_type)
 
 
 def _stacked(column: pa.ChunkedArray, where: str) -> Float[np.ndarray, "sounds dim"]:

@@ -1,12 +1,30 @@
-"""A value of a category as text: the one rule by which `prepare` fills a vocabulary and serving looks things up."""
+"""A value of a category, or an id, as text: the one rule by which `prepare` and serving write and look things up."""
 
 import math
 from typing import Any
 
 import numpy as np
 
+from towers.errors import UserError
+
 WHOLE_BELOW = 1e15
 """Whole floats below it are written as integers, which a column of integers becomes as soon as one is missing."""
+
+
+def id_text(value: Any) -> str:
+    """An id that a caller gives: text as it is, an integer of Python or NumPy in decimal.
+
+    >>> id_text("u7"), id_text(7), id_text(np.int32(7))
+    ('u7', '7', '7')
+
+    Raises:
+        UserError: anything else; a bool or a float is most often a mistake that text would hide.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return str(int(value))
+    raise UserError(f"an id must be text or an integer, and {value!r} is {type(value).__name__}")
 
 
 def category_text(value: Any) -> str | None:

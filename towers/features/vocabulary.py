@@ -16,31 +16,33 @@ UNKNOWN = 0
 class Vocabulary:
     """Sorted, so that the same values always get the same codes: value `i` has code `i + 1`.
 
+    Memory is that of the texts together: one long value does not widen all others.
+
     >>> Vocabulary(["jazz", "folk", "jazz"]).encode(["folk", "jazz", "polka", None])
     array([1, 2, 0, 0], dtype=int32)
     """
 
     def __init__(self, values: Iterable[str]):
-        self._values = np.array(sorted(set(values)), dtype=np.str_)
+        self._code_of = {value: code for code, value in enumerate(sorted(set(values)), start=UNKNOWN + 1)}
+
+    @property
+    def values(self) -> list[str]:
+        """Its values by their codes, from code 1 on."""
+        return list(self._code_of)
 
     def __len__(self) -> int:
         """The number of codes, the unknown one included."""
-        return len(self._values) + 1
+        return len(self._code_of) + 1
 
     def encode(self, texts: Sequence[str | None] | np.ndarray) -> Int[np.ndarray, " texts"]:
         """Codes, int32; null and what is not in the vocabulary become 0."""
-        if not len(self._values):
-            return np.zeros(len(texts), dtype=np.int32)
-        known = np.array(["" if text is None else text for text in texts], dtype=np.str_)
-        is_null = np.fromiter((text is None for text in texts), dtype=bool, count=len(texts))
-        places = np.searchsorted(self._values, known).clip(max=len(self._values) - 1)
-        found = (self._values[places] == known) & ~is_null
-        return np.where(found, places + 1, UNKNOWN).astype(np.int32)
+        codes = (UNKNOWN if text is None else self._code_of.get(text, UNKNOWN) for text in texts)
+        return np.fromiter(codes, dtype=np.int32, count=len(texts))
 
     def write(self, path: Path) -> None:
         """Parquet with the columns `value` and `code`."""
         codes = np.arange(1, len(self), dtype=np.int32)
-        pq.write_table(pa.table({"value": pa.array(self._values.tolist(), pa.string()), "code": codes}), path)
+        pq.write_table(pa.table({"value": pa.array(self.values, pa.string()), "code": codes}), path)
 
     @classmethod
     def read(cls, path: Path) -> "Vocabulary":

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from towers.errors import require_counts
 from towers.models.audio_encoder import SoundStatistics, SpectrogramEncoder, StatisticsPath, network_out
 from towers.models.augmentation import Augmentation
 from towers.models.blocks import SwiGLUBlock
@@ -60,10 +61,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         augmentation: Augmentation | None = None,
     ):
         super().__init__(statistics, augmentation)
-        sizes = {"num_layers": num_layers, "patch_bands": patch_bands, "patch_frames": patch_frames}
-        for name, number in sizes.items():
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        require_counts(dim=dim, num_layers=num_layers, patch_bands=patch_bands, patch_frames=patch_frames)
         if width < 2 or width % 2:
             raise ValueError(f"width must be even, got {width}")
         if window_frames < patch_frames:
@@ -84,11 +82,11 @@ class PatchAudioEncoder(SpectrogramEncoder):
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """Not normalised; any number of frames."""
         normalised = self.normalised(spectrograms)
-        windows = self._windows(normalised)
+        windows = self.windows(normalised)
         pooled = self._transform(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
         return self._network_out(pooled).mean(dim=1) + self._statistics_out(normalised)
 
-    def _windows(
+    def windows(
         self, normalised: Float[Tensor, "sounds n_mels frames"]
     ) -> Float[Tensor, "sounds windows n_mels window_frames"]:
         """The whole sound where it is short enough; else as few windows as cover it, the first and last at its ends."""

@@ -11,9 +11,12 @@ from jaxtyping import Float, Int, Shaped
 from torch.nn.functional import normalize
 
 from towers.batch import ContentBatch
-from towers.data.log_mel import LogMel, record_from
+from towers.data.log_mel import LogMel, log_mel_of, record_from
 from towers.data.store import Store
+from towers.errors import UserError
+from towers.features.settings import SpectrogramSettings
 from towers.features.sound import UnusableSound
+from towers.features.sound_folder import SoundFolder
 from towers.models.audio_encoder import AudioEncoder
 from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
@@ -23,8 +26,26 @@ from towers.retrieval.raw_contents import codes_of
 from towers.retrieval.sound import crops_of, laid_out
 
 LISTENERS, CONTENTS = 32, 16
-TOLERANCE = 1e-4
-"""Of every component of a unit vector, in float32."""
+
+
+def check_parity(towers: Mapping[str, dict[str, Any]], max_difference: float) -> None:
+    """Whether exported towers give what torch gives, but for what rounding alone explains.
+
+    Args:
+        towers: by name, what `user_parity` and `content_parity` found; without `difference` nothing is held against.
+        max_difference: of any component of a unit vector.
+
+    Raises:
+        UserError: one does not.
+    """
+    for name, parity in towers.items():
+        allowed = max(max_difference, parity.get("by_rounding", 0.0))
+        if not parity.get("difference", 0.0) <= allowed:  # not a number is no parity either
+            raise UserError(
+                f"{name} differs from torch by {parity['difference']:.2e}, over max_parity_difference="
+                f"{max_difference:g} and what rounding explains; nothing is exported: raise the limit if that is near "
+                "enough for you"
+            )
 
 
 def listeners_compared(store: Store, at_most: int = LISTENERS) -> Int[np.ndarray, " rows"]:
@@ -65,6 +86,7 @@ def content_parity(
     store: Store,
     sounds: Sounds | None,
     project: Callable[[Float[np.ndarray, "rows model_dim"]], Float[np.ndarray, "rows dim"]],
+    max_difference: float,
 ) -> dict[str, Any]:
     """How far the exported content tower is from torch, on contents with both sound and metadata, and without either.
 
@@ -77,10 +99,12 @@ def content_parity(
         store: that it was trained on.
         sounds: what its audio encoder reads; null without sound.
         project: from the model's vectors to those that are exported.
+        max_difference: above which it is measured what rounding alone explains.
 
     Returns:
-        `difference`, the greatest of any component; `inputs`, in words; and `least_cosine_to_prepared` of the vectors
-        of what serving decodes to those of the store's records, where there is such sound.
+        `difference`, the greatest of any component; `inputs`, in words; `least_cosine_to_prepared` of the vectors
+        of what serving decodes to those of the store's records, where there is such sound; and, where the difference is
+        above `max_difference`, `by_rounding`: how far apart torch's own vectors may be by the rounding of log-mels.
     """
     heard = two_tower.audio_encoder.heard_through(_Hearing(store, sounds))
     rows = [each.row for each in heard.examples] or _spread(np.arange(len(store.content_ids)), CONTENTS).tolist()
@@ -98,6 +122,14 @@ def content_parity(
         found = [encoder.encode(*each) for each in zip(sound, known, strict=True)]
         differences.append(_difference(found, project(_in_torch(two_tower, record, expected_codes))))
     result = {"difference": float(np.max(differences)), "inputs": f"{len(rows)} {heard.words}"}
+    if result["difference"] > max_difference:
+        bounds = [_rounded_either_way(each.crops, store.features.spectrogram) for each in heard.examples if each.crops]
+        moved = [
+            _difference([project(_in_torch(two_tower, [low], known))[0]], project(_in_torch(two_tower, [high], known)))
+            for (low, high), expected_codes in zip(bounds, codes, strict=False)
+            for known in ([expected_codes], [{}])
+        ]
+        result["by_rounding"] = max(moved, default=0.0)
     prepared = [each.prepared for each in heard.examples]
     if any(record is not None for record in prepared):
         found = np.stack([encoder.encode(*each) for each in zip(served, served_codes, strict=True)])
@@ -108,12 +140,16 @@ def content_parity(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Example:
-    """One sound: of which content, as serving reads it, as torch does, and the record that the store has of it."""
+    """One sound: of which content, as serving reads it, as torch does, and the record that the store has of it.
+
+    Where there is a waveform, its crops as well.
+    """
 
     row: int
     served: Sound
     record: Shaped[np.ndarray, "features frames"]
     prepared: Shaped[np.ndarray, "features frames"] | None
+    crops: Sequence[Float[np.ndarray, " _"]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +176,16 @@ class _Hearing:
             return _Heard(examples=[], words="contents without sound: the data's folder is not there")
         settings = self.store.features.spectrogram
         log_mel, audio, examples = LogMel(settings), self.store.contents["audio"], []
+        folder = SoundFolder(Path(root))
         for row in _spread(np.flatnonzero(self.sounds.rows >= 0), CONTENTS).tolist():
             try:
-                crops = crops_of(Path(root) / audio[row].as_py(), settings)
+                crops = crops_of(folder.find(audio[row].as_py()), settings)
                 record = record_from([torch.from_numpy(crop) for crop in crops], log_mel, settings)
             except UnusableSound:  # the file has gone or changed since
                 continue
             prepared = np.asarray(self.sounds.records[self.sounds.rows[row]])
-            examples.append(_Example(row=row, served=laid_out(crops, settings), record=record, prepared=prepared))
+            served = laid_out(crops, settings)
+            examples.append(_Example(row=row, served=served, record=record, prepared=prepared, crops=crops))
         return _Heard(examples=examples, words="files" if examples else "contents without sound: no file can be used")
 
     def of_vectors(self, encoder: AudioEncoder) -> _Heard:
@@ -164,6 +202,20 @@ class _Hearing:
     def of_nothing(self, encoder: AudioEncoder) -> _Heard:
         """None."""
         return _Heard(examples=[], words="contents; the model does without sound")
+
+
+def _rounded_either_way(
+    crops: Sequence[Float[np.ndarray, " _"]], settings: SpectrogramSettings
+) -> tuple[Float[np.ndarray, "n_mels frames"], Float[np.ndarray, "n_mels frames"]]:
+    """A sound's record, rounded to float16 from the least and from the greatest that its log-mel may be in float32.
+
+    Far below a loud tone, float32 leaves three digits of a band's power. A tone that stands still has the same power
+    in all frames: where that lies between two numbers of float16, all of them are rounded alike, this way or that.
+    """
+    waveforms = [torch.from_numpy(crop) for crop in crops]
+    exact = log_mel_of([crop.double() for crop in waveforms], LogMel(settings).double(), settings)
+    error = 2 * (log_mel_of(waveforms, LogMel(settings), settings) - exact).abs().amax(dim=-1, keepdim=True)
+    return (exact - error).half().float().numpy(), (exact + error).half().float().numpy()
 
 
 def _codes(store: Store, rows: Sequence[int]) -> tuple[list[dict[str, list[int]]], list[dict[str, list[int]]]]:

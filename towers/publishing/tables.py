@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -23,37 +23,37 @@ class VectorFile:
     """A NumPy file of vectors, being written from its first row to its last.
 
     Args:
-        path: of the file.
+        file: empty, open for writing.
         rows: how many there will be.
         dim: of each.
         dtype: float32 or float16.
     """
 
-    def __init__(self, path: Path, rows: int, dim: int, dtype: Any = np.float32):
+    def __init__(self, file: BinaryIO, rows: int, dim: int, dtype: Any = np.float32):
         self._dtype = np.dtype(dtype)
         self._rows, self._left = rows, rows
-        self._file = path.open("wb")
+        self._file = file
         header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (rows, dim)}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        np.lib.format.write_array_header_1_0(file, header)
 
     def append(self, vectors: Float[np.ndarray, "block dim"]) -> None:
         """The next rows."""
         self._left -= len(vectors)
         np.ascontiguousarray(vectors, self._dtype).tofile(self._file)
 
-    def close(self) -> None:
+    def check(self) -> None:
         """Raises `RuntimeError` where rows are missing or too many."""
-        self._file.close()
         if self._left:
             raise RuntimeError(f"{self._file.name}: {self._rows - self._left} vectors of {self._rows} were written")
 
 
 @contextmanager
 def vector_file(path: Path, rows: int, dim: int, dtype: Any = np.float32) -> Iterator[VectorFile]:
-    """A `VectorFile`, closed when the block ends."""
-    file = VectorFile(path, rows, dim, dtype)
-    yield file
-    file.close()
+    """A `VectorFile`, whose rows are counted when the block ends; closed however it ends."""
+    with path.open("wb") as opened:
+        file = VectorFile(opened, rows, dim, dtype)
+        yield file
+        file.check()
 
 
 def blocks_of(array: Shaped[np.ndarray, "rows ..."], rows: int = BLOCK) -> Iterator[np.ndarray]:

@@ -27,6 +27,7 @@ class ExportSettings:
         min_variant_overlap: share of the nearest 20 that a variant must have in common with float32.
         min_recall_share: of the recall of new listeners against new contents, that the earlier version's listeners
             must reach against new contents for both to share a space.
+        max_parity_difference: of any component of a unit vector between an exported tower and torch.
         rows_per_part: of a Parquet file of vectors.
         num_threads: that write at once.
     """
@@ -36,6 +37,7 @@ class ExportSettings:
     variants: tuple[str, ...]
     min_variant_overlap: float
     min_recall_share: float
+    max_parity_difference: float
     rows_per_part: int
     num_threads: int
 

@@ -25,7 +25,7 @@ from towers.publishing.held_out import recall_by_dimension
 from towers.publishing.index import recall_of_index
 from towers.publishing.onnx import export_content_tower, export_user_tower
 from towers.publishing.onnx_parity import (
-    TOLERANCE,
+    check_parity,
     content_parity,
     events_of,
     listeners_compared,
@@ -76,8 +76,7 @@ def write_export(
         on_progress: is told the stage, how much is done, and of how much.
 
     Raises:
-        UserError: more dimensions than the model has.
-        RuntimeError: an exported tower does not give what torch gives.
+        UserError: more dimensions than the model has, or an exported tower does not give what torch gives.
     """
     with atomic_directory(target) as folder, ThreadPoolExecutor(settings.num_threads) as threads:
         _Writer(trained, settings, earlier, folder, target.name, threads, on_progress).write()
@@ -246,8 +245,8 @@ class _Writer:
         histories = self._store.histories
         folder = self._folder / "histories"
         folder.mkdir()
-        names = (*EVENT_COLUMNS, "is_positive")
-        write_arrow(folder / "events.arrow", pa.table({name: np.asarray(getattr(histories, name)) for name in names}))
+        events = pa.table({name: np.asarray(getattr(histories, name)) for name in EVENT_COLUMNS})
+        write_arrow(folder / "events.arrow", events)
         np.save(folder / "offsets.npy", np.asarray(histories.offsets))
         np.save(folder / "user_codes.npy", self._store.user_codes)
 
@@ -275,11 +274,10 @@ class _Writer:
             export_content_tower(two_tower, self._store.features, path, space_id, writes=projection.writes)
             encoder = ContentEncoder(path, space_id)
             found[files.CONTENT_TOWER] = content_parity(
-                encoder, two_tower, self._store, self._trained.sounds, projection.apply
-            )
-        for name, parity in found.items():
-            if not parity.get("difference", 0.0) <= TOLERANCE:  # not a number is no parity either
-                raise RuntimeError(f"{name} differs from torch by {parity['difference']:.2e}; nothing is exported")
+                encoder, two_tower, self._store, self._trained.sounds, projection.apply,
+                self._settings.max_parity_difference,
+            )  # fmt: skip
+        check_parity(found, self._settings.max_parity_difference)
         return found
 
     def _write_variants(self, path: Path, inputs: np.ndarray, space: Space) -> dict[str, Any]:

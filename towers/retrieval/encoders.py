@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 from towers.features.events import EventCodes, elapsed_since_previous, encode_events
 from towers.retrieval.onnx_session import open_tower
@@ -23,6 +23,7 @@ class Events:
         timestamp_us: microseconds since 1970, UTC.
         played_fraction: 0 to 1, -1 where unknown.
         context: code in the vocabulary of contexts, 0 where unknown.
+        is_positive: whether the listener chose the content, by `features.events.is_positive`; the tower reads it not.
     """
 
     content_row: Integer[np.ndarray, " events"]
@@ -30,9 +31,15 @@ class Events:
     timestamp_us: Integer[np.ndarray, " events"]
     played_fraction: Float[np.ndarray, " events"]
     context: Integer[np.ndarray, " events"]
+    is_positive: Bool[np.ndarray, " events"]
 
     def __len__(self) -> int:
         return len(self.content_row)
+
+    @property
+    def chosen_rows(self) -> Int[np.ndarray, " chosen"]:
+        """Rows of the contents that the listener chose, in time order, with repeats."""
+        return self.content_row[self.is_positive].astype(np.int64)
 
 
 EVENT_COLUMNS = tuple(field.name for field in fields(Events))

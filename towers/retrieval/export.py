@@ -1,12 +1,11 @@
 """An export, opened: what serving reads. Knows no torch.
 
 Vectors, contents, listeners and histories are memory-mapped, so that the workers of a machine share one copy; of an
-export of format 1 some are read into each process. `recommend` and `similar` give rows of the contents table with
-scores; whoever shows them adds titles.
+export of format 1 some are read into each process. `search` finds contents in it, by the rule of `query`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from towers import schema
 from towers.errors import UserError
+from towers.features.events import microseconds_of
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
 from towers.retrieval import files
+from towers.retrieval.catalogue import Catalogue
 from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.files import mapped_array, mapped_table, reading
@@ -33,22 +34,6 @@ FORMAT = 2
 """The newest that can be read; what was published in an older one opens, too."""
 DEFAULT_TRACK_US = 180_000_000
 """Assumed length of a content of unknown duration when a history is given without times: three minutes."""
-
-EXACT_BELOW = 20_000
-"""Where fewer contents are allowed, every inner product is computed: quicker than an index, and none is missed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Contents and their affinity, best first.
-
-    Args:
-        rows: `[found]`, of the contents table.
-        scores: `[found]`, inner products.
-    """
-
-    rows: Int[np.ndarray, " found"]
-    scores: Float[np.ndarray, " found"]
 
 
 class Export:
@@ -100,6 +85,17 @@ class Export:
         """Whether it was fitted on everything before the test, its settings chosen before."""
         return self.manifest.get("has_seen_validation", False)
 
+    @cached_property
+    def until_us(self) -> int | None:
+        """The last event of any listener, in microseconds since 1970; null for data without a clock."""
+        end = self.manifest.get("window", {}).get("end")
+        return None if end is None else microseconds_of(datetime.fromisoformat(end))
+
+    @cached_property
+    def last_day(self) -> date | None:
+        """The day of that event, in UTC."""
+        return None if self.until_us is None else datetime.fromtimestamp(self.until_us // 1_000_000, UTC).date()
+
     # Contents
 
     @cached_property
@@ -143,14 +139,24 @@ class Export:
         """Whether nobody chose a content that can be played, in training; false where that is unknown (format 1)."""
         if "train_positives" not in self.contents.column_names:
             return np.zeros(len(self.contents), bool)
-        return (self.contents["train_positives"].to_numpy() == 0) & self.of_kinds(schema.PLAYABLE_KINDS)
+        return (self.contents["train_positives"].to_numpy() == 0) & self.catalogue.of_kinds(schema.PLAYABLE_KINDS)
 
     @cached_property
-    def is_explicit(self) -> Bool[np.ndarray, " contents"]:
-        """Whether a content is marked so; false where that is unknown."""
+    def catalogue(self) -> Catalogue:
+        """The contents as filters see them."""
+        return Catalogue(self.kinds, self._is_explicit, self._released)
+
+    @property
+    def _is_explicit(self) -> Bool[np.ndarray, " contents"]:
         if "explicit" not in self.contents.column_names:
             return np.zeros(len(self.contents), bool)
         return self.contents["explicit"].fill_null(False).to_numpy()
+
+    @property
+    def _released(self) -> Shaped[np.ndarray, " contents"]:
+        if "release_date" not in self.contents.column_names:
+            return np.full(len(self.contents), "NaT", "datetime64[D]")
+        return self.contents["release_date"].cast(pa.date32()).to_numpy().astype("datetime64[D]")
 
     @cached_property
     def durations_ms(self) -> Float[np.ndarray, " contents"]:
@@ -213,27 +219,35 @@ class Export:
 
     def events(self, user_row: int) -> Events:
         """What a listener did, up to the end of the data."""
-        part = self._events_of(user_row)
+        offsets, table = self._events
+        part = table.slice(int(offsets[user_row]), int(offsets[user_row + 1] - offsets[user_row]))
         return Events(**{name: part[name].to_numpy() for name in EVENT_COLUMNS})
 
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
         """Rows of the contents that a listener has chosen (positive events), in time order, with repeats."""
-        part = self._events_of(user_row)
-        rows = part["content_row"].to_numpy()[part["is_positive"].to_numpy()]
-        return rows.astype(np.int64)
+        return self.events(user_row).chosen_rows
 
     def plays(self, content_rows: Int[np.ndarray, " events"]) -> Events:
         """Events of somebody who played these contents in full, one after the other."""
-        lengths_us = 1_000 * self.durations_ms[content_rows]
         return Events(
             content_row=content_rows,
             action=np.full(len(content_rows), schema.PLAY),
-            timestamp_us=np.cumsum(np.where(lengths_us > 0, lengths_us, DEFAULT_TRACK_US).astype(np.int64)),
+            timestamp_us=self.end_to_end_us(content_rows),
             played_fraction=np.ones(len(content_rows)),
             context=np.zeros(len(content_rows), np.int64),
+            is_positive=np.ones(len(content_rows), bool),
         )
 
-    # Features and towers
+    def end_to_end_us(self, content_rows: Int[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
+        """When each content ends if they are played one after the other, in microseconds from the first's beginning.
+
+        One whose duration is not known, and row -1, take `DEFAULT_TRACK_US`.
+        """
+        durations_ms = np.zeros(len(content_rows))
+        durations_ms[content_rows >= 0] = self.durations_ms[content_rows[content_rows >= 0]]
+        return np.cumsum(np.where(durations_ms > 0, 1_000 * durations_ms, DEFAULT_TRACK_US).astype(np.int64))
+
+    # Features, towers and index
 
     @cached_property
     def features(self) -> FeatureSettings:
@@ -263,8 +277,6 @@ class Export:
         codes = np.zeros(self.user_codes.shape[1], np.int64) if user_codes is None else user_codes
         return self.encoder.encode(events, codes)
 
-    # Search
-
     @cached_property
     def index(self) -> Index:
         """FAISS over all contents."""
@@ -275,78 +287,11 @@ class Export:
         """Every inner product."""
         return ExactIndex(self.vectors)
 
-    def recommend(
-        self,
-        vector: Float[np.ndarray, " dim"],
-        k: int,
-        kinds: tuple[str, ...] = schema.PLAYABLE_KINDS,
-        without: Integer[np.ndarray, " seen"] | None = None,
-        among: Integer[np.ndarray, " candidates"] | None = None,
-        allow_explicit: bool = True,
-    ) -> Found:
-        """The contents of the highest affinity.
-
-        Args:
-            vector: of the listener.
-            k: at most so many.
-            kinds: of the contents.
-            without: rows to leave out, such as what was heard, or must not be shown.
-            among: rows to choose from; all where null.
-            allow_explicit: whether contents that are marked explicit may be among them.
-
-        Raises:
-            UserError: `k` below 1, an unknown kind.
-        """
-        allowed = self.of_kinds(kinds).copy()
-        if among is not None:
-            listed = np.zeros(len(allowed), bool)
-            listed[among] = True
-            allowed &= listed
-        if without is not None:
-            allowed[without[without >= 0]] = False
-        if not allow_explicit:
-            allowed &= ~self.is_explicit
-        return self._search(vector, k, allowed, is_exact=among is not None)
-
-    def similar(self, content_row: int, k: int, kinds: tuple[str, ...] | None = None) -> Found:
-        """The nearest contents, of the same kind unless `kinds` are given; raises as `recommend`."""
-        allowed = self.of_kinds(kinds or (schema.KINDS[self.kinds[content_row]],)).copy()
-        allowed[content_row] = False
-        return self._search(self.vectors[content_row], k, allowed)
-
-    def of_kinds(self, kinds: tuple[str, ...]) -> Bool[np.ndarray, " contents"]:
-        """Which contents are of these kinds; kept, so not to be written to.
-
-        Raises:
-            UserError: an unknown kind.
-        """
-        if kinds not in self._masks:
-            unknown = [kind for kind in kinds if kind not in schema.KIND_CODES]
-            if unknown:
-                raise UserError(f"kind={unknown[0]}: no such kind; there are {', '.join(schema.KINDS)}")
-            self._masks[kinds] = np.isin(self.kinds, [schema.KIND_CODES[kind] for kind in kinds])
-        return self._masks[kinds]
-
-    def _search(
-        self, vector: np.ndarray, k: int, allowed: Bool[np.ndarray, " contents"], is_exact: bool = False
-    ) -> Found:
-        """Exact where asked for or few are allowed: an inverted file would look for them in a few cells only."""
-        if k < 1:
-            raise UserError(f"k={k}: must be at least 1")
-        index = self.exact_index if is_exact or np.count_nonzero(allowed) < EXACT_BELOW else self.index
-        rows, scores = index.search(vector[None], k, allowed)
-        is_found = rows[0] >= 0
-        return Found(rows=rows[0][is_found], scores=scores[0][is_found])
-
     # What the above is read from
 
     @property
     def _is_mapped(self) -> bool:
         return self.manifest["format"] >= 2
-
-    @cached_property
-    def _masks(self) -> dict[tuple[str, ...], np.ndarray]:
-        return {}
 
     @cached_property
     def _vocabularies(self) -> dict[str, Vocabulary]:
@@ -372,7 +317,3 @@ class Export:
     def _events(self) -> tuple[np.ndarray, pa.Table]:
         folder = self.folder / "histories"
         return mapped_array(folder / "offsets.npy"), mapped_table(folder / "events.arrow")
-
-    def _events_of(self, user_row: int) -> pa.Table:
-        offsets, table = self._events
-        return table.slice(int(offsets[user_row]), int(offsets[user_row + 1] - offsets[user_row]))

@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers import schema
 from towers.errors import UserError
-from towers.retrieval.export import Export, Found
+from towers.retrieval.export import Export
+from towers.retrieval.query import Query, Standing, standing_of
+from towers.retrieval.search import Found, recommend
 from towers.retrieval.space_map import SpaceMap
 
 
@@ -31,19 +32,20 @@ class MixedVersions:
         vector = np.asarray(self.users.user_vectors[user_row])
         return vector if self.through is None else self.through.apply(vector)
 
-    def heard(self, user_row: int) -> Int[np.ndarray, " heard"]:
+    def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
         """Rows, in the export of the contents, of what a listener has chosen; without what that export lacks."""
         chosen = self.users.chosen(user_row)
         rows = chosen if self.users is self.contents else self._row_of_own[chosen]
         return rows[rows >= 0]
 
-    def recommend(
-        self, user_id: str, k: int, kinds: tuple[str, ...] = schema.PLAYABLE_KINDS, include_heard: bool = False
-    ) -> Found:
-        """Contents for a listener, as rows of the export of the contents; raises as `Export.recommend`, and for an
-        unknown listener."""
-        row = self.users.user_row(user_id)
-        return self.contents.recommend(self.vector(row), k, kinds, None if include_heard else self.heard(row))
+    def standing(self, user_row: int) -> Standing:
+        """How a listener stands to the contents, after what they did until the last event of their own version."""
+        standing = standing_of(self.users, user_row)
+        return standing if self.users is self.contents else standing.moved(self._row_of_own)
+
+    def recommend(self, user_row: int, query: Query) -> Found:
+        """Contents for a listener, as rows of the export of the contents."""
+        return recommend(self.contents, self.vector(user_row), query, self.standing(user_row))
 
     @cached_property
     def _row_of_own(self) -> Int[np.ndarray, " users_contents"]:

@@ -149,7 +149,12 @@ def _texts(name: str, value: Any) -> list[str | None] | None:
     return [category_text(each) for each in value]
 
 
-def _date(name: str, value: Any) -> date | None:
+def date_of(name: str, value: Any) -> date | None:
+    """A day, from a date, a time, or text such as `2026-07-29`; null stays null.
+
+    Raises:
+        UserError: anything else; the message names `name`.
+    """
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -183,7 +188,7 @@ _COLUMNS: dict[str, Callable[[str, Any], Any]] = {
     "album_id": _text,
     "genres": _texts,
     "language": _text,
-    "release_date": _date,
+    "release_date": date_of,
     "duration_ms": _milliseconds,
     "explicit": _flag,
 }

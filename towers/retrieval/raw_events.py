@@ -1,7 +1,8 @@
 """Events as they are in the raw contract to what the encoder reads: the serving side's half of `prepare`."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ from jaxtyping import Float, Int
 
 from towers import schema
 from towers.errors import UserError
+from towers.features.events import is_positive, microseconds_of
 from towers.features.text import category_text
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events:
@@ -30,14 +34,54 @@ def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events
     ordered = sorted(rows, key=_microseconds)
     content_ids = [category_text(row.get("content_id")) for row in ordered]
     content_rows = np.array([-1 if c is None else export.content_ids.get(c, -1) for c in content_ids], np.int64)
-    played = [row.get("played_ms") for row in ordered]
+    played_fraction = _played_fraction(export, content_rows, [row.get("played_ms") for row in ordered])
+    action = np.array([_action_code(row.get("action") or "play") for row in ordered], np.int64)
     return Events(
         content_row=content_rows,
-        action=np.array([_action_code(row.get("action") or "play") for row in ordered], np.int64),
+        action=action,
         timestamp_us=np.array([_microseconds(row) for row in ordered], np.int64),
-        played_fraction=_played_fraction(export, content_rows, played),
+        played_fraction=played_fraction.astype(np.float32),
         context=export.vocabulary("context").encode([category_text(row.get("context")) for row in ordered]),
+        is_positive=is_positive(
+            content_row=content_rows,
+            action=action,
+            played_fraction=played_fraction,
+            min_played_fraction=export.features.min_played_fraction,
+        ),
     )
+
+
+def told_history(export: Export, rows: Sequence[Mapping[str, Any]]) -> tuple[Events, int | None]:
+    """What somebody is said to have done, and when they did the last of it, in microseconds since 1970.
+
+    Where there are no times, the events are taken to follow one another and the time is null; and where nothing is
+    said of played times either, plays are taken to be in full, as those of a list of ids are.
+
+    Args:
+        export: as `events_from_raw` takes it.
+        rows: likewise, but for the times: of all events or of none.
+
+    Raises:
+        UserError: some events have a time and some have none, and as `events_from_raw`.
+    """
+    is_timed = [row.get("timestamp") is not None for row in rows]
+    if all(is_timed) and rows:
+        events = events_from_raw(export, rows)
+        return events, int(events.timestamp_us[-1])
+    if any(is_timed):
+        raise UserError(f"history.{is_timed.index(False)}.timestamp: missing; give one to each event, or to none")
+    events = events_from_raw(export, _one_after_the_other(export, rows))
+    if any(row.get("played_ms") is not None for row in rows):
+        return events, None
+    in_full = np.where(events.action == schema.PLAY, 1.0, events.played_fraction)
+    return replace(events, played_fraction=in_full.astype(np.float32)), None
+
+
+def _one_after_the_other(export: Export, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    ids = [category_text(row.get("content_id")) for row in rows]
+    contents = np.array([-1 if content_id is None else export.content_ids.get(content_id, -1) for content_id in ids])
+    ends = export.end_to_end_us(contents.astype(np.int64)).tolist()
+    return [{**row, "timestamp": EPOCH + timedelta(microseconds=end)} for row, end in zip(rows, ends, strict=True)]
 
 
 def user_codes_from_raw(export: Export, user: Mapping[str, Any]) -> Int[np.ndarray, " columns"]:
@@ -67,7 +111,7 @@ def _played_fraction(export: Export, content_rows: np.ndarray, played_ms: Sequen
     played = np.array([np.nan if ms is None else ms for ms in played_ms], np.float64)
     is_known = np.isfinite(played) & (content_rows >= 0) & (durations > 0)
     fraction = np.minimum(played / np.where(is_known, durations, 1), 1)
-    return np.where(is_known, fraction, schema.UNKNOWN_PLAYED_FRACTION).astype(np.float32)
+    return np.where(is_known, fraction, schema.UNKNOWN_PLAYED_FRACTION)
 
 
 def _action_code(action: str) -> int:
@@ -85,6 +129,4 @@ def _microseconds(row: Mapping[str, Any]) -> int:
             raise UserError(f"timestamp={timestamp}: must be a time such as 2026-07-29T20:15:00Z") from error
     if not isinstance(timestamp, datetime):
         raise UserError(f"timestamp={timestamp}: every event must have a time, such as 2026-07-29T20:15:00Z")
-    aware = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
-    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return microseconds_of(timestamp)

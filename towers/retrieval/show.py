@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from towers import schema
-from towers.retrieval.export import Export, Found
+from towers.retrieval.export import Export
+from towers.retrieval.search import Found
 
 
 def found_table(export: Export, found: Found, title: str) -> Table | Text:

@@ -40,11 +40,10 @@ def crops_of(
 ) -> list[Float[np.ndarray, " _"]]:
     """What a record holds of a sound, resampled; a file is decoded there alone. As `waveform_of`."""
     if isinstance(sound, Path):
-        stretches, rate = read_stretches(sound, settings)
+        stretches = read_stretches(sound, settings)
     else:
-        samples, rate = sound
-        stretches = cut_stretches(_mono(samples, rate), rate, settings)
-    return [resample(mono, rate, settings.sample_rate) for mono in stretches]
+        stretches = cut_stretches(_channels(*sound), sound[1], settings)
+    return [resample(mono, stretches.rate, settings.sample_rate) for mono in stretches.mono]
 
 
 def laid_out(
@@ -60,15 +59,14 @@ def laid_out(
     return np.concatenate([np.resize(crop, -(-wanted // settings.num_crops) + 1) for crop in crops])
 
 
-def _mono(samples: Shaped[np.ndarray, "..."], rate: int) -> Float[np.ndarray, " samples"]:
+def _channels(samples: Shaped[np.ndarray, "..."], rate: int) -> Float[np.ndarray, "samples channels"]:
     if rate < 1:
         raise UnusableSound(f"a rate of {rate} Hz")
     if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
         raise UnusableSound(
             f"samples are {samples.dtype} of {samples.ndim} dimensions, must be floats [samples] or [samples, channels]"
         )
-    mono = samples if samples.ndim == 1 else samples.mean(axis=1)
-    return mono.astype(np.float32, copy=False)
+    return samples.reshape(len(samples), -1).astype(np.float32, copy=False)
 
 
 def resample(waveform: Float[np.ndarray, " samples"], rate: int, new_rate: int) -> Float[np.ndarray, " samples_after"]:

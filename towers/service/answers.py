@@ -2,23 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from towers import schema
-from towers.retrieval.export import Found
+from towers.retrieval import search
+from towers.retrieval.query import Query, Standing
+from towers.retrieval.raw_events import EPOCH
+from towers.retrieval.search import Found
 from towers.service.cards import Card, quoted, written
-from towers.service.questions import (
-    EPOCH,
-    EncodeQuestion,
-    Listener,
-    RecommendQuestion,
-    events_of,
-    liked_rows,
-    vector_of,
-)
+from towers.service.questions import EncodeQuestion, Listener, RecommendQuestion, told, vector_of
 from towers.service.reasons import Heard, Reason, for_listener, shared_with
 from towers.service.snapshot import Snapshot
 
@@ -30,38 +25,35 @@ class Asker:
     Args:
         vector: theirs.
         heard: what reasons refer to.
-        seen: rows that are not shown again.
+        standing: to the contents that they met.
         num_unknown: contents of their history that this version does not know.
     """
 
     vector: Float[np.ndarray, " dim"]
     heard: Heard
-    seen: Integer[np.ndarray, " seen"]
+    standing: Standing
     num_unknown: int = 0
 
 
 def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:
     """`version`, `space_id`, `items`, and in `unknown` how many ids of lists this version does not know."""
-    export = snapshot.export
-    kinds = snapshot.check_kinds(question.kinds)
+    export, query = snapshot.export, question.query(snapshot)
     asker = _known(snapshot, question.user) if question.user is not None else _new(snapshot, question)
-    deny, allow = snapshot.content_rows(question.deny), None
-    num_unknown = asker.num_unknown + int((deny < 0).sum())
-    if question.allow is not None:
-        allow = snapshot.content_rows(question.allow)
-        num_unknown += int((allow < 0).sum())
-        allow = allow[allow >= 0]
-    without = deny if question.include_heard else np.concatenate([deny, asker.seen])
-    found = export.recommend(asker.vector, question.k, kinds, without, allow, question.explicit)
+    listed = query.deny if query.among is None else np.concatenate([query.deny, query.among])
+    found = search.recommend(export, asker.vector, query, asker.standing)
     cards = [snapshot.cards.card(row) for row in found.rows.tolist()]
     reasons = for_listener(cards, found.rows, asker.heard, export.vectors, snapshot.sounds)
+    num_unknown = asker.num_unknown + int((listed < 0).sum())
     return _answer(snapshot, f'"unknown":{num_unknown},"items":{_items(cards, found, reasons)}')
 
 
-def similar(snapshot: Snapshot, content_id: str, k: int, kinds: Sequence[str]) -> str:
+def similar(
+    snapshot: Snapshot, content_id: str, k: int, kinds: Sequence[str], explicit: bool, released_by: date | None
+) -> str:
     """`version`, `content` and `items`; of the content's own kind where no kinds are given."""
     row = snapshot.content_row(content_id)
-    found = snapshot.export.similar(row, k, snapshot.check_kinds(kinds) or None)
+    kinds = tuple(kinds) or search.own_kind(snapshot.export, row)
+    found = search.similar(snapshot.export, row, Query(k=k, kinds=kinds, explicit=explicit, released_by=released_by))
     card, cards = snapshot.cards.card(row), [snapshot.cards.card(other) for other in found.rows.tolist()]
     is_close = snapshot.sounds.are_close(np.array([row]), found.rows)[0].tolist()
     reasons = [shared_with(card, other, close) for other, close in zip(cards, is_close, strict=True)]
@@ -70,13 +62,14 @@ def similar(snapshot: Snapshot, content_id: str, k: int, kinds: Sequence[str]) -
 
 def encode_user(snapshot: Snapshot, question: EncodeQuestion) -> str:
     """`vector`, `space_id` and `version`."""
-    vector = vector_of(snapshot, events_of(snapshot, question.history or []), question.features)
+    events, _ = told(snapshot, question.history or [])
+    vector = vector_of(snapshot, events, question.features)
     return _answer(snapshot, f'"vector":{written(vector.tolist())}')
 
 
-def search(snapshot: Snapshot, query: str, k: int, kinds: Sequence[str]) -> str:
+def find(snapshot: Snapshot, query: str, k: int, kinds: Sequence[str]) -> str:
     """`items`: contents by title, artist or id."""
-    allowed = snapshot.export.of_kinds(snapshot.check_kinds(kinds)) if kinds else None
+    allowed = snapshot.export.catalogue.of_kinds(kinds) if kinds else None
     rows = snapshot.names.find(query, k, allowed)
     cards = ",".join(snapshot.cards.card(row).json for row in rows.tolist())
     return f'{{"version":{written(snapshot.version)},"items":[{cards}]}}'
@@ -117,20 +110,20 @@ def user(snapshot: Snapshot, user_id: str, k: int) -> str:
 
 def _known(snapshot: Snapshot, user_id: str) -> Asker:
     row = snapshot.user_row(user_id)
-    heard = snapshot.heard_by(row)
-    return Asker(vector=snapshot.export.user_vectors[row], heard=heard, seen=heard.everything)
+    vector = snapshot.export.user_vectors[row]
+    return Asker(vector=vector, heard=snapshot.heard_by(row), standing=snapshot.standing_of(row))
 
 
 def _new(snapshot: Snapshot, listener: Listener) -> Asker:
-    """Somebody with a history of their own; what they skipped is not shown again either."""
+    """Somebody with a history of their own."""
     history = listener.history or []
-    events = events_of(snapshot, history)
-    seen = events.content_row[events.content_row >= 0]
+    events, until_us = told(snapshot, history)
+    num_named = sum(event.content_id is not None for event in history)
     return Asker(
         vector=vector_of(snapshot, events, listener.features),
-        heard=Heard.of(liked_rows(events), snapshot.cards),
-        seen=seen,
-        num_unknown=sum(event.content_id is not None for event in history) - len(seen),
+        heard=Heard.of(events.chosen_rows, snapshot.cards),
+        standing=Standing.of(events, until_us),
+        num_unknown=num_named - int((events.content_row >= 0).sum()),
     )
 
 

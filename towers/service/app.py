@@ -14,12 +14,13 @@ from starlette.exceptions import HTTPException
 
 from towers import schema
 from towers.errors import UserError
+from towers.retrieval.query import SKIP_COOLDOWN_DAYS
 from towers.service import answers
 from towers.service.cards import written
 from towers.service.edge import Edge
 from towers.service.limits import Limits
 from towers.service.live import Live
-from towers.service.questions import EncodeQuestion, RecommendQuestion
+from towers.service.questions import CooldownDays, EncodeQuestion, RecommendQuestion, ReleasedBy
 from towers.service.reference import reference_page
 from towers.service.snapshot import NotFound
 
@@ -72,7 +73,7 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
         q: Annotated[str, text] = "", k: Annotated[int, count] = 20, kind: Annotated[tuple[str, ...], Query()] = ()
     ) -> Response:
         """Contents by title, artist or id, without case and accents; an empty `q` gives the most played."""
-        return _json(answers.search(live.snapshot, q, k, kind))
+        return _json(answers.find(live.snapshot, q, k, kind))
 
     @app.get("/users")
     def users(q: Annotated[str, text] = "", k: Annotated[int, count] = 20) -> Response:
@@ -107,11 +108,13 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
         kind: Annotated[tuple[str, ...], Query()] = schema.PLAYABLE_KINDS,
         include_heard: bool = False,
         explicit: bool = True,
+        released_by: ReleasedBy = None,
+        skip_cooldown_days: CooldownDays = SKIP_COOLDOWN_DAYS,
     ) -> Response:
         """What a listener of the export may play next, with reasons."""
         question = RecommendQuestion.model_construct(
             user=user, history=None, features={}, k=k, kinds=kind, allow=None, deny=[], include_heard=include_heard,
-            explicit=explicit,
+            explicit=explicit, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
         )  # fmt: skip
         return _json(answers.recommend(live.snapshot, question))
 
@@ -123,10 +126,14 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
 
     @app.get("/similar")
     def similar(
-        content: str, k: Annotated[int, count] = 20, kind: Annotated[tuple[str, ...], Query()] = ()
+        content: str,
+        k: Annotated[int, count] = 20,
+        kind: Annotated[tuple[str, ...], Query()] = (),
+        explicit: bool = True,
+        released_by: ReleasedBy = None,
     ) -> Response:
         """What is near a content, of its own kind where no `kind` is given."""
-        return _json(answers.similar(live.snapshot, content, k, kind))
+        return _json(answers.similar(live.snapshot, content, k, kind, explicit, released_by))
 
     @app.post("/encode/user")
     def encode_user(question: EncodeQuestion) -> Response:

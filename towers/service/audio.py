@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from towers.features.sound import UnusableSound
+from towers.features.sound_folder import SoundFolder
+
 
 class AudioFolder:
     """The data set's folder, which the contents' `audio` is relative to.
@@ -11,11 +14,13 @@ class AudioFolder:
     """
 
     def __init__(self, root: Path | None):
-        self._root = None if root is None else root.resolve()
+        self._folder = None if root is None else SoundFolder(root)
 
     def path_of(self, audio: str | None) -> Path | None:
         """The file, links followed; null where there is none below the folder."""
-        if self._root is None or audio is None or "\0" in audio:
+        if self._folder is None or audio is None:
             return None
-        path = (self._root / audio).resolve()
-        return path if path.is_relative_to(self._root) and path.is_file() else None
+        try:
+            return self._folder.find(audio).resolve()
+        except UnusableSound:
+            return None

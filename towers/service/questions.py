@@ -1,31 +1,61 @@
 """What clients ask in a body: its shape for OpenAPI, and its events as the encoder reads them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from towers import schema
 from towers.errors import UserError
+from towers.features.text import id_text
 from towers.retrieval.encoders import Events
-from towers.retrieval.export import DEFAULT_TRACK_US
-from towers.retrieval.raw_events import events_from_raw, user_codes_from_raw
+from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query
+from towers.retrieval.raw_contents import date_of
+from towers.retrieval.raw_events import told_history, user_codes_from_raw
 from towers.service.limits import Limits
 from towers.service.snapshot import Snapshot
 
 Action = Literal["play", "skip", "like", "dislike", "save", "unsave", "search", "browse"]
-DISLIKED = (schema.SKIP, schema.DISLIKE)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
+    """A value as Python and the command line read it, with their message where they refuse it.
+
+    Args:
+        read: raises `UserError`.
+        reads: the type that OpenAPI shows.
+    """
+
+    def validate(value: Any) -> Any:
+        try:
+            return read(value)
+        except UserError as error:
+            message = str(error).removeprefix("released_by=")  # the field is named before it
+            raise PydanticCustomError("value", "{message}", {"message": message}) from None
+
+    return BeforeValidator(validate, json_schema_input_type=reads)
+
+
+Id = Annotated[str, _read_by(id_text, str | int)]
+"""A raw id, which may be written as an integer."""
+Day = Annotated[date, _read_by(partial(date_of, "released_by"), date)]
+CooldownDays = Annotated[
+    float, Field(ge=0, allow_inf_nan=False, description="days after which what was only skipped may come again")
+]
+ReleasedBy = Annotated[
+    Day | None, Field(description="last day of release that may come; null: that of the export's last event")
+]
 
 
 class Event(BaseModel):
     """One event of the raw contract."""
 
     model_config = ConfigDict(extra="forbid")
-    content_id: str | None = Field(None, description="null for search and browse")
+    content_id: Id | None = Field(None, description="null for search and browse")
     timestamp: datetime | None = Field(None, description="ISO 8601, UTC where it names no zone; of all events or none")
     action: Action = "play"
     played_ms: float | None = Field(None, ge=0, allow_inf_nan=False, description="milliseconds")
@@ -43,13 +73,15 @@ class Listener(BaseModel):
 class RecommendQuestion(Listener):
     """Either a listener of the export (`user`) or somebody new (`history`, `features`)."""
 
-    user: str | None = None
+    user: Id | None = None
     k: int = Field(20, ge=1)
     kinds: list[str] = Field(list(schema.PLAYABLE_KINDS), min_length=1, max_length=len(schema.KINDS))
-    allow: list[str] | None = Field(None, description="ids to choose from; all where null")
-    deny: list[str] = Field([], description="ids that must not be shown")
+    allow: list[Id] | None = Field(None, description="ids to choose from; all where null")
+    deny: list[Id] = Field([], description="ids that must not be shown")
     include_heard: bool = False
     explicit: bool = Field(True, description="whether explicit contents may be shown")
+    released_by: ReleasedBy = None
+    skip_cooldown_days: CooldownDays = SKIP_COOLDOWN_DAYS
 
     def check(self, limits: Limits) -> None:
         """Raises `UserError` where it asks too much, or for nobody or two at once."""
@@ -61,6 +93,19 @@ class RecommendQuestion(Listener):
         is_new = self.history is not None or bool(self.features)
         if (self.user is None) != is_new:
             raise UserError("user: give either user, or history and features of somebody new")
+
+    def query(self, snapshot: Snapshot) -> Query:
+        """The same for the version of a snapshot; an id of `allow` or `deny` that it does not know becomes row -1."""
+        return Query(
+            k=self.k,
+            kinds=tuple(self.kinds),
+            among=None if self.allow is None else snapshot.content_rows(self.allow),
+            deny=snapshot.content_rows(self.deny),
+            explicit=self.explicit,
+            include_heard=self.include_heard,
+            released_by=self.released_by,
+            skip_cooldown_days=self.skip_cooldown_days,
+        )
 
 
 class EncodeQuestion(Listener):
@@ -77,26 +122,9 @@ def check_length(field: str, values: Sequence[Any] | None, most: int) -> None:
         raise UserError(f"{field}: {len(values):,} entries, must be at most {most:,}")
 
 
-def events_of(snapshot: Snapshot, history: Sequence[Event]) -> Events:
-    """A history as the encoder reads it; a content that the version does not know is an event without one.
-
-    Where there are no times, the events are taken to follow one another; and where nothing is said of played times
-    either, plays are taken to be in full, as `towers recommend history=[...]` does.
-
-    Raises:
-        UserError: some events have a time and some have none.
-    """
-    rows: list[Mapping[str, Any]] = [event.model_dump() for event in history]
-    timed = [row["timestamp"] is not None for row in rows]
-    if not any(timed):
-        rows = _one_after_the_other(snapshot, rows)
-    elif not all(timed):
-        raise UserError(f"history.{timed.index(False)}.timestamp: missing; give one to each event, or to none")
-    events = events_from_raw(snapshot.export, rows)
-    if any(timed) or any(row["played_ms"] is not None for row in rows):
-        return events
-    fraction = np.where(events.action == schema.PLAY, 1.0, events.played_fraction)
-    return replace(events, played_fraction=fraction.astype(np.float32))
+def told(snapshot: Snapshot, history: Sequence[Event]) -> tuple[Events, int | None]:
+    """A history as the encoder reads it, and the time of its last event; as `told_history`."""
+    return told_history(snapshot.export, [event.model_dump() for event in history])
 
 
 def codes_of(snapshot: Snapshot, features: Mapping[str, Any]) -> np.ndarray:
@@ -115,18 +143,3 @@ def codes_of(snapshot: Snapshot, features: Mapping[str, Any]) -> np.ndarray:
 def vector_of(snapshot: Snapshot, events: Events, features: Mapping[str, Any]) -> np.ndarray:
     """`[dim]`: of somebody new."""
     return snapshot.export.encode_events(events, codes_of(snapshot, features))
-
-
-def liked_rows(events: Events) -> np.ndarray:
-    """`[liked]`: contents of a history that were neither skipped nor disliked, in order."""
-    return events.content_row[(events.content_row >= 0) & ~np.isin(events.action, DISLIKED)]
-
-
-def _one_after_the_other(snapshot: Snapshot, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    contents = snapshot.content_rows([row["content_id"] or "" for row in rows])
-    durations = snapshot.export.durations_ms[np.maximum(contents, 0)] if len(rows) else np.zeros(0)
-    lengths_us = np.where((contents >= 0) & (durations > 0), 1_000 * durations, DEFAULT_TRACK_US).astype(np.int64)
-    ends = np.cumsum(lengths_us).tolist()
-    return [
-        {**row, "timestamp": EPOCH + timedelta(microseconds=end)} for row, end in zip(rows, ends, strict=True)
-    ]  # fmt: skip

@@ -85,16 +85,14 @@ class Heard:
     """What somebody heard lately, as reasons need it.
 
     Args:
-        everything: `[heard]`, rows of all that was heard, for the filter.
         lately: `[lately]`, rows, newest first, without repeats.
         cards: of `lately`.
         artists: ids of their artists.
         albums: place in `lately` by album, the newest.
         genres: how many of them bear a genre.
-        known: `everything`, to ask of one.
+        known: rows of all that was heard.
     """
 
-    everything: Integer[np.ndarray, " heard"]
     lately: Integer[np.ndarray, " lately"]
     cards: Sequence[Card]
     artists: frozenset[str]
@@ -112,7 +110,6 @@ class Heard:
             if card.album_id is not None:
                 albums.setdefault(card.album_id, place)
         return cls(
-            everything=rows,
             lately=np.array(lately, np.int64),
             cards=found,
             artists=frozenset(id_ for card in found for id_ in card.artists),

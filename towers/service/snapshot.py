@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
-from towers import schema
 from towers.errors import UserError
 from towers.manifest import library_versions
 from towers.retrieval.export import Export
+from towers.retrieval.query import Query, standing_of
+from towers.retrieval.search import recommend, similar
 from towers.retrieval.verify import problems
 from towers.service.audio import AudioFolder
 from towers.service.cards import Cards
@@ -44,6 +45,8 @@ class Snapshot:
         self.names = NameSearch.of_contents(export)
         self.listeners = NameSearch.of_users(export)
         self.heard_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_heard_by, export, self.cards))
+        self._user_row = lru_cache(maxsize=KEPT_LISTENERS)(export.user_row)
+        self.standing_of = lru_cache(maxsize=KEPT_LISTENERS)(partial(standing_of, export))
         self.map = SpaceMap(export)
 
     @classmethod
@@ -76,9 +79,9 @@ class Snapshot:
         _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):
             self.heard_by(0)
-            export.recommend(export.user_vectors[0], 1)
+            recommend(export, export.user_vectors[0], Query(k=1), self.standing_of(0))
         if len(export.vectors):
-            export.similar(0, 1)
+            similar(export, 0, Query(k=1))
             self.cards.card(0)
         self.names.find("a", 1)
 
@@ -126,20 +129,9 @@ class Snapshot:
             NotFound: this version does not know them.
         """
         try:
-            return self.export.user_row(user_id)
+            return self._user_row(user_id)
         except UserError:
             raise NotFound(f"user {user_id!r}: no such listener in version {self.version}; POST a history") from None
-
-    def check_kinds(self, kinds: Sequence[str]) -> tuple[str, ...]:
-        """`kinds` in the contract's order, without repeats, so that masks are kept once.
-
-        Raises:
-            UserError: an unknown kind.
-        """
-        unknown = [kind for kind in kinds if kind not in schema.KIND_CODES]
-        if unknown:
-            raise UserError(f"kind: {unknown[0]!r} is none of {', '.join(schema.KINDS)}")
-        return tuple(kind for kind in schema.KINDS if kind in kinds)
 
 
 def _heard_by(export: Export, cards: Cards, user_row: int) -> Heard:

@@ -4,7 +4,8 @@ directly or in subfolders."""
 from pathlib import Path
 
 from towers import schema
-from towers.data.sources.tables import RawTables
+from towers.data.sources.part_files import part_files, refuse_log
+from towers.data.sources.tables import RawTables, literal
 from towers.errors import UserError
 
 
@@ -17,26 +18,24 @@ class ParquetFolder:
 
     def __init__(self, root: str):
         self.root = root
-        self._root = Path(root)
+        self._root = literal(root)
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """All part files."""
-        return self._root, [path for paths in self._files().values() for path in paths]
+        return self._root, [path for paths in self._files()[0].values() for path in paths]
 
     def tables(self, staging: Path) -> RawTables:
         """The files as they lie; nothing is converted."""
-        return RawTables(root=self._root, files=self._files(), has_clock=True)
+        files, others = self._files()
+        return RawTables(root=self._root, files=files, has_clock=True, left_alone=others)
 
-    def _files(self) -> dict[str, list[Path]]:
+    def _files(self) -> tuple[dict[str, list[Path]], list[Path]]:
+        """The tables' part files, and the other files in their folders."""
         if not self._root.is_dir():
             raise UserError(f"data.root={self._root}: no such folder; give the data set's folder as data.root=FOLDER")
-        files = {table: _part_files(self._root / table) for table in schema.TABLES}
-        if not files[schema.EVENTS]:
+        refuse_log(self._root)
+        found = {table: part_files(self._root / table) for table in schema.TABLES}
+        if not found[schema.EVENTS][0]:
             raise UserError(f"data.root={self._root}: no events/*.parquet in it, nor deeper; it is required")
-        return {table: paths for table, paths in files.items() if paths}
-
-
-def _part_files(folder: Path) -> list[Path]:
-    """Subfolders whose names begin with a dot or an underscore hold what a writer keeps for itself."""
-    files = [path.relative_to(folder) for path in folder.rglob("*.parquet") if path.is_file()]
-    return sorted(folder / file for file in files if not any(part[0] in "._" for part in file.parts[:-1]))
+        others = [path for _, unread in found.values() for path in unread]
+        return {table: parts for table, (parts, _) in found.items() if parts}, others

@@ -1,8 +1,22 @@
 """What every source hands on: the raw data contract's tables as lists of Parquet files."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The caller's one file, where the tables were converted from it row by row: what messages name.
+
+    Args:
+        path: of the caller's file.
+        columns: the contract's name of a column -> the file's own.
+    """
+
+    path: Path
+    columns: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,11 +27,25 @@ class RawTables:
         root: the folder that audio paths are relative to and must stay in.
         files: table name -> its Parquet part files; `events` is always there.
         has_clock: whether timestamps are times; false where only the order is known.
+        origin: the file that `files` were converted from; null where they are the caller's own.
+        left_alone: files in the tables' folders that are no Parquet by their names.
     """
 
     root: Path
     files: dict[str, list[Path]]
     has_clock: bool
+    origin: Origin | None = None
+    left_alone: list[Path] = field(default_factory=list)
+
+    def folders(self, table: str, path: Path) -> tuple[str, ...]:
+        """Names of the folders between a table's own and one of its part files."""
+        own = self.root / table
+        return path.relative_to(own).parts[:-1] if path.is_relative_to(own) else ()
+
+
+def literal(path: str) -> Path:
+    """A path as it stands: pyarrow and DuckDB would take a folder called `~` for the caller's home."""
+    return Path(path).absolute() if path.startswith("~") else Path(path)
 
 
 @runtime_checkable  # for the tests, which check annotations at run time

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from towers import schema
-from towers.data.sources.columns import contents_of, read_columns, write_part
-from towers.data.sources.tables import RawTables
+from towers.data.event_times import in_range, looks_like
+from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
+from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
+from towers.features.arrow_types import is_whole
+
+FAR_S = 100_000_000_000
+"""Seconds, thousands of years: what is further off stands there, out of range as well."""
 
 
 class TimedEvents:
@@ -32,7 +38,7 @@ class TimedEvents:
         album: str | None = None,
     ):
         self.root = path
-        self._path = Path(path)
+        self._path = literal(path)
         self._columns = {"user": user, "content": content, "timestamp": timestamp, "artist": artist, "album": album}
 
     def inputs(self) -> tuple[Path, list[Path]]:
@@ -42,7 +48,12 @@ class TimedEvents:
         return self._path.parent, [self._path]
 
     def tables(self, staging: Path) -> RawTables:
-        """Converts to the contract."""
+        """Converts to the contract.
+
+        Raises:
+            UserError: no such file, not Parquet, a column that is missing or of another type, or times in another
+                unit than seconds.
+        """
         self.inputs()
         table = read_columns(self._path, self._columns)
         times = self._times(table["timestamp"])
@@ -50,14 +61,44 @@ class TimedEvents:
         files = {schema.EVENTS: [write_part(events, staging / schema.EVENTS)]}
         if {"artist", "album"} & set(table.column_names):
             files[schema.CONTENTS] = [write_part(contents_of(table), staging / schema.CONTENTS)]
-        return RawTables(root=self._path.parent, files=files, has_clock=True)
+        names = {"user_id": "user", "content_id": "content", "timestamp": "timestamp"}
+        columns = {name: str(self._columns[own]) for name, own in names.items()}
+        origin = Origin(path=self._path, columns=columns)
+        return RawTables(root=self._path.parent, files=files, has_clock=True, origin=origin)
 
-    def _times(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    def _times(self, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+        """Timestamps in UTC; whole seconds that are far out of range stay so, for their rows to be rejected."""
+        name = self._columns["timestamp"]
         try:
-            if pa.types.is_integer(column.type):
-                column = column.cast(pa.timestamp("s"))
+            if is_whole(column.type):
+                return self._of_seconds(whole_numbers(column))
+            if pa.types.is_timestamp(column.type):
+                return _microseconds(column)
             return column.cast(pa.timestamp("us", tz="UTC"))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except (pa.ArrowException, ValueError) as error:
             raise UserError(
-                f"{self._path}: column {self._columns['timestamp']!r} must hold timestamps or whole seconds ({error})"
+                f"{self._path}: column {name!r} must hold timestamps or whole seconds ({' '.join(str(error).split())})"
             ) from error
+
+    def _of_seconds(self, column: pa.ChunkedArray) -> pa.Array:
+        seconds, is_null = column.fill_null(0).to_numpy(), column.is_null().to_numpy()
+        units = [(row, looks_like(float(seconds[row]))) for row in np.flatnonzero(~is_null & ~in_range(seconds))]
+        mistaken = [(row, unit) for row, unit in units if unit is not None]
+        if 2 * len(mistaken) > np.count_nonzero(~is_null):
+            row, unit = mistaken[0]
+            raise UserError(
+                f"{self._path}: column {self._columns['timestamp']!r}, row {row}: {seconds[row]} must be whole seconds "
+                f"since 1970; these look like {unit}: write them as seconds, or as timestamps"
+            )
+        return _microseconds(column.cast(pa.timestamp("s")))
+
+
+def _microseconds(column: pa.ChunkedArray) -> pa.Array:
+    """Timestamps of any unit in microseconds, UTC; finer ones are cut, far ones stay far."""
+    a_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[column.type.unit]
+    numbers, is_null = column.cast(pa.int64()).fill_null(0).to_numpy(), column.is_null().to_numpy()
+    if a_second > 1_000_000:
+        numbers = numbers // (a_second // 1_000_000)
+    else:
+        numbers = np.clip(numbers, -FAR_S * a_second, FAR_S * a_second) * (1_000_000 // a_second)
+    return pa.array(numbers, pa.timestamp("us", tz="UTC"), mask=is_null)

@@ -4,8 +4,9 @@ SELECT
     checked.*,
     CASE
         WHEN fault IS NOT NULL THEN fault
-        WHEN ROW_NUMBER() OVER (PARTITION BY content_id, fault ORDER BY filename, file_row_number) > 1
-            THEN 'duplicate'
+        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
+        WHEN row_hash = FIRST_VALUE(row_hash) OVER equals THEN 'duplicate'
+        ELSE 'content_id is in another row, with other values'
     END AS reason
 FROM (
     SELECT
@@ -30,6 +31,8 @@ FROM (
             duration_ms_fault,
             explicit,
             audio,
+            row_hash,
+            dates_lost,
             raw_contents.filename,
             raw_contents.file_row_number
         FROM raw_contents
@@ -41,15 +44,17 @@ FROM (
         WHERE gone.playlist_id IS NULL
     ) AS listed
     LEFT JOIN kinds ON kinds.kind = listed.kind
-) AS checked;
+) AS checked
+WINDOW equals AS (PARTITION BY content_id, fault ORDER BY filename, file_row_number);
 
 CREATE TABLE judged_playlists AS
 SELECT
     checked.*,
     CASE
         WHEN fault IS NOT NULL THEN fault
-        WHEN ROW_NUMBER() OVER (PARTITION BY playlist_id, fault ORDER BY filename, file_row_number) > 1
-            THEN 'duplicate'
+        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
+        WHEN row_hash = FIRST_VALUE(row_hash) OVER equals THEN 'duplicate'
+        ELSE 'playlist_id is in another row, with other values'
     END AS reason
 FROM (
     SELECT
@@ -65,7 +70,8 @@ FROM (
         SELECT content_id, kind FROM judged_contents WHERE reason IS NULL AND kind <> 'playlist'
     ) AS listed ON listed.content_id = raw_playlists.playlist_id
     WHERE forgotten.user_id IS NULL
-) AS checked;
+) AS checked
+WINDOW equals AS (PARTITION BY playlist_id, fault ORDER BY filename, file_row_number);
 
 -- A playlist that contents/ lists as well is one content, with what contents/ says of it.
 CREATE TABLE listed_contents AS

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from towers.data.store import Store
 
@@ -53,13 +52,11 @@ def data_profile(store: Store) -> DataProfile:
 
 def _rejected(store: Store) -> dict[str, dict[str, int]]:
     found = {}
-    for path in sorted((store.folder / "rejected").glob("*.parquet")):
-        reasons = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
-        if reasons:
-            ranked = sorted(reasons, key=lambda reason: (-reason["counts"], reason["values"]))
-            found[path.stem] = {reason["values"]: reason["counts"] for reason in ranked[:MAX_REASONS]}
-            if others := sum(reason["counts"] for reason in ranked[MAX_REASONS:]):
-                found[path.stem]["other reasons"] = others
+    for table, reasons in store.rejected().items():
+        ranked = list(reasons.items())
+        found[table] = dict(ranked[:MAX_REASONS])
+        if others := sum(count for _, count in ranked[MAX_REASONS:]):
+            found[table]["other reasons"] = others
     return found
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.end_to_end.chromium import needs_chromium, opened_browser
+from tests.end_to_end.in_chromium.chromium import needs_chromium
 from tests.evaluation.small_report import MARKUP, small_report
 from towers.evaluation.report.figures import figures
 from towers.evaluation.report.page import write_page
@@ -24,15 +24,9 @@ def address(report, tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with opened_browser() as browser:
-        yield browser
-
-
 @pytest.fixture
 def show(browser, address):
-    """Opens the page and gives it with all that it complained of or asked for."""
+    """Opens the page, and gives it with all that it complained of or asked for."""
     contexts = []
 
     def open_page(scheme="light", width=1280):

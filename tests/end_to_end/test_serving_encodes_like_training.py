@@ -6,19 +6,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command_line import SMALL_WORLD, ok
 from towers.retrieval.export import Export
 from towers.retrieval.raw_events import encode_user, user_codes_from_raw
 
-pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
-FEATURES = ("features.user_columns=[country,age_band]", "datamodule.max_length=30")
+pytestmark = pytest.mark.unhooked
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("features")
-    ok(folder, "demo", *SMALL_WORLD, *FEATURES)
-    return folder
+@pytest.fixture
+def folder(demo: tuple[Path, str]) -> Path:
+    """The demo reads its listeners' features, and no more than the last 30 events."""
+    return demo[0]
 
 
 def test_raw_events_give_the_exported_vector(folder: Path) -> None:

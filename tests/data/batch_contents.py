@@ -1,0 +1,83 @@
+"""Makes training batches, and says what stands in them, in content rows."""
+
+import numpy as np
+import torch
+
+from towers.data.batches import BatchPlan, Windows
+from towers.data.datamodule import DataModule
+from towers.data.training_batches import Share, TrainingBatches
+from towers.training.negatives import AllTrained
+
+
+def plan_of(windows, seed=(0, 0, 0)):
+    return BatchPlan(windows=windows, seed=seed, epoch=0, number=0, batches=1)
+
+
+def whole_training(store):
+    """One batch of everybody's whole training history."""
+    histories = store.histories
+    users = np.arange(histories.num_users)
+    return Windows(user_rows=users, start=histories.offsets[:-1], end=histories.train_end)
+
+
+def make_batches(store, candidates=None, **settings):
+    keywords = {
+        "repeat_weight": 0.25, "lookahead": 1, "num_rejections": 0, "num_fresh_sounds": 0, "crop_frames": 20,
+        "has_times": False, "share": Share(), **settings,
+    }  # fmt: skip
+    return TrainingBatches(store, candidates or AllTrained(store.train_positives), **keywords)
+
+
+def rows_at(batch, index):
+    """Content rows that indices into the step's contents point at; -1 for none."""
+    return torch.where(index < 0, -1, batch.content_rows[index]).tolist()
+
+
+def windows_of(batch):
+    """What a batch says of each window, in content rows and without padding, whatever parts it is cut into."""
+    found = []
+    for part in batch.micro_batches:
+        histories, targets = part.histories, part.targets
+        tokens = histories.action.shape[1] + 1
+        for window, length in enumerate(histories.lengths.tolist()):
+            own = targets.window == window
+            columns = (histories.action, histories.elapsed, histories.played, histories.context)
+            found.append(
+                (
+                    histories.user_codes[window].tolist(),
+                    rows_at(batch, histories.content_index[window, :length]),
+                    [column[window, :length].tolist() for column in columns],
+                    (targets.position[own] - window * tokens).tolist(),
+                    targets.event[own].tolist(),
+                    rows_at(batch, targets.index[own]),
+                    targets.weight[own].tolist(),
+                    rows_at(batch, targets.rejected[own]),
+                )
+            )
+    return found
+
+
+def shared(batch):
+    """What is the same on all ranks."""
+    return {
+        "content_rows": batch.content_rows.tolist(),
+        "candidate_log_q": batch.candidate_log_q.tolist(),
+        "target_rows": batch.target_rows.tolist(),
+        "total_weight": batch.total_weight.item(),
+        "fresh_index": batch.fresh_index.tolist(),
+        "place": (batch.epoch, batch.number, batch.batches),
+    }
+
+
+def everything(batch):
+    return shared(batch), windows_of(batch), batch.fresh_spectrograms.tolist()
+
+
+def datamodule(store, candidates, validation_users=(), **settings):
+    keywords = {
+        "has_sound": True, "num_rejections": 0, "has_times": False, "seed": 0, "share": Share(),
+        "max_length": 15,
+        "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
+        "num_workers": 0, **settings,
+    }  # fmt: skip
+    return DataModule(store=store, candidates=candidates, validation_users=np.array(validation_users, int), **keywords)

@@ -1,0 +1,47 @@
+"""What is dear to make: made once for the same code, whichever process and whichever call of pytest asks first."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("towers", "configs")
+"""Folders whose every byte decides what comes out."""
+
+
+def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], make: Callable[[Path], None]) -> None:
+    """Copies to `target` the folder that `make` fills, which happens once for the same code and recipe.
+
+    Who finds another process at work waits for it. A killed one leaves nothing that could be taken for whole: the
+    folder gets its name last. What earlier code has left goes.
+
+    Args:
+        target: does not exist yet.
+        cache: folder for what is kept between runs.
+        name: of what is made.
+        recipe: whatever decides what comes out, beside the code.
+        make: fills the folder that it is given.
+    """
+    whole = cache / f"{name}-{digest_of_sources(recipe)}"
+    with FileLock(cache / f"{name}.lock"):
+        if not whole.exists():
+            for left in cache.glob(f"{name}-*"):
+                shutil.rmtree(left)
+            begun = Path(tempfile.mkdtemp(prefix=f"{name}-begun-", dir=cache))
+            make(begun)
+            begun.rename(whole)
+        shutil.copytree(whole, target, symlinks=True)
+
+
+def digest_of_sources(recipe: Iterable[str]) -> str:
+    """Of the code, the configuration and the recipe."""
+    digest = hashlib.sha256("\0".join(recipe).encode())
+    for source in SOURCES:
+        for path in sorted((ROOT / source).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(b"\0".join([str(path.relative_to(ROOT)).encode(), path.read_bytes()]))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,175 @@
+"""A version of an export is written whole or not at all, and holds what it was given, however it came."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.publishing.listening import unit, vectors_by_taste
+from towers.data.datamodule import UserBatches
+from towers.data.store import Store
+from towers.models.audio_encoder import NoAudioEncoder, SoundStatistics
+from towers.models.content_tower import ContentTower
+from towers.models.two_tower import TwoTower
+from towers.models.user_tower import UserTower
+from towers.publishing.held_out import HeldOutListening
+from towers.publishing.index import IvfSettings
+from towers.publishing.trained import ExportSettings, Trained
+from towers.publishing.writer import CURRENT, publish, write_export
+from towers.retrieval import files
+from towers.retrieval.export import Export
+from towers.retrieval.verify import problems
+from towers.training.embed import embed_users
+
+pytestmark = pytest.mark.unhooked
+DIM, CUT = 8, 3
+SETTINGS = ExportSettings(
+    dim=None, index=IvfSettings(min_contents=10_000, num_lists=1, num_probes=1), variants=(), min_variant_overlap=0.99,
+    min_recall_share=0.95, rows_per_part=150, num_threads=2,
+)  # fmt: skip
+
+
+def in_blocks(vectors: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (vectors[first : first + size] for first in range(0, len(vectors), size))
+
+
+@pytest.fixture(scope="module")
+def make_trained(listening: Store) -> Callable[..., Trained]:
+    """What the exporter takes of listeners of plain taste: contents where their taste is, and an untrained user tower,
+    which reads ids alone."""
+    torch.manual_seed(0)
+    is_trained = torch.from_numpy(listening.train_positives > 0)
+    contents = ContentTower({}, 0, False, is_trained, DIM, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0)
+    num_contexts = len(listening.vocabulary("context"))
+    users = UserTower((), num_contexts, DIM, dim=8, num_layers=1, num_heads=2, dropout=0.0)
+    two_tower = TwoTower(NoAudioEncoder(SoundStatistics.of_none(4)), contents, users).eval()
+    histories = listening.histories
+    ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
+
+    def user_vectors(rows, contents, until):
+        return embed_users(two_tower, UserBatches(listening, ends[until], rows, 50, 2_000), torch.from_numpy(contents))
+
+    def make(block: int = 70, **other) -> Trained:
+        vectors = vectors_by_taste(listening, 0)
+        facts = {
+            "store": listening, "two_tower": two_tower, "positives": listening.train_positives,
+            "content_blocks": lambda: in_blocks(vectors, block), "sounds": None, "sound_blocks": lambda: iter(()),
+            "user_vectors": user_vectors, "max_length": 50, "trained_until_us": 0, "has_seen_validation": False,
+            "weights": "weights", "config": "config", "metrics": {},
+            "held_out": HeldOutListening(listening, min_users=5),
+        }  # fmt: skip
+        return Trained(**facts | other)
+
+    return make
+
+
+def write(folder: Path, trained: Trained, settings: ExportSettings = SETTINGS, earlier: Export | None = None) -> Path:
+    write_export(folder, trained, settings, earlier, lambda stage, done, total: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(make_trained, tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("writer") / "v1", make_trained())
+
+
+def digests(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_vectors_stand_by_row_and_owners_where_their_members_are(written, listening):
+    expected = vectors_by_taste(listening, 0)
+    found = np.load(written / files.CONTENT_VECTORS)
+    own = listening.train_positives > 0
+    np.testing.assert_allclose(found[own], expected[own], atol=1e-6)
+    assert found.dtype == np.float32
+    assert Export(written).content_ids[7] == listening.content_ids[7]
+
+
+def test_listeners_stand_where_the_user_tower_puts_them(written, make_trained, listening):
+    vectors = np.load(written / files.CONTENT_VECTORS)
+    rows = np.arange(len(listening.user_ids))
+    expected = make_trained().user_vectors(rows, vectors, "end")
+    np.testing.assert_allclose(np.load(written / files.USER_VECTORS), expected, atol=1e-5)
+
+
+def test_parquet_says_the_same_in_parts(written, listening):
+    parts = sorted((written / files.CONTENT_EMBEDDINGS).iterdir())
+    assert [pq.read_metadata(part).num_rows for part in parts] == [150, len(listening.content_ids) - 150]
+    table = pa.concat_tables([pq.read_table(part) for part in parts])
+    assert table["content_id"].to_pylist() == listening.content_ids.tolist()
+    found = np.stack(table["embedding"].to_numpy(zero_copy_only=False))
+    np.testing.assert_array_equal(found, np.load(written / files.CONTENT_VECTORS))
+
+
+def test_the_manifest_counts_names_and_measures(written, listening):
+    export = Export(written)
+    counts = export.manifest["counts"]
+    assert counts["contents"] == counts["tracks"] == len(listening.content_ids)
+    assert counts["users"] == len(listening.user_ids)
+    assert counts["events"] == len(listening.histories.content_row)
+    assert export.manifest["version"] == "v1"
+    assert export.manifest["towers"][files.USER_TOWER]["difference"] < 1e-4
+    assert set(export.manifest["files"]) == set(digests(written)) - {files.MANIFEST, files.MANIFEST_DIGEST}
+    assert not list(problems(export, 0.9))
+    assert "v1" in (written / "README.md").read_text()
+
+
+def test_the_same_bytes_from_blocks_of_any_size_on_any_number_of_threads(written, make_trained, tmp_path):
+    again = write(tmp_path / "v1", make_trained(block=1), replace(SETTINGS, num_threads=1))
+    assert digests(again) == digests(written)
+
+
+def test_leading_dimensions_are_normalised_and_the_tower_keeps_its_inputs(written, make_trained, tmp_path):
+    cut = write(tmp_path / "v1", make_trained(), replace(SETTINGS, dim=CUT))
+    whole = np.load(written / files.CONTENT_VECTORS)
+    np.testing.assert_allclose(np.load(cut / files.CONTENT_VECTORS), unit(whole[:, :CUT]), atol=1e-6)
+    np.testing.assert_allclose(np.load(cut / files.CONTENT_INPUTS), whole, atol=1e-6)
+    assert not (written / files.CONTENT_INPUTS).exists()
+    assert Export(cut).manifest["space_id"] != Export(written).manifest["space_id"]
+
+
+def test_a_version_stays_in_the_space_of_the_one_before(written, make_trained, tmp_path):
+    earlier = Export(written)
+    again = write(tmp_path / "v2", make_trained(weights="others"), earlier=earlier)
+    export = Export(again)
+    assert export.space_id == earlier.space_id
+    assert export.manifest["space"]["earlier"]["version"] == "v1"
+    assert (again / files.DRIFT).exists()
+
+
+def test_a_tower_that_is_not_torchs_is_no_export(make_trained, tmp_path):
+    def others(rows, contents, until):
+        return unit(np.random.default_rng(0).normal(size=(len(rows), DIM))).astype(np.float32)
+
+    with pytest.raises(RuntimeError, match=r"user_tower\.onnx differs from torch by .*; nothing is exported"):
+        write(tmp_path / "v1", make_trained(user_vectors=others))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", ["an error", "a block"])
+def test_what_ends_early_leaves_nothing(make_trained, listening, tmp_path, lost):
+    def blocks():
+        yield vectors_by_taste(listening, 0)[:70]
+        if lost == "an error":
+            raise OSError("no space left on device")
+
+    error, words = (
+        (OSError, "no space left") if lost == "an error" else (RuntimeError, "70 vectors of 200 were written")
+    )
+    with pytest.raises(error, match=words):
+        write(tmp_path / "v1", make_trained(content_blocks=blocks))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_current_moves_to_what_is_published(written, tmp_path):
+    for name in ("v1", "v2"):
+        (tmp_path / name).mkdir()
+        publish(tmp_path / name)
+        assert (tmp_path / CURRENT).resolve() == (tmp_path / name).resolve()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CURRENT, "v1", "v2"]

@@ -1,0 +1,107 @@
+"""Every benchmark runs: its smallest form, which takes seconds and writes no result."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import SMALL_WORLD, environment, ok
+from tests.end_to_end.in_chromium.chromium import needs_chromium
+from tests.end_to_end.in_chromium.serving import served
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
+NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
+NEED_CHROMIUM = ("page_pictures", "report_pictures")
+FORKS = "export_kills"
+"""Runs in a process of its own, as it forks."""
+FEW_BASELINES = tuple(
+    f"evaluation.baselines.{name}=null"
+    for name in ("item_knn", "sessions", "ease", "ials", "bpr", "artist_mean", "audio_statistics", "recency")
+)
+
+pytestmark = pytest.mark.unhooked
+
+
+def run_of(folder: Path) -> str:
+    return next(str(path.parent.relative_to(folder)) for path in folder.glob("runs/demo/*/evaluation-test"))
+
+
+def labels(folder: Path) -> Path:
+    """A style for every content: its kind and whether its id is even."""
+    contents = pq.read_table(folder / "exports" / "current" / "contents.parquet", columns=["content_id", "kind"])
+    path = folder / "labels.parquet"
+    pq.write_table(contents.rename_columns(["content_id", "style"]), path)
+    return path
+
+
+def plain_runs(folder: Path) -> list[str]:
+    """Two runs without sound, of few dimensions: quick to export, and with more contents than dimensions, so that one's
+    space can be turned into the other's."""
+    sizes = (
+        "content_tower.dim=16",
+        "user_tower.dim=16",
+        "audio_encoder=none",
+        "placement=none",
+        "trainer.max_epochs=1",
+    )
+    ok(folder, "train", "-m", "experiment=demo", *SMALL_WORLD, *sizes, "name=plain", "seed=5,6")
+    return sorted(str(path.parent.relative_to(folder)) for path in folder.glob("runs/plain/*/finished.json"))
+
+
+ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
+    "cold_content": lambda folder: [*SMALL_WORLD, "name=cold"],
+    "demo_worlds": lambda folder: [
+        "--seeds=0",
+        f"--work={folder / 'worlds' / 'drawn'}",
+        *SMALL_WORLD,
+        *FEW_BASELINES,
+        "evaluation.min_users=1",
+    ],
+    "export_corruption": lambda folder: [str(GOLDEN)],
+    "export_kills": lambda folder: plain_runs(folder)[:1],
+    "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],
+    "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],
+    "report_pictures": lambda folder: [f"demo={run_of(folder)}/evaluation-test/report.html", "--target=pictures"],
+    "serving_search": lambda folder: ["--work=search"],
+    "space_versions": plain_runs,
+    "styles": lambda folder: [run_of(folder), f"--labels={labels(folder)}"],
+}
+"""What a benchmark is given beside --smallest: nearly always what the demo has left."""
+
+
+def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    command = [str(BENCHMARKS / f"{name}.py"), "--smallest", *arguments]
+    if name == FORKS:
+        subprocess.run([sys.executable, *command], check=True, env=environment())
+        return
+    monkeypatch.setattr(sys, "argv", command)
+    importlib.import_module(f"benchmarks.{name}").main()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_chromium if name in NEED_CHROMIUM else ()) for name in NAMES]
+)
+def test_runs_in_its_smallest_form(demo, name, monkeypatch, capfd):
+    folder, before = demo[0], sorted((BENCHMARKS / "results").iterdir())
+    if name == "page_pictures":
+        contents = pq.read_table(folder / "exports" / "current" / "contents.parquet").to_pylist()
+        content = next(row["content_id"] for row in contents if row["kind"] == "track" and row["audio"])
+        user = pq.read_table(folder / "exports" / "current" / "user_embeddings")["user_id"][0]
+        with served(folder, f"audio_root={folder / 'worlds' / 'world-0'}") as address:
+            shown = [address, f"content={content}", f"listener={user}", "--target=pictures"]
+            run(name, folder, shown, monkeypatch)
+    else:
+        run(name, folder, ARGUMENTS.get(name, lambda folder: [])(folder), monkeypatch)
+    assert capfd.readouterr().out.strip()
+    assert sorted((BENCHMARKS / "results").iterdir()) == before
+
+
+def test_there_are_as_many_as_the_folder_has():
+    assert {"quality", "ranking", "serving_http", "training_speed"} <= set(NAMES)
+    assert set(ARGUMENTS) <= set(NAMES)

@@ -1,0 +1,47 @@
+"""When an event may have been, and what a time that cannot be looks like."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_TOO_LARGE = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+_TOO_SMALL = {
+    1e3: "milliseconds taken for microseconds, or seconds for milliseconds",
+    1e6: "seconds taken for microseconds, or milliseconds for nanoseconds",
+    1e9: "seconds taken for nanoseconds",
+}
+
+
+def in_range(seconds: Any) -> Any:
+    """Whether an event may have been then, in seconds since 1970: of a number, or of each of an array."""
+    return (seconds >= EARLIEST.timestamp()) & (seconds < LATEST.timestamp())
+
+
+def looks_like(seconds: float) -> str | None:
+    """The unit in which a number that is too large for seconds since 1970 would be a possible time; null: in none.
+
+    >>> looks_like(1_767_225_600_000), looks_like(3)
+    ('milliseconds', None)
+    """
+    return next((unit for factor, unit in _TOO_LARGE.items() if in_range(seconds / factor)), None)
+
+
+def described_time(time_us: int) -> str:
+    """A time that is out of range in words, with the unit that it looks to be written in.
+
+    >>> described_time(1_767_225_600_000 * 1_000_000)
+    '1767225600000 seconds since 1970; these look like milliseconds taken for seconds'
+    >>> described_time(1_767_225_600)
+    '1970-01-01 00:29:27; these look like seconds taken for microseconds, or milliseconds for nanoseconds'
+    """
+    seconds = time_us / 1e6
+    shown = f"{time_us // 1_000_000} seconds since 1970"
+    if datetime.min.year < np.datetime64(time_us, "us").astype("datetime64[Y]").astype(int) + 1970 < datetime.max.year:
+        shown = f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S}"
+    unit = looks_like(seconds)
+    if unit is not None:
+        return f"{shown}; these look like {unit} taken for seconds"
+    words = next((words for factor, words in _TOO_SMALL.items() if in_range(seconds * factor)), None)
+    return f"{shown}; these look like {words}" if words is not None else shown

@@ -1,0 +1,109 @@
+"""A disk that is full: known by what libraries raise then, and told with its name and what is free."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from towers.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MESSAGES = re.compile(
+    "|".join(
+        [
+            *(re.escape(os.strerror(number)) for number in FULL),
+            r"\d+ requested and \d+ written",  # numpy, which keeps no number
+            r"PytorchStreamWriter|inline_container\.cc.*(?:write|unexpected pos)|iostream error",  # torch
+            "max_temp_directory_size",  # DuckDB, of what it may spill
+        ]
+    )
+)
+_MOVE = "paths.stores, paths.runs, paths.exports or paths.evaluations"
+"""The keys of whatever is large."""
+
+
+class DiskFull(UserError):
+    """Something could not be written for want of space, or of a quota.
+
+    Args:
+        path: what was being written, or the folder that it was to stand in.
+        written_bytes: how much of it there was; null where that is not known.
+        key: that moves it elsewhere; null: none does.
+    """
+
+    def __init__(self, path: Path, written_bytes: int | None = None, key: str | None = _MOVE):
+        self.path, self.written_bytes, self.disk = path.absolute(), written_bytes, mount_of(path)
+        usage = shutil.disk_usage(self.disk)
+        self._free = f"{shown(usage.free)} of {shown(usage.total)} are free"
+        super().__init__(self._message(key))
+
+    def moved_by(self, key: str | None) -> "DiskFull":
+        """The same, with the one key that moves what was written, or none."""
+        self.args = (self._message(key),)
+        return self
+
+    def _message(self, key: str | None) -> str:
+        so_far = "" if self.written_bytes is None else f", {shown(self.written_bytes)} of it were written"
+        return (
+            f"{self.path}: no space left on the disk {self.disk}, or no more allowed there ({self._free}{so_far}); "
+            "free some, or write elsewhere" + ("" if key is None else f" with {key}=FOLDER")
+        )
+
+
+@contextmanager
+def told_when_full(path: Path, temporary: Path) -> Iterator[None]:
+    """Turns what the block raises for want of space into `DiskFull`, measured before anything is tidied up.
+
+    Args:
+        path: the file or folder that the block writes.
+        temporary: its name until it is whole.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DiskFull) or not is_full(error):
+            raise
+        raise DiskFull(path, size_of(temporary)) from error
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, is about a disk without space, a quota, or a file that may not grow."""
+    seen: set[int] = set()
+    next_error: BaseException | None = error
+    while next_error is not None and id(next_error) not in seen:
+        seen.add(id(next_error))
+        if isinstance(next_error, DiskFull) or (isinstance(next_error, OSError) and next_error.errno in FULL):
+            return True
+        if not isinstance(next_error, UserError) and _MESSAGES.search(str(next_error)):
+            return True
+        next_error = next_error.__cause__ or next_error.__context__
+    return False
+
+
+def mount_of(path: Path) -> Path:
+    """Where the disk of a path, which need not be there yet, is mounted."""
+    folder = path.resolve()
+    while not folder.is_mount() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; 0 where there is none."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_file())
+
+
+def shown(size_bytes: int) -> str:
+    """A number of bytes, for people.
+
+    >>> shown(0), shown(180_000), shown(2_500_000_000)
+    ('0 kB', '180 kB', '2.5 GB')
+    """
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:.1f} {name}"
+    return f"{size_bytes / 1e3:.0f} kB"

@@ -1,0 +1,227 @@
+"""Files whose header gives another length than their sound has, as writers into a pipe and broken tools leave them.
+
+libsndfile believes the header, and reads no sample beyond the length that it gives. So the length is counted where that
+costs little beside decoding (an mp3's frames, a wav's bytes), and a header that is wrong is replaced in memory.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+OGG_PAGE = 65_307
+"""Bytes of the longest."""
+STREAMINFO = 34
+"""Bytes of the first block of a FLAC file, which begins after 8."""
+PADDING_FRAMES = 8
+"""MPEG frames by which a length may differ from the frames that there are: encoders note what they have padded."""
+TAG_OF_SIDE_INFO = {True: {True: 17, False: 32}, False: {True: 9, False: 17}}
+"""Bytes between a frame's header and the tag of a Xing header, by whether it is MPEG 1, and mono."""
+BITRATES_KBPS = {
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""By version of MPEG (2 stands for 2.5, too) and layer, of the header's codes from 1 on."""
+RATES_HZ = (44_100, 48_000, 32_000)
+"""Of MPEG 1; the others have a half and a quarter of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A file with the right length in its header.
+
+    Args:
+        content: its bytes.
+        stated: length that its own header gives, in samples a channel; null where that says nothing of it.
+    """
+
+    content: bytes
+    stated: int | None
+
+
+def mended(path: Path, file: soundfile.SoundFile) -> Mended | None:
+    """The file with another header where the one that it has gives a wrong length; null where it will do."""
+    if file.format == "MP3":
+        return _mended_mpeg(path.read_bytes(), file.frames)
+    if file.format in ("WAV", "WAVEX"):
+        return _mended_wav(path)
+    if file.format == "FLAC":
+        return _mended_flac(path, file)
+    return None
+
+
+def ogg_lacks_its_end(path: Path) -> bool:
+    """Whether the last page of an Ogg stream is not marked as such: the file has been cut."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * OGG_PAGE))
+        tail = file.read()
+    page = tail.rfind(b"OggS")
+    return page < 0 or not tail[page + 5 : page + 6] or not tail[page + 5] & 4
+
+
+def _mended_mpeg(content: bytes, stated: int) -> Mended | None:
+    frames = _MpegFrames.of(content)
+    if frames is None or abs(frames.samples - stated) <= PADDING_FRAMES * frames.samples_per_frame:
+        return None
+    # A length of no header but libsndfile's, estimated by the first frame's bit rate, tells nothing of what is lost.
+    return Mended(frames.with_header(), stated if frames.has_header else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _MpegFrames:
+    """MPEG audio (mp3), by its frames.
+
+    Args:
+        content: from the first frame of sound to the end of the last whole one.
+        count: of them.
+        samples_per_frame: of each.
+        has_header: whether a frame stood before them that holds nothing but facts (Xing, Info or VBRI).
+    """
+
+    content: bytes
+    count: int
+    samples_per_frame: int
+    has_header: bool
+
+    @property
+    def samples(self) -> int:
+        """A channel's."""
+        return self.count * self.samples_per_frame
+
+    @classmethod
+    def of(cls, content: bytes) -> "_MpegFrames | None":
+        """Follows the frames from one to the next; null where there are none, or of a free bit rate."""
+        start = _after_id3(content)
+        start = _next_frame(content, start)
+        if start is None:
+            return None
+        length = _frame_bytes(content[start + 1], content[start + 2])
+        tag = content[start : start + length]
+        has_header = b"Xing" in tag[:64] or b"Info" in tag[:64] or b"VBRI" in tag[:64]
+        first = start + length if has_header else start
+        count, end = _followed(content, first)
+        per_frame = _samples_per_frame(content[start + 1])
+        return cls(content[first:end], count, per_frame, has_header) if count else None
+
+    def with_header(self) -> bytes:
+        """The frames behind a Xing header that tells how many they are."""
+        head = self.content[:4]
+        is_mpeg_1, is_mono = head[1] & 0x18 == 0x18, head[3] & 0xC0 == 0xC0
+        # Of the highest bit rate of its kind, so that there is room; without a checksum.
+        head = bytes([head[0], head[1] | 1, head[2] & 0x0C | 0xE0, head[3]])
+        place = 4 + TAG_OF_SIDE_INFO[is_mpeg_1][is_mono]
+        length = _frame_bytes(head[1], head[2])
+        facts = b"Xing" + (3).to_bytes(4, "big")
+        facts += self.count.to_bytes(4, "big") + (length + len(self.content)).to_bytes(4, "big")
+        return (head + bytes(place - 4) + facts).ljust(length, b"\0") + self.content
+
+
+def _after_id3(content: bytes) -> int:
+    """Where the sound begins: tags of ID3 stand before it, perhaps several."""
+    start = 0
+    while content[start : start + 3] == b"ID3":
+        size = content[start + 6 : start + 10]
+        start += 10 + sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(size))
+    return start
+
+
+def _next_frame(content: bytes, start: int) -> int | None:
+    """The first place from `start` on where two frames of a kind follow each other, or one ends the file."""
+    place = content.find(b"\xff", start)
+    while 0 <= place < len(content) - 3:
+        length = _frame_bytes(content[place + 1], content[place + 2])
+        after = place + length
+        if length and (after == len(content) or content[after : after + 2] == content[place : place + 2]):
+            return place
+        place = content.find(b"\xff", place + 1)
+    return None
+
+
+def _followed(content: bytes, start: int) -> tuple[int, int]:
+    """How many whole frames there are, and where the last one ends."""
+    lengths: dict[int, int] = {}
+    count, place, end, last = 0, start, start, len(content) - 4
+    while place <= last:
+        code = content[place] << 16 | content[place + 1] << 8 | content[place + 2]
+        length = lengths.get(code)
+        if length is None:
+            length = lengths[code] = _frame_bytes(content[place + 1], content[place + 2]) if code >> 16 == 0xFF else 0
+        if not length:  # damaged, or a tag behind the sound
+            found = _next_frame(content, place + 1)
+            if found is None:
+                break
+            place = found
+            continue
+        place += length
+        if place > len(content):  # cut within it
+            break
+        count, end = count + 1, place
+    return count, end
+
+
+def _samples_per_frame(code: int) -> int:
+    layer = 4 - (code >> 1 & 3)
+    return 384 if layer == 1 else 1_152 if layer == 2 or code & 0x18 == 0x18 else 576
+
+
+def _frame_bytes(second: int, third: int) -> int:
+    """Length of a frame by the second and third byte of its header; 0 where that is none, or of a free bit rate."""
+    version, layer, bitrate, rate = second >> 3 & 3, 4 - (second >> 1 & 3), third >> 4, third >> 2 & 3
+    if second < 0xE0 or version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
+        return 0
+    bits = 1_000 * BITRATES_KBPS[1 if version == 3 else 2, layer][bitrate - 1]
+    rate_hz = RATES_HZ[rate] // {3: 1, 2: 2, 0: 4}[version]
+    padding = third >> 1 & 1
+    if layer == 1:
+        return 4 * (12 * bits // rate_hz + padding)
+    return _samples_per_frame(second) // 8 * bits // rate_hz + padding
+
+
+def _mended_wav(path: Path) -> Mended | None:
+    """Where the length of the samples is 0, or leaves more than as much behind them that is no chunk of its own."""
+    total = path.stat().st_size
+    with path.open("rb") as file:
+        place, size = 12, 0
+        while True:
+            file.seek(place)
+            name, size = file.read(4), int.from_bytes(file.read(4), "little")
+            if name == b"data" or len(name) < 4:
+                break
+            place += 8 + size + size % 2
+        start = place + 8
+        file.seek(start + size + size % 2)
+        name, after = file.read(4), int.from_bytes(file.read(4), "little")
+        is_chunk = name.isascii() and name.decode().isprintable() and start + size + 8 + after <= total
+        if start >= total or start + 2 * size >= total or (size and is_chunk):
+            return None
+        file.seek(0)
+        content = file.read()
+    length = min(total - start, 0xFFFFFFFE)
+    return Mended(content[: place + 4] + length.to_bytes(4, "little") + content[start:], None)
+
+
+def _mended_flac(path: Path, file: soundfile.SoundFile) -> Mended | None:
+    """Without a length where there are more than twice the bytes that the longest frames of the stated one take."""
+    with path.open("rb") as opened:
+        if opened.read(4) != b"fLaC":
+            return None
+        start, is_last = 4, False
+        while not is_last:
+            opened.seek(start)
+            head = opened.read(4)
+            is_last, start = len(head) < 4 or head[0] >= 0x80, start + 4 + int.from_bytes(head[1:], "big")
+        opened.seek(8)
+        facts = opened.read(STREAMINFO)
+        block, longest = int.from_bytes(facts[2:4], "big"), int.from_bytes(facts[7:10], "big")
+        longest = longest or 64 + 4 * block * file.channels  # of 32 bits, not compressed
+        if not block or path.stat().st_size - start <= 2 * longest * -(-file.frames // block):
+            return None
+        opened.seek(0)
+        content = bytearray(opened.read())
+    content[21] &= 0xF0  # the length is 36 bits, of which the upper 4 share a byte
+    content[22:26] = bytes(4)
+    return Mended(bytes(content), None)
