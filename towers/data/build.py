@@ -73,8 +73,6 @@ class StoreBuilder:
         num_workers: int,
         on_progress: Progress,
     ):
-        if not 0 <= max_rejected_sounds_fraction <= 1:
-            raise UserError(f"data.max_rejected_sounds_fraction={max_rejected_sounds_fraction}: must lie in 0 to 1")
         self._root = root
         self._source = source
         self._split = split
