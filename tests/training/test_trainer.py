@@ -97,7 +97,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("name", "value"),
         [("max_epochs", 0), ("micro_batches", 0), ("patience", 0), ("limit_train_batches", 0), ("gradient_clip", 0.0),
-         ("max_skipped", -1), ("fast_dev_run", -1)],
+         ("max_skipped", -1), ("fast_dev_run", -1), ("precision", "half"), ("profiler", "xla")],
     )  # fmt: skip
     def test_values_that_will_not_do(self, name, value):
         with pytest.raises(ValueError, match=f"{name}={value}"):

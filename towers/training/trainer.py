@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -27,6 +26,7 @@ from towers.training.stopping import StopRequest
 from towers.training.strategy import AtomicFiles, SummedGradients
 from towers.training.watching import watches
 
+PRECISIONS = ("auto", "float32", "bfloat16")
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 NOT_FOR_USERS = (
     "Checkpoint directory .* exists and is not empty",  # it is that of a run which goes on
@@ -82,13 +82,13 @@ class Trainer:
         devices: int,
         num_nodes: int,
         micro_batches: int,
-        precision: Literal["auto", "float32", "bfloat16"],
+        precision: str,
         progress: bool,
         callbacks: list[Callback],
         max_time: str | None,
         limit_train_batches: int | None,
         fast_dev_run: bool | int,
-        profiler: Literal["simple", "advanced", "pytorch"] | None,
+        profiler: str | None,
         detect_anomaly: bool,
     ):
         numbers = {
@@ -104,6 +104,10 @@ class Trainer:
                 f"gradient_clip={gradient_clip} must be above 0, checkpoint_every_s={checkpoint_every_s}, "
                 f"max_skipped={max_skipped} and fast_dev_run={fast_dev_run} 0 or more"
             )
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision}: there are {', '.join(PRECISIONS)}")
+        if profiler is not None and profiler not in PROFILERS:
+            raise ValueError(f"profiler={profiler}: there are {', '.join(PROFILERS)}")
         self.max_epochs = max_epochs
         self.monitor = monitor
         self.gradient_clip = gradient_clip
