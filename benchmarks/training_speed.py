@@ -3,12 +3,12 @@
 ML-1M, leave-one-out: two SASRec blocks, one head, 64 dimensions, dropout .2, 128 listeners a step, every listener's
 last `length` training events. Each side trains in a process of its own, on one thread, in float32, through what its
 users call: `towers train`'s Trainer, batches and network; RecTools' `SASRecModel.fit`, and a bare loop around the
-network of its `fast_transformers`. The sides take turns, a window of steps each and then a matrix product, so that whatever
-else runs on the machine slows all alike. Counted are core-seconds (user and system); the first window of each side is
-left out, and the median of the others' ratios shown. Towers' feed-forward layers are as wide as the peer's it stands
-beside, and keep the activation. What differs: Towers sorts listeners by length before it makes steps of them (`mixed`:
-it does not), has no dropout within attention, and draws the negatives of a sampled softmax for a step and not for each
-target.
+network of its `fast_transformers`. The sides take turns, a window of steps each and then a matrix product, so that
+whatever else runs on the machine slows all alike. Counted are core-seconds (user and system); the first window of each
+side is left out, and the median of the others' ratios shown. Towers' feed-forward layers are as wide as the peer's it
+stands beside, and keep the activation. What differs: Towers sorts listeners by length before it makes steps of them
+(`mixed`: it does not), has no dropout within attention, and draws the negatives of a sampled softmax for a step and not
+for each target.
 
 At the end the core-seconds until RecTools' NDCG@10 after nine epochs is reached: by its defaults, and by the recipe of
 experiment=ml1m with SASRec's blocks. RecTools' part takes half an hour; `--peer-results` takes it from an earlier run.

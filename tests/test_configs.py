@@ -348,6 +348,7 @@ class TestSignature:
     def test_runs_of_before_there_were_callbacks_are_found(self):
         config = train_config()
         before = config.copy()
+        OmegaConf.set_struct(before.trainer, False)
         for name in ("callbacks", "max_time", "limit_train_batches", "fast_dev_run", "profiler", "detect_anomaly"):
             del before.trainer[name]
         assert signature_of(before) == signature_of(config)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,9 @@ from towers.config import compose, quotation
 from towers.retrieval.files import MANIFEST
 from towers.retrieval.opened import History, Id, OpenedExport
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS
+
+if TYPE_CHECKING:  # what reads an export imports no torch
+    from pytorch_lightning import LightningDataModule, LightningModule
 
 CURRENT = "exports/current"
 
@@ -43,6 +46,13 @@ def train(*overrides: str) -> Path:
     from towers.commands import train as command
 
     return command.run(compose("train", overrides))
+
+
+def lightning(*overrides: str) -> "tuple[LightningModule, LightningDataModule]":
+    """The LightningModule and data module of `towers train`, for a Trainer of one's own: one process, on any device."""
+    from towers.commands import wiring as command
+
+    return command.modules_of(compose("train", overrides))
 
 
 def evaluate(*overrides: str) -> dict[str, dict[str, float]]:

@@ -103,10 +103,10 @@ def parts_of(*overrides: str) -> tuple[Trainer, Parts]:
 
 def train(settings: Trainer, parts: Parts, folder: Path, callback: pl.Callback) -> None:
     """By the Trainer of `towers train`, from where the module stands, with one more callback."""
-    with StopRequest() as stop:
-        trainer = settings.lightning(folder, "benchmark", stop, (), is_judged=False)
-        trainer.callbacks.append(callback)
-        fit(trainer, parts.module, parts.data)
+    stop = StopRequest()
+    trainer = settings.lightning(folder, "benchmark", stop, (), is_judged=False)
+    trainer.callbacks.append(callback)
+    fit(trainer, parts.module, parts.data, stop)
 
 
 class LastEvents:

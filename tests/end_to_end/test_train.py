@@ -169,6 +169,44 @@ def test_the_example_of_a_sweep_goes_on_after_a_stop(demo: tuple[Path, str]) -> 
     assert (folder / "sweep.db").exists()
 
 
+def test_what_lightnings_users_expect(demo: tuple[Path, str]) -> None:
+    """A stock callback and a stock logger by name, a profile, some batches of an epoch; a trial that keeps nothing."""
+    folder, _ = demo
+    stock = (
+        *TRAIN, "trainer.max_epochs=2", "name=stock", "trainer.profiler=simple", "trainer.limit_train_batches=12",
+        "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.LearningRateMonitor}]",
+        "loggers=[{_target_: pytorch_lightning.loggers.CSVLogger, name: mine}]",
+    )  # fmt: skip
+    assert "nothing was kept" in ok(folder, *stock, "trainer.fast_dev_run=2")
+    assert not (folder / "runs" / "stock").exists()
+    ok(folder, *stock)
+    summary, _, rows = finished(folder, "stock")
+    assert summary["steps"] == 24
+    assert any(row["lr-AdamW/pg1"] for row in rows)
+    (run,) = (folder / "runs" / "stock").iterdir()
+    assert "training_step" in (run / "fit-profile.txt").read_text()
+    (beside,) = run.glob("mine/*/metrics.csv")
+    assert "validation/recall@20" in beside.read_text()
+
+
+def test_an_unfinished_run_of_before_is_refused(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    assert stop(folder, signal.SIGTERM, *TRAIN, "name=before") == 143
+    (run,) = (folder / "runs" / "before").iterdir()
+    state = torch.load(run / "last.ckpt", weights_only=True)
+    learner = {name.removeprefix("learner."): tensor for name, tensor in state["state_dict"].items()}
+    torch.save({"signature": state["signature"], "learner": learner, "has_ended": False}, run / "last.ckpt")
+    assert "was written by an earlier version of towers" in refused(folder, *TRAIN, "name=before")
+
+
+def test_a_key_that_is_none(demo: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = demo
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    line = refused(folder, *(key for key in TRAIN if key != "logger=csv"), "name=key", "logger=wandb")
+    assert line.startswith("towers: WANDB_API_KEY: ")
+
+
 def test_environment_is_clean() -> None:
     """The processes above must not think that torchrun has started them."""
     assert "LOCAL_WORLD_SIZE" not in os.environ

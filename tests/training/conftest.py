@@ -139,8 +139,7 @@ class TinyRun:
         """To its end, from its last checkpoint where there is one; gives where it stands."""
         from towers.training.trainer import fit
 
-        with self.stop:
-            fit(self.trainer, self.module, self.data)
+        fit(self.trainer, self.module, self.data, self.stop)
         return self.module.progress
 
     @property

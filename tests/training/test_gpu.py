@@ -21,11 +21,11 @@ def train(world_store, tmp_path):
     def run(callback):
         config = compose("train", ["experiment=demo", "evaluation.min_users=2", *OVERRIDES])
         settings = instantiate(config.trainer, "trainer")
-        with StopRequest() as stop:
-            trainer = settings.lightning(tmp_path, "tiny", stop, (), is_judged=True)
-            trainer.callbacks.insert(0, callback)
-            parts = build(config, world_store, settings, settings.share(trainer))
-            fit(trainer, parts.module, parts.data)
+        stop = StopRequest()
+        trainer = settings.lightning(tmp_path, "tiny", stop, (), is_judged=True)
+        trainer.callbacks.insert(0, callback)
+        parts = build(config, world_store, settings, settings.share_of(0, 1))
+        fit(trainer, parts.module, parts.data, stop)
         return parts.module
 
     return run

@@ -9,6 +9,7 @@ from towers.assembly import heard_by, network_of
 from towers.config import compose
 from towers.data.training_batches import Share
 from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
+from towers.models.content_tower import ContentTower
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.placement import NoPlacement, Placement
 from towers.training.ranks import Ranks

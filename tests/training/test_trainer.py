@@ -3,6 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.loggers.logger import DummyLogger
 
 from tests.training.conftest import SETTINGS
 from towers.errors import UserError
@@ -86,6 +87,7 @@ def test_a_validation_of_its_own(trained, make_run):
     """`trainer.validate` of a checkpoint gives the figures of the training, and leaves the run as it is."""
     before = (trained.folder / LAST).read_bytes(), trained.run.rows()
     run = make_run(trained.folder)
+    run.trainer.loggers = [DummyLogger()]
     (found,) = run.trainer.validate(run.module, run.data, ckpt_path=trained.folder / LAST, verbose=False)
     assert found["validation/ndcg@5"] == pytest.approx(trained.progress.metrics["validation/ndcg@5"])
     assert ((trained.folder / LAST).read_bytes(), run.rows()) == before
@@ -95,7 +97,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("name", "value"),
         [("max_epochs", 0), ("micro_batches", 0), ("patience", 0), ("limit_train_batches", 0), ("gradient_clip", 0.0),
-         ("max_skipped", -1), ("fast_dev_run", -1)],
+         ("max_skipped", -1), ("fast_dev_run", -1), ("precision", "half"), ("profiler", "xla")],
     )  # fmt: skip
     def test_values_that_will_not_do(self, name, value):
         with pytest.raises(ValueError, match=f"{name}={value}"):

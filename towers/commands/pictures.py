@@ -53,6 +53,6 @@ def report_of(
 def log_pictures(report: Report, subject: Subject) -> None:
     """The charts go beside the training's curves where the training went to Weights & Biases."""
     run = subject.vectors
-    if isinstance(run, Run) and (run.folder / "wandb").is_dir():
+    if isinstance(run, Run) and "project" in run.config.logger and (run.folder / "wandb").is_dir():
         images = {name: png(figure) for name, figure in figures(report).items()}
         log_images(run.folder, f"{run.config.name}/{run.folder.name}", run.config.logger.project, images)

@@ -51,24 +51,26 @@ def run(config: DictConfig) -> Path:
     if (folder / FINISHED).exists():
         print(f"nothing to train: {folder} is finished")
         return folder
-    with StopRequest() as stop:
-        trainer = _lightning(config, folder, settings, stop)
-        parts = _parts(config, store, settings, trainer)
-        if not trainer.is_global_zero:
-            _follow(trainer, parts, folder)
-            return folder
-        folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder):
-            _lead(config, store, folder, trainer, parts)
+    stop = StopRequest()
+    trainer = _lightning(config, folder, settings, stop)
+    parts = _parts(config, store, settings, trainer)
+    if not trainer.is_global_zero:
+        _follow(trainer, parts, folder, stop)
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        _lead(config, store, folder, trainer, parts, stop)
     return folder
 
 
 def _try(config: DictConfig, store: Store, settings: Trainer) -> None:
     """Some steps and a validation whose figures mean nothing, to see that all of it works."""
-    with tempfile.TemporaryDirectory() as folder, StopRequest() as stop:
+    stop = StopRequest()
+    with tempfile.TemporaryDirectory() as folder:
         trainer = _lightning(config, Path(folder), settings, stop)
         trainer.loggers = [DummyLogger()]
-        fit(trainer, *_modules(_parts(config, store, settings, trainer)))
+        parts = _parts(config, store, settings, trainer)
+        fit(trainer, parts.module, parts.data, stop)
         if trainer.is_global_zero:
             print(f"fast_dev_run: {trainer.global_step} steps and a validation went through; nothing was kept")
 
@@ -83,24 +85,22 @@ def _parts(config: DictConfig, store: Store, settings: Trainer, trainer: pl.Trai
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
     pl.seed_everything(seed, verbose=False)
-    parts = build(config, training_store(config, store), settings, settings.share(trainer))
+    parts = build(
+        config, training_store(config, store), settings, settings.share_of(trainer.global_rank, trainer.world_size)
+    )
     if trainer.is_global_zero:
         print(parts.describe())
     return parts
 
 
-def _modules(parts: Parts) -> tuple[pl.LightningModule, pl.LightningDataModule]:
-    return parts.module, parts.data
-
-
-def _lead(config: DictConfig, store: Store, folder: Path, trainer: pl.Trainer, parts: Parts) -> None:
+def _lead(config: DictConfig, store: Store, folder: Path, trainer: pl.Trainer, parts: Parts, stop: StopRequest) -> None:
     """The first process: it writes and tells. The others wait for it at the end, whatever the end is."""
     save_resolved(config, folder / "config.yaml")
     write_json(folder / "environment.json", {"store": store.fingerprint, **environment()})
     module, is_success = parts.module, False
     trainer.loggers = loggers_of(config, folder)
     try:
-        fit(trainer, *_modules(parts))
+        fit(trainer, parts.module, parts.data, stop)
         placed = _place(config, folder, trainer, parts)
         is_success = True
     except Stopped as stopped:
@@ -117,11 +117,11 @@ def _lead(config: DictConfig, store: Store, folder: Path, trainer: pl.Trainer, p
     module.ranks.wait()
 
 
-def _follow(trainer: pl.Trainer, parts: Parts, folder: Path) -> None:
+def _follow(trainer: pl.Trainer, parts: Parts, folder: Path, stop: StopRequest) -> None:
     """The other processes. They leave after the first, which would be killed as soon as one of them has ended badly."""
     trainer.loggers = [CsvLogger(folder / "metrics.csv")]  # Lightning's callbacks ask for one; it writes nothing here
     try:
-        fit(trainer, *_modules(parts))
+        fit(trainer, parts.module, parts.data, stop)
     except (Stopped, UserError) as ended:
         parts.module.ranks.wait()
         raise SystemExit(ended.code if isinstance(ended, Stopped) else CALLER) from ended  # the first has told why

@@ -5,10 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers.logger import Logger
 
-from towers.assembly import build_content_table, evaluation_settings, heard_by, network_of, told_of_sound, vector_ranker
+from towers.assembly import (
+    build_content_table,
+    evaluation_settings,
+    heard_by,
+    network_of,
+    open_store,
+    told_of_sound,
+    training_store,
+    vector_ranker,
+)
 from towers.config import complete, instantiate, takes, value
 from towers.data.store import Store
 from towers.data.training_batches import Share
@@ -104,6 +114,14 @@ def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> 
         store=store, sounds=sounds, crop_frames=batches.crop_frames,
         placement=instantiate(config.placement, "placement"),
     )  # fmt: skip
+
+
+def modules_of(config: DictConfig) -> tuple[TowersModule, TowersDataModule]:
+    """Module and data for a Trainer of somebody's own, with the seed set."""
+    pl.seed_everything(value(config, "seed", int), verbose=False)
+    settings: Trainer = instantiate(config.trainer, "trainer")
+    parts = build(config, training_store(config, open_store(config)), settings, settings.share_of(0, 1))
+    return parts.module, parts.data
 
 
 def loggers_of(config: DictConfig, folder: Path) -> list[Logger]:

@@ -9,7 +9,7 @@ import torch
 from towers.batch import HistoryBatch, TrainingBatch
 from towers.data.datamodule import DataModule, UserBatches
 from towers.data.training_batches import Share
-from towers.training.module import TowersModule
+from towers.training.module import ours
 
 
 class TowersDataModule(pl.LightningDataModule):
@@ -65,9 +65,8 @@ class _Epochs:
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         """One epoch. A generator: Lightning calls iter() for a look, and nothing may begin by that."""
-        module, trainer = self._trainer.lightning_module, self._trainer
-        assert isinstance(module, TowersModule)
-        progress = module.progress
+        trainer = self._trainer
+        progress = ours(trainer.lightning_module).progress
         if not progress.is_validated:  # Lightning goes back into the epoch behind, for its validation
             return
         if self._all is None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from towers.errors import UserError
 from towers.manifest import atomic_file
@@ -154,18 +154,18 @@ def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes
 
 
 def _open(folder: Path, name: str, project: str) -> Any:
-    import wandb  # here, because trainings without it need not wait for it
+    from wandb.errors import AuthenticationError, CommError, UsageError  # here, as trainings may do without it
 
     os.environ.setdefault("WANDB_SILENT", "true")
     mode = wandb_mode()
     try:
         run = _begun(folder, name, project, mode)
-    except wandb.errors.AuthenticationError as error:
+    except AuthenticationError as error:
         raise UserError(f"WANDB_API_KEY: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
-    except wandb.errors.CommError as error:
+    except CommError as error:
         _tell(f"{' '.join(str(error).split())}; goes on offline")
         run = _begun(folder, name, project, "offline")
-    except wandb.errors.UsageError as error:
+    except UsageError as error:
         raise UserError(f"logger=wandb: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
     run.define_metric("trainer/global_step")  # which Lightning's logger counts steps by
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)

@@ -187,10 +187,11 @@ class TowersModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Judges the vectors; metrics go to Lightning's callbacks, and exactly as they are to its loggers."""
-        is_trial = bool(self.trainer.fast_dev_run) or self.trainer.sanity_checking
+        is_dev_run = bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by a function of Lightning's
+        is_trial = is_dev_run or self.trainer.sanity_checking
         metrics = {**self._validation.metrics(self.ranks, is_trial), **self._staleness}
         # A training writes its rows by itself; `Trainer.validate` gives what went to its loggers.
-        is_logged = not self._is_training
+        is_logged = self.trainer.state.fn == TrainerFn.VALIDATING
         self.log_dict(metrics, logger=is_logged, batch_size=1, sync_dist=self.ranks.share.ranks > 1)
         if not self._is_training:
             return
@@ -279,6 +280,12 @@ class TowersModule(pl.LightningModule):
         """Whether a validation follows the epoch."""
         every = self.trainer.check_val_every_n_epoch
         return self.trainer.enable_validation and every is not None and self.progress.epoch % every == 0
+
+
+def ours(module: pl.LightningModule) -> TowersModule:
+    """The module that a callback of ours is given: it works with no other."""
+    assert isinstance(module, TowersModule)
+    return module
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from towers.errors import UserError
 from towers.training.checkpoints import LAST
 from towers.training.loggers import CsvLogger
-from towers.training.module import TowersModule
+from towers.training.module import TowersModule, ours
 from towers.training.stopping import Stopped, StopRequest
 
 STOP, SAVE = 1.0, 1024.0
@@ -53,7 +53,7 @@ class Resumption(Checkpoint):
         Raises:
             UserError: processes see different runs or checkpoints.
         """
-        module = _ours(pl_module)
+        module = ours(pl_module)
         place = self._signature, module.progress.step if module.is_restored else None
         found = module.ranks.all_of(place)
         if any(other != found[0] for other in found):
@@ -74,7 +74,7 @@ class Resumption(Checkpoint):
         They were set a moment ago. The one of SIGTERM talks to the other ranks from within the handler and saves
         nothing; under SLURM there is one that saves in the middle of a step.
         """
-        module = _ours(pl_module)
+        module = ours(pl_module)
         self._stop.listen()
         # In every step of several ranks it would broadcast whether a signal has come, and wait for the device. Signals
         # are in the step's own message here. There is no public way.
@@ -82,22 +82,28 @@ class Resumption(Checkpoint):
         self._saved_at = time.perf_counter()
         module.before_validation = lambda: self._save(trainer, module)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Tells the other ranks, by way of the step, what this one wishes for."""
-        is_due = pl_module.ranks.is_first and time.perf_counter() - self._saved_at >= self._every_s
-        pl_module.wish = (STOP if self._stop.signal else 0.0) + (SAVE if is_due else 0.0)  # type: ignore[assignment]
+        module = ours(pl_module)
+        is_due = module.ranks.is_first and time.perf_counter() - self._saved_at >= self._every_s
+        module.wish = (STOP if self._stop.signal else 0.0) + (SAVE if is_due else 0.0)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Saves where somebody wished for it.
 
         Never on an epoch's last batch, from where Lightning would go on behind the validation that follows.
         """
-        if pl_module.wished and not trainer.is_last_batch:
-            self._save(trainer, _ours(pl_module))
+        module = ours(pl_module)
+        if module.wished and not trainer.is_last_batch:
+            self._save(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves; after the validation, where there was one. A signal that came in it is heard now."""
-        module = _ours(pl_module)
+        module = ours(pl_module)
         if any(module.ranks.all_of(self._stop.signal is not None)):
             module.wished = STOP
         self._save(trainer, module)
@@ -130,15 +136,12 @@ class LastEpochValidated(Callback):
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Looks whether it ends here."""
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1
-
-
-def _ours(module: pl.LightningModule) -> TowersModule:
-    assert isinstance(module, TowersModule)
-    return module
 
 
 def _csv(trainer: pl.Trainer) -> list[CsvLogger]:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -27,6 +26,7 @@ from towers.training.stopping import StopRequest
 from towers.training.strategy import AtomicFiles, SummedGradients
 from towers.training.watching import watches
 
+PRECISIONS = ("auto", "float32", "bfloat16")
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 NOT_FOR_USERS = (
     "Checkpoint directory .* exists and is not empty",  # it is that of a run which goes on
@@ -82,13 +82,13 @@ class Trainer:
         devices: int,
         num_nodes: int,
         micro_batches: int,
-        precision: Literal["auto", "float32", "bfloat16"],
+        precision: str,
         progress: bool,
         callbacks: list[Callback],
         max_time: str | None,
         limit_train_batches: int | None,
         fast_dev_run: bool | int,
-        profiler: Literal["simple", "advanced", "pytorch"] | None,
+        profiler: str | None,
         detect_anomaly: bool,
     ):
         numbers = {
@@ -104,6 +104,10 @@ class Trainer:
                 f"gradient_clip={gradient_clip} must be above 0, checkpoint_every_s={checkpoint_every_s}, "
                 f"max_skipped={max_skipped} and fast_dev_run={fast_dev_run} 0 or more"
             )
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision}: there are {', '.join(PRECISIONS)}")
+        if profiler is not None and profiler not in PROFILERS:
+            raise ValueError(f"profiler={profiler}: there are {', '.join(PROFILERS)}")
         self.max_epochs = max_epochs
         self.monitor = monitor
         self.gradient_clip = gradient_clip
@@ -178,9 +182,9 @@ class Trainer:
         except (MisconfigurationException, RuntimeError, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
-    def share(self, trainer: pl.Trainer) -> Share:
-        """Of this process in every step."""
-        return Share(rank=trainer.global_rank, ranks=trainer.world_size, micro_batches=self._micro_batches)
+    def share_of(self, rank: int, ranks: int) -> Share:
+        """A process's share of every step."""
+        return Share(rank=rank, ranks=ranks, micro_batches=self._micro_batches)
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """The precision on a device; can be entered again and again.
@@ -227,8 +231,14 @@ class BestCheckpoint(ModelCheckpoint):
         return current is not None and bool(torch.isfinite(current)) and super().check_monitor_top_k(trainer, current)
 
 
-def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> None:
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, stop: StopRequest) -> None:
     """Trains to the end, from the last checkpoint where there is one.
+
+    Args:
+        trainer: as `Trainer.lightning` made it.
+        module: what is trained.
+        data: its batches.
+        stop: that the Trainer was made with; it listens meanwhile.
 
     Raises:
         Stopped: a signal asked for an end; everything is saved.
@@ -236,7 +246,7 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     """
     last = Path(trainer.default_root_dir) / LAST
     try:
-        with _command_line_to_start_again(), warnings.catch_warnings():
+        with stop, _command_line_to_start_again(), warnings.catch_warnings():
             for message in NOT_FOR_USERS:
                 warnings.filterwarnings("ignore", message)
             trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)

@@ -6,6 +6,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 
+from towers.training.module import ours
+
 
 class Lines(Callback):
     """A line a validation.
@@ -21,9 +23,10 @@ class Lines(Callback):
         """Prints epoch, step, loss and the metrics."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
-        progress = pl_module.progress
+        module = ours(pl_module)
+        progress = module.progress
         found = {name: progress.metrics[name] for name in self._shown if name in progress.metrics}
-        shown = ", ".join(f"{name} {figure:.4f}" for name, figure in {"loss": pl_module.loss, **found}.items())
+        shown = ", ".join(f"{name} {figure:.4f}" for name, figure in {"loss": module.loss, **found}.items())
         print(f"epoch {progress.epoch}/{trainer.max_epochs}, step {progress.step:,}: {shown}", flush=True)
 
 
@@ -32,7 +35,7 @@ class Bar(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What stands beside the bar."""
-        return {**super().get_metrics(trainer, pl_module), "loss": f"{pl_module.loss:.4f}"}
+        return {**super().get_metrics(trainer, pl_module), "loss": f"{ours(pl_module).loss:.4f}"}
 
 
 def watches(shown: tuple[str, ...], has_bar: bool) -> list[Callback]:

@@ -1,0 +1,40 @@
+"""The page for those who come from Lightning: its code runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from towers.config import compose
+
+PAGE = Path(__file__).parents[2] / "docs" / "LIGHTNING.md"
+
+
+def code():
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return block
+
+
+def test_it_is_fifteen_lines_without_blank_ones():
+    assert len([line for line in code().splitlines() if line.strip()]) <= 15
+
+
+def test_the_code_trains(world_store, tmp_path, monkeypatch, capsys):
+    """On the tiny world's store in the place of the demo's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("towers.commands.wiring.open_store", lambda config: world_store)
+    small = ("evaluation.min_users=2", "datamodule.max_tokens=200", "datamodule.crop_s=0.5", "logger=csv",
+             "trainer.monitor=validation/recall@20", "trainer.accelerator=cpu", "user_tower.num_layers=1")  # fmt: skip
+    monkeypatch.setattr("towers.api.compose", lambda name, overrides: compose(name, [*overrides, *small]))
+    exec(compile(code().replace('accelerator="auto"', 'accelerator="cpu", logger=False'), str(PAGE), "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 4
+    assert all(0 <= float(line) <= 1 for line in lines if " " not in line)
+    assert list(tmp_path.glob("**/*.ckpt"))
+
+
+@pytest.mark.parametrize("name", re.findall(r"pytorch_lightning\.(?:callbacks|loggers)\.(\w+)", PAGE.read_text()))
+def test_what_the_page_names_is_there(name):
+    import pytorch_lightning as pl
+
+    assert hasattr(pl.callbacks, name) or hasattr(pl.loggers, name)
