@@ -408,7 +408,7 @@ def test_other_counts_are_one_or_more(group, keys, number):
 
 def test_a_metric_of_no_length_that_is_measured(world_store):
     """The length is to blame, not the number of listeners."""
-    from towers.commands.train import check_monitor, judge_of
+    from towers.commands.wiring import check_monitor, judge_of
     from towers.evaluation.from_store import task_from_store
 
     config = train_config("evaluation.ks=[10]", "evaluation.min_users=1", "trainer.monitor=validation/recall@20")
