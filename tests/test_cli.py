@@ -1,8 +1,13 @@
 """Exit codes, and one line for a caller's mistake. Started as a process where Hydra's own ways of ending matter."""
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
+
+import numpy as np
 import pytest
 
 from tests.command_line import apart, the_line, towers
+from tests.retrieval.small_export import content, small_export
 from towers import cli
 from towers.config import CONFIG_DIR
 from towers.errors import GateRefused, UserError
@@ -147,6 +152,23 @@ class TestProcess:
         outcome = apart(tmp_path, "verify", "export=/nowhere/export")
         assert outcome.returncode == 1
         assert "Traceback" in outcome.stderr
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+    def test_a_terminal_that_has_not_all_signs(self, tmp_path, monkeypatch, encoding):
+        contents = [content("a", title="Ágætis"), content("b", title="東京 № 5")]
+        export = small_export(tmp_path / "export", contents, np.eye(2, dtype=np.float32), {"Zoë": [0]})
+        monkeypatch.setenv("COLUMNS", "120")
+        written = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+        with redirect_stdout(written["stdout"]), redirect_stderr(written["stderr"]):
+            assert cli.main(["recommend", f"export={export.folder}", "user=Zoë"]) == cli.OK
+            assert cli.main(["similar", f"export={export.folder}", "content=東京"]) == cli.CALLER
+        said = {}
+        for name, stream in written.items():
+            stream.flush()
+            said[name] = stream.buffer.getvalue().decode(encoding)
+        assert "?? ? 5" in said["stdout"]
+        assert "Ágætis".encode(encoding, "replace").decode(encoding) in said["stdout"]
+        assert said["stderr"].startswith("towers: '??': no content")
 
     def test_reading_writes_nothing(self, tmp_path):
         towers(tmp_path, "train", "--cfg", "job")

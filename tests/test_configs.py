@@ -190,8 +190,8 @@ class TestRefusals:
         assert "\n" not in str(refusal.value)
 
     def test_what_does_not_parse_is_shown_and_told_to_quote(self):
-        with pytest.raises(UserError, match=r"^user=\[a: cannot be read; .*quotes"):
-            train_config("user=[a")
+        with pytest.raises(UserError, match=r"^name=\[a: cannot be read; .*quotes"):
+            train_config("name=[a")
 
 
 class TestConversions:
@@ -279,7 +279,7 @@ class TestIds:
 
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
     def test_lists_and_choices_of_other_keys_stay(self, text):
-        if set(text) & set("'\"\\[]{}(),$"):
+        if text[:1] in ("'", '"', "[", "{", "(", "\\") or "${" in text:
             assert quoted(f"history={text}") == f"history={text}"
 
     def test_a_sweep_has_choices(self):
@@ -290,7 +290,11 @@ class TestIds:
     def test_what_hydra_reads_stays(self, argument):
         assert quoted(argument) == argument
 
-    @pytest.mark.parametrize("argument", ["user=Sigur Rós", "user=a=b", "user=abc==", "+user=a&b"])
+    @pytest.mark.parametrize(
+        "argument",
+        ["user=Sigur Rós", "user=a=b", "user=abc==", "+user=a&b", "data.root=Müsik 2026", "data.root=a/run[1]",
+         "data.root=My music, 2026 (new)", "data.root=2\" singles"],
+    )  # fmt: skip
     def test_what_hydra_does_not_read_is_quoted(self, argument):
         key, _, value = argument.partition("=")
         assert quoted(argument) == f"{key}='{value}'"
@@ -357,3 +361,57 @@ def test_one_line_names_the_cause():
     error = ValueError("an\neffect")
     error.__cause__ = ValueError("a\n  cause")
     assert one_line(error) == "an effect; a cause"
+
+
+COUNTS = [
+    ("user_tower", ("dim", "num_layers", "num_heads", "window", "block.expansion")),
+    ("user_tower=sasrec", ("block.expansion", "positions.max_length")),
+    ("user_tower=ligr", ("block.expansion",)),
+    ("content_tower", ("dim", "hidden_dim")),
+    ("audio_encoder", ("dim", "channels")),
+    ("audio_encoder=mobile", ("dim", "channels", "depths", "expansions", "kernel_size")),
+    ("audio_encoder=patch", ("dim", "width", "num_layers", "num_heads", "patch_bands", "patch_frames", "window_frames",
+                             "block.expansion")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [0, -1])
+@pytest.mark.parametrize(("part", "key"), [(part, key) for part, keys in COUNTS for key in keys])
+def test_sizes_and_counts_of_the_network_are_one_or_more(world_store, part, key, number):
+    from towers.assembly import network_of
+
+    group = part.partition("=")[0]
+    several = {"channels", "depths", "expansions"}
+    value = f"[{number},1,1,1,1]" if key in several else number
+    overrides = [*([part] if "=" in part else []), f"{group}.{key}={value}"]
+    with pytest.raises(UserError, match=rf"^{group}.*{key.rpartition('.')[2]}"):
+        network_of(train_config("datamodule.crop_s=0.5", *overrides), world_store)
+
+
+@pytest.mark.parametrize(
+    ("group", "keys"),
+    [
+        ("index", ("num_lists", "num_probes", "num_candidates", "code_dim")),
+        ("placement", ("epochs", "batch_size")),
+        ("evaluation.slicings.genres", ("max_values",)),
+        ("evaluation.slicings.popularity", ("parts",)),
+    ],
+)
+@pytest.mark.parametrize("number", [0, -1])
+def test_other_counts_are_one_or_more(group, keys, number):
+    for key in keys:
+        config = compose("export" if group == "index" else "train", [f"{group}.{key}={number}"])
+        with pytest.raises(UserError, match=key):
+            instantiate(OmegaConf.select(config, group), group)
+
+
+def test_a_metric_of_no_length_that_is_measured(world_store):
+    """The length is to blame, not the number of listeners."""
+    from towers.commands.train import check_monitor, judge_of
+    from towers.evaluation.from_store import task_from_store
+
+    config = train_config("evaluation.ks=[10]", "evaluation.min_users=1", "trainer.monitor=validation/recall@20")
+    task = task_from_store(world_store, "validation")
+    with pytest.raises(UserError, match=r"no recall@20 with evaluation\.ks=\[10\]; add its length") as raised:
+        check_monitor(task, judge_of(task, config), config)
+    assert "min_users" not in str(raised.value)

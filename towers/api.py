@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 
 from towers import schema
-from towers.config import compose
+from towers.config import compose, quotation
 from towers.retrieval.files import MANIFEST
 from towers.retrieval.opened import History, Id, OpenedExport
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS
@@ -65,7 +65,7 @@ def fit(*overrides: str) -> OpenedExport:
     """Prepare, train and export in one; returns the export, opened."""
     prepare(*overrides)
     folder = train(*overrides)
-    return open(export(*overrides, f"checkpoint='{folder}'"))
+    return open(export(*overrides, f"checkpoint={quotation(str(folder))}"))
 
 
 def open(path: str | Path = CURRENT, check: bool = True) -> OpenedExport:

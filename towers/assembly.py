@@ -26,6 +26,7 @@ from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.space import place_owners
+from towers.schema import PLAYABLE_KINDS
 from towers.training.checkpoints import FINISHED, PLACED, final_checkpoint, load_weights
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
@@ -88,6 +89,17 @@ def heard_by(encoder: AudioEncoder, store: Store) -> Sounds | None:
     return encoder.hears(
         store.content_ids, None if found is None else Sounds(records=found.records, rows=store.audio_rows)
     )
+
+
+def told_of_sound(encoder: AudioEncoder, store: Store, sounds: Sounds | None) -> tuple[str, ...]:
+    """Lines for people: how many of the contents that can be played an encoder of sound hears."""
+    if not encoder.dim:
+        return ()
+    is_playable = np.isin(store.contents["kind"].to_numpy(zero_copy_only=False), PLAYABLE_KINDS)
+    heard = 0 if sounds is None else int((sounds.rows[is_playable] >= 0).sum())
+    total = int(is_playable.sum())
+    line = f"{heard:,} of {total:,} contents have a sound; {total - heard:,} train on what else is known of them"
+    return (line, *(sounds.notes if sounds else ()))
 
 
 def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None) -> ContentTable:

@@ -1,10 +1,14 @@
 """`towers COMMAND ...`: finds the command without importing the others, and turns errors into exit codes."""
 
 import importlib
+import io
 import os
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
+from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import GateRefused, UserError
 
 COMMANDS = {
@@ -26,6 +30,7 @@ OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code (0 done, 2 the caller's mistake, 3 the gate refused, 1 else)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _print_whatever_can_be_printed()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return OK if arguments else CALLER
@@ -38,6 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         return _complain(f"no command {command!r}; there are: {', '.join(COMMANDS)}")
     return _run(command, rest)
+
+
+def _print_whatever_can_be_printed() -> None:
+    """Titles come in all scripts: `?` stands for a sign that the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _usage() -> str:
@@ -103,7 +115,7 @@ def _start(command: str, rest: list[str]) -> None:
         try:
             importlib.import_module(module).main(config)
         except Exception as error:
-            raise _Through(error) from error
+            raise _Through(_located(error, config)) from error
 
     job.__module__ = module  # Hydra names the job after it
     is_sweep = bool({"-m", "--multirun"} & {*rest})
@@ -112,6 +124,21 @@ def _start(command: str, rest: list[str]) -> None:
         hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=command)(job)()
     except _Through as through:
         raise through.error from None
+
+
+def _located(error: Exception, config: Any) -> Exception:
+    """An error for want of space as `DiskFull`, with the key of `paths` that moves what was written; others as they
+    are."""
+    if not is_full(error):
+        return error
+    folders = {f"paths.{name}": Path(str(folder)).absolute() for name, folder in (config.get("paths") or {}).items()}
+    if isinstance(error, DiskFull):
+        full = error
+    else:
+        named = error.filename if isinstance(error, OSError) else None
+        tightest = min([*folders.values(), Path.cwd()], key=lambda folder: shutil.disk_usage(mount_of(folder)).free)
+        full = DiskFull(Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else tightest)
+    return full.moved_by(next((key for key, folder in folders.items() if full.path.is_relative_to(folder)), None))
 
 
 def _is_callers(error: Exception) -> bool:

@@ -75,6 +75,8 @@ ELSEWHERE = {
 }
 """What Lightning's users look for -> the key here that does it: a step sums, clips and cuts its gradient by itself."""
 
+_OPENING = ("'", '"', "[", "{", "(", "\\")
+"""Signs that begin what Hydra reads as a whole: a quotation, a list, a mapping."""
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
 """What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
 
@@ -94,13 +96,15 @@ OmegaConf.register_new_resolver("config_dir", lambda: CONFIG_DIR, replace=True)
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """The configuration of the command `name` with `overrides`, outside of a Hydra application.
 
+    Overrides are read as on the command line: `data.root=Müsik 2026` needs no quotation marks.
+
     Raises:
         UserError: an override does not fit.
     """
     GlobalHydra.instance().clear()
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         try:
-            return hydra_compose(name, overrides=list(overrides))
+            return hydra_compose(name, overrides=[quoted(override) for override in overrides])
         except Exception as error:
             raise UserError(one_line(error)) from error
 
@@ -210,17 +214,21 @@ def quoted(argument: str, is_sweep: bool = False) -> str:
 
     >>> quoted("content=Don't Stop"), quoted("content=A, B"), quoted("content='A, B'"), quoted("seed=1,2")
     ("content='Don\\\\'t Stop'", "content='A, B'", "content='A, B'", 'seed=1,2')
+    >>> quoted("data.root=Müsik 2026"), quoted("data.root=it's/run[1]")
+    ("data.root='Müsik 2026'", "data.root='it\\\\'s/run[1]'")
     """
     key, equals, value = argument.partition("=")
     is_text = key.lstrip("+") in TEXT_KEYS
-    if not equals or argument.startswith("-") or (not is_text and set(value) & set("'\"\\[]{}(),$")):
+    if not equals or argument.startswith("-") or (not is_text and (value[:1] in _OPENING or "${" in value)):
         return argument
     try:
         (override,) = OverridesParser.create().parse_overrides([argument])
     except HydraException:  # a sign that the grammar does not know, or a function
-        return f"{key}={_quotation(value)}"
+        if is_sweep and "," in value and not is_text:
+            return argument
+        return f"{key}={quotation(value)}"
     if is_text and not _is_one(override, key, is_sweep):
-        return f"{key}={_quotation(value)}"
+        return f"{key}={quotation(value)}"
     return argument
 
 
@@ -232,7 +240,7 @@ def _is_one(override: Override, key: str, is_sweep: bool) -> bool:
     return not isinstance(value, (list, dict)) and (value is not None or key.lstrip("+") != "content")
 
 
-def _quotation(text: str) -> str:
+def quotation(text: str) -> str:
     """In Hydra's quotes, where a backslash counts double before a quote alone."""
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 

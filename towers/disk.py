@@ -22,6 +22,7 @@ _MESSAGES = re.compile(
     )
 )
 _MOVE = "paths.stores, paths.runs, paths.exports or paths.evaluations"
+"""The keys of whatever is large."""
 
 
 class DiskFull(UserError):
@@ -30,41 +31,42 @@ class DiskFull(UserError):
     Args:
         path: what was being written, or the folder that it was to stand in.
         written_bytes: how much of it there was; null where that is not known.
-        key: that moves it elsewhere.
+        key: that moves it elsewhere; null: none does.
     """
 
-    def __init__(self, path: Path, written_bytes: int | None = None, key: str = _MOVE):
+    def __init__(self, path: Path, written_bytes: int | None = None, key: str | None = _MOVE):
         self.path, self.written_bytes, self.disk = path.absolute(), written_bytes, mount_of(path)
         usage = shutil.disk_usage(self.disk)
         self._free = f"{shown(usage.free)} of {shown(usage.total)} are free"
         super().__init__(self._message(key))
 
-    def moved_by(self, key: str) -> "DiskFull":
-        """The same, with the one key that moves what was written."""
+    def moved_by(self, key: str | None) -> "DiskFull":
+        """The same, with the one key that moves what was written, or none."""
         self.args = (self._message(key),)
         return self
 
-    def _message(self, key: str) -> str:
+    def _message(self, key: str | None) -> str:
         so_far = "" if self.written_bytes is None else f", {shown(self.written_bytes)} of it were written"
         return (
             f"{self.path}: no space left on the disk {self.disk}, or no more allowed there ({self._free}{so_far}); "
-            f"free some, or write elsewhere with {key}=FOLDER"
+            "free some, or write elsewhere" + ("" if key is None else f" with {key}=FOLDER")
         )
 
 
 @contextmanager
-def told_when_full(path: Path) -> Iterator[None]:
+def told_when_full(path: Path, temporary: Path) -> Iterator[None]:
     """Turns what the block raises for want of space into `DiskFull`, measured before anything is tidied up.
 
     Args:
         path: the file or folder that the block writes.
+        temporary: its name until it is whole.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, DiskFull) or not is_full(error):
             raise
-        raise DiskFull(path, size_of(path)) from error
+        raise DiskFull(path, size_of(temporary)) from error
 
 
 def is_full(error: BaseException) -> bool:

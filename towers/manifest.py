@@ -123,7 +123,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     _remove_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with told_when_full(temporary):
+        with told_when_full(path, temporary):
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())  # a machine that is lost leaves the file before or the new one
@@ -142,7 +142,7 @@ def scratch_directory(path: Path) -> Iterator[Path]:
     _remove_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with told_when_full(temporary):
+        with told_when_full(path, temporary):
             temporary.mkdir()
             yield temporary
     finally:

@@ -81,6 +81,24 @@ def test_k_below_one(export: Export, tmp_path: Path, k: int) -> None:
     assert not list(tmp_path.glob("*.parquet"))
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("skip_cooldown_days=-1", "skip_cooldown_days=-1.0: must be 0 or more days"),
+        ("skip_cooldown_days=soon", "skip_cooldown_days='soon': must be float"),
+        ("released_by=2026-02-30", "released_by=2026-02-30: must be a date"),
+        ("kind=null", "kind: give at least one"),
+        ("deny=[x]", "deny: 'x': no content with this id"),
+    ],
+)
+def test_mistakes(export: Export, tmp_path: Path, override: str, said: str) -> None:
+    for user in ("user='7'", "user=all"):
+        with pytest.raises(UserError) as refused:
+            run(recommend, export, user, override, f"output='{tmp_path}/all.parquet'")
+        assert str(refused.value).startswith(said)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
 def test_ids_as_integers(export: Export) -> None:
     assert api.recommend(user=7, k=2, export=export.folder) == api.recommend(user="7", k=2, export=export.folder)
     assert [found["content_id"] for found in api.similar(0, k=2, export=export.folder)] == ["1", "2"]

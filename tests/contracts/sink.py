@@ -16,6 +16,8 @@ from tests.publishing.sink_export import NUM_CONTENTS, change_manifest, sink_exp
 from towers.errors import UserError
 
 ROOT = Path(__file__).parents[2]
+WITHHELD = ["it's 3", "it's 12", "it's 10"]
+"""Contents that a listener must not be shown; the first is the nearest to whom the filters are tried with."""
 
 
 def quietly(stage, done, total):
@@ -52,7 +54,8 @@ class SinkContract:
     """Inherit, and give fixtures: `exports`, three versions; `engine`, empty; `filled`, which holds the first.
 
     Args:
-        filters: an engine's own words by name: `tracks`, `clean`, `folk`, `cold`, `since_2010`.
+        filters: an engine's own words by name: `tracks`, `clean`, `folk`, `cold`, `since_2010`, and
+            `released` (by the end of 2009) and `not_withheld` (none of `WITHHELD`), which a listener's rule asks for.
     """
 
     filters: ClassVar[dict[str, str]]
@@ -77,7 +80,9 @@ class SinkContract:
             ("clean", "explicit", lambda value: value is not True),
             ("folk", "genres", lambda value: "folk" in (value or [])),
             ("cold", "train_positives", lambda value: value == 0),
-            ("since_2010", "release_date", lambda value: value.year >= 2010),
+            ("since_2010", "release_date", lambda value: value is not None and value.year >= 2010),
+            ("released", "release_date", lambda value: value is None or value.year < 2010),
+            ("not_withheld", "content_id", lambda value: value not in WITHHELD),
         ],
     )
     def test_filters(self, filled, exports, name, column, wanted):

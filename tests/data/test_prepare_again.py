@@ -76,6 +76,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from towers.data.build import StoreBuilder
+from towers.data.rejecting import Limits
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.split import GlobalTemporal
 from towers.features.settings import FeatureSettings
@@ -86,8 +87,8 @@ def die(stage, *rest):
 
 StoreBuilder(
     root=Path(sys.argv[2]), source=ParquetFolder(sys.argv[1]), split=GlobalTemporal("2026-01-25", "2026-02-04"),
-    features=FeatureSettings.from_dict(json.loads(sys.argv[4])), max_rejected_fraction=0.0, num_workers=1,
-    on_progress=die,
+    features=FeatureSettings.from_dict(json.loads(sys.argv[4])), num_workers=1, on_progress=die,
+    limits=Limits(max_rejected_fraction=0.0, max_duplicate_fraction=0.0, max_rejected_sounds_fraction=0.5),
 ).build()
 """
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.data import raw_set
@@ -47,7 +48,60 @@ def test_no_number_of_threads(run, number):
 
 def test_what_it_says_of_rejected_sounds_is_true(run, capsys):
     run()
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rejected")]
-    folder = Path(line.removeprefix("rejected, with reasons in ").split(":")[0])
-    assert ": 1 sounds (1 does not decode" in line
+    printed = capsys.readouterr().out.splitlines()
+    (told,) = [line for line in printed if line.startswith("sounds")]
+    assert told.startswith("sounds set aside: 1 of 5: does not decode, .flac (1); such as a5 (")
+    folder = Path(told.rpartition("; all are in ")[2])
     assert [path.name for path in folder.iterdir()] == ["sounds.parquet"]
+    run()
+    assert told in capsys.readouterr().out.splitlines()  # also where nothing is to be prepared
+
+
+class TestWhatIsLost:
+    """Is told each time, whether the store was made or was there."""
+
+    @pytest.fixture
+    def said(self, run, capsys):
+        def prepared(*overrides):
+            run("data.max_rejected_fraction=0.9", *overrides)
+            first = capsys.readouterr().out.splitlines()
+            run("data.max_rejected_fraction=0.9", *overrides)
+            second = capsys.readouterr().out.splitlines()
+            assert first[-len(second) + 1 :] == second[1:]  # all but that it is up to date
+            return second[1:]
+
+        return prepared
+
+    def test_rows_by_their_reasons(self, said, tmp_path):
+        bad = [("ann", "a1", raw_set.at(1), action, 1, None) for action in ("hum", "hum", "sing")]
+        twice = [raw_set.ANN[0]] * 2
+        raw_set.write_part(tmp_path / "raw", "events", raw_set.event_table([*bad, *twice]), part=2)
+        dropped, rejected, _ = said()
+        assert dropped == "dropped as duplicates: 2 events"
+        assert ": 3 events (2 unknown action 'hum', 1 unknown action 'sing'))" in rejected
+
+    def test_many_reasons_are_summed_up(self, said, tmp_path):
+        bad = [("ann", "a1", raw_set.at(1), f"act {number}", 1, None) for number in range(7)]
+        raw_set.write_part(tmp_path / "raw", "events", raw_set.event_table(bad), part=2)
+        assert ": 7 events (1 unknown action 'act 0', " in said()[0]
+        assert ", 2 others)" in said()[0]
+
+    def test_dates_that_are_none(self, said, tmp_path):
+        path = tmp_path / "raw/users/part-1.parquet"
+        query = "SELECT 'zoe' AS user_id, 'infinity'::DATE AS born"
+        duckdb.sql(f"COPY ({query}) TO '{path}'")
+        assert said()[-2] == "unknown from here on: 1 dates of users outside of the years 1 to 9999"
+
+    def test_files_that_are_not_read(self, said, tmp_path):
+        path = tmp_path / "raw/events/part-9.csv"
+        path.write_text("ann,a1")
+        assert said()[-2] == f"not read, no Parquet by their names: 1 files, the first {path}"
+
+
+def test_a_path_in_python_is_as_on_the_command_line(tmp_path):
+    from towers import api
+
+    raw = raw_set.write_raw(tmp_path / "it's Müsik, 2026 [1]")
+    spans = ("data.split.validation_start=2026-01-25", "data.split.test_start=2026-02-04")
+    folder = api.prepare(f"data.root={raw}", f"paths.stores={tmp_path}/a b/stores", *spans)
+    assert folder.parent == tmp_path / "a b/stores/parquet"

@@ -1,5 +1,6 @@
 """Rows that `prepare` sets aside with a reason, and listeners that it forgets."""
 
+import tracemalloc
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data import raw_set
-from tests.data.raw_set import ANN, CY, EVENTS, KNOWN_IDS, at
+from tests.data.raw_set import ANN, BEN, CY, EVENTS, KNOWN_IDS, at
 from tests.data.read_back import FORGOTTEN, assert_nothing_half_written, histories_by_id, rejected
 from towers import schema
 from towers.data.store import CURRENT
@@ -170,3 +171,66 @@ class TestRejected:
         (raw / "events/part-1.parquet").unlink()
         share = 1 / (len(EVENTS) - len(CY) + 1)  # those to be forgotten are not counted
         make_builder(raw, tmp_path / "stores", max_rejected_fraction=share).build()
+
+
+class TestDuplicates:
+    """Equal rows are what delivery at least once brings: dropped and counted, up to a limit of their own."""
+
+    @pytest.fixture
+    def twice(self, raw):
+        """Of 18 events that are not to be forgotten, two more are repeats."""
+        (raw / "events/part-1.parquet").unlink()
+        raw_set.write_events(raw, [*EVENTS, ANN[0], BEN[1]])
+        return raw
+
+    def test_do_not_count_as_bad(self, twice, store, tmp_path, make_builder):
+        found = make_builder(twice, tmp_path / "stores", max_rejected_fraction=0.0).build()[0]
+        assert histories_by_id(found) == histories_by_id(store)
+        counts = found.manifest["counts"]
+        assert (counts["duplicate_events"], counts["rejected_events"]) == (2, 0)
+        assert found.rejected()["events"] == {"duplicate": 2}
+
+    def test_too_many_are_refused(self, twice, tmp_path, make_builder):
+        share = 2 / (len(EVENTS) - len(CY) + 2)
+        make_builder(twice, tmp_path / "enough", max_duplicate_fraction=share).build()
+        with pytest.raises(
+            UserError, match=r"are duplicates .*over data\.max_duplicate_fraction=.*, row 19: duplicate"
+        ):
+            make_builder(twice, tmp_path / "stores", max_duplicate_fraction=share - 1e-9).build()
+
+    @pytest.mark.parametrize("limit", [-0.1, 1.5, float("nan")])
+    def test_a_limit_is_a_share(self, raw, tmp_path, make_builder, limit):
+        with pytest.raises(UserError, match=r"data\.max_duplicate_fraction=.*: must lie in 0 to 1"):
+            make_builder(raw, tmp_path / "stores", max_duplicate_fraction=limit)
+
+
+class TestWritersOfTheWorld:
+    """What other tools write, through to the store."""
+
+    def test_an_hour_of_searches_alone(self, raw, store, tmp_path, make_builder):
+        hour = pa.table({"user_id": ["dee"], "content_id": pa.nulls(1), "timestamp": [at(34)], "action": ["search"]})
+        raw_set.write_part(raw, "events", hour, part=2)
+        found = make_builder(raw, tmp_path / "stores").build()[0]
+        assert histories_by_id(found)["dee"] == [*histories_by_id(store)["dee"], (None, "search", at(34))]
+
+    def test_a_time_without_end_is_rejected(self, raw, tmp_path, make_builder):
+        stamp = pa.array([2**63 - 1], pa.timestamp("us", tz="UTC"))  # Postgres' and DuckDB's infinity
+        raw_set.write_part(
+            raw, "events", pa.table({"user_id": ["dee"], "content_id": ["a1"], "timestamp": stamp}), part=2
+        )
+        found = make_builder(raw, tmp_path / "stores", max_rejected_fraction=0.5).build()[0]
+        assert found.rejected()["events"] == {"timestamp out of range": 1}
+
+    def test_a_long_value_costs_its_own_length(self, raw, tmp_path, make_builder):
+        """2 MB among 300 contexts and ids: fixed-width text would take 2.4 GB for each of them."""
+        events = [*EVENTS, *(("eve", f"t{row}", at(3, row), "play", 1, f"context {row}") for row in range(300))]
+        events[-1] = ("eve", "x" * 2_000_000, at(4), "play", 1, "y" * 2_000_000)
+        (raw / "events/part-1.parquet").unlink()
+        raw_set.write_events(raw, events)
+        tracemalloc.start()
+        found = make_builder(raw, tmp_path / "stores").build()[0]
+        assert max(map(len, found.content_ids)) == 2_000_000
+        assert found.vocabulary("context").encode(["y" * 2_000_000]).tolist() != [0]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 200e6

@@ -189,3 +189,122 @@ def test_a_clock_that_is_none(tmp_path, prepared):
 def test_a_clock_that_is_missing(tmp_path, prepared):
     with pytest.raises(UserError, match="no column 'when'; it has user, track, ts, artist"):
         prepared(timed(tmp_path, [1, 2, 3], timestamp="when"))
+
+
+class TestTextLineForLine:
+    """Every line is an event, whatever its ids are made of."""
+
+    @pytest.mark.parametrize(
+        "content", ['"5', '12"', "'", "\\", "a\\tb", "a\tb", "#7", "a,b", "é", "NULL", "NaN", "\u2028", '""', "a\rb"]
+    )
+    def test_signs(self, tmp_path, prepared, content):
+        path = tmp_path / "pairs.txt"
+        lines = [f"{user} {content if place == 1 else place}\n" for user in ("1", '"2') for place in range(3)]
+        path.write_bytes("".join(lines).encode())
+        assert orders(prepared(OrderedPairs(str(path)))) == {user: ["0", content, "2"] for user in ("1", '"2')}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            TEXT.replace("\n", "\r\n"),
+            "\ufeff" + TEXT,
+            TEXT + "\n\r\n\n",
+            TEXT.rstrip("\n"),
+            "\n" + TEXT.replace("2 30", "\n2 30"),
+        ],
+    )
+    def test_ends_of_lines(self, tmp_path, prepared, text):
+        (tmp_path / "pairs.txt").write_bytes(text.encode())
+        assert orders(prepared(OrderedPairs(str(tmp_path / "pairs.txt")))) == EXPECTED
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            (b"# a comment", "must be `user content`"),
+            (b"1\t10", "must be `user content`"),
+            (b"1 ", "must be `user content`"),
+            (b" 10", "must be `user content`"),
+            (b"1  10", "must be `user content`"),
+            (b"1 M\xfcsik", "not UTF-8"),
+        ],
+    )
+    def test_a_line_that_is_none_is_named(self, tmp_path, prepared, line, words):
+        (tmp_path / "pairs.txt").write_bytes(TEXT.encode() + line + b"\n")
+        with pytest.raises(UserError, match=rf"pairs\.txt, line 7: .*{words}"):
+            prepared(OrderedPairs(str(tmp_path / "pairs.txt")))
+
+    def test_capitals_in_the_suffix(self, tmp_path, prepared, shuffled_parquet):
+        (tmp_path / "PAIRS.TXT.XZ").write_bytes(lzma.compress(TEXT.encode()))
+        assert orders(prepared(OrderedPairs(str(tmp_path / "PAIRS.TXT.XZ")))) == EXPECTED
+        (tmp_path / "sequences.parquet").rename(tmp_path / "s.PARQUET")
+        assert orders(prepared(OrderedPairs(str(tmp_path / "s.PARQUET"), content="track"))) == EXPECTED
+
+
+class TestNamedAsTheCallerDoes:
+    """The caller's file, column and row; never those of what was converted."""
+
+    def test_no_id(self, tmp_path, prepared):
+        source = timed(tmp_path, [1, 2, 3], user="listener")
+        rows = {"listener": [2.0, 1.0, 1.0], "track": [20, 10, 20], "ts": [1, 2, 3], "artist": [7, 5, 7]}
+        pq.write_table(pa.table(rows), tmp_path / "plays.parquet")
+        with pytest.raises(UserError, match=r"plays\.parquet: column 'listener' is double, must be a string or an int"):
+            prepared(source)
+
+    @pytest.mark.parametrize(
+        ("factor", "unit"), [(10**3, "milliseconds"), (10**6, "microseconds"), (10**9, "nanoseconds")]
+    )
+    def test_times_in_another_unit(self, tmp_path, prepared, factor, unit):
+        stamps = [1_400_000_300 * factor, None, 1_400_000_100 * factor]
+        with pytest.raises(UserError, match=rf"plays\.parquet: column 'ts', row 0: .*look like {unit}"):
+            prepared(timed(tmp_path, stamps))
+
+    def test_seconds_that_were_taken_for_nanoseconds(self, tmp_path, prepared):
+        stamps = pa.array([1_400_000_300, 1_400_000_200, 1_400_000_100], pa.timestamp("ns"))
+        with pytest.raises(UserError, match=r"plays\.parquet, row 0: .*\(column 'ts'\): 1970-01-01 .* for nanoseconds"):
+            prepared(timed(tmp_path, stamps))
+
+    def test_a_single_time_out_of_range_is_a_rejected_row(self, tmp_path, prepared):
+        with pytest.raises(UserError, match=r"plays\.parquet, row 1: timestamp out of range \(column 'ts'\)"):
+            prepared(timed(tmp_path, [1_400_000_300, 2**62, 1_400_000_100]))
+
+    def test_a_missing_content(self, tmp_path, prepared):
+        rows = {"user": [1, 1], "track": pa.array([7, None]), "ts": [1_400_000_100, 1_400_000_200], "artist": [1, 2]}
+        source = timed(tmp_path, [1, 2, 3])
+        pq.write_table(pa.table(rows), tmp_path / "plays.parquet")
+        with pytest.raises(UserError, match=r"plays\.parquet, row 1: content_id is null \(column 'track'\)"):
+            prepared(source)
+
+    def test_positions_that_are_times(self, tmp_path, prepared):
+        rows = {"user": [1, 1], "content": [7, 8], "pos": [0, 1_767_225_600_000]}
+        pq.write_table(pa.table(rows), tmp_path / "sequences.parquet")
+        with pytest.raises(UserError, match=r"sequences\.parquet: column 'pos', row 1: .*look like milliseconds"):
+            prepared(OrderedPairs(str(tmp_path / "sequences.parquet")))
+
+    def test_no_events(self, tmp_path, prepared):
+        rows = pa.table(
+            {"user": pa.array([], pa.string()), "content": pa.array([], pa.string()), "pos": pa.array([], pa.int64())}
+        )
+        pq.write_table(rows, tmp_path / "sequences.parquet")
+        with pytest.raises(UserError, match=r"sequences\.parquet: the events table is empty"):
+            prepared(OrderedPairs(str(tmp_path / "sequences.parquet")))
+
+
+def test_ids_and_times_as_a_warehouse_unloads_them(tmp_path, prepared):
+    """NUMBER(38, 0) throughout."""
+    number = pa.decimal128(38, 0)
+    columns = {"user": [2, 1, 1], "track": [20, 10, 20], "ts": [1_400_000_300, 1_400_000_200, 1_400_000_100]}
+    columns["artist"] = [7, -1, 7]
+    source = timed(tmp_path, [1, 2, 3])
+    pq.write_table(
+        pa.table({name: pa.array(values).cast(number) for name, values in columns.items()}), tmp_path / "plays.parquet"
+    )
+    store = prepared(source, LeaveOneOut())
+    assert orders(store) == {"1": ["20", "10"], "2": ["20"]}
+    assert dict(zip(store.content_ids, store.contents["artist_ids"].to_pylist(), strict=True))["10"] is None
+
+
+def test_a_folder_that_looks_like_a_partition_adds_no_column(tmp_path, prepared):
+    folder = tmp_path / "user=9"
+    folder.mkdir()
+    pq.write_table(pa.table({"user": [1, 1, 1], "content": [7, 8, 9], "pos": [0, 1, 2]}), folder / "s.parquet")
+    assert orders(prepared(OrderedPairs(str(folder / "s.parquet")))) == {"1": ["7", "8", "9"]}

@@ -135,9 +135,9 @@ def write_bad(raw: Path) -> dict[str, str | None]:
         "truncated.ogg": r"does not decode|too short",
         "link.wav": "leaves the data set's folder",
         "loop.wav": r"is no path|leaves|does not decode",
-        "folder.wav": "does not decode",
+        "folder.wav": "is no file",
         "empty.mp3": "does not decode",
-        "missing.wav": "does not decode",
+        "missing.wav": "no such file",
         **dict.fromkeys(usable, None),
     }
 

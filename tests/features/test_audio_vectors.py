@@ -22,7 +22,7 @@ def read(path, ids=("a", "b", "c"), vectors=ROWS, kind=None, **more):
 @pytest.mark.parametrize(
     "kind",
     [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.list_(pa.float64()), pa.large_list(pa.float16()),
-     pa.list_(pa.int8()), pa.list_(pa.float64(), 2)],
+     pa.list_(pa.int8()), pa.list_(pa.float64(), 2), pa.list_view(pa.float32())],
     ids=str,
 )  # fmt: skip
 def test_any_list_of_numbers(tmp_path, kind):
@@ -35,7 +35,10 @@ def test_any_list_of_numbers(tmp_path, kind):
 
 def test_integers_are_ids_as_text(tmp_path):
     assert read(tmp_path, ids=[7, 8, 9]).row_of == {"7": 0, "8": 1, "9": 2}
-    assert read(tmp_path, ids=pa.array(["x", "y", "z"]).dictionary_encode()).row_of == {"x": 0, "y": 1, "z": 2}
+    assert read(tmp_path, ids=pa.array([7, 8, 9]).cast(pa.decimal128(38, 0))).row_of == {"7": 0, "8": 1, "9": 2}
+    texts = pa.array(["x", "y", "z"])
+    for ids in (texts.dictionary_encode(), texts.cast(pa.string_view()), texts.cast(pa.large_string())):
+        assert read(tmp_path, ids=ids).row_of == {"x": 0, "y": 1, "z": 2}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,8 @@ def test_integers_are_ids_as_text(tmp_path):
     [
         ({"ids": ["a", None, "c"]}, "row 1 has no content_id"),
         ({"ids": ["a", "b", "a"]}, "content_id 'a' is in rows 0 and 2; keep one"),
+        ({"ids": [b"a", b"b", b"c"]}, "content_id is binary, must be strings or integers"),
+        ({"ids": pa.array(["a", "b", "c"], pa.string_view()), "vectors": [[1.0]] * 2 + [None]}, "row 2 has no vector"),
         ({"ids": [0.5, 1.5, 2.5]}, "content_id is double, must be strings or integers"),
         ({"vectors": [[1.0, 2.0], [3.0], [5.0, 6.0]]}, "row 1 has 1 numbers, must have 2 as the first has"),
         ({"vectors": [[1.0, 2.0], [3.0, 4.0], None]}, "row 2 has no vector, must have 2"),

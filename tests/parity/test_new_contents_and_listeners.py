@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
 
+from tests.data import raw_set
 from tests.retrieval.small_export import SPACE, content, small_export
 from towers.assembly import build_content_table, build_two_tower, heard_by
 from towers.data.store import Store
@@ -20,7 +22,7 @@ from towers.models.audio_encoder import StatisticsAudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.user_tower import UserTower
 from towers.publishing.onnx import export_content_tower, export_user_tower
-from towers.publishing.onnx_parity import content_parity, events_of, listeners_compared, user_parity
+from towers.publishing.onnx_parity import check_parity, content_parity, events_of, listeners_compared, user_parity
 from towers.publishing.onnx_variants import write_variants
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.encoders import UserEncoder
@@ -120,10 +122,13 @@ def test_metadata_of_a_wrong_type_is_refused(export, metadata, words) -> None:
 
 def test_sound_that_will_not_do_is_refused(export, tmp_path) -> None:
     (tmp_path / "sound.ogg").write_bytes(b"no sound")
+    (tmp_path / "bare.raw").write_bytes(bytes(1_000))
     loud = np.random.default_rng(0).normal(scale=1e25, size=8_000).astype(np.float32)
     for audio, words in (
         (tmp_path / "sound.ogg", "sound.ogg: does not decode"),
         (tmp_path / "none.ogg", "none.ogg: no such file"),
+        (tmp_path / "bare.raw", "bare.raw: does not decode: bare samples"),
+        (tmp_path, "is no file"),
         ((np.zeros(8_000, np.float32), 8_000), "audio: silent"),
         ((loud, 8_000), "audio: so loud"),
         (np.zeros(5, np.float32), "reads no vectors"),
@@ -172,6 +177,29 @@ def test_parity_of_the_content_tower_is_told(export, world_store, two_tower, tmp
     assert found["inputs"] == "16 contents without sound: the data's folder is not there"
     found = content_parity(encoder, two_tower, world_store, sounds, lambda vectors: -vectors, 1e-4)
     assert found["difference"] > 0.1
+    assert found["by_rounding"] < 0.01
+    with pytest.raises(UserError, match=r"content_tower\.onnx differs from torch by .* max_parity_difference=0\.0001"):
+        check_parity({"content_tower.onnx": found}, 1e-4)
+
+
+def test_pure_tones_differ_by_rounding_alone(export, tmp_path, make_builder, two_tower) -> None:
+    """A tone that stands still has the same power in every frame, and all are rounded to float16 alike."""
+    contents = []
+    (tmp_path / "raw/audio").mkdir(parents=True)
+    for number in range(1, 16):
+        name = f"audio/{number}.wav"
+        soundfile.write(tmp_path / "raw" / name, raw_set.tone(100 * number, 2.0, 16_000), 16_000)
+        contents.append({"content_id": str(number), "kind": "track", "audio": name})
+    raw_set.write_events(tmp_path / "raw", [event for event in raw_set.EVENTS if event[0] == "ann"])
+    raw_set.write_part(tmp_path / "raw", "contents", raw_set.content_table(contents))
+    raw_set.write_part(tmp_path / "raw", "users", pa.Table.from_pylist(raw_set.USERS))
+    store = make_builder(tmp_path / "raw", tmp_path / "stores").build()[0]
+    encoder = ContentEncoder(export.folder / "content_tower.onnx", SPACE)
+    sounds = heard_by(two_tower.audio_encoder, store)
+    found = content_parity(encoder, two_tower, store, sounds, lambda vectors: vectors, 0.0)
+    assert found["inputs"] == "15 files"
+    assert 0 < found["difference"] <= found["by_rounding"] < 0.05
+    check_parity({"content_tower.onnx": found}, 0.0)
 
 
 def project(vectors: np.ndarray, writes: np.ndarray) -> np.ndarray:

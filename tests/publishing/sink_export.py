@@ -47,7 +47,9 @@ def _write_contents(path: Path) -> None:
     added = {
         "explicit": pa.array([(True, False, None)[row % 3 if row % 2 else 1] for row in rows]),
         "language": pa.array(["en" if row % 4 else None for row in rows]),
-        "release_date": pa.array([datetime.date(2000, 1, 1) + datetime.timedelta(days=100 * row) for row in rows]),
+        "release_date": pa.array(
+            [None if row % 11 == 10 else datetime.date(2000, 1, 1) + datetime.timedelta(days=100 * row) for row in rows]
+        ),
         "train_positives": pa.array([row % 7 for row in rows]),
     }
     for name, column in added.items():

@@ -1,5 +1,6 @@
 """Milvus Lite and LanceDB, real ones, in folders of their own."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from milvus_lite.adapter.grpc.server import start_server_in_thread
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus import DataType, MilvusClient
 
-from tests.contracts.sink import Engine, SinkContract, foreign_rows, quietly
+from tests.contracts.sink import WITHHELD, Engine, SinkContract, foreign_rows, quietly
 from tests.publishing.sink_export import sink_export
 from towers.errors import UserError
 from towers.publishing.sinks.lancedb import LanceSink
@@ -138,6 +139,8 @@ class TestMilvus(SinkContract):
         "folk": 'array_contains(genres, "folk")',
         "cold": "is_cold == true",
         "since_2010": 'release_date >= "2010-01-01"',
+        "released": '(release_date is null or release_date <= "2009-12-31")',
+        "not_withheld": f"content_id not in {json.dumps(WITHHELD)}",
     }
 
     @pytest.fixture
@@ -210,6 +213,8 @@ class TestLanceDB(SinkContract):
         "folk": "array_has(genres, 'folk')",
         "cold": "is_cold",
         "since_2010": "release_date >= date '2010-01-01'",
+        "released": "(release_date IS NULL OR release_date <= date '2009-12-31')",
+        "not_withheld": "content_id NOT IN (" + ", ".join("'" + of.replace("'", "''") + "'" for of in WITHHELD) + ")",
     }
 
     @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,17 @@ from towers.publishing.index import IvfSettings
 from towers.retrieval.export import Export
 
 SPACE = "space"
+OTHERS = {"release_date": pa.date32(), "explicit": pa.bool_(), "audio": pa.string()}
+"""Columns that are there where a content has them."""
 FLAT = IvfSettings(min_contents=1_000_000, num_lists=1, num_probes=1)
 
 
-def content(content_id: str, kind: str = "track", title: str | None = None, artist_ids: Sequence[str] = ()) -> dict:
-    """A row of the contents table."""
-    return {"content_id": content_id, "kind": kind, "title": title, "artist_ids": list(artist_ids), "genres": ["folk"]}
+def content(
+    content_id: str, kind: str = "track", title: str | None = None, artist_ids: Sequence[str] = (), **more: Any
+) -> dict:
+    """A row of the contents table; `more` may be of `OTHERS`."""
+    row = {"content_id": content_id, "kind": kind, "title": title, "artist_ids": list(artist_ids), "genres": ["folk"]}
+    return row | more
 
 
 def small_export(
@@ -35,6 +41,7 @@ def small_export(
     folder.mkdir(parents=True)
     types = [("content_id", pa.string()), ("kind", pa.string()), ("title", pa.string())]
     types += [("artist_ids", pa.list_(pa.string())), ("genres", pa.list_(pa.string()))]
+    types += [(name, kind) for name, kind in OTHERS.items() if any(name in row for row in contents)]
     table = pa.Table.from_pylist(contents, pa.schema(types))
     pq.write_table(table.append_column("duration_ms", pa.nulls(len(table), pa.int64())), folder / "contents.parquet")
     np.save(folder / "content_vectors.npy", vectors)

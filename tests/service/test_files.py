@@ -1,11 +1,14 @@
 """Sound below its folder alone, the page, and the headers of everything."""
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tests.service.conftest import app_of
 from towers.retrieval.export import Export
@@ -63,6 +66,19 @@ def test_the_page_keeps_to_its_own_origin(client: TestClient) -> None:
         headers = client.get(path).headers
         assert headers["Content-Security-Policy"].startswith("default-src 'self';")
         assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_addresses_are_relative_so_that_a_prefix_will_do(small: Export) -> None:
+    with TestClient(Starlette(routes=[Mount("/radio/towers", app_of(small.folder))])) as client:
+        for path in ("/radio/towers", "/radio/towers/docs"):
+            page = client.get(path)
+            assert page.status_code == 200
+            links = re.findall(r"""(?:href|src)=["']?([^"'> ]+)""", page.text)
+            own = [link for link in links if not link.startswith("#")]
+            assert own
+            for link in own:
+                assert client.get(str(page.url.join(link))).status_code == 200, link
+                assert page.url.join(link).path.startswith("/radio/towers/")
 
 
 def test_openapi_names_every_endpoint(client: TestClient) -> None:

@@ -33,7 +33,8 @@ def run(config: DictConfig) -> Store:
         print(f"prepared {store.folder}: " + ", ".join(f"{counts[name]:,} {name}" for name in kept))
     else:
         print(f"nothing to prepare: {store.folder} is up to date")
-    for line in [*losses(store, builder.left_alone), *builder.losses.lines()]:
+    sounds = [f"{line}; all are in {store.folder / 'rejected'}" for line in builder.losses.lines()]
+    for line in [*losses(store, builder.left_alone), *sounds]:
         print(line)
     return store
 

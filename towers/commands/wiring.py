@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers.logger import Logger
 
-from towers.assembly import build_content_table, evaluation_settings, heard_by, network_of, vector_ranker
+from towers.assembly import build_content_table, evaluation_settings, heard_by, network_of, told_of_sound, vector_ranker
 from towers.config import complete, instantiate, takes, value
 from towers.data.store import Store
 from towers.data.training_batches import Share
@@ -56,8 +56,9 @@ class Parts:
 
     def describe(self) -> str:
         """Sizes and costs, for people."""
-        notes = self.sounds.notes if self.sounds else ()
-        return "\n".join([description(self.learner.two_tower, self.sounds, self.crop_frames), *notes])
+        two_tower = self.learner.two_tower
+        told = told_of_sound(two_tower.audio_encoder, self.store, self.sounds)
+        return "\n".join([description(two_tower, self.sounds, self.crop_frames), *told])
 
 
 def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> Parts:
@@ -146,6 +147,14 @@ def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> Non
         f"validation/{name}" for name in judge(np.zeros((len(task.user_rows), 1)), np.zeros((task.num_contents, 1)))
     }
     if monitor not in names:
+        metrics = {split_key(name.removeprefix("validation/"))[0] for name in names}
+        metric = split_key(monitor.removeprefix("validation/"))[0]
+        if metrics and metric not in metrics:
+            raise UserError(
+                f"trainer.monitor={monitor}: validation measures no {metric} with evaluation.ks="
+                f"{list(config.evaluation.ks)}; add its length to evaluation.ks, or choose one of "
+                f"{', '.join(sorted(metrics))}"
+            )
         slices = sorted({split_key(name.removeprefix("validation/"))[1] for name in names})
         raise UserError(
             f"trainer.monitor={monitor}: validation has {len(task.user_rows)} listeners with a target, enough for the "

@@ -12,6 +12,7 @@ from towers.data.batches import PlanSampler, Windows, fill_batches, last_windows
 from towers.data.history_reader import HistoryReader
 from towers.data.store import Store
 from towers.data.training_batches import CandidateSampler, Share, TrainingBatches
+from towers.errors import require_counts
 
 
 class DataModule:
@@ -32,7 +33,7 @@ class DataModule:
         lookahead: a target is predicted from a state at most so many events before it, drawn at random. 1 asks for
             what comes next; more asks for what comes at some time, as a list for the next weeks has to (dense
             all-action loss, Pancha et al. 2022, "PinnerFormer").
-        num_fresh_sounds: sounds encoded anew, with gradient, in a step.
+        num_fresh_sounds: sounds encoded anew, with gradient, in a step; 0: the audio encoder is not trained.
         crop_s: of a sound in training, in seconds.
         num_workers: processes that build batches.
 
@@ -40,7 +41,8 @@ class DataModule:
         crop_frames: of a sound in training, in frames.
 
     Raises:
-        ValueError: a length, a budget or a lookahead below 1; times wanted of data without a clock.
+        ValueError: a length, a budget or a lookahead below 1, another number below 0; times wanted of data without a
+            clock.
     """
 
     def __init__(
@@ -61,9 +63,12 @@ class DataModule:
         crop_s: float,
         num_workers: int,
     ):
-        for name, number in (("max_length", max_length), ("max_tokens", max_tokens), ("lookahead", lookahead)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        require_counts(max_length=max_length, max_tokens=max_tokens, lookahead=lookahead)
+        for name, number in {
+            "repeat_weight": repeat_weight, "num_fresh_sounds": num_fresh_sounds, "num_workers": num_workers
+        }.items():  # fmt: skip
+            if not number >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {number}")
         if has_times and not store.has_clock:
             raise ValueError("objective.mask_unavailable=true: the data has no clock, so nothing is known to be new")
         settings = store.features.spectrogram

@@ -135,7 +135,7 @@ def path_in_sql(path: Path) -> str:
     pattern = re.sub(r"[\[*?]", lambda sign: f"[{sign[0]}]", shown)
     if pattern != shown and "\\" in shown:
         raise UserError(f"{shown}: a path with a backslash and one of [*? cannot be opened; rename the folder or file")
-    return _text("./" + pattern if shown.startswith("~") else pattern)  # else DuckDB takes ~ for the home folder
+    return _text(pattern)
 
 
 def _columns_in_sql(table: str, name: str, is_present: bool) -> list[str]:

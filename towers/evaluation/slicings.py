@@ -125,6 +125,8 @@ class UserColumn:
     """
 
     def __init__(self, column: str, max_values: int = 8):
+        if max_values < 1:
+            raise UserError(f"evaluation.slicings, max_values={max_values} of {column}: must be at least 1")
         self._column, self._max_values = column, max_values
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
@@ -147,6 +149,8 @@ class ContentColumn:
     """
 
     def __init__(self, column: str, max_values: int = 8):
+        if max_values < 1:
+            raise UserError(f"evaluation.slicings, max_values={max_values} of {column}: must be at least 1")
         self._column, self._max_values = column, max_values
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:

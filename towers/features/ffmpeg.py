@@ -77,8 +77,8 @@ class FfmpegRecording:
         self._begin = 0 if first is None or first.pts is None else first.pts
         self.frames = max(0, round((end - self._begin) * self._seconds * self.rate)) or UNKNOWN_FRAMES
         # Without a table of all frames, a duration is an estimate.
-        is_counted = stream.frames > 0 and stream.duration is not None
-        self.stated = round(stream.duration * self._seconds * self.rate) if is_counted else None
+        duration = stream.duration if stream.frames else None
+        self.stated = None if duration is None else round(duration * self._seconds * self.rate)
         self._blocks = self._decoded(frames if first is None else chain([first], frames))
         self._position = 0
         self._left = np.zeros((0, 1), np.float32)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from towers.errors import require_counts
 from towers.models.augmentation import Augmentation
 from towers.models.sounds import Sounds
 
@@ -185,6 +186,7 @@ class ConvAudioEncoder(SpectrogramEncoder):
         augmentation: Augmentation | None = None,
     ):
         super().__init__(statistics, augmentation)
+        require_counts(dim=dim, channels=min(channels, default=0))
         self.dim = dim
         n_mels = len(statistics.mean)
         stages, before, bands = [], 1, n_mels

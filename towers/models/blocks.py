@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import silu
 
+from towers.errors import require_counts
 from towers.models.dropout import Dropout
 
 Attend: TypeAlias = Callable[[Tensor], Tensor]
@@ -93,8 +94,7 @@ class SASRecBlock(nn.Module):
         self, dim: int, num_heads: int, dropout: float, expansion: int, activation: Literal["relu", "gelu", "silu"]
     ):
         super().__init__()
-        if expansion < 1:
-            raise ValueError(f"expansion must be at least 1, got {expansion}")
+        require_counts(expansion=expansion)
         self._attention_norm = nn.LayerNorm(dim)
         self._attention = SelfAttention(dim, num_heads)
         self._feed_forward_norm = nn.LayerNorm(dim)
@@ -141,8 +141,7 @@ class SwiGLU(nn.Module):
 
     def __init__(self, dim: int, expansion: int):
         super().__init__()
-        if expansion < 1:
-            raise ValueError(f"expansion must be at least 1, got {expansion}")
+        require_counts(expansion=expansion)
         self._gate_and_value = nn.Linear(dim, 2 * expansion * dim, bias=False)
         self._out = nn.Linear(expansion * dim, dim, bias=False)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from towers.batch import ContentBatch
+from towers.errors import require_counts
 
 
 class ContentTower(nn.Module):
@@ -43,6 +44,7 @@ class ContentTower(nn.Module):
         dropout: float,
     ):
         super().__init__()
+        require_counts(dim=dim, hidden_dim=hidden_dim)
         for name, probability in (("part_dropout", part_dropout), ("id_dropout", id_dropout)):
             if not 0 <= probability < 1:
                 raise ValueError(f"{name} must lie in 0 to 1, 1 excluded, got {probability}")

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import hardswish
 
+from towers.errors import require_counts
 from towers.models.audio_encoder import (
     SoundStatistics,
     SpectrogramEncoder,
@@ -53,6 +54,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
         augmentation: Augmentation | None = None,
     ):
         super().__init__(statistics, augmentation)
+        require_counts(dim=dim)
         stages = {"channels": channels, "depths": depths, "expansions": expansions}
         if not channels or len({len(numbers) for numbers in stages.values()}) > 1:
             raise ValueError(f"{stages}: must be as many numbers each, and at least one")

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from towers.errors import require_counts
 from towers.models.audio_encoder import SoundStatistics, SpectrogramEncoder, StatisticsPath, network_out
 from towers.models.augmentation import Augmentation
 from towers.models.blocks import SwiGLUBlock
@@ -60,10 +61,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         augmentation: Augmentation | None = None,
     ):
         super().__init__(statistics, augmentation)
-        sizes = {"num_layers": num_layers, "patch_bands": patch_bands, "patch_frames": patch_frames}
-        for name, number in sizes.items():
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        require_counts(dim=dim, num_layers=num_layers, patch_bands=patch_bands, patch_frames=patch_frames)
         if width < 2 or width % 2:
             raise ValueError(f"width must be even, got {width}")
         if window_frames < patch_frames:

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from towers.errors import require_counts
+
 
 class Positions(nn.Module, ABC):
     """Adds places to tokens, or turns queries and keys by them, or both."""
@@ -70,8 +72,7 @@ class Learned(Positions):
 
     def __init__(self, dim: int, num_heads: int, max_length: int):
         super().__init__()
-        if max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {max_length}")
+        require_counts(max_length=max_length)
         self._max_length = max_length
         self._vectors = nn.Embedding(max_length + 1, dim)  # the listener's own token has the first
         nn.init.normal_(self._vectors.weight, std=0.02)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from towers.batch import Packing
+from towers.errors import require_counts
 from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS
 from towers.models.attention import Attention, has_packed_kernel
 from towers.models.blocks import SwiGLUBlock
@@ -59,8 +60,7 @@ class UserTower(nn.Module):
         positions: Callable[..., Positions] = ROTARY,
     ):
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+        require_counts(dim=dim, num_layers=num_layers, num_heads=num_heads)
         if not 0 <= event_dropout < 1:
             raise ValueError(f"event_dropout must lie in 0 to 1, 1 excluded, got {event_dropout}")
         if window is not None and window < 1:

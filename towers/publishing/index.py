@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 from jaxtyping import Float
 
+from towers.errors import require_counts
 from towers.manifest import write_json
 from towers.retrieval.cells import write_cells
 from towers.retrieval.index import (
@@ -46,6 +47,9 @@ class IvfSettings:
         code_dim: leading directions of the catalogue that the codes keep; all where the vectors have fewer.
         min_recall: cells and candidates are added until so much of the exact nearest 10 of 500 contents is found,
             themselves not counted; from 0 (as given above) to 1.
+
+    Raises:
+        ValueError: a number that cannot be.
     """
 
     min_contents: int
@@ -54,6 +58,17 @@ class IvfSettings:
     num_candidates: int = 60
     code_dim: int = 64
     min_recall: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_counts(
+            num_lists=self.num_lists, num_probes=self.num_probes, num_candidates=self.num_candidates,
+            code_dim=self.code_dim,
+        )  # fmt: skip
+        if self.min_contents < 0 or not 0 <= self.min_recall <= 1:
+            raise ValueError(
+                f"min_contents must be 0 or more and min_recall lie in 0 to 1, got {self.min_contents} and "
+                f"{self.min_recall}"
+            )
 
     def build(self, vectors: Float[np.ndarray, "contents dim"], folder: Path, space_id: str) -> None:
         """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""

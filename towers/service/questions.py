@@ -22,21 +22,27 @@ from towers.service.snapshot import Snapshot
 Action = Literal["play", "skip", "like", "dislike", "save", "unsave", "search", "browse"]
 
 
-def _read_by(read: Callable[[Any], Any]) -> BeforeValidator:
-    """A value as Python and the command line read it, with their message where they refuse it."""
+def _read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
+    """A value as Python and the command line read it, with their message where they refuse it.
+
+    Args:
+        read: raises `UserError`.
+        reads: the type that OpenAPI shows.
+    """
 
     def validate(value: Any) -> Any:
         try:
             return read(value)
         except UserError as error:
-            raise PydanticCustomError("value", "{message}", {"message": str(error)}) from None
+            message = str(error).removeprefix("released_by=")  # the field is named before it
+            raise PydanticCustomError("value", "{message}", {"message": message}) from None
 
-    return BeforeValidator(validate, json_schema_input_type=str | int if read is id_text else str)
+    return BeforeValidator(validate, json_schema_input_type=reads)
 
 
-Id = Annotated[str, _read_by(id_text)]
+Id = Annotated[str, _read_by(id_text, str | int)]
 """A raw id, which may be written as an integer."""
-Day = Annotated[date, _read_by(partial(date_of, "released_by"))]
+Day = Annotated[date, _read_by(partial(date_of, "released_by"), date)]
 CooldownDays = Annotated[
     float, Field(ge=0, allow_inf_nan=False, description="days after which what was only skipped may come again")
 ]

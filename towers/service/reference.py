@@ -10,9 +10,10 @@ def reference_page(openapi: Mapping[str, Any]) -> str:
     title = escape(openapi["info"]["title"])
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{title}: endpoints</title><h1>{title}: endpoints</h1>"
+        f"<title>{title}: endpoints</title><link rel=icon href=static/icon.svg type=image/svg+xml>"
+        f"<h1>{title}: endpoints</h1>"
         "<p>Answers are JSON; what is wrong with a request is said as <code>{&quot;error&quot;: ...}</code>. "
-        "For programs: <a href=/openapi.json>/openapi.json</a>.</p>"
+        "For programs: <a href=openapi.json>openapi.json</a>.</p>"
     ]
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():

@@ -19,6 +19,7 @@ from torch.nn.functional import cosine_similarity
 
 from towers.batch import ContentBatch
 from towers.data.training_batches import Share
+from towers.errors import require_counts
 from towers.models.audio_encoder import AudioEncoder
 from towers.models.sounds import Sounds
 from towers.training.embed import embed_contents, refresh_audio
@@ -66,9 +67,7 @@ class Placement:
         lr: float,
         weight_decay: float,
     ):
-        for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        require_counts(epochs=epochs, batch_size=batch_size)
         for name, rate in (("lr", lr), ("weight_decay", weight_decay)):
             if not rate >= 0:
                 raise ValueError(f"{name}={rate} must be 0 or more")

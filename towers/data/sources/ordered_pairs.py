@@ -12,7 +12,7 @@ from towers import schema
 from towers.data.event_times import in_range, looks_like
 from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
 from towers.data.sources.part_files import SUFFIXES
-from towers.data.sources.tables import Origin, RawTables
+from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
 
 # The order has to live in the contract's timestamp column; this origin only keeps it within the accepted range.
@@ -42,7 +42,7 @@ class OrderedPairs:
         album: str | None = None,
     ):
         self.root = path
-        self._path = Path(path)
+        self._path = literal(path)
         self._user, self._content, self._position = user, content, position
         self._artist, self._album = artist, album
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from towers import schema
 from towers.data.sources.part_files import part_files, refuse_log
-from towers.data.sources.tables import RawTables
+from towers.data.sources.tables import RawTables, literal
 from towers.errors import UserError
 
 
@@ -18,7 +18,7 @@ class ParquetFolder:
 
     def __init__(self, root: str):
         self.root = root
-        self._root = Path(root)
+        self._root = literal(root)
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """All part files."""

@@ -43,6 +43,11 @@ class RawTables:
         return path.relative_to(own).parts[:-1] if path.is_relative_to(own) else ()
 
 
+def literal(path: str) -> Path:
+    """A path as it stands: pyarrow and DuckDB would take a folder called `~` for the caller's home."""
+    return Path(path).absolute() if path.startswith("~") else Path(path)
+
+
 @runtime_checkable  # for the tests, which check annotations at run time
 class Source(Protocol):
     """Where raw data comes from.

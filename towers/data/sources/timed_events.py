@@ -8,7 +8,7 @@ import pyarrow as pa
 from towers import schema
 from towers.data.event_times import in_range, looks_like
 from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
-from towers.data.sources.tables import Origin, RawTables
+from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
 from towers.features.arrow_types import is_whole
 
@@ -38,7 +38,7 @@ class TimedEvents:
         album: str | None = None,
     ):
         self.root = path
-        self._path = Path(path)
+        self._path = literal(path)
         self._columns = {"user": user, "content": content, "timestamp": timestamp, "artist": artist, "album": album}
 
     def inputs(self) -> tuple[Path, list[Path]]:
@@ -72,6 +72,8 @@ class TimedEvents:
         try:
             if is_whole(column.type):
                 return self._of_seconds(whole_numbers(column))
+            if pa.types.is_timestamp(column.type):
+                return _microseconds(column)
             return column.cast(pa.timestamp("us", tz="UTC"))
         except (pa.ArrowException, ValueError) as error:
             raise UserError(
@@ -80,7 +82,7 @@ class TimedEvents:
 
     def _of_seconds(self, column: pa.ChunkedArray) -> pa.Array:
         seconds, is_null = column.fill_null(0).to_numpy(), column.is_null().to_numpy()
-        units = [(row, looks_like(seconds[row])) for row in np.flatnonzero(~is_null & ~in_range(seconds))]
+        units = [(row, looks_like(float(seconds[row]))) for row in np.flatnonzero(~is_null & ~in_range(seconds))]
         mistaken = [(row, unit) for row, unit in units if unit is not None]
         if 2 * len(mistaken) > np.count_nonzero(~is_null):
             row, unit = mistaken[0]
@@ -88,5 +90,15 @@ class TimedEvents:
                 f"{self._path}: column {self._columns['timestamp']!r}, row {row}: {seconds[row]} must be whole seconds "
                 f"since 1970; these look like {unit}: write them as seconds, or as timestamps"
             )
-        kept = np.clip(seconds, -FAR_S, FAR_S)
-        return pa.array(kept * 1_000_000, pa.timestamp("us", tz="UTC"), mask=is_null)
+        return _microseconds(column.cast(pa.timestamp("s")))
+
+
+def _microseconds(column: pa.ChunkedArray) -> pa.Array:
+    """Timestamps of any unit in microseconds, UTC; finer ones are cut, far ones stay far."""
+    a_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[column.type.unit]
+    numbers, is_null = column.cast(pa.int64()).fill_null(0).to_numpy(), column.is_null().to_numpy()
+    if a_second > 1_000_000:
+        numbers = numbers // (a_second // 1_000_000)
+    else:
+        numbers = np.clip(numbers, -FAR_S * a_second, FAR_S * a_second) * (1_000_000 // a_second)
+    return pa.array(numbers, pa.timestamp("us", tz="UTC"), mask=is_null)

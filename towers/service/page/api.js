@@ -1,6 +1,7 @@
 /** Questions to the server; answers are kept until the version changes, so that going back is instant. */
 
 const KEPT = 200;
+const ROOT = new URL("..", import.meta.url);
 const answers = new Map();
 
 /** What the server says no to; `status` is 0 where it did not answer at all. */
@@ -11,6 +12,11 @@ export class Refusal extends Error {
   }
 }
 
+/** The address of a path such as /similar: a proxy may serve all of this below a prefix. */
+export function addressOf(path) {
+  return new URL(path.replace(/^\//, ""), ROOT).href;
+}
+
 /**
  * An endpoint's answer.
  * @param {string} path such as /similar
@@ -19,19 +25,19 @@ export class Refusal extends Error {
  * @throws {Refusal} or an AbortError
  */
 export async function ask(path, parameters = {}, signal = undefined) {
-  const address = path + queryOf(parameters);
-  if (answers.has(address)) return answers.get(address);
-  const answer = await fetched(address, signal);
-  answers.set(address, answer);
+  const asked = path + queryOf(parameters);
+  if (answers.has(asked)) return answers.get(asked);
+  const answer = await fetched(asked, signal);
+  answers.set(asked, answer);
   if (answers.size > KEPT) answers.delete(answers.keys().next().value);
   return answer;
 }
 
 /** The same, asked anew. */
-export async function fetched(address, signal = undefined) {
+export async function fetched(path, signal = undefined) {
   let response;
   try {
-    response = await fetch(address, { signal, headers: { Accept: "application/json" } });
+    response = await fetch(addressOf(path), { signal, headers: { Accept: "application/json" } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal("The server does not answer. It may be restarting, or the network is down.", 0);

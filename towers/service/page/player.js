@@ -1,5 +1,6 @@
 /** One sound at a time, whoever asks for it; it goes on while one walks from content to content. */
 
+import { addressOf } from "./api.js";
 import { element, icon } from "./dom.js";
 import { contentLink } from "./routes.js";
 import { artistsOf, clock } from "./words.js";
@@ -24,7 +25,7 @@ bar.append(audio, toggle, element("div", { class: "names" }, title, artists), pl
 export async function play(content) {
   if (current?.content_id !== content.content_id) {
     current = content;
-    audio.src = content.audio;
+    audio.src = addressOf(content.audio);
     title.textContent = content.title;
     title.href = contentLink(content.content_id);
     artists.textContent = artistsOf(content);
