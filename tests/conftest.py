@@ -1,5 +1,6 @@
 """What several rooms' tests share. Towers is imported inside the fixtures, so that jaxtyping's hook comes first."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,15 +111,17 @@ def demo(tmp_path_factory, pytestconfig) -> tuple[Path, str]:
     """A folder in which a small demo ran from beginning to end, and what it printed. What is there is not changed;
     more may be written beside it. For tests without jaxtyping's hook, as the demo exports."""
     from tests.command_line import EXPORT, SMALL_WORLD, ok
+    from towers.manifest import library_versions
 
     folder = tmp_path_factory.mktemp("demo") / "demo"
     command = ("demo", *SMALL_WORLD, *EXPORT)
+    recipe = (*command, sys.version, str(library_versions()))
 
     def make(empty: Path) -> None:
         printed = ok(empty, *command)
         (empty / "printed.txt").write_text(printed)
 
-    copy_once_made(folder, pytestconfig.cache.mkdir("towers"), "demo", command, make)
+    copy_once_made(folder, pytestconfig.cache.mkdir("towers"), "demo", recipe, make)
     return folder, (folder / "printed.txt").read_text()
 
 

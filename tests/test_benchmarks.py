@@ -1,7 +1,6 @@
 """Every benchmark runs: its smallest form, which takes seconds and writes no result."""
 
 import importlib
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command_line import SMALL_WORLD, environment, ok
+from tests.command_line import SMALL_WORLD, ok
 from tests.end_to_end.in_chromium.chromium import needs_chromium
 from tests.end_to_end.in_chromium.serving import served
 
@@ -17,14 +16,16 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
 NEED_CHROMIUM = ("page_pictures", "report_pictures")
-FORKS = "export_kills"
-"""Runs in a process of its own, as it forks."""
 FEW_BASELINES = tuple(
     f"evaluation.baselines.{name}=null"
     for name in ("item_knn", "sessions", "ease", "ials", "bpr", "artist_mean", "audio_statistics", "recency")
 )
 
-pytestmark = pytest.mark.unhooked
+pytestmark = [
+    pytest.mark.unhooked,
+    # export_kills forks; from Python 3.12 on that warns where there are threads, such as those of BLAS.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
 
 
 def run_of(folder: Path) -> str:
@@ -61,6 +62,8 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
         *SMALL_WORLD,
         *FEW_BASELINES,
         "evaluation.min_users=1",
+        "evaluation.slicings=null",
+        "trainer.max_epochs=1",
     ],
     "export_corruption": lambda folder: [str(GOLDEN)],
     "export_kills": lambda folder: plain_runs(folder)[:1],
@@ -77,9 +80,6 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
 def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     command = [str(BENCHMARKS / f"{name}.py"), "--smallest", *arguments]
-    if name == FORKS:
-        subprocess.run([sys.executable, *command], check=True, env=environment())
-        return
     monkeypatch.setattr(sys, "argv", command)
     importlib.import_module(f"benchmarks.{name}").main()
 
