@@ -3,9 +3,12 @@
 import importlib
 import io
 import os
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
+from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import GateRefused, UserError
 
 COMMANDS = {
@@ -104,7 +107,7 @@ def _start(command: str, rest: list[str]) -> None:
     """
     import hydra
 
-    from towers.config import CONFIG_DIR, located, quoted
+    from towers.config import CONFIG_DIR, quoted
 
     module = f"towers.commands.{command}"
 
@@ -112,7 +115,7 @@ def _start(command: str, rest: list[str]) -> None:
         try:
             importlib.import_module(module).main(config)
         except Exception as error:
-            raise _Through(located(error, config)) from error
+            raise _Through(_located(error, config)) from error
 
     job.__module__ = module  # Hydra names the job after it
     is_sweep = bool({"-m", "--multirun"} & {*rest})
@@ -121,6 +124,21 @@ def _start(command: str, rest: list[str]) -> None:
         hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=command)(job)()
     except _Through as through:
         raise through.error from None
+
+
+def _located(error: Exception, config: Any) -> Exception:
+    """An error for want of space as `DiskFull`, with the key of `paths` that moves what was written; others as they
+    are."""
+    if not is_full(error):
+        return error
+    folders = {f"paths.{name}": Path(str(folder)).absolute() for name, folder in (config.get("paths") or {}).items()}
+    if isinstance(error, DiskFull):
+        full = error
+    else:
+        named = error.filename if isinstance(error, OSError) else None
+        tightest = min([*folders.values(), Path.cwd()], key=lambda folder: shutil.disk_usage(mount_of(folder)).free)
+        full = DiskFull(Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else tightest)
+    return full.moved_by(next((key for key, folder in folders.items() if full.path.is_relative_to(folder)), None))
 
 
 def _is_callers(error: Exception) -> bool:

@@ -29,7 +29,6 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import UserError
 from towers.manifest import atomic_file, digest_of
 
@@ -177,21 +176,6 @@ def value(config: DictConfig, key: str, hint: Any) -> Any:
     """
     found = OmegaConf.select(config, key, default="???")
     return _value(OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found, hint, key)
-
-
-def located(error: Exception, config: DictConfig) -> Exception:
-    """An error for want of space as `DiskFull`, with the key of `paths` that moves what was written; others as they
-    are."""
-    if not is_full(error):
-        return error
-    folders = {f"paths.{name}": Path(str(folder)).absolute() for name, folder in (config.get("paths") or {}).items()}
-    if isinstance(error, DiskFull):
-        full = error
-    else:
-        named = error.filename if isinstance(error, OSError) else None
-        tightest = min([*folders.values(), Path.cwd()], key=lambda folder: shutil.disk_usage(mount_of(folder)).free)
-        full = DiskFull(Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else tightest)
-    return full.moved_by(next((key for key, folder in folders.items() if full.path.is_relative_to(folder)), None))
 
 
 def signature_of(config: DictConfig, *facts: str) -> str:

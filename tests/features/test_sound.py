@@ -75,6 +75,13 @@ class TestCutShort:
         assert found.remark == "cut short: 14.0 of 42.1 s decode"
         assert len(found.mono[0]) / RATE_HZ == pytest.approx(SECONDS, abs=0.15)
 
+    def test_of_several_streams_in_a_row_the_first_is_heard(self, file_of):
+        """As stations send them."""
+        first, second = written("OGG"), written("OGG")
+        assert first[14:18] != second[14:18]
+        found = read_stretches(file_of("a.ogg", first + second), WHOLE)
+        assert found.remark == "cut short: its end is missing or stands by itself, 14.0 s decode"
+
     def test_damage_in_the_middle_ends_it(self, file_of):
         content = bytearray(written("FLAC"))
         place = len(content) * 3 // 4
@@ -119,7 +126,7 @@ class TestMix:
         both = np.stack([loudness * one, -one], axis=1)
         found = read_stretches(file_of("a.wav", written(container, both)), WHOLE)
         assert found.remark == "channels cancel each other when mixed to mono: the loudest is taken"
-        assert np.corrcoef(found.mono[0], -one)[0, 1] > 0.9
+        assert abs(np.corrcoef(found.mono[0], one)[0, 1]) > 0.9
         assert np.std(found.mono[0]) == pytest.approx(np.std(one), rel=0.1)
 
     @pytest.mark.parametrize("channels", [(1, 0), (0, 1, 0, 0, 0, 0, 0, 0), (1, 1), (1, -0.5), (0.3, 0.2, -0.1)])

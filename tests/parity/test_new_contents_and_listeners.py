@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
@@ -191,6 +192,7 @@ def test_pure_tones_differ_by_rounding_alone(export, tmp_path, make_builder, two
         contents.append({"content_id": str(number), "kind": "track", "audio": name})
     raw_set.write_events(tmp_path / "raw", [event for event in raw_set.EVENTS if event[0] == "ann"])
     raw_set.write_part(tmp_path / "raw", "contents", raw_set.content_table(contents))
+    raw_set.write_part(tmp_path / "raw", "users", pa.Table.from_pylist(raw_set.USERS))
     store = make_builder(tmp_path / "raw", tmp_path / "stores").build()[0]
     encoder = ContentEncoder(export.folder / "content_tower.onnx", SPACE)
     sounds = heard_by(two_tower.audio_encoder, store)

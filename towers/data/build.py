@@ -57,9 +57,6 @@ class StoreBuilder:
         limits: how many rows and sounds may be left out.
         num_workers: decoding threads.
         on_progress: told about every stage.
-
-    Raises:
-        UserError: a share that cannot be.
     """
 
     def __init__(

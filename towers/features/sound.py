@@ -91,7 +91,11 @@ def _decoded(
             raise UndecodableSound("nothing of it decodes")
     if stated < UNKNOWN_FRAMES and stated - frames >= LOST_S * rate:
         return parts, rate, f"cut short: {frames / rate:,.1f} of {stated / rate:,.1f} s decode"
-    return parts, rate, f"cut short: its end is missing, {frames / rate:,.1f} s decode" if is_cut else None
+    return (
+        parts,
+        rate,
+        f"cut short: its end is missing or stands by itself, {frames / rate:,.1f} s decode" if is_cut else None,
+    )
 
 
 def _read(
@@ -126,10 +130,12 @@ def _mixed(parts: Sequence[Float[np.ndarray, "_ channels"]], rate: int, remark: 
     """
     mono = [part[:, 0] if part.shape[1] == 1 else part.mean(axis=1) for part in parts]
     if parts[0].shape[1] > 1:
-        powers = np.sum([np.square(part, dtype=np.float64).sum(axis=0) for part in parts], axis=0)
-        mixed = sum(float(np.square(part, dtype=np.float64).sum()) for part in mono)
-        if mixed < CANCELLED * powers.sum() / len(powers) ** 2:
-            loudest = int(powers.argmax())
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too loud is found out below
+            some = np.concatenate([part[::8] for part in parts])  # tells as much, and takes an eighth of the time
+            products = some.T @ some
+            is_cancelled = products.sum() < CANCELLED * np.trace(products)
+        if is_cancelled:
+            loudest = int(np.diagonal(products).argmax())
             mono = [np.ascontiguousarray(part[:, loudest]) for part in parts]
             cancelled = "channels cancel each other when mixed to mono: the loudest is taken"
             remark = cancelled if remark is None else f"{remark}; {cancelled}"

@@ -43,7 +43,7 @@ class Recording(Protocol):
     stated: int | None
     """Those that its own header promises, where that is known to be wrong."""
     is_cut: bool
-    """Whether its end is known to be missing."""
+    """Whether its end is known to be missing, or to be a stream by itself."""
 
     def read(self, start: int, count: int) -> Float[np.ndarray, "samples channels"]:
         """So many frames from `start` on, or what there is of them. Raises whatever the decoder raises."""

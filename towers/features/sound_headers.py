@@ -11,6 +11,8 @@ import soundfile
 
 OGG_PAGE = 65_307
 """Bytes of the longest."""
+OGG_SERIAL = slice(14, 18)
+"""Where a page says of which stream it is."""
 STREAMINFO = 34
 """Bytes of the first block of a FLAC file, which begins after 8."""
 PADDING_FRAMES = 8
@@ -55,12 +57,13 @@ def mended(path: Path, file: soundfile.SoundFile) -> Mended | None:
 
 
 def ogg_lacks_its_end(path: Path) -> bool:
-    """Whether the last page of an Ogg stream is not marked as such: the file has been cut."""
+    """Whether the last page is not marked as a stream's end, or is another stream's, of which libsndfile reads none."""
     with path.open("rb") as file:
+        head = file.read(OGG_SERIAL.stop)
         file.seek(max(0, path.stat().st_size - 2 * OGG_PAGE))
         tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page < 0 or not tail[page + 5 : page + 6] or not tail[page + 5] & 4
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    return len(page) < OGG_SERIAL.stop or not page[5] & 4 or page[OGG_SERIAL] != head[OGG_SERIAL]
 
 
 def _mended_mpeg(content: bytes, stated: int) -> Mended | None:
@@ -76,13 +79,15 @@ class _MpegFrames:
     """MPEG audio (mp3), by its frames.
 
     Args:
-        content: from the first frame of sound to the end of the last whole one.
-        count: of them.
+        content: of the file.
+        sound: where the first frame of sound begins, and the last whole one ends.
+        count: of these frames.
         samples_per_frame: of each.
         has_header: whether a frame stood before them that holds nothing but facts (Xing, Info or VBRI).
     """
 
     content: bytes
+    sound: slice
     count: int
     samples_per_frame: int
     has_header: bool
@@ -105,19 +110,20 @@ class _MpegFrames:
         first = start + length if has_header else start
         count, end = _followed(content, first)
         per_frame = _samples_per_frame(content[start + 1])
-        return cls(content[first:end], count, per_frame, has_header) if count else None
+        return cls(content, slice(first, end), count, per_frame, has_header) if count else None
 
     def with_header(self) -> bytes:
         """The frames behind a Xing header that tells how many they are."""
-        head = self.content[:4]
+        sound = self.content[self.sound]
+        head = sound[:4]
         is_mpeg_1, is_mono = head[1] & 0x18 == 0x18, head[3] & 0xC0 == 0xC0
         # Of the highest bit rate of its kind, so that there is room; without a checksum.
         head = bytes([head[0], head[1] | 1, head[2] & 0x0C | 0xE0, head[3]])
         place = 4 + TAG_OF_SIDE_INFO[is_mpeg_1][is_mono]
         length = _frame_bytes(head[1], head[2])
         facts = b"Xing" + (3).to_bytes(4, "big")
-        facts += self.count.to_bytes(4, "big") + (length + len(self.content)).to_bytes(4, "big")
-        return (head + bytes(place - 4) + facts).ljust(length, b"\0") + self.content
+        facts += self.count.to_bytes(4, "big") + (length + len(sound)).to_bytes(4, "big")
+        return (head + bytes(place - 4) + facts).ljust(length, b"\0") + sound
 
 
 def _after_id3(content: bytes) -> int:
@@ -142,14 +148,14 @@ def _next_frame(content: bytes, start: int) -> int | None:
 
 
 def _followed(content: bytes, start: int) -> tuple[int, int]:
-    """How many whole frames there are, and where the last one ends."""
-    lengths: dict[int, int] = {}
-    count, place, end, last = 0, start, start, len(content) - 4
-    while place <= last:
-        code = content[place] << 16 | content[place + 1] << 8 | content[place + 2]
-        length = lengths.get(code)
+    """How many whole frames there are, and where the last one ends; once for each of thousands of frames a file."""
+    lengths: dict[bytes, int] = {}
+    count, place, end, total = 0, start, start, len(content)
+    while place < total:
+        head = content[place : place + 3]
+        length = lengths.get(head)
         if length is None:
-            length = lengths[code] = _frame_bytes(content[place + 1], content[place + 2]) if code >> 16 == 0xFF else 0
+            length = lengths[head] = _frame_bytes(head[1], head[2]) if len(head) == 3 and head[0] == 0xFF else 0
         if not length:  # damaged, or a tag behind the sound
             found = _next_frame(content, place + 1)
             if found is None:
@@ -157,7 +163,7 @@ def _followed(content: bytes, start: int) -> tuple[int, int]:
             place = found
             continue
         place += length
-        if place > len(content):  # cut within it
+        if place > total:  # cut within it
             break
         count, end = count + 1, place
     return count, end

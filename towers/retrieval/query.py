@@ -23,15 +23,15 @@ from jaxtyping import Bool, Int, Integer
 
 from towers import schema
 from towers.errors import UserError
-from towers.features.events import LIKES, is_heard, is_refused
+from towers.features.events import LIKES, NUM_ACTIONS, is_heard, is_refused
 from towers.retrieval.catalogue import kinds_in_order
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
 DAY_US = 86_400_000_000
 SKIP_COOLDOWN_DAYS = 30.0
-WORDS = (*LIKES, schema.DISLIKE)
-"""Actions by which somebody says what they think of a content; of these the last counts."""
+_IS_WORD = np.isin(np.arange(NUM_ACTIONS), (*LIKES, schema.DISLIKE))
+"""By action, whether somebody says by it what they think of a content; of these the last counts."""
 
 
 def _no_rows() -> np.ndarray:
@@ -96,20 +96,19 @@ class Standing:
     @classmethod
     def of(cls, events: Events, until_us: int | None) -> "Standing":
         """After `events`, in time order."""
-        rows, action = events.content_row.astype(np.int64), events.action
-        said = np.flatnonzero(np.isin(action, WORDS) & (rows >= 0))
-        spoken_of, last = _last_of_each(rows[said])
-        disliked = spoken_of[action[said][last] == schema.DISLIKE]
+        rows, action = events.content_row, events.action
         refused = is_refused(content_row=rows, action=action)
-        heard = _without(rows[is_heard(content_row=rows, action=action) & ~refused], disliked)
-        skips = np.flatnonzero(refused & (action == schema.SKIP))
-        skipped, last = _last_of_each(rows[skips])
-        is_only = ~np.isin(skipped, np.concatenate([disliked, heard]))
+        # Of a content that stands in several places a dictionary keeps the last, and one listener's events are few.
+        words = _by_row(rows, action, (rows >= 0) & _IS_WORD[action])
+        disliked = {row for row, word in words.items() if word == schema.DISLIKE}
+        heard = {*rows[is_heard(content_row=rows, action=action) & ~refused].tolist()} - disliked
+        skips = _by_row(rows, events.timestamp_us, refused & (action == schema.SKIP))
+        skipped = sorted(skips.keys() - heard - disliked)
         return cls(
-            disliked=disliked,
-            heard=heard,
-            skipped=skipped[is_only],
-            skipped_us=events.timestamp_us[skips][last][is_only].astype(np.int64),
+            disliked=np.array(sorted(disliked), np.int64),
+            heard=np.array(sorted(heard), np.int64),
+            skipped=np.array(skipped, np.int64),
+            skipped_us=np.array([skips[row] for row in skipped], np.int64),
             until_us=until_us,
         )
 
@@ -161,13 +160,6 @@ def allowed(export: Export, query: Query, standing: Standing | None) -> Bool[np.
     return found
 
 
-def _last_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each row once, sorted, and the last place where it stands."""
-    found, from_behind = np.unique(rows[::-1], return_index=True)
-    return found, len(rows) - 1 - from_behind
-
-
-def _without(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Each of `rows` once, sorted, that is none of `others`."""
-    found = np.unique(rows)
-    return found[~np.isin(found, others)]
+def _by_row(rows: np.ndarray, values: np.ndarray, where: np.ndarray) -> dict[int, int]:
+    """The last value of each row, among the events that `where` marks."""
+    return dict(zip(rows[where].tolist(), values[where].tolist(), strict=True))

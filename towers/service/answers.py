@@ -110,8 +110,8 @@ def user(snapshot: Snapshot, user_id: str, k: int) -> str:
 
 def _known(snapshot: Snapshot, user_id: str) -> Asker:
     row = snapshot.user_row(user_id)
-    vector = snapshot.export.user_vectors[row]
-    return Asker(vector=vector, heard=snapshot.heard_by(row), standing=snapshot.standing_of(row))
+    heard, standing = snapshot.met_by(row)
+    return Asker(vector=snapshot.export.user_vectors[row], heard=heard, standing=standing)
 
 
 def _new(snapshot: Snapshot, listener: Listener) -> Asker:

@@ -11,7 +11,7 @@ from jaxtyping import Integer
 from towers.errors import UserError
 from towers.manifest import library_versions
 from towers.retrieval.export import Export
-from towers.retrieval.query import Query, standing_of
+from towers.retrieval.query import Query, Standing
 from towers.retrieval.search import recommend, similar
 from towers.retrieval.verify import problems
 from towers.service.audio import AudioFolder
@@ -44,9 +44,8 @@ class Snapshot:
         self.sounds = Sounds(export.sound_vectors)
         self.names = NameSearch.of_contents(export)
         self.listeners = NameSearch.of_users(export)
-        self.heard_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_heard_by, export, self.cards))
+        self.met_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_met_by, export, self.cards))
         self._user_row = lru_cache(maxsize=KEPT_LISTENERS)(export.user_row)
-        self.standing_of = lru_cache(maxsize=KEPT_LISTENERS)(partial(standing_of, export))
         self.map = SpaceMap(export)
 
     @classmethod
@@ -78,8 +77,7 @@ class Snapshot:
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
         _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):
-            self.heard_by(0)
-            recommend(export, export.user_vectors[0], Query(k=1), self.standing_of(0))
+            recommend(export, export.user_vectors[0], Query(k=1), self.met_by(0)[1])
         if len(export.vectors):
             similar(export, 0, Query(k=1))
             self.cards.card(0)
@@ -134,5 +132,7 @@ class Snapshot:
             raise NotFound(f"user {user_id!r}: no such listener in version {self.version}; POST a history") from None
 
 
-def _heard_by(export: Export, cards: Cards, user_row: int) -> Heard:
-    return Heard.of(export.chosen(user_row), cards)
+def _met_by(export: Export, cards: Cards, user_row: int) -> tuple[Heard, Standing]:
+    """What a listener of the export heard, for reasons, and how they stand to the contents that they met."""
+    events = export.events(user_row)
+    return Heard.of(events.chosen_rows, cards), Standing.of(events, export.until_us)
