@@ -27,9 +27,13 @@ def test_the_code_trains(world_store, tmp_path, monkeypatch, capsys):
              "trainer.monitor=validation/recall@20", "trainer.accelerator=cpu", "user_tower.num_layers=1")  # fmt: skip
     monkeypatch.setattr("towers.api.compose", lambda name, overrides: compose(name, [*overrides, *small]))
     exec(compile(code().replace('accelerator="auto"', 'accelerator="cpu", logger=False'), str(PAGE), "exec"), {})
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) > 4
-    assert all(0 <= float(line) <= 1 for line in lines if " " not in line)
+    out = capsys.readouterr().out
+    steps = re.findall(r"^(\d+) \d+\.\d+$", out, re.MULTILINE)
+    assert [int(step) for step in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) > 4
+    recalls = [float(recall) for recall in re.findall(r"^(\d\.\d+)$", out, re.MULTILINE)]
+    assert len(recalls) == 3  # of the look that Lightning takes before it trains, too
+    assert all(0 <= recall <= 1 for recall in recalls)
     assert list(tmp_path.glob("**/*.ckpt"))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from tests.training.conftest import SETTINGS
@@ -42,6 +42,12 @@ def test_a_stock_callback_writes_into_the_curve(trained, make_run, tmp_path):
     rates = [float(row["lr-AdamW/pg1"]) for row in run.rows() if row["lr-AdamW/pg1"]]
     assert len(rates) == trained.steps // 10
     assert 0 < rates[-1] < 0.01
+
+
+def test_a_callers_own_checkpoints(make_run, tmp_path):
+    run = make_run(tmp_path / "run", callbacks=[ModelCheckpoint(tmp_path / "mine", "{epoch}", save_top_k=-1)])
+    run.train()
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"epoch=0.ckpt", "epoch=1.ckpt"}
 
 
 def test_some_batches_of_each_epoch(make_run, tmp_path):

@@ -50,6 +50,10 @@ class TowersDataModule(pl.LightningDataModule):
         if self._epochs is not None:
             self._epochs.close()
 
+    def on_exception(self, exception: BaseException) -> None:
+        """Ends them, too: they ignore signals, so Python could not end them when it exits, and would wait for ever."""
+        self.teardown("fit")
+
 
 class _Epochs:
     """Epoch after epoch from where the run stands; the loader, and its workers, live through all of them.

@@ -30,6 +30,7 @@ class AtomicFiles(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes beside it and renames."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # Lightning's callbacks leave it to this
         save_checkpoint(Path(path), {**checkpoint, "signature": self._signature})
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
