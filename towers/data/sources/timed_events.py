@@ -12,8 +12,8 @@ from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
 from towers.features.arrow_types import is_whole
 
-FAR_S = 100_000_000_000
-"""Seconds, thousands of years: what is further off stands there, out of range as well."""
+FAR_S = 9_000_000_000_000
+"""Seconds, about what microseconds can hold: what is further off stands there, out of range as well."""
 
 
 class TimedEvents:
