@@ -223,6 +223,25 @@ def test_columns_beside_the_contract(tmp_path, feature_settings):
     assert raw.columns_to_keep(tables_of(tmp_path), feature_settings) == ("country", "age")
 
 
+class TestNamesThatSqlTakesForOthers:
+    def test_other_letters(self, tmp_path):
+        """Or else who asked to be forgotten would come back."""
+        write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+        path = write(tmp_path, "users", user_id=["a"], Deleted=[True])
+        with pytest.raises(UserError, match=f"{path}: column 'Deleted' must be called 'deleted'"):
+            raw.select_raw(tables_of(tmp_path), "users")
+
+    @pytest.mark.parametrize("first", ["title", "TITLE"])
+    def test_two_of_a_name(self, tmp_path, first):
+        names = [first, "content_id", "title"]
+        write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+        pq.write_table(
+            pa.Table.from_arrays([pa.array(["x"])] * 3, names), write(tmp_path, "contents", content_id=["x"])
+        )
+        with pytest.raises(UserError, match=f"columns '{first}' and 'title' are one to SQL"):
+            raw.select_raw(tables_of(tmp_path), "contents")
+
+
 def test_absent_tables_are_empty(tmp_path):
     write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
     for table in ("contents", "users", "playlists"):
