@@ -1,6 +1,8 @@
 """The raw tables as SQL: which types do, which file is opened, and what becomes of values that cannot be told."""
 
 import datetime as dt
+import zlib
+from base64 import b64decode
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -240,6 +242,23 @@ class TestNamesThatSqlTakesForOthers:
         )
         with pytest.raises(UserError, match=f"columns '{first}' and 'title' are one to SQL"):
             raw.select_raw(tables_of(tmp_path), "contents")
+
+
+INT128 = (
+    "eNptUU1PwkAQ3W4M4WA8sZtu0kMvEggNwqIp9TaQBolJbRvjx7FYFkiQmhZBPflz/JnOLh408SU7X++9OezEkPYZYR7zPEaxqLEa"
+    "IZTgsyzyF+xEnJKasK2MEU55xKNmnQiH11nENU2Fd3VUFsWWUdQyl1GUolI4wmneOf/a+afFGgQb2qzzqEFwn30MaXpzf1k9LefP"
+    "mf1lnWkMHgER6jDcYf+W/PRmdA1QwdjkBDox8vu9nk8BFr91Jvia/zBzEyZgKLSjeTSFkcmh3ocwewDiWzR1DnVysI4TvW9x6Cch"
+    "EDuKi3VWVm7r5X27LDZtdzcvq1WxcWW33+25rdnrap27vgp6cpYPlMqlr9RQ5v1z6Q+zXpDJ4EIpqfxsngeyLRwH//UB7xDjlb4B"
+    "qzZZbA=="
+)
+"""A file that polars writes of the column `a` of one pl.Int128, by zlib, in base64: pyarrow writes none."""
+
+
+def test_a_column_of_a_type_that_arrow_lacks(tmp_path):
+    path = write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+    path.write_bytes(zlib.decompress(b64decode(INT128)))
+    with pytest.raises(UserError, match=f"^{path}: a column of a type that cannot be read .*more than 64 bits"):
+        raw.columns_of(tables_of(tmp_path), "events")
 
 
 def test_absent_tables_are_empty(tmp_path):
