@@ -3,6 +3,8 @@
 import os
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from towers.data.sources.parquet_folder import ParquetFolder
@@ -48,6 +50,12 @@ def test_a_folder_above_may_begin_with_an_underscore(tmp_path):
 def test_other_files_are_told(events):
     made(events, "part-1.csv", "day=1/part-2.parquet.gz")
     assert part_files(events)[1] == [events / "day=1/part-2.parquet.gz", events / "part-1.csv"]
+
+
+def test_parquet_of_another_name(events):
+    for name in ("000000_0", "a.parquet.gzip"):  # Hive's and Athena's; the one of pandas' own manual
+        pq.write_table(pa.table({"user_id": ["a"]}), events / name)
+    assert part_files(events) == ([events / "000000_0", events / "a.parquet.gzip", events / "part-0.parquet"], [])
 
 
 def test_no_folder(tmp_path):

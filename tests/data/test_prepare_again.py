@@ -15,6 +15,19 @@ from tests.data.read_back import assert_nothing_half_written, histories_by_id
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.split import GlobalTemporal
 from towers.data.store import CURRENT, Store
+from towers.errors import UserError
+
+
+@pytest.mark.parametrize("name", ['it\'s [1]* "q"', "a:b"])
+def test_signs_in_the_stores_path(raw, tmp_path, make_builder, name):
+    store, _ = make_builder(raw, tmp_path / name).build()
+    assert store.folder.parent == tmp_path / name
+
+
+def test_a_question_mark_in_the_stores_path(raw, tmp_path, make_builder):
+    with pytest.raises(UserError, match=r"why\?: a store cannot be made below"):
+        make_builder(raw, tmp_path / "why?").build()
+    assert_nothing_half_written(tmp_path / "why?")
 
 
 class TestRunAgain:

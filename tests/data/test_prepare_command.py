@@ -95,7 +95,7 @@ class TestWhatIsLost:
     def test_files_that_are_not_read(self, said, tmp_path):
         path = tmp_path / "raw/events/part-9.csv"
         path.write_text("ann,a1")
-        assert said()[-2] == f"not read, no Parquet by their names: 1 files, the first {path}"
+        assert said()[-2] == f"not read, no Parquet: 1 files, the first {path}"
 
 
 def test_a_path_in_python_is_as_on_the_command_line(tmp_path):

@@ -1,6 +1,8 @@
 """The raw tables as SQL: which types do, which file is opened, and what becomes of values that cannot be told."""
 
 import datetime as dt
+import zlib
+from base64 import b64decode
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -221,6 +223,42 @@ def test_columns_beside_the_contract(tmp_path, feature_settings):
     write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
     write(tmp_path, "users", user_id=["a"], country=["is"], age=[30], tags=[["x"]], reason=["why"], Country=["no"])
     assert raw.columns_to_keep(tables_of(tmp_path), feature_settings) == ("country", "age")
+
+
+class TestNamesThatSqlTakesForOthers:
+    def test_other_letters(self, tmp_path):
+        """Or else who asked to be forgotten would come back."""
+        write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+        path = write(tmp_path, "users", user_id=["a"], Deleted=[True])
+        with pytest.raises(UserError, match=f"{path}: column 'Deleted' must be called 'deleted'"):
+            raw.select_raw(tables_of(tmp_path), "users")
+
+    @pytest.mark.parametrize("first", ["title", "TITLE"])
+    def test_two_of_a_name(self, tmp_path, first):
+        names = [first, "content_id", "title"]
+        write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+        pq.write_table(
+            pa.Table.from_arrays([pa.array(["x"])] * 3, names), write(tmp_path, "contents", content_id=["x"])
+        )
+        with pytest.raises(UserError, match=f"columns '{first}' and 'title' are one to SQL"):
+            raw.select_raw(tables_of(tmp_path), "contents")
+
+
+INT128 = (
+    "eNptUU1PwkAQ3W4M4WA8sZtu0kMvEggNwqIp9TaQBolJbRvjx7FYFkiQmhZBPflz/JnOLh408SU7X++9OezEkPYZYR7zPEaxqLEa"
+    "IZTgsyzyF+xEnJKasK2MEU55xKNmnQiH11nENU2Fd3VUFsWWUdQyl1GUolI4wmneOf/a+afFGgQb2qzzqEFwn30MaXpzf1k9LefP"
+    "mf1lnWkMHgER6jDcYf+W/PRmdA1QwdjkBDox8vu9nk8BFr91Jvia/zBzEyZgKLSjeTSFkcmh3ocwewDiWzR1DnVysI4TvW9x6Cch"
+    "EDuKi3VWVm7r5X27LDZtdzcvq1WxcWW33+25rdnrap27vgp6cpYPlMqlr9RQ5v1z6Q+zXpDJ4EIpqfxsngeyLRwH//UB7xDjlb4B"
+    "qzZZbA=="
+)
+"""A file that polars writes of the column `a` of one pl.Int128, by zlib, in base64: pyarrow writes none."""
+
+
+def test_a_column_of_a_type_that_arrow_lacks(tmp_path):
+    path = write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+    path.write_bytes(zlib.decompress(b64decode(INT128)))
+    with pytest.raises(UserError, match=f"^{path}: a column of a type that cannot be read .*more than 64 bits"):
+        raw.columns_of(tables_of(tmp_path), "events")
 
 
 def test_absent_tables_are_empty(tmp_path):

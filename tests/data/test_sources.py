@@ -238,6 +238,8 @@ class TestTextLineForLine:
         assert orders(prepared(OrderedPairs(str(tmp_path / "PAIRS.TXT.XZ")))) == EXPECTED
         (tmp_path / "sequences.parquet").rename(tmp_path / "s.PARQUET")
         assert orders(prepared(OrderedPairs(str(tmp_path / "s.PARQUET"), content="track"))) == EXPECTED
+        (tmp_path / "s.PARQUET").rename(tmp_path / "s.parquet.gzip")
+        assert orders(prepared(OrderedPairs(str(tmp_path / "s.parquet.gzip"), content="track"))) == EXPECTED
 
 
 class TestNamedAsTheCallerDoes:
@@ -266,6 +268,22 @@ class TestNamedAsTheCallerDoes:
     def test_a_single_time_out_of_range_is_a_rejected_row(self, tmp_path, prepared):
         with pytest.raises(UserError, match=r"plays\.parquet, row 1: timestamp out of range \(column 'ts'\)"):
             prepared(timed(tmp_path, [1_400_000_300, 2**62, 1_400_000_100]))
+
+    def test_a_few_times_in_another_unit(self, tmp_path, prepared):
+        said = r"row 1: timestamp out of range \(column 'ts'\): 1400000200000 seconds .* look like milliseconds"
+        with pytest.raises(UserError, match=said):
+            prepared(timed(tmp_path, [1_400_000_300, 1_400_000_200_000, 1_400_000_100]))
+
+    def test_a_column_that_is_there_twice(self, tmp_path, prepared):
+        table = pa.Table.from_arrays([pa.array([1, 2])] * 4, ["user", "content", "pos", "user"])
+        pq.write_table(table, tmp_path / "sequences.parquet")
+        with pytest.raises(UserError, match=r"sequences\.parquet: column 'user' is there twice"):
+            prepared(OrderedPairs(str(tmp_path / "sequences.parquet")))
+
+    def test_a_line_without_an_end(self, tmp_path, prepared):
+        (tmp_path / "pairs.txt").write_text("1 10\r" * 100_000, newline="")
+        with pytest.raises(UserError, match=r"pairs\.txt, line 1: .{,200}$"):
+            prepared(OrderedPairs(str(tmp_path / "pairs.txt")))
 
     def test_a_missing_content(self, tmp_path, prepared):
         rows = {"user": [1, 1], "track": pa.array([7, None]), "ts": [1_400_000_100, 1_400_000_200], "artist": [1, 2]}

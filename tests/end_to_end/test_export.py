@@ -61,7 +61,7 @@ def test_versions_of_two_spaces_are_not_mixed(short: tuple[Path, Path]) -> None:
 def test_a_sound_that_the_catalogue_does_not_have(short: tuple[Path, Path], tmp_path: Path) -> None:
     folder, export = short
     sound = next((folder / "worlds").rglob("*.flac"))
-    metadata = "metadata={genres: [folk], artist_ids: [nobody]}"
+    metadata = "metadata={kind: null, genres: [folk], artist_ids: [nobody]}"
     similar = ("similar", f"export={export}")
     assert "Similar to" in ok(folder, *similar, f"audio={sound}", metadata, "k=3")
     (tmp_path / "noise.ogg").write_bytes(b"no sound")

@@ -84,3 +84,12 @@ def test_a_file_that_is_none(tmp_path):
         AudioVectors.read(tmp_path / "text.parquet", "key")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         AudioVectors.read(tmp_path, "key")
+
+
+@pytest.mark.parametrize("name", ["content_id", "vector"])
+def test_a_column_that_is_there_twice(tmp_path, name):
+    columns = {"content_id": pa.array(["a"]), "vector": pa.array([[1.0]])}
+    table = pa.Table.from_arrays([*columns.values(), columns[name]], [*columns, name])
+    pq.write_table(table, tmp_path / "vectors.parquet")
+    with pytest.raises(UserError, match=f"column {name} is there twice"):
+        AudioVectors.read(tmp_path / "vectors.parquet", "key")

@@ -11,6 +11,7 @@ import pytest
 from tests.data import raw_set
 from tests.data.raw_set import EVENTS, at
 from tests.retrieval.small_export import content, small_export
+from towers.errors import UserError
 from towers.retrieval.raw_events import events_from_raw, user_codes_from_raw
 
 COLUMNS = {
@@ -50,6 +51,13 @@ def export(prepared, tmp_path):
     (folder / "vocabularies").symlink_to(prepared.folder / "vocabularies")
     (folder / "features.json").write_text(json.dumps(prepared.features.to_dict()))
     return export
+
+
+@pytest.mark.parametrize("played_ms", [-1, "long", [5]])
+def test_played_times_that_are_none(export, played_ms):
+    """As `prepare` has it: below 0 is a fault, and not a play in full."""
+    with pytest.raises(UserError, match=r"^played_ms=.*: must be a number of milliseconds"):
+        events_from_raw(export, [{"content_id": "a1", "timestamp": at(2), "played_ms": played_ms}])
 
 
 def test_listeners_have_the_codes_of_the_store(prepared, export, users):

@@ -44,3 +44,10 @@ def test_the_whole_catalogue_is_searched_by_the_index(large: Export) -> None:
     found = recommend(large, large.vectors[7], Query(k=10, deny=np.array([7, -1])), None)
     expected, _ = large.index.search(large.vectors[7][None], 10, np.arange(ROWS) != 7)
     assert found.rows.tolist() == expected[0].tolist()
+
+
+@pytest.mark.parametrize("kinds", [("track",), ("episode",)])  # by the index, exactly
+def test_more_than_there_are(large: Export, kinds: tuple[str, ...]) -> None:
+    found = recommend(large, large.vectors[7], Query(k=10**15, kinds=kinds), None)
+    assert 0 < len(found.rows) <= ROWS
+    assert found.rows.tolist() == sorted(found.rows.tolist(), key=lambda row: -(large.vectors[row] @ large.vectors[7]))

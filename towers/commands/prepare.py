@@ -54,7 +54,7 @@ def losses(store: Store, left_alone: Sequence[Path]) -> list[str]:
         if lost := counts.get(f"dates_lost_{table}"):
             lines.append(f"unknown from here on: {lost:,} dates of {table} outside of the years 1 to 9999")
     if left_alone:
-        lines.append(f"not read, no Parquet by their names: {len(left_alone):,} files, the first {left_alone[0]}")
+        lines.append(f"not read, no Parquet: {len(left_alone):,} files, the first {left_alone[0]}")
     return lines
 
 

@@ -35,7 +35,7 @@ def run(config: DictConfig) -> Found:
 def near_sound(config: DictConfig, export: Export, audio: Path, metadata: dict[str, Any]) -> Found:
     """What is near a sound that the catalogue does not have, by the content tower; of its own kind."""
     vector = encode_content(export, audio, metadata)
-    found = recommend(export, vector, query_of(config, (metadata.get("kind", "track"),)), None)
+    found = recommend(export, vector, query_of(config, (metadata.get("kind") or "track",)), None)
     Console().print(found_table(export, found, f"Similar to {audio}"))
     return found
 

@@ -80,7 +80,7 @@ class StoreBuilder:
         self.decoding = Decoding()
         """What was decoded, and how fast."""
         self.left_alone: list[Path] = []
-        """Files among the tables' that are no Parquet by their names, and were not read."""
+        """Files among the tables' that are no Parquet, and were not read."""
         self.losses = SoundLosses(named=0)
         """Sounds of the store that are set aside or altered."""
 

@@ -85,8 +85,8 @@ def check_columns(path: Path, table: str, file_schema: pa.Schema, folders: tuple
         folders: names of the folders between the table's and the file.
 
     Raises:
-        UserError: a required column missing, or in a folder's name alone; a column of a wrong type or of a name that
-            is taken. The message names the file and the column.
+        UserError: a required column missing, or in a folder's name alone; a column of a wrong type, of a name that
+            is taken, or of one that `is_there` refuses. The message names the file and the column.
     """
     for name in file_schema.names:
         if name.lower() in READERS_OWN:
@@ -95,9 +95,25 @@ def check_columns(path: Path, table: str, file_schema: pa.Schema, folders: tuple
     for name in sorted((in_folders & CONTRACT[table].keys()) - set(file_schema.names)):
         raise UserError(f"{path}: column {name!r} stands in the folder's name alone; write it into the file as well")
     for name, column in CONTRACT[table].items():
-        if name in file_schema.names:
+        if is_there(path, name, file_schema.names):
             kind = file_schema.field(name).type
             if not column.fits(kind):
                 raise UserError(f"{path}: column {name!r} is {kind}, must be {column.words}")
         elif column.is_required:
             raise UserError(f"{path}: no column {name!r}, which {table}/ must have ({column.words})")
+
+
+def is_there(path: Path, name: str, names: list[str]) -> bool:
+    """Whether a file has the column `name`, of which SQL could take no other for it.
+
+    Raises:
+        UserError: two columns of this name, or one in other letters: `Deleted` would be left out, and `TITLE` before
+            `title` be read in its place.
+    """
+    bearers = [own for own in names if own.lower() == name.lower()]
+    if len(bearers) > 1:
+        shown = " and ".join(map(repr, bearers))
+        raise UserError(f"{path}: columns {shown} are one to SQL; keep one of them, and call it {name!r}")
+    if bearers and bearers[0] != name:
+        raise UserError(f"{path}: column {bearers[0]!r} must be called {name!r}")
+    return bool(bearers)

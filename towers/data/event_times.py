@@ -28,6 +28,11 @@ def looks_like(seconds: float) -> str | None:
     return next((unit for factor, unit in _TOO_LARGE.items() if in_range(seconds / factor)), None)
 
 
+def is_of_another_unit(seconds: np.ndarray) -> np.ndarray:
+    """Of which numbers that are too large for seconds since 1970 `looks_like` would tell the unit."""
+    return np.logical_or.reduce([in_range(seconds / factor) for factor in _TOO_LARGE])
+
+
 def described_time(time_us: int) -> str:
     """A time that is out of range in words, with the unit that it looks to be written in.
 

@@ -25,8 +25,8 @@ def columns_of(tables: RawTables, table: str) -> dict[str, list[pa.DataType]]:
     An optional column that a part file lacks is null there.
 
     Raises:
-        UserError: a file that is not Parquet or is cut short, a required column missing, a column of a wrong type,
-            no row at all. The message names the file and the column.
+        UserError: a file that is not Parquet or is cut short, a column of a type that Arrow lacks, a required column
+            missing, a column of a wrong type, no row at all. The message names the file and the column.
     """
     present: dict[str, list[pa.DataType]] = {}
     rows = 0
@@ -229,6 +229,8 @@ def _open(path: Path) -> tuple[pa.Schema, int]:
     try:
         file = pq.ParquetFile(path)
         return file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
+    except pa.ArrowNotImplementedError as error:
+        raise UserError(f"{path}: a column of a type that cannot be read ({error}); write it as another") from error
+    except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error

@@ -26,10 +26,15 @@ DATA_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.Conversi
 
 @contextmanager
 def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB file below `folder` that may spill to disk."""
-    connection = duckdb.connect(
-        str(folder.absolute() / "work.duckdb")
-    )  # else `a:b` would be read as a kind of database
+    """A DuckDB file below `folder` that may spill to disk.
+
+    Raises:
+        UserError: a question mark in the folder's path, behind which DuckDB looks for settings.
+    """
+    path = str(folder.absolute() / "work.duckdb")  # whole, or `a:b` would be read as a kind of database
+    if "?" in path:
+        raise UserError(f"{folder.absolute().parent}: a store cannot be made below a folder with a `?` in its name")
+    connection = duckdb.connect(path)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET preserve_insertion_order = true")

@@ -61,6 +61,8 @@ def _read(path: Path, where: str) -> pa.Table:
         for name, fits, words in ((ID, is_id, "strings or integers"), (VECTOR, _is_vector, "lists of numbers")):
             if name not in file_schema.names:
                 raise UserError(f"{where}: has no column {name}; it has {', '.join(file_schema.names) or 'none'}")
+            if file_schema.names.count(name) > 1:
+                raise UserError(f"{where}: column {name} is there twice; keep one of them")
             if not fits(file_schema.field(name).type):
                 raise UserError(f"{where}: {name} is {file_schema.field(name).type}, must be {words}")
         table = file.read(columns=[ID, VECTOR])

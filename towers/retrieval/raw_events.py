@@ -1,5 +1,6 @@
 """Events as they are in the raw contract to what the encoder reads: the serving side's half of `prepare`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events
             known `action`, `played_ms`, `context`.
 
     Raises:
-        UserError: an unknown action, an event without a timestamp.
+        UserError: an unknown action, an event without a timestamp, a negative `played_ms`.
     """
     ordered = sorted(rows, key=_microseconds)
     content_ids = [category_text(row.get("content_id")) for row in ordered]
@@ -101,17 +102,28 @@ def encode_user(
         user: columns of the listener; null: unknown.
 
     Raises:
-        UserError: an unknown action, an event without a timestamp.
+        UserError: an unknown action, an event without a timestamp, a negative `played_ms`.
     """
     return export.encode_events(events_from_raw(export, history), user_codes_from_raw(export, user or {}))
 
 
-def _played_fraction(export: Export, content_rows: np.ndarray, played_ms: Sequence[float | None]) -> np.ndarray:
+def _played_fraction(export: Export, content_rows: np.ndarray, played_ms: Sequence[Any]) -> np.ndarray:
     durations = export.durations_ms[np.maximum(content_rows, 0)]
-    played = np.array([np.nan if ms is None else ms for ms in played_ms], np.float64)
+    played = np.array([_milliseconds(ms) for ms in played_ms], np.float64)
     is_known = np.isfinite(played) & (content_rows >= 0) & (durations > 0)
     fraction = np.minimum(played / np.where(is_known, durations, 1), 1)
     return np.where(is_known, fraction, schema.UNKNOWN_PLAYED_FRACTION)
+
+
+def _milliseconds(value: Any) -> float:
+    """How long something was played; not a number where that is not known."""
+    try:
+        played = math.nan if value is None else float(value)
+    except (TypeError, ValueError):
+        played = -1
+    if played < 0:
+        raise UserError(f"played_ms={value}: must be a number of milliseconds, 0 or more")
+    return played
 
 
 def _action_code(action: str) -> int:

@@ -54,8 +54,10 @@ def _nearest(
     export: Export, vector: Float[np.ndarray, " dim"], query: Query, among: Bool[np.ndarray, " contents"]
 ) -> Found:
     """Exact where candidates are given or few may come: an inverted file would look for them in a few cells only."""
-    is_exact = query.among is not None or np.count_nonzero(among) < EXACT_BELOW
+    num_allowed = int(np.count_nonzero(among))
+    is_exact = query.among is not None or num_allowed < EXACT_BELOW
     index = export.exact_index if is_exact else export.index
-    rows, scores = index.search(vector[None], query.k, among)
+    # An answer is as wide as `k`: more than there are would be padding alone, and memory by what was asked for.
+    rows, scores = index.search(vector[None], max(min(query.k, num_allowed), 1), among)
     is_found = rows[0] >= 0
     return Found(rows=rows[0][is_found], scores=scores[0][is_found])

@@ -28,6 +28,8 @@ def read_columns(path: Path, wanted: Mapping[str, str | None]) -> pa.Table:
     for name, column in columns.items():
         if column not in table.column_names:
             raise UserError(f"{path}: no column {column!r}; it has {', '.join(table.column_names)}")
+        if table.column_names.count(column) > 1:
+            raise UserError(f"{path}: column {column!r} is there twice; keep one of them")
         if name in IDS and not is_id(table[column].type):
             raise UserError(f"{path}: column {column!r} is {table[column].type}, must be {ID_WORDS}")
     return pa.table({name: table[column] for name, column in columns.items()})

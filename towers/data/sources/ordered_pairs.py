@@ -11,13 +11,15 @@ import pyarrow as pa
 from towers import schema
 from towers.data.event_times import in_range, looks_like
 from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
-from towers.data.sources.part_files import SUFFIXES
+from towers.data.sources.part_files import is_parquet
 from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
 
 # The order has to live in the contract's timestamp column; this origin only keeps it within the accepted range.
 ORIGIN_S = 946_684_800  # 2000-01-01 UTC
 LINES_AT_ONCE = 500_000
+SHOWN = 80
+"""Signs of a line that a message shows."""
 
 
 class OrderedPairs:
@@ -60,8 +62,8 @@ class OrderedPairs:
                 or a position that counts no events.
         """
         self.inputs()
-        is_parquet = self._path.name.lower().endswith(SUFFIXES)
-        table = self._read_parquet() if is_parquet else self._read_text()
+        has_columns = is_parquet(self._path)
+        table = self._read_parquet() if has_columns else self._read_text()
         seconds = table["position"].fill_null(0).to_numpy() + ORIGIN_S
         unknown = table["position"].is_null().to_numpy()
         timestamp = pa.array(seconds * 1_000_000, pa.timestamp("us", tz="UTC"), mask=unknown)
@@ -70,7 +72,7 @@ class OrderedPairs:
         if self._artist or self._album:
             files[schema.CONTENTS] = [write_part(contents_of(table), staging / schema.CONTENTS)]
         columns = {"user_id": self._user, "content_id": self._content, "timestamp": self._position}
-        origin = Origin(path=self._path, columns=columns if is_parquet else {})
+        origin = Origin(path=self._path, columns=columns if has_columns else {})
         return RawTables(root=self._path.parent, files=files, has_clock=False, origin=origin)
 
     def _read_text(self) -> pa.Table:
@@ -127,7 +129,8 @@ def read_pairs(path: Path) -> Iterator[tuple[str, str]]:
                     continue
                 user, _, content = text.partition(" ")
                 if not user or not content or " " in content:
-                    raise UserError(f"{path}, line {number}: {text!r} must be `user content`, with one space between")
+                    shown = repr(text[:SHOWN])
+                    raise UserError(f"{path}, line {number}: {shown} must be `user content`, with one space between")
                 yield user, content
     except UnicodeDecodeError as error:
         raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); write the file as UTF-8") from error

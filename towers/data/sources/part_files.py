@@ -8,6 +8,8 @@ from towers.errors import UserError
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 """Names of Parquet files end in one of these, in capitals or not."""
+MAGIC = b"PAR1"
+"""With which Parquet files begin that are called otherwise: `000000_0` of Hive, `x.parquet.gzip` of pandas."""
 LOGS = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table", "_spark_metadata": "what a Spark stream writes"}
 """Folders in which a log says which files are alive, and whose they are."""
 ICEBERG = "an Iceberg table"
@@ -16,18 +18,34 @@ ICEBERG = "an Iceberg table"
 def part_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Parquet files in a folder and its subfolders, in order; and other files there, which nobody reads.
 
-    Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do. Links are followed; a file or
+    Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do; whatever else is Parquet is
+    read, whatever it is called. Links are followed; a file or
     folder that can be reached in several ways, a loop of links among them, is read once.
 
     Raises:
-        UserError: a link that leads nowhere, a folder that cannot be listed, a name that is not UTF-8, or a folder in
-            which a log says which files are alive (Delta, Iceberg, Hudi, a Spark stream).
+        UserError: a link that leads nowhere, a folder or file that cannot be opened, a name that is not UTF-8, or a
+            folder in which a log says which files are alive (Delta, Iceberg, Hudi, a Spark stream).
     """
     if not folder.is_dir():
         return [], []
     found = sorted(_files(folder, {os.path.realpath(folder)}))
-    parts = [path for path in found if path.name.lower().endswith(SUFFIXES)]
-    return parts, [path for path in found if not path.name.lower().endswith(SUFFIXES)]
+    parts = [path for path in found if is_parquet(path)]
+    return parts, sorted({*found} - {*parts})
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, or at least meant to be, by its name or its first bytes.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    if path.name.lower().endswith(SUFFIXES):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}); make it readable") from error
 
 
 def refuse_log(folder: Path) -> None:

@@ -28,7 +28,7 @@ class RawTables:
         files: table name -> its Parquet part files; `events` is always there.
         has_clock: whether timestamps are times; false where only the order is known.
         origin: the file that `files` were converted from; null where they are the caller's own.
-        left_alone: files in the tables' folders that are no Parquet by their names.
+        left_alone: files in the tables' folders that are no Parquet.
     """
 
     root: Path

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from towers import schema
-from towers.data.event_times import in_range, looks_like
+from towers.data.event_times import in_range, is_of_another_unit, looks_like
 from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
 from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
 from towers.features.arrow_types import is_whole
 
-FAR_S = 100_000_000_000
-"""Seconds, thousands of years: what is further off stands there, out of range as well."""
+FAR_S = 9_000_000_000_000
+"""Seconds, about what microseconds can hold: what is further off stands there, out of range as well."""
 
 
 class TimedEvents:
@@ -82,10 +82,10 @@ class TimedEvents:
 
     def _of_seconds(self, column: pa.ChunkedArray) -> pa.Array:
         seconds, is_null = column.fill_null(0).to_numpy(), column.is_null().to_numpy()
-        units = [(row, looks_like(float(seconds[row]))) for row in np.flatnonzero(~is_null & ~in_range(seconds))]
-        mistaken = [(row, unit) for row, unit in units if unit is not None]
+        out = np.flatnonzero(~is_null & ~in_range(seconds))
+        mistaken = out[is_of_another_unit(seconds[out])]
         if 2 * len(mistaken) > np.count_nonzero(~is_null):
-            row, unit = mistaken[0]
+            row, unit = mistaken[0], looks_like(float(seconds[mistaken[0]]))
             raise UserError(
                 f"{self._path}: column {self._columns['timestamp']!r}, row {row}: {seconds[row]} must be whole seconds "
                 f"since 1970; these look like {unit}: write them as seconds, or as timestamps"
