@@ -70,6 +70,15 @@ class TestExitCodes:
         assert run(UserError("data.root:\n  no such folder")) == 2
         assert capsys.readouterr().err == "towers: data.root: no such folder\n"
 
+    def test_a_path_that_cannot_be_written(self, run, capsys, tmp_path):
+        (tmp_path / "file").touch()
+        try:
+            (tmp_path / "file" / "below").touch()
+        except OSError as error:
+            assert run(error) == 2
+        said = capsys.readouterr().err
+        assert said == f"towers: {tmp_path}/file/below: Not a directory; give another path, or mend this one\n"
+
     def test_a_missing_library(self, run, capsys):
         assert run(ModuleNotFoundError("No module named 'torch'", name="torch")) == 2
         assert capsys.readouterr().err.endswith("pip install 'towers[train]'\n")

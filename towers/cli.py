@@ -1,5 +1,6 @@
 """`towers COMMAND ...`: finds the command without importing the others, and turns errors into exit codes."""
 
+import errno
 import importlib
 import io
 import os
@@ -24,6 +25,8 @@ COMMANDS = {
 }
 EXTRAS = {"serve": "serve"}
 """What a command needs where that is not `train`."""
+BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""What the system says of a path that the caller gave and that cannot be written or read."""
 OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
 
 
@@ -142,16 +145,23 @@ def _located(error: Exception, config: Any) -> Exception:
 
 
 def _is_callers(error: Exception) -> bool:
-    """`UserError`, and what Hydra and OmegaConf raise for a configuration that does not fit."""
-    if isinstance(error, UserError):
+    """`UserError`, a path that cannot be written or read, and what Hydra and OmegaConf raise for a configuration that
+    does not fit."""
+    if isinstance(error, UserError) or _is_barred(error):
         return True
     modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
     return bool(modules & {"hydra", "omegaconf"})
 
 
+def _is_barred(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in BARRED and error.filename is not None
+
+
 def _message(error: Exception) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; give another path, or mend this one"
     from towers.config import one_line
 
     return one_line(error)
