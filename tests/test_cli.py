@@ -72,10 +72,9 @@ class TestExitCodes:
 
     def test_a_path_that_cannot_be_written(self, run, capsys, tmp_path):
         (tmp_path / "file").touch()
-        try:
+        with pytest.raises(NotADirectoryError) as raised:
             (tmp_path / "file" / "below").touch()
-        except OSError as error:
-            assert run(error) == 2
+        assert run(raised.value) == 2
         said = capsys.readouterr().err
         assert said == f"towers: {tmp_path}/file/below: Not a directory; give another path, or mend this one\n"
 
