@@ -104,6 +104,18 @@ def test_a_validation_that_is_not_finite_is_not_the_best(make_run, tmp_path):
     assert torch.load(tmp_path / BEST, weights_only=True)["progress"]["best_epoch"] == 2
 
 
+def test_the_best_is_known_where_the_folder_has_moved_to(make_run, tmp_path):
+    """A disk that is mounted elsewhere, between the best validation and a worse one."""
+    figures = iter([0.9, 0.1, 0.2])
+    settings = {"judge": lambda *_: {"ndcg@5": next(figures)}, "max_epochs": 3}
+    with pytest.raises(Killed):
+        make_run(tmp_path / "before", callbacks=[At("on_train_batch_start", 15, die)], **settings).train()
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert make_run(tmp_path / "after", **settings).train().best_epoch == 1
+    assert torch.load(tmp_path / "after" / BEST, weights_only=True)["progress"]["best_epoch"] == 1
+    assert not (tmp_path / "before").exists()
+
+
 def test_no_finite_validation_leaves_no_best(make_run, tmp_path):
     make_run(tmp_path, judge=lambda *_: {"ndcg@5": float("nan")}).train()
     assert not (tmp_path / BEST).exists()

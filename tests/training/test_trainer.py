@@ -2,6 +2,7 @@
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers.logger import DummyLogger
 
@@ -24,6 +25,20 @@ class Seen(pl.Callback):
 
     def on_validation_end(self, trainer, pl_module):
         self.validations.append(trainer.callback_metrics["validation/ndcg@5"].item())
+
+
+class LearningRates(pl.Callback):
+    """Of twenty steps, as the optimiser has taken them; then the training ends."""
+
+    def __init__(self):
+        self.found = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.found.append(optimizer.param_groups[0]["lr"])
+        trainer.should_stop |= len(self.found) == 20
+
+
+WEIGHT = "two_tower.user_tower._out.weight"
 
 
 def test_a_callback_sees_losses_and_metrics(trained, make_run, tmp_path):
@@ -83,7 +98,7 @@ def test_a_profile_is_a_file(make_run, tmp_path, profiler):
 
 def test_anomalies_are_named(make_run, tmp_path):
     run = make_run(tmp_path, detect_anomaly=True)
-    weight = dict(run.learner.named_parameters())["two_tower.user_tower._out.weight"]
+    weight = dict(run.learner.named_parameters())[WEIGHT]
     run.learner.objective.register_forward_hook(lambda module, given, loss: loss + (weight.sum() * 0).sqrt() * 0)
     with pytest.raises(RuntimeError, match="returned nan values"):
         run.train()
@@ -97,6 +112,47 @@ def test_a_validation_of_its_own(trained, make_run):
     (found,) = run.trainer.validate(run.module, run.data, ckpt_path=trained.folder / LAST, verbose=False)
     assert found["validation/ndcg@5"] == pytest.approx(trained.progress.metrics["validation/ndcg@5"])
     assert ((trained.folder / LAST).read_bytes(), run.rows()) == before
+
+
+class TestATrainerOfOnesOwn:
+    """No callback of `towers train`, and whatever limits Lightning knows."""
+
+    @staticmethod
+    def made(**settings):
+        return pl.Trainer(
+            accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
+            num_sanity_val_steps=0, **settings,
+        )  # fmt: skip
+
+    def test_a_second_fit_trains_again(self, make_run, tmp_path):
+        run = make_run(tmp_path)
+        for _ in range(2):
+            before, trainer = run.tensors(), self.made(max_epochs=1, enable_checkpointing=False)
+            trainer.fit(run.module, datamodule=run.data)
+            assert trainer.global_step == run.module.progress.step > 0
+            assert not torch.equal(run.tensors()[WEIGHT], before[WEIGHT])
+
+    @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+    def test_more_epochs_from_the_end_of_a_training(self, make_run, tmp_path):
+        first = make_run(tmp_path)
+        trainer = self.made(max_epochs=1, callbacks=[ModelCheckpoint(tmp_path)])
+        trainer.fit(first.module, datamodule=first.data)
+        then = make_run(tmp_path)
+        found = self.made(max_epochs=2, enable_checkpointing=False)
+        found.fit(then.module, datamodule=then.data, ckpt_path=trainer.checkpoint_callback.best_model_path)
+        assert then.module.progress.step == found.global_step == 2 * trainer.global_step
+
+    @pytest.mark.parametrize(
+        ("limits", "factors"),
+        [({"max_epochs": 2}, (0.5, 0.025)), ({"max_steps": 20}, (0.5, 0.025)), ({"max_steps": 30}, (0.75, 0.25)),
+         ({"max_epochs": -1}, (1.0, 1.0))],
+    )  # fmt: skip
+    def test_the_rate_falls_towards_the_end_that_is_known(self, make_run, tmp_path, limits, factors):
+        """By half a cosine, in epochs of ten steps; without a known end it stays."""
+        rates = LearningRates()
+        run = make_run(tmp_path)
+        self.made(callbacks=[rates], enable_checkpointing=False, **limits).fit(run.module, datamodule=run.data)
+        assert [rates.found[place] / rates.found[2] for place in (10, 19)] == pytest.approx(factors, abs=0.05)
 
 
 class TestSettings:

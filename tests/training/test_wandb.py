@@ -85,6 +85,13 @@ def test_disabled_writes_nothing(monkeypatch, tmp_path):
 
 
 @pytest.mark.unhooked
+def test_a_mode_that_there_is_not_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "nonsense")
+    with pytest.raises(UserError, match=r"^logger=wandb: .*'offline'"):
+        wandb_logger(tmp_path, "demo/0123", "towers")
+
+
+@pytest.mark.unhooked
 def test_pictures_go_to_the_run_of_the_training(tmp_path):
     logger = wandb_logger(tmp_path, "demo/0123", "towers")
     logger.log_hyperparams({"seed": 0})

@@ -43,8 +43,8 @@ def run(config: DictConfig) -> Path:
     store = open_store(config)
     if not store.train_positives.any():
         raise UserError(f"{store.folder}: nobody has a positive event in the training period; choose an earlier cut")
-    folder = run_folder(config, store)
     settings: Trainer = instantiate(config.trainer, "trainer")
+    folder = run_folder(config, store)
     if settings.is_trial:
         _try(config, store, settings)
         return folder

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
 from pytorch_lightning.loggers.logger import Logger
 
 from towers.assembly import (
@@ -83,6 +84,7 @@ def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> 
     if not is_refit(config):
         judge = judge_of(task, config)
         check_monitor(task, judge, config)
+    check_callbacks(task, judge, settings.callbacks)
     seed = value(config, "seed", int)
     batches = complete(
         config.datamodule,
@@ -135,6 +137,8 @@ def loggers_of(config: DictConfig, folder: Path) -> list[Logger]:
 
 
 def _logger(node: Any, key: str, folder: Path, experiment: str) -> Logger:
+    if not OmegaConf.is_dict(node):
+        raise UserError(f"{key}={node}: give a logger by its _target_, such as pytorch_lightning.loggers.CSVLogger")
     at_run_time: dict[str, Any] = {"save_dir": folder, "name": f"{experiment}/{folder.name}"}
     if node.get("_partial_"):  # one of ours
         return complete(node, key, **at_run_time)
@@ -161,9 +165,7 @@ def is_refit(config: DictConfig) -> bool:
 def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> None:
     """Refuses a metric that validation will not give, before the first step and not after the first epochs."""
     monitor = config.trainer.monitor
-    names = {
-        f"validation/{name}" for name in judge(np.zeros((len(task.user_rows), 1)), np.zeros((task.num_contents, 1)))
-    }
+    names = _measured(task, judge)
     if monitor not in names:
         metrics = {split_key(name.removeprefix("validation/"))[0] for name in names}
         metric = split_key(monitor.removeprefix("validation/"))[0]
@@ -179,6 +181,39 @@ def check_monitor(task: EvaluationTask, judge: Judge, config: DictConfig) -> Non
             f"slices {', '.join(slices) or '(none)'}; choose a metric of these, or lower evaluation.min_users="
             f"{config.evaluation.min_users}"
         )
+
+
+def check_callbacks(task: EvaluationTask, judge: Judge | None, callbacks: list[Callback]) -> None:
+    """The same for callbacks of Lightning's own, which tell it after the first epoch; others may log what they watch.
+
+    Nor one that would do nothing here.
+
+    Args:
+        task: of validation.
+        judge: of its vectors; null where nothing is left to judge by.
+        callbacks: the caller's.
+    """
+    if any(isinstance(one, StochasticWeightAveraging) for one in callbacks):
+        raise UserError(
+            "trainer.callbacks: StochasticWeightAveraging ends behind the last checkpoint, so nothing would come of "
+            "it; EMAWeightAveraging with use_buffers=false is validated and saved"
+        )
+    watched = [(type(one).__name__, name) for one in callbacks if (name := getattr(one, "monitor", None)) is not None]
+    if not watched or not all(type(one).__module__.startswith("pytorch_lightning.") for one in callbacks):
+        return
+    names = set() if judge is None else _measured(task, judge)
+    for callback, name in watched:
+        if name not in names and not name.startswith("audio/"):
+            raise UserError(
+                f"trainer.callbacks: {callback} watches {name}, which nothing here gives; "
+                + (f"give it a monitor such as {min(names)}" if names else "train_until=test validates nothing")
+            )
+
+
+def _measured(task: EvaluationTask, judge: Judge) -> set[str]:
+    """What a validation gives, by its names."""
+    vectors = np.zeros((len(task.user_rows), 1)), np.zeros((task.num_contents, 1))
+    return {f"validation/{name}" for name in judge(*vectors)}
 
 
 def judge_of(task: EvaluationTask, config: DictConfig) -> Judge:

@@ -47,7 +47,7 @@ class Progress:
         number: of the next batch in its epoch, from 0.
         step: batches behind it, skipped ones included.
         is_validated: whether nothing is left to do for the epoch before the next batch.
-        has_ended: whether there is no next batch.
+        has_ended: whether it ended before its last epoch: by early stopping, or because time was up.
         skipped: batches whose gradient was not finite.
         best: of the monitored metric so far; null before the first validation.
         best_epoch: after which it was reached.

@@ -165,7 +165,7 @@ def _open(folder: Path, name: str, project: str) -> Any:
     except CommError as error:
         _tell(f"{' '.join(str(error).split())}; goes on offline")
         run = _begun(folder, name, project, "offline")
-    except UsageError as error:
+    except (UsageError, ValueError) as error:  # ValueError: pydantic's, of a WANDB_ variable
         raise UserError(f"logger=wandb: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
     run.define_metric("trainer/global_step")  # which Lightning's logger counts steps by
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)

@@ -103,6 +103,12 @@ class TowersModule(pl.LightningModule):
         self._rates = [group["lr"] for group in optimizer.param_groups]
         return optimizer
 
+    def setup(self, stage: str) -> None:
+        """A training begins anew, with the weights as they are; Lightning reads a checkpoint after this."""
+        if stage == TrainerFn.FITTING:
+            self.progress = Progress(metrics={})
+            self.is_restored = False
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds where the run stands."""
         checkpoint["progress"] = self.progress.to_dict()
@@ -139,8 +145,7 @@ class TowersModule(pl.LightningModule):
         """
         learner, progress, optimizer = self.learner, self.progress, self._wrapped_optimizer()
         self._seed_dropout(progress.step)
-        epoch = batch.epoch + batch.number / batch.batches
-        factor = self._schedule.factor(progress.step, epoch / (self.trainer.max_epochs or 1))
+        factor = self._schedule.factor(progress.step, self._share_behind(batch))
         for group, rate in zip(optimizer.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         loss, fresh = accumulate_gradient(learner, batch, self.ranks, self.autocast(self.device))
@@ -170,7 +175,7 @@ class TowersModule(pl.LightningModule):
         """Nothing is left to do for the epoch behind."""
         self.read_rest()
         self.progress.is_validated = True
-        self.progress.has_ended = self.trainer.should_stop or self.trainer.current_epoch + 1 == self.trainer.max_epochs
+        self.progress.has_ended = self.trainer.should_stop
 
     def validation_step(self, batch: HistoryBatch | None, batch_idx: int) -> None:
         """Encodes listeners; the first batch comes after a refresh of all sounds."""
@@ -235,6 +240,13 @@ class TowersModule(pl.LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         return optimizer
+
+    def _share_behind(self, batch: TrainingBatch) -> float:
+        """Of the training, before a batch, by the Trainer's `max_epochs` or `max_steps`; 0 where neither is known."""
+        epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps  # -1: without an end
+        by_epochs = (batch.epoch + batch.number / batch.batches) / epochs if epochs > 0 else 0.0
+        by_steps = self.progress.step / steps if steps > 0 else 0.0
+        return max(by_epochs, by_steps)
 
     def _seed_dropout(self, step: int) -> None:
         """Dropout follows from the step alone, and differs between ranks."""

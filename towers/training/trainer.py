@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -122,7 +123,7 @@ class Trainer:
         self._micro_batches = micro_batches
         self._precision = precision
         self._progress = progress
-        self._callbacks = callbacks
+        self.callbacks = callbacks
         self._max_time = max_time
         self.limit_train_batches = limit_train_batches
         self._fast_dev_run = fast_dev_run
@@ -139,7 +140,7 @@ class Trainer:
             signature: of the run; a checkpoint of another is refused.
             stop: hears of signals.
             shown: the metrics to tell after a validation.
-        is_judged: whether something is left to choose the best checkpoint by.
+            is_judged: whether something is left to choose the best checkpoint by.
 
         Raises:
             UserError: a value that Lightning does not know, or a machine without such a device.
@@ -151,7 +152,7 @@ class Trainer:
         except MisconfigurationException as error:
             raise UserError(f"trainer.max_time: {error}") from error
         callbacks = [
-            *self._callbacks,
+            *self.callbacks,
             *timer,
             LastEpochValidated(),
             *(self._watches(shown) if self._progress else ()),
@@ -197,7 +198,7 @@ class Trainer:
         return torch.autocast(device.type, torch.bfloat16)
 
     def _watches(self, shown: tuple[str, ...]) -> list[Callback]:
-        return watches(shown, has_bar=any(isinstance(callback, ProgressBar) for callback in self._callbacks))
+        return watches(shown, has_bar=any(isinstance(callback, ProgressBar) for callback in self.callbacks))
 
     def _choices(self, folder: Path) -> list[Callback]:
         best = BestCheckpoint(folder, self.monitor)
@@ -226,6 +227,16 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=False, enable_version_counter=False,
         )  # fmt: skip
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As `state_dict` gave it, of a folder that has moved since, too: Lightning forgets the best one then."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "", Path(path).name)) if path else path
+
+        places = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath, "best_k_models": best, **places})
+
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         """Lightning takes whatever comes first."""
         return current is not None and bool(torch.isfinite(current)) and super().check_monitor_top_k(trainer, current)
@@ -243,6 +254,7 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     Raises:
         Stopped: a signal asked for an end; everything is saved.
         KeyboardInterrupt: the terminal asked twice; nothing is saved.
+        UserError: a callback that does not fit this training.
     """
     last = Path(trainer.default_root_dir) / LAST
     try:
@@ -250,6 +262,8 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
             for message in NOT_FOR_USERS:
                 warnings.filterwarnings("ignore", message)
             trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error  # Lightning would have the exit code 1

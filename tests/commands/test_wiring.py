@@ -1,0 +1,45 @@
+"""Callbacks and loggers that the command line names wrongly: a line, before the first step."""
+
+import pytest
+
+from towers.config import compose
+from towers.errors import UserError
+
+MONITORED = "trainer.callbacks=[{{_target_: pytorch_lightning.callbacks.{}, monitor: {}}}]"
+
+
+@pytest.fixture
+def train(world_store, tmp_path, monkeypatch):
+    """`towers train` of the tiny world, in-process."""
+    from towers.commands.train import run
+
+    monkeypatch.setattr("towers.commands.train.open_store", lambda config: world_store)
+    monkeypatch.chdir(tmp_path)
+    small = ("experiment=demo", "logger=csv", "evaluation.min_users=2", "datamodule.crop_s=0.5",
+             "trainer.accelerator=cpu", "trainer.monitor=validation/recall@20")  # fmt: skip
+    return lambda *overrides: run(compose("train", [*small, *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("trainer.callbacks=[LearningRateMonitor]", r"^trainer\.callbacks=\['LearningRateMonitor'\]: must be list"),
+        (MONITORED.format("EarlyStopping", "val_loss"), r"EarlyStopping watches val_loss, .* such as validation/hit_"),
+        (MONITORED.format("ModelCheckpoint", "val_loss"), "ModelCheckpoint watches val_loss"),
+        (
+            "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.1}]",
+            "ends behind the last checkpoint",
+        ),
+        ("trainer.callbacks=[{_target_: pytorch_lightning.callbacks.BatchSizeFinder}]", "^trainer: Field batch_size"),
+        ("loggers=[tensorboard]", r"^loggers\[0\]=tensorboard: give a logger by its _target_"),
+    ],
+)
+def test_what_will_not_do(train, tmp_path, override, line):
+    with pytest.raises(UserError, match=line):
+        train(override)
+    assert not list(tmp_path.glob("**/*.ckpt"))
+
+
+def test_nothing_is_watched_where_nothing_is_validated(train):
+    with pytest.raises(UserError, match=r"EarlyStopping watches .*; train_until=test validates nothing"):
+        train(MONITORED.format("EarlyStopping", "validation/recall@20"), "train_until=test")
