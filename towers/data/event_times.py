@@ -22,7 +22,7 @@ def in_range(seconds: Any) -> Any:
 def looks_like(seconds: float) -> str | None:
     """The unit in which a number that is too large for seconds since 1970 would be a possible time; null: in none.
 
-    >>> looks_like(1_767_225_600_000), looks_like(3)
+    >>> looks_like(1_767_225_600_000.0), looks_like(3.0)
     ('milliseconds', None)
     """
     return next((unit for factor, unit in _TOO_LARGE.items() if in_range(seconds / factor)), None)
