@@ -66,18 +66,17 @@ def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
     assert artist["title"] in ok(folder, "similar", f"content='{artist['title']}'")
     tracks = [row["content_id"] for row in contents if row["kind"] == "track"]
     assert "this history" in ok(folder, "recommend", f"history=[{tracks[0]},{tracks[1]}]", "k=2")
-    listed = ok(folder, "recommend", f"user={user}", f"candidates=[{tracks[2]},{tracks[3]}]", "include_heard=true")
+    events = pq.read_table(folder / "worlds" / "world-0" / "events").to_pylist()
+    refused = {row["content_id"] for row in events if row["user_id"] == user and row["action"] in ("skip", "dislike")}
+    first, second, *_ = (track for track in tracks if track not in refused)
+    listed = ok(folder, "recommend", f"user={user}", f"candidates=[{first},{second}]", "include_heard=true")
     recommended = listed.split("Recommended to")[1]
-    assert tracks[2] in recommended
-    assert tracks[3] in recommended
+    assert first in recommended
+    assert second in recommended
     ok(folder, "recommend", "user=all", "k=2", "output=all.parquet")
     everybody = pq.read_table(folder / "all.parquet")
     assert everybody.column_names == ["user_id", "rank", "content_id", "score"]
-    heard = {
-        (row["user_id"], row["content_id"])
-        for row in pq.read_table(folder / "worlds" / "world-0" / "events").to_pylist()
-        if row["action"] == "play"
-    }
+    heard = {(row["user_id"], row["content_id"]) for row in events if row["action"] == "play"}
     assert not heard & {(row["user_id"], row["content_id"]) for row in everybody.to_pylist()}
 
 
@@ -106,7 +105,7 @@ def test_callers_mistakes_get_one_line(demo: tuple[Path, str], tmp_path: Path) -
     assert "optimizer: Invalid learning rate" in refused(folder, *train, "optimizer.lr=-1.0")
     assert "trainer: max_epochs=0" in refused(folder, *train, "trainer.max_epochs=0")
     assert "trainer:" in refused(folder, *train, "trainer.accelerator=foo")
-    assert "trainer:" in refused(folder, *train, "trainer.precision=foo")
+    assert "precision" in refused(folder, *train, "trainer.precision=foo")
     assert "prepared with other features" in refused(folder, *train, "features.user_columns=[country]")
     assert "prepared with other cuts" in refused(folder, *train, "data.split.test_days=3")
     assert "not data.root=elsewhere" in refused(folder, *train, "data.root=elsewhere")
@@ -182,12 +181,13 @@ def test_missing_and_truncated_files_get_one_line(
 
 
 def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
+    """But for prepare, which test_prepare.py kills."""
+
     def partial(pattern: str):
         return lambda: any(tmp_path.glob(pattern))
 
     stages = {
         "world": partial("worlds/.*.partial"),
-        "prepare": partial("stores/*/spectrograms/parts-*/.*.partial"),
         "train": partial("runs/demo/*/last.ckpt"),
         "export": partial("exports/.*.partial"),
     }

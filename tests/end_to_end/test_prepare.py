@@ -158,7 +158,8 @@ def test_a_folder_of_all_that_can_be_wrong_with_sound(tmp_path: Path, num_crops:
     for name, row in rejected.items():
         assert re.search(str(expected[name]), row["reason"]), row
         assert "\n" not in row["reason"]
-    assert f"{len(rejected)} sounds" in next(line for line in printed.splitlines() if line.startswith("rejected"))
+    told = next(line for line in printed.splitlines() if line.startswith("sounds set aside: "))
+    assert told.startswith(f"sounds set aside: {len(rejected)} of {len(expected)}: ")
     (folder,) = (tmp_path / "stores/parquet/spectrograms").glob("*/")
     records = np.load(folder / "records.npy")
     assert pq.read_table(folder / "rows.parquet")["content_id"].to_pylist() == [

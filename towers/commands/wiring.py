@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
 from pytorch_lightning.loggers.logger import Logger
@@ -98,9 +99,14 @@ def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> 
         seed=seed,
         share=share,
     )
+
+    def optimizer(learner: Learner) -> torch.optim.Optimizer:
+        return complete(config.optimizer, "optimizer", learner=learner)
+
+    optimizer(learner)  # Lightning asks for it late: what will not do is refused before anything is written
     module = TowersModule(
         learner=learner,
-        optimizer=lambda learner: complete(config.optimizer, "optimizer", learner=learner),
+        optimizer=optimizer,
         schedule=instantiate(config.schedule, "schedule"),
         validation=Validation(len(task.user_rows), judge, None if sounds is None else sounds.records),
         ranks=Ranks(share),
