@@ -17,7 +17,7 @@ from towers.training.checkpoints import final_checkpoint
 
 pytestmark = pytest.mark.unhooked
 TRAIN = (
-    "train", "experiment=demo", *SMALL_WORLD, "logger=csv", "trainer.max_epochs=12",
+    "train", "experiment=demo", *SMALL_WORLD, "logger=csv", "trainer.max_epochs=8",
     "trainer.monitor=validation/recall@20", "trainer.checkpoint_every_s=0.2", "datamodule.max_tokens=256",
     "trainer.refresh_sounds_every_steps=7",
 )  # fmt: skip

@@ -22,19 +22,19 @@ ROTARY, LEARNED = partial(Rotary, base=10_000.0), partial(Learned, max_length=5)
 
 @pytest.mark.parametrize("positions", [ROTARY, LEARNED], ids=["rotary", "learned"])
 @pytest.mark.parametrize(
-    ("block", "window"),
+    ("block", "window", "num_layers"),
     [
-        (partial(SwiGLUBlock, expansion=2), None),
-        (partial(SwiGLUBlock, expansion=2), 4),
-        (partial(LiGRBlock, expansion=2), None),
-        (partial(SASRecBlock, expansion=1, activation="gelu"), None),
+        (partial(SwiGLUBlock, expansion=2), None, 2),
+        (partial(SwiGLUBlock, expansion=2), 4, 1),
+        (partial(LiGRBlock, expansion=2), None, 1),
+        (partial(SASRecBlock, expansion=1, activation="gelu"), None, 1),
     ],
     ids=["swiglu", "swiglu in a window", "ligr", "sasrec"],
 )
-def test_onnx_gives_the_state_after_the_last_event(tmp_path: Path, block, window, positions) -> None:
+def test_onnx_gives_the_state_after_the_last_event(tmp_path: Path, block, window, num_layers, positions) -> None:
     torch.manual_seed(0)
     tower = UserTower(
-        user_vocabulary_sizes=(COUNTRIES,), num_contexts=CONTEXTS, content_dim=DIM, dim=16, num_layers=2, num_heads=2,
+        user_vocabulary_sizes=(COUNTRIES,), num_contexts=CONTEXTS, content_dim=DIM, dim=16, num_layers=num_layers, num_heads=2,
         dropout=0.1, window=window, block=block, positions=positions,
     ).eval()  # fmt: skip
     export_user_tower(tower, DIM, 1, tmp_path / "tower.onnx", "space")
