@@ -34,8 +34,8 @@ ROTARY, LEARNED = partial(Rotary, base=10_000.0), partial(Learned, max_length=5)
 def test_onnx_gives_the_state_after_the_last_event(tmp_path: Path, block, window, num_layers, positions) -> None:
     torch.manual_seed(0)
     tower = UserTower(
-        user_vocabulary_sizes=(COUNTRIES,), num_contexts=CONTEXTS, content_dim=DIM, dim=16, num_layers=num_layers, num_heads=2,
-        dropout=0.1, window=window, block=block, positions=positions,
+        user_vocabulary_sizes=(COUNTRIES,), num_contexts=CONTEXTS, content_dim=DIM, dim=16, num_layers=num_layers,
+        num_heads=2, dropout=0.1, window=window, block=block, positions=positions,
     ).eval()  # fmt: skip
     export_user_tower(tower, DIM, 1, tmp_path / "tower.onnx", "space")
     session = onnxruntime.InferenceSession(tmp_path / "tower.onnx")
