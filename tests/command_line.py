@@ -36,8 +36,9 @@ STARTS_PROCESSES = "trainer=ddp"
 
 
 def environment() -> dict[str, str]:
-    """The process's own, without what the test runner adds."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    """The process's own, without what the test runner and wandb add, whose runs would go to this process's service."""
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return {**own, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def towers(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -160,7 +160,7 @@ def _is_barred(error: Exception) -> bool:
 def _message(error: Exception) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and _is_barred(error):  # some of Hydra's errors are OSErrors too, of no file
         return f"{os.fsdecode(error.filename)}: {error.strerror}; give another path, or mend this one"
     from towers.config import one_line
 

@@ -11,7 +11,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command_line import EXPORT, SMALL_WORLD, kill_when, ok, refused, towers
+from tests.command_line import EXPORT, SMALL_WORLD, apart, kill_when, ok, refused
 from tests.retrieval.test_export import damage
 from towers.data.store import write_arrow
 
@@ -208,7 +208,8 @@ def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
 
 def test_a_sweep_trains_every_choice_and_each_has_its_own_wandb_run(demo: tuple[Path, str]) -> None:
     folder, _ = demo
-    done = towers(folder, "train", "-m", *EXPERIMENT, "trainer.max_epochs=1", "seed=3,4", "name=sweep", "logger=wandb")
+    sweep = ("-m", *EXPERIMENT, "trainer.max_epochs=1", "seed=3,4", "name=sweep", "logger=wandb")
+    done = apart(folder, "train", *sweep)  # wandb keeps settings of its own for the rest of a process
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((folder / "runs" / "sweep").glob("*/finished.json"))) == 2
     assert len(list((folder / "runs" / "sweep").glob("*/wandb/offline-run-*/*.wandb"))) == 2
