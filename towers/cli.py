@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import GateRefused, UserError
@@ -153,14 +153,14 @@ def _is_callers(error: Exception) -> bool:
     return bool(modules & {"hydra", "omegaconf"})
 
 
-def _is_barred(error: Exception) -> bool:
+def _is_barred(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in BARRED and error.filename is not None
 
 
 def _message(error: Exception) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
-    if isinstance(error, OSError) and _is_barred(error):  # some of Hydra's errors are OSErrors too, of no file
+    if _is_barred(error):
         return f"{os.fsdecode(error.filename)}: {error.strerror}; give another path, or mend this one"
     from towers.config import one_line
 
