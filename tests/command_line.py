@@ -102,3 +102,8 @@ def kill_when(folder: Path, ready: Callable[[], bool], *arguments: str) -> bool:
     process.kill()
     process.wait()
     return False
+
+
+def run_of(folder: Path) -> str:
+    """The run that the demo in a folder trained, evaluated and exported; further ones may have been trained since."""
+    return next(str(path.parent.relative_to(folder)) for path in folder.glob("runs/demo/*/evaluation-test"))

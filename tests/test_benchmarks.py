@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command_line import SMALL_WORLD, ok
+from tests.command_line import SMALL_WORLD, ok, run_of
 from tests.end_to_end.in_chromium.chromium import needs_chromium
 from tests.end_to_end.in_chromium.serving import served
 
@@ -26,10 +26,6 @@ pytestmark = [
     # export_kills forks; from Python 3.12 on that warns where there are threads, such as those of BLAS.
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
-
-
-def run_of(folder: Path) -> str:
-    return next(str(path.parent.relative_to(folder)) for path in folder.glob("runs/demo/*/evaluation-test"))
 
 
 def labels(folder: Path) -> Path:

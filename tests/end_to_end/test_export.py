@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command_line import EXPORT, ok, refused
+from tests.command_line import EXPORT, ok, refused, run_of
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query
 from towers.retrieval.search import recommend
@@ -17,7 +17,8 @@ pytestmark = pytest.mark.unhooked
 def short(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The demo's folder, and an export of sixteen of its vectors' dimensions, made after the whole one."""
     exports = tmp_path_factory.mktemp("short")
-    told = ok(demo[0], "export", "experiment=demo", "dim=16", f"paths.exports={exports}", "evaluation.min_users=2",
+    run = f"checkpoint={run_of(demo[0])}"
+    told = ok(demo[0], "export", "experiment=demo", run, "dim=16", f"paths.exports={exports}", "evaluation.min_users=2",
               f"align_to={demo[0] / 'exports' / 'current'}", "num_threads=1", "variants=[int8]",
               "min_variant_overlap=0")  # fmt: skip
     assert "the earlier version has 64 dimensions, the new one 16" in told
@@ -27,7 +28,8 @@ def short(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> t
 def test_the_same_run_gives_the_same_bytes(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = demo
     first = (folder / "exports" / "current").resolve()
-    ok(folder, "export", "experiment=demo", f"paths.exports={tmp_path}", "num_threads=2", *EXPORT)
+    run = f"checkpoint={run_of(folder)}"
+    ok(folder, "export", "experiment=demo", run, f"paths.exports={tmp_path}", "num_threads=2", *EXPORT)
     again = tmp_path / first.name
     names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
     assert names == sorted(str(path.relative_to(again)) for path in again.rglob("*") if path.is_file())
