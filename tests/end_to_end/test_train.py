@@ -87,6 +87,7 @@ def test_a_kill_while_contents_are_placed_costs_the_placement_alone(demo: tuple[
     assert all(torch.equal(weights[key], never_stopped[1][key]) for key in weights)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(demo: tuple[Path, str], never_stopped) -> None:
     """The signature ignores how a step is shared: begun by one process, ended by two."""
     folder, _ = demo
