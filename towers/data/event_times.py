@@ -29,7 +29,7 @@ def looks_like(seconds: float) -> str | None:
 
 
 def is_of_another_unit(seconds: np.ndarray) -> np.ndarray:
-    """Of which numbers that are too large for seconds since 1970 `looks_like` would tell the unit."""
+    """Which numbers are no times in seconds but possible ones in another unit, which `looks_like` names."""
     return np.logical_or.reduce([in_range(seconds / factor) for factor in _TOO_LARGE])
 
 

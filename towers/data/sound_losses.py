@@ -56,7 +56,7 @@ class SoundLosses:
         return cls(named=named, rejected=rejected, altered=altered)
 
     def lines(self) -> list[str]:
-        """For the terminal: how many, of which kinds, and one example of the commonest; nothing of nothing."""
+        """Lines for the terminal: how many sounds, of which kinds, and one example; no line where nothing was lost."""
         told = (("set aside", self.rejected), ("altered", self.altered))
         return [
             f"sounds {word}: {len(losses):,} of {self.named:,}: {_kinds(losses)}" for word, losses in told if losses

@@ -29,7 +29,7 @@ BITRATES_KBPS = {
 }
 """By version of MPEG (2 stands for 2.5, too) and layer, of the header's codes from 1 on."""
 RATES_HZ = (44_100, 48_000, 32_000)
-"""Of MPEG 1; the others have a half and a quarter of it."""
+"""Sample rates of MPEG 1, by the header's code; MPEG 2 and 2.5 have a half and a quarter of them."""
 
 
 @dataclass(frozen=True, slots=True)

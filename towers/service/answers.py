@@ -115,7 +115,7 @@ def _known(snapshot: Snapshot, user_id: str) -> Asker:
 
 
 def _new(snapshot: Snapshot, listener: Listener) -> Asker:
-    """Somebody with a history of their own."""
+    """A listener whose history is given with the question."""
     history = listener.history or []
     events, until_us = told(snapshot, history)
     num_named = sum(event.content_id is not None for event in history)

@@ -31,7 +31,7 @@ class TowersDataModule(pl.LightningDataModule):
         self._epochs: _Epochs | None = None
 
     def train_dataloader(self) -> "_Epochs":
-        """As many epochs, and as many batches of each, as the Trainer says."""
+        """Gives the batches of as many epochs, and as many of each, as the Trainer asks for."""
         self._epochs = _Epochs(self.batches, self.trainer, self._max_batches)
         return self._epochs
 

@@ -52,7 +52,7 @@ class CsvLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the file without its ending."""
         return self._path.stem
 
     @property
