@@ -56,7 +56,7 @@ class SoundLosses:
         return cls(named=named, rejected=rejected, altered=altered)
 
     def lines(self) -> list[str]:
-        """Lines for the terminal: how many sounds, of which kinds, and one example; no line where nothing was lost."""
+        """Lines for the terminal: how many sounds, of which kinds, and one example; none where nothing was lost."""
         told = (("set aside", self.rejected), ("altered", self.altered))
         return [
             f"sounds {word}: {len(losses):,} of {self.named:,}: {_kinds(losses)}" for word, losses in told if losses

@@ -113,7 +113,7 @@ class Standing:
         )
 
     def moved(self, row_of: Int[np.ndarray, " own_contents"]) -> "Standing":
-        """This standing in the rows of another version; `row_of` gives its row of each content, -1 where it has none."""
+        """This standing in rows of another version; `row_of` gives its row of each content, -1 where it has none."""
         disliked, heard, skipped = row_of[self.disliked], row_of[self.heard], row_of[self.skipped]
         return replace(
             self,
