@@ -21,12 +21,16 @@ def figures_in(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def copy(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's folder, to write into, without what other tests have trained there."""
+    """The demo's folder, to write into, without what other tests have trained and judged there."""
     folder = tmp_path_factory.mktemp("evaluate") / "demo"
     shutil.copytree(demo[0], folder, symlinks=True)
     for trained in (folder / "runs" / "demo").iterdir():
         if not (trained / "evaluation-test").exists():
             shutil.rmtree(trained)
+    ended = (folder / "printed.txt").stat().st_mtime
+    for path in (folder / "evaluations" / "baselines").iterdir():
+        if path.stat().st_mtime > ended:
+            path.unlink()
     return folder
 
 

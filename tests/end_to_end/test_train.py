@@ -98,6 +98,7 @@ def test_a_run_goes_on_with_another_number_of_processes(demo: tuple[Path, str], 
     assert all(torch.isfinite(tensor).all() for tensor in weights.values() if tensor.is_floating_point())
 
 
+@pytest.mark.slow
 def test_two_processes_that_are_stopped_end_with_the_same_bits(demo: tuple[Path, str]) -> None:
     folder, _ = demo
     pair = (*TRAIN, "trainer=ddp", "trainer.max_epochs=4")

@@ -1,8 +1,10 @@
 """A version of an export is written whole or not at all, and holds what it was given, however it came."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -124,6 +126,21 @@ def test_the_manifest_counts_names_and_measures(written, listening):
 def test_the_same_bytes_from_blocks_of_any_size_on_any_number_of_threads(written, make_trained, tmp_path):
     again = write(tmp_path / "v1", make_trained(block=1), replace(SETTINGS, num_threads=1))
     assert digests(again) == digests(written)
+
+
+def test_towers_are_exported_before_threads_start(make_trained, monkeypatch, tmp_path):
+    """Threads share with torch's exporter how the process warns and, in Python 3.11.7, how deep its parser is."""
+    running: list[list[str]] = []
+    export = torch.onnx.export
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        running.append([thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name])
+        return export(*arguments, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", noting)
+    write(tmp_path / "v1", make_trained())
+    assert running
+    assert not any(running)
 
 
 def test_leading_dimensions_are_normalised_and_the_tower_keeps_its_inputs(written, make_trained, tmp_path):

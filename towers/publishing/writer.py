@@ -125,12 +125,15 @@ class _Writer:
         """All files, the manifest last."""
         inputs = self._write_inputs()
         space = self._space(inputs)
+        # Before any thread starts: torch's exporter changes how the whole process warns, and it parses sources, where
+        # two threads break each other until Python 3.11.8 (np.load parses, too).
+        self._write_towers(space)
         self._write_contents(inputs, space)
         self._start(self._settings.index.build, self._vectors(), self._folder / "index", space.space_id)
         self._start(self._write_map)
         self._start(self._write_histories)
         self._start(self._write_features)
-        towers = self._write_towers(inputs, space)
+        towers = self._compare_towers(inputs, space)
         self._write_users(inputs, space)
         for task in self._running:
             task.result()
@@ -257,22 +260,25 @@ class _Writer:
         for name in (*settings.content_parts, *settings.user_columns, "context"):
             self._store.vocabulary(name).write(self._folder / "vocabularies" / f"{name}.parquet")
 
-    def _write_towers(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> dict[str, Any]:
-        """Both towers, and how far they are from torch, by name."""
+    def _write_towers(self, space: Space) -> None:
         two_tower, projection, space_id = self._trained.two_tower, space.projection, space.space_id
-        path, columns = self._folder / files.USER_TOWER, self._store.user_codes.shape[1]
         export_user_tower(
-            two_tower.user_tower, two_tower.dim, columns, path, space_id,
-            reads=projection.reads, writes=projection.writes,
+            two_tower.user_tower, two_tower.dim, self._store.user_codes.shape[1], self._folder / files.USER_TOWER,
+            space_id, reads=projection.reads, writes=projection.writes,
         )  # fmt: skip
+        if two_tower.content_tower.has_content:
+            path = self._folder / files.CONTENT_TOWER
+            export_content_tower(two_tower, self._store.features, path, space_id, writes=projection.writes)
+
+    def _compare_towers(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> dict[str, Any]:
+        """How far both towers are from torch, by name; with the user tower's variants, which are made of it."""
+        two_tower, projection, path = self._trained.two_tower, space.projection, self._folder / files.USER_TOWER
         rows = listeners_compared(self._store)
         expected = projection.apply(self._trained.user_vectors(rows, inputs, "end"))
         found = {files.USER_TOWER: user_parity(self._user_encoder(path, inputs, space), self._store, rows, expected)}
         found |= self._write_variants(path, inputs, space)
         if two_tower.content_tower.has_content:
-            path = self._folder / files.CONTENT_TOWER
-            export_content_tower(two_tower, self._store.features, path, space_id, writes=projection.writes)
-            encoder = ContentEncoder(path, space_id)
+            encoder = ContentEncoder(self._folder / files.CONTENT_TOWER, space.space_id)
             found[files.CONTENT_TOWER] = content_parity(
                 encoder, two_tower, self._store, self._trained.sounds, projection.apply,
                 self._settings.max_parity_difference,
