@@ -30,7 +30,7 @@ def copy(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Pa
     ended = (folder / "printed.txt").stat().st_mtime
     for path in (folder / "evaluations" / "baselines").iterdir():
         if path.stat().st_mtime > ended:
-            path.unlink()
+            shutil.rmtree(path)
     return folder
 
 
