@@ -88,6 +88,7 @@ def _parts(config: DictConfig, store: Store, settings: Trainer, trainer: pl.Trai
     parts = build(
         config, training_store(config, store), settings, settings.share_of(trainer.global_rank, trainer.world_size)
     )
+    parts.module.ranks.leave_at_exit()
     if trainer.is_global_zero:
         print(parts.describe())
     return parts

@@ -4,6 +4,7 @@ Gradients are summed, never averaged: a loss is a sum over the targets of all ra
 step does is the same for any number of ranks.
 """
 
+import atexit
 from collections.abc import Iterable
 
 import torch
@@ -74,6 +75,10 @@ class Ranks:
             for tensor in module.state_dict(keep_vars=True).values():
                 dist.broadcast(tensor.data, 0)
 
+    def leave_at_exit(self) -> None:
+        """Else gloo's threads may outlive the interpreter, which ends the process with SIGABRT."""
+        atexit.register(_leave)
+
     def wait(self) -> None:
         """Until all ranks are here; not before they know each other."""
         if dist.is_initialized():
@@ -94,3 +99,8 @@ class Ranks:
         values: list[object] = [None] * self.share.ranks
         dist.all_gather_object(values, value)
         return values
+
+
+def _leave() -> None:
+    if dist.is_initialized():  # Lightning does it by itself for NCCL
+        dist.destroy_process_group()
