@@ -1,5 +1,6 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
+import atexit
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ from towers.training.checkpoints import (
     trained_checkpoint,
 )
 from towers.training.loggers import CsvLogger, close_loggers
+from towers.training.ranks import leave
 from towers.training.step import Learner
 from towers.training.stopping import Stopped, StopRequest
 from towers.training.trainer import Trainer, fit
@@ -85,10 +87,10 @@ def _parts(config: DictConfig, store: Store, settings: Trainer, trainer: pl.Trai
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
     pl.seed_everything(seed, verbose=False)
+    atexit.register(leave)
     parts = build(
         config, training_store(config, store), settings, settings.share_of(trainer.global_rank, trainer.world_size)
     )
-    parts.module.ranks.leave_at_exit()
     if trainer.is_global_zero:
         print(parts.describe())
     return parts

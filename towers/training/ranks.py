@@ -4,7 +4,6 @@ Gradients are summed, never averaged: a loss is a sum over the targets of all ra
 step does is the same for any number of ranks.
 """
 
-import atexit
 from collections.abc import Iterable
 
 import torch
@@ -75,10 +74,6 @@ class Ranks:
             for tensor in module.state_dict(keep_vars=True).values():
                 dist.broadcast(tensor.data, 0)
 
-    def leave_at_exit(self) -> None:
-        """Else gloo's threads may outlive the interpreter, which ends the process with SIGABRT."""
-        atexit.register(_leave)
-
     def wait(self) -> None:
         """Until all ranks are here; not before they know each other."""
         if dist.is_initialized():
@@ -101,6 +96,7 @@ class Ranks:
         return values
 
 
-def _leave() -> None:
+def leave() -> None:
+    """Ends the process group where there still is one: gloo's threads must not outlive the interpreter (SIGABRT)."""
     if dist.is_initialized():  # Lightning does it by itself for NCCL
         dist.destroy_process_group()
