@@ -19,7 +19,7 @@ from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.evaluation.rankers import Ranker
 from towers.evaluation.vectors import VectorRanker
-from towers.manifest import digest_of_file, read_json
+from towers.manifest import read_json
 from towers.models.audio_encoder import AudioEncoder, SoundStatistics
 from towers.models.content_tower import ContentTower
 from towers.models.sounds import Sounds
@@ -27,7 +27,7 @@ from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.space import place_owners
 from towers.schema import PLAYABLE_KINDS
-from towers.training.checkpoints import FINISHED, PLACED, final_checkpoint, load_weights
+from towers.training.checkpoints import FINISHED, PLACED, digest_of_weights, final_checkpoint, load_weights
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
 from towers.training.rank import TorchRanker
@@ -164,7 +164,7 @@ class Run:
     @property
     def fingerprint(self) -> str:
         """Of the weights."""
-        return digest_of_file(self.checkpoint)
+        return digest_of_weights(self.checkpoint)
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
         """Unit vectors of all contents by row, float32; every sound is encoded anew.

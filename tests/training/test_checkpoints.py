@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from towers.errors import UserError
-from towers.training.checkpoints import Progress, load_weights, save_checkpoint
+from towers.training.checkpoints import Progress, digest_of_weights, load_weights, save_checkpoint
 
 WEIGHTS = {"two_tower.weight": torch.arange(3.0), "table.rows": torch.arange(2)}
 
@@ -22,6 +22,19 @@ def test_weights_by_name(tmp_path, state):
     found = load_weights(tmp_path / "best.ckpt")
     assert found.keys() == WEIGHTS.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in WEIGHTS.items())
+
+
+def test_only_weights_make_a_digest(tmp_path):
+    def digest(**state):
+        save_checkpoint(tmp_path / "best.ckpt", state)
+        return digest_of_weights(tmp_path / "best.ckpt")
+
+    first = digest(signature="tiny", learner=WEIGHTS)
+    loops = {"state_dict": {f"learner.{name}": tensor for name, tensor in WEIGHTS.items()}, "loops": {}}
+    assert digest(signature="another", **loops) == first
+    changed = {**WEIGHTS, "two_tower.weight": torch.tensor([0.0, 1.0, 3.0])}
+    reshaped = {**WEIGHTS, "two_tower.weight": torch.arange(3.0)[None]}
+    assert len({first, digest(signature="tiny", learner=changed), digest(signature="tiny", learner=reshaped)}) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn"])

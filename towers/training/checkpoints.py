@@ -5,6 +5,7 @@ generator has a state to keep.
 """
 
 import fcntl
+import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if OF_LEARNER in state:  # of what was placed, and of runs before Lightning's Trainer
         return state[OF_LEARNER]
     return {name.removeprefix(f"{OF_LEARNER}."): tensor for name, tensor in state["state_dict"].items()}
+
+
+def digest_of_weights(path: Path) -> str:
+    """Sha256 of the tensors that `load_weights` reads, in hex; nothing else in the file counts.
+
+    So the same weights under another signature keep their space.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(load_weights(path).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
