@@ -34,12 +34,12 @@ from towers.config import complete, compose
 from towers.data.training_batches import Share, StepContents
 from towers.features.ragged import Ragged
 from towers.features.settings import SpectrogramSettings
-from towers.models.audio_encoder import SoundStatistics
+from towers.models.audio.encoder import SoundStatistics
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
-from towers.training.negatives import Uniform
-from towers.training.ranks import Ranks
-from towers.training.softmax import Softmax
+from towers.training.objectives.negatives import Uniform
+from towers.training.objectives.softmax import Softmax
+from towers.training.processes import Ranks
 from towers.training.step import Learner, accumulate_gradient
 
 CATALOGUES = (1_000, 10_000, 100_000)

@@ -30,10 +30,10 @@ from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.intervals import differences_to_each
 from towers.evaluation.known import Known
-from towers.evaluation.rankers import DenseRanker, Ranker
+from towers.evaluation.ranking.rankers import DenseRanker, Ranker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.evaluation.result import Evaluation, SliceResult
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import VectorRanker
 from towers.manifest import read_json
 
 NO_NAMES = ("features.content_parts=[]", "data.name=catalogue_sound", "name=catalogue_sound")

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from towers.config import compose, instantiate
-from towers.models.audio_encoder import AudioEncoder, SoundStatistics
+from towers.models.audio.encoder import AudioEncoder, SoundStatistics
 from towers.models.cost import multiply_adds, parameters
 
 ENCODERS = ("statistics", "conv", "mobile", "patch")

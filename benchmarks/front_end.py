@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.data.log_mel import LogMel, resampler
-from towers.data.spectrogram_parts import Decoding
-from towers.data.spectrogram_writer import SpectrogramSet
-from towers.data.spectrograms import REJECTED
+from towers.data.audio.log_mel import LogMel, resampler
+from towers.data.audio.spectrogram_parts import Decoding
+from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.audio.spectrograms import REJECTED
 from towers.features.settings import SpectrogramSettings
 
 CATALOGUE = Path(os.environ.get("TOWERS_SHARED_DATA", "../shared/data")) / "catalogue"

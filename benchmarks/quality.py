@@ -27,7 +27,7 @@ from towers.assembly import evaluation_settings, load_run
 from towers.config import compose
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
-from towers.evaluation.vectors import VectorRanker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.manifest import read_json
 
 SHOWN = (

@@ -28,11 +28,11 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measuring import add_smallest, write_result
+from towers.contract.schema import KIND_CODES
 from towers.evaluation.harness import evaluate
+from towers.evaluation.ranking.vectors import PART_SIZE, TILE_SIZE, VectorRanker
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import PART_SIZE, TILE_SIZE, VectorRanker
 from towers.features.ragged import Ragged
-from towers.schema import KIND_CODES
 
 FULL_LISTENERS = 100_000
 COLD_SHARE = 0.1

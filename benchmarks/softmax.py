@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.training.softmax_loss import Competition, SoftmaxLoss
+from towers.training.objectives.softmax_loss import Competition, SoftmaxLoss
 
 TEMPERATURE = 0.07
 OURS, PLAIN, CEILING = "in chunks", "cross_entropy", "square product"

@@ -31,7 +31,7 @@ from towers.evaluation.exports import ExportOnStore
 from towers.publishing.alignment import MAPPED, NEW_NEW, OLD_OLD, UNMAPPED, Alignment, align
 from towers.publishing.held_out import RECALL, HeldOutListening, recall_by_dimension
 from towers.retrieval.export import Export
-from towers.retrieval.space_map import SpaceMap, SpaceVersion
+from towers.retrieval.rotation import SpaceMap, SpaceVersion
 
 PAIRS = (NEW_NEW, OLD_OLD, UNMAPPED, MAPPED)
 

@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers import schema
 from towers.assembly import load_run
+from towers.contract import schema
 from towers.features.events import elapsed_since_previous, encode_events
 from towers.models.user_tower import UserTower
-from towers.publishing.onnx import export_user_tower
-from towers.publishing.onnx_parity import events_of
-from towers.publishing.onnx_variants import write_variants
+from towers.publishing.onnx.parity import events_of
+from towers.publishing.onnx.towers import export_user_tower
+from towers.publishing.onnx.variants import write_variants
 from towers.retrieval.encoders import Events, UserEncoder
 
 FLOAT32, EAGER, SPACE = "float32", "torch eager, network alone", "benchmark"

@@ -1,5 +1,6 @@
 """Every file below configs/ fits the code, and what does not fit is refused by name."""
 
+import importlib.util
 import inspect
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import towers.config
-from towers.config import CONFIG_DIR, compose, instantiate, one_line, quoted, raw_list, raw_text, signature_of
+from towers.config import CONFIG_DIR, MOVED, compose, instantiate, one_line, quoted, raw_list, raw_text, signature_of
 from towers.errors import UserError
 
 CONFIGS = Path(CONFIG_DIR)
@@ -416,3 +417,14 @@ def test_a_metric_of_no_length_that_is_measured(world_store):
     with pytest.raises(UserError, match=r"no recall@20 with evaluation\.ks=\[10\]; add its length") as raised:
         check_monitor(task, judge_of(task, config), config)
     assert "min_users" not in str(raised.value)
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_a_target_of_before_is_found_where_it_is_now(old):
+    module = importlib.import_module(f"towers.{MOVED[old]}")
+    (name, _) = next(
+        found for found in inspect.getmembers(module, inspect.isclass) if found[1].__module__ == module.__name__
+    )
+    config = {"_target_": f"towers.{old}.{name}", "_partial_": True}
+    assert instantiate(config, "part").func is getattr(module, name)
+    assert importlib.util.find_spec(f"towers.{old}") is None

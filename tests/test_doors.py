@@ -16,9 +16,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.contracts.recommending import FEW, RecommendingContract, raw_history
-from towers import api, schema
+from towers import api
 from towers.commands import recommend
 from towers.config import compose
+from towers.contract import schema
 from towers.publishing.tables import write_mapped
 from towers.retrieval.checksums import digest_line, digests_of_files
 from towers.retrieval.export import Export

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from towers import schema
 from towers.config import compose, quotation
+from towers.contract import schema
 from towers.retrieval.files import MANIFEST
 from towers.retrieval.opened import History, Id, OpenedExport
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS

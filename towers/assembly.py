@@ -12,26 +12,26 @@ from jaxtyping import Float, Int
 from omegaconf import DictConfig, OmegaConf
 
 from towers.config import complete, instantiate, signature_of, value
+from towers.contract.schema import PLAYABLE_KINDS
 from towers.data.build import described
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.errors import UserError
-from towers.evaluation.rankers import Ranker
-from towers.evaluation.vectors import VectorRanker
+from towers.evaluation.ranking.rankers import Ranker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.manifest import read_json
-from towers.models.audio_encoder import AudioEncoder, SoundStatistics
+from towers.models.audio.encoder import AudioEncoder, SoundStatistics
+from towers.models.audio.sounds import Sounds
 from towers.models.content_tower import ContentTower
-from towers.models.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
-from towers.publishing.space import place_owners
-from towers.schema import PLAYABLE_KINDS
+from towers.publishing.owners import place_owners
 from towers.training.checkpoints import FINISHED, PLACED, digest_of_weights, final_checkpoint, load_weights
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
-from towers.training.rank import TorchRanker
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
+from towers.training.torch_ranker import TorchRanker
 
 SOUNDS_FOR_NORMALISATION = 2_000
 PARTS = ("audio_encoder", "content_tower", "user_tower")

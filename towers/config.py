@@ -75,6 +75,19 @@ ELSEWHERE = {
 }
 """What Lightning's users look for -> the key here that does it: a step sums, clips and cuts its gradient by itself."""
 
+MOVED = {
+    "models.audio_encoder": "models.audio.encoder",
+    "models.frozen_audio_encoder": "models.audio.frozen",
+    "models.mobile_audio_encoder": "models.audio.mobile",
+    "models.patch_audio_encoder": "models.audio.patch",
+    "models.augmentation": "models.audio.augmentation",
+    "training.softmax": "training.objectives.softmax",
+    "training.gbce": "training.objectives.gbce",
+    "training.negatives": "training.objectives.negatives",
+    "training.frequency": "training.objectives.frequency",
+}
+"""Modules of `towers` that a `_target_` may name -> where they are now. A run's config.yaml says where they were."""
+
 _OPENING = ("'", '"', "[", "{", "(", "\\")
 """Signs that begin what Hydra reads as a whole: a quotation, a list, a mapping."""
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
@@ -327,6 +340,8 @@ def _import(path: str, key: str) -> Any:
             "name its package in the environment variable TOWERS_ALLOW_TARGETS to allow it"
         )
     module, _, name = path.rpartition(".")
+    if (old := module.removeprefix("towers.")) in MOVED:
+        module = f"towers.{MOVED[old]}"
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from towers.models.audio_encoder import SoundStatistics, SpectrogramEncoder
-from towers.models.augmentation import Augmentation
+from towers.models.audio.augmentation import Augmentation
+from towers.models.audio.encoder import SoundStatistics, SpectrogramEncoder
 from towers.models.dropout import Dropout
 
 N_MELS, DIM = 16, 10

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.contracts.ranker import make_task
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import RANKINGS, Ranker
+from towers.evaluation.ranking.rankers import RANKINGS, Ranker
 from towers.evaluation.task import EvaluationTask
 
 EVERYTHING, UNSEEN, UNSEEN_COLD = RANKINGS

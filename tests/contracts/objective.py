@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from towers.batch import HistoryBatch, MicroBatch, Targets
-from towers.training import chunks
+from towers.training.objectives import chunks
 
 TARGETS, CONTENTS, CANDIDATES, DIM, WINDOWS, LENGTH = 23, 40, 30, 8, 6, 5
 FLOAT64, FLOAT32 = {"atol": 1e-9, "rtol": 1e-9}, {"atol": 2e-5, "rtol": 2e-4}

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from towers.contract.schema import KIND_CODES
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import DenseRanker, Scorer
+from towers.evaluation.ranking.rankers import DenseRanker, Scorer
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-from towers.schema import KIND_CODES
 
 CONTENTS = 8
 LISTENERS = 16

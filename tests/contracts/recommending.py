@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from towers import schema
+from towers.contract import schema
 from towers.retrieval.export import Export
 
 QUESTIONS: tuple[dict[str, Any], ...] = (

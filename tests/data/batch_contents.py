@@ -6,7 +6,7 @@ import torch
 from towers.data.batches import BatchPlan, Windows
 from towers.data.datamodule import DataModule
 from towers.data.training_batches import Share, TrainingBatches
-from towers.training.negatives import AllTrained
+from towers.training.objectives.negatives import AllTrained
 
 
 def plan_of(windows, seed=(0, 0, 0)):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet as pq
 
-from towers import schema
+from towers.contract import schema
 
 FORGOTTEN = "cy"
 """The listener who is deleted in the hand-written data set."""

@@ -6,7 +6,7 @@ import torch
 
 from tests.data.batch_contents import datamodule, everything, rows_at
 from towers.data.datamodule import UserBatches
-from towers.training.negatives import AllTrained, InBatchAndUniform
+from towers.training.objectives.negatives import AllTrained, InBatchAndUniform
 
 
 class TestDataModule:

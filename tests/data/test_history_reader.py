@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.data.raw_set import ANN
-from towers import schema
+from towers.contract import schema
 from towers.data.history_reader import HistoryReader
 from towers.data.sources.ordered_pairs import OrderedPairs
 from towers.data.split import LeaveOneOut

@@ -8,9 +8,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from towers import schema
+from towers.contract import schema
+from towers.contract.events import is_positive
 from towers.data.tables import SQL
-from towers.features.events import is_positive
 
 DURATIONS_MS = [None, 0, 1, 7, 10, 3_000, 200_000, 36_000_000]
 PLAYED_MS = [None, 0, 1, 2, 3, 5, 7, 10, 900, 2_100, 60_000, 10_800_000, 10_799_999, 40_000_000]

@@ -13,7 +13,7 @@ import pytest
 from tests.data import raw_set
 from tests.data.raw_set import ANN, BEN, DEE, EVENTS, KNOWN_IDS, at
 from tests.data.read_back import FORGOTTEN, histories_by_id, members_of, row_of
-from towers import schema
+from towers.contract import schema
 from towers.data.store import Store
 from towers.errors import UserError
 

@@ -10,7 +10,7 @@ import pytest
 from tests.data import raw_set
 from tests.data.raw_set import ANN, BEN, CY, EVENTS, KNOWN_IDS, at
 from tests.data.read_back import FORGOTTEN, assert_nothing_half_written, histories_by_id, rejected
-from towers import schema
+from towers.contract import schema
 from towers.data.store import CURRENT
 from towers.errors import UserError
 

@@ -10,7 +10,7 @@ import soundfile
 
 from tests.data import raw_set
 from tests.data.read_back import row_of
-from towers.data import spectrogram_writer
+from towers.data.audio import spectrogram_writer
 from towers.errors import UserError
 
 
@@ -148,7 +148,7 @@ class TestNewSounds:
     @pytest.fixture
     def decoded(self, monkeypatch):
         """Names of the files that were decoded since."""
-        from towers.data import spectrogram_parts
+        from towers.data.audio import spectrogram_parts
 
         names, decode = [], spectrogram_parts.read_crops
 
@@ -193,6 +193,6 @@ class TestNewSounds:
         assert len(decoded) == 6
 
     def test_another_front_end_takes_nothing(self, raw, make_builder, grown, decoded, monkeypatch):
-        monkeypatch.setattr("towers.data.spectrogram_writer.FRONT_END", 99)
+        monkeypatch.setattr("towers.data.audio.spectrogram_writer.FRONT_END", 99)
         make_builder(raw, grown).build()
         assert len(decoded) == 6

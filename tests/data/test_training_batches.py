@@ -20,10 +20,10 @@ from tests.data.batch_contents import (
     windows_of,
 )
 from towers.batch import ContentBatch, TrainingBatch
+from towers.contract.schema import ACTIONS
 from towers.data.batches import Windows
 from towers.data.training_batches import Share, StepContents
-from towers.schema import ACTIONS
-from towers.training.negatives import AllTrained, InBatchAndUniform, Uniform
+from towers.training.objectives.negatives import AllTrained, InBatchAndUniform, Uniform
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,15 @@ import pyarrow as pa
 
 from towers.data.store import Store
 from towers.evaluation.baselines.counts import OwnMostPlayed, Popularity
+from towers.evaluation.checks.honesty import Check
 from towers.evaluation.from_store import all_histories, task_from_store
 from towers.evaluation.harness import evaluate
-from towers.evaluation.honesty import Check
 from towers.evaluation.list_metrics import ListMetrics
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.evaluation.report.data_profile import data_profile
 from towers.evaluation.report.pieces import Report, build_report
 from towers.evaluation.slicings import HistoryLength, PopularityParts
-from towers.evaluation.vectors import VectorRanker
 
 MARKUP = '<script>alert("&")</script>'
 CHECKS = (

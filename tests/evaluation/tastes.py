@@ -4,8 +4,8 @@ import numpy as np
 
 from tests.contracts.ranker import make_task
 from towers.evaluation.harness import evaluate
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.evaluation.result import Evaluation
-from towers.evaluation.vectors import VectorRanker
 
 LISTENERS, CONTENTS, DIM = 400, 300, 16
 TEMPERATURE = 0.15

@@ -13,7 +13,7 @@ from towers.evaluation.baselines.chance import Random
 from towers.evaluation.baselines.counts import DAY_US, OwnMostPlayed, Popularity, Recency
 from towers.evaluation.baselines.linear import EASE, ItemKNN
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.features.ragged import Ragged
 
 

@@ -8,14 +8,14 @@ import duckdb
 import numpy as np
 import pytest
 
+from towers.contract.schema import KIND_CODES, PLAYABLE_KINDS
 from towers.evaluation.baselines.chance import Random
 from towers.evaluation.baselines.counts import OwnMostPlayed, Popularity
 from towers.evaluation.baselines.linear import EASE, ItemKNN
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-from towers.schema import KIND_CODES, PLAYABLE_KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = (ROOT / os.environ.get("TOWERS_SHARED_DATA", "../shared/data")).resolve() / "catalogue"

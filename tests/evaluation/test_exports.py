@@ -10,10 +10,10 @@ import pytest
 
 from tests.retrieval.small_export import content, small_export
 from towers.errors import UserError
+from towers.evaluation.checks.future import future_leak, sampled_rows, trained_before
 from towers.evaluation.exports import ExportOnStore
 from towers.evaluation.from_store import task_from_store
-from towers.evaluation.future import future_leak, sampled_rows, trained_before
-from towers.evaluation.vectors import VectorRanker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.features.vocabulary import Vocabulary
 from towers.retrieval.export import Export
 

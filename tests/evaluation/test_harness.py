@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.ranker import make_task
+from towers.contract.schema import KINDS, PLAYABLE_KINDS
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.slices import popularity_thirds
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-from towers.schema import KINDS, PLAYABLE_KINDS
 
 KS = (1, 2, 5)
 

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.contracts.ranker import make_task
+from towers.contract.schema import KIND_CODES
 from towers.evaluation.attributes import content_attributes, merged_attributes
 from towers.evaluation.calibration import Calibration
 from towers.evaluation.diversity import intra_list_diversity
 from towers.evaluation.harness import ListJudge, evaluate
 from towers.evaluation.list_metrics import ListMetrics, gini
-from towers.evaluation.vectors import VectorRanker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.features.ragged import Ragged
-from towers.schema import KIND_CODES
 
 # Training: content 0 was played by all four listeners, 1 by two of them (one of them twice), 2 by one, 3 by nobody.
 TRAIN = Ragged.from_lists([[0, 1, 1], [0, 1], [0, 2], [0], []])

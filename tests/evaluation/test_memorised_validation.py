@@ -7,14 +7,14 @@ import pytest
 
 from tests.evaluation.tastes import Tastes
 from towers.evaluation.baselines.chance import Random
-from towers.evaluation.harness import evaluate
-from towers.evaluation.honesty import (
+from towers.evaluation.checks.honesty import (
     CLEAR_Z,
     KEPT_LIFT,
     memorised_validation,
     ratio_with_interval,
 )
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.harness import evaluate
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.result import Evaluation, SliceResult
 
 

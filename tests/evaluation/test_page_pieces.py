@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contracts.ranker import make_task
-from towers.evaluation.rankers import Ranked
+from towers.evaluation.ranking.rankers import Ranked
 from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.report.data_profile import data_profile
 from towers.evaluation.report.listener_examples import chosen, listener_examples

@@ -11,7 +11,7 @@ from tests.contracts.ranker import checkerboard
 from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.baselines.linear import ItemKNN
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.report.listener_files import LISTS_SCHEMA
 from towers.evaluation.report.table import METRICS_SCHEMA, main_intervals, table, write
 from towers.evaluation.slices import ByListener, divided

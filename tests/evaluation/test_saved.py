@@ -7,7 +7,7 @@ from tests.contracts.ranker import checkerboard
 from towers.errors import UserError
 from towers.evaluation.baselines.chance import Random
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.result import Evaluation, SliceResult
 from towers.evaluation.saved import ARRAYS, DIGESTS, FACTS, cached, fingerprint, load, load_notes, save
 

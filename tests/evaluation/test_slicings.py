@@ -9,7 +9,7 @@ import pytest
 
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.slices import divided
 from towers.evaluation.slicings import (
     ContentColumn,

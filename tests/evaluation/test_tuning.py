@@ -7,7 +7,7 @@ from towers.errors import UserError
 from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.tuning import Tuning
 
 

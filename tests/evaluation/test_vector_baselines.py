@@ -9,7 +9,7 @@ from towers.evaluation.baselines.artists import ArtistMean
 from towers.evaluation.baselines.factors import BPR, IALS
 from towers.evaluation.baselines.sound import AudioStatistics
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import DenseRanker
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.features.ragged import Ragged
 
 

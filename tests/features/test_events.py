@@ -5,12 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.features.events import (
-    NUM_ELAPSED_BUCKETS,
-    NUM_PLAYED_BUCKETS,
-    elapsed_since_previous,
-    encode_events,
-)
+from towers.features.events import NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS, elapsed_since_previous, encode_events
 
 SECOND, HOUR, DAY, YEAR = 10**6, 3_600 * 10**6, 86_400 * 10**6, 365 * 86_400 * 10**6
 

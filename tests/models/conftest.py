@@ -43,7 +43,7 @@ def user_tower():
 
 @pytest.fixture
 def two_tower(content_tower, user_tower):
-    from towers.models.audio_encoder import NoAudioEncoder, SoundStatistics
+    from towers.models.audio.encoder import NoAudioEncoder, SoundStatistics
     from towers.models.two_tower import TwoTower
 
     return TwoTower(NoAudioEncoder(SoundStatistics.of_none(4)), content_tower, user_tower).eval()

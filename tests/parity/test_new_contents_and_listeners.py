@@ -18,12 +18,12 @@ from towers.assembly import build_content_table, build_two_tower, heard_by
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.manifest import write_json
-from towers.models.audio_encoder import StatisticsAudioEncoder
+from towers.models.audio.encoder import StatisticsAudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.user_tower import UserTower
-from towers.publishing.onnx import export_content_tower, export_user_tower
-from towers.publishing.onnx_parity import check_parity, content_parity, events_of, listeners_compared, user_parity
-from towers.publishing.onnx_variants import write_variants
+from towers.publishing.onnx.parity import check_parity, content_parity, events_of, listeners_compared, user_parity
+from towers.publishing.onnx.towers import export_content_tower, export_user_tower
+from towers.publishing.onnx.variants import write_variants
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.encoders import UserEncoder
 from towers.retrieval.export import Export
@@ -54,7 +54,7 @@ def two_tower(world_store: Store):
 def vectors(world_store: Store, two_tower) -> np.ndarray:
     """Of all contents, as torch has them from the store."""
     from towers.data.training_batches import Share
-    from towers.training.ranks import Ranks
+    from towers.training.processes import Ranks
 
     sounds = heard_by(two_tower.audio_encoder, world_store)
     assert sounds is not None

@@ -12,18 +12,18 @@ import soundfile
 import torch
 from torch.nn.functional import normalize
 
-from tests.models.test_audio_encoder import SMALL_MOBILE, SMALL_PATCH
+from tests.models.audio.test_encoder import SMALL_MOBILE, SMALL_PATCH
 from towers.batch import ContentBatch
-from towers.data.log_mel import LogMel, read_crops, record_from
+from towers.data.audio.log_mel import LogMel, read_crops, record_from
 from towers.features.settings import FeatureSettings, SpectrogramSettings
-from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics, StatisticsAudioEncoder
+from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics, StatisticsAudioEncoder
+from towers.models.audio.frozen import FrozenAudioEncoder
+from towers.models.audio.mobile import MobileAudioEncoder
+from towers.models.audio.patch import PatchAudioEncoder
 from towers.models.content_tower import ContentTower
-from towers.models.frozen_audio_encoder import FrozenAudioEncoder
-from towers.models.mobile_audio_encoder import MobileAudioEncoder
-from towers.models.patch_audio_encoder import PatchAudioEncoder
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
-from towers.publishing.onnx import export_content_tower
+from towers.publishing.onnx.towers import export_content_tower
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.sound import waveform_of
 

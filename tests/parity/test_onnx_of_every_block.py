@@ -12,7 +12,7 @@ from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_
 from towers.models.blocks import LiGRBlock, SASRecBlock, SwiGLUBlock
 from towers.models.positions import Learned, Rotary
 from towers.models.user_tower import UserTower
-from towers.publishing.onnx import export_user_tower
+from towers.publishing.onnx.towers import export_user_tower
 from towers.retrieval.encoders import ONNX_INPUTS
 
 pytestmark = pytest.mark.unhooked

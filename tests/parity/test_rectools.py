@@ -13,7 +13,7 @@ import pytest
 from tests.contracts.ranker import make_task
 from towers.evaluation.harness import evaluate
 from towers.evaluation.list_metrics import ListMetrics
-from towers.evaluation.rankers import RANKINGS, Ranked, Ranking
+from towers.evaluation.ranking.rankers import RANKINGS, Ranked, Ranking
 from towers.evaluation.result import Evaluation
 from towers.features.ragged import Ragged
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.retrieval.small_export import content, small_export
-from towers import schema
+from towers.contract import schema
 from towers.manifest import digest_of_file
 from towers.retrieval.export import Export
 

@@ -18,12 +18,12 @@ from tests.publishing.listening import (
     with_manifest,
 )
 from tests.retrieval.small_export import SPACE
-from tests.retrieval.test_space_map import orthogonal
+from tests.retrieval.test_rotation import orthogonal
 from towers.evaluation.from_store import task_from_store
 from towers.publishing.alignment import MAPPED, NEW_NEW, OLD_OLD, UNMAPPED, Alignment, align, share_interval
 from towers.publishing.held_out import HeldOutListening
 from towers.retrieval.export import Export
-from towers.retrieval.space_map import SpaceVersion
+from towers.retrieval.rotation import SpaceVersion
 
 NEW = SpaceVersion(version="new", space_id="its own")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.publishing.test_procrustes import fitted, unit
-from tests.retrieval.test_space_map import orthogonal, space_map
+from tests.retrieval.test_rotation import orthogonal, space_map
 from towers.publishing import drift
 from towers.publishing.drift import drift_between, overlap_of_neighbours
 

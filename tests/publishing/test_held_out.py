@@ -5,7 +5,7 @@ import numpy as np
 from tests.publishing.listening import LISTENERS, listeners_of, vectors_by_taste
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
-from towers.evaluation.vectors import VectorRanker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.publishing.held_out import HeldOutListening, leading, recall_by_dimension
 
 

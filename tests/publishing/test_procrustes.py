@@ -5,10 +5,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.retrieval.test_space_map import DIMS, SEEDS, orthogonal
+from tests.retrieval.test_rotation import DIMS, SEEDS, orthogonal
 from towers.publishing import procrustes
 from towers.publishing.procrustes import fit_space_map
-from towers.retrieval.space_map import SpaceMap, SpaceVersion
+from towers.retrieval.rotation import SpaceMap, SpaceVersion
 
 NEW, OLD = SpaceVersion(version="2", space_id="new"), SpaceVersion(version="1", space_id="old")
 

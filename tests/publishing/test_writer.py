@@ -16,7 +16,7 @@ from tests.publishing.listening import unit, vectors_by_taste
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
 from towers.errors import UserError
-from towers.models.audio_encoder import NoAudioEncoder, SoundStatistics
+from towers.models.audio.encoder import NoAudioEncoder, SoundStatistics
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower

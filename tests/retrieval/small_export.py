@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from towers import schema
+from towers.contract import schema
 from towers.manifest import digest_of_file
 from towers.publishing.index import IvfSettings
 from towers.retrieval.export import Export

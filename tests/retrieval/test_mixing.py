@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.retrieval.small_export import content, small_export
-from tests.retrieval.test_space_map import space_map
+from tests.retrieval.test_rotation import space_map
 from towers.errors import UserError
 from towers.manifest import digest_of_file
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.query import Query
-from towers.retrieval.space_map import SpaceMap
+from towers.retrieval.rotation import SpaceMap
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 QUARTER = np.array([[0.0, -1.0], [1.0, 0.0]])

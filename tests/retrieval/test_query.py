@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers import schema
+from towers.contract import schema
+from towers.contract.events import is_positive
 from towers.errors import UserError
-from towers.features.events import is_positive
 from towers.retrieval.catalogue import Catalogue
 from towers.retrieval.encoders import Events
 from towers.retrieval.query import DAY_US, Query, Standing

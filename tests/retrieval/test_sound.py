@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.data.log_mel import LogMel, read_crops, record_from, resampler
+from towers.data.audio.log_mel import LogMel, read_crops, record_from, resampler
 from towers.features.settings import SpectrogramSettings
 from towers.features.sound import UnusableSound
 from towers.retrieval.sound import crops_of, laid_out, resample, waveform_of

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.service.conftest import LIMITS
-from towers import schema
+from towers.contract import schema
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.query import Query, Standing

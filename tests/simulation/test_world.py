@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from towers import schema
+from towers.contract import schema
 from towers.errors import UserError
 from towers.simulation.world import World
 

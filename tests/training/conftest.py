@@ -23,11 +23,11 @@ def make_learner(world_store):
     from pytorch_lightning import seed_everything
 
     from towers.assembly import build_content_table, build_two_tower, heard_by
-    from towers.models.audio_encoder import ConvAudioEncoder
+    from towers.models.audio.encoder import ConvAudioEncoder
     from towers.models.content_tower import ContentTower
     from towers.models.user_tower import UserTower
-    from towers.training.negatives import InBatchAndUniform
-    from towers.training.softmax import RefinedLogQSoftmax
+    from towers.training.objectives.negatives import InBatchAndUniform
+    from towers.training.objectives.softmax import RefinedLogQSoftmax
     from towers.training.step import Learner
 
     def make(seed=0, dropout=0.1, objective=None, audio_encoder=None):
@@ -71,12 +71,12 @@ def make_run(world_store, judge_task, make_learner, make_data):
     """A run that has not begun, everything fixed by the seed; its settings are those of `trainer`."""
     from towers.data.training_batches import Share
     from towers.evaluation.harness import evaluate
-    from towers.evaluation.vectors import VectorRanker
+    from towers.evaluation.ranking.vectors import VectorRanker
     from towers.training.data_module import TowersDataModule
     from towers.training.loggers import CsvLogger
     from towers.training.module import TowersModule
     from towers.training.optimizing import adamw
-    from towers.training.ranks import Ranks
+    from towers.training.processes import Ranks
     from towers.training.schedule import Cosine
     from towers.training.stopping import StopRequest
     from towers.training.trainer import Trainer

@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from towers.data.training_batches import Share
 from towers.training import embed
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 from towers.training.step import accumulate_gradient
 
 SOUNDS_AT_ONCE = 5

@@ -7,10 +7,10 @@ import torch
 from towers.assembly import build_content_table, build_two_tower, heard_by, sound_statistics
 from towers.data.training_batches import Share
 from towers.features.ragged import Ragged
-from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics
+from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, refresh_audio
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 
 AUDIO_DIM = 3
 

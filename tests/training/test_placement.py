@@ -8,11 +8,11 @@ from omegaconf import OmegaConf
 from towers.assembly import heard_by, network_of
 from towers.config import compose
 from towers.data.training_batches import Share
-from towers.models.audio_encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
+from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.placement import NoPlacement, Placement
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 
 CROP_FRAMES = 25
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from towers.training.negatives import InBatchAndUniform, Popularity, Uniform
-from towers.training.softmax_loss import Competition, SoftmaxLoss
+from towers.training.objectives.negatives import InBatchAndUniform, Popularity, Uniform
+from towers.training.objectives.softmax_loss import Competition, SoftmaxLoss
 
 CONTENTS, DIM, TARGET, TEMPERATURE, DRAWS = 2_000, 16, 3, 0.1, 300
 SIZES = (64, 512)

@@ -7,7 +7,7 @@ import torch
 
 from towers.data.training_batches import Share
 from towers.training.optimizing import adamw
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 from towers.training.step import accumulate_gradient
 
 

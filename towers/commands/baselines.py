@@ -12,7 +12,7 @@ from towers.config import instantiate
 from towers.errors import DataLacks, UserError
 from towers.evaluation.known import Known
 from towers.evaluation.protocol import EvaluationProtocol
-from towers.evaluation.rankers import DenseRanker, Scorer
+from towers.evaluation.ranking.rankers import DenseRanker, Scorer
 from towers.evaluation.result import Evaluation
 from towers.evaluation.saved import cached, fingerprint
 from towers.evaluation.tuning import Build, Tuning

@@ -15,9 +15,10 @@ from towers.commands.pictures import log_pictures, report_of
 from towers.commands.subject import open_subject
 from towers.config import CONFIG_DIR
 from towers.errors import GateRefused
-from towers.evaluation import honesty, saved
-from towers.evaluation.checks import all_checks
-from towers.evaluation.honesty import Check
+from towers.evaluation import saved
+from towers.evaluation.checks import honesty
+from towers.evaluation.checks.all_checks import all_checks
+from towers.evaluation.checks.honesty import Check
 from towers.evaluation.profiles import by_taste, known_of_listeners, listener_profiles, write_profiles
 from towers.evaluation.report.page import write_page
 from towers.evaluation.report.table import table, write

@@ -14,10 +14,10 @@ from towers.config import instantiate, raw_list, value
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation import list_metrics
-from towers.evaluation.compare import compare
-from towers.evaluation.comparison_shown import show
-from towers.evaluation.comparison_written import write
-from towers.evaluation.future import trained_before
+from towers.evaluation.checks.future import trained_before
+from towers.evaluation.comparison.compare import compare
+from towers.evaluation.comparison.shown import show
+from towers.evaluation.comparison.written import write
 from towers.evaluation.metrics import METRICS
 from towers.evaluation.profiles import TASTE_SLICING
 from towers.evaluation.protocol import EvaluationProtocol

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from towers.assembly import Run
 from towers.commands.subject import Subject
-from towers.evaluation.honesty import Check
+from towers.evaluation.checks.honesty import Check
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.report.data_profile import data_profile
 from towers.evaluation.report.drawing import png

@@ -7,12 +7,12 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from towers import schema
 from towers.commands.progress import StageProgress
 from towers.config import CONFIG_DIR, instantiate, value
+from towers.contract import schema
+from towers.data.audio.spectrogram_parts import Shard
 from towers.data.build import StoreBuilder
 from towers.data.rejecting import DUPLICATE, Limits
-from towers.data.spectrogram_parts import Shard
 from towers.data.store import Store
 from towers.errors import UserError
 

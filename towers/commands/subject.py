@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from towers.assembly import Run, load_run, open_store
 from towers.data.store import Store
 from towers.errors import UserError
-from towers.evaluation.checks import Listeners
+from towers.evaluation.checks.all_checks import Listeners
 from towers.evaluation.exports import ExportOnStore
 from towers.evaluation.slicings import Period
 from towers.retrieval.export import Export

@@ -31,7 +31,7 @@ from towers.training.checkpoints import (
     trained_checkpoint,
 )
 from towers.training.loggers import CsvLogger, close_loggers
-from towers.training.ranks import leave
+from towers.training.processes import leave
 from towers.training.step import Learner
 from towers.training.stopping import Stopped, StopRequest
 from towers.training.trainer import Trainer, fit

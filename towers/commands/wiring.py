@@ -29,13 +29,13 @@ from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.result import split_key
 from towers.evaluation.task import EvaluationTask
+from towers.models.audio.sounds import Sounds
 from towers.models.cost import description, parameters
-from towers.models.sounds import Sounds
 from towers.training.data_module import TowersDataModule
 from towers.training.loggers import CsvLogger
 from towers.training.module import TowersModule
 from towers.training.placement import NoPlacement, Placement
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 from towers.training.step import Learner
 from towers.training.trainer import Trainer
 from towers.training.validation import Judge, Validation

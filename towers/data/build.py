@@ -8,13 +8,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow.parquet as pq
 
-from towers import schema
-from towers.data import raw, spectrograms
+from towers.contract import schema
+from towers.data import raw
+from towers.data.audio import spectrograms
+from towers.data.audio.sound_losses import SoundLosses
+from towers.data.audio.spectrogram_parts import Decoding, Shard
+from towers.data.audio.spectrogram_writer import SpectrogramSet
 from towers.data.rejecting import DUPLICATE, IS_BAD, JUDGED, Limits, TooManyRejected
-from towers.data.sound_losses import SoundLosses
 from towers.data.sources.tables import RawTables, Source
-from towers.data.spectrogram_parts import Decoding, Shard
-from towers.data.spectrogram_writer import SpectrogramSet
 from towers.data.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
 from towers.data.store_writer import StoreWriter

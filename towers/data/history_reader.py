@@ -5,8 +5,9 @@ import torch
 from jaxtyping import Int, Integer
 
 from towers.batch import HistoryBatch, Packing
+from towers.contract.events import REFUSALS
 from towers.data.store import Store
-from towers.features.events import REFUSALS, UNKNOWN_ELAPSED, encode_events
+from towers.features.events import UNKNOWN_ELAPSED, encode_events
 
 
 class HistoryReader:

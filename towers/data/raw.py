@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from towers import schema
-from towers.data.contract import CONTRACT, DATE, NUMBER, OURS, check_columns
+from towers.contract import schema
+from towers.contract.arrow_types import id_texts, is_temporal
+from towers.contract.tables import CONTRACT, DATE, NUMBER, OURS, check_columns
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
-from towers.features.arrow_types import id_texts, is_temporal
 from towers.features.settings import FeatureSettings
 
 FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"

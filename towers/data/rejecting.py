@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from towers import schema
+from towers.contract import schema
 from towers.data.event_times import described_time
 from towers.data.sources.tables import Origin
 from towers.errors import UserError

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from towers import schema
-from towers.data.spectrograms import Spectrograms
+from towers.contract import schema
+from towers.data.audio.spectrograms import Spectrograms
 from towers.errors import UserError
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings

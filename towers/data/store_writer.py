@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from towers.contract.schema import UNKNOWN_PLAYED_FRACTION
 from towers.data.store import HISTORY_COLUMNS, write_arrow, write_ragged
 from towers.data.tables import Tables
 from towers.features.metadata import build_vocabulary, encode_part, part_values
@@ -14,7 +15,6 @@ from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings
 from towers.features.text import category_text
 from towers.features.vocabulary import Vocabulary
-from towers.schema import UNKNOWN_PLAYED_FRACTION
 
 # Contexts and listener columns, like all vocabularies, are those of the training period.
 TRAIN_CONTEXTS = """

@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from towers import schema
+from towers.contract import schema
 from towers.data import raw
 from towers.data.event_times import EARLIEST, LATEST
 from towers.data.rejecting import Limits, Rejecting

@@ -5,10 +5,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
+from towers.contract.schema import KIND_CODES, PLAYABLE_KINDS
 from towers.data.store import Store
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-from towers.schema import KIND_CODES, PLAYABLE_KINDS
 
 
 def task_from_store(store: Store, period: Literal["validation", "test"]) -> EvaluationTask:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.evaluation.metrics import DEFAULT_KS, ranked_metrics
-from towers.evaluation.rankers import RANKINGS, Ranked, Ranker, Ranking
+from towers.evaluation.ranking.rankers import RANKINGS, Ranked, Ranker, Ranking
 from towers.evaluation.result import ALL, Evaluation, SliceResult, metric_key
 from towers.evaluation.slices import Slicing, pair_keys, slices_of
 from towers.evaluation.task import EvaluationTask

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from towers.data.store import Store
 from towers.evaluation.from_store import all_histories, is_before, task_from_store
-from towers.evaluation.rankers import Scorer
+from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 

@@ -12,10 +12,10 @@ from towers.evaluation.from_store import all_histories
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
 from towers.evaluation.list_metrics import ListMetrics
-from towers.evaluation.rankers import Ranker
+from towers.evaluation.ranking.rankers import Ranker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.evaluation.result import Evaluation
 from towers.evaluation.slicings import Period, SlicingRule
-from towers.evaluation.vectors import VectorRanker
 
 
 class EvaluationProtocol:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers.evaluation.rankers import Ranked, Ranking
+from towers.evaluation.ranking.rankers import Ranked, Ranking
 
 ALL = "all"
 """The slice of all targets, whose keys bear no suffix: `recall@20`, beside `recall@20/discovery`."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from towers.errors import UserError
-from towers.evaluation.rankers import Ranked
+from towers.evaluation.ranking.rankers import Ranked
 from towers.evaluation.result import Evaluation, SliceResult
 from towers.manifest import atomic_directory, digest_of, digest_of_file, read_json, write_json
 

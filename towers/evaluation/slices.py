@@ -7,11 +7,11 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int
 
-from towers.evaluation.rankers import Ranking
+from towers.contract.schema import KINDS, PLAYABLE_KINDS
+from towers.evaluation.ranking.rankers import Ranking
 from towers.evaluation.result import ALL, Evaluation, SliceResult
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-from towers.schema import KINDS, PLAYABLE_KINDS
 
 SLICES: Final = (
     ALL, "familiar", "discovery", "cold_content", "cold_among_cold", "cold_users", "head", "middle", "tail",

@@ -10,7 +10,7 @@ import numpy as np
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
 from towers.evaluation.metrics import METRICS
-from towers.evaluation.rankers import DenseRanker, Scorer
+from towers.evaluation.ranking.rankers import DenseRanker, Scorer
 from towers.evaluation.result import split_key
 
 Build = Callable[[Mapping[str, Any]], Callable[..., Scorer]]

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from towers.contract.arrow_types import id_texts, is_id, is_list, is_number
 from towers.errors import UserError
-from towers.features.arrow_types import id_texts, is_id, is_list, is_number
 
 ID, VECTOR = "content_id", "vector"
 

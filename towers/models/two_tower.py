@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from towers.batch import ContentBatch, HistoryBatch, Packing
-from towers.models.audio_encoder import AudioEncoder
+from towers.models.audio.encoder import AudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.user_tower import UserTower
 

@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.data.store import Store
+from towers.evaluation.checks.future import trained_before
 from towers.evaluation.exports import ExportOnStore
-from towers.evaluation.future import trained_before
 from towers.evaluation.result import Evaluation
 from towers.publishing.drift import drift_between
 from towers.publishing.held_out import RECALL, HeldOutListening
 from towers.publishing.procrustes import fit_space_map
 from towers.retrieval.export import Export
 from towers.retrieval.files import mapped_table
-from towers.retrieval.space_map import SpaceMap, SpaceVersion
+from towers.retrieval.rotation import SpaceMap, SpaceVersion
 
 MIN_RECALL_SHARE = 0.9
 NEW_NEW, OLD_OLD, UNMAPPED, MAPPED = (

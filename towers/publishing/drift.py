@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from towers.retrieval.index import ExactIndex
-from towers.retrieval.space_map import SpaceMap
+from towers.retrieval.rotation import SpaceMap
 
 NEIGHBOURS = 10
 AT_MOST, QUERIES = 20_000, 1_000

@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from towers.data.store import Store
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
-from towers.evaluation.rankers import Ranker
+from towers.evaluation.ranking.rankers import Ranker
+from towers.evaluation.ranking.vectors import VectorRanker
 from towers.evaluation.result import Evaluation
 from towers.evaluation.task import EvaluationTask
-from towers.evaluation.vectors import VectorRanker
 
 K = 20
 RECALL = f"recall@{K}"

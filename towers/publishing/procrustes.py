@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers.retrieval.space_map import SpaceMap, SpaceVersion
+from towers.retrieval.rotation import SpaceMap, SpaceVersion
 
 BLOCK = 65_536
 """Contents that are read at a time: vectors may be memory-mapped, and more than fit into memory."""

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from towers.data.store import Store
 from towers.manifest import digest_of
-from towers.models.sounds import Sounds
+from towers.models.audio.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.index import IvfSettings

@@ -23,17 +23,17 @@ from towers.publishing.content_map import content_map
 from towers.publishing.describing import canaries_of, described_store
 from towers.publishing.held_out import recall_by_dimension
 from towers.publishing.index import recall_of_index
-from towers.publishing.onnx import export_content_tower, export_user_tower
-from towers.publishing.onnx_parity import (
+from towers.publishing.onnx.parity import (
     check_parity,
     content_parity,
     events_of,
     listeners_compared,
     user_parity,
 )
-from towers.publishing.onnx_variants import write_variants
+from towers.publishing.onnx.towers import export_content_tower, export_user_tower
+from towers.publishing.onnx.variants import write_variants
+from towers.publishing.owners import place_owners
 from towers.publishing.projection import Projection
-from towers.publishing.space import place_owners
 from towers.publishing.tables import (
     blocks_of,
     vector_file,
@@ -50,7 +50,7 @@ from towers.retrieval.encoders import EVENT_COLUMNS, UserEncoder
 from towers.retrieval.export import FORMAT, Export
 from towers.retrieval.files import mapped_array
 from towers.retrieval.ids import Ids
-from towers.retrieval.space_map import SpaceVersion
+from towers.retrieval.rotation import SpaceVersion
 
 CURRENT = "current"
 LISTENERS_AT_ONCE = 16_384

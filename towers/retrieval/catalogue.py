@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 import numpy as np
 from jaxtyping import Bool, Integer, Shaped
 
-from towers import schema
+from towers.contract import schema
 from towers.errors import UserError
 
 KEPT = 64

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
-from towers import schema
+from towers.contract import schema
+from towers.contract.events import microseconds_of
 from towers.errors import UserError
-from towers.features.events import microseconds_of
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json

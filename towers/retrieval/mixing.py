@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query, Standing, standing_of
+from towers.retrieval.rotation import SpaceMap
 from towers.retrieval.search import Found, recommend
-from towers.retrieval.space_map import SpaceMap
 
 
 @dataclass(frozen=True)

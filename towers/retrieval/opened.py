@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from towers import schema
+from towers.contract import schema
 from towers.errors import UserError
 from towers.features.text import id_text
 from towers.retrieval.encoders import Events

@@ -21,9 +21,10 @@ from datetime import date
 import numpy as np
 from jaxtyping import Bool, Int, Integer
 
-from towers import schema
+from towers.contract import schema
+from towers.contract.events import LIKES, is_heard, is_refused
 from towers.errors import UserError
-from towers.features.events import LIKES, NUM_ACTIONS, is_heard, is_refused
+from towers.features.events import NUM_ACTIONS
 from towers.retrieval.catalogue import kinds_in_order
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Float
 
-from towers import schema
+from towers.contract import schema
 from towers.errors import UserError
 from towers.features.metadata import part_values
 from towers.features.sound import TOO_LOUD, UnusableSound

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers import schema
+from towers.contract import schema
+from towers.contract.events import is_positive, microseconds_of
 from towers.errors import UserError
-from towers.features.events import is_positive, microseconds_of
 from towers.features.text import category_text
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export

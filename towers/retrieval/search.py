@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers import schema
+from towers.contract import schema
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query, Standing, allowed
 

@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from towers import schema
+from towers.contract import schema
 from towers.retrieval.export import Export
 from towers.retrieval.search import Found
 

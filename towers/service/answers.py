@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 from jaxtyping import Float
 
-from towers import schema
+from towers.contract import schema
 from towers.retrieval import search
 from towers.retrieval.query import Query, Standing
 from towers.retrieval.raw_events import EPOCH

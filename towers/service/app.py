@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from towers import schema
+from towers.contract import schema
 from towers.errors import UserError
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS
 from towers.service import answers

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from towers import schema
+from towers.contract import schema
 from towers.errors import UserError
 from towers.features.text import id_text
 from towers.retrieval.encoders import Events

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import soundfile
 from jaxtyping import Float, Float32, Int
 
-from towers import schema
+from towers.contract import schema
 from towers.errors import UserError
 from towers.manifest import atomic_directory, read_json, write_json
 from towers.simulation.audience import Audience, draw_audience

@@ -127,7 +127,7 @@ def digest_of_weights(path: Path) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(load_weights(path).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

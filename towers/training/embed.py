@@ -10,7 +10,7 @@ from jaxtyping import Float
 from towers.batch import ContentBatch, HistoryBatch
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 from towers.training.staleness import Staleness
 
 SOUNDS_AT_ONCE = 64

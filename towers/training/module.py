@@ -24,7 +24,7 @@ from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.training.checkpoints import Progress
 from towers.training.optimizing import Reports, advance, clip_gradients
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 from towers.training.schedule import Schedule
 from towers.training.step import Learner, accumulate_gradient
 from towers.training.validation import Validation

@@ -20,10 +20,10 @@ from torch.nn.functional import cosine_similarity
 from towers.batch import ContentBatch
 from towers.data.training_batches import Share
 from towers.errors import require_counts
-from towers.models.audio_encoder import AudioEncoder
-from towers.models.sounds import Sounds
+from towers.models.audio.encoder import AudioEncoder
+from towers.models.audio.sounds import Sounds
 from towers.training.embed import embed_contents, refresh_audio
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 from towers.training.step import Learner
 
 

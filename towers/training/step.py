@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from towers.batch import TrainingBatch
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
-from towers.training.objective import Objective
-from towers.training.ranks import Ranks
+from towers.training.objectives.objective import Objective
+from towers.training.processes import Ranks
 
 
 class Learner(nn.Module):

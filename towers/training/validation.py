@@ -9,7 +9,7 @@ from torch import Tensor
 from towers.batch import HistoryBatch
 from towers.errors import UserError
 from towers.training.embed import embed_contents, embed_users, refresh_audio
-from towers.training.ranks import Ranks
+from towers.training.processes import Ranks
 from towers.training.step import Learner
 
 Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]

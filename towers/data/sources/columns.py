@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from towers.contract.arrow_types import ID_WORDS, id_texts, is_id, is_number
 from towers.errors import UserError
-from towers.features.arrow_types import ID_WORDS, id_texts, is_id, is_number
 
 IDS = ("user", "content", "artist", "album")
 """The columns of `read_columns` that hold ids."""

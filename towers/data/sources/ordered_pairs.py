@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from towers import schema
+from towers.contract import schema
 from towers.data.event_times import in_range, looks_like
 from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
 from towers.data.sources.part_files import is_parquet

@@ -3,7 +3,7 @@ directly or in subfolders."""
 
 from pathlib import Path
 
-from towers import schema
+from towers.contract import schema
 from towers.data.sources.part_files import part_files, refuse_log
 from towers.data.sources.tables import RawTables, literal
 from towers.errors import UserError

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from towers import schema
+from towers.contract import schema
+from towers.contract.arrow_types import is_whole
 from towers.data.event_times import in_range, is_of_another_unit, looks_like
 from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
 from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
-from towers.features.arrow_types import is_whole
 
 FAR_S = 9_000_000_000_000
 """Seconds, about what microseconds can hold: what is further off stands there, out of range as well."""

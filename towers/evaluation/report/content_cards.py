@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from towers.contract.schema import PLAYABLE_KINDS
 from towers.evaluation.task import EvaluationTask
-from towers.schema import PLAYABLE_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

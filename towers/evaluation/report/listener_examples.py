@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from towers.evaluation.rankers import Ranked
+from towers.evaluation.ranking.rankers import Ranked
 from towers.evaluation.report.content_cards import ContentCard, ContentCards
 from towers.evaluation.report.score_calibration import are_targets
 from towers.evaluation.task import EvaluationTask

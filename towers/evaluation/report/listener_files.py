@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from towers.evaluation.rankers import Ranked
+from towers.evaluation.ranking.rankers import Ranked
 from towers.evaluation.result import Evaluation, SliceResult
 from towers.manifest import atomic_file
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from towers.evaluation.honesty import Check
+from towers.evaluation.checks.honesty import Check
 from towers.evaluation.intervals import Difference, Interval, differences_to_each
 from towers.evaluation.metrics import METRICS
 from towers.evaluation.report.content_cards import ContentCards

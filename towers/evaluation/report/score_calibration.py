@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.evaluation.rankers import Ranked
+from towers.evaluation.ranking.rankers import Ranked
 from towers.evaluation.slices import pair_keys
 from towers.evaluation.task import EvaluationTask
 

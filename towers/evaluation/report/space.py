@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from towers.evaluation.ranking import top_k
+from towers.contract.schema import KIND_CODES
+from towers.evaluation.ranking.top_k import top_k
 from towers.evaluation.report.content_cards import ContentCard, ContentCards
 from towers.evaluation.task import EvaluationTask
-from towers.schema import KIND_CODES
 
 MAX_POINTS = 3_000
 FEWEST_FOR_TSNE = 50

@@ -1,0 +1,119 @@
+"""The raw contract's columns: which must be there, of what type, and how SQL reads each of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from towers.contract import schema
+from towers.contract.arrow_types import ID_WORDS, is_id, is_id_list, is_number, is_temporal
+from towers.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of the contract: its test, that test in words, and its type in SQL."""
+
+    accepts: Callable[[pa.DataType], bool]
+    words: str
+    sql: str
+    is_required: bool = False
+
+    def fits(self, kind: pa.DataType) -> bool:
+        """Whether a Parquet column of this type will do; one that is null throughout fits any column."""
+        return self.accepts(kind) or pt.is_null(kind)
+
+
+def _id(*, is_required: bool = False) -> Column:
+    return Column(accepts=is_id, words=ID_WORDS, sql="VARCHAR", is_required=is_required)
+
+
+def _list(*, is_required: bool = False) -> Column:
+    return Column(accepts=is_id_list, words="a list of strings or integers", sql="VARCHAR[]", is_required=is_required)
+
+
+NUMBER = Column(accepts=is_number, words="a number in milliseconds", sql="BIGINT")
+DATE = Column(accepts=is_temporal, words="a date", sql="DATE")
+_FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
+
+READERS_OWN = ("filename", "file_row_number")
+"""Columns that the reader adds, so that a rejected row can be found again; no table may bring its own."""
+OURS = (*READERS_OWN, "reason", "fault", "row_hash", "dates_lost")
+"""Names that stand beside the contract's while rows are judged; a column of a listener cannot bear them."""
+
+CONTRACT: dict[str, dict[str, Column]] = {
+    schema.EVENTS: {
+        "user_id": _id(is_required=True),
+        "content_id": _id(is_required=True),
+        "timestamp": Column(accepts=pt.is_timestamp, words="a timestamp in UTC", sql="TIMESTAMPTZ", is_required=True),
+        "action": _id(),
+        "played_ms": NUMBER,
+        "context": _id(),
+    },
+    schema.CONTENTS: {
+        "content_id": _id(is_required=True),
+        "kind": _id(),
+        "title": _id(),
+        "artist_ids": _list(),
+        "album_id": _id(),
+        "genres": _list(),
+        "language": _id(),
+        "release_date": DATE,
+        "duration_ms": NUMBER,
+        "explicit": _FLAG,
+        "audio": _id(),
+    },
+    schema.USERS: {"user_id": _id(is_required=True), "deleted": _FLAG},
+    schema.PLAYLISTS: {
+        "playlist_id": _id(is_required=True),
+        "title": _id(),
+        "owner_id": _id(),
+        "content_ids": _list(is_required=True),
+    },
+}
+
+
+def check_columns(path: Path, table: str, file_schema: pa.Schema, folders: tuple[str, ...]) -> None:
+    """Whether a part file has the columns that the contract wants of `table`, of types that will do.
+
+    Args:
+        path: of the file, for messages.
+        table: a name of `schema.TABLES`.
+        file_schema: of the file.
+        folders: names of the folders between the table's and the file.
+
+    Raises:
+        UserError: a required column missing, or in a folder's name alone; a column of a wrong type, of a name that
+            is taken, or of one that `is_there` refuses. The message names the file and the column.
+    """
+    for name in file_schema.names:
+        if name.lower() in READERS_OWN:
+            raise UserError(f"{path}: column {name!r} has a name that is taken; call it otherwise")
+    in_folders = {part.partition("=")[0] for part in folders if "=" in part}
+    for name in sorted((in_folders & CONTRACT[table].keys()) - set(file_schema.names)):
+        raise UserError(f"{path}: column {name!r} stands in the folder's name alone; write it into the file as well")
+    for name, column in CONTRACT[table].items():
+        if is_there(path, name, file_schema.names):
+            kind = file_schema.field(name).type
+            if not column.fits(kind):
+                raise UserError(f"{path}: column {name!r} is {kind}, must be {column.words}")
+        elif column.is_required:
+            raise UserError(f"{path}: no column {name!r}, which {table}/ must have ({column.words})")
+
+
+def is_there(path: Path, name: str, names: list[str]) -> bool:
+    """Whether a file has the column `name`, of which SQL could take no other for it.
+
+    Raises:
+        UserError: two columns of this name, or one in other letters: `Deleted` would be left out, and `TITLE` before
+            `title` be read in its place.
+    """
+    bearers = [own for own in names if own.lower() == name.lower()]
+    if len(bearers) > 1:
+        shown = " and ".join(map(repr, bearers))
+        raise UserError(f"{path}: columns {shown} are one to SQL; keep one of them, and call it {name!r}")
+    if bearers and bearers[0] != name:
+        raise UserError(f"{path}: column {bearers[0]!r} must be called {name!r}")
+    return bool(bearers)

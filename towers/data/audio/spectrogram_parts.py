@@ -1,0 +1,227 @@
+"""Spectrograms of some hundred files at a time, whole or absent: what a killed run leaves for the next one, and what
+shards leave for the run that puts them together."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float16
+
+from towers.data.audio.log_mel import LogMel, UnusableSound, read_crops, record_from
+from towers.errors import UserError
+from towers.features.settings import SpectrogramSettings
+from towers.manifest import atomic_directory
+
+RECORDS, REASONS = "records.float16", "reasons.parquet"
+Record = Float16[np.ndarray, "n_mels frames"]
+SoundProgress = Callable[[int, int, str], None]
+"""Called with how many files are done, how many there are, and the rate so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundFile:
+    """A content's sound.
+
+    Args:
+        content_id: whose it is.
+        path: where it lies.
+        digest: of its bytes; None where there is no file.
+        refusal: why it must not be read; None where it may be.
+    """
+
+    content_id: str
+    path: Path
+    digest: str | None
+    refusal: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What came of a sound.
+
+    Args:
+        record: null where there can be none.
+        reason: why there is none, or in which way it is not the whole sound or its mix; null where there is nothing to
+            tell.
+    """
+
+    record: Record | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The records of `files`, in their order, in a folder whose name says what is in it."""
+
+    folder: Path
+    files: Sequence[SoundFile]
+
+    def judged(self) -> list[tuple[bool, str | None]]:
+        """Of every file, whether it has a record, and the reason as `Heard` has it."""
+        table = pq.read_table(self.folder / REASONS)
+        return list(zip(table["has_record"].to_pylist(), table["reason"].to_pylist(), strict=True))
+
+    def copy_records(self, file: BinaryIO) -> None:
+        """Appends the records of the usable files, as bare numbers."""
+        with (self.folder / RECORDS).open("rb") as records:
+            while block := records.read(1 << 20):
+                file.write(block)
+
+    def write(self, results: Iterable[Heard]) -> None:
+        """Takes what came of every file."""
+        has_record: list[bool] = []
+        reasons: list[str | None] = []
+        with atomic_directory(self.folder) as folder:
+            with (folder / RECORDS).open("wb") as records:
+                for heard in results:
+                    has_record.append(heard.record is not None)
+                    reasons.append(heard.reason)
+                    if heard.record is not None:
+                        records.write(heard.record.tobytes())
+                records.flush()
+                os.fsync(records.fileno())  # a machine that is lost leaves no empty part that looks whole
+            judged = {"has_record": pa.array(has_record, pa.bool_()), "reason": pa.array(reasons, pa.string())}
+            pq.write_table(pa.table(judged), folder / REASONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Every `count`-th part, from the `number`-th on (counted from 1): the share of one of `count` machines."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """`3/16`.
+
+        Raises:
+            UserError: it is no such thing.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise UserError(f"data.shard={text}: must be NUMBER/COUNT, such as 3/16, from 1/16 to 16/16")
+        return cls(number=int(number), count=int(count))
+
+    def of(self, parts: Sequence[Part]) -> Sequence[Part]:
+        """Its share."""
+        return parts[self.number - 1 :: self.count]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@dataclass(slots=True)
+class Decoding:
+    """How much sound was decoded, and what it took.
+
+    Args:
+        files: that were read; what was copied from earlier spectrograms is not counted.
+        sound_s: what was decoded of them, in seconds of sound.
+        wall_s: seconds that passed.
+        core_s: seconds of processor time.
+    """
+
+    files: int = 0
+    sound_s: float = 0.0
+    wall_s: float = 0.0
+    core_s: float = 0.0
+
+    @property
+    def rate(self) -> str:
+        """In seconds of sound per second."""
+        return f"{self.sound_s / max(self.wall_s, 1e-9):,.0f} s of sound/s"
+
+    def __str__(self) -> str:
+        return (
+            f"decoded {self.files:,} files: {self.sound_s:,.0f} s of sound in {self.wall_s:,.1f} s "
+            f"({self.rate}, {self.core_s:,.1f} core-seconds)"
+        )
+
+
+class Decoder:
+    """Files to records, several at a time.
+
+    Args:
+        settings: of the spectrogram.
+        known: digest of a file -> what came of it, of files that need not be decoded; else null.
+        num_workers: threads; libsndfile and torch let go of Python's lock.
+    """
+
+    def __init__(self, settings: SpectrogramSettings, known: Callable[[str], Heard | None], num_workers: int):
+        self._settings = settings
+        self._log_mel = LogMel(settings)
+        self._known = known
+        self._num_workers = num_workers
+
+    def write(self, parts: Sequence[Part], on_progress: SoundProgress) -> Decoding:
+        """Writes those of `parts` that are not there; one is whole before the next one is begun."""
+        missing = [part for part in parts if not part.folder.exists()]
+        total = sum(len(part.files) for part in parts)
+        done = total - sum(len(part.files) for part in missing)
+        decoding, wall, core = Decoding(), time.perf_counter(), time.process_time()
+
+        def told(results: Iterator[tuple[Heard, float | None]], number: int) -> Iterator[Heard]:
+            nonlocal done
+            for _ in range(number):
+                result, sound_s = next(results)
+                if sound_s is not None:
+                    decoding.files += 1
+                    decoding.sound_s += sound_s
+                done += 1
+                decoding.wall_s = time.perf_counter() - wall
+                on_progress(done, total, decoding.rate)
+                yield result
+
+        with _single_threaded_torch(), ThreadPoolExecutor(self._num_workers) as pool:
+            results = self._in_order(pool, (file for part in missing for file in part.files))
+            for part in missing:
+                part.write(told(results, len(part.files)))
+        decoding.core_s = time.process_time() - core
+        return decoding
+
+    def _in_order(self, pool: ThreadPoolExecutor, files: Iterator[SoundFile]) -> Iterator[tuple[Heard, float | None]]:
+        """`_one` of every file, in order, with a bounded number of files under way."""
+        pending: deque[Future[tuple[Heard, float | None]]] = deque()
+        for file in files:
+            pending.append(pool.submit(self._one, file))
+            if len(pending) >= 8 * self._num_workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def _one(self, file: SoundFile) -> tuple[Heard, float | None]:
+        """What came of a file; and how many seconds were decoded, None where it was not read."""
+        if file.refusal is not None:
+            return Heard(record=None, reason=file.refusal), None
+        known = None if file.digest is None else self._known(file.digest)
+        if known is not None:
+            return known, None
+        try:
+            with torch.inference_mode():
+                crops, remark = read_crops(file.path, self._settings)
+                record = record_from(crops, self._log_mel, self._settings)
+        except UnusableSound as error:
+            return Heard(record=None, reason=str(error)), 0.0
+        return Heard(record=record, reason=remark), sum(map(len, crops)) / self._settings.sample_rate
+
+
+@contextmanager
+def _single_threaded_torch() -> Iterator[None]:
+    """One thread a file: the files are the parallel part."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,220 @@
+"""The spectrograms of a catalogue, made: only of sounds that are new, and in parts that outlive a kill."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towers.data.audio.log_mel import FRONT_END
+from towers.data.audio.spectrogram_parts import Decoder, Decoding, Heard, Part, Shard, SoundFile, SoundProgress
+from towers.data.audio.spectrograms import ALTERED, FRONT, RECORDS, REJECTED, ROWS
+from towers.features.settings import SpectrogramSettings
+from towers.features.sound import UnusableSound
+from towers.features.sound_file import TAKES_FFMPEG, has_ffmpeg, takes_ffmpeg
+from towers.features.sound_folder import SoundFolder
+from towers.manifest import FileDigests, atomic_directory, digest_of, read_json, write_json
+
+FILES_PER_PART = 512
+"""A few seconds of work."""
+
+
+class SpectrogramSet:
+    """The spectrograms that a catalogue should have; `make` writes them where they are not there yet.
+
+    Args:
+        folder: where sets of spectrograms stand, each under its fingerprint.
+        root: what `audio` is relative to.
+        content_ids: whose sound it is.
+        audio: path of the sound file, relative or absolute.
+        settings: of the spectrogram.
+    """
+
+    def __init__(
+        self, folder: Path, root: Path, content_ids: Sequence[str], audio: Sequence[str], settings: SpectrogramSettings
+    ):
+        sounds = SoundFolder(root)
+        found = [_found(sounds, name) for name in audio]
+        self._paths = [root / name if isinstance(path, str) else path for path, name in zip(found, audio, strict=True)]
+        self._refusals = [path if isinstance(path, str) else None for path in found]
+        self._root = root
+        self._content_ids = content_ids
+        self._audio = audio
+        self._settings = settings
+        self._folder = folder
+        self._front = {"format": FRONT_END, "settings": settings.to_dict()}
+        self._parts_folder = folder / f"parts-{digest_of(self._front)[:16]}"
+
+    @cached_property
+    def target(self) -> Path:
+        """The folder of this set; its name changes with every byte of a file."""
+        files = {self._name(place): digest for place, digest in enumerate(self._digests) if digest is not None}
+        named = list(zip(self._content_ids, self._audio, strict=True))
+        # What was set aside for want of a decoder has another chance once there is one.
+        decoders = ["ffmpeg"] if has_ffmpeg() and any(takes_ffmpeg(path) for path in self._paths) else []
+        return self._folder / digest_of([files, named, self._front, *decoders])[:16]
+
+    def make(self, num_workers: int, on_progress: SoundProgress) -> Decoding:
+        """Decodes and writes; what an earlier set of the same settings knows, or a part that is there, is taken over.
+
+        Args:
+            num_workers: decoding threads.
+            on_progress: told about each file.
+        """
+        decoding = Decoding()
+        if not self.target.exists():
+            parts = self._parts(range(0, len(self._paths), FILES_PER_PART), self._digests)
+            known = self._known()
+            decoding = Decoder(self._settings, known, num_workers).write(parts, on_progress)
+            try:
+                with atomic_directory(self.target) as temporary:
+                    self._put_together(temporary, parts)
+            except FileNotFoundError:
+                if not self.target.exists():  # another process was quicker, and took the parts away
+                    raise
+        self._remove_parts()
+        return decoding
+
+    def make_shard(self, shard: Shard, num_workers: int, on_progress: SoundProgress) -> Decoding:
+        """Decodes a share of the parts, which `make` then finds; reads no other files than theirs."""
+        starts = range(0, len(self._paths), FILES_PER_PART)[shard.number - 1 :: shard.count]
+        memory = self._parts_folder / f"digests-{shard.number}-of-{shard.count}.json"
+        digests: list[str | None] = [None] * len(self._paths)
+        places = [place for start in starts for place in self._places(start)]
+        for place, digest in zip(places, self._digested(memory, places), strict=True):
+            digests[place] = digest
+        known = self._known()
+        parts = [part for part in self._parts(starts, digests) if any(is_new(file, known) for file in part.files)]
+        return Decoder(self._settings, known, num_workers).write(parts, on_progress)
+
+    def _name(self, place: int) -> str:
+        return str(self._paths[place].relative_to(self._root))
+
+    def _places(self, start: int) -> range:
+        """Those of one part."""
+        return range(start, min(start + FILES_PER_PART, len(self._paths)))
+
+    @cached_property
+    def _digests(self) -> list[str | None]:
+        """Of every file; None where there is none."""
+        return self._digested(self._folder / "digests.json", range(len(self._paths)))
+
+    def _digested(self, memory: Path, places: Sequence[int]) -> list[str | None]:
+        known = [self._folder / "digests.json", *self._parts_folder.glob("digests-*.json")]
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        digests = FileDigests(memory, *known)
+        allowed = [self._paths[place] for place in places if self._refusals[place] is None]
+        files = digests.of(allowed, self._root)
+        digests.save()
+        return [None if self._refusals[place] else files.get(self._name(place)) for place in places]
+
+    def _parts(self, starts: Sequence[int], digests: Sequence[str | None]) -> list[Part]:
+        parts = []
+        for start in starts:
+            places = self._places(start)
+            named = [(self._content_ids[place], self._audio[place], digests[place]) for place in places]
+            files = [
+                SoundFile(
+                    content_id=self._content_ids[place],
+                    path=self._paths[place],
+                    digest=digests[place],
+                    refusal=self._refusals[place],
+                )
+                for place in places
+            ]
+            parts.append(Part(folder=self._parts_folder / digest_of([named, self._front])[:16], files=files))
+        return parts
+
+    def _put_together(self, folder: Path, parts: Sequence[Part]) -> None:
+        """One part after the other: memory does not grow with the catalogue."""
+        kept: list[SoundFile] = []
+        rejected: list[tuple[SoundFile, str]] = []
+        altered: list[tuple[SoundFile, str]] = []
+        for part in parts:
+            for file, (has_record, reason) in zip(part.files, part.judged(), strict=True):
+                if has_record:
+                    kept.append(file)
+                if reason is not None:
+                    (altered if has_record else rejected).append((file, reason))
+        shape = (len(kept), self._settings.n_mels, self._settings.num_frames)
+        described = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": shape}
+        with (folder / RECORDS).open("wb") as records:
+            np.lib.format.write_array_header_1_0(records, described)
+            for part in parts:
+                part.copy_records(records)
+        pq.write_table(_columns(kept), folder / ROWS)
+        pq.write_table(_with_reasons(rejected), folder / REJECTED)
+        pq.write_table(_with_reasons(altered), folder / ALTERED)
+        write_json(folder / FRONT, self._front)
+
+    def _remove_parts(self) -> None:
+        """Those of other catalogues too: they are what was left of runs that never came to their end."""
+        if not self._parts_folder.exists():
+            return
+        for path in self._parts_folder.iterdir():
+            if path.name.startswith("."):
+                continue  # somebody is writing it
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        if not any(self._parts_folder.iterdir()):
+            self._parts_folder.rmdir()
+
+    def _known(self) -> Callable[[str], Heard | None]:
+        """Digest of a file -> what came of it; None where it is new.
+
+        As in the newest set of the same front end and settings.
+        """
+        earlier = [path.parent for path in self._folder.glob(f"*/{FRONT}") if not path.parent.name.startswith(".")]
+        for folder in sorted(earlier, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            if read_json(folder / FRONT) == self._front:
+                return _Earlier(folder).heard
+        return lambda digest: None
+
+
+class _Earlier:
+    """What a set holds, by the digests of its files; but for those whose decoder has come since."""
+
+    def __init__(self, folder: Path):
+        digests = pq.read_table(folder / ROWS)["digest"].to_pylist()
+        self._records = np.load(folder / RECORDS, mmap_mode="r" if digests else None)
+        self._row_of = {digest: row for row, digest in enumerate(digests)}
+        self._reasons: dict[str, str] = {}
+        for name in (REJECTED, ALTERED):
+            table = pq.read_table(folder / name)
+            self._reasons |= dict(zip(table["digest"].to_pylist(), table["reason"].to_pylist(), strict=True))
+
+    def heard(self, digest: str) -> Heard | None:
+        row, reason = self._row_of.get(digest), self._reasons.get(digest)
+        if row is None and (reason is None or (TAKES_FFMPEG in reason and has_ffmpeg())):
+            return None
+        return Heard(record=None if row is None else self._records[row], reason=reason)
+
+
+def is_new(file: SoundFile, known: Callable[[str], Heard | None]) -> bool:
+    """Whether a file has to be read."""
+    return file.digest is not None and known(file.digest) is None
+
+
+def _columns(files: Sequence[SoundFile]) -> pa.Table:
+    """Whose sounds these are, and the digests of their files (null where there is none)."""
+    ids = pa.array([file.content_id for file in files], pa.string())
+    return pa.table({"content_id": ids, "digest": pa.array([file.digest for file in files], pa.string())})
+
+
+def _with_reasons(files: Sequence[tuple[SoundFile, str]]) -> pa.Table:
+    table = _columns([file for file, _ in files])
+    table = table.add_column(1, "audio", pa.array([str(file.path) for file, _ in files], pa.string()))
+    return table.add_column(2, "reason", pa.array([reason for _, reason in files], pa.string()))
+
+
+def _found(sounds: SoundFolder, audio: str) -> Path | str:
+    """Where a sound lies, or why it must not or cannot be read."""
+    try:
+        return sounds.find(audio)
+    except UnusableSound as refusal:
+        return str(refusal)

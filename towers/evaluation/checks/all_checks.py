@@ -1,0 +1,104 @@
+"""All checks of one evaluation of vectors, in the order in which they are told."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.data.store import Store
+from towers.evaluation.baselines.counts import Popularity
+from towers.evaluation.checks.future import baseline_view, future_leak, histories_end, sampled_rows, trained_before
+from towers.evaluation.checks.honesty import (
+    Check,
+    list_audit,
+    memorised_validation,
+    permuted_targets,
+    shuffled_listeners,
+)
+from towers.evaluation.from_store import task_from_store
+from towers.evaluation.harness import evaluate
+from towers.evaluation.protocol import EvaluationProtocol
+from towers.evaluation.ranking.rankers import DenseRanker, Ranker
+from towers.evaluation.result import Evaluation
+from towers.evaluation.slicings import Period
+from towers.evaluation.task import EvaluationTask
+
+
+@runtime_checkable  # for the tests, which check annotations at run time
+class Listeners(Protocol):
+    """Listeners' vectors from the histories of a store, up to the start of a period."""
+
+    def __call__(self, store: Store, rows: Int[np.ndarray, " users"], period: Period) -> Float[np.ndarray, "users dim"]:
+        """`rows` are the store's."""
+        ...
+
+
+def all_checks(
+    protocol: EvaluationProtocol,
+    evaluations: Sequence[Evaluation],
+    listeners: Listeners,
+    users: Float[np.ndarray, "users dim"],
+    contents: Float[np.ndarray, "contents dim"],
+    *,
+    trained_on: str | None = None,
+    trained_until_us: int | None = None,
+    has_seen_validation: bool = False,
+) -> list[Check]:
+    """Of training, the future, the lists, chance, what is personal, and a validation learnt by heart.
+
+    Args:
+        protocol: of the evaluation.
+        evaluations: all of it, the model first.
+        listeners: the model's way from histories to vectors.
+        users: the vectors that were evaluated, `[users of the task, dim]`.
+        contents: likewise, `[contents, dim]`.
+        trained_on: fingerprint of the store that the model was trained on; null where it is not known.
+        trained_until_us: end of its training period, in microseconds since 1970; null where it is not known, and not
+            needed where `trained_on` is the store of the evaluation.
+        has_seen_validation: whether it was fitted on everything before the test; what it remembers of validation is
+            then no question, and nothing of validation can be asked of it.
+    """
+    store, task, period, k = protocol.store, protocol.task, protocol.period, protocol.list_k
+    rows = sampled_rows(task)
+    views = {
+        "listeners' vectors": lambda other: listeners(other, rows, period),
+        "what baselines read": baseline_view(period, rows),
+    }
+    checks = [
+        trained_before(store, period, trained_on, trained_until_us, has_seen_validation),
+        histories_end(store, task, period),
+        future_leak(store, period, views),
+        list_audit(task, evaluations),
+        permuted_targets(task, lambda drawn: protocol.ranker(drawn, evaluations[0].ranker, users, contents), k=k),
+        shuffled_listeners(
+            task, evaluations[0], users, lambda others: protocol.ranker(task, "shuffled", others, contents), k=k
+        ),
+    ]
+    if period == "test" and not has_seen_validation:
+        checks.append(_memorised(protocol, evaluations, listeners, contents))
+    return checks
+
+
+def _memorised(
+    protocol: EvaluationProtocol,
+    evaluations: Sequence[Evaluation],
+    listeners: Listeners,
+    contents: Float[np.ndarray, "contents dim"],
+) -> Check:
+    """Against popularity, which learns nothing of a listener: a strong baseline leaves no lift to judge by.
+
+    What is evaluated on test already is not ranked again.
+    """
+    k, store, model = protocol.list_k, protocol.store, evaluations[0]
+
+    def of(ranker: Ranker, task: EvaluationTask) -> Evaluation:
+        return evaluate(task, ranker, filter_seen=True, ks=(k,), min_users=protocol.min_users)
+
+    earlier = task_from_store(store, "validation")
+    before = protocol.ranker(earlier, model.ranker, listeners(store, earlier.user_rows, "validation"), contents)
+    popular = next((one for one in evaluations if one.ranker == Popularity.name), None)
+    if popular is None:
+        popular = of(DenseRanker(protocol.task, Popularity(protocol.task)), protocol.task)
+    validation = of(before, earlier), of(DenseRanker(earlier, Popularity(earlier)), earlier)
+    return memorised_validation(validation, (model, popular), f"recall@{k}/discovery")

@@ -1,0 +1,219 @@
+"""Checks that nothing is read from the future: in training, in the histories, and by whatever makes vectors of them."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Int
+
+from towers.contract.schema import ACTIONS
+from towers.data.store import Store
+from towers.evaluation.checks.honesty import Check
+from towers.evaluation.known import Known
+from towers.evaluation.slicings import DAY_US, Period
+from towers.evaluation.task import EvaluationTask
+from towers.features.ragged import Ragged
+
+View = Callable[[Store], np.ndarray]
+"""What is read of a store, as one array: the vectors of some listeners, the counts that a baseline ranks by."""
+
+SAMPLE: Final = 200
+SHIFT_DAYS: Final = 30
+
+
+def sampled_rows(task: EvaluationTask, *, seed: int = 0, size: int = SAMPLE) -> Int[np.ndarray, " sample"]:
+    """Store rows of some of the task's listeners (all of whom have a future), ascending."""
+    rows = task.user_rows
+    return np.sort(np.random.default_rng(seed).choice(rows, min(size, len(rows)), replace=False))
+
+
+def trained_before(
+    store: Store,
+    period: Period,
+    trained_on: str | None,
+    trained_until_us: int | None,
+    has_seen_validation: bool = False,
+) -> Check:
+    """The training period of what is evaluated ended before the period begins: else it has learnt the targets.
+
+    On the store of its own training it did by construction. Not judged where either instant is unknown. Whether an
+    epoch was chosen by events of the period is not looked at.
+
+    Args:
+        store: of the evaluation.
+        period: whose targets are to be found.
+        trained_on: fingerprint of the store of the training; null where it is not known.
+        trained_until_us: end of the training period, in microseconds since 1970; null where it is not known.
+        has_seen_validation: whether the training period reached to the store's second cut.
+    """
+    name, start_us = f"trained before {period}", store.manifest.get(f"{period}_start_us")
+    if trained_on == store.fingerprint:
+        reached = "training and validation periods" if has_seen_validation else "training period"
+        is_before = period == "test" or not has_seen_validation
+        return Check(name=name, passed=is_before, detail=f"on the {reached} of this very store")
+    if trained_until_us is None or start_us is None:
+        unknown = "when training ended" if trained_until_us is None else f"when {period} begins"
+        return Check(name=name, passed=None, detail=f"on another store; {unknown} is not known")
+    until, start = (f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M}" for us in (trained_until_us, start_us))
+    return Check(
+        name=name,
+        passed=trained_until_us <= start_us,
+        detail=f"on another store until {until} UTC; {period} begins {start} UTC",
+        figures={"days_between": (start_us - trained_until_us) / DAY_US},
+    )
+
+
+def future_leak(store: Store, period: Period, views: Mapping[str, View], *, seed: int = 0) -> Check:
+    """Every event at or after the start of the period is replaced by another: no view may change by a bit.
+
+    A view that stays the same when the events *before* the period are replaced does not read the histories of the
+    store that it is given, so nothing can be said of it; the check is then not judged.
+
+    The number of a listener's later events stays as it is. Takes a copy of the histories in memory.
+
+    Args:
+        store: the prepared store.
+        period: whose events are the future.
+        views: by name; `baseline_view` is one.
+        seed: of what events are replaced by.
+    """
+    is_later = _is_later(store, period)
+    later = with_other_events(store, is_later, SHIFT_DAYS, seed)
+    earlier = with_other_events(store, ~is_later, -SHIFT_DAYS, seed)
+    leaking, blind = [], []
+    for name, view in views.items():
+        seen = view(store)
+        changed = _changed_rows(seen, view(later))
+        if changed:
+            leaking.append(f"{name}: {changed:,} of {len(seen):,} rows change")
+        elif not _changed_rows(seen, view(earlier)):
+            blind.append(name)
+    detail = f"{', '.join(views)}: the same to the bit"
+    if leaking:
+        detail = "; ".join(leaking)
+    elif blind:
+        detail = f"{', '.join(blind)}: no history is read, so that no future can show"
+    return Check(
+        name=f"the future before {period}",
+        passed=False if leaking else None if blind else True,
+        detail=f"{detail} ({int(is_later.sum()):,} later events replaced)",
+        figures={"replaced_events": float(is_later.sum()), "leaking_views": float(len(leaking))},
+    )
+
+
+def baseline_view(period: Period, user_rows: Int[np.ndarray, " sample"]) -> View:
+    """All that baselines know of listening: every listener's history before the period with its times, the task's
+    histories of `user_rows`, and what is counted of contents.
+
+    Args:
+        period: evaluated.
+        user_rows: of the task, ascending.
+    """
+
+    def view(store: Store) -> np.ndarray:
+        known = Known(store, period)
+        task, histories = known.task, known.histories
+        places = np.searchsorted(task.user_rows, user_rows)
+        listed = task.histories.take(places)
+        columns = [histories.offsets, histories.values, listed.offsets, listed.values, task.is_cold_user[places]]
+        columns += [task.train_counts, task.is_cold, [] if known.times_us is None else known.times_us]
+        return np.concatenate([np.asarray(column, np.int64) for column in columns])
+
+    return view
+
+
+def histories_end(store: Store, task: EvaluationTask, period: Period) -> Check:
+    """No history holds an event at or after the start of the period, by the clock, and the task's are those.
+
+    The store cuts histories at positions; here they are cut anew by the time of each event, and compared. Where every
+    listener has a cut of their own (leave one out), the positions are all there is, and only their order in time is
+    looked at.
+
+    Args:
+        store: the prepared store.
+        task: made of it.
+        period: that it evaluates.
+    """
+    histories = store.histories
+    is_later, times = _is_later(store, period), np.asarray(histories.timestamp_us)
+    everything = Ragged(np.asarray(histories.offsets), np.asarray(histories.content_row))
+    users = everything.list_of_value
+    unordered = int(((np.diff(times) < 0) & (np.diff(users) == 0)).sum())
+    start_us = store.manifest.get(f"{period}_start_us")
+    by_clock = is_later if start_us is None else times >= start_us
+    misplaced = int((is_later != by_clock).sum())
+    expected = everything.where(np.asarray(histories.is_positive) & ~by_clock).take(task.user_rows)
+    lists = range(len(task.user_rows))
+    wrong = sum(not np.array_equal(task.histories[place], expected[place]) for place in lists)
+    faults = {
+        "events on the wrong side of the cut": misplaced,
+        "events before the one they follow": unordered,
+        "listeners whose history is not what was positive before the cut": wrong,
+    }
+    found = [f"{count:,} {what}" for what, count in faults.items() if count]
+    held = f"{len(lists):,} listeners, {len(task.histories.values):,} events of their histories, all before the cut"
+    return Check(
+        name=f"histories end before {period}",
+        passed=not found,
+        detail="; ".join(found) or held,
+        figures={
+            "misplaced_events": float(misplaced),
+            "unordered_events": float(unordered),
+            "wrong_listeners": float(wrong),
+        },
+    )
+
+
+def with_other_events(store: Store, is_replaced: np.ndarray, shift_days: int, seed: int) -> Store:
+    """The store with other events at some places of its histories: another content, action, played fraction, context.
+
+    All of them positive, so that whoever had targets has some.
+
+    Args:
+        store: the prepared store; stays as it is.
+        is_replaced: `[events]`, bool.
+        shift_days: how far their times move, in days; away from the events that stay, so that the order remains.
+        seed: of what is drawn.
+    """
+    generator, histories = np.random.default_rng(seed), store.histories
+    places = np.flatnonzero(is_replaced)
+    size, num_contents = len(places), len(store.content_ids)
+    other: dict[str, Any] = {
+        # At least one row further, so that it is another content.
+        "content_row": (histories.content_row[places] + generator.integers(1, max(num_contents, 2), size))
+        % num_contents,
+        "action": (histories.action[places] + generator.integers(1, len(ACTIONS), size)) % len(ACTIONS),
+        "timestamp_us": histories.timestamp_us[places] + shift_days * DAY_US,
+        "played_fraction": generator.random(size),
+        "context": generator.integers(len(store.vocabulary("context")), size=size),
+        "is_positive": True,
+        "is_discovery": ~histories.is_discovery[places],
+    }
+    columns = {}
+    for name, values in other.items():
+        columns[name] = np.array(getattr(histories, name))
+        columns[name][places] = values
+    changed = copy.copy(store)
+    changed.histories = replace(histories, **columns)
+    return changed
+
+
+def _is_later(store: Store, period: Period) -> np.ndarray:
+    """`[events]`, bool: at or after the start of the period, by position."""
+    histories = store.histories
+    begin = np.asarray(histories.train_end if period == "validation" else histories.test_start)
+    offsets = np.asarray(histories.offsets)
+    return np.arange(offsets[-1]) >= np.repeat(begin, np.diff(offsets))
+
+
+def _changed_rows(first: np.ndarray, second: np.ndarray) -> int:
+    """Rows that are not the same to the bit; all where the shapes differ."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return max(len(first), 1)
+    if not len(first):
+        return 0
+    before, after = (np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1) for array in (first, second))
+    return int((before != after).any(axis=1).sum())

@@ -1,0 +1,30 @@
+"""A comparison for what comes after: JSON and Parquet."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from towers.evaluation.comparison.values import Comparison
+from towers.manifest import atomic_file, write_json
+
+
+def write(comparison: Comparison, folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes `listeners.parquet`, `contents.parquet`, and last `comparison.json`, each whole or not at all.
+
+    Args:
+        comparison: all of it is written.
+        folder: made if it does not exist; files of an earlier comparison are replaced.
+        metadata: JSON-like; what is compared.
+    """
+    for name, rows in (("listeners", comparison.listeners), ("contents", comparison.contents)):
+        with atomic_file(folder / f"{name}.parquet") as temporary:
+            pq.write_table(rows, temporary, compression="zstd")
+    parts = {name: getattr(comparison, name) for name in ("before", "after", "main_metric", "left_out")}
+    parts["changes"] = {key: asdict(change) for key, change in comparison.changes.items()}
+    parts["overlap"] = {name: asdict(overlap) for name, overlap in comparison.overlap.items()}
+    for name in ("gained", "lost", "exposure"):
+        parts[name] = [asdict(change) for change in getattr(comparison, name)]
+    write_json(folder / "comparison.json", {"metadata": dict(metadata), **parts})

@@ -1,0 +1,124 @@
+"""A compact convolutional encoder of the MobileNet family."""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import hardswish
+
+from towers.errors import require_counts
+from towers.models.audio.augmentation import Augmentation
+from towers.models.audio.encoder import (
+    SoundStatistics,
+    SpectrogramEncoder,
+    StatisticsPath,
+    mean_and_std,
+    network_out,
+)
+
+
+class MobileAudioEncoder(SpectrogramEncoder):
+    """Inverted residual blocks over mel bands and time, pooled by mean and deviation over time.
+
+    Blocks are MobileNetV2's (Sandler et al. 2018, arXiv 1801.04381, section 3.3) with MobileNetV3's hard swish (Howard
+    et al. 2019, arXiv 1905.02244, section 5.2); a network of this kind on spectrograms is EfficientAT's (Schmid et al.
+    2023, arXiv 2211.04772). Three things differ: normalisation is over the channels of one sound (GroupNorm), so that
+    a sound alone gives what it gives in any batch; bands are kept apart when time is pooled, since a pitch is not a
+    place; and a linear path reads the mean and deviation of every mel band, as in `ConvAudioEncoder`.
+
+    Args:
+        statistics: of the catalogue.
+        dim: of the vector.
+        channels: of the stages. The stem before the first stage halves time and frequency, and so does every stage
+            but the first.
+        depths: blocks of each stage.
+        expansions: channels within a block of each stage, in multiples of those that come in.
+        kernel_size: of the depthwise convolutions, odd.
+        dropout: before the last layer.
+        augmentation: of the log-mel in training; null: none.
+
+    Raises:
+        ValueError: as many depths or expansions as channels not given, one below 1, an even kernel.
+    """
+
+    def __init__(
+        self,
+        statistics: SoundStatistics,
+        dim: int,
+        channels: tuple[int, ...],
+        depths: tuple[int, ...],
+        expansions: tuple[int, ...],
+        kernel_size: int,
+        dropout: float,
+        augmentation: Augmentation | None = None,
+    ):
+        super().__init__(statistics, augmentation)
+        require_counts(dim=dim)
+        stages = {"channels": channels, "depths": depths, "expansions": expansions}
+        if not channels or len({len(numbers) for numbers in stages.values()}) > 1:
+            raise ValueError(f"{stages}: must be as many numbers each, and at least one")
+        if min(*channels, *depths, *expansions) < 1 or kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"{stages} must be at least 1, kernel_size {kernel_size} odd")
+        self.dim = dim
+        n_mels = len(statistics.mean)
+        self._stem = nn.Sequential(nn.Conv2d(1, channels[0], 3, stride=2, padding=1, bias=False), _norm(channels[0]))
+        blocks, bands = [], -(-n_mels // 2)
+        sizes = zip(pairwise((channels[0], *channels)), depths, expansions, strict=True)
+        for stage, ((before, width), depth, expansion) in enumerate(sizes):
+            stride = 2 if stage else 1
+            blocks.append(InvertedResidual(before, width, stride, expansion, kernel_size))
+            blocks += [InvertedResidual(width, width, 1, expansion, kernel_size) for _ in range(depth - 1)]
+            bands = -(-bands // stride)
+        self._blocks = nn.Sequential(*blocks)
+        self._network_out = network_out(2 * channels[-1] * bands, dim, dropout)
+        self._statistics_out = StatisticsPath(statistics, dim)
+        # Maps with the channels together: a quarter less time on a CPU, the same numbers.
+        # Torch's types know of no call of `to` with a memory format alone.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
+        """Not normalised; any number of frames."""
+        normalised = self.normalised(spectrograms)
+        features = self._blocks(hardswish(self._stem(normalised[:, None]))).flatten(1, 2)
+        return self._network_out(mean_and_std(features)) + self._statistics_out(normalised)
+
+
+class InvertedResidual(nn.Module):
+    """Few channels to many, a depthwise convolution on these, and back to few without an activation.
+
+    Where nothing is halved and as many channels go out as come in, what comes in is added.
+
+    Args:
+        before: channels that come in.
+        width: channels that go out.
+        stride: 2 halves time and frequency.
+        expansion: channels within, in multiples of `before`; 1 leaves the first convolution out.
+        kernel_size: of the depthwise convolution, odd.
+    """
+
+    def __init__(self, before: int, width: int, stride: int, expansion: int, kernel_size: int):
+        super().__init__()
+        within = expansion * before
+        self._is_residual = stride == 1 and before == width
+        self._expand = (
+            nn.Sequential(nn.Conv2d(before, within, 1, bias=False), _norm(within), nn.Hardswish())
+            if expansion > 1
+            else nn.Identity()
+        )
+        self._depthwise = nn.Sequential(
+            nn.Conv2d(within, within, kernel_size, stride, padding=kernel_size // 2, groups=within, bias=False),
+            _norm(within),
+            nn.Hardswish(),
+        )
+        self._project = nn.Sequential(nn.Conv2d(within, width, 1, bias=False), _norm(width))
+
+    def forward(self, x: Float[Tensor, "sounds before bands frames"]) -> Float[Tensor, "sounds width b f"]:
+        """Maps of the sound after the block."""
+        added = self._project(self._depthwise(self._expand(x)))
+        return x + added if self._is_residual else added
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """Over all channels of one sound; BatchNorm would let its neighbours in."""
+    return nn.GroupNorm(1, channels)

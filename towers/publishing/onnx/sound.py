@@ -1,0 +1,184 @@
+"""What an exported content tower hears, within its graph: a waveform, a vector made elsewhere, or nothing.
+
+batch: contents. samples: of the longest waveform, the others padded on the right. Which of the front ends an encoder
+needs, it says itself (`AudioEncoder.heard_through`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import conv1d
+
+from towers.data.audio.log_mel import FLOOR, LogMel
+from towers.features.settings import SpectrogramSettings
+from towers.models.audio.encoder import AudioEncoder
+from towers.retrieval.content_encoder import AUDIO_VECTOR, HAS_AUDIO, NUM_SAMPLES, WAVEFORM
+
+
+class FrontEnd(nn.Module):
+    """From a graph's inputs to audio vectors `[batch, audio_dim]` and whether there is sound, `[batch]`.
+
+    This one has no inputs: it is that of an encoder which does without sound.
+
+    Args:
+        encoder: of the network.
+    """
+
+    inputs: tuple[str, ...] = ()
+    """Names of what it reads."""
+
+    def __init__(self, encoder: AudioEncoder):
+        super().__init__()
+        self._encoder = encoder
+
+    def example(self, batch: int) -> tuple[Tensor, ...]:
+        """Inputs as they might be."""
+        return ()
+
+    def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
+        """Which of the inputs' dimensions may differ."""
+        return ()
+
+    def metadata(self) -> dict[str, str]:
+        """What a reader has to know of the inputs."""
+        return {}
+
+    def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
+        """Of so many contents."""
+        return torch.zeros(batch, self._encoder.dim), torch.zeros(batch, dtype=torch.bool)
+
+
+class WaveformFrontEnd(FrontEnd):
+    """Reads waveforms at the model's rate, mono, and how many samples each has, 0 where there is none.
+
+    The graph makes of a waveform the record that `towers.data.audio.log_mel` makes of a file with it, float16 and all:
+    the middles of equal stretches where it is longer than a record, repeated where it is shorter, and the log-mel. Which
+    samples are read follows from their number; a convolution with the windowed Fourier transform does the rest.
+
+    Args:
+        encoder: of log-mel spectrograms.
+        settings: of the spectrogram.
+    """
+
+    inputs = (WAVEFORM, NUM_SAMPLES)
+
+    def __init__(self, encoder: AudioEncoder, settings: SpectrogramSettings):
+        super().__init__(encoder)
+        self._settings = settings
+        self._wanted = round(settings.record_s * settings.sample_rate)
+        log_mel = LogMel(settings)
+        self._whole: Tensor
+        self._cut: Tensor
+        self._fourier: Tensor
+        self._mel: Tensor
+        self.register_buffer("_whole", _places(settings, settings.num_frames))
+        self.register_buffer("_cut", _places(settings, settings.num_frames // settings.num_crops))
+        self.register_buffer("_fourier", _windowed_fourier(log_mel.window))
+        self.register_buffer("_mel", log_mel.mel_filters)
+
+    def example(self, batch: int) -> tuple[Tensor, ...]:
+        """Noise of half a second."""
+        samples = self._settings.sample_rate // 2
+        return torch.randn(batch, samples), torch.full((batch,), samples)
+
+    def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
+        """Any number of any length."""
+        return {0: batch, 1: torch.export.Dim("samples", min=1)}, {0: batch}
+
+    def metadata(self) -> dict[str, str]:
+        """The waveforms' rate in Hz, and the seconds and crops of which more than so much sound is read."""
+        names = ("sample_rate", "record_s", "num_crops")
+        return {name: str(getattr(self._settings, name)) for name in names}
+
+    def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
+        """Vectors of the records, each as if its waveform were alone."""
+        waveform, num_samples = inputs
+        crops = self._crops(waveform, num_samples)
+        cosine, sine = conv1d(crops.flatten(0, 1)[:, None], self._fourier, stride=self._settings.hop_length).chunk(2, 1)
+        mel = (cosine.square() + sine.square()).transpose(1, 2) @ self._mel
+        record = torch.log(mel + FLOOR).view(-1, self._settings.num_frames, self._settings.n_mels).transpose(1, 2)
+        return self._encoder(record.half().float()), num_samples > 0
+
+    def _crops(
+        self, waveform: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch crops crop_samples"]:
+        """Of longer sound the middles of its stretches, of shorter its repeats, as far as the windows reach."""
+        num_crops = self._settings.num_crops
+        length = -(-self._wanted // num_crops)
+        count = num_samples[:, None]
+        starts = (torch.arange(1, 2 * num_crops, 2) * count - num_crops * length).clamp(min=0) // (2 * num_crops)
+        repeated = self._whole % count[:, :, None].clamp(min=1)
+        places = torch.where(count[:, :, None] > self._wanted, starts[:, :, None] + self._cut, repeated)
+        return waveform.gather(1, places.flatten(1)).view(-1, *self._cut.shape)
+
+
+class VectorFrontEnd(FrontEnd):
+    """Reads vectors that were made elsewhere, as the encoder does.
+
+    Args:
+        encoder: takes records of one frame.
+    """
+
+    inputs = (AUDIO_VECTOR, HAS_AUDIO)
+
+    def example(self, batch: int) -> tuple[Tensor, ...]:
+        """Noise."""
+        return torch.randn(batch, self._encoder.dim), torch.ones(batch, dtype=torch.bool)
+
+    def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
+        """Any number."""
+        return {0: batch}, {0: batch}
+
+    def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
+        """As they are."""
+        audio_vector, has_audio = inputs
+        return self._encoder(audio_vector[:, :, None]), has_audio
+
+
+@dataclass(frozen=True, slots=True)
+class FrontEnds:
+    """Gives an encoder the front end that it needs.
+
+    Args:
+        settings: of the spectrogram.
+    """
+
+    settings: SpectrogramSettings
+
+    def of_spectrograms(self, encoder: AudioEncoder) -> FrontEnd:
+        """For one that reads log-mel spectrograms."""
+        return WaveformFrontEnd(encoder, self.settings)
+
+    def of_vectors(self, encoder: AudioEncoder) -> FrontEnd:
+        """For one whose vectors are made elsewhere."""
+        return VectorFrontEnd(encoder)
+
+    def of_nothing(self, encoder: AudioEncoder) -> FrontEnd:
+        """For one that does without sound."""
+        return FrontEnd(encoder)
+
+
+def _places(settings: SpectrogramSettings, crop_frames: int) -> Int[Tensor, "crops crop_samples"]:
+    """Which sample of its crop stands where under the windows of a record's frames.
+
+    As in `torch.stft`, windows stand around their frame, and sound is mirrored at the ends of a crop, here every
+    `crop_frames`. There are always as many rows as the settings have crops: one crop's frames are divided among them.
+    """
+    frames = settings.num_frames // settings.num_crops
+    first = np.arange(settings.num_crops) * frames % crop_frames * settings.hop_length
+    reach = np.arange((frames - 1) * settings.hop_length + settings.n_fft) - settings.n_fft // 2
+    period = max(2 * (crop_frames * settings.hop_length - 1), 1)
+    places = (first[:, None] + reach) % period
+    return torch.from_numpy(np.minimum(places, period - places))
+
+
+def _windowed_fourier(window: Float[Tensor, " n_fft"]) -> Float[Tensor, "parts 1 n_fft"]:
+    """Cosines of all frequencies up to the highest, then sines, times the window."""
+    size = len(window)
+    turns = np.outer(np.arange(size // 2 + 1), np.arange(size)) % size * (2 * np.pi / size)
+    waves = np.concatenate([np.cos(turns), np.sin(turns)]) * window.double().numpy()
+    return torch.from_numpy(waves[:, None].astype(np.float32))
