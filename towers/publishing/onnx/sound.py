@@ -56,8 +56,8 @@ class WaveformFrontEnd(FrontEnd):
     """Reads waveforms at the model's rate, mono, and how many samples each has, 0 where there is none.
 
     The graph makes of a waveform the record that `towers.data.audio.log_mel` makes of a file with it, float16 and all:
-    the middles of equal stretches where it is longer than a record, repeated where it is shorter, and the log-mel. Which
-    samples are read follows from their number; a convolution with the windowed Fourier transform does the rest.
+    the middles of equal stretches where it is longer than a record, repeated where it is shorter, and the log-mel.
+    Which samples are read follows from their number; a convolution with the windowed Fourier transform does the rest.
 
     Args:
         encoder: of log-mel spectrograms.
