@@ -30,7 +30,8 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from towers.batch import HistoryBatch, MicroBatch, Packing, Targets, TrainingBatch
-from towers.config import complete, compose
+from towers.config.composing import compose
+from towers.config.instantiate import complete
 from towers.data.training_batches import Share, StepContents
 from towers.features.ragged import Ragged
 from towers.features.settings import SpectrogramSettings

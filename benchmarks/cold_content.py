@@ -24,7 +24,8 @@ from benchmarks.measuring import add_smallest, write_result
 from towers import api
 from towers.assembly import evaluation_settings, load_run
 from towers.commands.baselines import baselines_of
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.data.store import Store
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate

@@ -22,7 +22,8 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from towers.commands import evaluate, prepare, train
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.manifest import read_json
 
 DISCOVERY, COLD, COLD_NDCG = "recall@20/discovery", "recall@20/cold_among_cold", "ndcg@20/cold_among_cold"

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.models.audio.encoder import AudioEncoder, SoundStatistics
 from towers.models.cost import multiply_adds, parameters
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.measuring import add_smallest, write_result
 from towers.assembly import load_run
 from towers.commands.export import settings_of, trained_of
-from towers.config import compose
+from towers.config.composing import compose
 from towers.publishing.trained import ExportSettings, Trained
 from towers.publishing.writer import CURRENT, publish, write_export
 from towers.retrieval.export import Export

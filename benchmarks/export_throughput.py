@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.measuring import add_smallest, write_result
 from towers.commands.export import settings_of
-from towers.config import compose
+from towers.config.composing import compose
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.features.vocabulary import Vocabulary

@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.measuring import add_smallest, write_result
 from towers import api
 from towers.assembly import evaluation_settings, load_run
-from towers.config import compose
+from towers.config.composing import compose
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.ranking.vectors import VectorRanker

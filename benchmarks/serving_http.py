@@ -29,7 +29,8 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from tests.retrieval.small_export import small_export
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.retrieval.export import Export
 
 TICKS = os.sysconf("SC_CLK_TCK")

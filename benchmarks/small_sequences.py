@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from towers.commands import prepare
-from towers.config import compose
+from towers.config.composing import compose
 
 LISTENERS, CONTENTS, MAX_LENGTH = 60, 40, 30
 

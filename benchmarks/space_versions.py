@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.measuring import add_smallest, write_result
 from towers.assembly import Run, load_run
 from towers.commands import export as command
-from towers.config import compose
+from towers.config.composing import compose
 from towers.evaluation.exports import ExportOnStore
 from towers.publishing.alignment import MAPPED, NEW_NEW, OLD_OLD, UNMAPPED, Alignment, align
 from towers.publishing.held_out import RECALL, HeldOutListening, recall_by_dimension

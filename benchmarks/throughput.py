@@ -26,7 +26,8 @@ from benchmarks.small_sequences import prepared
 from towers.assembly import open_store
 from towers.batch import TrainingBatch
 from towers.commands.wiring import build
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.data.training_batches import Share
 from towers.training.module import TowersModule
 from towers.training.optimizing import advance, clip_gradients

@@ -42,7 +42,7 @@ from rich.table import Table
 
 from benchmarks.measuring import RESULTS, add_smallest, machine
 from benchmarks.small_sequences import prepared
-from towers.config import compose
+from towers.config.composing import compose
 from towers.manifest import library_versions, read_json, write_json
 
 HERE = Path(__file__).parent

@@ -17,8 +17,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-import towers.config
-from towers.config import CONFIG_DIR, MOVED, compose, instantiate, one_line, quoted, raw_list, raw_text, signature_of
+import towers
+from towers.config.composing import CONFIG_DIR, compose
+from towers.config.instantiate import MOVED, instantiate
+from towers.config.messages import one_line
+from towers.config.overrides import quoted, raw_list, raw_text
+from towers.config.signature import signature_of
 from towers.errors import UserError
 
 CONFIGS = Path(CONFIG_DIR)
@@ -106,7 +110,7 @@ class TestComposition:
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_exists(self, command):
-        assert (Path(towers.config.__file__).parent / "commands" / f"{command}.py").exists()
+        assert (Path(towers.__path__[0]) / "commands" / f"{command}.py").exists()
 
     @pytest.mark.parametrize("experiment", EXPERIMENTS)
     def test_every_experiment_fits(self, experiment):

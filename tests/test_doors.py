@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from tests.contracts.recommending import FEW, RecommendingContract, raw_history
 from towers import api
 from towers.commands import recommend
-from towers.config import compose
+from towers.config.composing import compose
 from towers.contract import schema
 from towers.publishing.tables import write_mapped
 from towers.retrieval.checksums import digest_line, digests_of_files

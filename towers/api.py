@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from towers.config import compose, quotation
+from towers.config.composing import compose
+from towers.config.overrides import quotation
 from towers.contract import schema
 from towers.retrieval.files import MANIFEST
 from towers.retrieval.opened import History, Id, OpenedExport

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from omegaconf import DictConfig, OmegaConf
 
-from towers.config import complete, instantiate, signature_of, value
+from towers.config.instantiate import complete, instantiate, value
+from towers.config.signature import signature_of
 from towers.contract.schema import PLAYABLE_KINDS
 from towers.data.build import described
 from towers.data.datamodule import UserBatches

@@ -110,7 +110,8 @@ def _start(command: str, rest: list[str]) -> None:
     """
     import hydra
 
-    from towers.config import CONFIG_DIR, quoted
+    from towers.config.composing import CONFIG_DIR
+    from towers.config.overrides import quoted
 
     module = f"towers.commands.{command}"
 
@@ -162,7 +163,7 @@ def _message(error: Exception) -> str:
         return " ".join(str(error).split())
     if _is_barred(error):
         return f"{os.fsdecode(error.filename)}: {error.strerror}; give another path, or mend this one"
-    from towers.config import one_line
+    from towers.config.messages import one_line
 
     return one_line(error)
 

@@ -26,7 +26,8 @@ from windows import Windows, core_seconds, peak_memory_gb, tell
 
 from towers.assembly import open_store
 from towers.commands.wiring import Parts, build, judge_of
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.data.batches import BatchPlan, PlanSampler, last_windows
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store

@@ -9,7 +9,7 @@ import pytest
 from tests.retrieval.small_export import SPACE, content, small_export
 from towers import api
 from towers.commands import recommend, similar
-from towers.config import compose
+from towers.config.composing import compose
 from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against

@@ -4,7 +4,7 @@ import pytest
 
 from tests.service.conftest import GOLDEN
 from towers.commands import serve
-from towers.config import compose
+from towers.config.composing import compose
 from towers.errors import UserError
 
 

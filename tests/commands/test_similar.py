@@ -11,7 +11,7 @@ from tests.retrieval.small_export import content, small_export
 from tests.service.conftest import app_of
 from towers import api
 from towers.commands import similar
-from towers.config import compose
+from towers.config.composing import compose
 from towers.errors import UserError
 from towers.retrieval.export import Export
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from towers.config import compose
+from towers.config.composing import compose
 from towers.errors import UserError
 
 MONITORED = "trainer.callbacks=[{{_target_: pytorch_lightning.callbacks.{}, monitor: {}}}]"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.data import raw_set
 from towers.commands import prepare
-from towers.config import compose
+from towers.config.composing import compose
 from towers.errors import UserError
 
 

@@ -14,7 +14,8 @@ OVERRIDES = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epoch
 def train(world_store, tmp_path):
     """Trains the demo's network with one more callback; gives the module."""
     from towers.commands.wiring import build
-    from towers.config import compose, instantiate
+    from towers.config.composing import compose
+    from towers.config.instantiate import instantiate
     from towers.training.stopping import StopRequest
     from towers.training.trainer import fit
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from towers.config import compose
+from towers.config.composing import compose
 
 PAGE = Path(__file__).parents[2] / "docs" / "LIGHTNING.md"
 

@@ -6,7 +6,7 @@ import torch
 from omegaconf import OmegaConf
 
 from towers.assembly import heard_by, network_of
-from towers.config import compose
+from towers.config.composing import compose
 from towers.data.training_batches import Share
 from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
 from towers.models.content_tower import ContentTower

@@ -14,7 +14,8 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.training.rank_process import SOUNDS_AT_ONCE
-from towers.config import CONFIG_DIR, complete, instantiate
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import complete, instantiate
 from towers.data.training_batches import Share
 from towers.training.embed import refresh_audio
 from towers.training.processes import Ranks

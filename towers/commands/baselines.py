@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from towers.commands.progress import StageProgress
-from towers.config import instantiate
+from towers.config.instantiate import instantiate
 from towers.errors import DataLacks, UserError
 from towers.evaluation.known import Known
 from towers.evaluation.protocol import EvaluationProtocol

@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from towers.commands import evaluate, export, prepare, train
-from towers.config import CONFIG_DIR, instantiate
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import instantiate
 from towers.data.store import Store
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against

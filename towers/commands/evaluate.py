@@ -13,7 +13,7 @@ from towers.commands.baselines import evaluate_baselines
 from towers.commands.judging import MODEL, TABLE_WIDTH, check_keys, compare_two, protocol_of, vectors_of
 from towers.commands.pictures import log_pictures, report_of
 from towers.commands.subject import open_subject
-from towers.config import CONFIG_DIR
+from towers.config.composing import CONFIG_DIR
 from towers.errors import GateRefused
 from towers.evaluation import saved
 from towers.evaluation.checks import honesty

@@ -7,7 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from towers.assembly import Run, chosen_run, evaluation_settings, load_run, vector_ranker
 from towers.commands.progress import StageProgress
-from towers.config import CONFIG_DIR, instantiate, value
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
 from towers.manifest import digest_of, read_json
 from towers.publishing.describing import version_of

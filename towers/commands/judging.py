@@ -10,7 +10,8 @@ from rich.console import Console
 
 from towers.assembly import evaluation_settings, vector_ranker
 from towers.commands.subject import Subject, open_subject
-from towers.config import instantiate, raw_list, value
+from towers.config.instantiate import instantiate, value
+from towers.config.overrides import raw_list
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation import list_metrics

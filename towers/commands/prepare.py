@@ -8,7 +8,8 @@ import hydra
 from omegaconf import DictConfig
 
 from towers.commands.progress import StageProgress
-from towers.config import CONFIG_DIR, instantiate, value
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import instantiate, value
 from towers.contract import schema
 from towers.data.audio.spectrogram_parts import Shard
 from towers.data.build import StoreBuilder

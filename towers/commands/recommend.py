@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from towers.commands.progress import StageProgress
-from towers.config import CONFIG_DIR, raw_list, raw_text, value
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import value
+from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
 from towers.manifest import atomic_file
 from towers.retrieval.export import Export

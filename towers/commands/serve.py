@@ -6,7 +6,8 @@ from typing import TypeVar
 import hydra
 from omegaconf import DictConfig
 
-from towers.config import CONFIG_DIR, instantiate, value
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
 from towers.service.server import Serving, serve
 

@@ -7,7 +7,9 @@ import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from towers.config import CONFIG_DIR, raw_list, raw_text, value
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import value
+from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query

@@ -17,7 +17,8 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from towers.assembly import build_content_table, heard_by, network_of, open_store, run_folder, training_store
 from towers.commands.progress import StageProgress
 from towers.commands.wiring import Parts, build, is_refit, loggers_of
-from towers.config import CONFIG_DIR, instantiate, save_resolved, value
+from towers.config.composing import CONFIG_DIR, save_resolved
+from towers.config.instantiate import instantiate, value
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.manifest import environment, write_json

@@ -5,7 +5,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from towers.config import CONFIG_DIR, value
+from towers.config.composing import CONFIG_DIR
+from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems

@@ -21,7 +21,7 @@ from towers.assembly import (
     training_store,
     vector_ranker,
 )
-from towers.config import complete, instantiate, takes, value
+from towers.config.instantiate import complete, instantiate, takes, value
 from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.errors import UserError

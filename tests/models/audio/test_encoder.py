@@ -13,7 +13,8 @@ from tests.contracts.audio_encoder import (
     TrainedAudioEncoderContract,
     spectrograms,
 )
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.models.audio.encoder import (
     ConvAudioEncoder,
     NoAudioEncoder,

@@ -1,0 +1,193 @@
+"""Configuration into objects: the one `instantiate`.
+
+Hydra by itself lets `temperature=hot` through as a string and tells the caller so by a traceback from deep within.
+Here every value is checked against the constructor's annotation first, and the message names the key.
+"""
+
+import importlib
+import inspect
+import os
+import types
+import typing
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from beartype import BeartypeConf
+from beartype.door import is_bearable
+from omegaconf import DictConfig, OmegaConf
+
+from towers.config.messages import elsewhere, one_line
+from towers.errors import UserError
+
+ALLOWED_TARGETS = ("towers.", "pytorch_lightning.")
+SPECIAL_KEYS = ("_target_", "_partial_")
+
+MOVED = {
+    "models.audio_encoder": "models.audio.encoder",
+    "models.frozen_audio_encoder": "models.audio.frozen",
+    "models.mobile_audio_encoder": "models.audio.mobile",
+    "models.patch_audio_encoder": "models.audio.patch",
+    "models.augmentation": "models.audio.augmentation",
+    "training.softmax": "training.objectives.softmax",
+    "training.gbce": "training.objectives.gbce",
+    "training.negatives": "training.objectives.negatives",
+    "training.frequency": "training.objectives.frequency",
+}
+"""Modules of `towers` that a `_target_` may name -> where they are now. A run's config.yaml says where they were."""
+
+
+def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
+    """Builds what `config` (the node at `key`) describes by `_target_`, with `arguments` known only at run time.
+
+    An int is fine for a float and a list becomes a tuple where the annotation says so; nested targets are built
+    first; `_partial_: true` gives a `functools.partial`.
+
+    Raises:
+        UserError: a target outside the allowed packages, an unknown or a missing argument, a value of another type;
+            the message names the key.
+    """
+    if OmegaConf.is_config(config):
+        config = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(config, dict) or "_target_" not in config:
+        raise UserError(f"{key}: no _target_ here; choose one of the group's files, such as {key}=NAME")
+    target = _import(config["_target_"], f"{key}._target_")
+    signature = inspect.signature(target)
+    hints = _hints(target)
+    values = dict(arguments)
+    for name, value in config.items():
+        if name in SPECIAL_KEYS or name in arguments:
+            continue
+        parameter = signature.parameters.get(name)
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        if parameter is None and not takes_any:
+            raise UserError(
+                elsewhere(f"{key}.{name}") or f"{key}.{name}: unknown; {config['_target_']} takes {_names(signature)}"
+            )
+        values[name] = _value(value, hints.get(name, Any), f"{key}.{name}")
+    if config.get("_partial_"):
+        return partial(target, **values)
+    missing = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in values
+    ]
+    if missing:
+        raise UserError(f"{key}.{missing[0]}: missing; {config['_target_']} needs it")
+    return _built(target, key, values)
+
+
+def takes(config: Any, key: str, name: str) -> bool:
+    """Whether the target of the node at `key` has an argument of this name.
+
+    Raises:
+        UserError: as `instantiate`, of the target.
+    """
+    return name in inspect.signature(_import(config.get("_target_", ""), f"{key}._target_")).parameters
+
+
+def complete(config: Any, key: str, /, **arguments: Any) -> Any:
+    """Builds the `_partial_` node at `key` with what is known only at run time.
+
+    Raises:
+        UserError: as `instantiate`, and for a value that the constructor does not accept.
+    """
+    return _built(instantiate(config, key), key, arguments)
+
+
+def value(config: DictConfig, key: str, hint: Any) -> Any:
+    """The value at the dotted `key`, checked against `hint` as a constructor's would be.
+
+    Raises:
+        UserError: it is missing or of another type; the message names the key.
+    """
+    found = OmegaConf.select(config, key, default="???")
+    return _value(OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found, hint, key)
+
+
+def _built(target: Any, key: str, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return target(**arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        # Ours raise ValueError for a value of the right type that will not do, others whatever they please.
+        if isinstance(error, ValueError) or not _is_ours(target):
+            raise UserError(f"{key}: {one_line(error)}") from error
+        raise
+
+
+def _is_ours(target: Any) -> bool:
+    return target.__module__.partition(".")[0] == "towers"
+
+
+def _import(path: str, key: str) -> Any:
+    allowed = ALLOWED_TARGETS + tuple(filter(None, os.environ.get("TOWERS_ALLOW_TARGETS", "").split(",")))
+    if not path.startswith(allowed):
+        raise UserError(
+            f"{key}: {path} is outside {', '.join(allowed)}; "
+            "name its package in the environment variable TOWERS_ALLOW_TARGETS to allow it"
+        )
+    module, _, name = path.rpartition(".")
+    if (old := module.removeprefix("towers.")) in MOVED:
+        module = f"towers.{MOVED[old]}"
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{key}: cannot import {path} ({one_line(error)})") from error
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):
+        return {}  # an annotation of another library that cannot be read at run time
+
+
+def _value(value: Any, hint: Any, key: str) -> Any:
+    if isinstance(value, dict) and "_target_" in value:
+        return instantiate(value, key)
+    if value == "???":
+        raise UserError(f"{key}: missing; give it as {key}=VALUE")
+    if isinstance(value, list):
+        value = [instantiate(v, f"{key}[{i}]") if _is_node(v) else v for i, v in enumerate(value)]
+        if any(typing.get_origin(choice) is tuple or choice is tuple for choice in _choices(hint)):
+            value = tuple(value)
+    if not _fits(value, hint):
+        raise UserError(f"{key}={value!r}: must be {_spelled(hint)}, is {type(value).__name__}")
+    if isinstance(value, int) and not isinstance(value, bool) and float in _choices(hint) and int not in _choices(hint):
+        return float(value)
+    return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether the value and every element fit: beartype draws one element at random, and takes a bool for an int."""
+    if isinstance(value, bool) and bool not in _choices(hint) and {int, float} & {*_choices(hint)}:
+        return False
+    views = [value]
+    if isinstance(value, (list, tuple)):
+        views += [type(value)([item] * len(value)) for item in value]
+    elif isinstance(value, dict):
+        views += [{name: item} for name, item in value.items()]
+    return all(is_bearable(view, hint, conf=BeartypeConf(is_pep484_tower=True)) for view in views)
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, or the hint alone."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _spelled(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _names(signature: inspect.Signature) -> str:
+    return ", ".join(signature.parameters)

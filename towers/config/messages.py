@@ -1,0 +1,39 @@
+"""What Hydra and OmegaConf say of a mistake, in one line that names the key and the way out."""
+
+import re
+
+from hydra.errors import OverrideParseException
+
+ELSEWHERE = {
+    "trainer.gradient_clip_val": "trainer.gradient_clip",
+    "trainer.accumulate_grad_batches": "trainer.micro_batches",
+    "trainer.check_val_every_n_epoch": "trainer.validate_every_epochs",
+    "trainer.enable_progress_bar": "trainer.progress",
+    "trainer.logger": "logger, or loggers",
+    "trainer.default_root_dir": "paths.runs",
+    "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
+    "trainer.strategy": "trainer.devices",
+}
+"""What Lightning's users look for -> the key here that does it: a step sums, clips and cuts its gradient by itself."""
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message and its cause's as one line."""
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read; text with other signs than letters, digits and -_./:@ "
+            "goes into quotes within the shell's quotes, such as \"user='a, b'\""
+        )
+    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
+    if missing:
+        return f"{missing[1]}: missing; give it as {missing[1]}=VALUE"
+    unknown = re.search(r"Could not override '([\w.]+)'", str(error))
+    if unknown and (place := elsewhere(unknown[1])):
+        return place
+    parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
+    return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
+
+
+def elsewhere(key: str) -> str | None:
+    """What to give in the place of a key of Lightning's."""
+    return f"{key}: not here; give {ELSEWHERE[key]}" if key in ELSEWHERE else None

@@ -1,0 +1,96 @@
+"""Overrides as people type them: quoted where Hydra wants it, and ids read again from the raw text."""
+
+import re
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import ListConfig
+
+from towers.errors import UserError
+
+TEXT_KEYS = ("user", "content")
+"""Keys whose value is an id or a title, whatever it looks like."""
+
+
+_OPENING = ("'", '"', "[", "{", "(", "\\")
+"""Signs that begin what Hydra reads as a whole: a quotation, a list, a mapping."""
+_ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
+"""What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
+
+
+def quoted(argument: str, is_sweep: bool = False) -> str:
+    """`user=Sigur Rós` as `user='Sigur Rós'`: Hydra takes few signs outside quotes, and the shell has eaten ours.
+
+    What parses as it stands stays as it is, and so does what looks like a list, a choice or a quotation; but an id
+    or a title, the value of `user` or `content`, is text however it looks, with one exception: a choice in a sweep.
+
+    >>> quoted("content=Don't Stop"), quoted("content=A, B"), quoted("content='A, B'"), quoted("seed=1,2")
+    ("content='Don\\\\'t Stop'", "content='A, B'", "content='A, B'", 'seed=1,2')
+    >>> quoted("data.root=Müsik 2026"), quoted("data.root=it's/run[1]")
+    ("data.root='Müsik 2026'", "data.root='it\\\\'s/run[1]'")
+    """
+    key, equals, value = argument.partition("=")
+    is_text = key.lstrip("+") in TEXT_KEYS
+    if not equals or argument.startswith("-") or (not is_text and (value[:1] in _OPENING or "${" in value)):
+        return argument
+    try:
+        (override,) = OverridesParser.create().parse_overrides([argument])
+    except HydraException:  # a sign that the grammar does not know, or a function
+        if is_sweep and "," in value and not is_text:
+            return argument
+        return f"{key}={quotation(value)}"
+    if is_text and not _is_one(override, key, is_sweep):
+        return f"{key}={quotation(value)}"
+    return argument
+
+
+def _is_one(override: Override, key: str, is_sweep: bool) -> bool:
+    """Whether Hydra reads one value, or as many as the sweep asks for; null is nobody, but a content's name."""
+    if override.is_sweep_override():
+        return is_sweep
+    value = override.value()
+    return not isinstance(value, (list, dict)) and (value is not None or key.lstrip("+") != "content")
+
+
+def quotation(text: str) -> str:
+    """In Hydra's quotes, where a backslash counts double before a quote alone."""
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
+
+
+def raw_text(key: str, value: Any) -> str | None:
+    """An id given as an override, as the caller typed it: `user=1e5` is the text `1e5` and not a number.
+
+    Args:
+        key: the override's key.
+        value: what Hydra made of it; right where it is null or text, or did not come from the command line.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    text = _typed_override(key)
+    return str(value) if text is None else text.strip()
+
+
+def raw_list(key: str, value: Any) -> list[str] | None:
+    """The same for a list of ids, such as `history=[1e5,'a b']`."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, ListConfig)):
+        return [str(raw_text(key, value))]
+    text = (_typed_override(key) or "").strip()
+    typed = [item.strip() for item in _ITEM.findall(text[1:-1])] if text.startswith("[") else [str(v) for v in value]
+    if len(typed) != len(value):
+        raise UserError(f"{key}={text}: must be a list of ids")
+    return [item if isinstance(item, str) else shown for item, shown in zip(value, typed, strict=True)]
+
+
+def _typed_override(key: str) -> str | None:
+    if not HydraConfig.initialized():
+        return None
+    for override in reversed(HydraConfig.get().overrides.task):
+        name, _, text = override.partition("=")
+        if name.lstrip("+") == key:
+            return text
+    return None
