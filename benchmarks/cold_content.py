@@ -22,8 +22,9 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from towers import api
-from towers.assembly import evaluation_settings, load_run
-from towers.commands.baselines import baselines_of
+from towers.assembly.baselines import baselines_of
+from towers.assembly.judging import judging_of
+from towers.assembly.run import load_run
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
 from towers.data.store import Store
@@ -82,7 +83,7 @@ def of_seed(name: str, base: list[str], seed: int) -> tuple[Evaluation, dict, St
     task = task_from_store(run.store, "test")
     contents = run.content_vectors()
     ranker = VectorRanker(task, name, run.user_vectors(task.user_rows, contents, "test"), contents)
-    evaluation = evaluated(name, task, ranker, evaluation_settings(compose("evaluate", overrides)))
+    evaluation = evaluated(name, task, ranker, judging_of(compose("evaluate", overrides)).as_keywords())
     finished = read_json(folder / "finished.json")
     placed = finished["placement"].get("core_seconds", 0)
     facts = {"seed": seed, "signature": folder.name, "core_seconds": finished["core_seconds"] + placed}
@@ -95,9 +96,9 @@ def baselines(store: Store, overrides: list[str]) -> list[Evaluation]:
     known, validation = Known(store, "test"), Known(store, "validation")
     tuning = instantiate(config.evaluation.tuning, "evaluation.tuning")
     found = []
-    for name, build in baselines_of(config, tuning).items():
+    for name, build in baselines_of(config.evaluation.baselines, tuning).items():
         if name in BASELINES:
-            settings = evaluation_settings(config)
+            settings = judging_of(config).as_keywords()
             chosen_by = {"filter_seen": settings["filter_seen"], "min_users": settings["min_users"]}
             scorer, _ = tuning.fit(name, build, known, validation, **chosen_by)
             found.append(evaluated(name.replace("_", " "), known.task, DenseRanker(known.task, scorer), settings))

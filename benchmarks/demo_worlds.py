@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
+from towers.assembly.evaluation import evaluation_plan
 from towers.commands import evaluate, prepare, train
-from towers.config.composing import compose
+from towers.config.composing import compose, seen_by
 from towers.config.instantiate import instantiate
 from towers.manifest import read_json
 
@@ -57,9 +58,10 @@ def one_world(seed: int, is_shuffled: bool, work: Path, overrides: list[str]) ->
     world.write(root)
     if is_shuffled:
         shuffle_events(root, world.t1)
-    prepare.run(config)
-    run = train.run(config)
-    figures = read_json(evaluate.run(config, run) / "metrics.json")["rankers"]
+    prepare.prepare(seen_by("prepare", config))
+    run = train.run(seen_by("train", config))
+    evaluated = evaluate.evaluate(evaluation_plan(seen_by("evaluate", config)), run)
+    figures = read_json(evaluated / "metrics.json")["rankers"]
     means = {ranker: figures[ranker]["means"] for ranker in ("towers", "popularity", "random")}
     return {
         "world": name,

@@ -53,7 +53,7 @@ def make_encoder(name: str, is_augmented: bool) -> tuple[AudioEncoder, torch.Siz
     if is_augmented and name != "statistics":
         overrides += [f"audio_encoder.augmentation.{key}={number}" for key, number in AUGMENTATION.items()]
     config = compose("train", overrides)
-    settings = instantiate(config.features, "features").spectrogram
+    settings = instantiate(compose("prepare", ["data.root=none"]).features, "features").spectrogram
     torch.manual_seed(0)
     encoder = instantiate(config.audio_encoder, "audio_encoder")(
         statistics=replace(

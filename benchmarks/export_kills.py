@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.assembly import load_run
-from towers.commands.export import settings_of, trained_of
+from towers.assembly.export import export_plan
+from towers.assembly.run import load_run
 from towers.config.composing import compose
 from towers.publishing.trained import ExportSettings, Trained
 from towers.publishing.writer import CURRENT, publish, write_export
@@ -59,9 +59,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     add_smallest(parser, kills=1)
     arguments = parser.parse_args()
-    config = compose("export", ["evaluation.min_users=2", "variants=[]"])
-    trained = trained_of(load_run(arguments.run, arguments.stores), config)
-    settings, moments = settings_of(config), random.Random(arguments.seed)
+    plan = export_plan(compose("export", ["evaluation.min_users=2", "export.variants=[]"]))
+    trained = plan.trained(load_run(arguments.run, arguments.stores))
+    settings, moments = plan.settings, random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
         exports = Path(scratch) / "exports"
         start = time.perf_counter()

@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.commands.export import settings_of
+from towers.assembly.export import export_plan
 from towers.config.composing import compose
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings, SpectrogramSettings
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     add_smallest(parser, contents=300, listeners=50, dim=8)
     arguments = parser.parse_args()
-    settings = settings_of(compose("export", ["variants=[]"]))
+    settings = export_plan(compose("export", ["export.variants=[]"])).settings
     stages: dict[str, float] = {}
 
     def told(stage: str, done: int, total: int) -> None:

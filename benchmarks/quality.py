@@ -23,7 +23,8 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from towers import api
-from towers.assembly import evaluation_settings, load_run
+from towers.assembly.judging import judging_of
+from towers.assembly.run import load_run
 from towers.config.composing import compose
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
@@ -43,7 +44,7 @@ def test_figures(folder: Path, overrides: list[str]) -> dict[str, float]:
     task = task_from_store(run.store, "test")
     contents = run.content_vectors()
     users = run.user_vectors(task.user_rows, contents, "test")
-    return evaluate(task, VectorRanker(task, "towers", users, contents), **evaluation_settings(config)).means()
+    return evaluate(task, VectorRanker(task, "towers", users, contents), **judging_of(config).as_keywords()).means()
 
 
 def curve(folder: Path, monitor: str) -> list[dict[str, float]]:

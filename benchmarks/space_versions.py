@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.assembly import Run, load_run
+from towers.assembly.run import Run, load_run
 from towers.commands import export as command
 from towers.config.composing import compose
 from towers.evaluation.exports import ExportOnStore
@@ -48,10 +48,10 @@ class Version:
 
     def __init__(self, folder: Path, stores: Path, exports: Path, min_users: int):
         self.run: Run = load_run(folder, stores)
-        self.name = f"seed {self.run.config.seed}"
+        self.name = f"seed {self.run.config['seed']}"
         # In a folder of its own, so that it is not turned into the space of another.
         keys = [f"checkpoint={folder}", f"paths.stores={stores}", f"paths.exports={exports / folder.name}",
-                f"evaluation.min_users={min_users}", "variants=[]"]  # fmt: skip
+                f"evaluation.min_users={min_users}", "export.variants=[]"]  # fmt: skip
         self.export = Export(command.run(compose("export", keys)))
         self.contents = np.array(self.export.vectors)
         self.held_out = HeldOutListening(self.run.store, min_users=min_users)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.assembly import load_run
+from towers.assembly.run import load_run
 from towers.data.store import Store
 
 DATA = Path(os.environ.get("TOWERS_SHARED_DATA", "../shared/data"))

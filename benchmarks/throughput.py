@@ -23,11 +23,10 @@ import torch
 from benchmarks.measuring import add_smallest, write_result
 from benchmarks.peers.operations import operation_counter, operations
 from benchmarks.small_sequences import prepared
-from towers.assembly import open_store
+from towers.assembly.prepared import prepared_store
+from towers.assembly.training import build, training_plan
 from towers.batch import TrainingBatch
-from towers.commands.wiring import build
 from towers.config.composing import compose
-from towers.config.instantiate import instantiate
 from towers.data.training_batches import Share
 from towers.training.module import TowersModule
 from towers.training.optimizing import advance, clip_gradients
@@ -93,8 +92,8 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     config = compose("train", [*overrides, "logger=csv", "trainer.progress=false"])
-    settings = instantiate(config.trainer, "trainer")
-    parts = build(config, open_store(config), settings, Share())
+    plan = training_plan(config, prepared_store(config).open())
+    settings, parts = plan.trainer, build(plan, Share())
     device, module = torch.device("cuda" if torch.cuda.is_available() else "cpu"), parts.module.train()
     module.learner.to(device)
     optimizer = module.configure_optimizers()

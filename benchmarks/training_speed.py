@@ -102,7 +102,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Speed, quality, or both; written unless the smallest form is asked for."""
-    data = str(compose("train", [EXPERIMENT, *overrides]).data.root)
+    data = str(compose("prepare", [EXPERIMENT, *overrides]).data.root)
     console = Console(width=170)
     if arguments.only != "quality":
         speed = [compared(claim, arguments, data, overrides) for claim in CLAIMS[: arguments.claims]]

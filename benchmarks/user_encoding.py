@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.assembly import load_run
+from towers.assembly.run import load_run
 from towers.contract import schema
 from towers.features.events import elapsed_since_previous, encode_events
 from towers.models.user_tower import UserTower

@@ -29,7 +29,7 @@ SMALL_WORLD = (
     "trainer.validate_every_epochs=1",
     "trainer.progress=false",
 )
-EXPORT = ("variants=[]", "evaluation.min_users=2")
+EXPORT = ("export.variants=[]", "evaluation.min_users=2")
 """What an export of the small world is made with; its int8 and float16 variants take half a minute to no purpose."""
 STARTS_PROCESSES = "trainer=ddp"
 """Lightning starts the further processes by repeating the command line of the first."""

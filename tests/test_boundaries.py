@@ -74,7 +74,7 @@ def test_every_command_serves_or_trains():
     commands = {
         file.stem
         for file in (ROOT / "towers" / "commands").glob("*.py")
-        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in ast.parse(file.read_text()).body)
+        if any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in ast.parse(file.read_text()).body)
     }
     assert commands - TRAINING_COMMANDS == serving
 

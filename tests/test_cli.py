@@ -54,7 +54,7 @@ class TestExitCodes:
                 if error is not None:
                     raise error
 
-            monkeypatch.setattr("towers.commands.verify.main", command)
+            monkeypatch.setattr("towers.commands.verify.run", command)
             return cli.main(["verify"])
 
         return run

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import towers
-from towers.config.composing import CONFIG_DIR, compose
+from towers.config.composing import CONFIG_DIR, compose, composed, narrowed, resolved, seen_by
+from towers.config.help import help_text
 from towers.config.instantiate import MOVED, instantiate
 from towers.config.messages import one_line
 from towers.config.overrides import quoted, raw_list, raw_text
-from towers.config.signature import signature_of
+from towers.config.signature import DECIDES, DOES_NOT, signature_of
 from towers.errors import UserError
 
 CONFIGS = Path(CONFIG_DIR)
@@ -67,6 +69,12 @@ def is_of_later(value):
 @cache
 def train_config(*overrides):
     return compose("train", [f"{key}={value}" for key, value in NEEDED.items()] + list(overrides))
+
+
+@cache
+def whole_config(*overrides):
+    """All that is composed for an experiment, whichever command reads it."""
+    return composed("train", [f"{key}={value}" for key, value in NEEDED.items()] + list(overrides))
 
 
 @pytest.fixture
@@ -114,7 +122,7 @@ class TestComposition:
 
     @pytest.mark.parametrize("experiment", EXPERIMENTS)
     def test_every_experiment_fits(self, experiment):
-        config = OmegaConf.to_container(train_config(f"experiment={experiment}"), resolve=True)
+        config = OmegaConf.to_container(whole_config(f"experiment={experiment}"), resolve=True)
         assert config["name"] == experiment
         parts = dict(find_targets(config, "", inner=False))
         assert {"features", "content_tower", "user_tower", "objective", "optimizer", "trainer"} <= set(parts)
@@ -140,7 +148,7 @@ class TestRefusals:
     )
     def test_a_value_of_another_type(self, override, key):
         with pytest.raises(UserError) as refusal:
-            instantiate(train_config(override)[key], key)
+            instantiate(whole_config(override)[key], key)
         assert str(refusal.value).startswith(override.partition("=")[0])
 
     def test_an_unknown_key(self):
@@ -201,11 +209,11 @@ class TestRefusals:
 
 class TestConversions:
     def test_an_int_for_a_float(self):
-        split = instantiate(train_config("data.split.test_days=7").data.split, "data.split")
+        split = instantiate(whole_config("data.split.test_days=7").data.split, "data.split")
         assert split.cuts(0, 10**13, has_clock=True).test_start_us == 10**13 + 1 - 7 * 86_400_000_000
 
     def test_a_list_for_a_tuple(self):
-        features = instantiate(train_config("features.content_parts=[kind]").features, "features")
+        features = instantiate(whole_config("features.content_parts=[kind]").features, "features")
         assert features.content_parts == ("kind",)
 
     def test_arguments_of_run_time_win(self):
@@ -341,7 +349,6 @@ class TestSignature:
             "trainer.max_epochs=31",
             "schedule.warmup_steps=7",
             "schedule=constant",
-            "features.min_played_fraction=0.5",
             "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.1}]",
             "trainer.max_time=00:01:00:00",
             "trainer.limit_train_batches=3",
@@ -350,13 +357,23 @@ class TestSignature:
     def test_changes_with_what_can(self, override):
         assert signature_of(train_config(override)) != signature_of(train_config())
 
-    def test_runs_of_before_there_were_callbacks_are_found(self):
-        config = train_config()
-        before = config.copy()
-        OmegaConf.set_struct(before.trainer, False)
-        for name in ("callbacks", "max_time", "limit_train_batches", "fast_dev_run", "profiler", "detect_anomaly"):
-            del before.trainer[name]
-        assert signature_of(before) == signature_of(config)
+    def test_every_key_is_said_to_decide_or_not(self):
+        """A new one fails here until somebody says which it is."""
+        for group, node in resolved(train_config()).items():
+            if group in DECIDES and DECIDES[group] is None:
+                continue
+            if group in DOES_NOT and DOES_NOT[group] is None:
+                continue
+            assert set(node) == {*DECIDES[group], *DOES_NOT[group]}, group
+        assert not [group for group in DECIDES.keys() & DOES_NOT.keys() if {*DECIDES[group]} & {*DOES_NOT[group]}]
+
+    def test_a_new_group_changes_nothing(self):
+        config = OmegaConf.create(resolved(train_config()))
+        config.playlist = {"length": 30}
+        assert signature_of(config) == signature_of(train_config())
+
+    def test_what_the_store_decided_comes_with_its_fingerprint(self):
+        assert signature_of(train_config("features.min_played_fraction=0.5")) == signature_of(train_config())
 
     def test_changes_with_the_data(self):
         config = train_config()
@@ -384,14 +401,14 @@ COUNTS = [
 @pytest.mark.parametrize("number", [0, -1])
 @pytest.mark.parametrize(("part", "key"), [(part, key) for part, keys in COUNTS for key in keys])
 def test_sizes_and_counts_of_the_network_are_one_or_more(world_store, part, key, number):
-    from towers.assembly import network_of
+    from towers.assembly.network import network_parts
 
     group = part.partition("=")[0]
     several = {"channels", "depths", "expansions"}
     value = f"[{number},1,1,1,1]" if key in several else number
     overrides = [*([part] if "=" in part else []), f"{group}.{key}={value}"]
     with pytest.raises(UserError, match=rf"^{group}.*{key.rpartition('.')[2]}"):
-        network_of(train_config("datamodule.crop_s=0.5", *overrides), world_store)
+        network_parts(train_config("datamodule.crop_s=0.5", *overrides)).build(world_store)
 
 
 @pytest.mark.parametrize(
@@ -406,20 +423,21 @@ def test_sizes_and_counts_of_the_network_are_one_or_more(world_store, part, key,
 @pytest.mark.parametrize("number", [0, -1])
 def test_other_counts_are_one_or_more(group, keys, number):
     for key in keys:
-        config = compose("export" if group == "index" else "train", [f"{group}.{key}={number}"])
+        config = compose({"index": "export", "placement": "train"}.get(group, "evaluate"), [f"{group}.{key}={number}"])
         with pytest.raises(UserError, match=key):
             instantiate(OmegaConf.select(config, group), group)
 
 
 def test_a_metric_of_no_length_that_is_measured(world_store):
     """The length is to blame, not the number of listeners."""
-    from towers.commands.wiring import check_monitor, judge_of
+    from towers.assembly.judging import judging_of
+    from towers.assembly.monitoring import check_monitor, measured_by
     from towers.evaluation.from_store import task_from_store
 
     config = train_config("evaluation.ks=[10]", "evaluation.min_users=1", "trainer.monitor=validation/recall@20")
-    task = task_from_store(world_store, "validation")
+    task, judging = task_from_store(world_store, "validation"), judging_of(config)
     with pytest.raises(UserError, match=r"no recall@20 with evaluation\.ks=\[10\]; add its length") as raised:
-        check_monitor(task, judge_of(task, config), config)
+        check_monitor(config.trainer.monitor, measured_by(judging.judge(task), task), task, judging)
     assert "min_users" not in str(raised.value)
 
 
@@ -432,3 +450,110 @@ def test_a_target_of_before_is_found_where_it_is_now(old):
     config = {"_target_": f"towers.{old}.{name}", "_partial_": True}
     assert instantiate(config, "part").func is getattr(module, name)
     assert importlib.util.find_spec(f"towers.{old}") is None
+
+
+class TestNarrowing:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_a_command_sees_what_it_says_that_it_reads(self, command):
+        whole = composed(command, [])
+        seen = compose(command)
+        reads = whole.command.get("reads")
+        assert set(seen) == {key.partition(".")[0] for key in reads or whole} - {"command"}
+        assert len(whole.command.first) <= 10
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_what_it_reads_is_there(self, command):
+        whole = composed(command, [])
+        for key in [*(whole.command.get("reads") or ()), *whole.command.first, *(whole.command.get("stored") or ())]:
+            parent, _, name = key.rpartition(".")
+            assert name in list(OmegaConf.select(whole, parent) if parent else whole), key
+
+    def test_others_keys_are_taken_and_not_shown(self):
+        """One line of overrides serves all commands."""
+        overrides = ["experiment=ml1m", "user_tower.num_layers=1", "evaluation.list_k=10", "paths.runs=elsewhere"]
+        assert "user_tower" not in compose("prepare", overrides)
+        assert compose("train", overrides).user_tower.num_layers == 1
+        assert compose("prepare", overrides).paths.runs == "elsewhere"
+
+    def test_of_what_is_stored_only_what_is_given(self):
+        assert "features" not in compose("train")
+        assert set(compose("train").data) == {"name"}
+        assert "features" not in compose("train", ["experiment=ml1m"])
+        given = compose("train", ["features.spectrogram.n_mels=8", "data.root=elsewhere", "data.split.test_days=3"])
+        assert resolved(given)["features"] == {"spectrogram": {"n_mels": 8}}
+        assert resolved(given)["data"] == {"name": "parquet", "root": "elsewhere", "split": {"test_days": 3}}
+        assert compose("train", ["features=ids_only"]).features.content_parts == []
+        assert compose("train", ["data/split=leave_one_out"]).data.split._target_.endswith("LeaveOneOut")
+
+    def test_what_follows_from_keys_that_are_not_seen(self):
+        """The demo's world gives the store its name, and the periods their days."""
+        config = compose("train", ["experiment=demo", "world.seed=3", "data/split=temporal"])
+        assert config.data.name == "world-3"
+        assert config.data.split.test_days == 15
+        assert seen_by("train", composed("demo", ["world.seed=3"])).data.name == "world-3"
+
+    def test_unknown_keys_are_refused(self):
+        with pytest.raises(UserError, match=r"data\.rooot"):
+            compose("train", ["data.rooot=elsewhere"])
+
+    @pytest.mark.parametrize("key", ["dim", "align_to", "variants", "min_recall_share", "num_threads"])
+    def test_keys_of_an_export_of_before_are_told_the_new_ones(self, key):
+        with pytest.raises(UserError, match=rf"^{key}: not here; give export\.{key}$"):
+            compose("export", [f"{key}=2"])
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_keys_that_matter_come_first_and_all_are_explained(self, command):
+        whole = composed(command, [])
+        text = help_text(command, whole, narrowed(whole, []))
+        first, _, rest = text.partition("== All keys ==")
+        for key in whole.command.first:
+            assert re.search(rf"^{re.escape(key)}=.* # \w", first, re.MULTILINE), key
+        assert rest
+
+    @pytest.mark.parametrize("group", ["data", "datamodule", "objective", "trainer", "experiment"])
+    def test_groups_say_what_they_are(self, group):
+        whole = composed("train", [])
+        if group == "datamodule":
+            assert "datamodule" in help_text("train", whole, narrowed(whole, []))
+        else:
+            assert re.search(rf"^{group}=\w+\|.* # \w", help_text("train", whole, narrowed(whole, [])), re.MULTILINE)
+
+    def test_short_where_little_is_read(self):
+        assert len(help_text("prepare", *[composed("prepare", [])] * 2).splitlines()) > 100
+        whole = composed("prepare", [])
+        assert len(help_text("prepare", whole, narrowed(whole, [])).splitlines()) < 100
+
+
+class TestPreparedStore:
+    @pytest.fixture
+    def opened(self, monkeypatch, world_store):
+        def open_with(*overrides):
+            monkeypatch.setattr("towers.assembly.prepared.Store.open", lambda folder: world_store)
+            from towers.assembly.prepared import prepared_store
+
+            return prepared_store(compose("train", list(overrides))).open()
+
+        return open_with
+
+    def test_what_was_prepared_is_taken(self, opened, world_store):
+        assert opened() is world_store
+        assert opened(f"features.spectrogram.n_mels={world_store.features.spectrogram.n_mels}") is world_store
+
+    @pytest.mark.parametrize(
+        ("override", "line"),
+        [
+            ("features.min_played_fraction=0.7", r"^features\.min_played_fraction=0\.7: .* was prepared with "),
+            ("features.user_columns=[planet]", r"^features\.user_columns=\['planet'\]: .* was prepared with \["),
+            (
+                "data/split=leave_one_out",
+                r"^data\.split=LeaveOneOut: .* was prepared with GlobalTemporal; leave it out",
+            ),
+            ("data.split.test_days=77", r"^data\.split\.test_days=77\.0: .* was prepared with "),
+            ("data.root=elsewhere", r"was prepared from .*, not data\.root=elsewhere"),
+        ],
+    )
+    def test_another_is_refused_with_both_values(self, opened, override, line):
+        with pytest.raises(UserError, match=line):
+            opened(override)

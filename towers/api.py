@@ -39,7 +39,7 @@ def prepare(*overrides: str) -> Path:
     """Raw data to a prepared store; returns its folder. As `towers prepare`."""
     from towers.commands import prepare as command
 
-    return command.run(compose("prepare", overrides)).folder
+    return command.prepare(compose("prepare", overrides)).folder
 
 
 def train(*overrides: str) -> Path:
@@ -51,9 +51,11 @@ def train(*overrides: str) -> Path:
 
 def lightning(*overrides: str) -> "tuple[LightningModule, LightningDataModule]":
     """The LightningModule and data module of `towers train`, for a Trainer of one's own: one process, on any device."""
-    from towers.commands import wiring as command
+    from towers.assembly.prepared import prepared_store
+    from towers.assembly.training import modules_of, training_plan
 
-    return command.modules_of(compose("train", overrides))
+    config = compose("train", overrides)
+    return modules_of(training_plan(config, prepared_store(config).open()))
 
 
 def evaluate(*overrides: str) -> dict[str, dict[str, float]]:

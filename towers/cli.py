@@ -80,7 +80,6 @@ class _Through(BaseException):
 
 def _run(command: str, rest: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits with 1
-    before = sys.argv
     try:
         _start(command, rest)
     except GateRefused as refused:
@@ -98,8 +97,6 @@ def _run(command: str, rest: list[str]) -> int:
     except KeyboardInterrupt:
         print("towers: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    finally:
-        sys.argv = before
     return OK
 
 
@@ -108,24 +105,16 @@ def _start(command: str, rest: list[str]) -> None:
 
     Its module is imported only once the configuration stands, so that help and mistakes need not wait for torch.
     """
-    import hydra
-
-    from towers.config.composing import CONFIG_DIR
-    from towers.config.overrides import quoted
-
-    module = f"towers.commands.{command}"
+    from towers.config.application import run_application
 
     def job(config: Any) -> None:
         try:
-            importlib.import_module(module).main(config)
+            importlib.import_module(f"towers.commands.{command}").run(config)
         except Exception as error:
             raise _Through(_located(error, config)) from error
 
-    job.__module__ = module  # Hydra names the job after it
-    is_sweep = bool({"-m", "--multirun"} & {*rest})
-    sys.argv = [f"towers {command}", *(quoted(argument, is_sweep) for argument in rest)]
     try:
-        hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=command)(job)()
+        run_application(command, rest, job)
     except _Through as through:
         raise through.error from None
 

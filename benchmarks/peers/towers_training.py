@@ -24,10 +24,10 @@ import torch
 from operations import operation_counter, operations
 from windows import Windows, core_seconds, peak_memory_gb, tell
 
-from towers.assembly import open_store
-from towers.commands.wiring import Parts, build, judge_of
+from towers.assembly.judging import judging_of
+from towers.assembly.prepared import prepared_store
+from towers.assembly.training import Parts, build, training_plan
 from towers.config.composing import compose
-from towers.config.instantiate import instantiate
 from towers.data.batches import BatchPlan, PlanSampler, last_windows
 from towers.data.datamodule import UserBatches
 from towers.data.store import Store
@@ -97,9 +97,9 @@ def parts_of(*overrides: str) -> tuple[Trainer, Parts]:
     """As `towers train` has them, but for what it would write on the way."""
     config = compose("train", [*overrides, "logger=csv", "trainer.progress=false", "trainer.accelerator=cpu",
                                "trainer.checkpoint_every_s=1e9"])  # fmt: skip
-    settings = instantiate(config.trainer, "trainer")
-    pl.seed_everything(config.seed, verbose=False)
-    return settings, build(config, open_store(config), settings, Share())
+    plan = training_plan(config, prepared_store(config).open())
+    pl.seed_everything(plan.seed, verbose=False)
+    return plan.trainer, build(plan, Share())
 
 
 def train(settings: Trainer, parts: Parts, folder: Path, callback: pl.Callback) -> None:
@@ -206,7 +206,7 @@ def train_until(enough: float, overrides: list[str], folder: Path) -> None:
     length, tokens = config.datamodule.max_length, config.datamodule.max_tokens
     histories = UserBatches(parts.store, parts.store.histories.test_start, task.user_rows, length, tokens)
     parts.data.batches.validation = lambda: histories  # type: ignore[method-assign]  # the test's listeners
-    parts.module._validation = Validation(len(task.user_rows), judge_of(task, config), None)
+    parts.module._validation = Validation(len(task.user_rows), judging_of(config).judge(task), None)
     train(settings, parts, folder, Told(enough))
 
 

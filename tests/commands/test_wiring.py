@@ -13,7 +13,7 @@ def train(world_store, tmp_path, monkeypatch):
     """`towers train` of the tiny world, in-process."""
     from towers.commands.train import run
 
-    monkeypatch.setattr("towers.commands.train.open_store", lambda config: world_store)
+    monkeypatch.setattr("towers.assembly.prepared.PreparedStore.open", lambda self: world_store)
     monkeypatch.chdir(tmp_path)
     small = ("experiment=demo", "logger=csv", "evaluation.min_users=2", "datamodule.crop_s=0.5",
              "trainer.accelerator=cpu", "trainer.monitor=validation/recall@20")  # fmt: skip

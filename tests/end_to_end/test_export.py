@@ -19,8 +19,8 @@ def short(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> t
     exports = tmp_path_factory.mktemp("short")
     run = f"checkpoint={run_of(demo[0])}"
     told = ok(demo[0], "export", "experiment=demo", run, "dim=16", f"paths.exports={exports}", "evaluation.min_users=2",
-              f"align_to={demo[0] / 'exports' / 'current'}", "num_threads=1", "variants=[int8]",
-              "min_variant_overlap=0")  # fmt: skip
+              f"export.align_to={demo[0] / 'exports' / 'current'}", "export.num_threads=1", "export.variants=[int8]",
+              "export.min_variant_overlap=0")  # fmt: skip
     assert "the earlier version has 64 dimensions, the new one 16" in told
     return demo[0], exports / "current"
 
@@ -29,7 +29,7 @@ def test_the_same_run_gives_the_same_bytes(demo: tuple[Path, str], tmp_path: Pat
     folder, _ = demo
     first = (folder / "exports" / "current").resolve()
     run = f"checkpoint={run_of(folder)}"
-    ok(folder, "export", "experiment=demo", run, f"paths.exports={tmp_path}", "num_threads=2", *EXPORT)
+    ok(folder, "export", "experiment=demo", run, f"paths.exports={tmp_path}", "export.num_threads=2", *EXPORT)
     again = tmp_path / first.name
     names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
     assert names == sorted(str(path.relative_to(again)) for path in again.rglob("*") if path.is_file())

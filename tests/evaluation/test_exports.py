@@ -85,7 +85,7 @@ def test_a_content_that_is_missing_stands_in_no_list(store, other):
 @pytest.fixture(scope="module")
 def run(demo: tuple[Path, str]):
     """The demo's, which reads listeners' features and no more than the last 30 events."""
-    from towers.assembly import load_run
+    from towers.assembly.run import load_run
 
     (finished,) = demo[0].glob("runs/demo/*/evaluation-test")
     return load_run(finished.parent, demo[0] / "stores")

@@ -14,7 +14,7 @@ import torch
 
 from tests.data import raw_set
 from tests.retrieval.small_export import SPACE, content, small_export
-from towers.assembly import build_content_table, build_two_tower, heard_by
+from towers.assembly.network import build_content_table, build_two_tower, heard_by
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.manifest import write_json

@@ -22,7 +22,7 @@ def make_learner(world_store):
     """A fresh network on the tiny world, fixed by the seed."""
     from pytorch_lightning import seed_everything
 
-    from towers.assembly import build_content_table, build_two_tower, heard_by
+    from towers.assembly.network import build_content_table, build_two_tower, heard_by
     from towers.models.audio.encoder import ConvAudioEncoder
     from towers.models.content_tower import ContentTower
     from towers.models.user_tower import UserTower

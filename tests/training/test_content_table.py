@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from towers.assembly import build_content_table, build_two_tower, heard_by, sound_statistics
+from towers.assembly.network import build_content_table, build_two_tower, heard_by, sound_statistics
 from towers.data.training_batches import Share
 from towers.features.ragged import Ragged
 from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics

@@ -13,19 +13,17 @@ OVERRIDES = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epoch
 @pytest.fixture
 def train(world_store, tmp_path):
     """Trains the demo's network with one more callback; gives the module."""
-    from towers.commands.wiring import build
+    from towers.assembly.training import build, training_plan
     from towers.config.composing import compose
-    from towers.config.instantiate import instantiate
     from towers.training.stopping import StopRequest
     from towers.training.trainer import fit
 
     def run(callback):
         config = compose("train", ["experiment=demo", "evaluation.min_users=2", *OVERRIDES])
-        settings = instantiate(config.trainer, "trainer")
-        stop = StopRequest()
-        trainer = settings.lightning(tmp_path, "tiny", stop, (), is_judged=True)
+        plan, stop = training_plan(config, world_store), StopRequest()
+        trainer = plan.lightning(tmp_path, stop)
         trainer.callbacks.insert(0, callback)
-        parts = build(config, world_store, settings, settings.share_of(0, 1))
+        parts = build(plan, plan.trainer.share_of(0, 1))
         fit(trainer, parts.module, parts.data, stop)
         return parts.module
 

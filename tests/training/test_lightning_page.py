@@ -22,7 +22,7 @@ def test_it_is_fifteen_lines_without_blank_ones():
 def test_the_code_trains(world_store, tmp_path, monkeypatch, capsys):
     """On the tiny world's store in the place of the demo's."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("towers.commands.wiring.open_store", lambda config: world_store)
+    monkeypatch.setattr("towers.assembly.prepared.PreparedStore.open", lambda self: world_store)
     small = ("evaluation.min_users=2", "datamodule.max_tokens=200", "datamodule.crop_s=0.5", "logger=csv",
              "trainer.monitor=validation/recall@20", "trainer.accelerator=cpu", "user_tower.num_layers=1")  # fmt: skip
     monkeypatch.setattr("towers.api.compose", lambda name, overrides: compose(name, [*overrides, *small]))

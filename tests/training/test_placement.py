@@ -5,7 +5,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from towers.assembly import heard_by, network_of
+from towers.assembly.network import heard_by, network_parts
 from towers.config.composing import compose
 from towers.data.training_batches import Share
 from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
@@ -150,16 +150,16 @@ class TestNetworkOf:
     @pytest.mark.parametrize(("encoder", "expected"), [("conv", StatisticsAudioEncoder), ("none", NoAudioEncoder)])
     def test_an_encoder_that_learns_may_be_replaced(self, world_store, encoder, expected):
         overrides = ["experiment=catalogue", f"audio_encoder={encoder}", "features.content_parts=[]"]
-        placed = network_of(compose("train", overrides), world_store, is_placed=True)
+        placed = network_parts(compose("train", overrides)).build(world_store, is_placed=True)
         assert type(placed.audio_encoder) is expected
 
     def test_only_by_what_is_named(self, world_store):
         config = compose("train", ["experiment=catalogue", "placement.audio_encoder=null"])
-        assert type(network_of(config, world_store, is_placed=True).audio_encoder) is ConvAudioEncoder
+        assert type(network_parts(config).build(world_store, is_placed=True).audio_encoder) is ConvAudioEncoder
         config = compose("train", ["experiment=catalogue"])
-        assert type(network_of(config, world_store).audio_encoder) is ConvAudioEncoder
+        assert type(network_parts(config).build(world_store).audio_encoder) is ConvAudioEncoder
 
     def test_a_run_of_before_does_not_know_of_placement(self, world_store):
         config = OmegaConf.create(OmegaConf.to_container(compose("train", ["experiment=catalogue"]), resolve=True))
-        del config["placement"]
-        assert type(network_of(config, world_store).audio_encoder) is ConvAudioEncoder
+        config.placement = {}
+        assert type(network_parts(config).build(world_store).audio_encoder) is ConvAudioEncoder

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import hydra
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
+from towers.assembly.evaluation import evaluation_plan
+from towers.assembly.export import export_plan
 from towers.commands import evaluate, export, prepare, train
-from towers.config.composing import CONFIG_DIR
+from towers.config.composing import seen_by
 from towers.config.instantiate import instantiate
 from towers.data.store import Store
 from towers.retrieval.export import Export
@@ -27,15 +28,15 @@ def run(config: DictConfig) -> Path:
     print(f"1/5 world: {world}")
     instantiate(config.world, "world").write(world)
     print("2/5 prepare")
-    store = prepare.run(config)
+    store = prepare.prepare(seen_by("prepare", config))
     print("3/5 train")
-    folder = train.run(config)
+    folder = train.run(seen_by("train", config))
     if not is_first_process():
         return folder
     print("4/5 evaluate")
-    evaluate.run(config, folder)
+    evaluate.evaluate(evaluation_plan(seen_by("evaluate", config)), folder)
     print("5/5 export")
-    target = export.run(config, folder)
+    target = export.export(export_plan(seen_by("export", config)), folder)
     show(Export(target), store)
     return target
 
@@ -69,9 +70,3 @@ def unheard_piece(store: Store) -> int | None:
     is_unheard = store.contents["train_events"].to_numpy() == 0
     rows = np.flatnonzero(is_track & is_unheard & (store.audio_rows >= 0))
     return int(rows[0]) if len(rows) else None
-
-
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="demo")
-def main(config: DictConfig) -> None:
-    """The command."""
-    run(config)

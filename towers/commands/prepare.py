@@ -4,11 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
 from towers.commands.progress import StageProgress
-from towers.config.composing import CONFIG_DIR
 from towers.config.instantiate import instantiate, value
 from towers.contract import schema
 from towers.data.audio.spectrogram_parts import Shard
@@ -21,7 +19,16 @@ SHOWN = 5
 """Reasons told for a table."""
 
 
-def run(config: DictConfig) -> Store:
+def run(config: DictConfig) -> Store | None:
+    """Builds the store of `data`, or decodes the share of its sounds that `data.shard` names, which gives no store."""
+    shard = value(config, "data.shard", str | int | None)
+    if shard is None:
+        return prepare(config)
+    decode_shard(config, Shard.parse(str(shard)))
+    return None
+
+
+def prepare(config: DictConfig) -> Store:
     """Builds the store of `data` unless it is there; says what was kept and what was left out."""
     with StageProgress() as progress:
         builder = _builder(config, progress)
@@ -65,7 +72,7 @@ def _rejected(table: str, reasons: Mapping[str, int]) -> str:
     return f"{sum(reasons.values()):,} {table} ({', '.join([*named, f'{others:,} others'] if others else named)})"
 
 
-def run_shard(config: DictConfig, shard: Shard) -> None:
+def decode_shard(config: DictConfig, shard: Shard) -> None:
     """Decodes a share of the sounds of `data`, and says what to do once all are decoded."""
     with StageProgress() as progress:
         decoding = _builder(config, progress).decode_shard(shard)
@@ -94,13 +101,3 @@ def _num_workers(config: DictConfig) -> int:
     if wanted is not None and wanted < 1:
         raise UserError(f"data.num_workers={wanted}: must be at least 1, or null for as many as there are processors")
     return wanted or os.cpu_count() or 1
-
-
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="prepare")
-def main(config: DictConfig) -> None:
-    """The command."""
-    shard = value(config, "data.shard", str | int | None)
-    if shard is None:
-        run(config)
-    else:
-        run_shard(config, Shard.parse(str(shard)))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +10,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from towers.commands.progress import StageProgress
-from towers.config.composing import CONFIG_DIR
 from towers.config.instantiate import value
 from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
@@ -111,9 +109,3 @@ def found_by_user(mixed: MixedVersions, users: Sequence[int], found: Sequence[Fo
         "score": np.concatenate([one.scores for one in found]),
     }
     return pa.table(columns, schema)
-
-
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="recommend")
-def main(config: DictConfig) -> None:
-    """The command."""
-    run(config)

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TypeVar
 
-import hydra
 from omegaconf import DictConfig
 
-from towers.config.composing import CONFIG_DIR
 from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
 from towers.service.server import Serving, serve
@@ -43,9 +41,3 @@ def _positive(key: str, number: Number) -> Number:
     if not number > 0:
         raise UserError(f"{key}={number}: must be above 0")
     return number
-
-
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="serve")
-def main(config: DictConfig) -> None:
-    """The command."""
-    run(config)

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from towers.config.composing import CONFIG_DIR
 from towers.config.instantiate import value
 from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
@@ -51,9 +49,3 @@ def query_of(config: DictConfig, own: tuple[str, ...]) -> Query:
         explicit=value(config, "explicit", bool),
         released_by=date_of("released_by", value(config, "released_by", str | None)),
     )
-
-
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="similar")
-def main(config: DictConfig) -> None:
-    """The command."""
-    run(config)

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from towers.config.composing import CONFIG_DIR
 from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.retrieval.export import Export
@@ -23,9 +21,3 @@ def run(config: DictConfig) -> None:
         f"verified {export.folder}: {len(export.manifest['files'])} checksums, {counts['contents']:,} contents, "
         f"{counts['users']:,} listeners, space {export.space_id}"
     )
-
-
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="verify")
-def main(config: DictConfig) -> None:
-    """The command."""
-    run(config)

@@ -1,16 +1,28 @@
-"""The configuration of a command: composed, then narrowed to what the command reads."""
+"""The configuration of a command: composed whole, then narrowed to what the command reads.
+
+An experiment says which data, network and training belong together, so every command that takes one composes all of
+these. Its own file says in `command` what it reads of them; it sees, shows and writes no more.
+"""
 
 import atexit
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+from hydra import version as hydra_version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_automatic_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError
 
 from towers.config.messages import one_line
 from towers.config.overrides import quoted
@@ -20,6 +32,10 @@ from towers.manifest import atomic_file
 _HERE = Path(__file__).resolve().parents[1]
 CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
 """Inside the package in a wheel, beside it in a clone."""
+VERSION_BASE = "1.3"
+"""Of Hydra, whose defaults hold."""
+COMMAND = "command"
+"""The node of a command's own file that says what it reads; no command sees it."""
 
 
 @cache
@@ -31,7 +47,6 @@ def _scratch() -> str:
 
 
 OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
-OmegaConf.register_new_resolver("config_dir", lambda: CONFIG_DIR, replace=True)
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -42,15 +57,124 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: an override does not fit.
     """
+    typed = [quoted(override) for override in overrides]
+    try:
+        return narrowed(composed(name, typed), typed)
+    except Exception as error:
+        raise UserError(one_line(error)) from error
+
+
+def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """All that Hydra composes for the command `name`, but for its own settings.
+
+    Args:
+        name: of the command.
+        overrides: quoted as Hydra wants them.
+        config_dir: of the caller's own groups, which come before ours; null: none.
+    """
+    with _hydra(name, config_dir) as hydra:
+        config = hydra.compose_config(name, list(overrides), RunMode.RUN, from_shell=False)
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+@contextmanager
+def _hydra(name: str, config_dir: str | None) -> Iterator[Hydra]:
+    """Hydra, for a block, with our groups and the caller's."""
+    hydra_version.setbase(VERSION_BASE)
+    search_path = create_automatic_config_search_path(None, None, CONFIG_DIR)
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise UserError(f"--config-dir {config_dir}: no such folder")
+        path = f"file://{Path(config_dir).absolute()}"
+        search_path.prepend(provider="command-line", path=path, anchor=SearchPathQuery(provider="schema"))
     GlobalHydra.instance().clear()
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+    try:
+        yield Hydra.create_main_hydra2(name, search_path)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def narrowed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """What the command reads of its configuration.
+
+    `command.reads` names groups and keys by their dots; without it the command reads all. `command.stored` names what
+    `prepare` has decided: of these only what an override gives is kept, to be held against the prepared store.
+
+    Args:
+        config: composed, with its node `command`.
+        overrides: that it was composed with, quoted as Hydra wants them.
+    """
+    command: Any = config[COMMAND]
+    given = set(_given(overrides, tuple(command.get("stored") or ())))
+    return _reduced(config, None if command.get("reads") is None else {*command.reads, *given})
+
+
+def seen_by(command: str, config: DictConfig) -> DictConfig:
+    """What another command would read of the configuration of one that does all."""
+    own: Any = OmegaConf.load(Path(CONFIG_DIR) / f"{command}.yaml")
+    return _reduced(config, {*own[COMMAND].reads})
+
+
+def _reduced(config: DictConfig, wanted: set[str] | None) -> DictConfig:
+    """A copy with what is wanted; what follows there from other keys becomes a plain value."""
+    kept = deepcopy(config)
+    OmegaConf.set_struct(kept, False)
+    kept.pop(COMMAND, None)
+    if wanted is not None:
+        _keep(kept, "", wanted)
+        _settle(kept, kept, config)
+    OmegaConf.set_struct(kept, True)
+    return kept
+
+
+def _settle(node: Any, kept: DictConfig, whole: DictConfig) -> None:
+    """Puts values in the place of interpolations that lead out of `kept`."""
+    for name in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_missing(node, name):
+            continue
+        if not OmegaConf.is_interpolation(node, name):
+            if OmegaConf.is_config(inner := node[name]):
+                _settle(inner, kept, whole)
+            continue
+        key = node._get_full_key(name)
         try:
-            return hydra_compose(name, overrides=[quoted(override) for override in overrides])
-        except Exception as error:
-            raise UserError(one_line(error)) from error
+            OmegaConf.select(kept, key)
+        except InterpolationKeyError:
+            node[name] = OmegaConf.select(whole, key)
+        except InterpolationToMissingValueError:
+            continue  # whoever reads it is told what is missing
 
 
-def save_resolved(config: DictConfig, path: Path) -> None:
-    """Writes the resolved configuration as YAML."""
+def _given(overrides: Sequence[str], stored: tuple[str, ...]) -> Iterator[str]:
+    """Dotted keys and groups of `overrides` that stand in `stored`, or below."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group.replace("/", ".")
+        if any(key == name or key.startswith(f"{name}.") for name in stored):
+            yield key
+
+
+def _keep(node: DictConfig, prefix: str, wanted: set[str]) -> None:
+    """Takes out of `node` what is neither wanted nor holds something that is."""
+    for name in list(node):
+        key = f"{prefix}{name}"
+        if key in wanted:
+            continue
+        if any(other.startswith(f"{key}.") for other in wanted):
+            _keep(node[name], f"{key}.", wanted)
+        else:
+            del node[name]
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """As plain values, without interpolations."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(name): value for name, value in container.items()}
+
+
+def save_yaml(values: Mapping[str, Any], path: Path) -> None:
+    """Writes plain values as YAML."""
     with atomic_file(path) as temporary:
-        temporary.write_text(OmegaConf.to_yaml(config, resolve=True))
+        temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(values))))

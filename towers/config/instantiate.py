@@ -10,6 +10,7 @@ import os
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -79,22 +80,44 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
     return _built(target, key, values)
 
 
-def takes(config: Any, key: str, name: str) -> bool:
-    """Whether the target of the node at `key` has an argument of this name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factory:
+    """Builds the part at a key with what is known only at run time; made of a `_partial_` node by `factory`.
+
+    Args:
+        key: of the node, for messages.
+        made: the target with what the configuration says.
+    """
+
+    key: str
+    made: partial[Any]
+
+    @property
+    def target(self) -> Any:
+        """The class or function that builds it."""
+        return self.made.func
+
+    def __call__(self, **arguments: Any) -> Any:
+        """The part.
+
+        Raises:
+            UserError: a value that the constructor does not accept.
+        """
+        return _built(self.made, self.key, arguments)
+
+
+def factory(config: Any, key: str) -> Factory:
+    """What builds the `_partial_` node at `key`, its values checked.
 
     Raises:
-        UserError: as `instantiate`, of the target.
+        UserError: as `instantiate`.
     """
-    return name in inspect.signature(_import(config.get("_target_", ""), f"{key}._target_")).parameters
+    return Factory(key=key, made=instantiate(config, key))
 
 
 def complete(config: Any, key: str, /, **arguments: Any) -> Any:
-    """Builds the `_partial_` node at `key` with what is known only at run time.
-
-    Raises:
-        UserError: as `instantiate`, and for a value that the constructor does not accept.
-    """
-    return _built(instantiate(config, key), key, arguments)
+    """Builds the `_partial_` node at `key` at once; raises as `instantiate` and `Factory`."""
+    return factory(config, key)(**arguments)
 
 
 def value(config: DictConfig, key: str, hint: Any) -> Any:

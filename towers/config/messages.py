@@ -13,8 +13,16 @@ ELSEWHERE = {
     "trainer.default_root_dir": "paths.runs",
     "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
     "trainer.strategy": "trainer.devices",
-}
-"""What Lightning's users look for -> the key here that does it: a step sums, clips and cuts its gradient by itself."""
+    **{
+        key: f"export.{key}"
+        for key in (
+            "dim", "align_to", "variants", "min_variant_overlap", "min_recall_share", "max_parity_difference",
+            "rows_per_part", "num_threads",
+        )
+    },
+}  # fmt: skip
+"""Key that is looked for -> the key here that does it. Lightning's: a step sums, clips and cuts its gradient by itself.
+An export's had no group once."""
 
 
 def one_line(error: BaseException) -> str:

@@ -1,24 +1,41 @@
-"""Which run is the same: a digest of what decides the result."""
+"""Which run is the same: a digest of what is known to decide the result of a training.
 
-from omegaconf import DictConfig, OmegaConf
+Every key of `towers train` is said to decide or not, here; a test fails for one that is in neither list. What `prepare`
+decided (data, features, cuts) comes with the store's fingerprint.
+"""
 
+from typing import Any, Final
+
+from omegaconf import DictConfig
+
+from towers.config.composing import resolved
 from towers.manifest import digest_of
 
-KEYS_OF_EXPORT = (
-    "sink", "dim", "align_to", "variants", "min_variant_overlap", "min_recall_share", "rows_per_part", "num_threads",
-)  # fmt: skip
-KEYS_WITHOUT_EFFECT = (
-    "paths", "logger", "loggers", "name", "checkpoint", "evaluation", "index", "world", *KEYS_OF_EXPORT
-)  # fmt: skip
-"""Top-level keys that cannot change what is trained, so they do not change a run's signature."""
-KEYS_OF_TRAINER_WITHOUT_EFFECT = (
-    "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped", "profiler",
-    "detect_anomaly", "fast_dev_run",
-)  # fmt: skip
-"""A step's gradient is the same for any number of processes and micro-batches, but for dropout and the last digits."""
-KEYS_OF_TRAINER_WITHOUT_EFFECT_AT_REST = ("callbacks", "max_time", "limit_train_batches")
-"""Those that change a signature only where they say something: runs of before do not have them."""
-WATCHING_CALLBACKS = tuple(
+ALL: Final = None
+"""Of a group: each of its keys, whatever class it names."""
+DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
+    "seed": ALL, "train_until": ALL, "audio_encoder": ALL, "content_tower": ALL, "user_tower": ALL, "objective": ALL,
+    "optimizer": ALL, "schedule": ALL, "placement": ALL,
+    "datamodule": ("_target_", "max_length", "max_tokens", "repeat_weight", "lookahead", "num_fresh_sounds", "crop_s"),
+    "trainer": (
+        "_target_", "max_epochs", "validate_every_epochs", "refresh_sounds_every_steps", "monitor", "patience",
+        "gradient_clip", "precision", "callbacks", "max_time", "limit_train_batches",
+    ),
+    "evaluation": ("filter_seen", "ks", "min_users"),
+}  # fmt: skip
+"""What changes the result; of the evaluation only what decides which checkpoint is the best."""
+DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
+    "data": ALL, "features": ALL, "name": ALL, "paths": ALL, "logger": ALL, "loggers": ALL,
+    "datamodule": ("_partial_", "num_workers"),
+    "trainer": (
+        "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
+        "profiler", "detect_anomaly", "fast_dev_run",
+    ),
+    "evaluation": ("main_metric",),
+}  # fmt: skip
+"""What does not: data and features stand in the store's fingerprint, and a step's gradient is the same for any number
+of processes and micro-batches, but for dropout and the last digits."""
+WATCHING_CALLBACKS: Final = tuple(
     f"pytorch_lightning.callbacks.{name}"
     for name in (
         "DeviceStatsMonitor", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "OnExceptionCheckpoint",
@@ -29,22 +46,14 @@ WATCHING_CALLBACKS = tuple(
 
 
 def signature_of(config: DictConfig, *facts: str) -> str:
-    """12 hex digits that change with every key that can change the result, and with `facts` (fingerprints)."""
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    relevant = {str(name): value for name, value in container.items() if name not in KEYS_WITHOUT_EFFECT}
-    for name, pruned in (
-        ("trainer", KEYS_OF_TRAINER_WITHOUT_EFFECT),
-        ("data", ("root", "source", "max_duplicate_fraction", "num_workers", "shard")),
-        ("datamodule", ("num_workers",)),
-    ):
-        if isinstance(relevant.get(name), dict):
-            relevant[name] = {k: v for k, v in relevant[name].items() if k not in pruned}
-    trainer = relevant.get("trainer")
-    if isinstance(trainer, dict):
-        acting = [node for node in trainer.get("callbacks") or () if node.get("_target_") not in WATCHING_CALLBACKS]
-        said = {**trainer, "callbacks": acting}
-        relevant["trainer"] = {k: v for k, v in said.items() if v or k not in KEYS_OF_TRAINER_WITHOUT_EFFECT_AT_REST}
-    # Of the evaluation only what decides which checkpoint is the best.
-    relevant["evaluation"] = {name: container["evaluation"][name] for name in ("filter_seen", "ks", "min_users")}
-    return digest_of([relevant, *facts])[:12]
+    """12 hex digits that change with every key that decides the result, and with `facts` (fingerprints)."""
+    found = resolved(config)
+    deciding = {group: _of(found[group], keys) for group, keys in DECIDES.items()}
+    callbacks: Any = found["trainer"]["callbacks"] or ()
+    callbacks = [node for node in callbacks if node.get("_target_") not in WATCHING_CALLBACKS]
+    deciding["trainer"] = {**deciding["trainer"], "callbacks": callbacks}
+    return digest_of([deciding, *facts])[:12]
+
+
+def _of(node: Any, keys: tuple[str, ...] | None) -> Any:
+    return node if keys is None else {key: node[key] for key in keys}

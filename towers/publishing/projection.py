@@ -29,7 +29,9 @@ class Projection:
 
     def __post_init__(self) -> None:
         if not 1 <= self.dim <= self.model_dim:
-            raise UserError(f"dim={self.dim}: the model's vectors have {self.model_dim}; give 1 to {self.model_dim}")
+            raise UserError(
+                f"export.dim={self.dim}: the model's vectors have {self.model_dim}; give 1 to {self.model_dim}"
+            )
 
     @property
     def is_identity(self) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from towers.data.store import Store
+from towers.errors import UserError
 from towers.manifest import digest_of
 from towers.models.audio.sounds import Sounds
 from towers.models.two_tower import TwoTower
@@ -22,6 +23,7 @@ class ExportSettings:
 
     Args:
         dim: leading dimensions of the vectors that are kept; null: all.
+        align_to: folder of the export onto whose space the vectors are turned; null: none.
         index: how contents are indexed.
         variants: of the user tower in other number formats, `int8` or `float16`, that are tried.
         min_variant_overlap: share of the nearest 20 that a variant must have in common with float32.
@@ -30,9 +32,13 @@ class ExportSettings:
         max_parity_difference: of any component of a unit vector between an exported tower and torch.
         rows_per_part: of a Parquet file of vectors.
         num_threads: that write at once.
+
+    Raises:
+        UserError: a count below 1.
     """
 
     dim: int | None
+    align_to: str | None
     index: IvfSettings
     variants: tuple[str, ...]
     min_variant_overlap: float
@@ -40,6 +46,11 @@ class ExportSettings:
     max_parity_difference: float
     rows_per_part: int
     num_threads: int
+
+    def __post_init__(self) -> None:
+        for name in ("rows_per_part", "num_threads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"export.{name}={getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

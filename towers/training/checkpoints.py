@@ -81,6 +81,14 @@ class Progress:
         if math.isfinite(found) and (self.best is None or found > self.best):
             self.best, self.best_epoch = found, self.epoch
 
+    def summary(self) -> dict[str, Any]:
+        """Of a finished run, for its last file."""
+        return {
+            "epochs": self.epoch, "steps": self.step, "skipped": self.skipped, "best": self.best,
+            "best_epoch": self.best_epoch, "seconds": self.seconds, "core_seconds": self.core_seconds,
+            "metrics": self.metrics,
+        }  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return asdict(self)

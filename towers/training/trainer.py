@@ -3,9 +3,7 @@
 import contextlib
 import logging
 import os
-import sys
 import warnings
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch import Tensor
 
-import towers
 from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.training.checkpoints import BEST, LAST
@@ -258,7 +255,7 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     """
     last = Path(trainer.default_root_dir) / LAST
     try:
-        with stop, _command_line_to_start_again(), warnings.catch_warnings():
+        with stop, warnings.catch_warnings():
             for message in NOT_FOR_USERS:
                 warnings.filterwarnings("ignore", message)
             trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
@@ -273,19 +270,6 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
 def is_first_process() -> bool:
     """Whether this is the one of several processes that goes on after a training."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-@contextlib.contextmanager
-def _command_line_to_start_again() -> Iterator[None]:
-    """Lightning starts further processes by this one's command line, of which `cli` has cut off the sub-command."""
-    before = sys.argv
-    program, _, command = sys.argv[0].partition(" ")
-    if program == "towers" and command:
-        sys.argv = [str(Path(towers.__path__[0]) / "__main__.py"), command, *sys.argv[1:]]
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 def _processes(devices: int, num_nodes: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.data import raw_set
-from towers.assembly import build_content_table, build_two_tower, heard_by
+from towers.assembly.network import build_content_table, build_two_tower, heard_by
 from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.models.audio.encoder import SoundStatistics

@@ -70,7 +70,7 @@ def write_variants(
     """
     for name in names:
         if name not in _CONVERSIONS:
-            raise UserError(f"variants: no variant {name!r}; there are {', '.join(_CONVERSIONS)}")
+            raise UserError(f"export.variants: no variant {name!r}; there are {', '.join(_CONVERSIONS)}")
     if not names:
         return []
     vectors, float32_ms = _timed(encode, path)

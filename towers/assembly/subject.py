@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
+from jaxtyping import Float
 
-from towers.assembly import Run, load_run, open_store
+from towers.assembly.prepared import PreparedStore
+from towers.assembly.run import CONFIG_FILE, Run, load_run
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation.checks.all_checks import Listeners
 from towers.evaluation.exports import ExportOnStore
+from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.slicings import Period
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
@@ -51,12 +53,19 @@ class Subject:
     def title(self) -> str:
         """For people."""
         run = self.vectors
-        return f"{run.config.name}: {self.name}" if isinstance(run, Run) else f"Export {self.name}"
+        return f"{run.name}: {self.name}" if isinstance(run, Run) else f"Export {self.name}"
 
     @property
     def store(self) -> Store:
         """What it is judged on."""
         return self.vectors.store
+
+    def judged_vectors(
+        self, protocol: EvaluationProtocol
+    ) -> tuple[Float[np.ndarray, "users dim"], Float[np.ndarray, "contents dim"]]:
+        """Of the protocol's listeners, and of all contents."""
+        contents = self.vectors.content_vectors()
+        return self.vectors.user_vectors(protocol.task.user_rows, contents, protocol.period), contents
 
     def listeners(self, contents: np.ndarray) -> Listeners:
         """Listeners' vectors as they would be with another store's histories of the same contents."""
@@ -67,15 +76,21 @@ class Subject:
         return vectors
 
 
-def open_subject(folder: Path, config: DictConfig) -> Subject:
+def open_subject(folder: Path, stores: Path, prepared: PreparedStore, evaluations: Path) -> Subject:
     """The run or export in `folder`.
+
+    Args:
+        folder: of either.
+        stores: folder of all prepared stores.
+        prepared: on which an export is judged; a run is on its own.
+        evaluations: folder of those of exports.
 
     Raises:
         UserError: neither is there.
     """
     if (folder / FINISHED).exists():
-        run = load_run(folder, Path(config.paths.stores))
-        text = (folder / "config.yaml").read_text()
+        run = load_run(folder, stores)
+        text = (folder / CONFIG_FILE).read_text()
         return Subject(
             vectors=run,
             folder=folder,
@@ -88,7 +103,7 @@ def open_subject(folder: Path, config: DictConfig) -> Subject:
         )
     if (folder / MANIFEST).exists():
         export = Export(folder)
-        store = open_store(config)
+        store = prepared.open()
         vectors = ExportOnStore(export, store)
         for note in vectors.notes():
             print(note)
@@ -99,7 +114,7 @@ def open_subject(folder: Path, config: DictConfig) -> Subject:
             trained_on=export.trained_on,
             trained_until_us=export.trained_until_us,
             has_seen_validation=export.has_seen_validation,
-            evaluations=Path(config.paths.evaluations) / export.folder.name,
+            evaluations=evaluations / export.folder.name,
             config=json.dumps(export.manifest, indent=2, ensure_ascii=False),
         )
     raise UserError(

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from omegaconf import DictConfig
 
-from towers.assembly import Run
-from towers.commands.subject import Subject
+from towers.assembly.run import Run
+from towers.assembly.subject import Subject
 from towers.evaluation.checks.honesty import Check
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.report.data_profile import data_profile
@@ -22,13 +21,13 @@ from towers.training.loggers import log_images
 
 
 def report_of(
-    config: DictConfig,
     subject: Subject,
     protocol: EvaluationProtocol,
     evaluations: Sequence[Evaluation],
     contents: Float[np.ndarray, "contents dim"],
     checks: Sequence[Check],
     tuning: Mapping[str, Any],
+    main_metric: str,
 ) -> Report:
     """What the page shows."""
     store = protocol.store
@@ -46,13 +45,13 @@ def report_of(
         training=training_rows(subject.folder / "metrics.csv"),
         checks=checks,
         tuning=tuning,
-        main_metric=config.evaluation.main_metric,
+        main_metric=main_metric,
     )
 
 
 def log_pictures(report: Report, subject: Subject) -> None:
     """The charts go beside the training's curves where the training went to Weights & Biases."""
     run = subject.vectors
-    if isinstance(run, Run) and "project" in run.config.logger and (run.folder / "wandb").is_dir():
+    if isinstance(run, Run) and "project" in run.config["logger"] and (run.folder / "wandb").is_dir():
         images = {name: png(figure) for name, figure in figures(report).items()}
-        log_images(run.folder, f"{run.config.name}/{run.folder.name}", run.config.logger.project, images)
+        log_images(run.folder, f"{run.name}/{run.folder.name}", run.config["logger"]["project"], images)

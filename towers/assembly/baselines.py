@@ -7,7 +7,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from towers.commands.progress import StageProgress
 from towers.config.instantiate import instantiate
 from towers.errors import DataLacks, UserError
 from towers.evaluation.known import Known
@@ -23,47 +22,49 @@ FITTED_WITH = ("numpy", "scipy", "implicit")
 
 
 def evaluate_baselines(
-    config: DictConfig, protocol: EvaluationProtocol, kept: Path
+    builds: Mapping[str, Build],
+    tuning: Tuning,
+    settings: Mapping[str, Any],
+    protocol: EvaluationProtocol,
+    kept: Path,
+    on_progress: Callable[[str, int, int], None],
 ) -> tuple[list[Evaluation], dict[str, Any]]:
-    """All that the configuration names, in its order; those that this data does not allow are named and left out.
+    """All of them in their order; those that this data does not allow are named and left out.
 
     Args:
-        config: its `evaluation` says which, with which settings, and how they are tuned.
+        builds: by name, what makes each from settings.
+        tuning: of their settings, on validation.
+        settings: of the whole evaluation as plain values, on which a kept result depends.
         protocol: the one for everybody.
         kept: folder of the evaluations that are kept.
+        on_progress: is told the stage, how far it is, and of how much.
 
     Returns:
         The evaluations, and by ranker what tuning tried and chose.
-
-    Raises:
-        UserError: a setting that cannot be, of a baseline or of its grid.
     """
-    tuning: Tuning = instantiate(config.evaluation.tuning, "evaluation.tuning")
-    builds = baselines_of(config, tuning)
     validation = protocol.known if protocol.period == "validation" else Known(protocol.store, "validation")
     evaluations, choices = [], {}
-    with StageProgress() as progress:
-        for done, (name, build) in enumerate(builds.items()):
-            progress.update("baselines", done, len(builds))
-            try:
-                key = fingerprint(_facts(config, protocol, name))
-                evaluation, choice = cached(kept, key, partial(_evaluated, name, build, tuning, protocol, validation))
-            except DataLacks as error:
-                print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
-                continue
-            evaluations.append(evaluation)
-            choices[evaluation.ranker] = choice
-        progress.update("baselines", len(builds), len(builds))
+    for done, (name, build) in enumerate(builds.items()):
+        on_progress("baselines", done, len(builds))
+        try:
+            key = fingerprint(_facts(settings, protocol, name))
+            evaluation, choice = cached(kept, key, partial(_evaluated, name, build, tuning, protocol, validation))
+        except DataLacks as error:
+            print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
+            continue
+        evaluations.append(evaluation)
+        choices[evaluation.ranker] = choice
+    on_progress("baselines", len(builds), len(builds))
     return evaluations, choices
 
 
-def baselines_of(config: DictConfig, tuning: Tuning) -> dict[str, Build]:
-    """By name, what makes each baseline from settings.
+def baselines_of(baselines: DictConfig | None, tuning: Tuning) -> dict[str, Build]:
+    """By name, what makes each baseline of the node `evaluation.baselines` from settings.
 
     Raises:
         UserError: a setting that cannot be, written or in the grid, or a grid for a baseline that is not there.
     """
-    nodes = config.evaluation.baselines or {}
+    nodes = baselines or {}
     unknown = [name for name in tuning.grid if name not in nodes]
     if nodes and unknown:
         raise UserError(f"evaluation.tuning.grid.{unknown[0]}: no such baseline; there are {', '.join(nodes)}")
@@ -108,10 +109,8 @@ def _evaluated(
     return protocol.evaluate(DenseRanker(protocol.task, scorer)), choice.as_dict()
 
 
-def _facts(config: DictConfig, protocol: EvaluationProtocol, name: str) -> dict[str, Any]:
+def _facts(settings: Mapping[str, Any], protocol: EvaluationProtocol, name: str) -> dict[str, Any]:
     """What the evaluation of a baseline depends on."""
-    settings = OmegaConf.to_container(config.evaluation, resolve=True)
-    assert isinstance(settings, dict)
     tuning, versions = settings["tuning"], library_versions()
     return {
         "store": protocol.store.fingerprint,

@@ -1,0 +1,113 @@
+"""An export: its configuration to a plan, and a run to what is exported of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from towers.assembly.judging import Judging, judging_of, vector_ranker
+from towers.assembly.run import Run
+from towers.config.instantiate import complete, instantiate, value
+from towers.errors import UserError
+from towers.manifest import digest_of, read_json
+from towers.publishing.held_out import HeldOutListening
+from towers.publishing.sinks.sink import Sink
+from towers.publishing.trained import ExportSettings, Trained
+from towers.publishing.writer import CURRENT
+from towers.retrieval.export import Export
+from towers.retrieval.files import MANIFEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan:
+    """What `towers export` does, its configuration turned into parts.
+
+    Args:
+        settings: how the export is written.
+        sink: engine that gets the vectors, too.
+        exports: folder of all versions.
+        stores: folder of all prepared stores.
+        judging: by which versions are compared.
+        shown: columns of an evaluation's tables, of which the figures go along.
+    """
+
+    settings: ExportSettings
+    sink: Sink
+    exports: Path
+    stores: Path
+    judging: Judging
+    shown: frozenset[str]
+
+    def trained(self, run: Run) -> Trained:
+        """What is exported of a run, with the figures of its evaluation."""
+        held_out = HeldOutListening(
+            run.store,
+            filter_seen=self.judging.filter_seen,
+            min_users=self.judging.min_users,
+            ranker=vector_ranker(),
+        )
+        return Trained(
+            store=run.store,
+            two_tower=run.two_tower,
+            positives=run.positives,
+            content_blocks=run.content_blocks,
+            sounds=run.sounds,
+            sound_blocks=run.sound_blocks,
+            user_vectors=run.user_vectors,
+            max_length=run.max_length,
+            trained_until_us=run.trained_until_us,
+            has_seen_validation=run.has_seen_validation,
+            weights=run.fingerprint,
+            config=digest_of(run.config),
+            metrics=self._metrics(run),
+            held_out=held_out,
+        )
+
+    def _metrics(self, run: Run) -> dict[str, dict[str, float]]:
+        """Means by ranker of the run's test evaluation, of the columns of its tables; empty where there is none."""
+        path = run.folder / "evaluation-test" / "metrics.json"
+        if not path.exists():
+            return {}
+        return {
+            name: {key: figure for key, figure in figures["means"].items() if key in self.shown}
+            for name, figures in read_json(path)["rankers"].items()
+        }
+
+    def version_with(self, source: str) -> Path | None:
+        """The version that was made of the same network in the same way; null where there is none."""
+        manifests = self.exports.glob(f"[!.]*/{MANIFEST}")
+        found = [path.parent for path in manifests if read_json(path).get("source") == source]
+        return next((folder for folder in found if not folder.is_symlink()), None)
+
+    def earlier(self) -> Export | None:
+        """The version onto whose space the new one is turned.
+
+        Raises:
+            UserError: it was asked for by another name than `current`, and is not there, or it is damaged.
+        """
+        name = self.settings.align_to
+        is_default = name == str(self.exports / CURRENT)
+        if name is None or (is_default and not Path(name).exists()):
+            return None
+        return Export(Path(name))
+
+
+def export_plan(config: DictConfig) -> ExportPlan:
+    """As the configuration says.
+
+    Raises:
+        UserError: a key that does not fit.
+    """
+    if not isinstance(config.export, DictConfig):
+        raise UserError(f"export={config.export}: not a key of this command; keys of an export are export.KEY=VALUE")
+    settings: Any = complete(config.export, "export", index=instantiate(config.index, "index"))
+    tables = value(config, "evaluation.tables", tuple[list[str], ...] | None) or ()
+    return ExportPlan(
+        settings=settings,
+        sink=instantiate(config.sink, "sink"),
+        exports=Path(config.paths.exports),
+        stores=Path(config.paths.stores),
+        judging=judging_of(config),
+        shown=frozenset(key for keys in tables for key in keys),
+    )

@@ -1,0 +1,69 @@
+"""Where a run's metrics go: the CSV, and whatever `logger` and `loggers` name."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers.logger import Logger
+
+from towers.config.instantiate import Factory, factory
+from towers.errors import UserError
+from towers.training.loggers import CsvLogger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggerPart:
+    """A logger that wants a run's folder.
+
+    Args:
+        build: of the logger.
+        is_ours: whether it takes `save_dir` and `name`; another's takes the folder where it has none of its own.
+    """
+
+    build: Factory
+    is_ours: bool
+
+    def of(self, folder: Path, experiment: str) -> Logger:
+        """The logger of the run in `folder`.
+
+        Raises:
+            UserError: it is none of Lightning.
+        """
+        target, given = self.build.target, self.build.made.keywords
+        facts: dict[str, Any] = {"save_dir": folder}
+        if self.is_ours:
+            facts["name"] = f"{experiment}/{folder.name}"
+        elif "save_dir" in given or "save_dir" not in inspect.signature(target).parameters:
+            facts = {}
+        logger = self.build(**facts)
+        if not isinstance(logger, Logger):
+            raise UserError(f"{self.build.key}: {target.__module__}.{target.__qualname__} is no logger of Lightning")
+        return logger
+
+
+def logger_parts(config: DictConfig) -> tuple[LoggerPart, ...]:
+    """What `logger` and `loggers` name.
+
+    Raises:
+        UserError: an entry that is none.
+    """
+    nodes = {"logger": config.logger, **{f"loggers[{place}]": node for place, node in enumerate(config.loggers)}}
+    return tuple(_part(key, node) for key, node in nodes.items() if node)
+
+
+def _part(key: str, node: Any) -> LoggerPart:
+    if not OmegaConf.is_dict(node):
+        raise UserError(f"{key}={node}: give a logger by its _target_, such as pytorch_lightning.loggers.CSVLogger")
+    values: Any = OmegaConf.to_container(node, resolve=True)
+    return LoggerPart(build=factory({**values, "_partial_": True}, key), is_ours=bool(values.get("_partial_")))
+
+
+def loggers_of(parts: Sequence[LoggerPart], folder: Path, experiment: str, config: dict[str, Any]) -> list[Logger]:
+    """The CSV, and the others, told the configuration; they write into the run's folder."""
+    named = [part.of(folder, experiment) for part in parts]
+    for logger in named:
+        logger.log_hyperparams(config)
+    return [CsvLogger(folder / "metrics.csv"), *named]

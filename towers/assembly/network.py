@@ -1,0 +1,145 @@
+"""Sizes from a store meet the model: settings and a store to a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from towers.config.instantiate import Factory, factory
+from towers.contract.schema import PLAYABLE_KINDS
+from towers.data.store import Store
+from towers.models.audio.encoder import AudioEncoder, SoundStatistics
+from towers.models.audio.sounds import Sounds
+from towers.models.content_tower import ContentTower
+from towers.models.two_tower import TwoTower
+from towers.models.user_tower import UserTower
+from towers.training.content_table import ContentTable
+
+SOUNDS_FOR_NORMALISATION = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkParts:
+    """What a network is built of, by whatever store.
+
+    Args:
+        audio_encoder: as `build_two_tower` takes it, and so the other two.
+        content_tower: likewise.
+        user_tower: likewise.
+        placing: audio encoder of contents that were placed after training; null: the same.
+    """
+
+    audio_encoder: Factory
+    content_tower: Factory
+    user_tower: Factory
+    placing: Factory | None
+
+    def build(self, store: Store, is_placed: bool = False) -> TwoTower:
+        """A fresh network that fits the store.
+
+        Args:
+            store: that it shall fit.
+            is_placed: whether it is that of contents which were placed: with the encoder for these, where there is one
+                and the own would have to learn.
+        """
+        replaces = is_placed and self.placing is not None and self.audio_encoder.target.learns
+        encoder = self.placing if replaces else self.audio_encoder
+        assert encoder is not None
+        return build_two_tower(store, encoder, self.content_tower, self.user_tower)
+
+    def files(self) -> list[str]:
+        """Fingerprints of files that the audio encoders read."""
+        encoders = [self.audio_encoder, *([self.placing] if self.placing is not None else [])]
+        return [file for each in encoders for file in each.target.fingerprints(**each.made.keywords)]
+
+
+def network_parts(config: DictConfig) -> NetworkParts:
+    """As the configuration says.
+
+    Raises:
+        UserError: a key that does not fit.
+    """
+    node = config.placement.get("audio_encoder")
+    return NetworkParts(
+        audio_encoder=factory(config.audio_encoder, "audio_encoder"),
+        content_tower=factory(config.content_tower, "content_tower"),
+        user_tower=factory(config.user_tower, "user_tower"),
+        placing=None if node is None else factory(node, "placement.audio_encoder"),
+    )
+
+
+def build_two_tower(
+    store: Store,
+    audio_encoder: Callable[..., AudioEncoder],
+    content_tower: Callable[..., ContentTower],
+    user_tower: Callable[..., UserTower],
+) -> TwoTower:
+    """A fresh network that fits the store.
+
+    Args:
+        store: gives sizes, which contents are trained, and the statistics of its sound.
+        audio_encoder: takes `statistics` of the store's sound.
+        content_tower: takes `vocabulary_sizes`, `audio_dim`, `is_audio_standardised`, `is_trained`.
+        user_tower: takes `user_vocabulary_sizes`, `num_contexts`, `content_dim`.
+    """
+    encoder = audio_encoder(statistics=sound_statistics(store))
+    contents = content_tower(
+        vocabulary_sizes={part: len(store.vocabulary(part)) for part in store.features.content_parts},
+        audio_dim=encoder.dim,
+        is_audio_standardised=encoder.is_standardised,
+        is_trained=torch.from_numpy(store.train_positives > 0),
+    )
+    users = user_tower(
+        user_vocabulary_sizes=tuple(len(store.vocabulary(column)) for column in store.features.user_columns),
+        num_contexts=len(store.vocabulary("context")),
+        content_dim=contents.dim,
+    )
+    return TwoTower(audio_encoder=encoder, content_tower=contents, user_tower=users)
+
+
+def heard_by(encoder: AudioEncoder, store: Store) -> Sounds | None:
+    """What the encoder reads: the store's spectrograms, or what it brings itself; null without sound."""
+    found = store.spectrograms
+    return encoder.hears(
+        store.content_ids, None if found is None else Sounds(records=found.records, rows=store.audio_rows)
+    )
+
+
+def told_of_sound(encoder: AudioEncoder, store: Store, sounds: Sounds | None) -> tuple[str, ...]:
+    """Lines for people: how many of the contents that can be played an encoder of sound hears."""
+    if not encoder.dim:
+        return ()
+    is_playable = np.isin(store.contents["kind"].to_numpy(zero_copy_only=False), PLAYABLE_KINDS)
+    heard = 0 if sounds is None else int((sounds.rows[is_playable] >= 0).sum())
+    total = int(is_playable.sum())
+    line = f"{heard:,} of {total:,} contents have a sound; {total - heard:,} train on what else is known of them"
+    return (line, *(sounds.notes if sounds else ()))
+
+
+def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None) -> ContentTable:
+    """What the store knows of its contents, and room for a vector of each of their sounds."""
+    if sounds is None:
+        return ContentTable(store.content_codes, np.full(len(store.content_ids), -1), 0, audio_dim)
+    return ContentTable(store.content_codes, sounds.rows, len(sounds.records), audio_dim)
+
+
+def sound_statistics(store: Store) -> SoundStatistics:
+    """Over contents that training has seen, of many of them some."""
+    n_mels = store.features.spectrogram.n_mels
+    trained = store.audio_rows[(store.train_positives > 0) & (store.audio_rows >= 0)]
+    if store.spectrograms is None or not len(trained):
+        return SoundStatistics.of_none(n_mels)
+    chosen = np.sort(np.random.default_rng(0).permutation(trained)[:SOUNDS_FOR_NORMALISATION])
+    means, squares = np.zeros((len(chosen), n_mels)), np.zeros((len(chosen), n_mels))
+    for place, row in enumerate(chosen):
+        record = store.spectrograms.records[row].astype(np.float64)
+        means[place], squares[place] = record.mean(axis=1), (record**2).mean(axis=1)
+    mean = means.mean(axis=0)
+    std = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 1e-4))
+    deviations = np.sqrt(np.maximum(squares - means**2, 0))
+    of_sounds = np.concatenate([(means - mean) / std, deviations / std], axis=1)
+    found = {"mean": mean, "std": std, "sound_mean": of_sounds.mean(axis=0),
+             "sound_std": np.maximum(of_sounds.std(axis=0), 0.1)}  # fmt: skip
+    return SoundStatistics(**{name: torch.from_numpy(numbers).float() for name, numbers in found.items()})

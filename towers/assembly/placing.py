@@ -1,0 +1,57 @@
+"""After training: sound and metadata are fitted to where it has put the contents."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from towers.assembly.network import build_content_table, heard_by
+from towers.assembly.training import Parts, TrainingPlan
+from towers.training.checkpoints import PLACED, load_weights, save_checkpoint, trained_checkpoint
+from towers.training.step import Learner
+
+
+def place(
+    plan: TrainingPlan, parts: Parts, folder: Path, device: torch.device, passed: Callable[[int, int], None]
+) -> dict[str, float]:
+    """Writes the network with contents placed anew beside the trained one.
+
+    Args:
+        plan: of the training.
+        parts: that were trained.
+        folder: of the run.
+        device: on which it is done.
+        passed: is told how far it is, and of how much.
+
+    Returns:
+        Figures of the network after it; none where nothing is placed.
+    """
+    learner, store = parts.learner, parts.store
+    learner.load_state_dict(load_weights(trained_checkpoint(folder)))
+    learner.to(device)  # Lightning has moved it away
+    pl.seed_everything(plan.seed, verbose=False)
+    two_tower = plan.network.build(store, is_placed=True)
+    sounds = heard_by(two_tower.audio_encoder, store)
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
+    placed = Learner(two_tower, table, learner.objective).to(device)
+    started = time.perf_counter(), time.process_time()
+    cosine = parts.placement.fit(
+        trained=learner,
+        placed=placed,
+        sounds=parts.sounds,
+        placed_sounds=sounds,
+        rows=torch.from_numpy(np.flatnonzero(store.train_positives > 0)).to(device),
+        crop_frames=parts.crop_frames,
+        seed=plan.seed,
+        passed=passed,
+    )
+    if cosine is None:
+        return {}
+    seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
+    save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": placed.state_dict()})
+    metrics = parts.module.placed_metrics(placed, parts.data.batches.validation())
+    print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with where training has put contents")
+    return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}

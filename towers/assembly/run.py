@@ -1,0 +1,181 @@
+"""A finished run: the network with the weights that it came to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from omegaconf import DictConfig, OmegaConf
+
+from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts
+from towers.assembly.prepared import training_store
+from towers.config.composing import resolved
+from towers.config.instantiate import value
+from towers.config.signature import signature_of
+from towers.data.datamodule import UserBatches
+from towers.data.store import Store
+from towers.data.training_batches import Share
+from towers.errors import UserError
+from towers.manifest import read_json
+from towers.models.audio.sounds import Sounds
+from towers.models.two_tower import TwoTower
+from towers.publishing.owners import place_owners
+from towers.training.checkpoints import FINISHED, PLACED, digest_of_weights, final_checkpoint, load_weights
+from towers.training.content_table import ContentTable
+from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
+from towers.training.processes import Ranks
+
+CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
+"""What a run's folder says of how it was made, beside its checkpoints."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished training run, loaded.
+
+    Args:
+        folder: of the run.
+        checkpoint: its last state of all.
+        name: of its experiment.
+        config: with which it was trained, as plain values.
+        has_seen_validation: whether it was fitted on everything before the test, its settings chosen before.
+        store: what it was trained on.
+        two_tower: the network, in evaluation mode.
+        table: what is known of the contents.
+        sounds: what its audio encoder reads; null without sound.
+    """
+
+    folder: Path
+    checkpoint: Path
+    name: str
+    config: Mapping[str, Any]
+    has_seen_validation: bool
+    store: Store
+    two_tower: TwoTower
+    table: ContentTable
+    sounds: Sounds | None
+
+    @property
+    def trained_until_us(self) -> int | None:
+        """End of the training period, in microseconds since 1970; null without a clock."""
+        return self.store.manifest["test_start_us" if self.has_seen_validation else "validation_start_us"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights."""
+        return digest_of_weights(self.checkpoint)
+
+    @property
+    def max_length(self) -> int:
+        """Events of a history that the user tower reads."""
+        return self.config["datamodule"]["max_length"]
+
+    @property
+    def max_tokens(self) -> int:
+        """Padded tokens of a batch."""
+        return self.config["datamodule"]["max_tokens"]
+
+    def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
+        """Unit vectors of all contents by row, float32; every sound is encoded anew.
+
+        An artist or a playlist that training has not seen chosen is the mean of its contents.
+        """
+        vectors = np.concatenate(list(self.content_blocks()))
+        place_owners(vectors, self.store.members, self.positives > 0)
+        return vectors
+
+    def content_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
+        """The same in blocks, with artists and playlists where their own ids put them."""
+        if self.sounds is not None:
+            refresh_audio(self.two_tower, self.table, self.sounds.records, Ranks(Share()))
+        return (block.float().cpu().numpy() for block in content_blocks(self.two_tower, self.table))
+
+    def sound_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
+        """Contents by their sound alone, zeros without; as `content_blocks`, after which they are to be asked for."""
+        return (block.float().cpu().numpy() for block in sound_blocks(self.two_tower, self.table))
+
+    @property
+    def positives(self) -> Int[np.ndarray, " contents"]:
+        """Positive events with each content in training."""
+        return (self.store.trained_until_test() if self.has_seen_validation else self.store).train_positives
+
+    def user_vectors(
+        self,
+        user_rows: np.ndarray,
+        content_vectors: Float[np.ndarray, "contents dim"],
+        until: Literal["validation", "test", "end"],
+    ) -> Float[np.ndarray, "users dim"]:
+        """Unit vectors of listeners from their histories up to the start of a period, or to the end, float32."""
+        histories = self.store.histories
+        ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
+        batches = UserBatches(self.store, ends[until], user_rows, self.max_length, self.max_tokens)
+        return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
+
+
+def newest_run(runs: Path, name: str) -> Path:
+    """The finished run of an experiment that ended last.
+
+    Raises:
+        UserError: there is none.
+    """
+    finished = list((runs / name).glob(f"*/{FINISHED}"))  # a name may have signs of a pattern
+    if not finished:
+        raise UserError(
+            f"{runs / name}: no finished run here; run `towers train` first, with the same experiment=, or give "
+            "checkpoint=FOLDER"
+        )
+    return max(finished, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def run_folder(config: DictConfig, store: Store, network: NetworkParts) -> Path:
+    """Follows from whatever can change the result: settings, the store, and files that the audio encoder reads."""
+    signature = signature_of(config, store.fingerprint, *network.files())
+    return Path(config.paths.runs) / config.name / signature
+
+
+def chosen_run(config: DictConfig) -> Path:
+    """The run that `checkpoint` names, else the newest finished one of the experiment."""
+    if config.checkpoint is not None:
+        return Path(str(config.checkpoint))
+    return newest_run(Path(config.paths.runs), value(config, "name", str))
+
+
+def load_run(folder: Path, stores: Path) -> Run:
+    """The network of a run with the weights that it came to.
+
+    Raises:
+        UserError: no finished run there, its store is gone, or another version of the network was trained.
+    """
+    if not (folder / FINISHED).exists():
+        raise UserError(f"checkpoint={folder}: no finished run here; give the folder that `towers train` named")
+    config = OmegaConf.load(folder / CONFIG_FILE)
+    assert isinstance(config, DictConfig)
+    until = config.get("train_until", "validation")  # runs of before do not have it
+    if "placement" not in config:
+        config.placement = {}
+    store = Store(stores / config.data.name / read_json(folder / ENVIRONMENT_FILE)["store"])
+    checkpoint = final_checkpoint(folder)
+    parts = network_parts(config)
+    two_tower = parts.build(training_store(store, until), is_placed=checkpoint.name == PLACED)
+    sounds = heard_by(two_tower.audio_encoder, store)
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
+    weights = load_weights(checkpoint)
+    for prefix, module in (("two_tower.", two_tower), ("table.", table)):
+        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:  # torch names every tensor, in as many lines
+            raise UserError(
+                f"{checkpoint}: its weights are not those of the network that config.yaml describes; it was trained "
+                "by another version of towers: train again with this one"
+            ) from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    two_tower.to(device).eval()
+    table.to(device)
+    return Run(
+        folder=folder, checkpoint=checkpoint, name=config.name, config=resolved(config),
+        has_seen_validation=until == "test", store=store, two_tower=two_tower, table=table, sounds=sounds,
+    )  # fmt: skip

@@ -1,0 +1,220 @@
+"""A training: settings to a plan, and a plan to a LightningModule, its data, and what follows them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from towers.assembly.judging import Judging, judging_of
+from towers.assembly.loggers import LoggerPart, logger_parts
+from towers.assembly.monitoring import check_callbacks, check_monitor, measured_by
+from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts, told_of_sound
+from towers.assembly.prepared import training_store
+from towers.assembly.run import run_folder
+from towers.config.composing import resolved
+from towers.config.instantiate import Factory, factory, instantiate, value
+from towers.data.store import Store
+from towers.data.training_batches import Share
+from towers.errors import UserError
+from towers.evaluation.from_store import task_from_store
+from towers.models.audio.sounds import Sounds
+from towers.models.cost import description, parameters
+from towers.training.data_module import TowersDataModule
+from towers.training.module import TowersModule
+from towers.training.placement import NoPlacement, Placement
+from towers.training.processes import Ranks
+from towers.training.schedule import Schedule
+from towers.training.step import Learner
+from towers.training.stopping import StopRequest
+from towers.training.trainer import Trainer
+from towers.training.validation import Validation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """What `towers train` does, its configuration turned into parts; those that want a store's sizes are factories.
+
+    Args:
+        name: of the experiment.
+        folder: of the run.
+        prepared: the store as it was prepared.
+        store: the same as training sees it.
+        config: the configuration as plain values, with what the store decides, for whoever reads of the run.
+        seed: of everything that is drawn.
+        is_refit: whether everything before the test is trained on, so that nothing is left to choose by.
+        judging: of validation's vectors.
+        main_metric: that is shown beside the one that is watched.
+        trainer: settings of Lightning's Trainer.
+        loggers: beside the CSV.
+        network: is built anew for placement.
+        candidates: takes `train_positives`.
+        objective: takes `candidates`.
+        datamodule: draws batches.
+        optimizer: takes `learner`.
+        schedule: of the learning rate.
+        placement: of contents once training is over.
+    """
+
+    name: str
+    folder: Path
+    prepared: Store
+    store: Store
+    config: dict[str, Any]
+    seed: int
+    is_refit: bool
+    judging: Judging
+    main_metric: str
+    trainer: Trainer
+    loggers: tuple[LoggerPart, ...]
+    network: NetworkParts
+    candidates: Factory
+    objective: Factory
+    datamodule: Factory
+    optimizer: Factory
+    schedule: Schedule
+    placement: Placement | NoPlacement
+
+    def lightning(self, folder: Path, stop: StopRequest) -> pl.Trainer:
+        """Lightning's Trainer, with no loggers yet.
+
+        Args:
+            folder: in which it writes.
+            stop: hears of signals.
+        """
+        shown = tuple(dict.fromkeys((f"validation/{self.main_metric}", self.trainer.monitor)))
+        return self.trainer.lightning(folder, folder.name, stop, shown, is_judged=not self.is_refit)
+
+
+def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
+    """As the configuration says, on a prepared store.
+
+    Raises:
+        UserError: a key that does not fit, or nothing to learn from.
+    """
+    until = value(config, "train_until", str)
+    if not prepared.train_positives.any():
+        raise UserError(f"{prepared.folder}: nobody has a positive event in the training period; choose an earlier cut")
+    store, network, seed = training_store(prepared, until), network_parts(config), value(config, "seed", int)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
+    trainer = instantiate(config.trainer, "trainer")
+    if until == "test" and config.trainer.patience is not None:
+        raise UserError("trainer.patience: with train_until=test nothing is validated; set it to null, and max_epochs")
+    objective = {name: node for name, node in resolved(config.objective).items() if name != "candidates"}
+    return TrainingPlan(
+        name=value(config, "name", str),
+        folder=run_folder(config, prepared, network),
+        prepared=prepared,
+        store=store,
+        config=_of_run(config, prepared),
+        seed=seed,
+        is_refit=until == "test",
+        judging=judging_of(config),
+        main_metric=value(config, "evaluation.main_metric", str),
+        trainer=trainer,
+        loggers=logger_parts(config),
+        network=network,
+        candidates=factory(config.objective.candidates, "objective.candidates"),
+        objective=factory({**objective, "_partial_": True}, "objective"),
+        datamodule=factory(config.datamodule, "datamodule"),
+        optimizer=factory(config.optimizer, "optimizer"),
+        schedule=instantiate(config.schedule, "schedule"),
+        placement=instantiate(config.placement, "placement"),
+    )
+
+
+def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:
+    """The configuration with features and cuts as they stand in the store."""
+    found = resolved(config)
+    data = {**found["data"], "split": store.manifest["split"]}
+    return {**found, "data": data, "features": store.features.to_dict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A training, wired.
+
+    Args:
+        module: trains the learner.
+        data: gives it batches.
+        store: as training sees it.
+        sounds: what the audio encoder reads; null without sound.
+        crop_frames: of a sound in training.
+        placement: of contents once training is over.
+    """
+
+    module: TowersModule
+    data: TowersDataModule
+    store: Store
+    sounds: Sounds | None
+    crop_frames: int
+    placement: Placement | NoPlacement
+
+    @property
+    def learner(self) -> Learner:
+        """What is trained."""
+        return self.module.learner
+
+    def describe(self) -> str:
+        """Sizes and costs, for people."""
+        two_tower = self.learner.two_tower
+        told = told_of_sound(two_tower.audio_encoder, self.store, self.sounds)
+        return "\n".join([description(two_tower, self.sounds, self.crop_frames), *told])
+
+
+def build(plan: TrainingPlan, share: Share) -> Parts:
+    """The parts for the process that has this share of every step."""
+    store, settings = plan.store, plan.trainer
+    two_tower = plan.network.build(store)
+    candidates = plan.candidates(train_positives=store.train_positives)
+    objective = plan.objective(candidates=candidates)
+    sounds = heard_by(two_tower.audio_encoder, store)
+    learner = Learner(two_tower, build_content_table(store, two_tower.audio_encoder.dim, sounds), objective)
+    task = task_from_store(store, "validation")
+    judge = None if plan.is_refit else plan.judging.judge(task)
+    measured = measured_by(judge, task)
+    if judge is not None:
+        check_monitor(settings.monitor, measured, task, plan.judging)
+    check_callbacks(settings.callbacks, measured)
+    batches = plan.datamodule(
+        store=store,
+        candidates=candidates,
+        has_sound=sounds is not None and parameters(two_tower.audio_encoder) > 0,
+        num_rejections=objective.num_rejections,
+        has_times=objective.mask_unavailable,
+        validation_users=task.user_rows,
+        seed=plan.seed,
+        share=share,
+    )
+
+    def optimizer(learner: Learner) -> torch.optim.Optimizer:
+        return plan.optimizer(learner=learner)
+
+    optimizer(learner)  # Lightning asks for it late: what will not do is refused before anything is written
+    module = TowersModule(
+        learner=learner,
+        optimizer=optimizer,
+        schedule=plan.schedule,
+        validation=Validation(len(task.user_rows), judge, None if sounds is None else sounds.records),
+        ranks=Ranks(share),
+        autocast=settings.autocast,
+        monitor=settings.monitor,
+        gradient_clip=settings.gradient_clip,
+        max_skipped=settings.max_skipped,
+        refresh_sounds_every_steps=settings.refresh_sounds_every_steps,
+        seed=plan.seed,
+    )
+    return Parts(
+        module=module, data=TowersDataModule(batches, share, judge is not None, settings.limit_train_batches),
+        store=store, sounds=sounds, crop_frames=batches.crop_frames, placement=plan.placement,
+    )  # fmt: skip
+
+
+def modules_of(plan: TrainingPlan) -> tuple[TowersModule, TowersDataModule]:
+    """Module and data for a Trainer of somebody's own, with the seed set."""
+    pl.seed_everything(plan.seed, verbose=False)
+    parts = build(plan, plan.trainer.share_of(0, 1))
+    return parts.module, parts.data

@@ -1,0 +1,46 @@
+"""A command as a Hydra application: its help, its configuration, one run or a sweep."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hydra import version as hydra_version
+from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from towers.config.composing import CONFIG_DIR, VERSION_BASE, composed, narrowed
+from towers.config.help import help_text
+from towers.config.overrides import quoted
+
+
+def run_application(command: str, arguments: list[str], job: Callable[[DictConfig], Any]) -> None:
+    """Runs `job` on the configuration that `arguments` ask for, or prints what they want to see.
+
+    Hydra's own entrance reads the process's command line and shows all that was composed; its runner, which is used
+    here, takes parsed arguments.
+
+    Args:
+        command: its name, and that of its file.
+        arguments: of the command line, after the command.
+        job: is given what the command reads, once a run.
+    """
+    parser = get_args_parser()
+    is_sweep = bool({"-m", "--multirun"} & {*arguments})
+    args = parser.parse_args([quoted(argument, is_sweep) for argument in arguments])
+    if args.help or args.cfg == "job":
+        config = composed(command, args.overrides, args.config_dir)
+        shown = narrowed(config, args.overrides)
+        print(help_text(command, config, shown) if args.help else _as_yaml(shown, args.package, args.resolve), end="")
+        return
+
+    def task(config: DictConfig) -> None:
+        job(narrowed(config, HydraConfig.get().overrides.task))
+
+    task.__module__ = f"towers.commands.{command}"  # Hydra names the job after it
+    hydra_version.setbase(VERSION_BASE)
+    _run_hydra(args, parser, task, CONFIG_DIR, command)
+
+
+def _as_yaml(config: DictConfig, package: str | None, is_resolved: bool) -> str:
+    node = config if package in (None, "_global_") else OmegaConf.select(config, str(package), throw_on_missing=True)
+    return OmegaConf.to_yaml(node, resolve=is_resolved)
