@@ -38,7 +38,7 @@ COMMIT = ("git", "rev-parse", "--short", "HEAD")
 def step(module: TowersModule, optimizer: torch.optim.Optimizer, batch: TrainingBatch) -> None:
     """As the module does it, without its book-keeping."""
     learner = module.learner
-    loss, fresh = accumulate_gradient(learner, batch, module.ranks, module.autocast(learner.table.device))
+    loss, fresh = accumulate_gradient(learner, batch, module.processes, module.autocast(learner.table.device))
     norm = clip_gradients(learner.parameters(), module.gradient_clip)
     is_finite = torch.isfinite(norm) & torch.isfinite(loss)
     advance(optimizer, is_finite, optimizer.step)

@@ -30,7 +30,7 @@ from towers.publishing.owners import place_owners
 from towers.training.checkpoints import FINISHED, PLACED, digest_of_weights, final_checkpoint, load_weights
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.torch_ranker import TorchRanker
 
 SOUNDS_FOR_NORMALISATION = 2_000
@@ -178,7 +178,7 @@ class Run:
     def content_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
         """The same in blocks, with artists and playlists where their own ids put them."""
         if self.sounds is not None:
-            refresh_audio(self.two_tower, self.table, self.sounds.records, Ranks(Share()))
+            refresh_audio(self.two_tower, self.table, self.sounds.records, Processes(Share()))
         return (block.float().cpu().numpy() for block in content_blocks(self.two_tower, self.table))
 
     def sound_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:

@@ -54,12 +54,12 @@ def two_tower(world_store: Store):
 def vectors(world_store: Store, two_tower) -> np.ndarray:
     """Of all contents, as torch has them from the store."""
     from towers.data.training_batches import Share
-    from towers.training.processes import Ranks
+    from towers.training.processes import Processes
 
     sounds = heard_by(two_tower.audio_encoder, world_store)
     assert sounds is not None
     table = build_content_table(world_store, two_tower.audio_encoder.dim, sounds)
-    refresh_audio(two_tower, table, sounds.records, Ranks(Share()))
+    refresh_audio(two_tower, table, sounds.records, Processes(Share()))
     return embed_contents(two_tower, table).numpy()
 
 

@@ -76,7 +76,7 @@ def make_run(world_store, judge_task, make_learner, make_data):
     from towers.training.loggers import CsvLogger
     from towers.training.module import TowersModule
     from towers.training.optimizing import adamw
-    from towers.training.processes import Ranks
+    from towers.training.processes import Processes
     from towers.training.schedule import Cosine
     from towers.training.stopping import StopRequest
     from towers.training.trainer import Trainer
@@ -101,7 +101,7 @@ def make_run(world_store, judge_task, make_learner, make_data):
             optimizer=partial(adamw, lr=0.01, id_lr=0.02, weight_decay=0.01, id_weight_decay=0.0, betas=(0.9, 0.98)),
             schedule=Cosine(warmup_steps=3, final=0.0),
             validation=Validation(len(judge_task.user_rows), judge, world_store.spectrograms.records),
-            ranks=Ranks(Share()),
+            processes=Processes(Share()),
             autocast=settings.autocast,
             monitor=settings.monitor,
             gradient_clip=settings.gradient_clip,

@@ -109,15 +109,15 @@ def _lead(config: DictConfig, store: Store, folder: Path, trainer: pl.Trainer, p
     except Stopped as stopped:
         print(f"towers: {stopped.signal.name}: saved at step {module.progress.step:,} of {folder}; the same command "
               "goes on from there", file=sys.stderr, flush=True)  # fmt: skip
-        module.ranks.wait()
+        module.processes.wait()
         raise
     except UserError:
-        module.ranks.wait()
+        module.processes.wait()
         raise
     finally:  # where this process alone has failed there is nobody to wait for
         close_loggers(trainer.loggers, is_success)
     _finish(folder, module.progress, placed)
-    module.ranks.wait()
+    module.processes.wait()
 
 
 def _follow(trainer: pl.Trainer, parts: Parts, folder: Path, stop: StopRequest) -> None:
@@ -126,9 +126,9 @@ def _follow(trainer: pl.Trainer, parts: Parts, folder: Path, stop: StopRequest) 
     try:
         fit(trainer, parts.module, parts.data, stop)
     except (Stopped, UserError) as ended:
-        parts.module.ranks.wait()
+        parts.module.processes.wait()
         raise SystemExit(ended.code if isinstance(ended, Stopped) else CALLER) from ended  # the first has told why
-    parts.module.ranks.wait()
+    parts.module.processes.wait()
 
 
 def _place(config: DictConfig, folder: Path, trainer: pl.Trainer, parts: Parts) -> dict[str, float]:

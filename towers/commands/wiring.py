@@ -35,7 +35,7 @@ from towers.training.data_module import TowersDataModule
 from towers.training.loggers import CsvLogger
 from towers.training.module import TowersModule
 from towers.training.placement import NoPlacement, Placement
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.step import Learner
 from towers.training.trainer import Trainer
 from towers.training.validation import Judge, Validation
@@ -109,7 +109,7 @@ def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> 
         optimizer=optimizer,
         schedule=instantiate(config.schedule, "schedule"),
         validation=Validation(len(task.user_rows), judge, None if sounds is None else sounds.records),
-        ranks=Ranks(share),
+        processes=Processes(share),
         autocast=settings.autocast,
         monitor=settings.monitor,
         gradient_clip=settings.gradient_clip,
