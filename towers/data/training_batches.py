@@ -11,6 +11,7 @@ from towers.batch import MicroBatch, Targets, TrainingBatch
 from towers.data.batches import BatchPlan, Windows
 from towers.data.history_reader import HistoryReader
 from towers.data.store import Store
+from towers.features.crops import random_crops
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -215,14 +216,8 @@ class TrainingBatches(Dataset):
         spectrograms = self._store.spectrograms
         if spectrograms is None or not len(fresh):
             return np.zeros((0, 1, 8), np.float32)
-        _, n_mels, frames = spectrograms.records.shape
-        width = min(self._crop_frames, frames)
-        own = self._share.of(len(fresh))
-        starts = generator.integers(0, frames - width + 1, len(fresh))[own]  # drawn for all, the same on every rank
-        crops = np.empty((len(starts), n_mels, width), np.float32)
-        for crop, place, start in zip(crops, fresh[own], starts, strict=True):
-            crop[:] = spectrograms.records[self._store.audio_rows[content_rows[place]], :, start : start + width]
-        return crops
+        rows = self._store.audio_rows[content_rows[fresh]]
+        return random_crops(spectrograms.records, rows, self._crop_frames, generator, self._share.of(len(fresh)))
 
 
 class StepContents:

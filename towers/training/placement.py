@@ -20,6 +20,7 @@ from torch.nn.functional import cosine_similarity
 from towers.batch import ContentBatch
 from towers.data.training_batches import Share
 from towers.errors import require_counts
+from towers.features.crops import random_crops
 from towers.models.audio.encoder import AudioEncoder
 from towers.models.audio.sounds import Sounds
 from towers.training.embed import embed_contents, refresh_audio
@@ -170,9 +171,10 @@ class _Placed:
         return self._tower.without_id(contents if self._sounds is None else self._heard(contents, self._sounds))
 
     def _heard(self, contents: ContentBatch, sounds: Sounds) -> ContentBatch:
-        index = np.flatnonzero(sounds.rows[contents.rows.cpu().numpy()] >= 0)
+        rows = sounds.rows[contents.rows.cpu().numpy()]
+        index = np.flatnonzero(rows >= 0)
         if not len(index):
             return contents
-        crops = sounds.crops(contents.rows.cpu().numpy()[index], self._crop_frames, self._generator)
+        crops = random_crops(sounds.records, rows[index], self._crop_frames, self._generator)
         vectors = self._encoder(torch.from_numpy(crops).to(self._table.device))
         return contents.with_audio(torch.from_numpy(index).to(self._table.device), vectors)
