@@ -97,7 +97,7 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
     device, module = torch.device("cuda" if torch.cuda.is_available() else "cpu"), parts.module.train()
     module.learner.to(device)
     optimizer = module.configure_optimizers()
-    batches = [batch.to(device) for batch in islice(parts.data.batches.training(-1), steps + 5)]
+    batches = [batch.to(device) for batch in islice(parts.data.loaders.training(-1), steps + 5)]
     warm, timed = batches[:5], batches[5:]
     for batch in warm:
         step(module, optimizer, batch)

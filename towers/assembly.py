@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from towers.config import complete, instantiate, signature_of, value
 from towers.contract.schema import PLAYABLE_KINDS
 from towers.data.build import described
-from towers.data.datamodule import UserBatches
+from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.errors import UserError

@@ -221,7 +221,7 @@ def project(vectors: np.ndarray, writes: np.ndarray) -> np.ndarray:
     ids=["turned", "cut and turned"],
 )
 def test_parity_of_the_user_tower_through_matrices(world_store, two_tower, vectors, tmp_path, reads, writes) -> None:
-    from towers.data.datamodule import UserBatches
+    from towers.data.loaders import UserBatches
 
     path, columns = tmp_path / "user_tower.onnx", world_store.user_codes.shape[1]
     export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, reads=reads, writes=writes)

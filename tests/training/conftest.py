@@ -50,17 +50,18 @@ def make_learner(world_store):
 def make_data(world_store, judge_task):
     """Batches for a learner on the tiny world."""
     from towers.data.datamodule import DataModule
-    from towers.data.training_batches import Share
+    from towers.data.loaders import Loaders
+    from towers.data.training_batches import Needs, Share
 
     def make(objective, seed=0, share=None, **settings):
         keywords = {
             "max_length": 20, "max_tokens": 200, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4,
             "crop_s": 0.5, "num_workers": 0, **settings,
         }  # fmt: skip
-        return DataModule(
-            store=world_store, candidates=objective.candidates, has_sound=True,
-            num_rejections=objective.num_rejections, has_times=objective.mask_unavailable,
-            validation_users=judge_task.user_rows, seed=seed, share=share or Share(), **keywords,
+        needs = Needs(num_rejections=objective.num_rejections, has_times=objective.mask_unavailable, has_sound=True)
+        return Loaders(
+            settings=DataModule(**keywords), store=world_store, candidates=objective.candidates, needs=needs,
+            validation_users=judge_task.user_rows, seed=seed, share=share or Share(),
         )  # fmt: skip
 
     return make

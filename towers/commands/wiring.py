@@ -22,8 +22,10 @@ from towers.assembly import (
     vector_ranker,
 )
 from towers.config import complete, instantiate, takes, value
+from towers.data.datamodule import DataModule
+from towers.data.loaders import Loaders
 from towers.data.store import Store
-from towers.data.training_batches import Share
+from towers.data.training_batches import Needs, Share
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
@@ -87,18 +89,13 @@ def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> 
         check_monitor(task, judge, config)
     check_callbacks(task, judge, settings.callbacks)
     seed = value(config, "seed", int)
-    batches = complete(
-        config.datamodule,
-        "datamodule",
-        store=store,
-        candidates=candidates,
-        has_sound=sounds is not None and parameters(two_tower.audio_encoder) > 0,
+    needs = Needs(
         num_rejections=objective.num_rejections,
         has_times=objective.mask_unavailable,
-        validation_users=task.user_rows,
-        seed=seed,
-        share=share,
+        has_sound=sounds is not None and parameters(two_tower.audio_encoder) > 0,
     )
+    datamodule: DataModule = instantiate(config.datamodule, "datamodule")
+    loaders = Loaders(datamodule, store, candidates, needs, task.user_rows, seed, share)
 
     def optimizer(learner: Learner) -> torch.optim.Optimizer:
         return complete(config.optimizer, "optimizer", learner=learner)
@@ -118,8 +115,8 @@ def build(config: DictConfig, store: Store, settings: Trainer, share: Share) -> 
         seed=seed,
     )
     return Parts(
-        module=module, data=TowersDataModule(batches, share, judge is not None, settings.limit_train_batches),
-        store=store, sounds=sounds, crop_frames=batches.crop_frames,
+        module=module, data=TowersDataModule(loaders, share, judge is not None, settings.limit_train_batches),
+        store=store, sounds=sounds, crop_frames=datamodule.crop_frames(store.features.spectrogram),
         placement=instantiate(config.placement, "placement"),
     )  # fmt: skip
 
