@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from towers.config import complete, instantiate, signature_of, value
 from towers.contract.schema import PLAYABLE_KINDS
-from towers.data.build import described
+from towers.data.build import settings_of
 from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.data.training_batches import Share
@@ -225,7 +225,7 @@ def open_store(config: DictConfig) -> Store:
     store = Store.open(Path(value(config, "paths.stores", str)) / value(config, "data.name", str))
     if instantiate(config.features, "features") != store.features:
         raise UserError(f"{store.folder}: was prepared with other features; run `towers prepare` with the same keys")
-    if described(instantiate(config.data.split, "data.split")) != store.manifest["split"]:
+    if settings_of(instantiate(config.data.split, "data.split")) != store.manifest["split"]:
         raise UserError(f"{store.folder}: was prepared with other cuts (data.split); run `towers prepare` again")
     root, prepared = config.data.get("root"), store.manifest.get("root")
     if (
