@@ -127,7 +127,7 @@ class StoreBuilder:
         return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
 
     def _remember_root(self, target: Path) -> None:
-        """The same data may lie elsewhere than it did when the store was made."""
+        """Writes down where the data lies now, which may be elsewhere than when the store was made."""
         manifest = read_json(target / "manifest.json")
         if manifest.get("root") != self._source.root:
             write_json(target / "manifest.json", {**manifest, "root": self._source.root})

@@ -63,7 +63,7 @@ def embed_contents(two_tower: TwoTower, table: ContentTable) -> Float[torch.Tens
 
 
 def content_blocks(two_tower: TwoTower, table: ContentTable) -> Iterator[Float[torch.Tensor, "block dim"]]:
-    """The same, some at a time."""
+    """Unit vectors of all contents by row, a block at a time."""
     return _blocks(two_tower, table, two_tower.encode_contents)
 
 

@@ -242,7 +242,7 @@ class TowersModule(pl.LightningModule):
         return optimizer
 
     def _share_behind(self, batch: TrainingBatch) -> float:
-        """Of the training, before a batch, by the Trainer's `max_epochs` or `max_steps`; 0 where neither is known."""
+        """Share of the training that lies before a batch, by `max_epochs` or `max_steps`; 0 where neither is known."""
         epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps  # -1: without an end
         by_epochs = (batch.epoch + batch.number / batch.batches) / epochs if epochs > 0 else 0.0
         by_steps = self.progress.step / steps if steps > 0 else 0.0
