@@ -40,7 +40,7 @@ from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.objectives.negatives import Uniform
 from towers.training.objectives.softmax import Softmax
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.step import Learner, accumulate_gradient
 
 CATALOGUES = (1_000, 10_000, 100_000)
@@ -175,7 +175,7 @@ def look_ups(case: Case) -> None:
 
 def whole_gradient(case: Case) -> None:
     batch = replace(case.batch, fresh_spectrograms=crops(case))
-    _, fresh = accumulate_gradient(case.learner, batch, Ranks(Share()), contextlib.nullcontext())
+    _, fresh = accumulate_gradient(case.learner, batch, Processes(Share()), contextlib.nullcontext())
     assert fresh is not None
     case.learner.table.remember(fresh.content_rows, fresh.vectors, torch.tensor(True))
 

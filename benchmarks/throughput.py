@@ -38,7 +38,7 @@ COMMIT = ("git", "rev-parse", "--short", "HEAD")
 def step(module: TowersModule, optimizer: torch.optim.Optimizer, batch: TrainingBatch) -> None:
     """As the module does it, without its book-keeping."""
     learner = module.learner
-    loss, fresh = accumulate_gradient(learner, batch, module.ranks, module.autocast(learner.table.device))
+    loss, fresh = accumulate_gradient(learner, batch, module.processes, module.autocast(learner.table.device))
     norm = clip_gradients(learner.parameters(), module.gradient_clip)
     is_finite = torch.isfinite(norm) & torch.isfinite(loss)
     advance(optimizer, is_finite, optimizer.step)
@@ -97,7 +97,7 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
     device, module = torch.device("cuda" if torch.cuda.is_available() else "cpu"), parts.module.train()
     module.learner.to(device)
     optimizer = module.configure_optimizers()
-    batches = [batch.to(device) for batch in islice(parts.data.batches.training(-1), steps + 5)]
+    batches = [batch.to(device) for batch in islice(parts.data.loaders.training(-1), steps + 5)]
     warm, timed = batches[:5], batches[5:]
     for batch in warm:
         step(module, optimizer, batch)

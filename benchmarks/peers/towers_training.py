@@ -29,7 +29,7 @@ from towers.assembly.prepared import prepared_store
 from towers.assembly.training import Parts, build, training_plan
 from towers.config.composing import compose
 from towers.data.batches import BatchPlan, PlanSampler, last_windows
-from towers.data.datamodule import UserBatches
+from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.evaluation.from_store import task_from_store
@@ -85,9 +85,9 @@ def train_in_windows(arguments: argparse.Namespace, overrides: list[str], folder
     batch_size, bucket = arguments.batch_size, arguments.bucket_batches
     plans = LastEvents(parts.store, arguments.length, arguments.batches == "bucketed", batch_size, bucket)
     # The data module gives the batches of whatever plans; those of `towers train` have as many tokens, not listeners.
-    parts.data.batches._sampler = Planned(plans)
+    parts.data.loaders._sampler = Planned(plans)
     train(settings, parts, folder / "windows", InWindows())
-    parts.data.batches._sampler = Planned(list(islice(plans, bucket + 1)))  # one more, as a batch is built ahead
+    parts.data.loaders._sampler = Planned(list(islice(plans, bucket + 1)))  # one more, as a batch is built ahead
     with operation_counter() as counter:
         train(settings, parts, folder / "counted", Steps(bucket))
     tell({"operations_per_sequence": operations(counter) / (bucket * batch_size)})
@@ -205,7 +205,7 @@ def train_until(enough: float, overrides: list[str], folder: Path) -> None:
     task = task_from_store(parts.store, "test")
     length, tokens = config.datamodule.max_length, config.datamodule.max_tokens
     histories = UserBatches(parts.store, parts.store.histories.test_start, task.user_rows, length, tokens)
-    parts.data.batches.validation = lambda: histories  # type: ignore[method-assign]  # the test's listeners
+    parts.data.loaders.validation = lambda: histories  # type: ignore[method-assign]  # the test's listeners
     parts.module._validation = Validation(len(task.user_rows), judging_of(config).judge(task), None)
     train(settings, parts, folder, Told(enough))
 

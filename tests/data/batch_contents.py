@@ -1,11 +1,14 @@
 """Makes training batches, and says what stands in them, in content rows."""
 
+from dataclasses import fields
+
 import numpy as np
 import torch
 
 from towers.data.batches import BatchPlan, Windows
 from towers.data.datamodule import DataModule
-from towers.data.training_batches import Share, TrainingBatches
+from towers.data.loaders import Loaders
+from towers.data.training_batches import Needs, Share, TrainingBatches
 from towers.training.objectives.negatives import AllTrained
 
 
@@ -21,11 +24,19 @@ def whole_training(store):
 
 
 def make_batches(store, candidates=None, **settings):
+    settings, needs, share = parts_of({"repeat_weight": 0.25, "num_fresh_sounds": 0, "crop_s": 0.2, **settings})
+    return TrainingBatches(store, candidates or AllTrained(store.train_positives), settings, needs, share)
+
+
+def parts_of(changed):
+    """Settings, needs and share, all of them small, with what is changed by its keyword."""
     keywords = {
-        "repeat_weight": 0.25, "lookahead": 1, "num_rejections": 0, "num_fresh_sounds": 0, "crop_frames": 20,
-        "has_times": False, "share": Share(), **settings,
+        "max_length": 15, "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
+        "num_workers": 0, "num_rejections": 0, "has_times": False, "has_sound": True, "share": Share(), **changed,
     }  # fmt: skip
-    return TrainingBatches(store, candidates or AllTrained(store.train_positives), **keywords)
+    needs = Needs(**{field.name: keywords.pop(field.name) for field in fields(Needs)})
+    share = keywords.pop("share")
+    return DataModule(**keywords), needs, share
 
 
 def rows_at(batch, index):
@@ -73,11 +84,6 @@ def everything(batch):
     return shared(batch), windows_of(batch), batch.fresh_spectrograms.tolist()
 
 
-def datamodule(store, candidates, validation_users=(), **settings):
-    keywords = {
-        "has_sound": True, "num_rejections": 0, "has_times": False, "seed": 0, "share": Share(),
-        "max_length": 15,
-        "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
-        "num_workers": 0, **settings,
-    }  # fmt: skip
-    return DataModule(store=store, candidates=candidates, validation_users=np.array(validation_users, int), **keywords)
+def loaders(store, candidates, validation_users=(), **settings):
+    settings, needs, share = parts_of(settings)
+    return Loaders(settings, store, candidates, needs, np.array(validation_users, int), seed=0, share=share)

@@ -1,69 +1,42 @@
-"""The batches of a whole training, and of validation."""
+"""Settings of training batches: what will not do is refused by its key."""
 
-import numpy as np
 import pytest
-import torch
 
-from tests.data.batch_contents import datamodule, everything, rows_at
-from towers.data.datamodule import UserBatches
-from towers.training.objectives.negatives import AllTrained, InBatchAndUniform
+from tests.data.batch_contents import parts_of
+from towers.config import compose, instantiate
+from towers.data.datamodule import DataModule
+from towers.errors import UserError
+from towers.features.settings import SpectrogramSettings
 
 
-class TestDataModule:
-    def test_the_crop_is_given_in_seconds(self, world_store):
-        data = datamodule(world_store, AllTrained(world_store.train_positives))
-        batch = next(iter(data.training(2)))
-        assert batch.fresh_spectrograms.shape == (4, 16, 50)
+@pytest.mark.parametrize("name", ["max_length", "max_tokens", "lookahead"])
+def test_nothing_is_no_length(name):
+    with pytest.raises(ValueError, match=f"^{name} must be at least 1, got 0"):
+        parts_of({name: 0})
 
-    def test_a_deaf_model_is_sent_no_sound(self, world_store):
-        data = datamodule(world_store, AllTrained(world_store.train_positives), has_sound=False)
-        assert all(len(batch.fresh_index) == 0 for batch in data.training(2))
 
-    def test_every_epoch_holds_every_target_once(self, world_store):
-        positives = world_store.train_positives
-        found = np.zeros((3, len(positives)), np.int64)
-        for batch in datamodule(world_store, AllTrained(positives)).training(3):
-            (part,) = batch.micro_batches
-            assert rows_at(batch, part.targets.index) == batch.target_rows.tolist()
-            np.add.at(found[batch.epoch], batch.target_rows.numpy(), 1)
-        assert (found == positives).all()
+@pytest.mark.parametrize(("name", "zero", "less"), [("repeat_weight", 0.0, -0.1), ("num_workers", 0, -1)])
+def test_no_number_is_below_zero(name, zero, less):
+    assert parts_of({name: zero})
+    with pytest.raises(ValueError, match=f"^{name} must be 0 or more, got {less}"):
+        parts_of({name: less})
 
-    @pytest.mark.parametrize("number", [0, 2])
-    def test_a_run_goes_on_where_it_is_told_to(self, world_store, number):
-        candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
-        data = datamodule(world_store, candidates)
-        whole, rest = data.training(2), data.training(2, 1, number)
-        expected = [everything(batch) for batch in whole if (batch.epoch, batch.number) >= (1, number)]
-        assert len(expected) > 1
-        assert [everything(batch) for batch in rest] == expected
 
-    @pytest.mark.unhooked
-    def test_processes_beside_draw_the_same(self, world_store):
-        candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
-        keywords = {"lookahead": 3, "num_rejections": 2}
-        alone = datamodule(world_store, candidates, **keywords).training(2, 0, 1)
-        beside = datamodule(world_store, candidates, num_workers=1, **keywords).training(2, 0, 1)
-        for one, other in zip(alone, beside, strict=True):
-            assert everything(one) == everything(other)
+def test_a_crop_is_given_in_seconds():
+    spectrogram = SpectrogramSettings(sample_rate=8_000, hop_length=80)
+    assert parts_of({"crop_s": 0.5})[0].crop_frames(spectrogram) == 50
+    with pytest.raises(UserError, match=r"^datamodule: crop_s=0\.001 is shorter than a frame of 80 samples"):
+        parts_of({"crop_s": 0.001})[0].crop_frames(spectrogram)
 
-    @pytest.mark.parametrize("name", ["max_length", "max_tokens", "lookahead"])
-    def test_nothing_is_no_length(self, store, name):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            datamodule(store, AllTrained(store.train_positives), **{name: 0})
 
-    def test_validation_sees_what_came_before_the_cut_and_no_more(self, store):
-        users = [0, 1, 3]  # ann, ben, eve
-        data = datamodule(store, AllTrained(store.train_positives), users, max_length=3)
-        (batch,) = data.validation()
-        ids = [*store.content_ids.tolist(), None]
-        found = [[ids[place] for place in row] for row in batch.content_index.tolist()]
-        assert found == [["u9", "e1", "a1"], ["a2", "b1", "a3"], [None, None, None]]
-        assert batch.lengths.tolist() == [3, 3, 0]
+def test_the_file_gives_settings():
+    config = compose("train", ["data.root=somewhere", "datamodule.max_length=30", "datamodule.crop_s=1"])
+    settings = instantiate(config.datamodule, "datamodule")
+    assert isinstance(settings, DataModule)
+    assert (settings.max_length, settings.crop_s) == (30, 1.0)
 
-    def test_validation_keeps_the_order_of_the_listeners(self, world_store):
-        users = np.random.default_rng(0).permutation(world_store.histories.num_users)[:10]
-        end = world_store.histories.test_start
-        batches = UserBatches(world_store, end, users, max_length=200, max_tokens=150)
-        assert len(batches) > 1
-        lengths = torch.cat([batch.lengths for batch in batches]).tolist()
-        assert lengths == (end[users] - world_store.histories.offsets[users]).tolist()
+
+def test_a_value_that_will_not_do_names_the_key():
+    config = compose("train", ["data.root=somewhere", "datamodule.lookahead=0"])
+    with pytest.raises(UserError, match=r"^datamodule: lookahead must be at least 1, got 0"):
+        instantiate(config.datamodule, "datamodule")

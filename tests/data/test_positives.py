@@ -1,4 +1,4 @@
-"""What is positive in SQL is what `features.events` says: the same rows, on drawn events and on a grid."""
+"""What is positive in SQL is what `contract.events` says: the same rows, on drawn events and on a grid."""
 
 from itertools import product
 

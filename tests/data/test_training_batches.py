@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.data import raw_set
 from tests.data.batch_contents import (
-    datamodule,
     everything,
+    loaders,
     make_batches,
     plan_of,
     rows_at,
@@ -23,6 +23,7 @@ from towers.batch import ContentBatch, TrainingBatch
 from towers.contract.schema import ACTIONS
 from towers.data.batches import Windows
 from towers.data.training_batches import Share, StepContents
+from towers.errors import UserError
 from towers.training.objectives.negatives import AllTrained, InBatchAndUniform, Uniform
 
 
@@ -161,7 +162,7 @@ class TestContents:
         assert store.content_ids[others].tolist() == ["b1"]
 
     def test_all_are_unique_and_both_parts_rise(self, world_store):
-        data = datamodule(world_store, Uniform(world_store.train_positives, 5))
+        data = loaders(world_store, Uniform(world_store.train_positives, 5))
         for batch in data.training(1):
             rows, candidates = batch.content_rows, len(batch.candidate_log_q)
             assert candidates == 5 < len(rows)
@@ -207,8 +208,8 @@ class TestShare:
         keywords = {"lookahead": 3, "num_rejections": 2, "num_fresh_sounds": 5}
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=5, in_batch=True)
         shares = [Share(rank=rank, ranks=ranks, micro_batches=micro_batches) for rank in range(ranks)]
-        whole = datamodule(world_store, candidates, **keywords).training(1)
-        cut = [datamodule(world_store, candidates, share=share, **keywords).training(1) for share in shares]
+        whole = loaders(world_store, candidates, **keywords).training(1)
+        cut = [loaders(world_store, candidates, share=share, **keywords).training(1) for share in shares]
         for one, *parts in zip(whole, *cut, strict=True):
             assert all(shared(part) == shared(one) for part in parts)
             assert torch.equal(torch.cat([part.fresh_spectrograms for part in parts]), one.fresh_spectrograms)
@@ -217,7 +218,7 @@ class TestShare:
             assert torch.cat(weights).sum().item() == pytest.approx(one.total_weight.item())
 
     def test_micro_batches_are_of_like_size_and_no_wider_than_they_need(self, world_store):
-        data = datamodule(world_store, AllTrained(world_store.train_positives), share=Share(micro_batches=3))
+        data = loaders(world_store, AllTrained(world_store.train_positives), share=Share(micro_batches=3))
         for batch in data.training(2):
             sizes = [len(part.histories.lengths) for part in batch.micro_batches]
             assert max(sizes) - min(sizes) <= 1
@@ -247,7 +248,7 @@ class TestFreshSounds:
         assert sorted(store.content_ids[batch.content_rows[batch.fresh_index].numpy()]) == ["a1", "a2", "e1"]
 
     def test_no_longer_than_the_record(self, store):
-        batch = make_batches(store, num_fresh_sounds=1, crop_frames=1_000)[plan_of(whole_training(store))]
+        batch = make_batches(store, num_fresh_sounds=1, crop_s=10.0)[plan_of(whole_training(store))]
         assert batch.fresh_spectrograms.shape[2] == 100
 
     def test_none(self, batch):
@@ -289,8 +290,8 @@ class TestTimes:
 
     def test_without_a_clock_it_is_refused(self, store, monkeypatch):
         monkeypatch.setitem(store.manifest, "has_clock", False)
-        with pytest.raises(ValueError, match="mask_unavailable=true: the data has no clock"):
-            datamodule(store, AllTrained(store.train_positives), has_times=True)
+        with pytest.raises(UserError, match=r"^datamodule: objective\.mask_unavailable=true: the data has no clock"):
+            loaders(store, AllTrained(store.train_positives), has_times=True)
 
 
 class TestMoving:

@@ -54,12 +54,12 @@ def two_tower(world_store: Store):
 def vectors(world_store: Store, two_tower) -> np.ndarray:
     """Of all contents, as torch has them from the store."""
     from towers.data.training_batches import Share
-    from towers.training.processes import Ranks
+    from towers.training.processes import Processes
 
     sounds = heard_by(two_tower.audio_encoder, world_store)
     assert sounds is not None
     table = build_content_table(world_store, two_tower.audio_encoder.dim, sounds)
-    refresh_audio(two_tower, table, sounds.records, Ranks(Share()))
+    refresh_audio(two_tower, table, sounds.records, Processes(Share()))
     return embed_contents(two_tower, table).numpy()
 
 
@@ -221,7 +221,7 @@ def project(vectors: np.ndarray, writes: np.ndarray) -> np.ndarray:
     ids=["turned", "cut and turned"],
 )
 def test_parity_of_the_user_tower_through_matrices(world_store, two_tower, vectors, tmp_path, reads, writes) -> None:
-    from towers.data.datamodule import UserBatches
+    from towers.data.loaders import UserBatches
 
     path, columns = tmp_path / "user_tower.onnx", world_store.user_codes.shape[1]
     export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, reads=reads, writes=writes)

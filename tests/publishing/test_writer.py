@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.publishing.listening import unit, vectors_by_taste
-from towers.data.datamodule import UserBatches
+from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.models.audio.encoder import NoAudioEncoder, SoundStatistics

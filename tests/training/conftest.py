@@ -50,17 +50,18 @@ def make_learner(world_store):
 def make_data(world_store, judge_task):
     """Batches for a learner on the tiny world."""
     from towers.data.datamodule import DataModule
-    from towers.data.training_batches import Share
+    from towers.data.loaders import Loaders
+    from towers.data.training_batches import Needs, Share
 
     def make(objective, seed=0, share=None, **settings):
         keywords = {
             "max_length": 20, "max_tokens": 200, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4,
             "crop_s": 0.5, "num_workers": 0, **settings,
         }  # fmt: skip
-        return DataModule(
-            store=world_store, candidates=objective.candidates, has_sound=True,
-            num_rejections=objective.num_rejections, has_times=objective.mask_unavailable,
-            validation_users=judge_task.user_rows, seed=seed, share=share or Share(), **keywords,
+        needs = Needs(num_rejections=objective.num_rejections, has_times=objective.mask_unavailable, has_sound=True)
+        return Loaders(
+            settings=DataModule(**keywords), store=world_store, candidates=objective.candidates, needs=needs,
+            validation_users=judge_task.user_rows, seed=seed, share=share or Share(),
         )  # fmt: skip
 
     return make
@@ -76,7 +77,7 @@ def make_run(world_store, judge_task, make_learner, make_data):
     from towers.training.loggers import CsvLogger
     from towers.training.module import TowersModule
     from towers.training.optimizing import adamw
-    from towers.training.processes import Ranks
+    from towers.training.processes import Processes
     from towers.training.schedule import Cosine
     from towers.training.stopping import StopRequest
     from towers.training.trainer import Trainer
@@ -101,7 +102,7 @@ def make_run(world_store, judge_task, make_learner, make_data):
             optimizer=partial(adamw, lr=0.01, id_lr=0.02, weight_decay=0.01, id_weight_decay=0.0, betas=(0.9, 0.98)),
             schedule=Cosine(warmup_steps=3, final=0.0),
             validation=Validation(len(judge_task.user_rows), judge, world_store.spectrograms.records),
-            ranks=Ranks(Share()),
+            processes=Processes(Share()),
             autocast=settings.autocast,
             monitor=settings.monitor,
             gradient_clip=settings.gradient_clip,

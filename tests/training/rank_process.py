@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from towers.data.training_batches import Share
 from towers.training import embed
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.step import accumulate_gradient
 
 SOUNDS_AT_ONCE = 5
@@ -26,7 +26,7 @@ def main(folder: Path, rank: int, ranks: int) -> None:
     with (folder / "cases.pickle").open("rb") as file:
         cases, records = pickle.load(file)
     found = {}
-    group = Ranks(Share(rank=rank, ranks=ranks))
+    group = Processes(Share(rank=rank, ranks=ranks))
     for name, (learner, batches) in cases.items():
         loss, fresh = accumulate_gradient(learner, batches[rank], group, contextlib.nullcontext())
         group.sum_gradients(learner.parameters())

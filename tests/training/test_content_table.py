@@ -10,7 +10,7 @@ from towers.features.ragged import Ragged
 from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics
 from towers.training.content_table import ContentTable
 from towers.training.embed import embed_contents, refresh_audio
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 
 AUDIO_DIM = 3
 
@@ -84,7 +84,7 @@ class TestRefresh:
         )
         records = world_store.spectrograms.records
         assert len(records) % 5
-        refresh_audio(two_tower.train(), table, records, Ranks(Share()))
+        refresh_audio(two_tower.train(), table, records, Processes(Share()))
         assert two_tower.training  # dropout was off, and is on again
         two_tower.eval()
         rows = torch.arange(len(table))
@@ -105,14 +105,14 @@ class TestRefresh:
             world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
         )
         records = world_store.spectrograms.records
-        refresh_audio(two_tower, table, records, Ranks(Share()))
+        refresh_audio(two_tower, table, records, Processes(Share()))
         before = table.state_dict()["_audio_vectors"].clone()
-        again = refresh_audio(two_tower, table, records, Ranks(Share())).figures()
+        again = refresh_audio(two_tower, table, records, Processes(Share())).figures()
         assert again == {"audio/staleness": 0, "audio/staleness_max": 0}
         with torch.no_grad():
             for parameter in two_tower.audio_encoder.parameters():
                 parameter.add_(0.1)
-        found = refresh_audio(two_tower, table, records, Ranks(Share())).figures()
+        found = refresh_audio(two_tower, table, records, Processes(Share())).figures()
         drift = 1 - torch.nn.functional.cosine_similarity(before, table.state_dict()["_audio_vectors"])
         assert found["audio/staleness"] == pytest.approx(drift.mean().item(), abs=1e-6)
         assert found["audio/staleness_max"] == pytest.approx(drift.max().item(), abs=1e-6)
@@ -124,14 +124,14 @@ class TestRefresh:
             world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
         )
         before = torch.get_rng_state()
-        refresh_audio(two_tower.train(), table, world_store.spectrograms.records, Ranks(Share()))
+        refresh_audio(two_tower.train(), table, world_store.spectrograms.records, Processes(Share()))
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_embedding_in_parts_equals_at_once(self, world_store, two_tower, monkeypatch):
         table = build_content_table(
             world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
         )
-        refresh_audio(two_tower, table, world_store.spectrograms.records, Ranks(Share()))
+        refresh_audio(two_tower, table, world_store.spectrograms.records, Processes(Share()))
         two_tower.eval()
         expected = two_tower.encode_contents(table.batch(torch.arange(len(table)))).detach()
         monkeypatch.setattr("towers.training.embed.CONTENTS_AT_ONCE", 7)

@@ -12,7 +12,7 @@ from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, Statis
 from towers.models.content_tower import ContentTower
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.placement import NoPlacement, Placement
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 
 CROP_FRAMES = 25
 
@@ -29,7 +29,7 @@ def place(world_store, make_learner, rows):
     def run(epochs=30, seed=0, **settings):
         trained, placed = make_learner(seed=1), make_learner(seed=2)
         sounds = heard_by(trained.two_tower.audio_encoder, world_store)
-        refresh_audio(trained.two_tower, trained.table, sounds.records, Ranks(Share()))
+        refresh_audio(trained.two_tower, trained.table, sounds.records, Processes(Share()))
         before = embed_contents(trained.two_tower, trained.table).clone()
         placement = Placement(audio_encoder=None, epochs=epochs, batch_size=16, lr=0.01, weight_decay=0.01)
         passes = []
@@ -72,7 +72,7 @@ def test_listeners_are_encoded_as_before(place, make_learner):
 def test_the_table_holds_what_the_new_encoder_hears(place, world_store):
     placed, *_ = place(epochs=1)
     held = placed.table.state_dict()["_audio_vectors"].clone()
-    refresh_audio(placed.two_tower, placed.table, world_store.spectrograms.records, Ranks(Share()))
+    refresh_audio(placed.two_tower, placed.table, world_store.spectrograms.records, Processes(Share()))
     torch.testing.assert_close(placed.table.state_dict()["_audio_vectors"], held, atol=1e-6, rtol=0)
 
 

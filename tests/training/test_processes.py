@@ -18,7 +18,7 @@ from towers.config.composing import CONFIG_DIR
 from towers.config.instantiate import complete, instantiate
 from towers.data.training_batches import Share
 from towers.training.embed import refresh_audio
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.step import accumulate_gradient
 
 pytestmark = pytest.mark.unhooked
@@ -67,7 +67,7 @@ def alone(cases):
 
 
 def gradient(learner, batch):
-    loss, fresh = accumulate_gradient(learner, batch, Ranks(Share()), contextlib.nullcontext())
+    loss, fresh = accumulate_gradient(learner, batch, Processes(Share()), contextlib.nullcontext())
     return loss, {name: parameter.grad for name, parameter in learner.named_parameters()}, fresh.vectors
 
 
@@ -152,7 +152,8 @@ def test_several_processes_refresh_the_same_table(together, cases, world_store, 
     monkeypatch.setattr("towers.training.embed.SOUNDS_AT_ONCE", SOUNDS_AT_ONCE)
     make, _ = cases[OBJECTIVES[-1]]
     learner, records = make(), world_store.spectrograms.records
-    expected = [refresh_audio(learner.two_tower, learner.table, records, Ranks(Share())).figures() for _ in range(2)]
+    alone = Processes(Share())
+    expected = [refresh_audio(learner.two_tower, learner.table, records, alone).figures() for _ in range(2)]
     assert len(records) % (SOUNDS_AT_ONCE * len(together))
     for found in together:
         assert torch.equal(found["table"]["_audio_vectors"], learner.table.state_dict()["_audio_vectors"])

@@ -7,13 +7,13 @@ import torch
 
 from towers.data.training_batches import Share
 from towers.training.optimizing import adamw
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.step import accumulate_gradient
 
 
 def gradients(learner, batch, share=None):
     learner.zero_grad(set_to_none=True)
-    loss, fresh = accumulate_gradient(learner, batch, Ranks(share or Share()), contextlib.nullcontext())
+    loss, fresh = accumulate_gradient(learner, batch, Processes(share or Share()), contextlib.nullcontext())
     found = {name: parameter.grad for name, parameter in learner.named_parameters() if parameter.grad is not None}
     return loss, fresh, found
 
@@ -38,7 +38,7 @@ def test_micro_batches_add_up_to_the_whole(make_learner, make_data, parts):
 def test_every_part_gets_a_gradient(make_learner, make_data):
     learner = make_learner()
     for batch in make_data(learner.objective).training(1):
-        accumulate_gradient(learner, batch, Ranks(Share()), contextlib.nullcontext())
+        accumulate_gradient(learner, batch, Processes(Share()), contextlib.nullcontext())
     for name, parameter in learner.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name

@@ -52,6 +52,6 @@ def place(
         return {}
     seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
     save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": placed.state_dict()})
-    metrics = parts.module.placed_metrics(placed, parts.data.batches.validation())
+    metrics = parts.module.placed_metrics(placed, parts.data.loaders.validation())
     print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with where training has put contents")
     return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}

@@ -15,7 +15,7 @@ from towers.assembly.prepared import training_store
 from towers.config.composing import resolved
 from towers.config.instantiate import value
 from towers.config.signature import signature_of
-from towers.data.datamodule import UserBatches
+from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.errors import UserError
@@ -26,7 +26,7 @@ from towers.publishing.owners import place_owners
 from towers.training.checkpoints import FINISHED, PLACED, digest_of_weights, final_checkpoint, load_weights
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 
 CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
 """What a run's folder says of how it was made, beside its checkpoints."""
@@ -90,7 +90,7 @@ class Run:
     def content_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
         """The same in blocks, with artists and playlists where their own ids put them."""
         if self.sounds is not None:
-            refresh_audio(self.two_tower, self.table, self.sounds.records, Ranks(Share()))
+            refresh_audio(self.two_tower, self.table, self.sounds.records, Processes(Share()))
         return (block.float().cpu().numpy() for block in content_blocks(self.two_tower, self.table))
 
     def sound_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:

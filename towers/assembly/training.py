@@ -16,8 +16,10 @@ from towers.assembly.prepared import training_store
 from towers.assembly.run import run_folder
 from towers.config.composing import resolved
 from towers.config.instantiate import Factory, factory, instantiate, value
+from towers.data.datamodule import DataModule
+from towers.data.loaders import Loaders
 from towers.data.store import Store
-from towers.data.training_batches import Share
+from towers.data.training_batches import Needs, Share
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.models.audio.sounds import Sounds
@@ -25,7 +27,7 @@ from towers.models.cost import description, parameters
 from towers.training.data_module import TowersDataModule
 from towers.training.module import TowersModule
 from towers.training.placement import NoPlacement, Placement
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.schedule import Schedule
 from towers.training.step import Learner
 from towers.training.stopping import StopRequest
@@ -72,7 +74,7 @@ class TrainingPlan:
     network: NetworkParts
     candidates: Factory
     objective: Factory
-    datamodule: Factory
+    datamodule: DataModule
     optimizer: Factory
     schedule: Schedule
     placement: Placement | NoPlacement
@@ -119,7 +121,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         network=network,
         candidates=factory(config.objective.candidates, "objective.candidates"),
         objective=factory({**objective, "_partial_": True}, "objective"),
-        datamodule=factory(config.datamodule, "datamodule"),
+        datamodule=instantiate(config.datamodule, "datamodule"),
         optimizer=factory(config.optimizer, "optimizer"),
         schedule=instantiate(config.schedule, "schedule"),
         placement=instantiate(config.placement, "placement"),
@@ -179,16 +181,12 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     if judge is not None:
         check_monitor(settings.monitor, measured, task, plan.judging)
     check_callbacks(settings.callbacks, measured)
-    batches = plan.datamodule(
-        store=store,
-        candidates=candidates,
-        has_sound=sounds is not None and parameters(two_tower.audio_encoder) > 0,
+    needs = Needs(
         num_rejections=objective.num_rejections,
         has_times=objective.mask_unavailable,
-        validation_users=task.user_rows,
-        seed=plan.seed,
-        share=share,
+        has_sound=sounds is not None and parameters(two_tower.audio_encoder) > 0,
     )
+    loaders = Loaders(plan.datamodule, store, candidates, needs, task.user_rows, plan.seed, share)
 
     def optimizer(learner: Learner) -> torch.optim.Optimizer:
         return plan.optimizer(learner=learner)
@@ -199,7 +197,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
         optimizer=optimizer,
         schedule=plan.schedule,
         validation=Validation(len(task.user_rows), judge, None if sounds is None else sounds.records),
-        ranks=Ranks(share),
+        processes=Processes(share),
         autocast=settings.autocast,
         monitor=settings.monitor,
         gradient_clip=settings.gradient_clip,
@@ -208,8 +206,9 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
         seed=plan.seed,
     )
     return Parts(
-        module=module, data=TowersDataModule(batches, share, judge is not None, settings.limit_train_batches),
-        store=store, sounds=sounds, crop_frames=batches.crop_frames, placement=plan.placement,
+        module=module, data=TowersDataModule(loaders, share, judge is not None, settings.limit_train_batches),
+        store=store, sounds=sounds, crop_frames=plan.datamodule.crop_frames(store.features.spectrogram),
+        placement=plan.placement,
     )  # fmt: skip
 
 

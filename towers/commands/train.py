@@ -86,15 +86,15 @@ def _lead(plan: TrainingPlan, trainer: pl.Trainer, parts: Parts, stop: StopReque
     except Stopped as stopped:
         print(f"towers: {stopped.signal.name}: saved at step {module.progress.step:,} of {folder}; the same command "
               "goes on from there", file=sys.stderr, flush=True)  # fmt: skip
-        module.ranks.wait()
+        module.processes.wait()
         raise
     except UserError:
-        module.ranks.wait()
+        module.processes.wait()
         raise
     finally:  # where this process alone has failed there is nobody to wait for
         close_loggers(trainer.loggers, is_success)
     print(f"trained {folder}: {_finish(folder, parts, placed)}")
-    module.ranks.wait()
+    module.processes.wait()
 
 
 def _follow(plan: TrainingPlan, trainer: pl.Trainer, parts: Parts, stop: StopRequest) -> None:
@@ -103,9 +103,9 @@ def _follow(plan: TrainingPlan, trainer: pl.Trainer, parts: Parts, stop: StopReq
     try:
         fit(trainer, parts.module, parts.data, stop)
     except (Stopped, UserError) as ended:
-        parts.module.ranks.wait()
+        parts.module.processes.wait()
         raise SystemExit(ended.code if isinstance(ended, Stopped) else CALLER) from ended  # the first has told why
-    parts.module.ranks.wait()
+    parts.module.processes.wait()
 
 
 def _finish(folder: Path, parts: Parts, placed: dict[str, float]) -> str:

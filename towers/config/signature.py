@@ -26,7 +26,7 @@ DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
 """What changes the result; of the evaluation only what decides which checkpoint is the best."""
 DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
     "data": ALL, "features": ALL, "name": ALL, "paths": ALL, "logger": ALL, "loggers": ALL,
-    "datamodule": ("_partial_", "num_workers"),
+    "datamodule": ("num_workers",),
     "trainer": (
         "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
         "profiler", "detect_anomaly", "fast_dev_run",

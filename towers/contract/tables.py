@@ -26,17 +26,20 @@ class Column:
         return self.accepts(kind) or pt.is_null(kind)
 
 
-def _id(*, is_required: bool = False) -> Column:
+def id_column(*, is_required: bool = False) -> Column:
+    """A column of ids, or of short text that is read like one."""
     return Column(accepts=is_id, words=ID_WORDS, sql="VARCHAR", is_required=is_required)
 
 
-def _list(*, is_required: bool = False) -> Column:
+def list_column(*, is_required: bool = False) -> Column:
+    """A column of lists of ids."""
     return Column(accepts=is_id_list, words="a list of strings or integers", sql="VARCHAR[]", is_required=is_required)
 
 
 NUMBER = Column(accepts=is_number, words="a number in milliseconds", sql="BIGINT")
 DATE = Column(accepts=is_temporal, words="a date", sql="DATE")
-_FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
+TIMESTAMP = Column(accepts=pt.is_timestamp, words="a timestamp in UTC", sql="TIMESTAMPTZ", is_required=True)
+FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
 
 READERS_OWN = ("filename", "file_row_number")
 """Columns that the reader adds, so that a rejected row can be found again; no table may bring its own."""
@@ -45,32 +48,32 @@ OURS = (*READERS_OWN, "reason", "fault", "row_hash", "dates_lost")
 
 CONTRACT: dict[str, dict[str, Column]] = {
     schema.EVENTS: {
-        "user_id": _id(is_required=True),
-        "content_id": _id(is_required=True),
-        "timestamp": Column(accepts=pt.is_timestamp, words="a timestamp in UTC", sql="TIMESTAMPTZ", is_required=True),
-        "action": _id(),
+        "user_id": id_column(is_required=True),
+        "content_id": id_column(is_required=True),
+        "timestamp": TIMESTAMP,
+        "action": id_column(),
         "played_ms": NUMBER,
-        "context": _id(),
+        "context": id_column(),
     },
     schema.CONTENTS: {
-        "content_id": _id(is_required=True),
-        "kind": _id(),
-        "title": _id(),
-        "artist_ids": _list(),
-        "album_id": _id(),
-        "genres": _list(),
-        "language": _id(),
+        "content_id": id_column(is_required=True),
+        "kind": id_column(),
+        "title": id_column(),
+        "artist_ids": list_column(),
+        "album_id": id_column(),
+        "genres": list_column(),
+        "language": id_column(),
         "release_date": DATE,
         "duration_ms": NUMBER,
-        "explicit": _FLAG,
-        "audio": _id(),
+        "explicit": FLAG,
+        "audio": id_column(),
     },
-    schema.USERS: {"user_id": _id(is_required=True), "deleted": _FLAG},
+    schema.USERS: {"user_id": id_column(is_required=True), "deleted": FLAG},
     schema.PLAYLISTS: {
-        "playlist_id": _id(is_required=True),
-        "title": _id(),
-        "owner_id": _id(),
-        "content_ids": _list(is_required=True),
+        "playlist_id": id_column(is_required=True),
+        "title": id_column(),
+        "owner_id": id_column(),
+        "content_ids": list_column(is_required=True),
     },
 }
 

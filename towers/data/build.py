@@ -127,7 +127,7 @@ class StoreBuilder:
         return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
 
     def _remember_root(self, target: Path) -> None:
-        """The same data may lie elsewhere than it did when the store was made."""
+        """Writes down where the data lies now, which may be elsewhere than when the store was made."""
         manifest = read_json(target / "manifest.json")
         if manifest.get("root") != self._source.root:
             write_json(target / "manifest.json", {**manifest, "root": self._source.root})
@@ -140,7 +140,7 @@ class StoreBuilder:
         return inputs
 
     def _fingerprint(self, inputs: dict[str, str], tables: RawTables, sound: SpectrogramSet | None) -> str:
-        settings = [FORMAT, self._features.to_dict(), described(self._split), described(self._source)]
+        settings = [FORMAT, self._features.to_dict(), settings_of(self._split), settings_of(self._source)]
         code = [digest_of_file(path) for path in sorted(SQL.glob("*.sql"))]
         return digest_of([inputs, settings, code, tables.has_clock, sound and sound.target.name])[:16]
 
@@ -172,8 +172,8 @@ class StoreBuilder:
                     "validation_start_us": cuts.validation_start_us,
                     "test_start_us": cuts.test_start_us,
                     "root": self._source.root,
-                    "split": described(self._split),
-                    "source": described(self._source),
+                    "split": settings_of(self._split),
+                    "source": settings_of(self._source),
                     "features": self._features.to_dict(),
                     "spectrograms": None if sound is None else sound.target.name,
                     "counts": counts(clean, None if sound is None else sound.target),
@@ -190,8 +190,8 @@ class StoreBuilder:
         return kept
 
 
-def described(part: object) -> dict[str, Any]:
-    """A part's class and settings, for a fingerprint; where the data lies does not matter, what it holds does."""
+def settings_of(part: object) -> dict[str, Any]:
+    """The class and settings of a component as JSON values; paths are left out, as data may lie elsewhere next time."""
     kept = [(name, value) for name, value in vars(part).items() if name != "root" and not isinstance(value, Path)]
     settings = {name.lstrip("_"): value for name, value in kept}
     return {"class": type(part).__name__, **settings}

@@ -148,7 +148,7 @@ class Store:
         return np.load(self.folder / "user_codes.npy")
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """Of a content part, a listener column, or `context`."""
+        """The vocabulary of a content part, a listener column, or `context`."""
         return Vocabulary.read(self.folder / "vocabularies" / f"{name}.parquet")
 
     @cached_property
@@ -182,7 +182,7 @@ class Store:
         return found
 
     def trained_until_test(self) -> "Store":
-        """The same store, in which training reaches to the second cut: for a model whose settings validation chose."""
+        """This store with training up to the second cut: for a model whose settings validation has chosen."""
         return _TrainedUntilTest(self.folder)
 
     @cached_property

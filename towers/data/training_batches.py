@@ -9,8 +9,10 @@ from torch.utils.data import Dataset
 
 from towers.batch import MicroBatch, Targets, TrainingBatch
 from towers.data.batches import BatchPlan, Windows
+from towers.data.datamodule import DataModule
 from towers.data.history_reader import HistoryReader
 from towers.data.store import Store
+from towers.features.crops import random_crops
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -40,6 +42,21 @@ class Share:
         """The rank's part of `total` things: neighbours, as many for each rank, fewer for the last ones."""
         size = -(-total // self.ranks)
         return slice(min(self.rank * size, total), min((self.rank + 1) * size, total))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the model that is trained needs of every step.
+
+    Args:
+        num_rejections: contents turned down that the objective wants with every target, at most.
+        has_times: whether the objective wants to know when targets happened, and since when candidates have been there.
+        has_sound: whether steps encode sounds anew.
+    """
+
+    num_rejections: int
+    has_times: bool
+    has_sound: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,40 +93,31 @@ class TrainingBatches(Dataset):
     Args:
         store: the prepared store.
         candidates: draws what targets compete with.
-        repeat_weight: weight of a target that the listener has chosen before; a first choice has 1.
-        lookahead: a target is predicted from a state at most so many events before it, drawn at random; 1: from the
-            state right before.
-        num_rejections: contents turned down that come with a target, at most.
-        num_fresh_sounds: sounds encoded anew in a step, over all ranks.
-        crop_frames: frames of a sound's random crop.
-        has_times: whether batches say when targets happened, and since when candidates have been there.
+        settings: of targets and crops.
+        needs: of the model that is trained.
         share: of this process.
+
+    Raises:
+        UserError: crops of less than a frame.
     """
 
     def __init__(
         self,
         store: Store,
         candidates: CandidateSampler,
-        repeat_weight: float,
-        lookahead: int,
-        num_rejections: int,
-        num_fresh_sounds: int,
-        crop_frames: int,
-        has_times: bool,
+        settings: DataModule,
+        needs: Needs,
         share: Share,
     ):
         self._store = store
         self._reader = HistoryReader(store)
         self._candidates = candidates
-        self._repeat_weight = repeat_weight
-        self._lookahead = lookahead
-        self._num_rejections = num_rejections
-        self._num_fresh_sounds = num_fresh_sounds
-        self._crop_frames = crop_frames
-        self._has_times = has_times
+        self._settings = settings
+        self._needs = needs
         self._share = share
-        first = store.first_heard_us if has_times else np.zeros(len(store.content_ids), np.int64)
-        self._beginning_us = int(first.min(initial=0 if not has_times else np.iinfo(np.int64).max))
+        self._crop_frames = settings.crop_frames(store.features.spectrogram)
+        first = store.first_heard_us if needs.has_times else np.zeros(len(store.content_ids), np.int64)
+        self._beginning_us = int(first.min(initial=np.iinfo(np.int64).max if needs.has_times else 0))
         self._since_s = self._seconds(first)
 
     def __getitem__(self, plan: BatchPlan) -> TrainingBatch:
@@ -140,9 +148,10 @@ class TrainingBatches(Dataset):
     def _draw(self, windows: Windows, generator: np.random.Generator) -> _Drawn:
         places = self._reader.places(windows.start, windows.end)
         heard = self._reader.content_rows(places)
-        weights = self._reader.target_weights(places, self._repeat_weight)
+        weights = self._reader.target_weights(places, self._settings.repeat_weight)
         window, event = np.nonzero(weights)
-        back = generator.integers(0, np.minimum(event, self._lookahead - 1) + 1) if self._lookahead > 1 else 0
+        lookahead = self._settings.lookahead
+        back = generator.integers(0, np.minimum(event, lookahead - 1) + 1) if lookahead > 1 else 0
         rows = heard[window, event]
         return _Drawn(
             places=places,
@@ -159,14 +168,14 @@ class TrainingBatches(Dataset):
         self, places: np.ndarray, heard: np.ndarray, window: np.ndarray, event: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
         """The last contents that the listener turned down before each target, the latest first; not the target."""
-        if not self._num_rejections:
+        if not self._needs.num_rejections:
             return np.zeros((len(window), 0), np.int64)
         is_rejected = self._reader.is_rejected(places)
         rejected_rows = np.append(heard[is_rejected], -1)  # in the order of windows and events
         before = np.cumsum(is_rejected, axis=1) - is_rejected
         first = np.concatenate([[0], np.cumsum(is_rejected.sum(axis=1))])[window]
         latest = first + before[window, event] - 1
-        at = latest[:, None] - np.arange(self._num_rejections)
+        at = latest[:, None] - np.arange(self._needs.num_rejections)
         found = np.where(at >= first[:, None], rejected_rows[np.maximum(at, -1)], -1)
         return np.where(found == rows[:, None], -1, found)
 
@@ -200,29 +209,24 @@ class TrainingBatches(Dataset):
 
     def _seconds(self, times_us: np.ndarray) -> np.ndarray:
         """int32, since the data's beginning: half the bytes of the comparison that is made for every logit."""
-        if not self._has_times:
+        if not self._needs.has_times:
             return np.zeros(len(times_us), np.int32)
         return np.minimum((times_us - self._beginning_us) // 1_000_000, np.iinfo(np.int32).max).astype(np.int32)
 
     def _fresh_index(self, content_rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        if self._store.spectrograms is None or self._num_fresh_sounds == 0:
+        num_fresh_sounds = self._settings.num_fresh_sounds if self._needs.has_sound else 0
+        if self._store.spectrograms is None or num_fresh_sounds == 0:
             return np.zeros(0, np.int64)
         audible = np.flatnonzero(self._store.audio_rows[content_rows] >= 0)
-        return generator.permutation(audible)[: self._num_fresh_sounds]
+        return generator.permutation(audible)[:num_fresh_sounds]
 
     def _crops(self, content_rows: np.ndarray, fresh: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Random crops of the sounds that this rank encodes."""
         spectrograms = self._store.spectrograms
         if spectrograms is None or not len(fresh):
             return np.zeros((0, 1, 8), np.float32)
-        _, n_mels, frames = spectrograms.records.shape
-        width = min(self._crop_frames, frames)
-        own = self._share.of(len(fresh))
-        starts = generator.integers(0, frames - width + 1, len(fresh))[own]  # drawn for all, the same on every rank
-        crops = np.empty((len(starts), n_mels, width), np.float32)
-        for crop, place, start in zip(crops, fresh[own], starts, strict=True):
-            crop[:] = spectrograms.records[self._store.audio_rows[content_rows[place]], :, start : start + width]
-        return crops
+        rows = self._store.audio_rows[content_rows[fresh]]
+        return random_crops(spectrograms.records, rows, self._crop_frames, generator, self._share.of(len(fresh)))
 
 
 class StepContents:

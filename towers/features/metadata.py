@@ -48,7 +48,7 @@ def duration_bucket(duration_ms: int) -> str:
 
 
 def build_vocabulary(values: Sequence[Sequence[str]], is_in_training: np.ndarray) -> Vocabulary:
-    """Of the contents that training has seen alone, so that a code never stands for something untrained."""
+    """The vocabulary of contents that training has seen, so that a code never stands for something untrained."""
     return Vocabulary(
         value for several, known in zip(values, is_in_training, strict=True) if known for value in several
     )

@@ -128,7 +128,7 @@ def window_mask(tokens: int, window: int, device: torch.device) -> Bool[Tensor, 
 
 
 def _block_mask(blocks: int, window: int, device: torch.device) -> Bool[Tensor, "blocks window keys"]:
-    """The same for a block's queries, and as keys the first token, the block before and the block itself.
+    """`window_mask` for a block's queries, and as keys the first token, the block before and the block itself.
 
     The first block has none before it, and holds the first token itself.
     """

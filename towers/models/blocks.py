@@ -47,7 +47,7 @@ class SwiGLUBlock(nn.Module):
 
 
 class LiGRBlock(nn.Module):
-    """The same with residual gates (LiGR, arXiv 2502.03417; in SASRec's place: eSASRec, arXiv 2508.06450).
+    """A `SwiGLUBlock` with residual gates (LiGR, arXiv 2502.03417; in SASRec's place: eSASRec, arXiv 2508.06450).
 
     `x + sigmoid(W norm(x) + b) * layer(norm(x))`, for attention and for the feed-forward layer. Relations: with gates
     wide open (`b` large) equal to `SwiGLUBlock`. RecTools' gates read `x` before the norm.

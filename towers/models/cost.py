@@ -36,7 +36,7 @@ def parameters(module: nn.Module) -> int:
 
 @torch.no_grad()
 def multiply_adds(encoder: AudioEncoder, records: Tensor) -> int:
-    """Of encoding `records` `[sounds, features, frames]`, outside of training: products of matrices and convolutions.
+    """Cost of encoding `records` `[sounds, features, frames]` outside of training, in matrix products and convolutions.
 
     torch counts two operations for each; it knows those of attention where that is not fused on a CPU.
     """

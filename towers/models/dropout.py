@@ -28,7 +28,7 @@ class Dropout(nn.Module):
         self._dropped_levels = min(max(round(LEVELS * probability), 1), LEVELS - 1)
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """The same tensor where nothing is dropped."""
+        """A tensor with dropped elements; `x` itself where nothing is dropped."""
         if not self.training or self._probability == 0:
             return x
         if x.device.type != "cpu":

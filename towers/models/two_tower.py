@@ -28,7 +28,7 @@ class TwoTower(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Of the space."""
+        """Dimension of the space."""
         return self.content_tower.dim
 
     def encode_contents(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
@@ -47,7 +47,7 @@ class TwoTower(nn.Module):
         content_vectors: Float[Tensor, "contents dim"],
         positions: Int[Tensor, " positions"],
     ) -> Float[Tensor, "positions dim"]:
-        """The same at some positions alone; on real tokens alone where the device does so faster.
+        """The vectors of `encode_histories` at some positions; on real tokens alone where the device does so faster.
 
         Args:
             histories: of the listeners.

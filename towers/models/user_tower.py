@@ -115,7 +115,7 @@ class UserTower(nn.Module):
         positions: Int[Tensor, " positions"],
         packing: Packing | None,
     ) -> Float[Tensor, "positions content_dim"]:
-        """The same at some positions alone, so that the last norm and matrix run on no others.
+        """The vectors of `forward` at some positions alone, so that the last norm and matrix run on no others.
 
         Args:
             content_vectors: as `forward` takes them, or of packed events.

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from towers.batch import HistoryBatch, TrainingBatch
-from towers.data.datamodule import DataModule, UserBatches
+from towers.data.loaders import Loaders, UserBatches
 from towers.data.training_batches import Share
 from towers.training.module import ours
 
@@ -16,15 +16,15 @@ class TowersDataModule(pl.LightningDataModule):
     """Training batches and validation histories for a `TowersModule`.
 
     Args:
-        batches: makes them.
+        loaders: make them.
         share: of this process.
         is_judged: whether there is something to validate by.
         max_batches: of an epoch, the others are left out; null: all. A Trainer's own `limit_train_batches` goes before.
     """
 
-    def __init__(self, batches: DataModule, share: Share, is_judged: bool, max_batches: int | None = None):
+    def __init__(self, loaders: Loaders, share: Share, is_judged: bool, max_batches: int | None = None):
         super().__init__()
-        self.batches = batches
+        self.loaders = loaders
         self._share = share
         self._is_judged = is_judged
         self._max_batches = max_batches
@@ -32,12 +32,12 @@ class TowersDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> "_Epochs":
         """Gives the batches of as many epochs, and as many of each, as the Trainer asks for."""
-        self._epochs = _Epochs(self.batches, self.trainer, self._max_batches)
+        self._epochs = _Epochs(self.loaders, self.trainer, self._max_batches)
         return self._epochs
 
     def val_dataloader(self) -> "_Own":
         """This rank's share of the listeners."""
-        histories = self.batches.validation() if self._is_judged else ()
+        histories = self.loaders.validation() if self._is_judged else ()
         part = self._share.of(len(histories))
         return _Own(histories, range(part.start, part.stop))
 
@@ -61,8 +61,8 @@ class _Epochs:
     It has no length: how many batches an epoch has is known with its first one, and Lightning asks only once.
     """
 
-    def __init__(self, batches: DataModule, trainer: Any, max_batches: int | None):
-        self._batches = batches
+    def __init__(self, loaders: Loaders, trainer: Any, max_batches: int | None):
+        self._loaders = loaders
         self._max_batches = max_batches
         self._trainer = trainer
         self._all: Iterator[TrainingBatch] | None = None
@@ -76,7 +76,7 @@ class _Epochs:
         if self._all is None:
             limit = trainer.limit_train_batches
             max_batches = limit if isinstance(limit, int) else self._max_batches
-            self._all = iter(self._batches.training(trainer.max_epochs, progress.epoch, progress.number, max_batches))
+            self._all = iter(self._loaders.training(trainer.max_epochs, progress.epoch, progress.number, max_batches))
         for batch in self._all:
             yield batch
             if batch.number + 1 == batch.batches:

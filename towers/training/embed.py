@@ -10,7 +10,7 @@ from jaxtyping import Float
 from towers.batch import ContentBatch, HistoryBatch
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.staleness import Staleness
 
 SOUNDS_AT_ONCE = 64
@@ -19,30 +19,30 @@ CONTENTS_AT_ONCE = 8_192
 
 @torch.inference_mode()
 def refresh_audio(
-    two_tower: TwoTower, table: ContentTable, records: Float[np.ndarray, "sounds n_mels frames"], ranks: Ranks
+    two_tower: TwoTower, table: ContentTable, records: Float[np.ndarray, "sounds n_mels frames"], processes: Processes
 ) -> Staleness:
     """Encodes every sound anew, in full length, into the table.
 
-    Ranks take turns at portions of `SOUNDS_AT_ONCE` sounds and hand each other the vectors, so each encodes its share,
-    and all end with the same bits: those of one process alone, as nobody's portions depend on how many ranks there are.
-    Nothing is drawn. Memory is bounded by a portion a rank.
+    Processes take turns at portions of `SOUNDS_AT_ONCE` sounds and hand each other the vectors, so each encodes its
+    share, and all end with the same bits: those of one process alone, as nobody's portions depend on how many there
+    are. Nothing is drawn. Memory is bounded by a portion a rank.
 
     Args:
         two_tower: whose audio encoder; the same weights on all ranks.
         table: of the same sounds on all ranks.
         records: spectrograms of the store, by sound.
-        ranks: who shares the work; all must call.
+        processes: who shares the work; all must call.
 
     Returns:
         How far the table's vectors had drifted, the same on all ranks.
     """
     staleness = Staleness(table.device)
-    at_once = SOUNDS_AT_ONCE * ranks.share.ranks
+    at_once = SOUNDS_AT_ONCE * processes.share.ranks
     with _evaluating(two_tower):
         for first in range(0, len(records), at_once):
-            own = first + ranks.share.rank * SOUNDS_AT_ONCE
+            own = first + processes.share.rank * SOUNDS_AT_ONCE
             vectors = _encoded(two_tower, records[own : own + SOUNDS_AT_ONCE], table.device)
-            table.write(first, ranks.gathered(vectors, at_once)[: len(records) - first], staleness)
+            table.write(first, processes.gathered(vectors, at_once)[: len(records) - first], staleness)
     return staleness
 
 
@@ -63,7 +63,7 @@ def embed_contents(two_tower: TwoTower, table: ContentTable) -> Float[torch.Tens
 
 
 def content_blocks(two_tower: TwoTower, table: ContentTable) -> Iterator[Float[torch.Tensor, "block dim"]]:
-    """The same, some at a time."""
+    """Unit vectors of all contents by row, a block at a time."""
     return _blocks(two_tower, table, two_tower.encode_contents)
 
 

@@ -24,7 +24,7 @@ from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.training.checkpoints import Progress
 from towers.training.optimizing import Reports, advance, clip_gradients
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.schedule import Schedule
 from towers.training.step import Learner, accumulate_gradient
 from towers.training.validation import Validation
@@ -40,7 +40,7 @@ class TowersModule(pl.LightningModule):
         optimizer: makes the optimiser of its parameters, once it is on its device.
         schedule: of the learning rate.
         validation: judges the learner.
-        ranks: who shares the work.
+        processes: who shares the work.
         autocast: gives the precision of a device, as a context that can be entered again and again.
         monitor: the metric that `progress` keeps the best of; higher is better.
         gradient_clip: norm to which gradients are clipped.
@@ -66,7 +66,7 @@ class TowersModule(pl.LightningModule):
         optimizer: Callable[[Learner], torch.optim.Optimizer],
         schedule: Schedule,
         validation: Validation,
-        ranks: Ranks,
+        processes: Processes,
         autocast: Callable[[torch.device], AbstractContextManager],
         monitor: str,
         gradient_clip: float,
@@ -82,7 +82,7 @@ class TowersModule(pl.LightningModule):
         self.loss = math.nan
         self.wish = self.wished = 0.0
         self.before_validation: Callable[[], None] = lambda: None
-        self.ranks = ranks
+        self.processes = processes
         self._optimizer = optimizer
         self._rates: list[float] = []
         self._schedule = schedule
@@ -124,18 +124,18 @@ class TowersModule(pl.LightningModule):
         Raises:
             UserError: the Trainer has other processes than the module was made for, and would average their gradients.
         """
-        if self.trainer.world_size != self.ranks.share.ranks:
+        if self.trainer.world_size != self.processes.share.ranks:
             raise UserError(
-                f"the module was made for {self.ranks.share.ranks} processes and the Trainer has "
+                f"the module was made for {self.processes.share.ranks} processes and the Trainer has "
                 f"{self.trainer.world_size}; several processes train by `towers train trainer.devices=...`"
             )
         self._clocks = time.perf_counter(), time.process_time()
         if self.is_restored:
             self.trainer.should_stop |= self.progress.has_ended
             return
-        self.ranks.same_everywhere(self.learner)  # before ranks encode each other's sounds
+        self.processes.same_everywhere(self.learner)  # before ranks encode each other's sounds
         with self.autocast(self.device):
-            self._validation.refresh(self.learner, self.ranks)  # so that no step learns from zeros
+            self._validation.refresh(self.learner, self.processes)  # so that no step learns from zeros
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Float[Tensor, ""]:
         """One batch; gives its loss, which callbacks see as `outputs["loss"]`.
@@ -148,8 +148,8 @@ class TowersModule(pl.LightningModule):
         factor = self._schedule.factor(progress.step, self._share_behind(batch))
         for group, rate in zip(optimizer.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        loss, fresh = accumulate_gradient(learner, batch, self.ranks, self.autocast(self.device))
-        self.ranks.sum_gradients(learner.parameters())
+        loss, fresh = accumulate_gradient(learner, batch, self.processes, self.autocast(self.device))
+        self.processes.sum_gradients(learner.parameters())
         norm = clip_gradients(learner.parameters(), self.gradient_clip)
         is_finite = torch.isfinite(norm) & torch.isfinite(loss)
         advance(optimizer.optimizer, is_finite, optimizer.step)
@@ -157,7 +157,7 @@ class TowersModule(pl.LightningModule):
             learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
         progress.passed(batch)
         # `full` and not `tensor`, which would copy from the host and wait for all that is queued.
-        wished = self.ranks.sum_(torch.full((), self.wish, device=loss.device))
+        wished = self.processes.sum_(torch.full((), self.wish, device=loss.device))
         label = _Label(batch.name, progress.step, factor * self._rates[0])
         self.wished = self._read(self._reports.add(label, torch.stack([loss, norm, wished])))
         self._refresh_if_due()
@@ -184,7 +184,7 @@ class TowersModule(pl.LightningModule):
             if self._is_training:
                 self.before_validation()
             with self.autocast(self.device):
-                self._staleness = self._validation.refresh(self.learner, self.ranks)
+                self._staleness = self._validation.refresh(self.learner, self.processes)
                 self._validation.begin(self.learner)
         if batch is not None:
             with self.autocast(self.device):
@@ -194,10 +194,10 @@ class TowersModule(pl.LightningModule):
         """Judges the vectors; metrics go to Lightning's callbacks, and exactly as they are to its loggers."""
         is_dev_run = bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by a function of Lightning's
         is_trial = is_dev_run or self.trainer.sanity_checking
-        metrics = {**self._validation.metrics(self.ranks, is_trial), **self._staleness}
+        metrics = {**self._validation.metrics(self.processes, is_trial), **self._staleness}
         # A training writes its rows by itself; `Trainer.validate` gives what went to its loggers.
         is_logged = self.trainer.state.fn == TrainerFn.VALIDATING
-        self.log_dict(metrics, logger=is_logged, batch_size=1, sync_dist=self.ranks.share.ranks > 1)
+        self.log_dict(metrics, logger=is_logged, batch_size=1, sync_dist=self.processes.share.ranks > 1)
         if not self._is_training:
             return
         progress = self.progress
@@ -214,7 +214,7 @@ class TowersModule(pl.LightningModule):
             self._validation.begin(placed)
             for batch in histories:
                 self._validation.add(placed, batch)
-        metrics = self._validation.metrics(Ranks(Share()), is_trial=False)
+        metrics = self._validation.metrics(Processes(Share()), is_trial=False)
         if metrics:
             self.write({f"placed/{name}": value for name, value in metrics.items()})
         return metrics
@@ -242,7 +242,7 @@ class TowersModule(pl.LightningModule):
         return optimizer
 
     def _share_behind(self, batch: TrainingBatch) -> float:
-        """Of the training, before a batch, by the Trainer's `max_epochs` or `max_steps`; 0 where neither is known."""
+        """Share of the training that lies before a batch, by `max_epochs` or `max_steps`; 0 where neither is known."""
         epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps  # -1: without an end
         by_epochs = (batch.epoch + batch.number / batch.batches) / epochs if epochs > 0 else 0.0
         by_steps = self.progress.step / steps if steps > 0 else 0.0
@@ -250,7 +250,7 @@ class TowersModule(pl.LightningModule):
 
     def _seed_dropout(self, step: int) -> None:
         """Dropout follows from the step alone, and differs between ranks."""
-        place = np.random.SeedSequence((self._seed, step, self.ranks.share.rank))
+        place = np.random.SeedSequence((self._seed, step, self.processes.share.rank))
         number = int(place.generate_state(1, np.uint64)[0])
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index or 0].manual_seed(number)
@@ -284,7 +284,7 @@ class TowersModule(pl.LightningModule):
             return  # a validation refreshes by itself
         self.read_rest()  # of the step before it, so that rows are logged in order
         with self.autocast(self.device):
-            staleness = self._validation.refresh(self.learner, self.ranks)
+            staleness = self._validation.refresh(self.learner, self.processes)
         if staleness:
             self.write(staleness)
 

@@ -20,10 +20,11 @@ from torch.nn.functional import cosine_similarity
 from towers.batch import ContentBatch
 from towers.data.training_batches import Share
 from towers.errors import require_counts
+from towers.features.crops import random_crops
 from towers.models.audio.encoder import AudioEncoder
 from towers.models.audio.sounds import Sounds
 from towers.training.embed import embed_contents, refresh_audio
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.step import Learner
 
 
@@ -108,16 +109,16 @@ class Placement:
         if not tower.has_content:
             return None
         if sounds is not None:
-            refresh_audio(trained.two_tower, trained.table, sounds.records, Ranks(Share()))
+            refresh_audio(trained.two_tower, trained.table, sounds.records, Processes(Share()))
         vectors = embed_contents(trained.two_tower, trained.table).float().clone()  # where there is a gradient again
         learns = placed.two_tower.audio_encoder.learns
         if placed_sounds is not None and not learns:  # it is heard once and for all
-            refresh_audio(placed.two_tower, table, placed_sounds.records, Ranks(Share()))
+            refresh_audio(placed.two_tower, table, placed_sounds.records, Processes(Share()))
         with torch.random.fork_rng([table.device] if table.device.type == "cuda" else []):
             torch.manual_seed(seed)
             self._train(_Placed(placed, placed_sounds, crop_frames, seed), rows, vectors, passed)
         if placed_sounds is not None and learns:
-            refresh_audio(placed.two_tower, table, placed_sounds.records, Ranks(Share()))
+            refresh_audio(placed.two_tower, table, placed_sounds.records, Processes(Share()))
         placed.eval()
         cosines = []
         with torch.no_grad():
@@ -170,9 +171,10 @@ class _Placed:
         return self._tower.without_id(contents if self._sounds is None else self._heard(contents, self._sounds))
 
     def _heard(self, contents: ContentBatch, sounds: Sounds) -> ContentBatch:
-        index = np.flatnonzero(sounds.rows[contents.rows.cpu().numpy()] >= 0)
+        rows = sounds.rows[contents.rows.cpu().numpy()]
+        index = np.flatnonzero(rows >= 0)
         if not len(index):
             return contents
-        crops = sounds.crops(contents.rows.cpu().numpy()[index], self._crop_frames, self._generator)
+        crops = random_crops(sounds.records, rows[index], self._crop_frames, self._generator)
         vectors = self._encoder(torch.from_numpy(crops).to(self._table.device))
         return contents.with_audio(torch.from_numpy(index).to(self._table.device), vectors)

@@ -14,7 +14,7 @@ from torch import Tensor
 from towers.data.training_batches import Share
 
 
-class Ranks:
+class Processes:
     """This process among its peers.
 
     Args:

@@ -55,13 +55,13 @@ class Resumption(Checkpoint):
         """
         module = ours(pl_module)
         place = self._signature, module.progress.step if module.is_restored else None
-        found = module.ranks.all_of(place)
+        found = module.processes.all_of(place)
         if any(other != found[0] for other in found):
             raise UserError(
                 f"{self._folder}: the processes see different runs or checkpoints there ({found}); give all of them "
                 "the same command, and paths.runs on a disk that they share"
             )
-        if not module.ranks.is_first:
+        if not module.processes.is_first:
             return
         for logger in _csv(trainer):
             logger.cut_back(self._rows)
@@ -87,7 +87,7 @@ class Resumption(Checkpoint):
     ) -> None:
         """Tells the other ranks, by way of the step, what this one wishes for."""
         module = ours(pl_module)
-        is_due = module.ranks.is_first and time.perf_counter() - self._saved_at >= self._every_s
+        is_due = module.processes.is_first and time.perf_counter() - self._saved_at >= self._every_s
         module.wish = (STOP if self._stop.signal else 0.0) + (SAVE if is_due else 0.0)
 
     def on_train_batch_end(
@@ -104,7 +104,7 @@ class Resumption(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves; after the validation, where there was one. A signal that came in it is heard now."""
         module = ours(pl_module)
-        if any(module.ranks.all_of(self._stop.signal is not None)):
+        if any(module.processes.all_of(self._stop.signal is not None)):
             module.wished = STOP
         self._save(trainer, module)
 

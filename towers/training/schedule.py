@@ -9,7 +9,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, step: int, progress: float) -> float:
-        """Of the learning rate, 0 to 1.
+        """Factor of the learning rate, 0 to 1.
 
         Args:
             step: steps taken before.

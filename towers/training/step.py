@@ -18,7 +18,7 @@ from towers.batch import TrainingBatch
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.objectives.objective import Objective
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 
 
 class Learner(nn.Module):
@@ -53,46 +53,47 @@ class FreshSounds:
 class _Shared:
     """Vectors of which each rank makes a share, and all use all."""
 
-    def __init__(self, own: Float[Tensor, "own dim"], total: int, ranks: Ranks):
+    def __init__(self, own: Float[Tensor, "own dim"], total: int, processes: Processes):
         self._own = own
         self._total = total
-        self._ranks = ranks
-        self.vectors = ranks.gathered(own, total).requires_grad_()
+        self._processes = processes
+        self.vectors = processes.gathered(own, total).requires_grad_()
 
     def backward(self) -> None:
         """From the gradient of `vectors` through this rank's share."""
         gradient = self.vectors.grad
         if gradient is None:
             gradient = torch.zeros_like(self.vectors)
-        gradient = self._ranks.sum_(gradient)[self._ranks.share.of(self._total)]
+        gradient = self._processes.sum_(gradient)[self._processes.share.of(self._total)]
         if self._own.requires_grad and len(self._own):
             self._own.backward(gradient)
 
 
 def accumulate_gradient(
-    learner: Learner, batch: TrainingBatch, ranks: Ranks, precision: AbstractContextManager
+    learner: Learner, batch: TrainingBatch, processes: Processes, precision: AbstractContextManager
 ) -> tuple[Float[Tensor, ""], FreshSounds | None]:
     """Adds the gradient of the batch's mean loss to the learner's parameters, the same on all ranks.
 
     Args:
         learner: what is trained.
         batch: this rank's share of the step.
-        ranks: who else works at it.
+        processes: who else works at it.
         precision: an autocast that can be entered again and again, or none.
 
     Returns:
         The weighted mean loss over the targets of all ranks, and the sounds encoded on the way.
     """
     two_tower, table = learner.two_tower, learner.table
-    share = ranks.share.of(len(batch.content_rows))
+    share = processes.share.of(len(batch.content_rows))
     fresh = None
     with precision:
         contents = table.batch(batch.content_rows)
         if len(batch.fresh_index):
-            fresh = _Shared(two_tower.audio_encoder(batch.fresh_spectrograms).float(), len(batch.fresh_index), ranks)
+            own = two_tower.audio_encoder(batch.fresh_spectrograms).float()
+            fresh = _Shared(own, len(batch.fresh_index), processes)
             contents = contents.with_audio(batch.fresh_index, fresh.vectors)
-        own = two_tower.encode_contents(contents if ranks.share.ranks == 1 else contents.part(share))
-    shared = _Shared(own.float(), len(batch.content_rows), ranks)
+        own = two_tower.encode_contents(contents if processes.share.ranks == 1 else contents.part(share))
+    shared = _Shared(own.float(), len(batch.content_rows), processes)
     log_q = learner.objective.observe(batch)
     loss = torch.zeros((), device=shared.vectors.device)
     for micro_batch in batch.micro_batches:
@@ -103,7 +104,7 @@ def accumulate_gradient(
         loss += part.detach()
     shared.backward()
     if fresh is None:
-        return ranks.sum_(loss), None
+        return processes.sum_(loss), None
     fresh.backward()
     rows = batch.content_rows[batch.fresh_index]
-    return ranks.sum_(loss), FreshSounds(rows, fresh.vectors.detach())
+    return processes.sum_(loss), FreshSounds(rows, fresh.vectors.detach())

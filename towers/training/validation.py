@@ -9,7 +9,7 @@ from torch import Tensor
 from towers.batch import HistoryBatch
 from towers.errors import UserError
 from towers.training.embed import embed_contents, embed_users, refresh_audio
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 from towers.training.step import Learner
 
 Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
@@ -32,11 +32,11 @@ class Validation:
         self._contents: Tensor | None = None
         self._users: list[np.ndarray] = []
 
-    def refresh(self, learner: Learner, ranks: Ranks) -> dict[str, float]:
+    def refresh(self, learner: Learner, processes: Processes) -> dict[str, float]:
         """Encodes every sound anew into the table; gives how far it had drifted, by name, empty without sound."""
         if self._records is None:
             return {}
-        return refresh_audio(learner.two_tower, learner.table, self._records, ranks).figures()
+        return refresh_audio(learner.two_tower, learner.table, self._records, processes).figures()
 
     def begin(self, learner: Learner) -> None:
         """Encodes the contents, with the sounds as they stand in the table."""
@@ -48,11 +48,11 @@ class Validation:
         if self._contents is not None:
             self._users.append(embed_users(learner.two_tower, [batch], self._contents))
 
-    def metrics(self, ranks: Ranks, is_trial: bool) -> dict[str, float]:
+    def metrics(self, processes: Processes, is_trial: bool) -> dict[str, float]:
         """By name, the same on all ranks; empty where nothing is left to judge by.
 
         Args:
-            ranks: who has encoded the listeners.
+            processes: who has encoded the listeners.
             is_trial: whether only the way through counts: listeners that are missing are then zeros.
 
         Raises:
@@ -61,7 +61,7 @@ class Validation:
         contents, self._contents = self._contents, None
         if self._judge is None or contents is None:
             return {}
-        parts = ranks.all_of(np.concatenate(self._users) if self._users else None)
+        parts = processes.all_of(np.concatenate(self._users) if self._users else None)
         users = np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
         if len(users) < self._num_users:
             if not is_trial:
@@ -70,7 +70,7 @@ class Validation:
                     f"{len(users)}; leave it at 1.0"
                 )
             users = np.concatenate([users, np.zeros((self._num_users - len(users), users.shape[1]), np.float32)])
-        judged = self._judge(users, contents.float().cpu().numpy()) if ranks.is_first else None
-        found = ranks.from_first(judged)
+        judged = self._judge(users, contents.float().cpu().numpy()) if processes.is_first else None
+        found = processes.from_first(judged)
         assert isinstance(found, dict)
         return {f"validation/{name}": value for name, value in found.items()}

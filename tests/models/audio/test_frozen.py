@@ -19,7 +19,7 @@ from towers.models.content_tower import ContentTower
 from towers.models.cost import description, parameters
 from towers.models.user_tower import UserTower
 from towers.training.embed import embed_contents, refresh_audio
-from towers.training.processes import Ranks
+from towers.training.processes import Processes
 
 VECTORS = {"a4": [4.0, 40.0], "a1": [1.0, 10.0], "nobody": [9.0, 90.0], "a3": [3.0, 30.0]}
 
@@ -94,7 +94,7 @@ def test_without_spectrograms_too_they_reach_the_content_tower(path, raw, tmp_pa
     sounds = heard_by(two_tower.audio_encoder, store)
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
     before = embed_contents(two_tower, table)
-    refresh_audio(two_tower, table, sounds.records, Ranks(Share()))
+    refresh_audio(two_tower, table, sounds.records, Processes(Share()))
     batch = table.batch(torch.arange(len(table)))
     expected = {content_id: VECTORS.get(content_id, [0.0, 0.0]) for content_id in store.content_ids.tolist()}
     assert dict(zip(store.content_ids.tolist(), batch.audio.tolist(), strict=True)) == expected

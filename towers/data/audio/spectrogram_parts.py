@@ -67,7 +67,7 @@ class Part:
     files: Sequence[SoundFile]
 
     def judged(self) -> list[tuple[bool, str | None]]:
-        """Of every file, whether it has a record, and the reason as `Heard` has it."""
+        """Whether each file has a record, and the reason, if any, as `Heard.reason` has it."""
         table = pq.read_table(self.folder / REASONS)
         return list(zip(table["has_record"].to_pylist(), table["reason"].to_pylist(), strict=True))
 

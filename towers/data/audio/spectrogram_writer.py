@@ -99,7 +99,7 @@ class SpectrogramSet:
 
     @cached_property
     def _digests(self) -> list[str | None]:
-        """Of every file; None where there is none."""
+        """Digests of the sound files, by place; null where a file was refused or is not there."""
         return self._digested(self._folder / "digests.json", range(len(self._paths)))
 
     def _digested(self, memory: Path, places: Sequence[int]) -> list[str | None]:
@@ -201,7 +201,7 @@ def is_new(file: SoundFile, known: Callable[[str], Heard | None]) -> bool:
 
 
 def _columns(files: Sequence[SoundFile]) -> pa.Table:
-    """Whose sounds these are, and the digests of their files (null where there is none)."""
+    """A table of the contents that the sounds belong to, and of the files' digests (null where a file has none)."""
     ids = pa.array([file.content_id for file in files], pa.string())
     return pa.table({"content_id": ids, "digest": pa.array([file.digest for file in files], pa.string())})
 

@@ -58,7 +58,7 @@ class Augmentation(nn.Module):
     def forward(
         self, spectrograms: Float[Tensor, "sounds n_mels frames"], mean: Float[Tensor, " n_mels"]
     ) -> Float[Tensor, "sounds n_mels frames"]:
-        """The same tensor where nothing is changed.
+        """Spectrograms, changed at random in training; the tensor itself where nothing is to change.
 
         Args:
             spectrograms: natural logarithm of the mel power.

@@ -89,7 +89,7 @@ class AudioEncoder(nn.Module):
 
     @classmethod
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
-        """Of what the vectors depend on beside the settings and the store: digests of files."""
+        """Digests of the files that the vectors depend on, beside the settings and the store."""
         return ()
 
 

@@ -20,15 +20,3 @@ class Sounds:
     records: Float[np.ndarray, "sounds features frames"]
     rows: Int[np.ndarray, " contents"]
     notes: tuple[str, ...] = ()
-
-    def crops(
-        self, content_rows: Int[np.ndarray, " sounds"], frames: int, generator: np.random.Generator
-    ) -> Float[np.ndarray, "sounds features crop"]:
-        """A random crop of each content's record, float32, of `frames` or of all that there are."""
-        _, features, total = self.records.shape
-        width = min(frames, total)
-        starts = generator.integers(0, total - width + 1, len(content_rows))
-        crops = np.empty((len(content_rows), features, width), np.float32)
-        for crop, row, start in zip(crops, self.rows[content_rows], starts, strict=True):
-            crop[:] = self.records[row, :, start : start + width]
-        return crops
