@@ -161,8 +161,8 @@ class _Writer:
         )  # fmt: skip
         self._on_progress("mapping onto the earlier version", 1, 1)
         write_json(self._folder / files.DRIFT, found.report)
-        if found.space_map is not None:
-            found.space_map.save(self._folder)
+        if found.rotation is not None:
+            found.rotation.save(self._folder)
         if found.matrix is not None:
             projection = Projection(model_dim=whole, dim=projection.dim, rotation=found.matrix)
         return Space(

@@ -29,7 +29,7 @@ class SpaceVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceMap:
+class SpaceRotation:
     """Turns (and perhaps mirrors) the vectors of one space into another; every inner product stays what it was.
 
     Args:
@@ -60,7 +60,7 @@ class SpaceMap:
         """Vectors of the source's space to the target's, in the precision that they came in."""
         return (vectors @ self.matrix.T).astype(vectors.dtype)
 
-    def then(self, other: "SpaceMap") -> "SpaceMap":
+    def then(self, other: "SpaceRotation") -> "SpaceRotation":
         """This map, then `other`, as one.
 
         Raises:
@@ -71,7 +71,7 @@ class SpaceMap:
                 f"a map into space {self.target} cannot be followed by one from {other.source}; chain the maps of "
                 "versions that follow each other"
             )
-        return SpaceMap(
+        return SpaceRotation(
             source=self.source,
             target=other.target,
             matrix=other.matrix @ self.matrix,
@@ -79,16 +79,16 @@ class SpaceMap:
             residual=self.residual + other.residual,
         )
 
-    def inverse(self) -> "SpaceMap":
+    def inverse(self) -> "SpaceRotation":
         """The way back."""
-        return SpaceMap(
+        return SpaceRotation(
             source=self.target, target=self.source, matrix=self.matrix.T, shared=self.shared, residual=self.residual
         )
 
     @staticmethod
-    def chain(maps: Sequence["SpaceMap"]) -> "SpaceMap":
+    def chain(maps: Sequence["SpaceRotation"]) -> "SpaceRotation":
         """The maps one after the other, at least one, as one; raises as `then`."""
-        return reduce(SpaceMap.then, maps)
+        return reduce(SpaceRotation.then, maps)
 
     def save(self, folder: Path) -> None:
         """Writes `space_map.npy` and `space_map.json` into `folder`."""
@@ -98,7 +98,7 @@ class SpaceMap:
         write_json(folder / FACTS_FILE, facts | {"shared": self.shared, "residual": self.residual})
 
     @classmethod
-    def load(cls, folder: Path) -> "SpaceMap":
+    def load(cls, folder: Path) -> "SpaceRotation":
         """What `save` wrote.
 
         Raises:

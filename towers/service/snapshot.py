@@ -16,9 +16,9 @@ from towers.retrieval.search import recommend, similar
 from towers.retrieval.verify import problems
 from towers.service.audio import AudioFolder
 from towers.service.cards import Cards
+from towers.service.map_answers import MapAnswers, version_of
 from towers.service.reasons import Heard, Sounds
 from towers.service.search import NameSearch
-from towers.service.space_map import SpaceMap, version_of
 
 KEPT_LISTENERS = 10_000
 MIN_INDEX_RECALL = 0.9
@@ -46,7 +46,7 @@ class Snapshot:
         self.listeners = NameSearch.of_users(export)
         self.met_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_met_by, export, self.cards))
         self._user_row = lru_cache(maxsize=KEPT_LISTENERS)(export.user_row)
-        self.map = SpaceMap(export)
+        self.map = MapAnswers(export)
 
     @classmethod
     def open(cls, folder: Path, audio: AudioFolder, verify: str = "manifest") -> "Snapshot":

@@ -20,8 +20,8 @@ NUM_NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceMap:
-    """Where contents stand, projected.
+class ProjectedContents:
+    """Where contents stand when their vectors are projected onto a plane.
 
     Args:
         cards: of the contents.
@@ -51,7 +51,9 @@ class Neighbourhood:
     similarities: tuple[float, ...]
 
 
-def space_map(vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *, seed: int = 0) -> SpaceMap:
+def projected_contents(
+    vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *, seed: int = 0
+) -> ProjectedContents:
     """t-SNE (van der Maaten and Hinton 2008), started from the principal components; of a few contents these alone.
 
     Contents without a vector (all zeros) are left out; of more than `MAX_POINTS` a sample is drawn.
@@ -61,7 +63,9 @@ def space_map(vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_POINTS, replace=False))
     few = len(rows) < FEWEST_FOR_TSNE
     positions = _principal(vectors[rows]) if few else _embedded(vectors[rows], seed)
-    return SpaceMap(cards=cards.at(rows), positions=positions.astype(np.float64), method="PCA" if few else "t-SNE")
+    return ProjectedContents(
+        cards=cards.at(rows), positions=positions.astype(np.float64), method="PCA" if few else "t-SNE"
+    )
 
 
 def neighbourhoods(

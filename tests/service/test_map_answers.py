@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from towers.service import space_map
-from towers.service.space_map import even_sample, principal_components
+from towers.service import map_answers
+from towers.service.map_answers import even_sample, principal_components
 
 
 @pytest.mark.parametrize("block", [7, 100_000])
 def test_principal_components_are_those_of_the_centred_vectors(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(space_map, "BLOCK", block)
+    monkeypatch.setattr(map_answers, "BLOCK", block)
     vectors = (np.random.default_rng(0).normal(size=(50, 4)) * [1, 5, 1, 3] + 2).astype(np.float32)
     places = principal_components(vectors)
     centred = vectors - vectors.mean(axis=0)

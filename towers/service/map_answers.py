@@ -1,4 +1,4 @@
-"""The space in two dimensions, as a page draws it."""
+"""What `/map` answers: the contents of a version in two dimensions, as a page draws them."""
 
 from functools import cached_property
 from threading import Lock
@@ -16,8 +16,10 @@ KEPT = 4
 """Answers that are kept, by their limit."""
 
 
-class SpaceMap:
-    """The map of a version, made when it is first asked for; whoever asks meanwhile waits, and no other request does.
+class MapAnswers:
+    """Answers `/map` for one version; its map is made when it is first asked for.
+
+    Whoever asks meanwhile waits, and no other request does.
 
     Args:
         export: opened.
