@@ -18,7 +18,7 @@ from towers.publishing.drift import drift_between
 from towers.publishing.held_out import RECALL, HeldOutListening
 from towers.publishing.procrustes import fit_rotation
 from towers.retrieval.export import Export
-from towers.retrieval.files import mapped_table
+from towers.retrieval.files import HISTORIES, HISTORY_EVENTS, mapped_table
 from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
 MIN_RECALL_SHARE = 0.9
@@ -230,7 +230,7 @@ def _is_trained_in(export: Export) -> Bool[np.ndarray, " contents"]:
     if "train_positives" in export.contents.column_names:
         return export.contents["train_positives"].to_numpy() > 0
     # Format 1 does not say, but holds the listening.
-    events = mapped_table(export.folder / "histories" / "events.arrow")
+    events = mapped_table(export.folder / HISTORIES / HISTORY_EVENTS)
     is_chosen = events["is_positive"].to_numpy(zero_copy_only=False)
     if export.manifest.get("has_clock") and export.trained_until_us is not None:
         is_chosen = is_chosen & (events["timestamp_us"].to_numpy() < export.trained_until_us)

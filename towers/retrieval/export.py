@@ -120,7 +120,7 @@ class Export:
         """The contents table, in row order."""
         if self._is_mapped:
             return self._of_this_space(self.folder / files.CONTENTS, mapped_table)
-        with reading(self.folder / "contents.parquet") as path:
+        with reading(self.folder / files.CONTENTS_FOR_ENGINES) as path:
             return pq.read_table(path)
 
     @cached_property
@@ -205,7 +205,7 @@ class Export:
     @cached_property
     def user_codes(self) -> Int[np.ndarray, "users columns"]:
         """Codes of the listeners' features."""
-        return mapped_array(self.folder / "histories" / "user_codes.npy")
+        return mapped_array(self.folder / files.HISTORIES / files.USER_CODES)
 
     def user_row(self, user_id: str) -> int:
         """Raises `UserError` for an unknown listener."""
@@ -252,12 +252,12 @@ class Export:
     @cached_property
     def features(self) -> FeatureSettings:
         """How raw events and metadata became codes."""
-        return FeatureSettings.from_dict(read_json(self.folder / "features.json"))
+        return FeatureSettings.from_dict(read_json(self.folder / files.FEATURES))
 
     def vocabulary(self, name: str) -> Vocabulary:
         """Of a content part, a listener column, or `context`; read once."""
         if name not in self._vocabularies:
-            with reading(self.folder / "vocabularies" / f"{name}.parquet") as path:
+            with reading(self.folder / files.VOCABULARIES / f"{name}.parquet") as path:
                 self._vocabularies[name] = Vocabulary.read(path)
         return self._vocabularies[name]
 
@@ -280,7 +280,7 @@ class Export:
     @cached_property
     def index(self) -> Index:
         """FAISS over all contents."""
-        return FaissIndex(self.folder / "index", self.space_id, self.vectors)
+        return FaissIndex(self.folder / files.INDEX, self.space_id, self.vectors)
 
     @cached_property
     def exact_index(self) -> Index:
@@ -303,7 +303,7 @@ class Export:
     @cached_property
     def _embedded_users(self) -> pa.Table:
         """Of format 1, in which they are in Parquet alone."""
-        return self._of_this_space(self.folder / files.USER_EMBEDDINGS / "part-0.parquet", pq.read_table)
+        return self._of_this_space(self.folder / files.USERS_OF_FORMAT_1, pq.read_table)
 
     def _of_this_space(self, path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
         with reading(path):
@@ -315,5 +315,5 @@ class Export:
 
     @cached_property
     def _events(self) -> tuple[np.ndarray, pa.Table]:
-        folder = self.folder / "histories"
-        return mapped_array(folder / "offsets.npy"), mapped_table(folder / "events.arrow")
+        folder = self.folder / files.HISTORIES
+        return mapped_array(folder / files.HISTORY_OFFSETS), mapped_table(folder / files.HISTORY_EVENTS)

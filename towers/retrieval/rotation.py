@@ -10,9 +10,8 @@ from jaxtyping import Float
 
 from towers.errors import UserError
 from towers.manifest import atomic_file, read_json, write_json
-from towers.retrieval.files import reading
+from towers.retrieval.files import ROTATION, ROTATION_FACTS, reading
 
-MATRIX_FILE, FACTS_FILE = "space_map.npy", "space_map.json"
 ORTHOGONAL_TO = 1e-9
 """How far products of the matrix's rows may be from 0 and 1."""
 
@@ -92,10 +91,10 @@ class SpaceRotation:
 
     def save(self, folder: Path) -> None:
         """Writes `space_map.npy` and `space_map.json` into `folder`."""
-        with atomic_file(folder / MATRIX_FILE) as temporary, temporary.open("wb") as file:
+        with atomic_file(folder / ROTATION) as temporary, temporary.open("wb") as file:
             np.save(file, self.matrix, allow_pickle=False)
         facts = {"source": asdict(self.source), "target": asdict(self.target)}
-        write_json(folder / FACTS_FILE, facts | {"shared": self.shared, "residual": self.residual})
+        write_json(folder / ROTATION_FACTS, facts | {"shared": self.shared, "residual": self.residual})
 
     @classmethod
     def load(cls, folder: Path) -> "SpaceRotation":
@@ -104,8 +103,8 @@ class SpaceRotation:
         Raises:
             UserError: a file is missing or damaged.
         """
-        facts = read_json(folder / FACTS_FILE)
-        with reading(folder / MATRIX_FILE) as path:
+        facts = read_json(folder / ROTATION_FACTS)
+        with reading(folder / ROTATION) as path:
             return cls(
                 source=SpaceVersion(**facts["source"]),
                 target=SpaceVersion(**facts["target"]),

@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from towers.retrieval.export import Export
-from towers.retrieval.files import reading
+from towers.retrieval.files import CONTENT_MAP, reading
 from towers.retrieval.projection_2d import even_sample, principal_components
 from towers.service.cards import written
 
-MAP_FILE = "content_map.npy"
 KEPT = 4
 """Answers that are kept, by their limit."""
 
@@ -73,7 +72,7 @@ def places_of(export: Export) -> tuple[str, Float[np.ndarray, "contents 2"]]:
 
     The export's own map where it has one, else the two principal components of the vectors.
     """
-    path = export.folder / MAP_FILE
+    path = export.folder / CONTENT_MAP
     if path.exists():
         with reading(path):
             method, places = "content_map", np.load(path)

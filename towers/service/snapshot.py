@@ -11,6 +11,7 @@ from jaxtyping import Integer
 from towers.errors import UserError
 from towers.manifest import library_versions
 from towers.retrieval.export import Export
+from towers.retrieval.files import USER_TOWER
 from towers.retrieval.query import Query, Standing
 from towers.retrieval.search import recommend, similar
 from towers.retrieval.verify import problems
@@ -73,7 +74,7 @@ class Snapshot:
     def warm(self) -> None:
         """Opens every file that answers read, and asks each part once."""
         export = self.export
-        if "user_tower.onnx" in export.manifest.get("files", {}):
+        if USER_TOWER in export.manifest.get("files", {}):
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
         _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):
