@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from omegaconf import DictConfig, OmegaConf
 
 from towers.config import complete, instantiate, signature_of, value
+from towers.contract.provenance import Provenance
 from towers.contract.schema import PLAYABLE_KINDS
 from towers.data.build import described
 from towers.data.datamodule import UserBatches
@@ -152,14 +153,14 @@ class Run:
     sounds: Sounds | None
 
     @property
-    def has_seen_validation(self) -> bool:
-        """Whether it was fitted on everything before the test, its settings chosen before."""
-        return self.config.get("train_until") == "test"
-
-    @property
-    def trained_until_us(self) -> int | None:
-        """End of the training period, in microseconds since 1970; null without a clock."""
-        return self.store.manifest["test_start_us" if self.has_seen_validation else "validation_start_us"]
+    def provenance(self) -> Provenance:
+        """What it was trained on."""
+        has_seen_validation = self.config.get("train_until") == "test"
+        return Provenance(
+            trained_on=self.store.fingerprint,
+            trained_until_us=self.store.manifest["test_start_us" if has_seen_validation else "validation_start_us"],
+            has_seen_validation=has_seen_validation,
+        )
 
     @property
     def fingerprint(self) -> str:

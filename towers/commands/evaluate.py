@@ -66,9 +66,7 @@ def run(config: DictConfig, folder: Path | None = None) -> Path:
         subject.listeners(contents),
         users,
         contents,
-        trained_on=subject.trained_on,
-        trained_until_us=subject.trained_until_us,
-        has_seen_validation=subject.has_seen_validation,
+        subject.provenance,
     )
     profiles = listener_profiles(
         protocol.task, contents, known_of_listeners(subject.store, protocol.task, protocol.period)

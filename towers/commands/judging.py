@@ -110,9 +110,7 @@ def compare_two(config: DictConfig) -> Path:
         )
     protocol = protocol_of(config, before.store, config.evaluation.period)
     for subject in (before, after):
-        check = trained_before(
-            protocol.store, protocol.period, subject.trained_on, subject.trained_until_us, subject.has_seen_validation
-        )
+        check = trained_before(protocol.store, protocol.period, subject.provenance)
         if check.passed is False:
             raise UserError(f"compare: {subject.folder}: {check.detail}; compare on a store with a later period")
     names = [subject.name for subject in (before, after)]

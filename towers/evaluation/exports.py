@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.contract.provenance import Provenance
 from towers.data.batches import fill_batches
 from towers.data.store import Store
 from towers.errors import UserError
@@ -26,7 +27,7 @@ MAX_TOKENS = 4_096
 
 @dataclass(frozen=True)
 class ExportOnStore:
-    """The same two methods as a training run has.
+    """Says of an export what a training run says of itself: its vectors, and what they were trained on.
 
     Args:
         export: whose vectors are measured.
@@ -35,6 +36,11 @@ class ExportOnStore:
 
     export: Export
     store: Store
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the export was trained on."""
+        return self.export.provenance
 
     @cached_property
     def _export_rows(self) -> Int[np.ndarray, " contents"]:

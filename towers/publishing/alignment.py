@@ -150,9 +150,7 @@ def _no_judgement(earlier: Export, held_out: HeldOutListening, known: Int[np.nda
             f"the earlier version holds {len(known)} of the {len(held_out.user_rows)} listeners of the test period; "
             f"fewer than {held_out.min_users} say nothing"
         )
-    before = trained_before(
-        held_out.store, "test", earlier.trained_on, earlier.trained_until_us, earlier.has_seen_validation
-    )
+    before = trained_before(held_out.store, "test", earlier.provenance)
     if before.passed is not True:
         return f"the earlier version must have been trained before the test period: {before.detail}"
     return None
@@ -232,8 +230,9 @@ def _is_trained_in(export: Export) -> Bool[np.ndarray, " contents"]:
     # Format 1 does not say, but holds the listening.
     events = mapped_table(export.folder / HISTORIES / HISTORY_EVENTS)
     is_chosen = events["is_positive"].to_numpy(zero_copy_only=False)
-    if export.manifest.get("has_clock") and export.trained_until_us is not None:
-        is_chosen = is_chosen & (events["timestamp_us"].to_numpy() < export.trained_until_us)
+    trained_until_us = export.provenance.trained_until_us
+    if export.manifest.get("has_clock") and trained_until_us is not None:
+        is_chosen = is_chosen & (events["timestamp_us"].to_numpy() < trained_until_us)
     is_trained = np.zeros(len(export.contents), bool)
     is_trained[events["content_row"].to_numpy()[is_chosen]] = True
     return is_trained

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from towers.contract import schema
 from towers.contract.events import microseconds_of
+from towers.contract.provenance import Provenance
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
@@ -71,19 +72,13 @@ class Export:
         return self.manifest["dim"]
 
     @property
-    def trained_on(self) -> str | None:
-        """Fingerprint of the prepared store; null in old manifests."""
-        return self.manifest.get("data_fingerprint")
-
-    @property
-    def trained_until_us(self) -> int | None:
-        """End of the training period, in microseconds since 1970; null without a clock and in old manifests."""
-        return self.manifest.get("trained_until_us", self.manifest.get("validation_start_us"))
-
-    @property
-    def has_seen_validation(self) -> bool:
-        """Whether it was fitted on everything before the test, its settings chosen before."""
-        return self.manifest.get("has_seen_validation", False)
+    def provenance(self) -> Provenance:
+        """What it was trained on, as far as its manifest says; old ones say less."""
+        return Provenance(
+            trained_on=self.manifest.get("data_fingerprint"),
+            trained_until_us=self.manifest.get("trained_until_us", self.manifest.get("validation_start_us")),
+            has_seen_validation=self.manifest.get("has_seen_validation", False),
+        )
 
     @cached_property
     def until_us(self) -> int | None:
