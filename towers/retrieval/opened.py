@@ -15,7 +15,7 @@ from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query, Standing
 from towers.retrieval.raw_contents import date_of, encode_content
-from towers.retrieval.raw_events import told_history
+from towers.retrieval.raw_events import RawEvents, told_history
 from towers.retrieval.search import Found, own_kind, recommend, similar
 from towers.retrieval.show import title_card
 
@@ -151,7 +151,7 @@ class OpenedExport:
             return self.export.plays(self._rows([id_ for id_ in history if not isinstance(id_, Mapping)])), None
         if len(told) < len(history):
             raise UserError("history: give ids alone, or events alone")
-        return told_history(self.export, told)
+        return told_history(self.export, RawEvents.of(told))
 
     def _rows(self, names: Sequence[Id]) -> np.ndarray:
         return np.array([self.export.content_row(id_text(name)) for name in names], dtype=np.int64)

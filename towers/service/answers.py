@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from jaxtyping import Float
@@ -10,12 +10,13 @@ from jaxtyping import Float
 from towers.contract import schema
 from towers.retrieval import search
 from towers.retrieval.query import Query, Standing
-from towers.retrieval.raw_events import EPOCH
 from towers.retrieval.search import Found
 from towers.service.cards import Card, quoted, written
 from towers.service.questions import EncodeQuestion, Listener, RecommendQuestion, told, vector_of
 from towers.service.reasons import Heard, Reason, for_listener, shared_with
 from towers.service.snapshot import Snapshot
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
