@@ -24,6 +24,7 @@ import torch
 from benchmarks.measuring import add_smallest, write_result
 from towers.assembly.export import export_plan
 from towers.config.composing import compose
+from towers.contract.provenance import Provenance
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.features.vocabulary import Vocabulary
@@ -116,7 +117,7 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
         content_blocks=lambda: content_blocks(contents, dim),
         sounds=None, sound_blocks=lambda: iter(()),
         user_vectors=lambda rows, inputs, until: np.broadcast_to(unknown, (len(rows), dim)),
-        max_length=200, trained_until_us=None, has_seen_validation=False, weights="synthetic", config="synthetic",
+        max_length=200, provenance=Provenance(trained_on="synthetic"), weights="synthetic", config="synthetic",
         metrics={}, held_out=SimpleNamespace(user_rows=np.zeros(0, np.int64), min_users=1),
     )  # fmt: skip
 

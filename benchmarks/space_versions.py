@@ -31,7 +31,7 @@ from towers.evaluation.exports import ExportOnStore
 from towers.publishing.alignment import MAPPED, NEW_NEW, OLD_OLD, UNMAPPED, Alignment, align
 from towers.publishing.held_out import RECALL, HeldOutListening, recall_by_dimension
 from towers.retrieval.export import Export
-from towers.retrieval.rotation import SpaceMap, SpaceVersion
+from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
 PAIRS = (NEW_NEW, OLD_OLD, UNMAPPED, MAPPED)
 
@@ -70,9 +70,9 @@ def aligned(earlier: Version, new: Version) -> tuple[Alignment, float]:
     return found, time.process_time() - begin
 
 
-def chained(first: Version, last: Version, maps: list[SpaceMap], direct: SpaceMap) -> dict[str, Any]:
+def chained(first: Version, last: Version, maps: list[SpaceRotation], direct: SpaceRotation) -> dict[str, Any]:
     """Recall of the first version's listeners against the last one's contents, through the chain and directly."""
-    chain = SpaceMap.chain(maps[::-1])  # from the last to the one before it, and so on
+    chain = SpaceRotation.chain(maps[::-1])  # from the last to the one before it, and so on
     old = ExportOnStore(first.export, last.run.store)
     users = old.user_vectors(last.held_out.user_rows, old.content_vectors(), "test")
     figures = {
@@ -126,7 +126,7 @@ def main() -> None:
         console.print(as_table(rows))
         result: dict[str, Any] = {"pairs": rows}
         if len(versions) > 2:
-            maps = [alignment.space_map for alignment in found]
+            maps = [alignment.rotation for alignment in found]
             result["chain"] = chained(versions[0], versions[-1], maps[:-1], maps[-1])
             console.print(result["chain"])
         last = versions[-1]

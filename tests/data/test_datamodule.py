@@ -3,7 +3,8 @@
 import pytest
 
 from tests.data.batch_contents import parts_of
-from towers.config import compose, instantiate
+from towers.config.composing import compose
+from towers.config.instantiate import instantiate
 from towers.data.datamodule import DataModule
 from towers.errors import UserError
 from towers.features.settings import SpectrogramSettings

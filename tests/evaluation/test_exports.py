@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.retrieval.small_export import content, small_export
+from towers.contract.provenance import Provenance
 from towers.errors import UserError
 from towers.evaluation.checks.future import future_leak, sampled_rows, trained_before
 from towers.evaluation.exports import ExportOnStore
@@ -106,9 +107,11 @@ class TestOfATrainedRun:
     @pytest.mark.parametrize("period", ["validation", "test"])
     def test_it_says_what_it_was_trained_on(self, run, exported, period):
         export, cuts = exported.export, run.store.manifest
-        assert export.trained_until_us == export.manifest["validation_start_us"] == cuts["validation_start_us"] > 0
+        until_us = export.provenance.trained_until_us
+        assert until_us == export.manifest["validation_start_us"] == cuts["validation_start_us"] > 0
         assert export.manifest["test_start_us"] == cuts["test_start_us"]
-        assert trained_before(run.store, period, export.trained_on, None).passed
+        assert trained_before(run.store, period, Provenance(trained_on=export.provenance.trained_on)).passed
+        assert exported.provenance == run.provenance
         assert not exported.notes()
 
     def test_contents_are_those_of_the_run(self, exported, contents):

@@ -15,7 +15,7 @@ from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.report.data_profile import data_profile
 from towers.evaluation.report.listener_examples import chosen, listener_examples
 from towers.evaluation.report.score_calibration import NORMAL_95, score_groups
-from towers.evaluation.report.space import examples, neighbourhoods, space_map
+from towers.evaluation.report.space import examples, neighbourhoods, projected_contents
 from towers.evaluation.report.training_rows import training_rows
 
 
@@ -112,7 +112,7 @@ def test_the_map_is_the_same_every_time(number, method):
     if number:
         vectors[0] = 0  # has no vector
     cards = ContentCards(tracks(max(number, 1)), make_task([[]], [[0]], max(number, 1)))
-    one, other = (space_map(vectors, cards, seed=3) for _ in range(2))
+    one, other = (projected_contents(vectors, cards, seed=3) for _ in range(2))
     assert one.method == method
     assert len(one.cards) == max(number - 1, 0)
     assert np.isfinite(one.positions).all()
@@ -122,7 +122,7 @@ def test_the_map_is_the_same_every_time(number, method):
 def test_a_large_map_is_a_sample(monkeypatch):
     monkeypatch.setattr("towers.evaluation.report.space.MAX_POINTS", 5)
     cards = ContentCards(tracks(40), make_task([[]], [[0]], 40))
-    found = space_map(np.eye(40), cards, seed=1)
+    found = projected_contents(np.eye(40), cards, seed=1)
     assert len({card.content_id for card in found.cards}) == 5
 
 

@@ -59,8 +59,8 @@ def test_a_turned_space_is_turned_back(listening, held_out, earlier):
     assert found.keeps_space
     np.testing.assert_allclose(found.matrix, turn, atol=1e-5)
     np.testing.assert_allclose(vectors @ found.matrix.T, earlier.vectors, atol=1e-5)
-    assert found.space_map is not None
-    assert (found.space_map.source, found.space_map.target.space_id) == (NEW, SPACE)
+    assert found.rotation is not None
+    assert (found.rotation.source, found.rotation.target.space_id) == (NEW, SPACE)
     report = found.report
     recall = report["recall@20"]
     assert recall[NEW_NEW] == pytest.approx(recall[OLD_OLD]) == pytest.approx(recall[MAPPED])
@@ -102,7 +102,7 @@ def test_it_is_the_share_that_decides(listening, held_out, earlier):
         at_limit = align(earlier, held_out, vectors, users, NEW, min_recall_share=limit)
         assert at_limit.keeps_space is at_limit.report["keeps_space"] is keeps
         assert (at_limit.matrix is not None) is keeps
-        assert at_limit.space_map is not None
+        assert at_limit.rotation is not None
     assert "less than" in at_limit.report["reason"]
 
 
@@ -159,13 +159,13 @@ class TestNothingToJudgeBy:
         vectors = np.pad(np.asarray(earlier.vectors), ((0, 0), (0, 8)))
         found = aligned(earlier, held_out, vectors)
         self.changes(found, "the earlier version has 8 dimensions, the new one 16")
-        assert found.space_map is None
+        assert found.rotation is None
 
     def test_too_few_contents(self, held_out, changeable):
         few = with_manifest(changeable, trained_until_us=3)
         found = aligned(few, held_out, few.vectors)
         self.changes(found, "contents were chosen in both trainings, too few to say how 8 dimensions")
-        assert found.space_map is None
+        assert found.rotation is None
 
     def test_too_few_listeners(self, listening, earlier):
         judged = HeldOutListening(listening, min_users=LISTENERS + 1)
@@ -175,7 +175,7 @@ class TestNothingToJudgeBy:
         strangers = export_of(tmp_path / "strangers", listening, vectors_by_taste(listening, 0), ["nobody", "u01"])
         found = aligned(strangers, held_out, strangers.vectors)
         self.changes(found, f"holds 1 of the {LISTENERS} listeners of the test period; fewer than 5")
-        assert found.space_map is not None
+        assert found.rotation is not None
 
     def test_nobody_in_the_test_period(self, listening, earlier):
         histories = listening.histories

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tests.publishing.test_procrustes import fitted, unit
-from tests.retrieval.test_rotation import orthogonal, space_map
+from tests.retrieval.test_rotation import orthogonal, rotation
 from towers.publishing import drift
 from towers.publishing.drift import drift_between, overlap_of_neighbours
 
-TURN = space_map("new", "old", np.array([[0.0, -1.0], [1.0, 0.0]]))
+TURN = rotation("new", "old", np.array([[0.0, -1.0], [1.0, 0.0]]))
 """A quarter, counter-clockwise."""
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.retrieval.test_rotation import DIMS, SEEDS, orthogonal
 from towers.publishing import procrustes
-from towers.publishing.procrustes import fit_space_map
-from towers.retrieval.rotation import SpaceMap, SpaceVersion
+from towers.publishing.procrustes import fit_rotation
+from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
 NEW, OLD = SpaceVersion(version="2", space_id="new"), SpaceVersion(version="1", space_id="old")
 
@@ -18,10 +18,10 @@ def unit(rows: int, dim: int, seed: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def fitted(source: np.ndarray, target: np.ndarray, source_version=NEW, target_version=OLD) -> SpaceMap:
+def fitted(source: np.ndarray, target: np.ndarray, source_version=NEW, target_version=OLD) -> SpaceRotation:
     """On the same rows of both."""
     rows = np.arange(len(source))
-    return fit_space_map(source_version, target_version, source, target, rows, rows)
+    return fit_rotation(source_version, target_version, source, target, rows, rows)
 
 
 @given(SEEDS, DIMS, st.integers(0, 20))
@@ -41,7 +41,7 @@ def test_maps_of_planted_versions_chain(seed, dim):
     first = unit(4 * dim, dim, seed)
     second, third = first @ orthogonal(dim, seed + 1), first @ orthogonal(dim, seed + 2)
     middle = SpaceVersion(version="1b", space_id="middle")
-    chain = SpaceMap.chain([fitted(third, second, NEW, middle), fitted(second, first, middle, OLD)])
+    chain = SpaceRotation.chain([fitted(third, second, NEW, middle), fitted(second, first, middle, OLD)])
     np.testing.assert_allclose(chain.matrix, fitted(third, first).matrix, atol=1e-8)
 
 
@@ -63,7 +63,7 @@ def test_contents_are_matched_by_row():
     planted, source = orthogonal(3, 0), unit(10, 3, 1)
     target = np.zeros((20, 3))
     target[[19, 3, 7, 5]] = source[[0, 2, 4, 6]] @ planted.T
-    found = fit_space_map(NEW, OLD, source, target, np.array([0, 2, 4, 6]), np.array([19, 3, 7, 5]))
+    found = fit_rotation(NEW, OLD, source, target, np.array([0, 2, 4, 6]), np.array([19, 3, 7, 5]))
     np.testing.assert_allclose(found.matrix, planted, atol=1e-9)
 
 

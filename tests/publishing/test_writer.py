@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.publishing.listening import unit, vectors_by_taste
+from towers.contract.provenance import Provenance
 from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.errors import UserError
@@ -62,7 +63,8 @@ def make_trained(listening: Store) -> Callable[..., Trained]:
         facts = {
             "store": listening, "two_tower": two_tower, "positives": listening.train_positives,
             "content_blocks": lambda: in_blocks(vectors, block), "sounds": None, "sound_blocks": lambda: iter(()),
-            "user_vectors": user_vectors, "max_length": 50, "trained_until_us": 0, "has_seen_validation": False,
+            "user_vectors": user_vectors, "max_length": 50,
+            "provenance": Provenance(trained_on=listening.fingerprint, trained_until_us=0),
             "weights": "weights", "config": "config", "metrics": {},
             "held_out": HeldOutListening(listening, min_users=5),
         }  # fmt: skip

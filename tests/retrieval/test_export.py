@@ -5,7 +5,7 @@ import pytest
 from tests.retrieval.small_export import content, small_export
 from tests.retrieval.test_index import clustered
 from towers.errors import UserError
-from towers.retrieval.show import described
+from towers.retrieval.show import title_card
 
 
 def test_an_artist_is_named_by_an_artist_alone(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_an_artist_is_named_by_an_artist_alone(tmp_path: Path) -> None:
         content("3", "artist"),
     ]
     export = small_export(tmp_path / "export", contents, clustered(3))
-    assert described(export, 0)[:2] == ("A song", "1, Somebody, 3")
+    assert title_card(export, 0)[:2] == ("A song", "1, Somebody, 3")
 
 
 @pytest.mark.parametrize("name", ["contents.faiss", "space_id"])

@@ -9,7 +9,8 @@ from tests.contracts.index import IndexContract
 from towers.errors import UserError
 from towers.manifest import read_json
 from towers.publishing.index import IvfSettings, recall_of_index
-from towers.retrieval.index import EFFORT_FILE, VECTORS_FILE, ExactIndex, FaissIndex, recall_of, share_found
+from towers.retrieval.files import CONTENT_VECTORS, INDEX_EFFORT
+from towers.retrieval.index import ExactIndex, FaissIndex, recall_of, share_found
 
 
 class TestExactIndex(IndexContract):
@@ -87,8 +88,8 @@ def vectors() -> np.ndarray:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> Path:
     export = tmp_path_factory.mktemp("export")
-    np.save(export / VECTORS_FILE, vectors)
-    mapped = np.load(export / VECTORS_FILE, mmap_mode="r")
+    np.save(export / CONTENT_VECTORS, vectors)
+    mapped = np.load(export / CONTENT_VECTORS, mmap_mode="r")
     IvfSettings(min_contents=0, num_lists=32, num_probes=1, min_recall=0.99).build(mapped, export / "index", "space")
     return export / "index"
 
@@ -110,11 +111,11 @@ class TestCompressedIndex:
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
     def test_effort_is_what_the_recall_needs(self, folder: Path, vectors: np.ndarray, tmp_path: Path) -> None:
-        chosen = read_json(folder / EFFORT_FILE)
+        chosen = read_json(folder / INDEX_EFFORT)
         assert 0.99 <= chosen["recall@10"] <= 1
         assert recall_of_index(folder, "space", vectors) >= 0.99
         IvfSettings(min_contents=0, num_lists=32, num_probes=1, min_recall=0.5).build(vectors, tmp_path, "space")
-        assert read_json(tmp_path / EFFORT_FILE)["num_probes"] < chosen["num_probes"] <= 32
+        assert read_json(tmp_path / INDEX_EFFORT)["num_probes"] < chosen["num_probes"] <= 32
 
     def test_scores_are_of_the_vectors_beside_it(self, folder: Path, vectors: np.ndarray) -> None:
         rows, scores = FaissIndex(folder, "space").search(vectors[:3], 10, np.ones(3_000, bool))

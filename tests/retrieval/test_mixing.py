@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.retrieval.small_export import content, small_export
-from tests.retrieval.test_rotation import space_map
+from tests.retrieval.test_rotation import rotation
 from towers.errors import UserError
 from towers.manifest import digest_of_file
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.query import Query
-from towers.retrieval.rotation import SpaceMap
+from towers.retrieval.rotation import SpaceRotation
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 QUARTER = np.array([[0.0, -1.0], [1.0, 0.0]])
@@ -61,17 +61,17 @@ def test_different_spaces_are_refused(old, tmp_path):
 def test_a_map_leads_from_one_to_the_other(old, tmp_path):
     """The new space is the old one turned by a quarter: north has become west."""
     new = export(tmp_path / "new", "second", {"fresh": WEST, "c": NORTH, "a": NORTH, "b": WEST}, {"eve": [0]})
-    to_old = space_map("second", "first", QUARTER.T)
+    to_old = rotation("second", "first", QUARTER.T)
     mixed = listeners_against(old, new, to_old.inverse())
     np.testing.assert_allclose(mixed.vector(0), WEST)
     found = mixed.recommend(0, Query(k=2))
     assert found.rows.tolist() == [0, 1]
     np.testing.assert_allclose(found.scores, [1, 0], atol=1e-6)
-    over_another = SpaceMap.chain([space_map("first", "third", np.eye(2)), space_map("third", "second", QUARTER)])
+    over_another = SpaceRotation.chain([rotation("first", "third", np.eye(2)), rotation("third", "second", QUARTER)])
     np.testing.assert_allclose(listeners_against(old, new, over_another).vector(0), WEST)
 
 
 def test_a_map_between_other_spaces_is_refused(old, tmp_path):
     new = export(tmp_path / "new", "second", {"a": EAST}, {"eve": [0]})
     with pytest.raises(UserError, match=r"leads from second .* to first .*, not between first .* and second"):
-        listeners_against(old, new, space_map("second", "first", QUARTER))
+        listeners_against(old, new, rotation("second", "first", QUARTER))

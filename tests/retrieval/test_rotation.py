@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towers.errors import UserError
-from towers.retrieval.rotation import SpaceMap, SpaceVersion
+from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
 SEEDS, DIMS = st.integers(0, 2**32 - 1), st.integers(1, 12)
 
@@ -18,15 +18,15 @@ def orthogonal(dim: int, seed: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0]
 
 
-def space_map(source: str, target: str, matrix: np.ndarray, shared: int = 100, residual: float = 0.0) -> SpaceMap:
+def rotation(source: str, target: str, matrix: np.ndarray, shared: int = 100, residual: float = 0.0) -> SpaceRotation:
     """Between versions that are called like their spaces."""
     places = (SpaceVersion(version=f"version-{name}", space_id=name) for name in (source, target))
-    return SpaceMap(source=next(places), target=next(places), matrix=matrix, shared=shared, residual=residual)
+    return SpaceRotation(source=next(places), target=next(places), matrix=matrix, shared=shared, residual=residual)
 
 
 @given(SEEDS, DIMS)
 def test_inner_products_stay_and_there_is_a_way_back(seed, dim):
-    there = space_map("b", "a", orthogonal(dim, seed))
+    there = rotation("b", "a", orthogonal(dim, seed))
     vectors = np.random.default_rng(seed).normal(size=(5, dim))
     mapped = there.apply(vectors)
     np.testing.assert_allclose(mapped @ mapped.T, vectors @ vectors.T, atol=1e-12)
@@ -36,30 +36,30 @@ def test_inner_products_stay_and_there_is_a_way_back(seed, dim):
 
 @given(st.lists(SEEDS, min_size=1, max_size=5), DIMS)
 def test_a_chain_is_one_map_after_the_other(seeds, dim):
-    maps = [space_map(str(place), str(place + 1), orthogonal(dim, seed)) for place, seed in enumerate(seeds)]
+    maps = [rotation(str(place), str(place + 1), orthogonal(dim, seed)) for place, seed in enumerate(seeds)]
     vectors = np.random.default_rng(seeds[0]).normal(size=(3, dim))
     step_by_step = vectors
     for one in maps:
         step_by_step = one.apply(step_by_step)
-    chain = SpaceMap.chain(maps)
+    chain = SpaceRotation.chain(maps)
     np.testing.assert_allclose(chain.apply(vectors), step_by_step, atol=1e-12)
     assert (chain.source, chain.target) == (maps[0].source, maps[-1].target)
 
 
 def test_a_quarter_turn():
-    turn = space_map("b", "a", np.array([[0.0, -1.0], [1.0, 0.0]]))
+    turn = rotation("b", "a", np.array([[0.0, -1.0], [1.0, 0.0]]))
     np.testing.assert_array_equal(turn.apply(np.array([[1.0, 0.0], [0.0, 2.0]])), [[0, 1], [-2, 0]])
     np.testing.assert_array_equal(turn.apply(np.array([1.0, 0.0])), [0, 1])
     assert turn.apply(np.ones((1, 2), np.float16)).dtype == np.float16
 
 
 def test_a_chain_knows_its_weakest_link():
-    first, second = space_map("c", "b", np.eye(2), 70, 0.25), space_map("b", "a", np.eye(2), 50, 0.5)
+    first, second = rotation("c", "b", np.eye(2), 70, 0.25), rotation("b", "a", np.eye(2), 50, 0.5)
     assert (first.then(second).shared, first.then(second).residual) == (50, 0.75)
 
 
 def test_maps_that_do_not_meet_are_refused():
-    first, other = space_map("c", "b", np.eye(2)), space_map("x", "a", np.eye(2))
+    first, other = rotation("c", "b", np.eye(2)), rotation("x", "a", np.eye(2))
     with pytest.raises(UserError, match=r"space b \(version version-b\) cannot be followed by one from x"):
         first.then(other)
 
@@ -67,13 +67,13 @@ def test_maps_that_do_not_meet_are_refused():
 @pytest.mark.parametrize("matrix", [2 * np.eye(2), np.zeros((2, 2)), np.full((2, 2), np.nan)])
 def test_what_would_change_inner_products_is_no_map(matrix):
     with pytest.raises(ValueError, match="not orthogonal"):
-        space_map("b", "a", matrix)
+        rotation("b", "a", matrix)
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
-    written = space_map("b", "a", orthogonal(7, 1), 123, 0.25)
+    written = rotation("b", "a", orthogonal(7, 1), 123, 0.25)
     written.save(tmp_path)
-    read = SpaceMap.load(tmp_path)
+    read = SpaceRotation.load(tmp_path)
     np.testing.assert_array_equal(read.matrix, written.matrix)
     assert (read.source, read.target, read.shared, read.residual) == (
         written.source, written.target, 123, 0.25
@@ -82,14 +82,14 @@ def test_it_is_read_as_it_was_written(tmp_path):
 
 
 def test_damaged_files_are_the_callers_to_mend(tmp_path):
-    space_map("b", "a", np.eye(3)).save(tmp_path)
+    rotation("b", "a", np.eye(3)).save(tmp_path)
     matrix = tmp_path / "space_map.npy"
     matrix.write_bytes(matrix.read_bytes()[:-8])
     with pytest.raises(UserError, match=r"space_map\.npy: cannot be read"):
-        SpaceMap.load(tmp_path)
+        SpaceRotation.load(tmp_path)
     np.save(matrix, 2 * np.eye(3))
     with pytest.raises(UserError, match="not orthogonal"):
-        SpaceMap.load(tmp_path)
+        SpaceRotation.load(tmp_path)
     matrix.unlink()
     with pytest.raises(UserError, match=r"space_map\.npy: missing"):
-        SpaceMap.load(tmp_path)
+        SpaceRotation.load(tmp_path)

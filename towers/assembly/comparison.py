@@ -49,9 +49,7 @@ def compared(plan: EvaluationPlan, folders: Sequence[str]) -> Compared:
         )
     protocol = plan.protocol(before.store)
     for subject in (before, after):
-        check = trained_before(
-            protocol.store, protocol.period, subject.trained_on, subject.trained_until_us, subject.has_seen_validation
-        )
+        check = trained_before(protocol.store, protocol.period, subject.provenance)
         if check.passed is False:
             raise UserError(f"compare: {subject.folder}: {check.detail}; compare on a store with a later period")
     names = [subject.name for subject in (before, after)]

@@ -15,6 +15,7 @@ from towers.assembly.prepared import training_store
 from towers.config.composing import resolved
 from towers.config.instantiate import value
 from towers.config.signature import signature_of
+from towers.contract.provenance import Provenance
 from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.data.training_batches import Share
@@ -59,9 +60,14 @@ class Run:
     sounds: Sounds | None
 
     @property
-    def trained_until_us(self) -> int | None:
-        """End of the training period, in microseconds since 1970; null without a clock."""
-        return self.store.manifest["test_start_us" if self.has_seen_validation else "validation_start_us"]
+    def provenance(self) -> Provenance:
+        """What it was trained on."""
+        end = "test_start_us" if self.has_seen_validation else "validation_start_us"
+        return Provenance(
+            trained_on=self.store.fingerprint,
+            trained_until_us=self.store.manifest[end],
+            has_seen_validation=self.has_seen_validation,
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from towers.assembly.prepared import PreparedStore
 from towers.assembly.run import CONFIG_FILE, Run, load_run
+from towers.contract.provenance import Provenance
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation.checks.all_checks import Listeners
@@ -28,9 +29,6 @@ class Subject:
         vectors: gives them.
         folder: of the run or the export.
         fingerprint: of the weights.
-        trained_on: fingerprint of the store that it was trained on; null where an export does not say.
-        trained_until_us: end of its training period, in microseconds since 1970; null where it is not known.
-        has_seen_validation: whether it was fitted on everything before the test.
         evaluations: where its evaluations stand. An export's own folder holds nothing that its manifest does not name.
         config: what it was made with, as text.
     """
@@ -38,9 +36,6 @@ class Subject:
     vectors: Run | ExportOnStore
     folder: Path
     fingerprint: str
-    trained_on: str | None
-    trained_until_us: int | None
-    has_seen_validation: bool
     evaluations: Path
     config: str
 
@@ -59,6 +54,11 @@ class Subject:
     def store(self) -> Store:
         """What it is judged on."""
         return self.vectors.store
+
+    @property
+    def provenance(self) -> Provenance:
+        """What it was trained on."""
+        return self.vectors.provenance
 
     def judged_vectors(
         self, protocol: EvaluationProtocol
@@ -95,9 +95,6 @@ def open_subject(folder: Path, stores: Path, prepared: PreparedStore, evaluation
             vectors=run,
             folder=folder,
             fingerprint=run.fingerprint,
-            trained_on=run.store.fingerprint,
-            trained_until_us=run.trained_until_us,
-            has_seen_validation=run.has_seen_validation,
             evaluations=folder,
             config=text,
         )
@@ -111,9 +108,6 @@ def open_subject(folder: Path, stores: Path, prepared: PreparedStore, evaluation
             vectors=vectors,
             folder=export.folder,
             fingerprint=export.manifest["version"],
-            trained_on=export.trained_on,
-            trained_until_us=export.trained_until_us,
-            has_seen_validation=export.has_seen_validation,
             evaluations=evaluations / export.folder.name,
             config=json.dumps(export.manifest, indent=2, ensure_ascii=False),
         )

@@ -16,7 +16,7 @@ from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.query import Query
 from towers.retrieval.search import own_kind, similar
-from towers.retrieval.show import described, found_table, history_table
+from towers.retrieval.show import found_table, history_table, title_card
 from towers.training.trainer import is_first_process
 
 SHOWN = 8
@@ -51,7 +51,7 @@ def show(opened: Export, store: Store) -> None:
     console.print(found_table(opened, found, f"Recommended to listener {user_id}"))
     piece = unheard_piece(store)
     if piece is not None:
-        title, artists, *_ = described(opened, piece)
+        title, artists, *_ = title_card(opened, piece)
         found = similar(opened, piece, Query(k=SHOWN, kinds=own_kind(opened, piece)))
         console.print(found_table(opened, found, f"Similar to {title} by {artists}, which nobody played in training"))
         print(f"more like this: towers similar content={opened.content_ids[piece]}")

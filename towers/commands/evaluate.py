@@ -65,16 +65,8 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
             plan.baselines, plan.tuning, plan.settings, protocol, plan.evaluations / "baselines", progress.update
         )
     evaluations = [protocol.evaluate_vectors(MODEL, users, contents), *baselines]
-    checks = all_checks(
-        protocol,
-        evaluations,
-        subject.listeners(contents),
-        users,
-        contents,
-        trained_on=subject.trained_on,
-        trained_until_us=subject.trained_until_us,
-        has_seen_validation=subject.has_seen_validation,
-    )
+    judged = protocol, evaluations, subject.listeners(contents), users, contents
+    checks = all_checks(*judged, subject.provenance)
     known = known_of_listeners(subject.store, protocol.task, protocol.period)
     profiles = listener_profiles(protocol.task, contents, known)
     evaluations = [divided(evaluation, by_taste(profiles)) for evaluation in evaluations]

@@ -13,7 +13,7 @@ from towers.retrieval.export import Export
 from towers.retrieval.query import Query
 from towers.retrieval.raw_contents import date_of, encode_content
 from towers.retrieval.search import Found, own_kind, recommend, similar
-from towers.retrieval.show import described, found_table
+from towers.retrieval.show import found_table, title_card
 
 
 def run(config: DictConfig) -> Found:
@@ -26,7 +26,7 @@ def run(config: DictConfig) -> Found:
         return near_sound(config, export, Path(audio), value(config, "metadata", dict[str, Any] | None) or {})
     row = export.content_row(name or "")
     found = similar(export, row, query_of(config, own_kind(export, row)))
-    title, artists, kind, genres, content_id = described(export, row)
+    title, artists, kind, genres, content_id = title_card(export, row)
     facts = ", ".join(filter(None, (kind, artists, genres, content_id)))
     Console().print(found_table(export, found, f"Similar to {title} ({facts})"))
     return found

@@ -10,14 +10,15 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from towers.contract.provenance import Provenance
 from towers.data.batches import fill_batches
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.export import Export
+from towers.retrieval.files import USER_TOWER
 
 Until = Literal["validation", "test", "end"]
 MAX_TOKENS = 4_096
@@ -26,7 +27,7 @@ MAX_TOKENS = 4_096
 
 @dataclass(frozen=True)
 class ExportOnStore:
-    """The same two methods as a training run has.
+    """Says of an export what a training run says of itself: its vectors, and what they were trained on.
 
     Args:
         export: whose vectors are measured.
@@ -35,6 +36,11 @@ class ExportOnStore:
 
     export: Export
     store: Store
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the export was trained on."""
+        return self.export.provenance
 
     @cached_property
     def _export_rows(self) -> Int[np.ndarray, " contents"]:
@@ -123,7 +129,7 @@ class ExportOnStore:
         """Over the store's content rows. Elapsed times count only where training and the store both know times."""
         manifest = self.export.manifest
         has_clock = manifest["has_clock"] and self.store.has_clock
-        path = self.export.folder / "user_tower.onnx"
+        path = self.export.folder / USER_TOWER
         return UserEncoder(path, content_vectors, self.export.space_id, manifest["max_length"], has_clock)
 
     def _events(self, window: slice, contexts: Int[np.ndarray, " codes"]) -> Events:
@@ -143,5 +149,5 @@ class ExportOnStore:
 
     def codes_of(self, vocabulary: str) -> Int[np.ndarray, " codes"]:
         """The export's code by the store's code of the same text; 0 for what the export does not know."""
-        texts = pq.read_table(self.store.folder / "vocabularies" / f"{vocabulary}.parquet")["value"].to_pylist()
+        texts = self.store.vocabulary(vocabulary).values
         return np.concatenate([[0], self.export.vocabulary(vocabulary).encode(texts)]).astype(np.int64)

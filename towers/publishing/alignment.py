@@ -16,10 +16,10 @@ from towers.evaluation.exports import ExportOnStore
 from towers.evaluation.result import Evaluation
 from towers.publishing.drift import drift_between
 from towers.publishing.held_out import RECALL, HeldOutListening
-from towers.publishing.procrustes import fit_space_map
+from towers.publishing.procrustes import fit_rotation
 from towers.retrieval.export import Export
-from towers.retrieval.files import mapped_table
-from towers.retrieval.rotation import SpaceMap, SpaceVersion
+from towers.retrieval.files import HISTORIES, HISTORY_EVENTS, mapped_table
+from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
 MIN_RECALL_SHARE = 0.9
 NEW_NEW, OLD_OLD, UNMAPPED, MAPPED = (
@@ -36,19 +36,19 @@ class Alignment:
     """What came of it.
 
     Args:
-        space_map: from the new vectors' own space to the earlier one; null where there is none.
+        rotation: from the new vectors' own space to the earlier one; null where there is none.
         keeps_space: whether the new vectors, mapped, may bear the earlier `space_id`.
         report: what was measured, and why; for `drift.json`.
     """
 
-    space_map: SpaceMap | None
+    rotation: SpaceRotation | None
     keeps_space: bool
     report: dict[str, Any]
 
     @property
     def matrix(self) -> Float[np.ndarray, "dim dim"] | None:
         """What the new vectors are multiplied with; null where they stay as they are, in a space of their own."""
-        return self.space_map.matrix if self.space_map is not None and self.keeps_space else None
+        return self.rotation.matrix if self.rotation is not None and self.keeps_space else None
 
 
 def align(
@@ -86,15 +86,15 @@ def align(
     }
     reason = _no_map(earlier, contents.shape[1], shared)
     if reason is not None:
-        return Alignment(space_map=None, keeps_space=False, report=report | _decision(False, reason))
+        return Alignment(rotation=None, keeps_space=False, report=report | _decision(False, reason))
     trained = shared.trained
-    fitted = fit_space_map(source, target, contents, earlier.vectors, trained.new_rows, trained.earlier_rows)
+    fitted = fit_rotation(source, target, contents, earlier.vectors, trained.new_rows, trained.earlier_rows)
     drift = drift_between(earlier.vectors, contents, shared.earlier_rows, shared.new_rows, fitted)
     report |= {"residual": fitted.residual, "drift": asdict(drift)}
     known = _known_listeners(earlier, held_out)
     reason = _no_judgement(earlier, held_out, known)
     if reason is not None:
-        return Alignment(space_map=fitted, keeps_space=False, report=report | _decision(False, reason))
+        return Alignment(rotation=fitted, keeps_space=False, report=report | _decision(False, reason))
     evaluations = _mixed(earlier, held_out, known, contents, users[known], fitted)
     measured = _recall(evaluations)
     share = measured["recall_share"]
@@ -103,7 +103,7 @@ def align(
         f"old listeners find among new contents {share:.1%} of what new listeners find"
         f"{'' if keeps else f', less than {min_recall_share:.1%}'}"
     )
-    return Alignment(space_map=fitted, keeps_space=keeps, report=report | measured | _decision(keeps, reason))
+    return Alignment(rotation=fitted, keeps_space=keeps, report=report | measured | _decision(keeps, reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +150,7 @@ def _no_judgement(earlier: Export, held_out: HeldOutListening, known: Int[np.nda
             f"the earlier version holds {len(known)} of the {len(held_out.user_rows)} listeners of the test period; "
             f"fewer than {held_out.min_users} say nothing"
         )
-    before = trained_before(
-        held_out.store, "test", earlier.trained_on, earlier.trained_until_us, earlier.has_seen_validation
-    )
+    before = trained_before(held_out.store, "test", earlier.provenance)
     if before.passed is not True:
         return f"the earlier version must have been trained before the test period: {before.detail}"
     return None
@@ -170,7 +168,7 @@ def _mixed(
     known: Int[np.ndarray, " known"],
     contents: Float[np.ndarray, "contents dim"],
     users: Float[np.ndarray, "known dim"],
-    space_map: SpaceMap,
+    rotation: SpaceRotation,
 ) -> dict[str, Evaluation]:
     """Listeners of each version against contents of each, as far as serving might see them together.
 
@@ -184,7 +182,7 @@ def _mixed(
         NEW_NEW: (users, contents),
         OLD_OLD: (old_users, old_contents),
         UNMAPPED: (old_users, contents),
-        MAPPED: (space_map.inverse().apply(old_users), contents),
+        MAPPED: (rotation.inverse().apply(old_users), contents),
     }
     return {name: held_out.evaluate(name, *pair, known) for name, pair in pairs.items()}
 
@@ -230,10 +228,11 @@ def _is_trained_in(export: Export) -> Bool[np.ndarray, " contents"]:
     if "train_positives" in export.contents.column_names:
         return export.contents["train_positives"].to_numpy() > 0
     # Format 1 does not say, but holds the listening.
-    events = mapped_table(export.folder / "histories" / "events.arrow")
+    events = mapped_table(export.folder / HISTORIES / HISTORY_EVENTS)
     is_chosen = events["is_positive"].to_numpy(zero_copy_only=False)
-    if export.manifest.get("has_clock") and export.trained_until_us is not None:
-        is_chosen = is_chosen & (events["timestamp_us"].to_numpy() < export.trained_until_us)
+    trained_until_us = export.provenance.trained_until_us
+    if export.manifest.get("has_clock") and trained_until_us is not None:
+        is_chosen = is_chosen & (events["timestamp_us"].to_numpy() < trained_until_us)
     is_trained = np.zeros(len(export.contents), bool)
     is_trained[events["content_row"].to_numpy()[is_chosen]] = True
     return is_trained

@@ -1,19 +1,14 @@
 """The space in two dimensions, for people to look at; the page of `towers serve` draws it."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
+
+from towers.retrieval.projection_2d import even_sample, project
 
 MAX_EMBEDDED = 5_000
 """Contents that t-SNE moves: a minute or two on one core. As many as a page draws."""
 
-FEWEST_FOR_TSNE = 50
-"""t-SNE with its usual perplexity of 30 says nothing of fewer."""
-
-PERPLEXITY = 30.0
 NUM_NEIGHBOURS = 5
 BLOCK = 4_096
 
@@ -33,39 +28,15 @@ def content_map(vectors: Float[np.ndarray, "contents dim"], seed: int = 0) -> Fl
         float32, from -1 to 1, without a unit.
     """
     with threadpool_limits(1):
-        sampled = _even_sample(len(vectors))
+        sampled = even_sample(len(vectors), MAX_EMBEDDED)
         sample = np.asarray(vectors[sampled], np.float32)
         places = np.zeros((len(vectors), 2), np.float32)
-        places[sampled] = _embedded(sample, seed)
+        _, places[sampled] = project(sample, seed)
         others = np.setdiff1d(np.arange(len(vectors)), sampled)
         for first in range(0, len(others), BLOCK):
             rows = others[first : first + BLOCK]
             places[rows] = places[sampled[_nearest(np.asarray(vectors[rows], np.float32), sample)]].mean(axis=1)
     return places / (np.abs(places).max(initial=0) or 1)
-
-
-def _even_sample(count: int) -> Int[np.ndarray, " sampled"]:
-    return np.arange(count) if count <= MAX_EMBEDDED else np.linspace(0, count - 1, MAX_EMBEDDED).astype(np.int64)
-
-
-def _embedded(vectors: Float[np.ndarray, "sampled dim"], seed: int) -> Float[np.ndarray, "sampled 2"]:
-    """Of spread 1e-4 along the first axis the start is as sklearn makes it from its own components."""
-    components = _principal(vectors)
-    if len(vectors) < FEWEST_FOR_TSNE:
-        return components
-    start: Any = components / (components[:, 0].std() or 1) * 1e-4  # sklearn's annotation knows names alone
-    return TSNE(n_components=2, init=start, perplexity=PERPLEXITY, random_state=seed).fit_transform(vectors)
-
-
-def _principal(vectors: Float[np.ndarray, "sampled dim"]) -> Float[np.ndarray, "sampled 2"]:
-    """Two principal components, each of the sign that makes its largest weight positive."""
-    places = np.zeros((len(vectors), 2), np.float32)
-    if len(vectors):
-        centred = vectors - vectors.mean(axis=0)
-        axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)[1][:, ::-1][:, :2]
-        axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
-        places[:, : axes.shape[1]] = centred @ axes
-    return places
 
 
 def _nearest(

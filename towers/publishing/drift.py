@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from towers.retrieval.index import ExactIndex
-from towers.retrieval.rotation import SpaceMap
+from towers.retrieval.rotation import SpaceRotation
 
 NEIGHBOURS = 10
 AT_MOST, QUERIES = 20_000, 1_000
@@ -42,7 +42,7 @@ def drift_between(
     new_vectors: Float[np.ndarray, "contents dim"],
     earlier_rows: Int[np.ndarray, " shared"],
     new_rows: Int[np.ndarray, " shared"],
-    space_map: SpaceMap,
+    rotation: SpaceRotation,
     seed: int = 0,
 ) -> Drift:
     """Figures of the drift.
@@ -52,14 +52,14 @@ def drift_between(
         new_vectors: unit, by row, as they are before the map.
         earlier_rows: of the contents that both hold, at least one.
         new_rows: of the same contents, in the same order.
-        space_map: from the new space to the earlier one.
+        rotation: from the new space to the earlier one.
         seed: of the sample where there are more than 20,000, and of the 1,000 whose neighbours are looked at.
     """
     draws = np.random.default_rng(seed)
     chosen = np.sort(draws.permutation(len(new_rows))[:AT_MOST])
     earlier = np.asarray(earlier_vectors[earlier_rows[chosen]], np.float32)
     new = np.asarray(new_vectors[new_rows[chosen]], np.float32)
-    mapped = space_map.apply(new)
+    mapped = rotation.apply(new)
     queries = np.sort(draws.permutation(len(chosen))[:QUERIES])
     return Drift(
         contents=len(chosen),

@@ -12,16 +12,8 @@ from jaxtyping import Float
 from towers.errors import require_counts
 from towers.manifest import write_json
 from towers.retrieval.cells import write_cells
-from towers.retrieval.index import (
-    EFFORT_FILE,
-    INDEX_FILE,
-    SPACE_ID_FILE,
-    CompressedIndex,
-    ExactIndex,
-    FaissIndex,
-    recall_of,
-    share_found,
-)
+from towers.retrieval.files import INDEX_EFFORT, INDEX_FILE, INDEX_SPACE_ID
+from towers.retrieval.index import CompressedIndex, ExactIndex, FaissIndex, recall_of, share_found
 
 CONTENTS_A_LIST = 39
 """Below this, k-means has too few points for a cell (and FAISS says so)."""
@@ -73,7 +65,7 @@ class IvfSettings:
     def build(self, vectors: Float[np.ndarray, "contents dim"], folder: Path, space_id: str) -> None:
         """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SPACE_ID_FILE).write_text(space_id + "\n")
+        (folder / INDEX_SPACE_ID).write_text(space_id + "\n")
         if len(vectors) < max(self.min_contents, 1):
             whole = faiss.IndexFlatIP(vectors.shape[1])
             whole.add(np.ascontiguousarray(vectors))
@@ -111,7 +103,7 @@ class IvfSettings:
         """The least that reaches the recall: candidates, with all cells searched, until half of what may be missed is;
         then cells."""
         effort = {"num_probes": self.num_probes, "num_candidates": self.num_candidates}
-        write_json(folder / EFFORT_FILE, effort)
+        write_json(folder / INDEX_EFFORT, effort)
         if self.min_recall == 0:
             return
         index = CompressedIndex(trained, folder, vectors)
@@ -128,7 +120,7 @@ class IvfSettings:
         while (reached := recall()) < self.min_recall and index.num_probes < index.num_cells:
             index.num_probes = _grown(index.num_probes, index.num_cells)
         write_json(
-            folder / EFFORT_FILE,
+            folder / INDEX_EFFORT,
             {"num_probes": index.num_probes, "num_candidates": index.num_candidates, "recall@10": reached},
         )
 

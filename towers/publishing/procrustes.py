@@ -3,20 +3,20 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers.retrieval.rotation import SpaceMap, SpaceVersion
+from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
 BLOCK = 65_536
 """Contents that are read at a time: vectors may be memory-mapped, and more than fit into memory."""
 
 
-def fit_space_map(
+def fit_rotation(
     source: SpaceVersion,
     target: SpaceVersion,
     source_vectors: Float[np.ndarray, "contents dim"],
     target_vectors: Float[np.ndarray, "others dim"],
     source_rows: Int[np.ndarray, " shared"],
     target_rows: Int[np.ndarray, " shared"],
-) -> SpaceMap:
+) -> SpaceRotation:
     """The orthogonal map with the least sum of squared distances over contents that stand in both spaces.
 
     Orthogonal Procrustes: `U V^T` of the singular value decomposition `U S V^T` of the sum of `target source^T`
@@ -50,4 +50,4 @@ def fit_space_map(
     # The sum of |target - matrix source|^2, written out.
     distances = max(squares - 2 * float(singular_values.sum()), 0.0)
     residual = float(np.sqrt(distances / shared))
-    return SpaceMap(source=source, target=target, matrix=left @ right, shared=shared, residual=residual)
+    return SpaceRotation(source=source, target=target, matrix=left @ right, shared=shared, residual=residual)

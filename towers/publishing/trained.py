@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.contract.provenance import Provenance
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.manifest import digest_of
@@ -67,8 +68,7 @@ class Trained:
         sound_blocks: the same by their sound alone, zeros without.
         user_vectors: of listeners (rows), from contents' vectors and their histories up to a period or the end.
         max_length: events that the user tower reads.
-        trained_until_us: end of the training period; null without a clock.
-        has_seen_validation: whether it was fitted on everything before the test.
+        provenance: what the network was trained on.
         weights: fingerprint of the weights.
         config: fingerprint of the configuration.
         metrics: of the evaluation, by ranker; empty where there is none.
@@ -83,8 +83,7 @@ class Trained:
     sound_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
     user_vectors: Callable[[np.ndarray, np.ndarray, Literal["validation", "test", "end"]], np.ndarray]
     max_length: int
-    trained_until_us: int | None
-    has_seen_validation: bool
+    provenance: Provenance
     weights: str
     config: str
     metrics: dict[str, Any]

@@ -129,7 +129,7 @@ class _Writer:
         # two threads break each other until Python 3.11.8 (np.load parses, too).
         self._write_towers(space)
         self._write_contents(inputs, space)
-        self._start(self._settings.index.build, self._vectors(), self._folder / "index", space.space_id)
+        self._start(self._settings.index.build, self._vectors(), self._folder / files.INDEX, space.space_id)
         self._start(self._write_map)
         self._start(self._write_histories)
         self._start(self._write_features)
@@ -161,8 +161,8 @@ class _Writer:
         )  # fmt: skip
         self._on_progress("mapping onto the earlier version", 1, 1)
         write_json(self._folder / files.DRIFT, found.report)
-        if found.space_map is not None:
-            found.space_map.save(self._folder)
+        if found.rotation is not None:
+            found.rotation.save(self._folder)
         if found.matrix is not None:
             projection = Projection(model_dim=whole, dim=projection.dim, rotation=found.matrix)
         return Space(
@@ -194,7 +194,7 @@ class _Writer:
         self._start(write_mapped, self._folder / files.CONTENTS, contents, metadata)
         self._start(write_order, self._folder / files.CONTENT_ORDER, contents["content_id"])
         parquet = contents.replace_schema_metadata(metadata)
-        self._start(pq.write_table, parquet, self._folder / "contents.parquet")
+        self._start(pq.write_table, parquet, self._folder / files.CONTENTS_FOR_ENGINES)
         named = contents.select(["content_id", "kind"])
         self._embed(files.CONTENT_EMBEDDINGS, named, files.CONTENT_VECTORS, metadata)
 
@@ -246,19 +246,19 @@ class _Writer:
 
     def _write_histories(self) -> None:
         histories = self._store.histories
-        folder = self._folder / "histories"
+        folder = self._folder / files.HISTORIES
         folder.mkdir()
         events = pa.table({name: np.asarray(getattr(histories, name)) for name in EVENT_COLUMNS})
-        write_arrow(folder / "events.arrow", events)
-        np.save(folder / "offsets.npy", np.asarray(histories.offsets))
-        np.save(folder / "user_codes.npy", self._store.user_codes)
+        write_arrow(folder / files.HISTORY_EVENTS, events)
+        np.save(folder / files.HISTORY_OFFSETS, np.asarray(histories.offsets))
+        np.save(folder / files.USER_CODES, self._store.user_codes)
 
     def _write_features(self) -> None:
         settings = self._store.features
-        write_json(self._folder / "features.json", settings.to_dict())
-        (self._folder / "vocabularies").mkdir()
+        write_json(self._folder / files.FEATURES, settings.to_dict())
+        (self._folder / files.VOCABULARIES).mkdir()
         for name in (*settings.content_parts, *settings.user_columns, "context"):
-            self._store.vocabulary(name).write(self._folder / "vocabularies" / f"{name}.parquet")
+            self._store.vocabulary(name).write(self._folder / files.VOCABULARIES / f"{name}.parquet")
 
     def _write_towers(self, space: Space) -> None:
         two_tower, projection, space_id = self._trained.two_tower, space.projection, space.space_id
@@ -319,19 +319,19 @@ class _Writer:
             "dtype": "float32",
             **described_store(self._store),
             "max_length": trained.max_length,
-            "trained_until_us": trained.trained_until_us,
-            "has_seen_validation": trained.has_seen_validation,
+            "trained_until_us": trained.provenance.trained_until_us,
+            "has_seen_validation": trained.provenance.has_seen_validation,
             "weights": trained.weights,
             "config": trained.config,
             "metrics": trained.metrics,
             "space": space.facts,
             "towers": towers,
-            "index_recall@10": recall_of_index(self._folder / "index", space.space_id, contents),
+            "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),
             "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),
             "user_canaries": canaries_of("user_id", Ids.of(self._store.users["user_id"]), users),
             "libraries": library_versions(),
         }
-        (self._folder / "README.md").write_text(model_card(manifest))
+        (self._folder / files.MODEL_CARD).write_text(model_card(manifest))
         names = sorted(str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file())
         manifest["files"] = digests_of_files(self._folder, names)
         write_json(self._folder / files.MANIFEST, manifest)

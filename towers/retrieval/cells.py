@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Int
 
 from towers.errors import UserError
-from towers.retrieval.files import reading
+from towers.retrieval.files import INDEX_CODES, INDEX_SIZES, reading
 
-CODES_FILE, SIZES_FILE = "cells.bin", "cells.npy"
 BLOCK = 32
 """Codes that a fast scan compares at once; a list is filled up to whole blocks."""
 
@@ -24,14 +23,14 @@ def write_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
     """Moves the lists of `index` to `folder`; it is left empty, though trained."""
     lists: faiss.InvertedLists = index.invlists  # pyright: ignore
     sizes = np.array([lists.list_size(cell) for cell in range(index.nlist)], np.int64)
-    with (folder / CODES_FILE).open("wb") as file:
+    with (folder / INDEX_CODES).open("wb") as file:
         for cell in np.flatnonzero(sizes):
             size, capacity = int(sizes[cell]), int(_capacities(sizes[cell : cell + 1])[0])
             codes = faiss.rev_swig_ptr(lists.get_codes(int(cell)), capacity * index.code_size)
             rows = faiss.rev_swig_ptr(lists.get_ids(int(cell)), size)
             file.write(codes.tobytes())
             file.write(np.pad(rows, (0, capacity - size)).tobytes())
-    np.save(folder / SIZES_FILE, sizes)
+    np.save(folder / INDEX_SIZES, sizes)
     index.reset()
 
 
@@ -41,13 +40,13 @@ def map_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
     Raises:
         UserError: a file is missing, or is not of the size that the lists need.
     """
-    with reading(folder / SIZES_FILE) as path:
+    with reading(folder / INDEX_SIZES) as path:
         sizes = np.load(path)
     capacities = _capacities(sizes)
     ends = np.cumsum(capacities * (index.code_size + ROW_BYTES))
-    with reading(folder / CODES_FILE) as path:
+    with reading(folder / INDEX_CODES) as path:
         if len(sizes) != index.nlist or (sizes < 0).any() or path.stat().st_size != ends[-1]:
-            raise UserError(f"{path}: {path.stat().st_size:,} bytes do not fit {SIZES_FILE}; copy the export again")
+            raise UserError(f"{path}: {path.stat().st_size:,} bytes do not fit {INDEX_SIZES}; copy the export again")
     lists = faiss.OnDiskInvertedLists()
     lists.nlist, lists.code_size = index.nlist, index.code_size
     lists.filename, lists.totsize, lists.read_only = str(path), int(ends[-1]), True

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from towers.contract import schema
 from towers.contract.events import microseconds_of
+from towers.contract.provenance import Provenance
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
@@ -71,19 +72,13 @@ class Export:
         return self.manifest["dim"]
 
     @property
-    def trained_on(self) -> str | None:
-        """Fingerprint of the prepared store; null in old manifests."""
-        return self.manifest.get("data_fingerprint")
-
-    @property
-    def trained_until_us(self) -> int | None:
-        """End of the training period, in microseconds since 1970; null without a clock and in old manifests."""
-        return self.manifest.get("trained_until_us", self.manifest.get("validation_start_us"))
-
-    @property
-    def has_seen_validation(self) -> bool:
-        """Whether it was fitted on everything before the test, its settings chosen before."""
-        return self.manifest.get("has_seen_validation", False)
+    def provenance(self) -> Provenance:
+        """What it was trained on, as far as its manifest says; old ones say less."""
+        return Provenance(
+            trained_on=self.manifest.get("data_fingerprint"),
+            trained_until_us=self.manifest.get("trained_until_us", self.manifest.get("validation_start_us")),
+            has_seen_validation=self.manifest.get("has_seen_validation", False),
+        )
 
     @cached_property
     def until_us(self) -> int | None:
@@ -120,7 +115,7 @@ class Export:
         """The contents table, in row order."""
         if self._is_mapped:
             return self._of_this_space(self.folder / files.CONTENTS, mapped_table)
-        with reading(self.folder / "contents.parquet") as path:
+        with reading(self.folder / files.CONTENTS_FOR_ENGINES) as path:
             return pq.read_table(path)
 
     @cached_property
@@ -205,7 +200,7 @@ class Export:
     @cached_property
     def user_codes(self) -> Int[np.ndarray, "users columns"]:
         """Codes of the listeners' features."""
-        return mapped_array(self.folder / "histories" / "user_codes.npy")
+        return mapped_array(self.folder / files.HISTORIES / files.USER_CODES)
 
     def user_row(self, user_id: str) -> int:
         """Raises `UserError` for an unknown listener."""
@@ -252,12 +247,12 @@ class Export:
     @cached_property
     def features(self) -> FeatureSettings:
         """How raw events and metadata became codes."""
-        return FeatureSettings.from_dict(read_json(self.folder / "features.json"))
+        return FeatureSettings.from_dict(read_json(self.folder / files.FEATURES))
 
     def vocabulary(self, name: str) -> Vocabulary:
         """Of a content part, a listener column, or `context`; read once."""
         if name not in self._vocabularies:
-            with reading(self.folder / "vocabularies" / f"{name}.parquet") as path:
+            with reading(self.folder / files.VOCABULARIES / f"{name}.parquet") as path:
                 self._vocabularies[name] = Vocabulary.read(path)
         return self._vocabularies[name]
 
@@ -280,7 +275,7 @@ class Export:
     @cached_property
     def index(self) -> Index:
         """FAISS over all contents."""
-        return FaissIndex(self.folder / "index", self.space_id, self.vectors)
+        return FaissIndex(self.folder / files.INDEX, self.space_id, self.vectors)
 
     @cached_property
     def exact_index(self) -> Index:
@@ -303,7 +298,7 @@ class Export:
     @cached_property
     def _embedded_users(self) -> pa.Table:
         """Of format 1, in which they are in Parquet alone."""
-        return self._of_this_space(self.folder / files.USER_EMBEDDINGS / "part-0.parquet", pq.read_table)
+        return self._of_this_space(self.folder / files.USERS_OF_FORMAT_1, pq.read_table)
 
     def _of_this_space(self, path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
         with reading(path):
@@ -315,5 +310,5 @@ class Export:
 
     @cached_property
     def _events(self) -> tuple[np.ndarray, pa.Table]:
-        folder = self.folder / "histories"
-        return mapped_array(folder / "offsets.npy"), mapped_table(folder / "events.arrow")
+        folder = self.folder / files.HISTORIES
+        return mapped_array(folder / files.HISTORY_OFFSETS), mapped_table(folder / files.HISTORY_EVENTS)

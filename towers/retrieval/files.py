@@ -1,5 +1,5 @@
-"""The files of an export by name, and how they are read: one that is missing or damaged is the caller's to mend, in
-one line with the path."""
+"""The files of an export by name, which stand nowhere else, and how they are read: one that is missing or damaged is
+the caller's to mend, in one line with the path."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,11 @@ import pyarrow.ipc
 from towers.errors import UserError
 
 MANIFEST, MANIFEST_DIGEST = "manifest.json", "manifest.json.sha256"
+MODEL_CARD = "README.md"
 CONTENTS, USERS = "contents.arrow", "users.arrow"
-"""What is known of contents and listeners, in row order, to be mapped; `contents.parquet` says the same for engines."""
+"""What is known of contents and listeners, in row order, to be mapped."""
+CONTENTS_FOR_ENGINES = "contents.parquet"
+"""The same of contents; in format 1 this alone."""
 CONTENT_ORDER, USER_ORDER = "content_order.npy", "user_order.npy"
 """Rows in the order of their ids, to look an id up."""
 CONTENT_VECTORS, USER_VECTORS = "content_vectors.npy", "user_vectors.npy"
@@ -23,7 +26,25 @@ SOUND_VECTORS = "sound_vectors.npy"
 """Contents by their sound alone, float16; zeros where there is none."""
 CONTENT_MAP = "content_map.npy"
 CONTENT_EMBEDDINGS, USER_EMBEDDINGS = "content_embeddings", "user_embeddings"
+"""Folders of Parquet parts, for whoever reads vectors."""
+USERS_OF_FORMAT_1 = "user_embeddings/part-0.parquet"
+"""Listeners with their vectors, which format 1 holds nowhere else."""
 USER_TOWER, CONTENT_TOWER = "user_tower.onnx", "content_tower.onnx"
+FEATURES = "features.json"
+"""How raw events and metadata became codes."""
+VOCABULARIES = "vocabularies"
+"""Folder of a Parquet file for each vocabulary."""
+HISTORIES = "histories"
+"""Folder of the listeners' events and features."""
+HISTORY_EVENTS, HISTORY_OFFSETS, USER_CODES = "events.arrow", "offsets.npy", "user_codes.npy"
+INDEX = "index"
+"""Folder of what finds the nearest contents."""
+INDEX_SPACE_ID, INDEX_FILE, INDEX_EFFORT = "space_id", "contents.faiss", "effort.json"
+"""Whose vectors are indexed, FAISS' own file, and how hard a compressed index searches."""
+INDEX_CODES, INDEX_SIZES = "cells.bin", "cells.npy"
+"""A compressed index's inverted lists, and how long each is."""
+ROTATION, ROTATION_FACTS = "space_map.npy", "space_map.json"
+"""The matrix onto the earlier version's space, and what it was fitted on."""
 DRIFT = "drift.json"
 
 SMALL = 4_096

@@ -10,12 +10,8 @@ from jaxtyping import Bool, Float, Int
 from towers.errors import UserError
 from towers.manifest import read_json
 from towers.retrieval.cells import map_cells
-from towers.retrieval.files import reading
+from towers.retrieval.files import CONTENT_VECTORS, INDEX_EFFORT, INDEX_FILE, INDEX_SPACE_ID, reading
 
-SPACE_ID_FILE = "space_id"
-INDEX_FILE = "contents.faiss"
-EFFORT_FILE = "effort.json"
-VECTORS_FILE = "content_vectors.npy"
 QUERIES_FOR_RECALL = 1_000
 QUERY_BLOCK, CONTENT_BLOCK = 256, 65_536
 """Of the products that exact search holds at once: 64 MiB."""
@@ -90,7 +86,7 @@ class FaissIndex:
     """
 
     def __init__(self, folder: Path, space_id: str, vectors: Float[np.ndarray, "contents dim"] | None = None):
-        with reading(folder / SPACE_ID_FILE) as path:
+        with reading(folder / INDEX_SPACE_ID) as path:
             found = path.read_text().strip()
         if found != space_id:
             raise UserError(f"{folder}: space_id {found} is not the export's {space_id}; vectors must not be mixed")
@@ -98,7 +94,7 @@ class FaissIndex:
             # Mapped, where FAISS can, so that processes share it.
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
         if isinstance(index, faiss.IndexPreTransform):
-            beside = folder.parent / VECTORS_FILE
+            beside = folder.parent / CONTENT_VECTORS
             self.searched: Index = CompressedIndex(index, folder, _mapped(beside) if vectors is None else vectors)
         else:
             self.searched = WholeIndex(index)
@@ -152,7 +148,7 @@ class CompressedIndex:
         map_cells(cells, folder)
         if cells.ntotal != len(vectors):
             raise UserError(f"{folder}: {cells.ntotal:,} contents, but {len(vectors):,} vectors; copy the export again")
-        effort = read_json(folder / EFFORT_FILE)
+        effort = read_json(folder / INDEX_EFFORT)
         self.num_cells: int = cells.nlist
         self.num_probes: int = effort["num_probes"]
         self.num_candidates: int = effort["num_candidates"]

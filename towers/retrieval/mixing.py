@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query, Standing, standing_of
-from towers.retrieval.rotation import SpaceMap
+from towers.retrieval.rotation import SpaceRotation
 from towers.retrieval.search import Found, recommend
 
 
@@ -25,7 +25,7 @@ class MixedVersions:
 
     users: Export
     contents: Export
-    through: SpaceMap | None
+    through: SpaceRotation | None
 
     def vector(self, user_row: int) -> Float[np.ndarray, " dim"]:
         """A listener's vector among the contents'."""
@@ -53,7 +53,7 @@ class MixedVersions:
         return self.contents.content_ids.rows(self.users.contents["content_id"])
 
 
-def listeners_against(users: Export, contents: Export, through: SpaceMap | None = None) -> MixedVersions:
+def listeners_against(users: Export, contents: Export, through: SpaceRotation | None = None) -> MixedVersions:
     """Asks the contents of one version with the listeners of another.
 
     Args:

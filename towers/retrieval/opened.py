@@ -15,9 +15,9 @@ from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query, Standing
 from towers.retrieval.raw_contents import date_of, encode_content
-from towers.retrieval.raw_events import told_history
+from towers.retrieval.raw_events import RawEvents, told_history
 from towers.retrieval.search import Found, own_kind, recommend, similar
-from towers.retrieval.show import described
+from towers.retrieval.show import title_card
 
 Id = str | int | np.integer
 History = Sequence[Id | Mapping[str, Any]]
@@ -85,7 +85,7 @@ class OpenedExport:
         )
         row, events, until_us = self._past(user, history)
         vector = self.export.encode_events(events) if row is None else self.export.user_vectors[row]
-        return self._described(recommend(self.export, vector, query, Standing.of(events, until_us)))
+        return self._title_cards(recommend(self.export, vector, query, Standing.of(events, until_us)))
 
     def withheld(
         self,
@@ -121,7 +121,7 @@ class OpenedExport:
             explicit=explicit,
             released_by=date_of("released_by", released_by),
         )
-        return self._described(similar(self.export, row, query))
+        return self._title_cards(similar(self.export, row, query))
 
     def embed(self, history: History) -> Float[np.ndarray, " dim"]:
         """The vector of somebody who did this."""
@@ -151,14 +151,14 @@ class OpenedExport:
             return self.export.plays(self._rows([id_ for id_ in history if not isinstance(id_, Mapping)])), None
         if len(told) < len(history):
             raise UserError("history: give ids alone, or events alone")
-        return told_history(self.export, told)
+        return told_history(self.export, RawEvents.of(told))
 
     def _rows(self, names: Sequence[Id]) -> np.ndarray:
         return np.array([self.export.content_row(id_text(name)) for name in names], dtype=np.int64)
 
-    def _described(self, found: Found) -> list[dict[str, Any]]:
+    def _title_cards(self, found: Found) -> list[dict[str, Any]]:
         names = ("title", "artists", "kind", "genres", "content_id")
         return [
-            {**dict(zip(names, described(self.export, row), strict=True)), "score": score}
+            {**dict(zip(names, title_card(self.export, row), strict=True)), "score": score}
             for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
         ]

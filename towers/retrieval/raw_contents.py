@@ -17,9 +17,9 @@ from towers.features.text import category_text
 from towers.features.vocabulary import UNKNOWN, Vocabulary
 from towers.retrieval.content_encoder import AUDIO_VECTOR, WAVEFORM, ContentEncoder, Sound
 from towers.retrieval.export import Export
+from towers.retrieval.files import CONTENT_TOWER
 from towers.retrieval.sound import waveform_of
 
-CONTENT_TOWER = "content_tower.onnx"
 Audio = Path | tuple[np.ndarray, int] | np.ndarray | None
 """A file; samples (`[samples]` or `[samples, channels]`, floats of which 1 is full scale) and their rate in Hz; the
 vector of a sound, where the model reads vectors that were made elsewhere; or nothing."""

@@ -1,9 +1,12 @@
-"""Events as they are in the raw contract to what the encoder reads: the serving side's half of `prepare`."""
+"""Events as they are in the raw contract to what the encoder reads: the serving side's half of `prepare`.
 
-import math
+`RawEvents` holds what was checked. Mappings are checked by `RawEvents.of`; who has checked events already, as the HTTP
+service has, fills its columns and goes the same way from there.
+"""
+
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,48 @@ from towers.features.text import category_text
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawEvents:
+    """One listener's events in columns, as many values in each.
+
+    Args:
+        content_id: null without content.
+        timestamp_us: microseconds since 1970, in any order; null where no times are known, and the events follow one
+            another as they stand.
+        action: index into `schema.ACTIONS`.
+        played_ms: milliseconds, 0 or more; null, or not a number, where it is not known.
+        context: null where unknown.
+    """
+
+    content_id: Sequence[str | None]
+    timestamp_us: Sequence[int] | None
+    action: Sequence[int]
+    played_ms: Sequence[float | None]
+    context: Sequence[str | None]
+
+    @staticmethod
+    def of(rows: Sequence[Mapping[str, Any]]) -> "RawEvents":
+        """Mappings as `events_from_raw` takes them, but for the times: of all or of none.
+
+        Raises:
+            UserError: some events have a time and some have none, and as `events_from_raw`.
+        """
+        return _checked(rows, times_of([row.get("timestamp") for row in rows]))
+
+
+def times_of(timestamps: Sequence[Any]) -> list[int] | None:
+    """The times of a history in microseconds since 1970; null where no event has one.
+
+    Raises:
+        UserError: some events have a time and some have none, or one is no time.
+    """
+    is_timed = [timestamp is not None for timestamp in timestamps]
+    if not any(is_timed):
+        return None
+    if not all(is_timed):
+        raise UserError(f"history.{is_timed.index(False)}.timestamp: missing; give one to each event, or to none")
+    return [_microseconds(timestamp) for timestamp in timestamps]
 
 
 def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events:
@@ -32,27 +76,10 @@ def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events
     Raises:
         UserError: an unknown action, an event without a timestamp, a negative `played_ms`.
     """
-    ordered = sorted(rows, key=_microseconds)
-    content_ids = [category_text(row.get("content_id")) for row in ordered]
-    content_rows = np.array([-1 if c is None else export.content_ids.get(c, -1) for c in content_ids], np.int64)
-    played_fraction = _played_fraction(export, content_rows, [row.get("played_ms") for row in ordered])
-    action = np.array([_action_code(row.get("action") or "play") for row in ordered], np.int64)
-    return Events(
-        content_row=content_rows,
-        action=action,
-        timestamp_us=np.array([_microseconds(row) for row in ordered], np.int64),
-        played_fraction=played_fraction.astype(np.float32),
-        context=export.vocabulary("context").encode([category_text(row.get("context")) for row in ordered]),
-        is_positive=is_positive(
-            content_row=content_rows,
-            action=action,
-            played_fraction=played_fraction,
-            min_played_fraction=export.features.min_played_fraction,
-        ),
-    )
+    return _events(export, _checked(rows, [_microseconds(row.get("timestamp")) for row in rows]))
 
 
-def told_history(export: Export, rows: Sequence[Mapping[str, Any]]) -> tuple[Events, int | None]:
+def told_history(export: Export, told: RawEvents) -> tuple[Events, int | None]:
     """What somebody is said to have done, and when they did the last of it, in microseconds since 1970.
 
     Where there are no times, the events are taken to follow one another and the time is null; and where nothing is
@@ -60,29 +87,51 @@ def told_history(export: Export, rows: Sequence[Mapping[str, Any]]) -> tuple[Eve
 
     Args:
         export: as `events_from_raw` takes it.
-        rows: likewise, but for the times: of all events or of none.
-
-    Raises:
-        UserError: some events have a time and some have none, and as `events_from_raw`.
+        told: what they say.
     """
-    is_timed = [row.get("timestamp") is not None for row in rows]
-    if all(is_timed) and rows:
-        events = events_from_raw(export, rows)
+    events = _events(export, told)
+    if told.timestamp_us is not None:
         return events, int(events.timestamp_us[-1])
-    if any(is_timed):
-        raise UserError(f"history.{is_timed.index(False)}.timestamp: missing; give one to each event, or to none")
-    events = events_from_raw(export, _one_after_the_other(export, rows))
-    if any(row.get("played_ms") is not None for row in rows):
+    if any(played_ms is not None for played_ms in told.played_ms):
         return events, None
     in_full = np.where(events.action == schema.PLAY, 1.0, events.played_fraction)
     return replace(events, played_fraction=in_full.astype(np.float32)), None
 
 
-def _one_after_the_other(export: Export, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    ids = [category_text(row.get("content_id")) for row in rows]
-    contents = np.array([-1 if content_id is None else export.content_ids.get(content_id, -1) for content_id in ids])
-    ends = export.end_to_end_us(contents.astype(np.int64)).tolist()
-    return [{**row, "timestamp": EPOCH + timedelta(microseconds=end)} for row, end in zip(rows, ends, strict=True)]
+def _checked(rows: Sequence[Mapping[str, Any]], timestamp_us: Sequence[int] | None) -> RawEvents:
+    return RawEvents(
+        content_id=[category_text(row.get("content_id")) for row in rows],
+        timestamp_us=timestamp_us,
+        played_ms=[_milliseconds(row.get("played_ms")) for row in rows],
+        action=[_action_code(row.get("action") or "play") for row in rows],
+        context=[category_text(row.get("context")) for row in rows],
+    )
+
+
+def _events(export: Export, raw: RawEvents) -> Events:
+    """In time order; a content that the export does not know counts as an event without content."""
+    known = export.content_ids
+    content_rows = np.array([-1 if c is None else known.get(c, -1) for c in raw.content_id], np.int64)
+    if raw.timestamp_us is None:
+        timestamp_us, order = export.end_to_end_us(content_rows), np.arange(len(content_rows))
+    else:
+        timestamp_us = np.array(raw.timestamp_us, np.int64)
+        order = np.argsort(timestamp_us, kind="stable")
+    content_rows, action = content_rows[order], np.array(raw.action, np.int64)[order]
+    played_fraction = _played_fraction(export, content_rows, np.array(raw.played_ms, np.float64)[order])
+    return Events(
+        content_row=content_rows,
+        action=action,
+        timestamp_us=timestamp_us[order],
+        played_fraction=played_fraction.astype(np.float32),
+        context=export.vocabulary("context").encode(raw.context)[order],
+        is_positive=is_positive(
+            content_row=content_rows,
+            action=action,
+            played_fraction=played_fraction,
+            min_played_fraction=export.features.min_played_fraction,
+        ),
+    )
 
 
 def user_codes_from_raw(export: Export, user: Mapping[str, Any]) -> Int[np.ndarray, " columns"]:
@@ -107,18 +156,21 @@ def encode_user(
     return export.encode_events(events_from_raw(export, history), user_codes_from_raw(export, user or {}))
 
 
-def _played_fraction(export: Export, content_rows: np.ndarray, played_ms: Sequence[Any]) -> np.ndarray:
+def _played_fraction(
+    export: Export, content_rows: Int[np.ndarray, " events"], played_ms: Float[np.ndarray, " events"]
+) -> Float[np.ndarray, " events"]:
     durations = export.durations_ms[np.maximum(content_rows, 0)]
-    played = np.array([_milliseconds(ms) for ms in played_ms], np.float64)
-    is_known = np.isfinite(played) & (content_rows >= 0) & (durations > 0)
-    fraction = np.minimum(played / np.where(is_known, durations, 1), 1)
+    is_known = np.isfinite(played_ms) & (content_rows >= 0) & (durations > 0)
+    fraction = np.minimum(played_ms / np.where(is_known, durations, 1), 1)
     return np.where(is_known, fraction, schema.UNKNOWN_PLAYED_FRACTION)
 
 
-def _milliseconds(value: Any) -> float:
-    """How long something was played; not a number where that is not known."""
+def _milliseconds(value: Any) -> float | None:
+    """How long something was played; null where that is not known."""
+    if value is None:
+        return None
     try:
-        played = math.nan if value is None else float(value)
+        played = float(value)
     except (TypeError, ValueError):
         played = -1
     if played < 0:
@@ -132,8 +184,7 @@ def _action_code(action: str) -> int:
     return schema.ACTION_CODES[action]
 
 
-def _microseconds(row: Mapping[str, Any]) -> int:
-    timestamp = row.get("timestamp")
+def _microseconds(timestamp: Any) -> int:
     if isinstance(timestamp, str):
         try:
             timestamp = datetime.fromisoformat(timestamp)

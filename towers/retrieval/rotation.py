@@ -10,9 +10,8 @@ from jaxtyping import Float
 
 from towers.errors import UserError
 from towers.manifest import atomic_file, read_json, write_json
-from towers.retrieval.files import reading
+from towers.retrieval.files import ROTATION, ROTATION_FACTS, reading
 
-MATRIX_FILE, FACTS_FILE = "space_map.npy", "space_map.json"
 ORTHOGONAL_TO = 1e-9
 """How far products of the matrix's rows may be from 0 and 1."""
 
@@ -29,7 +28,7 @@ class SpaceVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceMap:
+class SpaceRotation:
     """Turns (and perhaps mirrors) the vectors of one space into another; every inner product stays what it was.
 
     Args:
@@ -60,7 +59,7 @@ class SpaceMap:
         """Vectors of the source's space to the target's, in the precision that they came in."""
         return (vectors @ self.matrix.T).astype(vectors.dtype)
 
-    def then(self, other: "SpaceMap") -> "SpaceMap":
+    def then(self, other: "SpaceRotation") -> "SpaceRotation":
         """This map, then `other`, as one.
 
         Raises:
@@ -71,7 +70,7 @@ class SpaceMap:
                 f"a map into space {self.target} cannot be followed by one from {other.source}; chain the maps of "
                 "versions that follow each other"
             )
-        return SpaceMap(
+        return SpaceRotation(
             source=self.source,
             target=other.target,
             matrix=other.matrix @ self.matrix,
@@ -79,33 +78,33 @@ class SpaceMap:
             residual=self.residual + other.residual,
         )
 
-    def inverse(self) -> "SpaceMap":
+    def inverse(self) -> "SpaceRotation":
         """The way back."""
-        return SpaceMap(
+        return SpaceRotation(
             source=self.target, target=self.source, matrix=self.matrix.T, shared=self.shared, residual=self.residual
         )
 
     @staticmethod
-    def chain(maps: Sequence["SpaceMap"]) -> "SpaceMap":
+    def chain(maps: Sequence["SpaceRotation"]) -> "SpaceRotation":
         """The maps one after the other, at least one, as one; raises as `then`."""
-        return reduce(SpaceMap.then, maps)
+        return reduce(SpaceRotation.then, maps)
 
     def save(self, folder: Path) -> None:
         """Writes `space_map.npy` and `space_map.json` into `folder`."""
-        with atomic_file(folder / MATRIX_FILE) as temporary, temporary.open("wb") as file:
+        with atomic_file(folder / ROTATION) as temporary, temporary.open("wb") as file:
             np.save(file, self.matrix, allow_pickle=False)
         facts = {"source": asdict(self.source), "target": asdict(self.target)}
-        write_json(folder / FACTS_FILE, facts | {"shared": self.shared, "residual": self.residual})
+        write_json(folder / ROTATION_FACTS, facts | {"shared": self.shared, "residual": self.residual})
 
     @classmethod
-    def load(cls, folder: Path) -> "SpaceMap":
+    def load(cls, folder: Path) -> "SpaceRotation":
         """What `save` wrote.
 
         Raises:
             UserError: a file is missing or damaged.
         """
-        facts = read_json(folder / FACTS_FILE)
-        with reading(folder / MATRIX_FILE) as path:
+        facts = read_json(folder / ROTATION_FACTS)
+        with reading(folder / ROTATION) as path:
             return cls(
                 source=SpaceVersion(**facts["source"]),
                 target=SpaceVersion(**facts["target"]),

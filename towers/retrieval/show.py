@@ -21,7 +21,7 @@ def found_table(export: Export, found: Found, title: str) -> Table | Text:
     for column in ("title", "artists", "kind", "genres", "id"):
         table.add_column(column, overflow="fold")
     for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1):
-        table.add_row(str(rank), f"{score:.3f}", *(Text(cell) for cell in described(export, row)))
+        table.add_row(str(rank), f"{score:.3f}", *(Text(cell) for cell in title_card(export, row)))
     return table
 
 
@@ -31,11 +31,11 @@ def history_table(export: Export, rows: Sequence[int] | np.ndarray, title: str, 
     for column in ("title", "artists", "kind", "genres", "id"):
         table.add_column(column, overflow="fold")
     for row in list(rows)[::-1][:limit]:
-        table.add_row(*(Text(cell) for cell in described(export, int(row))))
+        table.add_row(*(Text(cell) for cell in title_card(export, int(row))))
     return table
 
 
-def described(export: Export, row: int) -> tuple[str, str, str, str, str]:
+def title_card(export: Export, row: int) -> tuple[str, str, str, str, str]:
     """Title, artists, kind, genres and id; an artist's name where the artist has a row of its own."""
     content = export.contents.slice(row, 1).to_pylist()[0]
     artists = ", ".join(artist_name(export, artist_id) for artist_id in content["artist_ids"] or [])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from jaxtyping import Float
@@ -10,12 +10,13 @@ from jaxtyping import Float
 from towers.contract import schema
 from towers.retrieval import search
 from towers.retrieval.query import Query, Standing
-from towers.retrieval.raw_events import EPOCH
 from towers.retrieval.search import Found
 from towers.service.cards import Card, quoted, written
 from towers.service.questions import EncodeQuestion, Listener, RecommendQuestion, told, vector_of
 from towers.service.reasons import Heard, Reason, for_listener, shared_with
 from towers.service.snapshot import Snapshot
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:
     listed = query.deny if query.among is None else np.concatenate([query.deny, query.among])
     found = search.recommend(export, asker.vector, query, asker.standing)
     cards = [snapshot.cards.card(row) for row in found.rows.tolist()]
-    reasons = for_listener(cards, found.rows, asker.heard, export.vectors, snapshot.sounds)
+    reasons = for_listener(cards, found.rows, asker.heard, export.vectors, snapshot.sound_likeness)
     num_unknown = asker.num_unknown + int((listed < 0).sum())
     return _answer(snapshot, f'"unknown":{num_unknown},"items":{_items(cards, found, reasons)}')
 
@@ -55,7 +56,7 @@ def similar(
     kinds = tuple(kinds) or search.own_kind(snapshot.export, row)
     found = search.similar(snapshot.export, row, Query(k=k, kinds=kinds, explicit=explicit, released_by=released_by))
     card, cards = snapshot.cards.card(row), [snapshot.cards.card(other) for other in found.rows.tolist()]
-    is_close = snapshot.sounds.are_close(np.array([row]), found.rows)[0].tolist()
+    is_close = snapshot.sound_likeness.are_close(np.array([row]), found.rows)[0].tolist()
     reasons = [shared_with(card, other, close) for other, close in zip(cards, is_close, strict=True)]
     return _answer(snapshot, f'"content":{card.json},"items":{_items(cards, found, reasons)}')
 

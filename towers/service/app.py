@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request, Response
@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 from towers.contract import schema
 from towers.errors import UserError
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS
+from towers.service import answer_shapes as shapes
 from towers.service import answers
+from towers.service.answer_shapes import refused_with, responses
 from towers.service.cards import written
 from towers.service.edge import Edge
 from towers.service.limits import Limits
@@ -58,40 +60,40 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
     count = Query(ge=1, le=limits.max_k)
     text = Query(max_length=limits.max_text)
 
-    @app.get("/health")
+    @app.get("/health", responses=responses(shapes.Health))
     async def health() -> Response:
         """Whether it serves."""
         return _json('{"status":"ok"}')
 
-    @app.get("/version")
+    @app.get("/version", responses=responses(shapes.ServedVersion))
     async def version() -> Response:
         """Which version of the export it serves; vectors of one `space_id` may be compared."""
         return _json(written(live.snapshot.facts))
 
-    @app.get("/search")
+    @app.get("/search", responses=responses(shapes.FoundContents, 422))
     def search(
         q: Annotated[str, text] = "", k: Annotated[int, count] = 20, kind: Annotated[tuple[str, ...], Query()] = ()
     ) -> Response:
         """Contents by title, artist or id, without case and accents; an empty `q` gives the most played."""
         return _json(answers.find(live.snapshot, q, k, kind))
 
-    @app.get("/users")
+    @app.get("/users", responses=responses(shapes.FoundListeners, 422))
     def users(q: Annotated[str, text] = "", k: Annotated[int, count] = 20) -> Response:
         """Listeners by a part of their id."""
         return _json(answers.users(live.snapshot, q, k))
 
-    @app.get("/user/{user_id:path}")
+    @app.get("/user/{user_id:path}", responses=responses(shapes.ListenerHistory, 404, 422))
     def user(user_id: str, k: Annotated[int, count] = 20) -> Response:
         """A listener and their latest `k` events, newest first."""
         return _json(answers.user(live.snapshot, user_id, k))
 
-    @app.get("/content/{content_id:path}")
+    @app.get("/content/{content_id:path}", responses=responses(shapes.Content, 404, 422))
     def content(content_id: str) -> Response:
         """A content."""
         snapshot = live.snapshot
         return _json(snapshot.cards.card(snapshot.content_row(content_id)).json)
 
-    @app.get("/map")
+    @app.get("/map", responses=responses(shapes.DrawnMap, 422))
     def space_map(limit: Annotated[int, Query(ge=1, le=limits.max_map)] = min(10_000, limits.max_map)) -> Response:
         """Contents in two dimensions, an even sample of at most `limit`."""
         return _json(live.snapshot.map.json(limit))
@@ -101,7 +103,7 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
     """What is recommended, what is near, and a listener's vector."""
     count = Query(ge=1, le=limits.max_k)
 
-    @app.get("/recommend")
+    @app.get("/recommend", responses=responses(shapes.Recommendations, 404, 422))
     def recommend(
         user: str,
         k: Annotated[int, count] = 20,
@@ -118,13 +120,13 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
         )  # fmt: skip
         return _json(answers.recommend(live.snapshot, question))
 
-    @app.post("/recommend")
+    @app.post("/recommend", responses=responses(shapes.Recommendations, 404, 413, 422))
     def recommend_for(question: RecommendQuestion) -> Response:
         """The same for a listener or for somebody new, with lists to choose from and to leave out."""
         question.check(limits)
         return _json(answers.recommend(live.snapshot, question))
 
-    @app.get("/similar")
+    @app.get("/similar", responses=responses(shapes.SimilarContents, 404, 422))
     def similar(
         content: str,
         k: Annotated[int, count] = 20,
@@ -135,7 +137,7 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
         """What is near a content, of its own kind where no `kind` is given."""
         return _json(answers.similar(live.snapshot, content, k, kind, explicit, released_by))
 
-    @app.post("/encode/user")
+    @app.post("/encode/user", responses=responses(shapes.ListenerVector, 413, 422))
     def encode_user(question: EncodeQuestion) -> Response:
         """The vector of somebody new, to compare with those of the same `space_id`."""
         question.check(limits)
@@ -145,7 +147,9 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
 def _add_files(app: FastAPI, live: Live) -> None:
     """Sound, the page, and the list of endpoints."""
 
-    @app.get("/audio/{content_id:path}")
+    sound: dict[int | str, dict[str, Any]] = {200: {"content": {"audio/*": {}}}}
+
+    @app.get("/audio/{content_id:path}", response_class=FileResponse, responses=sound | refused_with(404, 422))
     def audio(content_id: str) -> Response:
         """A content's sound; ranges are served."""
         snapshot = live.snapshot

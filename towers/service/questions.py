@@ -15,7 +15,7 @@ from towers.features.text import id_text
 from towers.retrieval.encoders import Events
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query
 from towers.retrieval.raw_contents import date_of
-from towers.retrieval.raw_events import told_history, user_codes_from_raw
+from towers.retrieval.raw_events import RawEvents, times_of, told_history, user_codes_from_raw
 from towers.service.limits import Limits
 from towers.service.snapshot import Snapshot
 
@@ -123,8 +123,19 @@ def check_length(field: str, values: Sequence[Any] | None, most: int) -> None:
 
 
 def told(snapshot: Snapshot, history: Sequence[Event]) -> tuple[Events, int | None]:
-    """A history as the encoder reads it, and the time of its last event; as `told_history`."""
-    return told_history(snapshot.export, [event.model_dump() for event in history])
+    """A history as the encoder reads it, and the time of its last event; as `told_history`.
+
+    Raises:
+        UserError: some events have a time and some have none.
+    """
+    raw = RawEvents(
+        content_id=[event.content_id for event in history],
+        timestamp_us=times_of([event.timestamp for event in history]),
+        action=[schema.ACTION_CODES[event.action] for event in history],
+        played_ms=[event.played_ms for event in history],
+        context=[event.context for event in history],
+    )
+    return told_history(snapshot.export, raw)
 
 
 def codes_of(snapshot: Snapshot, features: Mapping[str, Any]) -> np.ndarray:

@@ -23,8 +23,8 @@ Reason = tuple[str, str]
 """Its kind, and a text for people."""
 
 
-class Sounds:
-    """Contents by their sound alone.
+class SoundLikeness:
+    """Which contents are close to each other by their sound alone.
 
     Args:
         vectors: `[contents, dim]`, unit, or zeros where there is no sound; null where the export has none.
@@ -124,7 +124,7 @@ def for_listener(
     rows: Integer[np.ndarray, " found"],
     heard: Heard,
     vectors: Float[np.ndarray, "contents dim"],
-    sounds: Sounds,
+    likeness: SoundLikeness,
 ) -> list[list[Reason]]:
     """Why each content is recommended: what it shares with what the listener heard lately.
 
@@ -135,13 +135,13 @@ def for_listener(
         rows: what is recommended.
         heard: by the listener.
         vectors: of the contents.
-        sounds: of the contents.
+        likeness: of the same contents as `vectors`.
     """
     if not len(heard.lately) or not len(rows):
         return [[] for _ in cards]
     nearness = vectors[rows] @ vectors[heard.lately].T
     nearest = np.where(rows[:, None] == heard.lately, -np.inf, nearness).argmax(axis=1).tolist()
-    closest = sounds.closest(rows, heard.lately).tolist()
+    closest = likeness.closest(rows, heard.lately).tolist()
     return [
         _for_one(*facts, heard=heard)
         for facts in zip(cards, rows.tolist(), nearest, closest, strict=True)

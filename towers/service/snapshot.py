@@ -11,14 +11,15 @@ from jaxtyping import Integer
 from towers.errors import UserError
 from towers.manifest import library_versions
 from towers.retrieval.export import Export
+from towers.retrieval.files import USER_TOWER
 from towers.retrieval.query import Query, Standing
 from towers.retrieval.search import recommend, similar
 from towers.retrieval.verify import problems
 from towers.service.audio import AudioFolder
 from towers.service.cards import Cards
-from towers.service.reasons import Heard, Sounds
+from towers.service.map_answers import MapAnswers, version_of
+from towers.service.reasons import Heard, SoundLikeness
 from towers.service.search import NameSearch
-from towers.service.space_map import SpaceMap, version_of
 
 KEPT_LISTENERS = 10_000
 MIN_INDEX_RECALL = 0.9
@@ -41,12 +42,12 @@ class Snapshot:
         self.export = export
         self.audio = audio
         self.cards = Cards(export, audio)
-        self.sounds = Sounds(export.sound_vectors)
+        self.sound_likeness = SoundLikeness(export.sound_vectors)
         self.names = NameSearch.of_contents(export)
         self.listeners = NameSearch.of_users(export)
         self.met_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_met_by, export, self.cards))
         self._user_row = lru_cache(maxsize=KEPT_LISTENERS)(export.user_row)
-        self.map = SpaceMap(export)
+        self.map = MapAnswers(export)
 
     @classmethod
     def open(cls, folder: Path, audio: AudioFolder, verify: str = "manifest") -> "Snapshot":
@@ -73,7 +74,7 @@ class Snapshot:
     def warm(self) -> None:
         """Opens every file that answers read, and asks each part once."""
         export = self.export
-        if "user_tower.onnx" in export.manifest.get("files", {}):
+        if USER_TOWER in export.manifest.get("files", {}):
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
         _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from towers.contract.provenance import Provenance
 from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.checks.all_checks import all_checks
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.ranking.vectors import VectorRanker
+
+UNKNOWN = Provenance()
 
 
 def plays_before(store, rows, period):
@@ -36,7 +39,7 @@ class Counting:
 def judged(world_store):
     """Checks by name, and whom they ranked."""
 
-    def judge(*, with_popularity, **trained):
+    def judge(*, with_popularity, provenance=UNKNOWN):
         ranker = Counting()
         protocol = EvaluationProtocol(
             world_store, "test", filter_seen=True, ks=(10,), min_users=2, list_k=10, ranker=ranker
@@ -48,14 +51,14 @@ def judged(world_store):
         if with_popularity:
             evaluations.append(protocol.evaluate(DenseRanker(protocol.task, Popularity(protocol.task))))
         ranker.names.clear()
-        checks = all_checks(protocol, evaluations, plays_before, users, contents, **trained)
+        checks = all_checks(protocol, evaluations, plays_before, users, contents, provenance)
         return checks, ranker.names
 
     return judge
 
 
 def test_honest_vectors_fail_none(world_store, judged):
-    checks, names = judged(with_popularity=True, trained_on=world_store.fingerprint)
+    checks, names = judged(with_popularity=True, provenance=Provenance(trained_on=world_store.fingerprint))
     assert not [check for check in checks if check.passed is False]
     assert checks[0].name == "trained before test"
     assert checks[0].passed
@@ -65,7 +68,8 @@ def test_honest_vectors_fail_none(world_store, judged):
 
 def test_who_has_learnt_the_test_period_fails(world_store, judged):
     until_us = world_store.manifest["test_start_us"] + 1
-    checks, _ = judged(with_popularity=True, trained_on="another", trained_until_us=until_us)
+    late = Provenance(trained_on="another", trained_until_us=until_us)
+    checks, _ = judged(with_popularity=True, provenance=late)
     assert [check.name for check in checks if check.passed is False] == ["trained before test"]
 
 

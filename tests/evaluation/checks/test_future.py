@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from towers.contract.provenance import Provenance
 from towers.evaluation.checks.future import (
     baseline_view,
     future_leak,
@@ -108,21 +109,22 @@ class TestTrainedBefore:
         return world_store.manifest[f"{period}_start_us"]
 
     def test_on_this_store_it_was(self, world_store, period):
-        assert trained_before(world_store, period, world_store.fingerprint, None).passed
+        assert trained_before(world_store, period, Provenance(trained_on=world_store.fingerprint)).passed
 
     @pytest.mark.parametrize(("later_us", "passed"), [(-DAY_US, True), (0, True), (1, False), (DAY_US, False)])
     def test_on_another_it_must_have_ended(self, world_store, period, start_us, later_us, passed):
-        check = trained_before(world_store, period, "another", start_us + later_us)
+        provenance = Provenance(trained_on="another", trained_until_us=start_us + later_us)
+        check = trained_before(world_store, period, provenance)
         assert check.passed is passed
         assert check.figures["days_between"] == -later_us / DAY_US
 
     def test_the_test_period_may_be_new_where_validation_is_not(self, world_store):
         until = world_store.manifest["test_start_us"]
-        assert trained_before(world_store, "test", None, until).passed
-        assert trained_before(world_store, "validation", None, until).passed is False
+        assert trained_before(world_store, "test", Provenance(trained_until_us=until)).passed
+        assert trained_before(world_store, "validation", Provenance(trained_until_us=until)).passed is False
 
     def test_who_does_not_say_is_not_judged(self, world_store, period):
-        check = trained_before(world_store, period, None, None)
+        check = trained_before(world_store, period, Provenance())
         assert check.passed is None
         assert "when training ended is not known" in check.detail
 
@@ -165,7 +167,7 @@ def test_leave_one_out_has_a_cut_for_everybody(world_folder, tmp_path, make_buil
     from towers.data.split import LeaveOneOut
 
     store, _ = make_builder(world_folder, tmp_path / "stores", split=LeaveOneOut()).build()
-    check = trained_before(store, period, "another", 0)
+    check = trained_before(store, period, Provenance(trained_on="another", trained_until_us=0))
     assert check.passed is None
     assert f"when {period} begins is not known" in check.detail
     task = task_from_store(store, period)

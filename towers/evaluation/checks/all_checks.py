@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.contract.provenance import Provenance
 from towers.data.store import Store
 from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.checks.future import baseline_view, future_leak, histories_end, sampled_rows, trained_before
@@ -40,10 +41,7 @@ def all_checks(
     listeners: Listeners,
     users: Float[np.ndarray, "users dim"],
     contents: Float[np.ndarray, "contents dim"],
-    *,
-    trained_on: str | None = None,
-    trained_until_us: int | None = None,
-    has_seen_validation: bool = False,
+    provenance: Provenance,
 ) -> list[Check]:
     """Of training, the future, the lists, chance, what is personal, and a validation learnt by heart.
 
@@ -53,11 +51,8 @@ def all_checks(
         listeners: the model's way from histories to vectors.
         users: the vectors that were evaluated, `[users of the task, dim]`.
         contents: likewise, `[contents, dim]`.
-        trained_on: fingerprint of the store that the model was trained on; null where it is not known.
-        trained_until_us: end of its training period, in microseconds since 1970; null where it is not known, and not
-            needed where `trained_on` is the store of the evaluation.
-        has_seen_validation: whether it was fitted on everything before the test; what it remembers of validation is
-            then no question, and nothing of validation can be asked of it.
+        provenance: what the model was trained on. Of one that has seen validation it is not asked what it remembers
+            of it, and nothing of validation can be asked.
     """
     store, task, period, k = protocol.store, protocol.task, protocol.period, protocol.list_k
     rows = sampled_rows(task)
@@ -66,7 +61,7 @@ def all_checks(
         "what baselines read": baseline_view(period, rows),
     }
     checks = [
-        trained_before(store, period, trained_on, trained_until_us, has_seen_validation),
+        trained_before(store, period, provenance),
         histories_end(store, task, period),
         future_leak(store, period, views),
         list_audit(task, evaluations),
@@ -75,7 +70,7 @@ def all_checks(
             task, evaluations[0], users, lambda others: protocol.ranker(task, "shuffled", others, contents), k=k
         ),
     ]
-    if period == "test" and not has_seen_validation:
+    if period == "test" and not provenance.has_seen_validation:
         checks.append(_memorised(protocol, evaluations, listeners, contents))
     return checks
 

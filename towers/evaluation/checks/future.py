@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Int
 
+from towers.contract.provenance import Provenance
 from towers.contract.schema import ACTIONS
 from towers.data.store import Store
 from towers.evaluation.checks.honesty import Check
@@ -30,13 +31,7 @@ def sampled_rows(task: EvaluationTask, *, seed: int = 0, size: int = SAMPLE) -> 
     return np.sort(np.random.default_rng(seed).choice(rows, min(size, len(rows)), replace=False))
 
 
-def trained_before(
-    store: Store,
-    period: Period,
-    trained_on: str | None,
-    trained_until_us: int | None,
-    has_seen_validation: bool = False,
-) -> Check:
+def trained_before(store: Store, period: Period, provenance: Provenance) -> Check:
     """The training period of what is evaluated ended before the period begins: else it has learnt the targets.
 
     On the store of its own training it did by construction. Not judged where either instant is unknown. Whether an
@@ -45,15 +40,14 @@ def trained_before(
     Args:
         store: of the evaluation.
         period: whose targets are to be found.
-        trained_on: fingerprint of the store of the training; null where it is not known.
-        trained_until_us: end of the training period, in microseconds since 1970; null where it is not known.
-        has_seen_validation: whether the training period reached to the store's second cut.
+        provenance: what was trained on; the end of the training is not needed where that was this very store.
     """
     name, start_us = f"trained before {period}", store.manifest.get(f"{period}_start_us")
-    if trained_on == store.fingerprint:
-        reached = "training and validation periods" if has_seen_validation else "training period"
-        is_before = period == "test" or not has_seen_validation
+    if provenance.trained_on == store.fingerprint:
+        reached = "training and validation periods" if provenance.has_seen_validation else "training period"
+        is_before = period == "test" or not provenance.has_seen_validation
         return Check(name=name, passed=is_before, detail=f"on the {reached} of this very store")
+    trained_until_us = provenance.trained_until_us
     if trained_until_us is None or start_us is None:
         unknown = "when training ended" if trained_until_us is None else f"when {period} begins"
         return Check(name=name, passed=None, detail=f"on another store; {unknown} is not known")

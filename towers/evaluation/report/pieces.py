@@ -15,7 +15,7 @@ from towers.evaluation.report.content_cards import ContentCards
 from towers.evaluation.report.data_profile import DataProfile
 from towers.evaluation.report.listener_examples import ListenerExample, listener_examples
 from towers.evaluation.report.score_calibration import ScoreGroup, score_groups
-from towers.evaluation.report.space import Neighbourhood, SpaceMap, neighbourhoods, space_map
+from towers.evaluation.report.space import Neighbourhood, ProjectedContents, neighbourhoods, projected_contents
 from towers.evaluation.report.table import MAIN_METRIC, main_intervals
 from towers.evaluation.result import ALL, Evaluation, metric_key, split_key
 from towers.evaluation.task import EvaluationTask
@@ -56,7 +56,7 @@ class Report:
     task_counts: Mapping[str, int]
     training: tuple[Mapping[str, float], ...]
     calibration: tuple[ScoreGroup, ...]
-    space: SpaceMap
+    space: ProjectedContents
     neighbourhoods: tuple[Neighbourhood, ...]
     listeners: tuple[ListenerExample, ...]
     checks: tuple[Check, ...]
@@ -140,7 +140,7 @@ def build_report(
         },
         training=tuple(training),
         calibration=score_groups(task, unseen),
-        space=space_map(content_vectors, cards, seed=seed),
+        space=projected_contents(content_vectors, cards, seed=seed),
         neighbourhoods=neighbourhoods(task, content_vectors, cards),
         listeners=listener_examples(task, unseen, cards, user_ids, seed=seed),
         checks=tuple(checks),

@@ -1,27 +1,23 @@
 """The space of vectors as people can look at it: a map in two dimensions, and what stands near what."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from towers.contract.schema import KIND_CODES
 from towers.evaluation.ranking.top_k import top_k
 from towers.evaluation.report.content_cards import ContentCard, ContentCards
 from towers.evaluation.task import EvaluationTask
+from towers.retrieval.projection_2d import Method, project
 
 MAX_POINTS = 3_000
-FEWEST_FOR_TSNE = 50
-"""t-SNE with its usual perplexity of 30 says nothing of fewer."""
 NUM_NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceMap:
-    """Where contents stand, projected.
+class ProjectedContents:
+    """Where contents stand when their vectors are projected onto a plane.
 
     Args:
         cards: of the contents.
@@ -31,7 +27,7 @@ class SpaceMap:
 
     cards: tuple[ContentCard, ...]
     positions: Float[np.ndarray, "points 2"]
-    method: Literal["t-SNE", "PCA"]
+    method: Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +47,9 @@ class Neighbourhood:
     similarities: tuple[float, ...]
 
 
-def space_map(vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *, seed: int = 0) -> SpaceMap:
+def projected_contents(
+    vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *, seed: int = 0
+) -> ProjectedContents:
     """t-SNE (van der Maaten and Hinton 2008), started from the principal components; of a few contents these alone.
 
     Contents without a vector (all zeros) are left out; of more than `MAX_POINTS` a sample is drawn.
@@ -59,9 +57,8 @@ def space_map(vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *
     rows = np.flatnonzero(np.abs(vectors).sum(axis=1) > 0)
     if len(rows) > MAX_POINTS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_POINTS, replace=False))
-    few = len(rows) < FEWEST_FOR_TSNE
-    positions = _principal(vectors[rows]) if few else _embedded(vectors[rows], seed)
-    return SpaceMap(cards=cards.at(rows), positions=positions.astype(np.float64), method="PCA" if few else "t-SNE")
+    method, positions = project(vectors[rows], seed)
+    return ProjectedContents(cards=cards.at(rows), positions=positions.astype(np.float64), method=method)
 
 
 def neighbourhoods(
@@ -121,16 +118,3 @@ def _neighbourhood(
         neighbours=cards.at(best),
         similarities=tuple(scores[best].tolist()),
     )
-
-
-def _principal(vectors: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points 2"]:
-    found = np.zeros((len(vectors), 2))
-    components = min(2, *vectors.shape)
-    if components and len(vectors) > 1:
-        found[:, :components] = PCA(components, svd_solver="full").fit_transform(vectors)
-    return found
-
-
-def _embedded(vectors: Float[np.ndarray, "points dim"], seed: int) -> Float[np.ndarray, "points 2"]:
-    perplexity = min(30.0, (len(vectors) - 1) / 3)
-    return TSNE(n_components=2, init="pca", perplexity=perplexity, random_state=seed).fit_transform(vectors)

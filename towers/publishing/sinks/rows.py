@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from towers.errors import UserError
 from towers.retrieval.export import Export
-from towers.retrieval.files import reading
+from towers.retrieval.files import CONTENTS_FOR_ENGINES, USER_EMBEDDINGS, reading
 
 CONTENTS, USERS = TABLES = "contents", "users"
 VECTOR = "vector"
@@ -51,7 +51,7 @@ def content_rows(export: Export) -> Rows:
     Raises:
         UserError: a table that does not fit the vectors.
     """
-    path, vectors = export.folder / "contents.parquet", export.vectors
+    path, vectors = export.folder / CONTENTS_FOR_ENGINES, export.vectors
     with reading(path):
         table = pq.ParquetFile(path, memory_map=True)
     if table.metadata.num_rows != len(vectors):
@@ -83,7 +83,7 @@ def user_rows(export: Export) -> Rows:
     Raises:
         UserError: vectors of another space or another dimension.
     """
-    folder, dim = export.folder / "user_embeddings", int(export.manifest["dim"])
+    folder, dim = export.folder / USER_EMBEDDINGS, int(export.manifest["dim"])
     tables = [_user_table(path, export.space_id, dim) for path in sorted(folder.glob("*.parquet"))]
     if not tables:
         raise UserError(f"{folder}: no Parquet file; make or copy the export again")

@@ -1,13 +1,16 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from towers.service import space_map
-from towers.service.space_map import even_sample, principal_components
+from towers.retrieval import projection_2d
+from towers.retrieval.projection_2d import FEWEST_FOR_TSNE, even_sample, principal_components, project
 
 
-@pytest.mark.parametrize("block", [7, 100_000])
+@pytest.mark.parametrize("block", [7, 65_536])
 def test_principal_components_are_those_of_the_centred_vectors(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(space_map, "BLOCK", block)
+    monkeypatch.setattr(projection_2d, "BLOCK", block)
     vectors = (np.random.default_rng(0).normal(size=(50, 4)) * [1, 5, 1, 3] + 2).astype(np.float32)
     places = principal_components(vectors)
     centred = vectors - vectors.mean(axis=0)
@@ -21,6 +24,21 @@ def test_few_contents_or_dimensions(shape: tuple[int, int]) -> None:
     places = principal_components(np.ones(shape, np.float32))
     assert places.shape == (shape[0], 2)
     assert np.isfinite(places).all()
+
+
+def test_a_few_are_projected_without_t_sne() -> None:
+    vectors = np.random.default_rng(0).normal(size=(FEWEST_FOR_TSNE, 4)).astype(np.float32)
+    method, places = project(vectors[1:])
+    assert method == "PCA"
+    np.testing.assert_array_equal(places, principal_components(vectors[1:]))
+    method, places = project(vectors)
+    assert (method, places.shape) == ("t-SNE", (FEWEST_FOR_TSNE, 2))
+
+
+@pytest.mark.unhooked
+def test_serving_does_not_need_scikit_learn() -> None:
+    program = "import sys, towers.service.app; print('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_an_even_sample() -> None:

@@ -1,0 +1,20 @@
+"""What vectors were trained on: asked of a run and of an export alike, before they are measured on a store."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What vectors were trained on; without arguments, nothing is known of it.
+
+    Args:
+        trained_on: fingerprint of the prepared store; null where it is not known.
+        trained_until_us: end of the training period, in microseconds since 1970; null without a clock, and where it is
+            not known.
+        has_seen_validation: whether everything before the test was fitted on, validation included, with settings that
+            were chosen before.
+    """
+
+    trained_on: str | None = None
+    trained_until_us: int | None = None
+    has_seen_validation: bool = False

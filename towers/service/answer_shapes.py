@@ -1,0 +1,181 @@
+"""What answers look like, for OpenAPI and the page at `/docs`.
+
+No answer is made by these models: `answers` puts JSON together as text, which is several times as fast. Tests hold what
+is answered against them.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from towers.service.questions import Action
+
+Kind = Literal["track", "episode", "audiobook", "artist", "playlist"]
+Version = Annotated[str, Field(description="of the export that answered")]
+SpaceId = Annotated[str, Field(description="vectors and scores of one space may be compared")]
+
+
+class Health(BaseModel):
+    """That it serves."""
+
+    status: Literal["ok"]
+
+
+class ServedVersion(BaseModel):
+    """Which version of the export is served."""
+
+    version: Version
+    space_id: SpaceId
+    format: int = Field(description="of the export's files")
+    dim: int = Field(description="of the vectors")
+    counts: dict[str, int] = Field(description="contents, listeners and the like, by name")
+    window: dict[str, datetime] = Field(description="start and end of the data; empty without a clock")
+    data_fingerprint: str | None = Field(description="of the prepared data; null in old exports")
+    towers: str | None = Field(description="version of Towers that serves; null where it is not installed")
+
+
+class Artist(BaseModel):
+    """An artist of a content."""
+
+    id: str
+    name: str = Field(description="the id where no name is known")
+
+
+class Content(BaseModel):
+    """A content."""
+
+    content_id: str
+    kind: Kind
+    title: str = Field(description="the id where no title is known")
+    artists: list[Artist]
+    album_id: str | None
+    genres: list[str]
+    language: str | None
+    release_date: date | None
+    duration_ms: int | None = Field(description="milliseconds")
+    explicit: bool | None
+    is_cold: bool = Field(description="whether nobody chose it in training")
+    audio: str | None = Field(description="path of its sound; null where none is served")
+
+
+class Why(BaseModel):
+    """Why a content is shown."""
+
+    reason: Literal[
+        "heard_before", "shared_artist", "shared_album", "shared_genre", "close_by_sound", "near_heard"
+    ]  # fmt: skip
+    text: str = Field(description="the same for people")
+
+
+class ScoredContent(BaseModel):
+    """A content that was found by its vector."""
+
+    content: Content
+    score: float = Field(description="inner product of unit vectors, from -1 to 1")
+    reasons: list[Why]
+
+
+class Recommendations(BaseModel):
+    """What a listener may play next."""
+
+    version: Version
+    space_id: SpaceId
+    unknown: int = Field(description="ids of the question's lists that this version does not know")
+    items: list[ScoredContent] = Field(description="best first")
+
+
+class SimilarContents(BaseModel):
+    """What is near a content."""
+
+    version: Version
+    space_id: SpaceId
+    content: Content = Field(description="that was asked about")
+    items: list[ScoredContent] = Field(description="nearest first")
+
+
+class ListenerVector(BaseModel):
+    """The vector of somebody new."""
+
+    version: Version
+    space_id: SpaceId
+    vector: list[float] = Field(description="of length 1")
+
+
+class FoundContents(BaseModel):
+    """Contents by title, artist or id."""
+
+    version: Version
+    items: list[Content] = Field(description="best first")
+
+
+class FoundListener(BaseModel):
+    """A listener of the export."""
+
+    user_id: str
+    num_events: int
+
+
+class FoundListeners(BaseModel):
+    """Listeners by a part of their id."""
+
+    version: Version
+    items: list[FoundListener]
+
+
+class PastEvent(BaseModel):
+    """An event that names a content."""
+
+    content: Content
+    timestamp: datetime | None = Field(description="null for data without a clock")
+    action: Action
+
+
+class ListenerHistory(BaseModel):
+    """What a listener did lately."""
+
+    version: Version
+    user_id: str
+    num_events: int = Field(description="all of them, with and without a content")
+    as_of: datetime | None = Field(description="the last of them; null without events or a clock")
+    history: list[PastEvent] = Field(description="newest first")
+
+
+class DrawnMap(BaseModel):
+    """Contents in two dimensions, in columns of as many values each."""
+
+    version: Version
+    method: Literal["content_map", "principal_components"] = Field(
+        description="the export's own map, or made of the vectors where it has none"
+    )
+    content_id: list[str]
+    title: list[str]
+    kind: list[Kind]
+    genre: list[str | None] = Field(description="the first of several")
+    is_cold: list[bool]
+    x: list[float] = Field(description="from -1 to 1")
+    y: list[float] = Field(description="from -1 to 1")
+
+
+class Refusal(BaseModel):
+    """What is wrong with a request."""
+
+    error: str = Field(description="one line")
+
+
+REFUSALS = {
+    404: "An id that this version does not know.",
+    413: "A body that is too long.",
+    422: "A value that cannot be, by its name.",
+}
+"""By status, what is said in OpenAPI."""
+
+
+def responses(answer: type[BaseModel], *refusals: int) -> dict[int | str, dict[str, Any]]:
+    """An endpoint's `responses` for FastAPI: what it answers, and with which statuses it refuses."""
+    return {200: {"model": answer}, **refused_with(*refusals)}
+
+
+def refused_with(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals alone."""
+    return {status: {"model": Refusal, "description": REFUSALS[status]} for status in statuses}
