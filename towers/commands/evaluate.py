@@ -69,7 +69,7 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     checks = all_checks(*judged, subject.provenance)
     known = known_of_listeners(subject.store, protocol.task, protocol.period)
     profiles = listener_profiles(protocol.task, contents, known)
-    evaluations = [divided(evaluation, by_taste(profiles)) for evaluation in evaluations]
+    evaluations = [divided(each, by_taste(profiles)) for each in evaluations]
     # Whoever finds it takes the rest for written.
     (target / "metrics.json").unlink(missing_ok=True)
     with _printed(target) as console:
@@ -79,10 +79,8 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     write_profiles(profiles, target / "profiles.parquet")
     report = report_of(subject, protocol, evaluations, contents, checks, choices, plan.main_metric)
     write_page(report, target / "report.html")
-    metadata = {
-        "fingerprint": fingerprint, "subject": subject.name, **facts, "tuning": choices,
-        "checks": [asdict(check) for check in checks],
-    }  # fmt: skip
+    metadata = {"fingerprint": fingerprint, "subject": subject.name, **facts, "tuning": choices,
+                "checks": [asdict(check) for check in checks]}  # fmt: skip
     write(evaluations, target, metadata, main_metric=plan.main_metric, known_intervals=report.intervals)
     log_pictures(report, subject)
     print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
@@ -118,7 +116,6 @@ def _printed(target: Path) -> Iterator[Console]:
 
 
 def _passed(target: Path, checks: Sequence[Check]) -> Path:
-    failed = [f"{check.name}: {check.detail}" for check in checks if check.passed is False]
-    if failed:
+    if failed := [f"{check.name}: {check.detail}" for check in checks if check.passed is False]:
         raise GateRefused(f"{target}: the figures do not stand up to their own checks ({'; '.join(failed)})")
     return target
