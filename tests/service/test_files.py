@@ -97,3 +97,11 @@ def test_the_endpoints_are_listed_without_another_host(client: TestClient) -> No
     assert "<script" not in page
     for shown in ("GET /similar", "POST /encode/user", "history[].played_ms", "at most 50"):
         assert shown in page
+
+
+def test_the_fields_of_every_answer_are_listed(client: TestClient) -> None:
+    page = client.get("/docs").text
+    links, anchors = re.findall(r"href=#(\w+)", page), re.findall(r"<h3 id=(\w+)>", page)
+    assert set(links) == set(anchors) >= {"Recommendations", "ScoredContent", "Content", "Artist", "DrawnMap"}
+    assert len(anchors) == len(set(anchors))
+    assert "<tr><td>score<td>number<td>inner product" in page

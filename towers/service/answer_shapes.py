@@ -81,7 +81,7 @@ class Recommendations(BaseModel):
 
     version: Version
     space_id: SpaceId
-    unknown: int = Field(description="ids of the question's lists that this version does not know")
+    unknown: int = Field(description="ids of the question's lists and history that this version does not know")
     items: list[ScoredContent] = Field(description="best first")
 
 

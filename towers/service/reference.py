@@ -6,7 +6,7 @@ from typing import Any
 
 
 def reference_page(openapi: Mapping[str, Any]) -> str:
-    """HTML without scripts or styles: every endpoint, its parameters and the fields of its body."""
+    """HTML without scripts or styles: every endpoint, its parameters, the fields of its body and of its answer."""
     title = escape(openapi["info"]["title"])
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -22,6 +22,12 @@ def reference_page(openapi: Mapping[str, Any]) -> str:
             rows = [*_parameters(operation), *_fields(operation, openapi)]
             if rows:
                 parts.append(f"<table><tr><th>name<th>type<th>default<th>meaning{''.join(rows)}</table>")
+            answer = _answer(operation)
+            if answer is not None:
+                parts.append(f"<p>Answers with {_type(answer, links=True)}.</p>")
+    parts.append("<h2>Answers</h2>")
+    for name in _answers(openapi):
+        parts.extend(_shape(name, openapi["components"]["schemas"][name]))
     return "".join(parts) + "</html>"
 
 
@@ -43,8 +49,45 @@ def _fields(operation: Mapping[str, Any], openapi: Mapping[str, Any]) -> Iterato
                     yield _row(f"{name}[].{inner}", of, False)
 
 
+def _answer(operation: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of the answer; null where it is not JSON."""
+    return operation["responses"]["200"]["content"].get("application/json", {}).get("schema")
+
+
+def _answers(openapi: Mapping[str, Any]) -> list[str]:
+    """The names of all models of answers, each followed by those that its fields are of."""
+    names: dict[str, None] = {}
+
+    def add(schema: Mapping[str, Any]) -> None:
+        for part in (*schema.get("anyOf", ()), schema.get("items", {})):
+            if part:
+                add(part)
+        if "$ref" in schema and _name(schema) not in names:
+            names[_name(schema)] = None
+            for field in _model(schema, openapi)["properties"].values():
+                add(field)
+
+    for methods in openapi["paths"].values():
+        for operation in methods.values():
+            add(_answer(operation) or {})
+    return list(names)
+
+
+def _shape(name: str, model: Mapping[str, Any]) -> Iterator[str]:
+    yield f"<h3 id={name}>{name}</h3><p>{escape(model.get('description', ''))}</p>"
+    rows = (
+        f"<tr><td>{escape(field)}<td>{_type(schema, links=True)}<td>{escape(schema.get('description', ''))}"
+        for field, schema in model["properties"].items()
+    )
+    yield f"<table><tr><th>name<th>type<th>meaning{''.join(rows)}</table>"
+
+
 def _model(reference: Mapping[str, Any], openapi: Mapping[str, Any]) -> Mapping[str, Any]:
-    return openapi["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
+    return openapi["components"]["schemas"][_name(reference)]
+
+
+def _name(reference: Mapping[str, Any]) -> str:
+    return reference["$ref"].rpartition("/")[2]
 
 
 def _row(name: str, schema: Mapping[str, Any], is_required: bool) -> str:
@@ -53,14 +96,18 @@ def _row(name: str, schema: Mapping[str, Any], is_required: bool) -> str:
         f"at {word} {schema[key]:,}" for key, word in (("minimum", "least"), ("maximum", "most")) if key in schema
     ]
     meaning = ", ".join(filter(None, (schema.get("description", ""), *bounds)))
-    return "<tr>" + "".join(f"<td>{escape(str(cell))}" for cell in (name, _type(schema), default, meaning))
+    cells = (escape(name), _type(schema), escape(str(default)), escape(meaning))
+    return "<tr>" + "".join(f"<td>{cell}" for cell in cells)
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _type(schema: Mapping[str, Any], links: bool = False) -> str:
+    """For people, as HTML; with `links` a model is a link to its fields."""
     if "anyOf" in schema:
-        return " or ".join(_type(choice) for choice in schema["anyOf"])
+        return " or ".join(_type(choice, links) for choice in schema["anyOf"])
+    if "$ref" in schema and links:
+        return f"<a href=#{_name(schema)}>{_name(schema)}</a>"
     if "enum" in schema:
-        return ", ".join(schema["enum"])
+        return escape(", ".join(schema["enum"]))
     if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', {}))}"
-    return schema.get("format", schema.get("type", "object"))
+        return f"list of {_type(schema.get('items', {}), links)}"
+    return escape(schema.get("format", schema.get("type", "object")))
