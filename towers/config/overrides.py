@@ -74,7 +74,7 @@ def raw_text(key: str, value: Any) -> str | None:
 
 
 def raw_list(key: str, value: Any) -> list[str] | None:
-    """The same for a list of ids, such as `history=[1e5,'a b']`."""
+    """A list of ids given as an override, such as `history=[1e5,'a b']`, each as the caller typed it."""
     if value is None:
         return None
     if not isinstance(value, (list, ListConfig)):

@@ -78,5 +78,5 @@ class EvaluationProtocol:
     def evaluate_vectors(
         self, name: str, users: Float[np.ndarray, "users dim"], contents: Float[np.ndarray, "contents dim"]
     ) -> Evaluation:
-        """The same for whoever ranks by inner products; `users` are those of the task."""
+        """Judges whoever ranks by inner products; `users` are those of the task."""
         return self.evaluate(self.ranker(self.task, name, users, contents))

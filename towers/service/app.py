@@ -122,7 +122,7 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
 
     @app.post("/recommend", responses=responses(shapes.Recommendations, 404, 413, 422))
     def recommend_for(question: RecommendQuestion) -> Response:
-        """The same for a listener or for somebody new, with lists to choose from and to leave out."""
+        """What a listener or somebody new may play next, with lists to choose from and to leave out."""
         question.check(limits)
         return _json(answers.recommend(live.snapshot, question))
 
