@@ -95,7 +95,7 @@ class RecommendQuestion(Listener):
             raise UserError("user: give either user, or history and features of somebody new")
 
     def query(self, snapshot: Snapshot) -> Query:
-        """What may be recommended, in rows of the served version; an id of a list that it does not know becomes row -1."""
+        """What may be recommended, in rows of the served version; an id of a list that it does not know is row -1."""
         return Query(
             k=self.k,
             kinds=tuple(self.kinds),
