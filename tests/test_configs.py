@@ -515,10 +515,13 @@ class TestHelp:
     @pytest.mark.parametrize("group", ["data", "datamodule", "objective", "trainer", "experiment"])
     def test_groups_say_what_they_are(self, group):
         whole = composed("train", [])
-        if group == "datamodule":
-            assert "datamodule" in help_text("train", whole, narrowed(whole, []))
-        else:
-            assert re.search(rf"^{group}=\w+\|.* # \w", help_text("train", whole, narrowed(whole, [])), re.MULTILINE)
+        assert re.search(rf"^{group}=[\w|]+ +# \w", help_text("train", whole, narrowed(whole, [])), re.MULTILINE)
+
+    def test_groups_of_ones_own_are_shown(self, tmp_path):
+        (tmp_path / "objective").mkdir()
+        (tmp_path / "objective" / "mine.yaml").write_text("{}")
+        whole = composed("train", [])
+        assert "|mine|" in help_text("train", whole, narrowed(whole, []), str(tmp_path))
 
     def test_short_where_little_is_read(self):
         assert len(help_text("prepare", *[composed("prepare", [])] * 2).splitlines()) > 100

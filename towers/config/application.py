@@ -30,7 +30,11 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
     if args.help or args.cfg == "job":
         config = composed(command, args.overrides, args.config_dir)
         shown = narrowed(config, args.overrides)
-        print(help_text(command, config, shown) if args.help else _as_yaml(shown, args.package, args.resolve), end="")
+        if args.help:
+            text = help_text(command, config, shown, args.config_dir)
+        else:
+            text = _as_yaml(shown, args.package, args.resolve)
+        print(text, end="")
         return
 
     def task(config: DictConfig) -> None:

@@ -20,19 +20,20 @@ MAX_WIDTH = 40
 """Columns before the explanations; what is longer pushes its own aside."""
 
 
-def help_text(command: str, config: DictConfig, shown: DictConfig) -> str:
+def help_text(command: str, config: DictConfig, shown: DictConfig, config_dir: str | None = None) -> str:
     """The help of a command.
 
     Args:
         command: its name.
         config: all that was composed; its node `command` says which keys come first.
         shown: what the command reads of it.
+        config_dir: of the caller's own groups; null: none.
     """
     own = config[COMMAND]
     explained = {**_explained(), **dict(_keys((Path(CONFIG_DIR) / f"{command}.yaml").read_text()))}
     parts = {
         "The keys that matter first": [(f"{key}={_short(shown, key)}", explained.get(key, "")) for key in own.first],
-        "Groups: group=name takes one of its files": list(_groups(config, shown)),
+        "Groups: group=name takes one of its files": list(_groups(config, shown, config_dir)),
         "All keys": [(line, explained.get(".".join(path), "")) for path, line, _ in _lines(OmegaConf.to_yaml(shown))],
     }
     usage = f"usage: towers {command} [key=value ...] [group=name ...]; a key of a group is typed group.key=value"
@@ -60,12 +61,13 @@ def _short(config: DictConfig, key: str) -> str:
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
-def _groups(config: DictConfig, shown: DictConfig) -> Iterator[tuple[str, str]]:
-    """Each group with a choice that a command reads, with its files, and what it is."""
+def _groups(config: DictConfig, shown: DictConfig, config_dir: str | None) -> Iterator[tuple[str, str]]:
+    """Each group that a command reads, with its files, and what it is."""
     for group, told in _groups_explained().items():
-        files = sorted(path.stem for path in (Path(CONFIG_DIR) / group).glob("*.yaml"))
+        folders = [Path(folder) / group for folder in (CONFIG_DIR, config_dir) if folder is not None]
+        files = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
         is_read = OmegaConf.select(shown, group.replace("/", ".")) is not None
-        if len(files) > 1 and (is_read or (group == EXPERIMENT and "name" in config)):
+        if is_read or (group == EXPERIMENT and "name" in config):
             yield f"{group}={'|'.join(files)}", told
 
 
