@@ -77,6 +77,12 @@ def whole_config(*overrides):
     return composed("train", [f"{key}={value}" for key, value in NEEDED.items()] + list(overrides))
 
 
+@cache
+def whole_of(command):
+    """All that is composed for a command, without an override."""
+    return composed(command, [])
+
+
 @pytest.fixture
 def typed():
     """Composes `train` with one more key, typed as an override; gives the value that Hydra made of it."""
@@ -455,15 +461,15 @@ def test_a_target_of_before_is_found_where_it_is_now(old):
 class TestNarrowing:
     @pytest.mark.parametrize("command", COMMANDS)
     def test_a_command_sees_what_it_says_that_it_reads(self, command):
-        whole = composed(command, [])
-        seen = compose(command)
+        whole = whole_of(command)
+        seen = narrowed(whole_of(command), [])
         reads = whole.command.get("reads")
         assert set(seen) == {key.partition(".")[0] for key in reads or whole} - {"command"}
         assert len(whole.command.first) <= 10
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_what_it_reads_is_there(self, command):
-        whole = composed(command, [])
+        whole = whole_of(command)
         for key in [*(whole.command.get("reads") or ()), *whole.command.first, *(whole.command.get("stored") or ())]:
             parent, _, name = key.rpartition(".")
             assert name in list(OmegaConf.select(whole, parent) if parent else whole), key
@@ -505,7 +511,7 @@ class TestNarrowing:
 class TestHelp:
     @pytest.mark.parametrize("command", COMMANDS)
     def test_keys_that_matter_come_first_and_all_are_explained(self, command):
-        whole = composed(command, [])
+        whole = whole_of(command)
         text = help_text(command, whole, narrowed(whole, []))
         first, _, rest = text.partition("== All keys ==")
         for key in whole.command.first:
@@ -514,18 +520,18 @@ class TestHelp:
 
     @pytest.mark.parametrize("group", ["data", "datamodule", "objective", "trainer", "experiment"])
     def test_groups_say_what_they_are(self, group):
-        whole = composed("train", [])
+        whole = whole_of("train")
         assert re.search(rf"^{group}=[\w|]+ +# \w", help_text("train", whole, narrowed(whole, [])), re.MULTILINE)
 
     def test_groups_of_ones_own_are_shown(self, tmp_path):
         (tmp_path / "objective").mkdir()
         (tmp_path / "objective" / "mine.yaml").write_text("{}")
-        whole = composed("train", [])
+        whole = whole_of("train")
         assert "|mine|" in help_text("train", whole, narrowed(whole, []), str(tmp_path))
 
     def test_short_where_little_is_read(self):
-        assert len(help_text("prepare", *[composed("prepare", [])] * 2).splitlines()) > 100
-        whole = composed("prepare", [])
+        assert len(help_text("prepare", *[whole_of("prepare")] * 2).splitlines()) > 100
+        whole = whole_of("prepare")
         assert len(help_text("prepare", whole, narrowed(whole, [])).splitlines()) < 100
 
 
