@@ -5,8 +5,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,3 +139,9 @@ def test_the_contracts_find_violations(copy, violations):
     assert [line for line in broken if not line.startswith(tuple(contract for *_, contract in violations))] == []
     for file, _, contract in violations:
         assert [line for line in broken if line.startswith(contract)], (file, contract)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = grimp.build_graph("towers")
+    order = TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules})
+    assert list(order.static_order())  # raises CycleError, which names the circle

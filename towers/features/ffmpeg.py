@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from jaxtyping import Float
 
-from towers.features.sound_file import UNKNOWN_FRAMES, UndecodableSound
+from towers.features.recording import UNKNOWN_FRAMES, UndecodableSound
 
 RUN_UP_S = 0.2
 """Decoded before a stretch and left out of it: a frame needs the one before."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from towers.features.recording import UNKNOWN_FRAMES, Recording, UndecodableSound
 from towers.features.settings import SpectrogramSettings
-from towers.features.sound_file import UNKNOWN_FRAMES, Recording, UndecodableSound, open_sound
+from towers.features.sound_file import open_sound
 
 MIN_SOUND_S = 0.1
 SILENCE = 1e-4

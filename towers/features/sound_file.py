@@ -7,16 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
 from jaxtyping import Float
 
+from towers.features.recording import UNKNOWN_FRAMES, Recording, UndecodableSound
 from towers.features.sound_headers import mended, ogg_lacks_its_end
 
-UNKNOWN_FRAMES = 1 << 48
-"""What libsndfile gives where a header leaves the length open is more."""
 FFMPEG_SUFFIXES = frozenset(
     (".m4a", ".m4b", ".mp4", ".aac", ".3gp", ".wma", ".asf", ".webm", ".mka", ".mkv", ".amr", ".ac3", ".ape", ".wv")
 )
@@ -26,28 +24,6 @@ SHOULD_BE = re.compile(r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\
 """How libsndfile logs that a file is shorter than its header says."""
 LEFT_OPEN = 0x7FFF0000
 """Bytes: who writes into a pipe promises some more."""
-
-
-class UndecodableSound(Exception):
-    """A file that no decoder at hand knows."""
-
-
-@runtime_checkable  # for the tests, which check annotations at run time
-class Recording(Protocol):
-    """A file that is being decoded."""
-
-    rate: int
-    """In Hz."""
-    frames: int
-    """Samples a channel that it should have."""
-    stated: int | None
-    """Those that its own header promises, where that is known to be wrong."""
-    is_cut: bool
-    """Whether its end is known to be missing, or to be a stream by itself."""
-
-    def read(self, start: int, count: int) -> Float[np.ndarray, "samples channels"]:
-        """So many frames from `start` on, or what there is of them. Raises whatever the decoder raises."""
-        ...
 
 
 def has_ffmpeg() -> bool:
