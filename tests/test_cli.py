@@ -9,7 +9,7 @@ import pytest
 from tests.command_line import apart, the_line, towers
 from tests.retrieval.small_export import content, small_export
 from towers import cli
-from towers.config.composing import CONFIG_DIR
+from towers.config.keys import CONFIG_DIR
 from towers.errors import GateRefused, UserError
 
 NOWHERE = "paths.stores=/nowhere/stores"

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import towers
-from towers.config.composing import CONFIG_DIR, compose, composed, narrowed, resolved, seen_by
+from towers.config.composing import compose, composed, narrowed, resolved, seen_by
 from towers.config.help import help_text
 from towers.config.instantiate import MOVED, instantiate
+from towers.config.keys import CONFIG_DIR
 from towers.config.messages import one_line
 from towers.config.overrides import quoted, raw_list, raw_text
 from towers.config.signature import DECIDES, DOES_NOT, signature_of
@@ -566,3 +567,24 @@ class TestPreparedStore:
     def test_another_is_refused_with_both_values(self, opened, override, line):
         with pytest.raises(UserError, match=line):
             opened(override)
+
+
+class TestKeysThatAreNone:
+    @pytest.mark.parametrize(
+        ("key", "meant"),
+        [
+            ("max_epochs", "trainer.max_epochs"),
+            ("trianer.lr", "optimizer.lr"),
+            ("datamodule.crop_ss", "datamodule.crop_s"),
+        ],
+    )
+    @pytest.mark.parametrize("sign", ["", "+"])
+    def test_the_one_that_was_meant_is_named(self, key, meant, sign):
+        if sign and key.startswith("datamodule"):
+            return  # a key of a part is refused by what it builds
+        with pytest.raises(UserError, match=rf"^{re.escape(key)}: no such key; did you mean {re.escape(meant)}\?$"):
+            compose("train", [f"{sign}{key}=3"])
+
+    def test_none_is_like_it(self):
+        with pytest.raises(UserError, match=r"^zzz: no such key; --help shows"):
+            compose("train", ["zzz=3"])

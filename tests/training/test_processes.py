@@ -14,8 +14,8 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.training.rank_process import SOUNDS_AT_ONCE
-from towers.config.composing import CONFIG_DIR
 from towers.config.instantiate import complete, instantiate
+from towers.config.keys import CONFIG_DIR
 from towers.data.training_batches import Share
 from towers.training.embed import refresh_audio
 from towers.training.processes import Processes

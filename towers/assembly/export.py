@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from towers.assembly.judging import Judging, judging_of, vector_ranker
+from towers.assembly.prepared import Given, given_of
 from towers.assembly.run import Run
 from towers.config.instantiate import complete, instantiate, value
 from towers.errors import UserError
@@ -29,6 +30,7 @@ class ExportPlan:
         exports: folder of all versions.
         stores: folder of all prepared stores.
         judging: by which versions are compared.
+        given: of how the run's store was prepared, by the caller.
         shown: columns of an evaluation's tables, of which the figures go along.
     """
 
@@ -37,10 +39,16 @@ class ExportPlan:
     exports: Path
     stores: Path
     judging: Judging
+    given: Given
     shown: frozenset[str]
 
     def trained(self, run: Run) -> Trained:
-        """What is exported of a run, with the figures of its evaluation."""
+        """What is exported of a run, with the figures of its evaluation.
+
+        Raises:
+            UserError: its store was prepared otherwise than the caller says.
+        """
+        self.given.check(run.store)
         held_out = HeldOutListening(
             run.store,
             filter_seen=self.judging.filter_seen,
@@ -108,5 +116,6 @@ def export_plan(config: DictConfig) -> ExportPlan:
         exports=Path(config.paths.exports),
         stores=Path(config.paths.stores),
         judging=judging_of(config),
+        given=given_of(config),
         shown=frozenset(key for keys in tables for key in keys),
     )

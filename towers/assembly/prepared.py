@@ -13,57 +13,75 @@ from towers.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedStore:
-    """Where a store stands, and what the caller says of how it was prepared.
+class Given:
+    """What the caller says of how a store was prepared; the rest is taken from it.
 
     Args:
-        folder: of all stores of the data set.
-        given: by dotted key, values that must be those of the store; the rest is taken from it.
+        values: by dotted key, those that must be the store's.
         root: of the raw data, that must be the store's; null: as it is.
     """
 
-    folder: Path
-    given: Mapping[str, Any]
+    values: Mapping[str, Any]
     root: str | None
 
-    def open(self) -> Store:
-        """The store.
-
-        Raises:
-            UserError: none was prepared, or from other data, features or cuts than the caller says.
-        """
-        store = Store.open(self.folder)
+    def check(self, store: Store) -> None:
+        """Raises `UserError` where the store was prepared from other data, features or cuts."""
         prepared = {"features": asdict(store.features), "data.split": store.manifest["split"]}
         found = {key: leaf for name, node in prepared.items() for key, leaf in _leaves(node, name)}
-        for key, wanted in self.given.items():
+        for key, wanted in self.values.items():
             there, asked = _plain(found.get(key)), _plain(wanted)
             if str(there) != str(asked):
                 raise UserError(
-                    f"{key}={asked}: {store.folder} was prepared with {there}; leave it out to take what is "
-                    "there, or run `towers prepare` with it"
+                    f"{key}={asked}: {store.folder} was prepared with {there}; leave it out to take what is there, or "
+                    "run `towers prepare` with it"
                 )
         prepared_from = store.manifest.get("root")
         if self.root is None or prepared_from is None or Path(self.root).resolve() == Path(prepared_from).resolve():
-            return store
+            return
         raise UserError(
             f"{store.folder}: was prepared from {prepared_from}, not data.root={self.root}; run `towers prepare` with "
             "the same data.root, and give another data.name to keep both"
         )
 
 
-def prepared_store(config: DictConfig) -> PreparedStore:
-    """As `paths.stores` and `data.name` say; what else of `data.split` and `features` is there was given."""
-    given = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedStore:
+    """Where a store stands, and what the caller says of it.
+
+    Args:
+        folder: of all stores of the data set.
+        given: that must be so.
+    """
+
+    folder: Path
+    given: Given
+
+    def open(self) -> Store:
+        """The store.
+
+        Raises:
+            UserError: none was prepared, or otherwise than the caller says.
+        """
+        store = Store.open(self.folder)
+        self.given.check(store)
+        return store
+
+
+def given_of(config: DictConfig) -> Given:
+    """What is there of `features`, `data.split` and `data.root`."""
+    values = {}
     for name in ("features", "data.split"):
         node = OmegaConf.select(config, name)
         if node is not None:
-            given.update(_leaves(OmegaConf.to_container(node, resolve=True), name))
-    is_rooted = "root" in config.data and not OmegaConf.is_missing(config.data, "root")
-    return PreparedStore(
-        folder=Path(value(config, "paths.stores", str)) / value(config, "data.name", str),
-        given=given,
-        root=str(config.data.root) if is_rooted else None,
-    )
+            values.update(_leaves(OmegaConf.to_container(node, resolve=True), name))
+    root = OmegaConf.select(config, "data.root")
+    return Given(values=values, root=None if root is None else str(root))
+
+
+def prepared_store(config: DictConfig) -> PreparedStore:
+    """As `paths.stores` and `data.name` say."""
+    folder = Path(value(config, "paths.stores", str)) / value(config, "data.name", str)
+    return PreparedStore(folder=folder, given=given_of(config))
 
 
 def training_store(store: Store, until: str) -> Store:

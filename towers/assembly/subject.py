@@ -90,6 +90,7 @@ def open_subject(folder: Path, stores: Path, prepared: PreparedStore, evaluation
     """
     if (folder / FINISHED).exists():
         run = load_run(folder, stores)
+        prepared.given.check(run.store)
         text = (folder / CONFIG_FILE).read_text()
         return Subject(
             vectors=run,

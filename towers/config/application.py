@@ -7,10 +7,15 @@ from hydra import version as hydra_version
 from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
-from towers.config.composing import CONFIG_DIR, VERSION_BASE, composed, narrowed
+from towers.config.composing import VERSION_BASE, check_added, composed, narrowed
 from towers.config.help import help_text
+from towers.config.keys import CONFIG_DIR
 from towers.config.overrides import quoted
+from towers.errors import UserError
+
+NOWHERE = object()
 
 
 def run_application(command: str, arguments: list[str], job: Callable[[DictConfig], Any]) -> None:
@@ -27,6 +32,9 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
     parser = get_args_parser()
     is_sweep = bool({"-m", "--multirun"} & {*arguments})
     args = parser.parse_args([quoted(argument, is_sweep) for argument in arguments])
+    if args.cfg and args.multirun:
+        raise UserError("-m, --cfg: do not go together; leave -m out, and give one value a key, to see a configuration")
+    check_added(args.overrides)
     if args.help or args.cfg == "job":
         config = composed(command, args.overrides, args.config_dir)
         shown = narrowed(config, args.overrides)
@@ -46,5 +54,12 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
 
 
 def _as_yaml(config: DictConfig, package: str | None, is_resolved: bool) -> str:
-    node = config if package in (None, "_global_") else OmegaConf.select(config, str(package), throw_on_missing=True)
-    return OmegaConf.to_yaml(node, resolve=is_resolved)
+    if package in (None, "_global_"):
+        return OmegaConf.to_yaml(config, resolve=is_resolved)
+    try:
+        node = OmegaConf.select(config, str(package), default=NOWHERE, throw_on_missing=True)
+    except MissingMandatoryValue:
+        return "???\n"
+    if node is NOWHERE:
+        raise UserError(f"--package {package}: no such key here; there are {', '.join(map(str, config))}")
+    return OmegaConf.to_yaml(node, resolve=is_resolved) if OmegaConf.is_config(node) else f"{node}\n"

@@ -24,14 +24,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError
 
-from towers.config.messages import one_line
+from towers.config.keys import CONFIG_DIR, names
+from towers.config.messages import no_such_key, one_line
 from towers.config.overrides import quoted
 from towers.errors import UserError
 from towers.manifest import atomic_file
 
-_HERE = Path(__file__).resolve().parents[1]
-CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
-"""Inside the package in a wheel, beside it in a clone."""
 VERSION_BASE = "1.3"
 """Of Hydra, whose defaults hold."""
 COMMAND = "command"
@@ -59,9 +57,18 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     typed = [quoted(override) for override in overrides]
     try:
+        check_added(typed)
         return narrowed(composed(name, typed), typed)
     except Exception as error:
         raise UserError(one_line(error)) from error
+
+
+def check_added(overrides: Sequence[str]) -> None:
+    """Raises `UserError` for a key that is added by `+` where no command would read it; Hydra would take it."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group.replace("/", ".")
+        if override.is_add() and key.partition(".")[0] not in {*names(), "hydra"}:
+            raise UserError(no_such_key(key))
 
 
 def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:

@@ -4,6 +4,8 @@ import re
 
 from hydra.errors import OverrideParseException
 
+from towers.config.keys import nearest
+
 ELSEWHERE = {
     "trainer.gradient_clip_val": "trainer.gradient_clip",
     "trainer.accumulate_grad_batches": "trainer.micro_batches",
@@ -35,11 +37,18 @@ def one_line(error: BaseException) -> str:
     missing = re.search(r"Missing mandatory value: (\S+)", str(error))
     if missing:
         return f"{missing[1]}: missing; give it as {missing[1]}=VALUE"
-    unknown = re.search(r"Could not override '([\w.]+)'", str(error))
-    if unknown and (place := elsewhere(unknown[1])):
-        return place
+    unknown = re.search(r"^Could not override '([\w.]+)'\.?\s+To append", str(error))
+    if unknown:
+        return no_such_key(unknown[1])
     parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
     return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
+
+
+def no_such_key(key: str) -> str:
+    """That a key is none, and which was meant."""
+    meant = nearest(key)
+    advice = f"did you mean {meant}?" if meant else "--help shows those that there are"
+    return elsewhere(key) or f"{key}: no such key; {advice}"
 
 
 def elsewhere(key: str) -> str | None:

@@ -19,6 +19,7 @@ from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
 
 FORMAT = 2
+NO_STORE = "no prepared store here; run `towers prepare` with the same data= and data.name first"
 CURRENT = "current"
 HISTORY_COLUMNS = {
     "content_row": np.int32,
@@ -77,7 +78,9 @@ class Store:
 
     def __init__(self, folder: Path):
         if not (folder / "manifest.json").exists():
-            raise UserError(f"{folder}: no prepared store here; run `towers prepare` with the same data= first")
+            raise UserError(
+                f"{folder}: no prepared store here; run `towers prepare` with the same data= and data.name first"
+            )
         self.folder = folder
         self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
         if self.manifest["format"] > FORMAT:
@@ -92,7 +95,9 @@ class Store:
         """
         current = root / CURRENT
         if not current.exists():
-            raise UserError(f"{root}: no prepared store here; run `towers prepare` with the same data= first")
+            raise UserError(
+                f"{root}: no prepared store here; run `towers prepare` with the same data= and data.name first"
+            )
         return cls(current.resolve())
 
     @property
