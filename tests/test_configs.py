@@ -499,6 +499,14 @@ class TestNarrowing:
         assert config.data.split.test_days == 15
         assert seen_by("train", composed("demo", ["world.seed=3"])).data.name == "world-3"
 
+    def test_a_file_of_ones_own_need_not_say_what_is_read(self, tmp_path):
+        (tmp_path / "mine.yaml").write_text("defaults:\n  - base\n  - _self_\nseed: 7\n")
+        config = composed("mine", [], str(tmp_path))
+        seen = narrowed(config, [])
+        assert seen.seed == 7
+        assert {"features", "data", "trainer"} <= set(seen)
+        assert help_text("train", config, seen, str(tmp_path)).startswith("towers train\n")
+
     def test_unknown_keys_are_refused(self):
         with pytest.raises(UserError, match=r"data\.rooot"):
             compose("train", ["data.rooot=elsewhere"])

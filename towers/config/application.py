@@ -36,7 +36,7 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
         raise UserError("-m, --cfg: do not go together; leave -m out, and give one value a key, to see a configuration")
     check_added(args.overrides)
     if args.help or args.cfg == "job":
-        config = composed(command, args.overrides, args.config_dir)
+        config = composed(args.config_name or command, args.overrides, args.config_dir)
         shown = narrowed(config, args.overrides)
         if args.help:
             text = help_text(command, config, shown, args.config_dir)

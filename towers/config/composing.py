@@ -113,7 +113,7 @@ def narrowed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         config: composed, with its node `command`.
         overrides: that it was composed with, quoted as Hydra wants them.
     """
-    command: Any = config[COMMAND]
+    command: Any = config.get(COMMAND) or {}  # a file of somebody's own, by --config-name, may not say
     given = set(_given(overrides, tuple(command.get("stored") or ())))
     return _reduced(config, None if command.get("reads") is None else {*command.reads, *given})
 

@@ -25,15 +25,17 @@ def help_text(command: str, config: DictConfig, shown: DictConfig, config_dir: s
         shown: what the command reads of it.
         config_dir: of the caller's own groups; null: none.
     """
-    own = config[COMMAND]
+    own: Any = config.get(COMMAND) or {}
     explained = {**keys(), **keys_of_command(command)}
     parts = {
-        "The keys that matter first": [(f"{key}={_short(shown, key)}", explained.get(key, "")) for key in own.first],
+        "The keys that matter first": [
+            (f"{key}={_short(shown, key)}", explained.get(key, "")) for key in own.get("first") or ()
+        ],
         "Groups: group=name takes one of its files": list(_groups(config, shown, config_dir)),
         "All keys": [(line, explained.get(".".join(path), "")) for path, line, _ in lines(OmegaConf.to_yaml(shown))],
     }
     usage = f"usage: towers {command} [key=value ...] [group=name ...]; a key of a group is typed group.key=value"
-    told = [own.does, "", usage]
+    told = [own.get("does") or f"towers {command}", "", usage]
     if own.get("stored"):
         told.append(f"Taken from the prepared store, need not be given again: {', '.join(own.stored)}")
     for title, rows in parts.items():
