@@ -374,6 +374,13 @@ class TestSignature:
             assert set(node) == {*DECIDES[group], *DOES_NOT[group]}, group
         assert not [group for group in DECIDES.keys() & DOES_NOT.keys() if {*DECIDES[group]} & {*DOES_NOT[group]}]
 
+    def test_a_key_of_a_class_of_ones_own_decides(self):
+        for group in ("datamodule", "trainer"):
+            configs = [OmegaConf.create(resolved(train_config())) for _ in range(2)]
+            for weight, config in enumerate(configs):
+                config[group].weight = weight
+            assert signature_of(configs[0]) != signature_of(configs[1])
+
     def test_a_new_group_changes_nothing(self):
         config = OmegaConf.create(resolved(train_config()))
         config.playlist = {"length": 30}
@@ -463,7 +470,7 @@ class TestNarrowing:
     @pytest.mark.parametrize("command", COMMANDS)
     def test_a_command_sees_what_it_says_that_it_reads(self, command):
         whole = whole_of(command)
-        seen = narrowed(whole_of(command), [])
+        seen = narrowed(command, whole_of(command), [])
         reads = whole.command.get("reads")
         assert set(seen) == {key.partition(".")[0] for key in reads or whole} - {"command"}
         assert len(whole.command.first) <= 10
@@ -485,7 +492,7 @@ class TestNarrowing:
     def test_of_what_is_stored_only_what_is_given(self):
         assert "features" not in compose("train")
         assert set(compose("train").data) == {"name"}
-        assert "features" not in compose("train", ["experiment=ml1m"])
+        assert set(resolved(compose("train", ["experiment=ml1m"]))["features"]) == {"content_parts"}  # it says so
         given = compose("train", ["features.spectrogram.n_mels=8", "data.root=elsewhere", "data.split.test_days=3"])
         assert resolved(given)["features"] == {"spectrogram": {"n_mels": 8}}
         assert resolved(given)["data"] == {"name": "parquet", "root": "elsewhere", "split": {"test_days": 3}}
@@ -499,10 +506,38 @@ class TestNarrowing:
         assert config.data.split.test_days == 15
         assert seen_by("train", composed("demo", ["world.seed=3"])).data.name == "world-3"
 
+    def test_what_an_experiment_says_of_the_data_is_kept_too(self, tmp_path):
+        """It is held against the store, so an edited file does not train on what was prepared before."""
+        (tmp_path / "experiment").mkdir()
+        text = "# @package _global_\nfeatures:\n  min_played_fraction: 0.9\ndata:\n  split:\n    test_days: 30\n"
+        (tmp_path / "experiment" / "edited.yaml").write_text(text)
+        overrides = ["experiment=edited"]
+        seen = resolved(narrowed("train", composed("train", overrides, str(tmp_path)), overrides))
+        assert seen["features"] == {"min_played_fraction": 0.9}
+        assert seen["data"] == {"name": "parquet", "split": {"test_days": 30}}
+        assert compose("train", ["experiment=demo", "world.evaluation_days=20"]).data.split.test_days == 20
+
+    def test_interpolations_to_what_is_not_seen(self):
+        text = "name='${oc.select:features.spectrogram.record_s,none}'"
+        assert compose("train", [text]).name == 10.0
+        node = "loggers=[{_target_: pytorch_lightning.loggers.CSVLogger, name: '${data.source}'}]"
+        seen = resolved(compose("train", ["experiment=demo", node]))
+        assert seen["loggers"][0]["name"]["root"].endswith("world-0")
+        assert compose("train", ["+depth=1", "user_tower.num_layers=${depth}"]).user_tower.num_layers == 1
+
+    def test_what_is_not_known_yet_is_left_as_it_is(self):
+        config = compose("train", ["seed=${oc.env:NOT_THERE}"])
+        assert OmegaConf.to_container(config)["seed"] == "${oc.env:NOT_THERE}"
+
+    def test_an_experiment_may_say_how_an_export_is_written(self, tmp_path):
+        (tmp_path / "experiment").mkdir()
+        (tmp_path / "experiment" / "short.yaml").write_text("# @package _global_\nexport:\n  dim: 32\n")
+        assert composed("export", ["experiment=short"], str(tmp_path)).export.dim == 32
+
     def test_a_file_of_ones_own_need_not_say_what_is_read(self, tmp_path):
         (tmp_path / "mine.yaml").write_text("defaults:\n  - base\n  - _self_\nseed: 7\n")
         config = composed("mine", [], str(tmp_path))
-        seen = narrowed(config, [])
+        seen = narrowed("train", config, [])
         assert seen.seed == 7
         assert {"features", "data", "trainer"} <= set(seen)
         assert help_text("train", config, seen, str(tmp_path)).startswith("towers train\n")
@@ -521,7 +556,7 @@ class TestHelp:
     @pytest.mark.parametrize("command", COMMANDS)
     def test_keys_that_matter_come_first_and_all_are_explained(self, command):
         whole = whole_of(command)
-        text = help_text(command, whole, narrowed(whole, []))
+        text = help_text(command, whole, narrowed(command, whole, []))
         first, _, rest = text.partition("== All keys ==")
         for key in whole.command.first:
             assert re.search(rf"^{re.escape(key)}=.* # \w", first, re.MULTILINE), key
@@ -530,18 +565,24 @@ class TestHelp:
     @pytest.mark.parametrize("group", ["data", "datamodule", "objective", "trainer", "experiment"])
     def test_groups_say_what_they_are(self, group):
         whole = whole_of("train")
-        assert re.search(rf"^{group}=[\w|]+ +# \w", help_text("train", whole, narrowed(whole, [])), re.MULTILINE)
+        assert re.search(
+            rf"^{group}=[\w|]+ +# \w", help_text("train", whole, narrowed("train", whole, [])), re.MULTILINE
+        )
 
     def test_groups_of_ones_own_are_shown(self, tmp_path):
         (tmp_path / "objective").mkdir()
         (tmp_path / "objective" / "mine.yaml").write_text("{}")
         whole = whole_of("train")
-        assert "|mine|" in help_text("train", whole, narrowed(whole, []), str(tmp_path))
+        assert "|mine|" in help_text("train", whole, narrowed("train", whole, []), str(tmp_path))
+
+    def test_keys_that_another_choice_does_not_have_are_left_out(self):
+        config = composed("prepare", ["data=pairs"])
+        assert "={}" not in help_text("prepare", config, narrowed("prepare", config, ["data=pairs"]))
 
     def test_short_where_little_is_read(self):
         assert len(help_text("prepare", *[whole_of("prepare")] * 2).splitlines()) > 100
         whole = whole_of("prepare")
-        assert len(help_text("prepare", whole, narrowed(whole, [])).splitlines()) < 100
+        assert len(help_text("prepare", whole, narrowed("prepare", whole, [])).splitlines()) < 100
 
 
 class TestPreparedStore:

@@ -29,7 +29,9 @@ class Given:
         prepared = {"features": asdict(store.features), "data.split": store.manifest["split"]}
         found = {key: leaf for name, node in prepared.items() for key, leaf in _leaves(node, name)}
         for key, wanted in self.values.items():
-            there, asked = _plain(found.get(key)), _plain(wanted)
+            if key not in found:
+                raise UserError(f"{key}={wanted}: {store.folder} was prepared with no such key")
+            there, asked = _plain(found[key]), _plain(wanted)
             if str(there) != str(asked):
                 raise UserError(
                     f"{key}={asked}: {store.folder} was prepared with {there}; leave it out to take what is there, or "

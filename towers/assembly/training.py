@@ -121,7 +121,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         network=network,
         candidates=factory(config.objective.candidates, "objective.candidates"),
         objective=factory({**objective, "_partial_": True}, "objective"),
-        datamodule=instantiate(config.datamodule, "datamodule"),
+        datamodule=instantiate({**resolved(config.datamodule), "_partial_": False}, "datamodule"),
         optimizer=factory(config.optimizer, "optimizer"),
         schedule=instantiate(config.schedule, "schedule"),
         placement=instantiate(config.placement, "placement"),

@@ -37,7 +37,7 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
     check_added(args.overrides)
     if args.help or args.cfg == "job":
         config = composed(args.config_name or command, args.overrides, args.config_dir)
-        shown = narrowed(config, args.overrides)
+        shown = narrowed(command, config, args.overrides)
         if args.help:
             text = help_text(command, config, shown, args.config_dir)
         else:
@@ -46,7 +46,7 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
         return
 
     def task(config: DictConfig) -> None:
-        job(narrowed(config, HydraConfig.get().overrides.task))
+        job(narrowed(command, config, HydraConfig.get().overrides.task))
 
     task.__module__ = f"towers.commands.{command}"  # Hydra names the job after it
     hydra_version.setbase(VERSION_BASE)

@@ -22,9 +22,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError
+from omegaconf.errors import OmegaConfBaseException
 
-from towers.config.keys import CONFIG_DIR, names
+from towers.config.keys import CONFIG_DIR, names, nearest
 from towers.config.messages import no_such_key, one_line
 from towers.config.overrides import quoted
 from towers.errors import UserError
@@ -58,16 +58,17 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     typed = [quoted(override) for override in overrides]
     try:
         check_added(typed)
-        return narrowed(composed(name, typed), typed)
+        return narrowed(name, composed(name, typed), typed)
     except Exception as error:
         raise UserError(one_line(error)) from error
 
 
 def check_added(overrides: Sequence[str]) -> None:
-    """Raises `UserError` for a key that is added by `+` where no command would read it; Hydra would take it."""
+    """Raises `UserError` for a misspelt key that is added by `+`, which Hydra would take, and no command read."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")
-        if override.is_add() and key.partition(".")[0] not in {*names(), "hydra"}:
+        is_none = override.is_add() and key.partition(".")[0] not in {*names(), "hydra"}
+        if is_none and nearest(key) is not None:  # another may be somebody's own, for an interpolation
             raise UserError(no_such_key(key))
 
 
@@ -103,18 +104,21 @@ def _hydra(name: str, config_dir: str | None) -> Iterator[Hydra]:
         GlobalHydra.instance().clear()
 
 
-def narrowed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def narrowed(name: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """What the command reads of its configuration.
 
     `command.reads` names groups and keys by their dots; without it the command reads all. `command.stored` names what
-    `prepare` has decided: of these only what an override gives is kept, to be held against the prepared store.
+    `prepare` has decided: of these only what the caller says is kept, by an override or by a file that it chooses, to
+    be held against the prepared store.
 
     Args:
+        name: of the command.
         config: composed, with its node `command`.
         overrides: that it was composed with, quoted as Hydra wants them.
     """
     command: Any = config.get(COMMAND) or {}  # a file of somebody's own, by --config-name, may not say
-    given = set(_given(overrides, tuple(command.get("stored") or ())))
+    stored = tuple(command.get("stored") or ())
+    given = {*_typed(overrides, stored), *(_changed(config, composed(name, []), stored) if overrides else ())}
     return _reduced(config, None if command.get("reads") is None else {*command.reads, *given})
 
 
@@ -147,14 +151,47 @@ def _settle(node: Any, kept: DictConfig, whole: DictConfig) -> None:
             continue
         key = node._get_full_key(name)
         try:
-            OmegaConf.select(kept, key)
-        except InterpolationKeyError:
-            node[name] = OmegaConf.select(whole, key)
-        except InterpolationToMissingValueError:
+            meant = _plain(OmegaConf.select(whole, key))
+        except OmegaConfBaseException:
             continue  # whoever reads it is told what is missing
+        try:
+            is_same = _plain(OmegaConf.select(kept, key)) == meant
+        except OmegaConfBaseException:
+            is_same = False
+        if not is_same:
+            node[name] = meant
 
 
-def _given(overrides: Sequence[str], stored: tuple[str, ...]) -> Iterator[str]:
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _changed(config: DictConfig, default: DictConfig, stored: tuple[str, ...]) -> Iterator[str]:
+    """Dotted keys in `stored` that an experiment or another file, or a key that they follow from, sets otherwise."""
+    before = dict(_leaves(default, stored))
+    return (key for key, value in _leaves(config, stored) if key not in before or before[key] != value)
+
+
+def _leaves(config: DictConfig, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for name in names:
+        try:
+            node = OmegaConf.select(config, name)
+            value = _plain(node)
+        except OmegaConfBaseException:
+            continue  # whoever reads it is told
+        yield from flat(value, name)
+
+
+def flat(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of nested plain values; a list is a value."""
+    if not isinstance(node, dict):
+        yield key, node
+        return
+    for name, inner in node.items():
+        yield from flat(inner, f"{key}.{name}")
+
+
+def _typed(overrides: Sequence[str], stored: tuple[str, ...]) -> Iterator[str]:
     """Dotted keys and groups of `overrides` that stand in `stored`, or below."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")

@@ -29,7 +29,9 @@ def help_text(command: str, config: DictConfig, shown: DictConfig, config_dir: s
     explained = {**keys(), **keys_of_command(command)}
     parts = {
         "The keys that matter first": [
-            (f"{key}={_short(shown, key)}", explained.get(key, "")) for key in own.get("first") or ()
+            (f"{key}={_short(shown, key)}", explained.get(key, ""))
+            for key in own.get("first") or ()
+            if _has(shown, key)
         ],
         "Groups: group=name takes one of its files": list(_groups(config, shown, config_dir)),
         "All keys": [(line, explained.get(".".join(path), "")) for path, line, _ in lines(OmegaConf.to_yaml(shown))],
@@ -45,6 +47,13 @@ def help_text(command: str, config: DictConfig, shown: DictConfig, config_dir: s
     folders = " and ".join(dict.fromkeys([CONFIG_DIR, *([config_dir] if config_dir else [])]))
     told += ["", f"-m sweeps over key=a,b; --cfg job prints all keys as YAML; --config-dir DIR adds files to {folders}"]
     return "\n".join(told) + "\n"
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    """Whether a key is there, if with a value that is yet to come."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    return isinstance(node, DictConfig) and name in list(node)
 
 
 def _short(config: DictConfig, key: str) -> str:

@@ -68,15 +68,7 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
         values[name] = _value(value, hints.get(name, Any), f"{key}.{name}")
     if config.get("_partial_"):
         return partial(target, **values)
-    missing = [
-        name
-        for name, parameter in signature.parameters.items()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        and name not in values
-    ]
-    if missing:
-        raise UserError(f"{key}.{missing[0]}: missing; {config['_target_']} needs it")
+    _check_missing(target, values, key)
     return _built(target, key, values)
 
 
@@ -101,8 +93,9 @@ class Factory:
         """The part.
 
         Raises:
-            UserError: a value that the constructor does not accept.
+            UserError: a value that the constructor does not accept, or one that is missing.
         """
+        _check_missing(self.target, {**self.made.keywords, **arguments}, self.key)
         return _built(self.made, self.key, arguments)
 
 
@@ -128,6 +121,13 @@ def value(config: DictConfig, key: str, hint: Any) -> Any:
     """
     found = OmegaConf.select(config, key, default="???")
     return _value(OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found, hint, key)
+
+
+def _check_missing(target: Any, values: Mapping[str, Any], key: str) -> None:
+    for name, parameter in inspect.signature(target).parameters.items():
+        is_several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_several and name not in values:
+            raise UserError(f"{key}.{name}: missing; {target.__module__}.{target.__qualname__} needs it")
 
 
 def _built(target: Any, key: str, arguments: Mapping[str, Any]) -> Any:

@@ -54,7 +54,9 @@ def names() -> frozenset[str]:
 
 def nearest(key: str) -> str | None:
     """The key that was meant by one that is none: of its last name, or spelled like it."""
-    known = [each for each in keys() if not each.endswith("_")]
+    own = [each for path in _files() if path.parent == Path(CONFIG_DIR) for each in keys_of_command(path.stem)]
+    meta = ("command", "hydra", "defaults")
+    known = [each for each in [*keys(), *own] if not each.endswith("_") and each.partition(".")[0] not in meta]
     last = key.rpartition(".")[2]
     of_last_name = [each for each in known if each.rpartition(".")[2] == last]
     return next(iter(get_close_matches(key, of_last_name, 1, 0) or get_close_matches(key, known, 1, 0.75)), None)

@@ -46,11 +46,15 @@ def one_line(error: BaseException) -> str:
 
 def no_such_key(key: str) -> str:
     """That a key is none, and which was meant."""
+    if place := elsewhere(key):
+        return place
     meant = nearest(key)
+    if meant == key:
+        return f"{key}: no key of this command, but of another"
     advice = f"did you mean {meant}?" if meant else "--help shows those that there are"
-    return elsewhere(key) or f"{key}: no such key; {advice}"
+    return f"{key}: no such key; {advice}"
 
 
 def elsewhere(key: str) -> str | None:
-    """What to give in the place of a key of Lightning's."""
+    """What to give in the place of a key that stands elsewhere here."""
     return f"{key}: not here; give {ELSEWHERE[key]}" if key in ELSEWHERE else None

@@ -12,7 +12,7 @@ from towers.config.composing import resolved
 from towers.manifest import digest_of
 
 ALL: Final = None
-"""Of a group: each of its keys, whatever class it names."""
+"""The whole of a key or a group, whatever class it names."""
 DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
     "seed": ALL, "train_until": ALL, "audio_encoder": ALL, "content_tower": ALL, "user_tower": ALL, "objective": ALL,
     "optimizer": ALL, "schedule": ALL, "placement": ALL,
@@ -48,12 +48,14 @@ WATCHING_CALLBACKS: Final = tuple(
 def signature_of(config: DictConfig, *facts: str) -> str:
     """12 hex digits that change with every key that decides the result, and with `facts` (fingerprints)."""
     found = resolved(config)
-    deciding = {group: _of(found[group], keys) for group, keys in DECIDES.items()}
-    callbacks: Any = found["trainer"]["callbacks"] or ()
+    deciding = {group: _of(found[group], group) for group in DECIDES}
+    callbacks: Any = found["trainer"].get("callbacks") or ()
     callbacks = [node for node in callbacks if node.get("_target_") not in WATCHING_CALLBACKS]
     deciding["trainer"] = {**deciding["trainer"], "callbacks": callbacks}
     return digest_of([deciding, *facts])[:12]
 
 
-def _of(node: Any, keys: tuple[str, ...] | None) -> Any:
-    return node if keys is None else {key: node[key] for key in keys}
+def _of(node: Any, group: str) -> Any:
+    """What decides of a group; of one with a class of somebody's own also its keys that are not known here."""
+    silent = DOES_NOT.get(group) or ()
+    return {key: value for key, value in node.items() if key not in silent} if isinstance(node, dict) else node

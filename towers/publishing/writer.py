@@ -144,7 +144,7 @@ class _Writer:
     def _space(self, inputs: Float[np.ndarray, "contents model_dim"]) -> Space:
         """That of the earlier version where it may be kept, else one of its own."""
         trained, settings, whole = self._trained, self._settings, inputs.shape[1]
-        projection = Projection(model_dim=whole, dim=settings.dim or whole)
+        projection = Projection(model_dim=whole, dim=whole if settings.dim is None else settings.dim)
         own = SpaceVersion(
             version=self._version, space_id=digest_of([trained.weights, projection.dim])[:SPACE_ID_DIGITS]
         )
