@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import towers
-from towers.config.composing import compose, composed, narrowed, resolved, seen_by
+from towers.config.composing import compose, composed, narrowed, resolved, seen_by, without_said
 from towers.config.help import help_text
 from towers.config.instantiate import MOVED, instantiate
 from towers.config.keys import CONFIG_DIR
@@ -366,7 +366,7 @@ class TestSignature:
 
     def test_every_key_is_said_to_decide_or_not(self):
         """A new one fails here until somebody says which it is."""
-        for group, node in resolved(train_config()).items():
+        for group, node in resolved(without_said(train_config())).items():
             if group in DECIDES and DECIDES[group] is None:
                 continue
             if group in DOES_NOT and DOES_NOT[group] is None:
@@ -492,8 +492,10 @@ class TestNarrowing:
     def test_of_what_is_stored_only_what_is_given(self):
         assert "features" not in compose("train")
         assert set(compose("train").data) == {"name"}
-        assert set(resolved(compose("train", ["experiment=ml1m"]))["features"]) == {"content_parts"}  # it says so
-        given = compose("train", ["features.spectrogram.n_mels=8", "data.root=elsewhere", "data.split.test_days=3"])
+        assert "features" not in compose("train", ["experiment=ml1m"])
+        given = without_said(
+            compose("train", ["features.spectrogram.n_mels=8", "data.root=elsewhere", "data.split.test_days=3"])
+        )
         assert resolved(given)["features"] == {"spectrogram": {"n_mels": 8}}
         assert resolved(given)["data"] == {"name": "parquet", "root": "elsewhere", "split": {"test_days": 3}}
         assert compose("train", ["features=ids_only"]).features.content_parts == []
@@ -506,16 +508,17 @@ class TestNarrowing:
         assert config.data.split.test_days == 15
         assert seen_by("train", composed("demo", ["world.seed=3"])).data.name == "world-3"
 
-    def test_what_an_experiment_says_of_the_data_is_kept_too(self, tmp_path):
-        """It is held against the store, so an edited file does not train on what was prepared before."""
+    def test_what_an_experiment_says_of_the_data_stands_apart(self, tmp_path):
+        """It may have been prepared otherwise by an override; an edited file is told."""
         (tmp_path / "experiment").mkdir()
         text = "# @package _global_\nfeatures:\n  min_played_fraction: 0.9\ndata:\n  split:\n    test_days: 30\n"
         (tmp_path / "experiment" / "edited.yaml").write_text(text)
         overrides = ["experiment=edited"]
         seen = resolved(narrowed("train", composed("train", overrides, str(tmp_path)), overrides))
-        assert seen["features"] == {"min_played_fraction": 0.9}
-        assert seen["data"] == {"name": "parquet", "split": {"test_days": 30}}
-        assert compose("train", ["experiment=demo", "world.evaluation_days=20"]).data.split.test_days == 20
+        assert "features" not in seen
+        assert seen["data"] == {"name": "parquet"}
+        assert seen["said"] == {"features.min_played_fraction": 0.9, "data.split.test_days": 30}
+        assert compose("train", ["experiment=demo", "world.evaluation_days=20"]).said["data.split.test_days"] == 20
 
     def test_interpolations_to_what_is_not_seen(self):
         text = "name='${oc.select:features.spectrogram.record_s,none}'"
@@ -595,6 +598,12 @@ class TestPreparedStore:
             return prepared_store(compose("train", list(overrides))).open()
 
         return open_with
+
+    def test_what_a_file_says_otherwise_is_told(self, opened, world_store, capsys):
+        assert opened("experiment=demo") is world_store
+        record_s = world_store.features.spectrogram.record_s
+        line = f"features.spectrogram.record_s={record_s}, as {world_store.folder} was prepared; a file says 8.0"
+        assert line in capsys.readouterr().out.splitlines()
 
     def test_what_was_prepared_is_taken(self, opened, world_store):
         assert opened() is world_store

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from towers.config.composing import SAID
 from towers.config.instantiate import value
 from towers.data.store import Store
 from towers.errors import UserError
@@ -18,10 +19,12 @@ class Given:
 
     Args:
         values: by dotted key, those that must be the store's.
+        said: by dotted key, what files say; where the store has another, that is taken, and told.
         root: of the raw data, that must be the store's; null: as it is.
     """
 
     values: Mapping[str, Any]
+    said: Mapping[str, Any]
     root: str | None
 
     def check(self, store: Store) -> None:
@@ -37,6 +40,9 @@ class Given:
                     f"{key}={asked}: {store.folder} was prepared with {there}; leave it out to take what is there, or "
                     "run `towers prepare` with it"
                 )
+        for key, wanted in self.said.items():
+            if key in found and str(_plain(found[key])) != str(_plain(wanted)):
+                print(f"{key}={_plain(found[key])}, as {store.folder} was prepared; a file says {_plain(wanted)}")
         prepared_from = store.manifest.get("root")
         if self.root is None or prepared_from is None or Path(self.root).resolve() == Path(prepared_from).resolve():
             return
@@ -77,7 +83,10 @@ def given_of(config: DictConfig) -> Given:
         if node is not None:
             values.update(_leaves(OmegaConf.to_container(node, resolve=True), name))
     root = OmegaConf.select(config, "data.root")
-    return Given(values=values, root=None if root is None else str(root))
+    said = {}
+    for key, wanted in (config.get(SAID) or {}).items():
+        said.update(_leaves({key.rpartition(".")[2]: wanted}, key.rpartition(".")[0]))
+    return Given(values=values, said=said, root=None if root is None else str(root))
 
 
 def prepared_store(config: DictConfig) -> PreparedStore:

@@ -14,7 +14,7 @@ from towers.assembly.monitoring import check_callbacks, check_monitor, measured_
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts, told_of_sound
 from towers.assembly.prepared import training_store
 from towers.assembly.run import run_folder
-from towers.config.composing import resolved
+from towers.config.composing import resolved, without_said
 from towers.config.instantiate import Factory, factory, instantiate, value
 from towers.data.datamodule import DataModule
 from towers.data.loaders import Loaders
@@ -130,7 +130,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
 
 def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:
     """The configuration with features and cuts as they stand in the store."""
-    found = resolved(config)
+    found = resolved(without_said(config))
     data = {**found["data"], "split": store.manifest["split"]}
     return {**found, "data": data, "features": store.features.to_dict()}
 

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from towers.config.composing import VERSION_BASE, check_added, composed, narrowed
+from towers.config.composing import VERSION_BASE, check_added, composed, narrowed, without_said
 from towers.config.help import help_text
 from towers.config.keys import CONFIG_DIR
 from towers.config.overrides import quoted
@@ -37,7 +37,7 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
     check_added(args.overrides)
     if args.help or args.cfg == "job":
         config = composed(args.config_name or command, args.overrides, args.config_dir)
-        shown = narrowed(command, config, args.overrides)
+        shown = without_said(narrowed(command, config, args.overrides))
         if args.help:
             text = help_text(command, config, shown, args.config_dir)
         else:

@@ -7,7 +7,7 @@ these. Its own file says in `command` what it reads of them; it sees, shows and 
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
@@ -34,6 +34,8 @@ VERSION_BASE = "1.3"
 """Of Hydra, whose defaults hold."""
 COMMAND = "command"
 """The node of a command's own file that says what it reads; no command sees it."""
+SAID = "said"
+"""The node of a narrowed configuration with what files say of what `prepare` has decided."""
 
 
 @cache
@@ -108,8 +110,8 @@ def narrowed(name: str, config: DictConfig, overrides: Sequence[str]) -> DictCon
     """What the command reads of its configuration.
 
     `command.reads` names groups and keys by their dots; without it the command reads all. `command.stored` names what
-    `prepare` has decided: of these only what the caller says is kept, by an override or by a file that it chooses, to
-    be held against the prepared store.
+    `prepare` has decided: of these only what an override gives is kept, to be held against the prepared store. What
+    an experiment or another file says of these stands under `said`, by dotted key: it may be told where it differs.
 
     Args:
         name: of the command.
@@ -118,8 +120,21 @@ def narrowed(name: str, config: DictConfig, overrides: Sequence[str]) -> DictCon
     """
     command: Any = config.get(COMMAND) or {}  # a file of somebody's own, by --config-name, may not say
     stored = tuple(command.get("stored") or ())
-    given = {*_typed(overrides, stored), *(_changed(config, composed(name, []), stored) if overrides else ())}
-    return _reduced(config, None if command.get("reads") is None else {*command.reads, *given})
+    typed = set(_typed(overrides, stored))
+    found = _reduced(config, None if command.get("reads") is None else {*command.reads, *typed})
+    if stored and overrides:
+        said = {key: value for key, value in _changed(config, composed(name, []), stored) if not _is_in(key, typed)}
+        with open_dict(found):
+            found[SAID] = said
+    return found
+
+
+def without_said(config: DictConfig) -> DictConfig:
+    """A narrowed configuration as people see it."""
+    shown = deepcopy(config)
+    with open_dict(shown):
+        shown.pop(SAID, None)
+    return shown
 
 
 def seen_by(command: str, config: DictConfig) -> DictConfig:
@@ -166,10 +181,14 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _changed(config: DictConfig, default: DictConfig, stored: tuple[str, ...]) -> Iterator[str]:
-    """Dotted keys in `stored` that an experiment or another file, or a key that they follow from, sets otherwise."""
+def _changed(config: DictConfig, default: DictConfig, stored: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of what a file, or a key that it follows from, sets otherwise than the default."""
     before = dict(_leaves(default, stored))
-    return (key for key, value in _leaves(config, stored) if key not in before or before[key] != value)
+    return ((key, value) for key, value in _leaves(config, stored) if key not in before or before[key] != value)
+
+
+def _is_in(key: str, names: Iterable[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _leaves(config: DictConfig, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -195,7 +214,7 @@ def _typed(overrides: Sequence[str], stored: tuple[str, ...]) -> Iterator[str]:
     """Dotted keys and groups of `overrides` that stand in `stored`, or below."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")
-        if any(key == name or key.startswith(f"{name}.") for name in stored):
+        if _is_in(key, stored):
             yield key
 
 
