@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from towers.config.composing import VERSION_BASE, check_added, composed, narrowed, without_said
+from towers.config.composing import VERSION_BASE, check_added, composed, default, narrowed, without_said
 from towers.config.help import help_text
 from towers.config.keys import CONFIG_DIR
 from towers.config.overrides import quoted
@@ -44,6 +44,8 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
             text = _as_yaml(shown, args.package, args.resolve)
         print(text, end="")
         return
+
+    default(command)  # composed before Hydra runs, which a composition within would disturb
 
     def task(config: DictConfig) -> None:
         job(narrowed(command, config, HydraConfig.get().overrides.task))

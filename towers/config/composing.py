@@ -89,6 +89,12 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     return config
 
 
+@cache
+def default(name: str) -> DictConfig:
+    """What is composed for the command `name` without an override; not to be changed."""
+    return composed(name, [])
+
+
 @contextmanager
 def _hydra(name: str, config_dir: str | None) -> Iterator[Hydra]:
     """Hydra, for a block, with our groups and the caller's."""
@@ -123,7 +129,7 @@ def narrowed(name: str, config: DictConfig, overrides: Sequence[str]) -> DictCon
     typed = set(_typed(overrides, stored))
     found = _reduced(config, None if command.get("reads") is None else {*command.reads, *typed})
     if stored and overrides:
-        said = {key: value for key, value in _changed(config, composed(name, []), stored) if not _is_in(key, typed)}
+        said = {key: value for key, value in _changed(config, default(name), stored) if not _is_in(key, typed)}
         with open_dict(found):
             found[SAID] = said
     return found
