@@ -87,7 +87,7 @@ class EvaluationPlan:
 
 
 def evaluation_plan(config: DictConfig) -> EvaluationPlan:
-    """As the configuration says.
+    """Turns the configuration of `towers evaluate` into a plan.
 
     Raises:
         UserError: a value that cannot be, with its key.

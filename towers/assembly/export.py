@@ -101,7 +101,7 @@ class ExportPlan:
 
 
 def export_plan(config: DictConfig) -> ExportPlan:
-    """As the configuration says.
+    """Turns the configuration of `towers export` into a plan.
 
     Raises:
         UserError: a key that does not fit.

@@ -43,7 +43,7 @@ class Judging:
             raise UserError(f"evaluation.min_users={self.min_users}: must be at least 1")
 
     def as_keywords(self) -> dict[str, Any]:
-        """As the harness takes them."""
+        """Gives the settings as the keyword arguments of `evaluation.harness.evaluate`."""
         return asdict(self)
 
     def judge(self, task: EvaluationTask) -> Judge:
@@ -57,7 +57,11 @@ class Judging:
 
 
 def judging_of(config: DictConfig) -> Judging:
-    """As the configuration says; raises as `Judging`, and `UserError` for a value of another type."""
+    """Reads the settings from the group `evaluation`.
+
+    Raises:
+        UserError: a value of another type, and as `Judging`.
+    """
     return Judging(
         filter_seen=value(config, "evaluation.filter_seen", bool),
         ks=value(config, "evaluation.ks", tuple[int, ...]),

@@ -56,7 +56,7 @@ class NetworkParts:
 
 
 def network_parts(config: DictConfig) -> NetworkParts:
-    """As the configuration says.
+    """Turns the groups of the three encoders and of placement into what builds them.
 
     Raises:
         UserError: a key that does not fit.

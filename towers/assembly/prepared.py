@@ -1,13 +1,13 @@
 """The prepared store that a command works on, held against what the caller says of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from towers.config.composing import SAID
+from towers.config.composing import SAID, flat, resolved
 from towers.config.instantiate import value
 from towers.data.store import Store
 from towers.errors import UserError
@@ -30,19 +30,18 @@ class Given:
     def check(self, store: Store) -> None:
         """Raises `UserError` where the store was prepared from other data, features or cuts."""
         prepared = {"features": asdict(store.features), "data.split": store.manifest["split"]}
-        found = {key: leaf for name, node in prepared.items() for key, leaf in _leaves(node, name)}
-        for key, wanted in self.values.items():
+        found = dict(_compared(leaf for name, node in prepared.items() for leaf in flat(node, name)))
+        for key, asked in self.values.items():
             if key not in found:
-                raise UserError(f"{key}={wanted}: {store.folder} was prepared with no such key")
-            there, asked = _plain(found[key]), _plain(wanted)
-            if str(there) != str(asked):
+                raise UserError(f"{key}={asked}: {store.folder} was prepared with no such key")
+            if str(found[key]) != str(asked):
                 raise UserError(
-                    f"{key}={asked}: {store.folder} was prepared with {there}; leave it out to take what is there, or "
-                    "run `towers prepare` with it"
+                    f"{key}={asked}: {store.folder} was prepared with {found[key]}; leave it out to take what is "
+                    "there, or run `towers prepare` with it"
                 )
         for key, wanted in self.said.items():
-            if key in found and str(_plain(found[key])) != str(_plain(wanted)):
-                print(f"{key}={_plain(found[key])}, as {store.folder} was prepared; a file says {_plain(wanted)}")
+            if key in found and str(found[key]) != str(wanted):
+                print(f"{key}={found[key]}, as {store.folder} was prepared; a file says {wanted}")
         prepared_from = store.manifest.get("root")
         if self.root is None or prepared_from is None or Path(self.root).resolve() == Path(prepared_from).resolve():
             return
@@ -76,21 +75,19 @@ class PreparedStore:
 
 
 def given_of(config: DictConfig) -> Given:
-    """What is there of `features`, `data.split` and `data.root`."""
-    values = {}
-    for name in ("features", "data.split"):
-        node = OmegaConf.select(config, name)
-        if node is not None:
-            values.update(_leaves(OmegaConf.to_container(node, resolve=True), name))
+    """Reads what a narrowed configuration still holds of `features`, `data.split` and `data.root`."""
+    typed = {name: OmegaConf.select(config, name) for name in ("features", "data.split")}
+    values = [leaf for name, node in typed.items() if node is not None for leaf in flat(resolved(node), name)]
     root = OmegaConf.select(config, "data.root")
-    said = {}
-    for key, wanted in (config.get(SAID) or {}).items():
-        said.update(_leaves({key.rpartition(".")[2]: wanted}, key.rpartition(".")[0]))
-    return Given(values=values, said=said, root=None if root is None else str(root))
+    return Given(
+        values=dict(_compared(values)),
+        said=dict(_compared(resolved(config[SAID]).items())) if SAID in config else {},
+        root=None if root is None else str(root),
+    )
 
 
 def prepared_store(config: DictConfig) -> PreparedStore:
-    """As `paths.stores` and `data.name` say."""
+    """Finds the store that `paths.stores` and `data.name` name; it is opened later."""
     folder = Path(value(config, "paths.stores", str)) / value(config, "data.name", str)
     return PreparedStore(folder=folder, given=given_of(config))
 
@@ -106,19 +103,20 @@ def training_store(store: Store, until: str) -> Store:
     return store.trained_until_test() if until == "test" else store
 
 
-def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of nested values; a split's class stands under its own key, others have but one."""
-    for name, inner in node.items():
-        if isinstance(inner, dict):
-            yield from _leaves(inner, f"{key}.{name}")
-        elif name not in ("_target_", "class"):
-            yield f"{key}.{name}", inner
-        elif key == "data.split":
-            yield key, str(inner).rpartition(".")[2]
+def _compared(leaves: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of what two preparations are compared by; a split's class stands under the split's own key.
+
+    A tuple is given as a list and an integer as a float, as a configuration and a manifest differ in these.
+    """
+    for key, found in leaves:
+        parent, _, name = key.rpartition(".")
+        if name not in ("_target_", "class"):
+            yield key, _comparable(found)
+        elif parent == "data.split":
+            yield parent, str(found).rpartition(".")[2]
 
 
-def _plain(value: Any) -> Any:
-    """A tuple as a list and an integer as a float, as a configuration and a manifest differ in these."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _comparable(found: Any) -> Any:
+    if isinstance(found, (list, tuple)):
+        return [_comparable(item) for item in found]
+    return float(found) if isinstance(found, int) and not isinstance(found, bool) else found

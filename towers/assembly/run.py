@@ -71,7 +71,7 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights."""
+        """Sha256 of the weights that it came to, in hex."""
         return digest_of_weights(self.checkpoint)
 
     @property
@@ -94,7 +94,7 @@ class Run:
         return vectors
 
     def content_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
-        """The same in blocks, with artists and playlists where their own ids put them."""
+        """Unit vectors of all contents in blocks, float32; an artist or a playlist has that of its own id."""
         if self.sounds is not None:
             refresh_audio(self.two_tower, self.table, self.sounds.records, Processes(Share()))
         return (block.float().cpu().numpy() for block in content_blocks(self.two_tower, self.table))

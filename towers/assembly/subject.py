@@ -63,7 +63,7 @@ class Subject:
     def judged_vectors(
         self, protocol: EvaluationProtocol
     ) -> tuple[Float[np.ndarray, "users dim"], Float[np.ndarray, "contents dim"]]:
-        """Of the protocol's listeners, and of all contents."""
+        """Gives the vectors of the listeners that the protocol judges, and of all contents."""
         contents = self.vectors.content_vectors()
         return self.vectors.user_vectors(protocol.task.user_rows, contents, protocol.period), contents
 

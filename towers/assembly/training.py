@@ -91,7 +91,7 @@ class TrainingPlan:
 
 
 def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
-    """As the configuration says, on a prepared store.
+    """Turns the configuration of `towers train` into a plan for a prepared store.
 
     Raises:
         UserError: a key that does not fit, or nothing to learn from.

@@ -187,9 +187,9 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _changed(config: DictConfig, default: DictConfig, stored: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _changed(config: DictConfig, untouched: DictConfig, stored: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """(dotted key, value) of what a file, or a key that it follows from, sets otherwise than the default."""
-    before = dict(_leaves(default, stored))
+    before = dict(_leaves(untouched, stored))
     return ((key, value) for key, value in _leaves(config, stored) if key not in before or before[key] != value)
 
 

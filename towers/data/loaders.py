@@ -68,7 +68,7 @@ class Loaders:
         sampler = self._sampler.going(max_epochs, epoch, number, max_batches)
         return DataLoader(
             self._batches,
-            sampler=sampler,  # type: ignore[arg-type]  # yields plans where torch expects integers
+            sampler=sampler,
             batch_size=None,
             num_workers=self._settings.num_workers,
             worker_init_fn=_leave_signals_to_the_training,
