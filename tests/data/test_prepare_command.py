@@ -57,6 +57,16 @@ def test_what_it_says_of_rejected_sounds_is_true(run, capsys):
     assert told in capsys.readouterr().out.splitlines()  # also where nothing is to be prepared
 
 
+def test_it_says_what_the_periods_hold(run, capsys):
+    run()
+    first = capsys.readouterr().out
+    run()
+    for printed in (first, capsys.readouterr().out):
+        named = [line.split() for line in printed.splitlines()]
+        assert ["validation", "10.0", "days", "3", "positives", "of", "2", "listeners"] in named
+        assert "training has 7 positives, under 5,000: little to learn from" in printed
+
+
 class TestWhatIsLost:
     """Is told each time, whether the store was made or was there."""
 
@@ -68,7 +78,7 @@ class TestWhatIsLost:
             run("data.max_rejected_fraction=0.9", *overrides)
             second = capsys.readouterr().out.splitlines()
             assert first[-len(second) + 1 :] == second[1:]  # all but that it is up to date
-            return second[1:]
+            return [line for line in second[1:] if not line.startswith(("training", "validation", "test"))]
 
         return prepared
 

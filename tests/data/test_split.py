@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.data import raw_set
 from tests.data.raw_set import MICROSECOND, TEST_START, VALIDATION_START, at
@@ -65,6 +67,31 @@ class TestGlobalTemporal:
         # The last event belongs to the test period, which is three days long and ends just after it.
         assert cuts.test_start_us == 7 * DAY_US + 1
         assert cuts.validation_start_us == 5 * DAY_US + 1
+
+    @pytest.mark.parametrize(("span", "each"), [(400, 14.0), (120, 14.0), (30, 4.5), (10, 1.5), (5, 1.0), (2, 0.5)])
+    def test_the_default_follows_from_the_span(self, span, each):
+        cuts = GlobalTemporal().cuts(0, span * DAY_US - 1, True)
+        assert cuts.test_start_us == (span - each) * DAY_US
+        assert cuts.validation_start_us == (span - 2 * each) * DAY_US
+
+    @given(span_us=st.integers(1_000, 10**16), share=st.floats(0.01, 0.25), days=st.floats(0, 1000))
+    def test_training_keeps_half_whatever_the_span(self, span_us, share, days):
+        cuts = GlobalTemporal(share=share, min_days=days, max_days=1000.0).cuts(0, span_us - 1, True)
+        assert cuts.validation_start_us >= span_us // 2
+
+    def test_no_test_trains_on_everything(self, prepared):
+        events = [("ann", "a1", at(day), "play", 100_000, None) for day in range(20)]
+        store = prepared(events, GlobalTemporal(test_days=0.0))
+        assert parts(store, "ann")[2] == 0
+        assert store.trained_until_test().train_positives.sum() == 20
+
+    @pytest.mark.parametrize(
+        "wrong", [{"validation_days": 0.0}, {"test_days": -1.0}, {"share": 0.3}, {"share": 0.0}, {"min_days": 20.0}]
+    )
+    def test_a_length_that_cannot_be_is_refused_with_its_key(self, wrong):
+        (key,) = wrong
+        with pytest.raises(UserError, match=rf"data\.split\.{key}="):
+            GlobalTemporal(**wrong)
 
     def test_a_given_time_without_a_zone_is_in_utc(self):
         cuts = GlobalTemporal("1970-01-03T12:00", "1970-01-05T02:00+02:00").cuts(0, 10 * DAY_US, True)

@@ -18,6 +18,7 @@ from towers.config.composing import resolved, without_said
 from towers.config.instantiate import Factory, factory, instantiate, value
 from towers.data.datamodule import DataModule
 from towers.data.loaders import Loaders
+from towers.data.periods import lines
 from towers.data.store import Store
 from towers.data.training_batches import Needs, Share
 from towers.errors import UserError
@@ -88,6 +89,11 @@ class TrainingPlan:
         """
         shown = tuple(dict.fromkeys((f"validation/{self.main_metric}", self.trainer.monitor)))
         return self.trainer.lightning(folder, folder.name, stop, shown, is_judged=not self.is_refit)
+
+    def describe(self) -> list[str]:
+        """The periods of the data, in lines."""
+        told = lines(self.prepared.periods)
+        return [*told, "train_until=test: validation is trained on, too"] if self.is_refit else told
 
 
 def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:

@@ -11,6 +11,7 @@ from towers.config.instantiate import instantiate, value
 from towers.contract import schema
 from towers.data.audio.spectrogram_parts import Shard
 from towers.data.build import StoreBuilder
+from towers.data.periods import lines
 from towers.data.rejecting import DUPLICATE, Limits
 from towers.data.store import Store
 from towers.errors import UserError
@@ -42,7 +43,7 @@ def prepare(config: DictConfig) -> Store:
     else:
         print(f"nothing to prepare: {store.folder} is up to date")
     sounds = [f"{line}; all are in {store.folder / 'rejected'}" for line in builder.losses.lines()]
-    for line in [*losses(store, builder.left_alone), *sounds]:
+    for line in [*lines(store.periods), *losses(store, builder.left_alone), *sounds]:
         print(line)
     return store
 

@@ -55,7 +55,7 @@ def _parts(plan: TrainingPlan, trainer: pl.Trainer) -> Parts:
     atexit.register(leave)
     parts = build(plan, plan.trainer.share_of(trainer.global_rank, trainer.world_size))
     if trainer.is_global_zero:
-        print(parts.describe())
+        print("\n".join([*plan.describe(), parts.describe()]))
     return parts
 
 

@@ -14,6 +14,7 @@ from towers.data.audio import spectrograms
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.periods import to_json
 from towers.data.rejecting import DUPLICATE, IS_BAD, JUDGED, Limits, TooManyRejected
 from towers.data.sources.tables import RawTables, Source
 from towers.data.split import Split
@@ -171,6 +172,7 @@ class StoreBuilder:
                     "has_clock": tables.has_clock,
                     "validation_start_us": cuts.validation_start_us,
                     "test_start_us": cuts.test_start_us,
+                    "periods": to_json(clean.periods(cuts)),
                     "root": self._source.root,
                     "split": settings_of(self._split),
                     "source": settings_of(self._source),

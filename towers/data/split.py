@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 from towers.errors import UserError
 
 DAY_US = 86_400_000_000
+MAX_SHARE = 0.25
+"""Of the time, for validation and for test: training keeps half of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +32,46 @@ class Split(Protocol):
 class GlobalTemporal:
     """Train < t1 <= validation < t2 <= test, the same for every listener.
 
+    The default follows from the data: validation and test have `share` of the time from the first positive event to the
+    last each, at least `min_days` and at most `max_days`, and never so much that training has less than half.
+
     Args:
         validation_start: t1 as an ISO date or time in UTC, or null for t2 less `validation_days`.
         test_start: t2 likewise, or null for the end of the data less `test_days`.
-        validation_days: length of the validation period where t1 is null, in days.
-        test_days: length of the test period where t2 is null, in days.
+        validation_days: length of the validation period where t1 is null, in days; null for the default.
+        test_days: length of the test period where t2 is null, in days; null for the default, 0 for no test.
+        share: of the time that each of the two periods has by default, over 0 and at most a quarter.
+        min_days: of such a period.
+        max_days: of such a period.
+
+    Raises:
+        UserError: a share or a number of days that cannot be.
     """
 
     def __init__(
         self,
         validation_start: str | None = None,
         test_start: str | None = None,
-        validation_days: float = 14.0,
-        test_days: float = 14.0,
+        validation_days: float | None = None,
+        test_days: float | None = None,
+        share: float = 0.15,
+        min_days: float = 1.0,
+        max_days: float = 14.0,
     ):
+        if not 0 < share <= MAX_SHARE:
+            raise UserError(f"data.split.share={share}: must lie over 0 and not over {MAX_SHARE}")
+        if not 0 <= min_days <= max_days:
+            raise UserError(f"data.split.min_days={min_days}: must lie in 0 to data.split.max_days={max_days}")
+        if validation_days is not None and not validation_days > 0:
+            raise UserError(
+                f"data.split.validation_days={validation_days}: must be over 0; data.split.test_days=0 and "
+                "train_until=test train on everything"
+            )
+        if test_days is not None and not test_days >= 0:
+            raise UserError(f"data.split.test_days={test_days}: must be 0 or more")
         self._validation_start, self._test_start = validation_start, test_start
         self._validation_days, self._test_days = validation_days, test_days
+        self._share, self._min_days, self._max_days = share, min_days, max_days
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
         """Two instants.
@@ -55,19 +81,28 @@ class GlobalTemporal:
         """
         if not has_clock:
             raise UserError("data.split: this data knows the order of events alone; use data/split=leave_one_out")
-        test = last_us + 1 - round(self._test_days * DAY_US)
+        default_us, end_us = self._default_us(last_us + 1 - first_us), last_us + 1
         if self._test_start is not None:
             test = _instant(self._test_start, "data.split.test_start")
-        validation = test - round(self._validation_days * DAY_US)
+        else:
+            test = end_us - _us_of(self._test_days, default_us)
         if self._validation_start is not None:
             validation = _instant(self._validation_start, "data.split.validation_start")
-        if not first_us < validation < test <= last_us:
+        else:
+            validation = test - _us_of(self._validation_days, default_us)
+        is_without_test = self._test_start is None and self._test_days == 0
+        if not first_us < validation < test < (end_us + is_without_test):
             raise UserError(
                 f"data.split: needs first event < t1 < t2 <= last event, has {_spelled(first_us)}, "
                 f"{_spelled(validation)}, {_spelled(test)}, {_spelled(last_us)}; set data.split.validation_start and "
                 "data.split.test_start, or shorter periods"
             )
         return Cuts(sql="split_temporal", validation_start_us=validation, test_start_us=test)
+
+    def _default_us(self, span_us: int) -> int:
+        """Length of a period of which nothing is said, in microseconds."""
+        days = min(max(self._share * span_us / DAY_US, self._min_days), self._max_days)
+        return min(round(days * DAY_US), int(MAX_SHARE * span_us))
 
 
 class LeaveOneOut:
@@ -76,6 +111,10 @@ class LeaveOneOut:
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
         """No instants: the cut is another one for every listener."""
         return Cuts(sql="split_leave_one_out")
+
+
+def _us_of(days: float | None, default_us: int) -> int:
+    return default_us if days is None else round(days * DAY_US)
 
 
 def _instant(text: str, key: str) -> int:

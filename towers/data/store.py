@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from towers.contract import schema
 from towers.data.audio.spectrograms import Spectrograms
+from towers.data.periods import Period, from_json
 from towers.errors import UserError
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings
@@ -78,9 +79,7 @@ class Store:
 
     def __init__(self, folder: Path):
         if not (folder / "manifest.json").exists():
-            raise UserError(
-                f"{folder}: no prepared store here; run `towers prepare` with the same data= and data.name first"
-            )
+            raise UserError(f"{folder}: {NO_STORE}")
         self.folder = folder
         self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
         if self.manifest["format"] > FORMAT:
@@ -95,9 +94,7 @@ class Store:
         """
         current = root / CURRENT
         if not current.exists():
-            raise UserError(
-                f"{root}: no prepared store here; run `towers prepare` with the same data= and data.name first"
-            )
+            raise UserError(f"{root}: {NO_STORE}")
         return cls(current.resolve())
 
     @property
@@ -109,6 +106,11 @@ class Store:
     def has_clock(self) -> bool:
         """Whether timestamps are times."""
         return self.manifest["has_clock"]
+
+    @property
+    def periods(self) -> list[Period]:
+        """What training, validation and test hold; empty for a store of before this was counted."""
+        return from_json(self.manifest.get("periods", []))
 
     @cached_property
     def features(self) -> FeatureSettings:

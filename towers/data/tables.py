@@ -12,6 +12,7 @@ import pyarrow as pa
 from towers.contract import schema
 from towers.data import raw
 from towers.data.event_times import EARLIEST, LATEST
+from towers.data.periods import Period, periods_of
 from towers.data.rejecting import Limits, Rejecting
 from towers.data.sources.tables import RawTables
 from towers.data.split import Cuts, Split
@@ -87,7 +88,13 @@ class Tables:
         )
         self._run(cuts.sql)
         self._run("counts")
+        self._run("periods")
         return cuts
+
+    def periods(self, cuts: Cuts) -> list[Period]:
+        """What `cuts` came to."""
+        found = self._connection.execute("SELECT period, positives, listeners FROM periods").fetchall()
+        return periods_of({name: (positives, listeners) for name, positives, listeners in found}, cuts, *self._bounds())
 
     def count(self, query: str) -> int:
         """The single number that `query` gives."""

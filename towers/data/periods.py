@@ -1,0 +1,105 @@
+"""What training, validation and test hold, in numbers and in lines, so that a cut that does not fit is seen at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from towers.data.split import DAY_US, Cuts
+
+NAMES = ("training", "validation", "test")
+FEW_POSITIVES = 5_000
+"""Positive events of training below which a network learns little that a count does not know."""
+SMALL_SHARE = 0.01
+"""Of all positive events; validation and test with less together judge nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """One of the three.
+
+    Args:
+        name: training, validation or test.
+        days: its length; null where each listener's cuts are their own.
+        positives: positive events in it.
+        listeners: who have one of them.
+    """
+
+    name: str
+    days: float | None
+    positives: int
+    listeners: int
+
+
+def periods_of(counted: Mapping[str, tuple[int, int]], cuts: Cuts, first_us: int, last_us: int) -> list[Period]:
+    """The three, in order.
+
+    Args:
+        counted: by name, positive events and listeners; a name may be absent.
+        cuts: between them.
+        first_us: time of the first positive event, in microseconds.
+        last_us: of the last.
+    """
+    if cuts.validation_start_us is None or cuts.test_start_us is None:
+        days: list[float | None] = [None, None, None]
+    else:
+        instants = (first_us, cuts.validation_start_us, cuts.test_start_us, last_us + 1)
+        days = [(after - before) / DAY_US for before, after in pairwise(instants)]
+    return [
+        Period(name=name, days=length, positives=counted.get(name, (0, 0))[0], listeners=counted.get(name, (0, 0))[1])
+        for name, length in zip(NAMES, days, strict=True)
+    ]
+
+
+def to_json(periods: Sequence[Period]) -> list[dict[str, Any]]:
+    """As a store's manifest has them."""
+    return [asdict(period) for period in periods]
+
+
+def from_json(found: Sequence[Mapping[str, Any]]) -> list[Period]:
+    """As `to_json` wrote them."""
+    return [Period(**period) for period in found]
+
+
+def lines(periods: Sequence[Period]) -> list[str]:
+    """A line a period, and one for each thing that looks like a mistake; none where nothing was counted."""
+    if not periods:
+        return []
+    told = [
+        f"{period.name:<13} {_days(period.days)}{period.positives:>13,} positives of {period.listeners:,} listeners"
+        for period in periods
+    ]
+    return told + warnings(periods)
+
+
+def warnings(periods: Sequence[Period]) -> list[str]:
+    """What looks like a mistake, with the keys to change; empty where the cuts fit the data."""
+    training, judged = periods[0], periods[1:]
+    days = [period.days for period in periods if period.days is not None]
+    every = sum(period.positives for period in periods)
+    told = []
+    if training.days is not None and training.days < sum(days) / 2:
+        told.append(
+            f"training has {training.days:.3g} of {sum(days):.3g} days, under half of them; shorter "
+            "data.split.validation_days and data.split.test_days give it more (null: they follow from the data)"
+        )
+    if training.positives < FEW_POSITIVES:
+        told.append(
+            f"training has {training.positives:,} positives, under {FEW_POSITIVES:,}: little to learn from; more days "
+            "of data, a later data.split.validation_start or a lower features.min_played_fraction give it more"
+        )
+    has_test = periods[-1].days != 0
+    empty = [period.name for period in (judged if has_test else judged[:1]) if not period.positives]
+    where = "data.split.validation_start and data.split.test_start say where to cut"
+    if empty:
+        told.append(f"{' and '.join(empty)}: nobody has a positive in it; {where}")
+    elif days and sum(period.positives for period in judged) < SMALL_SHARE * every:
+        told.append(
+            f"validation and test have under {SMALL_SHARE:.0%} of the positives: are some events' times far after the "
+            f"others'? {where}"
+        )
+    return told
+
+
+def _days(days: float | None) -> str:
+    return "" if days is None else f"{days:>8.1f} days"
