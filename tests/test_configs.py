@@ -354,7 +354,7 @@ class TestSignature:
             "datamodule.max_length=100",
             "objective=exact_softmax",
             "trainer.max_epochs=31",
-            "schedule.warmup_steps=7",
+            "schedule.max_warmup_steps=7",
             "schedule=constant",
             "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.1}]",
             "trainer.max_time=00:01:00:00",

@@ -100,7 +100,7 @@ def make_run(world_store, judge_task, make_learner, make_data):
         module = TowersModule(
             learner=learner,
             optimizer=partial(adamw, lr=0.01, id_lr=0.02, weight_decay=0.01, id_weight_decay=0.0, betas=(0.9, 0.98)),
-            schedule=Cosine(warmup_steps=3, final=0.0),
+            schedule=Cosine(warmup_share=1.0, max_warmup_steps=3, final=0.0),
             validation=Validation(len(judge_task.user_rows), judge, world_store.spectrograms.records),
             processes=Processes(Share()),
             autocast=settings.autocast,
