@@ -1,8 +1,9 @@
 """Do the defaults suit data of any size? Trains with them alone on small and larger data, beside what a count gives.
 
-Four invented worlds (some ten thousand to some hundred thousand events) and the real sets in TOWERS_SHARED_DATA. For each
-the model's recall@20 on all targets and on first listens (discovery), in validation or the test, beside the best of item-kNN,
-EASE and iALS, with the 95 % interval of the paired difference on discovery, popularity, and the listener's own most played.
+Four invented worlds (some ten thousand to some hundred thousand events) and the real sets in TOWERS_SHARED_DATA.
+For each the model's recall@20 on all targets and on first listens (discovery), in validation or the test, beside the
+best of item-kNN, EASE and iALS, with the 95 % interval of the paired difference on discovery, popularity, and the
+listener's own most played.
 
     python benchmarks/default_settings.py --sets tiny small demo large catalogue --period validation [-- KEY=VALUE ...]
 """
@@ -87,7 +88,7 @@ def one_set(name: str, period: str, work: Path, overrides: list[str]) -> dict[st
     return {
         "set": name,
         "run": str(run),
-        "finished": read_json(run / "finished.json"),
+        "steps": read_json(run / "finished.json")["steps"],
         "all": {ranker: means.get("recall@20") for ranker, means in found.items()},
         "discovery": discovery,
         "familiar": {ranker: means.get("recall@20/familiar") for ranker, means in found.items()},
@@ -122,8 +123,8 @@ def ahead(folder: Path, rival: str) -> tuple[float, float, float]:
 
 def as_table(rows: list[dict[str, Any]]) -> Table:
     """A row a set."""
-    table = Table("set", "discovery", "best rival", "ahead (95 %)", "popularity", "all", "own most played", "popularity",
-                  "seconds", "core-s")  # fmt: skip
+    table = Table("set", "discovery", "best rival", "ahead (95 %)", "popularity", "all", "own most played",
+                  "popularity", "seconds", "core-s")  # fmt: skip
 
     def spelled(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"

@@ -28,8 +28,9 @@ SMALL_WORLD = (
     "trainer.max_epochs=2",
     "trainer.validate_every_epochs=1",
     "trainer.progress=false",
+    "promote=true",
 )
-EXPORT = ("export.variants=[]", "evaluation.min_users=2")
+EXPORT = ("export.variants=[]", "evaluation.min_users=2", "promote=true")
 """What an export of the small world is made with; its int8 and float16 variants take half a minute to no purpose."""
 STARTS_PROCESSES = "trainer=ddp"
 """Lightning starts the further processes by repeating the command line of the first."""

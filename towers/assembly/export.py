@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 
@@ -11,6 +11,8 @@ from towers.assembly.prepared import Given, given_of
 from towers.assembly.run import Run
 from towers.config.instantiate import complete, instantiate, value
 from towers.errors import UserError
+from towers.evaluation.acceptance import acceptance
+from towers.evaluation.slicings import Period
 from towers.manifest import digest_of, read_json
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.sinks.sink import Sink
@@ -18,6 +20,10 @@ from towers.publishing.trained import ExportSettings, Trained
 from towers.publishing.writer import CURRENT
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
+
+Promote = Literal[True, False, "auto"]
+"""Whether `current` moves to a version: auto where its run was evaluated and is not below popularity, and no newer one
+serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +38,8 @@ class ExportPlan:
         judging: by which versions are compared.
         given: of how the run's store was prepared, by the caller.
         shown: columns of an evaluation's tables, of which the figures go along.
+        main_metric: by which a run may be published without being asked.
+        promote: whether `current` moves to what is exported.
     """
 
     settings: ExportSettings
@@ -41,6 +49,8 @@ class ExportPlan:
     judging: Judging
     given: Given
     shown: frozenset[str]
+    main_metric: str
+    promote: Promote
 
     def trained(self, run: Run) -> Trained:
         """What is exported of a run, with the figures of its evaluation.
@@ -73,13 +83,25 @@ class ExportPlan:
 
     def _metrics(self, run: Run) -> dict[str, dict[str, float]]:
         """Means by ranker of the run's test evaluation, of the columns of its tables; empty where there is none."""
-        path = run.folder / "evaluation-test" / "metrics.json"
-        if not path.exists():
-            return {}
         return {
-            name: {key: figure for key, figure in figures["means"].items() if key in self.shown}
-            for name, figures in read_json(path)["rankers"].items()
+            name: {key: figure for key, figure in means.items() if key in self.shown}
+            for name, means in evaluated_means(run.folder, "test").items()
         }
+
+    def withheld(self, run: Path, target: Path) -> str | None:
+        """Why `current` does not move to the version in `target`, which was made of the run; null where it moves."""
+        if self.promote != "auto":
+            return None if self.promote is True else f"promote={str(self.promote).lower()}"
+        served = self.served()
+        if served is not None and is_older(target, served):
+            return f"it was exported before {served.name}, which serves now"
+        found = [means for period in ("test", "validation") if (means := evaluated_means(run, period))]
+        return acceptance(found[0], self.main_metric).refusal if found else f"{run} was not evaluated"
+
+    def served(self) -> Path | None:
+        """The version that `current` points to; null where there is none."""
+        current = self.exports / CURRENT
+        return current.resolve() if current.exists() else None
 
     def version_with(self, source: str) -> Path | None:
         """The version that was made of the same network in the same way; null where there is none."""
@@ -100,6 +122,19 @@ class ExportPlan:
         return Export(Path(name))
 
 
+def evaluated_means(run: Path, period: Period) -> dict[str, dict[str, float]]:
+    """Means by ranker of a run's evaluation in a period, the model's first; empty where there is none."""
+    path = run / f"evaluation-{period}" / "metrics.json"
+    rankers = read_json(path)["rankers"] if path.exists() else {}
+    return {name: figures["means"] for name, figures in rankers.items()}
+
+
+def is_older(version: Path, other: Path) -> bool:
+    """Whether a version was written before another one."""
+    first, second = ((folder / MANIFEST).stat().st_mtime_ns for folder in (version, other))
+    return first < second
+
+
 def export_plan(config: DictConfig) -> ExportPlan:
     """Turns the configuration of `towers export` into a plan.
 
@@ -118,4 +153,18 @@ def export_plan(config: DictConfig) -> ExportPlan:
         judging=judging_of(config),
         given=given_of(config),
         shown=frozenset(key for keys in tables for key in keys),
+        main_metric=value(config, "evaluation.main_metric", str),
+        promote=promote_of(config),
     )
+
+
+def promote_of(config: DictConfig) -> Promote:
+    """Reads whether `current` moves.
+
+    Raises:
+        UserError: neither true, false nor auto.
+    """
+    found = value(config, "promote", bool | str)
+    if found is True or found is False or found == "auto":
+        return found
+    raise UserError(f"promote={found}: must be true, false or auto")

@@ -17,6 +17,7 @@ from towers.commands.progress import StageProgress
 from towers.config.overrides import raw_list
 from towers.errors import GateRefused
 from towers.evaluation import saved
+from towers.evaluation.acceptance import acceptance
 from towers.evaluation.checks import honesty
 from towers.evaluation.checks.all_checks import all_checks
 from towers.evaluation.checks.honesty import Check
@@ -72,7 +73,10 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     evaluations = [divided(each, by_taste(profiles)) for each in evaluations]
     # Whoever finds it takes the rest for written.
     (target / "metrics.json").unlink(missing_ok=True)
+    first = acceptance({each.ranker: each.means() for each in evaluations}, plan.main_metric).lines()
     with _printed(target) as console:
+        for line in first:
+            console.print(line, style="bold", markup=False)
         for keys in plan.tables:
             console.print(table(evaluations, list(keys)))
         console.print(honesty.table(checks))

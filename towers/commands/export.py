@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from towers.assembly.export import ExportPlan, export_plan
+from towers.assembly.export import ExportPlan, export_plan, is_older
 from towers.assembly.run import chosen_run, load_run
 from towers.commands.progress import StageProgress
 from towers.manifest import digest_of
@@ -33,14 +33,32 @@ def export(plan: ExportPlan, folder: Path) -> Path:
         done = f"exported {target}: {summary(target)}"
     else:
         done = f"nothing to export: {target} is up to date"
+    served, reason = plan.served(), plan.withheld(folder, target)
+    if reason is not None:
+        stays = f"current stays at {served.name}" if served else "nothing is current"
+        print(f"{done}; {stays}, for {reason}; to publish it: towers export checkpoint={folder} promote=true")
+        return target
     # Before `current` moves: who encodes listeners by a version's tower asks the engine for contents of that version.
     with StageProgress() as progress:
         filled = plan.sink.write(Export(target), progress.update)
     publish(target)
-    print(f"{done}; current points to it")
+    print(f"{done}; {moved(served, target)}")
     if filled:
         print(filled)
     return target
+
+
+def moved(served: Path | None, target: Path) -> str:
+    """What `current` pointed to and points to now, and what whoever reads it has to know."""
+    if served is None or served == target:
+        return "current points to it"
+    before, after = (Export(folder, check_files=False).manifest for folder in (served, target))
+    told = [f"current moves {'BACK ' if is_older(target, served) else ''}from {served.name} to it"]
+    if before["space_id"] != after["space_id"]:
+        told.append(f"to another space ({before['space_id']} -> {after['space_id']}): vectors of before do not fit")
+    if before["dim"] != after["dim"]:
+        told.append(f"from {before['dim']} to {after['dim']} dimensions")
+    return ", ".join(told)
 
 
 def summary(target: Path) -> str:

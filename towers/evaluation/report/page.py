@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from towers.evaluation.acceptance import acceptance
 from towers.evaluation.intervals import Difference
 from towers.evaluation.report.drawing import Picture
 from towers.evaluation.report.figures import draw, slice_groups, slice_title
@@ -42,6 +43,7 @@ def render(report: Report) -> str:
         verdicts=[verdict(report, slice_name) for slice_name in report.headlines],
         comparisons=sum(len(found) for found in report.differences.values()),
         too_small=too_small(report),
+        warnings=acceptance({each.ranker: each.means() for each in report.evaluations}, report.main_metric).lines(),
         shown=strongest(report),
         list_metrics=list_metrics(report),
         tuned={name: choice for name, choice in report.tuning.items() if choice["trials"]},

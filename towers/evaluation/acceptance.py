@@ -1,0 +1,83 @@
+"""How a model stands among the baselines of its evaluation: what is said first, and what decides on publishing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from towers.evaluation.result import metric_key, split_key
+
+POPULARITY, CHANCE = "popularity", "random"
+SLICES = ("all", "discovery")
+"""By which a model is judged: all that listeners chose, and what they had not heard before."""
+
+Means = Mapping[str, Mapping[str, float]]
+"""Ranker -> key (`recall@20/discovery`) -> mean, as metrics.json has them, the model's first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """What there is to say before the tables.
+
+    Args:
+        metric: without a slice, such as `recall@20`.
+        below_popularity: by key, the model's figure and popularity's, where the model's is lower.
+        behind: by key, the baselines whose figure is higher, best first, where they are most of all.
+        num_baselines: chance left out.
+        unjudged: why nothing can be said; null where something can.
+    """
+
+    metric: str
+    below_popularity: dict[str, tuple[float, float]]
+    behind: dict[str, list[tuple[str, float]]]
+    num_baselines: int
+    unjudged: str | None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model is not to be published without being asked; null where it may be."""
+        if self.unjudged is not None:
+            return self.unjudged
+        told = [f"{key} {own:.3f} against {other:.3f}" for key, (own, other) in self.below_popularity.items()]
+        return f"the model is below popularity: {', '.join(told)}" if told else None
+
+    def lines(self) -> list[str]:
+        """For people, the worst first; none where the model is ahead of most."""
+        lines = [f"{self.refusal}; the most played serves listeners better"] if self.below_popularity else []
+        for key, ahead in self.behind.items():
+            named = ", ".join(f"{name} {figure:.3f}" for name, figure in ahead[:3])
+            lines.append(f"the model is behind {len(ahead)} of {self.num_baselines} baselines on {key}: {named}")
+        return lines
+
+
+def acceptance(means: Means, metric: str) -> Acceptance:
+    """Judges the model by `metric` on all targets and on discovery.
+
+    Args:
+        means: of all rankers, the model's first.
+        metric: without a slice; a key that the model has no figure for is not judged.
+    """
+    (_, own), *others = means.items()
+    rivals = {name: figures for name, figures in others if name != CHANCE}
+    keys = [key for slice_name in SLICES if (key := metric_key(metric, slice_name)) in own]
+    below = {
+        key: (own[key], rivals[POPULARITY][key])
+        for key in keys
+        if key in rivals.get(POPULARITY, {}) and own[key] < rivals[POPULARITY][key]
+    }
+    behind = {}
+    for key in keys:
+        ahead = [(name, figures[key]) for name, figures in rivals.items() if figures.get(key, 0.0) > own[key]]
+        if 2 * len(ahead) > len(rivals):
+            behind[key] = sorted(ahead, key=lambda one: -one[1])
+    return Acceptance(
+        metric=split_key(metric)[0],
+        below_popularity=below,
+        behind=behind,
+        num_baselines=len(rivals),
+        unjudged=_unjudged(keys, metric, POPULARITY in rivals),
+    )
+
+
+def _unjudged(keys: list[str], metric: str, has_popularity: bool) -> str | None:
+    if not keys:
+        return f"too few listeners for a figure of {metric} (evaluation.min_users)"
+    return None if has_popularity else "its evaluation has no popularity beside it (evaluation.baselines.popularity)"
