@@ -1,4 +1,4 @@
-"""Which version becomes current: nothing worse than popularity, nothing unjudged and nothing older, unless asked for."""
+"""Which version becomes current: none below popularity, none that was not judged and none that is older, unasked."""
 
 import json
 import shutil
@@ -41,43 +41,33 @@ def current(folder: Path) -> str | None:
     return link.resolve().name if link.exists() else None
 
 
-def test_a_model_below_popularity_is_written_and_not_served(folder: Path) -> None:
+def test_what_becomes_current(folder: Path) -> None:
+    """One story, as every version takes seconds to write: three versions of one run, judged differently each time."""
     judge(folder, 0.082, 0.261)
     told = exported(folder)
     assert "nothing is current, for the model is below popularity: recall@20 0.082 against 0.261" in told
     assert told.rstrip().endswith("to publish it: towers export checkpoint=run promote=true")
     assert current(folder) is None
     assert "current points to it" in exported(folder, "promote=true")
-    assert current(folder) is not None
+    worse = current(folder)
 
-
-def test_a_good_model_becomes_current_and_one_that_was_not_evaluated_does_not(folder: Path) -> None:
     judge(folder, 0.4, 0.2)
-    assert "current points to it" in exported(folder)
-    first = current(folder)
-    assert first is not None
+    told = exported(folder, "export.dim=16")
+    better = current(folder)
+    assert better not in (worse, None)
+    assert f"current moves from {worse} to it, to another space" in told
+    assert "from 64 to 16 dimensions" in told
+
+    judge(folder, 0.082, 0.261)
+    assert f"current stays at {better}, for it was exported before {better}, which serves now" in exported(folder)
+    assert current(folder) == better
+    assert f"current moves BACK from {better} to it" in exported(folder, "promote=true")
+    assert current(folder) == worse
+
     shutil.rmtree(folder / "run" / "evaluation-test")
-    assert f"current stays at {first}, for run was not evaluated" in exported(folder)
-    assert current(folder) == first
-    assert "promote=false" in exported(folder, "promote=false")
-    told = exported(folder, "promote=true")
-    assert f"current moves from {first} to it" in told
-
-
-def test_an_older_version_goes_back_only_when_asked_and_says_so(folder: Path) -> None:
-    judge(folder, 0.4, 0.2)
-    exported(folder)
-    first = current(folder)
-    exported(folder, "export.dim=16", "export.variants=[]")
-    second = current(folder)
-    assert second not in (first, None)
-    assert f"it was exported before {second}, which serves now" in exported(folder)
-    assert current(folder) == second
-    told = exported(folder, "promote=true")
-    assert f"current moves BACK from {second} to it" in told
-    assert "from 16 to 64 dimensions" in told
-    assert "to another space" in told
-    assert current(folder) == first
+    assert f"current stays at {worse}, for run was not evaluated" in exported(folder)
+    assert "for promote=false" in exported(folder, "promote=false")
+    assert current(folder) == worse
 
 
 def test_only_three_words_are_known(folder: Path) -> None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from towers.assembly.judging import Judging, judging_of, vector_ranker
 from towers.assembly.prepared import Given, given_of
-from towers.assembly.run import Run
+from towers.assembly.run import Run, load_run
 from towers.config.instantiate import complete, instantiate, value
 from towers.errors import UserError
 from towers.evaluation.acceptance import acceptance
@@ -40,6 +40,7 @@ class ExportPlan:
         shown: columns of an evaluation's tables, of which the figures go along.
         main_metric: by which a run may be published without being asked.
         promote: whether `current` moves to what is exported.
+        is_refreshed: whether listeners, events and contents are those of the newest store.
     """
 
     settings: ExportSettings
@@ -51,6 +52,11 @@ class ExportPlan:
     shown: frozenset[str]
     main_metric: str
     promote: Promote
+    is_refreshed: bool
+
+    def load(self, run: Path) -> Run:
+        """The run in a folder, on its own store or on today's."""
+        return load_run(run, self.stores, self.is_refreshed)
 
     def trained(self, run: Run) -> Trained:
         """What is exported of a run, with the figures of its evaluation.
@@ -155,6 +161,7 @@ def export_plan(config: DictConfig) -> ExportPlan:
         shown=frozenset(key for keys in tables for key in keys),
         main_metric=value(config, "evaluation.main_metric", str),
         promote=promote_of(config),
+        is_refreshed=value(config, "refresh", bool),
     )
 
 

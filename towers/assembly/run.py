@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts
 from towers.assembly.prepared import training_store
@@ -17,11 +18,13 @@ from towers.config.instantiate import value
 from towers.config.signature import signature_of
 from towers.contract.provenance import Provenance
 from towers.data.loaders import UserBatches
+from towers.data.refreshed import RefreshedStore
 from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.manifest import read_json
 from towers.models.audio.sounds import Sounds
+from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.publishing.owners import place_owners
 from towers.training.checkpoints import FINISHED, PLACED, digest_of_weights, final_checkpoint, load_weights
@@ -43,7 +46,8 @@ class Run:
         name: of its experiment.
         config: with which it was trained, as plain values.
         has_seen_validation: whether it was fitted on everything before the test, its settings chosen before.
-        store: what it was trained on.
+        store: whose listeners and contents it gives vectors of.
+        trained_on: what it was trained on; the same unless it was refreshed.
         two_tower: the network, in evaluation mode.
         table: what is known of the contents.
         sounds: what its audio encoder reads; null without sound.
@@ -55,6 +59,7 @@ class Run:
     config: Mapping[str, Any]
     has_seen_validation: bool
     store: Store
+    trained_on: Store
     two_tower: TwoTower
     table: ContentTable
     sounds: Sounds | None
@@ -64,8 +69,8 @@ class Run:
         """What it was trained on."""
         end = "test_start_us" if self.has_seen_validation else "validation_start_us"
         return Provenance(
-            trained_on=self.store.fingerprint,
-            trained_until_us=self.store.manifest[end],
+            trained_on=self.trained_on.fingerprint,
+            trained_until_us=self.trained_on.manifest[end],
             has_seen_validation=self.has_seen_validation,
         )
 
@@ -149,8 +154,29 @@ def chosen_run(config: DictConfig) -> Path:
     return newest_run(Path(config.paths.runs), value(config, "name", str))
 
 
-def load_run(folder: Path, stores: Path) -> Run:
+def moved(weights: Mapping[str, Tensor], module: TwoTower | ContentTable, store: RefreshedStore) -> dict[str, Tensor]:
+    """Weights that were trained on one store for the rows of another.
+
+    Args:
+        weights: of the module, by name.
+        module: that shall get them.
+        store: says which row each content had in training.
+    """
+    if isinstance(module, ContentTable):  # vectors of sounds: they are encoded anew
+        return dict(module.state_dict())
+    prefix = "content_tower."
+    tower = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    found = ContentTower.weights_moved(tower, torch.from_numpy(store.trained_rows))
+    return {**weights, **{prefix + name: value for name, value in found.items()}}
+
+
+def load_run(folder: Path, stores: Path, is_refreshed: bool = False) -> Run:
     """The network of a run with the weights that it came to.
+
+    Args:
+        folder: of the run.
+        stores: folder of all prepared stores.
+        is_refreshed: whether it is to give vectors of the listeners and contents of the newest store, not of its own.
 
     Raises:
         UserError: no finished run there, its store is gone, or another version of the network was trained.
@@ -162,15 +188,19 @@ def load_run(folder: Path, stores: Path) -> Run:
     until = config.get("train_until", "validation")  # runs of before do not have it
     if "placement" not in config:
         config.placement = {}
-    store = Store(stores / config.data.name / read_json(folder / ENVIRONMENT_FILE)["store"])
+    trained_on = Store(stores / config.data.name / read_json(folder / ENVIRONMENT_FILE)["store"])
+    as_trained = training_store(trained_on, until)
+    store = RefreshedStore(Store.open(stores / config.data.name), as_trained) if is_refreshed else trained_on
     checkpoint = final_checkpoint(folder)
     parts = network_parts(config)
-    two_tower = parts.build(training_store(store, until), is_placed=checkpoint.name == PLACED)
+    two_tower = parts.build(store if is_refreshed else as_trained, is_placed=checkpoint.name == PLACED)
     sounds = heard_by(two_tower.audio_encoder, store)
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
     weights = load_weights(checkpoint)
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        if isinstance(store, RefreshedStore):
+            own = moved(own, module, store)
         try:
             module.load_state_dict(own)
         except RuntimeError as error:  # torch names every tensor, in as many lines
@@ -183,5 +213,6 @@ def load_run(folder: Path, stores: Path) -> Run:
     table.to(device)
     return Run(
         folder=folder, checkpoint=checkpoint, name=config.name, config=resolved(config),
-        has_seen_validation=until == "test", store=store, two_tower=two_tower, table=table, sounds=sounds,
+        has_seen_validation=until == "test", store=store, trained_on=trained_on, two_tower=two_tower, table=table,
+        sounds=sounds,
     )  # fmt: skip

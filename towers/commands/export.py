@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from towers.assembly.export import ExportPlan, export_plan, is_older
-from towers.assembly.run import chosen_run, load_run
+from towers.assembly.run import chosen_run
 from towers.commands.progress import StageProgress
 from towers.manifest import digest_of
 from towers.publishing.describing import version_of
@@ -20,7 +20,7 @@ def run(config: DictConfig) -> Path:
 
 def export(plan: ExportPlan, folder: Path) -> Path:
     """Exports the run in `folder` unless that version is there; returns its folder."""
-    loaded = load_run(folder, plan.stores)
+    loaded = plan.load(folder)
     trained = plan.trained(loaded)
     source = trained.source(plan.settings)
     target = plan.version_with(source)

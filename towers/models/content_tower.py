@@ -102,6 +102,21 @@ class ContentTower(nn.Module):
         """What belongs to single ids."""
         return [self._id_delta.weight]
 
+    @staticmethod
+    def weights_moved(weights: Mapping[str, Tensor], row_of: Int[Tensor, " contents"]) -> dict[str, Tensor]:
+        """A tower's weights for contents that have other rows: what belongs to single ids goes with them.
+
+        Args:
+            weights: by name, as `state_dict` gives them.
+            row_of: the row that each content had, -1 where it is new; what it has is zero, and no id counts as trained.
+        """
+        is_new = row_of < 0
+        moved = dict(weights)
+        for name in ("_id_delta.weight", "_is_trained"):
+            found = weights[name][row_of.clamp(min=0)]
+            moved[name] = found.masked_fill(is_new.reshape(-1, *[1] * (found.dim() - 1)), 0)
+        return moved
+
     def _kept(self, rows: Int[Tensor, " contents"], probability: float) -> Float[Tensor, "contents 1"]:
         """1 where a content keeps the part, 0 where it is dropped; all ones outside of training."""
         if not self.training or probability == 0:

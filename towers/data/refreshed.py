@@ -1,0 +1,92 @@
+"""Today's listeners, events and contents in the codes of a network that was trained on an earlier store."""
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int
+
+from towers.data.store import Histories, Store
+from towers.errors import UserError
+from towers.features.metadata import encode_part, part_values
+from towers.features.ragged import Ragged
+from towers.features.text import category_text
+from towers.features.vocabulary import Vocabulary
+from towers.manifest import digest_of
+
+
+class RefreshedStore(Store):
+    """A store of today, read with the vocabularies of the store that a network was trained on.
+
+    Rows are today's. What training counted is by today's rows, and 0 for contents that it did not know; these stand
+    where their sound and metadata put them.
+
+    Args:
+        today: what is read.
+        trained: what was trained on, as training saw it.
+
+    Raises:
+        UserError: the two were prepared with other features.
+    """
+
+    def __init__(self, today: Store, trained: Store):
+        super().__init__(today.folder)
+        before, now = trained.features.to_dict(), today.features.to_dict()
+        for key in sorted({*before, *now}):
+            if before.get(key) != now.get(key):
+                raise UserError(
+                    f"refresh=true: {today.folder} was prepared with features.{key}={now.get(key)}, the network was "
+                    f"trained with {before.get(key)}; prepare with the same features, or train again"
+                )
+        self._trained = trained
+        self.manifest = {
+            **self.manifest,
+            "fingerprint": digest_of([trained.fingerprint, today.fingerprint])[:16],
+            "validation_start_us": trained.manifest["validation_start_us"],
+            "test_start_us": trained.manifest["test_start_us"],
+        }
+
+    @cached_property
+    def trained_rows(self) -> Int[np.ndarray, " contents"]:
+        """The row that each content had in training, -1 where it had none."""
+        row_of = {content_id: row for row, content_id in enumerate(self._trained.content_ids.tolist())}
+        return np.array([row_of.get(content_id, -1) for content_id in self.content_ids.tolist()], dtype=np.int64)
+
+    @cached_property
+    def train_positives(self) -> Int[np.ndarray, " contents"]:
+        """Positive events in what was trained on."""
+        counts = np.append(self._trained.train_positives, 0)
+        return counts[self.trained_rows]
+
+    def trained_until_test(self) -> Store:
+        """Itself: what was trained on was given as training saw it."""
+        return self
+
+    def vocabulary(self, name: str) -> Vocabulary:
+        """That of training."""
+        return self._trained.vocabulary(name)
+
+    @cached_property
+    def content_codes(self) -> dict[str, Ragged]:
+        """Today's metadata in the codes of training."""
+        columns = {name: self.contents[name].to_pylist() for name in self.contents.column_names}
+        return {
+            part: encode_part(part_values(part, columns), self.vocabulary(part)) for part in self.features.content_parts
+        }
+
+    @cached_property
+    def user_codes(self) -> Int[np.ndarray, "users columns"]:
+        """Today's listeners' features in the codes of training."""
+        columns = [
+            self.vocabulary(name).encode([category_text(value) for value in self.users[name].to_pylist()])
+            for name in self.features.user_columns
+        ]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(self.users), 0), np.int32)
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Today's events, their contexts in the codes of training."""
+        histories = super().histories
+        own = super().vocabulary("context")
+        code_of = np.append([0], self.vocabulary("context").encode(own.values)).astype(np.int32)
+        return replace(histories, context=code_of[np.asarray(histories.context)])
