@@ -31,13 +31,16 @@ def test_a_crop_is_given_in_seconds():
 
 
 def test_the_file_gives_settings():
-    config = compose("train", ["data.root=somewhere", "datamodule.max_length=30", "datamodule.crop_s=1"])
+    config = compose(
+        "train",
+        ["data.root=somewhere", "datamodule.max_tokens=8192", "datamodule.max_length=30", "datamodule.crop_s=1"],
+    )
     settings = instantiate(config.datamodule, "datamodule")
     assert isinstance(settings, DataModule)
     assert (settings.max_length, settings.crop_s) == (30, 1.0)
 
 
 def test_a_value_that_will_not_do_names_the_key():
-    config = compose("train", ["data.root=somewhere", "datamodule.lookahead=0"])
+    config = compose("train", ["data.root=somewhere", "datamodule.max_tokens=8192", "datamodule.lookahead=0"])
     with pytest.raises(UserError, match=r"^datamodule: lookahead must be at least 1, got 0"):
         instantiate(config.datamodule, "datamodule")

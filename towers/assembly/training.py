@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
+from towers.assembly.fitting import fitted
 from towers.assembly.judging import Judging, judging_of
 from towers.assembly.loggers import LoggerPart, logger_parts
 from towers.assembly.monitoring import check_callbacks, check_monitor, measured_by
@@ -46,6 +47,7 @@ class TrainingPlan:
         prepared: the store as it was prepared.
         store: the same as training sees it.
         config: the configuration as plain values, with what the store decides, for whoever reads of the run.
+        told: lines on what the store decided.
         seed: of everything that is drawn.
         is_refit: whether everything before the test is trained on, so that nothing is left to choose by.
         judging: of validation's vectors.
@@ -66,6 +68,7 @@ class TrainingPlan:
     prepared: Store
     store: Store
     config: dict[str, Any]
+    told: list[str]
     seed: int
     is_refit: bool
     judging: Judging
@@ -87,12 +90,14 @@ class TrainingPlan:
             folder: in which it writes.
             stop: hears of signals.
         """
-        shown = tuple(dict.fromkeys((f"validation/{self.main_metric}", self.trainer.monitor)))
-        return self.trainer.lightning(folder, folder.name, stop, shown, is_judged=not self.is_refit)
+        monitor = self.trainer.monitor
+        shown = tuple(dict.fromkeys(name for name in (f"validation/{self.main_metric}", monitor) if name is not None))
+        is_judged = not self.is_refit and monitor is not None
+        return self.trainer.lightning(folder, folder.name, stop, shown, is_judged=is_judged)
 
     def describe(self) -> list[str]:
-        """The periods of the data, in lines."""
-        told = lines(self.prepared.periods)
+        """The periods of the data, and what follows from it, in lines."""
+        told = [*lines(self.prepared.periods), *self.told]
         return [*told, "train_until=test: validation is trained on, too"] if self.is_refit else told
 
 
@@ -106,6 +111,8 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     if not prepared.train_positives.any():
         raise UserError(f"{prepared.folder}: nobody has a positive event in the training period; choose an earlier cut")
     store, network, seed = training_store(prepared, until), network_parts(config), value(config, "seed", int)
+    judging = judging_of(config)
+    config, told = fitted(config, store, judging)
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
     trainer = instantiate(config.trainer, "trainer")
@@ -118,9 +125,10 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         prepared=prepared,
         store=store,
         config=_of_run(config, prepared),
+        told=told,
         seed=seed,
         is_refit=until == "test",
-        judging=judging_of(config),
+        judging=judging,
         main_metric=value(config, "evaluation.main_metric", str),
         trainer=trainer,
         loggers=logger_parts(config),
@@ -184,7 +192,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     task = task_from_store(store, "validation")
     judge = None if plan.is_refit else plan.judging.judge(task)
     measured = measured_by(judge, task)
-    if judge is not None:
+    if judge is not None and settings.monitor is not None:
         check_monitor(settings.monitor, measured, task, plan.judging)
     check_callbacks(settings.callbacks, measured)
     needs = Needs(

@@ -42,7 +42,7 @@ class TowersModule(pl.LightningModule):
         validation: judges the learner.
         processes: who shares the work.
         autocast: gives the precision of a device, as a context that can be entered again and again.
-        monitor: the metric that `progress` keeps the best of; higher is better.
+        monitor: the metric that `progress` keeps the best of; higher is better; null: none.
         gradient_clip: norm to which gradients are clipped.
         max_skipped: batches with a gradient that is not finite that are left out; one more ends the run.
         refresh_sounds_every_steps: steps from one full refresh of the audio vectors to the next; null: at validations
@@ -68,7 +68,7 @@ class TowersModule(pl.LightningModule):
         validation: Validation,
         processes: Processes,
         autocast: Callable[[torch.device], AbstractContextManager],
-        monitor: str,
+        monitor: str | None,
         gradient_clip: float,
         max_skipped: int,
         refresh_sounds_every_steps: int | None,
@@ -202,7 +202,7 @@ class TowersModule(pl.LightningModule):
             return
         progress = self.progress
         progress.metrics = metrics
-        progress.note_best(metrics.get(self._monitor, math.nan))
+        progress.note_best(math.nan if self._monitor is None else metrics.get(self._monitor, math.nan))
         self.count_time()
         logged = {name: value.item() for name, value in self.learner.objective.logged().items()}
         times = {"seconds": progress.seconds, "core_seconds": progress.core_seconds}

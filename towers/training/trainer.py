@@ -44,7 +44,7 @@ class Trainer:
         validate_every_epochs: epochs from one validation to the next; the last one is always validated.
         refresh_sounds_every_steps: steps from one full refresh of the audio vectors to the next; null: at validations
             alone.
-        monitor: the metric by which the best checkpoint is chosen; higher is better.
+        monitor: the metric by which the best checkpoint is chosen; higher is better; null: the last is kept.
         patience: validations without a better one after which training ends; null: never.
         gradient_clip: norm to which gradients are clipped.
         max_skipped: batches with a gradient that is not finite that are left out; one more ends the run.
@@ -71,7 +71,7 @@ class Trainer:
         max_epochs: int,
         validate_every_epochs: int,
         refresh_sounds_every_steps: int | None,
-        monitor: str,
+        monitor: str | None,
         patience: int | None,
         gradient_clip: float,
         max_skipped: int,
@@ -102,6 +102,8 @@ class Trainer:
                 f"gradient_clip={gradient_clip} must be above 0, checkpoint_every_s={checkpoint_every_s}, "
                 f"max_skipped={max_skipped} and fast_dev_run={fast_dev_run} 0 or more"
             )
+        if patience is not None and monitor is None:
+            raise ValueError("patience: there is no metric to wait for (monitor); set it to null")
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision}: there are {', '.join(PRECISIONS)}")
         if profiler is not None and profiler not in PROFILERS:
@@ -198,6 +200,7 @@ class Trainer:
         return watches(shown, has_bar=any(isinstance(callback, ProgressBar) for callback in self.callbacks))
 
     def _choices(self, folder: Path) -> list[Callback]:
+        assert self.monitor is not None  # else nothing is judged
         best = BestCheckpoint(folder, self.monitor)
         if self._patience is None:
             return [best]

@@ -1,0 +1,88 @@
+"""What of a training follows from its data where the configuration says null: sizes that suit ten thousand events and
+a hundred million.
+
+A step is an `STEPS_OF_EPOCH`th of the training's events, within bounds, since a network learns by its steps: a batch
+that holds all of ten thousand events would leave it two steps an epoch. Epochs are as many as make `STEPS` of them,
+within bounds. docs/TRAINING.md has what was measured.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from towers.assembly.judging import Judging
+from towers.config.instantiate import value
+from towers.data.store import Store
+from towers.evaluation.from_store import task_from_store
+from towers.evaluation.result import split_key
+from towers.evaluation.slices import slices_of
+
+STEPS_OF_EPOCH = 50
+LEAST_TOKENS, MOST_TOKENS = 512, 32_768
+STEPS = 2_000
+LEAST_EPOCHS, MOST_EPOCHS = 3, 40
+VALIDATIONS = 5
+MONITORED = ("validation/ndcg@20/discovery", "validation/ndcg@20")
+"""The first that validation has enough listeners for."""
+
+FROM_DATA = ("datamodule.max_tokens", "trainer.max_epochs", "trainer.validate_every_epochs", "trainer.monitor")
+"""Keys that may be null, in the order in which they follow from each other."""
+
+
+def fitted(config: DictConfig, store: Store, judging: Judging) -> tuple[DictConfig, list[str]]:
+    """The configuration with these keys filled in, and a line that names them; of those that are given nothing changes.
+
+    `trainer.monitor` stays null where validation has too few listeners for any figure: then the last state is kept.
+
+    Args:
+        config: of `towers train`.
+        store: as training sees it.
+        judging: of validation.
+    """
+    histories = store.histories
+    events = int((np.asarray(histories.train_end) - np.asarray(histories.offsets[:-1])).sum())
+    tokens = value(config, "datamodule.max_tokens", int | None) or tokens_of_step(events)
+    epochs = value(config, "trainer.max_epochs", int | None) or epochs_of(events, tokens)
+    found: dict[str, Any] = {
+        "datamodule.max_tokens": tokens,
+        "trainer.max_epochs": epochs,
+        "trainer.validate_every_epochs": max(1, epochs // VALIDATIONS),
+        "trainer.monitor": monitor_of(store, judging),
+    }
+    filled, told = config.copy(), []
+    for key in FROM_DATA:
+        if OmegaConf.select(config, key) is None:
+            OmegaConf.update(filled, key, found[key])
+            told.append(f"{key}={'null' if found[key] is None else found[key]}")
+    return filled, [f"from {events:,} events of training follow {', '.join(told)}"] if told else []
+
+
+def tokens_of_step(events: int) -> int:
+    """Padded tokens of a step, a power of two.
+
+    >>> [tokens_of_step(events) for events in (10_000, 100_000, 1_000_000, 100_000_000)]
+    [512, 1024, 16384, 32768]
+    """
+    return min(max(1 << max(events // STEPS_OF_EPOCH, 1).bit_length() - 1, LEAST_TOKENS), MOST_TOKENS)
+
+
+def epochs_of(events: int, tokens: int) -> int:
+    """Passes over the training.
+
+    >>> [epochs_of(events, tokens_of_step(events)) for events in (10_000, 100_000, 1_000_000, 100_000_000)]
+    [40, 21, 33, 3]
+    """
+    return min(max(math.ceil(STEPS * tokens / max(events, 1)), LEAST_EPOCHS), MOST_EPOCHS)
+
+
+def monitor_of(store: Store, judging: Judging) -> str | None:
+    """What the best checkpoint is chosen by; null where validation has too few listeners for it."""
+    task = task_from_store(store, "validation")
+    slices, listeners = slices_of(task, filter_seen=judging.filter_seen), task.ranked_targets.list_of_value
+    for monitored in MONITORED:
+        kept = slices[split_key(monitored.removeprefix("validation/"))[1]].keep
+        if len(np.unique(listeners[kept])) >= judging.min_users:
+            return monitored
+    return None
