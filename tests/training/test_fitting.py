@@ -33,7 +33,7 @@ def test_what_is_watched_is_what_validation_has_listeners_for(world_store, min_u
     filled, (told,) = fitted(config, world_store, judging_of(config))
     assert filled.trainer.monitor == monitor
     assert all(f"{key}=" in told for key in FROM_DATA)
-    assert filled.datamodule.max_tokens == 512
+    assert filled.datamodule.max_tokens == 1024
     assert config.datamodule.max_tokens is None
 
 

@@ -3,7 +3,8 @@ a hundred million.
 
 A step is an `STEPS_OF_EPOCH`th of the training's events, within bounds, since a network learns by its steps: a batch
 that holds all of ten thousand events would leave it two steps an epoch. Epochs are as many as make `STEPS` of them,
-within bounds. docs/TRAINING.md has what was measured.
+within bounds. Sounds are the dearest part: so many are encoded anew in a step that each is some
+`PASSES_OVER_SOUNDS` times in the training. docs/TRAINING.md has what was measured.
 """
 
 import math
@@ -19,16 +20,24 @@ from towers.evaluation.from_store import task_from_store
 from towers.evaluation.result import split_key
 from towers.evaluation.slices import slices_of
 
-STEPS_OF_EPOCH = 50
-LEAST_TOKENS, MOST_TOKENS = 512, 32_768
+STEPS_OF_EPOCH = 32
+LEAST_TOKENS, MOST_TOKENS = 1_024, 32_768
 STEPS = 2_000
-LEAST_EPOCHS, MOST_EPOCHS = 3, 40
+LEAST_EPOCHS, MOST_EPOCHS = 3, 30
+PASSES_OVER_SOUNDS = 50
+LEAST_FRESH, MOST_FRESH = 4, 64
 VALIDATIONS = 5
 MONITORED = ("validation/ndcg@20/discovery", "validation/ndcg@20")
 """The first that validation has enough listeners for."""
 
-FROM_DATA = ("datamodule.max_tokens", "trainer.max_epochs", "trainer.validate_every_epochs", "trainer.monitor")
-"""Keys that may be null, in the order in which they follow from each other."""
+FROM_DATA = (
+    "datamodule.max_tokens",
+    "trainer.max_epochs",
+    "trainer.validate_every_epochs",
+    "trainer.monitor",
+    "datamodule.num_fresh_sounds",
+)
+"""Keys that may be null."""
 
 
 def fitted(config: DictConfig, store: Store, judging: Judging) -> tuple[DictConfig, list[str]]:
@@ -45,11 +54,13 @@ def fitted(config: DictConfig, store: Store, judging: Judging) -> tuple[DictConf
     events = int((np.asarray(histories.train_end) - np.asarray(histories.offsets[:-1])).sum())
     tokens = value(config, "datamodule.max_tokens", int | None) or tokens_of_step(events)
     epochs = value(config, "trainer.max_epochs", int | None) or epochs_of(events, tokens)
+    fresh = fresh_sounds(int((store.audio_rows >= 0).sum()), epochs * max(events // tokens, 1))
     found: dict[str, Any] = {
         "datamodule.max_tokens": tokens,
         "trainer.max_epochs": epochs,
         "trainer.validate_every_epochs": max(1, epochs // VALIDATIONS),
         "trainer.monitor": monitor_of(store, judging),
+        "datamodule.num_fresh_sounds": fresh,
     }
     filled, told = config.copy(), []
     for key in FROM_DATA:
@@ -63,7 +74,7 @@ def tokens_of_step(events: int) -> int:
     """Padded tokens of a step, a power of two.
 
     >>> [tokens_of_step(events) for events in (10_000, 100_000, 1_000_000, 100_000_000)]
-    [512, 1024, 16384, 32768]
+    [1024, 2048, 16384, 32768]
     """
     return min(max(1 << max(events // STEPS_OF_EPOCH, 1).bit_length() - 1, LEAST_TOKENS), MOST_TOKENS)
 
@@ -72,9 +83,18 @@ def epochs_of(events: int, tokens: int) -> int:
     """Passes over the training.
 
     >>> [epochs_of(events, tokens_of_step(events)) for events in (10_000, 100_000, 1_000_000, 100_000_000)]
-    [40, 21, 33, 3]
+    [30, 30, 30, 3]
     """
     return min(max(math.ceil(STEPS * tokens / max(events, 1)), LEAST_EPOCHS), MOST_EPOCHS)
+
+
+def fresh_sounds(sounds: int, steps: int) -> int:
+    """Sounds that are encoded anew in a step.
+
+    >>> [fresh_sounds(sounds, 1_500) for sounds in (60, 360, 1_800, 100_000)]
+    [4, 12, 60, 64]
+    """
+    return min(max(PASSES_OVER_SOUNDS * sounds // steps, LEAST_FRESH), MOST_FRESH)
 
 
 def monitor_of(store: Store, judging: Judging) -> str | None:
