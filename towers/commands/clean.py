@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -16,6 +17,9 @@ from towers.lifecycle.cleaning import Verdict, remove, verdicts
 from towers.lifecycle.inventory import DAY_S, Item, inventory
 from towers.training.run_folder import alone_in, is_held
 
+FILE_WIDTH = 160
+"""Signs of a line where it goes to no terminal."""
+
 
 def run(config: DictConfig) -> None:
     """Shows what goes, what stays, and why; removes it where `dry_run` is false."""
@@ -23,7 +27,8 @@ def run(config: DictConfig) -> None:
     found = inventory(plan.folders, config_digest, is_held, now_s)
     judged = verdicts(found, plan.keep, plan.older_than_days, now_s)
     if judged:
-        Console().print(table(judged, now_s))
+        console = Console()
+        (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table(judged, now_s))
     going = [verdict.item for verdict in judged if verdict.goes]
     if not going:
         print(f"nothing to clean: {len(judged):,} things stay")
@@ -46,13 +51,23 @@ def _is_removed(item: Item) -> bool:
 
 
 def table(judged: Sequence[Verdict], now_s: float) -> Table:
-    """A line a thing: what it is, its size and age, and what becomes of it."""
-    found = Table()
-    for column in ("what", "", "size", "days old", "", "why"):
-        found.add_column(column, justify="right" if column in ("size", "days old") else "left", overflow="fold")
+    """A line a thing, what goes first: what becomes of it, what it is, its size, its age in days, and why.
+
+    Baselines, of which there are many, share a line where the same becomes of them.
+    """
+    together: dict[tuple[bool, str, Path, str], list[Item]] = {}
     for verdict in sorted(judged, key=lambda verdict: not verdict.goes):
         item = verdict.item
-        age, verb = max(now_s - item.changed_s, 0) / DAY_S, "goes" if verdict.goes else "stays"
-        cells = (item.kind, str(item.path), shown(size_of(item.path)), f"{age:.1f}", verb, verdict.reason)
-        found.add_row(*map(Text, cells))
+        path = item.path.parent if item.kind == "baseline" else item.path
+        together.setdefault((verdict.goes, item.kind, path, verdict.reason), []).append(item)
+    found = Table(box=None, pad_edge=False)
+    for column in ("", "what", "where", "size", "days old", "why"):
+        is_number = column in ("size", "days old")
+        is_long = column in ("where", "why")
+        found.add_column(column, justify="right" if is_number else "left", no_wrap=not is_long, overflow="fold")
+    for (goes, kind, path, reason), items in together.items():
+        days = (now_s - max(item.changed_s for item in items)) / DAY_S
+        size = shown(sum(size_of(item.path) for item in items))
+        what = kind if len(items) == 1 else f"{len(items):,} {kind}s"
+        found.add_row(*map(Text, ("goes" if goes else "stays", what, str(path), size, f"{max(days, 0):.1f}", reason)))
     return found

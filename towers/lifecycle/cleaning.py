@@ -80,9 +80,9 @@ def verdicts(items: Sequence[Item], keep: Keep, older_than_days: float, now_s: f
         if item.kind == "leftover":
             continue
         if item.kind not in BELONG and seen[beside] <= numbers[item.kind]:
-            stays.setdefault(item.path, f"among the newest {numbers[item.kind]} beside it (keep.{item.kind}s)")
+            stays.setdefault(item.path, f"one of the newest (keep.{item.kind}s={numbers[item.kind]})")
         elif now_s - item.changed_s < older_than_days * DAY_S:
-            stays.setdefault(item.path, f"younger than older_than_days={older_than_days:g}")
+            stays.setdefault(item.path, f"not yet {older_than_days:g} days old")
     for kind in ("export", "run"):  # of which the first needs the second
         for item in items:
             if item.kind == kind and item.path in stays:
@@ -100,8 +100,8 @@ def _verdict(item: Item, stays: Mapping[Path, str]) -> Verdict:
         owners = sorted(path.name for path in item.needs if path in stays)
         if owners:
             return Verdict(item=item, goes=False, reason=f"belongs to {owners[0]}")
-        return Verdict(item=item, goes=True, reason="what it belongs to is gone, or goes")
-    return Verdict(item=item, goes=why is None, reason=why or "old, and nothing that stays came from it")
+        return Verdict(item=item, goes=True, reason="what it belongs to goes, or is gone")
+    return Verdict(item=item, goes=why is None, reason=why or "old")
 
 
 def remove(path: Path, alone: AbstractContextManager[Any]) -> None:

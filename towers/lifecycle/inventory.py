@@ -94,7 +94,7 @@ def _stores(folder: Path, now_s: float) -> Iterator[Item]:
         current, written = (data_set / CURRENT).resolve(), _written_in(data_set, now_s)
         for path in _folders(data_set):
             if "fingerprint" in _facts(path / MANIFEST):
-                why = "the current store of its data set" if path.resolve() == current else written
+                why = "current, of its data set" if path.resolve() == current else written
                 yield Item(kind="store", path=path, changed_s=_changed_s(path / MANIFEST), must_stay=why)
 
 
@@ -144,8 +144,8 @@ def _exports(
         manifest = _facts(path / MANIFEST)
         if "space_id" not in manifest:
             continue
-        why = "lies elsewhere: a link" if path.is_symlink() else None
-        why = "serves: current points to it" if path.resolve() == served else why
+        why = "a link to elsewhere" if path.is_symlink() else None
+        why = "serves (current)" if path.resolve() == served else why
         own = stores.get(manifest.get("data_fingerprint"), set())
         on = stores.get(manifest.get("trained_on"), own)
         yield Item(
