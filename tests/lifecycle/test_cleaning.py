@@ -11,6 +11,7 @@ import pytest
 from tests.command_line import ok, refused, run_of
 from towers.commands.clean import run as clean
 from towers.config.composing import compose
+from towers.data.refreshed import refreshed_fingerprint
 from towers.lifecycle import cleaning
 from towers.manifest import digest_of, point_to
 from towers.training.run_folder import alone_in
@@ -122,6 +123,15 @@ def test_what_serves_stays_with_all_that_it_came_from(place):
     assert {*of_night(2)} <= {*gone}
     assert (place.folder / "stores/parquet/spectrograms/set1").exists()
     assert "stores/parquet/store5" not in gone  # the current one of its data set
+
+
+def test_of_a_refreshed_export_both_stores_stay(place):
+    manifest = place.folder / "exports/v5/manifest.json"
+    facts = json.loads(manifest.read_text())
+    write(manifest, {**facts, "data_fingerprint": refreshed_fingerprint("store1", "store4")})
+    gone = place.clean("older_than_days=0", "keep.runs=0", "keep.exports=0", "keep.stores=0", "dry_run=false")
+    assert {"runs/default/run1", "stores/parquet/store1", "stores/parquet/store4"} & {*gone} == set()
+    assert {"runs/default/run2", "runs/default/run4", "stores/parquet/store2"} <= {*gone}
 
 
 def test_where_its_run_cannot_be_told_all_on_its_store_stay(place):

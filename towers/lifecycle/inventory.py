@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+from towers.data.refreshed import refreshed_fingerprint
 from towers.data.store import CURRENT
 from towers.errors import UserError
 from towers.evaluation.saved import FACTS
@@ -146,8 +148,7 @@ def _exports(
             continue
         why = "a link to elsewhere" if path.is_symlink() else None
         why = "serves (current)" if path.resolve() == served else why
-        own = stores.get(manifest.get("data_fingerprint"), set())
-        on = stores.get(manifest.get("trained_on"), own)
+        own, on = _made_of(stores, manifest.get("data_fingerprint"))
         yield Item(
             kind="export",
             path=path,
@@ -155,6 +156,16 @@ def _exports(
             needs=frozenset({*own, *_trained(configs, manifest.get("config"), on)}),
             must_stay=why,
         )
+
+
+def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[set[Path], set[Path]]:
+    """The stores that an export was made of, and those of them that its network was trained on."""
+    if fingerprint in stores:
+        return stores[fingerprint], stores[fingerprint]
+    for trained, today in product(stores, stores):
+        if refreshed_fingerprint(trained, today) == fingerprint:
+            return stores[trained] | stores[today], stores[trained]
+    return set(), set()
 
 
 def _trained(configs: Mapping[Item, str | None], config: str | None, stores: set[Path]) -> set[Path]:
