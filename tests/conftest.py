@@ -55,6 +55,7 @@ def make_builder(feature_settings):
         max_rejected_fraction=0.0,
         max_duplicate_fraction=0.2,
         max_rejected_sounds_fraction=0.5,
+        max_unlisted_fraction=1.0,
         on_progress=None,
     ) -> StoreBuilder:
         return StoreBuilder(
@@ -66,6 +67,7 @@ def make_builder(feature_settings):
                 max_rejected_fraction=max_rejected_fraction,
                 max_duplicate_fraction=max_duplicate_fraction,
                 max_rejected_sounds_fraction=max_rejected_sounds_fraction,
+                max_unlisted_fraction=max_unlisted_fraction,
             ),
             num_workers=2,
             on_progress=on_progress or (lambda stage, done, total, remark="": None),

@@ -173,19 +173,33 @@ def point_to(link: Path, target: Path) -> None:
     temporary.replace(link)
 
 
+_PARTIAL = re.compile(r"\.(.+)\.(\d+)\.partial")
+"""The name of what is being written: what it is to be called, and the process that writes it."""
+
+
+def writer_of(name: str) -> int | None:
+    """The process that writes what bears this name for the time being; null for any other name.
+
+    >>> writer_of(".store.4321.partial"), writer_of("store")
+    (4321, None)
+    """
+    found = _PARTIAL.fullmatch(name)
+    return int(found[2]) if found else None
+
+
 def _remove_stale(path: Path) -> None:
     """Removes the temporary files and folders for `path` whose process is gone, and those of this process."""
-    temporary_name = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.partial")
     for stale in path.parent.iterdir():
-        found = temporary_name.fullmatch(stale.name)
-        if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
+        found = _PARTIAL.fullmatch(stale.name)
+        if found and found[1] == path.name and (int(found[2]) == os.getpid() or not is_alive(int(found[2]))):
             if stale.is_dir():
                 shutil.rmtree(stale, ignore_errors=True)
             else:
                 stale.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

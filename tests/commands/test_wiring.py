@@ -40,6 +40,14 @@ def test_what_will_not_do(train, tmp_path, override, line):
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 
+@pytest.mark.parametrize(("crop_s", "lines"), [(20, 1), (1, 0)])
+def test_a_crop_that_is_longer_than_a_record_is_told(train, capsys, crop_s, lines):
+    train(f"datamodule.crop_s={crop_s}", "trainer.fast_dev_run=1", "trainer.progress=false")
+    told = [line for line in capsys.readouterr().out.splitlines() if "crop_s" in line]
+    assert len(told) == lines
+    assert all("datamodule.crop_s=20.0 is more than features.spectrogram.record_s=1.0" in line for line in told)
+
+
 def test_nothing_is_watched_where_nothing_is_validated(train):
     with pytest.raises(UserError, match=r"EarlyStopping watches .*; train_until=test validates nothing"):
         train(MONITORED.format("EarlyStopping", "validation/recall@20"), "train_until=test")

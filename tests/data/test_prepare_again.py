@@ -101,7 +101,10 @@ def die(stage, *rest):
 StoreBuilder(
     root=Path(sys.argv[2]), source=ParquetFolder(sys.argv[1]), split=GlobalTemporal("2026-01-25", "2026-02-04"),
     features=FeatureSettings.from_dict(json.loads(sys.argv[4])), num_workers=1, on_progress=die,
-    limits=Limits(max_rejected_fraction=0.0, max_duplicate_fraction=0.0, max_rejected_sounds_fraction=0.5),
+    limits=Limits(
+        max_rejected_fraction=0.0, max_duplicate_fraction=0.0, max_rejected_sounds_fraction=0.5,
+        max_unlisted_fraction=0.5,
+    ),
 ).build()
 """
 

@@ -86,7 +86,7 @@ class TestWhatIsLost:
         bad = [("ann", "a1", raw_set.at(1), action, 1, None) for action in ("hum", "hum", "sing")]
         twice = [raw_set.ANN[0]] * 2
         raw_set.write_part(tmp_path / "raw", "events", raw_set.event_table([*bad, *twice]), part=2)
-        dropped, rejected, _ = said()
+        dropped, rejected, *_ = said()
         assert dropped == "dropped as duplicates: 2 events"
         assert rejected.endswith(": 3 events (2 unknown action 'hum', 1 unknown action 'sing')")
 
@@ -100,12 +100,20 @@ class TestWhatIsLost:
         path = tmp_path / "raw/users/part-1.parquet"
         query = "SELECT 'zoe' AS user_id, 'infinity'::DATE AS born"
         duckdb.sql(f"COPY ({query}) TO '{path}'")
-        assert said()[-2] == "unknown from here on: 1 dates of users outside of the years 1 to 9999"
+        assert said()[0] == "unknown from here on: 1 dates of users outside of the years 1 to 9999"
+
+    def test_playlists_and_events_of_what_is_not_listed(self, said):
+        assert said()[:2] == [
+            "events/: 1 of 15 events are of 1 contents that contents/ does not list, for example 'u9'; they are known "
+            "by their ids alone",
+            "playlists/: 1 of 5 entries, in 1 of 2 playlists, are neither in contents/ nor in events/, for example "
+            "'nowhere' of 'p1'",
+        ]
 
     def test_files_that_are_not_read(self, said, tmp_path):
         path = tmp_path / "raw/events/part-9.csv"
         path.write_text("ann,a1")
-        assert said()[-2] == f"not read, no Parquet: 1 files, the first {path}"
+        assert said()[0] == f"not read, no Parquet: 1 files, the first {path}"
 
 
 def test_a_path_in_python_is_as_on_the_command_line(tmp_path):

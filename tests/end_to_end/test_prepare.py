@@ -15,6 +15,7 @@ from tests.data.raw_set import tone
 pytestmark = pytest.mark.unhooked
 PREPARE = (
     "prepare", "data=parquet", "data.root=raw", "data.num_workers=1", "features.spectrogram.record_s=1.0",
+    "data.max_unlisted_fraction=1",
 )  # fmt: skip
 SPLIT = ("data.split.validation_start=2026-01-25", "data.split.test_start=2026-02-04")
 MANY = 1_040

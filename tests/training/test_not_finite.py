@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from towers.errors import UserError
-from towers.training.checkpoints import LAST, load_weights
+from towers.training.checkpoints import load_weights
+from towers.training.run_folder import LAST
 
 
 def poisoned(*bad):

@@ -10,9 +10,9 @@ import torch
 from tests.training.conftest import assert_same_run
 from tests.training.stops import PLACES, At, Killed, die, killed_in_a_child, signalled
 from towers.errors import UserError
-from towers.training.checkpoints import LAST
 from towers.training.objectives.frequency import StreamingFrequency, StreamingLogQSoftmax
 from towers.training.objectives.negatives import InBatchAndUniform
+from towers.training.run_folder import LAST
 from towers.training.stopping import SIGNALS, Stopped
 
 REFRESHED = {"refresh_sounds_every_steps": 3, "checkpoint_every_s": 0.0}

@@ -8,8 +8,9 @@ from tests.training.conftest import assert_same_run
 from tests.training.stops import At, Killed, die
 from towers.data.loaders import UserBatches
 from towers.errors import UserError
-from towers.training.checkpoints import BEST, LAST, alone_in, load_weights
+from towers.training.checkpoints import load_weights
 from towers.training.embed import embed_contents, embed_users
+from towers.training.run_folder import BEST, LAST, alone_in
 
 
 class TestARun:

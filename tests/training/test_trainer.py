@@ -8,7 +8,7 @@ from pytorch_lightning.loggers.logger import DummyLogger
 
 from tests.training.conftest import SETTINGS
 from towers.errors import UserError
-from towers.training.checkpoints import LAST
+from towers.training.run_folder import LAST
 from towers.training.stopping import StopRequest
 from towers.training.trainer import Trainer
 

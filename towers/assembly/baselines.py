@@ -48,7 +48,8 @@ def evaluate_baselines(
         on_progress("baselines", done, len(builds))
         try:
             key = fingerprint(_facts(settings, protocol, name))
-            evaluation, choice = cached(kept, key, partial(_evaluated, name, build, tuning, protocol, validation))
+            compute = partial(_evaluated, name, build, tuning, protocol, validation)
+            evaluation, choice = cached(kept, key, compute, protocol.store.fingerprint)
         except DataLacks as error:
             print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
             continue

@@ -10,7 +10,8 @@ import torch
 
 from towers.assembly.network import build_content_table, heard_by
 from towers.assembly.training import Parts, TrainingPlan
-from towers.training.checkpoints import PLACED, load_weights, save_checkpoint, trained_checkpoint
+from towers.training.checkpoints import load_weights, save_checkpoint, trained_checkpoint
+from towers.training.run_folder import PLACED
 from towers.training.step import Learner
 
 

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts
 from towers.assembly.prepared import training_store
-from towers.config.composing import resolved
+from towers.config.composing import config_of_run, resolved
 from towers.config.instantiate import value
 from towers.config.signature import signature_of
 from towers.contract.provenance import Provenance
@@ -27,13 +27,11 @@ from towers.models.audio.sounds import Sounds
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.publishing.owners import place_owners
-from towers.training.checkpoints import FINISHED, PLACED, digest_of_weights, final_checkpoint, load_weights
+from towers.training.checkpoints import digest_of_weights, final_checkpoint, load_weights
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
 from towers.training.processes import Processes
-
-CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
-"""What a run's folder says of how it was made, beside its checkpoints."""
+from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, PLACED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +130,7 @@ def newest_run(runs: Path, name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    finished = list((runs / name).glob(f"*/{FINISHED}"))  # a name may have signs of a pattern
+    finished = list((runs / name).glob(f"[!.]*/{FINISHED}"))  # a name may have signs of a pattern
     if not finished:
         raise UserError(
             f"{runs / name}: no finished run here; run `towers train` first, with the same experiment=, or give "
@@ -183,11 +181,8 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False) -> Run:
     """
     if not (folder / FINISHED).exists():
         raise UserError(f"checkpoint={folder}: no finished run here; give the folder that `towers train` named")
-    config = OmegaConf.load(folder / CONFIG_FILE)
-    assert isinstance(config, DictConfig)
+    config = config_of_run(folder)
     until = config.get("train_until", "validation")  # runs of before do not have it
-    if "placement" not in config:
-        config.placement = {}
     trained_on = Store(stores / config.data.name / read_json(folder / ENVIRONMENT_FILE)["store"])
     as_trained = training_store(trained_on, until)
     store = RefreshedStore(Store.open(stores / config.data.name), as_trained) if is_refreshed else trained_on

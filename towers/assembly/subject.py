@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from towers.assembly.prepared import PreparedStore
-from towers.assembly.run import CONFIG_FILE, Run, load_run
+from towers.assembly.run import Run, load_run
 from towers.contract.provenance import Provenance
 from towers.data.store import Store
 from towers.errors import UserError
@@ -18,7 +18,7 @@ from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.slicings import Period
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
-from towers.training.checkpoints import FINISHED
+from towers.training.run_folder import CONFIG_FILE, FINISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,7 +158,7 @@ class Parts:
         data: gives it batches.
         store: as training sees it.
         sounds: what the audio encoder reads; null without sound.
-        crop_frames: of a sound in training.
+        datamodule: drew the batches.
         placement: of contents once training is over.
     """
 
@@ -166,7 +166,7 @@ class Parts:
     data: TowersDataModule
     store: Store
     sounds: Sounds | None
-    crop_frames: int
+    datamodule: DataModule
     placement: Placement | NoPlacement
 
     @property
@@ -174,10 +174,17 @@ class Parts:
         """What is trained."""
         return self.module.learner
 
+    @property
+    def crop_frames(self) -> int:
+        """Frames of a sound's crop in training."""
+        return self.datamodule.crop_frames(self.store.features.spectrogram)
+
     def describe(self) -> str:
-        """Sizes and costs, for people."""
+        """Sizes and costs, for people; and where crops are shorter than was asked for."""
         two_tower = self.learner.two_tower
-        told = told_of_sound(two_tower.audio_encoder, self.store, self.sounds)
+        told = [*told_of_sound(two_tower.audio_encoder, self.store, self.sounds)]
+        if self.sounds is not None and parameters(two_tower.audio_encoder):
+            told += self.datamodule.remarks(self.store.features.spectrogram)
         return "\n".join([description(two_tower, self.sounds, self.crop_frames), *told])
 
 
@@ -221,8 +228,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     )
     return Parts(
         module=module, data=TowersDataModule(loaders, share, judge is not None, settings.limit_train_batches),
-        store=store, sounds=sounds, crop_frames=plan.datamodule.crop_frames(store.features.spectrogram),
-        placement=plan.placement,
+        store=store, sounds=sounds, datamodule=plan.datamodule, placement=plan.placement,
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def prepare(config: DictConfig) -> Store:
     else:
         print(f"nothing to prepare: {store.folder} is up to date")
     sounds = [f"{line}; all are in {store.folder / 'rejected'}" for line in builder.losses.lines()]
-    for line in [*lines(store.periods), *losses(store, builder.left_alone), *sounds]:
+    for line in [*lines(store.periods), *losses(store, builder.left_alone), *builder.remarks, *sounds]:
         print(line)
     return store
 
@@ -91,6 +91,7 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
             max_rejected_fraction=value(config, "data.max_rejected_fraction", float),
             max_duplicate_fraction=value(config, "data.max_duplicate_fraction", float),
             max_rejected_sounds_fraction=value(config, "data.max_rejected_sounds_fraction", float),
+            max_unlisted_fraction=value(config, "data.max_unlisted_fraction", float),
         ),
         num_workers=_num_workers(config),
         on_progress=progress.update,

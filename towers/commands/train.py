@@ -13,15 +13,14 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from towers.assembly.loggers import loggers_of
 from towers.assembly.placing import place
 from towers.assembly.prepared import prepared_store
-from towers.assembly.run import CONFIG_FILE, ENVIRONMENT_FILE
 from towers.assembly.training import Parts, TrainingPlan, build, training_plan
 from towers.commands.progress import StageProgress
 from towers.config.composing import save_yaml
 from towers.errors import UserError
 from towers.manifest import environment, write_json
-from towers.training.checkpoints import FINISHED, alone_in
 from towers.training.loggers import CsvLogger, close_loggers
 from towers.training.processes import leave
+from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, alone_in
 from towers.training.stopping import Stopped, StopRequest
 from towers.training.trainer import fit
 

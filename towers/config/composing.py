@@ -29,6 +29,7 @@ from towers.config.messages import no_such_key, one_line
 from towers.config.overrides import quoted
 from towers.errors import UserError
 from towers.manifest import atomic_file
+from towers.training.run_folder import CONFIG_FILE
 
 VERSION_BASE = "1.3"
 """Of Hydra, whose defaults hold."""
@@ -241,6 +242,15 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(name): value for name, value in container.items()}
+
+
+def config_of_run(folder: Path) -> DictConfig:
+    """The configuration that a run was trained with, which its folder holds."""
+    config = OmegaConf.load(folder / CONFIG_FILE)
+    assert isinstance(config, DictConfig)
+    if "placement" not in config:  # runs of before do not have it
+        config.placement = {}
+    return config
 
 
 def save_yaml(values: Mapping[str, Any], path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+
+from towers.contract.near_names import near_name
 
 _HERE = Path(__file__).resolve().parents[1]
 CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
@@ -59,7 +60,7 @@ def nearest(key: str) -> str | None:
     known = [each for each in [*keys(), *own] if not each.endswith("_") and each.partition(".")[0] not in meta]
     last = key.rpartition(".")[2]
     of_last_name = [each for each in known if each.rpartition(".")[2] == last]
-    return next(iter(get_close_matches(key, of_last_name, 1, 0) or get_close_matches(key, known, 1, 0.75)), None)
+    return near_name(key, of_last_name, 0.0) or near_name(key, known)
 
 
 def lines(text: str) -> Iterator[tuple[tuple[str, ...], str, str]]:

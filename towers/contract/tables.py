@@ -1,6 +1,6 @@
 """The raw contract's columns: which must be there, of what type, and how SQL reads each of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pyarrow.types as pt
 
 from towers.contract import schema
 from towers.contract.arrow_types import ID_WORDS, is_id, is_id_list, is_number, is_temporal
+from towers.contract.near_names import near_name
 from towers.errors import UserError
 
 
@@ -45,6 +46,9 @@ READERS_OWN = ("filename", "file_row_number")
 """Columns that the reader adds, so that a rejected row can be found again; no table may bring its own."""
 OURS = (*READERS_OWN, "reason", "fault", "row_hash", "dates_lost")
 """Names that stand beside the contract's while rows are judged; a column of a listener cannot bear them."""
+
+SHORTEST = 4
+"""Signs of a name with which another one has to begin for the two to be near."""
 
 CONTRACT: dict[str, dict[str, Column]] = {
     schema.EVENTS: {
@@ -103,7 +107,23 @@ def check_columns(path: Path, table: str, file_schema: pa.Schema, folders: tuple
             if not column.fits(kind):
                 raise UserError(f"{path}: column {name!r} is {kind}, must be {column.words}")
         elif column.is_required:
-            raise UserError(f"{path}: no column {name!r}, which {table}/ must have ({column.words})")
+            near = near_column(table, name, file_schema.names)
+            hint = f"it has {', '.join(file_schema.names)}" if near is None else f"rename {near!r} where it is meant"
+            raise UserError(f"{path}: no column {name!r}, which {table}/ must have ({column.words}); {hint}")
+
+
+def near_column(table: str, name: str, own: Iterable[str]) -> str | None:
+    """The column of a file that is perhaps meant to be the contract's `name`, which the file lacks.
+
+    It is spelled nearly like it, or one of the two names begins with the other. Columns of the contract are not meant.
+
+    >>> near_column("contents", "artist_ids", ["content_id", "artist_id"]), near_column("events", "user_id", ["user"])
+    ('artist_id', 'user')
+    """
+    others = {each.lower(): each for each in own if each not in CONTRACT[table]}
+    begun = [each for each in others if len(each) >= SHORTEST and (name.startswith(each) or each.startswith(name))]
+    near = near_name(name, others) or min(begun, key=len, default=None)
+    return None if near is None else others[near]
 
 
 def is_there(path: Path, name: str, names: list[str]) -> bool:

@@ -83,6 +83,8 @@ class StoreBuilder:
         """What was decoded, and how fast."""
         self.left_alone: list[Path] = []
         """Files among the tables' that are no Parquet, and were not read."""
+        self.remarks: list[str] = []
+        """Lines about what is read otherwise than it may be meant."""
         self.losses = SoundLosses(named=0)
         """Sounds of the store that are set aside or altered."""
 
@@ -103,7 +105,9 @@ class StoreBuilder:
                 self.losses = SoundLosses.of(sound.target)
         self._remember_root(target)
         point_to(self._root / CURRENT, target)
-        return Store(target), is_new
+        store = Store(target)
+        self.remarks += store.remarks
+        return store, is_new
 
     def decode_shard(self, shard: Shard) -> Decoding:
         """Decodes one share of the sounds, for a `build` to come.
@@ -120,7 +124,7 @@ class StoreBuilder:
 
     def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
         tables = self._source.tables(work)
-        self.left_alone = tables.left_alone
+        self.left_alone, self.remarks = tables.left_alone, tables.remarks
         for table in schema.TABLES:
             raw.columns_of(tables, table)
         content_ids, audio = raw.audio_paths(tables)
@@ -179,6 +183,7 @@ class StoreBuilder:
                     "features": self._features.to_dict(),
                     "spectrograms": None if sound is None else sound.target.name,
                     "counts": counts(clean, None if sound is None else sound.target),
+                    "remarks": clean.remarks,
                     "libraries": library_versions(),
                 }
                 write_json(folder / "manifest.json", manifest)

@@ -41,6 +41,15 @@ class DataModule:
             if not number >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {number}")
 
+    def remarks(self, spectrogram: SpectrogramSettings) -> list[str]:
+        """A line where a crop is to be longer than what is kept of a sound."""
+        if self.crop_frames(spectrogram) <= spectrogram.num_frames:
+            return []
+        return [
+            f"datamodule.crop_s={self.crop_s} is more than features.spectrogram.record_s={spectrogram.record_s}, which "
+            "is all that is kept of a sound: training hears whole records and no crops"
+        ]
+
     def crop_frames(self, spectrogram: SpectrogramSettings) -> int:
         """Frames of a sound's crop in training.
 

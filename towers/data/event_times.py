@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _TOO_LARGE = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
@@ -31,6 +32,28 @@ def looks_like(seconds: float) -> str | None:
 def is_of_another_unit(seconds: np.ndarray) -> np.ndarray:
     """Which numbers are no times in seconds but possible ones in another unit, which `looks_like` names."""
     return np.logical_or.reduce([in_range(seconds / factor) for factor in _TOO_LARGE])
+
+
+def taken_as_utc(where: str, times: pa.ChunkedArray | pa.Array) -> str | None:
+    """A line about timestamps that name no time zone; null where they name one.
+
+    >>> taken_as_utc("events/", pa.array([datetime(2026, 1, 5, 8, 30)], pa.timestamp("us")))
+    'events/: timestamps have no time zone and are taken as UTC, such as 2026-01-05 08:30:00; if they are local times, \
+write them with their zone'
+
+    Args:
+        where: they stand, as the caller knows it.
+        times: some of them.
+    """
+    if not pa.types.is_timestamp(times.type) or times.type.tz is not None:
+        return None
+    units = [time for time in times.cast(pa.int64()).to_pylist() if time is not None][:1]
+    example = [np.datetime64(time, times.type.unit).astype("datetime64[s]") for time in units]
+    shown = "".join(f", such as {time}".replace("T", " ") for time in example)
+    return (
+        f"{where}: timestamps have no time zone and are taken as UTC{shown}; if they are local times, write them with "
+        "their zone"
+    )
 
 
 def described_time(time_us: int) -> str:

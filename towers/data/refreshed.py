@@ -15,6 +15,11 @@ from towers.features.vocabulary import Vocabulary
 from towers.manifest import digest_of
 
 
+def refreshed_fingerprint(trained: str, today: str) -> str:
+    """Changes with the store that was trained on and with the one that is read, given by their fingerprints."""
+    return digest_of([trained, today])[:16]
+
+
 class RefreshedStore(Store):
     """A store of today, read with the vocabularies of the store that a network was trained on.
 
@@ -41,7 +46,7 @@ class RefreshedStore(Store):
         self._trained = trained
         self.manifest = {
             **self.manifest,
-            "fingerprint": digest_of([trained.fingerprint, today.fingerprint])[:16],
+            "fingerprint": refreshed_fingerprint(trained.fingerprint, today.fingerprint),
             "validation_start_us": trained.manifest["validation_start_us"],
             "test_start_us": trained.manifest["test_start_us"],
         }

@@ -34,6 +34,8 @@ class Limits:
         max_rejected_fraction: share of bad rows above which the run fails, 0 to 1.
         max_duplicate_fraction: share of rows that say the same as one before them, likewise.
         max_rejected_sounds_fraction: share of the sounds that contents name, without a record, likewise.
+        max_unlisted_fraction: share of the events whose content contents/ does not list, and of the playlists' entries
+            that name no content, likewise.
 
     Raises:
         UserError: a limit that is no share.
@@ -42,6 +44,7 @@ class Limits:
     max_rejected_fraction: float
     max_duplicate_fraction: float
     max_rejected_sounds_fraction: float
+    max_unlisted_fraction: float
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -112,6 +112,11 @@ class Store:
         """What training, validation and test hold; empty for a store of before this was counted."""
         return from_json(self.manifest.get("periods", []))
 
+    @property
+    def remarks(self) -> list[str]:
+        """Lines about what its raw data allows and probably does not mean; stores of before have none."""
+        return self.manifest.get("remarks", [])
+
     @cached_property
     def features(self) -> FeatureSettings:
         """The settings that the store was made with."""

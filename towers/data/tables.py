@@ -14,6 +14,7 @@ from towers.data import raw
 from towers.data.event_times import EARLIEST, LATEST
 from towers.data.periods import Period, periods_of
 from towers.data.rejecting import Limits, Rejecting
+from towers.data.remarks import remarks_on_files, remarks_on_rows
 from towers.data.sources.tables import RawTables
 from towers.data.split import Cuts, Split
 from towers.disk import is_full
@@ -65,13 +66,15 @@ class Tables:
         self._tables = tables
         self._features = features
         self._limits = limits
+        self.remarks: list[str] = []
+        """Lines about what is allowed and probably not meant."""
 
     def build(self, split: Split, rejected: Path) -> Cuts:
         """Runs the SQL files in order and writes rejected rows below `rejected`.
 
         Raises:
             TooManyRejected: too many bad rows, or duplicates.
-            UserError: a bad file or column, no positive event, an impossible split.
+            UserError: a bad file or column, ids that match too little, no positive event, an impossible split.
         """
         self._read_raw()
         self._run("events")
@@ -80,6 +83,8 @@ class Tables:
             rejected
         )
         self._run("histories")
+        on_rows = remarks_on_rows(self.table, self._features, self._limits.max_unlisted_fraction)
+        self.remarks = [*remarks_on_files(self._tables, self._features), *on_rows]
         first, last = self._bounds()
         cuts = split.cuts(first, last, self._tables.has_clock)
         self._connection.execute(

@@ -29,8 +29,10 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     return digest_of([FORMAT, facts])[:16]
 
 
-def save(evaluation: Evaluation, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
-    """Writes an evaluation, and JSON-like notes beside it, to a new folder."""
+def save(
+    evaluation: Evaluation, folder: Path, notes: Mapping[str, Any] | None = None, store: str | None = None
+) -> None:
+    """Writes an evaluation, JSON-like notes beside it and the store's fingerprint to a new folder."""
     arrays = {"user_rows": evaluation.user_rows}
     slices = {}
     for place, (name, result) in enumerate(evaluation.slices.items()):
@@ -47,6 +49,7 @@ def save(evaluation: Evaluation, folder: Path, notes: Mapping[str, Any] | None =
         "lists": list(evaluation.lists),
         "catalogue": dict(evaluation.catalogue),
         "notes": dict(notes or {}),
+        "store": store,
     }
     with atomic_directory(folder) as temporary:
         # Not `write_json`, which makes text of what JSON does not know: that would not come back as it was.
@@ -92,7 +95,7 @@ def load_notes(folder: Path) -> dict[str, Any]:
 
 
 def cached(
-    root: Path, key: str, compute: Callable[[], tuple[Evaluation, dict[str, Any]]]
+    root: Path, key: str, compute: Callable[[], tuple[Evaluation, dict[str, Any]]], store: str | None = None
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The evaluation and its notes from `root/key`, else computed and kept there.
 
@@ -102,6 +105,7 @@ def cached(
         root: the folder of all entries.
         key: a `fingerprint`.
         compute: gives the evaluation and notes, JSON-like.
+        store: fingerprint of the store that it is about, with which the entry goes.
     """
     folder = root / key
     try:
@@ -109,7 +113,7 @@ def cached(
     except UserError:
         shutil.rmtree(folder, ignore_errors=True)
     evaluation, notes = compute()
-    save(evaluation, folder, notes)
+    save(evaluation, folder, notes, store)
     return evaluation, notes
 
 

@@ -4,11 +4,8 @@ What is drawn in a step (windows, negatives, crops, dropout) follows from the se
 generator has a state to keep.
 """
 
-import fcntl
 import hashlib
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,8 @@ from torch import Tensor
 from towers.batch import TrainingBatch
 from towers.errors import UserError
 from towers.manifest import atomic_file
+from towers.training.run_folder import BEST, LAST, PLACED
 
-LAST, BEST, PLACED = "last.ckpt", "best.ckpt", "placed.ckpt"
-FINISHED = "finished.json"
-"""What a run's folder holds: where training stands, its best state, the same with contents placed anew, and this file
-once all has come to its end."""
 OF_LEARNER = "learner"
 """Names the learner's weights in a checkpoint, and begins their names in one of Lightning's."""
 
@@ -92,21 +86,6 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return asdict(self)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Holds a run's folder for the block; a process that dies lets go of it.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{folder}: another process is training there; wait for its end, or stop it") from error
-        yield
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

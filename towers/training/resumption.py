@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from towers.errors import UserError
-from towers.training.checkpoints import LAST
 from towers.training.loggers import CsvLogger
 from towers.training.module import TowersModule, ours
+from towers.training.run_folder import LAST
 from towers.training.stopping import Stopped, StopRequest
 
 STOP, SAVE = 1.0, 1024.0

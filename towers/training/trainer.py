@@ -17,9 +17,9 @@ from torch import Tensor
 
 from towers.data.training_batches import Share
 from towers.errors import UserError
-from towers.training.checkpoints import BEST, LAST
 from towers.training.module import LOG_EVERY_STEPS
 from towers.training.resumption import LastEpochValidated, Resumption
+from towers.training.run_folder import BEST, LAST
 from towers.training.stopping import StopRequest
 from towers.training.strategy import AtomicFiles, SummedGradients
 from towers.training.watching import watches

@@ -29,6 +29,7 @@ class RawTables:
         has_clock: whether timestamps are times; false where only the order is known.
         origin: the file that `files` were converted from; null where they are the caller's own.
         left_alone: files in the tables' folders that are no Parquet.
+        remarks: lines for the caller about what is read otherwise than it may be meant.
     """
 
     root: Path
@@ -36,6 +37,7 @@ class RawTables:
     has_clock: bool
     origin: Origin | None = None
     left_alone: list[Path] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def folders(self, table: str, path: Path) -> tuple[str, ...]:
         """Names of the folders between a table's own and one of its part files."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from towers.contract import schema
 from towers.contract.arrow_types import is_whole
-from towers.data.event_times import in_range, is_of_another_unit, looks_like
+from towers.data.event_times import in_range, is_of_another_unit, looks_like, taken_as_utc
 from towers.data.sources.columns import contents_of, read_columns, whole_numbers, write_part
 from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
@@ -64,7 +64,10 @@ class TimedEvents:
         names = {"user_id": "user", "content_id": "content", "timestamp": "timestamp"}
         columns = {name: str(self._columns[own]) for name, own in names.items()}
         origin = Origin(path=self._path, columns=columns)
-        return RawTables(root=self._path.parent, files=files, has_clock=True, origin=origin)
+        remark = taken_as_utc(str(self._path), table["timestamp"].slice(0, 1))
+        return RawTables(
+            root=self._path.parent, files=files, has_clock=True, origin=origin, remarks=[remark] if remark else []
+        )
 
     def _times(self, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
         """Timestamps in UTC; whole seconds that are far out of range stay so, for their rows to be rejected."""

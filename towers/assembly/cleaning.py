@@ -1,0 +1,58 @@
+"""`towers clean`: its configuration to a plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from towers.config.composing import config_of_run, resolved
+from towers.config.instantiate import value
+from towers.lifecycle.cleaning import Keep
+from towers.lifecycle.inventory import Folders
+from towers.manifest import digest_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleaningPlan:
+    """What `towers clean` does.
+
+    Args:
+        folders: that it looks into.
+        keep: how many of each kind stay.
+        older_than_days: age from which on something may go.
+        is_trial: whether it only says what would go.
+    """
+
+    folders: Folders
+    keep: Keep
+    older_than_days: float
+    is_trial: bool
+
+
+def cleaning_plan(config: DictConfig) -> CleaningPlan:
+    """Turns the configuration of `towers clean` into a plan.
+
+    Raises:
+        UserError: a key that does not fit.
+    """
+    paths: Mapping[str, Path] = {
+        name: Path(value(config, f"paths.{name}", str)) for name in ("stores", "runs", "exports", "evaluations")
+    }
+    numbers = {name: value(config, f"keep.{name}", int) for name in ("runs", "stores", "exports")}
+    return CleaningPlan(
+        folders=Folders(**paths),
+        keep=Keep(**numbers),
+        older_than_days=value(config, "older_than_days", float),
+        is_trial=value(config, "dry_run", bool),
+    )
+
+
+def config_digest(folder: Path) -> str | None:
+    """Of the configuration in a run's folder, as its exports have it; null where it cannot be read."""
+    try:
+        return digest_of(resolved(config_of_run(folder)))
+    except (OmegaConfBaseException, YAMLError, OSError, AssertionError, UnicodeDecodeError):
+        return None

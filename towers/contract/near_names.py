@@ -1,0 +1,16 @@
+"""Which name was meant by one that is none."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LIKENESS = 0.75
+"""Share of signs in common, as difflib counts them, from which on two names are near each other."""
+
+
+def near_name(name: str, names: Iterable[str], likeness: float = LIKENESS) -> str | None:
+    """The one of `names` that is spelled most like `name`; null where none is near.
+
+    >>> near_name("genre", ["title", "genres"]), near_name("shoe_size", ["title", "genres"])
+    ('genres', None)
+    """
+    return next(iter(get_close_matches(name, list(names), 1, likeness)), None)

@@ -1,0 +1,248 @@
+"""What of the raw data is allowed and probably not meant, in a line each; too much of some of it is refused."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towers.contract import schema
+from towers.contract.tables import CONTRACT, near_column
+from towers.data.event_times import taken_as_utc
+from towers.data.sources.tables import RawTables
+from towers.errors import UserError
+from towers.features.settings import FeatureSettings
+
+MANY = 0.5
+"""Share of a table's numbers from which on a mistake in their unit is told."""
+
+LONGEST = 60
+"""Signs of an id that a line shows."""
+
+# An artist who is only named, or a playlist, is known; so what is not listed has the kind that is taken for granted.
+UNLISTED_EVENTS = """
+WITH unlisted AS (
+    SELECT contents.content_id, COUNT(*) AS num_events
+    FROM histories
+    INNER JOIN contents ON contents.content_row = histories.content_row
+    LEFT JOIN listed_contents ON listed_contents.content_id = contents.content_id
+    WHERE listed_contents.content_id IS NULL AND contents.kind = 'track'
+    GROUP BY contents.content_id
+)
+SELECT
+    (SELECT COUNT(*) FROM judged_contents WHERE reason IS NULL) AS listed,
+    (SELECT COUNT(*) FROM histories WHERE content_row >= 0) AS total,
+    CAST(COALESCE(SUM(num_events), 0) AS BIGINT) AS found,
+    COUNT(*) AS contents,
+    FIRST(content_id ORDER BY num_events DESC, content_id) AS example
+FROM unlisted
+"""
+
+UNKNOWN_ENTRIES = """
+WITH entries AS (
+    SELECT lists.playlist_id, lists.content_id, contents.content_id IS NULL AS is_unknown
+    FROM (
+        SELECT playlist_id, UNNEST(content_ids) AS content_id FROM judged_playlists WHERE reason IS NULL
+    ) AS lists
+    LEFT JOIN contents ON contents.content_id = lists.content_id
+),
+playlists AS (
+    SELECT
+        playlist_id,
+        COUNT(*) AS num_entries,
+        SUM(CASE WHEN is_unknown THEN 1 ELSE 0 END) AS num_unknown,
+        MIN(CASE WHEN is_unknown THEN COALESCE(content_id, 'null') END) AS example
+    FROM entries
+    GROUP BY playlist_id
+)
+SELECT
+    CAST(COALESCE(SUM(num_entries), 0) AS BIGINT) AS total,
+    CAST(COALESCE(SUM(num_unknown), 0) AS BIGINT) AS found,
+    COUNT(*) AS all_playlists,
+    COUNT(example) AS playlists,
+    MIN(CASE WHEN example IS NOT NULL THEN playlist_id END) AS playlist,
+    FIRST(example ORDER BY playlist_id) FILTER (WHERE example IS NOT NULL) AS example,
+    COUNT(CASE WHEN num_entries = num_unknown THEN 1 END) AS empty,
+    MIN(CASE WHEN num_entries = num_unknown THEN playlist_id END) AS empty_example
+FROM playlists
+"""
+
+USERS_WITHOUT_EVENTS = """
+SELECT
+    COUNT(*) AS total,
+    COUNT(heard.user_id) AS found,
+    MIN(listed.user_id) AS example,
+    (SELECT MIN(user_id) FROM events) AS heard_example
+FROM (SELECT user_id FROM judged_users WHERE reason IS NULL) AS listed
+LEFT JOIN (SELECT DISTINCT user_id FROM events) AS heard ON heard.user_id = listed.user_id
+"""
+
+SHORT_CONTENTS = """
+SELECT
+    COUNT(*) AS total,
+    COUNT(*) FILTER (WHERE duration_ms < 1000) AS found,
+    MIN({'id': content_id, 'number': duration_ms}) FILTER (WHERE duration_ms < 1000) AS example
+FROM listed_contents
+WHERE duration_ms > 0
+"""
+
+# Plays of what is itself that short are left out.
+SHORT_PLAYS = """
+SELECT
+    COUNT(*) AS total,
+    COUNT(*) FILTER (WHERE played_ms < 1000) AS found,
+    MIN({'id': events.content_id, 'number': played_ms}) FILTER (WHERE played_ms < 1000) AS example
+FROM events
+LEFT JOIN listed_contents ON listed_contents.content_id = events.content_id
+WHERE action = 'play' AND played_ms > 0 AND COALESCE(duration_ms, 10000) >= 10000
+"""
+
+PLAYS = """
+SELECT COUNT(*) AS total, COUNT(*) FILTER (WHERE is_positive) AS positive, MAX(played_fraction) AS longest
+FROM histories WHERE action = 'play'
+"""
+
+
+def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
+    """Lines about columns: named nearly as the contract's, null in every row, times without a zone.
+
+    They come from the schemas and statistics of the part files; no column is read.
+    """
+    if tables.origin is not None:  # the source wrote these files itself
+        return
+    empty = []
+    for table, paths in tables.files.items():
+        yield from _near_columns(table, paths, features)
+        names = (*CONTRACT[table], *(features.user_columns if table == schema.USERS else ()))
+        if null := [name for name in names if _is_null(paths, name)]:
+            empty.append(f"{', '.join(null)} of {table}/")
+    if empty:
+        yield f"null or empty in every row: {'; '.join(empty)}"
+    if line := _without_zone(tables.files[schema.EVENTS]):
+        yield line
+
+
+def remarks_on_rows(
+    table: Callable[[str], pa.Table], features: FeatureSettings, max_unlisted_fraction: float
+) -> Iterator[str]:
+    """Lines about what the clean tables say of each other, and about numbers that look to be in another unit.
+
+    Args:
+        table: the result of a query on the clean tables.
+        features: which plays are positive.
+        max_unlisted_fraction: greatest share that is allowed of events whose content is not listed, and of entries of
+            playlists that are no content.
+
+    Raises:
+        UserError: a share is greater.
+    """
+
+    def ask(query: str) -> dict[str, Any]:
+        (row,) = table(query).to_pylist()
+        return row
+
+    def held(line: str, found: int, total: int) -> str:
+        if found > max_unlisted_fraction * total:
+            raise UserError(
+                f"{line}; these are {found / total:.1%}, over data.max_unlisted_fraction={max_unlisted_fraction}: mend "
+                "the ids, or raise the limit (1: any number)"
+            )
+        return line
+
+    events, entries = ask(UNLISTED_EVENTS), ask(UNKNOWN_ENTRIES)
+    if events["listed"] and events["found"]:
+        yield held(_unlisted(events), events["found"], events["total"])
+    if entries["found"]:
+        yield held(_unknown(entries), entries["found"], entries["total"])
+    users = ask(USERS_WITHOUT_EVENTS)
+    if users["total"] and not users["found"]:
+        yield (
+            f"users/: none of its {users['total']:,} listeners, such as {_named(users['example'])}, is in events/, "
+            f"whose listeners are called like {_named(users['heard_example'])}"
+        )
+    for name, query in (("contents/: duration_ms", SHORT_CONTENTS), ("events/: played_ms of plays", SHORT_PLAYS)):
+        short = ask(query)
+        if short["found"] > MANY * short["total"]:
+            yield (
+                f"{name} is below 1,000 in {short['found']:,} of {short['total']:,} rows, such as "
+                f"{short['example']['number']} of {_named(short['example']['id'])}; the column is in milliseconds, and "
+                "these look like seconds"
+            )
+    plays = ask(PLAYS)
+    if plays["total"] and not plays["positive"]:
+        yield (
+            f"events/: none of {plays['total']:,} plays is positive, the longest was {plays['longest']:.1%} of its "
+            f"content, below features.min_played_fraction={features.min_played_fraction}; likes and saves alone count"
+        )
+
+
+def _near_columns(table: str, paths: list[Path], features: FeatureSettings) -> Iterator[str]:
+    """A line for every column of the contract that a file lacks while it has one of nearly this name."""
+    found: dict[tuple[str, str], str] = {}
+    named = features.user_columns if table == schema.USERS else ()
+    for path in paths:
+        own = pq.read_schema(path).names
+        others = [name for name in own if name not in named]
+        for name in CONTRACT[table].keys() - set(own):
+            near = near_column(table, name, others)
+            if near is not None:
+                found.setdefault((name, near), path.name)
+    for (name, near), file in sorted(found.items()):
+        yield f"{table}/, {file}: no column {name!r}, and {near!r} is not read; rename it if it is meant"
+
+
+def _is_null(paths: list[Path], name: str) -> bool:
+    """Whether a column is in some of the files and all its values are known to be null, or lists without an entry."""
+    values = []
+    for path in paths:
+        file = pq.ParquetFile(path)
+        places = [place for place in range(len(file.schema)) if _root(file.schema.column(place).path) == name]
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        values += [_has_none(group.column(place)) for group in groups for place in places if group.num_rows]
+    return bool(values) and all(values)
+
+
+def _root(path: str) -> str:
+    """The column that a path of Parquet's schema belongs to.
+
+    >>> _root("genres.list.element"), _root("a.column")
+    ('genres', 'a.column')
+    """
+    return path.removesuffix(".list.element").removesuffix(".list.item").removesuffix(".bag.array_element")
+
+
+def _has_none(column: pq.ColumnChunkMetaData) -> bool:
+    statistics = column.statistics
+    return statistics is not None and statistics.has_null_count and statistics.null_count == column.num_values
+
+
+def _without_zone(paths: list[Path]) -> str | None:
+    """A line about the first file whose times have no zone; null where all have one."""
+    some = (next(pq.ParquetFile(path).iter_batches(1, columns=["timestamp"]), None) for path in paths)
+    found = ((path.name, rows.column(0)) for path, rows in zip(paths, some, strict=True) if rows)
+    lines = (taken_as_utc(f"events/, {name}", times) for name, times in found)
+    return next(filter(None, lines), None)
+
+
+def _named(name: str) -> str:
+    """An id as it stands in a line; a long one is cut."""
+    return repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}…")
+
+
+def _unlisted(events: dict[str, Any]) -> str:
+    return (
+        f"events/: {events['found']:,} of {events['total']:,} events are of {events['contents']:,} contents that "
+        f"contents/ does not list, for example {_named(events['example'])}; they are known by their ids alone"
+    )
+
+
+def _unknown(entries: dict[str, Any]) -> str:
+    none = ""
+    if entries["empty"]:
+        none = f"; none is known of {entries['empty']:,} playlists, such as {_named(entries['empty_example'])}"
+    return (
+        f"playlists/: {entries['found']:,} of {entries['total']:,} entries, in {entries['playlists']:,} of "
+        f"{entries['all_playlists']:,} playlists, are neither in contents/ nor in events/, for example "
+        f"{_named(entries['example'])} of {_named(entries['playlist'])}{none}"
+    )

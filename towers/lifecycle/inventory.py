@@ -1,0 +1,246 @@
+"""What stands in the folders of stores, runs, exports and evaluations: what each thing is, and what it came from."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from towers.data.refreshed import refreshed_fingerprint
+from towers.data.store import CURRENT
+from towers.errors import UserError
+from towers.evaluation.saved import FACTS
+from towers.manifest import is_alive, read_json, writer_of
+from towers.retrieval.files import MANIFEST
+from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, LAST
+
+Kind = Literal["evaluation", "baseline", "export", "run", "store", "spectrograms", "leftover"]
+KINDS: tuple[Kind, ...] = ("leftover", "evaluation", "baseline", "export", "run", "store", "spectrograms")
+"""In the order in which they are removed: what needs another thing goes before it."""
+REMOVED = ".removed"
+"""Ends the name of what was about to be removed when that was interrupted."""
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """Something that may be removed.
+
+    Args:
+        kind: of it.
+        path: of its folder or file.
+        changed_s: when it was last written, in seconds since 1970.
+        needs: paths of what it came from, which stay where it stays; of an evaluation, a baseline or spectrograms what
+            it belongs to, without which it goes.
+        must_stay: why it stays whatever its age; null: age and number decide.
+    """
+
+    kind: Kind
+    path: Path
+    changed_s: float
+    needs: frozenset[Path] = frozenset()
+    must_stay: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where things stand, as `paths` has it.
+
+    Args:
+        stores: a folder a data set, with a folder a version.
+        runs: a folder an experiment, with a folder a run.
+        exports: a folder a version.
+        evaluations: of exports, comparisons, and the baselines that are kept.
+    """
+
+    stores: Path
+    runs: Path
+    exports: Path
+    evaluations: Path
+
+
+def inventory(
+    folders: Folders, config_of: Callable[[Path], str | None], is_held: Callable[[Path], bool], now_s: float
+) -> list[Item]:
+    """Everything that can be told to be ours; nothing else is looked at, and no link is followed.
+
+    Args:
+        folders: to look into.
+        config_of: digest of the configuration in a run's folder, as an export of the run has it.
+        is_held: whether somebody is training in a run's folder.
+        now_s: seconds since 1970.
+
+    Returns:
+        In the order in which they may be removed.
+
+    Raises:
+        UserError: `exports/current` cannot be read, so that nobody knows what serving came from.
+    """
+    stores = [*_stores(folders.stores, now_s)]
+    by_fingerprint: dict[Any, set[Path]] = {}
+    for item in stores:
+        by_fingerprint.setdefault(item.path.name, set()).add(item.path)
+    runs = [*_runs(folders.runs, by_fingerprint, is_held)]
+    exports = [*_exports(folders.exports, by_fingerprint, runs, config_of)]
+    sets = [*_spectrograms(folders.stores, stores, now_s)]
+    judged = [*_evaluations(folders.evaluations, by_fingerprint, {item.path for item in exports})]
+    everything = (folders.stores, folders.runs, folders.exports, folders.evaluations)
+    left = {item.path: item for folder in everything for item in _leftovers(folder, now_s)}
+    found = [*left.values(), *judged, *exports, *runs, *stores, *sets]
+    return sorted(found, key=lambda item: KINDS.index(item.kind))
+
+
+def _stores(folder: Path, now_s: float) -> Iterator[Item]:
+    for data_set in _folders(folder):
+        current, written = (data_set / CURRENT).resolve(), _written_in(data_set, now_s)
+        for path in _folders(data_set):
+            if "fingerprint" in _facts(path / MANIFEST):
+                why = "current, of its data set" if path.resolve() == current else written
+                yield Item(kind="store", path=path, changed_s=_changed_s(path / MANIFEST), must_stay=why)
+
+
+def _spectrograms(folder: Path, stores: list[Item], now_s: float) -> Iterator[Item]:
+    """Sets of spectrograms, which stores share."""
+    owners: dict[Path, set[Path]] = {}
+    for item in stores:
+        name = _facts(item.path / MANIFEST).get("spectrograms")
+        owners.setdefault(item.path.parent / "spectrograms" / str(name), set()).add(item.path)
+    for data_set in _folders(folder):
+        written = _written_in(data_set, now_s)
+        for path in _folders(data_set / "spectrograms"):
+            if not path.name.startswith("parts-"):  # of a prepare that was killed, which the next one goes on from
+                needs = frozenset(owners.get(path, ()))
+                yield Item(kind="spectrograms", path=path, changed_s=_changed_s(path), needs=needs, must_stay=written)
+
+
+def _written_in(data_set: Path, now_s: float) -> str | None:
+    """Why nothing of a data set may go: a store is being made; null where none is."""
+    temporary = [path for path in data_set.iterdir() if writer_of(path.name) is not None]
+    return "a store is being made beside it" if any(_is_written(path, now_s) for path in temporary) else None
+
+
+def _runs(folder: Path, stores: dict[Any, set[Path]], is_held: Callable[[Path], bool]) -> Iterator[Item]:
+    for experiment in _folders(folder):
+        for path in _folders(experiment):
+            if any((path / name).exists() for name in (CONFIG_FILE, ENVIRONMENT_FILE, LAST)):
+                store = _facts(path / ENVIRONMENT_FILE).get("store")
+                changed_s = max(_changed_s(each) for each in (path, path / FINISHED, path / LAST))
+                why = "is being trained" if is_held(path) else None
+                needs = frozenset(stores.get(store, ()))
+                yield Item(kind="run", path=path, changed_s=changed_s, needs=needs, must_stay=why)
+
+
+def _exports(
+    folder: Path, stores: dict[Any, set[Path]], runs: list[Item], config_of: Callable[[Path], str | None]
+) -> Iterator[Item]:
+    current = folder / CURRENT
+    served = current.resolve() if current.is_symlink() or current.exists() else None
+    if served is not None:
+        read_json(served / MANIFEST)
+    configs = {item: config_of(item.path) for item in runs}
+    paths = [path for path in folder.glob("[!.]*") if path.is_dir() and not (path == current and path.is_symlink())]
+    if served is not None and served not in [path.resolve() for path in paths]:
+        paths.append(served)  # current leads out of the folder
+    for path in sorted(paths):
+        manifest = _facts(path / MANIFEST)
+        if "space_id" not in manifest:
+            continue
+        why = "a link to elsewhere" if path.is_symlink() else None
+        why = "serves (current)" if path.resolve() == served else why
+        own, on = _made_of(stores, manifest.get("data_fingerprint"))
+        yield Item(
+            kind="export",
+            path=path,
+            changed_s=_changed_s(path / MANIFEST),
+            needs=frozenset({*own, *_trained(configs, manifest.get("config"), on)}),
+            must_stay=why,
+        )
+
+
+def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[set[Path], set[Path]]:
+    """The stores that an export was made of, and those of them that its network was trained on."""
+    if fingerprint in stores:
+        return stores[fingerprint], stores[fingerprint]
+    for trained, today in product(stores, stores):
+        if refreshed_fingerprint(trained, today) == fingerprint:
+            return stores[trained] | stores[today], stores[trained]
+    return set(), set()
+
+
+def _trained(configs: Mapping[Item, str | None], config: str | None, stores: set[Path]) -> set[Path]:
+    """The runs that an export may be of: of its configuration and its store; where there is none, of either."""
+    same = {item for item, own in configs.items() if own is not None and own == config}
+    on_store = {item for item in configs if item.needs & stores}
+    return {item.path for item in (same & on_store or same or on_store)}
+
+
+def _evaluations(folder: Path, stores: dict[Any, set[Path]], exports: set[Path]) -> Iterator[Item]:
+    """Those of exports go with the export, comparisons and baselines with the store that they were made on."""
+    versions = {path.name: path for path in exports}
+    for path in _folders(folder):
+        if path.name == "baselines":
+            for kept in _folders(path):
+                store = _facts(kept / FACTS).get("store")
+                needs = frozenset(stores.get(store, ()))
+                yield Item(kind="baseline", path=kept, changed_s=_changed_s(kept), needs=needs)
+            continue
+        written = [*path.glob("comparison.json"), *path.glob("evaluation-*/metrics.json")]
+        if not written:
+            continue
+        made_on = {_facts(file).get("metadata", {}).get("store") for file in written}
+        needs = {store for name in made_on for store in stores.get(name, ())}
+        if path.name in versions:
+            needs = {versions[path.name]}
+        latest = max(map(_changed_s, written))
+        yield Item(kind="evaluation", path=path, changed_s=latest, needs=frozenset(needs))
+
+
+def _leftovers(folder: Path, now_s: float) -> Iterator[Item]:
+    """What killed processes have left: half-written things that are a day old, and half-removed ones."""
+    for parent, names, files in os.walk(folder):
+        for name in [*names, *files]:
+            path = Path(parent, name)
+            is_half_removed = name.startswith(".") and name.endswith(REMOVED)
+            if is_half_removed or (writer_of(name) is not None and not _is_written(path, now_s)):
+                yield Item(kind="leftover", path=path, changed_s=latest_s(path))
+        names[:] = [name for name in names if writer_of(name) is None and not name.endswith(REMOVED)]
+
+
+def _is_written(path: Path, now_s: float) -> bool:
+    """Whether a temporary file or folder is younger than a day, or its process runs on this machine.
+
+    Other machines may write to the same disk, so a process that is not there says nothing by itself.
+    """
+    writer = writer_of(path.name)
+    return now_s - latest_s(path) < DAY_S or (writer is not None and is_alive(writer))
+
+
+def latest_s(path: Path) -> float:
+    """When a file, or anything in a folder, was last written, in seconds since 1970."""
+    below = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    return max(map(_changed_s, [path, *below]))
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders in a folder, those that are hidden or links aside."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_dir() and not path.is_symlink())
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """A JSON file; empty where there is none that can be read."""
+    try:
+        found = read_json(path)
+    except (UserError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _changed_s(path: Path) -> float:
+    """0 where there is none (any more)."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
