@@ -29,7 +29,7 @@ def test_integers_of_python_and_of_numpy_are_ids(tmp_path: Path) -> None:
     for user in (7, np.int64(7), np.uint8(7), "7"):
         assert titles(opened.recommend(user=user, deny=[1, np.int32(2)])) == ["A 3"]
     assert titles(opened.similar(np.int16(2), k=1)) == titles(opened.similar(2, k=1))
-    assert titles(opened.recommend(user=7, candidates=[3, "A 1"], k=1)) == ["A 1"]
+    assert titles(opened.recommend(user=7, among=[3, "A 1"], k=1)) == ["A 1"]
     for ask in (lambda: opened.recommend(user=True), lambda: opened.similar(False)):
         with pytest.raises(UserError, match=r"an id must be text or an integer, and (True|False) is bool"):
             ask()
@@ -39,7 +39,7 @@ def test_whom_it_is_for(tmp_path: Path) -> None:
     opened = api.open(numbered(tmp_path, "A").folder)
     for whom in ({}, {"user": 7, "history": [1]}):
         for ask in (opened.recommend, opened.withheld):
-            with pytest.raises(UserError, match="give either user or history"):
+            with pytest.raises(UserError, match="give either user, or history"):
                 ask(**whom)
     with pytest.raises(UserError, match="give ids alone, or events alone"):
         opened.recommend(history=[1, {"content_id": "2"}])

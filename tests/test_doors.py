@@ -97,26 +97,21 @@ def found_ids(answer: dict[str, Any]) -> list[str]:
 def in_json(export: Export, question: dict[str, Any]) -> dict[str, Any]:
     named = {"deny": ids(export, question.get("deny", []))}
     if "among" in question:
-        named["allow"] = ids(export, question["among"])
+        named["among"] = ids(export, question["among"])
     if "released_by" in question:
         named["released_by"] = question["released_by"].isoformat()
-    plain = ("k", "kinds", "explicit", "include_heard", "skip_cooldown_days")
+    plain = ("k", "kind", "explicit", "include_heard", "skip_cooldown_days")
     return {name: question[name] for name in plain if name in question} | named
 
 
 def in_overrides(export: Export, question: dict[str, Any]) -> list[str]:
-    told = {{"kinds": "kind", "among": "candidates"}.get(name, name): value for name, value in question.items()}
-    for name in ("deny", "candidates"):
-        if name in told:
-            told[name] = ids(export, told[name])
+    told = in_python(export, question)
     lists = {name: f"[{','.join(value)}]" for name, value in told.items() if isinstance(value, (list, tuple))}
     return [f"{name}={value}" for name, value in (told | lists).items()]
 
 
 def in_python(export: Export, question: dict[str, Any]) -> dict[str, Any]:
-    named = {name: ids(export, question[name]) for name in ("deny", "among") if name in question}
-    told = question | named
-    return {"candidates" if name == "among" else name: value for name, value in told.items()}
+    return question | {name: ids(export, question[name]) for name in ("deny", "among") if name in question}
 
 
 class TestCommandLine(RecommendingContract):
@@ -176,15 +171,14 @@ class TestWithheld:
 
 
 class TestGet(RecommendingContract):
-    takes_lists = False
+    takes_empty_lists = False
 
     @pytest.fixture(autouse=True)
     def _asks(self, client: TestClient) -> None:
         self.client = client
 
     def recommended(self, export, user_rows, question) -> Iterator[list[str]]:
-        told = in_json(export, question)
-        parameters = {("kind" if name == "kinds" else name): value for name, value in told.items() if name != "deny"}
+        parameters = in_json(export, question)
         for row in user_rows:
             answer = self.client.get("/recommend", params={"user": export.user_ids[row], **parameters})
             yield found_ids(answer.json())

@@ -25,8 +25,9 @@ from jaxtyping import Float
 from towers.config.composing import compose
 from towers.config.overrides import quotation
 from towers.contract import schema
+from towers.retrieval.asker import History, Id, Vector
 from towers.retrieval.files import MANIFEST
-from towers.retrieval.opened import History, Id, OpenedExport
+from towers.retrieval.opened import OpenedExport, Sound
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS
 
 if TYPE_CHECKING:  # what reads an export imports no torch
@@ -59,11 +60,14 @@ def lightning(*overrides: str) -> "tuple[LightningModule, LightningDataModule]":
 
 
 def evaluate(*overrides: str) -> dict[str, dict[str, float]]:
-    """Means by ranker and metric. As `towers evaluate`."""
+    """Means by ranker and metric; of `compare=[A,B]` those of both, and `difference`. As `towers evaluate`."""
     from towers.commands import evaluate as command
+    from towers.evaluation.comparison import written
     from towers.manifest import read_json
 
     folder = command.run(compose("evaluate", overrides))
+    if (folder / written.FILE).exists():
+        return written.means(folder)
     return {name: figures["means"] for name, figures in read_json(folder / "metrics.json")["rankers"].items()}
 
 
@@ -94,15 +98,15 @@ def open(path: str | Path = CURRENT, check: bool = True) -> OpenedExport:
     return OpenedExport(path, check)
 
 
-def embed(history: History, export: str | Path = CURRENT) -> Float[np.ndarray, " dim"]:
-    """The vector of somebody who played these contents (ids or titles), oldest first, or did these events."""
-    return _opened(export).embed(history)
+def embed(
+    history: History | None = None, features: Mapping[str, Any] | None = None, export: str | Path = CURRENT
+) -> Float[np.ndarray, " dim"]:
+    """The vector of somebody new; as `OpenedExport.embed`."""
+    return _opened(export).embed(history, features)
 
 
 def embed_content(
-    audio: str | Path | tuple[np.ndarray, int] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    export: str | Path = CURRENT,
+    audio: Sound | None = None, metadata: Mapping[str, Any] | None = None, export: str | Path = CURRENT
 ) -> Float[np.ndarray, " dim"]:
     """The vector of a content that training has not seen; as `OpenedExport.embed_content`."""
     return _opened(export).embed_content(audio, metadata)
@@ -112,9 +116,11 @@ def recommend(
     *,
     user: Id | None = None,
     history: History | None = None,
+    features: Mapping[str, Any] | None = None,
+    vector: Vector | None = None,
     k: int = 20,
-    kinds: Sequence[str] = schema.PLAYABLE_KINDS,
-    candidates: Sequence[Id] | None = None,
+    kind: str | Sequence[str] = schema.PLAYABLE_KINDS,
+    among: Sequence[Id] | None = None,
     deny: Sequence[Id] = (),
     explicit: bool = True,
     include_heard: bool = False,
@@ -122,24 +128,28 @@ def recommend(
     skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
-    """What a listener, or somebody with this history, might play next; as `OpenedExport.recommend`."""
+    """What a listener, somebody new, or whoever stands at a vector might play next; as `OpenedExport.recommend`."""
     return _opened(export).recommend(
-        user=user, history=history, k=k, kinds=kinds, candidates=candidates, deny=deny, explicit=explicit,
-        include_heard=include_heard, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
+        user=user, history=history, features=features, vector=vector, k=k, kind=kind, among=among, deny=deny,
+        explicit=explicit, include_heard=include_heard, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
     )  # fmt: skip
 
 
 def similar(
-    content: Id,
+    content: Id | None = None,
     *,
+    audio: Sound | None = None,
+    metadata: Mapping[str, Any] | None = None,
     k: int = 10,
-    kinds: Sequence[str] | None = None,
+    kind: str | Sequence[str] | None = None,
     explicit: bool = True,
     released_by: date | str | None = None,
     export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
-    """What is near a content of any kind, by id or title; as `OpenedExport.similar`."""
-    return _opened(export).similar(content, k=k, kinds=kinds, explicit=explicit, released_by=released_by)
+    """What is near a content of any kind, known or new; as `OpenedExport.similar`."""
+    return _opened(export).similar(
+        content, audio=audio, metadata=metadata, k=k, kind=kind, explicit=explicit, released_by=released_by
+    )
 
 
 def _opened(export: str | Path) -> OpenedExport:

@@ -59,10 +59,10 @@ def test_nothing_left_is_said_in_a_line(export: Export, capsys: pytest.CaptureFi
 
 
 def test_an_unknown_title_of_a_list_may_be_half_of_one(export: Export) -> None:
-    with pytest.raises(UserError, match=r"candidates: 'A'.*quotes"):
-        run(recommend, export, "user='7'", "candidates=[A,B]")
+    with pytest.raises(UserError, match=r"among: 'A'.*quotes"):
+        run(recommend, export, "user='7'", "among=[A,B]")
     with pytest.raises(UserError) as alone:
-        run(recommend, export, "user='7'", "candidates=[A]")
+        run(recommend, export, "user='7'", "among=[A]")
     assert "quotes" not in str(alone.value)
 
 

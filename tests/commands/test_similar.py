@@ -39,19 +39,18 @@ def export(tmp_path: Path) -> Export:
         ({"explicit": False}, ["2", "4"]),
         ({"released_by": "2026-05-04"}, ["1", "2"]),
         ({"released_by": "2026-05-03", "explicit": False}, []),
-        ({"kinds": ["episode", "track"], "k": 3}, ["1", "2", "3"]),
-        ({"kinds": ["episode"], "explicit": False}, ["3"]),
+        ({"kind": ["episode", "track"], "k": 3}, ["1", "2", "3"]),
+        ({"kind": ["episode"], "explicit": False}, ["3"]),
     ],
 )
 def test_filters(export: Export, asked: dict, expected: list[str]) -> None:
     assert [one["content_id"] for one in api.open(export.folder).similar(0, **asked)] == expected
-    lists = {"kind": f"[{','.join(asked['kinds'])}]"} if "kinds" in asked else {}
-    overrides = [f"{name}={value}" for name, value in (asked | lists).items() if name != "kinds"]
+    lists = {"kind": f"[{','.join(asked['kind'])}]"} if "kind" in asked else {}
+    overrides = [f"{name}={value}" for name, value in (asked | lists).items()]
     found = similar.run(compose("similar", [f"export='{export.folder}'", "content='0'", *overrides]))
     assert [export.content_ids[row] for row in found.rows] == expected
-    parameters = {("kind" if name == "kinds" else name): value for name, value in asked.items()}
     with TestClient(app_of(export.folder)) as client:
-        answer = client.get("/similar", params={"content": "0", **parameters}).json()
+        answer = client.get("/similar", params={"content": "0", **asked}).json()
     assert [item["content"]["content_id"] for item in answer["items"]] == expected
 
 

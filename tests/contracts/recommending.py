@@ -18,8 +18,8 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
     {"explicit": False, "include_heard": True},
     {"released_by": date(2026, 6, 1), "include_heard": True},
     {"released_by": date(2020, 1, 1), "include_heard": True, "skip_cooldown_days": 0},
-    {"kinds": ("playlist", "artist")},
-    {"k": 3, "kinds": ("episode", "track")},
+    {"kind": ("playlist", "artist")},
+    {"k": 3, "kind": ("episode", "track")},
     {"deny": range(5, 15), "include_heard": True, "explicit": False},
     {"among": range(5, 30, 2), "deny": [7, 9], "skip_cooldown_days": 10},
     {"among": []},
@@ -33,8 +33,8 @@ class RecommendingContract:
 
     is_ranked = True
     """Whether the vector of who asks is that of the listener, so that the order is."""
-    takes_lists = True
-    """Whether contents can be listed to choose from and to leave out."""
+    takes_empty_lists = True
+    """Whether a list to choose from can be given that has nothing in it."""
 
     def recommended(self, export: Export, user_rows: list[int], question: dict[str, Any]) -> Iterator[list[str]]:
         """The ids that the door gives to each of some listeners, best first."""
@@ -47,7 +47,7 @@ class RecommendingContract:
     def test_the_rule(self, doors_export: Export) -> None:
         asking = self.listeners(doors_export)
         for asked in QUESTIONS:
-            if not self.takes_lists and {"deny", "among"} & asked.keys():
+            if not self.takes_empty_lists and asked.get("among") == []:
                 continue
             question = {"k": 42, **asked}
             answers = list(self.recommended(doors_export, asking, question))
@@ -90,7 +90,7 @@ def passes(row: int, content: dict[str, Any], question: dict[str, Any], end: dat
     """Whether a content may come to somebody who did nothing."""
     released_by = question.get("released_by", end.date())
     return (
-        content["kind"] in question.get("kinds", schema.PLAYABLE_KINDS)
+        content["kind"] in question.get("kind", schema.PLAYABLE_KINDS)
         and row not in question.get("deny", ())
         and row in question.get("among", range(10**6))
         and (question.get("explicit", True) or not content["explicit"])

@@ -10,6 +10,7 @@ import pytest
 
 from tests import command_line
 from tests.command_line import SMALL_WORLD, kill_when, ok, towers
+from towers import api
 
 pytestmark = pytest.mark.unhooked
 EVALUATE = ("evaluate", "experiment=demo", *SMALL_WORLD)
@@ -109,6 +110,18 @@ def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
     }  # fmt: skip
     changes = json.loads((target / "comparison.json").read_text())["changes"]
     assert changes["recall@20/discovery"]["difference"]["mean"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_comparison_in_python(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once ended in an error, after all its work."""
+    monkeypatch.chdir(copy)
+    apart = f"paths.evaluations='{tmp_path}'"
+    found = api.evaluate(*EVALUATE[1:], apart, "compare=[exports/current,exports/current]")
+    before, after, difference = found.values()
+    assert list(found)[2] == "difference"
+    assert before == after
+    assert before["recall@20/discovery"] > 0
+    assert {*difference.values()} == {0}
 
 
 def test_callers_mistakes_get_one_line(copy: Path) -> None:

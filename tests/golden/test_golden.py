@@ -13,9 +13,9 @@ from towers.errors import UserError
 from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.export import FORMAT, Export
 from towers.retrieval.mixing import listeners_against
+from towers.retrieval.original import original_of
 from towers.retrieval.query import Query
 from towers.retrieval.raw_contents import encode_content
-from towers.retrieval.search import own_kind, similar
 from towers.retrieval.verify import problems
 
 AS_IT_WAS = Query(k=5, skip_cooldown_days=0, released_by=date.max)
@@ -48,8 +48,8 @@ def test_listeners_are_recommended_what_they_were(golden: tuple[Export, dict]) -
 def test_contents_have_the_neighbours_they_had(golden: tuple[Export, dict]) -> None:
     export, answers = golden
     for content_id, expected in answers["similar"].items():
-        row = export.content_row(content_id)
-        found = similar(export, row, replace(AS_IT_WAS, kinds=own_kind(export, row)))
+        original = original_of(export, content=content_id)
+        found = original.neighbours(export, replace(AS_IT_WAS, kind=original.kind))
         check(export, found.rows, found.scores, expected)
 
 
@@ -69,7 +69,7 @@ def test_a_new_sound_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
     told = answers["content"]
     times_s = np.arange(told["samples"]) / told["rate_hz"]
     tone = (0.5 * np.sin(2 * np.pi * told["tone_hz"] * times_s)).astype(np.float32)
-    vector = encode_content(export, (tone, told["rate_hz"]), told["metadata"])
+    vector = encode_content(export, (tone, told["rate_hz"]), told["metadata"]).vector
     np.testing.assert_allclose(vector, told["vector"], atol=1e-4)
 
 

@@ -15,6 +15,8 @@ import torch
 from tests.data import raw_set
 from tests.retrieval.small_export import SPACE, content, small_export
 from towers.assembly.network import build_content_table, build_two_tower, heard_by
+from towers.contract import schema
+from towers.contract.tables import CONTRACT
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.manifest import write_json
@@ -84,7 +86,8 @@ def user_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
 
 
 def metadata_of(store: Store, row: int) -> dict:
-    return store.contents.slice(row, 1).to_pylist()[0]
+    columns = [name for name in store.contents.column_names if name in CONTRACT[schema.CONTENTS]]
+    return store.contents.select(columns).slice(row, 1).to_pylist()[0]
 
 
 def with_sound(store: Store) -> int:
@@ -95,7 +98,7 @@ def test_a_file_and_its_metadata_give_the_exported_vector(export, world_store, w
     for row in (with_sound(world_store), int(np.flatnonzero(world_store.audio_rows < 0)[0])):
         metadata = metadata_of(world_store, row)
         audio = None if metadata["audio"] is None else world_folder / metadata["audio"]
-        np.testing.assert_allclose(encode_content(export, audio, metadata), vectors[row], atol=1e-4)
+        np.testing.assert_allclose(encode_content(export, audio, metadata).vector, vectors[row], atol=1e-4)
     assert reader_of(export) is reader_of(export)
 
 
@@ -103,17 +106,21 @@ def test_samples_at_a_rate_will_do(export, world_store, world_folder) -> None:
     metadata = metadata_of(world_store, with_sound(world_store))
     path = world_folder / metadata["audio"]
     sound = soundfile.read(path, dtype="float32")
-    found = encode_content(export, sound, metadata)
-    np.testing.assert_allclose(found, encode_content(export, path, metadata), atol=1e-5)
+    found = encode_content(export, sound, metadata).vector
+    np.testing.assert_allclose(found, encode_content(export, path, metadata).vector, atol=1e-5)
 
 
 def test_columns_as_json_has_them(export, world_store) -> None:
     """Dates as text, numbers as floats; what is not known changes nothing."""
     known = {"kind": "track", "release_date": date(2026, 1, 5), "duration_ms": 200_000, "explicit": True}
     written = {"release_date": "2026-01-05", "duration_ms": 200_000.0, "explicit": True, "genres": ["never heard of"]}
-    np.testing.assert_array_equal(encode_content(export, None, known), encode_content(export, None, written))
+    np.testing.assert_array_equal(
+        encode_content(export, None, known).vector, encode_content(export, None, written).vector
+    )
     aware = {**written, "release_date": datetime(2026, 1, 5, 23, tzinfo=UTC)}
-    np.testing.assert_array_equal(encode_content(export, None, known), encode_content(export, None, aware))
+    np.testing.assert_array_equal(
+        encode_content(export, None, known).vector, encode_content(export, None, aware).vector
+    )
 
 
 @pytest.mark.parametrize(

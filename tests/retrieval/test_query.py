@@ -127,8 +127,8 @@ def test_standing_in_another_version() -> None:
     ("asked", "said"),
     [
         ({"k": 0}, "k=0: must be at least 1"),
-        ({"kinds": ("song",)}, "kind=song: no such kind; there are track"),
-        ({"kinds": ()}, "kind: give at least one"),
+        ({"kind": ("song",)}, "kind=song: no such kind; there are track"),
+        ({"kind": ()}, "kind: give at least one"),
         ({"skip_cooldown_days": -1}, "skip_cooldown_days=-1: must be 0 or more"),
         ({"skip_cooldown_days": float("nan")}, "skip_cooldown_days=nan: must be 0 or more"),
     ],

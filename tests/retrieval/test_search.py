@@ -36,7 +36,7 @@ def test_candidates_are_all_found(large: Export) -> None:
 
 def test_a_rare_kind_is_all_found(large: Export) -> None:
     episodes = np.arange(FIRST_EPISODE, ROWS)
-    found = recommend(large, large.vectors[0], Query(k=100, kinds=("episode",)), None)
+    found = recommend(large, large.vectors[0], Query(k=100, kind=("episode",)), None)
     assert found.rows.tolist() == nearest(large, large.vectors[0], episodes, 100)
 
 
@@ -48,6 +48,6 @@ def test_the_whole_catalogue_is_searched_by_the_index(large: Export) -> None:
 
 @pytest.mark.parametrize("kinds", [("track",), ("episode",)])  # by the index, exactly
 def test_more_than_there_are(large: Export, kinds: tuple[str, ...]) -> None:
-    found = recommend(large, large.vectors[7], Query(k=10**15, kinds=kinds), None)
+    found = recommend(large, large.vectors[7], Query(k=10**15, kind=kinds), None)
     assert 0 < len(found.rows) <= ROWS
     assert found.rows.tolist() == sorted(found.rows.tolist(), key=lambda row: -(large.vectors[row] @ large.vectors[7]))

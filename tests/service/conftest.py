@@ -18,6 +18,7 @@ from towers.service.live import Live
 from towers.service.snapshot import Snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "format-1" / "export"
+NEWEST = Path(__file__).parent.parent / "golden" / "format-2" / "export"
 LIMITS = Limits(max_k=50, max_history=100, max_ids=20, max_text=30, max_body_bytes=20_000, max_map=1_000)
 
 ANGLES = np.deg2rad([0, 10, 20, 30, 40, 50])
@@ -62,6 +63,13 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Export:
 @pytest.fixture(scope="module")
 def golden_client(golden: Export) -> Iterator[TestClient]:
     with TestClient(app_of(golden.folder)) as asking:
+        yield asking
+
+
+@pytest.fixture(scope="module")
+def newest_client() -> Iterator[TestClient]:
+    """Asks the golden export of the newest format, which has a content tower."""
+    with TestClient(app_of(NEWEST)) as asking:
         yield asking
 
 

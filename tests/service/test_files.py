@@ -84,8 +84,8 @@ def test_addresses_are_relative_so_that_a_prefix_will_do(small: Export) -> None:
 def test_openapi_names_every_endpoint(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {
-        "/health", "/version", "/recommend", "/similar", "/encode/user", "/search", "/users", "/user/{user_id}",
-        "/content/{content_id}", "/map", "/audio/{content_id}",
+        "/health", "/version", "/recommend", "/similar", "/embed", "/embed_content", "/search", "/users",
+        "/user/{user_id}", "/content/{content_id}", "/map", "/audio/{content_id}",
     }  # fmt: skip
     k = next(one for one in paths["/similar"]["get"]["parameters"] if one["name"] == "k")
     assert k["schema"]["maximum"] == 50
@@ -95,7 +95,7 @@ def test_the_endpoints_are_listed_without_another_host(client: TestClient) -> No
     page = client.get("/docs").text
     assert "://" not in page
     assert "<script" not in page
-    for shown in ("GET /similar", "POST /encode/user", "history[].played_ms", "at most 50"):
+    for shown in ("GET /similar", "POST /embed", "history[].played_ms", "at most 50"):
         assert shown in page
 
 

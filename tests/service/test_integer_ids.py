@@ -27,7 +27,7 @@ def test_ids_of_a_question(numbered: TestClient) -> None:
     assert asked(user=7) == asked(user="7") == ["1", "2", "3", "4", "5"]
     assert asked(user=-8)[0] == "0"
     assert asked(user=7, deny=[1, "2", 3]) == ["4", "5"]
-    assert asked(user=7, allow=[5, "4", 10**30]) == ["4", "5"]
+    assert asked(user=7, among=[5, "4", 10**30]) == ["4", "5"]
 
 
 def test_openapi_says_so(numbered: TestClient) -> None:

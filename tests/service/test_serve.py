@@ -44,7 +44,7 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path, arguments: tuple[str,
         assert version["format"] == 1
         (user,) = client.get("/users", params={"k": 1}).json()["items"]
         assert client.get("/recommend", params={"user": user["user_id"]}).status_code == 200
-        assert len(client.post("/encode/user", json={}).json()["vector"]) == version["dim"]
+        assert len(client.post("/embed", json={}).json()["vector"]) == version["dim"]
         assert client.get("/").status_code == 200
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=30)

@@ -14,8 +14,8 @@ from towers.config.instantiate import instantiate
 from towers.data.store import Store
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
+from towers.retrieval.original import Original
 from towers.retrieval.query import Query
-from towers.retrieval.search import own_kind, similar
 from towers.retrieval.show import found_table, history_table, title_card
 from towers.training.trainer import is_first_process
 
@@ -52,7 +52,8 @@ def show(opened: Export, store: Store) -> None:
     piece = unheard_piece(store)
     if piece is not None:
         title, artists, *_ = title_card(opened, piece)
-        found = similar(opened, piece, Query(k=SHOWN, kinds=own_kind(opened, piece)))
+        original = Original.known(opened, piece)
+        found = original.neighbours(opened, Query(k=SHOWN, kind=original.kind))
         console.print(found_table(opened, found, f"Similar to {title} by {artists}, which nobody played in training"))
         print(f"more like this: towers similar content={opened.content_ids[piece]}")
     print(f"                towers recommend user={user_id}")

@@ -22,6 +22,7 @@ from towers.evaluation.checks import honesty
 from towers.evaluation.checks.all_checks import all_checks
 from towers.evaluation.checks.honesty import Check
 from towers.evaluation.comparison.shown import show
+from towers.evaluation.comparison.written import FILE as COMPARISON
 from towers.evaluation.comparison.written import write as write_comparison
 from towers.evaluation.profiles import by_taste, known_of_listeners, listener_profiles, write_profiles
 from towers.evaluation.report.page import write_page
@@ -97,7 +98,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     before, after, protocol = found.before, found.after, found.protocol
     target = plan.evaluations / f"{before.name}-to-{after.name}-{protocol.period}"
     # Whoever finds it takes the rest for written.
-    (target / "comparison.json").unlink(missing_ok=True)
+    (target / COMPARISON).unlink(missing_ok=True)
     with _printed(target) as console:
         show(found.comparison, console)
     two = {"before": before, "after": after}

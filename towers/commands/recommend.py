@@ -9,19 +9,21 @@ import pyarrow.parquet as pq
 from omegaconf import DictConfig
 from rich.console import Console
 
+from towers.commands.asked import history_of, listed, mapping_of, told, vector_of
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.config.overrides import raw_list, raw_text
-from towers.errors import UserError
 from towers.manifest import atomic_file
+from towers.retrieval.asker import asker_of
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import MixedVersions, listeners_against
-from towers.retrieval.query import Query, Standing
+from towers.retrieval.query import Query
 from towers.retrieval.raw_contents import date_of
 from towers.retrieval.search import Found, recommend
 from towers.retrieval.show import found_table, history_table
 
 EVERYBODY = "all"
+NOTHING = np.zeros(0, np.int64)
 BLOCK = 4_096
 """Listeners whose recommendations are written at once."""
 
@@ -32,32 +34,32 @@ def run(config: DictConfig) -> Found | None:
     """Prints recommendations and returns them; for everybody, writes them instead."""
     is_checked = value(config, "check", bool)
     export = Export(Path(config.export), is_checked)
-    user, history = raw_text("user", config.user), raw_list("history", config.history)
-    if (user is None) == (history is None):
-        raise UserError("give either user=ID or history=[CONTENT_ID,...]")
+    user, history = raw_text("user", config.user), history_of(config, export)
+    features, vector = mapping_of(config, "features"), vector_of(config)
     query = query_of(config, export)
-    if history is not None:
-        rows = rows_of(export, "history", history)
-        events = export.plays(rows)
-        found = recommend(export, export.encode_events(events), query, Standing.of(events, None))
-        return show(export, rows, found, "this history")
+    if user is None or history is not None or features or vector is not None:
+        asker, past = asker_of(export, user=user, history=history, features=features, vector=vector)
+        found = recommend(export, told(asker), query, None if past is None else past.standing)
+        chosen = NOTHING if past is None else past.events.chosen_rows
+        whom = "vector" if past is None else "history" if history is not None else "listener"
+        return show(export, chosen, found, f"this {whom}")
     folder = value(config, "users", str | None)
     mixed = listeners_against(export if folder is None else Export(Path(folder), is_checked), export)
     if user == EVERYBODY:
         write_everybody(mixed, Path(value(config, "output", str)), query)
         return None
-    row = mixed.users.user_row(user or "")
+    row = mixed.users.user_row(user)
     return show(export, mixed.chosen(row), mixed.recommend(row, query), f"listener {user}")
 
 
 def query_of(config: DictConfig, export: Export) -> Query:
     """What may be recommended, as the keys say; ids and titles are looked up in `export`."""
-    candidates, denied = raw_list("candidates", config.candidates), raw_list("deny", config.deny) or []
+    among, denied = raw_list("among", config.among), raw_list("deny", config.deny) or []
     return Query(
         k=value(config, "k", int),
-        kinds=tuple(raw_list("kind", config.kind) or ()),
-        among=None if candidates is None else rows_of(export, "candidates", candidates),
-        deny=rows_of(export, "deny", denied),
+        kind=tuple(raw_list("kind", config.kind) or ()),
+        among=None if among is None else listed(export, "among", among),
+        deny=listed(export, "deny", denied),
         explicit=value(config, "explicit", bool),
         include_heard=value(config, "include_heard", bool),
         released_by=date_of("released_by", value(config, "released_by", str | None)),
@@ -68,18 +70,10 @@ def query_of(config: DictConfig, export: Export) -> Query:
 def show(export: Export, chosen: np.ndarray, found: Found, whom: str) -> Found:
     """Prints what somebody chose lately, and what was found for them."""
     console = Console()
-    console.print(history_table(export, chosen, f"Lately chosen by {whom}"))
+    if len(chosen):
+        console.print(history_table(export, chosen, f"Lately chosen by {whom}"))
     console.print(found_table(export, found, f"Recommended to {whom}"))
     return found
-
-
-def rows_of(export: Export, key: str, names: list[str]) -> np.ndarray:
-    """The rows of the ids or titles in a list."""
-    try:
-        return np.array([export.content_row(name) for name in names], dtype=np.int64)
-    except UserError as error:
-        advice = "; one with a comma goes into quotes: ['A, B',C]" if len(names) > 1 else ""
-        raise UserError(f"{key}: {error}{advice}") from error
 
 
 def write_everybody(mixed: MixedVersions, path: Path, query: Query) -> None:

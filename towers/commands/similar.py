@@ -1,51 +1,42 @@
 """`towers similar`: what is near a track, an episode, an artist or a playlist."""
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 
+from towers.commands.asked import mapping_of, sound_of, told
 from towers.config.instantiate import value
 from towers.config.overrides import raw_list, raw_text
-from towers.errors import UserError
 from towers.retrieval.export import Export
+from towers.retrieval.original import Original, original_of
 from towers.retrieval.query import Query
-from towers.retrieval.raw_contents import date_of, encode_content
-from towers.retrieval.search import Found, own_kind, recommend, similar
+from towers.retrieval.raw_contents import date_of
+from towers.retrieval.search import Found
 from towers.retrieval.show import found_table, title_card
 
 
 def run(config: DictConfig) -> Found:
     """Prints the neighbours and returns them."""
     export = Export(Path(config.export), value(config, "check", bool))
-    name, audio = raw_text("content", config.content), value(config, "audio", str | None)
-    if (name is None) == (audio is None):
-        raise UserError("give either content=ID, or a title, or audio=FILE")
-    if audio is not None:
-        return near_sound(config, export, Path(audio), value(config, "metadata", dict[str, Any] | None) or {})
-    row = export.content_row(name or "")
-    found = similar(export, row, query_of(config, own_kind(export, row)))
-    title, artists, kind, genres, content_id = title_card(export, row)
-    facts = ", ".join(filter(None, (kind, artists, genres, content_id)))
-    Console().print(found_table(export, found, f"Similar to {title} ({facts})"))
-    return found
-
-
-def near_sound(config: DictConfig, export: Export, audio: Path, metadata: dict[str, Any]) -> Found:
-    """What is near a sound that the catalogue does not have, by the content tower; of its own kind."""
-    vector = encode_content(export, audio, metadata)
-    found = recommend(export, vector, query_of(config, (metadata.get("kind") or "track",)), None)
-    Console().print(found_table(export, found, f"Similar to {audio}"))
-    return found
-
-
-def query_of(config: DictConfig, own: tuple[str, ...]) -> Query:
-    """What may be shown, as the keys say; of the kind that the content itself is unless they name others."""
-    kinds = raw_list("kind", config.kind)
-    return Query(
+    content, audio, metadata = raw_text("content", config.content), sound_of(config), mapping_of(config, "metadata")
+    original = original_of(export, content=content, audio=audio, metadata=metadata)
+    kind = raw_list("kind", config.kind)
+    query = Query(
         k=value(config, "k", int),
-        kinds=own if kinds is None else tuple(kinds),
+        kind=original.kind if kind is None else tuple(kind),
         explicit=value(config, "explicit", bool),
         released_by=date_of("released_by", value(config, "released_by", str | None)),
     )
+    told(original.encoded)
+    found = original.neighbours(export, query)
+    Console().print(found_table(export, found, f"Similar to {named(export, original, config)}"))
+    return found
+
+
+def named(export: Export, original: Original, config: DictConfig) -> str:
+    """What the neighbours are neighbours of."""
+    if original.row is None:
+        return str(config.audio if config.audio is not None else config.metadata)
+    title, artists, kind, genres, content_id = title_card(export, original.row)
+    return f"{title} ({', '.join(filter(None, (kind, artists, genres, content_id)))})"

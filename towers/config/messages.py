@@ -15,6 +15,7 @@ ELSEWHERE = {
     "trainer.default_root_dir": "paths.runs",
     "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
     "trainer.strategy": "trainer.devices",
+    "candidates": "among",
     **{
         key: f"export.{key}"
         for key in (
@@ -24,7 +25,7 @@ ELSEWHERE = {
     },
 }  # fmt: skip
 """Key that is looked for -> the key here that does it. Lightning's: a step sums, clips and cuts its gradient by itself.
-An export's had no group once."""
+An export's had no group once. `among` had another name."""
 
 
 def one_line(error: BaseException) -> str:

@@ -50,12 +50,13 @@ class Catalogue:
         return self._passing(kinds, explicit, released_by)
 
 
-def kinds_in_order(kinds: Sequence[str]) -> Kinds:
-    """Kinds in the contract's order, without repeats.
+def kinds_in_order(kinds: str | Sequence[str]) -> Kinds:
+    """Kinds in the contract's order, without repeats; a text is one kind.
 
     Raises:
         UserError: an unknown kind, or none.
     """
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
     unknown = [kind for kind in kinds if kind not in schema.KIND_CODES]
     if unknown:
         raise UserError(f"kind={unknown[0]}: no such kind; there are {', '.join(schema.KINDS)}")

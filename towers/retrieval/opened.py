@@ -1,5 +1,6 @@
 """An export, opened once, with the questions that notebooks and services ask of it: by raw ids, answered by titles."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -9,24 +10,25 @@ import numpy as np
 from jaxtyping import Float
 
 from towers.contract import schema
-from towers.errors import UserError
-from towers.features.text import id_text
-from towers.retrieval.encoders import Events
+from towers.retrieval.asker import History, Id, Vector, asker_of, check_whom, past_of, rows_of
+from towers.retrieval.catalogue import kinds_in_order
+from towers.retrieval.encoded import Encoded
 from towers.retrieval.export import Export
-from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query, Standing
-from towers.retrieval.raw_contents import date_of, encode_content
-from towers.retrieval.raw_events import RawEvents, told_history
-from towers.retrieval.search import Found, own_kind, recommend, similar
+from towers.retrieval.original import original_of
+from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query
+from towers.retrieval.raw_contents import Audio, date_of, encode_content
+from towers.retrieval.raw_events import encode_listener
+from towers.retrieval.search import Found, recommend
 from towers.retrieval.show import title_card
 
-Id = str | int | np.integer
-History = Sequence[Id | Mapping[str, Any]]
-"""What somebody did, oldest first: ids or titles of contents that they played in full, or events as mappings with the
-columns of the contract's events table (`content_id`, `action`, `timestamp`, `played_ms`, `context`)."""
+Sound = str | Path | tuple[np.ndarray, int] | np.ndarray
+"""A file; samples and their rate in Hz; or a vector, where the model reads vectors that were made elsewhere."""
 
 
 class OpenedExport:
     """Answers by one version of an export, which is read and checked once. Threads may share it.
+
+    Values of metadata and features that the export does not know are told by a `UserWarning`.
 
     Args:
         folder: of the version, or a link to it such as `exports/current`; a link that moves later is not followed.
@@ -44,23 +46,27 @@ class OpenedExport:
         *,
         user: Id | None = None,
         history: History | None = None,
+        features: Mapping[str, Any] | None = None,
+        vector: Vector | None = None,
         k: int = 20,
-        kinds: Sequence[str] = schema.PLAYABLE_KINDS,
-        candidates: Sequence[Id] | None = None,
+        kind: str | Sequence[str] = schema.PLAYABLE_KINDS,
+        among: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         explicit: bool = True,
         include_heard: bool = False,
         released_by: date | str | None = None,
         skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     ) -> list[dict[str, Any]]:
-        """What a listener, or somebody with a history of their own, might play next.
+        """What a listener, somebody new, or whoever stands at a vector might play next.
 
         Args:
             user: a listener's id.
             history: what somebody new did, in the place of `user`.
+            features: columns of somebody new, such as their country.
+            vector: of a listener or a content, in the place of all these, in the export's space and of any length.
             k: at most so many.
-            kinds: of the contents.
-            candidates: ids or titles to choose from; null: the whole catalogue.
+            kind: of the contents, one or several.
+            among: ids or titles to choose from; null: the whole catalogue.
             deny: ids or titles that must not come.
             explicit: whether contents that are marked explicit may come.
             include_heard: whether what was heard before may come again.
@@ -71,21 +77,21 @@ class OpenedExport:
             Best first: `title`, `artists`, `kind`, `genres`, `content_id`, `score`.
 
         Raises:
-            UserError: neither or both of `user` and `history`, an unknown id, or as `Query`.
+            UserError: none or several of `user`, somebody new and `vector`, an unknown id, or as `Query`.
         """
         query = Query(
             k=k,
-            kinds=tuple(kinds),
-            among=None if candidates is None else self._rows(candidates),
-            deny=self._rows(deny),
+            kind=kinds_in_order(kind),
+            among=None if among is None else rows_of(self.export, "among", among),
+            deny=rows_of(self.export, "deny", deny),
             explicit=explicit,
             include_heard=include_heard,
             released_by=date_of("released_by", released_by),
             skip_cooldown_days=skip_cooldown_days,
         )
-        row, events, until_us = self._past(user, history)
-        vector = self.export.encode_events(events) if row is None else self.export.user_vectors[row]
-        return self._title_cards(recommend(self.export, vector, query, Standing.of(events, until_us)))
+        asker, past = asker_of(self.export, user=user, history=history, features=features, vector=vector)
+        standing = None if past is None else past.standing
+        return self._title_cards(recommend(self.export, _told(asker), query, standing))
 
     def withheld(
         self,
@@ -100,61 +106,51 @@ class OpenedExport:
         An engine that searches the same vectors has to leave them out itself.
         """
         query = Query(include_heard=include_heard, skip_cooldown_days=skip_cooldown_days)
-        _, events, until_us = self._past(user, history)
-        rows = Standing.of(events, until_us).withheld(query)
+        check_whom(user, is_new=history is not None)
+        rows = past_of(self.export, user, history).standing.withheld(query)
         return self.export.contents["content_id"].take(rows).to_pylist()
 
     def similar(
         self,
-        content: Id,
+        content: Id | None = None,
         *,
+        audio: Sound | None = None,
+        metadata: Mapping[str, Any] | None = None,
         k: int = 10,
-        kinds: Sequence[str] | None = None,
+        kind: str | Sequence[str] | None = None,
         explicit: bool = True,
         released_by: date | str | None = None,
     ) -> list[dict[str, Any]]:
-        """What is near a content, by id or title, of its own kind unless `kinds` are given; as `recommend`."""
-        row = self.export.content_row(id_text(content))
+        """What is near a content, of its own kind unless `kind` says others; answers as `recommend`.
+
+        Args:
+            content: an id, or a title that only one content bears.
+            audio: in the place of `content`: the sound of one that the export does not have.
+            metadata: what else is known of it, or all that is; as `embed_content`.
+            k, kind, explicit, released_by: as `recommend`.
+        """
+        original = original_of(self.export, content=content, audio=_sound(audio), metadata=metadata)
         query = Query(
             k=k,
-            kinds=own_kind(self.export, row) if kinds is None else tuple(kinds),
+            kind=original.kind if kind is None else kinds_in_order(kind),
             explicit=explicit,
             released_by=date_of("released_by", released_by),
         )
-        return self._title_cards(similar(self.export, row, query))
+        _told(original.encoded)
+        return self._title_cards(original.neighbours(self.export, query))
 
-    def embed(self, history: History) -> Float[np.ndarray, " dim"]:
-        """The vector of somebody who did this."""
-        return self.export.encode_events(self._told(history)[0])
+    def embed(
+        self, history: History | None = None, features: Mapping[str, Any] | None = None
+    ) -> Float[np.ndarray, " dim"]:
+        """The vector of somebody who did this, with these features; of nobody in particular where both are missing."""
+        return _told(encode_listener(self.export, past_of(self.export, None, history).events, features or {}))
 
     def embed_content(
-        self,
-        audio: str | Path | tuple[np.ndarray, int] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        self, audio: Sound | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Float[np.ndarray, " dim"]:
-        """The vector of a content that training has not seen, by its sound (a file, or samples and their rate in Hz)
-        and what else is known of it (columns of the contents table); both may be missing."""
-        return encode_content(self.export, Path(audio) if isinstance(audio, str) else audio, metadata or {})
-
-    def _past(self, user: Id | None, history: History | None) -> tuple[int | None, Events, int | None]:
-        """The row of a listener of the export, null of somebody new; what they did; from when days count back."""
-        if (user is None) == (history is None):
-            raise UserError("give either user or history")
-        if history is not None:
-            return (None, *self._told(history))
-        row = self.export.user_row(id_text(user))
-        return row, self.export.events(row), self.export.until_us
-
-    def _told(self, history: History) -> tuple[Events, int | None]:
-        told = [event for event in history if isinstance(event, Mapping)]
-        if not told:
-            return self.export.plays(self._rows([id_ for id_ in history if not isinstance(id_, Mapping)])), None
-        if len(told) < len(history):
-            raise UserError("history: give ids alone, or events alone")
-        return told_history(self.export, RawEvents.of(told))
-
-    def _rows(self, names: Sequence[Id]) -> np.ndarray:
-        return np.array([self.export.content_row(id_text(name)) for name in names], dtype=np.int64)
+        """The vector of a content that training has not seen, by its sound and what else is known of it (columns of
+        the contents table); both may be missing."""
+        return _told(encode_content(self.export, _sound(audio), metadata or {}))
 
     def _title_cards(self, found: Found) -> list[dict[str, Any]]:
         names = ("title", "artists", "kind", "genres", "content_id")
@@ -162,3 +158,14 @@ class OpenedExport:
             {**dict(zip(names, title_card(self.export, row), strict=True)), "score": score}
             for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
         ]
+
+
+def _sound(audio: Sound | None) -> Audio:
+    return Path(audio) if isinstance(audio, str) else audio
+
+
+def _told(encoded: Encoded) -> Float[np.ndarray, " dim"]:
+    """Its vector; what is unknown is warned of."""
+    if encoded.remark:
+        warnings.warn(encoded.remark, UserWarning, stacklevel=3)
+    return encoded.vector

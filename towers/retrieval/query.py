@@ -12,7 +12,7 @@ Nothing here knows of the command line, of HTTP, or of how contents are searched
 
 Of like, save and dislike the last one counts. A play takes no dislike back: much is played that nobody asked for, and a
 dislike is said on purpose. So does an `unsave` say nothing of liking: a content that leaves a library stays heard.
-Whatever its listener did, a content comes only where `kinds`, `explicit`, `released_by`, `among` and `deny` let it.
+Whatever its listener did, a content comes only where `kind`, `explicit`, `released_by`, `among` and `deny` let it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -45,7 +45,7 @@ class Query:
 
     Args:
         k: at most so many contents.
-        kinds: of the contents, some of `schema.KINDS`.
+        kind: kinds of the contents, some of `schema.KINDS`.
         among: rows to choose from, -1 for what the export does not have; null: the whole catalogue.
         deny: rows that must not come; -1 as in `among`.
         explicit: whether contents that are marked explicit may come.
@@ -60,7 +60,7 @@ class Query:
     """
 
     k: int = 20
-    kinds: tuple[str, ...] = schema.PLAYABLE_KINDS
+    kind: tuple[str, ...] = schema.PLAYABLE_KINDS
     among: Integer[np.ndarray, " candidates"] | None = None
     deny: Integer[np.ndarray, " denied"] = field(default_factory=_no_rows)
     explicit: bool = True
@@ -73,7 +73,7 @@ class Query:
             raise UserError(f"k={self.k}: must be at least 1")
         if not self.skip_cooldown_days >= 0:
             raise UserError(f"skip_cooldown_days={self.skip_cooldown_days}: must be 0 or more days")
-        object.__setattr__(self, "kinds", kinds_in_order(self.kinds))
+        object.__setattr__(self, "kind", kinds_in_order(self.kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,7 +148,7 @@ def allowed(export: Export, query: Query, standing: Standing | None) -> Bool[np.
         query: what is asked for.
         standing: of who asks, in rows of that export; null where nobody does.
     """
-    passing = export.catalogue.passing(query.kinds, query.explicit, query.released_by or export.last_day)
+    passing = export.catalogue.passing(query.kind, query.explicit, query.released_by or export.last_day)
     if query.among is None:
         found = passing.copy()
     else:

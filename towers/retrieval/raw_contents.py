@@ -7,15 +7,16 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from jaxtyping import Float
 
 from towers.contract import schema
-from towers.errors import UserError
+from towers.contract.tables import CONTRACT
+from towers.errors import UserError, not_among
 from towers.features.metadata import part_values
 from towers.features.sound import TOO_LOUD, UnusableSound
 from towers.features.text import category_text
 from towers.features.vocabulary import UNKNOWN, Vocabulary
 from towers.retrieval.content_encoder import AUDIO_VECTOR, WAVEFORM, ContentEncoder, Sound
+from towers.retrieval.encoded import Encoded
 from towers.retrieval.export import Export
 from towers.retrieval.files import CONTENT_TOWER
 from towers.retrieval.sound import waveform_of
@@ -25,19 +26,20 @@ Audio = Path | tuple[np.ndarray, int] | np.ndarray | None
 vector of a sound, where the model reads vectors that were made elsewhere; or nothing."""
 
 
-def encode_content(export: Export, audio: Audio, metadata: Mapping[str, Any]) -> Float[np.ndarray, " dim"]:
-    """The unit vector of a content that training has not seen, by its sound and metadata.
+def encode_content(export: Export, audio: Audio, metadata: Mapping[str, Any]) -> Encoded:
+    """The vector of a content that training has not seen, by its sound and metadata.
 
     Args:
         export: gives the tower and vocabularies.
         audio: its sound; null where there is none.
         metadata: columns of the contract's contents table, as far as known: `kind` (a track unless it is given),
             `artist_ids`, `album_id`, `genres`, `language`, `release_date` (a date, or text such as `2026-07-29`),
-            `duration_ms`, `explicit`; others are left alone, and so is what the vocabularies do not hold.
+            `duration_ms`, `explicit`. The contract's others say nothing of where it stands.
 
     Raises:
         UserError: sound that does not decode, is too short, silent or not finite, or of a kind that the model does not
-            read; metadata of a wrong type; an export without a content tower.
+            read; metadata of a wrong type, or of a column that the contract does not have; metadata of which nothing is
+            known, where there is no sound; an export without a content tower.
     """
     return reader_of(export).encode(audio, metadata)
 
@@ -69,12 +71,20 @@ class ContentReader:
             None: _refused,
         }
 
-    def encode(self, audio: Audio, metadata: Mapping[str, Any]) -> Float[np.ndarray, " dim"]:
+    def encode(self, audio: Audio, metadata: Mapping[str, Any]) -> Encoded:
         """As `encode_content`."""
+        strange = next((name for name in metadata if name not in CONTRACT[schema.CONTENTS]), None)
+        if strange is not None:
+            raise UserError(f"metadata.{strange}: no such column of contents/; {not_among(strange, _COLUMNS)}")
+        known, unknown = _told_apart(self._vocabularies, metadata)
+        given = [f"metadata.{name}" for name, value in metadata.items() if value is not None]
+        if audio is None and given and not known:
+            shown = ", ".join(unknown or given)
+            raise UserError(f"{shown}: this export knows nothing of it; give a sound, or more of what is known")
         vector = self.encoder.encode(self.heard(audio), codes_of(self._vocabularies, metadata))
         if not np.isfinite(vector).all():
             raise UserError(f"{_named(audio)}: {TOO_LOUD}")
-        return vector
+        return Encoded(vector=vector, unknown=tuple(unknown))
 
     def heard(self, audio: Audio) -> Sound | None:
         """What the tower reads of a sound; null of none. Raises as `encode_content`."""
@@ -123,9 +133,33 @@ def codes_of(vocabularies: Mapping[str, Vocabulary], metadata: Mapping[str, Any]
     Raises:
         UserError: a value that the contract does not allow; the message names the column.
     """
-    columns = {name: [read(name, metadata.get(name))] for name, read in _COLUMNS.items()}
+    columns = _columns(metadata)
     codes = {part: vocabulary.encode(part_values(part, columns)[0]) for part, vocabulary in vocabularies.items()}
     return {part: known[known != UNKNOWN].tolist() for part, known in codes.items()}
+
+
+def kind_of(metadata: Mapping[str, Any]) -> str:
+    """The kind of a content that is new: a track unless its metadata says another; raises as `codes_of`."""
+    return _kind("kind", metadata.get("kind"))
+
+
+def _told_apart(vocabularies: Mapping[str, Vocabulary], metadata: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The values that were given: those that a vocabulary holds, and those that none does or nobody reads."""
+    columns = _columns(metadata)
+    known, unknown = [], []
+    for name, (value,) in columns.items():
+        part = _PARTS.get(name, name)
+        texts = [] if metadata.get(name) is None else part_values(part, columns)[0]
+        codes = vocabularies[part].encode(texts) if part in vocabularies else [UNKNOWN] * len(texts)
+        for text, code in zip(texts, codes, strict=True):
+            named = f"metadata.{name}={text if isinstance(value, list) else value}"
+            (unknown if code == UNKNOWN else known).append(named)
+    return known, unknown
+
+
+def _columns(metadata: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Checked, each of one value; null where it is not known."""
+    return {name: [read(name, metadata.get(name))] for name, read in _COLUMNS.items()}
 
 
 def _kind(name: str, value: Any) -> str:
@@ -192,3 +226,5 @@ _COLUMNS: dict[str, Callable[[str, Any], Any]] = {
     "duration_ms": _milliseconds,
     "explicit": _flag,
 }
+_PARTS = {"release_date": "release_year", "duration_ms": "duration_bucket"}
+"""What the model reads of a column, where that bears another name."""

@@ -14,8 +14,10 @@ from jaxtyping import Float, Int
 
 from towers.contract import schema
 from towers.contract.events import is_positive, microseconds_of
-from towers.errors import UserError
+from towers.errors import UserError, not_among
 from towers.features.text import category_text
+from towers.features.vocabulary import UNKNOWN
+from towers.retrieval.encoded import Encoded
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
@@ -98,6 +100,18 @@ def told_history(export: Export, told: RawEvents) -> tuple[Events, int | None]:
     return replace(events, played_fraction=in_full.astype(np.float32)), None
 
 
+def are_events(history: Sequence[Any]) -> bool:
+    """Whether a history is of events, as mappings; else it is of ids, each a content that was played in full.
+
+    Raises:
+        UserError: it is of both.
+    """
+    num_events = sum(isinstance(one, Mapping) for one in history)
+    if 0 < num_events < len(history):
+        raise UserError("history: give ids alone, or events alone")
+    return num_events > 0
+
+
 def _checked(rows: Sequence[Mapping[str, Any]], timestamp_us: Sequence[int] | None) -> RawEvents:
     return RawEvents(
         content_id=[category_text(row.get("content_id")) for row in rows],
@@ -138,6 +152,33 @@ def user_codes_from_raw(export: Export, user: Mapping[str, Any]) -> Int[np.ndarr
     """Codes of a listener's columns, as named by the export's features; 0 for what is missing or unknown."""
     names = export.features.user_columns
     return np.array([export.vocabulary(name).encode([category_text(user.get(name))])[0] for name in names], np.int64)
+
+
+def encode_listener(export: Export, events: Events, features: Mapping[str, Any]) -> Encoded:
+    """The vector of somebody new after `events`.
+
+    Args:
+        export: gives the tower and vocabularies.
+        events: in time order; may be none.
+        features: columns of the listener, as far as known, of those that the export was made with.
+
+    Raises:
+        UserError: a column that the export does not know; features of which no value is known, where there are no
+            events.
+    """
+    if not features:
+        return Encoded(vector=export.encode_events(events))
+    columns = export.features.user_columns
+    strange = next((name for name in features if name not in columns), None)
+    if strange is not None:
+        raise UserError(f"features.{strange}: no such column of listeners; {not_among(strange, columns)}")
+    codes = user_codes_from_raw(export, features)
+    code_of = dict(zip(columns, codes.tolist(), strict=True))
+    given = {name: value for name, value in features.items() if category_text(value) is not None}
+    unknown = tuple(f"features.{name}={value}" for name, value in given.items() if code_of[name] == UNKNOWN)
+    if unknown and len(unknown) == len(given) and not len(events):
+        raise UserError(f"{', '.join(unknown)}: this export knows nothing of it; give a history, or what it knows")
+    return Encoded(vector=export.encode_events(events, codes), unknown=unknown)
 
 
 def encode_user(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.contract import schema
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query, Standing, allowed
 
@@ -39,15 +38,10 @@ def recommend(export: Export, vector: Float[np.ndarray, " dim"], query: Query, s
 
 
 def similar(export: Export, content_row: int, query: Query) -> Found:
-    """The contents nearest to one of them, which is not among them; the query's kinds count, not its own kind."""
+    """The contents nearest to one of them, which is not among them; the query's kinds count, not its own."""
     others = allowed(export, query, None)
     others[content_row] = False
     return _nearest(export, export.vectors[content_row], query, others)
-
-
-def own_kind(export: Export, content_row: int) -> tuple[str, ...]:
-    """The kind of a content, as a query has it: neighbours are of one kind unless somebody asks for others."""
-    return (schema.KINDS[export.kinds[content_row]],)
 
 
 def _nearest(

@@ -15,6 +15,12 @@ Kind = Literal["track", "episode", "audiobook", "artist", "playlist"]
 Version = Annotated[str, Field(description="of the export that answered")]
 SpaceId = Annotated[str, Field(description="vectors and scores of one space may be compared")]
 
+Unknown = Annotated[int, Field(description="ids of the question's lists and history that this version does not know")]
+UnknownValues = Annotated[
+    list[str], Field(description="what this version does not know and left out, such as metadata.genres=polka")
+]
+UnitVector = Annotated[list[float], Field(description="of length 1")]
+
 
 class Health(BaseModel):
     """That it serves."""
@@ -81,7 +87,8 @@ class Recommendations(BaseModel):
 
     version: Version
     space_id: SpaceId
-    unknown: int = Field(description="ids of the question's lists and history that this version does not know")
+    unknown: Unknown
+    unknown_values: UnknownValues
     items: list[ScoredContent] = Field(description="best first")
 
 
@@ -90,7 +97,8 @@ class SimilarContents(BaseModel):
 
     version: Version
     space_id: SpaceId
-    content: Content = Field(description="that was asked about")
+    content: Content | None = Field(description="that was asked about; null for one that this version does not have")
+    unknown_values: UnknownValues
     items: list[ScoredContent] = Field(description="nearest first")
 
 
@@ -99,7 +107,18 @@ class ListenerVector(BaseModel):
 
     version: Version
     space_id: SpaceId
-    vector: list[float] = Field(description="of length 1")
+    unknown: Unknown
+    unknown_values: UnknownValues
+    vector: UnitVector
+
+
+class ContentVector(BaseModel):
+    """The vector of a content that is new."""
+
+    version: Version
+    space_id: SpaceId
+    unknown_values: UnknownValues
+    vector: UnitVector
 
 
 class FoundContents(BaseModel):

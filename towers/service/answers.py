@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from jaxtyping import Float
 
 from towers.contract import schema
 from towers.retrieval import search
-from towers.retrieval.query import Query, Standing
+from towers.retrieval.encoded import unit_vector
+from towers.retrieval.original import Original
+from towers.retrieval.query import Standing
+from towers.retrieval.raw_contents import encode_content
+from towers.retrieval.raw_events import encode_listener
 from towers.retrieval.search import Found
+from towers.service.audio import as_heard
 from towers.service.cards import Card, quoted, written
-from towers.service.questions import EncodeQuestion, Listener, RecommendQuestion, told, vector_of
+from towers.service.questions import EmbedContentQuestion, EmbedQuestion, RecommendQuestion, SimilarQuestion, told
 from towers.service.reasons import Heard, Reason, for_listener, shared_with
 from towers.service.snapshot import Snapshot
 
@@ -26,46 +31,65 @@ class Asker:
     Args:
         vector: theirs.
         heard: what reasons refer to.
-        standing: to the contents that they met.
+        standing: to the contents that they met; null where that is not known.
         num_unknown: contents of their history that this version does not know.
+        unknown_values: of their features.
     """
 
     vector: Float[np.ndarray, " dim"]
     heard: Heard
-    standing: Standing
+    standing: Standing | None
     num_unknown: int = 0
+    unknown_values: tuple[str, ...] = ()
 
 
 def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:
-    """`version`, `space_id`, `items`, and in `unknown` how many ids of lists this version does not know."""
+    """`version`, `space_id`, `items`, and what this version does not know: `unknown` (how many ids of lists), and
+    `unknown_values`."""
     export, query = snapshot.export, question.query(snapshot)
-    asker = _known(snapshot, question.user) if question.user is not None else _new(snapshot, question)
+    asker = _asker(snapshot, question)
     listed = query.deny if query.among is None else np.concatenate([query.deny, query.among])
     found = search.recommend(export, asker.vector, query, asker.standing)
     cards = [snapshot.cards.card(row) for row in found.rows.tolist()]
     reasons = for_listener(cards, found.rows, asker.heard, export.vectors, snapshot.sound_likeness)
     num_unknown = asker.num_unknown + int((listed < 0).sum())
-    return _answer(snapshot, f'"unknown":{num_unknown},"items":{_items(cards, found, reasons)}')
+    unknown = f'"unknown":{num_unknown},"unknown_values":{written(asker.unknown_values)}'
+    return _answer(snapshot, f'{unknown},"items":{_items(cards, found, reasons)}')
 
 
-def similar(
-    snapshot: Snapshot, content_id: str, k: int, kinds: Sequence[str], explicit: bool, released_by: date | None
-) -> str:
-    """`version`, `content` and `items`; of the content's own kind where no kinds are given."""
-    row = snapshot.content_row(content_id)
-    kinds = tuple(kinds) or search.own_kind(snapshot.export, row)
-    found = search.similar(snapshot.export, row, Query(k=k, kinds=kinds, explicit=explicit, released_by=released_by))
-    card, cards = snapshot.cards.card(row), [snapshot.cards.card(other) for other in found.rows.tolist()]
-    is_close = snapshot.sound_likeness.are_close(np.array([row]), found.rows)[0].tolist()
-    reasons = [shared_with(card, other, close) for other, close in zip(cards, is_close, strict=True)]
-    return _answer(snapshot, f'"content":{card.json},"items":{_items(cards, found, reasons)}')
+def similar(snapshot: Snapshot, question: SimilarQuestion) -> str:
+    """`version`, `content`, `unknown_values` and `items`; reasons are given for a content of this version alone."""
+    export = snapshot.export
+    if question.content is None:
+        with as_heard(question.audio) as audio:
+            original = Original.new(export, audio, question.metadata)
+    else:
+        original = Original.known(export, snapshot.content_row(question.content))
+    found = original.neighbours(export, question.query(original.kind))
+    cards = [snapshot.cards.card(row) for row in found.rows.tolist()]
+    content, reasons = "null", [[] for _ in cards]
+    if original.row is not None:
+        card = snapshot.cards.card(original.row)
+        is_close = snapshot.sound_likeness.are_close(np.array([original.row]), found.rows)[0].tolist()
+        content = card.json
+        reasons = [shared_with(card, other, close) for other, close in zip(cards, is_close, strict=True)]
+    unknown = written(original.encoded.unknown)
+    return _answer(snapshot, f'"content":{content},"unknown_values":{unknown},"items":{_items(cards, found, reasons)}')
 
 
-def encode_user(snapshot: Snapshot, question: EncodeQuestion) -> str:
-    """`vector`, `space_id` and `version`."""
-    events, _ = told(snapshot, question.history or [])
-    vector = vector_of(snapshot, events, question.features)
-    return _answer(snapshot, f'"vector":{written(vector.tolist())}')
+def embed(snapshot: Snapshot, question: EmbedQuestion) -> str:
+    """`vector`, `space_id`, `version`, and what this version does not know."""
+    asker = _new(snapshot, question)
+    unknown = f'"unknown":{asker.num_unknown},"unknown_values":{written(asker.unknown_values)}'
+    return _answer(snapshot, f'{unknown},"vector":{written(asker.vector.tolist())}')
+
+
+def embed_content(snapshot: Snapshot, question: EmbedContentQuestion) -> str:
+    """`vector`, `space_id`, `version` and `unknown_values`."""
+    with as_heard(question.audio) as audio:
+        encoded = encode_content(snapshot.export, audio, question.metadata)
+    vector = written(encoded.vector.tolist())
+    return _answer(snapshot, f'"unknown_values":{written(encoded.unknown)},"vector":{vector}')
 
 
 def find(snapshot: Snapshot, query: str, k: int, kinds: Sequence[str]) -> str:
@@ -115,16 +139,27 @@ def _known(snapshot: Snapshot, user_id: str) -> Asker:
     return Asker(vector=snapshot.export.user_vectors[row], heard=heard, standing=standing)
 
 
-def _new(snapshot: Snapshot, listener: Listener) -> Asker:
+def _asker(snapshot: Snapshot, question: RecommendQuestion) -> Asker:
+    if question.user is not None:
+        return _known(snapshot, question.user)
+    if question.vector is None:
+        return _new(snapshot, question)
+    heard = Heard.of(np.zeros(0, np.int64), snapshot.cards)
+    return Asker(vector=unit_vector(question.vector, snapshot.export.dim), heard=heard, standing=None)
+
+
+def _new(snapshot: Snapshot, listener: EmbedQuestion) -> Asker:
     """A listener whose history is given with the question."""
     history = listener.history or []
     events, until_us = told(snapshot, history)
     num_named = sum(event.content_id is not None for event in history)
+    encoded = encode_listener(snapshot.export, events, listener.features)
     return Asker(
-        vector=vector_of(snapshot, events, listener.features),
+        vector=encoded.vector,
         heard=Heard.of(events.chosen_rows, snapshot.cards),
         standing=Standing.of(events, until_us),
         num_unknown=num_named - int((events.content_row >= 0).sum()),
+        unknown_values=encoded.unknown,
     )
 
 

@@ -10,11 +10,10 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from towers.contract import schema
 from towers.errors import UserError
-from towers.retrieval.query import SKIP_COOLDOWN_DAYS
 from towers.service import answer_shapes as shapes
 from towers.service import answers
 from towers.service.answer_shapes import refused_with, responses
@@ -22,7 +21,15 @@ from towers.service.cards import written
 from towers.service.edge import Edge
 from towers.service.limits import Limits
 from towers.service.live import Live
-from towers.service.questions import CooldownDays, EncodeQuestion, RecommendQuestion, ReleasedBy
+from towers.service.questions import (
+    UNKNOWN_FIELD,
+    ContentFilter,
+    EmbedContentQuestion,
+    EmbedQuestion,
+    ListenerFilter,
+    RecommendQuestion,
+    SimilarQuestion,
+)
 from towers.service.reference import reference_page
 from towers.service.snapshot import NotFound
 
@@ -100,48 +107,46 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
 
 
 def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
-    """What is recommended, what is near, and a listener's vector."""
-    count = Query(ge=1, le=limits.max_k)
+    """What is recommended, what is near, and vectors of who and what is new."""
+
+    class OfListener(ListenerFilter):
+        k: int = Field(20, ge=1, le=limits.max_k)
+
+    class OfContent(ContentFilter):
+        k: int = Field(20, ge=1, le=limits.max_k)
 
     @app.get("/recommend", responses=responses(shapes.Recommendations, 404, 422))
-    def recommend(
-        user: str,
-        k: Annotated[int, count] = 20,
-        kind: Annotated[tuple[str, ...], Query()] = schema.PLAYABLE_KINDS,
-        include_heard: bool = False,
-        explicit: bool = True,
-        released_by: ReleasedBy = None,
-        skip_cooldown_days: CooldownDays = SKIP_COOLDOWN_DAYS,
-    ) -> Response:
+    def recommend(asked: Annotated[OfListener, Query()]) -> Response:
         """What a listener of the export may play next, with reasons."""
-        question = RecommendQuestion.model_construct(
-            user=user, history=None, features={}, k=k, kinds=kind, allow=None, deny=[], include_heard=include_heard,
-            explicit=explicit, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
-        )  # fmt: skip
-        return _json(answers.recommend(live.snapshot, question))
+        return recommend_for(RecommendQuestion.model_construct(**dict(asked)))
 
     @app.post("/recommend", responses=responses(shapes.Recommendations, 404, 413, 422))
     def recommend_for(question: RecommendQuestion) -> Response:
-        """What a listener or somebody new may play next, with lists to choose from and to leave out."""
+        """What a listener, somebody new, or whoever stands at a vector may play next."""
         question.check(limits)
         return _json(answers.recommend(live.snapshot, question))
 
     @app.get("/similar", responses=responses(shapes.SimilarContents, 404, 422))
-    def similar(
-        content: str,
-        k: Annotated[int, count] = 20,
-        kind: Annotated[tuple[str, ...], Query()] = (),
-        explicit: bool = True,
-        released_by: ReleasedBy = None,
-    ) -> Response:
+    def similar(asked: Annotated[OfContent, Query()]) -> Response:
         """What is near a content, of its own kind where no `kind` is given."""
-        return _json(answers.similar(live.snapshot, content, k, kind, explicit, released_by))
+        return similar_to(SimilarQuestion.model_construct(**dict(asked)))
 
-    @app.post("/encode/user", responses=responses(shapes.ListenerVector, 413, 422))
-    def encode_user(question: EncodeQuestion) -> Response:
+    @app.post("/similar", responses=responses(shapes.SimilarContents, 404, 413, 422))
+    def similar_to(question: SimilarQuestion) -> Response:
+        """What is near a content, or near one that is new, by its sound and what else is known of it."""
+        question.check(limits)
+        return _json(answers.similar(live.snapshot, question))
+
+    @app.post("/embed", responses=responses(shapes.ListenerVector, 413, 422))
+    def embed(question: EmbedQuestion) -> Response:
         """The vector of somebody new, to compare with those of the same `space_id`."""
         question.check(limits)
-        return _json(answers.encode_user(live.snapshot, question))
+        return _json(answers.embed(live.snapshot, question))
+
+    @app.post("/embed_content", responses=responses(shapes.ContentVector, 413, 422))
+    def embed_content(question: EmbedContentQuestion) -> Response:
+        """The vector of a content that is new, to compare with those of the same `space_id`."""
+        return _json(answers.embed_content(live.snapshot, question))
 
 
 def _add_files(app: FastAPI, live: Live) -> None:
@@ -177,8 +182,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-        return _error(422, f"{where}: {first['msg']}")
+        where = ".".join(str(part) for part in first["loc"][1:])
+        if not where and first["type"] != UNKNOWN_FIELD:
+            where = str(first["loc"][0])
+        return _error(422, ": ".join(filter(None, (where, first["msg"]))))
 
     @app.exception_handler(UserError)
     async def refused(_: Request, error: UserError) -> Response:

@@ -1,9 +1,16 @@
-"""Where the sound of a content lies, and never a file outside of its folder."""
+"""Where the sound of a content lies, never a file outside of its folder; and sound that a question brings."""
 
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from towers.errors import UserError
 from towers.features.sound import UnusableSound
 from towers.features.sound_folder import SoundFolder
+from towers.retrieval.raw_contents import Audio
 
 
 class AudioFolder:
@@ -24,3 +31,25 @@ class AudioFolder:
             return self._folder.find(audio).resolve()
         except UnusableSound:
             return None
+
+
+@contextmanager
+def as_heard(audio: bytes | Sequence[float] | None) -> Iterator[Audio]:
+    """Sound of a question as the content tower's reader takes it, for a block.
+
+    Args:
+        audio: a whole file, which is written where temporary files lie until the block ends; or a vector.
+
+    Raises:
+        UserError: what the block raises, which names `audio` and not that file.
+    """
+    if not isinstance(audio, bytes):
+        yield None if audio is None else np.array(audio, np.float32)
+        return
+    with tempfile.NamedTemporaryFile(prefix="towers-") as file:
+        file.write(audio)
+        file.flush()
+        try:
+            yield Path(file.name)
+        except UserError as error:
+            raise UserError(str(error).replace(file.name, "audio")) from error

@@ -1,25 +1,33 @@
-"""What clients ask in a body: its shape for OpenAPI, and its events as the encoder reads them."""
+"""What clients ask, in a body or in an address: its shape for OpenAPI, and its events as the encoder reads them.
 
-from collections.abc import Callable, Mapping, Sequence
+Names are those of the command line and of Python (`docs/SERVING.md`); a test holds the three together.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from towers.contract import schema
-from towers.errors import UserError
+from towers.errors import UserError, not_among
 from towers.features.text import id_text
+from towers.retrieval.asker import check_whom
 from towers.retrieval.encoders import Events
+from towers.retrieval.original import check_which
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query
 from towers.retrieval.raw_contents import date_of
-from towers.retrieval.raw_events import RawEvents, times_of, told_history, user_codes_from_raw
+from towers.retrieval.raw_events import RawEvents, are_events, times_of, told_history
 from towers.service.limits import Limits
 from towers.service.snapshot import Snapshot
 
 Action = Literal["play", "skip", "like", "dislike", "save", "unsave", "search", "browse"]
+UNKNOWN_FIELD = "unknown_field"
+"""What an error of a name that is none is called; the message has the name."""
 
 
 def _read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
@@ -34,10 +42,34 @@ def _read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
         try:
             return read(value)
         except UserError as error:
-            message = str(error).removeprefix("released_by=")  # the field is named before it
+            message = str(error)
+            for named_before in ("released_by=", "history: "):
+                message = message.removeprefix(named_before)
             raise PydanticCustomError("value", "{message}", {"message": message}) from None
 
     return BeforeValidator(validate, json_schema_input_type=reads)
+
+
+def _several(value: Any) -> Any:
+    """A text is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _as_events(value: Any) -> Any:
+    """Ids alone, each of a content that was played in full, as events."""
+    if not isinstance(value, list) or are_events(value):
+        return value
+    return [{"content_id": content_id} for content_id in value]
+
+
+def _sound(value: Any) -> Any:
+    """The bytes of a file; a list of numbers as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise UserError(f"must be the bytes of a file in base64 ({error})") from error
 
 
 Id = Annotated[str, _read_by(id_text, str | int)]
@@ -49,12 +81,33 @@ CooldownDays = Annotated[
 ReleasedBy = Annotated[
     Day | None, Field(description="last day of release that may come; null: that of the export's last event")
 ]
+Kinds = Annotated[list[str], BeforeValidator(_several, json_schema_input_type=str | list[str])]
+Numbers = list[Annotated[float, Field(allow_inf_nan=False)]]
+Value = str | int | float | bool | None
 
 
-class Event(BaseModel):
-    """One event of the raw contract."""
+class Question(BaseModel):
+    """Fields that are named; another is refused, with the name that was meant."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_its_fields(cls, given: Any) -> Any:
+        strange = next((name for name in given if name not in cls.model_fields), None) if _is_named(given) else None
+        if strange is None:
+            return given
+        message = f"{strange}: no such field; {not_among(strange, cls.model_fields)}"
+        raise PydanticCustomError(UNKNOWN_FIELD, "{message}", {"message": message})
+
+
+def _is_named(given: Any) -> bool:
+    return isinstance(given, dict) and all(isinstance(name, str) for name in given)
+
+
+class Event(Question):
+    """One event of the raw contract."""
+
     content_id: Id | None = Field(None, description="null for search and browse")
     timestamp: datetime | None = Field(None, description="ISO 8601, UTC where it names no zone; of all events or none")
     action: Action = "play"
@@ -62,44 +115,84 @@ class Event(BaseModel):
     context: str | None = None
 
 
-class Listener(BaseModel):
+History = Annotated[list[Event], _read_by(_as_events, list[Event] | list[str | int])]
+
+
+class EmbedQuestion(Question):
     """Somebody new: what they did lately, and what is known of them."""
 
-    model_config = ConfigDict(extra="forbid")
-    history: list[Event] | None = Field(None, description="oldest first where there are no times")
-    features: dict[str, str | int | float | bool | None] = Field({}, description="the listener's columns")
+    history: History | None = Field(
+        None, description="ids of what was played in full, or events; oldest first where there are no times"
+    )
+    features: dict[str, Value] = Field({}, description="the listener's columns")
+
+    def check(self, limits: Limits) -> None:
+        """Raises `UserError` where it asks too much."""
+        check_length("history", self.history, limits.max_history)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether anything is said of somebody new."""
+        return self.history is not None or bool(self.features)
 
 
-class RecommendQuestion(Listener):
-    """Either a listener of the export (`user`) or somebody new (`history`, `features`)."""
+class EmbedContentQuestion(Question):
+    """A content that the export does not have."""
 
-    user: Id | None = None
-    k: int = Field(20, ge=1)
-    kinds: list[str] = Field(list(schema.PLAYABLE_KINDS), min_length=1, max_length=len(schema.KINDS))
-    allow: list[Id] | None = Field(None, description="ids to choose from; all where null")
-    deny: list[Id] = Field([], description="ids that must not be shown")
-    include_heard: bool = False
+    audio: Annotated[bytes | Numbers, _read_by(_sound, str | list[float])] | None = Field(
+        None, description="its sound: the bytes of a file in base64, or the vector of a model that reads such"
+    )
+    metadata: dict[str, Value | list[Value]] = Field({}, description="columns of the contract's contents table")
+
+    @property
+    def is_new(self) -> bool:
+        """Whether anything is said of a new content."""
+        return self.audio is not None or bool(self.metadata)
+
+
+class Filter(Question):
+    """What may come, whoever asks."""
+
+    k: int = Field(20, ge=1, description="at most so many")
     explicit: bool = Field(True, description="whether explicit contents may be shown")
     released_by: ReleasedBy = None
+
+    def check_count(self, limits: Limits) -> None:
+        """Raises `UserError` where more is asked for than is given."""
+        if self.k > limits.max_k:
+            raise UserError(f"k: {self.k}, must be at most {limits.max_k}")
+
+
+class ListenerFilter(Filter):
+    """What may come to a listener of the export."""
+
+    user: Id | None = Field(None, description="id of a listener of the export")
+    kind: Kinds = Field(list(schema.PLAYABLE_KINDS), max_length=len(schema.KINDS), description="one or several")
+    among: list[Id] | None = Field(None, description="ids to choose from; all where null")
+    deny: list[Id] = Field([], description="ids that must not be shown")
+    include_heard: bool = Field(False, description="whether what was heard before may come again")
     skip_cooldown_days: CooldownDays = SKIP_COOLDOWN_DAYS
+
+
+class RecommendQuestion(ListenerFilter, EmbedQuestion):
+    """A listener of the export (`user`), somebody new (`history`, `features`), or a `vector`."""
+
+    vector: Numbers | None = Field(None, description="in the place of a listener; of the export's space, any length")
 
     def check(self, limits: Limits) -> None:
         """Raises `UserError` where it asks too much, or for nobody or two at once."""
-        check_length("history", self.history, limits.max_history)
-        check_length("allow", self.allow, limits.max_ids)
+        super().check(limits)
+        self.check_count(limits)
+        check_length("among", self.among, limits.max_ids)
         check_length("deny", self.deny, limits.max_ids)
-        if self.k > limits.max_k:
-            raise UserError(f"k: {self.k}, must be at most {limits.max_k}")
-        is_new = self.history is not None or bool(self.features)
-        if (self.user is None) != is_new:
-            raise UserError("user: give either user, or history and features of somebody new")
+        check_whom(self.user, is_new=self.is_new, vector=self.vector)
 
     def query(self, snapshot: Snapshot) -> Query:
         """What may be recommended, in rows of the served version; an id of a list that it does not know is row -1."""
         return Query(
             k=self.k,
-            kinds=tuple(self.kinds),
-            among=None if self.allow is None else snapshot.content_rows(self.allow),
+            kind=tuple(self.kind),
+            among=None if self.among is None else snapshot.content_rows(self.among),
             deny=snapshot.content_rows(self.deny),
             explicit=self.explicit,
             include_heard=self.include_heard,
@@ -108,12 +201,25 @@ class RecommendQuestion(Listener):
         )
 
 
-class EncodeQuestion(Listener):
-    """Somebody whose vector is asked for."""
+class ContentFilter(Filter):
+    """What may come as a neighbour of a content of the export."""
+
+    content: Id | None = Field(None, description="id of a content of the export")
+    kind: Kinds | None = Field(None, description="one or several; null: the content's own")
+
+
+class SimilarQuestion(ContentFilter, EmbedContentQuestion):
+    """A content of the export (`content`), or one that is new (`audio`, `metadata`)."""
 
     def check(self, limits: Limits) -> None:
-        """Raises `UserError` where it asks too much."""
-        check_length("history", self.history, limits.max_history)
+        """Raises `UserError` where it asks too much, or for no content or two at once."""
+        self.check_count(limits)
+        check_which(self.content, is_new=self.is_new)
+
+    def query(self, own: tuple[str, ...]) -> Query:
+        """What may come, of the kinds `own` where none are named."""
+        kind = own if self.kind is None else tuple(self.kind)
+        return Query(k=self.k, kind=kind, explicit=self.explicit, released_by=self.released_by)
 
 
 def check_length(field: str, values: Sequence[Any] | None, most: int) -> None:
@@ -136,21 +242,3 @@ def told(snapshot: Snapshot, history: Sequence[Event]) -> tuple[Events, int | No
         context=[event.context for event in history],
     )
     return told_history(snapshot.export, raw)
-
-
-def codes_of(snapshot: Snapshot, features: Mapping[str, Any]) -> np.ndarray:
-    """A new listener's features as codes.
-
-    Raises:
-        UserError: a column that the export does not know.
-    """
-    known = snapshot.export.features.user_columns
-    unknown = [name for name in features if name not in known]
-    if unknown:
-        raise UserError(f"features.{unknown[0]}: no such column; there are {', '.join(known) or 'none'}")
-    return user_codes_from_raw(snapshot.export, features)
-
-
-def vector_of(snapshot: Snapshot, events: Events, features: Mapping[str, Any]) -> np.ndarray:
-    """`[dim]`: of somebody new."""
-    return snapshot.export.encode_events(events, codes_of(snapshot, features))

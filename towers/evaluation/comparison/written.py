@@ -8,11 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from towers.evaluation.comparison.values import Comparison
-from towers.manifest import atomic_file, write_json
+from towers.manifest import atomic_file, read_json, write_json
+
+FILE = "comparison.json"
 
 
 def write(comparison: Comparison, folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes `listeners.parquet`, `contents.parquet`, and last `comparison.json`, each whole or not at all.
+    """Writes `listeners.parquet`, `contents.parquet`, and last `FILE`, each whole or not at all.
 
     Args:
         comparison: all of it is written.
@@ -27,4 +29,16 @@ def write(comparison: Comparison, folder: Path, metadata: Mapping[str, Any]) -> 
     parts["overlap"] = {name: asdict(overlap) for name, overlap in comparison.overlap.items()}
     for name in ("gained", "lost", "exposure"):
         parts[name] = [asdict(change) for change in getattr(comparison, name)]
-    write_json(folder / "comparison.json", {"metadata": dict(metadata), **parts})
+    write_json(folder / FILE, {"metadata": dict(metadata), **parts})
+
+
+def means(folder: Path) -> dict[str, dict[str, float]]:
+    """Of a comparison that was written: by metric the mean of each of the two, and `difference`, the later less the
+    earlier; all over the listeners that both have the metric of."""
+    found = read_json(folder / FILE)
+    changes = found["changes"].items()
+    return {
+        found["before"]: {key: change["before"] for key, change in changes},
+        found["after"]: {key: change["after"] for key, change in changes},
+        "difference": {key: change["difference"]["mean"] for key, change in changes},
+    }
