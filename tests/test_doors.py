@@ -13,13 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 from fastapi.testclient import TestClient
 
+from tests.asking import REMARK, doors
 from tests.contracts.recommending import FEW, RecommendingContract, raw_history
 from towers import api
 from towers.commands import recommend
 from towers.config.composing import compose
 from towers.contract import schema
+from towers.errors import UserError
 from towers.publishing.tables import write_mapped
 from towers.retrieval.checksums import digest_line, digests_of_files
 from towers.retrieval.export import Export
@@ -271,3 +274,142 @@ def test_days_of_a_posted_history_are_counted_from_its_own_end() -> None:
     assert not comes(*timeless)
     assert not comes(*timeless, skip_cooldown_days=1)
     assert comes(*timeless, skip_cooldown_days=0)
+
+
+TRACKS = ("ca916fb63", "cd60cee62", "ce400d3af")
+EVENTS = [
+    {"content_id": TRACKS[0], "action": "skip", "timestamp": "2026-06-01T10:00:00Z", "context": "radio"},
+    {"content_id": TRACKS[1], "action": "play", "timestamp": "2026-06-01T10:05:00Z", "played_ms": 60_000},
+    {"action": "search", "timestamp": "2026-06-01T10:06:00Z"},
+]
+VECTOR = [3.0, -1.0, 0.5, 0, 2, -0.25, 1e-3, 0]
+TONE = Path("tone")
+"""Stands for a file of sound."""
+ASKED: tuple[tuple[str, dict[str, Any], str | None], ...] = (
+    ("recommend", {"history": [*TRACKS]}, None),
+    ("recommend", {"history": EVENTS, "skip_cooldown_days": 0, "k": 5}, None),
+    ("recommend", {"features": {"country": "DE"}, "k": 50, "kind": "track"}, None),
+    ("recommend", {"history": [TRACKS[0]], "features": {"country": "xx"}, "explicit": False}, "features.country=xx"),
+    ("recommend", {"vector": VECTOR, "kind": ["playlist", "track"], "deny": [TRACKS[0]]}, None),
+    ("recommend", {"vector": VECTOR, "among": [*TRACKS], "released_by": "2026-05-04"}, None),
+    ("similar", {"content": TRACKS[1]}, None),
+    ("similar", {"content": TRACKS[1], "kind": ["episode", "artist"], "explicit": False, "k": 3}, None),
+    ("similar", {"audio": TONE, "k": 50}, None),
+    ("similar", {"audio": TONE, "metadata": {"genres": ["polka"], "kind": "episode"}}, "metadata.genres=polka"),
+    ("similar", {"metadata": {"genres": ["folk"], "title": "New", "release_date": "2026-01-02"}}, None),
+    (
+        "similar",
+        {"metadata": {"genres": ["folk", "polka"], "release_date": "1887-05-01", "explicit": True}, "kind": "track"},
+        "metadata.genres=polka, metadata.release_date=1887-05-01, metadata.explicit=True",
+    ),
+    ("embed", {"history": EVENTS, "features": {"country": "DE"}}, None),
+    ("embed", {"history": [*TRACKS], "features": {"country": None}}, None),
+    ("embed", {"history": [TRACKS[2]], "features": {"country": 7}}, "features.country=7"),
+    ("embed_content", {"audio": TONE, "metadata": {"artist_ids": [1], "language": "ja"}}, "metadata.artist_ids=1"),
+    ("embed_content", {"metadata": {"genres": ["jazz"], "album_id": None}}, None),
+)
+"""Questions, and what of them is not known."""
+REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("similar", {"metadata": {"genre": "techno"}}, "metadata.genre: no such column of contents/; did you mean genres?"),
+    (
+        "similar",
+        {"metadata": {"genres": ["polka"]}},
+        "metadata.genres=polka: this export knows nothing of it; give a s",
+    ),
+    ("similar", {"metadata": {"genres": "folk"}}, "genres=folk: must be a list"),
+    ("similar", {"metadata": {"kind": "song"}}, "kind=song: no such kind"),
+    (
+        "similar",
+        {"audio": TONE, "metadata": {"mood": "sad"}},
+        "metadata.mood: no such column of contents/; there are k",
+    ),
+    ("similar", {"audio": np.ones(4, np.float32)}, "audio: give a file, or samples"),
+    ("similar", {"content": TRACKS[0], "audio": TONE}, "give either content, or audio and metadata of one that the"),
+    ("similar", {}, "give either content, or audio"),
+    ("similar", {"content": TRACKS[0], "kind": []}, "kind: give at least one"),
+    ("embed_content", {"metadata": {"title": "New"}}, "metadata.title: this export knows nothing of it"),
+    ("embed", {"features": {"country": "xx"}}, "features.country=xx: this export knows nothing of it; give a history"),
+    ("embed", {"features": {"contry": "DE"}}, "features.contry: no such column of listeners; did you mean country?"),
+    ("recommend", {"history": [], "features": {"country": "xx"}}, "features.country=xx: this export knows nothing"),
+    ("recommend", {}, "give either user, or history and features of somebody new, or vector"),
+    ("recommend", {"user": "u", "vector": VECTOR}, "give either user, or history"),
+    ("recommend", {"vector": VECTOR, "features": {"country": "DE"}}, "give either user, or history"),
+    ("recommend", {"vector": VECTOR[1:]}, "vector: 7 numbers, and this export's vectors have 8"),
+    ("recommend", {"vector": [0] * 8}, "vector: all numbers are 0"),
+    ("recommend", {"history": [TRACKS[0], {"content_id": TRACKS[1]}]}, "history: give ids alone, or events alone"),
+    ("recommend", {"vector": VECTOR, "kind": "song"}, "kind=song: no such kind"),
+)
+
+
+class TestTheSameEverywhere:
+    """A question has one answer, one remark and one refusal, whichever door it comes through."""
+
+    @pytest.fixture
+    def asking(self, doors_export: Export, client: TestClient, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+        return doors(doors_export, client, capsys)
+
+    @staticmethod
+    def told(question: dict[str, Any], door: str, folder: Path) -> dict[str, Any]:
+        """With a file of sound; an array, on the command line, as a file."""
+        times_s = np.arange(16_000) / 8_000
+        soundfile.write(folder / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * times_s), 8_000)
+        given = {name: folder / "tone.wav" if value is TONE else value for name, value in question.items()}
+        if door == "command line" and isinstance(given.get("audio"), np.ndarray):
+            np.save(folder / "audio.npy", given["audio"])
+            given["audio"] = folder / "audio.npy"
+        return given
+
+    @pytest.mark.parametrize(("name", "question", "unknown"), ASKED)
+    def test_answers(self, asking, tmp_path: Path, name: str, question: dict[str, Any], unknown: str | None) -> None:
+        answers = {door: ask(name, self.told(question, door, tmp_path)) for door, ask in asking.items()}
+        expected, _ = answers["Python"]
+        assert len(expected)
+        for door, (answer, said) in answers.items():
+            assert said == (None if unknown is None else REMARK + unknown), door
+            if name.startswith("embed"):
+                np.testing.assert_allclose(answer, expected, atol=1e-6)
+            else:
+                assert [one for one, _ in answer] == [one for one, _ in expected], door
+                assert [score for _, score in answer] == pytest.approx([score for _, score in expected], abs=2e-6)
+
+    @pytest.mark.parametrize(("name", "question", "line"), REFUSED)
+    def test_refusals(self, asking, tmp_path: Path, name: str, question: dict[str, Any], line: str) -> None:
+        for door, ask in asking.items():
+            with pytest.raises(UserError) as refused:
+                ask(name, self.told(question, door, tmp_path))
+            assert str(refused.value).startswith(line), door
+
+    def test_a_vector_may_be_of_any_length_and_lie_in_a_file(self, asking, doors_export, tmp_path: Path) -> None:
+        plain = np.asarray(VECTOR, np.float32)
+        np.save(tmp_path / "long.npy", plain * 1e20)
+
+        def found(door: str, vector: Any) -> list[str]:
+            return [content_id for content_id, _ in asking[door]("recommend", {"vector": vector})[0]]
+
+        expected = found("Python", plain)
+        for vector in (plain * 1e-30, [1e300 * number for number in VECTOR]):
+            assert [found(door, vector) for door in asking] == [expected] * 3
+        assert found("command line", tmp_path / "long.npy") == expected
+        for path, said in ((tmp_path / "none.npy", "no such file"), (Path(__file__), "not a file of NumPy")):
+            with pytest.raises(UserError, match=f"^vector={path}: {said}"):
+                asking["command line"]("recommend", {"vector": path})
+
+    def test_what_is_embedded_can_be_asked_with(self, asking, tmp_path: Path) -> None:
+        vector, _ = asking["HTTP"]("embed", {"history": [*TRACKS]})
+        asked, _ = asking["Python"]("recommend", {"vector": vector, "deny": [*TRACKS]})
+        told, _ = asking["Python"]("recommend", {"history": [*TRACKS]})
+        assert [one for one, _ in asked] == [one for one, _ in told]
+
+
+@pytest.mark.parametrize("audio", ["no base64!", "bm8gc291bmQ="])
+def test_a_posted_sound_that_is_none(client: TestClient, audio: str) -> None:
+    answer = client.post("/similar", json={"audio": audio})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("audio: ")
+    assert "/tmp" not in answer.json()["error"]
+
+
+def test_a_new_content_has_neighbours_without_a_content(client: TestClient) -> None:
+    answer = client.post("/similar", json={"metadata": {"genres": ["folk"]}, "k": 1}).json()
+    assert answer["content"] is None
+    assert [item["reasons"] for item in answer["items"]] == [[]]

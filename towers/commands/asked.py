@@ -1,7 +1,7 @@
 """What `recommend`, `similar` and `embed` read of their keys in the same way, and how they say what is not known."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig
 from towers.config.instantiate import value
 from towers.config.overrides import raw_list
 from towers.errors import UserError
-from towers.retrieval.asker import rows_of
+from towers.retrieval.asker import Vector, rows_of
 from towers.retrieval.encoded import Encoded, read_vector
 from towers.retrieval.export import Export
 from towers.retrieval.raw_contents import Audio
@@ -33,7 +33,7 @@ def mapping_of(config: DictConfig, key: str) -> dict[str, Any] | None:
     return value(config, key, dict[str, Any] | None)
 
 
-def vector_of(config: DictConfig) -> Sequence[float] | np.ndarray | None:
+def vector_of(config: DictConfig) -> Vector | None:
     """`vector`: numbers, or those of a .npy file."""
     given = value(config, "vector", list[float] | str | None)
     return read_vector("vector", Path(given)) if isinstance(given, str) else given

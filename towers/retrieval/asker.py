@@ -19,7 +19,7 @@ Id = str | int | np.integer
 History = Sequence[Id | Mapping[str, Any]]
 """What somebody did, oldest first: ids or titles of contents that they played in full, or events as mappings with the
 columns of the contract's events table (`content_id`, `action`, `timestamp`, `played_ms`, `context`)."""
-Vector = Sequence[float] | np.ndarray
+Vector = Sequence[int | float] | np.ndarray
 """As many numbers as the export's vectors have, of its space; any length."""
 
 

@@ -28,7 +28,7 @@ class Encoded:
         return f"not known to this export, and left out: {', '.join(self.unknown)}" if self.unknown else None
 
 
-def unit_vector(values: Sequence[float] | np.ndarray, dim: int) -> Float[np.ndarray, " dim"]:
+def unit_vector(values: Sequence[int | float] | np.ndarray, dim: int) -> Float[np.ndarray, " dim"]:
     """A vector that a caller gives, float32 and of length 1: scores are inner products of unit vectors.
 
     Args:

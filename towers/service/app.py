@@ -1,12 +1,12 @@
 """The HTTP side of `towers serve`: routes, their limits, and errors of one line."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -29,6 +29,7 @@ from towers.service.questions import (
     ListenerFilter,
     RecommendQuestion,
     SimilarQuestion,
+    no_such_field,
 )
 from towers.service.reference import reference_page
 from towers.service.snapshot import NotFound
@@ -53,13 +54,33 @@ def create_app(open_live: Callable[[], Live], limits: Limits, threads: int) -> F
         yield
         live.stop()
 
-    app = FastAPI(title="Towers", lifespan=lifespan, docs_url=None, redoc_url=None)
+    named: dict[tuple[str, str], list[str]] = {}
+
+    async def takes_it(request: Request) -> None:
+        """Refuses a parameter of the address that its endpoint does not have."""
+        known = named.get((request.method, request.scope["route"].path_format))
+        strange = next((name for name in request.query_params if known is not None and name not in known), None)
+        if strange is not None:
+            raise UserError(no_such_field(strange, known or []))
+
+    app = FastAPI(
+        title="Towers", lifespan=lifespan, docs_url=None, redoc_url=None, dependencies=[Depends(takes_it)]
+    )  # fmt: skip
     app.add_middleware(Edge, max_body_bytes=limits.max_body_bytes)
     _add_errors(app)
     _add_facts(app, live, limits)
     _add_questions(app, live, limits)
     _add_files(app, live)
+    named.update(_parameters_of(app.openapi()))
     return app
+
+
+def _parameters_of(openapi: dict[str, Any]) -> Iterator[tuple[tuple[str, str], list[str]]]:
+    """By method and path of every endpoint that is shown, the parameters that its address takes."""
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            told = operation.get("parameters", ())
+            yield (method.upper(), path), [one["name"] for one in told if one["in"] == "query"]
 
 
 def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
@@ -113,7 +134,7 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
         k: int = Field(20, ge=1, le=limits.max_k)
 
     class OfContent(ContentFilter):
-        k: int = Field(20, ge=1, le=limits.max_k)
+        k: int = Field(10, ge=1, le=limits.max_k)
 
     @app.get("/recommend", responses=responses(shapes.Recommendations, 404, 422))
     def recommend(asked: Annotated[OfListener, Query()]) -> Response:

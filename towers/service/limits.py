@@ -10,7 +10,7 @@ class Limits:
     Args:
         max_k: contents or listeners of an answer.
         max_history: events of a history.
-        max_ids: ids of an allow or a deny list.
+        max_ids: ids of a list, `among` or `deny`.
         max_text: characters of what is searched for.
         max_body_bytes: of a request's body.
         max_map: contents on a map.

@@ -5,7 +5,7 @@ Names are those of the command line and of Python (`docs/SERVING.md`); a test ho
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -26,6 +26,8 @@ from towers.service.limits import Limits
 from towers.service.snapshot import Snapshot
 
 Action = Literal["play", "skip", "like", "dislike", "save", "unsave", "search", "browse"]
+FORMER = {"allow": "among", "candidates": "among"}
+"""What a field was called before, and is called now."""
 UNKNOWN_FIELD = "unknown_field"
 """What an error of a name that is none is called; the message has the name."""
 
@@ -86,6 +88,11 @@ Numbers = list[Annotated[float, Field(allow_inf_nan=False)]]
 Value = str | int | float | bool | None
 
 
+def no_such_field(name: str, known: Iterable[str]) -> str:
+    """That a name is none, and which was meant."""
+    return f"{name}: no such field; {not_among(FORMER.get(name, name), known)}"
+
+
 class Question(BaseModel):
     """Fields that are named; another is refused, with the name that was meant."""
 
@@ -97,8 +104,7 @@ class Question(BaseModel):
         strange = next((name for name in given if name not in cls.model_fields), None) if _is_named(given) else None
         if strange is None:
             return given
-        message = f"{strange}: no such field; {not_among(strange, cls.model_fields)}"
-        raise PydanticCustomError(UNKNOWN_FIELD, "{message}", {"message": message})
+        raise PydanticCustomError(UNKNOWN_FIELD, "{message}", {"message": no_such_field(strange, cls.model_fields)})
 
 
 def _is_named(given: Any) -> bool:
@@ -204,6 +210,7 @@ class RecommendQuestion(ListenerFilter, EmbedQuestion):
 class ContentFilter(Filter):
     """What may come as a neighbour of a content of the export."""
 
+    k: int = Field(10, ge=1, description="at most so many")
     content: Id | None = Field(None, description="id of a content of the export")
     kind: Kinds | None = Field(None, description="one or several; null: the content's own")
 
