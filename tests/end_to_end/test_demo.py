@@ -69,7 +69,7 @@ def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
     events = pq.read_table(folder / "worlds" / "world-0" / "events").to_pylist()
     refused = {row["content_id"] for row in events if row["user_id"] == user and row["action"] in ("skip", "dislike")}
     first, second, *_ = (track for track in tracks if track not in refused)
-    listed = ok(folder, "recommend", f"user={user}", f"candidates=[{first},{second}]", "include_heard=true")
+    listed = ok(folder, "recommend", f"user={user}", f"among=[{first},{second}]", "include_heard=true")
     recommended = listed.split("Recommended to")[1]
     assert first in recommended
     assert second in recommended
