@@ -329,7 +329,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("similar", {"content": TRACKS[0], "kind": []}, "kind: give at least one"),
     ("embed_content", {"metadata": {"title": "New"}}, "metadata.title: this export knows nothing of it"),
     ("embed", {"features": {"country": "xx"}}, "features.country=xx: this export knows nothing of it; give a history"),
-    ("embed", {"features": {"countryy": "DE"}}, "features.countryy: no such column of listeners; did you mean country?"),
+    ("embed", {"features": {"countryy": "DE"}}, "features.countryy: no such column of listeners; did you mean country"),
     ("recommend", {"history": [], "features": {"country": "xx"}}, "features.country=xx: this export knows nothing"),
     ("recommend", {}, "give either user, or history and features of somebody new, or vector"),
     ("recommend", {"user": "u", "vector": VECTOR}, "give either user, or history"),

@@ -10,11 +10,10 @@ from towers.commands.asked import history_of, mapping_of, sound_of, told
 from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.manifest import atomic_file
-from towers.retrieval.asker import past_of
+from towers.retrieval.asker import newcomer
 from towers.retrieval.encoded import Encoded
 from towers.retrieval.export import Export
 from towers.retrieval.raw_contents import encode_content
-from towers.retrieval.raw_events import encode_listener
 
 
 def run(config: DictConfig) -> np.ndarray:
@@ -40,4 +39,4 @@ def encoded(config: DictConfig, export: Export) -> Encoded:
         raise UserError("give either history and features of a listener, or audio and metadata of a content")
     if is_content:
         return encode_content(export, audio, metadata or {})
-    return encode_listener(export, past_of(export, None, history).events, features or {})
+    return newcomer(export, history, features)[0]

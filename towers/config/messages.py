@@ -15,7 +15,7 @@ ELSEWHERE = {
     "trainer.default_root_dir": "paths.runs",
     "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
     "trainer.strategy": "trainer.devices",
-    "candidates": "among",
+    "candidates": "among, or objective.candidates in a training",
     **{
         key: f"export.{key}"
         for key in (

@@ -1,7 +1,7 @@
 """Who asks, whichever way they are named: a listener of the export, somebody new, or a vector."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,13 @@ class Past:
         user_row: of a listener of the export; null of somebody new.
         events: in time order.
         until_us: from when days are counted back, in microseconds since 1970; null without a clock.
+        unknown: how many contents of their events the export does not know, in words, where there are any.
     """
 
     user_row: int | None
     events: Events
     until_us: int | None
+    unknown: tuple[str, ...] = ()
 
     @property
     def standing(self) -> Standing:
@@ -58,10 +60,14 @@ def past_of(export: Export, user: Id | None, history: History | None) -> Past:
     if user is not None:
         row = export.user_row(id_text(user))
         return Past(user_row=row, events=export.events(row), until_us=export.until_us)
-    told = history or []
+    told = [] if history is None else history  # an array is neither true nor false
     if are_events(told):
-        events, until_us = told_history(export, RawEvents.of([one for one in told if isinstance(one, Mapping)]))
-        return Past(user_row=None, events=events, until_us=until_us)
+        raw = RawEvents.of([one for one in told if isinstance(one, Mapping)])
+        events, until_us = told_history(export, raw)
+        num_named = sum(content_id is not None for content_id in raw.content_id)
+        num_unknown = num_named - int((events.content_row >= 0).sum())
+        unknown = (f"history: {num_unknown} of {num_named} contents",) if num_unknown else ()
+        return Past(user_row=None, events=events, until_us=until_us, unknown=unknown)
     rows = rows_of(export, "history", [one for one in told if not isinstance(one, Mapping)])
     return Past(user_row=None, events=export.plays(rows), until_us=None)
 
@@ -89,10 +95,17 @@ def asker_of(
     check_whom(user, is_new=history is not None or bool(features), vector=vector)
     if vector is not None:
         return Encoded(vector=unit_vector(vector, export.dim)), None
-    past = past_of(export, user, history)
-    if past.user_row is not None:
-        return Encoded(vector=export.user_vectors[past.user_row]), past
-    return encode_listener(export, past.events, features or {}), past
+    if user is None:
+        return newcomer(export, history, features)
+    past = past_of(export, user, None)
+    return Encoded(vector=export.user_vectors[past.user_row]), past
+
+
+def newcomer(export: Export, history: History | None, features: Mapping[str, Any] | None) -> tuple[Encoded, Past]:
+    """The vector of somebody new, and what they did; raises as `past_of` and `encode_listener`."""
+    past = past_of(export, None, history)
+    encoded = encode_listener(export, past.events, features or {})
+    return replace(encoded, unknown=(*past.unknown, *encoded.unknown)), past
 
 
 def rows_of(export: Export, key: str, names: Sequence[Id]) -> Int[np.ndarray, " names"]:

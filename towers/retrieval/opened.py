@@ -10,14 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from towers.contract import schema
-from towers.retrieval.asker import History, Id, Vector, asker_of, check_whom, past_of, rows_of
+from towers.retrieval.asker import History, Id, Vector, asker_of, check_whom, newcomer, past_of, rows_of
 from towers.retrieval.catalogue import kinds_in_order
 from towers.retrieval.encoded import Encoded
 from towers.retrieval.export import Export
 from towers.retrieval.original import original_of
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query
 from towers.retrieval.raw_contents import Audio, date_of, encode_content
-from towers.retrieval.raw_events import encode_listener
 from towers.retrieval.search import Found, recommend
 from towers.retrieval.show import title_card
 
@@ -143,7 +142,7 @@ class OpenedExport:
         self, history: History | None = None, features: Mapping[str, Any] | None = None
     ) -> Float[np.ndarray, " dim"]:
         """The vector of somebody who did this, with these features; of nobody in particular where both are missing."""
-        return _told(encode_listener(self.export, past_of(self.export, None, history).events, features or {}))
+        return _told(newcomer(self.export, history, features)[0])
 
     def embed_content(
         self, audio: Sound | None = None, metadata: Mapping[str, Any] | None = None
