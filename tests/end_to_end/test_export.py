@@ -19,7 +19,7 @@ def short(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> t
     exports = tmp_path_factory.mktemp("short")
     run = f"checkpoint={run_of(demo[0])}"
     told = ok(demo[0], "export", "experiment=demo", run, "export.dim=16", f"paths.exports={exports}",
-              "evaluation.min_users=2",
+              "evaluation.min_users=2", "promote=true",
               f"export.align_to={demo[0] / 'exports' / 'current'}", "export.num_threads=1", "export.variants=[int8]",
               "export.min_variant_overlap=0")  # fmt: skip
     assert "the earlier version has 64 dimensions, the new one 16" in told
