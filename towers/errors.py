@@ -1,8 +1,5 @@
 """The ways a command ends that are neither success nor a bug."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-
 
 class UserError(Exception):
     """The caller's mistake: bad configuration or bad data. Shown as one line; exit code 2.
@@ -13,17 +10,6 @@ class UserError(Exception):
 
 class DataLacks(UserError):
     """A part that this data does not allow; whoever can do without it goes on."""
-
-
-def not_among(name: str, known: Iterable[str]) -> str:
-    """What is said after a name that is none: the one that is spelled like it, else all that there are.
-
-    >>> not_among("genre", ["kind", "genres"]), not_among("colour", ["kind", "genres"]), not_among("colour", [])
-    ('did you mean genres?', 'there are kind, genres', 'there are none')
-    """
-    names = list(known)
-    nearest = get_close_matches(name, names, 1)
-    return f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names) or 'none'}"
 
 
 def require_counts(**numbers: int) -> None:

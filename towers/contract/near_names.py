@@ -14,3 +14,14 @@ def near_name(name: str, names: Iterable[str], likeness: float = LIKENESS) -> st
     ('genres', None)
     """
     return next(iter(get_close_matches(name, list(names), 1, likeness)), None)
+
+
+def not_among(name: str, known: Iterable[str]) -> str:
+    """What is said after a name that is none: the one that is spelled like it, else all that there are.
+
+    >>> not_among("genre", ["kind", "genres"]), not_among("colour", ["kind", "genres"]), not_among("colour", [])
+    ('did you mean genres?', 'there are kind, genres', 'there are none')
+    """
+    names = list(known)
+    meant = near_name(name, names)
+    return f"there are {', '.join(names) or 'none'}" if meant is None else f"did you mean {meant}?"

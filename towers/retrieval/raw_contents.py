@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from towers.contract import schema
+from towers.contract.near_names import not_among
 from towers.contract.tables import CONTRACT
-from towers.errors import UserError, not_among
+from towers.errors import UserError
 from towers.features.metadata import part_values
 from towers.features.sound import TOO_LOUD, UnusableSound
 from towers.features.text import category_text

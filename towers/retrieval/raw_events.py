@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 
 from towers.contract import schema
 from towers.contract.events import is_positive, microseconds_of
-from towers.errors import UserError, not_among
+from towers.contract.near_names import not_among
+from towers.errors import UserError
 from towers.features.text import category_text
 from towers.features.vocabulary import UNKNOWN
 from towers.retrieval.encoded import Encoded

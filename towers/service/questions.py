@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from towers.contract import schema
-from towers.errors import UserError, not_among
+from towers.contract.near_names import not_among
+from towers.errors import UserError
 from towers.features.text import id_text
 from towers.retrieval.asker import check_whom
 from towers.retrieval.encoders import Events
