@@ -94,7 +94,7 @@ def _run(command: str, rest: list[str]) -> int:
     except Exception as error:
         if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
             raise
-        return _complain(_message(error))
+        return _complain(_message(error, command))
     except KeyboardInterrupt:
         print("towers: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -148,14 +148,14 @@ def _is_barred(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in BARRED and error.filename is not None
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, command: str) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
     if _is_barred(error):
         return f"{os.fsdecode(error.filename)}: {error.strerror}; give another path, or mend this one"
     from towers.config.messages import one_line
 
-    return one_line(error)
+    return one_line(error, command)
 
 
 def _complain(message: str) -> int:

@@ -1,7 +1,7 @@
 """A command as a Hydra application: its help, its configuration, one run or a sweep."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import version as hydra_version
 from hydra._internal.utils import _run_hydra, get_args_parser
@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from towers.config.composing import VERSION_BASE, check_added, composed, default, narrowed, without_said
+from towers.config.composing import VERSION_BASE, check_overrides, composed, default, narrowed, without_said
 from towers.config.help import help_text
 from towers.config.keys import CONFIG_DIR
 from towers.config.overrides import quoted
@@ -30,11 +30,12 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
         job: is given what the command reads, once a run.
     """
     parser = get_args_parser()
+    parser.error = _refuse
     is_sweep = bool({"-m", "--multirun"} & {*arguments})
     args = parser.parse_args([quoted(argument, is_sweep) for argument in arguments])
     if args.cfg and args.multirun:
         raise UserError("-m, --cfg: do not go together; leave -m out, and give one value a key, to see a configuration")
-    check_added(args.overrides)
+    check_overrides(args.overrides, command)
     if args.help or args.cfg == "job":
         config = composed(args.config_name or command, args.overrides, args.config_dir)
         shown = without_said(narrowed(command, config, args.overrides))
@@ -53,6 +54,11 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
     task.__module__ = f"towers.commands.{command}"  # Hydra names the job after it
     hydra_version.setbase(VERSION_BASE)
     _run_hydra(args, parser, task, CONFIG_DIR, command)
+
+
+def _refuse(message: str) -> NoReturn:
+    """What the parser does with an option that it does not know."""
+    raise UserError(f"{message}; --help shows the keys, which are typed key=value, and the options")
 
 
 def _as_yaml(config: DictConfig, package: str | None, is_resolved: bool) -> str:
