@@ -213,4 +213,9 @@ def test_a_sweep_trains_every_choice_and_each_has_its_own_wandb_run(demo: tuple[
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((folder / "runs" / "sweep").glob("*/finished.json"))) == 2
     assert len(list((folder / "runs" / "sweep").glob("*/wandb/offline-run-*/*.wandb"))) == 2
+    (table,) = (folder / "runs" / "sweeps").glob("seed-*/runs.parquet")
+    assert f"checkpoint=best:{table.parent.relative_to(folder)} takes" in done.stdout.splitlines()[-1]
+    assert "job 2 of 2: seed=4\n" in done.stdout
+    assert sorted(pq.read_table(table)["seed"].to_pylist()) == ["3", "4"]
+    assert list(table.parent.glob("wandb/offline-run-*/files/media/table/runs_*.table.json"))
     assert refused(folder, "train", "-m", *EXPERIMENT, "seed=3,four")

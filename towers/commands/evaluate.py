@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from towers.assembly.baselines import evaluate_baselines
+from towers.assembly.choosing import chosen_run
 from towers.assembly.comparison import compared
 from towers.assembly.evaluation import MODEL, EvaluationPlan, evaluation_plan
 from towers.assembly.pictures import log_pictures, report_of
-from towers.assembly.run import chosen_run
 from towers.commands.progress import StageProgress
 from towers.config.overrides import raw_list
 from towers.errors import GateRefused

@@ -95,6 +95,12 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     return config
 
 
+def composed_for_sweep(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """The same of a whole sweep, with Hydra's own settings; what is swept has its default there."""
+    with _hydra(name, config_dir) as hydra:
+        return hydra.compose_config(name, list(overrides), RunMode.MULTIRUN, from_shell=False)
+
+
 @cache
 def default(name: str) -> DictConfig:
     """What is composed for the command `name` without an override; not to be changed."""
