@@ -110,10 +110,14 @@ class ExportPlan:
         return current.resolve() if current.exists() else None
 
     def version_with(self, source: str) -> Path | None:
-        """The version that was made of the same network in the same way; null where there is none."""
+        """The version that was made of the same network in the same way, of several the last; null without one.
+
+        Names do not say which is later: two of one day differ in a fingerprint alone.
+        """
         manifests = self.exports.glob(f"[!.]*/{MANIFEST}")
-        found = [path.parent for path in manifests if read_json(path).get("source") == source]
-        return next((folder for folder in found if not folder.is_symlink()), None)
+        found = [path for path in manifests if not path.parent.is_symlink() and read_json(path).get("source") == source]
+        last = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return None if last is None else last.parent
 
     def earlier(self) -> Export | None:
         """The version onto whose space the new one is turned.

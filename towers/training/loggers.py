@@ -124,7 +124,9 @@ def wandb_logger(save_dir: Path, name: str, project: str, group: str | None = No
     Raises:
         UserError: the key will not do.
     """
-    return WandbLogger(project=project, experiment=_open(save_dir, name, project, group))
+    run = _open(save_dir, name, project, group)
+    _tell(_where(run, save_dir))
+    return WandbLogger(project=project, experiment=run)
 
 
 def close_loggers(loggers: Iterable[Logger], is_success: bool) -> None:
@@ -219,13 +221,28 @@ def wandb_mode() -> str:
     key = os.environ.get("WANDB_API_KEY")
     if key:
         _check(key)
-    url = os.environ.get("WANDB_BASE_URL", WANDB_URL)
-    if not key and not _is_in_netrc(url):
+    if not _has_key():
         return "offline"
+    url = os.environ.get("WANDB_BASE_URL", WANDB_URL)
     if _answers(url):
         return "online"
     _tell(f"{url} does not answer; goes on offline, and `wandb sync` uploads it later")
     return "offline"
+
+
+def _where(run: Any, folder: Path) -> str:
+    """Whether a run is online, offline or off, where its files lie, and how they reach the server."""
+    if run.disabled:
+        return f"off, as WANDB_MODE says; the figures are in {folder / 'metrics.csv'} alone"
+    files = folder / "wandb" / Path(run.settings.sync_dir).name
+    if not run.offline:
+        return f"online, {run.url}; files in {files}"
+    why = ", as WANDB_MODE says" if os.environ.get("WANDB_MODE") else "" if _has_key() else ", as there is no key"
+    return f"offline{why}; files in {files}; `wandb sync {files}` uploads them"
+
+
+def _has_key() -> bool:
+    return bool(os.environ.get("WANDB_API_KEY")) or _is_in_netrc(os.environ.get("WANDB_BASE_URL", WANDB_URL))
 
 
 def _tell(line: str) -> None:
