@@ -368,6 +368,11 @@ class TestSignature:
     def test_changes_with_what_can(self, override):
         assert signature_of(train_config(override)) != signature_of(train_config())
 
+    def test_what_is_named_to_place_by_counts_only_where_contents_are_placed(self):
+        named = "+audio_encoder@placement.audio_encoder=statistics"
+        assert signature_of(train_config("placement=none", named)) == signature_of(train_config("placement=none"))
+        assert signature_of(train_config(named)) != signature_of(train_config())
+
     def test_every_key_is_said_to_decide_or_not(self):
         """A new one fails here until somebody says which it is."""
         for group, node in resolved(without_said(train_config())).items():
@@ -575,6 +580,13 @@ class TestHelp:
         assert re.search(
             rf"^{group}=[\w|]+ +# \w", help_text("train", whole, narrowed("train", whole, [])), re.MULTILINE
         )
+
+    def test_a_group_that_stands_elsewhere_is_shown_as_it_is_typed(self):
+        whole = whole_of("export")
+        assert "\npublishing@export=default " in help_text("export", whole, narrowed("export", whole, []))
+        for command in ("evaluate", "recommend"):  # their export is a folder
+            whole = whole_of(command)
+            assert "publishing" not in help_text(command, whole, narrowed(command, whole, []))
 
     def test_groups_of_ones_own_are_shown(self, tmp_path):
         (tmp_path / "objective").mkdir()

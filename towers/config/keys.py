@@ -41,8 +41,8 @@ def keys_of_command(command: str) -> dict[str, str]:
 
 @cache
 def groups() -> dict[str, str]:
-    """By group, the comment beside it in a list of defaults."""
-    return {group: comment for group, _, _, comment in _defaults() if comment}
+    """By group as it is typed, such as `publishing@export`, the comment beside it in a list of defaults."""
+    return {_as_typed(group, node): comment for group, node, _, comment in _defaults() if comment}
 
 
 @cache
@@ -91,7 +91,7 @@ def _nearest(key: str, known: list[str]) -> str | None:
 def _known() -> list[str]:
     """All keys, and groups as they are typed."""
     own = [each for path in _files() if path.parent == Path(CONFIG_DIR) for each in keys_of_command(path.stem)]
-    typed = [group if node in (group, ".") else f"{group}@{node}" for group, node, _, _ in _defaults()]
+    typed = [_as_typed(group, node) for group, node, _, _ in _defaults()]
     found = [each for each in [*keys(), *own, *typed, EXPERIMENT] if not each.endswith("_")]
     return [each for each in dict.fromkeys(found) if re.split(r"[./]", each)[0] not in ("command", "hydra", "defaults")]
 
@@ -155,6 +155,10 @@ def _defaults() -> Iterator[tuple[str, str, str, str | None]]:
             if line:
                 group = "/".join([*path.parent.relative_to(CONFIG_DIR).parts, line["group"]])
                 yield group, line["node"] or group, line["name"], line["comment"]
+
+
+def _as_typed(group: str, node: str) -> str:
+    return group if node in (group, ".") else f"{group}@{node}"
 
 
 def _files() -> list[Path]:
