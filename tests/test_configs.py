@@ -690,6 +690,20 @@ class TestKeysThatAreNone:
             ("train", "~seed=3", "~seed=3: its value is 0; ~seed takes it out whatever it is"),
             ("recommend", "~user", "~user: has no value that could be taken out"),
             ("train", "sead", "sead: has no value; give it as seed=VALUE"),
+            ("train", "epochs=3", "epochs: no such key; did you mean trainer.max_epochs?"),
+            ("train", "batch_size=3", "batch_size: not here; give datamodule.max_tokens"),
+            ("train", "trainer=", "trainer=: no such choice; There are auto, ddp"),
+            ("train", "optimizer=[a,b]", "optimizer=b: no such choice; There are adamw"),
+            (
+                "train",
+                "seed=1,2",
+                "seed=1,2: is several values; -m sweeps over them, seed=[1,2] is a list, \"seed='1,2'\" is text",
+            ),
+            (
+                "train",
+                "trainer.callbacks.0=3",
+                "trainer.callbacks.0=3: nothing can be set there; give trainer.callbacks=VALUE as a whole",
+            ),
         ],
     )
     def test_hydras_words_become_ours(self, command, override, said):

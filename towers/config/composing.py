@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from towers.config.keys import CONFIG_DIR, names, nearest, reads
+from towers.config.keys import CONFIG_DIR, choices, names, nearest, reads
 from towers.config.messages import no_such_key, one_line
 from towers.config.overrides import quoted
 from towers.errors import UserError
@@ -75,7 +75,7 @@ def check_overrides(overrides: Sequence[str], command: str) -> None:
         is_none = is_added and key.partition(".")[0] not in {*names(), "hydra"}
         if is_none and nearest(key, command) is not None:  # another may be somebody's own, for an interpolation
             raise UserError(no_such_key(key, command))
-        files = sorted(path.stem for path in (Path(CONFIG_DIR) / override.key_or_group).glob("*.yaml"))
+        files = choices(override.key_or_group)
         if files and not override.is_delete() and not override.is_sweep_override() and override.value() is None:
             raise UserError(f"{key}=null: takes one of {', '.join(files)}; leave it out for the default")
 

@@ -55,6 +55,11 @@ def names() -> frozenset[str]:
     return frozenset(key.partition(".")[0].partition("/")[0] for key in {*own, *mounted, *folders})
 
 
+def choices(group: str) -> list[str]:
+    """Names of a group's files; none where it is no group."""
+    return sorted(path.stem for path in (Path(CONFIG_DIR) / group).glob("*.yaml"))
+
+
 def reads(command: str) -> list[str] | None:
     """Keys and groups that a command's own file says it reads, with what it takes from the store; null: it reads all
     that is composed."""
@@ -76,7 +81,7 @@ def nearest(key: str, command: str | None = None) -> str | None:
     if command is None:
         return _nearest(key, known)
     own = [each for each in known if _is_read(each, command)]
-    first = [each for each in _listed(command, "first") if each.rpartition(".")[2] == key]
+    first = [each for each in _listed(command, "first") if re.search(rf"(?:^|[._]){re.escape(key)}$", each)]
     return next(iter(first), None) or _nearest(key, own) or _nearest(key, known)
 
 

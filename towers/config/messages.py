@@ -7,7 +7,7 @@ from typing import Final
 
 from hydra.errors import OverrideParseException
 
-from towers.config.keys import CONFIG_DIR, nearest, readers
+from towers.config.keys import CONFIG_DIR, choices, nearest, readers
 
 ELSEWHERE = {
     "trainer.gradient_clip_val": "trainer.gradient_clip",
@@ -18,6 +18,8 @@ ELSEWHERE = {
     "trainer.default_root_dir": "paths.runs",
     "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
     "trainer.strategy": "trainer.devices",
+    "learning_rate": "optimizer.lr",
+    "batch_size": "datamodule.max_tokens",
     **{
         key: f"export.{key}"
         for key in (
@@ -105,8 +107,19 @@ HYDRAS: Final[dict[str, Callable[[re.Match[str], str | None], str]]] = {
             f"`override {found[1]}: NAME`"
         )
     ),
-    r"Could not find '([^']+)/([^'/]+)'\s+Available options in '\1':((?s:.*?))\s+Config search path": lambda found, _: (
+    r"Could not find '([^']+)/([^'/]*)'\s+Available options in '\1':((?s:.*?))\s+Config search path": lambda found, _: (
         no_such_choice(found[1], found[2], found[3].split())
+    ),
+    r"Could not load '([^']+)/([^'/]*)'": lambda found, _: no_such_choice(found[1], found[2], choices(found[1])),
+    r"^Ambiguous value for argument '([\w.@/]+)=(.*?)'\n": lambda found, _: (
+        f"{found[1]}={found[2]}: is several values; -m sweeps over them, {found[1]}=[{found[2]}] is a list, "
+        f"\"{found[1]}='{found[2]}'\" is text"
+    ),
+    r"^Error merging override ((\+{0,2}[\w./]+)\.[^.=]+=.*)": lambda found, _: (
+        f"{found[1]}: nothing can be set there; give {found[2].lstrip('+')}=VALUE as a whole"
+    ),
+    r"^Interpolation key '([^']+)' not found": lambda found, command: (
+        f"${{{found[1]}}} refers to a key that is none: {no_such_key(found[1], command)}"
     ),
     r"^Cannot find primary config '([^']+)'": lambda found, _: (
         f"--config-name={found[1]}: no such file in {CONFIG_DIR}, or in the folder that --config-dir names"
