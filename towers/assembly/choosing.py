@@ -23,7 +23,7 @@ class FinishedRun:
 
     Args:
         folder: of the run, where a link leads to it.
-        monitor: the metric by which its best checkpoint was chosen; higher is better.
+        monitor: the metric by which its best checkpoint was chosen, higher is better; null: none.
         best: of that metric; null where nothing was validated.
         best_epoch: after which it was reached.
         seconds: of training, by the clock, over all starts.
@@ -33,7 +33,7 @@ class FinishedRun:
     """
 
     folder: Path
-    monitor: str
+    monitor: str | None
     best: float | None
     best_epoch: int | None
     seconds: float
@@ -53,7 +53,7 @@ class FinishedRun:
         config, made_on = _read(folder / CONFIG_FILE), _read(folder / ENVIRONMENT_FILE)
         return cls(
             folder=folder,
-            monitor=str(OmegaConf.select(config, "trainer.monitor")),
+            monitor=OmegaConf.select(config, "trainer.monitor"),
             best=finished.get("best"),
             best_epoch=finished.get("best_epoch"),
             seconds=finished.get("seconds", 0.0),

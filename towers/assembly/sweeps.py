@@ -109,7 +109,7 @@ def _values(row: Row, differing: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _printed(rows: Sequence[Row], differing: Sequence[str]) -> Table:
-    monitors = {row.run.monitor for row in rows if row.run is not None}
+    monitors = {row.run.monitor for row in rows if row.run is not None and row.run.monitor is not None}
     table = Table(title="best first", title_justify="left")
     for name in ("job", *differing):
         table.add_column(Text(name), justify="left" if name in differing else "right")

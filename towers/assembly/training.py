@@ -1,5 +1,6 @@
 """A training: settings to a plan, and a plan to a LightningModule, its data, and what follows them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,6 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
     trainer = instantiate(config.trainer, "trainer")
-    _tell_of_id_lr(config)
     if until == "test" and config.trainer.patience is not None:
         raise UserError("trainer.patience: with train_until=test nothing is validated; set it to null, and max_epochs")
     objective = {name: node for name, node in resolved(config.objective).items() if name != "candidates"}
@@ -126,7 +126,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         prepared=prepared,
         store=store,
         config=_of_run(config, prepared),
-        told=told,
+        told=[*told, *_told_of_id_lr(config)],
         seed=seed,
         is_refit=until == "test",
         judging=judging,
@@ -143,12 +143,12 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     )
 
 
-def _tell_of_id_lr(config: DictConfig) -> None:
+def _told_of_id_lr(config: DictConfig) -> Iterator[str]:
     """Says so where the learning rate was changed, and not that of the id table beside it."""
     keys, usual = ("optimizer.lr", "optimizer.id_lr"), default("train").optimizer
     lr, id_lr = (OmegaConf.select(config, key) for key in keys)
     if id_lr == usual.id_lr and lr not in (None, usual.lr):
-        print(f"optimizer.lr={lr} leaves the id table at optimizer.id_lr={id_lr}, a key of its own")
+        yield f"optimizer.lr={lr} leaves the id table at optimizer.id_lr={id_lr}, a key of its own"
 
 
 def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:
