@@ -100,9 +100,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     (target / "comparison.json").unlink(missing_ok=True)
     with _printed(target) as console:
         if before.fingerprint == after.fingerprint:
-            console.print(
-                f"{before.folder} and {after.folder} are the same network: nothing can differ", soft_wrap=True
-            )
+            console.print(f"{before.folder} and {after.folder} are the same: nothing can differ", soft_wrap=True)
         show(found.comparison, console)
     two = {"before": before, "after": after}
     metadata = {
