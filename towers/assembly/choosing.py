@@ -7,11 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from towers.assembly.run import CONFIG_FILE, ENVIRONMENT_FILE
 from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.manifest import read_json
-from towers.training.checkpoints import FINISHED
+from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED
 
 BEST = "best:"
 """Begins a `checkpoint` that names a folder of runs, and asks for the best of them."""
@@ -134,8 +133,8 @@ def _finished(folder: Path) -> Iterator[FinishedRun]:
     """Finished runs right in a folder, each once, links followed."""
     if not folder.is_dir():
         return
-    found = {path.resolve(): run for path in sorted(folder.iterdir()) if (run := FinishedRun.of(path)) is not None}
-    yield from found.values()
+    paths = sorted(folder.glob("[!.]*"))
+    yield from {path.resolve(): run for path in paths if (run := FinishedRun.of(path)) is not None}.values()
 
 
 def _read(path: Path) -> DictConfig:

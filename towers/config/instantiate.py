@@ -11,7 +11,6 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from towers.config.keys import CONFIG_DIR
 from towers.config.messages import elsewhere, one_line
+from towers.contract.near_names import near_name
 from towers.errors import UserError
 
 ALLOWED_TARGETS = ("towers.", "pytorch_lightning.")
@@ -67,7 +67,8 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
         parameter = signature.parameters.get(name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
         if parameter is None and not takes_any:
-            near = "".join(f"did you mean {key}.{each}? " for each in get_close_matches(name, signature.parameters, 1))
+            meant = near_name(name, signature.parameters)
+            near = f"did you mean {key}.{meant}? " if meant else ""
             raise UserError(
                 elsewhere(f"{key}.{name}")
                 or f"{key}.{name}: unknown; {near}{config['_target_']} takes {', '.join(signature.parameters)}"

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Final
 
 from hydra.errors import OverrideParseException
 
 from towers.config.keys import CONFIG_DIR, choices, nearest, readers
+from towers.contract.near_names import near_name
 
 ELSEWHERE = {
     "trainer.gradient_clip_val": "trainer.gradient_clip",
@@ -64,8 +64,8 @@ def no_such_key(key: str, command: str | None = None) -> str:
 
 def no_such_choice(group: str, choice: str, choices: Sequence[str]) -> str:
     """That a group has no such file, and which was meant."""
-    meant = get_close_matches(choice, choices, 1)
-    advice = f"did you mean {group}={meant[0]}? " if meant else ""
+    meant = near_name(choice, choices)
+    advice = f"did you mean {group}={meant}? " if meant else ""
     return f"{group}={choice}: no such choice; {advice}There are {', '.join(choices)}"
 
 
