@@ -22,7 +22,7 @@ import towers
 from towers.assembly.fitting import FROM_DATA
 from towers.config.composing import compose, composed, narrowed, resolved, seen_by, without_said
 from towers.config.help import help_text
-from towers.config.instantiate import MOVED, instantiate
+from towers.config.instantiate import MOVED, factory, instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.config.messages import one_line
 from towers.config.overrides import quoted, raw_list, raw_text
@@ -368,6 +368,11 @@ class TestSignature:
     def test_changes_with_what_can(self, override):
         assert signature_of(train_config(override)) != signature_of(train_config())
 
+    def test_what_is_named_to_place_by_counts_only_where_contents_are_placed(self):
+        named = "+audio_encoder@placement.audio_encoder=statistics"
+        assert signature_of(train_config("placement=none", named)) == signature_of(train_config("placement=none"))
+        assert signature_of(train_config(named)) != signature_of(train_config())
+
     def test_every_key_is_said_to_decide_or_not(self):
         """A new one fails here until somebody says which it is."""
         for group, node in resolved(without_said(train_config())).items():
@@ -576,6 +581,13 @@ class TestHelp:
             rf"^{group}=[\w|]+ +# \w", help_text("train", whole, narrowed("train", whole, [])), re.MULTILINE
         )
 
+    def test_a_group_that_stands_elsewhere_is_shown_as_it_is_typed(self):
+        whole = whole_of("export")
+        assert "\npublishing@export=default " in help_text("export", whole, narrowed("export", whole, []))
+        for command in ("evaluate", "recommend"):  # their export is a folder
+            whole = whole_of(command)
+            assert "publishing" not in help_text(command, whole, narrowed(command, whole, []))
+
     def test_groups_of_ones_own_are_shown(self, tmp_path):
         (tmp_path / "objective").mkdir()
         (tmp_path / "objective" / "mine.yaml").write_text("{}")
@@ -606,7 +618,7 @@ class TestPreparedStore:
     def test_what_a_file_says_otherwise_is_told(self, opened, world_store, capsys):
         assert opened("experiment=demo") is world_store
         record_s = world_store.features.spectrogram.record_s
-        line = f"features.spectrogram.record_s={record_s}, as {world_store.folder} was prepared; a file says 8.0"
+        line = f"features.spectrogram.record_s={record_s:g}, as {world_store.folder} was prepared; a file says 8"
         assert line in capsys.readouterr().out.splitlines()
 
     def test_what_was_prepared_is_taken(self, opened, world_store):
@@ -617,12 +629,12 @@ class TestPreparedStore:
         ("override", "line"),
         [
             ("features.min_played_fraction=0.7", r"^features\.min_played_fraction=0\.7: .* was prepared with "),
-            ("features.user_columns=[planet]", r"^features\.user_columns=\['planet'\]: .* was prepared with \["),
+            ("features.user_columns=[planet]", r"^features\.user_columns=\[planet\]: .* was prepared with \["),
             (
                 "data/split=leave_one_out",
                 r"^data\.split=LeaveOneOut: .* was prepared with GlobalTemporal; leave it out",
             ),
-            ("data.split.test_days=77", r"^data\.split\.test_days=77\.0: .* was prepared with "),
+            ("data.split.test_days=77", r"^data\.split\.test_days=77: .* was prepared with "),
             ("data.root=elsewhere", r"was prepared from .*, not data\.root=elsewhere"),
         ],
     )
@@ -636,16 +648,76 @@ class TestKeysThatAreNone:
         ("key", "meant"),
         [
             ("max_epochs", "trainer.max_epochs"),
+            ("lr", "optimizer.lr"),
+            ("optimizer.lr.foo", "optimizer.lr"),
+            ("audio_encodr", "audio_encoder"),
             ("trianer.lr", "optimizer.lr"),
             ("datamodule.crop_ss", "datamodule.crop_s"),
         ],
     )
-    @pytest.mark.parametrize("sign", ["", "+"])
+    @pytest.mark.parametrize("sign", ["", "++", "~"])
     def test_the_one_that_was_meant_is_named(self, key, meant, sign):
-        if sign and key.startswith("datamodule"):
+        if sign.startswith("+") and key.startswith(("datamodule", "optimizer")):
             return  # a key of a part is refused by what it builds
         with pytest.raises(UserError, match=rf"^{re.escape(key)}: no such key; did you mean {re.escape(meant)}\?$"):
             compose("train", [f"{sign}{key}=3"])
+
+    @pytest.mark.parametrize(
+        ("command", "override", "said"),
+        [
+            ("recommend", "usr=3", "usr: no such key; did you mean user?"),
+            ("similar", "usr=3", "usr: no such key; did you mean user, of towers recommend?"),
+            ("similar", "user=3", "user: no key of this command, but of towers recommend"),
+            ("recommend", "export.dim=3", "export.dim: no key of this command, but of towers export"),
+            ("demo", "world.num_trcks=3", "world.num_trcks: no such key; did you mean world.num_tracks?"),
+            (
+                "train",
+                "audio_encoder=convv",
+                "audio_encoder=convv: no such choice; did you mean audio_encoder=conv? There are conv, frozen, mobile, "
+                "none, patch, statistics",
+            ),
+            ("prepare", "data/split=foo", "data/split=foo: no such choice; There are leave_one_out, temporal"),
+            ("train", "audio_encoder@foo=conv", "audio_encoder@foo: no such key; did you mean audio_encoder?"),
+            ("export", "publishing=default", "publishing: no such key; did you mean publishing@export?"),
+            ("train", "optimizer=null", "optimizer=null: takes one of adamw; leave it out for the default"),
+            ("train", "+seed=3", "+seed: is there already; give it as seed=VALUE, without the +"),
+            (
+                "train",
+                "+trainer=ddp",
+                "trainer: is chosen already; give it as trainer=NAME, without a +, or in a file's defaults as "
+                "`override trainer: NAME`",
+            ),
+            ("train", "~seed=3", "~seed=3: its value is 0; ~seed takes it out whatever it is"),
+            ("recommend", "~user", "~user: has no value that could be taken out"),
+            ("train", "sead", "sead: has no value; give it as seed=VALUE"),
+            ("train", "epochs=3", "epochs: no such key; did you mean trainer.max_epochs?"),
+            ("train", "batch_size=3", "batch_size: not here; give datamodule.max_tokens"),
+            ("train", "trainer=", "trainer=: no such choice; There are auto, ddp"),
+            ("train", "optimizer=[a,b]", "optimizer=b: no such choice; There are adamw"),
+            (
+                "train",
+                "seed=1,2",
+                "seed=1,2: is several values; -m sweeps over them, seed=[1,2] is a list, \"seed='1,2'\" is text",
+            ),
+            (
+                "train",
+                "trainer.callbacks.0=3",
+                "trainer.callbacks.0=3: nothing can be set there; give trainer.callbacks=VALUE as a whole",
+            ),
+        ],
+    )
+    def test_hydras_words_become_ours(self, command, override, said):
+        with pytest.raises(UserError) as refusal:
+            compose(command, [override])
+        assert str(refusal.value) == said
+
+    def test_of_a_part_the_nearest_argument_is_named(self):
+        with pytest.raises(UserError, match=r"^optimizer\.lrr: unknown; did you mean optimizer\.lr\? "):
+            factory(compose("train", ["+optimizer.lrr=3"]).optimizer, "optimizer")
+
+    def test_a_part_within_a_part_is_chosen_by_its_group(self):
+        with pytest.raises(UserError, match=r"such as \+audio_encoder@placement\.audio_encoder=NAME$"):
+            instantiate("convv", "placement.audio_encoder")
 
     def test_none_is_like_it(self):
         with pytest.raises(UserError, match=r"^zzz: no such key; --help shows"):

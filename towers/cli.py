@@ -27,6 +27,8 @@ COMMANDS = {
 }
 EXTRAS = {"serve": "serve"}
 """What a command needs where that is not `train`."""
+SWEEPS_RUNS = ("train",)
+"""Commands whose sweep ends with a table of runs."""
 BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """What the system says of a path that the caller gave and that cannot be written or read."""
 OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
@@ -72,14 +74,6 @@ def _usage() -> str:
     )
 
 
-class _Through(BaseException):
-    """Carries a command's error past Hydra, which would print a line of its own for an `Exception`."""
-
-    def __init__(self, error: Exception):
-        super().__init__(error)
-        self.error = error
-
-
 def _run(command: str, rest: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits with 1
     try:
@@ -95,7 +89,7 @@ def _run(command: str, rest: list[str]) -> int:
     except Exception as error:
         if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
             raise
-        return _complain(_message(error))
+        return _complain(_message(error, command))
     except KeyboardInterrupt:
         print("towers: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -108,24 +102,25 @@ def _start(command: str, rest: list[str]) -> None:
     Its module is imported only once the configuration stands, so that help and mistakes need not wait for torch.
     """
     from towers.config.application import run_application
+    from towers.config.sweeping import Sweepable
 
-    def job(config: Any) -> None:
+    def job(config: Any) -> Any:
         try:
-            importlib.import_module(f"towers.commands.{command}").run(config)
+            return importlib.import_module(f"towers.commands.{command}").run(config)
         except Exception as error:
-            raise _Through(_located(error, config)) from error
+            if not is_full(error):
+                raise
+            raise _located(error, config) from error
 
-    try:
-        run_application(command, rest, job)
-    except _Through as through:
-        raise through.error from None
+    def of_runs(name: str) -> Any:
+        return lambda *given: getattr(importlib.import_module("towers.assembly.sweeps"), name)(*given)
+
+    sweepable = Sweepable(score=of_runs("score"), tell=of_runs("tell")) if command in SWEEPS_RUNS else None
+    run_application(command, rest, job, sweepable)
 
 
-def _located(error: Exception, config: Any) -> Exception:
-    """An error for want of space as `DiskFull`, with the key of `paths` that moves what was written; others as they
-    are."""
-    if not is_full(error):
-        return error
+def _located(error: Exception, config: Any) -> DiskFull:
+    """An error for want of space, with the key of `paths` that moves what was written."""
     folders = {f"paths.{name}": Path(str(folder)).absolute() for name, folder in (config.get("paths") or {}).items()}
     if isinstance(error, DiskFull):
         full = error
@@ -149,14 +144,14 @@ def _is_barred(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in BARRED and error.filename is not None
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, command: str) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
     if _is_barred(error):
         return f"{os.fsdecode(error.filename)}: {error.strerror}; give another path, or mend this one"
     from towers.config.messages import one_line
 
-    return one_line(error)
+    return one_line(error, command)
 
 
 def _complain(message: str) -> int:

@@ -106,7 +106,7 @@ def test_callers_mistakes_get_one_line(demo: tuple[Path, str], tmp_path: Path) -
     assert "trainer: max_epochs=0" in refused(folder, *train, "trainer.max_epochs=0")
     assert "trainer:" in refused(folder, *train, "trainer.accelerator=foo")
     assert "precision" in refused(folder, *train, "trainer.precision=foo")
-    assert "was prepared with ['country', 'age_band']" in refused(folder, *train, "features.user_columns=[country]")
+    assert "was prepared with [country,age_band]" in refused(folder, *train, "features.user_columns=[country]")
     assert "was prepared with 15.0" in refused(folder, *train, "data.split.test_days=3")
     assert "not data.root=elsewhere" in refused(folder, *train, "data.root=elsewhere")
     assert not (folder / "runs" / "refused").exists()
@@ -213,4 +213,9 @@ def test_a_sweep_trains_every_choice_and_each_has_its_own_wandb_run(demo: tuple[
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((folder / "runs" / "sweep").glob("*/finished.json"))) == 2
     assert len(list((folder / "runs" / "sweep").glob("*/wandb/offline-run-*/*.wandb"))) == 2
+    (table,) = (folder / "runs" / "sweeps").glob("seed-*/runs.parquet")
+    assert f"checkpoint=best:{table.parent.relative_to(folder)} takes" in done.stdout.splitlines()[-1]
+    assert "job 2 of 2: seed=4\n" in done.stdout
+    assert sorted(pq.read_table(table)["seed"].to_pylist()) == ["3", "4"]
+    assert list(table.parent.glob("wandb/offline-run-*/files/media/table/runs_*.table.json"))
     assert refused(folder, "train", "-m", *EXPERIMENT, "seed=3,four")

@@ -110,6 +110,10 @@ def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
     }  # fmt: skip
     changes = json.loads((target / "comparison.json").read_text())["changes"]
     assert changes["recall@20/discovery"]["difference"]["mean"] == pytest.approx(0, abs=1e-6)
+    assert "are the same" not in printed
+    same = ok(copy, *EVALUATE, "compare=[exports/current,exports/current]").splitlines()
+    assert "exports/" in same[0]
+    assert same[0].endswith(" are the same: nothing can differ")
 
 
 def test_a_comparison_in_python(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

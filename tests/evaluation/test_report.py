@@ -38,6 +38,19 @@ def test_table_shows_figures_counts_and_gaps(evaluations):
     assert [cell.strip() for cell in footer.strip("│ ").split("│")] == ["listeners", "17", "17", "1", "–"]
 
 
+def test_below_the_table_stands_why_a_column_is_empty(evaluations):
+    needed = "– 2 listeners are needed for a figure (evaluation.min_users): cold_users has 1"
+    assert str(table(evaluations, KEYS).caption) == f"{needed}\n– not in this data: never"
+    assert not table(evaluations, KEYS[:2]).caption
+    nowhere = replace(evaluations[0], slices={
+        name: replace(one, values={metric: np.full_like(figures, np.nan) for metric, figures in one.values.items()})
+        for name, one in evaluations[0].slices.items()
+    })  # fmt: skip
+    assert str(table([nowhere], ["recall@20"]).caption) == (
+        "– 2 listeners are needed for whom it is defined: recall@20"
+    )
+
+
 def test_the_best_of_each_column_is_bold(evaluations):
     columns = table(evaluations, KEYS[:2]).columns
     discovery, everything = ([getattr(cell, "style", None) for cell in column.cells] for column in columns[1:])

@@ -15,6 +15,7 @@ from towers.assembly.fitting import (
     tokens_of_step,
 )
 from towers.assembly.judging import judging_of
+from towers.assembly.training import training_plan
 from towers.config.composing import compose
 
 
@@ -51,3 +52,12 @@ def test_a_given_batch_decides_on_the_epochs(world_store) -> None:
     filled, (told,) = fitted(config, world_store, judging_of(config))
     assert filled.trainer.max_epochs == MOST_EPOCHS
     assert "max_tokens" not in told
+
+
+def test_a_learning_rate_says_that_it_leaves_the_id_table_alone(world_store) -> None:
+    def told(*overrides: str) -> str:
+        return "\n".join(training_plan(compose("train", overrides), world_store).told)
+
+    assert "optimizer.lr=0.004 leaves the id table at optimizer.id_lr=0.002" in told("optimizer.lr=0.004")
+    assert "id_lr" not in told("optimizer.lr=0.004", "optimizer.id_lr=0.004")
+    assert "id_lr" not in told()

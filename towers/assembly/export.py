@@ -110,10 +110,10 @@ class ExportPlan:
         return current.resolve() if current.exists() else None
 
     def version_with(self, source: str) -> Path | None:
-        """The version that was made of the same network in the same way; null where there is none."""
-        manifests = self.exports.glob(f"[!.]*/{MANIFEST}")
-        found = [path.parent for path in manifests if read_json(path).get("source") == source]
-        return next((folder for folder in found if not folder.is_symlink()), None)
+        """The version that was made of the same network in the same way, of several the last; null without one."""
+        versions = [path.parent for path in self.exports.glob(f"[!.]*/{MANIFEST}") if not path.parent.is_symlink()]
+        found = [version for version in versions if read_json(version / MANIFEST).get("source") == source]
+        return max(found, key=written_ns, default=None)
 
     def earlier(self) -> Export | None:
         """The version onto whose space the new one is turned.
@@ -137,8 +137,12 @@ def evaluated_means(run: Path, period: Period) -> dict[str, dict[str, float]]:
 
 def is_older(version: Path, other: Path) -> bool:
     """Whether a version was written before another one."""
-    first, second = ((folder / MANIFEST).stat().st_mtime_ns for folder in (version, other))
-    return first < second
+    return written_ns(version) < written_ns(other)
+
+
+def written_ns(version: Path) -> int:
+    """When a version was written; its name does not say it, as two of one day differ in a fingerprint alone."""
+    return (version / MANIFEST).stat().st_mtime_ns
 
 
 def export_plan(config: DictConfig) -> ExportPlan:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers.logger import Logger
 
 from towers.config.instantiate import Factory, factory
+from towers.config.sweeping import sweep_name
 from towers.errors import UserError
 from towers.training.loggers import CsvLogger
 
@@ -33,10 +34,13 @@ class LoggerPart:
             UserError: it is none of Lightning.
         """
         target, given = self.build.target, self.build.made.keywords
+        taken = inspect.signature(target).parameters
         facts: dict[str, Any] = {"save_dir": folder}
         if self.is_ours:
             facts["name"] = f"{experiment}/{folder.name}"
-        elif "save_dir" in given or "save_dir" not in inspect.signature(target).parameters:
+            if "group" in taken and "group" not in given:
+                facts["group"] = sweep_name()
+        elif "save_dir" in given or "save_dir" not in taken:
             facts = {}
         logger = self.build(**facts)
         if not isinstance(logger, Logger):

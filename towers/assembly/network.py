@@ -8,6 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from towers.config.instantiate import Factory, factory
+from towers.config.signature import placed_by
 from towers.contract.schema import PLAYABLE_KINDS
 from towers.data.store import Store
 from towers.models.audio.encoder import AudioEncoder, SoundStatistics
@@ -61,7 +62,7 @@ def network_parts(config: DictConfig) -> NetworkParts:
     Raises:
         UserError: a key that does not fit.
     """
-    node = config.placement.get("audio_encoder")
+    node = placed_by(config)
     return NetworkParts(
         audio_encoder=factory(config.audio_encoder, "audio_encoder"),
         content_tower=factory(config.content_tower, "content_tower"),

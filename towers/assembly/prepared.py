@@ -33,15 +33,15 @@ class Given:
         found = dict(_compared(leaf for name, node in prepared.items() for leaf in flat(node, name)))
         for key, asked in self.values.items():
             if key not in found:
-                raise UserError(f"{key}={asked}: {store.folder} was prepared with no such key")
+                raise UserError(f"{key}={_typed(asked)}: {store.folder} was prepared with no such key")
             if str(found[key]) != str(asked):
                 raise UserError(
-                    f"{key}={asked}: {store.folder} was prepared with {found[key]}; leave it out to take what is "
-                    "there, or run `towers prepare` with it"
+                    f"{key}={_typed(asked)}: {store.folder} was prepared with {_typed(found[key])}; leave it out to "
+                    "take what is there, or run `towers prepare` with it"
                 )
         for key, wanted in self.said.items():
             if key in found and str(found[key]) != str(wanted):
-                print(f"{key}={found[key]}, as {store.folder} was prepared; a file says {wanted}")
+                print(f"{key}={_typed(found[key])}, as {store.folder} was prepared; a file says {_typed(wanted)}")
         prepared_from = store.manifest.get("root")
         if self.root is None or prepared_from is None or Path(self.root).resolve() == Path(prepared_from).resolve():
             return
@@ -120,3 +120,10 @@ def _comparable(found: Any) -> Any:
     if isinstance(found, (list, tuple)):
         return [_comparable(item) for item in found]
     return float(found) if isinstance(found, int) and not isinstance(found, bool) else found
+
+
+def _typed(found: Any) -> str:
+    """A compared value as it is typed in a command."""
+    if isinstance(found, list):
+        return f"[{','.join(map(_typed, found))}]"
+    return f"{found:.15g}" if isinstance(found, float) else str(found)

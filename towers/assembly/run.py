@@ -14,7 +14,6 @@ from torch import Tensor
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts
 from towers.assembly.prepared import training_store
 from towers.config.composing import config_of_run, resolved
-from towers.config.instantiate import value
 from towers.config.signature import signature_of
 from towers.contract.provenance import Provenance
 from towers.data.loaders import UserBatches
@@ -124,32 +123,10 @@ class Run:
         return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
 
 
-def newest_run(runs: Path, name: str) -> Path:
-    """The finished run of an experiment that ended last.
-
-    Raises:
-        UserError: there is none.
-    """
-    finished = list((runs / name).glob(f"[!.]*/{FINISHED}"))  # a name may have signs of a pattern
-    if not finished:
-        raise UserError(
-            f"{runs / name}: no finished run here; run `towers train` first, with the same experiment=, or give "
-            "checkpoint=FOLDER"
-        )
-    return max(finished, key=lambda path: path.stat().st_mtime_ns).parent
-
-
 def run_folder(config: DictConfig, store: Store, network: NetworkParts) -> Path:
     """Follows from whatever can change the result: settings, the store, and files that the audio encoder reads."""
     signature = signature_of(config, store.fingerprint, *network.files())
     return Path(config.paths.runs) / config.name / signature
-
-
-def chosen_run(config: DictConfig) -> Path:
-    """The run that `checkpoint` names, else the newest finished one of the experiment."""
-    if config.checkpoint is not None:
-        return Path(str(config.checkpoint))
-    return newest_run(Path(config.paths.runs), value(config, "name", str))
 
 
 def moved(weights: Mapping[str, Tensor], module: TwoTower | ContentTable, store: RefreshedStore) -> dict[str, Tensor]:

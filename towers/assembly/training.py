@@ -1,12 +1,13 @@
 """A training: settings to a plan, and a plan to a LightningModule, its data, and what follows them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from towers.assembly.fitting import fitted
 from towers.assembly.judging import Judging, judging_of
@@ -15,7 +16,7 @@ from towers.assembly.monitoring import check_callbacks, check_monitor, measured_
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts, told_of_sound
 from towers.assembly.prepared import training_store
 from towers.assembly.run import run_folder
-from towers.config.composing import resolved, without_said
+from towers.config.composing import default, resolved, without_said
 from towers.config.instantiate import Factory, factory, instantiate, value
 from towers.data.datamodule import DataModule
 from towers.data.loaders import Loaders
@@ -125,7 +126,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         prepared=prepared,
         store=store,
         config=_of_run(config, prepared),
-        told=told,
+        told=[*told, *_told_of_id_lr(config)],
         seed=seed,
         is_refit=until == "test",
         judging=judging,
@@ -140,6 +141,14 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         schedule=instantiate(config.schedule, "schedule"),
         placement=instantiate(config.placement, "placement"),
     )
+
+
+def _told_of_id_lr(config: DictConfig) -> Iterator[str]:
+    """Says so where the learning rate was changed, and not that of the id table beside it."""
+    keys, usual = ("optimizer.lr", "optimizer.id_lr"), default("train").optimizer
+    lr, id_lr = (OmegaConf.select(config, key) for key in keys)
+    if id_lr == usual.id_lr and lr not in (None, usual.lr):
+        yield f"optimizer.lr={lr} leaves the id table at optimizer.id_lr={id_lr}, a key of its own"
 
 
 def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:

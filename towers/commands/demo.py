@@ -17,7 +17,7 @@ from towers.retrieval.mixing import listeners_against
 from towers.retrieval.original import Original
 from towers.retrieval.query import Query
 from towers.retrieval.show import found_table, history_table, title_card
-from towers.training.trainer import is_first_process
+from towers.training.rank import is_first_process
 
 SHOWN = 8
 

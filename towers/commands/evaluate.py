@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from towers.assembly.baselines import evaluate_baselines
+from towers.assembly.choosing import chosen_run
 from towers.assembly.comparison import compared
 from towers.assembly.evaluation import MODEL, EvaluationPlan, evaluation_plan
 from towers.assembly.pictures import log_pictures, report_of
-from towers.assembly.run import chosen_run
 from towers.commands.progress import StageProgress
 from towers.config.overrides import raw_list
 from towers.errors import GateRefused
@@ -100,6 +100,8 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     # Whoever finds it takes the rest for written.
     (target / COMPARISON).unlink(missing_ok=True)
     with _printed(target) as console:
+        if before.fingerprint == after.fingerprint:
+            console.print(f"{before.folder} and {after.folder} are the same: nothing can differ", soft_wrap=True)
         show(found.comparison, console)
     two = {"before": before, "after": after}
     metadata = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from towers.assembly.choosing import chosen_run
 from towers.assembly.export import ExportPlan, export_plan, is_older
-from towers.assembly.run import chosen_run
 from towers.commands.progress import StageProgress
 from towers.manifest import digest_of
 from towers.publishing.describing import version_of

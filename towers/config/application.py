@@ -1,7 +1,8 @@
 """A command as a Hydra application: its help, its configuration, one run or a sweep."""
 
+from argparse import Namespace
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import version as hydra_version
 from hydra._internal.utils import _run_hydra, get_args_parser
@@ -9,16 +10,27 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from towers.config.composing import VERSION_BASE, check_added, composed, default, narrowed, without_said
+from towers.config.composing import VERSION_BASE, check_overrides, composed, default, narrowed, without_said
 from towers.config.help import help_text
 from towers.config.keys import CONFIG_DIR
 from towers.config.overrides import quoted
+from towers.config.sweeping import Sweep, Sweepable
 from towers.errors import UserError
 
 NOWHERE = object()
 
 
-def run_application(command: str, arguments: list[str], job: Callable[[DictConfig], Any]) -> None:
+class _Through(BaseException):
+    """Carries a job's error past Hydra, which would print a line of its own for an `Exception`."""
+
+    def __init__(self, error: Exception):
+        super().__init__(error)
+        self.error = error
+
+
+def run_application(
+    command: str, arguments: list[str], job: Callable[[DictConfig], Any], sweepable: Sweepable | None = None
+) -> None:
     """Runs `job` on the configuration that `arguments` ask for, or prints what they want to see.
 
     Hydra's own entrance reads the process's command line and shows all that was composed; its runner, which is used
@@ -27,32 +39,59 @@ def run_application(command: str, arguments: list[str], job: Callable[[DictConfi
     Args:
         command: its name, and that of its file.
         arguments: of the command line, after the command.
-        job: is given what the command reads, once a run.
+        job: is given what the command reads, once a run; its errors come out as they are.
+        sweepable: what becomes of a sweep of this command; null: nothing but its jobs.
     """
     parser = get_args_parser()
+    parser.error = _refuse
     is_sweep = bool({"-m", "--multirun"} & {*arguments})
     args = parser.parse_args([quoted(argument, is_sweep) for argument in arguments])
     if args.cfg and args.multirun:
         raise UserError("-m, --cfg: do not go together; leave -m out, and give one value a key, to see a configuration")
-    check_added(args.overrides)
+    check_overrides(args.overrides, command)
     if args.help or args.cfg == "job":
-        config = composed(args.config_name or command, args.overrides, args.config_dir)
-        shown = without_said(narrowed(command, config, args.overrides))
-        if args.help:
-            text = help_text(command, config, shown, args.config_dir)
-        else:
-            text = _as_yaml(shown, args.package, args.resolve)
-        print(text, end="")
+        print(_shown(command, args), end="")
         return
 
     default(command)  # composed before Hydra runs, which a composition within would disturb
+    sweep = None
+    if args.multirun and sweepable is not None:
+        sweep = Sweep(args.config_name or command, args.overrides, args.config_dir, sweepable)
+        args.overrides = sweep.overrides
 
-    def task(config: DictConfig) -> None:
-        job(narrowed(command, config, HydraConfig.get().overrides.task))
+    def one(config: DictConfig) -> Any:
+        return job(narrowed(command, config, HydraConfig.get().overrides.task))
+
+    def task(config: DictConfig) -> Any:
+        if sweep is not None:
+            return sweep.run(one, config)
+        try:
+            return one(config)
+        except Exception as error:
+            raise _Through(error) from error
 
     task.__module__ = f"towers.commands.{command}"  # Hydra names the job after it
     hydra_version.setbase(VERSION_BASE)
-    _run_hydra(args, parser, task, CONFIG_DIR, command)
+    try:
+        _run_hydra(args, parser, task, CONFIG_DIR, command)
+    except _Through as through:
+        raise through.error from None
+    if sweep is not None:
+        sweep.tell()
+
+
+def _shown(command: str, args: Namespace) -> str:
+    """Help, or the configuration, as asked for."""
+    config = composed(args.config_name or command, args.overrides, args.config_dir)
+    shown = without_said(narrowed(command, config, args.overrides))
+    if args.help:
+        return help_text(command, config, shown, args.config_dir)
+    return _as_yaml(shown, args.package, args.resolve)
+
+
+def _refuse(message: str) -> NoReturn:
+    """What the parser does with an option that it does not know."""
+    raise UserError(f"{message}; --help shows the keys, which are typed key=value, and the options")
 
 
 def _as_yaml(config: DictConfig, package: str | None, is_resolved: bool) -> str:

@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from towers.config.keys import CONFIG_DIR, names, nearest
+from towers.config.keys import CONFIG_DIR, choices, names, nearest, reads
 from towers.config.messages import no_such_key, one_line
 from towers.config.overrides import quoted
 from towers.errors import UserError
@@ -60,19 +60,24 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     typed = [quoted(override) for override in overrides]
     try:
-        check_added(typed)
+        check_overrides(typed, name)
         return narrowed(name, composed(name, typed), typed)
     except Exception as error:
-        raise UserError(one_line(error)) from error
+        raise UserError(one_line(error, name)) from error
 
 
-def check_added(overrides: Sequence[str]) -> None:
-    """Raises `UserError` for a misspelt key that is added by `+`, which Hydra would take, and no command read."""
+def check_overrides(overrides: Sequence[str], command: str) -> None:
+    """Refuses what Hydra would take, or fail on without a word: a misspelt key that is added by `+` or `++`, which no
+    command reads, and a group that is given null."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")
-        is_none = override.is_add() and key.partition(".")[0] not in {*names(), "hydra"}
-        if is_none and nearest(key) is not None:  # another may be somebody's own, for an interpolation
-            raise UserError(no_such_key(key))
+        is_added = override.is_add() or override.is_force_add()
+        is_none = is_added and key.partition(".")[0] not in {*names(), "hydra"}
+        if is_none and nearest(key, command) is not None:  # another may be somebody's own, for an interpolation
+            raise UserError(no_such_key(key, command))
+        files = choices(override.key_or_group)
+        if files and not override.is_delete() and not override.is_sweep_override() and override.value() is None:
+            raise UserError(f"{key}=null: takes one of {', '.join(files)}; leave it out for the default")
 
 
 def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
@@ -88,6 +93,12 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     with open_dict(config):
         del config["hydra"]
     return config
+
+
+def composed_for_sweep(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """The same of a whole sweep, with Hydra's own settings; what is swept has its default there."""
+    with _hydra(name, config_dir) as hydra:
+        return hydra.compose_config(name, list(overrides), RunMode.MULTIRUN, from_shell=False)
 
 
 @cache
@@ -146,8 +157,8 @@ def without_said(config: DictConfig) -> DictConfig:
 
 def seen_by(command: str, config: DictConfig) -> DictConfig:
     """What another command would read of the configuration of one that does all."""
-    own: Any = OmegaConf.load(Path(CONFIG_DIR) / f"{command}.yaml")
-    return _reduced(config, {*own[COMMAND].reads})
+    read = reads(command)
+    return _reduced(config, None if read is None else {*read})
 
 
 def _reduced(config: DictConfig, wanted: set[str] | None) -> DictConfig:

@@ -68,9 +68,10 @@ def _short(config: DictConfig, key: str) -> str:
 
 def _groups(config: DictConfig, shown: DictConfig, config_dir: str | None) -> Iterator[tuple[str, str]]:
     """Each group that a command reads, with its files, and what it is."""
-    for group, told in groups().items():
+    for typed, told in groups().items():
+        group, _, node = typed.partition("@")
         folders = [Path(folder) / group for folder in (CONFIG_DIR, config_dir) if folder is not None]
         files = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-        is_read = OmegaConf.select(shown, group.replace("/", ".")) is not None
+        is_read = isinstance(OmegaConf.select(shown, node or group.replace("/", ".")), DictConfig)
         if is_read or (group == EXPERIMENT and "name" in config):
-            yield f"{group}={'|'.join(files)}", told
+            yield f"{typed}={'|'.join(files)}", told

@@ -12,13 +12,16 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from beartype import BeartypeConf
 from beartype.door import is_bearable
 from omegaconf import DictConfig, OmegaConf
 
+from towers.config.keys import CONFIG_DIR
 from towers.config.messages import elsewhere, one_line
+from towers.contract.near_names import near_name
 from towers.errors import UserError
 
 ALLOWED_TARGETS = ("towers.", "pytorch_lightning.")
@@ -51,7 +54,9 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True)
     if not isinstance(config, dict) or "_target_" not in config:
-        raise UserError(f"{key}: no _target_ here; choose one of the group's files, such as {key}=NAME")
+        group = key.rpartition(".")[2]
+        choice = f"+{group}@{key}=NAME" if group != key and (Path(CONFIG_DIR) / group).is_dir() else f"{key}=NAME"
+        raise UserError(f"{key}: no _target_ here; choose one of the group's files, such as {choice}")
     target = _import(config["_target_"], f"{key}._target_")
     signature = inspect.signature(target)
     hints = _hints(target)
@@ -62,8 +67,11 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
         parameter = signature.parameters.get(name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
         if parameter is None and not takes_any:
+            meant = near_name(name, signature.parameters)
+            near = f"did you mean {key}.{meant}? " if meant else ""
             raise UserError(
-                elsewhere(f"{key}.{name}") or f"{key}.{name}: unknown; {config['_target_']} takes {_names(signature)}"
+                elsewhere(f"{key}.{name}")
+                or f"{key}.{name}: unknown; {near}{config['_target_']} takes {', '.join(signature.parameters)}"
             )
         values[name] = _value(value, hints.get(name, Any), f"{key}.{name}")
     if config.get("_partial_"):
@@ -210,7 +218,3 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 
 def _spelled(hint: Any) -> str:
     return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint).replace("typing.", "")
-
-
-def _names(signature: inspect.Signature) -> str:
-    return ", ".join(signature.parameters)

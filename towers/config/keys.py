@@ -14,6 +14,8 @@ EXPERIMENT = "experiment"
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w/]+):(?: (?P<value>.*?))?(?: +# (?P<comment>.+))?$")
 _CONTINUED = re.compile(r"^ {8,}# (?P<comment>.+)$")
+_COMMAND = re.compile(r"^command:", re.MULTILINE)
+_BASE = re.compile(r"^ +- base$", re.MULTILINE)
 _DEFAULT = re.compile(r"^ +- (?P<group>[\w/]+)(?:@(?P<node>\w+))?: (?P<name>\w+)(?: +# (?P<comment>.+))?$")
 
 
@@ -39,8 +41,8 @@ def keys_of_command(command: str) -> dict[str, str]:
 
 @cache
 def groups() -> dict[str, str]:
-    """By group, the comment beside it in a list of defaults."""
-    return {group: comment for group, _, _, comment in _defaults() if comment}
+    """By group as it is typed, such as `publishing@export`, the comment beside it in a list of defaults."""
+    return {_as_typed(group, node): comment for group, node, _, comment in _defaults() if comment}
 
 
 @cache
@@ -53,14 +55,73 @@ def names() -> frozenset[str]:
     return frozenset(key.partition(".")[0].partition("/")[0] for key in {*own, *mounted, *folders})
 
 
-def nearest(key: str) -> str | None:
-    """The key that was meant by one that is none: of its last name, or spelled like it."""
-    own = [each for path in _files() if path.parent == Path(CONFIG_DIR) for each in keys_of_command(path.stem)]
-    meta = ("command", "hydra", "defaults")
-    known = [each for each in [*keys(), *own] if not each.endswith("_") and each.partition(".")[0] not in meta]
-    last = key.rpartition(".")[2]
+def choices(group: str) -> list[str]:
+    """Names of a group's files; none where it is no group."""
+    return sorted(path.stem for path in (Path(CONFIG_DIR) / group).glob("*.yaml"))
+
+
+def reads(command: str) -> list[str] | None:
+    """Keys and groups that a command's own file says it reads, with what it takes from the store; null: it reads all
+    that is composed."""
+    return _listed(command, "reads|stored") or None
+
+
+def readers(key: str) -> list[str]:
+    """The commands that read a key or a group; one that reads all of them only where no other does."""
+    commands = [path.stem for path in _files() if _COMMAND.search(path.read_text()) and _is_read(key, path.stem)]
+    return [command for command in commands if not _reads_all(command)] or commands
+
+
+def nearest(key: str, command: str | None = None) -> str | None:
+    """The key or group that was meant by one that is none: of its last name, spelled like it, or the value that it
+    stands below; what the command reads comes first."""
+    known = _known()
+    if key in known:
+        return key
+    if command is None:
+        return _nearest(key, known)
+    own = [each for each in known if _is_read(each, command)]
+    first = [each for each in _listed(command, "first") if re.search(rf"(?:^|[._]){re.escape(key)}$", each)]
+    return next(iter(first), None) or _nearest(key, own) or _nearest(key, known)
+
+
+def _nearest(key: str, known: list[str]) -> str | None:
+    above, _, last = key.rpartition(".")
     of_last_name = [each for each in known if each.rpartition(".")[2] == last]
-    return near_name(key, of_last_name, 0.0) or near_name(key, known)
+    spelled = near_name(key, of_last_name, 0.0) or near_name(key, known)
+    return spelled or next((each for each in known if each == above), None)
+
+
+@cache
+def _known() -> list[str]:
+    """All keys, and groups as they are typed."""
+    own = [each for path in _files() if path.parent == Path(CONFIG_DIR) for each in keys_of_command(path.stem)]
+    typed = [_as_typed(group, node) for group, node, _, _ in _defaults()]
+    found = [each for each in [*keys(), *own, *typed, EXPERIMENT] if not each.endswith("_")]
+    return [each for each in dict.fromkeys(found) if re.split(r"[./]", each)[0] not in ("command", "hydra", "defaults")]
+
+
+@cache
+def _is_read(key: str, command: str) -> bool:
+    if _reads_all(command):
+        return True
+    own, listed = keys_of_command(command), reads(command)
+    names = {"paths", *([] if listed is None else [*listed, EXPERIMENT])} - own.keys()  # these are values
+    dotted = key.partition("@")[2] or key.replace("/", ".")
+    is_above = any(name.startswith(f"{dotted}.") for name in names)
+    return dotted in own or is_above or any(f"{dotted}.".startswith(f"{name}.") for name in names)
+
+
+def _reads_all(command: str) -> bool:
+    return reads(command) is None and _BASE.search((Path(CONFIG_DIR) / f"{command}.yaml").read_text()) is not None
+
+
+def _listed(command: str, name: str) -> list[str]:
+    """Keys that a list in the node `command` of a command's own file names."""
+    lists = re.findall(
+        rf"^  (?:{name}): \[([^\]]*)\]", (Path(CONFIG_DIR) / f"{command}.yaml").read_text(), re.MULTILINE
+    )
+    return [each.strip() for names in lists for each in names.split(",")]
 
 
 def lines(text: str) -> Iterator[tuple[tuple[str, ...], str, str]]:
@@ -99,6 +160,10 @@ def _defaults() -> Iterator[tuple[str, str, str, str | None]]:
             if line:
                 group = "/".join([*path.parent.relative_to(CONFIG_DIR).parts, line["group"]])
                 yield group, line["node"] or group, line["name"], line["comment"]
+
+
+def _as_typed(group: str, node: str) -> str:
+    return group if node in (group, ".") else f"{group}@{node}"
 
 
 def _files() -> list[Path]:

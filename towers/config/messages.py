@@ -1,10 +1,13 @@
 """What Hydra and OmegaConf say of a mistake, in one line that names the key and the way out."""
 
 import re
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from hydra.errors import OverrideParseException
 
-from towers.config.keys import nearest
+from towers.config.keys import CONFIG_DIR, choices, nearest, readers
+from towers.contract.near_names import near_name
 
 ELSEWHERE = {
     "trainer.gradient_clip_val": "trainer.gradient_clip",
@@ -16,6 +19,8 @@ ELSEWHERE = {
     "trainer.max_steps": "trainer.max_epochs, trainer.limit_train_batches",
     "trainer.strategy": "trainer.devices",
     "candidates": "among, or objective.candidates in a training",
+    "learning_rate": "optimizer.lr",
+    "batch_size": "datamodule.max_tokens",
     **{
         key: f"export.{key}"
         for key in (
@@ -28,32 +33,100 @@ ELSEWHERE = {
 An export's had no group once. `among` had another name."""
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message and its cause's as one line."""
+def one_line(error: BaseException, command: str | None = None) -> str:
+    """An error's message and its cause's as one line; what Hydra says of an override, in the words of this project.
+
+    Args:
+        error: whatever was raised.
+        command: whose keys are meant; null: any.
+    """
     if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override}: cannot be read; text with other signs than letters, digits and -_./:@ "
-            "goes into quotes within the shell's quotes, such as \"user='a, b'\""
-        )
-    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
-    if missing:
-        return f"{missing[1]}: missing; give it as {missing[1]}=VALUE"
-    unknown = re.search(r"^Could not override '([\w.]+)'\.?\s+To append", str(error))
-    if unknown:
-        return no_such_key(unknown[1])
-    parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
+        return _unreadable(str(error.override), command)
+    text = str(error)
+    for pattern, told in HYDRAS.items():
+        if found := re.search(pattern, text):
+            return told(found, command)
+    parts = [text, *([str(error.__cause__)] if error.__cause__ else [])]
     return "; ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part)
 
 
-def no_such_key(key: str) -> str:
-    """That a key is none, and which was meant."""
+def no_such_key(key: str, command: str | None = None) -> str:
+    """That a command has no such key, and which was meant."""
     if place := elsewhere(key):
         return place
-    meant = nearest(key)
+    meant = nearest(key, command)
+    if meant is None:
+        return f"{key}: no such key; --help shows those that there are"
+    others = [] if command is None or command in readers(meant) else [f"towers {name}" for name in readers(meant)]
     if meant == key:
-        return f"{key}: no key of this command, but of another"
-    advice = f"did you mean {meant}?" if meant else "--help shows those that there are"
-    return f"{key}: no such key; {advice}"
+        return f"{key}: no key of this command, but of {' and '.join(others) or 'another'}"
+    return f"{key}: no such key; did you mean {meant}{', of ' + ' and '.join(others) if others else ''}?"
+
+
+def no_such_choice(group: str, choice: str, choices: Sequence[str]) -> str:
+    """That a group has no such file, and which was meant."""
+    meant = near_name(choice, choices)
+    advice = f"did you mean {group}={meant}? " if meant else ""
+    return f"{group}={choice}: no such choice; {advice}There are {', '.join(choices)}"
+
+
+def _unreadable(override: str, command: str | None) -> str:
+    if re.fullmatch(r"[+\w./@]+", override):
+        key = override.lstrip("+")
+        meant = nearest(key, command) or key
+        return f"{override}: has no value; give it as {meant}=VALUE"
+    return (
+        f"{override}: cannot be read; text with other signs than letters, digits and -_./:@ "
+        "goes into quotes within the shell's quotes, such as \"user='a, b'\""
+    )
+
+
+def _not_there(found: re.Match[str], command: str | None) -> str:
+    """Of a key that was to be taken out; Hydra says it of one without a value, too."""
+    key = found[1]
+    return (
+        f"~{key}: has no value that could be taken out" if nearest(key, command) == key else no_such_key(key, command)
+    )
+
+
+HYDRAS: Final[dict[str, Callable[[re.Match[str], str | None], str]]] = {
+    r"Missing mandatory value: (\S+)": lambda found, _: f"{found[1]}: missing; give it as {found[1]}=VALUE",
+    r"^Could not override '([^']+)'\.?\s+Did you mean to override (\S+)\?": lambda found, _: (
+        f"{found[1]}: no such key; did you mean {found[2]}?"
+    ),
+    r"^Could not override '([^']+)'\.?\s+To append": lambda found, command: no_such_key(found[1], command),
+    r"^Could not delete from config\. '([^']+)' does not exist": _not_there,
+    r"^Could not delete from config\. The value of '(\S+)' is (.*) and not (.*)\.": lambda found, _: (
+        f"~{found[1]}={found[3]}: its value is {found[2]}; ~{found[1]} takes it out whatever it is"
+    ),
+    r"^Could not append to config\. An item is already at '([^']+)'": lambda found, _: (
+        f"+{found[1]}: is there already; give it as {found[1]}=VALUE, without the +"
+    ),
+    r"^(?:Multiple values for )?(\S+?)(?:\. To override a value use| appears more than once in the final defaults)": (
+        lambda found, _: (
+            f"{found[1]}: is chosen already; give it as {found[1]}=NAME, without a +, or in a file's defaults as "
+            f"`override {found[1]}: NAME`"
+        )
+    ),
+    r"Could not find '([^']+)/([^'/]*)'\s+Available options in '\1':((?s:.*?))\s+Config search path": lambda found, _: (
+        no_such_choice(found[1], found[2], found[3].split())
+    ),
+    r"Could not load '([^']+)/([^'/]*)'": lambda found, _: no_such_choice(found[1], found[2], choices(found[1])),
+    r"^Ambiguous value for argument '([\w.@/]+)=(.*?)'\n": lambda found, _: (
+        f"{found[1]}={found[2]}: is several values; -m sweeps over them, {found[1]}=[{found[2]}] is a list, "
+        f"\"{found[1]}='{found[2]}'\" is text"
+    ),
+    r"^Error merging override ((\+{0,2}[\w./]+)\.[^.=]+=.*)": lambda found, _: (
+        f"{found[1]}: nothing can be set there; give {found[2].lstrip('+')}=VALUE as a whole"
+    ),
+    r"^Interpolation key '([^']+)' not found": lambda found, command: (
+        f"${{{found[1]}}} refers to a key that is none: {no_such_key(found[1], command)}"
+    ),
+    r"^Cannot find primary config '([^']+)'": lambda found, _: (
+        f"--config-name={found[1]}: no such file in {CONFIG_DIR}, or in the folder that --config-dir names"
+    ),
+}  # fmt: skip
+"""What Hydra and OmegaConf say, as a pattern -> the same in our words, for what a command reads."""
 
 
 def elsewhere(key: str) -> str | None:

@@ -43,12 +43,22 @@ WATCHING_CALLBACKS: Final = tuple(
     )
 )  # fmt: skip
 """Callbacks of Lightning that look on. Any other may change what is trained, so with it the run is another one."""
+NO_PLACEMENT: Final = "towers.training.placement.NoPlacement"
+"""Leaves contents where they are, whatever an experiment names to place them by."""
+
+
+def placed_by(config: DictConfig) -> Any:
+    """The node of the audio encoder that placement takes in the place of one that learns; null: none."""
+    placement = config.placement
+    return None if placement.get("_target_") == NO_PLACEMENT else placement.get("audio_encoder")
 
 
 def signature_of(config: DictConfig, *facts: str) -> str:
     """12 hex digits that change with every key that decides the result, and with `facts` (fingerprints)."""
     found = resolved(config)
     deciding = {group: _of(found[group], group) for group in DECIDES}
+    if "audio_encoder" in deciding["placement"] and placed_by(config) is None:
+        deciding["placement"] = {**deciding["placement"], "audio_encoder": None}
     callbacks: Any = found["trainer"].get("callbacks") or ()
     callbacks = [node for node in callbacks if node.get("_target_") not in WATCHING_CALLBACKS]
     deciding["trainer"] = {**deciding["trainer"], "callbacks": callbacks}

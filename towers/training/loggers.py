@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -112,18 +112,21 @@ class CsvLogger(Logger):
             writer.writerows(rows)
 
 
-def wandb_logger(save_dir: Path, name: str, project: str) -> WandbLogger:
+def wandb_logger(save_dir: Path, name: str, project: str, group: str | None) -> WandbLogger:
     """Weights & Biases, by Lightning's own logger; offline where there is no key or no network.
 
     Args:
         save_dir: the run's folder; what is kept offline lies there, and `wandb sync` uploads it later.
         name: of the run; a resumed run continues it.
         project: on the server.
+        group: of runs that belong together, such as those of a sweep; null: none.
 
     Raises:
         UserError: the key will not do.
     """
-    return WandbLogger(project=project, experiment=_open(save_dir, name, project))
+    run = _open(save_dir, name, project, group)
+    _tell(_where(run, save_dir))
+    return WandbLogger(project=project, experiment=run)
 
 
 def close_loggers(loggers: Iterable[Logger], is_success: bool) -> None:
@@ -153,18 +156,37 @@ def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes
         run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
 
 
-def _open(folder: Path, name: str, project: str) -> Any:
+def log_table(folder: Path, name: str, project: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes a table as a Weights & Biases run of its own, in the group of the same name, offline as the others.
+
+    Args:
+        folder: in which the run is kept.
+        name: of the run; another table under the same name takes its place.
+        project: on the server.
+        columns: by name, all of one length.
+
+    Raises:
+        UserError: the key will not do.
+    """
+    import wandb
+
+    rows: list[Any] = [list(row) for row in zip(*columns.values(), strict=True)]
+    with _open(folder, name, project, folder.name) as run:
+        run.log({"runs": wandb.Table(columns=list(columns), data=rows)})
+
+
+def _open(folder: Path, name: str, project: str, group: str | None = None) -> Any:
     from wandb.errors import AuthenticationError, CommError, UsageError  # here, as trainings may do without it
 
     os.environ.setdefault("WANDB_SILENT", "true")
     mode = wandb_mode()
     try:
-        run = _begun(folder, name, project, mode)
+        run = _begun(folder, name, project, mode, group)
     except AuthenticationError as error:
         raise UserError(f"WANDB_API_KEY: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
     except CommError as error:
         _tell(f"{' '.join(str(error).split())}; goes on offline")
-        run = _begun(folder, name, project, "offline")
+        run = _begun(folder, name, project, "offline", group)
     except (UsageError, ValueError) as error:  # ValueError: pydantic's, of a WANDB_ variable
         raise UserError(f"logger=wandb: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
     run.define_metric("trainer/global_step")  # which Lightning's logger counts steps by
@@ -172,12 +194,13 @@ def _open(folder: Path, name: str, project: str) -> Any:
     return run
 
 
-def _begun(folder: Path, name: str, project: str, mode: str) -> Any:
+def _begun(folder: Path, name: str, project: str, mode: str, group: str | None) -> Any:
     import wandb
 
     return wandb.init(
         project=project,
         name=name,
+        group=group,
         id=name.replace("/", "-"),
         dir=folder,
         mode=mode,  # type: ignore[arg-type]  # whatever WANDB_MODE says
@@ -198,13 +221,28 @@ def wandb_mode() -> str:
     key = os.environ.get("WANDB_API_KEY")
     if key:
         _check(key)
-    url = os.environ.get("WANDB_BASE_URL", WANDB_URL)
-    if not key and not _is_in_netrc(url):
+    if not _has_key():
         return "offline"
+    url = os.environ.get("WANDB_BASE_URL", WANDB_URL)
     if _answers(url):
         return "online"
     _tell(f"{url} does not answer; goes on offline, and `wandb sync` uploads it later")
     return "offline"
+
+
+def _where(run: Any, folder: Path) -> str:
+    """Whether a run is online, offline or off, where its files lie, and how they reach the server."""
+    if run.disabled:
+        return f"off, as WANDB_MODE says; the figures are in {folder / 'metrics.csv'} alone"
+    files = folder / "wandb" / Path(run.settings.sync_dir).name
+    if not run.offline:
+        return f"online, {run.url}; files in {files}"
+    why = ", as WANDB_MODE says" if os.environ.get("WANDB_MODE") else "" if _has_key() else ", as there is no key"
+    return f"offline{why}; files in {files}; `wandb sync {files}` uploads them"
+
+
+def _has_key() -> bool:
+    return bool(os.environ.get("WANDB_API_KEY")) or _is_in_netrc(os.environ.get("WANDB_BASE_URL", WANDB_URL))
 
 
 def _tell(line: str) -> None:

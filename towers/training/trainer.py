@@ -270,11 +270,6 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         raise
 
 
-def is_first_process() -> bool:
-    """Whether this is the one of several processes that goes on after a training."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
 def _processes(devices: int, num_nodes: int) -> tuple[int, int]:
     """Processes a machine, and machines; torchrun has started them, and knows how many."""
     if "LOCAL_WORLD_SIZE" not in os.environ:

@@ -1,6 +1,7 @@
 """What a run shows while it trains: a line a validation, and on a terminal a bar."""
 
 import sys
+from datetime import datetime
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,14 +21,15 @@ class Lines(Callback):
         self._shown = shown
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints epoch, step, loss and the metrics."""
+        """Prints epoch, step, loss, the metrics, seconds of training and the time of day."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         module = ours(pl_module)
         progress = module.progress
         found = {name: progress.metrics[name] for name in self._shown if name in progress.metrics}
         shown = ", ".join(f"{name} {figure:.4f}" for name, figure in {"loss": module.loss, **found}.items())
-        print(f"epoch {progress.epoch}/{trainer.max_epochs}, step {progress.step:,}: {shown}", flush=True)
+        when = f"{progress.seconds:.0f} s, {datetime.now():%H:%M:%S}"
+        print(f"epoch {progress.epoch}/{trainer.max_epochs}, step {progress.step:,}: {shown} ({when})", flush=True)
 
 
 class Bar(RichProgressBar):

@@ -33,11 +33,12 @@ def table(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> Table:
     """Rankers as rows, `keys` (such as `recall@20/discovery`) as columns, the best of each in bold.
 
     The footer holds the listeners behind each column (of the first ranker that has the slice); a figure that
-    is missing shows as a dash.
+    is missing shows as a dash, and where nobody has it a line below the table says why.
     """
     means = [evaluation.means() for evaluation in evaluations]
     best = {key: max((figures[key] for figures in means if key in figures), default=None) for key in keys}
-    result = Table(show_footer=True)
+    missing = [key for key in keys if best[key] is None] if evaluations else []
+    result = Table(show_footer=True, caption=Text(_why(evaluations, missing)), caption_justify="left")
     result.add_column("ranker", footer="listeners")
     for key in keys:
         metric, slice_name = split_key(key)
@@ -48,6 +49,27 @@ def table(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> Table:
         cells = [_cell(figures.get(key), best[key]) for key in keys]
         result.add_row(Text(evaluation.ranker), *cells)
     return result
+
+
+def _why(evaluations: Sequence[Evaluation], missing: Sequence[str]) -> str:
+    """Why no ranker has a figure for some columns; empty where all have one."""
+    absent, too_small, undefined = [], [], []
+    for key in missing:
+        slice_name = split_key(key)[1]
+        counts = [one.counts[slice_name] for one in evaluations if slice_name in one.counts]
+        if not counts:
+            absent.append(slice_name)
+        elif max(counts) < max(evaluations[0].min_users, 1):
+            too_small.append(f"{slice_name} has {max(counts):,}")
+        else:
+            undefined.append(key)
+    needed = f"{evaluations[0].min_users:,}" if evaluations else ""
+    lines = {
+        f"{needed} listeners are needed for a figure (evaluation.min_users): ": too_small,
+        "not in this data: ": absent,
+        f"{needed} listeners are needed for whom it is defined: ": undefined,
+    }
+    return "\n".join(f"– {said}{', '.join(dict.fromkeys(names))}" for said, names in lines.items() if names)
 
 
 def main_intervals(

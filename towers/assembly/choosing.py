@@ -1,0 +1,144 @@
+"""Which of several finished runs a command takes, and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from towers.config.instantiate import value
+from towers.errors import UserError
+from towers.manifest import read_json
+from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED
+
+BEST = "best:"
+"""Begins a `checkpoint` that names a folder of runs, and asks for the best of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRun:
+    """What a finished run says of itself, without its weights.
+
+    Args:
+        folder: of the run, where a link leads to it.
+        monitor: the metric by which its best checkpoint was chosen, higher is better; null: none.
+        best: of that metric; null where nothing was validated.
+        best_epoch: after which it was reached.
+        seconds: of training, by the clock, over all starts.
+        judged_on: fingerprint of the store, and what else decides what the metric means.
+        finished_ns: when it ended.
+        project: of Weights & Biases that it went to; null: none.
+    """
+
+    folder: Path
+    monitor: str | None
+    best: float | None
+    best_epoch: int | None
+    seconds: float
+    judged_on: tuple[Any, ...]
+    finished_ns: int
+    project: str | None
+
+    @classmethod
+    def of(cls, folder: Path) -> "FinishedRun | None":
+        """The run in a folder; null where none has come to its end there."""
+        if not (folder / FINISHED).exists():
+            return None
+        whole = folder.resolve()
+        if folder.is_symlink():
+            folder = whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
+        finished = read_json(folder / FINISHED)
+        config, made_on = _read(folder / CONFIG_FILE), _read(folder / ENVIRONMENT_FILE)
+        return cls(
+            folder=folder,
+            monitor=OmegaConf.select(config, "trainer.monitor"),
+            best=finished.get("best"),
+            best_epoch=finished.get("best_epoch"),
+            seconds=finished.get("seconds", 0.0),
+            judged_on=(made_on.get("store"), bool(OmegaConf.select(config, "evaluation.filter_seen"))),
+            finished_ns=(folder / FINISHED).stat().st_mtime_ns,
+            project=OmegaConf.select(config, "logger.project"),
+        )
+
+    def is_comparable(self, other: "FinishedRun") -> bool:
+        """Whether the best of both are figures of one metric on the same validation."""
+        return (self.monitor, self.judged_on) == (other.monitor, other.judged_on)
+
+
+def chosen_run(config: DictConfig) -> Path:
+    """The run that `checkpoint` names, `best:FOLDER` the best of a folder's; else the newest finished one of the
+    experiment. Says which, where it was not named.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = Path(config.paths.runs)
+    given = value(config, "checkpoint", str | None)
+    if given is None:
+        return _newest(runs, value(config, "name", str))
+    if not given.startswith(BEST):
+        return Path(given)
+    folder = Path(given.removeprefix(BEST))
+    return _best(folder if folder.is_dir() else runs / folder, given)
+
+
+def best_of(finished: list[FinishedRun]) -> FinishedRun | None:
+    """The best of those that can be compared with the newest, of equals the first; null where none was validated."""
+    newest = max(finished, key=lambda run: run.finished_ns)
+    rivals = [run for run in finished if run.best is not None and run.is_comparable(newest)]
+    return max(rivals, key=lambda run: (run.best, -run.finished_ns), default=None)
+
+
+def _newest(runs: Path, name: str) -> Path:
+    finished = list(_finished(runs / name))  # a name may have signs of a pattern
+    if not finished:
+        raise UserError(
+            f"{runs / name}: no finished run here; run `towers train` first, with the same experiment=, or give "
+            "checkpoint=FOLDER"
+        )
+    newest, best = max(finished, key=lambda run: run.finished_ns), best_of(finished)
+    if len(finished) == 1:
+        print(f"run {newest.folder}: the only finished one in {runs / name}")
+    elif best is None or best.folder == newest.folder:
+        also = "" if best is None else f", and the best by {newest.monitor}"
+        print(f"run {newest.folder}: the newest finished of {len(finished)} in {runs / name}{also}")
+    else:
+        worse = "nothing" if newest.best is None else f"{newest.best:.4f}"
+        print(
+            f"run {newest.folder}: the newest finished of {len(finished)} in {runs / name}, with {worse} in "
+            f"{newest.monitor}; checkpoint={BEST}{runs / name} takes the best, {best.folder} with {best.best:.4f}"
+        )
+    return newest.folder
+
+
+def _best(folder: Path, given: str) -> Path:
+    finished = list(_finished(folder)) if folder.is_dir() else []
+    if not finished:
+        raise UserError(
+            f"checkpoint={given}: no finished run in {folder}; give a folder of runs or of a sweep, as it stands or as "
+            "it is called in paths.runs"
+        )
+    best = best_of(finished)
+    if best is None:
+        raise UserError(f"checkpoint={given}: nothing was validated in the newest run there; give checkpoint=FOLDER")
+    rivals = sum(run.is_comparable(best) for run in finished)
+    others = len(finished) - rivals
+    left_out = f"; {others} judged by another metric, or on other data, left out" if others else ""
+    print(f"run {best.folder}: the best of {rivals} in {folder}, with {best.best:.4f} in {best.monitor}{left_out}")
+    return best.folder
+
+
+def _finished(folder: Path) -> Iterator[FinishedRun]:
+    """Finished runs right in a folder, each once, links followed."""
+    if not folder.is_dir():
+        return
+    paths = sorted(folder.glob("[!.]*"))
+    yield from {path.resolve(): run for path in paths if (run := FinishedRun.of(path)) is not None}.values()
+
+
+def _read(path: Path) -> DictConfig:
+    """A run's YAML or JSON; nothing of one that lacks it."""
+    read = OmegaConf.load(path) if path.exists() else OmegaConf.create()
+    assert isinstance(read, DictConfig)
+    return read
