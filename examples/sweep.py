@@ -43,7 +43,10 @@ def main() -> None:
             study.enqueue_trial(trial.params)
             raise
         trial.set_user_attr("folder", str(folder))
-        return float(read_json(folder / "finished.json")["best"])
+        best = read_json(folder / "finished.json")["best"]
+        if best is None:
+            raise SystemExit("validation has too few listeners to compare trials by; lower evaluation.min_users")
+        return float(best)
 
     study = optuna.create_study(
         study_name=arguments.study,

@@ -42,7 +42,7 @@ def current(folder: Path) -> str | None:
 
 
 def test_what_becomes_current(folder: Path) -> None:
-    """One story, as every version takes seconds to write: three versions of one run, judged differently each time."""
+    """One story, as every version takes seconds to write: versions of one run, judged differently each time."""
     judge(folder, 0.082, 0.261)
     told = exported(folder)
     assert "nothing is current, for the model is below popularity: recall@20 0.082 against 0.261" in told
@@ -63,6 +63,12 @@ def test_what_becomes_current(folder: Path) -> None:
     assert current(folder) == better
     assert f"current moves BACK from {better} to it" in exported(folder, "promote=true")
     assert current(folder) == worse
+
+    path = folder / "run" / "evaluation-test" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["metadata"]["checks"][0]["passed"] = False
+    path.write_text(json.dumps(metrics))
+    assert "did not pass its own checks" in exported(folder)
 
     shutil.rmtree(folder / "run" / "evaluation-test")
     assert f"current stays at {worse}, for run was not evaluated" in exported(folder)

@@ -101,8 +101,13 @@ class ExportPlan:
         served = self.served()
         if served is not None and is_older(target, served):
             return f"it was exported before {served.name}, which serves now"
-        found = [means for period in ("test", "validation") if (means := evaluated_means(run, period))]
-        return acceptance(found[0], self.main_metric).refusal if found else f"{run} was not evaluated"
+        for period in ("test", "validation"):
+            if not (path := evaluation_of(run, period)).exists():
+                continue
+            if any(check["passed"] is False for check in read_json(path)["metadata"]["checks"]):
+                return f"its evaluation did not pass its own checks ({path.parent})"
+            return acceptance(evaluated_means(run, period), self.main_metric).refusal
+        return f"{run} was not evaluated"
 
     def served(self) -> Path | None:
         """The version that `current` points to; null where there is none."""
@@ -128,9 +133,14 @@ class ExportPlan:
         return Export(Path(name))
 
 
+def evaluation_of(run: Path, period: Period) -> Path:
+    """The file with the figures of a run's evaluation."""
+    return run / f"evaluation-{period}" / "metrics.json"
+
+
 def evaluated_means(run: Path, period: Period) -> dict[str, dict[str, float]]:
     """Means by ranker of a run's evaluation in a period, the model's first; empty where there is none."""
-    path = run / f"evaluation-{period}" / "metrics.json"
+    path = evaluation_of(run, period)
     rankers = read_json(path)["rankers"] if path.exists() else {}
     return {name: figures["means"] for name, figures in rankers.items()}
 
