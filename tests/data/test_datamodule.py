@@ -30,10 +30,14 @@ def test_a_crop_is_given_in_seconds():
         parts_of({"crop_s": 0.001})[0].crop_frames(spectrogram)
 
 
+GIVEN = ("datamodule.max_tokens=8192", "datamodule.num_fresh_sounds=64")
+"""What follows from the data where it is not said."""
+
+
 def test_the_file_gives_settings():
     config = compose(
         "train",
-        ["data.root=somewhere", "datamodule.max_tokens=8192", "datamodule.max_length=30", "datamodule.crop_s=1"],
+        ["data.root=somewhere", *GIVEN, "datamodule.max_length=30", "datamodule.crop_s=1"],
     )
     settings = instantiate(config.datamodule, "datamodule")
     assert isinstance(settings, DataModule)
@@ -41,6 +45,6 @@ def test_the_file_gives_settings():
 
 
 def test_a_value_that_will_not_do_names_the_key():
-    config = compose("train", ["data.root=somewhere", "datamodule.max_tokens=8192", "datamodule.lookahead=0"])
+    config = compose("train", ["data.root=somewhere", *GIVEN, "datamodule.lookahead=0"])
     with pytest.raises(UserError, match=r"^datamodule: lookahead must be at least 1, got 0"):
         instantiate(config.datamodule, "datamodule")
