@@ -1,6 +1,7 @@
 """An export: its configuration to a plan, and a run to what is exported of it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from towers.assembly.run import Run, load_run
 from towers.config.instantiate import complete, instantiate, value
 from towers.errors import UserError
 from towers.evaluation.acceptance import acceptance
+from towers.evaluation.checks.honesty import Check, failures
 from towers.evaluation.slicings import Period
 from towers.manifest import digest_of, read_json
 from towers.publishing.held_out import HeldOutListening
@@ -22,8 +24,11 @@ from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
 
 Promote = Literal[True, False, "auto"]
-"""Whether `current` moves to a version: auto where its run was evaluated and is not below popularity, and no newer one
-serves."""
+"""Whether `current` moves to a version: auto where its run was evaluated, the figures passed their own checks and are
+not below popularity, and no newer one serves."""
+
+JUDGED_ON: tuple[Period, ...] = ("test", "validation")
+"""The first that the run was evaluated on decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +100,21 @@ class ExportPlan:
         }
 
     def withheld(self, run: Path, target: Path) -> str | None:
-        """Why `current` does not move to the version in `target`, which was made of the run; null where it moves."""
-        if self.promote != "auto":
-            return None if self.promote is True else f"promote={str(self.promote).lower()}"
+        """Why `current` does not move to the version in `target`, which was made of the run; null where it moves, or
+        points there already."""
         served = self.served()
-        if served is not None and is_older(target, served):
-            return f"it was exported before {served.name}, which serves now"
-        found = [means for period in ("test", "validation") if (means := evaluated_means(run, period))]
-        return acceptance(found[0], self.main_metric).refusal if found else f"{run} was not evaluated"
+        if self.promote is True or served == target.resolve():
+            return None
+        if self.promote is False:
+            return "promote=false"
+        if served is not None and (older := older_by(target, served)):
+            return f"{older} {served.name}, which serves now"
+        for period in JUDGED_ON:
+            if means := evaluated_means(run, period):
+                if failed := failures(evaluated_checks(run, period)):
+                    return f"its evaluation does not stand up to its own checks ({failed})"
+                return acceptance(means, self.main_metric).refusal
+        return f"{run} was not evaluated"
 
     def served(self) -> Path | None:
         """The version that `current` points to; null where there is none."""
@@ -135,9 +147,24 @@ def evaluated_means(run: Path, period: Period) -> dict[str, dict[str, float]]:
     return {name: figures["means"] for name, figures in rankers.items()}
 
 
-def is_older(version: Path, other: Path) -> bool:
-    """Whether a version was written before another one."""
-    return written_ns(version) < written_ns(other)
+def evaluated_checks(run: Path, period: Period) -> list[Check]:
+    """What a run's evaluation in a period found of itself; evaluations of before say nothing."""
+    metadata = read_json(run / f"evaluation-{period}" / "metrics.json")["metadata"]
+    return [Check(**check) for check in metadata.get("checks", [])]
+
+
+def older_by(version: Path, other: Path) -> str | None:
+    """In what a version is older than another one, in words that the other's name follows; null where it is not."""
+    ends = data_end(version), data_end(other)
+    if ends[0] is not None and ends[1] is not None and ends[0] != ends[1]:
+        return "its data ends before that of" if ends[0] < ends[1] else None
+    return "it was exported before" if written_ns(version) < written_ns(other) else None
+
+
+def data_end(version: Path) -> datetime | None:
+    """The last event of a version's data; null without a clock."""
+    end = read_json(version / MANIFEST).get("window", {}).get("end")
+    return None if end is None else datetime.fromisoformat(end)
 
 
 def written_ns(version: Path) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from towers.assembly.choosing import chosen_run
-from towers.assembly.export import ExportPlan, export_plan, is_older
+from towers.assembly.export import ExportPlan, export_plan, older_by
 from towers.commands.progress import StageProgress
 from towers.manifest import digest_of
 from towers.publishing.describing import version_of
@@ -50,10 +50,10 @@ def export(plan: ExportPlan, folder: Path) -> Path:
 
 def moved(served: Path | None, target: Path) -> str:
     """What `current` pointed to and points to now, and what whoever reads it has to know."""
-    if served is None or served == target:
+    if served is None or served == target.resolve():
         return "current points to it"
     before, after = (Export(folder, check_files=False).manifest for folder in (served, target))
-    told = [f"current moves {'BACK ' if is_older(target, served) else ''}from {served.name} to it"]
+    told = [f"current moves {'BACK ' if older_by(target, served) else ''}from {served.name} to it"]
     if before["space_id"] != after["space_id"]:
         told.append(f"to another space ({before['space_id']} -> {after['space_id']}): vectors of before do not fit")
     if before["dim"] != after["dim"]:
