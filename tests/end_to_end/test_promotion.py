@@ -46,7 +46,7 @@ def test_what_becomes_current(folder: Path) -> None:
     judge(folder, 0.082, 0.261)
     told = exported(folder)
     assert "nothing is current, for the model is below popularity: recall@20 0.082 against 0.261" in told
-    assert told.rstrip().endswith("to publish it: towers export checkpoint=run promote=true")
+    assert told.rstrip().endswith("to publish it: the same command with checkpoint=run promote=true")
     assert current(folder) is None
     assert "current points to it" in exported(folder, "promote=true")
     worse = current(folder)

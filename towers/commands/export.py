@@ -36,7 +36,7 @@ def export(plan: ExportPlan, folder: Path) -> Path:
     served, reason = plan.served(), plan.withheld(folder, target)
     if reason is not None:
         stays = f"current stays at {served.name}" if served else "nothing is current"
-        print(f"{done}; {stays}, for {reason}; to publish it: towers export checkpoint={folder} promote=true")
+        print(f"{done}; {stays}, for {reason}; to publish it: the same command with checkpoint={folder} promote=true")
         return target
     # Before `current` moves: who encodes listeners by a version's tower asks the engine for contents of that version.
     with StageProgress() as progress:
