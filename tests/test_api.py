@@ -1,6 +1,8 @@
 """An export in Python: opened once for many questions, or by its folder, which is not read anew for every one."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,24 @@ def test_whom_it_is_for(tmp_path: Path) -> None:
         opened.recommend(history=[1, {"content_id": "2"}])
     assert opened.withheld(user=8) == ["1", "2"]
     assert opened.withheld(user=8, include_heard=True) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "line"),
+    [
+        ({"history": "1"}, "history: must be a list, such as ['1']"),
+        ({"among": "1"}, "among: must be a list, such as ['1']"),
+        ({"history": [{"content": "1"}]}, "history.content: no such column of events/; did you mean content_id?"),
+        ({"history": [{"content_id": "1", "played": 3}]}, "history.played: no such column of events/; did you mean pl"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(question: dict[str, Any], line: str) -> None:
+    """A text is a sequence of letters, and an event without a content is allowed."""
+    opened = api.open(GOLDEN, check=False)
+    with pytest.raises(UserError, match=f"^{re.escape(line)}"):
+        opened.recommend(**question)
+    heard = opened.export.content_ids[0]
+    assert opened.withheld(history=[{"content_id": heard, "user_id": "7", "mine": 1}]) == [heard]
 
 
 def test_vectors_of_histories_and_contents() -> None:

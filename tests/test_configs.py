@@ -653,11 +653,12 @@ class TestKeysThatAreNone:
             ("audio_encodr", "audio_encoder"),
             ("trianer.lr", "optimizer.lr"),
             ("datamodule.crop_ss", "datamodule.crop_s"),
+            ("trainer.epochs", "trainer.max_epochs"),
         ],
     )
     @pytest.mark.parametrize("sign", ["", "++", "~"])
     def test_the_one_that_was_meant_is_named(self, key, meant, sign):
-        if sign.startswith("+") and key.startswith(("datamodule", "optimizer")):
+        if sign.startswith("+") and key.startswith(("datamodule", "optimizer", "trainer")):
             return  # a key of a part is refused by what it builds
         with pytest.raises(UserError, match=rf"^{re.escape(key)}: no such key; did you mean {re.escape(meant)}\?$"):
             compose("train", [f"{sign}{key}=3"])
@@ -692,6 +693,7 @@ class TestKeysThatAreNone:
             ("train", "sead", "sead: has no value; give it as seed=VALUE"),
             ("train", "epochs=3", "epochs: no such key; did you mean trainer.max_epochs?"),
             ("train", "batch_size=3", "batch_size: not here; give datamodule.max_tokens"),
+            ("train", "datamodule.batch_size=3", "datamodule.batch_size: not here; give datamodule.max_tokens"),
             ("train", "trainer=", "trainer=: no such choice; There are auto, ddp"),
             ("train", "optimizer=[a,b]", "optimizer=b: no such choice; There are adamw"),
             (

@@ -94,13 +94,28 @@ class TestTheBest:
         finished(RUNS / "b", 0.3, 2)
         folder, line = chosen("best:default")
         assert folder == "runs/default/b"
-        assert line.endswith("; 1 judged by another metric, or on other data, left out\n")
+        assert line.endswith("; 1 judged by another metric, on other data or not at all, left out\n")
         assert "the best" in chosen()[1]
 
     def test_what_was_not_validated(self, chosen):
         finished(RUNS / "a", None, 1)
         with pytest.raises(UserError, match=r"^checkpoint=best:default: nothing was validated"):
             chosen("best:default")
+
+    def test_a_newer_one_that_was_not_validated_is_passed_over(self, chosen):
+        """As where the best is chosen, and then trained on everything with train_until=test."""
+        finished(RUNS / "a", 0.25, 1)
+        finished(RUNS / "b", 0.125, 2)
+        finished(RUNS / "c", None, 3, monitor="null")
+        folder, line = chosen("best:default")
+        assert folder == "runs/default/a"
+        assert "the best of 2 in runs/default, with 0.2500" in line
+        folder, line = chosen()
+        assert folder == "runs/default/c"
+        assert line == (
+            "run runs/default/c: the newest finished of 3 in runs/default, not validated; checkpoint=best:runs/default "
+            "takes the best, runs/default/a with 0.2500\n"
+        )
 
     @pytest.mark.parametrize("folder", ["nowhere", "default/a"])
     def test_no_run_there(self, chosen, folder):

@@ -42,7 +42,7 @@ def test_each_line_says_its_job_and_others_go_on_after_one_that_failed(swept):
             raise UserError("seed=2: will not\ndo")
         return Path("runs") / str(config.seed)
 
-    (folder, jobs), error, printed = swept(job, "seed=1,2,3", "optimizer.lr=0.5")
+    (folder, jobs), error, printed = swept(job, "seed=1,2,3", "optimizer.lr=0.5", "~logger", "+own=3")
     assert printed.out.splitlines() == [
         f"job {number} of 3: {line}"
         for number in (1, 2, 3)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import EXPORT, SMALL_WORLD, ok, run_of
+from towers.assembly.run import load_run
 from towers.data.store import Store
 from towers.retrieval.export import Export
 
@@ -83,3 +84,8 @@ def test_the_manifest_says_what_was_trained_on(refreshed: tuple[Export, Export, 
     for name in ("weights", "trained_until_us", "validation_start_us"):
         assert after.manifest[name] == before.manifest[name]
     assert after.manifest["window"]["end"] > before.manifest["window"]["end"]
+
+
+def test_where_nothing_came_since_it_is_the_same_export(demo: tuple[Path, str]) -> None:
+    run = load_run(demo[0] / run_of(demo[0]), demo[0] / "stores", is_refreshed=True)
+    assert run.store is run.trained_on

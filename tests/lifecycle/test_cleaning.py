@@ -218,8 +218,22 @@ def test_links_are_not_followed(place):
     assert (place.folder / "runs/default/run1").is_symlink()
 
 
+def test_a_name_may_have_a_slash(place):
+    """What is deeper needs its store like any other, and goes like any other."""
+    place.night(9, 99, experiment="team/other")
+    point_to(place.folder / "exports/current", place.folder / "exports/v5")
+    point_to(place.folder / "stores/parquet/current", place.folder / "stores/parquet/store5")
+    gone = place.clean("older_than_days=0", "keep.runs=1", "keep.exports=0", "keep.stores=0", "dry_run=false")
+    assert "exports/v9" in gone
+    assert "stores/parquet/store9" not in gone
+    assert (place.folder / "runs/team/other/run9").exists()
+    place.clean("older_than_days=0", "keep.runs=0", "keep.exports=0", "keep.stores=0", "dry_run=false")
+    assert not (place.folder / "runs/team/other/run9").exists()
+
+
 def test_what_is_not_ours_is_left_alone(place):
-    names = ("runs/notes/old/readme.txt", "exports/mine/data.bin", "stores/parquet/mine/x", "evaluations/mine/x.txt")
+    names = ("runs/notes/old/readme.txt", "exports/mine/data.bin", "stores/parquet/mine/x", "evaluations/mine/x.txt",
+             "runs/other_program/version_0/config.yaml")  # fmt: skip
     for name in names:
         write(place.folder / name, "mine")
         age((place.folder / name).parent, 99)

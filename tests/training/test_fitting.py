@@ -39,12 +39,8 @@ def test_what_is_watched_is_what_validation_has_listeners_for(world_store, min_u
 
 
 def test_what_is_given_stays(world_store) -> None:
-    given = {
-        "datamodule.max_tokens": 640, "trainer.max_epochs": 7, "trainer.validate_every_epochs": 3,
-        "datamodule.num_fresh_sounds": 5,
-    }  # fmt: skip
-    config = compose("train", ["data.root=here", "trainer.monitor=validation/mrr@5",
-                               *(f"{key}={number}" for key, number in given.items())])  # fmt: skip
+    given = dict.fromkeys(FROM_DATA, 7) | {"trainer.monitor": "validation/mrr@5"}
+    config = compose("train", ["data.root=here", *(f"{key}={one}" for key, one in given.items())])
     filled, told = fitted(config, world_store, judging_of(config))
     assert told == []
     assert filled == config

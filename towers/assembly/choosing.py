@@ -84,9 +84,11 @@ def chosen_run(config: DictConfig) -> Path:
 
 
 def best_of(finished: list[FinishedRun]) -> FinishedRun | None:
-    """The best of those that can be compared with the newest, of equals the first; null where none was validated."""
-    newest = max(finished, key=lambda run: run.finished_ns)
-    rivals = [run for run in finished if run.best is not None and run.is_comparable(newest)]
+    """The best of those that can be compared with the newest that was validated, of equals the first; null where none
+    was: a run of train_until=test says nothing of those that it was chosen by."""
+    validated = [run for run in finished if run.best is not None]
+    newest = max(validated, key=lambda run: run.finished_ns, default=None)
+    rivals = [run for run in validated if newest is not None and run.is_comparable(newest)]
     return max(rivals, key=lambda run: (run.best, -run.finished_ns), default=None)
 
 
@@ -104,10 +106,10 @@ def _newest(runs: Path, name: str) -> Path:
         also = "" if best is None else f", and the best by {newest.monitor}"
         print(f"run {newest.folder}: the newest finished of {len(finished)} in {runs / name}{also}")
     else:
-        worse = "nothing" if newest.best is None else f"{newest.best:.4f}"
+        figure = "not validated" if newest.best is None else f"with {newest.best:.4f} in {newest.monitor}"
         print(
-            f"run {newest.folder}: the newest finished of {len(finished)} in {runs / name}, with {worse} in "
-            f"{newest.monitor}; checkpoint={BEST}{runs / name} takes the best, {best.folder} with {best.best:.4f}"
+            f"run {newest.folder}: the newest finished of {len(finished)} in {runs / name}, {figure}; "
+            f"checkpoint={BEST}{runs / name} takes the best, {best.folder} with {best.best:.4f}"
         )
     return newest.folder
 
@@ -121,10 +123,10 @@ def _best(folder: Path, given: str) -> Path:
         )
     best = best_of(finished)
     if best is None:
-        raise UserError(f"checkpoint={given}: nothing was validated in the newest run there; give checkpoint=FOLDER")
-    rivals = sum(run.is_comparable(best) for run in finished)
+        raise UserError(f"checkpoint={given}: nothing was validated in the runs there; give checkpoint=FOLDER")
+    rivals = sum(run.best is not None and run.is_comparable(best) for run in finished)
     others = len(finished) - rivals
-    left_out = f"; {others} judged by another metric, or on other data, left out" if others else ""
+    left_out = f"; {others} judged by another metric, on other data or not at all, left out" if others else ""
     print(f"run {best.folder}: the best of {rivals} in {folder}, with {best.best:.4f} in {best.monitor}{left_out}")
     return best.folder
 

@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from omegaconf import DictConfig
 
 from towers.assembly.judging import Judging, judging_of, vector_ranker
 from towers.assembly.prepared import Given, given_of
+from towers.assembly.promotion import Promotion, evaluated_means, promotion_of, written_ns
 from towers.assembly.run import Run, load_run
 from towers.config.instantiate import complete, instantiate, value
 from towers.errors import UserError
-from towers.evaluation.acceptance import acceptance
-from towers.evaluation.slicings import Period
 from towers.manifest import digest_of, read_json
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.sinks.sink import Sink
@@ -20,10 +19,6 @@ from towers.publishing.trained import ExportSettings, Trained
 from towers.publishing.writer import CURRENT
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
-
-Promote = Literal[True, False, "auto"]
-"""Whether `current` moves to a version: auto where its run was evaluated and is not below popularity, and no newer one
-serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +33,7 @@ class ExportPlan:
         judging: by which versions are compared.
         given: of how the run's store was prepared, by the caller.
         shown: columns of an evaluation's tables, of which the figures go along.
-        main_metric: by which a run may be published without being asked.
-        promote: whether `current` moves to what is exported.
+        promotion: whether `current` moves to what is exported.
         is_refreshed: whether listeners, events and contents are those of the newest store.
     """
 
@@ -50,8 +44,7 @@ class ExportPlan:
     judging: Judging
     given: Given
     shown: frozenset[str]
-    main_metric: str
-    promote: Promote
+    promotion: Promotion
     is_refreshed: bool
 
     def load(self, run: Path) -> Run:
@@ -94,26 +87,6 @@ class ExportPlan:
             for name, means in evaluated_means(run.folder, "test").items()
         }
 
-    def withheld(self, run: Path, target: Path) -> str | None:
-        """Why `current` does not move to the version in `target`, which was made of the run; null where it moves."""
-        if self.promote != "auto":
-            return None if self.promote is True else f"promote={str(self.promote).lower()}"
-        served = self.served()
-        if served is not None and is_older(target, served):
-            return f"it was exported before {served.name}, which serves now"
-        for period in ("test", "validation"):
-            if not (path := evaluation_of(run, period)).exists():
-                continue
-            if any(check["passed"] is False for check in read_json(path)["metadata"]["checks"]):
-                return f"its evaluation did not pass its own checks ({path.parent})"
-            return acceptance(evaluated_means(run, period), self.main_metric).refusal
-        return f"{run} was not evaluated"
-
-    def served(self) -> Path | None:
-        """The version that `current` points to; null where there is none."""
-        current = self.exports / CURRENT
-        return current.resolve() if current.exists() else None
-
     def version_with(self, source: str) -> Path | None:
         """The version that was made of the same network in the same way, of several the last; null without one."""
         versions = [path.parent for path in self.exports.glob(f"[!.]*/{MANIFEST}") if not path.parent.is_symlink()]
@@ -131,28 +104,6 @@ class ExportPlan:
         if name is None or (is_default and not Path(name).exists()):
             return None
         return Export(Path(name))
-
-
-def evaluation_of(run: Path, period: Period) -> Path:
-    """The file with the figures of a run's evaluation."""
-    return run / f"evaluation-{period}" / "metrics.json"
-
-
-def evaluated_means(run: Path, period: Period) -> dict[str, dict[str, float]]:
-    """Means by ranker of a run's evaluation in a period, the model's first; empty where there is none."""
-    path = evaluation_of(run, period)
-    rankers = read_json(path)["rankers"] if path.exists() else {}
-    return {name: figures["means"] for name, figures in rankers.items()}
-
-
-def is_older(version: Path, other: Path) -> bool:
-    """Whether a version was written before another one."""
-    return written_ns(version) < written_ns(other)
-
-
-def written_ns(version: Path) -> int:
-    """When a version was written; its name does not say it, as two of one day differ in a fingerprint alone."""
-    return (version / MANIFEST).stat().st_mtime_ns
 
 
 def export_plan(config: DictConfig) -> ExportPlan:
@@ -173,19 +124,6 @@ def export_plan(config: DictConfig) -> ExportPlan:
         judging=judging_of(config),
         given=given_of(config),
         shown=frozenset(key for keys in tables for key in keys),
-        main_metric=value(config, "evaluation.main_metric", str),
-        promote=promote_of(config),
+        promotion=promotion_of(config),
         is_refreshed=value(config, "refresh", bool),
     )
-
-
-def promote_of(config: DictConfig) -> Promote:
-    """Reads whether `current` moves.
-
-    Raises:
-        UserError: neither true, false nor auto.
-    """
-    found = value(config, "promote", bool | str)
-    if found is True or found is False or found == "auto":
-        return found
-    raise UserError(f"promote={found}: must be true, false or auto")

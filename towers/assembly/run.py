@@ -162,7 +162,9 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False) -> Run:
     until = config.get("train_until", "validation")  # runs of before do not have it
     trained_on = Store(stores / config.data.name / read_json(folder / ENVIRONMENT_FILE)["store"])
     as_trained = training_store(trained_on, until)
-    store = RefreshedStore(Store.open(stores / config.data.name), as_trained) if is_refreshed else trained_on
+    today = Store.open(stores / config.data.name) if is_refreshed else trained_on
+    is_refreshed = today.fingerprint != trained_on.fingerprint  # else nothing came since
+    store = RefreshedStore(today, as_trained) if is_refreshed else trained_on
     checkpoint = final_checkpoint(folder)
     parts = network_parts(config)
     two_tower = parts.build(store if is_refreshed else as_trained, is_placed=checkpoint.name == PLACED)

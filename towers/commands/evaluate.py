@@ -15,15 +15,12 @@ from towers.assembly.evaluation import MODEL, EvaluationPlan, evaluation_plan
 from towers.assembly.pictures import log_pictures, report_of
 from towers.commands.progress import StageProgress
 from towers.config.overrides import raw_list
-from towers.errors import GateRefused
 from towers.evaluation import saved
 from towers.evaluation.acceptance import acceptance
 from towers.evaluation.checks import honesty
 from towers.evaluation.checks.all_checks import all_checks
-from towers.evaluation.checks.honesty import Check
+from towers.evaluation.comparison import written
 from towers.evaluation.comparison.shown import show
-from towers.evaluation.comparison.written import FILE as COMPARISON
-from towers.evaluation.comparison.written import write as write_comparison
 from towers.evaluation.profiles import by_taste, known_of_listeners, listener_profiles, write_profiles
 from towers.evaluation.report.page import write_page
 from towers.evaluation.report.table import table, write
@@ -55,11 +52,11 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     facts = {"store": subject.store.fingerprint, "settings": plan.settings, "libraries": library_versions()}
     fingerprint = saved.fingerprint({"subject": subject.fingerprint, **facts})
     if (target / "metrics.json").exists() and (target / "table.txt").exists():
-        written = read_json(target / "metrics.json")
-        if written["metadata"]["fingerprint"] == fingerprint:
+        found = read_json(target / "metrics.json")["metadata"]
+        if found["fingerprint"] == fingerprint:
             print(f"nothing to evaluate: {target} is up to date")
             print((target / "table.txt").read_text(), end="")
-            return _passed(target, [Check(**check) for check in written["metadata"]["checks"]])
+            return honesty.require_passed(target, [honesty.Check(**check) for check in found["checks"]])
     protocol = plan.protocol(subject.store)
     users, contents = subject.judged_vectors(protocol)
     with StageProgress() as progress:
@@ -89,7 +86,7 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     write(evaluations, target, metadata, main_metric=plan.main_metric, known_intervals=report.intervals)
     log_pictures(report, subject)
     print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
-    return _passed(target, checks)
+    return honesty.require_passed(target, checks)
 
 
 def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
@@ -98,7 +95,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     before, after, protocol = found.before, found.after, found.protocol
     target = plan.evaluations / f"{before.name}-to-{after.name}-{protocol.period}"
     # Whoever finds it takes the rest for written.
-    (target / COMPARISON).unlink(missing_ok=True)
+    (target / written.FILE).unlink(missing_ok=True)
     with _printed(target) as console:
         if before.fingerprint == after.fingerprint:
             console.print(f"{before.folder} and {after.folder} are the same: nothing can differ", soft_wrap=True)
@@ -108,7 +105,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
         **{name: {"folder": str(one.folder), "fingerprint": one.fingerprint} for name, one in two.items()},
         "store": protocol.store.fingerprint, "settings": plan.settings, "libraries": library_versions(),
     }  # fmt: skip
-    write_comparison(found.comparison, target, metadata)
+    written.write(found.comparison, target, metadata)
     print(f"compared {before.folder} with {after.folder}: {target}")
     return target
 
@@ -120,9 +117,3 @@ def _printed(target: Path) -> Iterator[Console]:
     yield console
     with atomic_file(target / "table.txt") as temporary:
         temporary.write_text(console.export_text())
-
-
-def _passed(target: Path, checks: Sequence[Check]) -> Path:
-    if failed := [f"{check.name}: {check.detail}" for check in checks if check.passed is False]:
-        raise GateRefused(f"{target}: the figures do not stand up to their own checks ({'; '.join(failed)})")
-    return target

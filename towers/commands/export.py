@@ -5,7 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from towers.assembly.choosing import chosen_run
-from towers.assembly.export import ExportPlan, export_plan, is_older
+from towers.assembly.export import ExportPlan, export_plan
+from towers.assembly.promotion import older_by
 from towers.commands.progress import StageProgress
 from towers.manifest import digest_of
 from towers.publishing.describing import version_of
@@ -33,10 +34,10 @@ def export(plan: ExportPlan, folder: Path) -> Path:
         done = f"exported {target}: {summary(target)}"
     else:
         done = f"nothing to export: {target} is up to date"
-    served, reason = plan.served(), plan.withheld(folder, target)
+    served, reason = plan.promotion.served(), plan.promotion.withheld(folder, target)
     if reason is not None:
         stays = f"current stays at {served.name}" if served else "nothing is current"
-        print(f"{done}; {stays}, for {reason}; to publish it: towers export checkpoint={folder} promote=true")
+        print(f"{done}; {stays}, for {reason}; to publish it: the same command with checkpoint={folder} promote=true")
         return target
     # Before `current` moves: who encodes listeners by a version's tower asks the engine for contents of that version.
     with StageProgress() as progress:
@@ -50,10 +51,10 @@ def export(plan: ExportPlan, folder: Path) -> Path:
 
 def moved(served: Path | None, target: Path) -> str:
     """What `current` pointed to and points to now, and what whoever reads it has to know."""
-    if served is None or served == target:
+    if served is None or served == target.resolve():
         return "current points to it"
     before, after = (Export(folder, check_files=False).manifest for folder in (served, target))
-    told = [f"current moves {'BACK ' if is_older(target, served) else ''}from {served.name} to it"]
+    told = [f"current moves {'BACK ' if older_by(target, served) else ''}from {served.name} to it"]
     if before["space_id"] != after["space_id"]:
         told.append(f"to another space ({before['space_id']} -> {after['space_id']}): vectors of before do not fit")
     if before["dim"] != after["dim"]:

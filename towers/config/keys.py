@@ -73,8 +73,8 @@ def readers(key: str) -> list[str]:
 
 
 def nearest(key: str, command: str | None = None) -> str | None:
-    """The key or group that was meant by one that is none: of its last name, spelled like it, or the value that it
-    stands below; what the command reads comes first."""
+    """The key or group that was meant by one that is none: spelled like it in the same group, of its last name, spelled
+    like it anywhere, or the value that it stands below; what the command reads comes first."""
     known = _known()
     if key in known:
         return key
@@ -87,6 +87,9 @@ def nearest(key: str, command: str | None = None) -> str | None:
 
 def _nearest(key: str, known: list[str]) -> str | None:
     above, _, last = key.rpartition(".")
+    beside = {each.rpartition(".")[2]: each for each in known if above and each.rpartition(".")[0] == above}
+    if (meant := near_name(last, beside)) is not None:
+        return beside[meant]
     of_last_name = [each for each in known if each.rpartition(".")[2] == last]
     spelled = near_name(key, of_last_name, 0.0) or near_name(key, known)
     return spelled or next((each for each in known if each == above), None)

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "candidates": "among, or objective.candidates in a training",
     "learning_rate": "optimizer.lr",
     "batch_size": "datamodule.max_tokens",
+    "datamodule.batch_size": "datamodule.max_tokens",
     **{
         key: f"export.{key}"
         for key in (

@@ -89,7 +89,8 @@ class Sweep:
         """Runs one job, each line of it marked. In a grid the others go on after one that failed."""
         facts = HydraConfig.get()
         number = int(facts.job.num) + 1
-        given = dict(each.split("=", 1) for each in facts.overrides.task if each.split("=", 1)[0] not in self._fixed)
+        task = dict(each.split("=", 1) for each in facts.overrides.task)
+        given = {key: value for key, value in task.items() if key.lstrip("+~") not in self._fixed}
         label = f"job {number}" + (f" of {self._total}" if self._total else "")
         out, err = (_Marked(stream, f"{label}: ") for stream in (sys.stdout, sys.stderr))
         with redirect_stdout(out), redirect_stderr(err):

@@ -115,7 +115,8 @@ def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[s
     for table, paths in tables.files.items():
         yield from _near_columns(table, paths, features)
         names = (*CONTRACT[table], *(features.user_columns if table == schema.USERS else ()))
-        if null := [name for name in names if _is_null(paths, name)]:
+        files = [pq.read_metadata(path) for path in paths]
+        if null := [name for name in names if _is_null(files, name)]:
             empty.append(f"{', '.join(null)} of {table}/")
     if empty:
         yield f"null or empty in every row: {'; '.join(empty)}"
@@ -192,13 +193,12 @@ def _near_columns(table: str, paths: list[Path], features: FeatureSettings) -> I
         yield f"{table}/, {file}: no column {name!r}, and {near!r} is not read; rename it if it is meant"
 
 
-def _is_null(paths: list[Path], name: str) -> bool:
+def _is_null(files: list[pq.FileMetaData], name: str) -> bool:
     """Whether a column is in some of the files and all its values are known to be null, or lists without an entry."""
     values = []
-    for path in paths:
-        file = pq.ParquetFile(path)
-        places = [place for place in range(len(file.schema)) if _root(file.schema.column(place).path) == name]
-        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    for file in files:
+        places = [place for place in range(file.num_columns) if _root(file.schema.column(place).path) == name]
+        groups = [file.row_group(number) for number in range(file.num_row_groups)]
         values += [_has_none(group.column(place)) for group in groups for place in places if group.num_rows]
     return bool(values) and all(values)
 

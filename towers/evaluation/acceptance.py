@@ -58,11 +58,7 @@ def acceptance(means: Means, metric: str) -> Acceptance:
     (_, own), *others = means.items()
     rivals = {name: figures for name, figures in others if name != CHANCE}
     keys = [key for slice_name in SLICES if (key := metric_key(metric, slice_name)) in own]
-    below = {
-        key: (own[key], rivals[POPULARITY][key])
-        for key in keys
-        if key in rivals.get(POPULARITY, {}) and own[key] < rivals[POPULARITY][key]
-    }
+    below = lower(own, rivals.get(POPULARITY, {}), metric)
     behind = {}
     for key in keys:
         ahead = [(name, figures[key]) for name, figures in rivals.items() if figures.get(key, 0.0) > own[key]]
@@ -75,6 +71,18 @@ def acceptance(means: Means, metric: str) -> Acceptance:
         num_baselines=len(rivals),
         unjudged=_unjudged(keys, metric, POPULARITY in rivals),
     )
+
+
+def lower(own: Mapping[str, float], other: Mapping[str, float], metric: str) -> dict[str, tuple[float, float]]:
+    """By key, both figures where one's own is lower; keys that one of the two has no figure for are left out.
+
+    Args:
+        own: figures by key.
+        other: likewise.
+        metric: without a slice; it is compared on all targets and on discovery.
+    """
+    keys = [metric_key(metric, slice_name) for slice_name in SLICES]
+    return {key: (own[key], other[key]) for key in keys if key in own and key in other and own[key] < other[key]}
 
 
 def _unjudged(keys: list[str], metric: str, has_popularity: bool) -> str | None:

@@ -13,7 +13,7 @@ from towers.errors import UserError
 from towers.evaluation.saved import FACTS
 from towers.manifest import is_alive, read_json, writer_of
 from towers.retrieval.files import MANIFEST
-from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, LAST
+from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, LAST
 
 Kind = Literal["evaluation", "baseline", "export", "run", "store", "spectrograms", "leftover"]
 KINDS: tuple[Kind, ...] = ("leftover", "evaluation", "baseline", "export", "run", "store", "spectrograms")
@@ -121,14 +121,21 @@ def _written_in(data_set: Path, now_s: float) -> str | None:
 
 
 def _runs(folder: Path, stores: dict[Any, set[Path]], is_held: Callable[[Path], bool]) -> Iterator[Item]:
-    for experiment in _folders(folder):
-        for path in _folders(experiment):
-            if any((path / name).exists() for name in (CONFIG_FILE, ENVIRONMENT_FILE, LAST)):
-                store = _facts(path / ENVIRONMENT_FILE).get("store")
-                changed_s = max(_changed_s(each) for each in (path, path / FINISHED, path / LAST))
-                why = "is being trained" if is_held(path) else None
-                needs = frozenset(stores.get(store, ()))
-                yield Item(kind="run", path=path, changed_s=changed_s, needs=needs, must_stay=why)
+    for path in _run_folders(folder):
+        needs = frozenset(stores.get(_facts(path / ENVIRONMENT_FILE)["store"], ()))
+        changed_s = max(_changed_s(each) for each in (path, path / FINISHED, path / LAST))
+        why = "is being trained" if is_held(path) else None
+        yield Item(kind="run", path=path, changed_s=changed_s, needs=needs, must_stay=why)
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """Folders that say which store was trained on, however deep, as an experiment's name may have a slash; a
+    config.yaml is in the folders of other programs, too."""
+    for path in _folders(folder):
+        if "store" in _facts(path / ENVIRONMENT_FILE):
+            yield path
+        else:
+            yield from _run_folders(path)
 
 
 def _exports(

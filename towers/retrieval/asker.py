@@ -60,6 +60,8 @@ def past_of(export: Export, user: Id | None, history: History | None) -> Past:
     if user is not None:
         row = export.user_row(id_text(user))
         return Past(user_row=row, events=export.events(row), until_us=export.until_us)
+    if isinstance(history, str):
+        raise UserError(f"history: must be a list, such as [{history!r}]")
     told = [] if history is None else history  # an array is neither true nor false
     if are_events(told):
         raw = RawEvents.of([one for one in told if isinstance(one, Mapping)])
@@ -112,8 +114,10 @@ def rows_of(export: Export, key: str, names: Sequence[Id]) -> Int[np.ndarray, " 
     """The rows of the ids or titles in the list `key`.
 
     Raises:
-        UserError: one that the export does not know; names the key.
+        UserError: one that the export does not know, or a text in the place of a list; names the key.
     """
+    if isinstance(names, str):
+        raise UserError(f"{key}: must be a list, such as [{names!r}]")
     try:
         return np.array([export.content_row(id_text(name)) for name in names], dtype=np.int64)
     except UserError as error:

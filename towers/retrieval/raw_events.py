@@ -15,12 +15,16 @@ from jaxtyping import Float, Int
 from towers.contract import schema
 from towers.contract.events import is_positive, microseconds_of
 from towers.contract.near_names import not_among
+from towers.contract.tables import near_column
 from towers.errors import UserError
 from towers.features.text import category_text
 from towers.features.vocabulary import UNKNOWN
 from towers.retrieval.encoded import Encoded
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
+
+COLUMNS = ("content_id", "timestamp", "action", "played_ms", "context")
+"""Of the contract's events table, what a history is read for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +51,10 @@ class RawEvents:
         """Mappings as `events_from_raw` takes them, but for the times: of all or of none.
 
         Raises:
-            UserError: some events have a time and some have none, and as `events_from_raw`.
+            UserError: some events have a time and some have none, a column is called nearly as one that is missing, and
+                as `events_from_raw`.
         """
+        _check_names(rows)
         return _checked(rows, times_of([row.get("timestamp") for row in rows]))
 
 
@@ -111,6 +117,14 @@ def are_events(history: Sequence[Any]) -> bool:
     if 0 < num_events < len(history):
         raise UserError("history: give ids alone, or events alone")
     return num_events > 0
+
+
+def _check_names(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises `UserError` for a column that is called nearly as one that is read and is missing; others are let be."""
+    for names in dict.fromkeys(frozenset(row) for row in rows):
+        for name in (name for name in COLUMNS if name not in names):
+            if (near := near_column(schema.EVENTS, name, sorted(map(str, names)))) is not None:
+                raise UserError(f"history.{near}: no such column of events/; did you mean {name}?")
 
 
 def _checked(rows: Sequence[Mapping[str, Any]], timestamp_us: Sequence[int] | None) -> RawEvents:

@@ -4,8 +4,9 @@ They know no model: whoever ranks comes as a `Ranker`, as vectors, or by what it
 from the future is checked in `future`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 from rich.table import Table
 from rich.text import Text
 
+from towers.errors import GateRefused
 from towers.evaluation.harness import LIST_LENGTH, evaluate
 from towers.evaluation.intervals import paired_differences
 from towers.evaluation.ranking.rankers import Ranked, Ranker, Ranking
@@ -46,6 +48,18 @@ class Check:
     passed: bool | None
     detail: str
     figures: Mapping[str, float] = field(default_factory=dict)
+
+
+def failures(checks: Iterable[Check]) -> str:
+    """The checks that were not passed, in a line; empty where all were."""
+    return "; ".join(f"{check.name}: {check.detail}" for check in checks if check.passed is False)
+
+
+def require_passed(folder: Path, checks: Iterable[Check]) -> Path:
+    """The folder of an evaluation again; raises `GateRefused` where it failed one of its own checks."""
+    if failed := failures(checks):
+        raise GateRefused(f"{folder}: the figures do not stand up to their own checks ({failed})")
+    return folder
 
 
 def table(checks: Sequence[Check]) -> Table:

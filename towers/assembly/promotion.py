@@ -1,0 +1,137 @@
+"""Whether `exports/current` moves to a version, and why not."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from omegaconf import DictConfig
+
+from towers.config.instantiate import value
+from towers.errors import UserError
+from towers.evaluation.acceptance import acceptance, lower
+from towers.evaluation.checks.honesty import Check, failures
+from towers.evaluation.slicings import Period
+from towers.manifest import read_json
+from towers.publishing.writer import CURRENT
+from towers.retrieval.files import MANIFEST
+
+Promote = Literal[True, False, "auto"]
+"""Whether `current` moves to a version: auto where its run was evaluated, the figures passed their own checks and are
+not below popularity nor below what serves where both were judged on the same data, and no newer one serves."""
+
+JUDGED_ON: tuple[Period, ...] = ("test", "validation")
+"""The first that the run was evaluated on decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """The rule for `current`.
+
+    Args:
+        exports: folder of all versions.
+        main_metric: by which a run may be published without being asked.
+        promote: what the caller says.
+    """
+
+    exports: Path
+    main_metric: str
+    promote: Promote
+
+    def withheld(self, run: Path, target: Path) -> str | None:
+        """Why `current` does not move to the version in `target`, which was made of the run; null where it moves, or
+        points there already."""
+        served = self.served()
+        if self.promote is True or served == target.resolve():
+            return None
+        if self.promote is False:
+            return "promote=false"
+        if served is not None and (older := older_by(target, served)):
+            return f"{older} {served.name}, which serves now"
+        for period in JUDGED_ON:
+            if means := evaluated_means(run, period):
+                if failed := failures(evaluated_checks(run, period)):
+                    return f"its evaluation does not stand up to its own checks ({failed})"
+                return acceptance(means, self.main_metric).refusal or self._below(served, target)
+        return f"{run} was not evaluated (towers evaluate checkpoint={run})"
+
+    def served(self) -> Path | None:
+        """The version that `current` points to; null where there is none."""
+        current = self.exports / CURRENT
+        return current.resolve() if current.exists() else None
+
+    def _below(self, served: Path | None, target: Path) -> str | None:
+        """In what a version is worse than the one that serves, where both were judged on the same data."""
+        if served is None:
+            return None
+        before, after = (read_json(folder / MANIFEST) for folder in (served, target))
+        if before.get("data_fingerprint") != after.get("data_fingerprint"):
+            return None
+        # A manifest has the model's figures first, and none where its run was not evaluated when it was exported.
+        figures = [next(iter(manifest.get("metrics", {}).values()), {}) for manifest in (after, before)]
+        told = [
+            f"{key} {own:.3f} against {other:.3f}" for key, (own, other) in lower(*figures, self.main_metric).items()
+        ]
+        return f"it is below {served.name}, which serves now: {', '.join(told)}" if told else None
+
+
+def promotion_of(config: DictConfig) -> Promotion:
+    """Reads the rule from the configuration of `towers export`.
+
+    Raises:
+        UserError: `promote` is neither true, false nor auto.
+    """
+    return Promotion(
+        exports=Path(config.paths.exports),
+        main_metric=value(config, "evaluation.main_metric", str),
+        promote=promote_of(config),
+    )
+
+
+def promote_of(config: DictConfig) -> Promote:
+    """Reads whether `current` moves.
+
+    Raises:
+        UserError: neither true, false nor auto.
+    """
+    found = value(config, "promote", bool | str)
+    if found is True or found is False or found == "auto":
+        return found
+    raise UserError(f"promote={found}: must be true, false or auto")
+
+
+def evaluation_of(run: Path, period: Period) -> Path:
+    """The file with the figures of a run's evaluation."""
+    return run / f"evaluation-{period}" / "metrics.json"
+
+
+def evaluated_means(run: Path, period: Period) -> dict[str, dict[str, float]]:
+    """Means by ranker of a run's evaluation in a period, the model's first; empty where there is none."""
+    path = evaluation_of(run, period)
+    rankers = read_json(path)["rankers"] if path.exists() else {}
+    return {name: figures["means"] for name, figures in rankers.items()}
+
+
+def evaluated_checks(run: Path, period: Period) -> list[Check]:
+    """What a run's evaluation in a period found of itself; evaluations of before say nothing."""
+    metadata = read_json(evaluation_of(run, period))["metadata"]
+    return [Check(**check) for check in metadata.get("checks", [])]
+
+
+def older_by(version: Path, other: Path) -> str | None:
+    """In what a version is older than another one, in words that the other's name follows; null where it is not."""
+    ends = data_end(version), data_end(other)
+    if ends[0] is not None and ends[1] is not None and ends[0] != ends[1]:
+        return "its data ends before that of" if ends[0] < ends[1] else None
+    return "it was exported before" if written_ns(version) < written_ns(other) else None
+
+
+def data_end(version: Path) -> datetime | None:
+    """The last event of a version's data; null without a clock."""
+    end = read_json(version / MANIFEST).get("window", {}).get("end")
+    return None if end is None else datetime.fromisoformat(end)
+
+
+def written_ns(version: Path) -> int:
+    """When a version was written; its name does not say it, as two of one day differ in a fingerprint alone."""
+    return (version / MANIFEST).stat().st_mtime_ns
