@@ -23,9 +23,9 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from towers import api
+from towers.assembly.choosing import FinishedRun
 from towers.assembly.judging import judging_of
 from towers.assembly.run import load_run
-from towers.config.composing import compose
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.ranking.vectors import VectorRanker
@@ -63,13 +63,14 @@ def main() -> None:
     arguments, keys = parser.parse_known_args()
     torch.set_num_threads(1)
     base = [f"experiment={arguments.experiment}", "logger=csv", *keys]
-    monitor = compose("train", base).trainer.monitor
     api.prepare(*base)
     seeds = []
     for seed in arguments.seeds:
         overrides = [*base, f"seed={seed}"]
         folder = api.train(*overrides)
         finished = read_json(folder / "finished.json")
+        run = FinishedRun.of(folder)
+        monitor = (run and run.monitor) or "nothing is watched"
         seeds.append(
             {
                 "seed": seed,
@@ -77,13 +78,14 @@ def main() -> None:
                 "core_seconds": finished["core_seconds"],
                 "epochs": finished["epochs"],
                 "best_epoch": finished["best_epoch"],
+                "monitor": monitor,
                 "validation": finished["best"],
                 "curve": curve(folder, monitor),
                 "test": test_figures(folder, overrides),
             }
         )
     names = [name for name in SHOWN if name in seeds[0]["test"]]
-    table = Table("seed", "core-seconds", monitor, *(f"test {name}" for name in names))
+    table = Table("seed", "core-seconds", seeds[0]["monitor"], *(f"test {name}" for name in names))
     for one in seeds:
         chosen_by = "-" if one["validation"] is None else f"{one['validation']:.4f}"  # a refit has nothing to choose by
         figures = [f"{one['test'][name]:.4f}" for name in names]

@@ -84,7 +84,7 @@ def test_callers_mistakes_get_one_line(demo: tuple[Path, str], tmp_path: Path) -
     folder, _ = demo
     assert "user=nobody" in refused(folder, "recommend", "user=nobody")
     assert "user=1e5" in refused(folder, "recommend", "user=1e5")
-    assert "either user=ID or history" in refused(folder, "recommend")
+    assert "give either user, or history" in refused(folder, "recommend")
     assert "'Sigur Rós'" in refused(folder, "similar", "content='Sigur Rós'")
     assert "kind=song" in refused(folder, "recommend", "history=[]", "kind=song")
     assert "k='two'" in refused(folder, "recommend", "history=[]", "k=two")
@@ -97,7 +97,8 @@ def test_callers_mistakes_get_one_line(demo: tuple[Path, str], tmp_path: Path) -
     assert "seed='four'" in refused(folder, "train", *EXPERIMENT, "seed=four")
     train = ("train", *EXPERIMENT, "name=refused")
     assert "trainer.monitor=validation/ndcg@7" in refused(folder, *train, "trainer.monitor=validation/ndcg@7")
-    assert "enough for the slices (none)" in refused(folder, *train, "evaluation.min_users=1000")
+    many = (*train, "evaluation.min_users=1000")
+    assert "enough for the slices (none)" in refused(folder, *many, "trainer.monitor=validation/ndcg@20")
     assert "user_tower: dim 64 must be a multiple" in refused(folder, *train, "user_tower.num_heads=3")
     assert "content_tower: part_dropout" in refused(folder, *train, "content_tower.part_dropout=2")
     assert "objective: temperature" in refused(folder, *train, "objective.temperature=0")

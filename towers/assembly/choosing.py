@@ -7,9 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from towers.assembly.cleaning import config_digest
 from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.manifest import read_json
+from towers.publishing.writer import CURRENT
+from towers.retrieval.files import MANIFEST
+from towers.training.checkpoints import digest_of_weights, final_checkpoint
 from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED
 
 BEST = "best:"
@@ -80,7 +84,24 @@ def chosen_run(config: DictConfig) -> Path:
     if not given.startswith(BEST):
         return Path(given)
     folder = Path(given.removeprefix(BEST))
-    return _best(folder if folder.is_dir() else runs / folder, given)
+    is_whole = folder.is_dir() or folder.is_relative_to(runs)
+    return _best(folder if is_whole else runs / folder, given)
+
+
+def serving_run(config: DictConfig) -> Path | None:
+    """The run that the version which serves was made of, and says so; null where a run is named, nothing serves, or
+    its run is not among those of the experiment."""
+    manifest = Path(config.paths.exports) / CURRENT / MANIFEST
+    if config.checkpoint is not None or not manifest.exists():
+        return None
+    served = read_json(manifest)
+    for run in _finished(Path(config.paths.runs) / value(config, "name", str)):
+        if config_digest(run.folder) != served["config"]:
+            continue
+        if digest_of_weights(final_checkpoint(run.folder)) == served["weights"]:
+            print(f"run {run.folder}: {manifest.parent.resolve().name}, which serves, was made of it")
+            return run.folder
+    return None
 
 
 def best_of(finished: list[FinishedRun]) -> FinishedRun | None:

@@ -79,9 +79,10 @@ class EvaluationPlan:
             ranker=vector_ranker(),
         )
         if not len(protocol.task.user_rows):
+            other = "validation" if self.period == "test" else "test"
             raise UserError(
-                f"evaluation.period={self.period}: nobody in {store.folder} has a target in it; choose the other "
-                "period, or cut the data elsewhere (data.split)"
+                f"evaluation.period={self.period}: nobody in {store.folder} has a target in it; "
+                f"evaluation.period={other} judges the other period, and data.split cuts the data elsewhere"
             )
         return protocol
 

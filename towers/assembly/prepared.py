@@ -126,4 +126,6 @@ def _typed(found: Any) -> str:
     """A compared value as it is typed in a command."""
     if isinstance(found, list):
         return f"[{','.join(map(_typed, found))}]"
+    if found is None:
+        return "null"
     return f"{found:.15g}" if isinstance(found, float) else str(found)

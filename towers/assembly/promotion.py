@@ -68,10 +68,9 @@ class Promotion:
         if before.get("data_fingerprint") != after.get("data_fingerprint"):
             return None
         # A manifest has the model's figures first, and none where its run was not evaluated when it was exported.
-        figures = [next(iter(manifest.get("metrics", {}).values()), {}) for manifest in (after, before)]
-        told = [
-            f"{key} {own:.3f} against {other:.3f}" for key, (own, other) in lower(*figures, self.main_metric).items()
-        ]
+        own, others = (next(iter(manifest.get("metrics", {}).values()), {}) for manifest in (after, before))
+        below = lower(own, others, self.main_metric).items()
+        told = [f"{key} {figure:.3f} against {other:.3f}" for key, (figure, other) in below]
         return f"it is below {served.name}, which serves now: {', '.join(told)}" if told else None
 
 

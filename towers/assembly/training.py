@@ -116,9 +116,9 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     config, told = fitted(config, store, judging)
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
-    trainer = instantiate(config.trainer, "trainer")
     if until == "test" and config.trainer.patience is not None:
         raise UserError("trainer.patience: with train_until=test nothing is validated; set it to null, and max_epochs")
+    trainer = instantiate(config.trainer, "trainer")
     objective = {name: node for name, node in resolved(config.objective).items() if name != "candidates"}
     return TrainingPlan(
         name=value(config, "name", str),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from towers.assembly.choosing import chosen_run
+from towers.assembly.choosing import chosen_run, serving_run
 from towers.assembly.export import ExportPlan, export_plan
 from towers.assembly.promotion import older_by
 from towers.commands.progress import StageProgress
@@ -15,8 +15,14 @@ from towers.retrieval.export import Export
 
 
 def run(config: DictConfig) -> Path:
-    """Exports the run that `checkpoint` names, or the newest of the experiment; returns the version's folder."""
-    return export(export_plan(config), chosen_run(config))
+    """Exports the run that `checkpoint` names, or the newest of the experiment; to refresh what serves, its own.
+
+    Returns:
+        The version's folder.
+    """
+    plan = export_plan(config)
+    serving = serving_run(config) if plan.is_refreshed else None
+    return export(plan, chosen_run(config) if serving is None else serving)
 
 
 def export(plan: ExportPlan, folder: Path) -> Path:

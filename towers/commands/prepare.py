@@ -43,9 +43,17 @@ def prepare(config: DictConfig) -> Store:
     else:
         print(f"nothing to prepare: {store.folder} is up to date")
     sounds = [f"{line}; all are in {store.folder / 'rejected'}" for line in builder.losses.lines()]
-    for line in [*lines(store.periods), *losses(store, builder.left_alone), *builder.remarks, *sounds]:
+    for line in [*lines(store.periods), *unread(store), *losses(store, builder.left_alone), *builder.remarks, *sounds]:
         print(line)
     return store
+
+
+def unread(store: Store) -> list[str]:
+    """A line on what users/ knows of listeners and only the evaluation reads; none where the towers read it all."""
+    named = store.features.user_columns
+    others = [name for name in store.users.column_names if name not in ("user_id", *named)]
+    key = f"features.user_columns=[{','.join([*named, *others])}]"
+    return [f"users/: the towers do not read {', '.join(others)}; with {key} they do"] if others else []
 
 
 def losses(store: Store, left_alone: Sequence[Path]) -> list[str]:

@@ -93,9 +93,10 @@ class GlobalTemporal:
         is_without_test = self._test_start is None and self._test_days == 0
         if not first_us < validation < test < (end_us + is_without_test):
             raise UserError(
-                f"data.split: needs first event < t1 < t2 <= last event, has {_spelled(first_us)}, "
-                f"{_spelled(validation)}, {_spelled(test)}, {_spelled(last_us)}; set data.split.validation_start and "
-                "data.split.test_start, or shorter periods"
+                f"data.split: validation would begin at {_spelled(validation)} and the test at {_spelled(test)}, where "
+                f"positive events go from {_spelled(first_us)} to {_spelled(last_us)}; each period has to hold a part "
+                "of that: shorten data.split.validation_days and data.split.test_days (null: by the data), or set "
+                "data.split.validation_start and data.split.test_start"
             )
         return Cuts(sql="split_temporal", validation_start_us=validation, test_start_us=test)
 
