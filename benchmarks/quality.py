@@ -26,6 +26,7 @@ from towers import api
 from towers.assembly.choosing import FinishedRun
 from towers.assembly.judging import judging_of
 from towers.assembly.run import load_run
+from towers.config.composing import compose
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.ranking.vectors import VectorRanker

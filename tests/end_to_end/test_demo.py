@@ -108,7 +108,7 @@ def test_callers_mistakes_get_one_line(demo: tuple[Path, str], tmp_path: Path) -
     assert "trainer:" in refused(folder, *train, "trainer.accelerator=foo")
     assert "precision" in refused(folder, *train, "trainer.precision=foo")
     assert "was prepared with [country,age_band]" in refused(folder, *train, "features.user_columns=[country]")
-    assert "was prepared with 15.0" in refused(folder, *train, "data.split.test_days=3")
+    assert "was prepared with 15;" in refused(folder, *train, "data.split.test_days=3")
     assert "not data.root=elsewhere" in refused(folder, *train, "data.root=elsewhere")
     assert not (folder / "runs" / "refused").exists()
     evaluation = ("evaluate", "experiment=demo")
