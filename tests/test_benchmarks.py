@@ -15,6 +15,8 @@ from tests.end_to_end.in_chromium.serving import served
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
+LONG = ("export_kills", "space_versions", "training_speed")
+"""Take tens of seconds in their smallest form, too: run with the long proofs."""
 NEED_CHROMIUM = ("page_pictures", "report_pictures")
 FEW_BASELINES = tuple(
     f"evaluation.baselines.{name}=null"
@@ -80,9 +82,13 @@ def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.Monke
     importlib.import_module(f"benchmarks.{name}").main()
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=needs_chromium if name in NEED_CHROMIUM else ()) for name in NAMES]
-)
+def marked(name: str) -> object:
+    """The benchmark with what it needs, or with what it costs."""
+    marks = [needs_chromium] if name in NEED_CHROMIUM else [pytest.mark.slow] if name in LONG else []
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in NAMES])
 def test_runs_in_its_smallest_form(demo, name, monkeypatch, capfd):
     folder, before = demo[0], sorted((BENCHMARKS / "results").iterdir())
     if name == "page_pictures":
