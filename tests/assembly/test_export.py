@@ -111,3 +111,4 @@ class TestWithheld:
         target, run = version(tmp_path, "target", 1), tmp_path / "run"
         told = f"{run} was not evaluated (towers evaluate checkpoint={run})"
         assert plan_in(tmp_path).promotion.withheld(run, target) == told
+        assert plan_in(tmp_path, "promote=false").promotion.withheld(run, target) == "promote=false"

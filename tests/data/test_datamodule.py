@@ -30,6 +30,13 @@ def test_a_crop_is_given_in_seconds():
         parts_of({"crop_s": 0.001})[0].crop_frames(spectrogram)
 
 
+def test_a_crop_that_is_longer_than_a_record_is_told():
+    spectrogram = SpectrogramSettings(sample_rate=8_000, hop_length=80, record_s=10.0)
+    (told,) = parts_of({"crop_s": 20.0})[0].remarks(spectrogram)
+    assert told.startswith("datamodule.crop_s=20.0 is more than features.spectrogram.record_s=10.0, ")
+    assert parts_of({"crop_s": 10.0})[0].remarks(spectrogram) == []
+
+
 GIVEN = ("datamodule.max_tokens=8192", "datamodule.num_fresh_sounds=64")
 """What follows from the data where it is not said."""
 

@@ -52,3 +52,9 @@ def test_periods_that_judge_nothing_are_told() -> None:
     assert warnings(periods((90.0, 90_000), (14.0, 0), (14.0, 30_000)))[0].startswith("validation: nobody")
     assert warnings(periods((90.0, 90_000), (14.0, 9_000), (0.0, 0))) == []
     assert warnings(periods((None, 90_000), (None, 80), (None, 80))) == []
+
+
+def test_where_no_instant_cuts_no_key_of_one_is_named() -> None:
+    told = warnings(periods((None, 900), (None, 0), (None, 0)))
+    assert len(told) == 2
+    assert not any("_start" in line for line in told)

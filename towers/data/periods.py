@@ -83,14 +83,17 @@ def warnings(periods: Sequence[Period]) -> list[str]:
             f"training has {training.days:.3g} of {sum(days):.3g} days, under half of them; shorter "
             "data.split.validation_days and data.split.test_days give it more (null: they follow from the data)"
         )
+    later = ", a later data.split.validation_start" if days else ""
     if training.positives < FEW_POSITIVES:
         told.append(
             f"training has {training.positives:,} positives, under {FEW_POSITIVES:,}: little to learn from; more days "
-            "of data, a later data.split.validation_start or a lower features.min_played_fraction give it more"
+            f"of data{later} or a lower features.min_played_fraction give it more"
         )
     has_test = periods[-1].days != 0
     empty = [period.name for period in (judged if has_test else judged[:1]) if not period.positives]
     where = "data.split.validation_start and data.split.test_start say where to cut"
+    if not days:
+        where = "of listeners with fewer than three positives all are in training"
     if empty:
         told.append(f"{' and '.join(empty)}: nobody has a positive in it; {where}")
     elif days and sum(period.positives for period in judged) < SMALL_SHARE * every:
