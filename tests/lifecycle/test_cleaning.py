@@ -167,6 +167,22 @@ def test_a_training_that_begins_meanwhile(place, monkeypatch, capsys):
     assert "run0: another process is training there" in capsys.readouterr().out
 
 
+def test_a_version_that_is_promoted_meanwhile(place, monkeypatch):
+    """What it came from was to go: the rest stays, and the caller is told."""
+    from towers.commands.clean import table
+    from towers.errors import UserError
+
+    def promoting(judged, now_s):
+        point_to(place.folder / "exports/current", place.folder / "exports/v0")
+        return table(judged, now_s)
+
+    monkeypatch.setattr("towers.commands.clean.table", promoting)
+    before = place.there()
+    with pytest.raises(UserError, match="current has moved meanwhile"):
+        place.clean(*CLOSE, "dry_run=false")
+    assert place.there() == before
+
+
 def test_a_store_that_is_being_made(place):
     (place.folder / f"stores/parquet/.work.{os.getpid()}.partial").mkdir()
     gone = place.clean(*CLOSE, "dry_run=false")

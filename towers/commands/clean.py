@@ -14,7 +14,7 @@ from towers.assembly.cleaning import cleaning_plan, config_digest
 from towers.disk import shown, size_of
 from towers.errors import UserError
 from towers.lifecycle.cleaning import Verdict, remove, verdicts
-from towers.lifecycle.inventory import DAY_S, Item, inventory
+from towers.lifecycle.inventory import DAY_S, Folders, Item, inventory
 from towers.training.run_folder import alone_in, is_held
 
 FILE_WIDTH = 160
@@ -24,6 +24,7 @@ FILE_WIDTH = 160
 def run(config: DictConfig) -> None:
     """Shows what goes, what stays, and why; removes it where `dry_run` is false."""
     plan, now_s = cleaning_plan(config), time.time()
+    served = plan.folders.served()
     found = inventory(plan.folders, config_digest, is_held, now_s)
     judged = verdicts(found, plan.keep, plan.older_than_days, now_s)
     if judged:
@@ -37,11 +38,18 @@ def run(config: DictConfig) -> None:
     if plan.is_trial:
         print(f"would remove {len(going):,} things, {size}; this was a dry run: dry_run=false removes them")
         return
-    print(f"removed {sum(map(_is_removed, going)):,} of {len(going):,} things, {size}")
+    removed = sum(_is_removed(item, plan.folders, served) for item in going)
+    print(f"removed {removed:,} of {len(going):,} things, {size}")
 
 
-def _is_removed(item: Item) -> bool:
-    """Removes it, unless somebody has begun to train there since."""
+def _is_removed(item: Item, folders: Folders, served: Path | None) -> bool:
+    """Removes it, unless somebody has begun to train there since.
+
+    Raises:
+        UserError: another version serves by now, and nobody knows what of the rest it came from.
+    """
+    if folders.served() != served:
+        raise UserError(f"{folders.exports}: current has moved meanwhile; what is left stays, run this again")
     try:
         remove(item.path, alone_in(item.path) if item.kind == "run" else nullcontext())
     except UserError as held:

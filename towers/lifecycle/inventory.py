@@ -59,6 +59,11 @@ class Folders:
     exports: Path
     evaluations: Path
 
+    def served(self) -> Path | None:
+        """The version that `current` points to, there or not; null where there is no such link."""
+        current = self.exports / CURRENT
+        return current.resolve() if current.is_symlink() or current.exists() else None
+
 
 def inventory(
     folders: Folders, config_of: Callable[[Path], str | None], is_held: Callable[[Path], bool], now_s: float
@@ -82,7 +87,7 @@ def inventory(
     for item in stores:
         by_fingerprint.setdefault(item.path.name, set()).add(item.path)
     runs = [*_runs(folders.runs, by_fingerprint, is_held)]
-    exports = [*_exports(folders.exports, by_fingerprint, runs, config_of)]
+    exports = [*_exports(folders.exports, folders.served(), by_fingerprint, runs, config_of)]
     sets = [*_spectrograms(folders.stores, stores, now_s)]
     judged = [*_evaluations(folders.evaluations, by_fingerprint, {item.path for item in exports})]
     everything = (folders.stores, folders.runs, folders.exports, folders.evaluations)
@@ -139,10 +144,13 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 
 def _exports(
-    folder: Path, stores: dict[Any, set[Path]], runs: list[Item], config_of: Callable[[Path], str | None]
+    folder: Path,
+    served: Path | None,
+    stores: dict[Any, set[Path]],
+    runs: list[Item],
+    config_of: Callable[[Path], str | None],
 ) -> Iterator[Item]:
     current = folder / CURRENT
-    served = current.resolve() if current.is_symlink() or current.exists() else None
     if served is not None:
         read_json(served / MANIFEST)
     configs = {item: config_of(item.path) for item in runs}
