@@ -34,7 +34,7 @@ def export(plan: ExportPlan, folder: Path) -> Path:
     if target is None:
         earlier = plan.earlier()
         facts = [source, None if earlier is None else earlier.version]
-        target = plan.exports / version_of(loaded.store, digest_of(facts))
+        target = plan.exports / version_of(loaded.store, digest_of(facts), plan.exports)
         with StageProgress() as progress:
             write_export(target, trained, plan.settings, earlier, progress.update)
         done = f"exported {target}: {summary(target)}"

@@ -1,6 +1,8 @@
 """What a manifest says of an export: facts alone, no clock, so that the same network gives the same bytes."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,20 @@ from towers.retrieval.ids import Ids
 CANARIES = 8
 
 
-def version_of(store: Store, fingerprint: str) -> str:
-    """End of the data's window and the fingerprint of what is exported; no clock, so that it can be made again."""
+def version_of(store: Store, fingerprint: str, exports: Path) -> str:
+    """The day that the data ends on, a number among the versions of that day, so that they sort in the order in which
+    they were made, and the fingerprint of what is exported. There is no clock in it, so that it can be made again.
+
+    Args:
+        store: what is exported.
+        fingerprint: of that, in hex.
+        exports: folder of all versions.
+    """
     window = window_of(store)
     end = window["end"][:10].replace("-", "") if window else "undated"
-    return f"{end}-{fingerprint[:10]}"
+    found = [re.match(rf"{end}-(\d{{3,}})-", path.name) for path in exports.glob(f"{end}-*")]
+    last = max((int(match[1]) for match in found if match), default=0)
+    return f"{end}-{last + 1:03d}-{fingerprint[:10]}"
 
 
 def window_of(store: Store) -> dict[str, str]:
