@@ -65,6 +65,17 @@ def test_what_is_older(tmp_path, end, written_s, found):
     assert older_by(own, other) == found
 
 
+def test_a_move_says_what_readers_have_to_know(tmp_path):
+    older = version(tmp_path, "older", 1, space_id="a", dim=64)
+    newer = version(tmp_path, "newer", 2, space_id="b", dim=16)
+    told = "current moves from older to it, to another space (a -> b): vectors of before do not fit, from 64 to 16"
+    assert moved(older, newer) == f"{told} dimensions"
+    assert moved(newer, older).startswith("current moves BACK from newer to it")
+    same = version(tmp_path, "same", 3, space_id="b", dim=16)
+    assert moved(newer, same) == "current moves from newer to it"
+    assert moved(None, newer) == "current points to it"
+
+
 class TestWithheld:
     def test_what_is_older_than_what_serves(self, tmp_path):
         point_to(tmp_path / "current", version(tmp_path, "served", 1, window={"end": LATER}))

@@ -152,6 +152,7 @@ def test_callers_mistakes_get_one_line(copy: Path) -> None:
     assert "evaluation.min_users=1000" in refused(*few)
 
 
+@pytest.mark.slow
 def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: Path) -> None:
     """Whatever the interrupted evaluation had replaced, with other settings, is replaced again."""
     target = run / "evaluation-test"

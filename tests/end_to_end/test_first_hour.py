@@ -17,7 +17,7 @@ pytestmark = pytest.mark.unhooked
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where prepare, train, evaluate and export ran with nothing said but where the data is."""
     folder = tmp_path_factory.mktemp("first-hour")
-    write_warehouse(folder / "data", num_listeners=160, num_contents=120, num_sounds=12)
+    write_warehouse(folder / "data", num_listeners=150, num_contents=100, num_sounds=8)
     told = {
         "prepare": ok(folder, "prepare", "data.root=data"),
         "train": ok(folder, "train", "logger=csv"),

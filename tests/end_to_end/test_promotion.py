@@ -42,25 +42,14 @@ def current(folder: Path) -> str | None:
 
 
 def test_what_becomes_current(folder: Path) -> None:
-    """One story, as every version takes seconds to write; tests/assembly/test_export.py has the cases."""
+    """On the command line; tests/assembly/test_export.py has the cases, as every version takes seconds to write."""
     judge(folder, 0.082, 0.261)
     told = exported(folder)
     assert "nothing is current, for the model is below popularity: recall@20 0.082 against 0.261" in told
     assert told.rstrip().endswith("to publish it: the same command with checkpoint=run promote=true")
     assert current(folder) is None
     assert "current points to it" in exported(folder, "promote=true")
-    first = current(folder)
-
-    judge(folder, 0.4, 0.2)
-    told = exported(folder, "export.dim=16")
-    assert f"current moves from {first} to it, to another space" in told
-    assert "from 64 to 16 dimensions" in told
-    second = current(folder)
-
-    judge(folder, 0.082, 0.261)  # as the first version was
-    assert f"current stays at {second}, for it was exported before {second}, which serves now" in exported(folder)
-    assert f"current moves BACK from {second} to it" in exported(folder, "promote=true")
-    assert current(folder) == first
+    assert current(folder) is not None
 
 
 def test_only_three_words_are_known(folder: Path) -> None:

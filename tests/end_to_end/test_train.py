@@ -153,6 +153,7 @@ def test_with_its_settings_chosen_it_is_fitted_on_everything_before_the_test(dem
     assert "trainer.patience: with train_until=test" in refused(folder, "train", *refit, "trainer.patience=2")
 
 
+@pytest.mark.slow
 def test_the_example_of_a_sweep_goes_on_after_a_stop(demo: tuple[Path, str]) -> None:
     folder, _ = demo
     example = str(Path(__file__).parents[2] / "examples" / "sweep.py")

@@ -8,10 +8,11 @@ from towers.assembly.choosing import chosen_run, serving_run
 from towers.assembly.export import ExportPlan, export_plan
 from towers.assembly.promotion import older_by
 from towers.commands.progress import StageProgress
-from towers.manifest import digest_of
+from towers.manifest import digest_of, read_json
 from towers.publishing.describing import version_of
 from towers.publishing.writer import publish, write_export
 from towers.retrieval.export import Export
+from towers.retrieval.files import MANIFEST
 
 
 def run(config: DictConfig) -> Path:
@@ -59,7 +60,7 @@ def moved(served: Path | None, target: Path) -> str:
     """What `current` pointed to and points to now, and what whoever reads it has to know."""
     if served is None or served == target.resolve():
         return "current points to it"
-    before, after = (Export(folder, check_files=False).manifest for folder in (served, target))
+    before, after = (read_json(folder / MANIFEST) for folder in (served, target))
     told = [f"current moves {'BACK ' if older_by(target, served) else ''}from {served.name} to it"]
     if before["space_id"] != after["space_id"]:
         told.append(f"to another space ({before['space_id']} -> {after['space_id']}): vectors of before do not fit")
