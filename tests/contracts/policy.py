@@ -13,11 +13,7 @@ DRAWS = 4_000
 
 
 class PolicyContract:
-    """A policy's tests inherit from it, and give `policy`."""
-
-    @pytest.fixture
-    def policy(self) -> Policy:
-        raise NotImplementedError("whoever inherits gives it")
+    """A policy's tests inherit from it, and give a fixture `policy`."""
 
     def test_it_is_a_policy(self, policy):
         assert isinstance(policy, Policy)

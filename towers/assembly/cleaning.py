@@ -51,7 +51,7 @@ def cleaning_plan(config: DictConfig) -> CleaningPlan:
 
 
 def config_digest(folder: Path) -> str | None:
-    """Of the configuration in a run's folder, as its exports have it; null where it cannot be read."""
+    """Gives the digest of a run's configuration, which its exports' manifests have; null where it cannot be read."""
     try:
         return digest_of(resolved(config_of_run(folder)))
     except (OmegaConfBaseException, YAMLError, OSError, AssertionError, UnicodeDecodeError):

@@ -48,7 +48,7 @@ def sound_of(config: DictConfig) -> Audio:
 
 
 def listed(export: Export, key: str, names: list[str]) -> np.ndarray:
-    """As `rows_of`, with advice for a title that the commas of a list have cut."""
+    """Looks up the rows of ids or titles; where one is unknown, the error says how to quote a title with a comma."""
     try:
         return rows_of(export, key, names)
     except UserError as error:

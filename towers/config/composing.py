@@ -96,7 +96,10 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
 
 
 def composed_for_sweep(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """The same of a whole sweep, with Hydra's own settings; what is swept has its default there."""
+    """Composes what all jobs of a sweep share, Hydra's own settings included; swept keys have their default.
+
+    Arguments as those of `composed`.
+    """
     with _hydra(name, config_dir) as hydra:
         return hydra.compose_config(name, list(overrides), RunMode.MULTIRUN, from_shell=False)
 

@@ -35,7 +35,7 @@ def keys() -> dict[str, str]:
 
 
 def keys_of_command(command: str) -> dict[str, str]:
-    """The same of a command's own file."""
+    """Reads the comment beside each key of a command's own file, by dotted key."""
     return dict(_keys((Path(CONFIG_DIR) / f"{command}.yaml").read_text()))
 
 

@@ -83,7 +83,7 @@ def _unreadable(override: str, command: str | None) -> str:
 
 
 def _not_there(found: re.Match[str], command: str | None) -> str:
-    """Of a key that was to be taken out; Hydra says it of one without a value, too."""
+    """Says why `~key` takes nothing out: there is no such key, or it has no value, for which Hydra has one message."""
     key = found[1]
     return (
         f"~{key}: has no value that could be taken out" if nearest(key, command) == key else no_such_key(key, command)

@@ -165,10 +165,11 @@ class _Marked(io.TextIOBase):
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """Of the stream."""
+        """Gives the operating system's number of the stream's file."""
         return self._stream.fileno()
 
+    # Whoever draws asks for it, and the base class, which declares an attribute that cannot be set, says null.
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # io.TextIOBase has an attribute
-        """Of the stream."""
+    def encoding(self) -> str:  # type: ignore[override]
+        """Names the encoding of the stream, such as utf-8."""
         return self._stream.encoding

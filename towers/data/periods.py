@@ -11,7 +11,7 @@ NAMES = ("training", "validation", "test")
 FEW_POSITIVES = 5_000
 """Positive events of training below which a network learns little that a count does not know."""
 SMALL_SHARE = 0.01
-"""Of all positive events; validation and test with less together judge nothing."""
+"""Share of all positive events; where validation and test together have less, their figures say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,12 @@ def periods_of(counted: Mapping[str, tuple[int, int]], cuts: Cuts, first_us: int
 
 
 def to_json(periods: Sequence[Period]) -> list[dict[str, Any]]:
-    """As a store's manifest has them."""
+    """Turns periods into JSON values for a store's manifest."""
     return [asdict(period) for period in periods]
 
 
 def from_json(found: Sequence[Mapping[str, Any]]) -> list[Period]:
-    """As `to_json` wrote them."""
+    """Reads the periods that `to_json` wrote."""
     return [Period(**period) for period in found]
 
 
