@@ -46,6 +46,14 @@ def test_what_is_given_stays(world_store) -> None:
     assert filled == config
 
 
+def test_what_is_given_is_not_looked_for(world_store, monkeypatch) -> None:
+    """Whom validation judges takes a pass over all events, which a finished run would pay for at every start."""
+    monkeypatch.setattr("towers.assembly.fitting.task_from_store", None)
+    keys = ["trainer.monitor=validation/mrr@5", "datamodule.num_fresh_sounds=5"]
+    config = compose("train", ["data.root=here", *keys])
+    assert fitted(config, world_store, judging_of(config))[0].trainer.max_epochs == MOST_EPOCHS
+
+
 def test_a_given_batch_decides_on_the_epochs(world_store) -> None:
     config = compose("train", ["data.root=here", "datamodule.max_tokens=8192", "trainer.validate_every_epochs=3"])
     filled, (told,) = fitted(config, world_store, judging_of(config))

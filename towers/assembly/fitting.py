@@ -8,6 +8,7 @@ within bounds. Sounds are the dearest part: so many are encoded anew in a step t
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,19 +55,21 @@ def fitted(config: DictConfig, store: Store, judging: Judging) -> tuple[DictConf
     events = int((np.asarray(histories.train_end) - np.asarray(histories.offsets[:-1])).sum())
     tokens = value(config, "datamodule.max_tokens", int | None) or tokens_of_step(events)
     epochs = value(config, "trainer.max_epochs", int | None) or epochs_of(events, tokens)
-    fresh = fresh_sounds(int((store.audio_rows >= 0).sum()), epochs * max(events // tokens, 1))
-    found: dict[str, Any] = {
-        "datamodule.max_tokens": tokens,
-        "trainer.max_epochs": epochs,
-        "trainer.validate_every_epochs": max(1, epochs // VALIDATIONS),
-        "trainer.monitor": monitor_of(store, judging),
-        "datamodule.num_fresh_sounds": fresh,
+    steps = epochs * max(events // tokens, 1)
+    # Asked for where the key is null alone: the last two read what grows with the data.
+    rules: dict[str, Callable[[], Any]] = {
+        "datamodule.max_tokens": lambda: tokens,
+        "trainer.max_epochs": lambda: epochs,
+        "trainer.validate_every_epochs": lambda: max(1, epochs // VALIDATIONS),
+        "trainer.monitor": lambda: monitor_of(store, judging),
+        "datamodule.num_fresh_sounds": lambda: fresh_sounds(int((store.audio_rows >= 0).sum()), steps),
     }
     filled, told = config.copy(), []
     for key in FROM_DATA:
         if OmegaConf.select(config, key) is None:
-            OmegaConf.update(filled, key, found[key])
-            told.append(f"{key}={'null' if found[key] is None else found[key]}")
+            found = rules[key]()
+            OmegaConf.update(filled, key, found)
+            told.append(f"{key}={'null' if found is None else found}")
     return filled, [f"from {events:,} events of training follow {', '.join(told)}"] if told else []
 
 
