@@ -124,6 +124,7 @@ def recommend(
     deny: Sequence[Id] = (),
     explicit: bool = True,
     include_heard: bool = False,
+    familiar: int | float | None = None,
     released_by: date | str | None = None,
     skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     export: str | Path = CURRENT,
@@ -131,7 +132,8 @@ def recommend(
     """What a listener, somebody new, or whoever stands at a vector might play next; as `OpenedExport.recommend`."""
     return _opened(export).recommend(
         user=user, history=history, features=features, vector=vector, k=k, kind=kind, among=among, deny=deny,
-        explicit=explicit, include_heard=include_heard, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
+        explicit=explicit, include_heard=include_heard, familiar=familiar, released_by=released_by,
+        skip_cooldown_days=skip_cooldown_days,
     )  # fmt: skip
 
 

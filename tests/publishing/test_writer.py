@@ -67,6 +67,7 @@ def make_trained(listening: Store) -> Callable[..., Trained]:
             "provenance": Provenance(trained_on=listening.fingerprint, trained_until_us=0),
             "weights": "weights", "config": "config", "metrics": {},
             "held_out": HeldOutListening(listening, min_users=5),
+            "judged": "not judged",
         }  # fmt: skip
         return Trained(**facts | other)
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from towers.assembly.judged import judged_run
 from towers.assembly.judging import Judging, judging_of, vector_ranker
 from towers.assembly.prepared import Given, given_of
 from towers.assembly.promotion import Promotion, evaluated_means, promotion_of, written_ns
 from towers.assembly.run import Run, load_run
 from towers.config.instantiate import complete, instantiate, value
-from towers.errors import UserError
+from towers.errors import DataLacks, UserError
 from towers.manifest import digest_of, read_json
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.sinks.sink import Sink
@@ -78,7 +79,14 @@ class ExportPlan:
             config=digest_of(run.config),
             metrics=self._metrics(run),
             held_out=held_out,
+            judged=self._judged(run),
         )
+
+    def _judged(self, run: Run) -> Run | str:
+        try:
+            return judged_run(run, self.stores)
+        except DataLacks as error:
+            return str(error)
 
     def _metrics(self, run: Run) -> dict[str, dict[str, float]]:
         """Means by ranker of the run's test evaluation, of the columns of its tables; empty where there is none."""

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from towers.config.instantiate import value
 from towers.errors import UserError
-from towers.evaluation.acceptance import acceptance, lower
+from towers.evaluation.acceptance import acceptance, lower, own_means
 from towers.evaluation.checks.honesty import Check, failures
 from towers.evaluation.slicings import Period
 from towers.manifest import read_json
@@ -67,8 +67,8 @@ class Promotion:
         before, after = (read_json(folder / MANIFEST) for folder in (served, target))
         if before.get("data_fingerprint") != after.get("data_fingerprint"):
             return None
-        # A manifest has the model's figures first, and none where its run was not evaluated when it was exported.
-        own, others = (next(iter(manifest.get("metrics", {}).values()), {}) for manifest in (after, before))
+        # A manifest has no figures where its run was not evaluated when it was exported.
+        own, others = (own_means(manifest.get("metrics", {})) for manifest in (after, before))
         below = lower(own, others, self.main_metric).items()
         told = [f"{key} {figure:.3f} against {other:.3f}" for key, (figure, other) in below]
         return f"it is below {served.name}, which serves now: {', '.join(told)}" if told else None

@@ -5,16 +5,21 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
 from omegaconf import DictConfig
 from rich.console import Console
 
 from towers.assembly.baselines import evaluate_baselines
+from towers.assembly.chances import chance_scorer
 from towers.assembly.choosing import chosen_run
 from towers.assembly.comparison import compared
 from towers.assembly.evaluation import MODEL, EvaluationPlan, evaluation_plan
 from towers.assembly.pictures import log_pictures, report_of
+from towers.assembly.subject import Subject
 from towers.commands.progress import StageProgress
 from towers.config.overrides import raw_list
+from towers.errors import DataLacks
 from towers.evaluation import saved
 from towers.evaluation.acceptance import acceptance
 from towers.evaluation.checks import honesty
@@ -22,8 +27,11 @@ from towers.evaluation.checks.all_checks import all_checks
 from towers.evaluation.comparison import written
 from towers.evaluation.comparison.shown import show
 from towers.evaluation.profiles import by_taste, known_of_listeners, listener_profiles, write_profiles
+from towers.evaluation.protocol import EvaluationProtocol
+from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.report.page import write_page
 from towers.evaluation.report.table import table, write
+from towers.evaluation.result import Evaluation
 from towers.evaluation.slices import divided
 from towers.manifest import atomic_file, library_versions, read_json
 
@@ -63,7 +71,8 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
         baselines, choices = evaluate_baselines(
             plan.baselines, plan.tuning, plan.settings, protocol, plan.evaluations / "baselines", progress.update
         )
-    evaluations = [protocol.evaluate_vectors(MODEL, users, contents), *baselines]
+    by_chance = _by_chance(plan, subject, protocol, users, contents)
+    evaluations = [protocol.evaluate_vectors(MODEL, users, contents), *by_chance, *baselines]
     judged = protocol, evaluations, subject.listeners(contents), users, contents
     checks = all_checks(*judged, subject.provenance)
     known = known_of_listeners(subject.store, protocol.task, protocol.period)
@@ -87,6 +96,22 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     log_pictures(report, subject)
     print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
     return honesty.require_passed(target, checks)
+
+
+def _by_chance(
+    plan: EvaluationPlan,
+    subject: Subject,
+    protocol: EvaluationProtocol,
+    users: Float[np.ndarray, "users dim"],
+    contents: Float[np.ndarray, "contents dim"],
+) -> list[Evaluation]:
+    """The subject's row by the chance of a listen; where there is none, why is said."""
+    try:
+        scorer = chance_scorer(subject, protocol, users, contents, plan.stores)
+    except DataLacks as error:
+        print(f"no row by the chance of a listen: {error}")
+        return []
+    return [protocol.evaluate(DenseRanker(protocol.task, scorer))]
 
 
 def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:

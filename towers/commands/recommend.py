@@ -27,7 +27,8 @@ NOTHING = np.zeros(0, np.int64)
 BLOCK = 4_096
 """Listeners whose recommendations are written at once."""
 
-SCHEMA = pa.schema({"user_id": pa.string(), "rank": pa.int32(), "content_id": pa.string(), "score": pa.float32()})
+SCHEMA = pa.schema({"user_id": pa.string(), "rank": pa.int32(), "content_id": pa.string(), "score": pa.float32(),
+                    "chance": pa.float32()})  # fmt: skip
 
 
 def run(config: DictConfig) -> Found | None:
@@ -62,6 +63,7 @@ def query_of(config: DictConfig, export: Export) -> Query:
         deny=listed(export, "deny", denied),
         explicit=value(config, "explicit", bool),
         include_heard=value(config, "include_heard", bool),
+        familiar=value(config, "familiar", float | None),
         released_by=date_of("released_by", value(config, "released_by", str | None)),
         skip_cooldown_days=value(config, "skip_cooldown_days", float),
     )
@@ -77,7 +79,8 @@ def show(export: Export, chosen: np.ndarray, found: Found, whom: str) -> Found:
 
 
 def write_everybody(mixed: MixedVersions, path: Path, query: Query) -> None:
-    """Parquet with user_id, rank, content_id and score, for every listener; in memory is one block of listeners."""
+    """Parquet with user_id, rank, content_id, score and chance (null where lists are by score), for every listener; in
+    memory is one block of listeners."""
     total, listeners = 0, len(mixed.users.user_ids)
     schema = SCHEMA.with_metadata({"space_id": mixed.contents.space_id})
     with StageProgress() as progress, atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
@@ -101,5 +104,12 @@ def found_by_user(mixed: MixedVersions, users: Sequence[int], found: Sequence[Fo
         "rank": np.concatenate([np.arange(1, count + 1) for count in counts]),
         "content_id": mixed.contents.contents["content_id"].take(np.concatenate([one.rows for one in found])),
         "score": np.concatenate([one.scores for one in found]),
+        "chance": pa.chunked_array([_chances(one) for one in found], pa.float32()),
     }
     return pa.table(columns, schema)
+
+
+def _chances(found: Found) -> pa.Array:
+    if found.chances is None:
+        return pa.nulls(len(found.rows), pa.float32())
+    return pa.array(found.chances, pa.float32())

@@ -65,6 +65,14 @@ def signature_of(config: DictConfig, *facts: str) -> str:
     return digest_of([deciding, *facts])[:12]
 
 
+def network_digest(config: DictConfig) -> str:
+    """Equal for runs of the same network, objective and placement, whatever they were trained on and how long."""
+    found = resolved(config)
+    return digest_of(
+        [found[group] for group in ("audio_encoder", "content_tower", "user_tower", "objective", "placement")]
+    )
+
+
 def _of(node: Any, group: str) -> Any:
     """What decides of a group; of one with a class of somebody's own also its keys that are not known here."""
     silent = DOES_NOT.get(group) or ()

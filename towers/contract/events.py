@@ -48,6 +48,11 @@ def is_refused(
     return (content_row >= 0) & _IS_REFUSAL[action]
 
 
+def is_like(action: Integer[np.ndarray, "*events"]) -> Bool[np.ndarray, "*events"]:
+    """Whether an event says by itself that its listener wants the content: a like or a save."""
+    return _IS_LIKE[action]
+
+
 def is_heard(
     *, content_row: Integer[np.ndarray, "*events"], action: Integer[np.ndarray, "*events"]
 ) -> Bool[np.ndarray, "*events"]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from towers.evaluation.result import metric_key, split_key
+from towers.evaluation.result import ALL, metric_key, split_key
 
-POPULARITY, CHANCE = "popularity", "random"
+POPULARITY, RANDOM, LISTEN_CHANCE = "popularity", "random", "towers, listen chance"
 SLICES = ("all", "discovery")
 """By which a model is judged: all that listeners chose, and what they had not heard before."""
 
@@ -55,8 +55,8 @@ def acceptance(means: Means, metric: str) -> Acceptance:
         means: of all rankers, the model's first.
         metric: without a slice; a key that the model has no figure for is not judged.
     """
-    (_, own), *others = means.items()
-    rivals = {name: figures for name, figures in others if name != CHANCE}
+    own = own_means(means)
+    rivals = {name: figures for name, figures in [*means.items()][1:] if name not in (RANDOM, LISTEN_CHANCE)}
     keys = [key for slice_name in SLICES if (key := metric_key(metric, slice_name)) in own]
     below = lower(own, rivals.get(POPULARITY, {}), metric)
     behind = {}
@@ -71,6 +71,18 @@ def acceptance(means: Means, metric: str) -> Acceptance:
         num_baselines=len(rivals),
         unjudged=_unjudged(keys, metric, POPULARITY in rivals),
     )
+
+
+def own_means(means: Means) -> dict[str, float]:
+    """The figures that a model is judged by: those of its inner products, which rank what is new, and on all targets,
+    where it has them, those of the chance of a listen, which puts what was heard before on one scale with it.
+
+    Args:
+        means: of all rankers, the model's first; empty gives none.
+    """
+    own = dict(next(iter(means.values()), {}))
+    by_chance = means.get(LISTEN_CHANCE, {})
+    return {**own, **{key: by_chance[key] for key in own.keys() & by_chance.keys() if split_key(key)[1] == ALL}}
 
 
 def lower(own: Mapping[str, float], other: Mapping[str, float], metric: str) -> dict[str, tuple[float, float]]:

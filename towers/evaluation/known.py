@@ -12,6 +12,7 @@ from towers.data.store import Store
 from towers.evaluation.from_store import all_histories, is_before, task_from_store
 from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.task import EvaluationTask
+from towers.features.content_facts import artist_codes
 from towers.features.ragged import Ragged
 
 FACTS: Final = ("task", "histories", "times_us", "content_artists", "sounds")
@@ -51,10 +52,7 @@ class Known:
     @cached_property
     def content_artists(self) -> Ragged:
         """Per content the codes of its artists, numbered from 0; empty where they are not known."""
-        lists = self.store.contents["artist_ids"].to_pylist()
-        named = [[artist for artist in artists or [] if artist is not None] for artists in lists]
-        codes = {artist: code for code, artist in enumerate(sorted({one for artists in named for one in artists}))}
-        return Ragged.from_lists([codes[artist] for artist in artists] for artists in named)
+        return artist_codes(self.store.contents["artist_ids"])
 
     @cached_property
     def sounds(self) -> Float[np.ndarray, "contents statistics"] | None:

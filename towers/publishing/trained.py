@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,6 +54,34 @@ class ExportSettings:
                 raise UserError(f"export.{name}={getattr(self, name)}: must be at least 1")
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
+class Judged(Protocol):
+    """A network whose validation period nobody has trained on."""
+
+    @property
+    def store(self) -> Store:
+        """What it was trained on."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its weights."""
+        ...
+
+    def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
+        """Unit vectors of all contents by row."""
+        ...
+
+    def user_vectors(
+        self,
+        user_rows: Int[np.ndarray, " users"],
+        content_vectors: Float[np.ndarray, "contents dim"],
+        until: Literal["validation", "test", "end"],
+    ) -> Float[np.ndarray, "users dim"]:
+        """Unit vectors of listeners from their histories up to the start of a period."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What an export is made of.
@@ -73,6 +101,7 @@ class Trained:
         config: fingerprint of the configuration.
         metrics: of the evaluation, by ranker; empty where there is none.
         held_out: listening by which versions are compared.
+        judged: what the chance of a listen is fitted with, most often the network itself; or why there is nothing.
     """
 
     store: Store
@@ -88,6 +117,7 @@ class Trained:
     config: str
     metrics: dict[str, Any]
     held_out: HeldOutListening
+    judged: Judged | str
 
     def source(self, settings: ExportSettings) -> str:
         """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
@@ -95,4 +125,5 @@ class Trained:
             settings.dim, repr(settings.index), settings.variants, settings.min_variant_overlap,
             settings.min_recall_share, settings.rows_per_part,
         ]  # fmt: skip
-        return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, how])
+        judged = self.judged if isinstance(self.judged, str) else self.judged.fingerprint
+        return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, judged, how])

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from towers.data.store import write_arrow
+from towers.evaluation.listening import Listening
 from towers.manifest import atomic_directory, digest_of, library_versions, point_to, write_json
 from towers.publishing.alignment import align
 from towers.publishing.card import model_card
+from towers.publishing.chance import write_chance
 from towers.publishing.content_map import content_map
 from towers.publishing.describing import canaries_of, described_store
 from towers.publishing.held_out import recall_by_dimension
@@ -129,6 +131,7 @@ class _Writer:
         # two threads break each other until Python 3.11.8 (np.load parses, too).
         self._write_towers(space)
         self._write_contents(inputs, space)
+        self._chance = write_chance(self._folder / files.LISTEN_CHANCE, self._trained, inputs, space.projection)
         self._start(self._settings.index.build, self._vectors(), self._folder / files.INDEX, space.space_id)
         self._start(self._write_map)
         self._start(self._write_histories)
@@ -189,7 +192,8 @@ class _Writer:
             self._write_blocks(self._folder / files.SOUND_VECTORS, sounds, projection.dim, np.float16, "sounds")
         contents = self._store.contents.select([*CONTENT_COLUMNS])
         positives = pa.array(self._trained.positives, pa.int64())
-        contents = contents.append_column("train_positives", positives)
+        recent = pa.array(Listening(self._store, "end").facts.recent_positives, pa.int64())
+        contents = contents.append_column("train_positives", positives).append_column("recent_positives", recent)
         metadata = self._metadata(space)
         self._start(write_mapped, self._folder / files.CONTENTS, contents, metadata)
         self._start(write_order, self._folder / files.CONTENT_ORDER, contents["content_id"])
@@ -326,6 +330,7 @@ class _Writer:
             "metrics": trained.metrics,
             "space": space.facts,
             "towers": towers,
+            "listen_chance": self._chance,
             "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),
             "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),
             "user_canaries": canaries_of("user_id", Ids.of(self._store.users["user_id"]), users),

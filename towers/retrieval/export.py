@@ -20,6 +20,7 @@ from towers.contract import schema
 from towers.contract.events import microseconds_of
 from towers.contract.provenance import Provenance
 from towers.errors import UserError
+from towers.features.content_facts import ContentFacts, artist_codes
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
@@ -30,8 +31,9 @@ from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.files import mapped_array, mapped_table, reading
 from towers.retrieval.ids import Ids
 from towers.retrieval.index import ExactIndex, FaissIndex, Index
+from towers.retrieval.listen_chance import ListenChance
 
-FORMAT = 2
+FORMAT = 3
 """The newest that can be read; what was published in an older one opens, too."""
 DEFAULT_TRACK_US = 180_000_000
 """Assumed length of a content of unknown duration when a history is given without times: three minutes."""
@@ -152,6 +154,14 @@ class Export:
         if "release_date" not in self.contents.column_names:
             return np.full(len(self.contents), "NaT", "datetime64[D]")
         return self.contents["release_date"].cast(pa.date32()).to_numpy().astype("datetime64[D]")
+
+    @cached_property
+    def facts(self) -> ContentFacts:
+        """By whom contents are, and how much they were played in the days before the export's last event."""
+        return ContentFacts(
+            artists=artist_codes(self.contents["artist_ids"]),
+            recent_positives=self.contents["recent_positives"].to_numpy(),
+        )
 
     @cached_property
     def durations_ms(self) -> Float[np.ndarray, " contents"]:
@@ -276,6 +286,12 @@ class Export:
     def index(self) -> Index:
         """FAISS over all contents."""
         return FaissIndex(self.folder / files.INDEX, self.space_id, self.vectors)
+
+    @cached_property
+    def listen_chance(self) -> ListenChance | None:
+        """The model of the chance of a listen; null where none could be fitted, and before format 3."""
+        path = self.folder / files.LISTEN_CHANCE
+        return ListenChance.read(path) if path.exists() else None
 
     @cached_property
     def exact_index(self) -> Index:

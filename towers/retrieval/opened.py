@@ -53,6 +53,7 @@ class OpenedExport:
         deny: Sequence[Id] = (),
         explicit: bool = True,
         include_heard: bool = False,
+        familiar: int | float | None = None,
         released_by: date | str | None = None,
         skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     ) -> list[dict[str, Any]]:
@@ -68,12 +69,15 @@ class OpenedExport:
             among: ids or titles to choose from; null: the whole catalogue.
             deny: ids or titles that must not come.
             explicit: whether contents that are marked explicit may come.
-            include_heard: whether what was heard before may come again.
+            include_heard: whether what was heard before may come again; the list is then by the chance of a listen.
+            familiar: share of the list that was heard before, 0 (all new) to 1 (all familiar), likewise; null: as
+                `include_heard` says.
             released_by: the last day of release that may come; null: the day of the export's last event.
             skip_cooldown_days: after so many days what was only skipped may come again.
 
         Returns:
-            Best first: `title`, `artists`, `kind`, `genres`, `content_id`, `score`.
+            Best first: `title`, `artists`, `kind`, `genres`, `content_id`, `score` (the inner product), `chance` (of a
+            listen; null where the list is not by it).
 
         Raises:
             UserError: none or several of `user`, somebody new and `vector`, an unknown id, or as `Query`.
@@ -85,6 +89,7 @@ class OpenedExport:
             deny=rows_of(self.export, "deny", deny),
             explicit=explicit,
             include_heard=include_heard,
+            familiar=familiar,
             released_by=date_of("released_by", released_by),
             skip_cooldown_days=skip_cooldown_days,
         )
@@ -153,9 +158,10 @@ class OpenedExport:
 
     def _title_cards(self, found: Found) -> list[dict[str, Any]]:
         names = ("title", "artists", "kind", "genres", "content_id")
+        chances = [None] * len(found.rows) if found.chances is None else found.chances.tolist()
         return [
-            {**dict(zip(names, title_card(self.export, row), strict=True)), "score": score}
-            for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
+            {**dict(zip(names, title_card(self.export, row), strict=True)), "score": score, "chance": chance}
+            for row, score, chance in zip(found.rows.tolist(), found.scores.tolist(), chances, strict=True)
         ]
 
 

@@ -6,13 +6,14 @@ Nothing here knows of the command line, of HTTP, or of how contents are searched
 | a content that the listener | comes |
 |---|---|
 | disliked, and neither liked nor saved after that | never |
-| played (however short), liked, saved or took out of their library | with `include_heard` |
+| played (however short), liked, saved or took out of their library | with `include_heard` or `familiar` |
 | did nothing with but skip | once their last skip is `skip_cooldown_days` old |
 | searched for or looked at, or never met | always |
 
-Of like, save and dislike the last one counts. A play takes no dislike back: much is played that nobody asked for, and a
-dislike is said on purpose. So does an `unsave` say nothing of liking: a content that leaves a library stays heard.
-Whatever its listener did, a content comes only where `kind`, `explicit`, `released_by`, `among` and `deny` let it.
+`familiar` says which share of the list was heard; with `include_heard` the chance of a listen decides. Of like, save
+and dislike the last one counts. A play takes no dislike back: much is played that nobody asked for, and a dislike is
+said on purpose. So does an `unsave` say nothing of liking: a content that leaves a library stays heard. Whatever its
+listener did, a content comes only where `kind`, `explicit`, `released_by`, `among` and `deny` let it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -50,13 +51,15 @@ class Query:
         deny: rows that must not come; -1 as in `among`.
         explicit: whether contents that are marked explicit may come.
         include_heard: whether what the listener has heard may come again.
+        familiar: share of the list that the listener has heard, 0 to 1: at 0 all of it is new, at 1 nothing. Between,
+            where one side has too few, the other fills the list. Null: `include_heard` says whether any may come.
         released_by: the last day of release that may come; null: the day of the export's last event. A content
             without a known day is taken for released, and so is everything where the export has no clock.
         skip_cooldown_days: after so many days what was only skipped may come again, counted back from the last event
             of the export, or of a history that was given. 0: at once; without a clock and above 0: never.
 
     Raises:
-        UserError: `k` below 1, an unknown kind or none, days below 0.
+        UserError: `k` below 1, an unknown kind or none, days below 0, `familiar` outside 0 to 1.
     """
 
     k: int = 20
@@ -65,6 +68,7 @@ class Query:
     deny: Integer[np.ndarray, " denied"] = field(default_factory=_no_rows)
     explicit: bool = True
     include_heard: bool = False
+    familiar: int | float | None = None
     released_by: date | None = None
     skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS
 
@@ -73,7 +77,20 @@ class Query:
             raise UserError(f"k={self.k}: must be at least 1")
         if not self.skip_cooldown_days >= 0:
             raise UserError(f"skip_cooldown_days={self.skip_cooldown_days}: must be 0 or more days")
+        if self.familiar is not None and not 0 <= self.familiar <= 1:
+            raise UserError(f"familiar={self.familiar}: must be a share, 0 (all new) to 1 (all familiar)")
         object.__setattr__(self, "kind", kinds_in_order(self.kind))
+
+    @property
+    def may_be_heard(self) -> bool:
+        """Whether what the listener has heard may come."""
+        return self.include_heard if self.familiar is None else self.familiar > 0
+
+    @property
+    def num_familiar(self) -> int:
+        """Of `k`, how many `familiar` asks for; it must not be null."""
+        assert self.familiar is not None
+        return int(self.familiar * self.k + 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,6 +103,7 @@ class Standing:
         skipped: rows of what they did nothing with but skip, sorted.
         skipped_us: `[skipped]`, when they last did, in microseconds since 1970.
         until_us: from when days are counted back, likewise; null without a clock.
+        events: all that they did, in time order.
     """
 
     disliked: Int[np.ndarray, " disliked"]
@@ -93,6 +111,7 @@ class Standing:
     skipped: Int[np.ndarray, " skipped"]
     skipped_us: Int[np.ndarray, " skipped"]
     until_us: int | None
+    events: Events
 
     @classmethod
     def of(cls, events: Events, until_us: int | None) -> "Standing":
@@ -111,23 +130,29 @@ class Standing:
             skipped=np.array(skipped, np.int64),
             skipped_us=np.array([skips[row] for row in skipped], np.int64),
             until_us=until_us,
+            events=events,
         )
 
     def moved(self, row_of: Int[np.ndarray, " own_contents"]) -> "Standing":
         """This standing in rows of another version; `row_of` gives its row of each content, -1 where it has none."""
         disliked, heard, skipped = row_of[self.disliked], row_of[self.heard], row_of[self.skipped]
+        met = self.events.content_row
+        # An event of a content that the other version lacks names none there, and is no positive one.
+        rows = np.where(met >= 0, row_of[met], -1)
+        events = replace(self.events, content_row=rows, is_positive=self.events.is_positive & (rows >= 0))
         return replace(
             self,
             disliked=disliked[disliked >= 0],
             heard=heard[heard >= 0],
             skipped=skipped[skipped >= 0],
             skipped_us=self.skipped_us[skipped >= 0],
+            events=events,
         )
 
     def withheld(self, query: Query) -> Int[np.ndarray, " withheld"]:
         """Rows that must not come because of what the listener did with them."""
         kept_out = [self.disliked, self.skipped[~self._is_back(query.skip_cooldown_days)]]
-        return np.concatenate(kept_out if query.include_heard else [*kept_out, self.heard])
+        return np.concatenate(kept_out if query.may_be_heard else [*kept_out, self.heard])
 
     def _is_back(self, cooldown_days: int | float) -> Bool[np.ndarray, " skipped"]:
         if self.until_us is None or cooldown_days == 0:

@@ -12,16 +12,21 @@ from towers.retrieval.search import Found
 
 
 def found_table(export: Export, found: Found, title: str) -> Table | Text:
-    """Rank, score, title, artists, kind, genres and id of every content found; a line where there is none."""
+    """Rank, score, title, artists, kind, genres and id of every content found; a line where there is none.
+
+    Where contents are in the order of the chance of a listen, that stands beside the score.
+    """
     if not len(found.rows):
         return Text(f"{title}: nothing; no content of these kinds is left")
     table = Table(title=Text(title), title_justify="left")
-    for column in ("#", "score"):
+    for column in ("#", "chance", "score") if found.chances is not None else ("#", "score"):
         table.add_column(column, justify="right")
     for column in ("title", "artists", "kind", "genres", "id"):
         table.add_column(column, overflow="fold")
-    for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1):
-        table.add_row(str(rank), f"{score:.3f}", *(Text(cell) for cell in title_card(export, row)))
+    figures = [found.scores] if found.chances is None else [found.chances, found.scores]
+    for rank, (row, *scores) in enumerate(zip(found.rows.tolist(), *figures, strict=True), start=1):
+        cells = (Text(cell) for cell in title_card(export, row))
+        table.add_row(str(rank), *(f"{score:.3f}" for score in scores), *cells)
     return table
 
 

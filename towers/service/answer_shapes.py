@@ -79,6 +79,7 @@ class ScoredContent(BaseModel):
 
     content: Content
     score: float = Field(description="inner product of unit vectors, from -1 to 1")
+    chance: float | None = Field(description="of a listen, 0 to 1; null where the list is not by it")
     reasons: list[Why]
 
 

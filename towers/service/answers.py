@@ -170,9 +170,10 @@ def _answer(snapshot: Snapshot, rest: str) -> str:
 def _items(cards: Sequence[Card], found: Found, reasons: Sequence[list[Reason]]) -> str:
     """Contents are written once a version, and put together as text here."""
     items = []
-    for card, score, why in zip(cards, found.scores.tolist(), reasons, strict=True):
+    chances = ["null"] * len(cards) if found.chances is None else [f"{chance:.6f}" for chance in found.chances.tolist()]
+    for card, score, chance, why in zip(cards, found.scores.tolist(), chances, reasons, strict=True):
         listed = ",".join([f'{{"reason":"{kind}","text":{quoted(text)}}}' for kind, text in why])
-        items.append(f'{{"content":{card.json},"score":{score:.6f},"reasons":[{listed}]}}')
+        items.append(f'{{"content":{card.json},"score":{score:.6f},"chance":{chance},"reasons":[{listed}]}}')
     return f"[{','.join(items)}]"
 
 

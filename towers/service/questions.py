@@ -84,6 +84,10 @@ CooldownDays = Annotated[
 ReleasedBy = Annotated[
     Day | None, Field(description="last day of release that may come; null: that of the export's last event")
 ]
+Familiar = Annotated[
+    Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None,
+    Field(description="share of the list that was heard before, 0 (all new) to 1; null: as include_heard says"),
+]
 Kinds = Annotated[list[str], BeforeValidator(_several, json_schema_input_type=str | list[str])]
 Numbers = list[Annotated[float, Field(allow_inf_nan=False)]]
 Value = str | int | float | bool | None
@@ -178,6 +182,7 @@ class ListenerFilter(Filter):
     among: list[Id] | None = Field(None, description="ids to choose from; all where null")
     deny: list[Id] = Field([], description="ids that must not be shown")
     include_heard: bool = Field(False, description="whether what was heard before may come again")
+    familiar: Familiar = None
     skip_cooldown_days: CooldownDays = SKIP_COOLDOWN_DAYS
 
 
@@ -203,6 +208,7 @@ class RecommendQuestion(ListenerFilter, EmbedQuestion):
             deny=snapshot.content_rows(self.deny),
             explicit=self.explicit,
             include_heard=self.include_heard,
+            familiar=self.familiar,
             released_by=self.released_by,
             skip_cooldown_days=self.skip_cooldown_days,
         )

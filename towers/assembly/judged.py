@@ -1,0 +1,37 @@
+"""The run whose validation period nobody has trained on: what the chance of a listen is fitted with."""
+
+from pathlib import Path
+
+from towers.assembly.run import Run, load_run
+from towers.config.composing import config_of_run
+from towers.config.signature import network_digest
+from towers.errors import DataLacks
+from towers.training.run_folder import FINISHED
+
+
+def judged_run(run: Run, stores: Path) -> Run:
+    """The run on the store that it was trained on; where it was trained on validation, too, its judged twin.
+
+    The twin is a finished run beside it of the same network, objective and placement that was not trained on
+    validation: of several one of the same seed, then the newest.
+
+    Args:
+        run: whatever it was trained on, and whosever vectors it gives.
+        stores: folder of all prepared stores.
+
+    Raises:
+        DataLacks: there is no twin.
+    """
+    if not run.has_seen_validation:
+        return run if run.store is run.trained_on else load_run(run.folder, stores)
+    wanted, twins = network_digest(config_of_run(run.folder)), []
+    for finished in run.folder.parent.glob(f"[!.]*/{FINISHED}"):
+        config = config_of_run(finished.parent)
+        if config.get("train_until", "validation") == "validation" and network_digest(config) == wanted:
+            twins.append((config.seed == run.config["seed"], finished.stat().st_mtime_ns, finished.parent))
+    if not twins:
+        raise DataLacks(
+            "the run was trained on its validation period (train_until=test), and there is no run of the same network "
+            "beside it that was not; train that one, too (train_until=validation)"
+        )
+    return load_run(max(twins)[-1], stores)

@@ -1,0 +1,163 @@
+"""Fits the chance of a listen on what listeners did in the validation period, which training has not seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from sklearn.linear_model import LogisticRegression
+
+from towers.data.store import Store
+from towers.errors import DataLacks
+from towers.evaluation.listening import Listening
+from towers.evaluation.reliability import reliability
+from towers.features.familiarity import DAY_US
+from towers.features.ragged import Ragged
+from towers.retrieval.listen_chance import FEATURES, ListenChance, LogOdds, chance
+
+WINDOW_DAYS, WINDOW_EVENTS = 14, 20
+"""Within which a listen is meant, with and without a clock; less where the validation period is shorter."""
+AT_MOST_LISTENERS, AT_MOST_PAIRS = 5_000, 2_000_000
+"""That are fitted on; of more, so many are drawn."""
+HELD_OUT_SHARE = 0.2
+"""Of the listeners, on whom chances are held against what came."""
+MIN_POSITIVES = 20
+"""With fewer listens of one kind its chance is the same for all pairs."""
+
+Vectors = Callable[[Int[np.ndarray, " users"]], Float[np.ndarray, "users dim"]]
+"""Vectors of listeners, by rows of the store, as of the start of the validation period."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pairs:
+    """Listeners and contents: what is known of them before, and whether a listen came.
+
+    Args:
+        features: `[pairs, 9]`.
+        is_chosen: whether the listener chose the content before.
+        is_listen: whether they did so within the window.
+        weight: how many pairs each stands for.
+        listener: `[pairs]`, whose it is.
+    """
+
+    features: Float[np.ndarray, "pairs features"]
+    is_chosen: Bool[np.ndarray, " pairs"]
+    is_listen: Bool[np.ndarray, " pairs"]
+    weight: Float[np.ndarray, " pairs"]
+    listener: Int[np.ndarray, " pairs"]
+
+    def where(self, keep: Bool[np.ndarray, " pairs"]) -> "_Pairs":
+        """Those that `keep` marks."""
+        return _Pairs(**{name: getattr(self, name)[keep] for name in self.__dataclass_fields__})
+
+
+def fit_chance(
+    store: Store,
+    contents: Float[np.ndarray, "contents dim"],
+    vectors: Vectors,
+    *,
+    among: Int[np.ndarray, " users"] | None = None,
+    seed: int = 0,
+) -> ListenChance:
+    """Fits the model on pairs of listeners and contents at the start of the validation period.
+
+    All pairs of a listener with what they had chosen before or chose then are taken, and of the others a share, drawn
+    at random and weighted by its inverse; so chances are those over all pairs. A fifth of the listeners is left out of
+    the fit, and says how far chances agree with what came.
+
+    Args:
+        store: the prepared store.
+        contents: vectors by row, of a network that has not been trained on the validation period.
+        vectors: of listeners, of the same space.
+        among: listeners to fit on; null: all.
+        seed: of the draws.
+
+    Raises:
+        DataLacks: nobody chooses anything in the validation period.
+    """
+    listening = Listening(store, "validation")
+    listened = listening.chosen_within(days=WINDOW_DAYS, events=WINDOW_EVENTS)
+    if not len(listened.values):
+        raise DataLacks("nobody chooses anything in the validation period, so no chance of a listen can be fitted")
+    draws = np.random.default_rng(seed)
+    known = listening.user_rows if among is None else np.intersect1d(listening.user_rows, among)
+    rows = np.sort(draws.permutation(known)[:AT_MOST_LISTENERS])
+    pairs = _pairs(listening, listened, rows, vectors(rows), contents, draws)
+    is_held_out = (draws.permutation(len(rows)) < HELD_OUT_SHARE * len(rows))[pairs.listener]
+    fitted, judged = pairs.where(~is_held_out), pairs.where(is_held_out)
+    heard, new = (_log_odds(fitted.where(fitted.is_chosen == is_chosen)) for is_chosen in (True, False))
+    window = _window(store)
+    model = ListenChance(heard=heard, new=new, window=window, fitted={})
+    chances = chance(model.log_odds(judged.features, judged.is_chosen))
+    parts = {"all": np.full(len(chances), True), "heard": judged.is_chosen, "new": ~judged.is_chosen}
+    is_return = pairs.is_chosen[pairs.is_listen]
+    facts: dict[str, Any] = {
+        "listeners": len(rows),
+        "held_out_listeners": len(np.unique(judged.listener)),
+        "listens": {"heard": int(is_return.sum()), "new": int((~is_return).sum())},
+        "reliability": {
+            name: reliability(chances[part], judged.is_listen[part], judged.weight[part])
+            for name, part in parts.items()
+        },
+    }
+    return ListenChance(heard=heard, new=new, window=window, fitted=facts)
+
+
+def _window(store: Store) -> dict[str, float]:
+    """What the validation period has of the window."""
+    if not store.has_clock:
+        lengths = np.asarray(store.histories.test_start) - np.asarray(store.histories.train_end)
+        return {"events": float(min(WINDOW_EVENTS, lengths.max(initial=0)))}
+    days = (store.manifest["test_start_us"] - store.manifest["validation_start_us"]) / DAY_US
+    return {"days": float(min(WINDOW_DAYS, days))}
+
+
+def _pairs(
+    listening: Listening,
+    listened: Ragged,
+    rows: Int[np.ndarray, " users"],
+    users: Float[np.ndarray, "users dim"],
+    contents: Float[np.ndarray, "contents dim"],
+    draws: np.random.Generator,
+) -> _Pairs:
+    candidates = listening.candidates
+    share = min(1.0, AT_MOST_PAIRS / max(len(rows) * len(candidates), 1))
+    is_candidate = np.zeros(len(contents), bool)
+    is_candidate[candidates] = True
+    parts = []
+    for listener, row in enumerate(rows.tolist()):
+        listens = listened[row][is_candidate[listened[row]]]
+        drawn = candidates if share == 1 else candidates[draws.random(len(candidates)) < share]
+        before = listening.chosen(row)
+        certain = np.union1d(listens, before[is_candidate[before]])
+        asked = np.union1d(certain, drawn)
+        features, is_chosen = listening.features(row, asked, contents[asked] @ users[listener])
+        weight = np.where(np.isin(asked, certain), 1.0, 1 / share)
+        parts.append(
+            _Pairs(
+                features=features,
+                is_chosen=is_chosen,
+                is_listen=np.isin(asked, listens),
+                weight=weight,
+                listener=np.full(len(asked), listener),
+            )
+        )
+    return _Pairs(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _Pairs.__dataclass_fields__}
+    )
+
+
+def _log_odds(pairs: _Pairs) -> LogOdds:
+    """Logistic regression on standardised features; what is the same for all pairs gets no weight."""
+    listens = float(pairs.weight[pairs.is_listen].sum())
+    if pairs.is_listen.sum() < MIN_POSITIVES:
+        rate = (listens + 0.5) / (float(pairs.weight.sum()) + 1.0)
+        return LogOdds(intercept=float(np.log(rate / (1 - rate))), weights=np.zeros(len(FEATURES)))
+    mean, deviation = pairs.features.mean(axis=0), pairs.features.std(axis=0)
+    varies = deviation > 0
+    scaled = (pairs.features[:, varies] - mean[varies]) / deviation[varies]
+    model = LogisticRegression(max_iter=1_000).fit(scaled, pairs.is_listen, sample_weight=pairs.weight)
+    weights = np.zeros(len(FEATURES))
+    weights[varies] = model.coef_[0] / deviation[varies]
+    return LogOdds(intercept=float(model.intercept_[0] - weights @ mean), weights=weights)

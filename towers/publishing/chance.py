@@ -1,0 +1,48 @@
+"""The model of the chance of a listen that goes with an export."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.errors import DataLacks
+from towers.evaluation.chance_fit import fit_chance
+from towers.publishing.projection import Projection
+from towers.publishing.trained import Trained
+
+
+def write_chance(
+    path: Path, trained: Trained, inputs: Float[np.ndarray, "contents model_dim"], projection: Projection
+) -> dict[str, Any]:
+    """Fits the model on inner products as they are exported, and writes it.
+
+    Args:
+        path: of the file, which is not written where there is nothing to fit on.
+        trained: what is exported.
+        inputs: the model's vectors of its contents.
+        projection: from these to the exported ones.
+
+    Returns:
+        For the manifest: the window, and how far chances agree with what came; or the `reason` why there is no model.
+    """
+    judged = trained.judged
+    if isinstance(judged, str):
+        return {"reason": judged}
+    is_own = (judged.fingerprint, judged.store.fingerprint) == (trained.weights, trained.store.fingerprint)
+    contents = np.asarray(inputs) if is_own else judged.content_vectors()
+
+    def users(rows: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users dim"]:
+        return projection.apply(judged.user_vectors(rows, contents, "validation"))
+
+    try:
+        model = fit_chance(judged.store, projection.apply(contents), users)
+    except DataLacks as error:
+        return {"reason": str(error)}
+    model.write(path)
+    reliability = {
+        name: {key: figure for key, figure in found.items() if key != "bins"}
+        for name, found in model.fitted["reliability"].items()
+    }
+    facts = {name: model.fitted[name] for name in ("listeners", "held_out_listeners", "listens")}
+    return {"window": model.window, **facts, "reliability": reliability, "fitted_with": judged.fingerprint}
