@@ -16,7 +16,7 @@ from towers.features.familiarity import DAY_US
 from towers.features.ragged import Ragged
 from towers.retrieval.listen_chance import FEATURES, ListenChance, LogOdds, chance
 
-WINDOW_DAYS, WINDOW_EVENTS = 14, 20
+WINDOW_DAYS, WINDOW_EVENTS = 14.0, 20
 """Within which a listen is meant, with and without a clock; less where the validation period is shorter."""
 AT_MOST_LISTENERS, AT_MOST_PAIRS = 5_000, 2_000_000
 """That are fitted on; of more, so many are drawn."""

@@ -25,6 +25,7 @@ def model_card(manifest: dict[str, Any]) -> str:
         "",
         *_metrics(manifest["metrics"]),
         "",
+        *_listen_chance(manifest["listen_chance"]),
         *_dimensions(manifest),
         "## Known limits",
         "",
@@ -63,6 +64,29 @@ def _metrics(metrics: dict[str, Any]) -> list[str]:
         cells = [f"{figures[key]:.4f}" if key in figures else "–" for key in keys]
         rows.append(f"| {ranker} | " + " | ".join(cells) + " |")
     return rows
+
+
+def _listen_chance(facts: dict[str, Any]) -> list[str]:
+    """How far the chances of a listen may be believed, or why there are none."""
+    if "reason" in facts:
+        return ["## Chance of a listen", "", f"There is no model of it: {facts['reason']}.", ""]
+    ((unit, length),) = facts["window"].items()
+    lines = [
+        "## Chance of a listen",
+        "",
+        "`listen_chance.json` puts what a listener knows and what is new to them on one scale: the chance of a",
+        f"positive event within {length:g} {unit}. Held against what came to {facts['held_out_listeners']:,} listeners",
+        "that the fit has not seen:",
+        "",
+        "| contents | pairs | mean chance | share that came | calibration error |",
+        "|---|---|---|---|---|",
+    ]
+    names = {"all": "all", "heard": "chosen before", "new": "others"}
+    for name, found in facts["reliability"].items():
+        if found:
+            figures = f"{found['expected']:.5f} | {found['observed']:.5f} | {found['calibration_error']:.1%}"
+            lines.append(f"| {names[name]} | {found['pairs']:,.0f} | {figures} |")
+    return [*lines, ""]
 
 
 def _dimensions(manifest: dict[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ class ChanceScorer:
     ):
         self._task, self._listening = task, listening
         self._users, self._contents = users, contents
-        self._models, self._model_of = models, model_of
+        self.models, self._model_of = models, model_of
         self._all = np.arange(len(contents))
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
@@ -46,6 +46,6 @@ class ChanceScorer:
         for place, position in enumerate(positions.tolist()):
             row = int(self._task.user_rows[position])
             features, is_chosen = self._listening.features(row, self._all, affinity[place])
-            model = self._models[int(self._model_of[position])]
+            model = self.models[int(self._model_of[position])]
             scores[place] = model.log_odds(features, is_chosen)
         return scores
