@@ -38,7 +38,7 @@ def test_everybody_by_blocks_is_each_by_themselves(
     path = tmp_path / "all.parquet"
     run(recommend, export, "user=all", "k=3", f"output='{path}'")
     expected = [
-        (user, rank, export.content_ids[row], pytest.approx(score))
+        (user, rank, export.content_ids[row], pytest.approx(score), None)
         for at, user in enumerate(CHOSEN)
         for found in [listeners_against(export, export).recommend(at, Query(k=3))]
         for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1)
