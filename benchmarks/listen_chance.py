@@ -8,11 +8,17 @@ catalogue for the listeners of the period: by inner product, by the chance of a 
 validation, for validation on the other half of the listeners), and by the baselines. A listener's figure is the mean
 over seeds; differences to the row of the chance are paired over listeners, with 95 % intervals. `among heard` looks for
 what was heard among what was heard alone.
+
+    python benchmarks/listen_chance.py --export exports/current
+
+says of lists of 20 for every listener of an export how much of them was heard at each `familiar`, and how many positive
+events the chances expect of them.
 """
 
 import argparse
 import os
 from dataclasses import asdict, replace
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -34,8 +40,12 @@ from towers.evaluation.known import Known
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.ranking.rankers import DenseRanker, Scorer
 from towers.evaluation.result import Evaluation
+from towers.retrieval.export import Export
+from towers.retrieval.query import Query, standing_of
+from towers.retrieval.search import recommend
 
 BASELINES = ("own_most_played", "item_knn", "ease", "ials", "sessions")
+DIAL = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 AMONG_HEARD = "among heard"
 KEYS = ("recall@20", "recall@20/familiar", f"recall@20/{AMONG_HEARD}", "recall@20/discovery", "ndcg@10")
 
@@ -118,13 +128,46 @@ def baselines(base: list[str], period: str) -> list[Evaluation]:
     return found
 
 
+def dial(folder: Path) -> list[dict[str, float]]:
+    """By `familiar`, means over listeners: the share of the list that was heard, how many listeners have enough of both
+    kinds for the share to be exact, and the sum of the chances."""
+    export, found = Export(folder), []
+    for familiar in DIAL:
+        query, shares, expected, exact = Query(k=20, familiar=familiar), [], [], 0
+        for user in range(len(export.user_ids)):
+            standing = standing_of(export, user)
+            lists = recommend(export, export.user_vectors[user], query, standing)
+            assert lists.chances is not None
+            share = float(np.isin(lists.rows, standing.heard).mean()) if len(lists.rows) else 0.0
+            shares.append(share)
+            expected.append(float(lists.chances.sum()))
+            exact += share == query.num_familiar / query.k
+        figures = {"share_heard": float(np.mean(shares)), "expected_listens": float(np.mean(expected))}
+        found.append({"familiar": familiar, **figures, "exact": exact / len(shares)})
+    return found
+
+
+def print_dial(folder: Path) -> None:
+    """As a table."""
+    rows = dial(folder)
+    table = Table("familiar", "share heard", "exact for", "listens expected of 20")
+    for row in rows:
+        figures = (f"{row['share_heard']:.3f}", f"{row['exact']:.1%}", f"{row['expected_listens']:.2f}")
+        table.add_row(f"{row['familiar']:g}", *figures)
+    Console(width=100).print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="catalogue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--period", choices=("validation", "test"), default="test")
+    parser.add_argument("--export", type=Path, help="of which the dial is shown; nothing is trained")
     add_smallest(parser, experiment="demo", seeds=[0])
     arguments, keys = parser.parse_known_args()
+    if arguments.export is not None:
+        print_dial(arguments.export)
+        return
     base = [f"experiment={arguments.experiment}", "logger=csv", *keys]
     torch.set_num_threads(1)
     api.prepare(*base)

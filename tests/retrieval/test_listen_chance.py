@@ -166,8 +166,8 @@ def test_ids_without_times_are_counted_back_from_their_end(export: Known) -> Non
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "listen_chance.json"
-    MODEL.write(path)
-    read = ListenChance.read(path)
+    MODEL.write(path, "here")
+    read = ListenChance.read(path, "here")
     np.testing.assert_array_equal(read.heard.weights, MODEL.heard.weights)
     np.testing.assert_array_equal(read.new.weights, MODEL.new.weights)
     assert (read.heard.intercept, read.new.intercept) == (-1.0, -4.0)
@@ -179,14 +179,15 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     [
         ({"measures": {"decays": [1]}}, "fitted to features that this version does not have"),
         ({"new": {"intercept": 0}}, "'weights' is missing"),
+        ({"space_id": "there"}, "space_id there is not the export's here"),
     ],
 )
 def test_another_model_is_refused(tmp_path: Path, change: dict, message: str) -> None:
     path = tmp_path / "listen_chance.json"
-    MODEL.write(path)
+    MODEL.write(path, "here")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=message):
-        ListenChance.read(path)
+        ListenChance.read(path, "here")
 
 
 def test_features_of_a_pair() -> None:

@@ -13,7 +13,7 @@ from towers.publishing.trained import Trained
 
 
 def write_chance(
-    path: Path, trained: Trained, inputs: Float[np.ndarray, "contents model_dim"], projection: Projection
+    path: Path, trained: Trained, inputs: Float[np.ndarray, "contents model_dim"], projection: Projection, space_id: str
 ) -> dict[str, Any]:
     """Fits the model on inner products as they are exported, and writes it.
 
@@ -22,6 +22,7 @@ def write_chance(
         trained: what is exported.
         inputs: the model's vectors of its contents.
         projection: from these to the exported ones.
+        space_id: of the exported ones.
 
     Returns:
         For the manifest: the window, and how far chances agree with what came; or the `reason` why there is no model.
@@ -39,7 +40,7 @@ def write_chance(
         model = fit_chance(judged.store, projection.apply(contents), users)
     except DataLacks as error:
         return {"reason": str(error)}
-    model.write(path)
+    model.write(path, space_id)
     reliability = {
         name: {key: figure for key, figure in found.items() if key != "bins"}
         for name, found in model.fitted["reliability"].items()

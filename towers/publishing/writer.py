@@ -131,7 +131,9 @@ class _Writer:
         # two threads break each other until Python 3.11.8 (np.load parses, too).
         self._write_towers(space)
         self._write_contents(inputs, space)
-        self._chance = write_chance(self._folder / files.LISTEN_CHANCE, self._trained, inputs, space.projection)
+        self._chance = write_chance(
+            self._folder / files.LISTEN_CHANCE, self._trained, inputs, space.projection, space.space_id
+        )
         self._start(self._settings.index.build, self._vectors(), self._folder / files.INDEX, space.space_id)
         self._start(self._write_map)
         self._start(self._write_histories)

@@ -291,7 +291,7 @@ class Export:
     def listen_chance(self) -> ListenChance | None:
         """The model of the chance of a listen; null where none could be fitted, and before format 3."""
         path = self.folder / files.LISTEN_CHANCE
-        return ListenChance.read(path) if path.exists() else None
+        return ListenChance.read(path, self.space_id) if path.exists() else None
 
     @cached_property
     def exact_index(self) -> Index:

@@ -73,20 +73,25 @@ class ListenChance:
         """By pair; `features` and `is_chosen` as `pair_features` gives them."""
         return np.where(is_chosen, self.heard(features), self.new(features))
 
-    def write(self, path: Path) -> None:
-        """Writes it as JSON."""
+    def write(self, path: Path, space_id: str) -> None:
+        """Writes it as JSON, with the space whose inner products it reads."""
         model = {"heard": self.heard.to_dict(), "new": self.new.to_dict()}
-        write_json(path, {"window": self.window, **model, "measures": MEASURES, "fitted": self.fitted})
+        write_json(
+            path, {"space_id": space_id, "window": self.window, **model, "measures": MEASURES, "fitted": self.fitted}
+        )
 
     @classmethod
-    def read(cls, path: Path) -> "ListenChance":
+    def read(cls, path: Path, space_id: str) -> "ListenChance":
         """What `write` wrote.
 
         Raises:
-            UserError: it is missing or damaged, or was fitted to features of another kind.
+            UserError: it is missing or damaged, belongs to another space, or was fitted to features of another kind.
         """
         written = read_json(path)
         try:
+            if written["space_id"] != space_id:
+                found = written["space_id"]
+                raise UserError(f"{path}: space_id {found} is not the export's {space_id}; copy the export again")
             if written["measures"] != MEASURES:
                 raise UserError(f"{path}: fitted to features that this version does not have; make the export again")
             heard, new = (LogOdds.from_dict(written[name]) for name in ("heard", "new"))

@@ -39,6 +39,7 @@ def problems(export: Export, min_index_recall: float) -> Iterator[str]:
         yield from _of_tables(export)
         yield from _of_index(export, min_index_recall)
         yield from _of_towers(export)
+        _ = export.listen_chance  # says itself what is wrong with it
     except UserError as error:  # whole by its checksum, and yet not readable, or of another space
         yield str(error)
 

@@ -78,7 +78,8 @@ class Snapshot:
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
         _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):
-            recommend(export, export.user_vectors[0], Query(k=1), self.met_by(0)[1])
+            for query in (Query(k=1), Query(k=1, include_heard=True)):
+                recommend(export, export.user_vectors[0], query, self.met_by(0)[1])
         if len(export.vectors):
             similar(export, 0, Query(k=1))
             self.cards.card(0)
