@@ -2,7 +2,7 @@
 
 import pytest
 
-from towers.evaluation.acceptance import acceptance
+from towers.evaluation.acceptance import LISTEN_CHANCE, acceptance, own_means
 
 ALL, NEW = "recall@20", "recall@20/discovery"
 
@@ -30,6 +30,17 @@ def test_below_popularity_is_said_first() -> None:
 def test_either_slice_counts(key) -> None:
     figures = {ALL: 0.4, NEW: 0.3, key: 0.1}
     assert judged(figures, popularity={ALL: 0.2, NEW: 0.2}).refusal is not None
+
+
+def test_all_targets_are_judged_by_the_chance_of_a_listen() -> None:
+    """It is no baseline, and what is new is judged by the inner product."""
+    rows = {LISTEN_CHANCE: {ALL: 0.5, NEW: 0.4}, "popularity": {ALL: 0.4, NEW: 0.1}, "ease": {ALL: 0.45, NEW: 0.3}}
+    found = judged({ALL: 0.3, NEW: 0.2}, **rows)
+    assert found.refusal is None
+    assert found.num_baselines == 2
+    assert found.behind == {}
+    assert own_means({"towers": {ALL: 0.3, NEW: 0.2}, **rows}) == {ALL: 0.5, NEW: 0.2}
+    assert own_means({}) == {}
 
 
 def test_as_good_as_popularity_is_not_below() -> None:
