@@ -101,6 +101,9 @@ def fitted(planted: Store) -> ListenChance:
 def test_it_finds_the_odds_that_are_there(fitted: ListenChance) -> None:
     new = dict(zip(FEATURES, fitted.new.weights.tolist(), strict=True))
     assert abs(new["affinity"] - AFFINITY) < 0.4
+    pairs = np.zeros((2, len(FEATURES)))
+    pairs[:, FEATURES.index("affinity")] = -0.4, 0.4  # within which nearly all inner products lie
+    np.testing.assert_allclose(np.diff(fitted.new(pairs)), 0.8 * AFFINITY, rtol=0.2)
     assert fitted.window == {"days": 14.0}
     assert fitted.fitted["listeners"] == LISTENERS
     assert fitted.fitted["held_out_listeners"] == LISTENERS // 5

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,12 +167,26 @@ def test_ids_without_times_are_counted_back_from_their_end(export: Known) -> Non
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "listen_chance.json"
-    MODEL.write(path, "here")
+    replace(MODEL, new=replace(MODEL.new, curve=(0.5, 0.75, -0.125))).write(path, "here")
     read = ListenChance.read(path, "here")
     np.testing.assert_array_equal(read.heard.weights, MODEL.heard.weights)
     np.testing.assert_array_equal(read.new.weights, MODEL.new.weights)
+    assert read.new.curve == (0.5, 0.75, -0.125)
     assert (read.heard.intercept, read.new.intercept) == (-1.0, -4.0)
     assert (read.window, read.fitted) == (MODEL.window, MODEL.fitted)
+
+
+@given(st.floats(-3, 3), st.floats(0.1, 2), st.floats(-0.3, 0.3))
+def test_the_curve_keeps_the_order(constant: float, slope: float, bend: float) -> None:
+    sums = np.linspace(-12, 4, 50)
+    features = np.zeros((50, len(FEATURES)))
+    features[:, FEATURES.index("affinity")] = sums
+    plain = log_odds(0.0, affinity=1.0)
+    np.testing.assert_allclose(plain(features), sums)
+    found = replace(plain, curve=(constant, slope, bend))(features)
+    assert (np.diff(found) >= -1e-9).all()
+    inside = slope + 2 * bend * sums > 0
+    np.testing.assert_allclose(found[inside], (constant + slope * sums + bend * sums**2)[inside], atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Fits the chance of a listen on what listeners did in the validation period, which training has not seen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ AT_MOST_LISTENERS, AT_MOST_PAIRS = 5_000, 2_000_000
 """That are fitted on; of more, so many are drawn."""
 HELD_OUT_SHARE = 0.2
 """Of the listeners, on whom chances are held against what came."""
+UNPENALISED = 1e6
 MIN_POSITIVES = 20
 """With fewer listens of one kind its chance is the same for all pairs."""
 
@@ -160,4 +161,21 @@ def _log_odds(pairs: _Pairs) -> LogOdds:
     model = LogisticRegression(max_iter=1_000).fit(scaled, pairs.is_listen, sample_weight=pairs.weight)
     weights = np.zeros(len(FEATURES))
     weights[varies] = model.coef_[0] / deviation[varies]
-    return LogOdds(intercept=float(model.intercept_[0] - weights @ mean), weights=weights)
+    plain = LogOdds(intercept=float(model.intercept_[0] - weights @ mean), weights=weights)
+    return replace(plain, curve=_curve(plain.sums(pairs.features), pairs))
+
+
+def _curve(sums: Float[np.ndarray, " pairs"], pairs: _Pairs) -> tuple[float, float, float]:
+    """Logistic regression on the sums and their squares: constant, slope, bend; none where it would fall."""
+    powers = np.column_stack([sums, sums**2])
+    mean, deviation = powers.mean(axis=0), powers.std(axis=0)
+    if not deviation.all():
+        return (0.0, 1.0, 0.0)
+    model = LogisticRegression(C=UNPENALISED, max_iter=1_000)
+    model.fit((powers - mean) / deviation, pairs.is_listen, sample_weight=pairs.weight)
+    slope, bend = (float(weight) for weight in model.coef_[0] / deviation)
+    middle = float(np.average(sums, weights=pairs.weight * chance(sums)))
+    if slope + 2 * bend * middle <= 0:
+        return (0.0, 1.0, 0.0)
+    intercept = np.asarray(model.intercept_)
+    return float(intercept[0]) - slope * float(mean[0]) - bend * float(mean[1]), slope, bend

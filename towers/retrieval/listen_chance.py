@@ -26,28 +26,43 @@ MEASURES = {"decays": list(DECAYS), "min_age_days": MIN_AGE_DAYS, "recent_days":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOdds:
-    """The logarithm of the odds, linear in the features.
+    """The logarithm of the odds: a sum over the features, then calibrated by a curve.
 
     Args:
-        intercept: where all features are 0.
+        intercept: of the sum, where all features are 0.
         weights: `[9]`, in the order of `FEATURES`, float64.
+        curve: `a + b s + c s^2` of a sum `s` (Platt's scaling with a squared term: what lies far out is often sure of
+            itself beyond its right). Beyond its turning point it stays level, so that the order is that of the sums.
     """
 
     intercept: float
     weights: Float[np.ndarray, " features"]
+    curve: tuple[float, float, float] = (0.0, 1.0, 0.0)
 
     def __call__(self, features: Float[np.ndarray, "pairs features"]) -> Float[np.ndarray, " pairs"]:
-        """The sum of all, by pair."""
+        """By pair."""
+        constant, slope, bend = self.curve
+        sums = self.sums(features)
+        if bend:
+            turns_at = -slope / (2 * bend)
+            sums = np.minimum(sums, turns_at) if bend < 0 else np.maximum(sums, turns_at)
+        return constant + slope * sums + bend * sums**2
+
+    def sums(self, features: Float[np.ndarray, "pairs features"]) -> Float[np.ndarray, " pairs"]:
+        """Before the curve."""
         return features @ self.weights + self.intercept
 
     def to_dict(self) -> dict[str, Any]:
         """As it is written."""
-        return {"intercept": self.intercept, "weights": dict(zip(FEATURES, self.weights.tolist(), strict=True))}
+        weights = dict(zip(FEATURES, self.weights.tolist(), strict=True))
+        return {"intercept": self.intercept, "weights": weights, "curve": list(self.curve)}
 
     @classmethod
     def from_dict(cls, written: dict[str, Any]) -> "LogOdds":
         """What `to_dict` wrote."""
-        return cls(intercept=written["intercept"], weights=np.array([written["weights"][name] for name in FEATURES]))
+        weights = np.array([written["weights"][name] for name in FEATURES])
+        constant, slope, bend = written["curve"]
+        return cls(intercept=written["intercept"], weights=weights, curve=(constant, slope, bend))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
