@@ -174,22 +174,20 @@ def main() -> None:
     seeds = [of_seed(base, seed, arguments.period) for seed in arguments.seeds]
     by_chance, by_product = (mean_over_seeds([found[place] for found, _ in seeds]) for place in (0, 1))
     others = [by_product, *baselines(base, arguments.period)]
-    differences = differences_to_each(by_chance, others, KEYS)
-    table = Table(f"{arguments.experiment}, {arguments.period}", *KEYS)
     means = by_chance.means()
-    table.add_row(by_chance.ranker, *(f"{means[key]:.4f}" if key in means else "–" for key in KEYS))
+    shown = [key for key in KEYS if key in means]  # a slice with too few listeners has no figure
+    differences = differences_to_each(by_chance, others, shown)
+    table = Table(f"{arguments.experiment}, {arguments.period}", *shown)
+    table.add_row(by_chance.ranker, *(f"{means[key]:.4f}" for key in shown))
     for row in others:
         found = differences[row.ranker]
-        cells = (
-            f"{row.means()[key]:.4f} ({found[key].low:+.4f} to {found[key].high:+.4f})" if key in found else "–"
-            for key in KEYS
-        )
+        cells = (f"{row.means()[key]:.4f} ({found[key].low:+.4f} to {found[key].high:+.4f})" for key in shown)
         table.add_row(row.ranker, *cells)
     Console(width=200).print(table)
     for _, facts in seeds:
         for fitted in facts["fitted"]:
-            shown = {name: f"{one['calibration_error']:.1%}" for name, one in fitted["reliability"].items() if one}
-            print(f"seed {facts['seed']}, calibration error on listeners that the fit has not seen: {shown}")
+            errors = {name: f"{one['calibration_error']:.1%}" for name, one in fitted["reliability"].items() if one}
+            print(f"seed {facts['seed']}, calibration error on listeners that the fit has not seen: {errors}")
     figures: dict[str, dict] = {row.ranker: {"means": row.means()} for row in (by_chance, *others)}
     for name, found in differences.items():
         figures[name]["chance_less_this"] = {key: asdict(difference) for key, difference in found.items()}
