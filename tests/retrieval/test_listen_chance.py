@@ -214,5 +214,5 @@ def test_features_of_a_pair() -> None:
     )
     features, is_chosen = pair_features(met, np.array([0, 0]), facts, np.array([1]), np.array([0.5]))
     assert not is_chosen.any()
-    np.testing.assert_allclose(features, [[0, 0, 0, 0, 0, 0, 0.5, math.log(3), math.log(6)]])
+    np.testing.assert_allclose(features, [[0, 0, 0, 0, 0, 0, 0.5, 0.25, math.log(3), math.log(6)]])
     assert chance(np.zeros(1)).tolist() == [0.5]

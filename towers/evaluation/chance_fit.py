@@ -22,7 +22,12 @@ AT_MOST_LISTENERS, AT_MOST_PAIRS = 5_000, 2_000_000
 """That are fitted on; of more, so many are drawn."""
 HELD_OUT_SHARE = 0.2
 """Of the listeners, on whom chances are held against what came."""
-UNPENALISED = 1e6
+PENALTY, UNPENALISED = 30.0, 1e6
+"""Inverse strength of the penalty on squared weights of standardised features, and one so weak that it is none."""
+TOLERANCE = 1e-12
+"""Of the mean gradient, which is small from the start where a listen is rare: looser, nothing would be fitted."""
+LEFT_TO_THE_CURVE = ("affinity_squared",)
+"""Of what is new: there it mends chances, which the curve does, too, and costs order, which the curve does not."""
 MIN_POSITIVES = 20
 """With fewer listens of one kind its chance is the same for all pairs."""
 
@@ -35,7 +40,7 @@ class _Pairs:
     """Listeners and contents: what is known of them before, and whether a listen came.
 
     Args:
-        features: `[pairs, 9]`.
+        features: `[pairs, 10]`.
         is_chosen: whether the listener chose the content before.
         is_listen: whether they did so within the window.
         weight: how many pairs each stands for.
@@ -87,7 +92,8 @@ def fit_chance(
     pairs = _pairs(listening, listened, rows, vectors(rows), contents, draws)
     is_held_out = (draws.permutation(len(rows)) < HELD_OUT_SHARE * len(rows))[pairs.listener]
     fitted, judged = pairs.where(~is_held_out), pairs.where(is_held_out)
-    heard, new = (_log_odds(fitted.where(fitted.is_chosen == is_chosen)) for is_chosen in (True, False))
+    heard = _log_odds(fitted.where(fitted.is_chosen))
+    new = _log_odds(fitted.where(~fitted.is_chosen), LEFT_TO_THE_CURVE)
     window = _window(store)
     model = ListenChance(heard=heard, new=new, window=window, fitted={})
     chances = chance(model.log_odds(judged.features, judged.is_chosen))
@@ -149,16 +155,17 @@ def _pairs(
     )
 
 
-def _log_odds(pairs: _Pairs) -> LogOdds:
+def _log_odds(pairs: _Pairs, left_out: tuple[str, ...] = ()) -> LogOdds:
     """Logistic regression on standardised features; what is the same for all pairs gets no weight."""
     listens = float(pairs.weight[pairs.is_listen].sum())
     if pairs.is_listen.sum() < MIN_POSITIVES:
         rate = (listens + 0.5) / (float(pairs.weight.sum()) + 1.0)
         return LogOdds(intercept=float(np.log(rate / (1 - rate))), weights=np.zeros(len(FEATURES)))
     mean, deviation = pairs.features.mean(axis=0), pairs.features.std(axis=0)
-    varies = deviation > 0
+    varies = (deviation > 0) & ~np.isin(FEATURES, left_out)
     scaled = (pairs.features[:, varies] - mean[varies]) / deviation[varies]
-    model = LogisticRegression(max_iter=1_000).fit(scaled, pairs.is_listen, sample_weight=pairs.weight)
+    model = LogisticRegression(C=PENALTY, solver="newton-cholesky", tol=TOLERANCE)
+    model.fit(scaled, pairs.is_listen, sample_weight=pairs.weight)
     weights = np.zeros(len(FEATURES))
     weights[varies] = model.coef_[0] / deviation[varies]
     plain = LogOdds(intercept=float(model.intercept_[0] - weights @ mean), weights=weights)
@@ -171,7 +178,7 @@ def _curve(sums: Float[np.ndarray, " pairs"], pairs: _Pairs) -> tuple[float, flo
     mean, deviation = powers.mean(axis=0), powers.std(axis=0)
     if not deviation.all():
         return (0.0, 1.0, 0.0)
-    model = LogisticRegression(C=UNPENALISED, max_iter=1_000)
+    model = LogisticRegression(C=UNPENALISED, solver="newton-cholesky", tol=TOLERANCE)
     model.fit((powers - mean) / deviation, pairs.is_listen, sample_weight=pairs.weight)
     slope, bend = (float(weight) for weight in model.coef_[0] / deviation)
     middle = float(np.average(sums, weights=pairs.weight * chance(sums)))

@@ -17,9 +17,9 @@ from towers.features.content_facts import RECENT_DAYS, ContentFacts
 from towers.features.familiarity import DECAYS, MIN_AGE_DAYS, NAMES, Familiarity
 from towers.manifest import read_json, write_json
 
-FEATURES = (*NAMES, "affinity", "artist", "popularity")
-"""What the model reads of a listener and a content: their familiarity, the inner product, and `log(1 + n)` of the
-listener's positive events with its artists, and of everybody's with it lately."""
+FEATURES = (*NAMES, "affinity", "affinity_squared", "artist", "popularity")
+"""What the model reads of a listener and a content: their familiarity, the inner product and its square, and the
+logarithms of 1 + the listener's positive events with its artists, and of 1 + everybody's with it lately."""
 MEASURES = {"decays": list(DECAYS), "min_age_days": MIN_AGE_DAYS, "recent_days": RECENT_DAYS}
 """What the features depend on beside the data; a model that was fitted to others cannot be read."""
 
@@ -30,7 +30,7 @@ class LogOdds:
 
     Args:
         intercept: of the sum, where all features are 0.
-        weights: `[9]`, in the order of `FEATURES`, float64.
+        weights: `[10]`, in the order of `FEATURES`, float64.
         curve: `a + b s + c s^2` of a sum `s` (Platt's scaling with a squared term: what lies far out is often sure of
             itself beyond its right). Beyond its turning point it stays level, so that the order is that of the sums.
     """
@@ -133,8 +133,8 @@ def pair_features(
     """
     features, is_chosen = met.at(rows)
     artist, popularity = facts.artist_plays(chosen, rows), facts.recent_positives[rows]
-    beside = [np.asarray(affinity, np.float64), np.log1p(artist), np.log1p(popularity)]
-    return np.column_stack([features, *beside]), is_chosen
+    affinity = np.asarray(affinity, np.float64)
+    return np.column_stack([features, affinity, affinity**2, np.log1p(artist), np.log1p(popularity)]), is_chosen
 
 
 def chance(log_odds: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
