@@ -1,6 +1,6 @@
 """What smaller codes of the vectors find: eight bits a dimension, or one, with the best ranked anew by float32."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ def recall_of_codes(
     users: Float[np.ndarray, "users dim"],
     contents: Float[np.ndarray, "contents dim"],
     allowed: Bool[np.ndarray, " contents"],
+    codes: Sequence[Code] = CODES,
 ) -> dict[str, dict[str, int | float]]:
     """For float32 and every code its bytes a vector, gigabytes for 100,000,000, and share of the exact nearest 20.
 
@@ -59,6 +60,7 @@ def recall_of_codes(
         users: some listeners' vectors, which stay in float32.
         contents: by row, float32; may be memory-mapped.
         allowed: which of them may stand in a list.
+        codes: that are tried.
 
     Returns:
         Nothing without listeners.
@@ -68,7 +70,7 @@ def recall_of_codes(
     dim = contents.shape[1]
     exact = nearest(users, contents, allowed, dim)
     found = {"float32": _size(4 * dim)}
-    for code in CODES:
+    for code in codes:
         index = code.index(dim)
         index.train(np.ascontiguousarray(spread(contents, SAMPLE)))
         candidates = _candidates(index, users, contents, allowed, code.candidates)
