@@ -221,6 +221,8 @@ class SinkContract:
         engine.write(exports[1])
         engine.write(exports[0], dim=3)  # no longer served: filled anew
         assert engine.reader.facts()["dim"] == "3"
+        with pytest.raises(UserError, match="it is not of space space in all dimensions"):
+            engine.write(exports[0])
 
     def test_more_dimensions_than_there_are(self, engine, exports):
         with pytest.raises(

@@ -168,7 +168,7 @@ class Filling:
         is_whole = found is not None and found.is_complete and is_same
         is_served = name in engine.in_use()
         if not is_whole and is_served:
-            what = f"space {labels.space_id}" + ("" if labels.dim is None else f" in {labels.dim} dimensions")
+            what = f"space {labels.space_id} in {labels.dim or 'all'} dimensions"
             raise UserError(
                 f"{name}: serving is led to it, but it is not of {what}; remove it first, or give another sink.prefix"
             )
