@@ -6,7 +6,7 @@
 Every run is exported by itself, in the order given, the earlier ones first, and each is aligned with the one before it.
 With three or more, listeners of the first version also meet contents of the last, through the chain of the maps, and
 through a map of their own. The listeners of the test period choose among the whole catalogue; where there are more
-than 2,000 so many are drawn. The last table has the recall of the leading dimensions.
+than 2,000 so many are drawn.
 """
 
 import argparse
@@ -29,7 +29,8 @@ from towers.commands import export as command
 from towers.config.composing import compose
 from towers.evaluation.exports import ExportOnStore
 from towers.publishing.alignment import MAPPED, NEW_NEW, OLD_OLD, UNMAPPED, Alignment, align
-from towers.publishing.held_out import RECALL, HeldOutListening, recall_by_dimension
+from towers.publishing.held_out import RECALL, HeldOutListening
+from towers.publishing.projection import Projection
 from towers.retrieval.export import Export
 from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
@@ -55,7 +56,9 @@ class Version:
         self.export = Export(command.run(compose("export", keys)))
         self.contents = np.array(self.export.vectors)
         self.held_out = HeldOutListening(self.run.store, min_users=min_users)
-        self.users = self.run.user_vectors(self.held_out.user_rows, self.contents, "test")
+        assert self.export.axes is not None
+        listeners = self.run.user_vectors(self.held_out.user_rows, self.run.content_vectors(), "test")
+        self.users = Projection(axes=self.export.axes).apply(listeners)
 
     @property
     def source(self) -> SpaceVersion:
@@ -129,9 +132,6 @@ def main() -> None:
             maps = [alignment.rotation for alignment in found]
             result["chain"] = chained(versions[0], versions[-1], maps[:-1], maps[-1])
             console.print(result["chain"])
-        last = versions[-1]
-        result["dimensions"] = recall_by_dimension(last.held_out, last.contents, last.users)
-        console.print({f"{dim} dimensions": f"{figure:.4f}" for dim, figure in result["dimensions"].items()})
     write_result(arguments, "space_versions", result)
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.publishing.sink_export import NUM_CONTENTS, change_manifest, sink_export
 from towers.errors import UserError
+from towers.publishing.leading import leading, share_of_export
+from towers.retrieval.index import ExactIndex
 
 ROOT = Path(__file__).parents[2]
 WITHHELD = ["it's 3", "it's 12", "it's 10"]
@@ -34,6 +36,8 @@ class Reader(Protocol):
     def user(self, user_id: str) -> dict[str, Any]: ...
 
     def tables(self) -> list[str]: ...
+
+    def facts(self) -> dict[str, str]: ...
 
     def make_foreign_table(self, name: str) -> None: ...
 
@@ -192,8 +196,43 @@ class SinkContract:
         engine.write(sink_export(tmp_path, "1", num_users=0))
         assert engine.reader.version() == "1"
 
+    def test_leading_dimensions_are_written_normalised_and_the_loss_is_told(self, engine, exports):
+        export, dim = exports[0], 3
+        told = engine.write(export, dim=dim)
+        share = share_of_export(export, dim)
+        assert told.endswith(f"20260101-abc in 3 of 8 dimensions, which keep {share:.1%} of listeners' nearest 20")
+        assert engine.reader.facts()["dim"] == "3"
+        assert float(engine.reader.facts()["kept@20"]) == pytest.approx(share, abs=1e-4)
+        cut = leading(export.vectors, dim)
+        user = engine.reader.user("u5")
+        np.testing.assert_allclose(np.array(user["vector"], np.float32), cut[5], atol=1e-6)
+        rows, _ = ExactIndex(cut).search(cut[5][None], 10, np.ones(NUM_CONTENTS, bool))
+        found = [content_id for content_id, _ in engine.reader.search(cut[5], 10)]
+        assert found == [export.content_ids[row] for row in rows[0]]
+
+    def test_what_serving_is_led_to_stays_in_its_dimensions(self, engine, exports):
+        engine.write(exports[0])
+        assert "dim" not in engine.reader.facts()
+        with pytest.raises(
+            UserError, match=r"serving is led to it, but it is not of space space in 3 dim.*sink\.prefix"
+        ):
+            engine.write(exports[0], dim=3)
+        engine.write(exports[0], dim=exports[0].dim)  # which is all
+        engine.write(exports[1])
+        engine.write(exports[0], dim=3)  # no longer served: filled anew
+        assert engine.reader.facts()["dim"] == "3"
+        with pytest.raises(UserError, match="it is not of space space in all dimensions"):
+            engine.write(exports[0])
+
+    def test_more_dimensions_than_there_are(self, engine, exports):
+        with pytest.raises(
+            UserError, match=r"^sink\.dim=9: the export's vectors have 8; give 1 to 8, or null for all$"
+        ):
+            engine.write(exports[0], dim=9)
+        assert engine.reader.tables() == []
+
     def test_settings_that_do_not_fit(self, engine):
-        for change in ({"prefix": "1-a"}, {"keep": 0}, {"batch_size": 0}):
+        for change in ({"prefix": "1-a"}, {"keep": 0}, {"batch_size": 0}, {"dim": 0}):
             (name,) = change
             with pytest.raises(UserError, match=rf"^sink\.{name}="):
                 engine.sink(**engine.settings | change)

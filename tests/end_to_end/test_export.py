@@ -43,13 +43,24 @@ def test_leading_dimensions_serve_alone(short: tuple[Path, Path]) -> None:
     whole, export = Export(short[0] / "exports" / "current"), Export(short[1])
     leading = whole.vectors[:, :16] / np.linalg.norm(whole.vectors[:, :16], axis=1, keepdims=True)
     np.testing.assert_allclose(export.vectors, leading, atol=1e-6)
-    np.testing.assert_array_equal(export.tower_inputs, whole.vectors)
+    assert whole.axes is not None
+    np.testing.assert_allclose(export.tower_inputs, whole.vectors @ whole.axes, atol=1e-6)
     vector = export.encode_events(export.plays(np.arange(3)))
     expected = whole.encode_events(whole.plays(np.arange(3)))[:16]
     np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
     assert "verified" in ok(short[0], "verify", f"export={short[1]}")
     assert export.manifest["towers"]["user_tower.int8.onnx"]["overlap@20"] > 0
     assert (short[1] / "user_tower.int8.onnx").exists()
+
+
+def test_what_is_out_of_range_is_refused_before_anything_is_written(demo: tuple[Path, str], tmp_path: Path) -> None:
+    export = ("export", f"checkpoint={run_of(demo[0])}", f"paths.exports={tmp_path / 'exports'}", *EXPORT)
+    sink = ("sink=lancedb", f"sink.uri={tmp_path / 'lance'}")
+    assert "export.dim=65: the model's vectors have 64; give 1 to 64" in refused(demo[0], *export, "export.dim=65")
+    assert "sink.dim=0: must be at least 1" in refused(demo[0], *export, *sink, "sink.dim=0")
+    told = refused(demo[0], *export, *sink, "export.dim=16", "sink.dim=17")
+    assert "sink.dim=17: the export's vectors have 16; give 1 to 16, or null for all" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_versions_of_two_spaces_are_not_mixed(short: tuple[Path, Path]) -> None:

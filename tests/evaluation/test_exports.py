@@ -102,6 +102,18 @@ def contents(run) -> np.ndarray:
     return run.content_vectors()
 
 
+@pytest.fixture(scope="module")
+def axes(exported: ExportOnStore) -> np.ndarray:
+    """What leads from the run's vectors to the export's."""
+    assert exported.export.axes is not None
+    return exported.export.axes.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def turned(contents: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return contents @ axes.T
+
+
 @pytest.mark.unhooked
 class TestOfATrainedRun:
     @pytest.mark.parametrize("period", ["validation", "test"])
@@ -114,39 +126,37 @@ class TestOfATrainedRun:
         assert exported.provenance == run.provenance
         assert not exported.notes()
 
-    def test_contents_are_those_of_the_run(self, exported, contents):
+    def test_contents_are_those_of_the_run(self, exported, turned):
         assert not len(exported.missing)
-        np.testing.assert_allclose(exported.content_vectors(), contents, atol=1e-6)
+        np.testing.assert_allclose(exported.content_vectors(), turned, atol=1e-6)
 
     @pytest.mark.parametrize("until", ["validation", "test", "end"])
-    def test_listeners_are_those_of_the_run(self, run, exported, contents, until):
+    def test_listeners_are_those_of_the_run(self, run, exported, contents, turned, axes, until):
         rows = np.arange(run.store.histories.num_users)[::-1]
         lengths = np.diff(run.store.histories.offsets)
         assert lengths.min() < 30 < lengths.max(), "both short histories and cut ones have to be among those compared"
-        found = exported.user_vectors(rows, contents, until)
-        np.testing.assert_allclose(found, run.user_vectors(rows, contents, until), atol=1e-4)
+        found = exported.user_vectors(rows, turned, until)
+        np.testing.assert_allclose(found, run.user_vectors(rows, contents, until) @ axes.T, atol=1e-4)
 
-    def test_the_end_is_what_serving_reads(self, exported, contents):
+    def test_the_end_is_what_serving_reads(self, exported, turned):
         rows = np.arange(len(exported.export.user_ids))
-        np.testing.assert_allclose(
-            exported.user_vectors(rows, contents, "end"), exported.export.user_vectors, atol=1e-4
-        )
+        np.testing.assert_allclose(exported.user_vectors(rows, turned, "end"), exported.export.user_vectors, atol=1e-4)
 
-    def test_a_period_is_not_seen_before_it_starts(self, run, exported, contents):
+    def test_a_period_is_not_seen_before_it_starts(self, run, exported, turned):
         histories = run.store.histories
         rows = np.flatnonzero(np.asarray(histories.test_start) > np.asarray(histories.train_end))
-        before, after = (exported.user_vectors(rows, contents, until) for until in ("validation", "test"))
+        before, after = (exported.user_vectors(rows, turned, until) for until in ("validation", "test"))
         assert (np.abs(before - after).max(axis=1) > 1e-3).all()
 
-    def test_without_a_content_it_is_an_event_without_one(self, exported, contents):
+    def test_without_a_content_it_is_an_event_without_one(self, exported, turned):
         """A history of nothing but missing contents is not an empty history."""
         rows = np.arange(3)
-        nothing = exported.user_vectors(rows, np.zeros_like(contents), "end")
+        nothing = exported.user_vectors(rows, np.zeros_like(turned), "end")
         assert np.isfinite(nothing).all()
-        assert (np.abs(nothing - exported.user_vectors(rows, contents, "end")).max(axis=1) > 1e-3).all()
+        assert (np.abs(nothing - exported.user_vectors(rows, turned, "end")).max(axis=1) > 1e-3).all()
 
-    def test_nobody(self, exported, contents):
-        assert exported.user_vectors(np.arange(0), contents, "end").shape == (0, contents.shape[1])
+    def test_nobody(self, exported, turned):
+        assert exported.user_vectors(np.arange(0), turned, "end").shape == (0, turned.shape[1])
 
     def test_a_batch_is_its_listeners_one_by_one(self, exported):
         export = exported.export
@@ -157,12 +167,12 @@ class TestOfATrainedRun:
             np.testing.assert_allclose(export.encoder.encode(events, own), vector, atol=1e-5)
 
     @pytest.mark.parametrize("period", ["validation", "test"])
-    def test_neither_reads_the_future(self, run, exported, contents, period):
+    def test_neither_reads_the_future(self, run, exported, contents, turned, period):
         rows = sampled_rows(task_from_store(run.store, period))
-        for subject in (run, exported):
+        for subject, read in ((run, contents), (exported, turned)):
 
-            def vectors(store, until=period, subject=subject):
-                return replace(subject, store=store).user_vectors(rows, contents, until)
+            def vectors(store, until=period, subject=subject, read=read):
+                return replace(subject, store=store).user_vectors(rows, read, until)
 
             check = future_leak(run.store, period, {"vectors": vectors})
             assert check.passed, check.detail

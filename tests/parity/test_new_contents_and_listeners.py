@@ -24,7 +24,7 @@ from towers.models.audio.encoder import StatisticsAudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.user_tower import UserTower
 from towers.publishing.onnx.parity import check_parity, content_parity, events_of, listeners_compared, user_parity
-from towers.publishing.onnx.towers import export_content_tower, export_user_tower
+from towers.publishing.onnx.towers import TURN, export_content_tower, export_user_tower
 from towers.publishing.onnx.variants import write_variants
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.encoders import UserEncoder
@@ -271,3 +271,13 @@ def test_variants_are_kept_where_the_nearest_stay(world_store, user_tower, vecto
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
     with pytest.raises(UserError, match="no variant 'int4'; there are int8, float16"):
         write_variants(path, ["int4"], encode, vectors, 0.5)
+
+
+def test_what_turns_vectors_stays_in_float32_in_int8(world_store, two_tower, vectors, tmp_path) -> None:
+    path, columns = tmp_path / "user_tower.onnx", world_store.user_codes.shape[1]
+    export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, reads=ROTATION.T, writes=ROTATION)
+    write_variants(path, ["int8"], lambda file: vectors[:3], vectors, 0.0)
+    graph = onnx.load(tmp_path / "user_tower.int8.onnx").graph
+    kinds = [node.op_type for node in graph.node if any(name.endswith(TURN) for name in node.input)]
+    assert kinds == ["MatMul", "MatMul"]
+    assert "MatMulInteger" in [node.op_type for node in graph.node]

@@ -6,7 +6,7 @@ from tests.publishing.listening import LISTENERS, listeners_of, vectors_by_taste
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.harness import evaluate
 from towers.evaluation.ranking.vectors import VectorRanker
-from towers.publishing.held_out import HeldOutListening, leading, recall_by_dimension
+from towers.publishing.held_out import HeldOutListening, recall_by_dimension
 
 
 def held_out(store, **settings) -> HeldOutListening:
@@ -53,17 +53,14 @@ def test_tastes_that_stand_in_the_first_dimensions_are_found_by_them(listening):
     for vectors in drowned:
         vectors[:, 16:] = draws.normal(size=(len(vectors), 24))
     found = recall_by_dimension(judged, drowned[1], drowned[0])
-    assert list(found) == [16, 32, 40]
-    assert found[16] == judged.evaluate("tastes", users, tastes).means()["recall@20"]
+    assert list(found) == [8, 16, 32, 40]
+    assert found[8] == found[16] == judged.evaluate("tastes", users, tastes).means()["recall@20"]
     assert found[16] > 2 * found[32]
+    some = np.arange(3, 30, 2)
+    expected = judged.evaluate("some", users[some], tastes, some).means()["recall@20"]
+    assert recall_by_dimension(judged, drowned[1], drowned[0][some], some)[8] == expected
 
 
 def test_too_few_listeners_are_no_figure(listening):
     judged = HeldOutListening(listening, min_users=LISTENERS + 1)
     assert recall_by_dimension(judged, vectors_by_taste(listening, 0), np.zeros((LISTENERS, 8), np.float32)) == {}
-
-
-def test_leading_dimensions_are_unit_vectors():
-    vectors = np.array([[3, 4, 12], [0, 0, 1]], np.float32) / np.float32(13)
-    np.testing.assert_allclose(leading(vectors, 2), [[0.6, 0.8], [0, 0]], atol=1e-6)
-    np.testing.assert_allclose(leading(vectors[:1], 3), vectors[:1], atol=1e-6)

@@ -22,7 +22,7 @@ from towers.publishing.sinks.milvus import MilvusSink
 from towers.publishing.sinks.rows import content_rows, user_rows
 from towers.publishing.sinks.sink import NoSink
 
-SHARED = {"prefix": "towers", "batch_size": 64, "keep": 2}
+SHARED = {"prefix": "towers", "batch_size": 64, "keep": 2, "dim": None}
 
 
 class MilvusReader:
@@ -58,6 +58,11 @@ class MilvusReader:
 
     def make_foreign_table(self, name):
         self.client.create_collection(name, dimension=4)
+
+    def facts(self):
+        name = self.client.describe_alias("towers_contents")["collection_name"]
+        properties = self.client.describe_collection(name)["properties"]
+        return {key.removeprefix("towers."): text for key, text in properties.items()}
 
 
 class LanceReader:
@@ -95,6 +100,10 @@ class LanceReader:
 
     def make_foreign_table(self, name):
         self.database.create_table(name, data=foreign_rows())
+
+    def facts(self):
+        metadata = self.database.open_table(self.current()["contents"]).schema.metadata
+        return {key.decode().removeprefix("towers."): text.decode() for key, text in metadata.items()}
 
 
 def milvus(folder):
@@ -256,29 +265,29 @@ class TestRows:
         export = sink_export(tmp_path, "1")
         np.save(export.folder / "content_vectors.npy", export.vectors[:-1].copy())
         with pytest.raises(UserError, match=r"contents\.parquet: 240 rows for 239 vectors"):
-            content_rows(type(export)(export.folder))
+            content_rows(type(export)(export.folder), 8)
 
     def test_listeners_of_another_space(self, tmp_path):
         export = sink_export(tmp_path, "1")
         path = export.folder / "user_embeddings" / "part-1.parquet"
         pq.write_table(pq.read_table(path).replace_schema_metadata({"space_id": "other"}), path)
         with pytest.raises(UserError, match=r"part-1\.parquet: space_id other is not the export's space"):
-            user_rows(export)
+            user_rows(export, 8)
 
     def test_listeners_of_another_dimension(self, tmp_path):
         export = sink_export(tmp_path, "1")
         export.manifest["dim"] = 4
         with pytest.raises(UserError, match=r"part-0\.parquet: vectors are not of the export's dim 4"):
-            user_rows(export)
+            user_rows(export, 8)
 
     @pytest.mark.parametrize("size", [1, 7, 50, 1_000])
     def test_any_batch_gives_every_row_once(self, exports, size):
-        for rows in (content_rows(exports[0]), user_rows(exports[0])):
+        for rows in (content_rows(exports[0], 8), user_rows(exports[0], 8)):
             batches = list(rows.batches(size))
             assert max(map(len, batches)) <= size
             ids = [one for batch in batches for one in batch[rows.id_column].to_pylist()]
             assert len(ids) == len(set(ids)) == rows.count
-        rows = content_rows(exports[0])
+        rows = content_rows(exports[0], 8)
         stacked = np.concatenate([batch["vector"].flatten().to_numpy() for batch in rows.batches(size)])
         np.testing.assert_array_equal(stacked.reshape(-1, 8), exports[0].vectors)
 

@@ -89,18 +89,20 @@ def digests(folder: Path) -> dict[str, bytes]:
 
 
 def test_vectors_stand_by_row_and_owners_where_their_members_are(written, listening):
-    expected = vectors_by_taste(listening, 0)
+    """On axes that are orthogonal, so that their inner products are those of the model."""
+    expected, axes = vectors_by_taste(listening, 0), np.load(written / files.AXES)
     found = np.load(written / files.CONTENT_VECTORS)
     own = listening.train_positives > 0
-    np.testing.assert_allclose(found[own], expected[own], atol=1e-6)
+    np.testing.assert_allclose(found[own], expected[own] @ axes.T, atol=1e-6)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(DIM), atol=1e-12)
     assert found.dtype == np.float32
     assert Export(written).content_ids[7] == listening.content_ids[7]
 
 
 def test_listeners_stand_where_the_user_tower_puts_them(written, make_trained, listening):
-    vectors = np.load(written / files.CONTENT_VECTORS)
-    rows = np.arange(len(listening.user_ids))
-    expected = make_trained().user_vectors(rows, vectors, "end")
+    axes = np.load(written / files.AXES).astype(np.float32)
+    rows, inputs = np.arange(len(listening.user_ids)), np.load(written / files.CONTENT_VECTORS) @ axes
+    expected = make_trained().user_vectors(rows, inputs, "end") @ axes.T
     np.testing.assert_allclose(np.load(written / files.USER_VECTORS), expected, atol=1e-5)
 
 
@@ -148,9 +150,9 @@ def test_towers_are_exported_before_threads_start(make_trained, monkeypatch, tmp
 
 def test_leading_dimensions_are_normalised_and_the_tower_keeps_its_inputs(written, make_trained, tmp_path):
     cut = write(tmp_path / "v1", make_trained(), replace(SETTINGS, dim=CUT))
-    whole = np.load(written / files.CONTENT_VECTORS)
+    whole, axes = np.load(written / files.CONTENT_VECTORS), np.load(written / files.AXES).astype(np.float32)
     np.testing.assert_allclose(np.load(cut / files.CONTENT_VECTORS), unit(whole[:, :CUT]), atol=1e-6)
-    np.testing.assert_allclose(np.load(cut / files.CONTENT_INPUTS), whole, atol=1e-6)
+    np.testing.assert_allclose(np.load(cut / files.CONTENT_INPUTS), whole @ axes, atol=1e-6)
     assert not (written / files.CONTENT_INPUTS).exists()
     assert Export(cut).manifest["space_id"] != Export(written).manifest["space_id"]
 
@@ -162,6 +164,43 @@ def test_a_version_stays_in_the_space_of_the_one_before(written, make_trained, t
     assert export.space_id == earlier.space_id
     assert export.manifest["space"]["earlier"]["version"] == "v1"
     assert (again / files.DRIFT).exists()
+
+
+def test_the_same_network_stays_where_it_stood(make_trained, tmp_path):
+    """It has the axes of the version before to the last bit, also where nobody can tell what a map would cost."""
+    settings = replace(SETTINGS, dim=CUT)
+    first = write(tmp_path / "v1", make_trained(), settings)
+    turned = Export(write(tmp_path / "v2", make_trained(weights="others"), settings, Export(first)))
+    nobody = HeldOutListening(make_trained().store, min_users=1_000)
+    again = Export(write(tmp_path / "v3", make_trained(weights="others", held_out=nobody), settings, turned))
+    assert again.space_id == turned.space_id
+    assert turned.space_id == Export(first).space_id
+    np.testing.assert_array_equal(again.axes, turned.axes)
+    np.testing.assert_array_equal(again.vectors, turned.vectors)
+
+
+def test_the_card_says_what_dimensions_and_codes_are_worth(written, make_trained, tmp_path):
+    facts = Export(written).manifest
+    by_dimension = facts["space"]
+    assert list(by_dimension["recall@20 by dimension"]) == [str(DIM)]
+    assert by_dimension["share of the nearest 20 by dimension"] == {str(DIM): 1.0}
+    assert {name: code["bytes"] for name, code in facts["codes"].items()} == {"float32": 32, "int8": 8, "one bit": 1}
+    cut = Export(write(tmp_path / "v1", make_trained(), replace(SETTINGS, dim=CUT)))
+    by_dimension = cut.manifest["space"]
+    assert list(by_dimension["recall@20 by dimension"]) == [str(CUT), str(DIM)]
+    assert list(by_dimension["share of the nearest 20 by dimension"]) == [str(CUT)]
+    assert 0 < by_dimension["share of the nearest 20 by dimension"][str(CUT)] < 1
+    card = (cut.folder / files.MODEL_CARD).read_text()
+    assert f"The export has {CUT} of the model's {DIM}; what stands under Quality is of all." in card
+    assert "| one bit | 1 | 0.1 GB | 200 |" in card
+    assert "The export has" not in (written / files.MODEL_CARD).read_text()
+
+
+@pytest.mark.parametrize("dim", [0, DIM + 1])
+def test_dimensions_that_there_are_not(make_trained, tmp_path, dim):
+    with pytest.raises(UserError, match=rf"^export\.dim={dim}: the model's vectors have {DIM}; give 1 to {DIM}$"):
+        write(tmp_path / "v1", make_trained(), replace(SETTINGS, dim=dim))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tower_that_is_not_torchs_is_no_export(make_trained, tmp_path):

@@ -30,6 +30,7 @@ def export(plan: ExportPlan, folder: Path) -> Path:
     """Exports the run in `folder` unless that version is there; returns its folder."""
     loaded = plan.load(folder)
     trained = plan.trained(loaded)
+    plan.sink.check(plan.settings.dim_of(trained.two_tower.dim))
     source = trained.source(plan.settings)
     target = plan.version_with(source)
     if target is None:

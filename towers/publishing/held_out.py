@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from towers.data.store import Store
 from towers.evaluation.from_store import task_from_store
@@ -13,11 +13,10 @@ from towers.evaluation.ranking.rankers import Ranker
 from towers.evaluation.ranking.vectors import VectorRanker
 from towers.evaluation.result import Evaluation
 from towers.evaluation.task import EvaluationTask
+from towers.publishing.leading import K, dimensions_up_to, leading
 
-K = 20
 RECALL = f"recall@{K}"
 AT_MOST = 2_000
-SMALLEST_DIM = 16
 
 
 class HeldOutListening:
@@ -55,6 +54,11 @@ class HeldOutListening:
         """Of the store, ascending: whose vectors, as of the start of the test period, are asked for."""
         return self._task.user_rows
 
+    @property
+    def is_candidate(self) -> Bool[np.ndarray, " contents"]:
+        """What may stand in a list, by row of the store."""
+        return self._task.is_candidate
+
     def evaluate(
         self,
         name: str,
@@ -79,13 +83,15 @@ def recall_by_dimension(
     held_out: HeldOutListening,
     contents: Float[np.ndarray, "contents dim"],
     users: Float[np.ndarray, "listeners dim"],
+    positions: Int[np.ndarray, " listeners"] | None = None,
 ) -> dict[int, float]:
-    """recall@20 of the leading 16, 32, 64, ... and all dimensions, each normalised (Matryoshka, Kusupati et al. 2022).
+    """recall@20 of the leading 8, 16, 32, ... and all dimensions, each normalised.
 
     Args:
         held_out: what is to be found.
-        contents: by row of the store, before any map.
-        users: of `held_out.user_rows`, before any map.
+        contents: by row of the store.
+        users: of `held_out.user_rows`, or of `positions` of them.
+        positions: in `held_out.user_rows`; null: all.
 
     Returns:
         By number of dimensions, ascending; empty with too few listeners for a figure.
@@ -95,25 +101,9 @@ def recall_by_dimension(
     found = {}
     for dim in dimensions_up_to(contents.shape[1]):
         name = f"{dim} dimensions"
-        means = held_out.evaluate(name, leading(users, dim), leading(contents, dim)).means()
+        means = held_out.evaluate(name, leading(users, dim), leading(contents, dim), positions).means()
         found[dim] = means[RECALL]
     return found
-
-
-def dimensions_up_to(dim: int) -> list[int]:
-    """Powers of two from 16, and `dim` itself.
-
-    >>> dimensions_up_to(96), dimensions_up_to(8)
-    ([16, 32, 64, 96], [8])
-    """
-    powers = [SMALLEST_DIM << place for place in range(dim.bit_length())]
-    return [*(power for power in powers if power < dim), dim]
-
-
-def leading(vectors: Float[np.ndarray, "rows dim"], dim: int) -> Float[np.ndarray, "rows leading"]:
-    """The first `dim` dimensions as unit vectors; what is zero stays zero."""
-    cut = vectors[:, :dim]
-    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
 
 
 def _of_listeners(task: EvaluationTask, positions: Int[np.ndarray, " some"]) -> EvaluationTask:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from towers.errors import require_counts
 from towers.manifest import write_json
 from towers.retrieval.cells import write_cells
+from towers.retrieval.directions import directions_of
 from towers.retrieval.files import INDEX_EFFORT, INDEX_FILE, INDEX_SPACE_ID
 from towers.retrieval.index import CompressedIndex, ExactIndex, FaissIndex, recall_of, share_found
 
@@ -142,12 +143,10 @@ def _leading_directions(sample: np.ndarray, dim: int) -> faiss.LinearTransform:
     The mean is not taken off: inner products would change.
     """
     energies = sample.astype(np.float64).T @ sample.astype(np.float64)
-    directions = np.linalg.eigh(energies)[1][:, ::-1][:, :dim]
-    strongest = directions[np.abs(directions).argmax(0), np.arange(dim)]
-    directions = directions * np.sign(strongest)  # eigenvectors are given up to their sign
+    directions = directions_of(energies)[:dim]
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((dim, dim)))[0]
     rotation = faiss.LinearTransform(sample.shape[1], dim, False)
-    faiss.copy_array_to_vector((turn @ directions.T).astype(np.float32).ravel(), rotation.A)
+    faiss.copy_array_to_vector((turn @ directions).astype(np.float32).ravel(), rotation.A)
     rotation.is_trained = True
     return rotation
 

@@ -53,6 +53,13 @@ class ExportSettings:
             if getattr(self, name) < 1:
                 raise UserError(f"export.{name}={getattr(self, name)}: must be at least 1")
 
+    def dim_of(self, model_dim: int) -> int:
+        """Dimensions of a model's vectors that are exported; raises `UserError` for more than there are, or none."""
+        dim = model_dim if self.dim is None else self.dim
+        if not 1 <= dim <= model_dim:
+            raise UserError(f"export.dim={dim}: the model's vectors have {model_dim}; give 1 to {model_dim}")
+        return dim
+
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Judged(Protocol):

@@ -6,7 +6,6 @@ does not grow with the number of vectors, and the same network gives the same by
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,15 @@ from jaxtyping import Float
 
 from towers.data.store import write_arrow
 from towers.evaluation.listening import Listening
-from towers.manifest import atomic_directory, digest_of, library_versions, point_to, write_json
+from towers.manifest import atomic_directory, library_versions, point_to, write_json
 from towers.publishing.alignment import align
 from towers.publishing.card import model_card
 from towers.publishing.chance import write_chance
+from towers.publishing.codes import recall_of_codes
 from towers.publishing.content_map import content_map
 from towers.publishing.describing import canaries_of, described_store
-from towers.publishing.held_out import recall_by_dimension
 from towers.publishing.index import recall_of_index
+from towers.publishing.leading import spread
 from towers.publishing.onnx.parity import (
     check_parity,
     content_parity,
@@ -36,6 +36,7 @@ from towers.publishing.onnx.towers import export_content_tower, export_user_towe
 from towers.publishing.onnx.variants import write_variants
 from towers.publishing.owners import place_owners
 from towers.publishing.projection import Projection
+from towers.publishing.space import Space, by_dimension, own_space
 from towers.publishing.tables import (
     blocks_of,
     vector_file,
@@ -52,12 +53,10 @@ from towers.retrieval.encoders import EVENT_COLUMNS, UserEncoder
 from towers.retrieval.export import FORMAT, Export
 from towers.retrieval.files import mapped_array
 from towers.retrieval.ids import Ids
-from towers.retrieval.rotation import SpaceVersion
 
 CURRENT = "current"
 LISTENERS_AT_ONCE = 16_384
 LISTENERS_OF_VARIANTS = 200
-SPACE_ID_DIGITS = 16
 CONTENT_COLUMNS = (
     "content_id", "kind", "title", "artist_ids", "album_id", "genres", "language", "release_date", "duration_ms",
     "explicit", "audio",
@@ -89,21 +88,6 @@ def publish(target: Path) -> None:
     point_to(target.parent / CURRENT, target)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """Where the exported vectors stand.
-
-    Args:
-        space_id: vectors with the same may be compared.
-        projection: that leads there from the model's.
-        facts: for the manifest.
-    """
-
-    space_id: str
-    projection: Projection
-    facts: dict[str, Any]
-
-
 class _Writer:
     """One export being written."""
 
@@ -130,7 +114,7 @@ class _Writer:
         # Before any thread starts: torch's exporter changes how the whole process warns, and it parses sources, where
         # two threads break each other until Python 3.11.8 (np.load parses, too).
         self._write_towers(space)
-        self._write_contents(inputs, space)
+        self._write_contents(space)
         self._chance = write_chance(
             self._folder / files.LISTEN_CHANCE, self._trained, inputs, space.projection, space.space_id
         )
@@ -147,34 +131,35 @@ class _Writer:
         self._write_manifest(space, towers)
 
     def _space(self, inputs: Float[np.ndarray, "contents model_dim"]) -> Space:
-        """That of the earlier version where it may be kept, else one of its own."""
-        trained, settings, whole = self._trained, self._settings, inputs.shape[1]
-        projection = Projection(model_dim=whole, dim=whole if settings.dim is None else settings.dim)
-        own = SpaceVersion(
-            version=self._version, space_id=digest_of([trained.weights, projection.dim])[:SPACE_ID_DIGITS]
-        )
-        held_out = trained.held_out
-        users = trained.user_vectors(held_out.user_rows, inputs, "test")
-        facts: dict[str, Any] = {"recall@20 by dimension": recall_by_dimension(held_out, inputs, users)}
-        if self._earlier is None:
-            return Space(space_id=own.space_id, projection=projection, facts=facts)
-        self._on_progress("mapping onto the earlier version", 0, 1)
-        contents = projection.apply(inputs)
-        found = align(
-            self._earlier, held_out, contents, projection.apply(users), own,
-            min_recall_share=settings.min_recall_share,
-        )  # fmt: skip
-        self._on_progress("mapping onto the earlier version", 1, 1)
-        write_json(self._folder / files.DRIFT, found.report)
-        if found.rotation is not None:
-            found.rotation.save(self._folder)
-        if found.matrix is not None:
-            projection = Projection(model_dim=whole, dim=projection.dim, rotation=found.matrix)
-        return Space(
-            space_id=self._earlier.space_id if found.keeps_space else own.space_id,
-            projection=projection,
-            facts=facts | {"earlier": found.report["earlier"], "reason": found.report["reason"]},
-        )
+        """That of the earlier version where it may be kept, else one of its own; writes the contents' vectors in it."""
+        trained, earlier = self._trained, self._earlier
+        users = trained.user_vectors(trained.held_out.user_rows, inputs, "test")
+        own, projection = own_space(self._version, trained, self._settings, earlier, inputs)
+        self._write_content_vectors(inputs, projection)
+        space_id, facts = own.space_id, {}
+        if earlier is not None:
+            self._on_progress("mapping onto the earlier version", 0, 1)
+            found = align(
+                earlier, trained.held_out, self._vectors(), projection.apply(users), own,
+                min_recall_share=self._settings.min_recall_share,
+            )  # fmt: skip
+            self._on_progress("mapping onto the earlier version", 1, 1)
+            write_json(self._folder / files.DRIFT, found.report)
+            if found.rotation is not None:
+                found.rotation.save(self._folder)
+            if found.matrix is not None and space_id != earlier.space_id:
+                space_id, projection = earlier.space_id, projection.then(found.matrix)
+                self._write_content_vectors(inputs, projection)
+            facts = {"earlier": found.report["earlier"], "reason": found.report["reason"]}
+        np.save(self._folder / files.AXES, projection.axes)
+        facts |= by_dimension(trained, inputs, users, projection, self._vectors())
+        return Space(space_id=space_id, projection=projection, facts=facts)
+
+    def _write_content_vectors(self, inputs: Float[np.ndarray, "contents model_dim"], projection: Projection) -> None:
+        path = self._folder / files.CONTENT_VECTORS
+        path.unlink(missing_ok=True)  # it may be mapped
+        blocks = (projection.apply(block) for block in blocks_of(inputs))
+        write_vectors(path, blocks, len(inputs), projection.dim)
 
     def _write_inputs(self) -> Float[np.ndarray, "contents model_dim"]:
         """What the network makes of contents, as it is: what its user tower reads."""
@@ -185,10 +170,8 @@ class _Writer:
         inputs.flush()
         return np.asarray(np.load(path, mmap_mode="c"))  # torch wants arrays that could be written to
 
-    def _write_contents(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> None:
+    def _write_contents(self, space: Space) -> None:
         projection = space.projection
-        blocks = (projection.apply(block) for block in blocks_of(inputs))
-        write_vectors(self._folder / files.CONTENT_VECTORS, blocks, len(inputs), projection.dim)
         if self._trained.sounds is not None:
             sounds = (projection.apply(block) for block in self._trained.sound_blocks())
             self._write_blocks(self._folder / files.SOUND_VECTORS, sounds, projection.dim, np.float16, "sounds")
@@ -333,6 +316,7 @@ class _Writer:
             "space": space.facts,
             "towers": towers,
             "listen_chance": self._chance,
+            "codes": recall_of_codes(spread(users), contents, trained.held_out.is_candidate),
             "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),
             "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),
             "user_canaries": canaries_of("user_id", Ids.of(self._store.users["user_id"]), users),

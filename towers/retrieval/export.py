@@ -107,6 +107,12 @@ class Export:
         return mapped_array(path) if path.exists() else self.vectors
 
     @cached_property
+    def axes(self) -> Float[np.ndarray, "dim model_dim"] | None:
+        """What the model's vectors were multiplied with, float64; null in formats 1 and 2, which do not say."""
+        path = self.folder / files.AXES
+        return mapped_array(path) if path.exists() else None
+
+    @cached_property
     def sound_vectors(self) -> Float[np.ndarray, "contents dim"] | None:
         """Contents by their sound alone, unit, float16, memory-mapped; zeros without; null where nothing is heard."""
         path = self.folder / files.SOUND_VECTORS

@@ -195,8 +195,9 @@ def recall_of(
 
 
 def share_found(expected: Int[np.ndarray, "queries k"], found: Int[np.ndarray, "queries any_k"]) -> float:
-    """Mean over queries of the share of `expected` that is in `found`, rows of -1 aside; 1 without queries."""
-    hits = [len(np.intersect1d(a[a >= 0], b)) / (a >= 0).sum() for a, b in zip(expected, found, strict=True)]
+    """Mean over queries of the share of `expected` that is in `found`, rows of -1 aside; 1 where none is expected."""
+    pairs = [(a[a >= 0], b) for a, b in zip(expected, found, strict=True)]
+    hits = [len(np.intersect1d(a, b)) / len(a) for a, b in pairs if len(a)]
     return float(np.mean(hits)) if hits else 1.0
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Integer
 
+from towers.retrieval.directions import directions_of
+
 Method = Literal["t-SNE", "PCA"]
 
 FEWEST_FOR_TSNE = 50
@@ -47,8 +49,7 @@ def principal_components(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.nda
     for block in blocks:
         centred = np.asarray(vectors[block], np.float32) - mean
         scatter += centred.T.astype(np.float64) @ centred
-    axes = np.linalg.eigh(scatter)[1][:, ::-1][:, :2]
-    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
+    axes = directions_of(scatter)[:2].T
     for block in blocks:
         places[block, : axes.shape[1]] = (np.asarray(vectors[block], np.float32) - mean) @ axes
     return places

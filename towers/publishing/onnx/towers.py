@@ -27,6 +27,8 @@ from towers.publishing.onnx.sound import FrontEnd, FrontEnds
 from towers.retrieval.encoders import ONNX_INPUTS
 
 OPSET = 20
+TURN = "_matrix"
+"""How the names end of the matrices that turn vectors in an exported graph."""
 Matrix = Float[np.ndarray, "rows columns"]
 
 
@@ -113,7 +115,7 @@ class _Read(nn.Module):
     def __init__(self, matrix: Matrix):
         super().__init__()
         self._matrix: Tensor
-        self.register_buffer("_matrix", torch.from_numpy(np.array(matrix.T, np.float32)))
+        self.register_buffer(TURN, torch.from_numpy(np.array(matrix.T, np.float32)))
 
     @classmethod
     def through(cls, matrix: Matrix | None) -> nn.Module:

@@ -14,6 +14,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from towers.errors import UserError
+from towers.publishing.onnx.towers import TURN
 
 NEAREST = 20
 REPETITIONS = 3
@@ -100,7 +101,7 @@ def _int8(path: Path, target: Path) -> None:
     try:
         quantize_dynamic(
             model, target, weight_type=QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
-            nodes_to_exclude=_before_rounding(model), per_channel=True,
+            nodes_to_exclude=_before_rounding(model) + _turns(model), per_channel=True,
         )  # fmt: skip
     finally:
         logging.disable(logging.NOTSET)
@@ -133,6 +134,12 @@ def _before_rounding(model: onnx.ModelProto) -> list[str]:
             seen.add(node.name)
             open_nodes += [made_by[name] for name in node.input if name in made_by]
     return sorted(seen)
+
+
+def _turns(model: onnx.ModelProto) -> list[str]:
+    """Nodes that turn vectors: along principal axes a few dimensions are far larger than the others, and eight bits for
+    all of them alike leave little of the small ones."""
+    return [node.name for node in model.graph.node if any(name.endswith(TURN) for name in node.input)]
 
 
 def _rounds(node: onnx.NodeProto) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from towers.errors import UserError
+from towers.publishing.leading import share_of_export
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, Rows, content_rows, user_rows
 from towers.publishing.sinks.sink import Progress
 from towers.retrieval.export import Export
@@ -29,6 +30,8 @@ class Labels:
     Args:
         version: of the export.
         space_id: of its vectors.
+        dim: leading dimensions that its vectors have, normalised; null: all of the export's.
+        kept: share of the nearest 20 of listeners that these keep; 1 where they are all.
         written: when it was begun, ISO 8601 in UTC.
         is_complete: all rows are in and the index is built.
     """
@@ -36,7 +39,26 @@ class Labels:
     version: str
     space_id: str
     written: str
+    dim: int | None = None
+    kept: float = 1.0
     is_complete: bool = False
+
+    def facts(self) -> dict[str, str]:
+        """As texts that an engine keeps with the table."""
+        facts = {"version": self.version, "space_id": self.space_id, "written": self.written}
+        return facts if self.dim is None else facts | {"dim": str(self.dim), "kept@20": f"{self.kept:.4f}"}
+
+    @classmethod
+    def read(cls, facts: Mapping[str, str], is_complete: bool) -> "Labels":
+        """What `facts` gave; tables of before know nothing of dimensions and have all."""
+        return cls(
+            version=facts["version"],
+            space_id=facts["space_id"],
+            written=facts["written"],
+            dim=int(facts["dim"]) if "dim" in facts else None,
+            kept=float(facts.get("kept@20", 1)),
+            is_complete=is_complete,
+        )
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -87,41 +109,69 @@ class Filling:
     Args:
         prefix: names start with it: `<prefix>_contents_<version>`, `<prefix>_users_<version>`.
         keep: so many versions stay, the one that is served among them.
+        dim: leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
-        UserError: a prefix that is no name, fewer than one version.
+        UserError: a prefix that is no name, fewer than one version or dimension.
     """
 
     prefix: str
     keep: int
+    dim: int | None
 
     def __post_init__(self):
         if not LEGAL_PREFIX.fullmatch(self.prefix):
             raise UserError(f"sink.prefix={self.prefix!r}: must be letters, digits and _, a letter first")
         if self.keep < 1:
             raise UserError(f"sink.keep={self.keep}: must be at least 1, the version that is served")
+        if self.dim is not None and self.dim < 1:
+            raise UserError(f"sink.dim={self.dim}: must be at least 1, or null for all")
 
-    def fill(self, engine: Engine, export: Export, on_progress: Progress) -> None:
-        """Makes `engine` serve this version; raises as `Sink.write`."""
+    def check(self, dim: int) -> None:
+        """See `Sink.check`."""
+        if self.dim is not None and self.dim > dim:
+            raise UserError(f"sink.dim={self.dim}: the export's vectors have {dim}; give 1 to {dim}, or null for all")
+
+    def fill(self, engine: Engine, export: Export, on_progress: Progress) -> str:
+        """Makes `engine` serve this version; raises as `Sink.write`.
+
+        Returns:
+            The version, and what its vectors lose where they are cut.
+        """
+        self.check(export.dim)
+        dim = export.dim if self.dim is None else self.dim
+        is_cut = dim < export.dim
         labels = Labels(
-            version=export.manifest["version"], space_id=export.space_id, written=datetime.now(UTC).isoformat()
+            version=export.manifest["version"],
+            space_id=export.space_id,
+            written=datetime.now(UTC).isoformat(),
+            dim=dim if is_cut else None,
+            kept=share_of_export(export, dim) if is_cut else 1.0,
         )
         names = {}
-        for rows in (content_rows(export), user_rows(export)):
+        for rows in (content_rows(export, dim), user_rows(export, dim)):
             names[rows.name] = self._name(rows.name, labels.version)
             self._fill_table(engine, names[rows.name], rows, labels, on_progress)
         engine.switch(names[CONTENTS], names[USERS], labels)
         self._drop_old(engine, labels.version)
+        if not is_cut:
+            return labels.version
+        told = f"in {dim} of {export.dim} dimensions, which keep {labels.kept:.1%} of listeners' nearest 20"
+        return f"{labels.version} {told}"
 
     def _name(self, table: str, version: str) -> str:
         return f"{self.prefix}_{table}_{re.sub('[^A-Za-z0-9_]', '_', version)}"
 
     def _fill_table(self, engine: Engine, name: str, rows: Rows, labels: Labels, on_progress: Progress) -> None:
         found = engine.tables().get(name)
-        is_whole = found is not None and found.is_complete and found.space_id == labels.space_id
+        is_same = found is not None and (found.space_id, found.dim) == (labels.space_id, labels.dim)
+        is_whole = found is not None and found.is_complete and is_same
         is_served = name in engine.in_use()
         if not is_whole and is_served:
-            raise UserError(f"{name}: serving is led to it, but it is not of space {labels.space_id}; remove it first")
+            what = f"space {labels.space_id} in {labels.dim or 'all'} dimensions"
+            raise UserError(
+                f"{name}: serving is led to it, but it is not of {what}; remove it first, or give another sink.prefix"
+            )
         if not is_whole:
             engine.drop(name)
             engine.create(name, rows, labels, lambda done: on_progress(f"sink {rows.name}", done, rows.count))

@@ -14,6 +14,8 @@ from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
 from towers.publishing.sinks.sink import Progress
 from towers.retrieval.export import Export
 
+PREFIX = "towers."
+"""Of the metadata in a table's schema."""
 COMPLETE = "complete"
 """The tag of a version of a table that has all rows and its index."""
 INDEXED = {
@@ -35,12 +37,13 @@ class LanceSink:
         batch_size: rows written at a time.
         min_indexed: rows from which an inverted file is built; below, every vector is compared.
         keep: versions that stay, the one that is served among them.
+        dim: leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
         UserError: LanceDB is not installed, or a setting that does not fit.
     """
 
-    def __init__(self, uri: str, prefix: str, batch_size: int, min_indexed: int, keep: int):
+    def __init__(self, uri: str, prefix: str, batch_size: int, min_indexed: int, keep: int, dim: int | None):
         if batch_size < 1:
             raise UserError(f"sink.batch_size={batch_size}: must be at least 1")
         try:
@@ -50,18 +53,22 @@ class LanceSink:
             raise UserError("sink=lancedb: LanceDB is not installed; pip install 'towers[lancedb]'") from None
         self._lancedb = lancedb
         self._uri, self._prefix, self._batch_size, self._min_indexed = uri, prefix, batch_size, min_indexed
-        self._filling = Filling(prefix=prefix, keep=keep)
+        self._filling = Filling(prefix=prefix, keep=keep, dim=dim)
+
+    def check(self, dim: int) -> None:
+        """See `Sink.check`."""
+        self._filling.check(dim)
 
     def write(self, export: Export, on_progress: Progress) -> str:
         """See `Sink.write`."""
         try:
             database = self._lancedb.connect(self._uri)
             engine = _Tables(database, self._lancedb.index, self._prefix, self._batch_size, self._min_indexed)
-            self._filling.fill(engine, export, on_progress)
+            filled = self._filling.fill(engine, export, on_progress)
         except (OSError, RuntimeError) as error:  # LanceDB has no errors of its own
             told = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"sink.uri={self._uri}: LanceDB refuses ({told}); the same command goes on") from error
-        return f"{self._uri}: {self._prefix}_current leads to {export.manifest['version']}"
+        return f"{self._uri}: {self._prefix}_current leads to {filled}"
 
 
 class _Tables:
@@ -93,13 +100,10 @@ class _Tables:
         except ValueError:
             return UNFINISHED
         told = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
-        if "towers.version" not in told:
+        if PREFIX + "version" not in told:
             return None
-        return Labels(
-            version=told["towers.version"],
-            space_id=told["towers.space_id"],
-            written=told["towers.written"],
-            is_complete=COMPLETE in table.tags.list(),
+        return Labels.read(
+            {key.removeprefix(PREFIX): text for key, text in told.items()}, COMPLETE in table.tags.list()
         )
 
     def in_use(self) -> set[str]:
@@ -111,8 +115,7 @@ class _Tables:
         return {row[CONTENTS], row[USERS]}
 
     def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
-        told = {"version": labels.version, "space_id": labels.space_id, "written": labels.written}
-        schema = rows.schema.with_metadata({f"towers.{key}": text for key, text in told.items()})
+        schema = rows.schema.with_metadata({PREFIX + key: text for key, text in labels.facts().items()})
         with _own_errors() as raised:
             reader = pa.RecordBatchReader.from_batches(schema, self._batches(rows, schema, on_rows, raised))
             self._database.create_table(name, data=reader, schema=schema)

@@ -39,12 +39,13 @@ class MilvusSink:
         prefix: of the names: alias `<prefix>_contents`, collection `<prefix>_contents_<version>`, `users` likewise.
         batch_size: rows sent at a time.
         keep: versions that stay, the one that is served among them.
+        dim: leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
         UserError: pymilvus is not installed, or a setting that does not fit.
     """
 
-    def __init__(self, uri: str, token: str, prefix: str, batch_size: int, keep: int):
+    def __init__(self, uri: str, token: str, prefix: str, batch_size: int, keep: int, dim: int | None):
         if batch_size < 1:
             raise UserError(f"sink.batch_size={batch_size}: must be at least 1")
         try:
@@ -53,16 +54,19 @@ class MilvusSink:
             raise UserError("sink=milvus: Milvus' client is not installed; pip install 'towers[milvus]'") from None
         self._pymilvus = pymilvus
         self._uri, self._token, self._prefix, self._batch_size = uri, token, prefix, batch_size
-        self._filling = Filling(prefix=prefix, keep=keep)
+        self._filling = Filling(prefix=prefix, keep=keep, dim=dim)
+
+    def check(self, dim: int) -> None:
+        """See `Sink.check`."""
+        self._filling.check(dim)
 
     def write(self, export: Export, on_progress: Progress) -> str:
         """See `Sink.write`."""
         shown = re.sub("//[^/@]*@", "//", self._uri)  # a password has no place in a message
         with _quiet(), self._one_line(shown), self._client(shown) as client:
             engine = _Collections(self._pymilvus, client, self._prefix, self._batch_size)
-            self._filling.fill(engine, export, on_progress)
-        version = export.manifest["version"]
-        return f"{shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {version}"
+            filled = self._filling.fill(engine, export, on_progress)
+        return f"{shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {filled}"
 
     @contextmanager
     def _client(self, shown: str) -> Iterator[Any]:
@@ -102,10 +106,8 @@ class _Collections:
             name: self._properties(name) for name in self._client.list_collections() if name.startswith(starts)
         }
         return {
-            name: Labels(
-                version=properties[PROPERTY + "version"],
-                space_id=properties[PROPERTY + "space_id"],
-                written=properties[PROPERTY + "written"],
+            name: Labels.read(
+                {key.removeprefix(PROPERTY): text for key, text in properties.items()},
                 is_complete=PROPERTY + "complete" in properties,
             )
             for name, properties in described.items()
@@ -123,9 +125,10 @@ class _Collections:
         return self._client.list_aliases()["aliases"]
 
     def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
-        told = {"version": labels.version, "space_id": labels.space_id, "written": labels.written}
         self._client.create_collection(
-            name, schema=self._schema(rows, labels), properties={PROPERTY + key: text for key, text in told.items()}
+            name,
+            schema=self._schema(rows, labels),
+            properties={PROPERTY + key: text for key, text in labels.facts().items()},
         )
         done = 0
         for batch in rows.batches(self._batch_size):

@@ -1,4 +1,7 @@
-"""An export as rows for an engine: id, vector, and what a filter asks for; in batches, never as a whole."""
+"""An export as rows for an engine: id, vector, and what a filter asks for; in batches, never as a whole.
+
+Of the vectors all dimensions are written or the leading ones, normalised.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from towers.errors import UserError
+from towers.publishing.leading import leading
 from towers.retrieval.export import Export
 from towers.retrieval.files import CONTENTS_FOR_ENGINES, USER_EMBEDDINGS, reading
 
@@ -45,8 +49,12 @@ class Rows:
     batches: Callable[[int], Iterator[pa.RecordBatch]]
 
 
-def content_rows(export: Export) -> Rows:
+def content_rows(export: Export, dim: int) -> Rows:
     """The contents, in row order; `is_cold` where the export counts how often each was chosen in training.
+
+    Args:
+        export: whose.
+        dim: of the rows' vectors, at most the export's.
 
     Raises:
         UserError: a table that does not fit the vectors.
@@ -58,33 +66,40 @@ def content_rows(export: Export) -> Rows:
         raise UserError(f"{path}: {table.metadata.num_rows} rows for {len(vectors)} vectors; make or copy it again")
     filters = [name for name in CONTENT_FILTERS if name in table.schema_arrow.names]
     counted = [name for name in (TRAIN_POSITIVES,) if name in table.schema_arrow.names]
-    fields = [table.schema_arrow.field("content_id"), _vector_field(vectors.shape[1])]
+    fields = [table.schema_arrow.field("content_id"), _vector_field(dim)]
     fields += [table.schema_arrow.field(name) for name in filters] + [pa.field(IS_COLD, pa.bool_()) for _ in counted]
     schema = pa.schema(fields)
 
     def batches(size: int) -> Iterator[pa.RecordBatch]:
         start = 0
         for batch in table.iter_batches(size, columns=["content_id", *filters, *counted]):
-            part = _vectors(np.asarray(vectors[start : start + len(batch)], np.float32))
+            part = _vectors(_cut(vectors[start : start + len(batch)], dim))
             cold = [pa.array(batch[name].to_numpy(zero_copy_only=False) == 0) for name in counted]
             columns = [batch["content_id"], part, *(batch[name] for name in filters), *cold]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
             start += len(batch)
 
-    canaries = {str(one["content_id"]): np.array(one["vector"], np.float32) for one in export.manifest["canaries"]}
+    canaries = {
+        str(one["content_id"]): _cut(np.array([one["vector"]], np.float32), dim)[0]
+        for one in export.manifest["canaries"]
+    }
     return Rows(
         name=CONTENTS, id_column="content_id", schema=schema, count=len(vectors), canaries=canaries, batches=batches
     )
 
 
-def user_rows(export: Export) -> Rows:
+def user_rows(export: Export, dim: int) -> Rows:
     """The listeners as of the end of the data, from one Parquet file or several.
+
+    Args:
+        export: whose.
+        dim: of the rows' vectors, at most the export's.
 
     Raises:
         UserError: vectors of another space or another dimension.
     """
-    folder, dim = export.folder / USER_EMBEDDINGS, int(export.manifest["dim"])
-    tables = [_user_table(path, export.space_id, dim) for path in sorted(folder.glob("*.parquet"))]
+    folder = export.folder / USER_EMBEDDINGS
+    tables = [_user_table(path, export.space_id, export.dim) for path in sorted(folder.glob("*.parquet"))]
     if not tables:
         raise UserError(f"{folder}: no Parquet file; make or copy the export again")
     known = tables[0].schema_arrow
@@ -94,7 +109,11 @@ def user_rows(export: Export) -> Rows:
     def batches(size: int) -> Iterator[pa.RecordBatch]:
         for table in tables:
             for batch in table.iter_batches(size, columns=["user_id", "embedding", *filters]):
-                yield pa.RecordBatch.from_arrays([batch[name] for name in batch.schema.names], schema=schema)
+                vectors = batch["embedding"].flatten().to_numpy().reshape(len(batch), export.dim)
+                others = [batch[name] for name in filters]
+                yield pa.RecordBatch.from_arrays(
+                    [batch["user_id"], _vectors(_cut(vectors, dim)), *others], schema=schema
+                )
 
     canaries: Canaries = {}
     for batch in batches(1):
@@ -117,6 +136,11 @@ def _user_table(path: Path, space_id: str, dim: int) -> pq.ParquetFile:
 
 def _vector_field(dim: int) -> pa.Field:
     return pa.field(VECTOR, pa.list_(pa.float32(), dim))
+
+
+def _cut(vectors: Float[np.ndarray, "rows dim"], dim: int) -> Float[np.ndarray, "rows cut"]:
+    """The leading dimensions, normalised; where that is all of them, the vectors as they are."""
+    return np.asarray(vectors, np.float32) if dim == vectors.shape[1] else leading(vectors, dim)
 
 
 def _vectors(vectors: Float[np.ndarray, "rows dim"]) -> pa.Array:

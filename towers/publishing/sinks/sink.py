@@ -13,6 +13,14 @@ Progress = Callable[[str, int, int], None]
 class Sink(Protocol):
     """An engine that is filled from an export, whatever wrote it."""
 
+    def check(self, dim: int) -> None:
+        """Whether vectors of `dim` dimensions can be written; asked before they are made.
+
+        Raises:
+            UserError: it is to have more of them than there are.
+        """
+        ...
+
     def write(self, export: Export, on_progress: Progress) -> str:
         """Fills a table of this version's contents and one of its users, checks them, then lets serving see them.
 
@@ -30,6 +38,9 @@ class Sink(Protocol):
 
 class NoSink:
     """The folder is all there is."""
+
+    def check(self, dim: int) -> None:
+        """Nothing to do."""
 
     def write(self, export: Export, on_progress: Progress) -> str:
         """Nothing to do."""
