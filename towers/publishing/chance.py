@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from towers.errors import DataLacks
 from towers.evaluation.chance_fit import fit_chance
+from towers.publishing.axes import fitting_listeners, principal_axes
 from towers.publishing.projection import Projection
 from towers.publishing.trained import Trained
 
@@ -30,8 +31,12 @@ def write_chance(
     judged = trained.judged
     if isinstance(judged, str):
         return {"reason": judged}
-    is_own = (judged.fingerprint, judged.store.fingerprint) == (trained.weights, trained.store.fingerprint)
-    contents = np.asarray(inputs) if is_own else judged.content_vectors()
+    is_own = judged.fingerprint == trained.weights
+    has_inputs = is_own and judged.store.fingerprint == trained.store.fingerprint
+    contents = np.asarray(inputs) if has_inputs else judged.content_vectors()
+    if not is_own:  # another network's leading directions are its own
+        listeners = judged.user_vectors(fitting_listeners(judged.store), contents, "validation")
+        projection = Projection(axes=principal_axes(contents, listeners)[: projection.dim])
 
     def users(rows: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users dim"]:
         return projection.apply(judged.user_vectors(rows, contents, "validation"))
