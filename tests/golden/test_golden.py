@@ -45,6 +45,19 @@ def test_listeners_are_recommended_what_they_were(golden: tuple[Export, dict]) -
         check(export, found.rows, found.scores, expected)
 
 
+def test_the_chances_of_a_listen_are_what_they_were(golden: tuple[Export, dict]) -> None:
+    """Two of five were heard before."""
+    export, answers = golden
+    if "familiar" not in answers:
+        assert export.listen_chance is None
+        return
+    for user_id, expected in answers["familiar"].items():
+        user = export.user_row(user_id)
+        found = listeners_against(export, export).recommend(user, replace(AS_IT_WAS, familiar=0.4))
+        assert found.chances is not None
+        check(export, found.rows, found.chances, expected)
+
+
 def test_contents_have_the_neighbours_they_had(golden: tuple[Export, dict]) -> None:
     export, answers = golden
     for content_id, expected in answers["similar"].items():

@@ -168,7 +168,7 @@ def _log_odds(pairs: _Pairs, left_out: tuple[str, ...] = ()) -> LogOdds:
     model.fit(scaled, pairs.is_listen, sample_weight=pairs.weight)
     weights = np.zeros(len(FEATURES))
     weights[varies] = model.coef_[0] / deviation[varies]
-    plain = LogOdds(intercept=float(model.intercept_[0] - weights @ mean), weights=weights)
+    plain = LogOdds(intercept=float(np.asarray(model.intercept_)[0] - weights @ mean), weights=weights)
     return replace(plain, curve=_curve(plain.sums(pairs.features), pairs))
 
 
