@@ -175,6 +175,7 @@ def prepared(plays: Plays, part: int, name: str, work: Path) -> tuple[list[str],
         *(f"data.source.{column}={column}" for column in plays.columns), "data.source.user=user",
         *(f"data.split.{cut}='{np.datetime64(int(at), 's')}'" for cut, at in cuts.items()), "train_until=test",
         *(f"paths.{kind}={quotation(str(work / kind))}" for kind in ("stores", "runs")), "logger=csv",
+        "placement=none",  # training has met all contents, and what it has met is not moved
     ]  # fmt: skip
     api.prepare(*overrides)
     return overrides, {f"session-{s}": int(u) for s, u in zip(plays.session, plays.user, strict=True)}
