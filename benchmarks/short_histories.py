@@ -64,7 +64,10 @@ DAY_S = 86_400
 METRICS = ("hit_rate@20", "mrr@20")
 BASELINES = ("popularity", "item_knn", "sessions")
 RESAMPLES = 2_000
-CHOSEN = {"thirtymusic": ("optimizer.id_lr=0.006",)}
+CHOSEN = {
+    "thirtymusic": ("optimizer.id_lr=0.006",),
+    "lastfm1k": ("optimizer.id_lr=0.015", "trainer.max_epochs=12"),
+}
 """What the training of a set has beside its experiment: chosen on part 3, docs/LOG.md has what else was tried."""
 GRIDS = {"item_knn.neighbours": [20, 100, 500], "sessions.recent": [1, 2, 5, 20], "sessions.neighbours": [100, 500]}
 """What is tried of the baselines; recent=1 is added to what `configs/evaluation/default.yaml` has."""
