@@ -100,7 +100,7 @@ def plays_of(name: str) -> Plays:
 
 
 def _thirtymusic() -> Plays:
-    table = pq.read_table(_shared() / "thirtymusic" / "events.parquet")
+    table = pq.read_table(Path(os.environ["TOWERS_SHARED_DATA"]) / "thirtymusic" / "events.parquet")
     table = table.sort_by([(name, "ascending") for name in ("user", "session", "ts")])
     return Plays(
         experiment="thirtymusic", columns={"content": table["track"], "artist": table["artist"]},
@@ -110,7 +110,7 @@ def _thirtymusic() -> Plays:
 
 
 def _lastfm() -> Plays:
-    table = pq.read_table(_shared() / "lastfm-1k" / "sequences.parquet").sort_by(
+    table = pq.read_table(Path(os.environ["TOWERS_SHARED_DATA"]) / "lastfm-1k" / "sequences.parquet").sort_by(
         [("user", "ascending"), ("pos", "ascending")]
     )
     columns = {"content": table["track"], "artist": table["artist"], "album": table["album"]}
@@ -135,27 +135,19 @@ def _in_sequences(experiment: str, columns: Mapping[str, Any], user: np.ndarray)
     )
 
 
-def _shared() -> Path:
-    return Path(os.environ["TOWERS_SHARED_DATA"])
-
-
 def _numbered(column: Any) -> np.ndarray:
     return np.unique(np.asarray(column), return_inverse=True)[1]
 
 
-def part_of_listeners(plays: Plays) -> np.ndarray:
-    """`[listeners]`: in which part each is."""
-    return np.random.default_rng(0).permutation(int(plays.user.max()) + 1) % PARTS
-
-
-def prepared(plays: Plays, part: int, name: str, work: Path) -> tuple[list[str], dict[str, int]]:
+def prepared(plays: Plays, part: int, name: str, work: Path, keys: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """Prepares a store in which training holds the listeners of all parts but one, and the test a listener for each of
     that one's sessions, moved behind the end of the training.
 
     Returns:
         The overrides that lead to it, and by listener of the test the listener whose session it is.
     """
-    is_held_out = (part_of_listeners(plays) == part)[plays.user]
+    part_of_listener = np.random.default_rng(0).permutation(int(plays.user.max()) + 1) % PARTS
+    is_held_out = (part_of_listener == part)[plays.user]
     contents = np.asarray(plays.columns["content"])
     is_met = np.isin(contents, contents[~is_held_out])
     is_kept = ~is_held_out | (is_met & np.isin(plays.session, _drawn(plays, is_held_out)))
@@ -179,6 +171,7 @@ def prepared(plays: Plays, part: int, name: str, work: Path) -> tuple[list[str],
         *(f"data.split.{cut}='{np.datetime64(int(at), 's')}'" for cut, at in cuts.items()), "train_until=test",
         *(f"paths.{kind}={quotation(str(work / kind))}" for kind in ("stores", "runs")), "logger=csv",
         "placement=none",  # training has met all contents, and what it has met is not moved
+        *CHOSEN.get(name, ()), *keys,
     ]  # fmt: skip
     api.prepare(*overrides)
     return overrides, {f"session-{s}": int(u) for s, u in zip(plays.session, plays.user, strict=True)}
@@ -350,14 +343,14 @@ def of_set(name: str, parts: list[int], seeds: list[int], work: Path, keys: list
     plays = plays_of(name)
     grids = [f"evaluation.tuning.grid.{key}={values}" for key, values in GRIDS.items()]
     grids += ["evaluation.tuning.metric=hit_rate@20"]
-    prepared(plays, VALIDATION, name, work)
+    prepared(plays, VALIDATION, name, work, keys)
     store = Store.open(work / "stores" / f"{name}-{VALIDATION}")
     config = compose("evaluate", [f"experiment={plays.experiment}", *grids])
     settings = choose_baselines(config, KnownOfSessions(store, plays.has_clock, TUNED_ON))
     found, runs = [], []
     for part, seed in zip(parts, seeds, strict=True):
-        overrides, listener_of = prepared(plays, part, name, work)
-        folder = api.train(*overrides, *CHOSEN.get(name, ()), f"seed={seed}", *keys)
+        overrides, listener_of = prepared(plays, part, name, work, keys)
+        folder = api.train(*overrides, f"seed={seed}")
         run = load_run(folder, work / "stores")
         known, contents = KnownOfSessions(run.store, plays.has_clock), run.content_vectors()
         own = VectorRanker(known.task, "towers", known.vectors(run, contents), contents)
