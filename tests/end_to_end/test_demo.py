@@ -75,7 +75,7 @@ def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
     assert second in recommended
     ok(folder, "recommend", "user=all", "k=2", "output=all.parquet")
     everybody = pq.read_table(folder / "all.parquet")
-    assert everybody.column_names == ["user_id", "rank", "content_id", "score"]
+    assert everybody.column_names == ["user_id", "rank", "content_id", "score", "chance"]
     heard = {(row["user_id"], row["content_id"]) for row in events if row["action"] == "play"}
     assert not heard & {(row["user_id"], row["content_id"]) for row in everybody.to_pylist()}
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.command_line import EXPORT, ok, refused, run_of
 from towers.retrieval.export import Export
-from towers.retrieval.query import Query
+from towers.retrieval.query import Query, standing_of
 from towers.retrieval.search import recommend
 
 pytestmark = pytest.mark.unhooked
@@ -86,7 +86,7 @@ def test_a_sound_that_the_catalogue_does_not_have(short: tuple[Path, Path], tmp_
 def test_a_denied_content_is_not_shown(demo: tuple[Path, str]) -> None:
     folder, _ = demo
     export = Export(folder / "exports" / "current")
-    found = recommend(export, export.user_vectors[0], Query(k=2), None)
+    found = recommend(export, export.user_vectors[0], Query(k=2, include_heard=True), standing_of(export, 0))
     first, second = (export.content_ids[row] for row in found.rows)
     printed = ok(folder, "recommend", f"user={export.user_ids[0]}", "include_heard=true", f"deny=[{first}]", "k=1")
     assert second in printed.split("Recommended to")[1]
