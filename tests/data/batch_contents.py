@@ -24,7 +24,9 @@ def whole_training(store):
 
 
 def make_batches(store, candidates=None, **settings):
-    settings, needs, share = parts_of({"repeat_weight": 0.25, "num_fresh_sounds": 0, "crop_s": 0.2, **settings})
+    settings, needs, share = parts_of(
+        {"repeat_weight": 0.25, "num_fresh_sounds": 0, "crop_s": 0.2, "sounds": store.sounds, **settings}
+    )
     return TrainingBatches(store, candidates or AllTrained(store.train_positives), settings, needs, share)
 
 
@@ -32,7 +34,7 @@ def parts_of(changed):
     """Settings, needs and share, all of them small, with what is changed by its keyword."""
     keywords = {
         "max_length": 15, "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
-        "num_workers": 0, "num_rejections": 0, "has_times": False, "has_sound": True, "share": Share(), **changed,
+        "num_workers": 0, "num_rejections": 0, "has_times": False, "sounds": None, "share": Share(), **changed,
     }  # fmt: skip
     needs = Needs(**{field.name: keywords.pop(field.name) for field in fields(Needs)})
     share = keywords.pop("share")
@@ -85,5 +87,5 @@ def everything(batch):
 
 
 def loaders(store, candidates, validation_users=(), **settings):
-    settings, needs, share = parts_of(settings)
+    settings, needs, share = parts_of({"sounds": store.sounds, **settings})
     return Loaders(settings, store, candidates, needs, np.array(validation_users, int), seed=0, share=share)

@@ -16,7 +16,7 @@ class TestLoaders:
         assert batch.fresh_spectrograms.shape == (4, 16, 50)
 
     def test_a_deaf_model_is_sent_no_sound(self, world_store):
-        data = loaders(world_store, AllTrained(world_store.train_positives), has_sound=False)
+        data = loaders(world_store, AllTrained(world_store.train_positives), sounds=None)
         assert all(len(batch.fresh_index) == 0 for batch in data.training(2))
 
     def test_every_epoch_holds_every_target_once(self, world_store):

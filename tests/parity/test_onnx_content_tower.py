@@ -18,13 +18,14 @@ from towers.data.audio.log_mel import LogMel, read_crops, record_from
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, SoundStatistics, StatisticsAudioEncoder
 from towers.models.audio.frozen import FrozenAudioEncoder
+from towers.models.audio.joined import JoinedAudioEncoder
 from towers.models.audio.mobile import MobileAudioEncoder
 from towers.models.audio.patch import PatchAudioEncoder
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.onnx.towers import export_content_tower
-from towers.retrieval.content_encoder import ContentEncoder
+from towers.retrieval.content_encoder import AUDIO_VECTOR, WAVEFORM, ContentEncoder
 from towers.retrieval.sound import waveform_of
 
 pytestmark = pytest.mark.unhooked
@@ -110,10 +111,11 @@ def test_a_file_gives_what_its_record_gives(hearing, tmp_path, samples, rate, ch
     path = tmp_path / "sound.wav"
     soundfile.write(path, music(samples, rate, channels), rate, subtype="FLOAT")
     expected = in_torch(two_tower, [record_of(path, features.spectrogram)], CODES[:1])
-    found = encoder.encode(waveform_of(path, features.spectrogram), CODES[0])
+    found = encoder.encode({WAVEFORM: waveform_of(path, features.spectrogram)}, CODES[0])
     np.testing.assert_allclose(found, expected[0], atol=1e-4)
-    if rate == RATE:  # uncut, too
-        np.testing.assert_allclose(encoder.encode(music(samples, rate)[:, 0], CODES[0]), expected[0], atol=1e-4)
+    if rate == RATE:
+        uncut = {WAVEFORM: music(samples, rate)[:, 0]}
+        np.testing.assert_allclose(encoder.encode(uncut, CODES[0]), expected[0], atol=1e-4)
 
 
 def test_any_length_from_a_sample_up_beside_others(hearing):
@@ -123,27 +125,64 @@ def test_any_length_from_a_sample_up_beside_others(hearing):
     log_mel = LogMel(settings)
     records = [None if sound is None else record_from([torch.from_numpy(sound)], log_mel, settings) for sound in sounds]
     expected = in_torch(two_tower, records, CODES)
-    np.testing.assert_allclose(encoder.encode_batch(sounds, CODES), expected, atol=1e-4)
-    for sound, codes, vector in zip(sounds, CODES, expected, strict=True):
-        np.testing.assert_allclose(encoder.encode(sound, codes), vector, atol=1e-4)
+    heard = [{} if sound is None else {WAVEFORM: sound} for sound in sounds]
+    np.testing.assert_allclose(encoder.encode_batch(heard, CODES), expected, atol=1e-4)
+    for one, codes, vector in zip(heard, CODES, expected, strict=True):
+        np.testing.assert_allclose(encoder.encode(one, codes), vector, atol=1e-4)
 
 
 def test_nothing_known_is_a_unit_vector(hearing):
     _, _, encoder = hearing
-    assert np.linalg.norm(encoder.encode(None, {})) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(encoder.encode({}, {})) == pytest.approx(1, abs=1e-5)
 
 
-def test_vectors_made_elsewhere(tmp_path):
-    path = tmp_path / "vectors.parquet"
+def vectors_at(path: Path) -> np.ndarray:
     vectors = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     pq.write_table(pa.table({"content_id": ["a", "b", "c"], "vector": vectors.tolist()}), path)
-    two_tower = network(FrozenAudioEncoder(STATISTICS, path=str(path)))
+    return vectors
+
+
+def vector_record(heard: dict) -> np.ndarray | None:
+    return heard[AUDIO_VECTOR][:, None] if AUDIO_VECTOR in heard else None
+
+
+@pytest.mark.parametrize("is_standardised", [False, True])
+def test_vectors_made_elsewhere(tmp_path, is_standardised):
+    path = tmp_path / "vectors.parquet"
+    vectors = vectors_at(path)
+    two_tower = network(FrozenAudioEncoder(STATISTICS, path=str(path), is_standardised=is_standardised))
     encoder = exported(two_tower, FEATURES, tmp_path)
-    assert encoder.hears == "audio_vector"
+    assert encoder.hears == (AUDIO_VECTOR,)
     sounds = [vectors[0], None, vectors[2]]
     records = [None if sound is None else sound[:, None] for sound in sounds]
     expected = in_torch(two_tower, records, CODES)
-    np.testing.assert_allclose(encoder.encode_batch(sounds, CODES), expected, atol=1e-4)
+    heard = [{} if sound is None else {AUDIO_VECTOR: sound} for sound in sounds]
+    np.testing.assert_allclose(encoder.encode_batch(heard, CODES), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("sound", [StatisticsAudioEncoder, HEARING["conv"][0]])
+def test_sound_and_vectors_of_it_joined(tmp_path, sound):
+    """Of a content both, one of them or neither, alone and beside others."""
+    path = tmp_path / "vectors.parquet"
+    vectors = vectors_at(path)
+    parts = {"sound": sound, "again": StatisticsAudioEncoder, "vectors": partial(FrozenAudioEncoder, path=str(path))}
+    joined = JoinedAudioEncoder(STATISTICS, parts)
+    two_tower = network(joined)
+    encoder = exported(two_tower, FEATURES, tmp_path)
+    assert encoder.hears == (WAVEFORM, AUDIO_VECTOR)
+    waveform = music(3_000, RATE)[:, 0]
+    record = record_from([torch.from_numpy(waveform)], LogMel(SPECTROGRAM), SPECTROGRAM)
+    heard = [{WAVEFORM: waveform, AUDIO_VECTOR: vectors[0]}, {WAVEFORM: waveform}, {AUDIO_VECTOR: vectors[2]}, {}]
+    records = [
+        None if not one else joined.record_of([*[record if WAVEFORM in one else None] * 2, vector_record(one)])
+        for one in heard
+    ]
+    codes = [*CODES, CODES[0]]
+    expected = in_torch(two_tower, records, codes)
+    np.testing.assert_allclose(encoder.encode_batch(heard, codes), expected, atol=1e-4)
+    for one, known, vector in zip(heard, codes, expected, strict=True):
+        np.testing.assert_allclose(encoder.encode(one, known), vector, atol=1e-4)
+    assert np.abs(expected[0] - encoder.encode(heard[1], codes[0])).max() > 1e-2
 
 
 def test_without_sound_and_through_a_matrix(tmp_path):
@@ -151,10 +190,10 @@ def test_without_sound_and_through_a_matrix(tmp_path):
     two_tower = network(NoAudioEncoder(STATISTICS))
     writes = np.random.default_rng(0).normal(size=(5, DIM)).astype(np.float32)
     encoder = exported(two_tower, FEATURES, tmp_path, writes=writes)
-    assert encoder.hears is None
+    assert encoder.hears == ()
     expected = in_torch(two_tower, [None] * 3, CODES) @ writes.T
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(encoder.encode_batch([None] * 3, CODES), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_batch([{}] * 3, CODES), expected, atol=1e-5)
 
 
 def test_sound_alone(tmp_path):
@@ -164,7 +203,7 @@ def test_sound_alone(tmp_path):
     sound = music(3_000, RATE)[:, 0]
     record = record_from([torch.from_numpy(sound)], LogMel(SPECTROGRAM), SPECTROGRAM)
     expected = in_torch(two_tower, [record, None], [{}, {}])
-    np.testing.assert_allclose(encoder.encode_batch([sound, None], [{}, {}]), expected, atol=1e-4)
+    np.testing.assert_allclose(encoder.encode_batch([{WAVEFORM: sound}, {}], [{}, {}]), expected, atol=1e-4)
 
 
 def test_ids_alone_leave_nothing_to_encode(tmp_path):

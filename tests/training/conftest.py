@@ -58,7 +58,9 @@ def make_data(world_store, judge_task):
             "max_length": 20, "max_tokens": 200, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4,
             "crop_s": 0.5, "num_workers": 0, **settings,
         }  # fmt: skip
-        needs = Needs(num_rejections=objective.num_rejections, has_times=objective.mask_unavailable, has_sound=True)
+        needs = Needs(
+            num_rejections=objective.num_rejections, has_times=objective.mask_unavailable, sounds=world_store.sounds
+        )
         return Loaders(
             settings=DataModule(**keywords), store=world_store, candidates=objective.candidates, needs=needs,
             validation_users=judge_task.user_rows, seed=seed, share=share or Share(),

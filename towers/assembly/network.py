@@ -1,7 +1,7 @@
 """Sizes from a store meet the model: settings and a store to a network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from towers.config.instantiate import Factory, factory
 from towers.config.signature import placed_by
 from towers.contract.schema import PLAYABLE_KINDS
 from towers.data.store import Store
+from towers.features.sounds import Sounds
 from towers.models.audio.encoder import AudioEncoder, SoundStatistics
-from towers.models.audio.sounds import Sounds
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
@@ -45,7 +45,7 @@ class NetworkParts:
             is_placed: whether it is that of contents which were placed: with the encoder for these, where there is one
                 and the own would have to learn.
         """
-        replaces = is_placed and self.placing is not None and self.audio_encoder.target.learns
+        replaces = is_placed and self.placing is not None and _would_learn(self.audio_encoder)
         encoder = self.placing if replaces else self.audio_encoder
         assert encoder is not None
         return build_two_tower(store, encoder, self.content_tower, self.user_tower)
@@ -54,6 +54,10 @@ class NetworkParts:
         """Fingerprints of files that the audio encoders read."""
         encoders = [self.audio_encoder, *([self.placing] if self.placing is not None else [])]
         return [file for each in encoders for file in each.target.fingerprints(**each.made.keywords)]
+
+
+def _would_learn(encoder: Factory) -> bool:
+    return encoder.target.would_learn(**encoder.made.keywords)
 
 
 def network_parts(config: DictConfig) -> NetworkParts:
@@ -102,10 +106,7 @@ def build_two_tower(
 
 def heard_by(encoder: AudioEncoder, store: Store) -> Sounds | None:
     """What the encoder reads: the store's spectrograms, or what it brings itself; null without sound."""
-    found = store.spectrograms
-    return encoder.hears(
-        store.content_ids, None if found is None else Sounds(records=found.records, rows=store.audio_rows)
-    )
+    return encoder.hears(store.content_ids, store.sounds)
 
 
 def told_of_sound(encoder: AudioEncoder, store: Store, sounds: Sounds | None) -> tuple[str, ...]:
@@ -128,10 +129,11 @@ def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None) -> 
 
 def sound_statistics(store: Store) -> SoundStatistics:
     """Over contents that training has seen, of many of them some."""
-    n_mels = store.features.spectrogram.n_mels
-    trained = store.audio_rows[(store.train_positives > 0) & (store.audio_rows >= 0)]
+    n_mels, is_trained = store.features.spectrogram.n_mels, store.train_positives > 0
+    content_ids = frozenset(store.content_ids[is_trained].tolist())
+    trained = store.audio_rows[is_trained & (store.audio_rows >= 0)]
     if store.spectrograms is None or not len(trained):
-        return SoundStatistics.of_none(n_mels)
+        return replace(SoundStatistics.of_none(n_mels), content_ids=content_ids)
     chosen = np.sort(np.random.default_rng(0).permutation(trained)[:SOUNDS_FOR_NORMALISATION])
     means, squares = np.zeros((len(chosen), n_mels)), np.zeros((len(chosen), n_mels))
     for place, row in enumerate(chosen):
@@ -143,4 +145,5 @@ def sound_statistics(store: Store) -> SoundStatistics:
     of_sounds = np.concatenate([(means - mean) / std, deviations / std], axis=1)
     found = {"mean": mean, "std": std, "sound_mean": of_sounds.mean(axis=0),
              "sound_std": np.maximum(of_sounds.std(axis=0), 0.1)}  # fmt: skip
-    return SoundStatistics(**{name: torch.from_numpy(numbers).float() for name, numbers in found.items()})
+    statistics = {name: torch.from_numpy(numbers).float() for name, numbers in found.items()}
+    return SoundStatistics(**statistics, content_ids=content_ids)

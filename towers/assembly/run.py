@@ -21,8 +21,8 @@ from towers.data.refreshed import RefreshedStore
 from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.errors import UserError
+from towers.features.sounds import Sounds
 from towers.manifest import read_json
-from towers.models.audio.sounds import Sounds
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.publishing.owners import place_owners

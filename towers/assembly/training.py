@@ -25,7 +25,7 @@ from towers.data.store import Store
 from towers.data.training_batches import Needs, Share
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
-from towers.models.audio.sounds import Sounds
+from towers.features.sounds import Sounds
 from towers.models.cost import description, parameters
 from towers.training.data_module import TowersDataModule
 from towers.training.module import TowersModule
@@ -214,7 +214,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     needs = Needs(
         num_rejections=objective.num_rejections,
         has_times=objective.mask_unavailable,
-        has_sound=sounds is not None and parameters(two_tower.audio_encoder) > 0,
+        sounds=sounds if two_tower.audio_encoder.learns else None,
     )
     loaders = Loaders(plan.datamodule, store, candidates, needs, task.user_rows, plan.seed, share)
 

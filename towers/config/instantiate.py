@@ -182,6 +182,8 @@ def _value(value: Any, hint: Any, key: str) -> Any:
         return instantiate(value, key)
     if value == "???":
         raise UserError(f"{key}: missing; give it as {key}=VALUE")
+    if isinstance(value, dict):
+        value = {name: instantiate(node, f"{key}.{name}") if _is_node(node) else node for name, node in value.items()}
     if isinstance(value, list):
         value = [instantiate(v, f"{key}[{i}]") if _is_node(v) else v for i, v in enumerate(value)]
         if any(typing.get_origin(choice) is tuple or choice is tuple for choice in _choices(hint)):

@@ -16,6 +16,7 @@ from towers.data.periods import Period, from_json
 from towers.errors import UserError
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings
+from towers.features.sounds import Sounds
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
 
@@ -179,6 +180,11 @@ class Store:
         """`[contents]`, int64: row in the spectrograms, -1 where a content has no usable sound."""
         rows = {} if self.spectrograms is None else self.spectrograms.row_of
         return np.array([rows.get(content_id, -1) for content_id in self.content_ids.tolist()], dtype=np.int64)
+
+    @cached_property
+    def sounds(self) -> Sounds | None:
+        """The spectrograms by content row; null where the data has no sound."""
+        return None if self.spectrograms is None else Sounds(records=self.spectrograms.records, rows=self.audio_rows)
 
     def rejected(self) -> dict[str, dict[str, int]]:
         """Table (or `sounds`) -> reason -> how many of its rows were left out for it, the most frequent first."""

@@ -13,6 +13,7 @@ from towers.data.datamodule import DataModule
 from towers.data.history_reader import HistoryReader
 from towers.data.store import Store
 from towers.features.crops import random_crops
+from towers.features.sounds import Sounds
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -51,12 +52,12 @@ class Needs:
     Args:
         num_rejections: contents turned down that the objective wants with every target, at most.
         has_times: whether the objective wants to know when targets happened, and since when candidates have been there.
-        has_sound: whether steps encode sounds anew.
+        sounds: of which steps encode some anew; null: the audio encoder learns nothing.
     """
 
     num_rejections: int
     has_times: bool
-    has_sound: bool
+    sounds: Sounds | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,19 +215,18 @@ class TrainingBatches(Dataset):
         return np.minimum((times_us - self._beginning_us) // 1_000_000, np.iinfo(np.int32).max).astype(np.int32)
 
     def _fresh_index(self, content_rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        num_fresh_sounds = self._settings.num_fresh_sounds if self._needs.has_sound else 0
-        if self._store.spectrograms is None or num_fresh_sounds == 0:
+        if self._needs.sounds is None or self._settings.num_fresh_sounds == 0:
             return np.zeros(0, np.int64)
-        audible = np.flatnonzero(self._store.audio_rows[content_rows] >= 0)
-        return generator.permutation(audible)[:num_fresh_sounds]
+        audible = np.flatnonzero(self._needs.sounds.rows[content_rows] >= 0)
+        return generator.permutation(audible)[: self._settings.num_fresh_sounds]
 
     def _crops(self, content_rows: np.ndarray, fresh: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Random crops of the sounds that this rank encodes."""
-        spectrograms = self._store.spectrograms
-        if spectrograms is None or not len(fresh):
+        sounds = self._needs.sounds
+        if sounds is None or not len(fresh):
             return np.zeros((0, 1, 8), np.float32)
-        rows = self._store.audio_rows[content_rows[fresh]]
-        return random_crops(spectrograms.records, rows, self._crop_frames, generator, self._share.of(len(fresh)))
+        rows = sounds.rows[content_rows[fresh]]
+        return random_crops(sounds.records, rows, self._crop_frames, generator, self._share.of(len(fresh)))
 
 
 class StepContents:

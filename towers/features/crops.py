@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.features.sounds import Records
+
 
 def random_crops(
-    records: Float[np.ndarray, "sounds features frames"],
+    records: Records,
     rows: Int[np.ndarray, " drawn"],
     num_frames: int,
     generator: np.random.Generator,

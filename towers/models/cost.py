@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from towers.features.sounds import Sounds
 from towers.models.audio.encoder import AudioEncoder
-from towers.models.audio.sounds import Sounds
 from towers.models.two_tower import TwoTower
 
 

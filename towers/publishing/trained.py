@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from towers.contract.provenance import Provenance
 from towers.data.store import Store
 from towers.errors import UserError
+from towers.features.sounds import Sounds
 from towers.manifest import digest_of
-from towers.models.audio.sounds import Sounds
 from towers.models.two_tower import TwoTower
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.index import IvfSettings

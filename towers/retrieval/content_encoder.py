@@ -12,7 +12,9 @@ from towers.retrieval.onnx_session import open_tower
 WAVEFORM, NUM_SAMPLES = "waveform", "num_samples"
 AUDIO_VECTOR, HAS_AUDIO = "audio_vector", "has_audio"
 Sound = Float[np.ndarray, " numbers"]
-"""Samples of a waveform, or a vector made elsewhere: whatever the tower reads."""
+"""Samples of a waveform at the model's rate, as `waveform_of` makes them, or a vector made elsewhere."""
+Heard = Mapping[str, Sound]
+"""What is heard of a content: `waveform`, `audio_vector`, both or none, of those that the tower reads."""
 
 
 class ContentEncoder:
@@ -31,33 +33,32 @@ class ContentEncoder:
     def __init__(self, path: Path, space_id: str, threads: int = 1):
         self._session = open_tower(path, space_id, threads)
         inputs = {node.name: node.shape for node in self._session.get_inputs()}
-        self.hears: str | None = next((name for name in _SOUND_INPUTS if name in inputs), None)
-        """`waveform`, `audio_vector`, or null: without sound."""
+        self.hears = tuple(name for name in _SOUND_INPUTS if name in inputs)
+        """`waveform`, `audio_vector`, both, or none: without sound."""
         self.parts = tuple(name for name in inputs if name not in (WAVEFORM, NUM_SAMPLES, AUDIO_VECTOR, HAS_AUDIO))
         """Metadata parts that it reads."""
         self.audio_dim = int(inputs[AUDIO_VECTOR][1]) if AUDIO_VECTOR in inputs else None
         """Of vectors made elsewhere."""
 
-    def encode(self, sound: Sound | None, codes: Mapping[str, Sequence[int]]) -> Float[np.ndarray, " dim"]:
+    def encode(self, heard: Heard, codes: Mapping[str, Sequence[int]]) -> Float[np.ndarray, " dim"]:
         """The content's unit vector; as `encode_batch` of one."""
-        return self.encode_batch([sound], [codes])[0]
+        return self.encode_batch([heard], [codes])[0]
 
     def encode_batch(
-        self, sounds: Sequence[Sound | None], codes: Sequence[Mapping[str, Sequence[int]]]
+        self, heard: Sequence[Heard], codes: Sequence[Mapping[str, Sequence[int]]]
     ) -> Float[np.ndarray, "contents dim"]:
         """Unit vectors of several contents, at least one.
 
         Args:
-            sounds: waveforms at the model's rate as `waveform_of` makes them, or vectors of `audio_dim`; null where
-                there is none.
+            heard: of each content; vectors are of `audio_dim`.
             codes: metadata part -> codes in its vocabulary; what is not there is unknown.
 
         Raises:
             UserError: a vector of another length.
         """
         inputs = {part: _padded([each.get(part, ()) for each in codes]) for part in self.parts}
-        if self.hears is not None:
-            inputs |= _SOUND_INPUTS[self.hears](sounds, self.audio_dim)
+        for name in self.hears:
+            inputs |= _SOUND_INPUTS[name]([each.get(name) for each in heard], self.audio_dim)
         (vectors,) = self._session.run(None, inputs)
         return np.asarray(vectors)
 

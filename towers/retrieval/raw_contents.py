@@ -16,7 +16,7 @@ from towers.features.metadata import part_values
 from towers.features.sound import TOO_LOUD, UnusableSound
 from towers.features.text import category_text
 from towers.features.vocabulary import UNKNOWN, Vocabulary
-from towers.retrieval.content_encoder import AUDIO_VECTOR, WAVEFORM, ContentEncoder, Sound
+from towers.retrieval.content_encoder import AUDIO_VECTOR, WAVEFORM, ContentEncoder, Heard, Sound
 from towers.retrieval.encoded import Encoded
 from towers.retrieval.export import Export
 from towers.retrieval.files import CONTENT_TOWER
@@ -66,11 +66,6 @@ class ContentReader:
         self.encoder = ContentEncoder(path, export.space_id, threads)
         self._spectrogram = export.features.spectrogram
         self._vocabularies = {part: export.vocabulary(part) for part in self.encoder.parts}
-        self._hearing: dict[str | None, Callable[[Any], Sound]] = {
-            WAVEFORM: self._waveform,
-            AUDIO_VECTOR: self._vector,
-            None: _refused,
-        }
 
     def encode(self, audio: Audio, metadata: Mapping[str, Any]) -> Encoded:
         """As `encode_content`."""
@@ -87,31 +82,34 @@ class ContentReader:
             raise UserError(f"{_named(audio)}: {TOO_LOUD}")
         return Encoded(vector=vector, unknown=tuple(unknown))
 
-    def heard(self, audio: Audio) -> Sound | None:
-        """What the tower reads of a sound; null of none. Raises as `encode_content`."""
-        return None if audio is None else self._hearing[self.encoder.hears](audio)
-
-    def _waveform(self, audio: Path | tuple[np.ndarray, int] | np.ndarray) -> Sound:
+    def heard(self, audio: Audio) -> Heard:
+        """What the tower reads of a sound; of a model that reads both, that which is given. Raises as
+        `encode_content`."""
+        if audio is None:
+            return {}
+        if not self.encoder.hears:
+            raise UserError(f"{_named(audio)}: this model does without sound; leave it out")
         if isinstance(audio, np.ndarray):
-            raise UserError("audio: give a file, or samples with their rate; this model reads no vectors")
+            return {AUDIO_VECTOR: self._vector(audio)}
+        return {WAVEFORM: self._waveform(audio)}
+
+    def _waveform(self, audio: Path | tuple[np.ndarray, int]) -> Sound:
+        if WAVEFORM not in self.encoder.hears:
+            raise UserError(
+                f"{_named(audio)}: this model reads vectors that were made elsewhere, not sound; give "
+                f"{self.encoder.audio_dim} numbers of the same origin, or none"
+            )
         try:
             return waveform_of(audio, self._spectrogram)
         except UnusableSound as error:
             raise UserError(f"{_named(audio)}: {error}; give other sound, or none") from error
 
-    def _vector(self, audio: Path | tuple[np.ndarray, int] | np.ndarray) -> Sound:
-        if not isinstance(audio, np.ndarray):
-            raise UserError(
-                f"{_named(audio)}: this model reads vectors that were made elsewhere, not sound; give "
-                f"{self.encoder.audio_dim} numbers of the same origin, or none"
-            )
+    def _vector(self, audio: np.ndarray) -> Sound:
+        if AUDIO_VECTOR not in self.encoder.hears:
+            raise UserError("audio: give a file, or samples with their rate; this model reads no vectors")
         if not np.isfinite(audio).all():
             raise UserError("audio: a vector with numbers that are not finite")
         return audio.astype(np.float32, copy=False)
-
-
-def _refused(audio: Path | tuple[np.ndarray, int] | np.ndarray) -> Sound:
-    raise UserError(f"{_named(audio)}: this model does without sound; leave it out")
 
 
 def _named(audio: Audio) -> str:

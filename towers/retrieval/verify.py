@@ -116,7 +116,7 @@ def _of_towers(export: Export) -> Iterator[str]:
     vectors = {files.USER_TOWER: export.encode_events(export.plays(np.zeros(0, np.int64)))}
     path = export.folder / files.CONTENT_TOWER
     if path.exists():
-        vectors[files.CONTENT_TOWER] = ContentEncoder(path, export.space_id).encode(None, {})
+        vectors[files.CONTENT_TOWER] = ContentEncoder(path, export.space_id).encode({}, {})
     for name, vector in vectors.items():
         if not abs(float(np.linalg.norm(vector)) - 1) < NORM_TOLERANCE:
             yield f"{name}: the vector of nothing known is not a unit vector"

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 
 from towers.batch import ContentBatch, HistoryBatch
+from towers.features.sounds import Records
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.processes import Processes
@@ -18,9 +19,7 @@ CONTENTS_AT_ONCE = 8_192
 
 
 @torch.inference_mode()
-def refresh_audio(
-    two_tower: TwoTower, table: ContentTable, records: Float[np.ndarray, "sounds n_mels frames"], processes: Processes
-) -> Staleness:
+def refresh_audio(two_tower: TwoTower, table: ContentTable, records: Records, processes: Processes) -> Staleness:
     """Encodes every sound anew, in full length, into the table.
 
     Processes take turns at portions of `SOUNDS_AT_ONCE` sounds and hand each other the vectors, so each encodes its
@@ -30,7 +29,7 @@ def refresh_audio(
     Args:
         two_tower: whose audio encoder; the same weights on all ranks.
         table: of the same sounds on all ranks.
-        records: spectrograms of the store, by sound.
+        records: what the encoder reads, by sound.
         processes: who shares the work; all must call.
 
     Returns:

@@ -21,8 +21,8 @@ from towers.batch import ContentBatch
 from towers.data.training_batches import Share
 from towers.errors import require_counts
 from towers.features.crops import random_crops
+from towers.features.sounds import Sounds
 from towers.models.audio.encoder import AudioEncoder
-from towers.models.audio.sounds import Sounds
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.processes import Processes
 from towers.training.step import Learner

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
 from torch import Tensor
 
 from towers.batch import HistoryBatch
 from towers.errors import UserError
+from towers.features.sounds import Records
 from towers.training.embed import embed_contents, embed_users, refresh_audio
 from towers.training.processes import Processes
 from towers.training.step import Learner
@@ -22,10 +22,10 @@ class Validation:
     Args:
         num_users: the validation listeners.
         judge: turns vectors into metrics; null where validation is trained on, so that nothing is left to judge by.
-        records: spectrograms of the store, or null without sound.
+        records: what the audio encoder reads; null without sound.
     """
 
-    def __init__(self, num_users: int, judge: Judge | None, records: Float[np.ndarray, "sounds n_mels frames"] | None):
+    def __init__(self, num_users: int, judge: Judge | None, records: Records | None):
         self._num_users = num_users
         self._judge = judge
         self._records = records

@@ -15,6 +15,7 @@ from tests.contracts.audio_encoder import (
 )
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
+from towers.features.sounds import Sounds
 from towers.models.audio.encoder import (
     ConvAudioEncoder,
     NoAudioEncoder,
@@ -24,7 +25,6 @@ from towers.models.audio.encoder import (
 )
 from towers.models.audio.mobile import InvertedResidual, MobileAudioEncoder
 from towers.models.audio.patch import PatchAudioEncoder
-from towers.models.audio.sounds import Sounds
 from towers.models.cost import multiply_adds, parameters
 
 SMALL_MOBILE = {

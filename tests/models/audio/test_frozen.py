@@ -12,9 +12,9 @@ from tests.data import raw_set
 from towers.assembly.network import build_content_table, build_two_tower, heard_by
 from towers.data.training_batches import Share
 from towers.errors import UserError
+from towers.features.sounds import Sounds
 from towers.models.audio.encoder import SoundStatistics
 from towers.models.audio.frozen import FrozenAudioEncoder
-from towers.models.audio.sounds import Sounds
 from towers.models.content_tower import ContentTower
 from towers.models.cost import description, parameters
 from towers.models.user_tower import UserTower

@@ -3,6 +3,7 @@
 Here stand the protocol and what encoders are put together from; larger ones have modules of their own beside this one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -12,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from towers.errors import require_counts
+from towers.features.sounds import Sounds
 from towers.models.audio.augmentation import Augmentation
-from towers.models.audio.sounds import Sounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +26,14 @@ class SoundStatistics:
         std: `[n_mels]`, likewise.
         sound_mean: `[2 n_mels]`, over sounds, of the mean and deviation over time of every normalised band.
         sound_std: `[2 n_mels]`, likewise.
+        content_ids: of these contents, with a sound or without; none: not known.
     """
 
     mean: Float[Tensor, " n_mels"]
     std: Float[Tensor, " n_mels"]
     sound_mean: Float[Tensor, " statistics"]
     sound_std: Float[Tensor, " statistics"]
+    content_ids: frozenset[str] = frozenset()
 
     @classmethod
     def of_none(cls, n_mels: int) -> "SoundStatistics":
@@ -58,6 +61,10 @@ class Ears(Protocol[Made]):
 
     def of_nothing(self, encoder: "AudioEncoder") -> Made:
         """For one that reads nothing."""
+        ...
+
+    def of_several(self, encoder: "AudioEncoder", parts: "Sequence[AudioEncoder]") -> Made:
+        """For one whose records are those of its parts, joined."""
         ...
 
 
@@ -91,6 +98,11 @@ class AudioEncoder(nn.Module):
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
         """Digests of the files that the vectors depend on, beside the settings and the store."""
         return ()
+
+    @classmethod
+    def would_learn(cls, **settings: Any) -> bool:
+        """Whether an encoder with these settings has parameters."""
+        return cls.learns
 
 
 class NoAudioEncoder(AudioEncoder):
@@ -156,7 +168,7 @@ class StatisticsAudioEncoder(SpectrogramEncoder):
     def __init__(self, statistics: SoundStatistics):
         super().__init__(statistics, None)
         self.dim = 2 * len(statistics.mean)
-        self._standardise = Standardise(statistics)
+        self._standardise = Standardise(statistics.sound_mean, statistics.sound_std)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds statistics"]:
         """Means of all bands, then deviations; any number of frames."""
@@ -218,24 +230,25 @@ class _Stage(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Mean and deviation of every mel band, less what they are in the catalogue and divided by how they differ there.
+    """What is known of a sound, less its mean in the catalogue and divided by how it differs there.
 
     Not so within a sound, as LayerNorm would do it: how loud and how steady a sound is would be lost.
 
     Args:
-        statistics: of the catalogue.
+        mean: over the catalogue.
+        deviation: likewise.
     """
 
-    def __init__(self, statistics: SoundStatistics):
+    def __init__(self, mean: Float[Tensor, " numbers"], deviation: Float[Tensor, " numbers"]):
         super().__init__()
         self.sound_mean: Tensor
         self.sound_std: Tensor
-        self.register_buffer("sound_mean", statistics.sound_mean.clone())
-        self.register_buffer("sound_std", statistics.sound_std.clone())
+        self.register_buffer("sound_mean", mean.clone())
+        self.register_buffer("sound_std", deviation.clone())
 
-    def forward(self, statistics: Float[Tensor, "sounds statistics"]) -> Float[Tensor, "sounds statistics"]:
+    def forward(self, known: Float[Tensor, "sounds numbers"]) -> Float[Tensor, "sounds numbers"]:
         """Mean 0 and deviation 1 over the catalogue."""
-        return (statistics - self.sound_mean) / self.sound_std
+        return (known - self.sound_mean) / self.sound_std
 
 
 class StatisticsPath(nn.Sequential):
@@ -247,7 +260,8 @@ class StatisticsPath(nn.Sequential):
     """
 
     def __init__(self, statistics: SoundStatistics, dim: int):
-        super().__init__(Standardise(statistics), nn.Linear(len(statistics.sound_mean), dim))
+        standardise = Standardise(statistics.sound_mean, statistics.sound_std)
+        super().__init__(standardise, nn.Linear(len(statistics.sound_mean), dim))
 
     def forward(self, input: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """What is added to what the network says, from the normalised log-mel."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from towers.errors import UserError
 from towers.features.audio_vectors import AudioVectors
+from towers.features.sounds import Sounds
 from towers.manifest import digest_of_file
-from towers.models.audio.encoder import AudioEncoder, Ears, Made, SoundStatistics
-from towers.models.audio.sounds import Sounds
+from towers.models.audio.encoder import AudioEncoder, Ears, Made, SoundStatistics, Standardise
 
 KEY = "audio_encoder.path"
 """What the caller knows the file by."""
@@ -30,8 +30,11 @@ class FrozenAudioEncoder(AudioEncoder):
     the file that it was trained on alone.
 
     Args:
-        statistics: not used; every encoder is built with those of the catalogue.
+        statistics: say which contents training has seen.
         path: of a Parquet file with the columns `content_id` and `vector`.
+        is_standardised: whether every number has mean 0 and deviation 1 over these contents, of all that the file has
+            where none of them is in it. Others are handed on as they are, and the content tower normalises vector by
+            vector.
 
     Raises:
         UserError: the file is not there or will not do.
@@ -39,7 +42,7 @@ class FrozenAudioEncoder(AudioEncoder):
 
     learns = False
 
-    def __init__(self, statistics: SoundStatistics, path: str):
+    def __init__(self, statistics: SoundStatistics, path: str, is_standardised: bool = False):
         super().__init__()
         self._path = path
         (digest,) = self.fingerprints(path=path)
@@ -48,6 +51,8 @@ class FrozenAudioEncoder(AudioEncoder):
         self.register_load_state_dict_pre_hook(_refuse_another_file)
         self._file = AudioVectors.read(Path(path), KEY)
         self.dim = self._file.vectors.shape[1]
+        self.is_standardised = is_standardised
+        self._scale = Standardise(*_mean_and_deviation(self._file, statistics.content_ids)) if is_standardised else None
 
     @classmethod
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
@@ -91,9 +96,20 @@ class FrozenAudioEncoder(AudioEncoder):
         """As one that reads vectors."""
         return ears.of_vectors(self)
 
-    def forward(self, records: Float[Tensor, "sounds dim 1"]) -> Float[Tensor, "sounds dim"]:
-        """The records without their one frame."""
-        return records[:, :, 0]
+    def forward(self, records: Float[Tensor, "sounds dim frames"]) -> Float[Tensor, "sounds dim"]:
+        """The records' first frame, where they have several."""
+        return records[:, :, 0] if self._scale is None else self._scale(records[:, :, 0])
+
+
+def _mean_and_deviation(
+    file: AudioVectors, content_ids: frozenset[str]
+) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Of every number over contents; one that hardly differs is divided by a thousandth of the largest that it has."""
+    rows = sorted(row for content_id, row in file.row_of.items() if content_id in content_ids)
+    vectors = (file.vectors[rows] if rows else file.vectors).astype(np.float64)
+    least = np.maximum(1e-3 * np.abs(vectors).max(axis=0), 1e-6)
+    mean, deviation = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), least)
+    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
 
 def _refuse_another_file(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

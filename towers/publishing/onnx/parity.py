@@ -1,7 +1,8 @@
 """Whether the exported towers give what torch gives, on real inputs and by the path that serving takes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from towers.errors import UserError
 from towers.features.settings import SpectrogramSettings
 from towers.features.sound import UnusableSound
 from towers.features.sound_folder import SoundFolder
+from towers.features.sounds import Sounds
 from towers.models.audio.encoder import AudioEncoder
-from towers.models.audio.sounds import Sounds
+from towers.models.audio.joined import JoinedAudioEncoder
 from towers.models.two_tower import TwoTower
-from towers.retrieval.content_encoder import ContentEncoder, Sound
+from towers.retrieval.content_encoder import AUDIO_VECTOR, WAVEFORM, ContentEncoder, Heard
 from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.raw_contents import codes_of
 from towers.retrieval.sound import crops_of, laid_out
@@ -106,31 +108,34 @@ def content_parity(
         of what serving decodes to those of the store's records, where there is such sound; and, where the difference is
         above `max_difference`, `by_rounding`: how far apart torch's own vectors may be by the rounding of log-mels.
     """
-    heard = two_tower.audio_encoder.heard_through(_Hearing(store, sounds))
-    rows = [each.row for each in heard.examples] or _spread(np.arange(len(store.content_ids)), CONTENTS).tolist()
+    has_sound = np.ones(len(store.content_ids), dtype=bool) if sounds is None else sounds.rows >= 0
+    hearing = _Hearing(store=store, sounds=sounds, rows=_spread(np.flatnonzero(has_sound), CONTENTS).tolist())
+    heard = two_tower.audio_encoder.heard_through(hearing)
+    examples = list(heard.of.values())
+    rows = list(heard.of) or _spread(np.arange(len(store.content_ids)), CONTENTS).tolist()
     served_codes, codes = _codes(store, rows)
-    served: list[Sound | None] = [each.served for each in heard.examples] or [None] * len(rows)
-    records = [each.record for each in heard.examples] or [None] * len(rows)
-    nothing, silence = [{}] * len(rows), [None] * len(rows)
+    served: list[Heard] = [each.served for each in examples] or [{}] * len(rows)
+    records = [each.record for each in examples] or [None] * len(rows)
+    nothing, silence, unheard = [{}] * len(rows), [{}] * len(rows), [None] * len(rows)
     differences = []
     for sound, known, record, expected_codes in (
         (served, served_codes, records, codes),
-        (silence, served_codes, silence, codes),
+        (silence, served_codes, unheard, codes),
         (served, nothing, records, nothing),
-        (silence[:1], nothing[:1], silence[:1], nothing[:1]),
+        (silence[:1], nothing[:1], unheard[:1], nothing[:1]),
     ):
         found = [encoder.encode(*each) for each in zip(sound, known, strict=True)]
         differences.append(_difference(found, project(_in_torch(two_tower, record, expected_codes))))
     result = {"difference": float(np.max(differences)), "inputs": f"{len(rows)} {heard.words}"}
     if result["difference"] > max_difference:
-        bounds = [_rounded_either_way(each.crops, store.features.spectrogram) for each in heard.examples if each.crops]
+        bounds = [(each.bounds(), known) for each, known in zip(examples, codes, strict=False) if each.bounds]
         moved = [
             _difference([project(_in_torch(two_tower, [low], known))[0]], project(_in_torch(two_tower, [high], known)))
-            for (low, high), expected_codes in zip(bounds, codes, strict=False)
+            for (low, high), expected_codes in bounds
             for known in ([expected_codes], [{}])
         ]
         result["by_rounding"] = max(moved, default=0.0)
-    prepared = [each.prepared for each in heard.examples]
+    prepared = [each.prepared for each in examples]
     if any(record is not None for record in prepared):
         found = np.stack([encoder.encode(*each) for each in zip(served, served_codes, strict=True)])
         cosines = (found * project(_in_torch(two_tower, prepared, codes))).sum(axis=1)
@@ -138,70 +143,115 @@ def content_parity(
     return result
 
 
+Record = Shaped[np.ndarray, "features frames"]
+Bounds = tuple[Record, Record]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Example:
-    """One sound: of which content, as serving reads it, as torch does, and the record that the store has of it.
+    """What is heard of one content, as serving reads it, as torch does, and the record that the store has of it.
 
-    Where there is a waveform, its crops as well.
+    Where there is a waveform, also what gives its record rounded either way.
     """
 
-    row: int
-    served: Sound
-    record: Shaped[np.ndarray, "features frames"]
-    prepared: Shaped[np.ndarray, "features frames"] | None
-    crops: Sequence[Float[np.ndarray, " _"]] = ()
+    served: Heard
+    record: Record
+    prepared: Record | None = None
+    bounds: Callable[[], Bounds] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Heard:
-    """Examples, and what is compared in words that follow a number."""
+class _Examples:
+    """By content row, and what is compared in words that follow a number."""
 
-    examples: list[_Example]
+    of: Mapping[int, _Example]
     words: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Hearing:
-    """Finds sounds that an encoder can read."""
+    """Finds sounds that an encoder can read.
+
+    Args:
+        store: that it was trained on.
+        sounds: what it reads; null without sound.
+        rows: of the contents whose sounds are looked for.
+    """
 
     store: Store
     sounds: Sounds | None
+    rows: Sequence[int]
 
-    def of_spectrograms(self, encoder: AudioEncoder) -> _Heard:
+    def of_spectrograms(self, encoder: AudioEncoder) -> _Examples:
         """The data's own files, decoded as serving does it."""
         root = self.store.manifest.get("root")
         if self.sounds is None or not (self.sounds.rows >= 0).any():
-            return _Heard(examples=[], words="contents without sound: the data has none")
+            return _Examples(of={}, words="contents without sound: the data has none")
         if root is None or not Path(root).exists():
-            return _Heard(examples=[], words="contents without sound: the data's folder is not there")
+            return _Examples(of={}, words="contents without sound: the data's folder is not there")
         settings = self.store.features.spectrogram
-        log_mel, audio, examples = LogMel(settings), self.store.contents["audio"], []
+        log_mel, audio, examples = LogMel(settings), self.store.contents["audio"], {}
         folder = SoundFolder(Path(root))
-        for row in _spread(np.flatnonzero(self.sounds.rows >= 0), CONTENTS).tolist():
+        for row in self._heard_rows(self.sounds):
             try:
                 crops = crops_of(folder.find(audio[row].as_py()), settings)
                 record = record_from([torch.from_numpy(crop) for crop in crops], log_mel, settings)
             except UnusableSound:  # the file has gone or changed since
                 continue
-            prepared = np.asarray(self.sounds.records[self.sounds.rows[row]])
-            served = laid_out(crops, settings)
-            examples.append(_Example(row=row, served=served, record=record, prepared=prepared, crops=crops))
-        return _Heard(examples=examples, words="files" if examples else "contents without sound: no file can be used")
+            examples[row] = _Example(
+                served={WAVEFORM: laid_out(crops, settings)},
+                record=record,
+                prepared=np.asarray(self.sounds.records[self.sounds.rows[row]]),
+                bounds=partial(_rounded_either_way, crops, settings),
+            )
+        return _Examples(of=examples, words="files" if examples else "contents without sound: no file can be used")
 
-    def of_vectors(self, encoder: AudioEncoder) -> _Heard:
+    def of_vectors(self, encoder: AudioEncoder) -> _Examples:
         """The vectors that it brings along."""
         assert self.sounds is not None
-        rows = _spread(np.flatnonzero(self.sounds.rows >= 0), CONTENTS).tolist()
-        records = [np.asarray(self.sounds.records[self.sounds.rows[row]], np.float32) for row in rows]
-        examples = [
-            _Example(row=row, served=record[:, 0], record=record, prepared=None)
-            for row, record in zip(rows, records, strict=True)
-        ]
-        return _Heard(examples=examples, words="vectors of sounds")
+        examples = {}
+        for row in self._heard_rows(self.sounds):
+            record = np.asarray(self.sounds.records[self.sounds.rows[row]], np.float32)
+            examples[row] = _Example(served={AUDIO_VECTOR: record[:, 0]}, record=record)
+        return _Examples(of=examples, words="vectors of sounds")
 
-    def of_nothing(self, encoder: AudioEncoder) -> _Heard:
+    def of_nothing(self, encoder: AudioEncoder) -> _Examples:
         """None."""
-        return _Heard(examples=[], words="contents; the model does without sound")
+        return _Examples(of={}, words="contents; the model does without sound")
+
+    def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> _Examples:
+        """Of each content whatever is found of it."""
+        assert isinstance(encoder, JoinedAudioEncoder)
+        heard = [(part, part.hears(self.store.content_ids, self.store.sounds)) for part in parts]
+        found = [part.heard_through(replace(self, sounds=sounds)) for part, sounds in heard]
+        rows = [row for row in self.rows if any(row in examples.of for examples in found)]
+        joined = {row: _joined(encoder, [examples.of.get(row) for examples in found]) for row in rows}
+        return _Examples(of=joined, words=" and ".join(dict.fromkeys(examples.words for examples in found)))
+
+    def _heard_rows(self, sounds: Sounds) -> list[int]:
+        return [row for row in self.rows if sounds.rows[row] >= 0]
+
+
+def _joined(encoder: JoinedAudioEncoder, parts: Sequence[_Example | None]) -> _Example:
+    """One example of those of each part; null where a part hears nothing of the content."""
+
+    def record(of: Callable[[_Example], Record]) -> Record:
+        return encoder.record_of([None if part is None else of(part) for part in parts])
+
+    def bounds() -> Bounds:
+        found = [part and (part.bounds() if part.bounds else (part.record, part.record)) for part in parts]
+        low, high = ([each[side] if each else None for each in found] for side in (0, 1))
+        return encoder.record_of(low), encoder.record_of(high)
+
+    there = [part for part in parts if part is not None]
+    return _Example(
+        served={name: sound for part in there for name, sound in part.served.items()},
+        record=record(lambda part: part.record),
+        prepared=record(lambda part: part.record if part.prepared is None else part.prepared)
+        if any(part.prepared is not None for part in there)
+        else None,
+        bounds=bounds if any(part.bounds for part in there) else None,
+    )
 
 
 def _rounded_either_way(

@@ -1,9 +1,10 @@
-"""What an exported content tower hears, within its graph: a waveform, a vector made elsewhere, or nothing.
+"""What an exported content tower hears, within its graph: a waveform, a vector made elsewhere, both, or nothing.
 
 batch: contents. samples: of the longest waveform, the others padded on the right. Which of the front ends an encoder
 needs, it says itself (`AudioEncoder.heard_through`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.functional import conv1d
 from towers.data.audio.log_mel import FLOOR, LogMel
 from towers.features.settings import SpectrogramSettings
 from towers.models.audio.encoder import AudioEncoder
+from towers.models.audio.joined import JoinedAudioEncoder
 from towers.retrieval.content_encoder import AUDIO_VECTOR, HAS_AUDIO, NUM_SAMPLES, WAVEFORM
 
 
@@ -139,6 +141,50 @@ class VectorFrontEnd(FrontEnd):
         return self._encoder(audio_vector[:, :, None]), has_audio
 
 
+class JoinedFrontEnd(FrontEnd):
+    """Reads what the front ends of an encoder's parts read; of a content there may be any of it.
+
+    Args:
+        encoder: joins the parts.
+        parts: their front ends.
+    """
+
+    def __init__(self, encoder: JoinedAudioEncoder, parts: Sequence[FrontEnd]):
+        super().__init__(encoder)
+        self._together = encoder.together
+        self._parts = nn.ModuleList(parts)
+        self._own = list(parts)
+        self.inputs = tuple(dict.fromkeys(name for part in parts for name in part.inputs))
+
+    def example(self, batch: int) -> tuple[Tensor, ...]:
+        """Those of all parts."""
+        return self._of_each([part.example(batch) for part in self._own])
+
+    def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
+        """Those of all parts."""
+        return self._of_each([part.dynamic(batch) for part in self._own])
+
+    def metadata(self) -> dict[str, str]:
+        """That of all parts."""
+        return {name: text for part in self._own for name, text in part.metadata().items()}
+
+    def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
+        """There is sound where a part hears some."""
+        given = dict(zip(self.inputs, inputs, strict=True))
+        heard = [part(batch, *(given[name] for name in part.inputs)) for part in self._own]
+        are_there = [there for _, there in heard]
+        return self._together([vectors for vectors, _ in heard], are_there), torch.stack(are_there).any(dim=0)
+
+    def _of_each(self, values: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """In the order of the inputs, one of each."""
+        named = {
+            name: value
+            for part, own in zip(self._own, values, strict=True)
+            for name, value in zip(part.inputs, own, strict=True)
+        }
+        return tuple(named[name] for name in self.inputs)
+
+
 @dataclass(frozen=True, slots=True)
 class FrontEnds:
     """Gives an encoder the front end that it needs.
@@ -160,6 +206,11 @@ class FrontEnds:
     def of_nothing(self, encoder: AudioEncoder) -> FrontEnd:
         """For one that does without sound."""
         return FrontEnd(encoder)
+
+    def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> FrontEnd:
+        """For one that joins others."""
+        assert isinstance(encoder, JoinedAudioEncoder)
+        return JoinedFrontEnd(encoder, [part.heard_through(self) for part in parts])
 
 
 def _places(settings: SpectrogramSettings, crop_frames: int) -> Int[Tensor, "crops crop_samples"]:

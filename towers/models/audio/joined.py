@@ -1,0 +1,202 @@
+"""Several audio encoders side by side: what each of them hears of a content, in one vector."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from towers.features.sounds import Records, Sounds
+from towers.models.audio.encoder import AudioEncoder, Ears, Made, SoundStatistics
+
+SPECTROGRAMS, VECTORS = "log-mel spectrograms", "vectors made elsewhere"
+
+
+class JoinedAudioEncoder(AudioEncoder):
+    """The vectors of several encoders one after the other, such as a trained encoder's and those of a pretrained one.
+
+    A content has a sound if any of the encoders hears one; where another hears none, its part of the vector is zero.
+    The parts are alike in size: one that is not standardised over the catalogue is normalised sound by sound.
+
+    A record is that of a spectrogram with the numbers of the vector as further bands, the same in all frames, so it is
+    cropped as a spectrogram is. Bands of what a content lacks are NaN.
+
+    Args:
+        statistics: of the catalogue.
+        encoders: by a name of their own, each takes `statistics`; any number that read spectrograms, one at most that
+            reads vectors which were made elsewhere.
+
+    Raises:
+        ValueError: none of them hears anything, two read vectors, or one joins others itself.
+    """
+
+    is_standardised = True
+
+    def __init__(self, statistics: SoundStatistics, encoders: dict[str, Callable[..., AudioEncoder]]):
+        super().__init__()
+        made = {name: encoder(statistics=statistics) for name, encoder in encoders.items()}
+        reads = {name: encoder.heard_through(_Kinds(name)) for name, encoder in made.items()}
+        self._parts = nn.ModuleDict({name: encoder for name, encoder in made.items() if reads[name]})
+        self._reads = [reads[name] for name in self._parts]
+        if not self._parts:
+            raise ValueError("encoders: none of them hears anything; audio_encoder=none does without sound")
+        readers = [name for name in self._parts if reads[name] == VECTORS]
+        if len(readers) > 1:
+            raise ValueError(
+                f"encoders: {' and '.join(readers)} both read {VECTORS}; put these into one file, one after the other"
+            )
+        self.learns = any(part.learns for part in self.parts)
+        self.dim = sum(part.dim for part in self.parts)
+        widths = {SPECTROGRAMS: len(statistics.mean), VECTORS: sum(made[name].dim for name in readers)}
+        self._widths = {kind: width for kind, width in widths.items() if kind in self._reads}
+
+    @property
+    def parts(self) -> list[AudioEncoder]:
+        """Encoders that hear something, in the order of their vectors."""
+        return [part for part in self._parts.values() if isinstance(part, AudioEncoder)]
+
+    @classmethod
+    def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
+        """Those of all parts; raises as these do."""
+        return tuple(file for each in _classes(settings) for file in each[0].fingerprints(**each[1]))
+
+    @classmethod
+    def would_learn(cls, **settings: Any) -> bool:
+        """Whether one of the parts would."""
+        return any(kind.would_learn(**own) for kind, own in _classes(settings))
+
+    def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> Sounds | None:
+        """Records of the contents of which any part hears something; null where there are none."""
+        heard = {
+            kind: part.hears(content_ids, spectrograms) for part, kind in zip(self.parts, self._reads, strict=True)
+        }
+        blocks = [(width, heard[kind]) for kind, width in self._widths.items()]
+        has_sound = np.zeros(len(content_ids), dtype=bool)
+        for _, sounds in blocks:
+            if sounds is not None:
+                has_sound |= sounds.rows >= 0
+        if all(sounds is None for _, sounds in blocks):
+            return None
+        return Sounds(
+            records=_JoinedRecords(blocks, np.flatnonzero(has_sound)),
+            rows=np.where(has_sound, np.cumsum(has_sound) - 1, -1),
+            notes=tuple(note for _, sounds in blocks if sounds is not None for note in sounds.notes),
+        )
+
+    def heard_through(self, ears: Ears[Made]) -> Made:
+        """As one that reads what its parts read."""
+        return ears.of_several(self, self.parts)
+
+    def forward(self, records: Float[Tensor, "sounds features frames"]) -> Float[Tensor, "sounds dim"]:
+        """Of any number of frames that the parts take."""
+        blocks = dict(zip(self._widths, records.split(list(self._widths.values()), dim=1), strict=True))
+        lacks = {kind: block[:, 0, 0].isnan() for kind, block in blocks.items()}
+        vectors = [
+            part(blocks[kind].masked_fill(lacks[kind][:, None, None], 0))
+            for part, kind in zip(self.parts, self._reads, strict=True)
+        ]
+        return self.together(vectors, [~lacks[kind] for kind in self._reads])
+
+    def together(
+        self, vectors: Sequence[Float[Tensor, "sounds _"]], are_there: Sequence[Bool[Tensor, " sounds"]]
+    ) -> Float[Tensor, "sounds dim"]:
+        """The vectors of all parts in one, those that are not there as zeros."""
+        alike = [
+            vector if part.is_standardised else layer_norm(vector, [part.dim])
+            for vector, part in zip(vectors, self.parts, strict=True)
+        ]
+        return torch.cat([vector * there[:, None] for vector, there in zip(alike, are_there, strict=True)], dim=1)
+
+    def record_of(self, records: Sequence[Shaped[np.ndarray, "_ _"] | None]) -> Float[np.ndarray, "features frames"]:
+        """The record of a content of which each part has one of its own; null where it hears nothing."""
+        own = dict(zip(self._reads, records, strict=True))
+        frames = max(record.shape[1] for record in own.values() if record is not None)
+        return join([(width, own[kind]) for kind, width in self._widths.items()], frames)
+
+
+class _Kinds:
+    """What an encoder reads; empty: nothing.
+
+    Args:
+        name: of the encoder among those that are joined.
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def of_spectrograms(self, encoder: AudioEncoder) -> str:
+        return SPECTROGRAMS
+
+    def of_vectors(self, encoder: AudioEncoder) -> str:
+        return VECTORS
+
+    def of_nothing(self, encoder: AudioEncoder) -> str:
+        return ""
+
+    def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> str:
+        raise ValueError(f"encoders.{self._name}: joins encoders itself; name these here")
+
+
+class _JoinedRecords:
+    """Joins the records of a content when they are read, so that none stands in memory twice.
+
+    Args:
+        blocks: features of each kind of record, and these by content row; null where the data has none.
+        contents: `[sounds]`, content rows.
+    """
+
+    def __init__(self, blocks: Sequence[tuple[int, Sounds | None]], contents: Shaped[np.ndarray, " sounds"]):
+        self._blocks = [
+            (width, None if sounds is None else (sounds.records, sounds.rows[contents])) for width, sounds in blocks
+        ]
+        frames = max(sounds.records.shape[2] for _, sounds in blocks if sounds is not None)
+        self.shape = (len(contents), sum(width for width, _ in blocks), frames)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        which, *within = key if isinstance(key, tuple) else (key,)
+        features, frames = (*within, slice(None), slice(None))[:2]
+        sounds = np.arange(len(self))[which]
+        if not isinstance(sounds, np.ndarray):
+            return self._joined(int(sounds), frames)[features]
+        width = len(range(self.shape[2])[frames])
+        found = np.empty((len(sounds), self.shape[1], width), np.float32)
+        for place, sound in enumerate(sounds.tolist()):
+            found[place] = self._joined(sound, frames)
+        return found[:, features]
+
+    def _joined(self, sound: int, frames: slice) -> Float[np.ndarray, "features own_frames"]:
+        return join(
+            [
+                (width, None if found is None or found[1][sound] < 0 else _cut(found[0], int(found[1][sound]), frames))
+                for width, found in self._blocks
+            ],
+            len(range(self.shape[2])[frames]),
+        )
+
+
+def join(
+    records: Sequence[tuple[int, Shaped[np.ndarray, "_ _"] | None]], num_frames: int
+) -> Float[np.ndarray, "features frames"]:
+    """A record of several, each given with its number of features: one of one frame is repeated, NaN where there is
+    none."""
+    blocks = [
+        np.full((width, num_frames), np.nan, np.float32) if record is None
+        else np.broadcast_to(record, (width, num_frames))
+        for width, record in records
+    ]  # fmt: skip
+    return np.concatenate(blocks).astype(np.float32, copy=False)
+
+
+def _cut(records: Records, row: int, frames: slice) -> Shaped[np.ndarray, "_ _"]:
+    return records[row] if records.shape[2] == 1 else records[row, :, frames]
+
+
+def _classes(settings: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """Class and settings of each part, as the configuration gives them: partial objects."""
+    return [(each.func, each.keywords) for each in settings["encoders"].values()]
