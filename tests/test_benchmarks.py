@@ -67,6 +67,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "export_kills": lambda folder: plain_runs(folder)[:1],
     "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
+    "placing": lambda folder: [*SMALL_WORLD],
     "principal_axes": lambda folder: [run_of(folder)],
     "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],
     "report_pictures": lambda folder: [f"demo={run_of(folder)}/evaluation-test/report.html", "--target=pictures"],

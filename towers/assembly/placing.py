@@ -10,6 +10,7 @@ import torch
 
 from towers.assembly.network import build_content_table, heard_by
 from towers.assembly.training import Parts, TrainingPlan
+from towers.data.store import Store
 from towers.training.checkpoints import load_weights, save_checkpoint, trained_checkpoint
 from towers.training.run_folder import PLACED
 from towers.training.step import Learner
@@ -30,17 +31,41 @@ def place(
     Returns:
         Figures of the network after it; none where nothing is placed.
     """
-    learner, store = parts.learner, parts.store
-    learner.load_state_dict(load_weights(trained_checkpoint(folder)))
-    learner.to(device)  # Lightning has moved it away
+    parts.learner.load_state_dict(load_weights(trained_checkpoint(folder)))
+    parts.learner.to(device)  # Lightning has moved it away
+    started = time.perf_counter(), time.process_time()
+    placed, cosine = fitted(plan, parts, parts.store, passed)
+    if cosine is None:
+        return {}
+    seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
+    save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": placed.state_dict()})
+    metrics = parts.module.placed_metrics(placed, parts.data.loaders.validation())
+    print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with where training has put contents")
+    return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}
+
+
+def fitted(
+    plan: TrainingPlan, parts: Parts, store: Store, passed: Callable[[int, int], None]
+) -> tuple[Learner, float | None]:
+    """A network with contents placed anew, on the device of the trained one.
+
+    Args:
+        plan: of the training.
+        parts: that were trained, with the weights that they came to.
+        store: with the sounds to place by.
+        passed: is told how far it is, and of how much.
+
+    Returns:
+        The network, and what `Placement.fit` gives.
+    """
     pl.seed_everything(plan.seed, verbose=False)
     two_tower = plan.network.build(store, is_placed=True)
     sounds = heard_by(two_tower.audio_encoder, store)
+    device = parts.learner.table.device
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
-    placed = Learner(two_tower, table, learner.objective).to(device)
-    started = time.perf_counter(), time.process_time()
-    cosine = parts.placement.fit(
-        trained=learner,
+    placed = Learner(two_tower, table, parts.learner.objective).to(device)
+    cosine = plan.placement.fit(
+        trained=parts.learner,
         placed=placed,
         sounds=parts.sounds,
         placed_sounds=sounds,
@@ -49,10 +74,4 @@ def place(
         seed=plan.seed,
         passed=passed,
     )
-    if cosine is None:
-        return {}
-    seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": placed.state_dict()})
-    metrics = parts.module.placed_metrics(placed, parts.data.loaders.validation())
-    print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with where training has put contents")
-    return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}
+    return placed, cosine

@@ -168,7 +168,6 @@ class Parts:
         store: as training sees it.
         sounds: what the audio encoder reads; null without sound.
         datamodule: drew the batches.
-        placement: of contents once training is over.
     """
 
     module: TowersModule
@@ -176,7 +175,6 @@ class Parts:
     store: Store
     sounds: Sounds | None
     datamodule: DataModule
-    placement: Placement | NoPlacement
 
     @property
     def learner(self) -> Learner:
@@ -237,7 +235,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     )
     return Parts(
         module=module, data=TowersDataModule(loaders, share, judge is not None, settings.limit_train_batches),
-        store=store, sounds=sounds, datamodule=plan.datamodule, placement=plan.placement,
+        store=store, sounds=sounds, datamodule=plan.datamodule,
     )  # fmt: skip
 
 
