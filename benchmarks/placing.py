@@ -68,12 +68,9 @@ ENCODERS: dict[str, tuple[str, ...]] = {
         )),
     ),
     "frozen": (f"{NODE}=frozen", "placement.audio_encoder.path={vectors}"),
-    "standardised": (
-        f"{NODE}=frozen", "placement.audio_encoder.path={vectors}", "placement.audio_encoder.is_standardised=true",
-    ),
     "joined": (f"{NODE}=joined", "placement.audio_encoder.encoders.vectors.path={vectors}"),
 }  # fmt: skip
-VECTORS = ("frozen", "standardised", "joined")
+VECTORS = ("frozen", "joined")
 """Those that read FILE."""
 
 

@@ -1,7 +1,7 @@
 """Sizes from a store meet the model: settings and a store to a network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -129,11 +129,10 @@ def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None) -> 
 
 def sound_statistics(store: Store) -> SoundStatistics:
     """Over contents that training has seen, of many of them some."""
-    n_mels, is_trained = store.features.spectrogram.n_mels, store.train_positives > 0
-    content_ids = frozenset(store.content_ids[is_trained].tolist())
-    trained = store.audio_rows[is_trained & (store.audio_rows >= 0)]
+    n_mels = store.features.spectrogram.n_mels
+    trained = store.audio_rows[(store.train_positives > 0) & (store.audio_rows >= 0)]
     if store.spectrograms is None or not len(trained):
-        return replace(SoundStatistics.of_none(n_mels), content_ids=content_ids)
+        return SoundStatistics.of_none(n_mels)
     chosen = np.sort(np.random.default_rng(0).permutation(trained)[:SOUNDS_FOR_NORMALISATION])
     means, squares = np.zeros((len(chosen), n_mels)), np.zeros((len(chosen), n_mels))
     for place, row in enumerate(chosen):
@@ -145,5 +144,4 @@ def sound_statistics(store: Store) -> SoundStatistics:
     of_sounds = np.concatenate([(means - mean) / std, deviations / std], axis=1)
     found = {"mean": mean, "std": std, "sound_mean": of_sounds.mean(axis=0),
              "sound_std": np.maximum(of_sounds.std(axis=0), 0.1)}  # fmt: skip
-    statistics = {name: torch.from_numpy(numbers).float() for name, numbers in found.items()}
-    return SoundStatistics(**statistics, content_ids=content_ids)
+    return SoundStatistics(**{name: torch.from_numpy(numbers).float() for name, numbers in found.items()})

@@ -1,6 +1,5 @@
 """Several encoders as one: what each hears of a content stands where it belongs, and zeros for what there is not."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -123,17 +122,3 @@ def test_a_mistake_in_a_part_names_its_key():
     node = {"_target_": "towers.models.audio.joined.JoinedAudioEncoder", "_partial_": True, "encoders": {"v": frozen}}
     with pytest.raises(UserError, match=r"audio_encoder\.encoders\.v\.path=3: must be str"):
         instantiate(node, "audio_encoder")
-
-
-def test_vectors_are_standardised_over_what_training_has_seen(path):
-    of = {"content_ids": frozenset(["both", "vector"])}
-    encoder = FrozenAudioEncoder(replace(STATISTICS, **of), path=path, is_standardised=True)
-    sounds = encoder.hears(IDS, None)
-    found = encoder(torch.from_numpy(sounds.records))
-    torch.testing.assert_close(found, torch.tensor([[1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]]))
-    assert encoder.is_standardised
-    of_all = FrozenAudioEncoder(STATISTICS, path=path, is_standardised=True)
-    found = of_all(torch.tensor(list(VECTORS.values()))[:, :, None])
-    torch.testing.assert_close(found.mean(dim=0), torch.zeros(3), atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.std(dim=0, correction=0), torch.ones(3))
-    assert joined(path, vectors=partial(FrozenAudioEncoder, path=path, is_standardised=True)).is_standardised

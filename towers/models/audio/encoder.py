@@ -26,14 +26,12 @@ class SoundStatistics:
         std: `[n_mels]`, likewise.
         sound_mean: `[2 n_mels]`, over sounds, of the mean and deviation over time of every normalised band.
         sound_std: `[2 n_mels]`, likewise.
-        content_ids: of these contents, with a sound or without; none: not known.
     """
 
     mean: Float[Tensor, " n_mels"]
     std: Float[Tensor, " n_mels"]
     sound_mean: Float[Tensor, " statistics"]
     sound_std: Float[Tensor, " statistics"]
-    content_ids: frozenset[str] = frozenset()
 
     @classmethod
     def of_none(cls, n_mels: int) -> "SoundStatistics":
@@ -168,7 +166,7 @@ class StatisticsAudioEncoder(SpectrogramEncoder):
     def __init__(self, statistics: SoundStatistics):
         super().__init__(statistics, None)
         self.dim = 2 * len(statistics.mean)
-        self._standardise = Standardise(statistics.sound_mean, statistics.sound_std)
+        self._standardise = Standardise(statistics)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds statistics"]:
         """Means of all bands, then deviations; any number of frames."""
@@ -230,25 +228,24 @@ class _Stage(nn.Module):
 
 
 class Standardise(nn.Module):
-    """What is known of a sound, less its mean in the catalogue and divided by how it differs there.
+    """Mean and deviation of every mel band, less what they are in the catalogue and divided by how they differ there.
 
     Not so within a sound, as LayerNorm would do it: how loud and how steady a sound is would be lost.
 
     Args:
-        mean: over the catalogue.
-        deviation: likewise.
+        statistics: of the catalogue.
     """
 
-    def __init__(self, mean: Float[Tensor, " numbers"], deviation: Float[Tensor, " numbers"]):
+    def __init__(self, statistics: SoundStatistics):
         super().__init__()
         self.sound_mean: Tensor
         self.sound_std: Tensor
-        self.register_buffer("sound_mean", mean.clone())
-        self.register_buffer("sound_std", deviation.clone())
+        self.register_buffer("sound_mean", statistics.sound_mean.clone())
+        self.register_buffer("sound_std", statistics.sound_std.clone())
 
-    def forward(self, known: Float[Tensor, "sounds numbers"]) -> Float[Tensor, "sounds numbers"]:
+    def forward(self, statistics: Float[Tensor, "sounds statistics"]) -> Float[Tensor, "sounds statistics"]:
         """Mean 0 and deviation 1 over the catalogue."""
-        return (known - self.sound_mean) / self.sound_std
+        return (statistics - self.sound_mean) / self.sound_std
 
 
 class StatisticsPath(nn.Sequential):
@@ -260,8 +257,7 @@ class StatisticsPath(nn.Sequential):
     """
 
     def __init__(self, statistics: SoundStatistics, dim: int):
-        standardise = Standardise(statistics.sound_mean, statistics.sound_std)
-        super().__init__(standardise, nn.Linear(len(statistics.sound_mean), dim))
+        super().__init__(Standardise(statistics), nn.Linear(len(statistics.sound_mean), dim))
 
     def forward(self, input: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
         """What is added to what the network says, from the normalised log-mel."""

@@ -12,7 +12,7 @@ from towers.errors import UserError
 from towers.features.audio_vectors import AudioVectors
 from towers.features.sounds import Sounds
 from towers.manifest import digest_of_file
-from towers.models.audio.encoder import AudioEncoder, Ears, Made, SoundStatistics, Standardise
+from towers.models.audio.encoder import AudioEncoder, Ears, Made, SoundStatistics
 
 KEY = "audio_encoder.path"
 """What the caller knows the file by."""
@@ -30,11 +30,8 @@ class FrozenAudioEncoder(AudioEncoder):
     the file that it was trained on alone.
 
     Args:
-        statistics: say which contents training has seen.
+        statistics: not used; every encoder is built with those of the catalogue.
         path: of a Parquet file with the columns `content_id` and `vector`.
-        is_standardised: whether every number has mean 0 and deviation 1 over these contents, of all that the file has
-            where none of them is in it. Others are handed on as they are, and the content tower normalises vector by
-            vector.
 
     Raises:
         UserError: the file is not there or will not do.
@@ -42,7 +39,7 @@ class FrozenAudioEncoder(AudioEncoder):
 
     learns = False
 
-    def __init__(self, statistics: SoundStatistics, path: str, is_standardised: bool = False):
+    def __init__(self, statistics: SoundStatistics, path: str):
         super().__init__()
         self._path = path
         (digest,) = self.fingerprints(path=path)
@@ -51,8 +48,6 @@ class FrozenAudioEncoder(AudioEncoder):
         self.register_load_state_dict_pre_hook(_refuse_another_file)
         self._file = AudioVectors.read(Path(path), KEY)
         self.dim = self._file.vectors.shape[1]
-        self.is_standardised = is_standardised
-        self._scale = Standardise(*_mean_and_deviation(self._file, statistics.content_ids)) if is_standardised else None
 
     @classmethod
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
@@ -97,19 +92,8 @@ class FrozenAudioEncoder(AudioEncoder):
         return ears.of_vectors(self)
 
     def forward(self, records: Float[Tensor, "sounds dim frames"]) -> Float[Tensor, "sounds dim"]:
-        """The records' first frame, where they have several."""
-        return records[:, :, 0] if self._scale is None else self._scale(records[:, :, 0])
-
-
-def _mean_and_deviation(
-    file: AudioVectors, content_ids: frozenset[str]
-) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
-    """Of every number over contents; one that hardly differs is divided by a thousandth of the largest that it has."""
-    rows = sorted(row for content_id, row in file.row_of.items() if content_id in content_ids)
-    vectors = (file.vectors[rows] if rows else file.vectors).astype(np.float64)
-    least = np.maximum(1e-3 * np.abs(vectors).max(axis=0), 1e-6)
-    mean, deviation = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), least)
-    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+        """The first frame of the records, which is like all others."""
+        return records[:, :, 0]
 
 
 def _refuse_another_file(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
