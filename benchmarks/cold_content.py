@@ -1,11 +1,13 @@
 """What sound is worth to contents that nobody has played: the same towers with and without it, over some seeds.
 
     python benchmarks/cold_content.py --seeds 0 1 2
+    python benchmarks/cold_content.py --seeds 0 1 2 --vectors FILE.parquet --rows vectors joined
 
 Trains every row of the table on `experiment=catalogue`, on one thread (finished runs are not trained again), and ranks
 the whole catalogue for the listeners of the test period. A listener's figure is the mean over seeds; differences to
 the first row are paired over listeners, with 95 % intervals. Beside the towers stand baselines that train no tower.
-`warm` leaves cold contents out of the targets.
+`warm` leaves cold contents out of the targets. FILE has vectors that were made elsewhere, as `audio_encoder.path` takes
+them. `benchmarks/placing.py` compares what contents are placed by on one trained network.
 """
 
 import argparse
@@ -47,6 +49,21 @@ ROWS: dict[str, tuple[str, ...]] = {
     "sound": NO_NAMES,
     "ids": IDS,
 }
+AUGMENTATION = {"gain_db": 6, "time_masks": 1, "time_mask_frames": 50, "frequency_masks": 1, "frequency_mask_bands": 8}
+MORE_ROWS: dict[str, tuple[str, ...]] = {
+    "mobile": ("audio_encoder=mobile",),
+    "patch": ("audio_encoder=patch",),
+    "augmented": tuple(f"audio_encoder.augmentation.{key}={value}" for key, value in AUGMENTATION.items()),
+    "vectors": ("audio_encoder=frozen", "audio_encoder.path={vectors}"),
+    "joined": (
+        "audio_encoder=joined",
+        "audio_encoder@audio_encoder.encoders.sound=conv",
+        "audio_encoder.encoders.vectors.path={vectors}",
+        "audio_encoder@placement.audio_encoder=joined",
+        "placement.audio_encoder.encoders.vectors.path={vectors}",
+    ),
+}
+"""Only where they are asked for; the last two read FILE."""
 BASELINES = ("artist_mean", "audio_statistics")
 KEYS = ("ndcg@20/cold_among_cold", "recall@20/cold_content", "recall@20/discovery", "recall@20", "ndcg@20/warm")
 
@@ -109,15 +126,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="catalogue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="beside the first")
+    parser.add_argument("--rows", nargs="+", choices={**ROWS, **MORE_ROWS}, default=list(ROWS), help="beside the first")
+    parser.add_argument("--vectors", help="file of vectors, for the rows vectors and joined")
     add_smallest(parser, experiment="demo", seeds=[0], rows=["metadata"])
     arguments, keys = parser.parse_known_args()
     experiment = f"experiment={arguments.experiment}"
     torch.set_num_threads(1)
     rows, runs, store = [], {}, None
-    chosen = [name for place, name in enumerate(ROWS) if place == 0 or name in arguments.rows]
+    settings = {**ROWS, **MORE_ROWS}
+    chosen = [name for place, name in enumerate(settings) if place == 0 or name in arguments.rows]
     for name in chosen:
-        base = [experiment, "logger=csv", *ROWS[name], *keys]
+        base = [experiment, "logger=csv", *(key.format(vectors=arguments.vectors) for key in settings[name]), *keys]
         api.prepare(*base)
         seeds = [of_seed(name, base, seed) for seed in arguments.seeds]
         rows.append(mean_over_seeds([evaluation for evaluation, *_ in seeds]))
@@ -139,7 +158,7 @@ def main() -> None:
     figures: dict[str, dict] = {row.ranker: {"means": {key: row.means()[key] for key in KEYS}} for row in rows}
     for name, found in differences.items():
         figures[name]["first_row_less_this"] = {key: asdict(difference) for key, difference in found.items()}
-    label = "" if len(chosen) == len(ROWS) else "-" + "-".join(name.replace(" ", "_") for name in chosen[1:])
+    label = "" if chosen == list(ROWS) else "-" + "-".join(name.replace(" ", "_") for name in chosen[1:])
     write_result(arguments, f"cold_content{label}", {"overrides": keys, "figures": figures, "runs": runs})
 
 

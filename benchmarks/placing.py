@@ -35,7 +35,7 @@ from jaxtyping import Bool
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cold_content import KEYS, evaluated, mean_over_seeds
+from benchmarks.cold_content import AUGMENTATION, KEYS, evaluated, mean_over_seeds
 from benchmarks.measuring import add_smallest, write_result
 from towers import api
 from towers.assembly.judging import judging_of
@@ -63,9 +63,7 @@ ENCODERS: dict[str, tuple[str, ...]] = {
     "patch": (f"{NODE}=patch",),
     "augmented": (
         f"{NODE}=conv",
-        *(f"placement.audio_encoder.augmentation.{key}" for key in (
-            "gain_db=6", "time_masks=1", "time_mask_frames=50", "frequency_masks=1", "frequency_mask_bands=8",
-        )),
+        *(f"placement.audio_encoder.augmentation.{key}={value}" for key, value in AUGMENTATION.items()),
     ),
     "frozen": (f"{NODE}=frozen", "placement.audio_encoder.path={vectors}"),
     "joined": (f"{NODE}=joined", "placement.audio_encoder.encoders.vectors.path={vectors}"),
