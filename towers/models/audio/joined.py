@@ -74,16 +74,14 @@ class JoinedAudioEncoder(AudioEncoder):
             kind: part.hears(content_ids, spectrograms) for part, kind in zip(self.parts, self._reads, strict=True)
         }
         blocks = [(width, heard[kind]) for kind, width in self._widths.items()]
-        has_sound = np.zeros(len(content_ids), dtype=bool)
-        for _, sounds in blocks:
-            if sounds is not None:
-                has_sound |= sounds.rows >= 0
-        if all(sounds is None for _, sounds in blocks):
+        there = [sounds for _, sounds in blocks if sounds is not None]
+        if not there:
             return None
+        has_sound = np.any([sounds.rows >= 0 for sounds in there], axis=0)
         return Sounds(
             records=_JoinedRecords(blocks, np.flatnonzero(has_sound)),
             rows=np.where(has_sound, np.cumsum(has_sound) - 1, -1),
-            notes=tuple(note for _, sounds in blocks if sounds is not None for note in sounds.notes),
+            notes=tuple(note for sounds in there for note in sounds.notes),
         )
 
     def heard_through(self, ears: Ears[Made]) -> Made:
