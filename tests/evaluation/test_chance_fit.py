@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from towers.contract.schema import ACTIONS
 from towers.data.split import GlobalTemporal
 from towers.data.store import Store
 from towers.errors import DataLacks
@@ -20,13 +21,14 @@ from towers.evaluation.listening import Listening
 from towers.evaluation.ranking.chances import ChanceScorer
 from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.reliability import reliability
+from towers.features.familiarity import DAY_US
 from towers.features.settings import FeatureSettings
 from towers.retrieval.listen_chance import FEATURES, ListenChance, chance
 
 pytestmark = pytest.mark.unhooked  # listener by listener: the hook would take most of the time
 LISTENERS, CONTENTS, DIM = 300, 40, 8
 START = datetime(2026, 1, 1, tzinfo=UTC)
-CUTS = {"validation_start": "2026-02-10", "test_start": "2026-02-25"}
+CUTS = VALIDATION_START, TEST_START = "2026-02-10", "2026-02-25"
 INTERCEPT, AFFINITY = -3.0, 2.5
 """Of what is new: the log odds that the listeners of this file have, truly."""
 RETURN = 0.4
@@ -49,7 +51,7 @@ def write_listening(folder: Path) -> Path:
     for user in range(LISTENERS):
         known = draws.permutation(CONTENTS)[:5]
         rows += [(user, content, START + timedelta(days=int(draws.integers(0, 30)))) for content in known.tolist()]
-        for cut in CUTS.values():
+        for cut in CUTS:
             mine = np.where(np.isin(np.arange(CONTENTS), known), RETURN, chances[user])
             chosen = np.flatnonzero(draws.random(CONTENTS) < mine)
             first = datetime.fromisoformat(cut).replace(tzinfo=UTC)
@@ -72,7 +74,9 @@ def prepared(make_builder: Callable, feature_settings: FeatureSettings) -> Calla
     features = replace(feature_settings, user_columns=())
 
     def prepare(raw: Path) -> Store:
-        builder = make_builder(raw, raw.parent / "stores", split=GlobalTemporal(*CUTS.values()), features=features)
+        builder = make_builder(
+            raw, raw.parent / "stores", split=GlobalTemporal(VALIDATION_START, TEST_START), features=features
+        )
         return builder.build()[0]
 
     return prepare
@@ -200,3 +204,26 @@ def test_reliability_of_three_bins_in_the_head() -> None:
     assert sum(one["pairs"] for one in found["bins"]) == 40
     assert sum(one["expected"] * one["pairs"] for one in found["bins"]) == pytest.approx(10)
     assert reliability(np.zeros(0), np.zeros(0, bool), np.zeros(0)) == {}
+
+
+def test_what_may_not_come_is_withheld(world_store: Store) -> None:
+    """What was disliked and not liked since, and what was only skipped, in the last 30 days; nothing else."""
+    listening, histories = Listening(world_store, "validation"), world_store.histories
+    now_us, found = world_store.manifest["validation_start_us"], 0
+    for user in listening.user_rows.tolist():
+        said: dict[int, list[tuple[str, int]]] = {}
+        for place in range(int(histories.offsets[user]), int(histories.train_end[user])):
+            event = (ACTIONS[int(histories.action[place])], int(histories.timestamp_us[place]))
+            said.setdefault(int(histories.content_row[place]), []).append(event)
+        said.pop(-1, None)
+        expected = set()
+        for row, events in said.items():
+            words = [action for action, _ in events if action in ("like", "save", "dislike")]
+            heard = {action for action, _ in events} & {"play", "like", "save", "unsave"}
+            skips = [time for action, time in events if action == "skip"]
+            is_skipped = not heard and bool(skips) and skips[-1] > now_us - 30 * DAY_US
+            if (words and words[-1] == "dislike") or is_skipped:
+                expected.add(row)
+        assert {*listening.withheld(user).tolist()} == expected
+        found += len(expected)
+    assert found

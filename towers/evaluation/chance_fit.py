@@ -66,7 +66,7 @@ def fit_chance(
     among: Int[np.ndarray, " users"] | None = None,
     seed: int = 0,
 ) -> ListenChance:
-    """Fits the model on pairs of listeners and contents at the start of the validation period.
+    """Fits the model on pairs of listeners and contents that might come to them at the start of the validation period.
 
     All pairs of a listener with what they had chosen before or chose then are taken, and of the others a share, drawn
     at random and weighted by its inverse; so chances are those over all pairs. A fifth of the listeners is left out of
@@ -80,7 +80,7 @@ def fit_chance(
         seed: of the draws.
 
     Raises:
-        DataLacks: nobody chooses anything in the validation period.
+        DataLacks: nobody chooses anything in the validation period, or did anything before it.
     """
     listening = Listening(store, "validation")
     listened = listening.chosen_within(days=WINDOW_DAYS, events=WINDOW_EVENTS)
@@ -89,6 +89,8 @@ def fit_chance(
     draws = np.random.default_rng(seed)
     known = listening.user_rows if among is None else np.intersect1d(listening.user_rows, among)
     rows = np.sort(draws.permutation(known)[:AT_MOST_LISTENERS])
+    if not len(rows):
+        raise DataLacks("nobody did anything before the validation period, so no chance of a listen can be fitted")
     pairs = _pairs(listening, listened, rows, vectors(rows), contents, draws)
     is_held_out = (draws.permutation(len(rows)) < HELD_OUT_SHARE * len(rows))[pairs.listener]
     fitted, judged = pairs.where(~is_held_out), pairs.where(is_held_out)
@@ -134,11 +136,13 @@ def _pairs(
     is_candidate[candidates] = True
     parts = []
     for listener, row in enumerate(rows.tolist()):
-        listens = listened[row][is_candidate[listened[row]]]
+        may_come = is_candidate.copy()
+        may_come[listening.withheld(row)] = False
         drawn = candidates if share == 1 else candidates[draws.random(len(candidates)) < share]
         before = listening.chosen(row)
-        certain = np.union1d(listens, before[is_candidate[before]])
-        asked = np.union1d(certain, drawn)
+        listens = listened[row][may_come[listened[row]]]
+        certain = np.union1d(listens, before[may_come[before]])
+        asked = np.union1d(certain, drawn[may_come[drawn]])
         features, is_chosen = listening.features(row, asked, contents[asked] @ users[listener])
         weight = np.where(np.isin(asked, certain), 1.0, 1 / share)
         parts.append(

@@ -11,7 +11,9 @@ from towers.data.store import Store
 from towers.features.content_facts import RECENT_DAYS, ContentFacts, artist_codes
 from towers.features.familiarity import DAY_US, Familiarity, ages
 from towers.features.ragged import Ragged
+from towers.retrieval.encoders import Events
 from towers.retrieval.listen_chance import pair_features
+from towers.retrieval.query import Query, Standing
 
 Until = Literal["validation", "test", "end"]
 
@@ -83,6 +85,20 @@ class Listening:
             content_row=self._row[window], action=self._action[window], age=age, is_positive=self._positive[window]
         )
         return pair_features(met, self.chosen(user_row), self.facts, rows, affinity)
+
+    def withheld(self, user_row: int) -> Int[np.ndarray, " withheld"]:
+        """Rows of what must not come to a listener, whatever is asked for: what they disliked, or skipped of late."""
+        window = self._window(user_row)
+        row = self._row[window]
+        events = Events(
+            content_row=row,
+            action=self._action[window],
+            timestamp_us=self._time_us[window],
+            played_fraction=np.full(len(row), -1.0),
+            context=np.zeros(len(row), np.int64),
+            is_positive=self._positive[window],
+        )
+        return Standing.of(events, self.now_us).withheld(Query(include_heard=True))
 
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
         """Rows of what a listener chose before the cut, in time order, with repeats."""
