@@ -191,7 +191,8 @@ def main() -> None:
     figures: dict[str, dict] = {row.ranker: {"means": row.means()} for row in (by_chance, *others)}
     for name, found in differences.items():
         figures[name]["chance_less_this"] = {key: asdict(difference) for key, difference in found.items()}
-    result = {"overrides": keys, "figures": figures, "runs": [facts for _, facts in seeds]}
+    decides = [key for key in keys if not key.startswith("paths.")]
+    result = {"overrides": decides, "figures": figures, "runs": [facts for _, facts in seeds]}
     write_result(arguments, f"listen_chance-{arguments.experiment}-{arguments.period}", result)
 
 
