@@ -101,7 +101,9 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
     store = SimpleNamespace(
         contents=contents_table(folder, contents),
         users=mapped_table(folder / "users"),
-        histories=SimpleNamespace(offsets=offsets, num_users=listeners, **no_events),
+        histories=SimpleNamespace(
+            offsets=offsets, train_end=offsets[1:], test_start=offsets[1:], num_users=listeners, **no_events
+        ),
         user_codes=np.zeros((listeners, 0), np.int32),
         features=FeatureSettings(
             min_played_fraction=0.5, content_parts=(), user_columns=(), spectrogram=SpectrogramSettings()
@@ -118,7 +120,10 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
         sounds=None, sound_blocks=lambda: iter(()),
         user_vectors=lambda rows, inputs, until: np.broadcast_to(unknown, (len(rows), dim)),
         max_length=200, provenance=Provenance(trained_on="synthetic"), weights="synthetic", config="synthetic",
-        metrics={}, held_out=SimpleNamespace(user_rows=np.zeros(0, np.int64), min_users=1),
+        metrics={}, held_out=SimpleNamespace(
+            user_rows=np.zeros(0, np.int64), min_users=1, is_candidate=np.ones(contents, bool)
+        ),
+        judged="synthetic vectors chose nothing",
     )  # fmt: skip
 
 

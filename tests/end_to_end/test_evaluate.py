@@ -11,6 +11,7 @@ import pytest
 from tests import command_line
 from tests.command_line import SMALL_WORLD, kill_when, ok, towers
 from towers import api
+from towers.evaluation.acceptance import LISTEN_CHANCE
 
 pytestmark = pytest.mark.unhooked
 EVALUATE = ("evaluate", "experiment=demo", *SMALL_WORLD)
@@ -169,7 +170,7 @@ def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: P
 def test_without_baselines_slicings_and_tables(copy: Path, run: Path) -> None:
     nothing = ("evaluation.baselines=null", "evaluation.slicings=null", "evaluation.tables=null")
     ok(copy, *EVALUATE, *nothing)
-    assert list(figures_in(run / "evaluation-test")["rankers"]) == ["towers"]
+    assert list(figures_in(run / "evaluation-test")["rankers"]) == ["towers", LISTEN_CHANCE]
 
 
 def test_figures_that_fail_their_own_checks_are_refused(copy: Path, run: Path) -> None:
