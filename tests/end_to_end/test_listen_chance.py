@@ -86,10 +86,10 @@ def test_what_cannot_be_asked(demo: tuple[Path, str]) -> None:
 def test_a_refit_inherits_from_its_judged_twin(demo: tuple[Path, str]) -> None:
     """Without a twin the export has no model, and says why; a later one with it is another version."""
     folder, exports = demo[0], demo[0] / "refits"
-    keys = ("experiment=demo", *SMALL_WORLD, *PLAIN, "name=refit", f"paths.exports={exports}")
+    keys = ("experiment=demo", *SMALL_WORLD, *PLAIN, "name=inherits", f"paths.exports={exports}")
     export = ("export", *(key for key in keys if not key.startswith(("world.", "trainer."))), *EXPORT)
     ok(folder, "train", *keys, "train_until=test")
-    (refit,) = folder.glob("runs/refit/*")
+    (refit,) = folder.glob("runs/inherits/*")
     ok(folder, *export, f"checkpoint={refit}")
     alone = json.loads((exports / "current" / "manifest.json").read_text())
     assert "no run of the same network" in alone["listen_chance"]["reason"]
@@ -107,7 +107,7 @@ def test_a_refit_inherits_from_its_judged_twin(demo: tuple[Path, str]) -> None:
     assert both["weights"] == alone["weights"]
     assert both["listen_chance"]["fitted_with"] != both["weights"]
     assert "familiar" not in ok(folder, *asked)
-    told = ok(folder, "evaluate", f"checkpoint={refit}", "experiment=demo", "name=refit", *FEW)
+    told = ok(folder, "evaluate", f"checkpoint={refit}", "experiment=demo", "name=inherits", *FEW)
     assert "towers, listen chance" in told
 
 
