@@ -168,8 +168,8 @@ class _Marked(io.TextIOBase):
         """Gives the operating system's number of the stream's file."""
         return self._stream.fileno()
 
-    # Whoever draws asks for it, and the base class, which declares an attribute that cannot be set, says null.
+    # Whoever draws asks for it, and the base class says null.
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute there, which io makes read-only
         """Names the encoding of the stream, such as utf-8."""
         return self._stream.encoding

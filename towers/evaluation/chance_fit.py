@@ -17,17 +17,20 @@ from towers.features.ragged import Ragged
 from towers.retrieval.listen_chance import FEATURES, ListenChance, LogOdds, chance
 
 WINDOW_DAYS, WINDOW_EVENTS = 14.0, 20
-"""Within which a listen is meant, with and without a clock; less where the validation period is shorter."""
+"""Length of the window in which a listen counts, with a clock and without one; less where the validation period is
+shorter."""
 AT_MOST_LISTENERS, AT_MOST_PAIRS = 5_000, 2_000_000
-"""That are fitted on; of more, so many are drawn."""
+"""Listeners and pairs that the model is fitted on; of more, so many are drawn."""
 HELD_OUT_SHARE = 0.2
-"""Of the listeners, on whom chances are held against what came."""
+"""Share of the listeners who are left out of the fit; the reliability of the chances is measured on them."""
 PENALTY, UNPENALISED = 30.0, 1e6
 """Inverse strength of the penalty on squared weights of standardised features, and one so weak that it is none."""
 TOLERANCE = 1e-12
-"""Of the mean gradient, which is small from the start where a listen is rare: looser, nothing would be fitted."""
+"""The solver stops where the mean gradient is below this. Where listens are rare the gradient is small from the start,
+so scikit-learn's own tolerance would end the fit before it has begun."""
 LEFT_TO_THE_CURVE = ("affinity_squared",)
-"""Of what is new: there it mends chances, which the curve does, too, and costs order, which the curve does not."""
+"""Features that the model of new contents does without. The square would mend their calibration, which the curve does,
+too; but it lowered recall on discovery (docs/LOG.md), where the curve leaves the order as it is."""
 MIN_POSITIVES = 20
 """With fewer listens of one kind its chance is the same for all pairs."""
 

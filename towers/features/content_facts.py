@@ -35,9 +35,8 @@ class ContentFacts:
             chosen: rows of what they chose, repeats included.
             rows: of the contents that are asked for.
         """
-        mine = self.artists.take(chosen).values
-        plays = np.bincount(mine, minlength=int(self.artists.values.max(initial=-1)) + 1)
         theirs = self.artists.take(rows)
+        plays = np.bincount(self.artists.take(chosen).values, minlength=int(theirs.values.max(initial=-1)) + 1)
         return np.bincount(theirs.list_of_value, plays[theirs.values], minlength=len(rows)).astype(np.float64)
 
 

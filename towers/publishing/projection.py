@@ -25,12 +25,12 @@ class Projection:
 
     @property
     def dim(self) -> int:
-        """Of the exported vectors."""
+        """Number of dimensions of the exported vectors."""
         return self.axes.shape[0]
 
     @property
     def model_dim(self) -> int:
-        """Of the model's vectors."""
+        """Number of dimensions of the model's vectors."""
         return self.axes.shape[1]
 
     @property

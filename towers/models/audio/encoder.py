@@ -62,7 +62,7 @@ class Ears(Protocol[Made]):
         ...
 
     def of_several(self, encoder: "AudioEncoder", parts: "Sequence[AudioEncoder]") -> Made:
-        """For one whose records are those of its parts, joined."""
+        """Makes it for an encoder that joins several, whose records hold those of all its parts side by side."""
         ...
 
 

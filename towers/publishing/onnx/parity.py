@@ -220,7 +220,7 @@ class _Hearing:
         return _Examples(of={}, words="contents; the model does without sound")
 
     def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> _Examples:
-        """Of each content whatever is found of it."""
+        """Gives of each content the inputs of all parts that have something of it."""
         assert isinstance(encoder, JoinedAudioEncoder)
         heard = [(part, part.hears(self.store.content_ids, self.store.sounds)) for part in parts]
         found = [part.heard_through(replace(self, sounds=sounds)) for part, sounds in heard]

@@ -208,7 +208,7 @@ class FrontEnds:
         return FrontEnd(encoder)
 
     def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> FrontEnd:
-        """For one that joins others."""
+        """Makes the front end of an encoder that joins several: one input for each of its parts."""
         assert isinstance(encoder, JoinedAudioEncoder)
         return JoinedFrontEnd(encoder, [part.heard_through(self) for part in parts])
 
