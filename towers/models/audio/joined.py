@@ -89,7 +89,7 @@ class JoinedAudioEncoder(AudioEncoder):
         return ears.of_several(self, self.parts)
 
     def forward(self, records: Float[Tensor, "sounds features frames"]) -> Float[Tensor, "sounds dim"]:
-        """Encodes the records of all parts and puts the vectors side by side; any number of frames that the parts take."""
+        """Encodes the records of all parts and puts the vectors side by side; of as many frames as the parts take."""
         blocks = dict(zip(self._widths, records.split(list(self._widths.values()), dim=1), strict=True))
         lacks = {kind: block[:, 0, 0].isnan() for kind, block in blocks.items()}
         vectors = [
