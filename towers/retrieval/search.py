@@ -97,14 +97,33 @@ def _likeliest(
         nearest, _ = export.index.search(vector[None], num_new, among & ~is_heard)
         rows = np.concatenate([np.flatnonzero(among & is_heard), nearest[0][nearest[0] >= 0]])
     affinity = export.vectors[rows] @ vector
+    log_odds = listen_log_odds(export, model, standing, rows, affinity)
+    best = np.argsort(-log_odds, kind="stable")
+    chosen = _with_share(best, is_heard[rows][best], query)
+    return Found(rows=rows[chosen], scores=affinity[chosen], chances=chance(log_odds[chosen]))
+
+
+def listen_log_odds(
+    export: Export,
+    model: ListenChance,
+    standing: Standing,
+    rows: Int[np.ndarray, " rows"],
+    affinity: Float[np.ndarray, " rows"],
+) -> Float[np.ndarray, " rows"]:
+    """The logarithm of the odds that somebody listens to each of some contents.
+
+    Args:
+        export: whose contents they are.
+        model: of the chance of a listen.
+        standing: of who would listen.
+        rows: of the contents.
+        affinity: of these, inner products with the vector of who would listen.
+    """
     events = standing.events
     age = ages(events.timestamp_us, _now_us(standing) if "days" in model.window else None)
     met = Familiarity.of(content_row=events.content_row, action=events.action, age=age, is_positive=events.is_positive)
     features, is_chosen = pair_features(met, events.chosen_rows, export.facts, rows, affinity)
-    log_odds = model.log_odds(features, is_chosen)
-    best = np.argsort(-log_odds, kind="stable")
-    chosen = _with_share(best, is_heard[rows][best], query)
-    return Found(rows=rows[chosen], scores=affinity[chosen], chances=chance(log_odds[chosen]))
+    return model.log_odds(features, is_chosen)
 
 
 def _now_us(standing: Standing) -> int:

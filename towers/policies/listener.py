@@ -1,0 +1,78 @@
+"""Somebody for whom lists are made: what is known of them, and how well contents fit them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.retrieval.asker import History, Id, asker_of
+from towers.retrieval.export import Export
+from towers.retrieval.query import Standing, standing_of
+from towers.retrieval.search import listen_log_odds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Listener:
+    """A listener of an export, or somebody new with the history that they told.
+
+    Args:
+        export: whose contents are meant by all rows here.
+        vector: `[dim]`, unit, in the export's space.
+        standing: how they stand to the contents that they met.
+        user_row: of a listener of the export; null of somebody new.
+    """
+
+    export: Export
+    vector: Float[np.ndarray, " dim"]
+    standing: Standing
+    user_row: int | None = None
+
+    @classmethod
+    def of_row(cls, export: Export, user_row: int) -> "Listener":
+        """The listener in a row of the export."""
+        vector = np.asarray(export.user_vectors[user_row])
+        return cls(export=export, vector=vector, standing=standing_of(export, user_row), user_row=user_row)
+
+    @classmethod
+    def of(
+        cls,
+        export: Export,
+        *,
+        user: Id | None = None,
+        history: History | None = None,
+        features: Mapping[str, Any] | None = None,
+    ) -> "Listener":
+        """A listener by id, or somebody new; raises as `asker_of`."""
+        asker, past = asker_of(export, user=user, history=history, features=features)
+        assert past is not None  # of a vector alone
+        return cls(export=export, vector=np.asarray(asker.vector), standing=past.standing, user_row=past.user_row)
+
+    @cached_property
+    def met(self) -> Int[np.ndarray, " met"]:
+        """Rows of all contents that any event of theirs names, sorted."""
+        rows = self.standing.events.content_row
+        return np.unique(rows[rows >= 0]).astype(np.int64)
+
+    @property
+    def chosen(self) -> Int[np.ndarray, " chosen"]:
+        """Rows of what they chose (positive events), in time order, with repeats."""
+        return self.standing.events.chosen_rows
+
+    def affinity(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+        """Inner products with some contents."""
+        return self.export.vectors[rows] @ self.vector
+
+    def utility(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+        """How well some contents fit them: the logarithm of the odds of a listen, or the inner product where the export
+        has no model of it. Higher is better; comparable between the contents of one listener."""
+        model, affinity = self.export.listen_chance, self.affinity(rows)
+        if model is None:
+            return affinity.astype(np.float64)
+        return listen_log_odds(self.export, model, self.standing, rows, affinity)
+
+    def has_met(self, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
+        """Whether any event of theirs names each of some contents."""
+        return np.isin(rows, self.met)
