@@ -67,7 +67,7 @@ def losses(store: Store, left_alone: Sequence[Path]) -> list[str]:
     told = [_rejected(table, reasons) for table, reasons in rejected.items() if reasons]
     if told:
         lines.append(f"rejected, with reasons in {store.folder / 'rejected'}: " + ", ".join(told))
-    for table in (schema.CONTENTS, schema.USERS):
+    for table in (schema.CONTENTS, schema.USERS, schema.PLAYLISTS):
         if lost := counts.get(f"dates_lost_{table}"):
             lines.append(f"unknown from here on: {lost:,} dates of {table} outside of the years 1 to 9999")
     if left_alone:

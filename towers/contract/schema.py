@@ -18,6 +18,9 @@ DISLIKE: Final = ACTION_CODES["dislike"]
 SAVE: Final = ACTION_CODES["save"]
 ACTIONS_WITHOUT_CONTENT: Final = ("search", "browse")
 
+EVENT_VOCABULARIES: Final = ("context", "device")
+"""Columns of events that a store holds as codes, each in a vocabulary of its own name."""
+
 KINDS: Final = ("track", "episode", "audiobook", "artist", "playlist")
 KIND_CODES: Final = {kind: code for code, kind in enumerate(KINDS)}
 PLAYABLE_KINDS: Final = ("track", "episode", "audiobook")

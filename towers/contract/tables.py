@@ -39,6 +39,7 @@ def list_column(*, is_required: bool = False) -> Column:
 
 NUMBER = Column(accepts=is_number, words="a number in milliseconds", sql="BIGINT")
 DATE = Column(accepts=is_temporal, words="a date", sql="DATE")
+MOMENT = Column(accepts=is_temporal, words="a timestamp in UTC or a date", sql="TIMESTAMPTZ")
 TIMESTAMP = Column(accepts=pt.is_timestamp, words="a timestamp in UTC", sql="TIMESTAMPTZ", is_required=True)
 FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
 
@@ -58,6 +59,8 @@ CONTRACT: dict[str, dict[str, Column]] = {
         "action": id_column(),
         "played_ms": NUMBER,
         "context": id_column(),
+        "session_id": id_column(),
+        "device": id_column(),
     },
     schema.CONTENTS: {
         "content_id": id_column(is_required=True),
@@ -76,7 +79,9 @@ CONTRACT: dict[str, dict[str, Column]] = {
     schema.PLAYLISTS: {
         "playlist_id": id_column(is_required=True),
         "title": id_column(),
+        "curator": id_column(),
         "owner_id": id_column(),
+        "created": MOMENT,
         "content_ids": list_column(is_required=True),
     },
 }

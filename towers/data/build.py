@@ -223,7 +223,7 @@ def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
     for table, judged in JUDGED.items():
         queries[f"rejected_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE {IS_BAD}"
         queries[f"{DUPLICATE}_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE NOT {IS_BAD}"
-    for table in (schema.CONTENTS, schema.USERS):
+    for table in (schema.CONTENTS, schema.USERS, schema.PLAYLISTS):
         queries[f"dates_lost_{table}"] = f"SELECT SUM(dates_lost) FROM {JUDGED[table]} WHERE reason IS NULL"
     found = {name: clean.count(query) for name, query in queries.items()}
     found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows

@@ -10,7 +10,7 @@ import pyarrow.types as pt
 
 from towers.contract import schema
 from towers.contract.arrow_types import id_texts, is_temporal
-from towers.contract.tables import CONTRACT, DATE, NUMBER, OURS, check_columns
+from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, check_columns
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
@@ -49,7 +49,7 @@ def check_user_columns(features: FeatureSettings) -> None:
         UserError: a name that is there twice, is the contract's or the reader's, is a feature of contents or events
             (a vocabulary stands under its feature's name), or cannot be a file's.
     """
-    taken = (*features.content_parts, "context")
+    taken = (*features.content_parts, *schema.EVENT_VOCABULARIES)
     for place, name in enumerate(features.user_columns):
         if name.lower() in OURS or name.lower() in CONTRACT[schema.USERS]:
             fault = f"is no feature of a listener; {', '.join((*CONTRACT[schema.USERS], *OURS))} cannot be"
@@ -99,7 +99,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> st
         UserError: as `columns_of`, for an extra column that is not there, and for a path that DuckDB cannot open.
     """
     kinds = columns_of(tables, table)
-    dates = [name for name, column in CONTRACT[table].items() if column is DATE and name in kinds]
+    dates = [name for name, column in CONTRACT[table].items() if column in (DATE, MOMENT) and name in kinds]
     columns = [sql for name in CONTRACT[table] for sql in _columns_in_sql(table, name, name in kinds)]
     for name in extra:
         if name not in kinds:
@@ -142,7 +142,7 @@ def _columns_in_sql(table: str, name: str, is_present: bool) -> list[str]:
     """The column in its type; beside a number, what is wrong with it where it cannot be had in that type."""
     column = CONTRACT[table][name]
     source = _quoted(name) if is_present else "NULL"
-    if column is DATE and is_present:
+    if column in (DATE, MOMENT) and is_present:
         return [f"CAST({_told(source)} AS {column.sql}) AS {_quoted(name)}"]
     if column is not NUMBER:
         return [f"CAST({source} AS {column.sql}) AS {_quoted(name)}"]

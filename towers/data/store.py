@@ -20,7 +20,7 @@ from towers.features.sounds import Sounds
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
 
-FORMAT = 2
+FORMAT = 3
 NO_STORE = "no prepared store here; run `towers prepare` with the same data= and data.name first"
 CURRENT = "current"
 HISTORY_COLUMNS = {
@@ -29,9 +29,22 @@ HISTORY_COLUMNS = {
     "timestamp_us": np.int64,
     "played_fraction": np.float32,
     "context": np.int32,
+    "session": np.int32,
+    "device": np.int32,
     "is_positive": np.bool_,
     "is_discovery": np.bool_,
 }
+UNTOLD = {"session": -1, "device": 0}
+"""What stands in columns that stores of format 2 lack."""
+PLAYLIST_COLUMNS = pa.schema(
+    {
+        "content_row": pa.int32(),
+        "curator": pa.string(),
+        "owner_id": pa.string(),
+        "created": pa.timestamp("us", tz="UTC"),
+        "member_rows": pa.list_(pa.int32()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +60,8 @@ class Histories:
         timestamp_us: microseconds since 1970, UTC.
         played_fraction: 0 to 1, -1 where unknown.
         context: code in the vocabulary of contexts.
+        session: place of the session's first event in the listener's history, -1 where unknown.
+        device: code in the vocabulary of devices.
         is_positive: says that the listener likes the content.
         is_discovery: the listener's first positive event with this content.
     """
@@ -59,6 +74,8 @@ class Histories:
     timestamp_us: np.ndarray
     played_fraction: np.ndarray
     context: np.ndarray
+    session: np.ndarray
+    device: np.ndarray
     is_positive: np.ndarray
     is_discovery: np.ndarray
 
@@ -148,7 +165,10 @@ class Store:
         """Opened, not read."""
         folder = self.folder / "histories"
         names = ["offsets", "train_end", "test_start", *HISTORY_COLUMNS]
-        return Histories(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names})
+        is_there = {name: name not in UNTOLD or self.manifest["format"] > 2 for name in names}
+        columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if is_there[name]}
+        untold = {name: np.broadcast_to(np.int32(UNTOLD[name]), len(columns["action"])) for name in UNTOLD}
+        return Histories(**(untold | columns))
 
     @cached_property
     def content_codes(self) -> dict[str, Ragged]:
@@ -161,13 +181,22 @@ class Store:
         return np.load(self.folder / "user_codes.npy")
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """The vocabulary of a content part, a listener column, or `context`."""
+        """The vocabulary of a content part, a listener column, `context` or `device`."""
+        if name == "device" and self.manifest["format"] < 3:
+            return Vocabulary([])
         return Vocabulary.read(self.folder / "vocabularies" / f"{name}.parquet")
 
     @cached_property
     def members(self) -> Ragged:
         """Artists' and playlists' contents, by content row; empty for other kinds."""
         return _read_ragged(self.folder / "members")
+
+    @cached_property
+    def playlists(self) -> pa.Table:
+        """By content row, as `PLAYLIST_COLUMNS` says: who made a playlist and when, its contents in their order."""
+        if self.manifest["format"] < 3:
+            return PLAYLIST_COLUMNS.empty_table()
+        return _mapped(self.folder / "playlists.arrow")
 
     @cached_property
     def spectrograms(self) -> Spectrograms | None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from towers.contract.schema import UNKNOWN_PLAYED_FRACTION
-from towers.data.store import HISTORY_COLUMNS, write_arrow, write_ragged
+from towers.contract import schema
+from towers.data.store import HISTORY_COLUMNS, PLAYLIST_COLUMNS, write_arrow, write_ragged
 from towers.data.tables import Tables
 from towers.features.metadata import build_vocabulary, encode_part, part_values
 from towers.features.ragged import Ragged
@@ -16,11 +17,11 @@ from towers.features.settings import FeatureSettings
 from towers.features.text import category_text
 from towers.features.vocabulary import Vocabulary
 
-# Contexts and listener columns, like all vocabularies, are those of the training period.
-TRAIN_CONTEXTS = """
-SELECT DISTINCT histories.context
+# Contexts, devices and listener columns, like all vocabularies, are those of the training period.
+TRAIN_VALUES = """
+SELECT DISTINCT histories.{name}
 FROM histories INNER JOIN boundaries ON boundaries.user_row = histories.user_row
-WHERE histories.ordinal < boundaries.num_train AND histories.context IS NOT NULL
+WHERE histories.ordinal < boundaries.num_train AND histories.{name} IS NOT NULL
 """
 
 # Features or not: evaluation divides listeners by any of them.
@@ -51,9 +52,10 @@ class StoreWriter:
         self._on_progress = on_progress
 
     def write(self) -> None:
-        """Writes contents, users and histories."""
+        """Writes contents, playlists, users and histories."""
         (self._folder / "vocabularies").mkdir(parents=True)
         self._write_contents()
+        self._write_playlists()
         self._write_users()
         self._write_histories()
 
@@ -77,6 +79,20 @@ class StoreWriter:
         owners = pairs["owner_row"].to_numpy()
         offsets = np.searchsorted(owners, np.arange(len(contents) + 1)).astype(np.int64)
         write_ragged(self._folder / "members", Ragged(offsets, pairs["member_row"].to_numpy().astype(np.int32)))
+
+    def _write_playlists(self) -> None:
+        """Each with its contents in the order of the raw list; ids that no content bears are left out."""
+        listed = self._clean.table("SELECT * FROM playlists ORDER BY content_row").combine_chunks()
+        ids = self._clean.table("SELECT content_id FROM contents ORDER BY content_row")["content_id"]
+        lists = listed["content_ids"].combine_chunks()
+        members = pc.call_function("index_in", [lists.flatten()], pc.SetLookupOptions(value_set=ids))
+        rows = members.fill_null(-1).to_numpy()
+        entries = Ragged(np.append(0, np.cumsum(lists.value_lengths())).astype(np.int64), rows)
+        is_other = rows != np.repeat(listed["content_row"].to_numpy(), entries.lengths)
+        kept = entries.where((rows >= 0) & is_other)
+        member_rows = pa.ListArray.from_arrays(pa.array(kept.offsets, pa.int32()), pa.array(kept.values, pa.int32()))
+        columns = [*(listed[name] for name in PLAYLIST_COLUMNS.names[:-1]), member_rows]
+        write_arrow(self._folder / "playlists.arrow", pa.table(columns, PLAYLIST_COLUMNS.names).cast(PLAYLIST_COLUMNS))
 
     def _write_users(self) -> None:
         names = self._features.user_columns
@@ -108,12 +124,14 @@ class StoreWriter:
         np.save(folder / "offsets.npy", offsets)
         np.save(folder / "train_end.npy", offsets[:-1] + boundaries["num_train"].to_numpy().astype(np.int64))
         np.save(folder / "test_start.npy", offsets[:-1] + boundaries["num_before_test"].to_numpy().astype(np.int64))
-        contexts = Vocabulary(self._clean.table(TRAIN_CONTEXTS)["context"].to_pylist())
-        contexts.write(self._vocabulary_path("context"))
+        vocabularies = {}
+        for name in schema.EVENT_VOCABULARIES:
+            vocabularies[name] = Vocabulary(self._clean.table(TRAIN_VALUES.format(name=name))[name].to_pylist())
+            vocabularies[name].write(self._vocabulary_path(name))
         total, done = int(offsets[-1]), 0
         query = (
-            "SELECT content_row, action_code AS action, timestamp_us, played_fraction, context, is_positive, "
-            "is_discovery FROM histories ORDER BY user_row, ordinal"
+            "SELECT content_row, action_code AS action, timestamp_us, played_fraction, context, session, device, "
+            "is_positive, is_discovery FROM histories ORDER BY user_row, ordinal"
         )
         with ExitStack() as stack:
             # Not through a memory map: a disk that is full ends a process that writes to one, without a word.
@@ -123,7 +141,7 @@ class StoreWriter:
                 np.lib.format.write_array_header_1_0(files[name], described)
             for batch in self._clean.batches(query):
                 for name, dtype in HISTORY_COLUMNS.items():
-                    numbers = _numbers(name, batch.column(name), contexts)
+                    numbers = _numbers(name, batch.column(name), vocabularies.get(name))
                     files[name].write(np.ascontiguousarray(numbers, dtype).tobytes())
                 done += len(batch)
                 self._on_progress("histories", done, total)
@@ -132,12 +150,12 @@ class StoreWriter:
         return self._folder / "vocabularies" / f"{name}.parquet"
 
 
-def _numbers(name: str, column: pa.Array, contexts: Vocabulary) -> np.ndarray:
-    if name == "context":
+def _numbers(name: str, column: pa.Array, vocabulary: Vocabulary | None) -> np.ndarray:
+    if vocabulary is not None:
         # Encoding the distinct values alone: a few contexts stand for millions of events.
         encoded = column.dictionary_encode()
-        codes = np.concatenate([contexts.encode(encoded.dictionary.to_pylist()), [0]])
+        codes = np.concatenate([vocabulary.encode(encoded.dictionary.to_pylist()), [0]])
         return codes[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
     if name == "played_fraction":
-        return column.fill_null(UNKNOWN_PLAYED_FRACTION).to_numpy(zero_copy_only=False)
+        return column.fill_null(schema.UNKNOWN_PLAYED_FRACTION).to_numpy(zero_copy_only=False)
     return column.to_numpy(zero_copy_only=False)

@@ -46,7 +46,8 @@ def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class Tables:
-    """The clean tables `events`, `contents`, `users`, `histories`, `boundaries`, `counts`, `members`.
+    """The clean tables `events`, `contents`, `users`, `histories`, `boundaries`, `counts`, `members`,
+    `playlists`.
 
     Args:
         connection: of `database`.

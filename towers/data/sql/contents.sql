@@ -143,3 +143,15 @@ FROM (
 INNER JOIN contents AS owner ON owner.content_id = pairs.owner_id AND owner.kind = pairs.owner_kind
 INNER JOIN contents AS member ON member.content_id = pairs.member_id
 WHERE owner.content_row <> member.content_row;
+
+-- Every playlist with what is known of it. Its contents are still ids, in the order that its maker gave them.
+CREATE TABLE playlists AS
+SELECT
+    contents.content_row,
+    lists.curator,
+    lists.owner_id,
+    lists.created,
+    lists.content_ids
+FROM judged_playlists AS lists
+INNER JOIN contents ON contents.content_id = lists.playlist_id AND contents.kind = 'playlist'
+WHERE lists.reason IS NULL;

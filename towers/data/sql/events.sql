@@ -52,6 +52,8 @@ FROM (
             played_ms,
             played_ms_fault,
             context,
+            session_id,
+            device,
             row_hash,
             filename,
             file_row_number

@@ -16,7 +16,9 @@ SELECT
     is_positive AND ROW_NUMBER() OVER (
         PARTITION BY user_row, content_row, is_positive
         ORDER BY ordinal
-    ) = 1 AS is_discovery
+    ) = 1 AS is_discovery,
+    -- A session is called by the place of its first event in the history: later events leave that as it is.
+    CASE WHEN session_id IS NULL THEN -1 ELSE MIN(ordinal) OVER (PARTITION BY user_row, session_id) END AS session
 FROM (
     SELECT
         placed.*,
@@ -37,6 +39,8 @@ FROM (
                     THEN LEAST(CAST(events.played_ms AS DOUBLE) / contents.duration_ms, 1)
             END AS played_fraction,
             events.context,
+            events.session_id,
+            events.device,
             ROW_NUMBER() OVER (
                 PARTITION BY users.user_row
                 ORDER BY events.timestamp_us, events.filename, events.file_row_number

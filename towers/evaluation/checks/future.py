@@ -162,7 +162,7 @@ def histories_end(store: Store, task: EvaluationTask, period: Period) -> Check:
 
 
 def with_other_events(store: Store, is_replaced: np.ndarray, shift_days: int, seed: int) -> Store:
-    """The store with other events at some places of its histories: another content, action, played fraction, context.
+    """The store with other events at some places of its histories: other in all that a column says.
 
     All of them positive, so that whoever had targets has some.
 
@@ -185,6 +185,8 @@ def with_other_events(store: Store, is_replaced: np.ndarray, shift_days: int, se
         "context": generator.integers(len(store.vocabulary("context")), size=size),
         "is_positive": True,
         "is_discovery": ~histories.is_discovery[places],
+        "device": generator.integers(len(store.vocabulary("device")), size=size),
+        "session": np.arange(size),
     }
     columns = {}
     for name, values in other.items():
