@@ -132,7 +132,7 @@ class TestItemKNN(CollaborativeRankerContract):
     def test_matrix_larger_than_a_block(self, monkeypatch):
         histories, _ = random_histories()
         whole = ItemKNN(one_content_each(12), histories).scores(np.arange(12))
-        monkeypatch.setattr("towers.evaluation.baselines.heard._BLOCK", 5)
+        monkeypatch.setattr("towers.evaluation.baselines.heard._PRODUCTS", 20)
         parts = ItemKNN(one_content_each(12), histories).scores(np.arange(12))
         np.testing.assert_array_equal(parts, whole)
 

@@ -22,6 +22,7 @@ from towers.publishing.card import model_card
 from towers.publishing.chance import write_chance
 from towers.publishing.codes import recall_of_codes
 from towers.publishing.content_map import content_map
+from towers.publishing.derived import write_derived
 from towers.publishing.describing import canaries_of, described_store
 from towers.publishing.index import recall_of_index
 from towers.publishing.leading import spread
@@ -126,6 +127,10 @@ class _Writer:
         self._write_users(inputs, space)
         for task in self._running:
             task.result()
+        self._on_progress("neighbours", 0, 1)
+        facts = {"format": FORMAT, "space_id": space.space_id, "dim": space.projection.dim}
+        self._derived = write_derived(self._folder, facts, self._earlier)
+        self._on_progress("neighbours", 1, 1)
         if not space.projection.is_truncated:  # else the user tower reads what was cut off, too
             (self._folder / files.CONTENT_INPUTS).unlink()
         self._write_manifest(space, towers)
@@ -316,6 +321,7 @@ class _Writer:
             "space": space.facts,
             "towers": towers,
             "listen_chance": self._chance,
+            "derived": self._derived,
             "codes": recall_of_codes(spread(users), contents, trained.held_out.is_candidate),
             "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),
             "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),

@@ -27,6 +27,7 @@ from towers.manifest import read_json
 from towers.retrieval import files
 from towers.retrieval.catalogue import Catalogue
 from towers.retrieval.checksums import damaged_files, read_manifest
+from towers.retrieval.co_listening import Neighbours
 from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.files import mapped_array, mapped_table, reading
 from towers.retrieval.ids import Ids
@@ -298,6 +299,12 @@ class Export:
         """The model of the chance of a listen; null where none could be fitted, and before format 3."""
         path = self.folder / files.LISTEN_CHANCE
         return ListenChance.read(path, self.space_id) if path.exists() else None
+
+    @cached_property
+    def co_listening(self) -> Neighbours | None:
+        """The nearest of each content by who chose it; null before format 4."""
+        path = self.folder / files.CO_LISTENING
+        return Neighbours.read(path) if path.exists() else None
 
     @cached_property
     def exact_index(self) -> Index:

@@ -1,0 +1,80 @@
+"""Which contents, and which artists, the listeners of an export choose together."""
+
+import numpy as np
+from jaxtyping import Bool
+from scipy import sparse
+
+from towers.contract import schema
+from towers.evaluation.baselines.heard import cosine_neighbours, heard_matrix
+from towers.features.ragged import Ragged
+from towers.retrieval import files
+from towers.retrieval.artists import artist_rows
+from towers.retrieval.co_listening import Neighbours
+from towers.retrieval.export import Export
+from towers.retrieval.files import mapped_array, mapped_table
+
+NEIGHBOURS = 50
+DAMPING, ARTIST_DAMPING = 2.0, 10.0
+"""Listeners that a pair must have in common for half of its cosine to count: of few, chance makes the best pairs. What
+`benchmarks/derived.py` finds best over catalogues of many and of few listeners."""
+LATEST = 1_000
+"""Positive events of a listener that are counted: what one listener costs grows with the square."""
+
+
+def co_listening(
+    export: Export,
+    chosen: Ragged,
+    *,
+    neighbours: int = NEIGHBOURS,
+    damping: float = DAMPING,
+    artist_damping: float = ARTIST_DAMPING,
+) -> Neighbours:
+    """The neighbours of all contents by who chose them.
+
+    Contents that can be played are near by the cosine of who chose them at all, artists by that of how often each
+    listener chose something of theirs (log of 1 + n). Both are damped (`cosine_neighbours`).
+
+    Args:
+        export: whose contents they are.
+        chosen: rows of the contents that each listener chose, repeats included (`chosen_lists`).
+        neighbours: at most so many a content.
+        damping: listeners in common with whom half of a cosine counts.
+        artist_damping: the same of artists.
+    """
+    size = len(export.contents)
+    found = Neighbours(rows=np.full((size, neighbours), -1, np.int32), weights=np.zeros((size, neighbours), np.float32))
+    playable = chosen.where(export.catalogue.of_kinds(schema.PLAYABLE_KINDS)[chosen.values])
+    _add(found, cosine_neighbours(heard_matrix(playable, size), size, neighbours, damping))
+    _add(found, cosine_neighbours(_plays_by_artist(export, chosen), size, neighbours, artist_damping))
+    return found
+
+
+def _add(found: Neighbours, near: sparse.csr_array) -> None:
+    lists = Ragged(near.indptr.astype(np.int64), near.indices)
+    place = np.arange(len(lists.values)) - np.repeat(lists.offsets[:-1], lists.lengths)
+    found.rows[lists.list_of_value, place] = near.indices
+    found.weights[lists.list_of_value, place] = near.data
+
+
+def chosen_lists(export: Export) -> Ragged:
+    """Rows of the contents that each listener chose, the `LATEST` of each, in time order with repeats."""
+    folder = export.folder / files.HISTORIES
+    events = mapped_table(folder / files.HISTORY_EVENTS)
+    rows = events["content_row"].to_numpy()
+    is_chosen: Bool[np.ndarray, " events"] = events["is_positive"].to_numpy() & (rows >= 0)
+    chosen = Ragged(mapped_array(folder / files.HISTORY_OFFSETS), rows).where(is_chosen)
+    from_end = np.repeat(chosen.offsets[1:], chosen.lengths) - np.arange(len(chosen.values))
+    return chosen.where(from_end <= LATEST)
+
+
+def _plays_by_artist(export: Export, chosen: Ragged) -> sparse.csr_array:
+    """`[listeners, contents]`: in an artist's column the log of 1 + how often each listener chose it or something of
+    it."""
+    artists = artist_rows(export)
+    theirs = artists.take(chosen.values)
+    listeners = np.repeat(chosen.list_of_value, theirs.lengths)
+    shape = (len(chosen), len(export.contents))
+    plays = sparse.coo_array((np.ones(len(listeners), np.float32), (listeners, theirs.values)), shape).tocsr()
+    plays.sum_duplicates()
+    plays.data = np.log1p(plays.data)
+    return sparse.csr_array(plays)

@@ -1,0 +1,32 @@
+"""What an export holds beside vectors and tables: made of files that are written already, for whoever makes lists."""
+
+from pathlib import Path
+from typing import Any
+
+from towers.publishing.co_listening import chosen_lists, co_listening
+from towers.retrieval import files
+from towers.retrieval.export import Export
+
+
+class _Unfinished(Export):
+    """An export whose vectors, contents and histories are written, and whose manifest is not."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]):
+        self.folder, self.manifest = folder, manifest
+
+
+def write_derived(folder: Path, manifest: dict[str, Any], earlier: Export | None) -> dict[str, Any]:
+    """Writes what follows from vectors, contents and histories.
+
+    Args:
+        folder: of the export, in which these are.
+        manifest: as far as it is known: `format`, `space_id` and `dim`.
+        earlier: the version that serves; null: none.
+
+    Returns:
+        Figures for the manifest, by what they are of.
+    """
+    export = _Unfinished(folder, manifest)
+    near = co_listening(export, chosen_lists(export))
+    near.write(folder / files.CO_LISTENING)
+    return {"co_listening": {"contents": int((near.rows[:, 0] >= 0).sum())}}
