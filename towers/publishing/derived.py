@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from towers.publishing.co_listening import chosen_lists, co_listening
+from towers.publishing.recordings import recordings
 from towers.retrieval import files
 from towers.retrieval.export import Export
 
@@ -29,4 +32,9 @@ def write_derived(folder: Path, manifest: dict[str, Any], earlier: Export | None
     export = _Unfinished(folder, manifest)
     near = co_listening(export, chosen_lists(export))
     near.write(folder / files.CO_LISTENING)
-    return {"co_listening": {"contents": int((near.rows[:, 0] >= 0).sum())}}
+    same = recordings(export)
+    np.save(folder / files.RECORDINGS, same)
+    return {
+        "co_listening": {"contents": int((near.rows[:, 0] >= 0).sum())},
+        "recordings": {"contents_again": int((same != np.arange(len(same))).sum())},
+    }

@@ -307,6 +307,13 @@ class Export:
         return Neighbours.read(path) if path.exists() else None
 
     @cached_property
+    def recordings(self) -> Int[np.ndarray, " contents"] | None:
+        """Row of the first content of the same recording, itself when alone: remasters and duplicates share one;
+        null before format 4."""
+        path = self.folder / files.RECORDINGS
+        return mapped_array(path) if path.exists() else None
+
+    @cached_property
     def exact_index(self) -> Index:
         """Every inner product."""
         return ExactIndex(self.vectors)

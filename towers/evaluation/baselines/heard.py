@@ -110,7 +110,7 @@ def _nearest(
 
 
 def _floors(values: Float[np.ndarray, " values"], lists: Ragged, most: int) -> Float[np.ndarray, " lists"]:
-    """The `most`th greatest value of each list, lowest where it has no more; sorting what is below would take longest."""
+    """The `most`th greatest value of each list, lowest where it has no more: sorting what is below takes longest."""
     floors = np.full(len(lists), -np.inf, np.float32)
     for row in np.flatnonzero(lists.lengths > most).tolist():
         floors[row] = np.partition(values[lists.offsets[row] : lists.offsets[row + 1]], -most)[-most]
