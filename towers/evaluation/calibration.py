@@ -4,10 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from towers.features.calibration import ALPHA, kl_terms
 from towers.features.ragged import Ragged
-
-ALPHA = 0.01
-"""How much of the listener's own distribution is mixed into the list's, as in the paper."""
 
 
 class Calibration:
@@ -47,8 +45,8 @@ class Calibration:
         tastes = self._tastes[positions].tocoo()
         users, classes = tastes.coords
         shares = tastes.data
-        mixed = (1 - self._alpha) * lists.toarray()[users, classes] + self._alpha * shares
-        divergence = np.bincount(users, weights=shares * np.log(shares / mixed), minlength=len(rows))
+        terms = kl_terms(shares, lists.toarray()[users, classes], self._alpha)
+        divergence = np.bincount(users, weights=terms, minlength=len(rows))
         is_defined = (np.bincount(users, minlength=len(rows)) > 0) & (np.diff(lists.indptr) > 0)
         return np.where(is_defined, divergence, np.nan)
 

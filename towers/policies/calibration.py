@@ -1,0 +1,137 @@
+"""Contents chosen so that a list holds styles in the shares in which its listener plays them.
+
+Styles are given as shares: a row for each content that sums to 1, or to 0 where nothing is known of its style. What is
+missing to 1 counts as a style of its own, "unknown", on both sides, so that contents without any style come in the
+share that they have in the history and are not squeezed out.
+
+`by_flow` is the better of the two where it was measured (`benchmarks/calibration.py`); `by_greedy` is the paper's.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from towers.features.calibration import ALPHA
+
+LEAST_OF_LARGEST = 0.5
+"""A content may take a place of a style that has at least so much of its largest share: shares that are guessed from
+neighbours are small for many styles."""
+
+
+def listener_mix(
+    shares: Float[np.ndarray, "chosen styles"],
+    age: Float[np.ndarray, " chosen"] | None = None,
+    half_life: float | None = None,
+) -> Float[np.ndarray, " styles"]:
+    """The share of each style in what a listener chose; sums to less than 1 where styles are unknown, to 0 of nothing.
+
+    Args:
+        shares: styles of each content that they chose, repeats included.
+        age: of each of these choices, in days, or in choices since then; null: as many as came after it.
+        half_life: after so much age a choice counts half; null: all count alike.
+    """
+    if not len(shares):
+        return np.zeros(shares.shape[1])
+    if half_life is None:
+        return shares.mean(axis=0, dtype=np.float64)
+    old = np.arange(len(shares))[::-1] if age is None else age - age.min()
+    weights = 0.5 ** (old / half_life)
+    return weights @ shares / weights.sum()
+
+
+def places_of(p: Float[np.ndarray, " styles"], k: int) -> Int[np.ndarray, " styles"]:
+    """How many of `k` places each style gets: the largest remainders; of equal ones the first.
+
+    Args:
+        p: shares, sum 1.
+        k: places.
+
+    >>> places_of(np.array([0.5, 0.3, 0.2]), 4).tolist()
+    [2, 1, 1]
+    """
+    exact = np.maximum(k * p, 0.0)
+    places = np.floor(exact + 1e-9).astype(np.int64)
+    left = np.argsort(-(exact - places), kind="stable")[: max(k - int(places.sum()), 0)]
+    places[left] += 1
+    return places
+
+
+def by_flow(
+    u: Float[np.ndarray, " n"],
+    s: Float[np.ndarray, "n styles"],
+    p: Float[np.ndarray, " styles"],
+    k: int,
+    miss: float | None = None,
+) -> Int[np.ndarray, " k"]:
+    """The `k` candidates of the highest total utility that fill each style's places (`places_of`), best first.
+
+    A content of several styles fills a place of one of them, whichever serves the list best: a minimum-cost flow, here
+    as an assignment of contents to places. As many places as can be are filled by their own style, and the others by
+    the best of what is left.
+
+    Args:
+        u: utilities.
+        s: styles of the candidates, see above.
+        p: styles that the list is to have, sum 1 or less; of sum 0 the best are chosen, whatever their styles.
+        k: length of the list; less where there are fewer candidates.
+        miss: utility that a place of the wrong style costs: the smaller, the more a good content of another style may
+            take it. Null: more than any utility is worth.
+    """
+    k = min(k, len(u))
+    if p.sum() <= 0 or k == 0:
+        return np.argsort(-u, kind="stable")[:k]
+    wanted, of = with_unknown(p), with_unknown(s)
+    places = places_of(wanted, k)
+    used = np.flatnonzero(places)
+    fits = (of[:, used] > 0) & (of[:, used] >= LEAST_OF_LARGEST * of.max(axis=1, keepdims=True))
+    cost = np.where(fits, 0.0, k * float(np.ptp(u)) + 1.0 if miss is None else miss).T - u
+    _, chosen = linear_sum_assignment(np.repeat(cost, places[used], axis=0))
+    return chosen[np.lexsort((chosen, -u[chosen]))].astype(np.int64)
+
+
+def by_greedy(
+    u: Float[np.ndarray, " n"],
+    s: Float[np.ndarray, "n styles"],
+    p: Float[np.ndarray, " styles"],
+    k: int,
+    weight: float = 0.5,
+    alpha: float = ALPHA,
+) -> Int[np.ndarray, " k"]:
+    """`k` candidates, added one by one, each as it raises (1 - weight) sum of u - weight KL(p || q~) most.
+
+    Steck 2018, "Calibrated recommendations", equation 7 and the greedy way below it, which gets at least 1 - 1/e of the
+    best value. In the order in which they were added.
+
+    Args:
+        u: utilities.
+        s: styles of the candidates, see above.
+        p: styles that the list is to have, sum 1 or less; of sum 0 the best are chosen, whatever their styles.
+        k: length of the list; less where there are fewer candidates.
+        weight: lambda, 0 (utility alone) to 1 (styles alone).
+        alpha: as in `features.calibration.kl_terms`, above 0.
+    """
+    k = min(k, len(u))
+    if p.sum() <= 0 or k == 0:
+        return np.argsort(-u, kind="stable")[:k]
+    wanted = with_unknown(p)
+    has_share = wanted > 0
+    wanted, of = wanted[has_share], with_unknown(s)[:, has_share]
+    # Only the styles of a content change by adding it, and it has few: what it does to others is the same for all.
+    contents, styles = np.nonzero(of)
+    own = of[contents, styles]
+    worth, counts, chosen = (1 - weight) * u, np.zeros(len(wanted)), np.zeros(k, np.int64)
+    for place in range(k):
+        scale = (1 - alpha) / (place + 1)
+        mixed = counts * scale + alpha * wanted
+        gains = wanted[styles] * np.log1p(own * scale / mixed[styles])
+        total = worth + weight * np.bincount(contents, gains, minlength=len(u))
+        chosen[place] = best = int(np.argmax(total))
+        counts += of[best]
+        worth[best] = -np.inf
+    return chosen
+
+
+def with_unknown(shares: Float[np.ndarray, "*lists styles"]) -> Float[np.ndarray, "*lists styles_and_one"]:
+    """The shares and, last, what is missing to a sum of 1."""
+    missing = np.maximum(1 - shares.sum(axis=-1, keepdims=True, dtype=np.float64), 0.0)
+    return np.concatenate([shares, np.where(missing < 1e-6, 0.0, missing)], axis=-1)
