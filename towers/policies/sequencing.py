@@ -1,0 +1,166 @@
+"""The order in which the contents of a list are played: one flows into the next."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.errors import UserError
+from towers.features.ragged import Ragged
+
+MAX_MOVES = 1_000
+"""Changes of an order at most; some tens are made for a list of 30."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """What makes an order a good one.
+
+    Args:
+        spread: what it is worth, in cosines, that strong contents stand beside weak ones, 0 or more: of neighbours
+            whose utilities are a and b standard deviations above the list's mean, -a b times so much. 0: smoothness
+            alone, by which the weak ones may all come last.
+    """
+
+    spread: int | float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.spread >= 0:
+            raise UserError(f"spread={self.spread}: must be 0 or more")
+
+
+def ordered(
+    vectors: Float[np.ndarray, "k dim"],
+    utility: Float[np.ndarray, " k"],
+    artists: Ragged | None = None,
+    flow: Flow | None = None,
+) -> Int[np.ndarray, " k"]:
+    """The order of a list: a permutation of its places.
+
+    The content of the highest utility comes first (of equal ones the first). Two that share an artist stand next to
+    each other only where it cannot be otherwise, which is certain where no content has several artists. Of what is
+    left, the order has a high sum of cosines of neighbours, and of `Flow.spread`: the better of the order that was
+    given, its first content moved, and of the nearest neighbour each time, made better as long as it can be by
+    reversing a part or moving one content (2-opt and or-opt; Croes 1958, Or 1976). The same list has the same order.
+
+    Args:
+        vectors: of the contents, any length above 0.
+        utility: of each.
+        artists: codes of each one's artists, without repeats; null: nobody minds.
+        flow: null: its defaults.
+    """
+    count = len(vectors)
+    if count < 2:
+        return np.arange(count)
+    gains = neighbour_gains(vectors, utility, (flow or Flow()).spread)
+    clash = np.zeros((count, count), bool) if artists is None else _clashes(artists)
+    # A clash costs more than all cosines and spreads together, so none is ever taken for them.
+    gains = gains - clash * (2 * count * float(np.abs(gains).max()) + 1.0)
+    first = int(np.argmax(utility))
+    as_given = np.concatenate([[first], np.delete(np.arange(count), first)])
+    starts = (_nearest_each_time(gains, clash, first, artists), as_given)
+    return _made_better(max(starts, key=lambda order: float(gains[order[:-1], order[1:]].sum())), gains)
+
+
+def neighbour_gains(
+    vectors: Float[np.ndarray, "k dim"], utility: Float[np.ndarray, " k"], spread: int | float
+) -> Float[np.ndarray, "k k"]:
+    """What each pair of neighbours is worth: their cosine, and `Flow.spread`."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors.astype(np.float64) / np.where(lengths > 0, lengths, 1.0)
+    deviation = float(utility.std())
+    above = (utility - utility.mean()) / (deviation if deviation > 0 else 1.0)
+    return unit @ unit.T - spread * np.outer(above, above)
+
+
+def smoothness(vectors: Float[np.ndarray, "k dim"]) -> float:
+    """The mean cosine of neighbours in an order; NaN of fewer than two."""
+    if len(vectors) < 2:
+        return float("nan")
+    gains = neighbour_gains(vectors, np.zeros(len(vectors)), 0)
+    return float(np.diagonal(gains, offset=1).mean())
+
+
+def _clashes(artists: Ragged) -> Bool[np.ndarray, "k k"]:
+    """Which pairs share an artist."""
+    names, codes = np.unique(artists.values, return_inverse=True)
+    has = np.zeros((len(artists), len(names)), np.int64)
+    has[artists.list_of_value, codes] = 1
+    return (has @ has.T) > 0
+
+
+def _nearest_each_time(
+    gains: np.ndarray, clash: np.ndarray, first: int, artists: Ragged | None
+) -> Int[np.ndarray, " k"]:
+    """From `first` on, the best neighbour each time among those that leave an order without a clash possible.
+
+    Of m contents left after one by an artist, that artist may have half of them (rounded down) and any other half
+    (rounded up): then, and only then, no two need to stand together.
+    """
+    count = len(gains)
+    named = None if artists is None else np.unique(artists.values, return_inverse=True)[1]
+    has = np.zeros((count, 0 if named is None else int(named.max(initial=-1)) + 1), np.int64)
+    if artists is not None:
+        has[artists.list_of_value, named] = 1
+    order, is_left = [first], np.ones(count, bool)
+    is_left[first] = False
+    left_of = has.sum(axis=0) - has[first]
+    for _ in range(count - 1):
+        places = np.flatnonzero(is_left)
+        after = len(places) - 1
+        # By how much each artist would have too many, once each of the places had been taken.
+        too_many = left_of - has[places] - np.where(has[places] > 0, after // 2, (after + 1) // 2)
+        trouble = np.maximum(too_many, 0).max(axis=1, initial=0) + clash[order[-1], places]
+        best = places[np.lexsort((places, -gains[order[-1], places], trouble))[0]]
+        order.append(int(best))
+        is_left[best] = False
+        left_of = left_of - has[best]
+    return np.array(order, np.int64)
+
+
+def _made_better(order: Int[np.ndarray, " k"], gains: Float[np.ndarray, "k k"]) -> Int[np.ndarray, " k"]:
+    """Takes the best of all reversals and moves again and again, until none gains anything."""
+    for _ in range(MAX_MOVES):
+        reversal, by_reversal = _best_reversal(order, gains)
+        move, by_move = _best_move(order, gains)
+        if max(by_reversal, by_move) <= 1e-9:
+            break
+        if by_reversal >= by_move:
+            start, end = reversal
+            order = np.concatenate([order[:start], order[start : end + 1][::-1], order[end + 1 :]])
+        else:
+            source, target = move
+            order = np.insert(np.delete(order, source), target, order[source])
+    return order
+
+
+def _best_reversal(order: np.ndarray, gains: np.ndarray) -> tuple[tuple[int, int], float]:
+    """The places from and to which turning the order round gains most, and how much; the first stays."""
+    count = len(order)
+    ordered_gains = np.zeros((count + 1, count + 1))  # beyond the last stands nobody
+    ordered_gains[:count, :count] = gains[np.ix_(order, order)]
+    links = np.diagonal(ordered_gains, offset=1)
+    # Reversing start..end joins start - 1 with end and start with end + 1.
+    gain = ordered_gains[:-2, 1:-1] + ordered_gains[1:-1, 2:] - links[:-1, None] - links[None, 1:]
+    gain[np.tril_indices(count - 1)] = 0.0
+    best = int(np.argmax(gain))
+    start, end = divmod(best, count - 1)
+    return (start + 1, end + 1), float(gain[start, end])
+
+
+def _best_move(order: np.ndarray, gains: np.ndarray) -> tuple[tuple[int, int], float]:
+    """From which place a content goes to which (counted without it) with most gain, and how much; the first stays."""
+    count = len(order)
+    ordered_gains = np.zeros((count + 1, count + 1))
+    ordered_gains[:count, :count] = gains[np.ix_(order, order)]
+    links = np.diagonal(ordered_gains, offset=1)
+    source = np.arange(1, count)
+    bridged = np.where(source + 1 < count, ordered_gains[source - 1, np.minimum(source + 1, count)], 0.0)
+    taken_out = bridged - links[source - 1] - links[source]
+    # Between place t and t + 1, for t from 0 on; beside itself nothing changes.
+    put_in = ordered_gains[1:-1, :-1] + ordered_gains[1:-1, 1:] - links[None, :]
+    gain = taken_out[:, None] + put_in
+    gain[source - 1, source] = gain[source - 1, source - 1] = 0.0
+    best = int(np.argmax(gain))
+    moved, after = best // count + 1, best % count
+    return (moved, after + 1 if after < moved else after), float(gain[moved - 1, after])
