@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.policies.mixing import mixture_features
+from towers.policies.tastes import Tastes, tastes_of
 from towers.retrieval.asker import History, Id, asker_of
 from towers.retrieval.export import Export
 from towers.retrieval.query import Standing, standing_of
@@ -65,13 +67,40 @@ class Listener:
         """Inner products with some contents."""
         return self.export.vectors[rows] @ self.vector
 
+    @cached_property
+    def tastes(self) -> Tastes:
+        """Their several tastes."""
+        codes = np.zeros(self.export.user_codes.shape[1], np.int64) if self.user_row is None else self._codes
+        return tastes_of(self.export, self.standing.events, self.vector, codes)
+
+    @property
+    def _codes(self) -> Int[np.ndarray, " columns"]:
+        return self.export.user_codes[self.user_row].astype(np.int64)
+
     def utility(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """How well some contents fit them: the logarithm of the odds of a listen, or the inner product where the export
-        has no model of it. Higher is better; comparable between the contents of one listener."""
+        """How well some contents fit them: the logarithm of the odds of a listen. Higher is better.
+
+        What is new to them is judged by the learnt mixture, as far as the export has one; where it has no model at all
+        the inner product stands for both.
+
+        Args:
+            rows: of the contents, each once.
+        """
         model, affinity = self.export.listen_chance, self.affinity(rows)
         if model is None:
             return affinity.astype(np.float64)
-        return listen_log_odds(self.export, model, self.standing, rows, affinity)
+        odds = listen_log_odds(self.export, model, self.standing, rows, affinity)
+        if self.export.mixture is None:
+            return odds
+        new = np.flatnonzero(~np.isin(rows, self.chosen))
+        odds[new] = self.export.mixture.odds(self.mixture_features(rows[new], affinity[new], odds[new]))
+        return odds
+
+    def mixture_features(
+        self, rows: Int[np.ndarray, " rows"], affinity: Float[np.ndarray, " rows"], chance: Float[np.ndarray, " rows"]
+    ) -> Float[np.ndarray, "rows features"]:
+        """What the learnt mixture reads of some contents; see `mixing.mixture_features`."""
+        return mixture_features(self.export, self.standing.events, self.tastes, rows, affinity, chance)
 
     def has_met(self, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
         """Whether any event of theirs names each of some contents."""

@@ -30,7 +30,7 @@ class LogOdds:
 
     Args:
         intercept: of the sum, where all features are 0.
-        weights: `[10]`, in the order of `FEATURES`, float64.
+        weights: `[features]`, float64.
         curve: `a + b s + c s^2` of a sum `s` (Platt's scaling with a squared term: what lies far out is often sure of
             itself beyond its right). Beyond its turning point it stays level, so that the order is that of the sums.
     """
@@ -52,15 +52,15 @@ class LogOdds:
         """Before the curve."""
         return features @ self.weights + self.intercept
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it is written."""
-        weights = dict(zip(FEATURES, self.weights.tolist(), strict=True))
+    def to_dict(self, features: tuple[str, ...]) -> dict[str, Any]:
+        """As it is written; `features` names what the weights belong to."""
+        weights = dict(zip(features, self.weights.tolist(), strict=True))
         return {"intercept": self.intercept, "weights": weights, "curve": list(self.curve)}
 
     @classmethod
-    def from_dict(cls, written: dict[str, Any]) -> "LogOdds":
-        """What `to_dict` wrote."""
-        weights = np.array([written["weights"][name] for name in FEATURES])
+    def from_dict(cls, written: dict[str, Any], features: tuple[str, ...]) -> "LogOdds":
+        """What `to_dict` wrote; raises `KeyError` where a part of it is missing."""
+        weights = np.array([written["weights"][name] for name in features])
         constant, slope, bend = written["curve"]
         return cls(intercept=written["intercept"], weights=weights, curve=(constant, slope, bend))
 
@@ -90,7 +90,7 @@ class ListenChance:
 
     def write(self, path: Path, space_id: str) -> None:
         """Writes it as JSON, with the space whose inner products it reads."""
-        model = {"heard": self.heard.to_dict(), "new": self.new.to_dict()}
+        model = {"heard": self.heard.to_dict(FEATURES), "new": self.new.to_dict(FEATURES)}
         write_json(
             path, {"space_id": space_id, "window": self.window, **model, "measures": MEASURES, "fitted": self.fitted}
         )
@@ -109,7 +109,7 @@ class ListenChance:
                 raise UserError(f"{path}: space_id {found} is not the export's {space_id}; copy the export again")
             if written["measures"] != MEASURES:
                 raise UserError(f"{path}: fitted to features that this version does not have; make the export again")
-            heard, new = (LogOdds.from_dict(written[name]) for name in ("heard", "new"))
+            heard, new = (LogOdds.from_dict(written[name], FEATURES) for name in ("heard", "new"))
             return cls(heard=heard, new=new, window=written["window"], fitted=written["fitted"])
         except KeyError as error:
             raise UserError(f"{path}: {error} is missing; make or copy the export again") from error
