@@ -10,7 +10,6 @@ from tests.retrieval.test_index import clustered
 from towers.contract import schema
 from towers.evaluation.baselines import heard
 from towers.publishing.co_listening import chosen_lists, co_listening
-from towers.retrieval.artists import artist_rows
 from towers.retrieval.co_listening import Neighbours
 from towers.retrieval.export import Export
 
@@ -42,7 +41,7 @@ def in_full(counts: np.ndarray, damping: float) -> np.ndarray:
 def counts_of(export: Export) -> tuple[np.ndarray, np.ndarray]:
     """Who chose each track at all, and the log of how often each artist was chosen, both by content row."""
     heard, plays = np.zeros((2, LISTENERS, len(export.contents)))
-    artists = artist_rows(export)
+    artists = export.artist_rows
     for listener in range(LISTENERS):
         for row in export.chosen(listener).tolist():
             heard[listener, row] = export.kinds[row] == schema.KIND_CODES["track"]
@@ -82,6 +81,6 @@ def test_of_a_long_history_the_latest_count(export, monkeypatch):
 
 
 def test_an_artist_is_its_own_with_or_without_saying_so(export):
-    artists = artist_rows(export)
+    artists = export.artist_rows
     assert [artists[row].tolist() for row in range(ARTISTS)] == [[row] for row in range(ARTISTS)]
     assert artists[ARTISTS + TRACKS - 1].tolist() == []

@@ -1,9 +1,10 @@
 import numpy as np
 
 from towers.retrieval.export import Export
+from towers.retrieval.sound_likeness import SoundLikeness
 from towers.service.audio import AudioFolder
 from towers.service.cards import Card, Cards
-from towers.service.reasons import LATELY, Heard, SoundLikeness, for_listener, shared_with
+from towers.service.reasons import LATELY, Heard, for_listener, shared_with
 
 
 def card(title: str, artists: dict[str, str] | None = None, album: str | None = None, *genres: str) -> Card:
@@ -16,28 +17,6 @@ def test_what_two_contents_share() -> None:
     assert texts == ["by the same artist, Y", "from the same album", "the same genre, pop", "close by sound alone"]
     assert shared_with(one, card("C"), False) == []
     assert shared_with(card("C"), card("D"), False) == []  # an unknown album is not a shared one
-
-
-class TestSoundLikeness:
-    def test_close_is_rare_among_random_pairs(self) -> None:
-        vectors = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float16)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        rows = np.arange(500)
-        is_close = SoundLikeness(vectors).are_close(rows, rows)
-        assert is_close.diagonal().all()
-        np.testing.assert_allclose(is_close[~np.eye(500, dtype=bool)].mean(), 0.005, atol=0.002)
-
-    def test_silence_is_close_to_nothing(self) -> None:
-        vectors = np.array([[1, 0], [0, 0], [1, 0], [0, 1], [0, -1]], np.float16)
-        is_close = SoundLikeness(vectors).are_close(np.arange(5), np.arange(5))
-        assert not is_close[1].any()
-        assert not is_close[:, 1].any()
-
-    def test_an_export_without_sound(self) -> None:
-        rows = np.arange(2)
-        assert not SoundLikeness(None).are_close(rows, rows).any()
-        assert not SoundLikeness(np.zeros((2, 4), np.float16)).are_close(rows, rows).any()
-        assert SoundLikeness(np.zeros((0, 4), np.float16)).are_close(rows[:0], rows[:0]).shape == (0, 0)
 
 
 class TestForAListener:

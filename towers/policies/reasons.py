@@ -1,9 +1,17 @@
-"""Why a content stands in a list, in words."""
+"""Why a content stands in a list: found for a listener, and put in words."""
 
+import numpy as np
+from jaxtyping import Int
+
+from towers.contract.schema import LIKE, SAVE
+from towers.policies.listener import Listener
+from towers.policies.mixing import FRESH_DAYS, last_chosen
 from towers.policies.playlist import Reason
 from towers.retrieval.export import Export
 from towers.retrieval.show import title_card
 
+OFTEN = 0.2
+"""The weight of neighbours by co-listening from which one is a reason for the other."""
 WORDS = {
     "saved": "because you saved {}",
     "liked": "because you liked {}",
@@ -27,3 +35,64 @@ def in_words(export: Export, reason: Reason) -> str:
     """A reason as people read it."""
     words = WORDS[reason.kind]
     return words.format(title_card(export, reason.because)[0]) if "{}" in words else words
+
+
+def reasons_for(listener: Listener, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
+    """Why each of some contents is there for a listener, the most telling of what holds.
+
+    An artist whom they play comes first, then what those who play the same play, then sound, then the nearest of what
+    they chose; a listener who chose nothing is told what is popular.
+    """
+    export, chosen = listener.export, last_chosen(listener.standing.events)
+    if not len(chosen):
+        return tuple(Reason(kind="popular") for _ in rows)
+    artists = _artists_played(listener, rows)
+    with_ = _listened_with(listener, chosen, rows)
+    sounds = export.sound_likeness.closest(rows, chosen)
+    products = export.vectors[rows] @ export.vectors[chosen].T
+    nearest = np.where(rows[:, None] == chosen, -np.inf, products).argmax(axis=1)
+    said = _said(listener, chosen)
+    is_fresh = export.age_days[rows] < FRESH_DAYS
+    found = []
+    for place in range(len(rows)):
+        if artists[place] >= 0:
+            found.append(Reason(kind="new_by" if is_fresh[place] else "artist", because=int(artists[place])))
+        elif with_[place] >= 0:
+            found.append(Reason(kind="listened_with", because=int(with_[place])))
+        elif sounds[place] >= 0:
+            found.append(Reason(kind="close_in_sound", because=int(chosen[sounds[place]])))
+        else:
+            found.append(Reason(kind=said[nearest[place]], because=int(chosen[nearest[place]])))
+    return tuple(found)
+
+
+def _artists_played(listener: Listener, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
+    """Of each content the row of an artist whom the listener chose something by; -1 where there is none."""
+    artists = listener.export.artist_rows
+    played = np.unique(artists.take(listener.chosen).values)
+    theirs = artists.take(rows)
+    found = np.full(len(rows), -1)
+    is_played = np.isin(theirs.values, played)
+    # The first of several: what is written last stands.
+    found[theirs.list_of_value[is_played][::-1]] = theirs.values[is_played][::-1]
+    return found
+
+
+def _listened_with(
+    listener: Listener, chosen: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
+) -> Int[np.ndarray, " rows"]:
+    """For each content the chosen one that most often goes with it; -1 where none of them does often."""
+    neighbours = listener.export.co_listening
+    if neighbours is None or not len(rows):
+        return np.full(len(rows), -1)
+    weights = np.where(neighbours.rows[chosen][None] == rows[:, None, None], neighbours.weights[chosen][None], 0.0)
+    best = weights.max(axis=2)
+    return np.where(best.max(axis=1) >= OFTEN, chosen[best.argmax(axis=1)], -1)
+
+
+def _said(listener: Listener, chosen: Int[np.ndarray, " chosen"]) -> list[str]:
+    """What the listener did with each of the contents that they chose, the most telling of it."""
+    events = listener.standing.events
+    saved, liked = (events.content_row[events.action == action] for action in (SAVE, LIKE))
+    is_saved, is_liked = np.isin(chosen, saved), np.isin(chosen, liked)
+    return np.where(is_saved, "saved", np.where(is_liked, "liked", "played")).tolist()

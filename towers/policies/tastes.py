@@ -76,6 +76,7 @@ def _parts(export: Export, events: Events) -> list[Events]:
         export.dim, count, niter=ITERATIONS, spherical=True, seed=0, min_points_per_centroid=1, verbose=False
     )
     clusters.train(np.ascontiguousarray(export.vectors[chosen], np.float32))
+    assert clusters.centroids is not None
     met = events.content_row
     cluster = np.full(len(met), -1)
     cluster[met >= 0] = (export.vectors[met[met >= 0]] @ clusters.centroids.T).argmax(axis=1)

@@ -8,7 +8,6 @@ from towers.contract import schema
 from towers.evaluation.baselines.heard import cosine_neighbours, heard_matrix
 from towers.features.ragged import Ragged
 from towers.retrieval import files
-from towers.retrieval.artists import artist_rows
 from towers.retrieval.co_listening import Neighbours
 from towers.retrieval.export import Export
 from towers.retrieval.files import mapped_array, mapped_table
@@ -70,7 +69,7 @@ def chosen_lists(export: Export) -> Ragged:
 def _plays_by_artist(export: Export, chosen: Ragged) -> sparse.csr_array:
     """`[listeners, contents]`: in an artist's column the log of 1 + how often each listener chose it or something of
     it."""
-    artists = artist_rows(export)
+    artists = export.artist_rows
     theirs = artists.take(chosen.values)
     listeners = np.repeat(chosen.list_of_value, theirs.lengths)
     shape = (len(chosen), len(export.contents))

@@ -21,10 +21,12 @@ from towers.contract.events import microseconds_of
 from towers.contract.provenance import Provenance
 from towers.errors import UserError
 from towers.features.content_facts import ContentFacts, artist_codes
+from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
 from towers.retrieval import files
+from towers.retrieval.artists import artist_rows
 from towers.retrieval.catalogue import Catalogue
 from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.co_listening import Neighbours
@@ -33,6 +35,8 @@ from towers.retrieval.files import mapped_array, mapped_table, reading
 from towers.retrieval.ids import Ids
 from towers.retrieval.index import ExactIndex, FaissIndex, Index
 from towers.retrieval.listen_chance import ListenChance
+from towers.retrieval.mixture import Mixture
+from towers.retrieval.sound_likeness import SoundLikeness
 
 FORMAT = 3
 """The newest that can be read; what was published in an older one opens, too."""
@@ -120,6 +124,11 @@ class Export:
         return mapped_array(path) if path.exists() else None
 
     @cached_property
+    def sound_likeness(self) -> SoundLikeness:
+        """Which contents are close by their sound alone."""
+        return SoundLikeness(self.sound_vectors)
+
+    @cached_property
     def contents(self) -> pa.Table:
         """The contents table, in row order."""
         if self._is_mapped:
@@ -169,6 +178,26 @@ class Export:
             artists=artist_codes(self.contents["artist_ids"]),
             recent_positives=self.contents["recent_positives"].to_numpy(),
         )
+
+    @cached_property
+    def artist_rows(self) -> Ragged:
+        """Per content the rows of its artists; see `artists.artist_rows`."""
+        return artist_rows(self.contents["artist_ids"], self.content_ids, self.kinds)
+
+    @cached_property
+    def most_played(self) -> Int[np.ndarray, " some"]:
+        """Rows of the contents that can be played and were chosen most of late, the most first, 1,000 at most."""
+        plays = np.where(self.catalogue.of_kinds(schema.PLAYABLE_KINDS), self.facts.recent_positives, 0)
+        return np.argsort(-plays, kind="stable")[: min(1_000, int(np.count_nonzero(plays)))]
+
+    @cached_property
+    def age_days(self) -> Float[np.ndarray, " contents"]:
+        """Days from each content's release to the export's last event, float32; not a number where either is unknown,
+        below 0 of what comes later."""
+        if self.last_day is None:
+            return np.full(len(self.contents), np.nan, np.float32)
+        days = np.datetime64(self.last_day, "D") - self._released
+        return np.where(np.isnat(days), np.nan, days.astype(np.int64)).astype(np.float32)
 
     @cached_property
     def durations_ms(self) -> Float[np.ndarray, " contents"]:
@@ -312,6 +341,13 @@ class Export:
         null before format 4."""
         path = self.folder / files.RECORDINGS
         return mapped_array(path) if path.exists() else None
+
+    @cached_property
+    def mixture(self) -> Mixture | None:
+        """The learnt mixture of what speaks for a content that is new to somebody; null where none could be fitted, and
+        before format 4."""
+        path = self.folder / files.MIXTURE
+        return Mixture.read(path, self.space_id) if path.exists() else None
 
     @cached_property
     def exact_index(self) -> Index:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from towers.errors import UserError
 from towers.manifest import read_json, write_json
 from towers.retrieval.listen_chance import LogOdds
@@ -53,5 +50,3 @@ class Mixture:
             return cls(odds=LogOdds.from_dict(written["new"], FEATURES), fitted=written["fitted"])
         except KeyError as error:
             raise UserError(f"{path}: {error} is missing; make or copy the export again") from error
-
-

@@ -51,7 +51,7 @@ def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:
     listed = query.deny if query.among is None else np.concatenate([query.deny, query.among])
     found = search.recommend(export, asker.vector, query, asker.standing)
     cards = [snapshot.cards.card(row) for row in found.rows.tolist()]
-    reasons = for_listener(cards, found.rows, asker.heard, export.vectors, snapshot.sound_likeness)
+    reasons = for_listener(cards, found.rows, asker.heard, export.vectors, export.sound_likeness)
     num_unknown = asker.num_unknown + int((listed < 0).sum())
     unknown = f'"unknown":{num_unknown},"unknown_values":{written(asker.unknown_values)}'
     return _answer(snapshot, f'{unknown},"items":{_items(cards, found, reasons)}')
@@ -70,7 +70,7 @@ def similar(snapshot: Snapshot, question: SimilarQuestion) -> str:
     content, reasons = "null", [[] for _ in cards]
     if original.row is not None:
         card = snapshot.cards.card(original.row)
-        is_close = snapshot.sound_likeness.are_close(np.array([original.row]), found.rows)[0].tolist()
+        is_close = export.sound_likeness.are_close(np.array([original.row]), found.rows)[0].tolist()
         content = card.json
         reasons = [shared_with(card, other, close) for other, close in zip(cards, is_close, strict=True)]
     unknown = written(original.encoded.unknown)

@@ -18,7 +18,7 @@ from towers.retrieval.verify import problems
 from towers.service.audio import AudioFolder
 from towers.service.cards import Cards
 from towers.service.map_answers import MapAnswers, version_of
-from towers.service.reasons import Heard, SoundLikeness
+from towers.service.reasons import Heard
 from towers.service.search import NameSearch
 
 KEPT_LISTENERS = 10_000
@@ -42,7 +42,6 @@ class Snapshot:
         self.export = export
         self.audio = audio
         self.cards = Cards(export, audio)
-        self.sound_likeness = SoundLikeness(export.sound_vectors)
         self.names = NameSearch.of_contents(export)
         self.listeners = NameSearch.of_users(export)
         self.met_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_met_by, export, self.cards))

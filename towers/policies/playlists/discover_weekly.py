@@ -1,0 +1,113 @@
+"""Discover Weekly: every week a list of what a listener has never met."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.contract import schema
+from towers.errors import UserError
+from towers.policies.candidates import candidates
+from towers.policies.listener import Listener
+from towers.policies.playlist import Playlist
+from towers.policies.reasons import reasons_for
+from towers.policies.rules import Candidates, Quota, Rules
+from towers.policies.sequencing import ordered
+from towers.policies.slate import pick
+from towers.retrieval.query import Query
+
+LOOKED_AT = 400
+"""Of the candidates, the best that the rules choose from; their quotas are met far within."""
+COLD_CHANCE = 0.8
+"""Places of contents that nobody has chosen yet, as a share of their share of what people come to choose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverWeekly:
+    """How the list is made.
+
+    Args:
+        k: places.
+        max_per_artist: contents of one artist at most.
+        new_artists: least share of the list that is by artists whom the listener never met.
+        taste_share: each taste gets at least so much of its share of the places, as far as it can, 0 to 1.
+        kind: kinds of contents.
+        explicit: whether contents that are marked explicit may come.
+
+    Raises:
+        UserError: a share outside 0 to 1, or as `Query` and `Rules`.
+    """
+
+    k: int = 30
+    max_per_artist: int = 2
+    new_artists: int | float = 0.6
+    taste_share: int | float = 0.5
+    kind: tuple[str, ...] = schema.PLAYABLE_KINDS
+    explicit: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("new_artists", "taste_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be a share, 0 to 1")
+        Query(k=self.k, kind=self.kind)
+        Rules(k=self.k, max_per_artist=self.max_per_artist)
+
+    def make(self, listener: Listener, shown: Int[np.ndarray, " shown"]) -> Playlist:
+        """The list of one listener.
+
+        It holds nothing that any event of theirs names, nothing that was shown lately, and nothing that is not
+        released. Cold contents have their share of places: nobody has played them, so by utility alone they would come
+        too seldom to be played by anybody.
+
+        Args:
+            listener: for whom.
+            shown: rows of what the lists of the last weeks held; -1 for what the export does not have.
+        """
+        export = listener.export
+        # What was skipped is among what they met, however long ago.
+        query = Query(k=self.k, kind=self.kind, explicit=self.explicit, deny=shown, skip_cooldown_days=0)
+        rows = candidates(listener, query)
+        rows = rows[~listener.has_met(rows)]
+        utility = listener.utility(rows)
+        if len(rows) > LOOKED_AT:
+            rows, utility = self._best(listener, rows, utility)
+        found = Candidates.of(rows, utility, export.facts.artists, export.recordings)
+        rules = Rules(k=self.k, max_per_artist=self.max_per_artist)
+        picked = pick(found, rules, self._quotas(listener, found.rows))
+        chosen = found.at(picked.places)
+        order = ordered(export.vectors[chosen.rows], chosen.utility, chosen.artists)
+        rows, utility = chosen.rows[order], chosen.utility[order]
+        return Playlist(rows=rows, scores=utility, reasons=reasons_for(listener, rows), remark=picked.remark)
+
+    def _best(
+        self, listener: Listener, rows: Int[np.ndarray, " rows"], utility: Float[np.ndarray, " rows"]
+    ) -> tuple[Int[np.ndarray, " best"], Float[np.ndarray, " best"]]:
+        """The best candidates, and as many of the best whose artists are new, and the best cold ones."""
+        order = np.lexsort((rows, -utility))
+        is_new, is_cold = new_to(listener, rows[order]), listener.export.is_cold[rows[order]]
+        kept = np.zeros(len(order), bool)
+        kept[:LOOKED_AT] = True
+        for mask in (is_new, is_cold):
+            kept |= mask & (np.cumsum(mask) <= LOOKED_AT // 2)
+        return rows[order[kept]], utility[order[kept]]
+
+    def _quotas(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> list[Quota]:
+        export = listener.export
+        quotas = [Quota(name="of artists never met", mask=new_to(listener, rows), share=self.new_artists)]
+        cold_share = 0.0 if export.mixture is None else export.mixture.fitted["cold_share"]
+        cold = min(int(np.ceil(COLD_CHANCE * cold_share * self.k)), int(export.is_cold[rows].sum()))
+        if cold:
+            quotas.append(Quota(name="that nobody has chosen yet", mask=export.is_cold[rows], least=cold))
+        tastes = listener.tastes
+        if self.taste_share and len(tastes.shares) > 1:
+            nearest = tastes.affinity(export.vectors[rows]).argmax(axis=1)
+            for taste, share in enumerate(tastes.shares.tolist()):
+                mask = nearest == taste
+                least = min(int(self.taste_share * share * self.k), int(mask.sum()))
+                quotas.append(Quota(name=f"of taste {taste + 1}", mask=mask, least=least))
+        return quotas
+
+
+def new_to(listener: Listener, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
+    """Whether the listener met nothing by any of a content's artists; true of a content without a known artist."""
+    return listener.export.facts.artist_plays(listener.met, rows) == 0
