@@ -13,7 +13,7 @@ from towers.policies.playlist import Playlist
 from towers.policies.reasons import reasons_for
 from towers.policies.rules import Candidates, Quota, Rules
 from towers.policies.sequencing import ordered
-from towers.policies.slate import pick
+from towers.policies.soft_quotas import pick_leaning
 from towers.retrieval.query import Query
 
 LOOKED_AT = 400
@@ -73,7 +73,8 @@ class DiscoverWeekly:
             rows, utility = self._best(listener, rows, utility)
         found = Candidates.of(rows, utility, export.facts.artists, export.recordings)
         rules = Rules(k=self.k, max_per_artist=self.max_per_artist)
-        picked = pick(found, rules, self._quotas(listener, found.rows))
+        firm = [Quota(name="of artists never met", mask=new_to(listener, found.rows), share=self.new_artists)]
+        picked = pick_leaning(found, rules, firm, self._soft_quotas(listener, found.rows))
         chosen = found.at(picked.places)
         order = ordered(export.vectors[chosen.rows], chosen.utility, chosen.artists)
         rows, utility = chosen.rows[order], chosen.utility[order]
@@ -91,20 +92,20 @@ class DiscoverWeekly:
             kept |= mask & (np.cumsum(mask) <= LOOKED_AT // 2)
         return rows[order[kept]], utility[order[kept]]
 
-    def _quotas(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> list[Quota]:
-        export = listener.export
-        quotas = [Quota(name="of artists never met", mask=new_to(listener, rows), share=self.new_artists)]
+    def _soft_quotas(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> list[Quota]:
+        """Places of cold contents, and of each taste."""
+        export, quotas = listener.export, []
         cold_share = 0.0 if export.mixture is None else export.mixture.fitted["cold_share"]
-        cold = min(int(np.ceil(COLD_CHANCE * cold_share * self.k)), int(export.is_cold[rows].sum()))
-        if cold:
-            quotas.append(Quota(name="that nobody has chosen yet", mask=export.is_cold[rows], least=cold))
+        is_cold = export.is_cold[rows]
+        if cold_share:
+            least = min(int(np.ceil(COLD_CHANCE * cold_share * self.k)), int(is_cold.sum()))
+            quotas.append(Quota(name="that nobody has chosen yet", mask=is_cold, least=least))
         tastes = listener.tastes
-        if self.taste_share and len(tastes.shares) > 1:
-            nearest = tastes.affinity(export.vectors[rows]).argmax(axis=1)
-            for taste, share in enumerate(tastes.shares.tolist()):
-                mask = nearest == taste
-                least = min(int(self.taste_share * share * self.k), int(mask.sum()))
-                quotas.append(Quota(name=f"of taste {taste + 1}", mask=mask, least=least))
+        nearest = tastes.affinity(export.vectors[rows]).argmax(axis=1)
+        for taste, share in enumerate(tastes.shares.tolist()):
+            mask = nearest == taste
+            least = min(int(self.taste_share * share * self.k), int(mask.sum()))
+            quotas.append(Quota(name=f"of taste {taste + 1}", mask=mask, least=least))
         return quotas
 
 
