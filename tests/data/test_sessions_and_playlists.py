@@ -11,7 +11,8 @@ import pytest
 from tests.data import raw_set
 from tests.data.raw_set import EVENTS, VALIDATION_START, at
 from tests.data.read_back import FORGOTTEN, row_of
-from towers.data.store import PLAYLIST_COLUMNS, Store
+from towers.contract.playlists import PLAYLIST_COLUMNS
+from towers.data.store import Store
 from towers.errors import UserError
 from towers.manifest import read_json, write_json
 

@@ -1,7 +1,7 @@
 """A version of an export is written whole or not at all, and holds what it was given, however it came."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,71 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.publishing.listening import unit, vectors_by_taste
-from towers.contract.provenance import Provenance
-from towers.data.loaders import UserBatches
+from tests.publishing.listening import DIM, unit, vectors_by_taste
+from tests.publishing.trained_by_taste import SETTINGS, TrainedByTaste, write
 from towers.data.store import Store
 from towers.errors import UserError
-from towers.models.audio.encoder import NoAudioEncoder, SoundStatistics
-from towers.models.content_tower import ContentTower
-from towers.models.two_tower import TwoTower
-from towers.models.user_tower import UserTower
 from towers.publishing.held_out import HeldOutListening
-from towers.publishing.index import IvfSettings
-from towers.publishing.trained import ExportSettings, Trained
-from towers.publishing.writer import CURRENT, publish, write_export
+from towers.publishing.trained import Trained
+from towers.publishing.writer import CURRENT, publish
 from towers.retrieval import files
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
-from towers.training.embed import embed_users
 
 pytestmark = pytest.mark.unhooked
-DIM, CUT = 8, 3
-SETTINGS = ExportSettings(
-    dim=None, align_to=None, index=IvfSettings(min_contents=10_000, num_lists=1, num_probes=1), variants=(),
-    min_variant_overlap=0.99, min_recall_share=0.95, max_parity_difference=1e-4, rows_per_part=150, num_threads=2,
-)  # fmt: skip
-
-
-def in_blocks(vectors: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (vectors[first : first + size] for first in range(0, len(vectors), size))
+CUT = 3
 
 
 @pytest.fixture(scope="module")
 def make_trained(listening: Store) -> Callable[..., Trained]:
-    """What the exporter takes of listeners of plain taste: contents where their taste is, and an untrained user tower,
-    which reads ids alone."""
-    torch.manual_seed(0)
-    is_trained = torch.from_numpy(listening.train_positives > 0)
-    contents = ContentTower({}, 0, False, is_trained, DIM, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0)
-    num_contexts = len(listening.vocabulary("context"))
-    users = UserTower((), num_contexts, DIM, dim=8, num_layers=1, num_heads=2, dropout=0.0)
-    two_tower = TwoTower(NoAudioEncoder(SoundStatistics.of_none(4)), contents, users).eval()
-    histories = listening.histories
-    ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
-
-    def user_vectors(rows, contents, until):
-        return embed_users(two_tower, UserBatches(listening, ends[until], rows, 50, 2_000), torch.from_numpy(contents))
-
-    def make(block: int = 70, **other) -> Trained:
-        vectors = vectors_by_taste(listening, 0)
-        facts = {
-            "store": listening, "two_tower": two_tower, "positives": listening.train_positives,
-            "content_blocks": lambda: in_blocks(vectors, block), "sounds": None, "sound_blocks": lambda: iter(()),
-            "user_vectors": user_vectors, "max_length": 50,
-            "provenance": Provenance(trained_on=listening.fingerprint, trained_until_us=0),
-            "weights": "weights", "config": "config", "metrics": {},
-            "held_out": HeldOutListening(listening, min_users=5),
-            "judged": "not judged",
-        }  # fmt: skip
-        return Trained(**facts | other)
-
-    return make
-
-
-def write(folder: Path, trained: Trained, settings: ExportSettings = SETTINGS, earlier: Export | None = None) -> Path:
-    write_export(folder, trained, settings, earlier, lambda stage, done, total: None)
-    return folder
+    return TrainedByTaste(listening).trained
 
 
 @pytest.fixture(scope="module")

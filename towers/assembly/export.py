@@ -1,6 +1,6 @@
 """An export: its configuration to a plan, and a run to what is exported of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from towers.assembly.prepared import Given, given_of
 from towers.assembly.promotion import Promotion, evaluated_means, promotion_of, written_ns
 from towers.assembly.run import Run, load_run
 from towers.config.instantiate import complete, instantiate, value
+from towers.data.event_times import instant_us, shown_time
 from towers.errors import DataLacks, UserError
 from towers.manifest import digest_of, read_json
 from towers.publishing.held_out import HeldOutListening
@@ -36,6 +37,7 @@ class ExportPlan:
         shown: columns of an evaluation's tables, of which the figures go along.
         promotion: whether `current` moves to what is exported.
         is_refreshed: whether listeners, events and contents are those of the newest store.
+        as_of_us: time that listeners are as of, in microseconds since 1970; null: the end of the data.
     """
 
     settings: ExportSettings
@@ -47,10 +49,25 @@ class ExportPlan:
     shown: frozenset[str]
     promotion: Promotion
     is_refreshed: bool
+    as_of_us: int | None
 
     def load(self, run: Path) -> Run:
-        """The run in a folder, on its own store or on today's."""
-        return load_run(run, self.stores, self.is_refreshed)
+        """The run in a folder, on its own store or on today's, as of the time that was asked for.
+
+        Raises:
+            UserError: the network was trained on what came after that time, or the data has no times.
+        """
+        loaded = load_run(run, self.stores, self.is_refreshed)
+        if self.as_of_us is None:
+            return loaded
+        store, until_us = loaded.store.until(self.as_of_us), loaded.provenance.trained_until_us
+        if until_us is not None and self.as_of_us < until_us:
+            raise UserError(
+                f"as_of={shown_time(self.as_of_us)}: {run} was trained on events until {shown_time(until_us)}, so that "
+                "lists as of before would flatter it; train until then or earlier (train_until=validation), or give a "
+                "later time"
+            )
+        return replace(loaded, store=store)
 
     def trained(self, run: Run) -> Trained:
         """What is exported of a run, with the figures of its evaluation.
@@ -84,12 +101,18 @@ class ExportPlan:
 
     def _judged(self, run: Run) -> Run | str:
         try:
-            return judged_run(run, self.stores)
+            judged = judged_run(run, self.stores)
         except DataLacks as error:
             return str(error)
+        if self.as_of_us is None or judged.store.as_of_us == self.as_of_us:
+            return judged
+        return replace(judged, store=judged.store.until(self.as_of_us))
 
     def _metrics(self, run: Run) -> dict[str, dict[str, float]]:
-        """Means by ranker of the run's test evaluation, of the columns of its tables; empty where there is none."""
+        """Means by ranker of the run's test evaluation, of the columns of its tables; empty where there is none, and as
+        of a time, since the test goes on after it."""
+        if self.as_of_us is not None:
+            return {}
         return {
             name: {key: figure for key, figure in means.items() if key in self.shown}
             for name, means in evaluated_means(run.folder, "test").items()
@@ -123,6 +146,7 @@ def export_plan(config: DictConfig) -> ExportPlan:
     if not isinstance(config.export, DictConfig):
         raise UserError(f"export={config.export}: not a key of this command; keys of an export are export.KEY=VALUE")
     settings: Any = complete(config.export, "export", index=instantiate(config.index, "index"))
+    as_of = value(config, "as_of", str | None)
     tables = value(config, "evaluation.tables", tuple[list[str], ...] | None) or ()
     return ExportPlan(
         settings=settings,
@@ -134,4 +158,5 @@ def export_plan(config: DictConfig) -> ExportPlan:
         shown=frozenset(key for keys in tables for key in keys),
         promotion=promotion_of(config),
         is_refreshed=value(config, "refresh", bool),
+        as_of_us=None if as_of is None else instant_us("as_of", as_of),
     )

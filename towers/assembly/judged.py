@@ -23,7 +23,8 @@ def judged_run(run: Run, stores: Path) -> Run:
         DataLacks: there is no twin.
     """
     if not run.has_seen_validation:
-        return run if run.store is run.trained_on else load_run(run.folder, stores)
+        is_own = run.store.fingerprint == run.trained_on.fingerprint
+        return run if is_own else load_run(run.folder, stores)
     wanted, twins = network_digest(config_of_run(run.folder)), []
     for finished in run.folder.parent.glob(f"[!.]*/{FINISHED}"):
         config = config_of_run(finished.parent)

@@ -75,4 +75,8 @@ def summary(target: Path) -> str:
     manifest = Export(target, check_files=False).manifest
     counts, reason = manifest["counts"], manifest["space"].get("reason")
     told = f"{counts['contents']:,} contents, {counts['users']:,} listeners, space {manifest['space_id']}"
-    return told if reason is None else f"{told} ({reason})"
+    told = told if reason is None else f"{told} ({reason})"
+    if manifest["as_of_us"] is None:
+        return told
+    judged = "" if manifest["space"]["recall@20 by dimension"] else ", too little of the test before it to judge by"
+    return f"{told}, as of {manifest['window']['end']}{judged}"

@@ -21,6 +21,10 @@ ACTIONS_WITHOUT_CONTENT: Final = ("search", "browse")
 EVENT_VOCABULARIES: Final = ("context", "device")
 """Columns of events that a store holds as codes, each in a vocabulary of its own name."""
 
+UNTOLD: Final = {"session": -1, "device": 0}
+"""Columns of events that nothing but lists is made from, by what stands there where nobody told; stores have them from
+format 3 on, exports from format 4 on."""
+
 KINDS: Final = ("track", "episode", "audiobook", "artist", "playlist")
 KIND_CODES: Final = {kind: code for code, kind in enumerate(KINDS)}
 PLAYABLE_KINDS: Final = ("track", "episode", "audiobook")

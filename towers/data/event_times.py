@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from towers.contract.events import microseconds_of
+from towers.errors import UserError
+
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _TOO_LARGE = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
 _TOO_SMALL = {
@@ -13,6 +16,27 @@ _TOO_SMALL = {
     1e6: "seconds taken for microseconds, or milliseconds for nanoseconds",
     1e9: "seconds taken for nanoseconds",
 }
+
+
+def instant_us(key: str, text: str) -> int:
+    """A day or a time as the caller writes it, in microseconds since 1970; in UTC where it names no zone.
+
+    Raises:
+        UserError: it is neither; names `key`.
+    """
+    try:
+        return microseconds_of(datetime.fromisoformat(text))
+    except ValueError:
+        raise UserError(f"{key}={text}: not an ISO date or time, such as 2026-06-29 or 2026-06-29T12:00") from None
+
+
+def shown_time(instant_us: int) -> str:
+    """A time as a caller writes it, in UTC.
+
+    >>> shown_time(1_767_225_600_000_000)
+    '2026-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(instant_us / 1e6, UTC).isoformat(timespec="seconds")
 
 
 def in_range(seconds: Any) -> Any:

@@ -6,7 +6,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 
-from towers.data.store import Histories, Store
+from towers.contract import schema
+from towers.data.histories import Histories
+from towers.data.store import Store
 from towers.errors import UserError
 from towers.features.metadata import encode_part, part_values
 from towers.features.ragged import Ragged
@@ -90,8 +92,11 @@ class RefreshedStore(Store):
 
     @cached_property
     def histories(self) -> Histories:
-        """Today's events, their contexts in the codes of training."""
+        """Today's events, their contexts and devices in the codes of training."""
         histories = super().histories
-        own = super().vocabulary("context")
-        code_of = np.append([0], self.vocabulary("context").encode(own.values)).astype(np.int32)
-        return replace(histories, context=code_of[np.asarray(histories.context)])
+        columns = {}
+        for name in schema.EVENT_VOCABULARIES:
+            own = super().vocabulary(name)
+            code_of = np.append([0], self.vocabulary(name).encode(own.values)).astype(np.int32)
+            columns[name] = code_of[np.asarray(getattr(histories, name))]
+        return replace(histories, **columns)

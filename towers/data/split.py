@@ -1,9 +1,9 @@
 """Where the data is cut into training, validation and test."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
+from towers.data.event_times import instant_us, shown_time
 from towers.errors import UserError
 
 DAY_US = 86_400_000_000
@@ -83,20 +83,20 @@ class GlobalTemporal:
             raise UserError("data.split: this data knows the order of events alone; use data/split=leave_one_out")
         default_us, end_us = self._default_us(last_us + 1 - first_us), last_us + 1
         if self._test_start is not None:
-            test = _instant(self._test_start, "data.split.test_start")
+            test = instant_us("data.split.test_start", self._test_start)
         else:
             test = end_us - _us_of(self._test_days, default_us)
         if self._validation_start is not None:
-            validation = _instant(self._validation_start, "data.split.validation_start")
+            validation = instant_us("data.split.validation_start", self._validation_start)
         else:
             validation = test - _us_of(self._validation_days, default_us)
         is_without_test = self._test_start is None and self._test_days == 0
         if not first_us < validation < test < (end_us + is_without_test):
             raise UserError(
-                f"data.split: validation would begin at {_spelled(validation)} and the test at {_spelled(test)}, where "
-                f"positive events go from {_spelled(first_us)} to {_spelled(last_us)}; each period has to hold a part "
-                "of that: shorten data.split.validation_days and data.split.test_days (null: by the data), or set "
-                "data.split.validation_start and data.split.test_start"
+                f"data.split: validation would begin at {shown_time(validation)} and the test at {shown_time(test)}, "
+                f"where positive events go from {shown_time(first_us)} to {shown_time(last_us)}; each period has to "
+                "hold a part of that: shorten data.split.validation_days and data.split.test_days (null: by the data), "
+                "or set data.split.validation_start and data.split.test_start"
             )
         return Cuts(sql="split_temporal", validation_start_us=validation, test_start_us=test)
 
@@ -116,16 +116,3 @@ class LeaveOneOut:
 
 def _us_of(days: float | None, default_us: int) -> int:
     return default_us if days is None else round(days * DAY_US)
-
-
-def _instant(text: str, key: str) -> int:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{key}={text}: not an ISO date or time, such as 2026-06-29 or 2026-06-29T12:00") from None
-    instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-    return round(instant.timestamp() * 1_000_000)
-
-
-def _spelled(instant_us: int) -> str:
-    return datetime.fromtimestamp(instant_us / 1e6, UTC).isoformat(timespec="seconds")

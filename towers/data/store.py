@@ -1,6 +1,7 @@
 """The prepared store: what `prepare` wrote, opened in milliseconds, memory-mapped and shared between processes."""
 
-from dataclasses import dataclass, replace
+import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from towers.contract import schema
+from towers.contract.playlists import PLAYLIST_COLUMNS
 from towers.data.audio.spectrograms import Spectrograms
+from towers.data.event_times import shown_time
+from towers.data.histories import Histories
 from towers.data.periods import Period, from_json
 from towers.errors import UserError
 from towers.features.ragged import Ragged
@@ -23,66 +27,8 @@ from towers.manifest import read_json
 FORMAT = 3
 NO_STORE = "no prepared store here; run `towers prepare` with the same data= and data.name first"
 CURRENT = "current"
-HISTORY_COLUMNS = {
-    "content_row": np.int32,
-    "action": np.int8,
-    "timestamp_us": np.int64,
-    "played_fraction": np.float32,
-    "context": np.int32,
-    "session": np.int32,
-    "device": np.int32,
-    "is_positive": np.bool_,
-    "is_discovery": np.bool_,
-}
-UNTOLD = {"session": -1, "device": 0}
-"""What stands in columns that stores of format 2 lack."""
-PLAYLIST_COLUMNS = pa.schema(
-    {
-        "content_row": pa.int32(),
-        "curator": pa.string(),
-        "owner_id": pa.string(),
-        "created": pa.timestamp("us", tz="UTC"),
-        "member_rows": pa.list_(pa.int32()),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Histories:
-    """All events of all listeners, a listener's in time order; memory-mapped.
-
-    Listener `u` has the events `offsets[u]:offsets[u + 1]`; training ends before `train_end[u]`, validation before
-    `test_start[u]`, all positions in the flat columns.
-
-    Args:
-        content_row: -1 where an event has no content (search, browse).
-        action: index into `schema.ACTIONS`.
-        timestamp_us: microseconds since 1970, UTC.
-        played_fraction: 0 to 1, -1 where unknown.
-        context: code in the vocabulary of contexts.
-        session: place of the session's first event in the listener's history, -1 where unknown.
-        device: code in the vocabulary of devices.
-        is_positive: says that the listener likes the content.
-        is_discovery: the listener's first positive event with this content.
-    """
-
-    offsets: np.ndarray
-    train_end: np.ndarray
-    test_start: np.ndarray
-    content_row: np.ndarray
-    action: np.ndarray
-    timestamp_us: np.ndarray
-    played_fraction: np.ndarray
-    context: np.ndarray
-    session: np.ndarray
-    device: np.ndarray
-    is_positive: np.ndarray
-    is_discovery: np.ndarray
-
-    @property
-    def num_users(self) -> int:
-        """Listeners, those without an event included."""
-        return len(self.train_end)
+CUT = ("histories", "members", "playlists", "first_heard_us", "end_us")
+"""What of a store depends on when it ends."""
 
 
 class Store:
@@ -99,6 +45,8 @@ class Store:
         if not (folder / "manifest.json").exists():
             raise UserError(f"{folder}: {NO_STORE}")
         self.folder = folder
+        self.as_of_us: int | None = None
+        """When it was cut, by `until`, in microseconds since 1970; null: it has everything."""
         self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
         if self.manifest["format"] > FORMAT:
             raise UserError(f"{folder}: format {self.manifest['format']} is newer than this Towers reads ({FORMAT})")
@@ -162,13 +110,9 @@ class Store:
 
     @cached_property
     def histories(self) -> Histories:
-        """Opened, not read."""
-        folder = self.folder / "histories"
-        names = ["offsets", "train_end", "test_start", *HISTORY_COLUMNS]
-        is_there = {name: name not in UNTOLD or self.manifest["format"] > 2 for name in names}
-        columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if is_there[name]}
-        untold = {name: np.broadcast_to(np.int32(UNTOLD[name]), len(columns["action"])) for name in UNTOLD}
-        return Histories(**(untold | columns))
+        """Opened, not read, unless it is cut."""
+        histories = Histories.read(self.folder / "histories")
+        return histories if self.as_of_us is None else histories.until(self.as_of_us)
 
     @cached_property
     def content_codes(self) -> dict[str, Ragged]:
@@ -182,21 +126,30 @@ class Store:
 
     def vocabulary(self, name: str) -> Vocabulary:
         """The vocabulary of a content part, a listener column, `context` or `device`."""
-        if name == "device" and self.manifest["format"] < 3:
-            return Vocabulary([])
-        return Vocabulary.read(self.folder / "vocabularies" / f"{name}.parquet")
+        path = self.folder / "vocabularies" / f"{name}.parquet"
+        is_untold = name == "device" and not path.exists()  # in stores of format 2
+        return Vocabulary([]) if is_untold else Vocabulary.read(path)
 
     @cached_property
     def members(self) -> Ragged:
         """Artists' and playlists' contents, by content row; empty for other kinds."""
-        return _read_ragged(self.folder / "members")
+        members = _read_ragged(self.folder / "members")
+        later = self._playlists()[1]["content_row"].to_numpy()
+        return members.where(~np.isin(members.list_of_value, later)) if len(later) else members
 
     @cached_property
     def playlists(self) -> pa.Table:
         """By content row, as `PLAYLIST_COLUMNS` says: who made a playlist and when, its contents in their order."""
-        if self.manifest["format"] < 3:
-            return PLAYLIST_COLUMNS.empty_table()
-        return _mapped(self.folder / "playlists.arrow")
+        return self._playlists()[0]
+
+    def _playlists(self) -> tuple[pa.Table, pa.Table]:
+        """Those from before the store ends, one whose date is not known among them, and those from then on."""
+        path = self.folder / "playlists.arrow"
+        playlists = _mapped(path) if path.exists() else PLAYLIST_COLUMNS.empty_table()  # in stores of format 2
+        if self.as_of_us is None:
+            return playlists, playlists.slice(0, 0)
+        is_later = playlists["created"].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy() >= self.as_of_us
+        return playlists.filter(pa.array(~is_later)), playlists.filter(pa.array(is_later))
 
     @cached_property
     def spectrograms(self) -> Spectrograms | None:
@@ -230,7 +183,41 @@ class Store:
 
     def trained_until_test(self) -> "Store":
         """This store with training up to the second cut: for a model whose settings validation has chosen."""
-        return _TrainedUntilTest(self.folder)
+        store = _TrainedUntilTest(self.folder)
+        return store if self.as_of_us is None else store.until(self.as_of_us)
+
+    def until(self, as_of_us: int) -> "Store":
+        """This store without what listeners did from a time on (microseconds since 1970, UTC), and without playlists of
+        then; its test period ends there, or is empty.
+
+        Contents stay all there, as those who publish them announce them. What training counted, and the vocabularies,
+        stay as they are, so it can be cut after the training period alone.
+
+        Raises:
+            UserError: the data has no clock, its cuts are no times, or the time lies before the validation period.
+        """
+        begin_us = self.manifest["validation_start_us"]
+        if not self.has_clock:
+            raise UserError("as_of: this data knows the order of events alone, not their times; leave it out")
+        if begin_us is None:
+            raise UserError("as_of: data.split cuts each listener at another time; prepare with data/split=temporal")
+        if as_of_us < begin_us:
+            raise UserError(
+                f"as_of={shown_time(as_of_us)}: training goes on until {shown_time(begin_us)}; give that, or later"
+            )
+        cut = copy.copy(self)
+        for name in CUT:
+            cut.__dict__.pop(name, None)
+        cut.as_of_us = as_of_us
+        cut.manifest = {**self.manifest, "test_start_us": min(as_of_us, self.manifest["test_start_us"])}
+        return cut
+
+    @cached_property
+    def end_us(self) -> int | None:
+        """The time of its last event, or the one that it was cut at; null where the data has no clock."""
+        if not self.has_clock:
+            return None
+        return int(self.histories.timestamp_us.max(initial=0)) if self.as_of_us is None else self.as_of_us
 
     @cached_property
     def first_heard_us(self) -> np.ndarray:

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from towers.contract import schema
-from towers.data.store import HISTORY_COLUMNS, PLAYLIST_COLUMNS, write_arrow, write_ragged
+from towers.contract.playlists import PLAYLIST_COLUMNS
+from towers.data.histories import HISTORY_COLUMNS
+from towers.data.store import write_arrow, write_ragged
 from towers.data.tables import Tables
 from towers.features.metadata import build_vocabulary, encode_part, part_values
 from towers.features.ragged import Ragged

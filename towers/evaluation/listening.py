@@ -40,11 +40,9 @@ class Listening:
     @cached_property
     def now_us(self) -> int | None:
         """When the cut is, in microseconds since 1970; null where the data has no clock."""
-        if not self._store.has_clock:
-            return None
         if self._until == "end":
-            return int(self._time_us.max(initial=0))
-        return self._store.manifest[f"{self._until}_start_us"]
+            return self._store.end_us
+        return self._store.manifest[f"{self._until}_start_us"] if self._store.has_clock else None
 
     @cached_property
     def facts(self) -> ContentFacts:

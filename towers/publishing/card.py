@@ -24,7 +24,7 @@ def model_card(manifest: dict[str, Any]) -> str:
         "",
         "## Quality",
         "",
-        *_metrics(manifest["metrics"]),
+        *_metrics(manifest),
         "",
         *_listen_chance(manifest["listen_chance"]),
         *_dimensions(manifest),
@@ -57,7 +57,10 @@ def _towers(towers: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _metrics(metrics: dict[str, Any]) -> list[str]:
+def _metrics(manifest: dict[str, Any]) -> list[str]:
+    metrics = manifest["metrics"]
+    if manifest["as_of_us"] is not None:
+        return [f"Made as of {manifest['window']['end']}: no events, playlists or figures from then on."]
     if not metrics:
         return ["Not evaluated: run `towers evaluate` before `towers export`."]
     keys = [key for key in SHOWN if any(key in figures for figures in metrics.values())]

@@ -31,11 +31,12 @@ def version_of(store: Store, fingerprint: str, exports: Path) -> str:
 
 
 def window_of(store: Store) -> dict[str, str]:
-    """First and last event as ISO times in UTC; empty for data without a clock."""
+    """First event, and last event or the time that the store is as of, as ISO times in UTC; empty for data without a
+    clock."""
     times = store.histories.timestamp_us
-    if not store.has_clock or not len(times):
+    if store.end_us is None or not len(times):
         return {}
-    spell = {"start": int(times.min()), "end": int(times.max())}
+    spell = {"start": int(times.min()), "end": store.end_us}
     return {name: datetime.fromtimestamp(us / 1e6, UTC).isoformat() for name, us in spell.items()}
 
 
@@ -51,11 +52,12 @@ def counts_of(store: Store) -> dict[str, int]:
 
 
 def described_store(store: Store) -> dict[str, Any]:
-    """What the vectors were made of; times are null for data without a clock."""
+    """What the vectors were made of; times are null for data without a clock, and `as_of_us` where nothing is cut."""
     return {
         "counts": counts_of(store),
         "has_clock": store.has_clock,
         "window": window_of(store),
+        "as_of_us": store.as_of_us,
         "data_fingerprint": store.fingerprint,
         "validation_start_us": store.manifest["validation_start_us"],
         "test_start_us": store.manifest["test_start_us"],

@@ -59,6 +59,7 @@ def own_space(
             return SpaceVersion(version=version, space_id=earlier.space_id), Projection(axes=axes)
     listeners = trained.user_vectors(fitting_listeners(trained.store), inputs, "test")
     facts = ["principal axes", trained.weights, trained.store.fingerprint, dim]
+    facts += [] if trained.store.as_of_us is None else [trained.store.as_of_us]  # axes are fitted on what is before
     own = SpaceVersion(version=version, space_id=digest_of(facts)[:SPACE_ID_DIGITS])
     return own, Projection(axes=principal_axes(inputs, listeners)[:dim])
 

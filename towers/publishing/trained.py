@@ -133,4 +133,4 @@ class Trained:
             settings.min_recall_share, settings.rows_per_part,
         ]  # fmt: skip
         judged = self.judged if isinstance(self.judged, str) else self.judged.fingerprint
-        return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, judged, how])
+        return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, judged, how, self.store.as_of_us])

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from towers.contract import schema
 from towers.data.store import write_arrow
 from towers.evaluation.listening import Listening
 from towers.manifest import atomic_directory, library_versions, point_to, write_json
@@ -122,6 +123,7 @@ class _Writer:
         self._start(self._settings.index.build, self._vectors(), self._folder / files.INDEX, space.space_id)
         self._start(self._write_map)
         self._start(self._write_histories)
+        self._start(self._write_playlists)
         self._start(self._write_features)
         towers = self._compare_towers(inputs, space)
         self._write_users(inputs, space)
@@ -242,16 +244,19 @@ class _Writer:
         histories = self._store.histories
         folder = self._folder / files.HISTORIES
         folder.mkdir()
-        events = pa.table({name: np.asarray(getattr(histories, name)) for name in EVENT_COLUMNS})
+        events = pa.table({name: np.asarray(getattr(histories, name)) for name in (*EVENT_COLUMNS, *schema.UNTOLD)})
         write_arrow(folder / files.HISTORY_EVENTS, events)
         np.save(folder / files.HISTORY_OFFSETS, np.asarray(histories.offsets))
         np.save(folder / files.USER_CODES, self._store.user_codes)
+
+    def _write_playlists(self) -> None:
+        write_arrow(self._folder / files.PLAYLISTS, self._store.playlists.combine_chunks())
 
     def _write_features(self) -> None:
         settings = self._store.features
         write_json(self._folder / files.FEATURES, settings.to_dict())
         (self._folder / files.VOCABULARIES).mkdir()
-        for name in (*settings.content_parts, *settings.user_columns, "context"):
+        for name in (*settings.content_parts, *settings.user_columns, *schema.EVENT_VOCABULARIES):
             self._store.vocabulary(name).write(self._folder / files.VOCABULARIES / f"{name}.parquet")
 
     def _write_towers(self, space: Space) -> None:

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from towers.contract import schema
 from towers.contract.events import microseconds_of
+from towers.contract.playlists import PLAYLIST_COLUMNS
 from towers.contract.provenance import Provenance
 from towers.errors import UserError
 from towers.features.content_facts import ContentFacts, artist_codes
@@ -36,9 +37,10 @@ from towers.retrieval.ids import Ids
 from towers.retrieval.index import ExactIndex, FaissIndex, Index
 from towers.retrieval.listen_chance import ListenChance
 from towers.retrieval.mixture import Mixture
+from towers.retrieval.playlists import Playlists
 from towers.retrieval.sound_likeness import SoundLikeness
 
-FORMAT = 3
+FORMAT = 4
 """The newest that can be read; what was published in an older one opens, too."""
 DEFAULT_TRACK_US = 180_000_000
 """Assumed length of a content of unknown duration when a history is given without times: three minutes."""
@@ -89,13 +91,14 @@ class Export:
 
     @cached_property
     def until_us(self) -> int | None:
-        """The last event of any listener, in microseconds since 1970; null for data without a clock."""
+        """The last event of any listener, or the time that the export is as of, in microseconds since 1970; null for
+        data without a clock."""
         end = self.manifest.get("window", {}).get("end")
         return None if end is None else microseconds_of(datetime.fromisoformat(end))
 
     @cached_property
     def last_day(self) -> date | None:
-        """The day of that event, in UTC."""
+        """The day of that time, in UTC."""
         return None if self.until_us is None else datetime.fromtimestamp(self.until_us // 1_000_000, UTC).date()
 
     # Contents
@@ -264,6 +267,28 @@ class Export:
         part = table.slice(int(offsets[user_row]), int(offsets[user_row + 1] - offsets[user_row]))
         return Events(**{name: part[name].to_numpy() for name in EVENT_COLUMNS})
 
+    def sessions(self, user_row: int) -> Int[np.ndarray, " events"]:
+        """Of each of a listener's events the place of its session's first event among them, -1 where unknown."""
+        return self._told(user_row, "session")
+
+    def devices(self, user_row: int) -> Int[np.ndarray, " events"]:
+        """Of each of a listener's events the code of its device in the vocabulary `device`, 0 where unknown."""
+        return self._told(user_row, "device")
+
+    def _told(self, user_row: int, name: str) -> Int[np.ndarray, " events"]:
+        """A column of events that exports have from format 4 on."""
+        offsets, table = self._events
+        first, end = offsets[user_row : user_row + 2].tolist()
+        if name not in table.column_names:
+            return np.full(end - first, schema.UNTOLD[name], np.int32)
+        return table[name].slice(first, end - first).to_numpy()
+
+    @cached_property
+    def playlists(self) -> Playlists:
+        """Who made which playlist when, and of what; none before format 4."""
+        path = self.folder / files.PLAYLISTS
+        return Playlists(mapped_table(path) if path.exists() else PLAYLIST_COLUMNS.empty_table())
+
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
         """Rows of the contents that a listener has chosen (positive events), in time order, with repeats."""
         return self.events(user_row).chosen_rows
@@ -296,7 +321,7 @@ class Export:
         return FeatureSettings.from_dict(read_json(self.folder / files.FEATURES))
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """Of a content part, a listener column, or `context`; read once."""
+        """Of a content part, a listener column, `context` or (from format 4 on) `device`; read once."""
         if name not in self._vocabularies:
             with reading(self.folder / files.VOCABULARIES / f"{name}.parquet") as path:
                 self._vocabularies[name] = Vocabulary.read(path)
