@@ -7,6 +7,7 @@ import numpy as np
 
 from towers.publishing.co_listening import chosen_lists, co_listening
 from towers.publishing.recordings import recordings
+from towers.publishing.styles import styles
 from towers.retrieval import files
 from towers.retrieval.export import Export
 
@@ -34,7 +35,10 @@ def write_derived(folder: Path, manifest: dict[str, Any], earlier: Export | None
     near.write(folder / files.CO_LISTENING)
     same = recordings(export)
     np.save(folder / files.RECORDINGS, same)
+    divided = styles(export, export.contents["genres"])
+    divided.write(folder / files.STYLES)
     return {
         "co_listening": {"contents": int((near.rows[:, 0] >= 0).sum())},
         "recordings": {"contents_again": int((same != np.arange(len(same))).sum())},
+        "styles": {"styles": len(divided.names), "imputed": int((~divided.is_given).sum())},
     }

@@ -72,7 +72,7 @@ class IvfSettings:
             whole.add(np.ascontiguousarray(vectors))
             faiss.write_index(whole, str(folder / INDEX_FILE))
             return
-        with _one_thread():  # sums in another order would give other centroids
+        with one_thread():  # sums in another order would give other centroids
             index, cells = self._trained(vectors)
         for start in range(0, len(vectors), ADDED_AT_ONCE):
             index.add(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]))
@@ -156,7 +156,8 @@ def _grown(effort: int, most: int) -> int:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """FAISS works on one thread in the block, so that any number of cores gives the same bytes."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

@@ -39,6 +39,7 @@ from towers.retrieval.listen_chance import ListenChance
 from towers.retrieval.mixture import Mixture
 from towers.retrieval.playlists import Playlists
 from towers.retrieval.sound_likeness import SoundLikeness
+from towers.retrieval.styles import Styles
 
 FORMAT = 4
 """The newest that can be read; what was published in an older one opens, too."""
@@ -373,6 +374,11 @@ class Export:
         before format 4."""
         path = self.folder / files.MIXTURE
         return Mixture.read(path, self.space_id) if path.exists() else None
+
+    def styles(self) -> Styles | None:
+        """How contents divide among kinds and genres; null before format 4."""
+        path = self.folder / files.STYLES
+        return Styles.read(path) if path.exists() else None
 
     @cached_property
     def exact_index(self) -> Index:
