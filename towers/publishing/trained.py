@@ -31,6 +31,7 @@ class ExportSettings:
         min_recall_share: of the recall of new listeners against new contents, that the earlier version's listeners
             must reach against new contents for both to share a space.
         max_parity_difference: of any component of a unit vector between an exported tower and torch.
+        regions: named regions of the space; null: by the number of contents.
         rows_per_part: of a Parquet file of vectors.
         num_threads: that write at once.
 
@@ -45,13 +46,15 @@ class ExportSettings:
     min_variant_overlap: float
     min_recall_share: float
     max_parity_difference: float
+    regions: int | None
     rows_per_part: int
     num_threads: int
 
     def __post_init__(self) -> None:
-        for name in ("rows_per_part", "num_threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"export.{name}={getattr(self, name)}: must be at least 1")
+        for name in ("regions", "rows_per_part", "num_threads"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UserError(f"export.{name}={number}: must be at least 1")
 
     def dim_of(self, model_dim: int) -> int:
         """Dimensions of a model's vectors that are exported; raises `UserError` for more than there are, or none."""
@@ -130,7 +133,7 @@ class Trained:
         """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
         how = [
             settings.dim, repr(settings.index), settings.variants, settings.min_variant_overlap,
-            settings.min_recall_share, settings.rows_per_part,
+            settings.min_recall_share, settings.regions, settings.rows_per_part,
         ]  # fmt: skip
         judged = self.judged if isinstance(self.judged, str) else self.judged.fingerprint
         return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, judged, how, self.store.as_of_us])

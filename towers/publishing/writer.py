@@ -131,7 +131,7 @@ class _Writer:
             task.result()
         self._on_progress("neighbours", 0, 1)
         facts = {"format": FORMAT, "space_id": space.space_id, "dim": space.projection.dim}
-        self._derived = write_derived(self._folder, facts, self._earlier)
+        self._derived = write_derived(self._folder, facts, self._settings, self._earlier)
         self._on_progress("neighbours", 1, 1)
         if not space.projection.is_truncated:  # else the user tower reads what was cut off, too
             (self._folder / files.CONTENT_INPUTS).unlink()

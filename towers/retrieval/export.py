@@ -38,6 +38,7 @@ from towers.retrieval.index import ExactIndex, FaissIndex, Index
 from towers.retrieval.listen_chance import ListenChance
 from towers.retrieval.mixture import Mixture
 from towers.retrieval.playlists import Playlists
+from towers.retrieval.regions import Regions
 from towers.retrieval.sound_likeness import SoundLikeness
 from towers.retrieval.styles import Styles
 
@@ -379,6 +380,12 @@ class Export:
         """How contents divide among kinds and genres; null before format 4."""
         path = self.folder / files.STYLES
         return Styles.read(path) if path.exists() else None
+
+    @cached_property
+    def regions(self) -> Regions | None:
+        """The named regions of the space; null before format 4."""
+        path = self.folder / files.REGIONS
+        return Regions.read(path) if path.exists() else None
 
     @cached_property
     def exact_index(self) -> Index:

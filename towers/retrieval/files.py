@@ -35,6 +35,9 @@ RECORDINGS = "recordings.npy"
 STYLES, STYLE_NAMES = "styles", "names.json"
 """Folder of how contents divide among styles, and in it their names."""
 STYLE_ARRAYS = ("offsets.npy", "codes.npy", "shares.npy", "is_given.npy")
+REGIONS, REGION_FACTS = "regions", "regions.json"
+"""Folder of the named regions of the space, and in it their ids and names."""
+REGION_ARRAYS = ("centroids.npy", "typical.npy", "of_content.npy")
 CONTENT_MAP = "content_map.npy"
 CONTENT_EMBEDDINGS, USER_EMBEDDINGS = "content_embeddings", "user_embeddings"
 """Folders of Parquet parts, for whoever reads vectors."""
