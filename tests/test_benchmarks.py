@@ -73,6 +73,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "report_pictures": lambda folder: [f"demo={run_of(folder)}/evaluation-test/report.html", "--target=pictures"],
     "serving_search": lambda folder: ["--work=search"],
     "space_versions": plain_runs,
+    "derived": lambda folder: ["exports/current", "--later=exports/current", f"--labels={labels(folder)}"],
     "styles": lambda folder: [run_of(folder), f"--labels={labels(folder)}"],
 }
 """What a benchmark is given beside --smallest: nearly always what the demo has left."""

@@ -129,6 +129,28 @@ def test_a_version_stays_in_the_space_of_the_one_before(written, make_trained, t
     assert (again / files.DRIFT).exists()
 
 
+def test_what_is_derived_is_there_and_regions_carry_on(written, make_trained, tmp_path):
+    """Listeners of a taste choose its contents together, and lie where they do."""
+    first = Export(written)
+    tastes = np.array([int(content_id[1]) for content_id in first.content_ids])
+    assert first.co_listening is not None
+    near = first.co_listening.rows
+    content, place = np.nonzero(near >= 0)
+    assert (tastes[content] == tastes[near[content, place]]).all()
+    assert first.recordings is not None
+    assert first.recordings.tolist() == list(range(len(tastes)))  # nothing has a title
+    assert first.styles is not None
+    assert first.styles.names == ("track",)
+    vectors = unit(vectors_by_taste(make_trained().store, 0) + 0.02)
+    trained = make_trained(weights="others", content_blocks=lambda: in_blocks(vectors.astype(np.float32), 70))
+    second = Export(write(tmp_path / "v2", trained, earlier=first))
+    assert first.regions is not None
+    assert second.regions is not None
+    assert first.manifest["derived"]["regions"] == second.manifest["derived"]["regions"]
+    same = first.regions.region_of_content == second.regions.region_of_content
+    assert same.mean() > 0.9
+
+
 def test_the_same_network_stays_where_it_stood(make_trained, tmp_path):
     """It has the axes of the version before to the last bit, also where nobody can tell what a map would cost."""
     settings = replace(SETTINGS, dim=CUT)

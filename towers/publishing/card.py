@@ -29,6 +29,7 @@ def model_card(manifest: dict[str, Any]) -> str:
         *_listen_chance(manifest["listen_chance"]),
         *_dimensions(manifest),
         *_codes(manifest["codes"]),
+        *_regions(manifest["derived"]["regions"]),
         "## Known limits",
         "",
         "- Listeners' vectors are as of `as_of`; `user_tower.onnx` brings them up to date.",
@@ -136,6 +137,11 @@ def _codes(codes: dict[str, dict[str, int | float]]) -> list[str]:
         ),
         "",
     ]
+
+
+def _regions(names: dict[str, str]) -> list[str]:
+    """What parts of the space are called, by ids that later versions keep."""
+    return ["## Regions", "", *(f"- {region}: {name}" for region, name in names.items()), ""]
 
 
 def _row(name: str, figures: Sequence[float | None]) -> str:

@@ -44,7 +44,7 @@ def co_listening(
     found = Neighbours(rows=np.full((size, neighbours), -1, np.int32), weights=np.zeros((size, neighbours), np.float32))
     playable = chosen.where(export.catalogue.of_kinds(schema.PLAYABLE_KINDS)[chosen.values])
     _add(found, cosine_neighbours(heard_matrix(playable, size), size, neighbours, damping))
-    _add(found, cosine_neighbours(_plays_by_artist(export, chosen), size, neighbours, artist_damping))
+    _add(found, cosine_neighbours(plays_by_artist(export, chosen), size, neighbours, artist_damping))
     return found
 
 
@@ -66,7 +66,7 @@ def chosen_lists(export: Export) -> Ragged:
     return chosen.where(from_end <= LATEST)
 
 
-def _plays_by_artist(export: Export, chosen: Ragged) -> sparse.csr_array:
+def plays_by_artist(export: Export, chosen: Ragged) -> sparse.csr_array:
     """`[listeners, contents]`: in an artist's column the log of 1 + how often each listener chose it or something of
     it."""
     artists = export.artist_rows

@@ -40,9 +40,9 @@ def recordings(export: Export) -> Int[np.ndarray, " contents"]:
 def _same(export: Export) -> Iterator[Int[np.ndarray, "2 pairs"]]:
     """Pairs of rows that are the same recording, in parts; a pair may come twice."""
     durations, sounds = export.durations_ms, export.sound_vectors
-    names, versions = _names(export)
+    names, versions = names_of(export)
     has_sound = np.zeros(len(versions), bool) if sounds is None else _any(sounds)
-    for one, other in _pairs(names, durations):
+    for one, other in pairs_of(names, durations):
         first, second = durations[one], durations[other]
         known = (first > 0) & (second > 0)
         apart = np.abs(first - second) > np.maximum(MAX_DIFFERENCE_MS, MAX_DIFFERENCE * np.maximum(first, second))
@@ -50,11 +50,11 @@ def _same(export: Export) -> Iterator[Int[np.ndarray, "2 pairs"]]:
         same = ~(known & apart) & (heard | known & (versions[one] == versions[other]))
         if sounds is not None:
             asked = np.flatnonzero(same & heard)
-            same[asked] = _cosines(sounds, one[asked], other[asked]) >= MIN_COSINE
+            same[asked] = cosines(sounds, one[asked], other[asked]) >= MIN_COSINE
         yield np.stack([one[same], other[same]])
 
 
-def _names(export: Export) -> tuple[Int[np.ndarray, "2 names"], Int[np.ndarray, " contents"]]:
+def names_of(export: Export) -> tuple[Int[np.ndarray, "2 names"], Int[np.ndarray, " contents"]]:
     """Contents that can be played and have a title and an artist, each artist by itself: the rows, and codes of their
     kind, artist and title; and per content a code of its version."""
     told = export.contents["title"].combine_chunks().dictionary_encode()
@@ -73,7 +73,7 @@ def _codes(texts: list[str]) -> Int[np.ndarray, " texts"]:
     return np.unique(np.array(texts, object), return_inverse=True)[1]
 
 
-def _pairs(
+def pairs_of(
     names: Int[np.ndarray, "2 names"], durations_ms: Float[np.ndarray, " contents"]
 ) -> Iterator[tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]]:
     """Rows of equal keys, by duration: first neighbours, then every second one, and so on."""
@@ -93,9 +93,10 @@ def _any(vectors: Float[np.ndarray, "contents dim"]) -> Bool[np.ndarray, " conte
     return np.any(vectors != 0, axis=1)
 
 
-def _cosines(
+def cosines(
     vectors: Float[np.ndarray, "contents dim"], one: Int[np.ndarray, " pairs"], other: Int[np.ndarray, " pairs"]
 ) -> Float[np.ndarray, " pairs"]:
+    """Of the vectors in one row and in the other."""
     found = np.empty(len(one), np.float32)
     for first in range(0, len(one), BLOCK):
         block = slice(first, first + BLOCK)
