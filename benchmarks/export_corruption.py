@@ -18,7 +18,7 @@ from benchmarks.measuring import add_smallest, write_result
 from towers.errors import UserError
 from towers.manifest import read_json
 from towers.retrieval.checksums import damaged_files, read_manifest
-from towers.retrieval.export import FORMAT
+from towers.retrieval.export_files import FORMAT
 from towers.retrieval.files import MANIFEST, MANIFEST_DIGEST
 
 CHANGES = (0x01,)

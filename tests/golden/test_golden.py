@@ -11,7 +11,8 @@ import pytest
 
 from towers.errors import UserError
 from towers.retrieval.checksums import damaged_files, read_manifest
-from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.export import Export
+from towers.retrieval.export_files import FORMAT
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.original import original_of
 from towers.retrieval.query import Query

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.publishing.listening import DIM, unit, vectors_by_taste
-from tests.publishing.trained_by_taste import SETTINGS, TrainedByTaste, write
+from tests.publishing.trained_by_taste import SETTINGS, TrainedByTaste, in_blocks, write
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.publishing.held_out import HeldOutListening
@@ -25,16 +25,6 @@ from towers.retrieval.verify import problems
 
 pytestmark = pytest.mark.unhooked
 CUT = 3
-DIM, CUT = 8, 3
-SETTINGS = ExportSettings(
-    dim=None, align_to=None, index=IvfSettings(min_contents=10_000, num_lists=1, num_probes=1), variants=(),
-    min_variant_overlap=0.99, min_recall_share=0.95, max_parity_difference=1e-4, regions=None,
-    rows_per_part=150, num_threads=2,
-)  # fmt: skip
-
-
-def in_blocks(vectors: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (vectors[first : first + size] for first in range(0, len(vectors), size))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import pytest
 
 from towers.contract import schema
 from towers.errors import UserError
-from towers.retrieval.export import DEFAULT_TRACK_US, Export
+from towers.retrieval.export import Export
+from towers.retrieval.export_files import DEFAULT_TRACK_US
 from towers.retrieval.raw_events import RawEvents, events_from_raw, times_of, told_history
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "format-2" / "export"

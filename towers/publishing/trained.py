@@ -15,7 +15,7 @@ from towers.manifest import digest_of
 from towers.models.two_tower import TwoTower
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.index import IvfSettings
-from towers.retrieval.export import FORMAT
+from towers.retrieval.export_files import FORMAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,8 @@ from towers.retrieval import files
 from towers.retrieval.checksums import digest_line, digests_of_files
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.encoders import EVENT_COLUMNS, UserEncoder
-from towers.retrieval.export import FORMAT, Export
+from towers.retrieval.export import Export
+from towers.retrieval.export_files import FORMAT
 from towers.retrieval.files import mapped_array
 from towers.retrieval.ids import Ids
 
