@@ -118,7 +118,11 @@ def test_leaves_the_store_alone(dated):
 @pytest.mark.parametrize(
     ("change", "as_of_us", "words"),
     [
-        ({}, us(VALIDATION_START) - 1, r"as_of=2026-01-24T23:59:59\+00:00: training goes on until 2026-01-25T00:00:00"),
+        (
+            {},
+            us(VALIDATION_START) - 1,
+            r"as_of=2026-01-24T23:59:59\+00:00: training goes on until 2026-01-25T00:00:00.*flatter",
+        ),
         ({"has_clock": False}, us(at(60)), "as_of: this data knows the order of events alone"),
         ({"validation_start_us": None}, us(at(60)), "as_of: data.split cuts each listener at another time"),
     ],

@@ -63,9 +63,8 @@ class ExportPlan:
         store, until_us = loaded.store.until(self.as_of_us), loaded.provenance.trained_until_us
         if until_us is not None and self.as_of_us < until_us:
             raise UserError(
-                f"as_of={shown_time(self.as_of_us)}: {run} was trained on events until {shown_time(until_us)}, so that "
-                "lists as of before would flatter it; train until then or earlier (train_until=validation), or give a "
-                "later time"
+                f"as_of={shown_time(self.as_of_us)}: {run} was trained until {shown_time(until_us)}, so that lists as "
+                "of before would flatter it; give that time or a later one, or a run of train_until=validation"
             )
         return replace(loaded, store=store)
 

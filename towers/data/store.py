@@ -203,7 +203,9 @@ class Store:
             raise UserError("as_of: data.split cuts each listener at another time; prepare with data/split=temporal")
         if as_of_us < begin_us:
             raise UserError(
-                f"as_of={shown_time(as_of_us)}: training goes on until {shown_time(begin_us)}; give that, or later"
+                f"as_of={shown_time(as_of_us)}: training goes on until {shown_time(begin_us)}, so that lists as of "
+                "before would flatter it; give that time or a later one, or cut and train earlier "
+                "(data.split.validation_start)"
             )
         cut = copy.copy(self)
         for name in CUT:
