@@ -64,6 +64,16 @@ def test_weights_are_damped_cosines_of_the_same_kind(export, monkeypatch, produc
     assert ((export.kinds[near.rows[content, place]] == artist) == (export.kinds[content] == artist)).all()
 
 
+def test_of_too_many_pairs_every_second_listener_counts(export, monkeypatch):
+    chosen = chosen_lists(export)
+    monkeypatch.setattr("towers.publishing.co_listening.MOST_PAIRS", 0.6 * (chosen.lengths**2).sum())
+    some = co_listening(export, chosen)
+    monkeypatch.undo()
+    expected = co_listening(export, chosen.take(np.arange(0, LISTENERS, 2)))
+    np.testing.assert_array_equal(some.rows, expected.rows)
+    assert (some.rows != co_listening(export, chosen).rows).any()
+
+
 def test_it_reads_as_it_was_written(export, tmp_path: Path):
     near = co_listening(export, chosen_lists(export))
     near.write(tmp_path / "near")
