@@ -68,6 +68,29 @@ def test_the_greedy_way_adds_what_raises_the_paper_s_objective_most(case):
         assert value([*before, int(chosen[place])]) == pytest.approx(max(others), abs=1e-9)
 
 
+@given(cases())
+def test_of_contents_of_one_style_the_greedy_list_of_the_whole_is_the_best_of_all(case):
+    u, s, p, k = case
+    s = np.where(np.cumsum(s > 0, axis=1) == 1, s > 0, 0.0)
+    k = min(k, len(u))
+    chosen = by_greedy(u / 10, s, p, k, weight=0.6, of_whole=True)
+    if p.sum() == 0:
+        return
+    of, wanted = np.column_stack([s, 1 - s.sum(axis=1)]), np.append(p, 1 - p.sum())
+
+    def value(rows: list[int]) -> float:
+        return 0.4 * u[rows].sum() / 10 - 0.6 * float(calibration_kl(wanted, of[rows].mean(axis=0)))
+
+    best = max(value(list(one)) for one in combinations(range(len(u)), k))
+    assert value(chosen.tolist()) == pytest.approx(best)
+
+
+def test_what_is_barred_does_not_come():
+    u, s, p = np.array([3.0, 2.0, 1.0]), np.ones((3, 1)), np.ones(1)
+    assert by_greedy(u, s, p, 3, bars=lambda one: np.array([min(one + 1, 2)])).tolist() == [0, 2]
+    assert by_greedy(u, s, p, 3, bars=lambda one: np.arange(3)).tolist() == [0]
+
+
 def test_contents_without_a_style_come_in_the_share_of_the_history():
     """The history: half of it folk, half of unknown style; the best candidates are all folk."""
     s = shares([{0}] * 10 + [set()] * 10, 2)

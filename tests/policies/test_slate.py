@@ -11,7 +11,7 @@ from towers.errors import UserError
 from towers.features.ragged import Ragged
 from towers.policies.exact import best_places
 from towers.policies.rules import Candidates, Quota, Rules, dial
-from towers.policies.slate import pick, pick_near
+from towers.policies.slate import in_styles, pick, pick_near
 
 
 def made(utility, artists, recordings=None) -> Candidates:
@@ -180,6 +180,25 @@ def test_a_list_that_is_near_another_keeps_the_rules(case):
     found = pick_near(candidates, rules, quotas, worst)
     assert keep_the_rules(candidates, rules, found.places)
     assert value(candidates, quotas, found.places)[:2] == best(candidates, rules, quotas)[:2]
+
+
+@given(cases())
+def test_a_list_in_styles_keeps_the_rules(case):
+    candidates, rules, quotas = built(case)
+    styles = np.eye(3)[candidates.rows % 3]
+    found = pick_near(candidates, rules, quotas, in_styles(candidates, rules, styles, np.array([0.5, 0.3, 0.2])))
+    assert keep_the_rules(candidates, rules, found.places)
+    assert value(candidates, quotas, found.places)[:2] == best(candidates, rules, quotas)[:2]
+
+
+def test_a_list_in_styles_holds_both_parts_of_a_quota_in_these_styles():
+    """Contents in turn of one style and the other; all that is heard is better than all that is new."""
+    candidates = made(range(40, 0, -1), [[] for _ in range(40)])
+    styles = np.eye(2)[candidates.rows % 2]
+    is_heard = candidates.rows < 20
+    choose = in_styles(candidates, Rules(k=8), styles, np.array([0.75, 0.25]), weight=0.999)
+    found = pick_near(candidates, Rules(k=8), dial(0.5, is_heard, 8), choose)
+    assert found.places.tolist() == [0, 1, 2, 4, 20, 21, 22, 24]
 
 
 def test_a_list_that_is_near_another_is_that_one_where_it_keeps_the_rules():

@@ -4,8 +4,11 @@ Styles are given as shares: a row for each content that sums to 1, or to 0 where
 missing to 1 counts as a style of its own, "unknown", on both sides, so that contents without any style come in the
 share that they have in the history and are not squeezed out.
 
-`by_flow` is the better of the two where it was measured (`benchmarks/calibration.py`); `by_greedy` is the paper's.
+`by_greedy` is the paper's way, and of the whole list the better of the two where it was measured
+(`benchmarks/calibration.py`): at an equal divergence it costs less. `by_flow` has no weight to be chosen.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -96,7 +99,9 @@ def by_greedy(
     k: int,
     weight: float = 0.5,
     alpha: float = ALPHA,
-) -> Int[np.ndarray, " k"]:
+    of_whole: bool = False,
+    bars: Callable[[int], Int[np.ndarray, " barred"]] | None = None,
+) -> Int[np.ndarray, " picks"]:
     """`k` candidates, added one by one, each as it raises (1 - weight) sum of u - weight KL(p || q~) most.
 
     Steck 2018, "Calibrated recommendations", equation 7 and the greedy way below it, which gets at least 1 - 1/e of the
@@ -106,14 +111,16 @@ def by_greedy(
         u: utilities.
         s: styles of the candidates, see above.
         p: styles that the list is to have, sum 1 or less; of sum 0 the best are chosen, whatever their styles.
-        k: length of the list; less where there are fewer candidates.
+        k: length of the list; less where there are fewer candidates, or all others are barred.
         weight: lambda, 0 (utility alone) to 1 (styles alone).
         alpha: as in `features.calibration.kl_terms`, above 0.
+        of_whole: whether q is the share among all k places from the first on, instead of among those filled so far, as
+            in the paper. Where each content has one style, the list is then the best of all: what one more of a style
+            adds falls with every one, whatever else was added.
+        bars: is told each candidate that is chosen and says which others cannot come beside it; null: all can.
     """
     k = min(k, len(u))
-    if p.sum() <= 0 or k == 0:
-        return np.argsort(-u, kind="stable")[:k]
-    wanted = with_unknown(p)
+    wanted = with_unknown(p) if p.sum() > 0 else np.zeros(len(p) + 1)
     has_share = wanted > 0
     wanted, of = wanted[has_share], with_unknown(s)[:, has_share]
     # Only the styles of a content change by adding it, and it has few: what it does to others is the same for all.
@@ -121,13 +128,17 @@ def by_greedy(
     own = of[contents, styles]
     worth, counts, chosen = (1 - weight) * u, np.zeros(len(wanted)), np.zeros(k, np.int64)
     for place in range(k):
-        scale = (1 - alpha) / (place + 1)
+        scale = (1 - alpha) / (k if of_whole else place + 1)
         mixed = counts * scale + alpha * wanted
         gains = wanted[styles] * np.log1p(own * scale / mixed[styles])
         total = worth + weight * np.bincount(contents, gains, minlength=len(u))
         chosen[place] = best = int(np.argmax(total))
+        if total[best] == -np.inf:
+            return chosen[:place]
         counts += of[best]
         worth[best] = -np.inf
+        if bars is not None:
+            worth[bars(best)] = -np.inf
     return chosen
 
 

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
+from towers.policies.calibration import by_greedy
 from towers.policies.exact import best_places
 from towers.policies.rules import Candidates, Picked, Quota, Rules
 
+STYLE_WEIGHT = 0.93
+"""The largest, of those tried on validation, that cost new contents no ndcg (`benchmarks/calibration.py`)."""
 Choose = Callable[[Int[np.ndarray, " some"], int], Int[np.ndarray, " picks"]]
 """Of places of the candidates so many that are a good list but for its rules; gives indices into these places."""
 
@@ -29,28 +32,89 @@ def pick(candidates: Candidates, rules: Rules, quotas: Sequence[Quota] = ()) -> 
     return Picked(places=places, remark=_remark(places, rules, quotas))
 
 
+def in_styles(
+    candidates: Candidates,
+    rules: Rules,
+    styles: Float[np.ndarray, "candidates styles"],
+    p: Float[np.ndarray, " styles"],
+    weight: float = STYLE_WEIGHT,
+) -> Choose:
+    """For `pick_near`: lists near the styles `p`, that keep the caps from the first place on (`calibration.by_greedy`).
+
+    Args:
+        candidates: to choose from.
+        rules: that the list is to keep.
+        styles: of the candidates, in their order.
+        p: styles that the list is to have (`calibration.listener_mix`).
+        weight: 0 (utility alone) to 1 (styles alone); the default is chosen for logarithms of odds.
+    """
+
+    def choose(left: np.ndarray, length: int) -> np.ndarray:
+        few = candidates.at(left)
+        bars = Bars(few, rules)
+        return by_greedy(few.utility, styles[left], p, length, weight=weight, of_whole=True, bars=bars)
+
+    return choose
+
+
+class Bars:
+    """What the caps no longer let in, as a list grows.
+
+    Args:
+        candidates: to choose from.
+        rules: the caps.
+    """
+
+    def __init__(self, candidates: Candidates, rules: Rules):
+        self._candidates, self._of_value = candidates, candidates.artists.list_of_value
+        self._cap, self._count = rules.max_per_artist or rules.k, dict[int, int]()
+
+    def __call__(self, place: int) -> Int[np.ndarray, " barred"]:
+        """Places of the candidates that cannot come now that this one has."""
+        barred = [np.flatnonzero(self._candidates.recordings == self._candidates.recordings[place])]
+        for artist in self._candidates.artists[place].tolist():
+            self._count[artist] = self._count.get(artist, 0) + 1
+            if self._count[artist] == self._cap:
+                barred.append(self._of_value[self._candidates.artists.values == artist])
+        return np.concatenate(barred)
+
+
 def pick_near(candidates: Candidates, rules: Rules, quotas: Sequence[Quota], choose: Choose) -> Picked:
     """The list that `choose` makes, such as a calibrated one, changed as little as its rules and quotas ask for.
 
     A heuristic: contents of an artist or a recording of which too many were chosen are taken out, all but the best of
-    those chosen, and `choose` chooses anew, until the caps hold; then the list with most of these contents is the one
-    that `pick` finds. So caps and quotas hold as there, while the styles of the list may be a little off.
+    those chosen, and `choose` chooses anew, until the caps hold. Where quotas of one mask do not hold then, it chooses
+    anew from both parts, each for itself. Last, the list with most of these contents is the one that `pick` finds: so
+    caps and quotas hold as there, while what `choose` was after may be a little off.
     """
-    left = np.arange(len(candidates))
-    while True:
-        chosen = np.sort(left[choose(left, rules.k)])
-        kept = chosen[best_one_by_one(candidates.at(chosen), rules)]
-        if len(kept) == len(chosen):
-            break
-        left = _without_rivals(candidates, rules, left, kept)
+    everything = np.ones(len(candidates), bool)
+    chosen = _chosen_under_caps(candidates, rules, choose, [(everything, rules.k)])
+    bounds = _bounds(quotas, rules.k)
+    if bounds is not None and not all(_holds(chosen, quota, rules.k) for quota in quotas):
+        mask = quotas[0].mask
+        inside = int(np.clip(mask[chosen].sum(), *bounds))
+        chosen = _chosen_under_caps(candidates, rules, choose, [(mask, inside), (~mask, rules.k - inside)])
     # Utilities above all others for what was chosen: of the lists that may be, the one with most of it is the best.
-    bonus = np.zeros(len(candidates))
-    bonus[chosen] = float(np.ptp(candidates.utility)) * rules.k + 1.0 if len(candidates) else 0.0
-    wanted = candidates.utility + bonus
+    wanted = candidates.utility.copy()
+    wanted[chosen] += float(np.ptp(wanted)) * rules.k + 1.0 if len(wanted) else 0.0
     order = np.argsort(-wanted, kind="stable")
     preferred = replace(candidates.at(order), utility=wanted[order])
     found = pick(preferred, rules, [replace(quota, mask=quota.mask[order]) for quota in quotas])
     return replace(found, places=np.sort(order[found.places]))
+
+
+def _chosen_under_caps(
+    candidates: Candidates, rules: Rules, choose: Choose, parts: Sequence[tuple[np.ndarray, int]]
+) -> Int[np.ndarray, " picks"]:
+    """Places that `choose` chooses from each part, as many as it is to have, until the caps hold."""
+    left = np.arange(len(candidates))
+    while True:
+        of_parts = [(left[mask[left]], length) for mask, length in parts if length]
+        chosen = np.sort(np.concatenate([part[choose(part, length)] for part, length in of_parts]))
+        kept = chosen[best_one_by_one(candidates.at(chosen), rules)]
+        if len(kept) == len(chosen):
+            return chosen
+        left = _without_rivals(candidates, rules, left, kept)
 
 
 def best_one_by_one(candidates: Candidates, rules: Rules) -> Int[np.ndarray, " picks"]:
