@@ -6,10 +6,11 @@ Listeners are as of a date: of the export's histories only events before it are 
 from these, contents released later do not come, and how much contents were played lately is counted up to then. The
 network and the model of the chance of a listen are the export's own: where it has seen the days after the date,
 figures flatter all rows alike. Two kinds of lists: 30 contents that the listener never met, and 50 of all, both by the
-chance of a listen (`--by affinity`: by the inner product). Judged are ndcg of what they chose within 7 days (in the first kind what was new to them) and the
-divergence from the genres of their history (`features.calibration`), of given genres alone, and of given and imputed
-ones: a content without a genre has those of its 20 nearest contents. Differences to the first row are paired over
-listeners, with 95 % intervals; `KL x` is the mean divergence over that of the first row.
+chance of a listen (`--by affinity`: by the inner product). Judged are ndcg of what they chose within 7 days (in the
+first kind what was new to them) and the divergence from the genres of their history (`features.calibration`): of given
+and imputed ones, a content without a genre having those of its 20 nearest contents, and of given ones alone.
+Differences to the first row are paired over listeners, with 95 % intervals; `KL x` is the mean divergence over that of
+the first row, `given x` likewise. Settings are chosen as of 2026-07-06, the week before the test.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from towers.features.calibration import calibration_kl
 from towers.policies.calibration import by_flow, by_greedy, listener_mix
 from towers.policies.listener import Listener
 from towers.policies.rules import Candidates, Quota, Rules
-from towers.policies.slate import STYLE_WEIGHT, in_styles, pick, pick_near
+from towers.policies.slate import Choose, in_styles, pick, pick_near
 from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.export import Export
 from towers.retrieval.query import DAY_US, Standing
@@ -154,25 +155,21 @@ def calibrated(way: Callable[..., np.ndarray], half_life: float | None = None, *
     return make
 
 
-def under_rules(way: Callable[..., np.ndarray] | None, share_of_new: float, weight: float | None = None) -> Maker:
+def in_places(candidates: Candidates, rules: Rules, styles: np.ndarray, p: np.ndarray) -> Choose:
+    """The flow, as `in_styles` is the greedy way."""
+    return lambda left, length: by_flow(candidates.utility[left], styles[left], p, length)
+
+
+def under_rules(way: Callable[..., Choose] | None, share_of_new: float) -> Maker:
     """At most two of an artist, and at least such a share of artists that the listener never chose."""
 
     def make(case: Case, shares: np.ndarray, k: int) -> np.ndarray:
         candidates, rules = case.candidates, Rules(k=k)
         quotas = [Quota(name="of new artists", mask=case.is_new, share=share_of_new)] if share_of_new else []
+        if way is None:
+            return pick(candidates, rules, quotas).places
         p, styles = listener_mix(shares[case.chosen]), shares[candidates.rows]
-
-        def choose(left: np.ndarray, length: int) -> np.ndarray:
-            assert way is not None
-            return way(candidates.utility[left], styles[left], p, length)
-
-        if weight is not None:
-            return pick_near(candidates, rules, quotas, in_styles(candidates, rules, styles, p, weight)).places
-        return (
-            pick(candidates, rules, quotas).places
-            if way is None
-            else pick_near(candidates, rules, quotas, choose).places
-        )
+        return pick_near(candidates, rules, quotas, way(candidates, rules, styles, p)).places
 
     return make
 
@@ -187,8 +184,8 @@ def makers() -> dict[str, Maker]:
     found["flow, half-life 50"] = calibrated(by_flow, half_life=50.0)
     for name, share in {"caps": 0.0, "caps, 60 % new": 0.6}.items():
         found[name] = under_rules(None, share)
-        found[f"{name}, flow"] = under_rules(by_flow, share)
-        found[f"{name}, in styles"] = under_rules(None, share, STYLE_WEIGHT)
+        found[f"{name}, flow"] = under_rules(in_places, share)
+        found[f"{name}, in styles"] = under_rules(in_styles, share)
     return found
 
 
