@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from towers.errors import UserError
 from towers.features.ragged import Ragged
-from towers.policies.sequencing import Flow, _best_move, _best_reversal, neighbour_gains, ordered, smoothness
+from towers.policies.sequencing import (
+    Flow,
+    _best_move,
+    _best_reversal,
+    _nearest_each_time,
+    neighbour_gains,
+    ordered,
+    smoothness,
+)
 
 COSINES = Flow(spread=0)
 
@@ -68,6 +76,21 @@ def test_an_artist_follows_itself_only_where_it_cannot_be_otherwise(seed, codes)
     rest = set(range(len(codes))) - {first}
     assert order[0] == first
     assert clashes(order) == min(clashes((first, *others)) for others in permutations(rest))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_artist_of_half_a_list_alternates_with_the_others(seed):
+    """Only orders that alternate have no clash, and the artists' own contents are near each other."""
+    rng = np.random.default_rng(seed)
+    codes = np.array([0] * 11 + [1] * 6 + [2] * 4)
+    vectors = np.eye(3)[codes] + 0.3 * rng.normal(size=(21, 3))
+    utility = np.where(codes == 0, 1.0, 0.0) * rng.random(21)
+    artists = Ragged.from_lists(codes[:, None], np.int64)
+    assert (codes[ordered(vectors, utility, artists)[::2]] == 0).all()
+    # Already where it starts from: what makes it better then never has to find a way out.
+    gains, first = neighbour_gains(vectors, utility, 0.05), int(np.argmax(utility))
+    start = _nearest_each_time(gains, codes[:, None] == codes, first, artists)
+    assert (codes[start[::2]] == 0).all()
 
 
 def test_of_several_artists_one_that_is_shared_is_enough():
