@@ -1,16 +1,16 @@
 """Fits the chance of a listen on what listeners did in the validation period, which training has not seen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.linear_model import LogisticRegression
 
 from towers.data.store import Store
 from towers.errors import DataLacks
 from towers.evaluation.listening import Listening
+from towers.evaluation.log_odds_fit import fit_log_odds
 from towers.evaluation.reliability import reliability
 from towers.features.familiarity import DAY_US
 from towers.features.ragged import Ragged
@@ -23,17 +23,9 @@ AT_MOST_LISTENERS, AT_MOST_PAIRS = 5_000, 2_000_000
 """Listeners and pairs that the model is fitted on; of more, so many are drawn."""
 HELD_OUT_SHARE = 0.2
 """Share of the listeners who are left out of the fit; the reliability of the chances is measured on them."""
-PENALTY, UNPENALISED = 30.0, 1e6
-"""Inverse strength of the penalty on squared weights of standardised features, and one so weak that it is none."""
-TOLERANCE = 1e-12
-"""The solver stops where the mean gradient is below this. Where listens are rare the gradient is small from the start,
-so scikit-learn's own tolerance would end the fit before it has begun."""
 LEFT_TO_THE_CURVE = ("affinity_squared",)
 """Features that the model of new contents does without. The square would mend their calibration, which the curve does,
 too; but it lowered recall on discovery (docs/LOG.md), where the curve leaves the order as it is."""
-MIN_POSITIVES = 20
-"""With fewer listens of one kind its chance is the same for all pairs."""
-
 Vectors = Callable[[Int[np.ndarray, " users"]], Float[np.ndarray, "users dim"]]
 """Vectors of listeners, by rows of the store, as of the start of the validation period."""
 
@@ -98,7 +90,7 @@ def fit_chance(
     is_held_out = (draws.permutation(len(rows)) < HELD_OUT_SHARE * len(rows))[pairs.listener]
     fitted, judged = pairs.where(~is_held_out), pairs.where(is_held_out)
     heard = _log_odds(fitted.where(fitted.is_chosen))
-    new = _log_odds(fitted.where(~fitted.is_chosen), LEFT_TO_THE_CURVE)
+    new = _log_odds(fitted.where(~fitted.is_chosen), np.isin(FEATURES, LEFT_TO_THE_CURVE))
     window = _window(store)
     model = ListenChance(heard=heard, new=new, window=window, fitted={})
     chances = chance(model.log_odds(judged.features, judged.is_chosen))
@@ -162,34 +154,5 @@ def _pairs(
     )
 
 
-def _log_odds(pairs: _Pairs, left_out: tuple[str, ...] = ()) -> LogOdds:
-    """Logistic regression on standardised features; what is the same for all pairs gets no weight."""
-    listens = float(pairs.weight[pairs.is_listen].sum())
-    if pairs.is_listen.sum() < MIN_POSITIVES:
-        rate = (listens + 0.5) / (float(pairs.weight.sum()) + 1.0)
-        return LogOdds(intercept=float(np.log(rate / (1 - rate))), weights=np.zeros(len(FEATURES)))
-    mean, deviation = pairs.features.mean(axis=0), pairs.features.std(axis=0)
-    varies = (deviation > 0) & ~np.isin(FEATURES, left_out)
-    scaled = (pairs.features[:, varies] - mean[varies]) / deviation[varies]
-    model = LogisticRegression(C=PENALTY, solver="newton-cholesky", tol=TOLERANCE)
-    model.fit(scaled, pairs.is_listen, sample_weight=pairs.weight)
-    weights = np.zeros(len(FEATURES))
-    weights[varies] = model.coef_[0] / deviation[varies]
-    plain = LogOdds(intercept=float(np.asarray(model.intercept_)[0] - weights @ mean), weights=weights)
-    return replace(plain, curve=_curve(plain.sums(pairs.features), pairs))
-
-
-def _curve(sums: Float[np.ndarray, " pairs"], pairs: _Pairs) -> tuple[float, float, float]:
-    """Logistic regression on the sums and their squares: constant, slope, bend; none where it would fall."""
-    powers = np.column_stack([sums, sums**2])
-    mean, deviation = powers.mean(axis=0), powers.std(axis=0)
-    if not deviation.all():
-        return (0.0, 1.0, 0.0)
-    model = LogisticRegression(C=UNPENALISED, solver="newton-cholesky", tol=TOLERANCE)
-    model.fit((powers - mean) / deviation, pairs.is_listen, sample_weight=pairs.weight)
-    slope, bend = (float(weight) for weight in model.coef_[0] / deviation)
-    middle = float(np.average(sums, weights=pairs.weight * chance(sums)))
-    if slope + 2 * bend * middle <= 0:
-        return (0.0, 1.0, 0.0)
-    intercept = np.asarray(model.intercept_)
-    return float(intercept[0]) - slope * float(mean[0]) - bend * float(mean[1]), slope, bend
+def _log_odds(pairs: _Pairs, is_left_out: Bool[np.ndarray, " features"] | None = None) -> LogOdds:
+    return fit_log_odds(pairs.features, pairs.is_listen, pairs.weight, is_left_out)

@@ -3,16 +3,13 @@
 from math import ceil
 
 import numpy as np
-from jaxtyping import Bool
 from scipy import sparse
 
 from towers.contract import schema
 from towers.evaluation.baselines.heard import cosine_neighbours, heard_matrix
 from towers.features.ragged import Ragged
-from towers.retrieval import files
 from towers.retrieval.co_listening import Neighbours
 from towers.retrieval.export import Export
-from towers.retrieval.files import mapped_array, mapped_table
 
 NEIGHBOURS = 50
 DAMPING, ARTIST_DAMPING = 2.0, 10.0
@@ -64,11 +61,7 @@ def _add(found: Neighbours, near: sparse.csr_array) -> None:
 
 def chosen_lists(export: Export) -> Ragged:
     """Rows of the contents that each listener chose, the `LATEST` of each, in time order with repeats."""
-    folder = export.folder / files.HISTORIES
-    events = mapped_table(folder / files.HISTORY_EVENTS)
-    rows = events["content_row"].to_numpy()
-    is_chosen: Bool[np.ndarray, " events"] = events["is_positive"].to_numpy() & (rows >= 0)
-    chosen = Ragged(mapped_array(folder / files.HISTORY_OFFSETS), rows).where(is_chosen)
+    chosen = export.all_chosen
     from_end = np.repeat(chosen.offsets[1:], chosen.lengths) - np.arange(len(chosen.values))
     return chosen.where(from_end <= LATEST)
 

@@ -78,6 +78,11 @@ class Judged(Protocol):
         """Of its weights."""
         ...
 
+    @property
+    def two_tower(self) -> TwoTower:
+        """In evaluation mode, on the CPU."""
+        ...
+
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
         """Unit vectors of all contents by row."""
         ...

@@ -26,7 +26,9 @@ from towers.publishing.content_map import content_map
 from towers.publishing.derived import write_derived
 from towers.publishing.describing import canaries_of, described_store
 from towers.publishing.index import recall_of_index
+from towers.publishing.judged_space import JudgedSpace
 from towers.publishing.leading import spread
+from towers.publishing.mixture import write_mixture
 from towers.publishing.onnx.parity import (
     check_parity,
     content_parity,
@@ -58,6 +60,8 @@ from towers.retrieval.files import mapped_array
 from towers.retrieval.ids import Ids
 
 CURRENT = "current"
+JUDGED_TOWER = "judged_user_tower.onnx"
+"""Not there any more once the export is."""
 LISTENERS_AT_ONCE = 16_384
 LISTENERS_OF_VARIANTS = 200
 CONTENT_COLUMNS = (
@@ -117,10 +121,16 @@ class _Writer:
         # Before any thread starts: torch's exporter changes how the whole process warns, and it parses sources, where
         # two threads break each other until Python 3.11.8 (np.load parses, too).
         self._write_towers(space)
+        judged = JudgedSpace.of(self._trained, inputs, space.projection)
+        judged_tower = self._judged_tower(judged, space.space_id)
         self._write_contents(space)
-        self._chance = write_chance(
-            self._folder / files.LISTEN_CHANCE, self._trained, inputs, space.projection, space.space_id
+        chance, self._chance = write_chance(self._folder / files.LISTEN_CHANCE, judged, space.space_id)
+        self._on_progress("the learnt mixture", 0, 1)
+        self._mixture = write_mixture(
+            self._folder / files.MIXTURE, judged, chance, judged_tower, space.space_id, self._trained.max_length
         )
+        self._on_progress("the learnt mixture", 1, 1)
+        (self._folder / JUDGED_TOWER).unlink(missing_ok=True)
         self._start(self._settings.index.build, self._vectors(), self._folder / files.INDEX, space.space_id)
         self._start(self._write_map)
         self._start(self._write_histories)
@@ -137,6 +147,13 @@ class _Writer:
         if not space.projection.is_truncated:  # else the user tower reads what was cut off, too
             (self._folder / files.CONTENT_INPUTS).unlink()
         self._write_manifest(space, towers)
+
+    def _judged_tower(self, judged: JudgedSpace | str, space_id: str) -> Path:
+        """The user tower that the mixture is fitted with; written where it is not the exported one."""
+        if isinstance(judged, str) or judged.is_exported:
+            return self._folder / files.USER_TOWER
+        judged.write_user_tower(self._folder / JUDGED_TOWER, space_id)
+        return self._folder / JUDGED_TOWER
 
     def _space(self, inputs: Float[np.ndarray, "contents model_dim"]) -> Space:
         """That of the earlier version where it may be kept, else one of its own; writes the contents' vectors in it."""
@@ -327,6 +344,7 @@ class _Writer:
             "space": space.facts,
             "towers": towers,
             "listen_chance": self._chance,
+            "mixture": self._mixture,
             "derived": self._derived,
             "codes": recall_of_codes(spread(users), contents, trained.held_out.is_candidate),
             "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),

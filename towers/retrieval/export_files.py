@@ -21,6 +21,7 @@ from towers.contract.events import microseconds_of
 from towers.contract.provenance import Provenance
 from towers.errors import UserError
 from towers.features.content_facts import ContentFacts, artist_codes
+from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
@@ -255,6 +256,13 @@ class ExportFiles:
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
         """Rows of the contents that a listener has chosen (positive events), in time order, with repeats."""
         return self.events(user_row).chosen_rows
+
+    @property
+    def all_chosen(self) -> Ragged:
+        """By listener the rows of the contents that they have chosen, in time order, with repeats."""
+        offsets, table = self._events
+        rows = table["content_row"].to_numpy()
+        return Ragged(offsets, rows).where(table["is_positive"].to_numpy() & (rows >= 0))
 
     def plays(self, content_rows: Int[np.ndarray, " events"]) -> Events:
         """Events of somebody who played these contents in full, one after the other."""
