@@ -18,6 +18,7 @@ WORDS = {
     "played": "because you played {}",
     "often": "you play it often",
     "artist": "by {}, whom you play",
+    "listened_artist": "by who made {}, which you play",
     "new_by": "new by {}",
     "close_in_sound": "close in sound to {}",
     "listened_with": "people who play {} play it",
@@ -25,6 +26,8 @@ WORDS = {
     "editor": "the editor's choice",
     "pinned": "the editor put it here",
     "shared": "for all of you",
+    "from": "from {}",
+    "near": "near to {}",
     "after": "goes on from {}",
     "fits": "fits what you play",
 }

@@ -166,11 +166,13 @@ class ExportFiles:
 
     @cached_property
     def facts(self) -> ContentFacts:
-        """By whom contents are, and how much they were played in the days before the export's last event."""
-        return ContentFacts(
-            artists=artist_codes(self.contents["artist_ids"]),
-            recent_positives=self.contents["recent_positives"].to_numpy(),
-        )
+        """By whom contents are, and how much they were played in the days before the export's last event.
+
+        The latter is 0 where it is unknown (before format 3).
+        """
+        table, is_known = self.contents, "recent_positives" in self.contents.column_names
+        recent = table["recent_positives"].to_numpy() if is_known else np.zeros(len(table), np.int64)
+        return ContentFacts(artists=artist_codes(table["artist_ids"]), recent_positives=recent)
 
     @cached_property
     def durations_ms(self) -> Float[np.ndarray, " contents"]:

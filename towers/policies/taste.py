@@ -1,0 +1,109 @@
+"""How alike the tastes of two are, in per cent: what they played, its styles, and where they stand in the space."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int, Integer
+
+from towers.retrieval.export import Export
+
+WEIGHTS = {"contents": 0.7, "styles": 0.2, "vector": 0.1}
+"""What counts how much where both have all three."""
+SAMPLE, PAIRS = 500, 2_000
+"""So many listeners of an export, and random pairs of them, say what a likeness means in per cent."""
+_LEVELS = np.linspace(0, 1, 101)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Taste:
+    """What somebody likes.
+
+    Args:
+        rows: of the contents that they chose, sorted, all different.
+        amounts: `[rows]`, roots of how often they chose each, as a unit vector.
+        styles: roots of the styles' shares in that, as a unit vector; zeros where nothing is known of them.
+        vector: unit, of the export's space.
+    """
+
+    rows: Int[np.ndarray, " rows"]
+    amounts: Float[np.ndarray, " rows"]
+    styles: Float[np.ndarray, " styles"]
+    vector: Float[np.ndarray, " dim"]
+
+
+class Tastes:
+    """Likeness of tastes among the listeners of an export.
+
+    Args:
+        export: whose contents they choose.
+        styles: shares of styles in each content, rows that sum to 1, or to 0 where nothing is known; null: styles do
+            not count.
+    """
+
+    def __init__(self, export: Export, styles: Float[np.ndarray, "contents styles"] | None = None):
+        self._export = export
+        self._styles = np.zeros((len(export.vectors), 0)) if styles is None else styles
+
+    def of(self, chosen: Integer[np.ndarray, " chosen"], vector: Float[np.ndarray, " dim"]) -> Taste:
+        """The taste of who chose these rows, with repeats, and stands at a vector; both may tell nothing."""
+        rows, counts = np.unique(np.asarray(chosen, np.int64), return_counts=True)
+        styles = counts.astype(np.float64) @ np.asarray(self._styles[rows], np.float64)
+        return Taste(
+            rows=rows,
+            amounts=_unit(np.sqrt(counts)),
+            styles=_unit(np.sqrt(styles)),
+            vector=_unit(np.asarray(vector, np.float64)),
+        )
+
+    def match(self, one: Taste, other: Taste) -> float:
+        """How alike two tastes are, in per cent: so many of 100 random pairs of listeners are less alike.
+
+        100 is the same taste. It rises with `likeness` and depends on nothing else.
+        """
+        return float(100 * np.interp(likeness(one, other), self._likeness_of_random, _LEVELS))
+
+    def mean_match(self, tastes: Sequence[Taste]) -> float | None:
+        """The mean over all pairs of who chose something; null where fewer than two did."""
+        pairs = itertools.combinations([taste for taste in tastes if len(taste.rows)], 2)
+        matches = [self.match(one, other) for one, other in pairs]
+        return float(np.mean(matches)) if matches else None
+
+    @cached_property
+    def _likeness_of_random(self) -> Float[np.ndarray, " levels"]:
+        """Rising: at each of `_LEVELS` that quantile of random pairs; 1 at the last."""
+        random = np.random.default_rng(0)
+        num_users = len(self._export.user_ids)
+        sampled = random.choice(num_users, min(SAMPLE, num_users), replace=False).tolist()
+        chosen = ((user, self._export.chosen(user)) for user in sampled)
+        tastes = [self.of(rows, self._export.user_vectors[user]) for user, rows in chosen if len(rows)]
+        if len(tastes) < 2:
+            return _LEVELS
+        first, shift = random.integers(len(tastes), size=PAIRS), random.integers(1, len(tastes), size=PAIRS)
+        pairs = zip(first.tolist(), ((first + shift) % len(tastes)).tolist(), strict=True)
+        found = np.quantile([likeness(tastes[one], tastes[other]) for one, other in pairs], _LEVELS)
+        found[-1] = 1.0
+        return found
+
+
+def likeness(one: Taste, other: Taste) -> float:
+    """A weighted mean of three cosines, at most 1: of what was chosen, of its styles, and of vectors.
+
+    The first two are of roots of shares, so that the loud do not drown the rest (Bhattacharyya's coefficient). What one
+    of them lacks does not count.
+    """
+    _, in_one, in_other = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
+    parts = {
+        "contents": (one.amounts, other.amounts, float(one.amounts[in_one] @ other.amounts[in_other])),
+        "styles": (one.styles, other.styles, float(one.styles @ other.styles)),
+        "vector": (one.vector, other.vector, float(one.vector @ other.vector)),
+    }
+    known = {name: cosine for name, (mine, theirs, cosine) in parts.items() if mine.any() and theirs.any()}
+    weight = sum(WEIGHTS[name] for name in known)
+    return min(sum(WEIGHTS[name] * cosine for name, cosine in known.items()) / weight, 1.0) if known else 0.0
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return values / max(float(np.linalg.norm(values)), 1e-12)
