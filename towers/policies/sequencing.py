@@ -53,7 +53,7 @@ def ordered(
     if count < 2:
         return np.arange(count)
     gains = neighbour_gains(vectors, utility, (flow or Flow()).spread)
-    clash = np.zeros((count, count), bool) if artists is None else _clashes(artists)
+    clash = np.zeros((count, count), bool) if artists is None else clashes(artists)
     # A clash costs more than all cosines and spreads together, so none is ever taken for them.
     gains = gains - clash * (2 * count * float(np.abs(gains).max()) + 1.0)
     first = int(np.argmax(utility))
@@ -81,7 +81,7 @@ def smoothness(vectors: Float[np.ndarray, "k dim"]) -> float:
     return float(np.diagonal(gains, offset=1).mean())
 
 
-def _clashes(artists: Ragged) -> Bool[np.ndarray, "k k"]:
+def clashes(artists: Ragged) -> Bool[np.ndarray, "k k"]:
     """Which pairs share an artist."""
     names, codes = np.unique(artists.values, return_inverse=True)
     has = np.zeros((len(artists), len(names)), np.int64)

@@ -11,10 +11,10 @@ from tests.retrieval.small_export import content, small_export
 from towers.contract import schema
 from towers.errors import UserError
 from towers.policies.listener import Listener
+from towers.policies.match import Matches
 from towers.policies.playlists.blend import BlendSettings, blend
 from towers.policies.playlists.guests import BlendPartner
 from towers.policies.reasons import in_words
-from towers.policies.taste import Tastes
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query, Standing
 
@@ -52,17 +52,17 @@ def disliking(export: Export, listener: Listener, row: int) -> Listener:
 
 
 @pytest.fixture(scope="module")
-def tastes(export) -> Tastes:
-    return Tastes(export)
+def matches(export) -> Matches:
+    return Matches(export)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, LISTENERS - 1), min_size=2, unique=True), st.randoms(use_true_random=False))
-def test_it_is_fair_and_does_not_mind_who_is_named_first(export, tastes, users, random):
-    found = blend(listeners(export, *users), asking(12), tastes)
+def test_it_is_fair_and_does_not_mind_who_is_named_first(export, matches, users, random):
+    found = blend(listeners(export, *users), asking(12), matches)
     shuffled = [*users, users[0]]
     random.shuffle(shuffled)
-    again = blend(listeners(export, *shuffled), asking(12), tastes)
+    again = blend(listeners(export, *shuffled), asking(12), matches)
     shares = found.facts["shares"]
     assert found.rows.tolist() == again.rows.tolist()
     assert np.array_equal(shares, again.facts["shares"])

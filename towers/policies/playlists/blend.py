@@ -2,7 +2,7 @@
 
 Candidates are the best of each member among what may come to all of them: what nobody disliked. Somebody who chose
 nothing yet brings none, and is served by those of the others that suit them best. Places are shared out by
-`policies/credit`, the order is made to flow without giving up its fairness, and `policies/taste` says how alike they
+`policies/credit`, the order is made to flow without giving up its fairness, and `policies/match` says how alike they
 are.
 """
 
@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float, Int
 from towers.errors import UserError
 from towers.policies.credit import in_sequence, share_places, worth_by_rank
 from towers.policies.listener import Listener
+from towers.policies.match import Matches
 from towers.policies.playlist import Playlist, Reason
 from towers.policies.playlists.guests import BlendPartner, Guest, guest_of
-from towers.policies.taste import Tastes
+from towers.policies.sequencing import clashes, neighbour_gains
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query
 
@@ -66,7 +67,7 @@ class BlendSettings:
             raise UserError(f"reach={self.reach}: must be 0 or more places")
 
 
-def blend(members: Sequence[Member], settings: BlendSettings | None = None, tastes: Tastes | None = None) -> Playlist:
+def blend(members: Sequence[Member], settings: BlendSettings | None = None, matches: Matches | None = None) -> Playlist:
     """One list for all members; the same in whichever order they are named.
 
     Its `facts` are, by name: `members`, their ids in the order in which all else is told ("new", "new 2" of who has
@@ -77,7 +78,7 @@ def blend(members: Sequence[Member], settings: BlendSettings | None = None, tast
     Args:
         members: at least two, of one export; who comes twice counts once.
         settings: null: the defaults.
-        tastes: of the export, kept by who makes many blends; null: made here, without styles.
+        matches: of the export, kept by who makes many blends; null: made here, without styles.
 
     Raises:
         UserError: fewer than two are left, they are of different spaces, or nothing may come to them.
@@ -89,14 +90,12 @@ def blend(members: Sequence[Member], settings: BlendSettings | None = None, tast
     if not len(rows):
         raise UserError("blend: nothing may come to all of them; allow more kinds, or deny less")
     worth = worth_by_rank(np.stack([guest.utility(rows) for guest in guests]))
-    is_open = None if settings.max_per_artist is None else _artist_cap(export, rows, settings.max_per_artist)
-    picks, shares = share_places(worth, settings.query.k, is_open)
-    vectors = np.asarray(export.vectors[rows[picks]], np.float64)
-    order = in_sequence(vectors @ vectors.T, shares, settings.reach)
+    picks, shares = share_places(worth, settings.query.k, _openness(export, rows, settings.max_per_artist))
+    order = _in_flow(export, rows[picks], shares, settings.reach)
     picks, shares = picks[order], shares[order]
     if len(picks) < settings.query.k:
         remarks.append(f"{len(picks)} contents where {settings.query.k} were asked for: no more may come")
-    tastes = tastes or Tastes(export)
+    matches = matches or Matches(export)
     because = [_reasons(guests, row, share) for row, share in zip(rows[picks].tolist(), shares, strict=True)]
     return Playlist(
         rows=rows[picks],
@@ -107,7 +106,7 @@ def blend(members: Sequence[Member], settings: BlendSettings | None = None, tast
             "members": _names(guests),
             "shares": shares,
             "because": because,
-            "match": tastes.mean_match([tastes.of(guest.chosen, guest.vector) for guest in guests]),
+            "match": matches.mean_match([matches.of(guest.chosen, guest.vector) for guest in guests]),
         },
     )
 
@@ -145,21 +144,31 @@ def _candidates(guests: Sequence[Guest], settings: BlendSettings) -> Int[np.ndar
     return np.unique(np.concatenate([guest.best(query) for guest in bringing])).astype(np.int64)
 
 
-def _artist_cap(
-    export: Export, rows: Int[np.ndarray, " candidates"], most: int
+def _openness(
+    export: Export, rows: Int[np.ndarray, " candidates"], max_per_artist: int | None
 ) -> Callable[[list[int]], Bool[np.ndarray, " candidates"]]:
-    """Says which candidates may come after some of them, so that no artist has more than `most`."""
-    artists = export.facts.artists.take(rows)
+    """Says which candidates may come after some of them: none twice, no recording twice, no artist too often."""
+    artists = export.facts.artists.take(rows).unique()
     num_artists = int(artists.values.max(initial=-1)) + 1
+    recordings = rows if export.recordings is None else export.recordings[rows]
+    most = len(rows) if max_per_artist is None else max_per_artist
 
     def is_open(picks: list[int]) -> Bool[np.ndarray, " candidates"]:
         taken = np.bincount(artists.take(np.array(picks, np.int64)).values, minlength=num_artists)
-        is_shut = np.zeros(len(rows), bool)
+        is_shut = np.isin(recordings, recordings[picks])
         is_shut[artists.list_of_value[taken[artists.values] >= most]] = True
-        is_shut[picks] = True
         return ~is_shut
 
     return is_open
+
+
+def _in_flow(
+    export: Export, rows: Int[np.ndarray, " picks"], shares: Float[np.ndarray, "picks members"], reach: int
+) -> Int[np.ndarray, " picks"]:
+    """The order in which contents that came in this one are played: alike ones follow one another, one artist's not."""
+    vectors = np.asarray(export.vectors[rows], np.float64)
+    gains = neighbour_gains(vectors, np.zeros(len(rows)), 0)
+    return in_sequence(gains - 2 * clashes(export.facts.artists.take(rows).unique()), shares, reach)
 
 
 def _reasons(guests: Sequence[Guest], row: int, share: Float[np.ndarray, " members"]) -> list[Reason | None]:

@@ -18,7 +18,7 @@ _LEVELS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Taste:
+class Likes:
     """What somebody likes.
 
     Args:
@@ -34,7 +34,7 @@ class Taste:
     vector: Float[np.ndarray, " dim"]
 
 
-class Tastes:
+class Matches:
     """Likeness of tastes among the listeners of an export.
 
     Args:
@@ -47,27 +47,27 @@ class Tastes:
         self._export = export
         self._styles = np.zeros((len(export.vectors), 0)) if styles is None else styles
 
-    def of(self, chosen: Integer[np.ndarray, " chosen"], vector: Float[np.ndarray, " dim"]) -> Taste:
+    def of(self, chosen: Integer[np.ndarray, " chosen"], vector: Float[np.ndarray, " dim"]) -> Likes:
         """The taste of who chose these rows, with repeats, and stands at a vector; both may tell nothing."""
         rows, counts = np.unique(np.asarray(chosen, np.int64), return_counts=True)
         styles = counts.astype(np.float64) @ np.asarray(self._styles[rows], np.float64)
-        return Taste(
+        return Likes(
             rows=rows,
             amounts=_unit(np.sqrt(counts)),
             styles=_unit(np.sqrt(styles)),
             vector=_unit(np.asarray(vector, np.float64)),
         )
 
-    def match(self, one: Taste, other: Taste) -> float:
+    def match(self, one: Likes, other: Likes) -> float:
         """How alike two tastes are, in per cent: so many of 100 random pairs of listeners are less alike.
 
         100 is the same taste. It rises with `likeness` and depends on nothing else.
         """
         return float(100 * np.interp(likeness(one, other), self._likeness_of_random, _LEVELS))
 
-    def mean_match(self, tastes: Sequence[Taste]) -> float | None:
+    def mean_match(self, likes: Sequence[Likes]) -> float | None:
         """The mean over all pairs of who chose something; null where fewer than two did."""
-        pairs = itertools.combinations([taste for taste in tastes if len(taste.rows)], 2)
+        pairs = itertools.combinations([one for one in likes if len(one.rows)], 2)
         matches = [self.match(one, other) for one, other in pairs]
         return float(np.mean(matches)) if matches else None
 
@@ -78,17 +78,17 @@ class Tastes:
         num_users = len(self._export.user_ids)
         sampled = random.choice(num_users, min(SAMPLE, num_users), replace=False).tolist()
         chosen = ((user, self._export.chosen(user)) for user in sampled)
-        tastes = [self.of(rows, self._export.user_vectors[user]) for user, rows in chosen if len(rows)]
-        if len(tastes) < 2:
+        likes = [self.of(rows, self._export.user_vectors[user]) for user, rows in chosen if len(rows)]
+        if len(likes) < 2:
             return _LEVELS
-        first, shift = random.integers(len(tastes), size=PAIRS), random.integers(1, len(tastes), size=PAIRS)
-        pairs = zip(first.tolist(), ((first + shift) % len(tastes)).tolist(), strict=True)
-        found = np.quantile([likeness(tastes[one], tastes[other]) for one, other in pairs], _LEVELS)
+        first, shift = random.integers(len(likes), size=PAIRS), random.integers(1, len(likes), size=PAIRS)
+        pairs = zip(first.tolist(), ((first + shift) % len(likes)).tolist(), strict=True)
+        found = np.quantile([likeness(likes[one], likes[other]) for one, other in pairs], _LEVELS)
         found[-1] = 1.0
         return found
 
 
-def likeness(one: Taste, other: Taste) -> float:
+def likeness(one: Likes, other: Likes) -> float:
     """A weighted mean of three cosines, at most 1: of what was chosen, of its styles, and of vectors.
 
     The first two are of roots of shares, so that the loud do not drown the rest (Bhattacharyya's coefficient). What one
