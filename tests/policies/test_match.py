@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tests.retrieval.small_export import content, small_export
+from towers.features.ragged import Ragged
 from towers.policies.match import WEIGHTS, Matches, likeness
+from towers.retrieval.styles import Styles
 
 ROWS = 12
 
@@ -19,7 +21,13 @@ def matches(tmp_path_factory) -> Matches:
     chosen = {f"u{user}": random.choice(ROWS, 5, p=random.dirichlet(np.ones(ROWS))).tolist() for user in range(30)}
     folder: Path = tmp_path_factory.mktemp("taste") / "export"
     export = small_export(folder, [content(f"c{row}") for row in range(ROWS)], vectors, chosen)
-    return Matches(export, styles=np.eye(3)[np.arange(ROWS) % 3])
+    styles = Styles(
+        names=("a", "b", "c"),
+        codes=Ragged.from_lists([[row % 3] for row in range(ROWS)]),
+        shares=np.ones(ROWS, np.float32),
+        is_given=np.ones(ROWS, bool),
+    )
+    return Matches(export, styles)
 
 
 def test_likeness_is_a_weighted_mean_of_cosines(matches):

@@ -90,37 +90,37 @@ def is_fair(credits: Float[np.ndarray, "picks members"]) -> bool:
 
 
 def in_sequence(
-    gains: Float[np.ndarray, "picks picks"], credits: Float[np.ndarray, "picks members"], reach: int
+    gains: Float[np.ndarray, "picks picks"], credits: Float[np.ndarray, "picks members"], reach: int | float
 ) -> Int[np.ndarray, " picks"]:
     """An order in which neighbours fit, and credits still within one place of equal after every place.
 
     Two contents change places as long as the sum of the gains of neighbours grows by it, and neither comes to stand
-    more than `reach` places from where it was: so what is worth most still comes first.
+    further from its first place than a share of that: what is worth most still comes first.
 
     Args:
         gains: what two contents are worth as neighbours, such as their cosine; symmetric.
         credits: of the contents in the order of their worth; within one place of equal after every place.
-        reach: 0 leaves the order as it is.
+        reach: the share, such as 0.25: what came fourth may come third, fourth or fifth. 0 leaves the order as it is.
     """
     order = np.arange(len(gains))
+    reaches = (reach * (order + 1)).astype(np.int64)
+    pairs = [
+        (one, other) for one in order.tolist() for other in range(one + 1, len(order)) if other - one <= reaches[-1]
+    ]
     has_changed = True
     while has_changed:
         has_changed = False
-        for first, second in _within(len(order), 2 * reach):
-            changed = order.copy()
-            changed[[first, second]] = order[[second, first]]
-            if abs(changed[first] - first) > reach or abs(changed[second] - second) > reach:
+        for first, second in pairs:
+            one, other = order[first], order[second]
+            if abs(second - one) > reaches[one] or abs(first - other) > reaches[other]:
                 continue
+            changed = order.copy()
+            changed[[first, second]] = other, one
             around = slice(max(first - 1, 0), second + 2)
             is_better = _flow(gains, changed[around]) > _flow(gains, order[around]) + ROUNDING
             if is_better and is_fair(credits[changed]):
                 order, has_changed = changed, True
     return order
-
-
-def _within(count: int, reach: int) -> list[tuple[int, int]]:
-    """Pairs of places that are at most `reach` apart, the earlier first."""
-    return [(first, second) for first in range(count) for second in range(first + 1, min(first + reach + 1, count))]
 
 
 def _flow(gains: Float[np.ndarray, "picks picks"], order: Int[np.ndarray, " some"]) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 
 from towers.retrieval.export import Export
+from towers.retrieval.styles import Styles
 
 WEIGHTS = {"contents": 0.7, "styles": 0.2, "vector": 0.1}
 """What counts how much where both have all three."""
@@ -39,18 +40,17 @@ class Matches:
 
     Args:
         export: whose contents they choose.
-        styles: shares of styles in each content, rows that sum to 1, or to 0 where nothing is known; null: styles do
-            not count.
+        styles: of its contents; null: its own, and where it has none, styles do not count.
     """
 
-    def __init__(self, export: Export, styles: Float[np.ndarray, "contents styles"] | None = None):
+    def __init__(self, export: Export, styles: Styles | None = None):
         self._export = export
-        self._styles = np.zeros((len(export.vectors), 0)) if styles is None else styles
+        self._styles = export.styles if styles is None else styles
 
     def of(self, chosen: Integer[np.ndarray, " chosen"], vector: Float[np.ndarray, " dim"]) -> Likes:
         """The taste of who chose these rows, with repeats, and stands at a vector; both may tell nothing."""
         rows, counts = np.unique(np.asarray(chosen, np.int64), return_counts=True)
-        styles = counts.astype(np.float64) @ np.asarray(self._styles[rows], np.float64)
+        styles = np.zeros(0) if self._styles is None else counts.astype(np.float64) @ self._styles.of(rows)
         return Likes(
             rows=rows,
             amounts=_unit(np.sqrt(counts)),

@@ -18,7 +18,6 @@ WORDS = {
     "played": "because you played {}",
     "often": "you play it often",
     "artist": "by {}, whom you play",
-    "listened_artist": "by who made {}, which you play",
     "new_by": "new by {}",
     "close_in_sound": "close in sound to {}",
     "listened_with": "people who play {} play it",

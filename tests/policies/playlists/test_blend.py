@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.retrieval.small_export import content, small_export
 from towers.contract import schema
+from towers.contract.playlists import PLAYLIST_COLUMNS
 from towers.errors import UserError
 from towers.policies.listener import Listener
 from towers.policies.match import Matches
@@ -16,6 +17,7 @@ from towers.policies.playlists.blend import BlendSettings, blend
 from towers.policies.playlists.guests import BlendPartner
 from towers.policies.reasons import in_words
 from towers.retrieval.export import Export
+from towers.retrieval.playlists import Playlists
 from towers.retrieval.query import Query, Standing
 
 TRACKS, LISTENERS, ARTISTS = 60, 9, 12
@@ -27,7 +29,7 @@ def export(tmp_path_factory) -> Export:
     random = np.random.default_rng(0)
     contents = [content(f"c{row}", title=f"Title {row}", artist_ids=[f"a{row % ARTISTS}"]) for row in range(TRACKS)]
     contents += [content("a1", kind="artist", title="Artist 1", artist_ids=["a1"])]
-    contents += [content("p", kind="playlist", title="The list")]
+    contents += [content(name, kind="playlist", title=f"List {name}") for name in ("p", "q")]
     vectors = random.normal(size=(len(contents), 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     chosen = {f"u{user}": random.integers(0, TRACKS, 8).tolist() for user in range(LISTENERS)}
@@ -125,18 +127,35 @@ def test_an_artist_brings_its_own(export):
     of_artist = found.facts["shares"][:, found.facts["members"].index("a1")]
     assert np.isin(found.rows, artist.members).sum() >= 4
     assert of_artist.sum() == pytest.approx(5, abs=1)
-    place = int(np.flatnonzero(np.isin(found.rows, artist.members) & (of_artist > 0.5))[0])
+    place = int(np.flatnonzero(np.isin(found.rows, artist.members) & (of_artist > 0.75))[0])
     assert in_words(export, found.reasons[place]) == "from Artist 1"
     assert 0 <= found.facts["match"] <= 100
 
 
 def test_a_playlist_brings_what_is_near_to_it(export):
-    rows = np.array([4, 5])
-    known, unknown = BlendPartner.of(export, "p", rows), BlendPartner.of(export, "p")
-    listener = listeners(export, 0)[0]
-    assert np.isin(rows, blend([known, listener], asking()).rows).all()
+    listener, unknown = listeners(export, 0)[0], BlendPartner.of(export, "p")
+    known = replace(unknown, members=np.array([4, 5]))
+    assert np.isin([4, 5], blend([known, listener], asking()).rows).all()
     nearest = int(np.argmax(export.vectors[:TRACKS] @ unknown.vector))
     assert nearest in blend([unknown, listener], asking()).rows
+
+
+def test_a_curator_brings_all_their_playlists(export, monkeypatch):
+    row = TRACKS + 1
+    told = {"content_row": [row, row + 1], "curator": ["editor", "editor"], "owner_id": [None, "u7"],
+            "created": [None, None], "member_rows": [[4, 5], [5, 6]]}  # fmt: skip
+    monkeypatch.setitem(
+        export.__dict__, "playlists", Playlists(PLAYLIST_COLUMNS.empty_table().from_pydict(told, PLAYLIST_COLUMNS))
+    )
+    assert BlendPartner.of(export, "p").members.tolist() == [4, 5]
+    assert BlendPartner.of_curator(export, "u7").members.tolist() == [5, 6]
+    editor = BlendPartner.of_curator(export, "editor")
+    assert editor.members.tolist() == [4, 5, 6]
+    found = blend([editor, *listeners(export, 0)], asking())
+    assert found.facts["members"] == ["editor", "u0"]
+    assert np.isin([4, 5, 6], found.rows).all()
+    with pytest.raises(UserError, match="curator=nobody: made none of this export's 2 playlists"):
+        BlendPartner.of_curator(export, "nobody")
 
 
 def test_a_track_is_no_partner(export):
@@ -190,7 +209,8 @@ def test_reasons_are_told_by_member(export):
     [
         ({"candidates": 10}, "candidates=10: must be at least k=50"),
         ({"max_per_artist": 0}, "max_per_artist=0"),
-        ({"reach": -1}, "reach=-1"),
+        ({"reach": -0.1}, "reach=-0.1"),
+        ({"reach": 1.0}, "reach=1.0"),
         ({"query": Query(familiar=0.5)}, "familiar=0.5"),
     ],
 )

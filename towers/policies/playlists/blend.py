@@ -43,7 +43,7 @@ class BlendSettings:
             members has heard.
         candidates: so many of each member are looked at, at least `query.k`.
         max_per_artist: at most so many of an artist; null: as many as come.
-        reach: by so many places a content may move for the flow; 0: not at all.
+        reach: by this share of its place a content may move for the flow, below 1; 0: not at all.
         left_out: ids of members that are left out, such as who has left or is blocked.
 
     Raises:
@@ -53,7 +53,7 @@ class BlendSettings:
     query: Query = field(default_factory=_with_heard)
     candidates: int = 300
     max_per_artist: int | None = None
-    reach: int = 3
+    reach: int | float = 0.25
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,8 +63,8 @@ class BlendSettings:
             raise UserError(f"candidates={self.candidates}: must be at least k={self.query.k}")
         if self.max_per_artist is not None and self.max_per_artist < 1:
             raise UserError(f"max_per_artist={self.max_per_artist}: must be at least 1, or null for no limit")
-        if self.reach < 0:
-            raise UserError(f"reach={self.reach}: must be 0 or more places")
+        if not 0 <= self.reach < 1:
+            raise UserError(f"reach={self.reach}: must be a share of a place, 0 or more and below 1")
 
 
 def blend(members: Sequence[Member], settings: BlendSettings | None = None, matches: Matches | None = None) -> Playlist:
@@ -78,7 +78,7 @@ def blend(members: Sequence[Member], settings: BlendSettings | None = None, matc
     Args:
         members: at least two, of one export; who comes twice counts once.
         settings: null: the defaults.
-        matches: of the export, kept by who makes many blends; null: made here, without styles.
+        matches: of the export, kept by who makes many blends; null: made here, in a fifth of a second.
 
     Raises:
         UserError: fewer than two are left, they are of different spaces, or nothing may come to them.
@@ -96,7 +96,7 @@ def blend(members: Sequence[Member], settings: BlendSettings | None = None, matc
     if len(picks) < settings.query.k:
         remarks.append(f"{len(picks)} contents where {settings.query.k} were asked for: no more may come")
     matches = matches or Matches(export)
-    because = [_reasons(guests, row, share) for row, share in zip(rows[picks].tolist(), shares, strict=True)]
+    because = _reasons(guests, rows[picks], shares)
     return Playlist(
         rows=rows[picks],
         scores=worth[:, picks].mean(axis=0),
@@ -163,7 +163,7 @@ def _openness(
 
 
 def _in_flow(
-    export: Export, rows: Int[np.ndarray, " picks"], shares: Float[np.ndarray, "picks members"], reach: int
+    export: Export, rows: Int[np.ndarray, " picks"], shares: Float[np.ndarray, "picks members"], reach: int | float
 ) -> Int[np.ndarray, " picks"]:
     """The order in which contents that came in this one are played: alike ones follow one another, one artist's not."""
     vectors = np.asarray(export.vectors[rows], np.float64)
@@ -171,10 +171,16 @@ def _in_flow(
     return in_sequence(gains - 2 * clashes(export.facts.artists.take(rows).unique()), shares, reach)
 
 
-def _reasons(guests: Sequence[Guest], row: int, share: Float[np.ndarray, " members"]) -> list[Reason | None]:
-    """Why a content is there, by guest; null of those whom it is not for."""
-    is_for = (share * len(guests) >= FOR_THEM).tolist()
-    return [guest.reason(row) if for_them else None for guest, for_them in zip(guests, is_for, strict=True)]
+def _reasons(
+    guests: Sequence[Guest], rows: Int[np.ndarray, " picks"], shares: Float[np.ndarray, "picks members"]
+) -> list[list[Reason | None]]:
+    """Why each content is there, by guest; null of those whom it is not for."""
+    because: list[list[Reason | None]] = [[None] * len(guests) for _ in rows]
+    for number, guest in enumerate(guests):
+        places = np.flatnonzero(shares[:, number] * len(guests) >= FOR_THEM)
+        for place, reason in zip(places.tolist(), guest.reasons(rows[places]), strict=True):
+            because[place][number] = reason
+    return because
 
 
 def _main_reason(reasons: Sequence[Reason | None], share: Float[np.ndarray, " members"]) -> Reason:

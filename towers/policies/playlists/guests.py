@@ -1,18 +1,18 @@
-"""Who takes part in a blend: a listener, or an artist or a playlist."""
+"""Who takes part in a blend: a listener, or an artist, a playlist or a curator."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import pyarrow.compute as pc
 from jaxtyping import Float, Int, Integer
 
 from towers.contract import schema
 from towers.errors import UserError
 from towers.policies.listener import Listener
 from towers.policies.playlist import Reason
+from towers.policies.reasons import reasons_for
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query, allowed
 from towers.retrieval.search import recommend
@@ -62,8 +62,8 @@ class Guest(Protocol):
         """How well some contents fit them; higher is better, and nothing is said of another guest's scale."""
         ...
 
-    def reason(self, row: int) -> Reason:
-        """Why a content is for them."""
+    def reasons(self, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
+        """Why some contents are for them."""
         ...
 
 
@@ -121,58 +121,47 @@ class ListenerGuest:
         """How well some contents fit them."""
         return np.asarray(self.listener.utility(rows), np.float64)
 
-    def reason(self, row: int) -> Reason:
-        """What they did with it, or with others of its artist."""
+    def reasons(self, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
+        """What they did with each, or with others that are like it."""
+        new = iter(reasons_for(self.listener, rows[~np.isin(rows, self.chosen)]))
+        times = Counter(self.chosen.tolist())
+        return tuple(self._known(row, times[row]) if times[row] else next(new) for row in rows.tolist())
+
+    def _known(self, row: int, times: int) -> Reason:
         if row in self._said:
             return Reason(kind=self._said[row], because=row)
-        if row in self._times:
-            return Reason(kind="often" if self._times[row] >= OFTEN else "played", because=row)
-        artists = [code for code in self.export.facts.artists[row].tolist() if code in self._by_artist]
-        if artists:
-            return Reason(kind="listened_artist", because=self._by_artist[artists[0]])
-        return Reason(kind="fits" if len(self.chosen) else "popular")
-
-    @cached_property
-    def _times(self) -> Counter[int]:
-        return Counter(self.chosen.tolist())
+        return Reason(kind="often" if times >= OFTEN else "played", because=row)
 
     @cached_property
     def _said(self) -> dict[int, str]:
         """What was liked or saved, by the word that was said last."""
         events, words = self.listener.standing.events, {schema.LIKE: "liked", schema.SAVE: "saved"}
-        said = np.isin(events.action, list(words)) & events.is_positive
-        rows, actions = events.content_row[said].tolist(), events.action[said].tolist()
+        is_word = np.isin(events.action, list(words)) & events.is_positive
+        rows, actions = events.content_row[is_word].tolist(), events.action[is_word].tolist()
         return {row: words[action] for row, action in zip(rows, actions, strict=True)}
-
-    @cached_property
-    def _by_artist(self) -> dict[int, int]:
-        """By code of an artist, what they chose most of it."""
-        least_first = [row for row, _ in reversed(self._times.most_common())]
-        return {code: row for row in least_first for code in self.export.facts.artists[row].tolist()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BlendPartner:
-    """An artist or a playlist as a guest: it likes what is its own, and then what is near to it.
+    """An artist, a playlist or a curator as a guest: it likes what is its own, and then what is near to it.
 
     Args:
         export: whose contents are meant by all rows here.
-        row: of the artist or playlist in the contents table.
+        name: id of the artist, playlist or curator.
+        vector: where it stands in the space, unit.
         members: rows of its contents; empty where they are not known.
+        row: its own among the contents; -1 of a curator.
     """
 
     export: Export
-    row: int
-    members: Integer[np.ndarray, " members"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    name: str
+    vector: Float[np.ndarray, " dim"]
+    members: Integer[np.ndarray, " members"]
+    row: int = -1
 
     @classmethod
-    def of(cls, export: Export, name: str, members: Integer[np.ndarray, " members"] | None = None) -> "BlendPartner":
+    def of(cls, export: Export, name: str) -> "BlendPartner":
         """The artist or playlist with this id, or this title if only one has it.
-
-        Args:
-            export: that has it.
-            name: id or title.
-            members: rows of its contents; null: of an artist all contents that name it, of a playlist none.
 
         Raises:
             UserError: there is no such content, or it is neither an artist nor a playlist.
@@ -181,29 +170,36 @@ class BlendPartner:
         kind = schema.KINDS[int(export.kinds[row])]
         if kind in schema.PLAYABLE_KINDS:
             raise UserError(f"{name!r}: is of kind {kind}; a listener blends with listeners, artists and playlists")
-        if members is None:
-            members = _contents_of(export, export.content_ids[row])
-        return cls(export=export, row=row, members=members[members != row])
+        place = export.playlists.place(row)
+        members = _by_artist(export, row) if place < 0 else np.unique(export.playlists.members[place])
+        vector = np.asarray(export.vectors[row], np.float64)
+        return cls(export=export, name=export.content_ids[row], vector=vector, members=members, row=row)
 
-    @property
-    def name(self) -> str:
-        """Its id."""
-        return self.export.content_ids[self.row]
+    @classmethod
+    def of_curator(cls, export: Export, curator: str) -> "BlendPartner":
+        """All playlists of a curator, such as `editor`, or of the listener with this id.
+
+        Raises:
+            UserError: there are none.
+        """
+        playlists = export.playlists
+        theirs = np.flatnonzero((playlists.curator == curator) | (playlists.owner_id == curator))
+        if not len(theirs):
+            raise UserError(f"curator={curator}: made none of this export's {len(playlists):,} playlists")
+        mean = np.asarray(export.vectors[playlists.content_row[theirs]], np.float64).mean(axis=0)
+        vector = mean / max(float(np.linalg.norm(mean)), 1e-12)
+        members = np.unique(playlists.members.take(theirs).values)
+        return cls(export=export, name=curator, vector=vector, members=members)
 
     @property
     def identity(self) -> tuple[str, ...]:
         """By which guests are told apart."""
-        return "partner", self.name
-
-    @property
-    def vector(self) -> Float[np.ndarray, " dim"]:
-        """Unit, in the export's space."""
-        return np.asarray(self.export.vectors[self.row])
+        return ("curator" if self.row < 0 else "content"), self.name
 
     @property
     def chosen(self) -> Int[np.ndarray, " chosen"]:
         """Its contents and itself."""
-        return np.append(self.members, self.row).astype(np.int64)
+        return np.append(self.members, self.row)[: len(self.members) + (self.row >= 0)].astype(np.int64)
 
     def refused(self, query: Query) -> Int[np.ndarray, " refused"]:
         """Nothing."""
@@ -220,9 +216,10 @@ class BlendPartner:
         is_own = np.isin(rows, self.members)
         return (self.export.vectors[rows] @ self.vector).astype(np.float64) + 2 * is_own  # cosines span 2
 
-    def reason(self, row: int) -> Reason:
-        """That it is its own, or near to it."""
-        return Reason(kind="from" if row in self.members else "near", because=self.row)
+    def reasons(self, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
+        """That each is its own, or near to it."""
+        own, near = ("editor", "fits") if self.row < 0 else ("from", "near")
+        return tuple(Reason(kind=own if is_own else near, because=self.row) for is_own in np.isin(rows, self.members))
 
 
 def guest_of(member: Listener | BlendPartner) -> Guest:
@@ -230,9 +227,7 @@ def guest_of(member: Listener | BlendPartner) -> Guest:
     return member if isinstance(member, BlendPartner) else ListenerGuest(listener=member)
 
 
-def _contents_of(export: Export, artist_id: str) -> Int[np.ndarray, " contents"]:
-    """Rows of all contents that name an artist."""
-    lists = export.contents["artist_ids"].combine_chunks()
-    parents = pc.call_function("list_parent_indices", [lists]).to_numpy()
-    named = pc.call_function("equal", [pc.call_function("list_flatten", [lists]), artist_id])
-    return np.unique(parents[named.fill_null(False).to_numpy(zero_copy_only=False)]).astype(np.int64)
+def _by_artist(export: Export, artist: int) -> Int[np.ndarray, " contents"]:
+    """Rows of all contents of an artist, which is in a row itself."""
+    contents = export.artist_rows.list_of_value[export.artist_rows.values == artist]
+    return contents[contents != artist]
