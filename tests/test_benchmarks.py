@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 from tests.command_line import SMALL_WORLD, ok, run_of
 from tests.end_to_end.in_chromium.chromium import needs_chromium
 from tests.end_to_end.in_chromium.serving import served
+from towers.manifest import read_json
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
@@ -52,7 +54,18 @@ def plain_runs(folder: Path) -> list[str]:
     return sorted(str(path.parent.relative_to(folder)) for path in folder.glob("runs/plain/*/finished.json"))
 
 
+def a_week_before_the_end(folder: Path) -> str:
+    """A day after which the demo's export has a week of events."""
+    window = read_json(folder / "exports" / "current" / "manifest.json")["window"]
+    return str((datetime.fromisoformat(window["end"]) - timedelta(days=7)).date())
+
+
 ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
+    "blend": lambda folder: [
+        "--export=exports/current",
+        "--data=worlds/world-0",
+        f"--as-of={a_week_before_the_end(folder)}",
+    ],
     "cold_content": lambda folder: [*SMALL_WORLD, "name=cold"],
     "demo_worlds": lambda folder: [
         "--seeds=0",
