@@ -181,10 +181,10 @@ def lists_of(world: World, groups: Sequence[Group], k: int) -> dict[str, list[Ma
             lists[way].append(Made(rows=made.rows, shares=made.facts["shares"]))
         utilities = utilities_of(world, group.members)[:, group.contents]
         for way, make in WAYS.items():
-            rows = group.contents[make(utilities, k)]
+            rows = group.contents[make(utilities, min(k, len(group.contents)))]
             lists[way].append(Made(rows=rows, shares=group.shares[rows]))
-        in_turns = np.eye(len(group.members))[np.arange(k) % len(group.members)]
-        lists[ROUND_ROBIN][-1] = replace(lists[ROUND_ROBIN][-1], shares=in_turns)
+        in_turns = np.arange(len(lists[ROUND_ROBIN][-1].rows)) % len(group.members)
+        lists[ROUND_ROBIN][-1] = replace(lists[ROUND_ROBIN][-1], shares=np.eye(len(group.members))[in_turns])
     return lists
 
 
