@@ -29,6 +29,9 @@ WORDS = {
     "near": "near to {}",
     "after": "goes on from {}",
     "fits": "fits what you play",
+    "near": "close to {}",
+    "begins": "where the path begins",
+    "in_playlists": "in playlists like this one",
 }
 """By kind; `{}` is the title of what the reason refers to."""
 
