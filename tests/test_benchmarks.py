@@ -80,6 +80,11 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "export_kills": lambda folder: plain_runs(folder)[:1],
     "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
+    "listening_on": lambda folder: [
+        "--export=exports/current",
+        "--data=worlds/world-0",
+        f"--as-of={a_week_before_the_end(folder)}",
+    ],
     "placing": lambda folder: [*SMALL_WORLD],
     "principal_axes": lambda folder: [run_of(folder)],
     "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],
