@@ -26,7 +26,6 @@ WORDS = {
     "pinned": "the editor put it here",
     "shared": "for all of you",
     "from": "from {}",
-    "near": "near to {}",
     "after": "goes on from {}",
     "fits": "fits what you play",
     "near": "close to {}",

@@ -173,11 +173,6 @@ class ExportFiles:
         table, is_known = self.contents, "recent_positives" in self.contents.column_names
         recent = table["recent_positives"].to_numpy() if is_known else np.zeros(len(table), np.int64)
         return ContentFacts(artists=artist_codes(table["artist_ids"]), recent_positives=recent)
-        """By whom contents are, and how much they were played in the days before the export's last event; 0 where that
-        was not counted (before format 3)."""
-        is_counted = "recent_positives" in self.contents.column_names
-        recent = self.contents["recent_positives"].to_numpy() if is_counted else np.zeros(len(self.contents), np.int64)
-        return ContentFacts(artists=artist_codes(self.contents["artist_ids"]), recent_positives=recent)
 
     @cached_property
     def durations_ms(self) -> Float[np.ndarray, " contents"]:
