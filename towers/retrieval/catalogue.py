@@ -32,6 +32,7 @@ class Catalogue:
         released: Shaped[np.ndarray, " contents"],
     ):
         # Of functions and not of methods, which would hold on to a version after it has been swapped for the next.
+        self.released = released
         self._of_kinds = lru_cache(maxsize=KEPT)(partial(_of_kinds, kinds))
         self._passing = lru_cache(maxsize=KEPT)(partial(_passing, self._of_kinds, is_explicit, released))
 

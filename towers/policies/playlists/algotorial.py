@@ -1,0 +1,173 @@
+"""A list of one's own from an editor's pool: the rules hold for everybody, and within them the listener's taste decides.
+
+A list has the largest sum of the chances of a listen, discounted by place as in DCG, that its rules allow; where the
+editor's order is kept, all places count alike, for who comes before whom is not the listener's to say. A listener who
+has met nothing gets the editor's order, as far as pins and quotas let it. What a listener disliked comes only where it
+is pinned, or where the rules cannot be kept without it, and then after all else. What is not out yet does not come.
+
+So that each content of the pool is heard by somebody, weights are added to the chances (`exposure`). They are made once
+from all listeners and then read, so that a list that is asked for alone is the one that the batch makes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.errors import UserError
+from towers.policies.listener import Listener
+from towers.policies.playlist import Playlist, Reason
+from towers.policies.playlists.pool import Pool
+from towers.policies.playlists.rules import Chooser
+from towers.retrieval.export import Export
+from towers.retrieval.listen_chance import chance
+
+DISLIKED = 1_000.0
+"""Taken off the chance of what a listener disliked, more than all chances of a list are together."""
+OFTEN = 2
+"""So many times played, a content is played often."""
+TOGETHER = 256
+"""Listeners whose lists are made at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenPool:
+    """A pool on one day and one export, ready to make lists.
+
+    Args:
+        export: whose contents the pool names.
+        pool: the editor's.
+        may_come: `[pool]`, what is out on that day.
+        chooser: of lists that obey the rules.
+    """
+
+    export: Export
+    pool: Pool
+    may_come: Bool[np.ndarray, " pool"]
+    chooser: Chooser
+
+    @classmethod
+    def of(cls, export: Export, pool: Pool, today: date | None = None) -> "OpenPool":
+        """The pool on a day; null: today.
+
+        Raises:
+            UserError: the pool is outside its window, nothing of it is out, or a rule needs what is not out yet.
+        """
+        today = today or date.today()
+        pool.refuse_outside_window(today)
+        released = export.catalogue.released[pool.rows]
+        may_come = ~(released > np.datetime64(today, "D"))  # of an unknown day the comparison does not hold
+        if not may_come.any():
+            raise UserError(f"{pool.name}: contents: none of them is out on {today}")
+        late = {pool.content_ids[at]: f"comes out on {released[at]}" for at in np.flatnonzero(~may_come)}
+        length = min(pool.k, int(may_come.sum()))
+        last = max(pool.pins, key=lambda pin: pin.place, default=None)
+        if last and last.place > length:
+            raise UserError(
+                f"{pool.name}: pins: {last.content_id} is at place {last.place}, and {length} contents are out on {today}"
+            )
+        rules = pool.rules(late)
+        pool.refuse_clashes(rules)
+        pinned = np.zeros(len(pool), bool)
+        pinned[pool.pinned[pool.pinned >= 0]] = True
+        free = discounts(length)[pool.pinned[:length] < 0]
+        chooser = Chooser(rules=rules, discounts=None if pool.keeps_order else free, pinned=pinned)
+        return cls(export=export, pool=pool, may_come=may_come, chooser=chooser)
+
+    @property
+    def length(self) -> int:
+        """Of a list."""
+        return self.chooser.rules[0].most
+
+    @property
+    def place_weights(self) -> Float[np.ndarray, " length"]:
+        """How much attention each place of a list gets."""
+        return np.ones(self.length) if self.pool.keeps_order else discounts(self.length)
+
+    def values(self, listener: Listener) -> Float[np.ndarray, " pool"]:
+        """How good each content is for a listener who is not cold: the chance that they listen, 0 to 1; far below that
+        where they disliked it."""
+        values = chance(listener.utility(self.pool.rows))
+        return np.where(np.isin(self.pool.rows, listener.standing.disliked), values - DISLIKED, values)
+
+    @property
+    def editors_values(self) -> Float[np.ndarray, " pool"]:
+        """Such that the editor's order is the best."""
+        return -np.arange(len(self.pool), dtype=np.float64)
+
+    def lists(self, values: Float[np.ndarray, "lists pool"]) -> Int[np.ndarray, "lists length"]:
+        """The best lists, as places in the pool from 0."""
+        chosen = self.chooser.best(values)
+        if self.pool.keeps_order:
+            return np.nonzero(chosen)[1].reshape(len(values), self.length)
+        pinned = self.pool.pinned[: self.length]
+        own = np.where(chosen & ~self.chooser.pinned, values, -np.inf)
+        best = np.argsort(-own, axis=1, kind="stable")
+        lists = np.repeat(pinned[None], len(values), axis=0)
+        lists[:, pinned < 0] = best[:, : int((pinned < 0).sum())]
+        return lists
+
+
+def personalise(pool: OpenPool, listener: Listener, weights: Float[np.ndarray, " pool"] | None = None) -> Playlist:
+    """The list of one listener; with the `weights` of the pool the one that `personalise_all` gives."""
+    return next(personalise_all(pool, [listener], weights))
+
+
+def personalise_all(
+    pool: OpenPool, listeners: Sequence[Listener], weights: Float[np.ndarray, " pool"] | None = None
+) -> Iterator[Playlist]:
+    """The lists of many listeners, in their order.
+
+    Args:
+        pool: from which all are made.
+        listeners: of the pool's export.
+        weights: of the contents, as `exposure.fit_weights` makes them; null: none, so that the floor may not hold.
+    """
+    for start in range(0, len(listeners), TOGETHER):
+        some = listeners[start : start + TOGETHER]
+        is_cold = np.array([not len(listener.met) for listener in some])
+        raw = values_of(pool, some)
+        values = raw if weights is None else np.where(is_cold[:, None], raw, raw + weights)
+        for listener, cold, own, value, places in zip(some, is_cold, raw, values, pool.lists(values), strict=True):
+            yield _playlist(pool, listener, bool(cold), own, value, places)
+
+
+def values_of(pool: OpenPool, listeners: Sequence[Listener]) -> Float[np.ndarray, "listeners pool"]:
+    """How good each content is for each listener; of one who has met nothing, such that the editor's order is best."""
+    found = [pool.values(listener) if len(listener.met) else pool.editors_values for listener in listeners]
+    return np.stack(found) if found else np.zeros((0, len(pool.pool)))
+
+
+def discounts(length: int) -> Float[np.ndarray, " length"]:
+    """What a content counts for at each place: 1 / log2(1 + place), as in DCG."""
+    return 1 / np.log2(np.arange(2, length + 2))
+
+
+def _playlist(
+    pool: OpenPool,
+    listener: Listener,
+    is_cold: bool,
+    own: Float[np.ndarray, " pool"],
+    values: Float[np.ndarray, " pool"],
+    places: Int[np.ndarray, " length"],
+) -> Playlist:
+    rows = pool.pool.rows[places]
+    plays = (listener.chosen[:, None] == rows).sum(axis=0)
+    worst = np.sort(own[pool.may_come])[-pool.length]  # what is worse comes by a rule or a weight
+    reasons = []
+    for place, count in zip(places.tolist(), plays.tolist(), strict=True):
+        if pool.chooser.pinned[place]:
+            reasons.append(Reason(kind="pinned"))
+        elif is_cold or own[place] < worst:
+            reasons.append(Reason(kind="editor"))
+        else:
+            reasons.append(Reason(kind="often" if count >= OFTEN else "fits"))
+    remarks = []
+    if pool.length < pool.pool.k:
+        remarks.append(f"{pool.length} of {pool.pool.k} contents: the pool has no more that are out")
+    disliked = int(((own[places] < -DISLIKED / 2) & ~is_cold & ~pool.chooser.pinned[places]).sum())
+    if disliked:
+        remarks.append(f"{disliked} that the listener disliked, which the rules of the pool ask for")
+    return Playlist(rows=rows, scores=values[places], reasons=tuple(reasons), remark="; ".join(remarks))

@@ -1,0 +1,144 @@
+"""Weights that give each content of a pool its floor of attention over all listeners.
+
+A place of a list gets attention by its discount (Singh and Joachims 2018, "Fairness of Exposure in Rankings"); with the
+editor's order kept, all places get the same. The lists with the largest sum of values under a floor for each content
+are those with the largest sum of values and weights, one weight a content: the multipliers of the floors (the dual, by
+projected subgradients). They are added to the chance of a listen, so that a content that is short comes first where it
+costs the fewest listens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.errors import UserError
+from towers.manifest import read_json, write_json
+from towers.policies.listener import Listener
+from towers.policies.playlists.algotorial import DISLIKED, OpenPool, values_of
+from towers.policies.playlists.pool import Pool
+from towers.retrieval.export import Export
+
+ROUNDS, RAISES = 60, 60
+"""Rounds of the descent, and of what follows it: weights of contents that are still short are raised."""
+STEP, FADING, RAISE = 0.2, 0.95, 0.1
+"""Of the first round, in mean chances; what is left of it after each; and of the rounds that raise."""
+MARGIN = 1.003
+"""Times the floor is aimed at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weights:
+    """What is added to the value of each content of a pool, and for whom it was made.
+
+    Args:
+        values: `[pool]`, 0 or more.
+        pool: fingerprint of the pool.
+        version: of the export.
+        floor: that was asked for.
+        reached: the least attention of any content, as a share of what it would get if all got the same.
+        listeners: from whose lists it was made.
+    """
+
+    values: Float[np.ndarray, " pool"]
+    pool: str
+    version: str
+    floor: float
+    reached: float
+    listeners: int
+
+    def write(self, path: Path, pool: Pool) -> None:
+        """Writes them as JSON, atomically, with the contents by id."""
+        facts = {name: getattr(self, name) for name in ("pool", "version", "floor", "reached", "listeners")}
+        write_json(path, {**facts, "weights": dict(zip(pool.content_ids, self.values.tolist(), strict=True))})
+
+    @classmethod
+    def read(cls, path: Path, pool: Pool, export: Export) -> "Weights":
+        """What `write` wrote.
+
+        Raises:
+            UserError: there is no such file, or it was made for another pool or version.
+        """
+        told = read_json(path)
+        try:
+            for what, found, wanted in (
+                ("pool", told["pool"], pool.fingerprint),
+                ("version", told["version"], export.version),
+            ):
+                if found != wanted:
+                    raise UserError(f"{path}: made for another {what} ({found[:12]}, not {wanted[:12]}); make it again")
+            values = np.array([told["weights"][content_id] for content_id in pool.content_ids], np.float64)
+            facts = {name: told[name] for name in ("pool", "version", "floor", "reached", "listeners")}
+        except KeyError as error:
+            raise UserError(f"{path}: {error} is missing; make it again") from error
+        return cls(values=values, **facts)
+
+
+def weights_path(pool_path: Path) -> Path:
+    """Where the weights of a pool's file stand."""
+    return pool_path.with_suffix(".weights.json")
+
+
+def fit_weights(pool: OpenPool, listeners: Sequence[Listener]) -> Weights:
+    """Weights for the lists of these listeners: all, or a large sample.
+
+    Of few listeners, of many who are cold, or where pins and quotas take the attention, a floor may be out of reach;
+    the weights that come nearest are given then, and `reached` says how near.
+    """
+    values = values_of(pool, listeners)
+    is_warm = np.array([len(listener.met) > 0 for listener in listeners], bool)
+    weights = fitted(pool, values, is_warm) if pool.pool.floor > 0 else np.zeros(len(pool.pool))
+    reached = attention(pool, pool.lists(values + np.where(is_warm[:, None], weights, 0)))
+    return Weights(
+        values=weights,
+        pool=pool.pool.fingerprint,
+        version=pool.export.version,
+        floor=pool.pool.floor,
+        reached=float(reached[pool.may_come].min()),
+        listeners=len(listeners),
+    )
+
+
+def fitted(
+    pool: OpenPool, values: Float[np.ndarray, "listeners pool"], is_warm: Bool[np.ndarray, " listeners"]
+) -> Float[np.ndarray, " pool"]:
+    """The weights.
+
+    Args:
+        pool: with its rules and floor.
+        values: how good each content is for each listener.
+        is_warm: whose values the weights are added to.
+    """
+    weights = np.zeros(len(pool.pool))
+    if not is_warm.any():
+        return weights
+    chances = values[is_warm]
+    unit = float(chances[chances > -DISLIKED / 2].mean())
+
+    def short(aim: float) -> Float[np.ndarray, " pool"]:
+        got = attention(pool, pool.lists(values + np.where(is_warm[:, None], weights, 0)))
+        return np.where(pool.may_come, aim - got, 0)
+
+    floor = pool.pool.floor
+    for turn in range(ROUNDS):
+        weights = np.maximum(weights + unit * STEP * FADING**turn * short(MARGIN * floor), 0)
+        weights -= weights[pool.may_come].min()
+    best, least = weights, np.inf
+    for _ in range(RAISES):
+        lacking = short(floor)
+        if lacking.max() < least:
+            best, least = weights, lacking.max()
+        if least <= 0:
+            break
+        weights = weights + unit * RAISE * np.maximum(lacking + (MARGIN - 1) * floor, 0)
+    return best
+
+
+def attention(pool: OpenPool, lists: Int[np.ndarray, "lists length"]) -> Float[np.ndarray, " pool"]:
+    """What each content of the pool gets of all lists, 1 where it is what it would get if all that may come got the
+    same."""
+    place_weights = pool.place_weights
+    got = np.bincount(lists.ravel(), np.tile(place_weights, len(lists)), minlength=len(pool.pool))
+    return got * pool.may_come.sum() / (place_weights.sum() * max(len(lists), 1))

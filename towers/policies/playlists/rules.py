@@ -1,0 +1,229 @@
+"""Lists under rules of the form "at least so many and at most so many of these": whether there is one, and the best.
+
+A pin is such a rule, too: one of one content. Where any two groups are nested or apart, the sets that obey are the
+bases of a matroid, so that taking the best content that still leaves a way to obey is exact, for any discount by place
+(Edmonds 1971, "Matroids and the greedy algorithm"). That is done for many listeners at once. Rules that cross, such as
+of a genre and of an artist who is not of that genre alone, need an integer program for those listeners whose list
+breaks one of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+EXACT = {"mip_rel_gap": 0.0}
+"""Settings of the solver, which else is content with a list that is nearly the best."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rule:
+    """How many of some contents of a pool a list holds.
+
+    Args:
+        words: the rule as its author knows it.
+        among: `[pool]`, the contents that count.
+        least: of them in a list.
+        most: likewise.
+    """
+
+    words: str
+    among: Bool[np.ndarray, " pool"]
+    least: int
+    most: int
+
+    def holds(self, chosen: Bool[np.ndarray, "lists pool"]) -> Bool[np.ndarray, " lists"]:
+        """For each of some lists."""
+        count = chosen[:, self.among].sum(axis=1)
+        return (count >= self.least) & (count <= self.most)
+
+
+def clashing(rules: Sequence[Rule], share: Float[np.ndarray, " pool"] | None = None) -> list[Rule]:
+    """The fewest of the rules that cannot hold together, in the sense that any of them less can; empty where all can.
+
+    Args:
+        rules: at least one.
+        share: the share of all lists that must hold each content; given, a mean over lists is looked for that obeys,
+            and no single list.
+    """
+    if _can_hold(rules, share):
+        return []
+    found = list(rules)
+    for rule in rules:
+        without = [other for other in found if other is not rule]
+        if without and not _can_hold(without, share):
+            found = without
+    return found
+
+
+def _can_hold(rules: Sequence[Rule], share: Float[np.ndarray, " pool"] | None) -> bool:
+    if any(rule.least > min(rule.most, int(rule.among.sum())) for rule in rules):
+        return False
+    pool = len(rules[0].among)
+    lowest = np.zeros(pool) if share is None else share
+    integrality = np.full(pool, share is None, int)
+    return milp(
+        np.zeros(pool), constraints=_constraint(rules), bounds=Bounds(lowest, 1), integrality=integrality
+    ).success
+
+
+def _constraint(rules: Sequence[Rule], others: int = 0) -> LinearConstraint:
+    """On whether each content is chosen, followed by `others` variables of which the rules know nothing."""
+    among = np.stack([rule.among for rule in rules]).astype(np.float64)
+    among = sparse.hstack([sparse.csr_array(among), sparse.csr_array((len(rules), others))]) if others else among
+    return LinearConstraint(among, [rule.least for rule in rules], [rule.most for rule in rules])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chooser:
+    """Chooses the best lists that obey rules which can hold together.
+
+    Args:
+        rules: the first one says of the whole pool how many contents a list holds: as many at most as at least.
+        discounts: of the places that are not pinned, falling; the best content takes the first. Null: all contents of
+            a list count alike.
+        pinned: `[pool]`, contents whose place is pinned; they count for none of `discounts`.
+    """
+
+    rules: tuple[Rule, ...]
+    discounts: Float[np.ndarray, " places"] | None
+    pinned: Bool[np.ndarray, " pool"]
+
+    def best(self, values: Float[np.ndarray, "lists pool"]) -> Bool[np.ndarray, "lists pool"]:
+        """Which contents each list holds: those with the largest sum of values, discounted by place.
+
+        Args:
+            values: how good a content is for each list; of equal ones the first in the pool is taken.
+        """
+        chosen = self._tree.best(values)
+        obeys = np.all([rule.holds(chosen) for rule in self._crossing], axis=0) if self._crossing else True
+        for place in np.flatnonzero(~np.broadcast_to(obeys, len(values))):
+            chosen[place] = self._by_program(values[place])
+        return chosen
+
+    @cached_property
+    def _parted(self) -> tuple[list[Rule], list[Rule]]:
+        """Rules of which any two are nested or apart, and those that cross one of them."""
+        nested, crossing = [self.rules[0]], []
+        for rule in self.rules[1:]:
+            apart = (_are_nested(rule.among, other.among) for other in nested)
+            (nested if all(apart) else crossing).append(rule)
+        return nested, crossing
+
+    @property
+    def _crossing(self) -> list[Rule]:
+        return self._parted[1]
+
+    @cached_property
+    def _tree(self) -> "_Tree":
+        return _Tree.of(self._parted[0])
+
+    def _by_program(self, values: Float[np.ndarray, " pool"]) -> Bool[np.ndarray, " pool"]:
+        """Of one list: whether each content is chosen, an integer; and how much of each place it takes.
+
+        Who is where is an assignment, which comes out whole once the contents are.
+        """
+        constraints, integrality = self._program
+        gain = np.zeros(len(integrality))
+        if self.discounts is None:
+            gain[:] = values
+        else:
+            gain[len(values) :] = np.outer(values[~self.pinned] - values.min(), self.discounts).ravel()
+        found = milp(-gain, constraints=constraints, bounds=Bounds(0, 1), integrality=integrality, options=EXACT)
+        return np.asarray(found.x[: len(values)]) > 0.5
+
+    @cached_property
+    def _program(self) -> tuple[list[LinearConstraint], Int[np.ndarray, " variables"]]:
+        """What any list obeys, and which variables are integers: whether each content is chosen. Discounted, there
+        follow the share of each place that each content takes."""
+        pool = len(self.pinned)
+        if self.discounts is None:
+            return [_constraint(self.rules)], np.ones(pool, int)
+        free, places = np.flatnonzero(~self.pinned), len(self.discounts)
+        chosen = sparse.csr_array((-np.ones(len(free)), (np.arange(len(free)), free)), shape=(len(free), pool))
+        of_content = sparse.kron(sparse.eye_array(len(free)), np.ones((1, places)))
+        of_place = sparse.kron(np.ones((1, len(free))), sparse.eye_array(places))
+        nothing = sparse.csr_array((places, pool))
+        constraints = [
+            _constraint(self.rules, len(free) * places),
+            LinearConstraint(sparse.hstack([chosen, of_content]), 0, 0),
+            LinearConstraint(sparse.hstack([nothing, of_place]), 1, 1),
+        ]
+        return constraints, np.concatenate([np.ones(pool, int), np.zeros(len(free) * places, int)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Tree:
+    """Groups of which any two are nested or apart, the whole pool the last.
+
+    Args:
+        chains: `[pool, depth]`, the groups that a content is in, from the smallest to the whole pool, which is repeated.
+        reserved: `[groups]`, contents that must yet come from the group, beside those that its subgroups must give.
+        room: `[groups]`, contents that may come beyond what must.
+    """
+
+    chains: Int[np.ndarray, "pool depth"]
+    reserved: Int[np.ndarray, " groups"]
+    room: Int[np.ndarray, " groups"]
+
+    @classmethod
+    def of(cls, rules: Sequence[Rule]) -> "_Tree":
+        """The first of the rules is of the whole pool."""
+        by_group: dict[bytes, tuple[np.ndarray, int, int]] = {}
+        for rule in rules:
+            key = rule.among.tobytes()
+            among, least, most = by_group.get(key, (rule.among, 0, len(rule.among)))
+            by_group[key] = among, max(least, rule.least), min(most, rule.most)
+        groups = sorted(by_group.values(), key=lambda group: int(group[0].sum()))
+        reserved, room = np.zeros(len(groups), np.int64), np.zeros(len(groups), np.int64)
+        must, may, covered = [0] * len(groups), [0] * len(groups), np.zeros(len(groups[0][0]), bool)
+        is_top = [True] * len(groups)
+        chains: list[list[int]] = [[] for _ in covered]
+        for at, (among, least, most) in enumerate(groups):
+            parts = [part for part in range(at) if is_top[part] and (groups[part][0] & among).any()]
+            from_parts = sum(must[part] for part in parts)
+            must[at] = max(least, from_parts)
+            may[at] = min(most, sum(may[part] for part in parts) + int((among & ~covered).sum()))
+            reserved[at], room[at] = must[at] - from_parts, may[at] - must[at]
+            covered |= among
+            for part in parts:
+                is_top[part] = False
+            for content in np.flatnonzero(among):
+                chains[content].append(at)
+        depth = max(map(len, chains))
+        padded = [chain + [len(groups) - 1] * (depth - len(chain)) for chain in chains]
+        return cls(chains=np.array(padded, np.int64), reserved=reserved, room=room)
+
+    def best(self, values: Float[np.ndarray, "lists pool"]) -> Bool[np.ndarray, "lists pool"]:
+        """Takes contents from the best on, each that leaves a way to obey.
+
+        A content counts for what its smallest group must yet give; else it takes room there and asks the next larger.
+        """
+        order = np.argsort(-values, axis=1, kind="stable")
+        lists = np.arange(len(values))
+        reserved, room = (np.repeat(each[None], len(values), axis=0) for each in (self.reserved, self.room))
+        chosen = np.zeros(values.shape, bool)
+        levels = np.arange(self.chains.shape[1])
+        for content in order.T:
+            chain = self.chains[content]
+            is_asked = reserved[lists[:, None], chain] > 0
+            ends = is_asked | (room[lists[:, None], chain] == 0)
+            end = ends.argmax(axis=1)  # at the whole pool at the latest, which has no room
+            is_taken = is_asked[lists, end]
+            chosen[lists, content] = is_taken
+            reserved[lists[is_taken], chain[lists, end][is_taken]] -= 1
+            passed, level = np.nonzero(is_taken[:, None] & (levels < end[:, None]))
+            room[passed, chain[passed, level]] -= 1
+            if not reserved.any():
+                break  # every list is full
+        return chosen
+
+
+def _are_nested(one: Bool[np.ndarray, " pool"], other: Bool[np.ndarray, " pool"]) -> bool:
+    """Whether one group holds the other, or they share nothing."""
+    both = one & other
+    return not both.any() or bool((both == one).all() or (both == other).all())
