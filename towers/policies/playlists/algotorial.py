@@ -1,4 +1,4 @@
-"""A list of one's own from an editor's pool: the rules hold for everybody, and within them the listener's taste decides.
+"""A list of one's own from an editor's pool: its rules hold for everybody, and within them the listener's taste counts.
 
 A list has the largest sum of the chances of a listen, discounted by place as in DCG, that its rules allow; where the
 editor's order is kept, all places count alike, for who comes before whom is not the listener's to say. A listener who
@@ -20,7 +20,7 @@ from towers.errors import UserError
 from towers.policies.listener import Listener
 from towers.policies.playlist import Playlist, Reason
 from towers.policies.playlists.pool import Pool
-from towers.policies.playlists.rules import Chooser
+from towers.policies.playlists.pool_rules import Chooser
 from towers.retrieval.export import Export
 from towers.retrieval.listen_chance import chance
 
@@ -65,9 +65,8 @@ class OpenPool:
         length = min(pool.k, int(may_come.sum()))
         last = max(pool.pins, key=lambda pin: pin.place, default=None)
         if last and last.place > length:
-            raise UserError(
-                f"{pool.name}: pins: {last.content_id} is at place {last.place}, and {length} contents are out on {today}"
-            )
+            where = f"{pool.name}: pins: {last.content_id} is at place {last.place}"
+            raise UserError(f"{where}, and on {today} only {length} contents are out")
         rules = pool.rules(late)
         pool.refuse_clashes(rules)
         pinned = np.zeros(len(pool), bool)
@@ -97,9 +96,9 @@ class OpenPool:
         """Such that the editor's order is the best."""
         return -np.arange(len(self.pool), dtype=np.float64)
 
-    def lists(self, values: Float[np.ndarray, "lists pool"]) -> Int[np.ndarray, "lists length"]:
-        """The best lists, as places in the pool from 0."""
-        chosen = self.chooser.best(values)
+    def lists(self, values: Float[np.ndarray, "lists pool"], nearly: bool = False) -> Int[np.ndarray, "lists length"]:
+        """The best lists, as places in the pool from 0; `nearly`: without the rules that cross others."""
+        chosen = self.chooser.nearly_best(values) if nearly else self.chooser.best(values)
         if self.pool.keeps_order:
             return np.nonzero(chosen)[1].reshape(len(values), self.length)
         pinned = self.pool.pinned[: self.length]

@@ -85,7 +85,8 @@ def fit_weights(pool: OpenPool, listeners: Sequence[Listener]) -> Weights:
     """Weights for the lists of these listeners: all, or a large sample.
 
     Of few listeners, of many who are cold, or where pins and quotas take the attention, a floor may be out of reach;
-    the weights that come nearest are given then, and `reached` says how near.
+    the weights that come nearest are given then, and `reached` says how near. Rules that cross others are left out of
+    the search, not of `reached`.
     """
     values = values_of(pool, listeners)
     is_warm = np.array([len(listener.met) > 0 for listener in listeners], bool)
@@ -118,7 +119,7 @@ def fitted(
     unit = float(chances[chances > -DISLIKED / 2].mean())
 
     def short(aim: float) -> Float[np.ndarray, " pool"]:
-        got = attention(pool, pool.lists(values + np.where(is_warm[:, None], weights, 0)))
+        got = attention(pool, pool.lists(values + np.where(is_warm[:, None], weights, 0), nearly=True))
         return np.where(pool.may_come, aim - got, 0)
 
     floor = pool.pool.floor

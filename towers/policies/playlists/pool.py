@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 
 from towers.errors import UserError
 from towers.manifest import digest_of
-from towers.policies.playlists.rules import Rule, clashing
+from towers.policies.playlists.pool_rules import Rule, clashing
 
 LONGEST_CLASH = 4
 """Rules that a message names at most."""
@@ -185,7 +185,7 @@ class Pool:
         found = clashing(rules)
         floor = ""
         if not found and self.floor > 0:
-            may_come = ~np.any([rule.among for rule in rules if rule.most == 0], axis=0, initial=False)
+            may_come = ~np.any([rule.among & (rule.most == 0) for rule in rules], axis=0)
             found = clashing(rules, self.floor * rules[0].most / max(may_come.sum(), 1) * may_come)
             floor = f"floor: {self.floor:g} of equal attention for each content"
         if found:

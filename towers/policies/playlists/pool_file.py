@@ -64,7 +64,7 @@ def read_pool(export: Export, path: Path) -> Pool:
         UserError: no such file, or no YAML; a key, id or rule that is wrong, with its line where it has one.
     """
     try:
-        told = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a loader of text alone)
+        told = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ breaks one of them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -64,7 +65,7 @@ def _can_hold(rules: Sequence[Rule], share: Float[np.ndarray, " pool"] | None) -
     if any(rule.least > min(rule.most, int(rule.among.sum())) for rule in rules):
         return False
     pool = len(rules[0].among)
-    lowest = np.zeros(pool) if share is None else share
+    lowest: Any = np.zeros(pool) if share is None else share
     integrality = np.full(pool, share is None, int)
     return milp(
         np.zeros(pool), constraints=_constraint(rules), bounds=Bounds(lowest, 1), integrality=integrality
@@ -73,9 +74,10 @@ def _can_hold(rules: Sequence[Rule], share: Float[np.ndarray, " pool"] | None) -
 
 def _constraint(rules: Sequence[Rule], others: int = 0) -> LinearConstraint:
     """On whether each content is chosen, followed by `others` variables of which the rules know nothing."""
-    among = np.stack([rule.among for rule in rules]).astype(np.float64)
+    among: Any = np.stack([rule.among for rule in rules]).astype(np.float64)
     among = sparse.hstack([sparse.csr_array(among), sparse.csr_array((len(rules), others))]) if others else among
-    return LinearConstraint(among, [rule.least for rule in rules], [rule.most for rule in rules])
+    bounds: Any = np.array([[rule.least, rule.most] for rule in rules]).T
+    return LinearConstraint(among, *bounds)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,11 +101,15 @@ class Chooser:
         Args:
             values: how good a content is for each list; of equal ones the first in the pool is taken.
         """
-        chosen = self._tree.best(values)
-        obeys = np.all([rule.holds(chosen) for rule in self._crossing], axis=0) if self._crossing else True
+        chosen = self.nearly_best(values)
+        obeys = np.all([rule.holds(chosen) for rule in self._parted[1]], axis=0) if self._parted[1] else True
         for place in np.flatnonzero(~np.broadcast_to(obeys, len(values))):
             chosen[place] = self._by_program(values[place])
         return chosen
+
+    def nearly_best(self, values: Float[np.ndarray, "lists pool"]) -> Bool[np.ndarray, "lists pool"]:
+        """The same without the rules that cross others, a thousand times as fast."""
+        return self._tree.best(values)
 
     @cached_property
     def _parted(self) -> tuple[list[Rule], list[Rule]]:
@@ -113,10 +119,6 @@ class Chooser:
             apart = (_are_nested(rule.among, other.among) for other in nested)
             (nested if all(apart) else crossing).append(rule)
         return nested, crossing
-
-    @property
-    def _crossing(self) -> list[Rule]:
-        return self._parted[1]
 
     @cached_property
     def _tree(self) -> "_Tree":
@@ -161,7 +163,7 @@ class _Tree:
     """Groups of which any two are nested or apart, the whole pool the last.
 
     Args:
-        chains: `[pool, depth]`, the groups that a content is in, from the smallest to the whole pool, which is repeated.
+        chains: `[pool, depth]`, the groups that a content is in, from the smallest to the whole pool, which repeats.
         reserved: `[groups]`, contents that must yet come from the group, beside those that its subgroups must give.
         room: `[groups]`, contents that may come beyond what must.
     """
