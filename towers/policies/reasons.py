@@ -19,6 +19,7 @@ WORDS = {
     "often": "you play it often",
     "artist": "by {}, whom you play",
     "new_by": "new by {}",
+    "new": "new",
     "close_in_sound": "close in sound to {}",
     "listened_with": "people who play {} play it",
     "popular": "popular these days",

@@ -204,7 +204,9 @@ def _quota(export: Export, told: Any, content_ids: Sequence[str], rows: np.ndarr
     else:
         of = _text(told[by], f"{where}: {by}")
         members = {
-            content_id for content_id, row in zip(content_ids, rows, strict=True) if of in _values(export, by, row)
+            content_id
+            for content_id, row in zip(content_ids, rows.tolist(), strict=True)
+            if of in _values(export, by, row)
         }
     unknown = sorted(members - set(content_ids))
     if unknown:

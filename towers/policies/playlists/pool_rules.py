@@ -206,9 +206,12 @@ class _Tree:
         A content counts for what its smallest group must yet give; else it takes room there and asks the next larger.
         """
         order = np.argsort(-values, axis=1, kind="stable")
+        chosen = np.zeros(values.shape, bool)
+        if len(self.reserved) == 1:
+            np.put_along_axis(chosen, order[:, : self.reserved[0]], True, axis=1)
+            return chosen
         lists = np.arange(len(values))
         reserved, room = (np.repeat(each[None], len(values), axis=0) for each in (self.reserved, self.room))
-        chosen = np.zeros(values.shape, bool)
         levels = np.arange(self.chains.shape[1])
         for content in order.T:
             chain = self.chains[content]
