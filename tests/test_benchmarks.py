@@ -1,11 +1,13 @@
 """Every benchmark runs: its smallest form, which takes seconds and writes no result."""
 
 import importlib
+import json
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -40,6 +42,19 @@ def labels(folder: Path) -> Path:
     return path
 
 
+def pools(folder: Path) -> list[str]:
+    """Two editors' playlists of the export's tracks, and the day after its training ended."""
+    export = folder / "exports" / "current"
+    contents = pq.read_table(export / "contents.parquet", columns=["content_id", "kind"]).to_pylist()
+    tracks = [row["content_id"] for row in contents if row["kind"] == "track"]
+    rows = [{"playlist_id": f"p{at}", "title": None, "curator": "editor", "content_ids": tracks[at:]} for at in (0, 1)]
+    (folder / "raw" / "playlists").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "raw" / "playlists" / "part-0.parquet")
+    trained_until_us = json.loads((export / "manifest.json").read_text())["trained_until_us"]
+    day = datetime.fromtimestamp(trained_until_us // 1_000_000, UTC).date() + timedelta(days=1)
+    return [f"--export={export}", f"--raw={folder / 'raw'}", f"--as-of={day}"]
+
+
 def plain_runs(folder: Path) -> list[str]:
     """Two runs without sound, of few dimensions: quick to export, and with more contents than dimensions, so that one's
     space can be turned into the other's."""
@@ -61,6 +76,7 @@ def a_week_before_the_end(folder: Path) -> str:
 
 
 ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
+    "algotorial": pools,
     "blend": lambda folder: [
         "--export=exports/current",
         "--data=worlds/world-0",

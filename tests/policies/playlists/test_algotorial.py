@@ -162,9 +162,9 @@ def test_a_list_that_is_asked_for_alone_is_that_of_the_batch(export, tmp_path):
     assert path.name == "p.weights.json"
     read = Weights.read(path, pool.pool, export)
     assert read.values.tolist() == made.values.tolist()
-    batch = personalise_all(pool, listeners, made.values)
+    batch, again = personalise_all(pool, listeners, made.values), opened(export, floor=0.5, quotas=QUOTAS)
     for found, listener in zip(batch, listeners, strict=True):
-        alone = personalise(opened(export, floor=0.5, quotas=QUOTAS), listener, read.values)
+        alone = personalise(again, listener, read.values)
         assert alone.rows.tolist() == found.rows.tolist()
         assert alone.scores.tolist() == found.scores.tolist()
         assert alone.reasons == found.reasons

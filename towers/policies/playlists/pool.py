@@ -87,7 +87,7 @@ class Pool:
     quotas: tuple[Quota, ...] = ()
     valid_from: date | None = None
     valid_until: date | None = None
-    floor: float = 0.0
+    floor: int | float = 0.0
 
     def __post_init__(self) -> None:
         if not self.content_ids:

@@ -45,12 +45,12 @@ class ProposalSettings:
     k: int = 60
     max_per_artist: int | None = 4
     new_days: int = 60
-    sharpness: float = 8.0
-    co_listening: float = 0.2
+    sharpness: int | float = 8.0
+    co_listening: int | float = 0.2
 
     def __post_init__(self) -> None:
         try:
-            require_counts(k=self.k, max_per_artist=self.max_per_artist or 1)
+            require_counts(k=self.k, max_per_artist=1 if self.max_per_artist is None else self.max_per_artist)
         except ValueError as error:
             raise UserError(str(error)) from error
         for name in ("new_days", "co_listening"):
