@@ -1,8 +1,8 @@
 """What lists from an editor's pool are worth, and what it costs to give each of its contents some attention.
 
-    python benchmarks/algotorial.py --export exports/current --as-of 2026-07-14 --raw data/catalogue
+    python benchmarks/algotorial.py --export exports/current --as-of 2026-07-14
 
-The pools are the editors' playlists of 60 in the raw data. Histories end before `--as-of`: listeners' vectors are
+The pools are the editors' playlists. Histories end before `--as-of`: listeners' vectors are
 encoded again, counts taken again, item-kNN fitted to what was played before. The export itself must have been trained
 before that day. A content that is not out on that day is no candidate. Judged is ndcg@30 of each pool's order by what
 the listener plays in the two weeks from then on:
@@ -129,15 +129,15 @@ def judged(
     return np.where(count > 0, ndcg(hits, np.maximum(count, 1), K), np.nan)
 
 
-def measured(folder: Path, raw: Path, day: date, floor: float, users: int, pools: int) -> tuple[dict, dict]:
+def measured(folder: Path, raw: Path | None, day: date, floor: float, users: int, pools: int) -> tuple[dict, dict]:
     """Figures by case and ranker, `[listeners]`; and what was reached under the floor."""
     cut = Cut(folder, day, users)
     scores = cut.scores()
     rules = {"k": K, "floor": floor}
-    playlists = pq.read_table(raw / "playlists").to_pylist()
+    playlists = None if raw is None else pq.read_table(raw / "playlists").to_pylist()
     found: dict[tuple[str, str], list[np.ndarray]] = {}
     least: dict[str, list[float]] = {"without": [], "with": []}
-    for pool in pools_of_editors(cut.export, playlists, rules)[:pools]:
+    for pool in pools_of_editors(cut.export, rules, playlists)[:pools]:
         opened = OpenPool.of(cut.export, pool, day)
         # Rankers are judged as they are; a list leaves out what was disliked, whoever ranks.
         utility = np.stack([listener.utility(pool.rows) for listener in cut.listeners])
@@ -177,7 +177,7 @@ def ratio(first: Float[np.ndarray, " listeners"], second: Float[np.ndarray, " li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", type=Path, nargs="+", required=True, help="one of each seed")
-    parser.add_argument("--raw", type=Path, required=True, help="the folder of raw tables, with playlists/")
+    parser.add_argument("--raw", type=Path, help="a folder of raw tables with playlists/, of an export before format 4")
     parser.add_argument("--as-of", type=date.fromisoformat, required=True)
     parser.add_argument("--floor", type=float, default=0.75)
     parser.add_argument("--users", type=int, default=1_000_000)

@@ -4,12 +4,14 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.retrieval.small_export import content, small_export
 from towers.errors import UserError
 from towers.policies.playlists.pool import Quota
 from towers.policies.playlists.pool_file import pool_of, pools_of_editors, read_pool, told_of, write_pool
+from towers.retrieval.playlists import Playlists
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +141,27 @@ def test_pools_of_editors_alone(export):
         {"playlist_id": "p1", "title": "One", "curator": "editor", "content_ids": ["t0", "t1"]},
         {"playlist_id": "p2", "title": "Two", "curator": "listener", "content_ids": ["x"]},
     ]
-    (pool,) = pools_of_editors(export, rows, {"k": 1})
+    (pool,) = pools_of_editors(export, {"k": 1}, rows)
     assert (pool.title, pool.content_ids, pool.k) == ("One", ("t0", "t1"), 1)
     with pytest.raises(UserError, match="playlist p2: row 1: contents: 'x' is not in"):
-        pools_of_editors(export, [rows[1] | {"curator": "editor"}])
+        pools_of_editors(export, {}, [rows[1] | {"curator": "editor"}])
+    assert pools_of_editors(export) == []
 
 
 def test_the_window_does_not_change_what_weights_are_for(export):
     pool = pool_of(export, TOLD, "p")
     assert replace(pool, valid_until=date(2026, 1, 1)).fingerprint == pool.fingerprint
     assert replace(pool, k=2).fingerprint != pool.fingerprint
+
+
+def test_pools_of_the_editors_playlists_of_an_export(tmp_path):
+    names = [content("t0"), content("t1"), content("p", kind="playlist", title="Picks"), content("q", kind="playlist")]
+    export = small_export(tmp_path / "export", names, np.eye(4, dtype=np.float32))
+    rows = [
+        {"content_row": 2, "curator": "editor", "member_rows": [1, 0, 1]},
+        {"content_row": 3, "curator": "listener", "member_rows": [0]},
+    ]
+    columns = pa.schema({"content_row": pa.int64(), "curator": pa.string(), "member_rows": pa.list_(pa.int32())})
+    export.playlists = Playlists(pa.Table.from_pylist(rows, columns))
+    (pool,) = pools_of_editors(export, {"k": 1})
+    assert (pool.name, pool.title, pool.content_ids) == ("playlist p", "Picks", ("t1", "t0"))

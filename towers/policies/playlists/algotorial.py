@@ -21,6 +21,7 @@ from towers.policies.listener import Listener
 from towers.policies.playlist import Playlist, Reason
 from towers.policies.playlists.pool import Pool
 from towers.policies.playlists.pool_rules import Chooser
+from towers.policies.reasons import reasons_for
 from towers.retrieval.export import Export
 from towers.retrieval.listen_chance import chance
 
@@ -155,18 +156,14 @@ def _playlist(
     rows = pool.pool.rows[places]
     plays = (listener.chosen[:, None] == rows).sum(axis=0)
     worst = np.sort(own[pool.may_come])[-pool.length]  # what is worse comes by a rule or a weight
-    reasons = []
-    for place, count in zip(places.tolist(), plays.tolist(), strict=True):
-        if pool.chooser.pinned[place]:
-            reasons.append(Reason(kind="pinned"))
-        elif is_cold or own[place] < worst:
-            reasons.append(Reason(kind="editor"))
-        else:
-            reasons.append(Reason(kind="often" if count >= OFTEN else "fits"))
+    is_pinned = pool.chooser.pinned[places]
+    kinds = np.select([is_pinned, is_cold | (own[places] < worst), plays >= OFTEN], ["pinned", "editor", "often"], "")
+    of_listener = iter(reasons_for(listener, rows[kinds == ""]))
+    reasons = tuple(Reason(kind=kind) if kind else next(of_listener) for kind in kinds.tolist())
     remarks = []
     if pool.length < pool.pool.k:
         remarks.append(f"{pool.length} of {pool.pool.k} contents: the pool has no more that are out")
-    disliked = int(((own[places] < -DISLIKED / 2) & ~is_cold & ~pool.chooser.pinned[places]).sum())
+    disliked = int(((own[places] < -DISLIKED / 2) & ~is_cold & ~is_pinned).sum())
     if disliked:
         remarks.append(f"{disliked} that the listener disliked, which the rules of the pool ask for")
-    return Playlist(rows=rows, scores=values[places], reasons=tuple(reasons), remark="; ".join(remarks))
+    return Playlist(rows=rows, scores=values[places], reasons=reasons, remark="; ".join(remarks))

@@ -14,7 +14,7 @@ floor: 0.75                       # of the attention each content would get if a
 ```
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -151,14 +151,15 @@ def _yaml(value: Any) -> str:
 
 
 def pools_of_editors(
-    export: Export, playlists: Iterable[Mapping[str, Any]], rules: Mapping[str, Any] | None = None
+    export: Export, rules: Mapping[str, Any] | None = None, playlists: Iterable[Mapping[str, Any]] | None = None
 ) -> list[Pool]:
     """A pool of each playlist of an editor (`curator` is `editor`), all with the same rules.
 
     Args:
         export: whose contents are meant.
-        playlists: rows of the contract's table: `playlist_id`, `title`, `curator`, `content_ids`.
         rules: keys of `KEYS` but `contents`.
+        playlists: rows of the contract's table: `playlist_id`, `title`, `curator`, `content_ids`; null: the export's,
+            as far as it has their contents.
 
     Raises:
         UserError: as `pool_of`.
@@ -169,9 +170,18 @@ def pools_of_editors(
             {"title": row.get("title") or "", **(rules or {}), "contents": list(row["content_ids"] or ())},
             f"playlist {row['playlist_id']}",
         )
-        for row in playlists
+        for row in (_editors_rows(export) if playlists is None else playlists)
         if row.get("curator") == "editor"
     ]
+
+
+def _editors_rows(export: Export) -> Iterator[dict[str, Any]]:
+    playlists = export.playlists
+    for place in np.flatnonzero(playlists.curator == "editor").tolist():
+        row, members = int(playlists.content_row[place]), playlists.members[place]
+        known = dict.fromkeys(export.content_ids[member] for member in members.tolist() if member >= 0)
+        told = {"playlist_id": export.content_ids[row], "title": export.contents["title"][row].as_py()}
+        yield told | {"curator": "editor", "content_ids": list(known)}
 
 
 def _rows(export: Export, told: Sequence[Any], content_ids: Sequence[str], name: str) -> np.ndarray:
