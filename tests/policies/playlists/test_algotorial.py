@@ -1,6 +1,7 @@
 """Lists of one's own from an editor's pool."""
 
 from datetime import date
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.retrieval.small_export import content, small_export
 from towers.contract import schema
 from towers.errors import UserError
 from towers.policies.listener import Listener
-from towers.policies.playlists.algotorial import OpenPool, personalise, personalise_all
+from towers.policies.playlists.algotorial import OpenPool, discounts, personalise, personalise_all
 from towers.policies.playlists.exposure import Weights, attention, fit_weights, values_of, weights_path
 from towers.policies.playlists.pool_file import pool_of
 from towers.retrieval.encoders import Events
@@ -83,6 +84,27 @@ def test_rules_hold_for_everybody(export, told, user, disliked):
         assert quota["minimum"] <= count <= quota["maximum"]
     if told["order"] == "kept":
         assert rows.tolist() == sorted(rows.tolist())
+
+
+@pytest.mark.parametrize("pins", [{}, {2: "t0"}, {1: "t5", 3: "t0"}])
+@pytest.mark.parametrize(
+    ("quotas", "obeys"),
+    [
+        ([], lambda order: True),
+        ([{"genre": "rock", "maximum": 1}], lambda order: sum(at % 2 for at in order) <= 1),
+        ([{"artist": "a2", "minimum": 2}], lambda order: sum(at % 3 == 2 for at in order) >= 2),
+    ],
+)
+def test_no_order_that_obeys_is_better(export, quotas, obeys, pins):
+    told = [{"place": place, "content": content_id} for place, content_id in pins.items()]
+    pool, places = opened(export, contents=IDS[:6], k=4, pins=told, quotas=quotas), discounts(4)
+    orders = [order for order in permutations(range(6), 4) if obeys(order)]
+    orders = [order for order in orders if all(IDS[order[place - 1]] == pins[place] for place in pins)]
+    for user in range(5):
+        listener = Listener.of_row(export, user)
+        values = pool.values(listener)
+        best = max(values[list(order)] @ places for order in orders)
+        assert values[personalise(pool, listener).rows] @ places == pytest.approx(best)
 
 
 def test_without_rules_the_best_come_first(export):

@@ -125,7 +125,7 @@ def fitted(
     floor = pool.pool.floor
     for turn in range(ROUNDS):
         weights = np.maximum(weights + unit * STEP * FADING**turn * short(MARGIN * floor), 0)
-        weights -= weights[pool.may_come].min()
+        weights = np.where(pool.may_come, weights - weights[pool.may_come].min(), 0)  # lists stay as they are
     best, least = weights, np.inf
     for _ in range(RAISES):
         lacking = short(floor)
