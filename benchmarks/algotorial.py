@@ -165,12 +165,19 @@ def _mean(figures: Float[np.ndarray, "some listeners"]) -> Float[np.ndarray, " l
     return np.where(count > 0, np.nansum(figures, axis=0) / np.maximum(count, 1), np.nan)
 
 
+def mean(figures: Float[np.ndarray, " listeners"]) -> float:
+    """Over listeners who have the figure; NaN where none has."""
+    return float(_mean(figures[:, None])[0])
+
+
 def ratio(first: Float[np.ndarray, " listeners"], second: Float[np.ndarray, " listeners"]) -> dict[str, float]:
-    """Of the means, with its 95 % interval over the same samples of listeners."""
+    """Of the means, with its 95 % interval over the same samples of listeners; NaN where the second is 0."""
     both = np.stack([first, second])[:, np.isfinite(first)]
+    if not both[1].any():
+        return dict.fromkeys(("ratio", "low", "high"), float("nan"))
     drawn = np.random.default_rng(0).integers(0, both.shape[1], (RESAMPLES, both.shape[1]))
     sums = both[:, drawn].sum(axis=2)
-    low, high = np.quantile(sums[0] / sums[1], (0.025, 0.975))
+    low, high = np.quantile(sums[0][sums[1] > 0] / sums[1][sums[1] > 0], (0.025, 0.975))
     return {"ratio": float(both[0].sum() / both[1].sum()), "low": float(low), "high": float(high)}
 
 
@@ -193,8 +200,8 @@ def main() -> None:
     rows = []
     for (case, name), each in figures.items():
         against = None if case == "list" else ratio(figures[case, OURS], each)
-        rows.append({"case": case, "ranker": name, "ndcg@30": float(np.nanmean(each)), "ours_over_this": against})
-        table.add_row(case, name, f"{np.nanmean(each):.4f}", _shown(against) if against else "")
+        rows.append({"case": case, "ranker": name, "ndcg@30": mean(each), "ours_over_this": against})
+        table.add_row(case, name, f"{mean(each):.4f}", _shown(against) if against else "")
     Console(width=120).print(table)
     aims = {
         f"{case}, {name}": ratio(figures[case, OURS], figures[case, name]) | {"aim": aim} for case, name, aim in AIMS
