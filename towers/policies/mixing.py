@@ -53,7 +53,7 @@ def mixture_features(
             nearest_chosen(vectors, export.vectors[chosen]),
             np.log1p(export.facts.artist_plays(skipped, rows)),
             np.log1p(export.facts.recent_positives[rows]),
-            np.log1p(np.fmin(age, OLDEST_DAYS)),
+            np.log1p(np.clip(np.nan_to_num(age, nan=OLDEST_DAYS), 0, OLDEST_DAYS)),
             age < FRESH_DAYS,
         ]
     ).astype(np.float64)

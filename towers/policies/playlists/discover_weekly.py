@@ -1,20 +1,19 @@
 """Discover Weekly: every week a list of what a listener has never met."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.contract import schema
 from towers.errors import UserError
 from towers.policies.candidates import candidates
 from towers.policies.listener import Listener
 from towers.policies.playlist import Playlist
 from towers.policies.reasons import reasons_for
+from towers.policies.request import Request
 from towers.policies.rules import Candidates, Quota, Rules
 from towers.policies.sequencing import ordered
 from towers.policies.soft_quotas import pick_leaning
-from towers.retrieval.query import Query
 
 LOOKED_AT = 400
 """Of the candidates, the best that the rules choose from; their quotas are met far within."""
@@ -31,50 +30,44 @@ class DiscoverWeekly:
         max_per_artist: contents of one artist at most.
         new_artists: least share of the list that is by artists whom the listener never met.
         taste_share: each taste gets at least so much of its share of the places, as far as it can, 0 to 1.
-        kind: kinds of contents.
-        explicit: whether contents that are marked explicit may come.
 
     Raises:
-        UserError: a share outside 0 to 1, or as `Query` and `Rules`.
+        UserError: a share outside 0 to 1, or as `Rules`.
     """
 
     k: int = 30
     max_per_artist: int = 2
     new_artists: int | float = 0.6
     taste_share: int | float = 0.5
-    kind: tuple[str, ...] = schema.PLAYABLE_KINDS
-    explicit: bool = True
 
     def __post_init__(self) -> None:
         for name in ("new_artists", "taste_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be a share, 0 to 1")
-        Query(k=self.k, kind=self.kind)
         Rules(k=self.k, max_per_artist=self.max_per_artist)
 
-    def make(self, listener: Listener, shown: Int[np.ndarray, " shown"]) -> Playlist:
+    def make(self, request: Request) -> Playlist:
         """The list of one listener.
 
         It holds nothing that any event of theirs names, nothing that was shown lately, and nothing that is not
         released. Cold contents have their share of places: nobody has played them, so by utility alone they would come
         too seldom to be played by anybody.
-
-        Args:
-            listener: for whom.
-            shown: rows of what the lists of the last weeks held; -1 for what the export does not have.
         """
-        export = listener.export
+        listener, export = request.listener, request.export
+        query = request.query(k=self.k)
+        if query.may_be_heard:
+            raise UserError("familiar: Discover Weekly holds nothing that its listener knows; playlist=mix has a dial")
         # What was skipped is among what they met, however long ago.
-        query = Query(k=self.k, kind=self.kind, explicit=self.explicit, deny=shown, skip_cooldown_days=0)
+        query = replace(query, deny=np.concatenate([query.deny, request.shown]), skip_cooldown_days=0)
         rows = candidates(listener, query)
         rows = rows[~listener.has_met(rows)]
         utility = listener.utility(rows)
         if len(rows) > LOOKED_AT:
             rows, utility = self._best(listener, rows, utility)
         found = Candidates.of(rows, utility, export.facts.artists, export.recordings)
-        rules = Rules(k=self.k, max_per_artist=self.max_per_artist)
+        rules = Rules(k=query.k, max_per_artist=self.max_per_artist)
         firm = [Quota(name="of artists never met", mask=new_to(listener, found.rows), share=self.new_artists)]
-        picked = pick_leaning(found, rules, firm, self._soft_quotas(listener, found.rows))
+        picked = pick_leaning(found, rules, firm, self._soft_quotas(listener, found.rows, query.k))
         chosen = found.at(picked.places)
         order = ordered(export.vectors[chosen.rows], chosen.utility, chosen.artists)
         rows, utility = chosen.rows[order], chosen.utility[order]
@@ -92,19 +85,19 @@ class DiscoverWeekly:
             kept |= mask & (np.cumsum(mask) <= LOOKED_AT // 2)
         return rows[order[kept]], utility[order[kept]]
 
-    def _soft_quotas(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> list[Quota]:
+    def _soft_quotas(self, listener: Listener, rows: Int[np.ndarray, " rows"], k: int) -> list[Quota]:
         """Places of cold contents, and of each taste."""
         export, quotas = listener.export, []
         cold_share = 0.0 if export.mixture is None else export.mixture.fitted["cold_share"]
-        is_cold = export.is_cold[rows]
+        is_cold = export.is_cold[rows] & (export.facts.recent_positives[rows] == 0)
         if cold_share:
-            least = min(int(np.ceil(COLD_CHANCE * cold_share * self.k)), int(is_cold.sum()))
+            least = min(int(np.ceil(COLD_CHANCE * cold_share * k)), int(is_cold.sum()))
             quotas.append(Quota(name="that nobody has chosen yet", mask=is_cold, least=least))
         tastes = listener.tastes
         nearest = tastes.affinity(export.vectors[rows]).argmax(axis=1)
         for taste, share in enumerate(tastes.shares.tolist()):
             mask = nearest == taste
-            least = min(int(self.taste_share * share * self.k), int(mask.sum()))
+            least = min(int(self.taste_share * share * k), int(mask.sum()))
             quotas.append(Quota(name=f"of taste {taste + 1}", mask=mask, least=least))
         return quotas
 

@@ -1,0 +1,100 @@
+"""Turns what somebody names, ids and titles, into a `Request`: the same for the command line, Python and HTTP."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from towers.errors import UserError
+from towers.features.text import id_text
+from towers.policies.listener import Listener
+from towers.policies.playlists.algotorial import OpenPool
+from towers.policies.playlists.exposure import Weights, weights_path
+from towers.policies.playlists.guests import BlendPartner
+from towers.policies.playlists.pool import Pool
+from towers.policies.playlists.pool_file import pool_of, pools_of_editors, read_pool
+from towers.policies.request import Request, Shared
+from towers.retrieval.asker import History, Id, rows_of
+from towers.retrieval.export import Export
+
+POOL_ENDINGS = (".yaml", ".yml")
+
+
+def request_of(
+    shared: Shared,
+    *,
+    users: Sequence[Id] = (),
+    history: History | None = None,
+    features: Mapping[str, Any] | None = None,
+    partners: Sequence[Id] = (),
+    curators: Sequence[str] = (),
+    left_out: Sequence[Id] = (),
+    contents: Sequence[Id] = (),
+    minus: Sequence[Id] = (),
+    shown: Sequence[Id] = (),
+    pool: str | Mapping[str, Any] | None = None,
+    today: date | None = None,
+    asked: Mapping[str, Any] | None = None,
+) -> Request:
+    """The request; what is not given is empty.
+
+    Args:
+        shared: of the export that is asked.
+        users: ids of listeners.
+        history: of somebody new, who comes after the listeners.
+        features: of somebody new.
+        partners: ids or titles of artists or playlists that take part in a blend.
+        curators: that take part in one.
+        left_out: ids of members that are left out.
+        contents: ids or titles that the list goes on from.
+        minus: ids or titles that are subtracted.
+        shown: ids of what earlier lists showed; what the export does not know is passed over.
+        pool: a YAML file, the id of an editor's playlist, or what a YAML file would say.
+        today: on which the pool is to be open; null: the day of the export's last event, or the present one.
+        asked: fields of `Query`, by name, with rows in the place of ids.
+
+    Raises:
+        UserError: an id that the export does not know, or a pool that is wrong or not open.
+    """
+    export = shared.export
+    listeners = [Listener.of(export, user=user) for user in users]
+    if history is not None or features:
+        listeners.append(Listener.of(export, history=history, features=features))
+    opened = None if pool is None else OpenPool.of(export, _pool(export, pool), today or export.last_day)
+    weights = _weights(export, opened, pool)
+    return Request(
+        shared=shared,
+        listeners=tuple(listeners),
+        partners=(
+            *(BlendPartner.of(export, id_text(partner)) for partner in partners),
+            *(BlendPartner.of_curator(export, curator) for curator in curators),
+        ),
+        left_out=tuple(id_text(one) for one in left_out),
+        contents=rows_of(export, "contents", contents),
+        minus=rows_of(export, "minus", minus),
+        shown=np.array([export.content_ids.get(id_text(one), -1) for one in shown], np.int64),
+        pool=opened,
+        weights=None if weights is None else weights.values,
+        asked=asked or {},
+    )
+
+
+def _pool(export: Export, pool: str | Mapping[str, Any]) -> Pool:
+    if isinstance(pool, Mapping):
+        return pool_of(export, pool, "pool")
+    if pool.endswith(POOL_ENDINGS):
+        return read_pool(export, Path(pool))
+    for found in pools_of_editors(export):
+        if found.name == f"playlist {pool}":
+            return found
+    raise UserError(f"pool={pool}: neither a YAML file nor the id of an editor's playlist in this export")
+
+
+def _weights(export: Export, opened: OpenPool | None, pool: str | Mapping[str, Any] | None) -> Weights | None:
+    """Those beside the pool's file, where somebody has written them."""
+    if opened is None or not isinstance(pool, str) or not pool.endswith(POOL_ENDINGS):
+        return None
+    path = weights_path(Path(pool))
+    return Weights.read(path, opened.pool, export) if path.exists() else None
