@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, ratio, write_result
 from towers.contract.events import microseconds_of
 from towers.errors import UserError
 from towers.evaluation.baselines.heard import cosine_neighbours, heard_matrix
@@ -49,7 +49,7 @@ from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.export import Export
 from towers.retrieval.query import DAY_US, Standing
 
-DAYS, K, NEIGHBOURS, RESAMPLES = 14, 30, 200, 1_000
+DAYS, K, NEIGHBOURS = 14, 30, 200
 OURS, OWN, POPULAR, KNN = "chance of a listen", "own plays", "popularity", "item-kNN"
 AIMS = (("all", OWN, 1.08), ("first", POPULAR, 1.25), ("first", KNN, 1.05))
 PRICE = 0.005
@@ -168,17 +168,6 @@ def _mean(figures: Float[np.ndarray, "some listeners"]) -> Float[np.ndarray, " l
 def mean(figures: Float[np.ndarray, " listeners"]) -> float:
     """Over listeners who have the figure; NaN where none has."""
     return float(_mean(figures[:, None])[0])
-
-
-def ratio(first: Float[np.ndarray, " listeners"], second: Float[np.ndarray, " listeners"]) -> dict[str, float]:
-    """Of the means, with its 95 % interval over the same samples of listeners; NaN where the second is 0."""
-    both = np.stack([first, second])[:, np.isfinite(first)]
-    if not both[1].any():
-        return dict.fromkeys(("ratio", "low", "high"), float("nan"))
-    drawn = np.random.default_rng(0).integers(0, both.shape[1], (RESAMPLES, both.shape[1]))
-    sums = both[:, drawn].sum(axis=2)
-    low, high = np.quantile(sums[0][sums[1] > 0] / sums[1][sums[1] > 0], (0.025, 0.975))
-    return {"ratio": float(both[0].sum() / both[1].sum()), "low": float(low), "high": float(high)}
 
 
 def main() -> None:

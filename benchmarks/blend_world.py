@@ -17,6 +17,7 @@ from towers.contract.schema import ACTIONS, UNKNOWN_PLAYED_FRACTION
 from towers.policies.listener import Listener
 from towers.policies.match import Matches
 from towers.publishing.styles import styles
+from towers.retrieval.export import Export
 from towers.retrieval.query import Query, allowed
 
 
@@ -105,7 +106,7 @@ class World:
         return Matches(export, export.styles or styles(export, export.contents["genres"]))
 
 
-def chosen_between(export: PastExport, data: Path, start: date, end: date) -> Int[np.ndarray, "users contents"]:
+def chosen_between(export: Export, data: Path, start: date, end: date) -> Int[np.ndarray, "users contents"]:
     """Positive events of the raw tables from the first second of `start` to that of `end`, in UTC."""
     is_between = [("timestamp", ">=", datetime(start.year, start.month, start.day, tzinfo=UTC)),
                   ("timestamp", "<", datetime(end.year, end.month, end.day, tzinfo=UTC))]  # fmt: skip

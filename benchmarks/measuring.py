@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from towers.manifest import library_versions, write_json
 
+RESAMPLES = 1_000
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -46,3 +50,14 @@ def write_result(arguments: argparse.Namespace, name: str, content: dict[str, An
     facts = {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions()}
     write_json(path, {**facts, **content})
     print(f"written to {path}")
+
+
+def ratio(first: Float[np.ndarray, " listeners"], second: Float[np.ndarray, " listeners"]) -> dict[str, float]:
+    """Of the means, with its 95 % interval over the same samples of listeners; NaN where the second is 0."""
+    both = np.stack([first, second])[:, np.isfinite(first)]
+    if not both[1].any():
+        return dict.fromkeys(("ratio", "low", "high"), float("nan"))
+    drawn = np.random.default_rng(0).integers(0, both.shape[1], (RESAMPLES, both.shape[1]))
+    sums = both[:, drawn].sum(axis=2)
+    low, high = np.quantile(sums[0][sums[1] > 0] / sums[1][sums[1] > 0], (0.025, 0.975))
+    return {"ratio": float(both[0].sum() / both[1].sum()), "low": float(low), "high": float(high)}

@@ -1,6 +1,7 @@
 """Discover Weekly: every week a list of what a listener has never met."""
 
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -38,7 +39,7 @@ class DiscoverWeekly:
     k: int = 30
     max_per_artist: int = 2
     new_artists: int | float = 0.6
-    taste_share: int | float = 0.5
+    taste_share: int | float = 0.25
 
     def __post_init__(self) -> None:
         for name in ("new_artists", "taste_share"):
@@ -91,7 +92,7 @@ class DiscoverWeekly:
         cold_share = 0.0 if export.mixture is None else export.mixture.fitted["cold_share"]
         is_cold = export.is_cold[rows] & (export.facts.recent_positives[rows] == 0)
         if cold_share:
-            least = min(int(np.ceil(COLD_CHANCE * cold_share * k)), int(is_cold.sum()))
+            least = min(int(COLD_CHANCE * cold_share * k + _drawn(listener)), int(is_cold.sum()))
             quotas.append(Quota(name="that nobody has chosen yet", mask=is_cold, least=least))
         tastes = listener.tastes
         nearest = tastes.affinity(export.vectors[rows]).argmax(axis=1)
@@ -100,6 +101,13 @@ class DiscoverWeekly:
             least = min(int(self.taste_share * share * k), int(mask.sum()))
             quotas.append(Quota(name=f"of taste {taste + 1}", mask=mask, least=least))
         return quotas
+
+
+def _drawn(listener: Listener) -> float:
+    """A number from 0 to below 1 that is a listener's own for ever: so a third of a place is one for each third one."""
+    if listener.user_row is None:
+        return 0.5
+    return crc32(listener.export.user_ids[listener.user_row].encode()) / 2**32
 
 
 def new_to(listener: Listener, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
