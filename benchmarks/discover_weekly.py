@@ -5,11 +5,11 @@
 
 Each export is as of the first day of its week, and so is everything that ranks: the baselines are fitted to what it
 holds. Targets are the contents that a listener chooses (positive events) within seven days, that no event of theirs
-named before, and that were out. Rules, for every ranker: 30 places, nothing met, at most two contents of an artist, at least
-60 % by artists never met. recall@30 is hits / min(30, targets), a mean over listeners with a target; ratios are of means
-with 95 % intervals by bootstrap over listeners, paired. `styles met` is the share of the styles among a listener's
-targets of which the list has one; styles come from labels.parquet, which nothing else reads. Several exports are put
-together: each listener of each counts once.
+named before, and that were out. Rules, for every ranker: 30 places, nothing met, at most two contents of an artist,
+at least 60 % by artists never met. recall@30 is hits / min(30, targets), a mean over listeners with a target; ratios
+are of means with 95 % intervals by bootstrap over listeners, paired. `styles met` is the share of the styles among a
+listener's targets of which the list has one; styles come from labels.parquet, which nothing else reads. Several
+exports are put together: each listener of each counts once.
 """
 
 import argparse
