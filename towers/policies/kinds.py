@@ -4,6 +4,7 @@ Each takes what it needs from a `Request`. Discover Weekly (`playlists/discover_
 are kinds by themselves.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from towers.policies.playlists.path import path
 from towers.policies.playlists.proposal import ProposalSettings, propose_pool
 from towers.policies.playlists.radio import RadioSettings, radio
 from towers.policies.playlists.similar_artists import SimilarArtistsSettings, similar_artists
-from towers.policies.request import Request
+from towers.policies.request import Kind, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,3 +168,8 @@ class PoolProposal(ProposalSettings):
         """The pieces, the given ones first."""
         seeds = request.some_contents("a few pieces that the pool is made around")
         return propose_pool(request.export, seeds, replace(self, k=request.query(k=self.k).k))
+
+
+def name_of(kind: Kind) -> str:
+    """A kind's name, as configurations and folders have it, such as `discover_weekly`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(kind).__name__).lower()
