@@ -1,12 +1,19 @@
 """A list as people and other programs read it: titles, artists and reasons in words, not rows."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
+from towers.manifest import atomic_file
+from towers.policies.asking import POOL_ENDINGS
 from towers.policies.playlist import Playlist, Reason
+from towers.policies.playlists.proposal import write_proposal
 from towers.policies.reasons import in_words
 from towers.retrieval.export import Export
 from towers.retrieval.show import title_card
@@ -77,18 +84,32 @@ def facts_in_words(playlist: Playlist) -> list[str]:
     return lines
 
 
-def table_of(export: Export, playlist: Playlist, user_id: str | None) -> pa.Table:
-    """A list as a table of `SCHEMA`, for a file."""
-    reasons = playlist.reasons or (None,) * len(playlist)
+def table_of(export: Export, playlists: Sequence[Playlist], user_ids: Sequence[str | None]) -> pa.Table:
+    """Lists below one another as a table of `SCHEMA`, for a file; null in the place of an id is nobody's list."""
+    counts = [len(playlist) for playlist in playlists]
+    reasons = [one for each in playlists for one in each.reasons or (None,) * len(each)]
+    because = np.array([-1 if reason is None else reason.because for reason in reasons], np.int64)
+    content_ids, empty = export.contents["content_id"], np.zeros(0)
+    rows = np.concatenate([empty, *(each.rows for each in playlists)])
     columns = {
-        "user_id": [user_id] * len(playlist),
-        "rank": range(1, len(playlist) + 1),
-        "content_id": export.contents["content_id"].take(pa.array(playlist.rows)),
-        "score": playlist.scores.astype("float32"),
-        "reason": [None if reason is None else reason.kind for reason in reasons],
-        "because": [_because(export, reason) for reason in reasons],
+        "user_id": pa.array(np.repeat(np.array([*user_ids], object), counts), pa.string()),
+        "rank": np.concatenate([empty, *(np.arange(1, count + 1) for count in counts)]).astype(np.int32),
+        "content_id": content_ids.take(pa.array(rows.astype(np.int64))),
+        "score": np.concatenate([empty, *(each.scores for each in playlists)]).astype(np.float32),
+        "reason": pa.array([None if reason is None else reason.kind for reason in reasons], pa.string()),
+        "because": content_ids.take(pa.array(because, pa.int64(), mask=because < 0)),
     }
     return pa.table(columns, SCHEMA)
+
+
+def write_list(export: Export, playlist: Playlist, user_id: str | None, path: Path) -> None:
+    """Writes one list: as an editor's pool where the file ends as YAML does, else as Parquet with the columns of
+    `SCHEMA`."""
+    if path.suffix in POOL_ENDINGS:
+        write_proposal(export, playlist, path)
+        return
+    with atomic_file(path) as temporary:
+        pq.write_table(table_of(export, [playlist], [user_id]), temporary)
 
 
 def _reason(export: Export, reason: Reason | None) -> dict[str, Any]:
