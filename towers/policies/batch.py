@@ -175,6 +175,8 @@ def write_lists(batch: Batch, export: Export, workers: int = 1, progress: Progre
         UserError: as `request_of`, `run_tasks` and the kind of list; parts that were made by then stay.
     """
     if batch.pool is not None:
+        if progress is not None:
+            progress("weights", 0, 0, "")
         fit_missing_weights(Shared(export), batch.pool, batch.today)
     maker = Maker(batch, export)
     pending = [part for part in range(batch.parts) if signature_in(batch.path(part)) != maker.signature(part)]
