@@ -87,13 +87,13 @@ def test_the_command_line(command: str) -> None:
 
 @pytest.mark.parametrize("question", [*QUESTIONS, "withheld"])
 def test_python(question: str) -> None:
-    opened = of_function(getattr(api.OpenedExport, question))
+    opened = of_function(getattr(api.Opened, question))
     assert opened.keys() == told("python", question) - {"export"}
     if question in QUESTIONS:  # `withheld` is for whoever has the export open beside an engine
         folder = of_function(getattr(api, question))
         assert folder.keys() == told("python", question)
         assert {name: default for name, default in folder.items() if name != "export"} == opened
-    public = {name for name, _ in inspect.getmembers(api.OpenedExport, inspect.isfunction) if not name.startswith("_")}
+    public = {name for name, _ in inspect.getmembers(api.Opened, inspect.isfunction) if not name.startswith("_")}
     assert public == {*QUESTIONS, "withheld"}
 
 
@@ -120,7 +120,7 @@ def test_defaults_are_the_same(question: str) -> None:
         return None if default in ([], {}) else default
 
     command = next(name for name, asked in COMMANDS.items() if question in asked)
-    doors = (of_command(command), of_function(getattr(api.OpenedExport, question)), of_body(question))
+    doors = (of_command(command), of_function(getattr(api.Opened, question)), of_body(question))
     for argument in set.intersection(*({*door} for door in doors)):
         first, *others = (plain(door[argument]) for door in doors)
         assert all(other == first for other in others), argument

@@ -6,12 +6,12 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from towers.commands.asked import history_of, listed, mapping_of
+from towers.commands.asked import history_of, mapping_of
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import instantiate, value
 from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
-from towers.policies.asking import request_of
+from towers.policies.asking import query_fields, request_of
 from towers.policies.batch import Batch, Written, write_lists
 from towers.policies.kinds import name_of
 from towers.policies.playlist import Playlist
@@ -26,8 +26,9 @@ from towers.retrieval.raw_contents import date_of
 EVERYBODY = "all"
 OTHERS = {"partners": None, "curators": None, "left_out": None, "contents": "content", "minus": None}
 """Keys of several ids, with the one for one id alone, where there is such a key."""
-GIVEN = {"k": int, "explicit": bool, "include_heard": bool, "familiar": float, "skip_cooldown_days": float}
-"""Keys of `Query` by the type of their values; each kind of list has its own defaults, so null is not asked for."""
+PLAIN = {"k": int, "explicit": bool, "include_heard": bool, "familiar": float, "skip_cooldown_days": float,
+         "released_by": str}  # fmt: skip
+"""Keys of `Query` by the type of their values."""
 
 
 def run(config: DictConfig) -> Playlist | Written:
@@ -85,16 +86,10 @@ def write_everybody(batch: Batch, export: Export, workers: int | None) -> Writte
 
 
 def asked_of(config: DictConfig, export: Export) -> dict[str, Any]:
-    """The fields of `Query` that are given; ids and titles are looked up in `export`."""
-    asked = {key: value(config, key, hint) for key, hint in GIVEN.items() if config[key] is not None}
-    for key in ("among", "deny"):
-        if (names := raw_list(key, config[key])) is not None:
-            asked[key] = listed(export, key, names)
-    if (kinds := raw_list("kind", config.kind)) is not None:
-        asked["kind"] = tuple(kinds)
-    if (day := date_of("released_by", value(config, "released_by", str | None))) is not None:
-        asked["released_by"] = day
-    return asked
+    """The fields of `Query` that are given; each kind of list has its own defaults for the others."""
+    plain: dict[str, Any] = {key: value(config, key, hint | None) for key, hint in PLAIN.items()}
+    ids: dict[str, Any] = {key: raw_list(key, config[key]) for key in ("kind", "among", "deny")}
+    return query_fields(export, **plain, **ids)
 
 
 def show(export: Export, playlist: Playlist, name: str, whom: list[str]) -> None:

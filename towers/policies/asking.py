@@ -17,7 +17,9 @@ from towers.policies.playlists.pool import Pool
 from towers.policies.playlists.pool_file import pool_of, read_pool
 from towers.policies.request import Request, Shared
 from towers.retrieval.asker import History, Id, rows_of
+from towers.retrieval.catalogue import kinds_in_order
 from towers.retrieval.export import Export
+from towers.retrieval.raw_contents import date_of
 
 POOL_ENDINGS = (".yaml", ".yml")
 
@@ -79,6 +81,39 @@ def request_of(
         weights=None if weights is None else weights.values,
         asked=asked or {},
     )
+
+
+def query_fields(
+    export: Export,
+    *,
+    k: int | None = None,
+    kind: str | Sequence[str] | None = None,
+    among: Sequence[Id] | None = None,
+    deny: Sequence[Id] | None = None,
+    explicit: bool | None = None,
+    include_heard: bool | None = None,
+    familiar: int | float | None = None,
+    released_by: date | str | None = None,
+    skip_cooldown_days: int | float | None = None,
+) -> dict[str, Any]:
+    """What a request asks of its query: the fields that are given, with rows in the place of ids or titles; null is not
+    given.
+
+    Raises:
+        UserError: an unknown id or kind, or a day that is none.
+    """
+    fields = {
+        "k": k,
+        "kind": None if kind is None else kinds_in_order(kind),
+        "among": None if among is None else rows_of(export, "among", among),
+        "deny": None if deny is None else rows_of(export, "deny", deny),
+        "explicit": explicit,
+        "include_heard": include_heard,
+        "familiar": familiar,
+        "released_by": date_of("released_by", released_by),
+        "skip_cooldown_days": skip_cooldown_days,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _pool(shared: Shared, pool: str | Pool | Mapping[str, Any]) -> Pool:
