@@ -186,14 +186,15 @@ def write_lists(batch: Batch, export: Export, workers: int = 1, progress: Progre
         if progress is not None:
             progress("lists", done, total, f"{done / max(time.monotonic() - begun, 1e-9):.0f} a second")
 
-    run_tasks(partial(_worker, batch), pending, workers, tell)
+    run_tasks(partial(worker_of, batch), pending, workers, tell)
     for path, _, parts in parts_in(batch.of_week):
         if parts != batch.parts:  # of an earlier batch with another number
             path.unlink()
     return Written(folder=batch.of_week, made=len(pending), kept=batch.parts - len(pending), lists=total)
 
 
-def _worker(batch: Batch) -> Worker:
+def worker_of(batch: Batch) -> Worker:
+    """Opens the export, in whichever process, and gives what makes a part."""
     return Maker(batch, Export(batch.export, check_files=False)).write
 
 
