@@ -29,6 +29,8 @@ MARGIN = 1.003
 """Times the floor is aimed at."""
 SAMPLE = 20_000
 """Listeners from whose lists weights are fitted where there are more."""
+AGAIN = "towers playlists user=all makes it again"
+"""What helps where weights do not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,13 +72,12 @@ class Weights:
                 ("version", told["version"], export.version),
             ):
                 if found != wanted:
-                    raise UserError(
-                        f"{path}: made for another {what} ({found[:12]}, not {wanted[:12]}); user=all makes it again"
-                    )
+                    other = f"another {what} ({found[:12]}, not {wanted[:12]})"
+                    raise UserError(f"{path}: made for {other}; {AGAIN}")
             values = np.array([told["weights"][content_id] for content_id in pool.content_ids], np.float64)
             facts = {name: told[name] for name in ("pool", "version", "floor", "reached", "listeners")}
         except KeyError as error:
-            raise UserError(f"{path}: {error} is missing; user=all makes it again") from error
+            raise UserError(f"{path}: {error} is missing; {AGAIN}") from error
         return cls(values=values, **facts)
 
 
