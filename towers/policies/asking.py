@@ -11,13 +11,15 @@ from towers.errors import UserError
 from towers.features.text import id_text
 from towers.policies.listener import Listener
 from towers.policies.playlists.algotorial import OpenPool
-from towers.policies.playlists.exposure import Weights, weights_path
+from towers.policies.playlists.exposure import Weights, weights_beside, weights_path
 from towers.policies.playlists.guests import BlendPartner
 from towers.policies.playlists.pool import Pool
-from towers.policies.playlists.pool_file import pool_of, pools_of_editors, read_pool
+from towers.policies.playlists.pool_file import pool_of, read_pool
 from towers.policies.request import Request, Shared
 from towers.retrieval.asker import History, Id, rows_of
+from towers.retrieval.catalogue import kinds_in_order
 from towers.retrieval.export import Export
+from towers.retrieval.raw_contents import date_of
 
 POOL_ENDINGS = (".yaml", ".yml")
 
@@ -34,7 +36,7 @@ def request_of(
     contents: Sequence[Id] = (),
     minus: Sequence[Id] = (),
     shown: Sequence[Id] = (),
-    pool: str | Mapping[str, Any] | None = None,
+    pool: str | Pool | Mapping[str, Any] | None = None,
     today: date | None = None,
     asked: Mapping[str, Any] | None = None,
 ) -> Request:
@@ -51,7 +53,7 @@ def request_of(
         contents: ids or titles that the list goes on from.
         minus: ids or titles that are subtracted.
         shown: ids of what earlier lists showed; what the export does not know is passed over.
-        pool: a YAML file, the id of an editor's playlist, or what a YAML file would say.
+        pool: a YAML file, the id of an editor's playlist, what a YAML file would say, or a pool that is made already.
         today: on which the pool is to be open; null: the day of the export's last event, or the present one.
         asked: fields of `Query`, by name, with rows in the place of ids.
 
@@ -62,7 +64,7 @@ def request_of(
     listeners = [Listener.of(export, user=user) for user in users]
     if history is not None or features:
         listeners.append(Listener.of(export, history=history, features=features))
-    opened = None if pool is None else OpenPool.of(export, _pool(export, pool), today or export.last_day)
+    opened = None if pool is None else OpenPool.of(export, _pool(shared, pool), today or export.last_day)
     weights = _weights(export, opened, pool)
     return Request(
         shared=shared,
@@ -81,20 +83,63 @@ def request_of(
     )
 
 
-def _pool(export: Export, pool: str | Mapping[str, Any]) -> Pool:
+def _pool(shared: Shared, pool: str | Pool | Mapping[str, Any]) -> Pool:
+    if isinstance(pool, Pool):
+        return pool
     if isinstance(pool, Mapping):
-        return pool_of(export, pool, "pool")
+        return pool_of(shared.export, pool, "pool")
     if pool.endswith(POOL_ENDINGS):
-        return read_pool(export, Path(pool))
-    for found in pools_of_editors(export):
-        if found.name == f"playlist {pool}":
-            return found
+        return read_pool(shared.export, Path(pool))
+    if pool in shared.pools:
+        return shared.pools[pool]
     raise UserError(f"pool={pool}: neither a YAML file nor the id of an editor's playlist in this export")
 
 
-def _weights(export: Export, opened: OpenPool | None, pool: str | Mapping[str, Any] | None) -> Weights | None:
+def _weights(export: Export, opened: OpenPool | None, pool: str | Pool | Mapping[str, Any] | None) -> Weights | None:
     """Those beside the pool's file, where somebody has written them."""
     if opened is None or not isinstance(pool, str) or not pool.endswith(POOL_ENDINGS):
         return None
     path = weights_path(Path(pool))
     return Weights.read(path, opened.pool, export) if path.exists() else None
+
+
+def fit_missing_weights(shared: Shared, pool: str | Pool | Mapping[str, Any], today: date | None) -> None:
+    """Fits the weights of a pool that asks for a floor, and writes them beside its file, unless they are there for this
+    pool and this version; of a pool without a file or a floor nothing is done. Raises as `request_of`."""
+    if isinstance(pool, str) and pool.endswith(POOL_ENDINGS):
+        opened = OpenPool.of(shared.export, _pool(shared, pool), today or shared.export.last_day)
+        if opened.pool.floor > 0:
+            weights_beside(Path(pool), opened)
+
+
+def query_fields(
+    export: Export,
+    *,
+    k: int | None = None,
+    kind: str | Sequence[str] | None = None,
+    among: Sequence[Id] | None = None,
+    deny: Sequence[Id] | None = None,
+    explicit: bool | None = None,
+    include_heard: bool | None = None,
+    familiar: int | float | None = None,
+    released_by: date | str | None = None,
+    skip_cooldown_days: int | float | None = None,
+) -> dict[str, Any]:
+    """What a request asks of its query: the fields that are given, with rows in the place of ids or titles; null is not
+    given.
+
+    Raises:
+        UserError: an unknown id or kind, or a day that is none.
+    """
+    fields = {
+        "k": k,
+        "kind": None if kind is None else kinds_in_order(kind),
+        "among": None if among is None else rows_of(export, "among", among),
+        "deny": None if deny is None else rows_of(export, "deny", deny),
+        "explicit": explicit,
+        "include_heard": include_heard,
+        "familiar": familiar,
+        "released_by": date_of("released_by", released_by),
+        "skip_cooldown_days": skip_cooldown_days,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

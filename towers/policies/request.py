@@ -1,5 +1,6 @@
 """What a list is asked for with, the same for every kind of list and through every door."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,8 @@ from towers.policies.playlist import Playlist
 from towers.policies.playlists.algotorial import OpenPool
 from towers.policies.playlists.continuation import KnownPlaylists
 from towers.policies.playlists.guests import BlendPartner
+from towers.policies.playlists.pool import Pool
+from towers.policies.playlists.pool_file import pools_of_editors
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query
 
@@ -38,6 +41,11 @@ class Shared:
     def known_playlists(self) -> KnownPlaylists:
         """The playlists that a continuation learns from."""
         return KnownPlaylists(self.export.playlists.members, len(self.export.contents))
+
+    @cached_property
+    def pools(self) -> dict[str, Pool]:
+        """The editors' playlists as pools, by id."""
+        return {pool.name.removeprefix("playlist "): pool for pool in pools_of_editors(self.export)}
 
 
 def _no_rows() -> np.ndarray:
@@ -116,3 +124,13 @@ class Kind(Protocol):
     def make(self, request: Request) -> Playlist:
         """The list; raises `UserError` where the request lacks something, or nothing can be given."""
         ...
+
+
+def name_of(kind: Kind) -> str:
+    """A kind's name, as configurations and folders have it, such as `discover_weekly`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(kind).__name__).lower()
+
+
+def weeks_apart(kind: Kind) -> int:
+    """So many weeks nothing comes again in lists of a kind; 0 of one that minds no earlier lists."""
+    return getattr(kind, "weeks_apart", 0)

@@ -195,7 +195,7 @@ def test_a_list_that_is_asked_for_alone_is_that_of_the_batch(export, tmp_path):
 def test_weights_of_another_pool_are_refused(export, tmp_path):
     pool = opened(export)
     fit_weights(pool, []).write(tmp_path / "p.weights.json", pool.pool)
-    with pytest.raises(UserError, match=r"p.weights.json: made for another pool \(\w+, not \w+\); make it again"):
+    with pytest.raises(UserError, match=r"p.weights.json: made for another pool \(\w+, not \w+\); towers playlists"):
         Weights.read(tmp_path / "p.weights.json", opened(export, k=4).pool, export)
 
 
