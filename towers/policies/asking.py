@@ -14,7 +14,7 @@ from towers.policies.playlists.algotorial import OpenPool
 from towers.policies.playlists.exposure import Weights, weights_path
 from towers.policies.playlists.guests import BlendPartner
 from towers.policies.playlists.pool import Pool
-from towers.policies.playlists.pool_file import pool_of, pools_of_editors, read_pool
+from towers.policies.playlists.pool_file import pool_of, read_pool
 from towers.policies.request import Request, Shared
 from towers.retrieval.asker import History, Id, rows_of
 from towers.retrieval.export import Export
@@ -34,7 +34,7 @@ def request_of(
     contents: Sequence[Id] = (),
     minus: Sequence[Id] = (),
     shown: Sequence[Id] = (),
-    pool: str | Mapping[str, Any] | None = None,
+    pool: str | Pool | Mapping[str, Any] | None = None,
     today: date | None = None,
     asked: Mapping[str, Any] | None = None,
 ) -> Request:
@@ -51,7 +51,7 @@ def request_of(
         contents: ids or titles that the list goes on from.
         minus: ids or titles that are subtracted.
         shown: ids of what earlier lists showed; what the export does not know is passed over.
-        pool: a YAML file, the id of an editor's playlist, or what a YAML file would say.
+        pool: a YAML file, the id of an editor's playlist, what a YAML file would say, or a pool that is made already.
         today: on which the pool is to be open; null: the day of the export's last event, or the present one.
         asked: fields of `Query`, by name, with rows in the place of ids.
 
@@ -62,7 +62,7 @@ def request_of(
     listeners = [Listener.of(export, user=user) for user in users]
     if history is not None or features:
         listeners.append(Listener.of(export, history=history, features=features))
-    opened = None if pool is None else OpenPool.of(export, _pool(export, pool), today or export.last_day)
+    opened = None if pool is None else OpenPool.of(export, _pool(shared, pool), today or export.last_day)
     weights = _weights(export, opened, pool)
     return Request(
         shared=shared,
@@ -81,18 +81,19 @@ def request_of(
     )
 
 
-def _pool(export: Export, pool: str | Mapping[str, Any]) -> Pool:
+def _pool(shared: Shared, pool: str | Pool | Mapping[str, Any]) -> Pool:
+    if isinstance(pool, Pool):
+        return pool
     if isinstance(pool, Mapping):
-        return pool_of(export, pool, "pool")
+        return pool_of(shared.export, pool, "pool")
     if pool.endswith(POOL_ENDINGS):
-        return read_pool(export, Path(pool))
-    for found in pools_of_editors(export):
-        if found.name == f"playlist {pool}":
-            return found
+        return read_pool(shared.export, Path(pool))
+    if pool in shared.pools:
+        return shared.pools[pool]
     raise UserError(f"pool={pool}: neither a YAML file nor the id of an editor's playlist in this export")
 
 
-def _weights(export: Export, opened: OpenPool | None, pool: str | Mapping[str, Any] | None) -> Weights | None:
+def _weights(export: Export, opened: OpenPool | None, pool: str | Pool | Mapping[str, Any] | None) -> Weights | None:
     """Those beside the pool's file, where somebody has written them."""
     if opened is None or not isinstance(pool, str) or not pool.endswith(POOL_ENDINGS):
         return None

@@ -1,9 +1,9 @@
-"""The kinds of lists that are not made in the listener's own name alone, as configurations name them.
+"""The kinds of lists as configurations name them, each of which takes what it needs from a `Request`.
 
-Each takes what it needs from a `Request`. Discover Weekly (`playlists/discover_weekly`) and the mix (`playlists/mix`)
-are kinds by themselves.
+Discover Weekly (`playlists/discover_weekly`) and the mix (`playlists/mix`) are kinds by themselves; the rest is here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,14 @@ from towers.policies.playlists.algotorial import personalise
 from towers.policies.playlists.arithmetic import add_and_subtract
 from towers.policies.playlists.blend import BlendSettings, blend
 from towers.policies.playlists.continuation import ContinuationSettings, continuation
+from towers.policies.playlists.discover_weekly import DiscoverWeekly
+from towers.policies.playlists.mix import Mix
 from towers.policies.playlists.on_repeat import OnRepeatSettings, on_repeat
 from towers.policies.playlists.path import path
 from towers.policies.playlists.proposal import ProposalSettings, propose_pool
 from towers.policies.playlists.radio import RadioSettings, radio
 from towers.policies.playlists.similar_artists import SimilarArtistsSettings, similar_artists
-from towers.policies.request import Request
+from towers.policies.request import Kind, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ class Path:
     """From one piece to another in even steps; see `playlists/path`.
 
     Args:
-        steps: moves that it takes.
+        steps: moves that it takes, unless a number of pieces is asked for, which has both ends in it.
     """
 
     steps: int = 10
@@ -114,7 +116,10 @@ class Path:
     def make(self, request: Request) -> Playlist:
         """The pieces, both ends included."""
         start, end = request.some_contents("the two pieces that the path leads between", least=2, most=2).tolist()
-        return path(request.export, start, end, steps=self.steps, query=request.query(include_heard=True))
+        query = request.query(k=self.steps + 1, include_heard=True)
+        if query.k < 2:
+            raise UserError(f"k={query.k}: a path has at least 2 pieces, its ends")
+        return path(request.export, start, end, steps=query.k - 1, query=query)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,3 +172,19 @@ class PoolProposal(ProposalSettings):
         """The pieces, the given ones first."""
         seeds = request.some_contents("a few pieces that the pool is made around")
         return propose_pool(request.export, seeds, replace(self, k=request.query(k=self.k).k))
+
+
+KINDS: Mapping[str, type[Kind]] = {
+    "discover_weekly": DiscoverWeekly,
+    "mix": Mix,
+    "blend": Blend,
+    "algotorial": Algotorial,
+    "on_repeat": OnRepeat,
+    "similar_artists": SimilarArtists,
+    "radio": Radio,
+    "path": Path,
+    "arithmetic": Arithmetic,
+    "continuation": Continuation,
+    "pool_proposal": PoolProposal,
+}
+"""All of them, by name; made without arguments, a kind has its default settings."""

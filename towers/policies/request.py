@@ -15,6 +15,8 @@ from towers.policies.playlist import Playlist
 from towers.policies.playlists.algotorial import OpenPool
 from towers.policies.playlists.continuation import KnownPlaylists
 from towers.policies.playlists.guests import BlendPartner
+from towers.policies.playlists.pool import Pool
+from towers.policies.playlists.pool_file import pools_of_editors
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query
 
@@ -38,6 +40,11 @@ class Shared:
     def known_playlists(self) -> KnownPlaylists:
         """The playlists that a continuation learns from."""
         return KnownPlaylists(self.export.playlists.members, len(self.export.contents))
+
+    @cached_property
+    def pools(self) -> dict[str, Pool]:
+        """The editors' playlists as pools, by id."""
+        return {pool.name.removeprefix("playlist "): pool for pool in pools_of_editors(self.export)}
 
 
 def _no_rows() -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxtyping import Integer
 
 from towers.errors import UserError
 from towers.manifest import library_versions
+from towers.policies.request import Shared
 from towers.retrieval.export import Export
 from towers.retrieval.files import USER_TOWER
 from towers.retrieval.query import Query, Standing
@@ -47,6 +48,7 @@ class Snapshot:
         self.met_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_met_by, export, self.cards))
         self._user_row = lru_cache(maxsize=KEPT_LISTENERS)(export.user_row)
         self.map = MapAnswers(export)
+        self.shared = Shared(export)
 
     @classmethod
     def open(cls, folder: Path, audio: AudioFolder, verify: str = "manifest") -> "Snapshot":
