@@ -14,32 +14,36 @@ export function hueOf(place) {
 
 /**
  * @param {object} list an answer of /playlists
- * @param {object} more `showsHeard`: whether what was heard is marked; `aside(item, place)`: a text on the right
+ * @param {object} more `showsHeard`: whether what was heard is marked; `nameOf(id)`: what a member is called;
+ *   `aside(item, place)`: a text on the right
  */
-export function playlistRows({ items, remark, facts }, { showsHeard = false, aside = () => null } = {}) {
+export function playlistRows(
+  { items, remark, facts },
+  { showsHeard = false, nameOf = (id) => id, aside = () => null } = {},
+) {
   const queue = items.map((item) => item.content).filter((content) => content.audio);
   return element(
     "div",
     { class: "playlist" },
-    facts.members.length > 0 && membersLine(facts),
+    facts.members.length > 0 && membersLine(facts, nameOf),
     remark && element("p", { class: "remark" }, remark),
     items.length > 0 && playLine(items, queue),
     items.length
       ? contentList(
-          items.map((item, place) => row(item, place, facts.members, queue, showsHeard, aside)),
+          items.map((item, place) => row(item, queue, { showsHeard, nameOf, aside: aside(item, place) })),
           "Pieces of the list",
         )
       : element("p", { class: "empty" }, "Nothing may come."),
   );
 }
 
-function row(item, place, members, queue, showsHeard, aside) {
+function row(item, queue, { showsHeard, nameOf, aside }) {
   const heard = showsHeard && item.heard ? [{ reason: "heard", text: "heard before" }] : [];
   return contentRow(item.content, {
-    reasons: members.length ? [] : [...item.reasons, ...heard],
+    reasons: item.shares.length ? [] : [...item.reasons, ...heard],
     queue,
-    aside: aside(item, place),
-    more: members.length > 0 && sharesOf(item),
+    aside,
+    more: item.shares.length > 0 && sharesOf(item, nameOf),
   });
 }
 
@@ -61,7 +65,7 @@ function playLine(items, queue) {
   );
 }
 
-function membersLine({ members, match }) {
+function membersLine({ members, match }, nameOf) {
   return element(
     "div",
     { class: "match" },
@@ -70,15 +74,15 @@ function membersLine({ members, match }) {
       "ul",
       { class: "legend-line" },
       members.map((member, place) =>
-        element("li", {}, element("span", { class: `swatch ${hueOf(place)}`, "aria-hidden": "true" }), member),
+        element("li", {}, element("span", { class: `swatch ${hueOf(place)}`, "aria-hidden": "true" }), nameOf(member)),
       ),
     ),
   );
 }
 
 /** Whose a place is, as a bar with a part for each member, and why by member. */
-function sharesOf({ shares }) {
-  const words = shares.map(({ member, share }) => `${member} ${Math.round(100 * share)} %`).join(", ");
+function sharesOf({ shares }, nameOf) {
+  const words = shares.map(({ member, share }) => `${nameOf(member)} ${Math.round(100 * share)} %`).join(", ");
   const parts = shares.map(({ share }, place) => {
     const part = element("span", { class: hueOf(place) });
     part.style.width = `${100 * share}%`;
@@ -90,7 +94,7 @@ function sharesOf({ shares }) {
         "li",
         { class: "reason" },
         element("span", { class: `swatch ${hueOf(place)}`, "aria-hidden": "true" }),
-        `${member}: ${text}`,
+        `${nameOf(member)}: ${text}`,
       ),
     ),
   );

@@ -34,7 +34,7 @@ export async function playlistView(route, signal) {
     { class: "narrow" },
     top,
     controls(kind, asked, titles, made),
-    element("section", { class: "made", "aria-label": kind.title }, shown(kind, made)),
+    element("section", { class: "made", "aria-label": kind.title }, shown(kind, made, titles)),
   );
   return { title: kind.title, node };
 }
@@ -86,10 +86,11 @@ function controls(kind, asked, titles, made) {
       label,
       kinds,
       most,
-      chosen: asked[name].map((id) => titles.get(id) ?? { id, text: id, icon: "track" }),
+      chosen: asked[name].map((id) => ({ ...titles.get(id), hue: hueOfMember(id) })),
       change: (ids) => go({ [name]: ids }),
     });
   const members = made.facts?.members ?? [];
+  const hueOfMember = (id) => members.includes(id) && hueOf(members.indexOf(id));
   return element(
     "div",
     { class: "controls" },
@@ -98,12 +99,7 @@ function controls(kind, asked, titles, made) {
         name: "user",
         label: kind.users.most === 1 ? "Listener" : "Listeners",
         most: kind.users.most ?? MANY,
-        chosen: asked.user.map((id) => ({
-          id,
-          text: id,
-          icon: "listener",
-          hue: members.includes(id) && hueOf(members.indexOf(id)),
-        })),
+        chosen: asked.user.map((id) => ({ id, text: id, icon: "listener", hue: hueOfMember(id) })),
         change: (ids) => go({ user: ids }),
       }),
     kind.partners && contents("partner", "Artists and playlists", PARTNERS),
@@ -118,7 +114,7 @@ function heardShare(items) {
   return items.length ? items.filter((item) => item.heard).length / items.length : null;
 }
 
-function shown(kind, made) {
+function shown(kind, made, titles) {
   if (made.hint) return element("p", { class: "empty" }, made.hint);
   if (made.error) return element("p", { class: "remark", role: "alert" }, made.error);
   const edit = element("button", { type: "button", class: "button" }, icon("playlist"), "Edit as a pool");
@@ -127,6 +123,6 @@ function shown(kind, made) {
   });
   return [
     kind.name === "pool_proposal" && element("p", { class: "actions" }, edit, `${made.facts.new} of them are new`),
-    playlistRows(made, { showsHeard: kind.familiar }),
+    playlistRows(made, { showsHeard: kind.familiar, nameOf: (id) => titles.get(id)?.text ?? id }),
   ];
 }

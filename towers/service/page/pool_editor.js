@@ -23,12 +23,14 @@ export function poolEditor(draft, changed) {
 
   function draw() {
     const key = document.activeElement?.dataset?.key;
+    const height = node.querySelector(".pool")?.scrollTop ?? 0;
     node.replaceChildren(
       rules(),
       adder(),
       element("ol", { class: "pool", "aria-label": "The editor’s order" }, rows()),
     );
-    if (key) node.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+    node.querySelector(".pool").scrollTop = height;
+    if (key) node.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
   }
 
   function adder() {
