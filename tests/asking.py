@@ -46,7 +46,7 @@ def spelt(value: Any) -> str:
     return repr(float(value) if isinstance(value, np.floating) else value)
 
 
-def in_python(opened: api.OpenedExport, name: str, question: dict[str, Any]) -> Any:
+def in_python(opened: api.Opened, name: str, question: dict[str, Any]) -> Any:
     """The answer of a method, and its warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

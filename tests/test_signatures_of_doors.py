@@ -17,7 +17,12 @@ from towers.service import questions
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = ("recommend", "similar", "embed", "embed_content")
-COMMANDS = {"recommend": ("recommend",), "similar": ("similar",), "embed": ("embed", "embed_content")}
+COMMANDS = {
+    "recommend": ("recommend",),
+    "similar": ("similar",),
+    "embed": ("embed", "embed_content"),
+    "playlists": ("playlist",),
+}
 """By command, the questions that it asks."""
 BODIES: dict[str, type[BaseModel]] = {
     "recommend": questions.RecommendQuestion,
@@ -85,16 +90,16 @@ def test_the_command_line(command: str) -> None:
     assert {key for key in keys_of_command(command) if "." not in key} - {*META} == of_command(command).keys()
 
 
-@pytest.mark.parametrize("question", [*QUESTIONS, "withheld"])
+@pytest.mark.parametrize("question", [*QUESTIONS, "playlist", "withheld"])
 def test_python(question: str) -> None:
-    opened = of_function(getattr(api.OpenedExport, question))
+    opened = of_function(getattr(api.Opened, question))
     assert opened.keys() == told("python", question) - {"export"}
-    if question in QUESTIONS:  # `withheld` is for whoever has the export open beside an engine
+    if question != "withheld":  # that is for whoever has the export open beside an engine
         folder = of_function(getattr(api, question))
         assert folder.keys() == told("python", question)
         assert {name: default for name, default in folder.items() if name != "export"} == opened
-    public = {name for name, _ in inspect.getmembers(api.OpenedExport, inspect.isfunction) if not name.startswith("_")}
-    assert public == {*QUESTIONS, "withheld"}
+    public = {name for name, _ in inspect.getmembers(api.Opened, inspect.isfunction) if not name.startswith("_")}
+    assert public == {*QUESTIONS, "playlist", "withheld"}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -111,7 +116,7 @@ def test_http_by_address() -> None:
         }.items()
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", [*QUESTIONS, "playlist"])
 def test_defaults_are_the_same(question: str) -> None:
     """What is left out means the same in all doors; nothing may be null, an empty list or an empty mapping."""
 
@@ -120,7 +125,8 @@ def test_defaults_are_the_same(question: str) -> None:
         return None if default in ([], {}) else default
 
     command = next(name for name, asked in COMMANDS.items() if question in asked)
-    doors = (of_command(command), of_function(getattr(api.OpenedExport, question)), of_body(question))
+    doors = [of_command(command), of_function(getattr(api.Opened, question))]
+    doors += [of_body(question)] if question in BODIES else []
     for argument in set.intersection(*({*door} for door in doors)):
         first, *others = (plain(door[argument]) for door in doors)
         assert all(other == first for other in others), argument

@@ -9,6 +9,7 @@
 
     opened = towers.api.open("exports/current")  # once, for many questions of one version
     opened.recommend(user=42, deny=["id1"], include_heard=True)
+    opened.playlist("blend", users=[42, 43])
 
 Overrides are those of the command line; ids may be given as integers. What reads an export imports no torch.
 """
@@ -25,9 +26,11 @@ from jaxtyping import Float
 from towers.config.composing import compose
 from towers.config.overrides import quotation
 from towers.contract import schema
+from towers.policies.opened import Opened
+from towers.policies.request import Kind
 from towers.retrieval.asker import History, Id, Vector
 from towers.retrieval.files import MANIFEST
-from towers.retrieval.opened import OpenedExport, Sound
+from towers.retrieval.opened import Sound
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS
 
 if TYPE_CHECKING:  # what reads an export imports no torch
@@ -78,15 +81,16 @@ def export(*overrides: str) -> Path:
     return command.run(compose("export", overrides))
 
 
-def fit(*overrides: str) -> OpenedExport:
+def fit(*overrides: str) -> Opened:
     """Prepare, train and export in one; returns the export, opened."""
     prepare(*overrides)
     folder = train(*overrides)
     return open(export(*overrides, f"checkpoint={quotation(str(folder))}"))
 
 
-def open(path: str | Path = CURRENT, check: bool = True) -> OpenedExport:
-    """Opens an export once, for many questions: `recommend`, `similar`, `withheld`, `embed`, `embed_content`.
+def open(path: str | Path = CURRENT, check: bool = True) -> Opened:
+    """Opens an export once, for many questions: `recommend`, `playlist`, `similar`, `withheld`, `embed`,
+    `embed_content`.
 
     Args:
         path: folder of a version, or a link to one, which is followed now and not again.
@@ -95,20 +99,20 @@ def open(path: str | Path = CURRENT, check: bool = True) -> OpenedExport:
     Raises:
         UserError: no export there, or a damaged one.
     """
-    return OpenedExport(path, check)
+    return Opened(path, check)
 
 
 def embed(
     history: History | None = None, features: Mapping[str, Any] | None = None, export: str | Path = CURRENT
 ) -> Float[np.ndarray, " dim"]:
-    """The vector of somebody new; as `OpenedExport.embed`."""
+    """The vector of somebody new; as `Opened.embed`."""
     return _opened(export).embed(history, features)
 
 
 def embed_content(
     audio: Sound | None = None, metadata: Mapping[str, Any] | None = None, export: str | Path = CURRENT
 ) -> Float[np.ndarray, " dim"]:
-    """The vector of a content that training has not seen; as `OpenedExport.embed_content`."""
+    """The vector of a content that training has not seen; as `Opened.embed_content`."""
     return _opened(export).embed_content(audio, metadata)
 
 
@@ -129,11 +133,48 @@ def recommend(
     skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
-    """What a listener, somebody new, or whoever stands at a vector might play next; as `OpenedExport.recommend`."""
+    """What a listener, somebody new, or whoever stands at a vector might play next; as `Opened.recommend`."""
     return _opened(export).recommend(
         user=user, history=history, features=features, vector=vector, k=k, kind=kind, among=among, deny=deny,
         explicit=explicit, include_heard=include_heard, familiar=familiar, released_by=released_by,
         skip_cooldown_days=skip_cooldown_days,
+    )  # fmt: skip
+
+
+def playlist(
+    playlist: str | Kind = "discover_weekly",
+    *,
+    user: Id | None = None,
+    users: Sequence[Id] = (),
+    history: History | None = None,
+    features: Mapping[str, Any] | None = None,
+    partners: Sequence[Id] = (),
+    curators: Sequence[str] = (),
+    left_out: Sequence[Id] = (),
+    content: Id | None = None,
+    contents: Sequence[Id] = (),
+    minus: Sequence[Id] = (),
+    pool: str | Path | Mapping[str, Any] | None = None,
+    today: date | str | None = None,
+    week: str | None = None,
+    lists: str | Path | None = None,
+    k: int | None = None,
+    kind: str | Sequence[str] | None = None,
+    among: Sequence[Id] | None = None,
+    deny: Sequence[Id] = (),
+    explicit: bool | None = None,
+    include_heard: bool | None = None,
+    familiar: int | float | None = None,
+    released_by: date | str | None = None,
+    skip_cooldown_days: int | float | None = None,
+    export: str | Path = CURRENT,
+) -> dict[str, Any]:
+    """A list of any kind; as `Opened.playlist`."""
+    return _opened(export).playlist(
+        playlist, user=user, users=users, history=history, features=features, partners=partners, curators=curators,
+        left_out=left_out, content=content, contents=contents, minus=minus, pool=pool, today=today, week=week,
+        lists=lists, k=k, kind=kind, among=among, deny=deny, explicit=explicit, include_heard=include_heard,
+        familiar=familiar, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
     )  # fmt: skip
 
 
@@ -148,13 +189,13 @@ def similar(
     released_by: date | str | None = None,
     export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
-    """What is near a content of any kind, known or new; as `OpenedExport.similar`."""
+    """What is near a content of any kind, known or new; as `Opened.similar`."""
     return _opened(export).similar(
         content, audio=audio, metadata=metadata, k=k, kind=kind, explicit=explicit, released_by=released_by
     )
 
 
-def _opened(export: str | Path) -> OpenedExport:
+def _opened(export: str | Path) -> Opened:
     """The version in a folder, opened and checked when it is first asked; again once its manifest is another file."""
     folder = Path(export).resolve()
     manifest = folder / MANIFEST
@@ -163,5 +204,5 @@ def _opened(export: str | Path) -> OpenedExport:
 
 
 @lru_cache(maxsize=2)
-def _kept(folder: Path, manifest: tuple[int, ...] | None) -> OpenedExport:
-    return OpenedExport(folder)
+def _kept(folder: Path, manifest: tuple[int, ...] | None) -> Opened:
+    return Opened(folder)

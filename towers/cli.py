@@ -21,6 +21,7 @@ COMMANDS = {
     "recommend": "what to play next, for a listener or a history",
     "similar": "what is near a track, an episode or an artist",
     "embed": "the vector of a listener or a content that is new",
+    "playlists": "lists for one listener, several, or all: Discover Weekly, blends, editors' pools",
     "serve": "an export over HTTP, and a page to explore the space",
     "clean": "removes old runs, stores and exports, never what serves; a dry run by default",
     "demo": "all of it on a small world made in code",

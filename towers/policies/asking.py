@@ -11,13 +11,15 @@ from towers.errors import UserError
 from towers.features.text import id_text
 from towers.policies.listener import Listener
 from towers.policies.playlists.algotorial import OpenPool
-from towers.policies.playlists.exposure import Weights, weights_path
+from towers.policies.playlists.exposure import Weights, weights_beside, weights_path
 from towers.policies.playlists.guests import BlendPartner
 from towers.policies.playlists.pool import Pool
 from towers.policies.playlists.pool_file import pool_of, read_pool
 from towers.policies.request import Request, Shared
 from towers.retrieval.asker import History, Id, rows_of
+from towers.retrieval.catalogue import kinds_in_order
 from towers.retrieval.export import Export
+from towers.retrieval.raw_contents import date_of
 
 POOL_ENDINGS = (".yaml", ".yml")
 
@@ -81,6 +83,39 @@ def request_of(
     )
 
 
+def query_fields(
+    export: Export,
+    *,
+    k: int | None = None,
+    kind: str | Sequence[str] | None = None,
+    among: Sequence[Id] | None = None,
+    deny: Sequence[Id] | None = None,
+    explicit: bool | None = None,
+    include_heard: bool | None = None,
+    familiar: int | float | None = None,
+    released_by: date | str | None = None,
+    skip_cooldown_days: int | float | None = None,
+) -> dict[str, Any]:
+    """What a request asks of its query: the fields that are given, with rows in the place of ids or titles; null is not
+    given.
+
+    Raises:
+        UserError: an unknown id or kind, or a day that is none.
+    """
+    fields = {
+        "k": k,
+        "kind": None if kind is None else kinds_in_order(kind),
+        "among": None if among is None else rows_of(export, "among", among),
+        "deny": None if deny is None else rows_of(export, "deny", deny),
+        "explicit": explicit,
+        "include_heard": include_heard,
+        "familiar": familiar,
+        "released_by": date_of("released_by", released_by),
+        "skip_cooldown_days": skip_cooldown_days,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _pool(shared: Shared, pool: str | Pool | Mapping[str, Any]) -> Pool:
     if isinstance(pool, Pool):
         return pool
@@ -99,3 +134,12 @@ def _weights(export: Export, opened: OpenPool | None, pool: str | Pool | Mapping
         return None
     path = weights_path(Path(pool))
     return Weights.read(path, opened.pool, export) if path.exists() else None
+
+
+def fit_missing_weights(shared: Shared, pool: str | Pool | Mapping[str, Any], today: date | None) -> None:
+    """Fits the weights of a pool that asks for a floor, and writes them beside its file, unless they are there for this
+    pool and this version; of a pool without a file or a floor nothing is done. Raises as `request_of`."""
+    if isinstance(pool, str) and pool.endswith(POOL_ENDINGS):
+        opened = OpenPool.of(shared.export, _pool(shared, pool), today or shared.export.last_day)
+        if opened.pool.floor > 0:
+            weights_beside(Path(pool), opened)

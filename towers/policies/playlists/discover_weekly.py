@@ -31,20 +31,25 @@ class DiscoverWeekly:
         max_per_artist: contents of one artist at most.
         new_artists: least share of the list that is by artists whom the listener never met.
         taste_share: each taste gets at least so much of its share of the places, as far as it can, 0 to 1.
+        weeks_apart: so many weeks nothing comes again that a list has shown; whoever asks reads it from earlier lists
+            (`policies/shown`), since a request says what was shown.
 
     Raises:
-        UserError: a share outside 0 to 1, or as `Rules`.
+        UserError: a share outside 0 to 1, weeks below 0, or as `Rules`.
     """
 
     k: int = 30
     max_per_artist: int = 2
     new_artists: int | float = 0.6
     taste_share: int | float = 0.25
+    weeks_apart: int = 8
 
     def __post_init__(self) -> None:
         for name in ("new_artists", "taste_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be a share, 0 to 1")
+        if self.weeks_apart < 0:
+            raise UserError(f"weeks_apart={self.weeks_apart}: must be 0 or more weeks")
         Rules(k=self.k, max_per_artist=self.max_per_artist)
 
     def make(self, request: Request) -> Playlist:

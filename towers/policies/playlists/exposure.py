@@ -27,6 +27,8 @@ STEP, FADING, RAISE = 0.2, 0.95, 0.1
 """Of the first round, in mean chances; what is left of it after each; and of the rounds that raise."""
 MARGIN = 1.003
 """Times the floor is aimed at."""
+SAMPLE = 20_000
+"""Listeners from whose lists weights are fitted where there are more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,17 +70,32 @@ class Weights:
                 ("version", told["version"], export.version),
             ):
                 if found != wanted:
-                    raise UserError(f"{path}: made for another {what} ({found[:12]}, not {wanted[:12]}); make it again")
+                    raise UserError(
+                        f"{path}: made for another {what} ({found[:12]}, not {wanted[:12]}); user=all makes it again"
+                    )
             values = np.array([told["weights"][content_id] for content_id in pool.content_ids], np.float64)
             facts = {name: told[name] for name in ("pool", "version", "floor", "reached", "listeners")}
         except KeyError as error:
-            raise UserError(f"{path}: {error} is missing; make it again") from error
+            raise UserError(f"{path}: {error} is missing; user=all makes it again") from error
         return cls(values=values, **facts)
 
 
 def weights_path(pool_path: Path) -> Path:
     """Where the weights of a pool's file stand."""
     return pool_path.with_suffix(".weights.json")
+
+
+def weights_beside(pool_path: Path, pool: OpenPool) -> Weights:
+    """The weights beside a pool's file; fitted and written where there are none for this pool and version."""
+    path = weights_path(pool_path)
+    try:
+        return Weights.read(path, pool.pool, pool.export)
+    except UserError:  # none, or of another pool or version
+        num_users = len(pool.export.user_ids)
+        some = np.random.default_rng(0).choice(num_users, min(SAMPLE, num_users), replace=False)
+        weights = fit_weights(pool, [Listener.of_row(pool.export, row) for row in np.sort(some).tolist()])
+        weights.write(path, pool.pool)
+        return weights
 
 
 def fit_weights(pool: OpenPool, listeners: Sequence[Listener]) -> Weights:

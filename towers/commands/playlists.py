@@ -1,0 +1,107 @@
+"""`towers playlists`: a list of any kind for one listener or several, or everybody's lists into files."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from towers.commands.asked import history_of, mapping_of
+from towers.commands.progress import StageProgress
+from towers.config.instantiate import instantiate, value
+from towers.config.overrides import raw_list, raw_text
+from towers.errors import UserError
+from towers.policies.asking import query_fields, request_of
+from towers.policies.batch import Batch, Written, write_lists
+from towers.policies.kinds import name_of
+from towers.policies.playlist import Playlist
+from towers.policies.processes import num_cores
+from towers.policies.request import Kind, Shared
+from towers.policies.shown import LISTS, shown_to
+from towers.policies.told import facts_in_words, playlist_table, write_list
+from towers.policies.weeks import week_of_lists
+from towers.retrieval.export import Export
+from towers.retrieval.raw_contents import date_of
+
+EVERYBODY = "all"
+OTHERS = {"partners": None, "curators": None, "left_out": None, "contents": "content", "minus": None}
+"""Keys of several ids, with the one for one id alone, where there is such a key."""
+PLAIN = {"k": int, "explicit": bool, "include_heard": bool, "familiar": float, "skip_cooldown_days": float,
+         "released_by": str}  # fmt: skip
+"""Keys of `Query` by the type of their values."""
+
+
+def run(config: DictConfig) -> Playlist | Written:
+    """Prints a list and returns it; for everybody, writes all instead."""
+    kind: Kind = instantiate(config.playlist, "playlist")
+    export = Export(Path(config.export), value(config, "check", bool))
+    users, today = _ids(config, "users", "user"), date_of("today", value(config, "today", str | None))
+    week = week_of_lists(raw_text("week", config.week), today, export.last_day)
+    lists, output = value(config, "lists", str | None), value(config, "output", str | None)
+    asked: dict[str, Any] = {"pool": raw_text("pool", config.pool), "today": today, "asked": asked_of(config, export)}
+    if users == [EVERYBODY]:
+        alone(config)
+        batch = Batch(
+            export=export.folder,
+            kind=kind,
+            week=week or "",
+            folder=Path(output or LISTS),
+            lists=Path(lists or output or LISTS),
+            parts=value(config, "parts", int),
+            **asked,
+        )
+        return write_everybody(batch, export, value(config, "workers", int | None))
+    playlist = kind.make(
+        request_of(
+            Shared(export),
+            users=users,
+            history=history_of(config, export),
+            features=mapping_of(config, "features"),
+            shown=shown_to(kind, users, Path(lists or LISTS), week),
+            **{name: _ids(config, name, one) for name, one in OTHERS.items()},
+            **asked,
+        )
+    )
+    whom = [*users, *_ids(config, "partners"), *_ids(config, "curators")]
+    show(export, playlist, name_of(kind), whom)
+    if output is not None:
+        write_list(export, playlist, users[0] if whom == users and len(users) == 1 else None, Path(output))
+        print(f"wrote {output}: {len(playlist)} contents")
+    return playlist
+
+
+def alone(config: DictConfig) -> None:
+    """Raises `UserError` for what does not go with everybody's lists."""
+    for key in ("history", "features", *OTHERS, *filter(None, OTHERS.values())):
+        if config[key] is not None:
+            raise UserError(f"{key}: user={EVERYBODY} makes a list for each listener alone; leave {key} out")
+
+
+def write_everybody(batch: Batch, export: Export, workers: int | None) -> Written:
+    """Writes everybody's lists, and says how many."""
+    with StageProgress() as progress:
+        done = write_lists(batch, export, num_cores() if workers is None else workers, progress.update)
+    print(f"wrote {done.folder}: {done.lists:,} lists in {done.made} parts; {done.kept} were there")
+    return done
+
+
+def asked_of(config: DictConfig, export: Export) -> dict[str, Any]:
+    """The fields of `Query` that are given; each kind of list has its own defaults for the others."""
+    plain: dict[str, Any] = {key: value(config, key, hint | None) for key, hint in PLAIN.items()}
+    ids: dict[str, Any] = {key: raw_list(key, config[key]) for key in ("kind", "among", "deny")}
+    return query_fields(export, **plain, **ids)
+
+
+def show(export: Export, playlist: Playlist, name: str, whom: list[str]) -> None:
+    """Prints the list, and what there is to say of it."""
+    console = Console()
+    title = name.replace("_", " ").capitalize() + (f" for {', '.join(whom)}" if whom else "")
+    console.print(playlist_table(export, playlist, title))
+    for line in facts_in_words(playlist):
+        console.print(line, markup=False, highlight=False)
+
+
+def _ids(config: DictConfig, several: str, one: str | None = None) -> list[str]:
+    """Ids or titles by the two keys that may give them, one and several; both add up."""
+    found = [] if one is None or config[one] is None else [raw_text(one, config[one]) or ""]
+    return found + (raw_list(several, config[several]) or [])
