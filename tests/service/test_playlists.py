@@ -1,15 +1,26 @@
 """Lists over HTTP: what each kind needs, what its answer says, and what is refused in one line."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.service.conftest import LIMITS
 from towers.contract import schema
 from towers.policies.asking import request_of
 from towers.policies.kinds import KINDS
+from towers.policies.playlists.discover_weekly import DiscoverWeekly
 from towers.policies.request import Shared
+from towers.policies.shown import part_name
+from towers.policies.told import table_of
 from towers.retrieval.export import Export
+from towers.service.app import create_app
+from towers.service.audio import AudioFolder
+from towers.service.live import Live
 from towers.service.playlist_kinds import SHOWN
+from towers.service.snapshot import Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +72,25 @@ def test_a_list_is_the_one_that_python_gives(newest: Export, newest_client: Test
     assert [item["score"] for item in items] == pytest.approx(made.scores.tolist(), abs=1e-6)
     assert sum(item["heard"] for item in items) == 3
     assert told == newest_client.post("/playlists/mix", json={"users": [user], **query}).json()
+
+
+def test_nothing_of_earlier_weeks_comes_again(newest: Export, tmp_path: Path) -> None:
+    audio, user = AudioFolder(None), newest.user_ids[2]
+    # The golden export has little that somebody has never met.
+    made = DiscoverWeekly(k=2).make(request_of(Shared(newest), users=[user]))
+    folder = tmp_path / "discover_weekly" / "2026-W18"
+    folder.mkdir(parents=True)
+    pq.write_table(table_of(newest, [made], [user]), folder / part_name(0, 1))
+    shown = {newest.content_ids[row] for row in made.rows.tolist()}
+    snapshot = Snapshot.open(newest.folder, audio, tmp_path)
+    live = Live(newest.folder, lambda _: snapshot, 60.0)
+    with TestClient(create_app(lambda: live, LIMITS, 4)) as client:
+        for week, is_minded in ((None, True), ("2026-W19", True), ("2026-W18", False), ("2026-W27", False)):
+            told = client.post("/playlists/discover_weekly", json={"users": [user], "week": week}).json()
+            got = {item["content"]["content_id"] for item in told["items"]}
+            assert got.isdisjoint(shown) == is_minded, week
+        refused = client.post("/playlists/discover_weekly", json={"users": [user], "week": "soon"})
+        assert refused.json()["error"].startswith("week=soon: must be an ISO week")
 
 
 def test_a_blend_tells_whose_each_place_is(newest: Export, newest_client: TestClient, tracks: list[str]) -> None:

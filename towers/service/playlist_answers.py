@@ -37,8 +37,9 @@ def playlist(snapshot: Snapshot, name: str, question: ListQuestion) -> str:
     """
     if name not in KINDS:
         raise NotFound(f"playlist {name!r}: no such kind of list; {not_among(name, KINDS)}")
-    request = question.request(snapshot)
-    made = KINDS[name]().make(request)
+    kind = KINDS[name]()
+    request = question.request(snapshot, kind)
+    made = kind.make(request)
     heard = np.isin(made.rows, request.listeners[0].standing.heard) if len(request.listeners) == 1 else None
     facts = {fact: made.facts.get(fact) for fact in ("match", "new")}
     told = {

@@ -9,7 +9,9 @@ from pydantic import Field
 from towers.errors import UserError
 from towers.policies.asking import request_of
 from towers.policies.playlists.pool import Pool
-from towers.policies.request import Request
+from towers.policies.request import Kind, Request
+from towers.policies.shown import shown_to
+from towers.policies.weeks import week_of_lists
 from towers.retrieval.raw_contents import date_of
 from towers.service.limits import Limits
 from towers.service.questions import (
@@ -71,7 +73,10 @@ class ListQuestion(ListFilter):
         None,
         description="id of an editor's playlist, or a pool: title, contents, k, order, pins, quotas, window, floor",
     )
-    today: Today | None = Field(None, description="day on which the pool is open; null: that of the last event")
+    today: Today | None = Field(
+        None, description="day on which the pool is open, and whose week it is; null: that of the last event"
+    )
+    week: str | None = Field(None, description="ISO week of the list, such as 2026-W31; null: that of today")
 
     @classmethod
     def of_address(cls, asked: ListAddress) -> "ListQuestion":
@@ -103,12 +108,12 @@ class ListQuestion(ListFilter):
                 told = self.pool.get(name)
                 check_length(f"pool: {name}", told if isinstance(told, list) else None, most)
 
-    def request(self, snapshot: Snapshot) -> Request:
-        """What is asked, in rows of the served version.
+    def request(self, snapshot: Snapshot, kind: Kind) -> Request:
+        """What is asked of a kind of list, in rows of the served version.
 
         Raises:
             NotFound: a listener, content, partner or pool that this version does not know.
-            UserError: a history, a curator, or a pool that is wrong.
+            UserError: a history, a curator, a week or a pool that is wrong.
         """
         for user in self.users:
             snapshot.user_row(user)
@@ -130,10 +135,18 @@ class ListQuestion(ListFilter):
             left_out=self.left_out,
             contents=self.contents,
             minus=self.minus,
+            shown=self._shown(snapshot, kind),
             pool=pool_of_export(snapshot, self.pool) if isinstance(self.pool, str) else self.pool,
             today=self.today,
             asked=asked | {"deny": snapshot.content_rows(self.deny)},
         )
+
+    def _shown(self, snapshot: Snapshot, kind: Kind) -> list[str]:
+        """Ids of what earlier lists of the kind showed to the one listener."""
+        if snapshot.lists is None or self.history is not None or self.features:
+            return []
+        week = week_of_lists(self.week, self.today, snapshot.export.last_day)
+        return shown_to(kind, self.users, snapshot.lists, week)
 
     def num_unknown(self, snapshot: Snapshot) -> int:
         """Ids of the lists and of the history that this version does not know."""

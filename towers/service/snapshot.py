@@ -37,10 +37,12 @@ class Snapshot:
     Args:
         export: opened.
         audio: where sound lies.
+        lists: folder of everybody's lists; null: there are none.
     """
 
-    def __init__(self, export: Export, audio: AudioFolder):
+    def __init__(self, export: Export, audio: AudioFolder, lists: Path | None = None):
         self.export = export
+        self.lists = lists
         self.audio = audio
         self.cards = Cards(export, audio)
         self.names = NameSearch.of_contents(export)
@@ -51,12 +53,13 @@ class Snapshot:
         self.shared = Shared(export)
 
     @classmethod
-    def open(cls, folder: Path, audio: AudioFolder, verify: str = "manifest") -> "Snapshot":
+    def open(cls, folder: Path, audio: AudioFolder, lists: Path | None = None, verify: str = "manifest") -> "Snapshot":
         """Opens, checks and warms the version in `folder`.
 
         Args:
             folder: of the version, or a link to it.
             audio: where sound lies.
+            lists: folder of everybody's lists; null: there are none.
             verify: `manifest` holds the manifest against its digest and reads what serving needs; `full` checks as
                 `towers verify` does, every file.
 
@@ -68,7 +71,7 @@ class Snapshot:
             found = list(problems(export, MIN_INDEX_RECALL))
             if found:
                 raise UserError(f"{export.folder} is damaged: {'; '.join(found)}")
-        snapshot = cls(export, audio)
+        snapshot = cls(export, audio, lists)
         snapshot.warm()
         return snapshot
 
