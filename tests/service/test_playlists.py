@@ -170,6 +170,13 @@ def test_refusals(newest_client: TestClient, name: str, question: dict, status: 
     assert "\n" not in answer.json()["error"]
 
 
+def test_an_unpaired_surrogate_is_an_unknown_id(newest_client: TestClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    for body in (rb'{"users": ["\ud800"]}', rb'{"contents": ["\ud800"]}', rb'{"pool": {"contents": ["\ud800"]}}'):
+        told = newest_client.post("/playlists/algotorial", content=body, headers=headers)
+        assert told.status_code in (404, 422), told.text
+
+
 def test_an_export_without_playlists_has_no_pools(client: TestClient) -> None:
     assert client.get("/pools").json()["items"] == []
     assert client.get("/pools/gone").status_code == 404

@@ -25,7 +25,7 @@ export async function poolView(kind, asked, top, signal) {
     return { title: kind.title, node: element("div", { class: "narrow" }, top, none) };
   }
   const draft = await draftOf(id, signal);
-  const list = element("div", { "aria-live": "polite" });
+  const list = element("div");
   const again = element(
     "button",
     {
