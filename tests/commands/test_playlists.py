@@ -1,6 +1,7 @@
 """`towers playlists`, and the same in Python, on an export of some contents."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +14,8 @@ from towers.config.composing import compose
 from towers.config.instantiate import instantiate
 from towers.config.keys import choices
 from towers.errors import UserError
-from towers.policies.kinds import KINDS, Radio, name_of
+from towers.policies.kinds import KINDS, Radio
+from towers.policies.request import name_of
 from towers.retrieval.export import Export
 
 NUM = 40
@@ -32,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def run(export: Export, *overrides: str):
+def run(export: Export, *overrides: str) -> Any:
     return playlists.run(compose("playlists", [f"export='{export.folder}'", *overrides]))
 
 

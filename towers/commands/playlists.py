@@ -13,10 +13,9 @@ from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
 from towers.policies.asking import query_fields, request_of
 from towers.policies.batch import Batch, Written, write_lists
-from towers.policies.kinds import name_of
 from towers.policies.playlist import Playlist
 from towers.policies.processes import num_cores
-from towers.policies.request import Kind, Shared
+from towers.policies.request import Kind, Shared, name_of
 from towers.policies.shown import LISTS, shown_to
 from towers.policies.told import facts_in_words, playlist_table, write_list
 from towers.policies.weeks import week_of_lists

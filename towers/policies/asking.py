@@ -83,6 +83,35 @@ def request_of(
     )
 
 
+def _pool(shared: Shared, pool: str | Pool | Mapping[str, Any]) -> Pool:
+    if isinstance(pool, Pool):
+        return pool
+    if isinstance(pool, Mapping):
+        return pool_of(shared.export, pool, "pool")
+    if pool.endswith(POOL_ENDINGS):
+        return read_pool(shared.export, Path(pool))
+    if pool in shared.pools:
+        return shared.pools[pool]
+    raise UserError(f"pool={pool}: neither a YAML file nor the id of an editor's playlist in this export")
+
+
+def _weights(export: Export, opened: OpenPool | None, pool: str | Pool | Mapping[str, Any] | None) -> Weights | None:
+    """Those beside the pool's file, where somebody has written them."""
+    if opened is None or not isinstance(pool, str) or not pool.endswith(POOL_ENDINGS):
+        return None
+    path = weights_path(Path(pool))
+    return Weights.read(path, opened.pool, export) if path.exists() else None
+
+
+def fit_missing_weights(shared: Shared, pool: str | Pool | Mapping[str, Any], today: date | None) -> None:
+    """Fits the weights of a pool that asks for a floor, and writes them beside its file, unless they are there for this
+    pool and this version; of a pool without a file or a floor nothing is done. Raises as `request_of`."""
+    if isinstance(pool, str) and pool.endswith(POOL_ENDINGS):
+        opened = OpenPool.of(shared.export, _pool(shared, pool), today or shared.export.last_day)
+        if opened.pool.floor > 0:
+            weights_beside(Path(pool), opened)
+
+
 def query_fields(
     export: Export,
     *,
@@ -114,32 +143,3 @@ def query_fields(
         "skip_cooldown_days": skip_cooldown_days,
     }
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _pool(shared: Shared, pool: str | Pool | Mapping[str, Any]) -> Pool:
-    if isinstance(pool, Pool):
-        return pool
-    if isinstance(pool, Mapping):
-        return pool_of(shared.export, pool, "pool")
-    if pool.endswith(POOL_ENDINGS):
-        return read_pool(shared.export, Path(pool))
-    if pool in shared.pools:
-        return shared.pools[pool]
-    raise UserError(f"pool={pool}: neither a YAML file nor the id of an editor's playlist in this export")
-
-
-def _weights(export: Export, opened: OpenPool | None, pool: str | Pool | Mapping[str, Any] | None) -> Weights | None:
-    """Those beside the pool's file, where somebody has written them."""
-    if opened is None or not isinstance(pool, str) or not pool.endswith(POOL_ENDINGS):
-        return None
-    path = weights_path(Path(pool))
-    return Weights.read(path, opened.pool, export) if path.exists() else None
-
-
-def fit_missing_weights(shared: Shared, pool: str | Pool | Mapping[str, Any], today: date | None) -> None:
-    """Fits the weights of a pool that asks for a floor, and writes them beside its file, unless they are there for this
-    pool and this version; of a pool without a file or a floor nothing is done. Raises as `request_of`."""
-    if isinstance(pool, str) and pool.endswith(POOL_ENDINGS):
-        opened = OpenPool.of(shared.export, _pool(shared, pool), today or shared.export.last_day)
-        if opened.pool.floor > 0:
-            weights_beside(Path(pool), opened)

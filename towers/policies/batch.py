@@ -20,10 +20,9 @@ from jaxtyping import Int
 from towers.errors import UserError
 from towers.manifest import atomic_file, digest_of
 from towers.policies.asking import fit_missing_weights, request_of
-from towers.policies.kinds import name_of, weeks_apart
 from towers.policies.listener import Listener
 from towers.policies.processes import Count, Worker, run_tasks
-from towers.policies.request import Kind, Request, Shared
+from towers.policies.request import Kind, Request, Shared, name_of, weeks_apart
 from towers.policies.shown import SIGNATURE, Shown, ShownRows, part_name, part_of, parts_in, signature_in
 from towers.policies.told import SCHEMA, table_of
 from towers.policies.weeks import monday_of

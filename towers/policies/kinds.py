@@ -3,7 +3,6 @@
 Discover Weekly (`playlists/discover_weekly`) and the mix (`playlists/mix`) are kinds by themselves; the rest is here.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -191,13 +190,3 @@ KINDS: Mapping[str, type[Kind]] = {
     "pool_proposal": PoolProposal,
 }
 """All of them, by name; made without arguments, a kind has its default settings."""
-
-
-def name_of(kind: Kind) -> str:
-    """A kind's name, as configurations and folders have it, such as `discover_weekly`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(kind).__name__).lower()
-
-
-def weeks_apart(kind: Kind) -> int:
-    """So many weeks nothing comes again in lists of a kind; 0 of one that minds no earlier lists."""
-    return getattr(kind, "weeks_apart", 0)

@@ -1,5 +1,6 @@
 """What a list is asked for with, the same for every kind of list and through every door."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,3 +124,13 @@ class Kind(Protocol):
     def make(self, request: Request) -> Playlist:
         """The list; raises `UserError` where the request lacks something, or nothing can be given."""
         ...
+
+
+def name_of(kind: Kind) -> str:
+    """A kind's name, as configurations and folders have it, such as `discover_weekly`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(kind).__name__).lower()
+
+
+def weeks_apart(kind: Kind) -> int:
+    """So many weeks nothing comes again in lists of a kind; 0 of one that minds no earlier lists."""
+    return getattr(kind, "weeks_apart", 0)

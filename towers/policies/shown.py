@@ -19,8 +19,7 @@ from jaxtyping import Int
 from towers.errors import UserError
 from towers.features.text import id_text
 from towers.manifest import digest_of
-from towers.policies.kinds import name_of, weeks_apart
-from towers.policies.request import Kind
+from towers.policies.request import Kind, name_of, weeks_apart
 from towers.policies.weeks import weeks_before
 from towers.retrieval.asker import Id
 from towers.retrieval.export import Export
