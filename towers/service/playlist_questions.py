@@ -38,7 +38,7 @@ class ListFilter(Question):
 
     k: int | None = Field(None, ge=1, description="places; an editor's pool says its own")
     kind: Kinds | None = Field(None, description="kinds of contents, one or several")
-    explicit: bool = Field(True, description="whether explicit contents may come")
+    explicit: bool | None = Field(None, description="whether explicit contents may come; null: they may")
     include_heard: bool | None = Field(None, description="whether what was heard before may come")
     familiar: Familiar = None
     released_by: ReleasedBy = None
