@@ -36,7 +36,10 @@ from towers.service.live import Live
 from towers.service.snapshot import Snapshot
 
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
-LIMITS = Limits(max_k=50, max_history=1_000, max_ids=50, max_text=30, max_body_bytes=1_000_000, max_map=100)
+LIMITS = Limits(
+    max_k=50, max_history=1_000, max_ids=50, max_text=30, max_body_bytes=1_000_000, max_map=100,
+    max_members=5, max_seeds=10, max_pool=20, max_quotas=3,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from towers import api
 from towers.config.keys import keys_of_command
-from towers.service import questions
+from towers.service import playlist_questions, questions
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = ("recommend", "similar", "embed", "embed_content")
@@ -29,6 +29,7 @@ BODIES: dict[str, type[BaseModel]] = {
     "similar": questions.SimilarQuestion,
     "embed": questions.EmbedQuestion,
     "embed_content": questions.EmbedContentQuestion,
+    "playlist": playlist_questions.ListQuestion,
 }
 META = ("command", "hydra", "defaults")
 
@@ -102,7 +103,7 @@ def test_python(question: str) -> None:
     assert public == {*QUESTIONS, "playlist", "withheld"}
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", [*QUESTIONS, "playlist"])
 def test_http(question: str) -> None:
     assert of_body(question).keys() == told("http", question)
 
@@ -125,8 +126,7 @@ def test_defaults_are_the_same(question: str) -> None:
         return None if default in ([], {}) else default
 
     command = next(name for name, asked in COMMANDS.items() if question in asked)
-    doors = [of_command(command), of_function(getattr(api.Opened, question))]
-    doors += [of_body(question)] if question in BODIES else []
+    doors = (of_command(command), of_function(getattr(api.Opened, question)), of_body(question))
     for argument in set.intersection(*({*door} for door in doors)):
         first, *others = (plain(door[argument]) for door in doors)
         assert all(other == first for other in others), argument

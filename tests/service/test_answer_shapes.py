@@ -7,10 +7,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from tests.service.conftest import NEWEST
 from towers.contract import schema
 from towers.retrieval.export import Export
-from towers.service import answer_shapes
+from towers.service import answer_shapes, playlist_shapes
 from towers.service.answer_shapes import REFUSALS, Kind, Refusal
 from towers.service.questions import Action
 
@@ -52,9 +51,32 @@ def asked(user_id: str, content_id: str) -> dict[tuple[str, str], list[dict[str,
     }
 
 
-def test_every_endpoint_answers_as_its_model_says(newest_client: TestClient) -> None:
-    newest = Export(NEWEST, check_files=False)
-    questions = asked(newest.user_ids[0], newest.content_ids[0])
+def asked_of_lists(users: list[str], contents: list[str], editors: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The same, of every kind of list and of pools."""
+    blend = {"users": users[:1], "history": contents, "left_out": ["nobody"], "deny": ["gone"]}
+    pool = {"contents": contents, "k": 2, "pins": [{"place": 1, "content": contents[1]}]}
+    return {
+        ("GET", "/playlists"): [{"url": "/playlists"}],
+        ("GET", "/playlists/{playlist}"): [
+            {"url": "/playlists/mix", "params": {"user": users[0], "familiar": 0.5, "k": 4}},
+            {"url": "/playlists/path", "params": {"content": contents[:2]}},
+            {"url": "/playlists/algotorial", "params": {"user": users[0], "pool": editors}},
+        ],
+        ("POST", "/playlists/{playlist}"): [
+            {"url": "/playlists/blend", "json": blend},
+            {"url": "/playlists/algotorial", "json": {"users": users[:1], "pool": pool}},
+            {"url": "/playlists/pool_proposal", "json": {"contents": contents}},
+        ],
+        ("GET", "/pools"): [{"url": "/pools"}],
+        ("GET", "/pools/{pool_id:path}"): [{"url": f"/pools/{editors}"}],
+    }
+
+
+def test_every_endpoint_answers_as_its_model_says(newest: Export, newest_client: TestClient) -> None:
+    users, contents = newest.user_ids, newest.content_ids
+    tracks = [contents[row] for row in newest.playlists.members[0][:3].tolist()]
+    questions = asked(users[0], contents[0])
+    questions |= asked_of_lists([users[1], users[2]], tracks, contents[int(newest.playlists.content_row[0])])
     known = routes(newest_client)
     assert set(questions) == set(known) - {SOUND}
     for (method, path), each in questions.items():
@@ -94,7 +116,8 @@ def test_openapi_shows_answers_and_refusals(client: TestClient) -> None:
             if path.startswith("/audio/"):
                 assert media == "audio/*"
             else:
-                assert hasattr(answer_shapes, content["schema"]["$ref"].rpartition("/")[2])
+                name = content["schema"]["$ref"].rpartition("/")[2]
+                assert hasattr(answer_shapes, name) or hasattr(playlist_shapes, name)
             assert {int(status) for status in said} <= set(REFUSALS)
             for refusal in said.values():
                 assert refusal["content"]["application/json"]["schema"]["$ref"].endswith("/Refusal")

@@ -86,6 +86,7 @@ def test_openapi_names_every_endpoint(client: TestClient) -> None:
     assert set(paths) == {
         "/health", "/version", "/recommend", "/similar", "/embed", "/embed_content", "/search", "/users",
         "/user/{user_id}", "/content/{content_id}", "/map", "/audio/{content_id}",
+        "/playlists", "/playlists/{playlist}", "/pools", "/pools/{pool_id}",
     }  # fmt: skip
     k = next(one for one in paths["/similar"]["get"]["parameters"] if one["name"] == "k")
     assert k["schema"]["maximum"] == 50

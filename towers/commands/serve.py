@@ -22,9 +22,13 @@ def run(config: DictConfig) -> None:
         raise UserError(
             f"audio_root={audio_root}: no such folder; give the one that the contents' audio is relative to"
         )
+    lists = value(config, "lists", str | None)
+    if lists is not None and not Path(lists).is_dir():
+        raise UserError(f"lists={lists}: no such folder; give the one that `towers playlists user=all` writes")
     serving = Serving(
         export=Path(value(config, "export", str)),
         audio_root=None if audio_root is None else Path(audio_root),
+        lists=None if lists is None else Path(lists),
         verify=verify,
         watch_s=_positive("watch_s", value(config, "watch_s", float)),
         threads=_positive("threads", value(config, "threads", int)),

@@ -29,7 +29,8 @@ class Blend:
     """One list for several listeners, or for listeners with artists, playlists or curators; see `playlists/blend`.
 
     Args:
-        k, candidates, max_per_artist, reach: as `BlendSettings`; `k` unless another number is asked for.
+        k, candidates, max_per_artist, reach: as `BlendSettings`; `k` unless another number is asked for, and no fewer
+            candidates than places.
     """
 
     k: int = 50
@@ -39,9 +40,10 @@ class Blend:
 
     def make(self, request: Request) -> Playlist:
         """The list of all members."""
+        query = request.query(k=self.k, include_heard=True)
         settings = BlendSettings(
-            query=request.query(k=self.k, include_heard=True),
-            candidates=self.candidates,
+            query=query,
+            candidates=max(self.candidates, query.k),
             max_per_artist=self.max_per_artist,
             reach=self.reach,
             left_out=request.left_out,

@@ -21,6 +21,7 @@ from towers.service.cards import written
 from towers.service.edge import Edge
 from towers.service.limits import Limits
 from towers.service.live import Live
+from towers.service.playlist_routes import add_playlists
 from towers.service.questions import (
     UNKNOWN_FIELD,
     ContentFilter,
@@ -32,6 +33,7 @@ from towers.service.questions import (
     no_such_field,
 )
 from towers.service.reference import reference_page
+from towers.service.replies import refusal, reply
 from towers.service.snapshot import NotFound
 
 PAGE = Path(__file__).parent / "page"
@@ -70,6 +72,7 @@ def create_app(open_live: Callable[[], Live], limits: Limits, threads: int) -> F
     _add_errors(app)
     _add_facts(app, live, limits)
     _add_questions(app, live, limits)
+    add_playlists(app, live, limits)
     _add_files(app, live)
     named.update(_parameters_of(app.openapi()))
     return app
@@ -91,40 +94,40 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
     @app.get("/health", responses=responses(shapes.Health))
     async def health() -> Response:
         """Whether it serves."""
-        return _json('{"status":"ok"}')
+        return reply('{"status":"ok"}')
 
     @app.get("/version", responses=responses(shapes.ServedVersion))
     async def version() -> Response:
         """Which version of the export it serves; vectors of one `space_id` may be compared."""
-        return _json(written(live.snapshot.facts))
+        return reply(written(live.snapshot.facts))
 
     @app.get("/search", responses=responses(shapes.FoundContents, 422))
     def search(
         q: Annotated[str, text] = "", k: Annotated[int, count] = 20, kind: Annotated[tuple[str, ...], Query()] = ()
     ) -> Response:
         """Contents by title, artist or id, without case and accents; an empty `q` gives the most played."""
-        return _json(answers.find(live.snapshot, q, k, kind))
+        return reply(answers.find(live.snapshot, q, k, kind))
 
     @app.get("/users", responses=responses(shapes.FoundListeners, 422))
     def users(q: Annotated[str, text] = "", k: Annotated[int, count] = 20) -> Response:
         """Listeners by a part of their id."""
-        return _json(answers.users(live.snapshot, q, k))
+        return reply(answers.users(live.snapshot, q, k))
 
     @app.get("/user/{user_id:path}", responses=responses(shapes.ListenerHistory, 404, 422))
     def user(user_id: str, k: Annotated[int, count] = 20) -> Response:
         """A listener and their latest `k` events, newest first."""
-        return _json(answers.user(live.snapshot, user_id, k))
+        return reply(answers.user(live.snapshot, user_id, k))
 
     @app.get("/content/{content_id:path}", responses=responses(shapes.Content, 404, 422))
     def content(content_id: str) -> Response:
         """A content."""
         snapshot = live.snapshot
-        return _json(snapshot.cards.card(snapshot.content_row(content_id)).json)
+        return reply(snapshot.cards.card(snapshot.content_row(content_id)).json)
 
     @app.get("/map", responses=responses(shapes.DrawnMap, 422))
     def space_map(limit: Annotated[int, Query(ge=1, le=limits.max_map)] = min(10_000, limits.max_map)) -> Response:
         """Contents in two dimensions, an even sample of at most `limit`."""
-        return _json(live.snapshot.map.json(limit))
+        return reply(live.snapshot.map.json(limit))
 
 
 def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
@@ -145,7 +148,7 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
     def recommend_for(question: RecommendQuestion) -> Response:
         """What a listener, somebody new, or whoever stands at a vector may play next."""
         question.check(limits)
-        return _json(answers.recommend(live.snapshot, question))
+        return reply(answers.recommend(live.snapshot, question))
 
     @app.get("/similar", responses=responses(shapes.SimilarContents, 404, 422))
     def similar(asked: Annotated[OfContent, Query()]) -> Response:
@@ -156,18 +159,18 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
     def similar_to(question: SimilarQuestion) -> Response:
         """What is near a content, or near one that is new, by its sound and what else is known of it."""
         question.check(limits)
-        return _json(answers.similar(live.snapshot, question))
+        return reply(answers.similar(live.snapshot, question))
 
     @app.post("/embed", responses=responses(shapes.ListenerVector, 413, 422))
     def embed(question: EmbedQuestion) -> Response:
         """The vector of somebody new, to compare with those of the same `space_id`."""
         question.check(limits)
-        return _json(answers.embed(live.snapshot, question))
+        return reply(answers.embed(live.snapshot, question))
 
     @app.post("/embed_content", responses=responses(shapes.ContentVector, 413, 422))
     def embed_content(question: EmbedContentQuestion) -> Response:
         """The vector of a content that is new, to compare with those of the same `space_id`."""
-        return _json(answers.embed_content(live.snapshot, question))
+        return reply(answers.embed_content(live.snapshot, question))
 
 
 def _add_files(app: FastAPI, live: Live) -> None:
@@ -206,27 +209,18 @@ def _add_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"][1:])
         if not where and first["type"] != UNKNOWN_FIELD:
             where = str(first["loc"][0])
-        return _error(422, ": ".join(filter(None, (where, first["msg"]))))
+        return refusal(422, ": ".join(filter(None, (where, first["msg"]))))
 
     @app.exception_handler(UserError)
     async def refused(_: Request, error: UserError) -> Response:
-        return _error(404 if isinstance(error, NotFound) else 422, str(error))
+        return refusal(404 if isinstance(error, NotFound) else 422, str(error))
 
     @app.exception_handler(HTTPException)
     async def of_http(_: Request, error: HTTPException) -> Response:
-        response = _error(error.status_code, error.detail)
+        response = refusal(error.status_code, error.detail)
         response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
-        return _error(500, "an internal error; the server's log has it")
-
-
-def _json(text: str) -> Response:
-    return Response(text.encode(errors="replace"), media_type="application/json")
-
-
-def _error(status: int, message: str) -> Response:
-    text = written({"error": " ".join(message.split())})
-    return Response(text.encode(errors="replace"), status, media_type="application/json")
+        return refusal(500, "an internal error; the server's log has it")

@@ -14,6 +14,10 @@ class Limits:
         max_text: characters of what is searched for.
         max_body_bytes: of a request's body.
         max_map: contents on a map.
+        max_members: listeners, artists or curators of a list.
+        max_seeds: contents that a list goes on from, or that are subtracted.
+        max_pool: contents of an editor's pool.
+        max_quotas: of such a pool.
     """
 
     max_k: int
@@ -22,6 +26,10 @@ class Limits:
     max_text: int
     max_body_bytes: int
     max_map: int
+    max_members: int
+    max_seeds: int
+    max_pool: int
+    max_quotas: int
 
     def __post_init__(self) -> None:
         for field in fields(self):

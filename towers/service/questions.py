@@ -33,7 +33,7 @@ UNKNOWN_FIELD = "unknown_field"
 """What an error of a name that is none is called; the message has the name."""
 
 
-def _read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
+def read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
     """A value as Python and the command line read it, with their message where they refuse it.
 
     Args:
@@ -46,7 +46,7 @@ def _read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
             return read(value)
         except UserError as error:
             message = str(error)
-            for named_before in ("released_by=", "history: "):
+            for named_before in ("released_by=", "today=", "history: "):
                 message = message.removeprefix(named_before)
             raise PydanticCustomError("value", "{message}", {"message": message}) from None
 
@@ -75,9 +75,9 @@ def _sound(value: Any) -> Any:
         raise UserError(f"must be the bytes of a file in base64 ({error})") from error
 
 
-Id = Annotated[str, _read_by(id_text, str | int)]
+Id = Annotated[str, read_by(id_text, str | int)]
 """A raw id, which may be written as an integer."""
-Day = Annotated[date, _read_by(partial(date_of, "released_by"), date)]
+Day = Annotated[date, read_by(partial(date_of, "released_by"), date)]
 CooldownDays = Annotated[
     float, Field(ge=0, allow_inf_nan=False, description="days after which what was only skipped may come again")
 ]
@@ -126,7 +126,7 @@ class Event(Question):
     context: str | None = None
 
 
-History = Annotated[list[Event], _read_by(_as_events, list[Event] | list[str | int])]
+History = Annotated[list[Event], read_by(_as_events, list[Event] | list[str | int])]
 
 
 class EmbedQuestion(Question):
@@ -150,7 +150,7 @@ class EmbedQuestion(Question):
 class EmbedContentQuestion(Question):
     """A content that the export does not have."""
 
-    audio: Annotated[bytes | Numbers, _read_by(_sound, str | list[float])] | None = Field(
+    audio: Annotated[bytes | Numbers, read_by(_sound, str | list[float])] | None = Field(
         None, description="its sound: the bytes of a file in base64, or the vector of a model that reads such"
     )
     metadata: dict[str, Value | list[Value]] = Field({}, description="columns of the contract's contents table")

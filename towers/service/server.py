@@ -31,6 +31,7 @@ class Serving:
     Args:
         export: folder of a version, or a link that is watched.
         audio_root: that the contents' `audio` is relative to; null where no sound is served.
+        lists: folder of everybody's lists, of which nothing comes again for weeks; null: lists forget earlier ones.
         verify: how a version is checked before it is served, `manifest` or `full`.
         watch_s: seconds between two looks at the link.
         threads: requests that a worker works on at once.
@@ -39,6 +40,7 @@ class Serving:
 
     export: Path
     audio_root: Path | None
+    lists: Path | None
     verify: str
     watch_s: float
     threads: int
@@ -47,7 +49,9 @@ class Serving:
     def open_live(self) -> Live:
         """Opens what is served; raises `UserError` where that cannot be."""
         audio = AudioFolder(self.audio_root)
-        return Live(self.export, partial(Snapshot.open, audio=audio, verify=self.verify), self.watch_s)
+        return Live(
+            self.export, partial(Snapshot.open, audio=audio, lists=self.lists, verify=self.verify), self.watch_s
+        )
 
     def app(self, open_live: Callable[[], Live] | None = None) -> FastAPI:
         """The application, in this process."""

@@ -10,6 +10,7 @@ from jaxtyping import Integer
 
 from towers.errors import UserError
 from towers.manifest import library_versions
+from towers.policies.request import Shared
 from towers.retrieval.export import Export
 from towers.retrieval.files import USER_TOWER
 from towers.retrieval.query import Query, Standing
@@ -36,10 +37,12 @@ class Snapshot:
     Args:
         export: opened.
         audio: where sound lies.
+        lists: folder of everybody's lists; null: there are none.
     """
 
-    def __init__(self, export: Export, audio: AudioFolder):
+    def __init__(self, export: Export, audio: AudioFolder, lists: Path | None = None):
         self.export = export
+        self.lists = lists
         self.audio = audio
         self.cards = Cards(export, audio)
         self.names = NameSearch.of_contents(export)
@@ -47,14 +50,16 @@ class Snapshot:
         self.met_by = lru_cache(maxsize=KEPT_LISTENERS)(partial(_met_by, export, self.cards))
         self._user_row = lru_cache(maxsize=KEPT_LISTENERS)(export.user_row)
         self.map = MapAnswers(export)
+        self.shared = Shared(export)
 
     @classmethod
-    def open(cls, folder: Path, audio: AudioFolder, verify: str = "manifest") -> "Snapshot":
+    def open(cls, folder: Path, audio: AudioFolder, lists: Path | None = None, verify: str = "manifest") -> "Snapshot":
         """Opens, checks and warms the version in `folder`.
 
         Args:
             folder: of the version, or a link to it.
             audio: where sound lies.
+            lists: folder of everybody's lists; null: there are none.
             verify: `manifest` holds the manifest against its digest and reads what serving needs; `full` checks as
                 `towers verify` does, every file.
 
@@ -66,7 +71,7 @@ class Snapshot:
             found = list(problems(export, MIN_INDEX_RECALL))
             if found:
                 raise UserError(f"{export.folder} is damaged: {'; '.join(found)}")
-        snapshot = cls(export, audio)
+        snapshot = cls(export, audio, lists)
         snapshot.warm()
         return snapshot
 

@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.unhooked, needs_chromium]
 
 def test_a_phone_needs_no_scrolling_sideways(show, address, tracks):
     page = show(address, "#/", width=390, height=844, has_touch=True, is_mobile=True, color_scheme="dark")
-    routes = ("#/", path_of(tracks[0]), "#/listeners", "#/map", f"#/map?content={tracks[0]['content_id']}")
+    seed = tracks[0]["content_id"]
+    routes = ["#/", path_of(tracks[0]), "#/playlists", f"#/playlist/radio?content={seed}", "#/playlist/blend"]
+    routes += ["#/listeners", "#/map", f"#/map?content={seed}"]
     for route in routes:
         page.goto(address + route)
         page.wait_for_function("route => location.hash === route", arg=route)

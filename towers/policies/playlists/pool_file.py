@@ -185,7 +185,7 @@ def _editors_rows(export: Export) -> Iterator[dict[str, Any]]:
 
 
 def _rows(export: Export, told: Sequence[Any], content_ids: Sequence[str], name: str) -> np.ndarray:
-    rows = export.content_ids.rows(list(content_ids))
+    rows = np.array([export.content_ids.get(content_id, -1) for content_id in content_ids], np.int64)
     playable = export.catalogue.of_kinds(schema.PLAYABLE_KINDS)
     for place, (content_id, row) in enumerate(zip(content_ids, rows.tolist(), strict=True)):
         where = f"line {told[place].line}" if isinstance(told[place], _Text) else f"row {place + 1}"

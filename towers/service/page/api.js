@@ -33,11 +33,16 @@ export async function ask(path, parameters = {}, signal = undefined) {
   return answer;
 }
 
-/** The same, asked anew. */
-export async function fetched(path, signal = undefined) {
+/** The same, asked anew; a `body` is posted. */
+export async function fetched(path, signal = undefined, body = undefined) {
+  const posted = body && {
+    method: "POST",
+    body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" },
+  };
   let response;
   try {
-    response = await fetch(addressOf(path), { signal, headers: { Accept: "application/json" } });
+    response = await fetch(addressOf(path), { signal, headers: { Accept: "application/json" }, ...posted });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal("The server does not answer. It may be restarting, or the network is down.", 0);

@@ -7,15 +7,16 @@ import { artistsOf, capital } from "./words.js";
 
 /**
  * @param {object} content
- * @param {object} more `score` and `reasons` of a neighbour; `aside`, a text on the right
+ * @param {object} more `score` and `reasons` of a neighbour; `aside`, a text on the right; `queue`, the contents that
+ *   are played through from here; `more`, what stands below
  */
-export function contentRow(content, { score = null, reasons = [], aside = null } = {}) {
+export function contentRow(content, { score = null, reasons = [], aside = null, queue = [], more = null } = {}) {
   const artists = artistsOf(content);
   const about = [content.kind === "track" ? null : capital(content.kind), artists === content.title ? null : artists];
   return element(
     "li",
     { class: "row" },
-    cover(content),
+    cover(content, queue),
     element(
       "div",
       { class: "what" },
@@ -23,6 +24,7 @@ export function contentRow(content, { score = null, reasons = [], aside = null }
       marks(content),
       element("p", { class: "about" }, about.filter(Boolean).join(" · ")),
       reasons.length > 0 && element("ul", { class: "reasons", "aria-label": "Why" }, reasons.map(reasonChip)),
+      more,
     ),
     score === null ? null : scoreBar(score),
     aside && element("span", { class: "aside" }, aside),
@@ -43,8 +45,8 @@ export function marks(content) {
 }
 
 /** The play button, or the drawing of a kind where there is no sound. */
-export function cover(content) {
-  return content.audio ? playButton(content) : element("span", { class: "cover" }, icon(content.kind));
+export function cover(content, queue = []) {
+  return content.audio ? playButton(content, queue) : element("span", { class: "cover" }, icon(content.kind));
 }
 
 function reasonChip({ reason, text }) {

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { contentList, contentRow, cover } from "./content_row.js";
 import { element, icon } from "./dom.js";
 import { miniMap } from "./mini_map.js";
-import { contentLink, mapLink } from "./routes.js";
+import { contentLink, mapLink, playlistLink } from "./routes.js";
 import { trailTo } from "./trail.js";
 import { capital, clock, day, kindsOf, language } from "./words.js";
 
@@ -67,10 +67,26 @@ function about(content) {
       { class: "actions" },
       content.audio ? element("div", { class: "listen" }, cover(content), element("span", {}, "Listen")) : null,
       element("a", { class: "button", href: mapLink({ content: content.content_id }) }, icon("map"), "On the map"),
+      goesOn(content).map(([kind, drawing, text]) =>
+        element(
+          "a",
+          { class: "button", href: playlistLink(kind, { content: content.content_id }) },
+          icon(drawing),
+          text,
+        ),
+      ),
     ),
     facts(content),
     element("div", { class: "place" }),
   ];
+}
+
+/** The kinds of lists that go on from a content. */
+function goesOn({ kind }) {
+  const radio = ["radio", "radio", "Radio"];
+  if (kind === "playlist") return [["continuation", "playlist", "What goes on"]];
+  if (kind === "artist") return [radio, ["similar_artists", "artist", "Similar artists"]];
+  return [radio, ["path", "path", "Path from here"]];
 }
 
 function artistLinks(content) {

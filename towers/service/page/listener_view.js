@@ -2,15 +2,18 @@
 
 import { ask } from "./api.js";
 import { contentList, contentRow } from "./content_row.js";
+import { dial } from "./dial.js";
 import { element, icon } from "./dom.js";
 import { listenerPicker } from "./listeners_view.js";
-import { listenerLink, mapLink } from "./routes.js";
+import { listenerLink, mapLink, playlistLink } from "./routes.js";
 import { PLAYABLE_KINDS, capital, count, day, kindsOf, moment } from "./words.js";
 
 const HISTORY = 30;
 const RECOMMENDED = 20;
+const OTHERS = ["heard", "explicit", "familiar"];
+const DIAL_SINCE = 3; // format of the first exports that know the chance of a listen, which familiar lists need
 
-/** The view of `#/listener/ID?kind=track&heard=true&explicit=false`. */
+/** The view of `#/listener/ID?kind=track&heard=true&explicit=false&familiar=.3`. */
 export async function listenerView(route, signal) {
   const filters = filtersOf(route.query);
   const [user, recommended, version] = await Promise.all([
@@ -23,6 +26,7 @@ export async function listenerView(route, signal) {
         kind: filters.kinds,
         include_heard: filters.heard,
         explicit: filters.explicit,
+        familiar: filters.familiar,
       },
       signal,
     ),
@@ -41,6 +45,16 @@ export async function listenerView(route, signal) {
         element("p", { class: "kind" }, icon("listener"), "Listener"),
         element("h1", { tabindex: -1 }, user.user_id),
         element("p", { class: "about" }, facts.join(" · ")),
+        element(
+          "p",
+          { class: "actions" },
+          element(
+            "a",
+            { class: "button", href: playlistLink(null, { user: user.user_id }) },
+            icon("playlist"),
+            "Playlists",
+          ),
+        ),
       ),
       listenerPicker(),
     ),
@@ -54,8 +68,9 @@ export async function listenerView(route, signal) {
           "div",
           { class: "over" },
           element("h2", { id: "recommended" }, "Recommended"),
-          filterBox(route.id, filters, kindsOf(version, PLAYABLE_KINDS)),
+          filterBox(route, filters, kindsOf(version, PLAYABLE_KINDS)),
         ),
+        version.format >= DIAL_SINCE && dial(filters.familiar, null, (familiar) => goTo(route, { familiar })),
         recommendations(recommended.items),
       ),
       element(
@@ -80,10 +95,17 @@ function filtersOf(query) {
     kinds: kinds.length ? kinds : PLAYABLE_KINDS,
     heard: query.get("heard") === "true",
     explicit: query.get("explicit") !== "false",
+    familiar: query.has("familiar") ? Number(query.get("familiar")) : null,
   };
 }
 
-function filterBox(id, filters, offered) {
+/** The same page with other filters; those that are not named stay. */
+function goTo({ id, query }, changes) {
+  const kept = { kind: query.getAll("kind"), ...Object.fromEntries(OTHERS.map((name) => [name, query.get(name)])) };
+  location.hash = listenerLink(id, { ...kept, ...changes });
+}
+
+function filterBox(route, filters, offered) {
   const box = (name, value, text, isOn) =>
     element(
       "label",
@@ -99,7 +121,7 @@ function filterBox(id, filters, offered) {
       onchange: () => {
         const data = new FormData(form);
         const kinds = data.getAll("kind");
-        location.hash = listenerLink(id, {
+        goTo(route, {
           kind: kinds.length === offered.length ? [] : kinds,
           heard: data.has("heard") ? true : null,
           explicit: data.has("explicit") ? null : false,

@@ -8,6 +8,8 @@ import { element, icon } from "./dom.js";
 import { listenerView } from "./listener_view.js";
 import { listenersView } from "./listeners_view.js";
 import { mapView } from "./map_view.js";
+import { playlistView } from "./playlist_view.js";
+import { playlistsView } from "./playlists_view.js";
 import { contentLink, routeOf } from "./routes.js";
 import { startView } from "./start_view.js";
 import { watchVersion } from "./version.js";
@@ -18,6 +20,8 @@ const VIEWS = {
   content: contentView,
   listeners: listenersView,
   listener: listenerView,
+  playlists: playlistsView,
+  playlist: playlistView,
   map: mapView,
 };
 const main = document.getElementById("view");

@@ -24,6 +24,11 @@ export function mapLink(marked = {}) {
   return `#/map${queryOf(marked)}`;
 }
 
+/** Of a kind of list with whom and what it is for, as `playlist_view.js` reads it; of all kinds without one. */
+export function playlistLink(kind = null, asked = {}) {
+  return `#/${kind ? `playlist/${kind}` : "playlists"}${queryOf(asked)}`;
+}
+
 function decoded(text) {
   try {
     return decodeURIComponent(text);

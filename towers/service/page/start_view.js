@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { contentList, contentRow } from "./content_row.js";
 import { element, icon } from "./dom.js";
-import { mapLink } from "./routes.js";
+import { mapLink, playlistLink } from "./routes.js";
 import { PLAYABLE_KINDS } from "./words.js";
 
 const SHOWN = 12;
@@ -26,6 +26,7 @@ export async function startView(_, signal) {
       { class: "actions" },
       element("a", { class: "button", href: mapLink() }, icon("map"), "Look at the map"),
       element("a", { class: "button", href: "#/listeners" }, icon("listener"), "Pick a listener"),
+      element("a", { class: "button", href: playlistLink() }, icon("playlist"), "Make a playlist"),
     ),
     element("h2", {}, "Begin with one of these"),
     items.length

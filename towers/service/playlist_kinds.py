@@ -1,0 +1,88 @@
+"""What each kind of list is called, and what is said to make one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from towers.contract import schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A kind of list as clients see it.
+
+    Args:
+        title: as people read it.
+        does: what such a list is, in a sentence.
+        users: how many listeners it takes: at least, and at most; at most null: any number.
+        contents: how many contents it goes on from, likewise.
+        of: the kinds of these contents.
+        minus: whether contents may be subtracted.
+        partners: whether artists, playlists and curators may take the place of listeners.
+        pool: whether it needs an editor's pool.
+        familiar: whether the share of what is familiar may be asked for.
+    """
+
+    title: str
+    does: str
+    users: tuple[int, int | None] = (0, 0)
+    contents: tuple[int, int | None] = (0, 0)
+    of: tuple[str, ...] = schema.PLAYABLE_KINDS
+    minus: bool = False
+    partners: bool = False
+    pool: bool = False
+    familiar: bool = False
+
+
+SHOWN: Mapping[str, Shown] = {
+    "discover_weekly": Shown(
+        title="Discover Weekly", does="Every week pieces that the listener has never met.", users=(1, 1)
+    ),
+    "mix": Shown(
+        title="Mix",
+        does="What the listener knows beside what is new to them, in the styles that they listen to.",
+        users=(1, 1),
+        familiar=True,
+    ),
+    "on_repeat": Shown(title="On repeat", does="What the listener plays again and again.", users=(1, 1)),
+    "blend": Shown(
+        title="Blend",
+        does="One list for several listeners, with a fair share of the places for each.",
+        users=(2, None),
+        partners=True,
+    ),
+    "algotorial": Shown(
+        title="Editor’s pool",
+        does="An editor’s choice and rules, in the order of each listener.",
+        users=(1, 1),
+        pool=True,
+    ),
+    "radio": Shown(
+        title="Radio",
+        does="Goes on from a piece or an artist, for a listener or for nobody in particular.",
+        users=(0, 1),
+        contents=(1, None),
+        of=(*schema.PLAYABLE_KINDS, "artist"),
+    ),
+    "continuation": Shown(
+        title="Continuation",
+        does="What goes on from a playlist, or from some pieces.",
+        users=(0, 1),
+        contents=(1, None),
+        of=(*schema.PLAYABLE_KINDS, "playlist"),
+    ),
+    "path": Shown(title="Path", does="From one piece to another in even steps.", contents=(2, 2)),
+    "arithmetic": Shown(
+        title="Add and subtract",
+        does="What lies at the sum of some contents less others.",
+        contents=(1, None),
+        of=schema.KINDS,
+        minus=True,
+    ),
+    "similar_artists": Shown(
+        title="Similar artists", does="Artists like an artist.", contents=(1, 1), of=("artist",)
+    ),
+    "pool_proposal": Shown(
+        title="Proposed pool", does="A pool around a few pieces, for an editor to edit.", contents=(1, None)
+    ),
+}  # fmt: skip
+"""By name, in the order in which they are shown."""

@@ -1,0 +1,16 @@
+"""What is sent back: an answer in JSON, or a refusal of one line."""
+
+from fastapi import Response
+
+from towers.service.cards import written
+
+
+def reply(text: str) -> Response:
+    """An answer that is JSON already."""
+    return Response(text.encode(errors="replace"), media_type="application/json")
+
+
+def refusal(status: int, message: str) -> Response:
+    """`{"error": message}`, on one line."""
+    text = written({"error": " ".join(message.split())})
+    return Response(text.encode(errors="replace"), status, media_type="application/json")
