@@ -93,7 +93,7 @@ class _World:
         noise = self.random.standard_normal(self._vectors.shape, np.float32) * np.float32(0.1)
         np.save(self.folder / files.SOUND_VECTORS, _unit(self._vectors + noise).astype(np.float16))
         self._write_contents()
-        np.save(self.folder / files.RECORDINGS, self._recordings())
+        np.save(self.folder / files.RECORDINGS, self._recordings)
         self._neighbours().write(self.folder / files.CO_LISTENING)
         self._styles().write(self.folder / files.STYLES)
         self._write_listeners()
@@ -134,9 +134,8 @@ class _World:
 
     @cached_property
     def _artists(self) -> Ragged:
-        """Of each content that can be played one or two artists of its cluster, the sizes by Zipf's law; rows."""
-        artists, counts = np.full(self.contents, -1), self._is_playable + (self.random.random(self.contents) < 0.2)
-        counts = np.where(self._is_playable, counts, 0)
+        """Rows of one or two artists of a content's cluster, their sizes by Zipf's law; recordings share theirs."""
+        counts = np.where(self._is_playable, 1 + (self.random.random(self.contents) < 0.2), 0)
         flat = np.repeat(np.arange(self.contents), counts)
         artists = np.full(len(flat), -1)
         for places, of_cluster in zip(
@@ -146,7 +145,7 @@ class _World:
                 weights = 1 / np.arange(1, len(of_cluster) + 1)
                 artists[places] = self.random.choice(of_cluster, len(places), p=weights / weights.sum())
         lists = Ragged(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), artists)
-        return lists.where(artists >= 0).unique()
+        return lists.where(artists >= 0).unique().take(self._recordings)
 
     def _rows_of(self, kind: str) -> Iterator[np.ndarray]:
         """By cluster the rows of a kind."""
@@ -180,12 +179,13 @@ class _World:
         write_mapped(self.folder / files.CONTENTS, table, {"space_id": SPACE})
         write_order(self.folder / files.CONTENT_ORDER, table["content_id"])
 
+    @cached_property
     def _recordings(self) -> np.ndarray:
-        """Two in a hundred are the recording of another content of their cluster."""
+        """Every fiftieth track of a cluster is the recording of the one before."""
         same = np.arange(self.contents, dtype=np.int32)
         for rows in self._rows_of("track"):
-            again = rows[1:][self.random.random(max(len(rows) - 1, 0)) < 0.02]
-            same[again] = rows[:1]
+            again = rows[1::50]
+            same[again] = rows[::50][: len(again)]
         return same
 
     def _neighbours(self) -> Neighbours:
