@@ -59,20 +59,22 @@ def main() -> None:
     parser.add_argument("--listeners", type=int, default=5_000, help="of the export")
     parser.add_argument("--lists", type=int, default=500, help="of a round, each of a listener of its own")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--layers", type=int, default=2, help="of the user tower")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="where exports are kept; null: a folder that goes afterwards")
-    add_smallest(parser, contents=2_000, listeners=12, lists=6, rounds=1)
+    add_smallest(parser, contents=2_000, listeners=12, lists=6, rounds=1, layers=1)
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary) if arguments.work is None else arguments.work
-        folder = work / f"{arguments.contents}-{arguments.listeners}-{arguments.seed}"
+        sizes = {name: getattr(arguments, name) for name in ("contents", "listeners", "layers", "seed")}
+        folder = work / "-".join(map(str, sizes.values()))
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            write_world(folder, arguments.contents, arguments.listeners, arguments.seed)
+            write_world(folder, **sizes)
         figures = measured(Export(folder), arguments)
     Console(width=100).print(as_table(figures))
-    sizes = {name: getattr(arguments, name) for name in ("contents", "listeners", "lists", "rounds", "seed")}
+    sizes |= {"lists": arguments.lists, "rounds": arguments.rounds}
     write_result(arguments, "playlists_speed", {"sizes": sizes, "figures": figures})
 
 

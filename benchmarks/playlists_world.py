@@ -65,10 +65,11 @@ MIXTURE = LogOdds(
 COLD_SHARE = 0.012
 
 
-def write_world(folder: Path, contents: int, listeners: int, seed: int) -> None:
-    """Writes the export, whole or not at all."""
+def write_world(folder: Path, contents: int, listeners: int, layers: int, seed: int) -> None:
+    """Writes the export, whole or not at all; `layers` are the user tower's."""
     with atomic_directory(folder) as partial:
-        _World(partial, contents, listeners, np.random.default_rng(seed)).write(seed)
+        _World(partial, contents, listeners, np.random.default_rng(seed)).write()
+        _write_tower(partial / files.USER_TOWER, layers, seed)
 
 
 @dataclass
@@ -87,8 +88,8 @@ class _World:
     listeners: int
     random: np.random.Generator
 
-    def write(self, seed: int) -> None:
-        """All files."""
+    def write(self) -> None:
+        """All files but the user tower."""
         np.save(self.folder / files.CONTENT_VECTORS, self._vectors)
         noise = self.random.standard_normal(self._vectors.shape, np.float32) * np.float32(0.1)
         np.save(self.folder / files.SOUND_VECTORS, _unit(self._vectors + noise).astype(np.float16))
@@ -97,7 +98,6 @@ class _World:
         self._neighbours().write(self.folder / files.CO_LISTENING)
         self._styles().write(self.folder / files.STYLES)
         self._write_listeners()
-        self._write_tower(seed)
         chance = ListenChance(heard=HEARD, new=NEW, window={"days": 7.0}, fitted={})
         chance.write(self.folder / files.LISTEN_CHANCE, SPACE)
         Mixture(odds=MIXTURE, fitted={"cold_share": COLD_SHARE}).write(self.folder / files.MIXTURE, SPACE)
@@ -257,13 +257,14 @@ class _World:
             }
         )
 
-    def _write_tower(self, seed: int) -> None:
-        """Of the default size; its first and last layer hand vectors on as they are."""
-        torch.manual_seed(seed)
-        tower = UserTower((), CONTEXTS, DIM, dim=DIM, num_layers=2, num_heads=2, dropout=0.0).eval()
-        plain = {"_content.weight": torch.eye(DIM), "_out.weight": torch.eye(DIM), "_out.bias": torch.zeros(DIM)}
-        tower.load_state_dict({**tower.state_dict(), **plain})
-        export_user_tower(tower, DIM, 0, self.folder / files.USER_TOWER, SPACE)
+
+def _write_tower(path: Path, layers: int, seed: int) -> None:
+    """Of the default width; its first and last layer hand vectors on as they are."""
+    torch.manual_seed(seed)
+    tower = UserTower((), CONTEXTS, DIM, dim=DIM, num_layers=layers, num_heads=2, dropout=0.0).eval()
+    plain = {"_content.weight": torch.eye(DIM), "_out.weight": torch.eye(DIM), "_out.bias": torch.zeros(DIM)}
+    tower.load_state_dict({**tower.state_dict(), **plain})
+    export_user_tower(tower, DIM, 0, path, SPACE)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

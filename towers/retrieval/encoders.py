@@ -11,7 +11,7 @@ from towers.features.events import EventCodes, elapsed_since_previous, encode_ev
 from towers.retrieval.onnx_session import open_tower
 
 CALL_IN_EVENTS = 40
-"""A call of the network takes as long as so many events in it do."""
+"""A call of the network takes as long as some 40 events in it, on one core."""
 ONNX_INPUTS = ("content_vectors", "action", "elapsed", "played", "context", "user_codes", "lengths")
 
 
