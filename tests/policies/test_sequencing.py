@@ -114,11 +114,12 @@ def test_the_best_reversal_and_the_best_move_gain_what_they_say(seed, k):
     def total(one) -> float:
         return float(sum(gains[a, b] for a, b in pairwise(one)))
 
-    (start, end), gain = _best_reversal(order, gains)
+    in_order = np.pad(gains[np.ix_(order, order)], (0, 1))
+    (start, end), gain = _best_reversal(in_order)
     turned = {(a, b): [*order[:a], *order[a : b + 1][::-1], *order[b + 1 :]] for a in range(1, k) for b in range(a, k)}
     assert total(turned[start, end]) - total(order) == pytest.approx(gain)
     assert gain == pytest.approx(max(total(one) for one in turned.values()) - total(order))
-    (source, target), gain = _best_move(order, gains)
+    (source, target), gain = _best_move(in_order)
     moved = {(a, b): np.insert(np.delete(order, a), b, order[a]) for a in range(1, k) for b in range(1, k)}
     assert total(moved[source, target]) - total(order) == pytest.approx(gain)
     assert gain == pytest.approx(max(total(one) for one in moved.values()) - total(order))

@@ -38,9 +38,11 @@ class Ragged:
 
     def take(self, indices: np.ndarray) -> "Ragged":
         """The lists at `indices`, in that order, as a new `Ragged`."""
-        lengths = self.lengths[indices]
+        starts = self.offsets[indices]
+        # Not of `lengths`, which are those of all lists: a million, where somebody asks for a hundred.
+        lengths = self.offsets[np.asarray(indices) + 1] - starts
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        starts = np.repeat(self.offsets[indices] - offsets[:-1], lengths)
+        starts = np.repeat(starts - offsets[:-1], lengths)
         return Ragged(offsets, self.values[starts + np.arange(offsets[-1])])
 
     def where(self, keep: np.ndarray) -> "Ragged":

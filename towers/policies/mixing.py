@@ -77,13 +77,10 @@ def listened_with(
         chosen: different contents that the listener chose.
         rows: of the contents that are asked for, each once.
     """
-    if neighbours is None or not len(chosen) or not len(rows):
+    if neighbours is None or not len(chosen):
         return np.zeros(len(rows))
-    near, weights = neighbours.rows[chosen].ravel(), neighbours.weights[chosen].ravel()
-    in_order = np.argsort(rows)
-    places = in_order[np.minimum(np.searchsorted(rows, near, sorter=in_order), len(rows) - 1)]
-    is_asked = rows[places] == near
-    return np.bincount(places[is_asked], weights[is_asked], minlength=len(rows)) / np.sqrt(len(chosen))
+    places, _, weights = neighbours.among(chosen, rows)
+    return np.bincount(places, weights, minlength=len(rows)) / np.sqrt(len(chosen))
 
 
 def nearest_chosen(

@@ -87,12 +87,16 @@ def _listened_with(
     listener: Listener, chosen: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
 ) -> Int[np.ndarray, " rows"]:
     """For each content the chosen one that most often goes with it; -1 where none of them does often."""
-    neighbours = listener.export.co_listening
-    if neighbours is None or not len(rows):
-        return np.full(len(rows), -1)
-    weights = np.where(neighbours.rows[chosen][None] == rows[:, None, None], neighbours.weights[chosen][None], 0.0)
-    best = weights.max(axis=2)
-    return np.where(best.max(axis=1) >= OFTEN, chosen[best.argmax(axis=1)], -1)
+    neighbours, found = listener.export.co_listening, np.full(len(rows), -1)
+    if neighbours is None:
+        return found
+    places, whose, weights = neighbours.among(chosen, rows)
+    best = np.zeros(len(rows), np.float32)
+    np.maximum.at(best, places, weights)
+    told = (weights == best[places]) & (weights >= OFTEN)
+    # The first of several: what is written last stands.
+    found[places[told][::-1]] = chosen[whose[told][::-1]]
+    return found
 
 
 def _said(listener: Listener, chosen: Int[np.ndarray, " chosen"]) -> list[str]:

@@ -83,10 +83,16 @@ def smoothness(vectors: Float[np.ndarray, "k dim"]) -> float:
 
 def clashes(artists: Ragged) -> Bool[np.ndarray, "k k"]:
     """Which pairs share an artist."""
+    has = _has(artists)
+    return (has @ has.T) > 0
+
+
+def _has(artists: Ragged) -> Int[np.ndarray, "k artists"]:
+    """1 where a content is by an artist, of all artists of the list."""
     names, codes = np.unique(artists.values, return_inverse=True)
     has = np.zeros((len(artists), len(names)), np.int64)
     has[artists.list_of_value, codes] = 1
-    return (has @ has.T) > 0
+    return has
 
 
 def _nearest_each_time(
@@ -97,32 +103,31 @@ def _nearest_each_time(
     Of m contents left after one by an artist, that artist may have half of them (rounded down) and any other half
     (rounded up): then, and only then, no two need to stand together.
     """
-    count = len(gains)
-    named = None if artists is None else np.unique(artists.values, return_inverse=True)[1]
-    has = np.zeros((count, 0 if named is None else int(named.max(initial=-1)) + 1), np.int64)
-    if artists is not None:
-        has[artists.list_of_value, named] = 1
-    order, is_left = [first], np.ones(count, bool)
-    is_left[first] = False
+    has = np.zeros((len(gains), 0), np.int64) if artists is None else _has(artists)
+    order, places = [first], np.delete(np.arange(len(gains)), first)
     left_of = has.sum(axis=0) - has[first]
-    for _ in range(count - 1):
-        places = np.flatnonzero(is_left)
-        after = len(places) - 1
-        # By how much each artist would have too many, once each of the places had been taken.
-        too_many = left_of - has[places] - np.where(has[places] > 0, after // 2, (after + 1) // 2)
-        trouble = np.maximum(too_many, 0).max(axis=1, initial=0) + clash[order[-1], places]
-        best = places[np.lexsort((places, -gains[order[-1], places], trouble))[0]]
+    while len(places):
+        after, trouble = len(places) - 1, clash[order[-1], places]
+        too_many = left_of - (after + 1) // 2
+        if too_many.max(initial=0) > 0:
+            # By how much an artist would have too many, once each of the places had been taken.
+            by_place = too_many - has[places] * (1 - after % 2)
+            trouble = trouble + np.maximum(by_place, 0).max(axis=1)
+        best = places[np.where(trouble == trouble.min(), gains[order[-1], places], -np.inf).argmax()]
         order.append(int(best))
-        is_left[best] = False
         left_of = left_of - has[best]
+        places = places[places != best]
     return np.array(order, np.int64)
 
 
 def _made_better(order: Int[np.ndarray, " k"], gains: Float[np.ndarray, "k k"]) -> Int[np.ndarray, " k"]:
     """Takes the best of all reversals and moves again and again, until none gains anything."""
+    beyond = np.pad(gains, (0, 1))  # beyond the last stands nobody
     for _ in range(MAX_MOVES):
-        reversal, by_reversal = _best_reversal(order, gains)
-        move, by_move = _best_move(order, gains)
+        places = np.append(order, len(order))
+        in_order = beyond[places[:, None], places]
+        reversal, by_reversal = _best_reversal(in_order)
+        move, by_move = _best_move(in_order)
         if max(by_reversal, by_move) <= 1e-9:
             break
         if by_reversal >= by_move:
@@ -134,31 +139,34 @@ def _made_better(order: Int[np.ndarray, " k"], gains: Float[np.ndarray, "k k"]) 
     return order
 
 
-def _best_reversal(order: np.ndarray, gains: np.ndarray) -> tuple[tuple[int, int], float]:
-    """The places from and to which turning the order round gains most, and how much; the first stays."""
-    count = len(order)
-    ordered_gains = np.zeros((count + 1, count + 1))  # beyond the last stands nobody
-    ordered_gains[:count, :count] = gains[np.ix_(order, order)]
-    links = np.diagonal(ordered_gains, offset=1)
+def _best_reversal(gains: Float[np.ndarray, "k_plus_one k_plus_one"]) -> tuple[tuple[int, int], float]:
+    """The places from and to which turning the order round gains most, and how much; the first stays.
+
+    Args:
+        gains: of neighbours, by their places in the order; 0 in the last row and column, of nobody.
+    """
+    count = len(gains) - 1
+    links = np.diagonal(gains, offset=1)
     # Reversing start..end joins start - 1 with end and start with end + 1.
-    gain = ordered_gains[:-2, 1:-1] + ordered_gains[1:-1, 2:] - links[:-1, None] - links[None, 1:]
-    gain[np.tril_indices(count - 1)] = 0.0
+    gain = np.triu(gains[:-2, 1:-1] + gains[1:-1, 2:] - links[:-1, None] - links[None, 1:], 1)
     best = int(np.argmax(gain))
     start, end = divmod(best, count - 1)
     return (start + 1, end + 1), float(gain[start, end])
 
 
-def _best_move(order: np.ndarray, gains: np.ndarray) -> tuple[tuple[int, int], float]:
-    """From which place a content goes to which (counted without it) with most gain, and how much; the first stays."""
-    count = len(order)
-    ordered_gains = np.zeros((count + 1, count + 1))
-    ordered_gains[:count, :count] = gains[np.ix_(order, order)]
-    links = np.diagonal(ordered_gains, offset=1)
+def _best_move(gains: Float[np.ndarray, "k_plus_one k_plus_one"]) -> tuple[tuple[int, int], float]:
+    """From which place a content goes to which (counted without it) with most gain, and how much; the first stays.
+
+    Args:
+        gains: as of `_best_reversal`.
+    """
+    count = len(gains) - 1
+    links = np.diagonal(gains, offset=1)
     source = np.arange(1, count)
-    bridged = np.where(source + 1 < count, ordered_gains[source - 1, np.minimum(source + 1, count)], 0.0)
+    bridged = np.where(source + 1 < count, gains[source - 1, np.minimum(source + 1, count)], 0.0)
     taken_out = bridged - links[source - 1] - links[source]
     # Between place t and t + 1, for t from 0 on; beside itself nothing changes.
-    put_in = ordered_gains[1:-1, :-1] + ordered_gains[1:-1, 1:] - links[None, :]
+    put_in = gains[1:-1, :-1] + gains[1:-1, 1:] - links[None, :]
     gain = taken_out[:, None] + put_in
     gain[source - 1, source] = gain[source - 1, source - 1] = 0.0
     best = int(np.argmax(gain))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from towers.policies.calibration import by_greedy
 from towers.policies.exact import best_places
@@ -117,8 +117,20 @@ def _chosen_under_caps(
         left = _without_rivals(candidates, rules, left, kept)
 
 
-def best_one_by_one(candidates: Candidates, rules: Rules) -> Int[np.ndarray, " picks"]:
-    """Places of the candidates that come by taking each, the best first, that breaks no cap."""
+def best_one_by_one(
+    candidates: Candidates, rules: Rules, part: Bool[np.ndarray, " candidates"] | None = None, inside: int = 0
+) -> Int[np.ndarray, " picks"]:
+    """Places of the candidates that come by taking each, the best first, that breaks no cap.
+
+    Args:
+        candidates: to choose from.
+        rules: the caps.
+        part: of the candidates, that is to have `inside` of the `rules.k` places, and the others the rest; null:
+            nobody counts.
+        inside: places of `part`.
+    """
+    is_in = [False] * len(candidates) if part is None else part.tolist()
+    room = [rules.k, 0] if part is None else [rules.k - inside, inside]
     offsets, codes = candidates.artists.offsets.tolist(), candidates.artists.values.tolist()
     cap = rules.max_per_artist or rules.k
     chosen: list[int] = []
@@ -126,11 +138,13 @@ def best_one_by_one(candidates: Candidates, rules: Rules) -> Int[np.ndarray, " p
     count: dict[int, int] = {}
     for place, recording in enumerate(candidates.recordings.tolist()):
         own = codes[offsets[place] : offsets[place + 1]]
-        if recording in taken or any(count.get(artist, 0) >= cap for artist in own):
+        side = is_in[place]
+        if not room[side] or recording in taken or any(count.get(artist, 0) >= cap for artist in own):
             continue
         chosen.append(place)
         if len(chosen) == rules.k:
             break
+        room[side] -= 1
         taken.add(recording)
         for artist in own:
             count[artist] = count.get(artist, 0) + 1
@@ -148,7 +162,9 @@ def _in_two_parts(
     """Quotas of one mask, or of it and its opposite, by filling both parts of a list one by one, each for itself.
 
     Where both together keep the caps that they share, and fill the list, none is better: utility is concave in how
-    many come of one part, so that number is the nearest to what comes freely. Null in all other cases.
+    many come of one part, so that number is the nearest to what comes freely. Where they do not, and some contents have
+    several artists, both parts are filled in one go: no cheap way is exact then, and one that is costs a hundred times
+    as much. Null in all other cases, and where the list is not filled.
     """
     bounds = _bounds(quotas, rules.k)
     if bounds is None:
@@ -161,6 +177,9 @@ def _in_two_parts(
         parts.append(of[best_one_by_one(candidates.at(of), replace(rules, k=length))] if length else of[:0])
     both = np.sort(np.concatenate(parts))
     is_whole = len(both) == rules.k and len(best_one_by_one(candidates.at(both), rules)) == rules.k
+    if not is_whole and candidates.artists.lengths.max(initial=0) > 1:
+        both = best_one_by_one(candidates, rules, mask, inside)
+        is_whole = len(both) == rules.k
     return both if is_whole else None
 
 

@@ -30,6 +30,26 @@ class Neighbours:
         rows, weights = (mapped_array(folder / name) for name in names)
         return cls(rows=rows, weights=weights)
 
+    def among(
+        self, chosen: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
+    ) -> tuple[Int[np.ndarray, " found"], Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
+        """Which of some contents are neighbours of others.
+
+        Args:
+            chosen: rows of the contents whose neighbours are meant.
+            rows: of the contents that are looked for, each once.
+
+        Returns:
+            Of each neighbour that is found its place in `rows`, that in `chosen` of the content whose neighbour it is,
+            and its weight; by the latter place, the nearest first.
+        """
+        if not len(rows):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        near, in_order = self.rows[chosen].ravel(), np.argsort(rows)
+        places = in_order[np.minimum(np.searchsorted(rows, near, sorter=in_order), len(rows) - 1)]
+        found = np.flatnonzero(rows[places] == near)
+        return places[found], found // self.rows.shape[1], self.weights[chosen].ravel()[found]
+
     def write(self, folder: Path) -> None:
         """Makes `folder`, with a file of rows and one of weights."""
         folder.mkdir()

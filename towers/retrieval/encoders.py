@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int, Integer
 from towers.features.events import EventCodes, elapsed_since_previous, encode_events
 from towers.retrieval.onnx_session import open_tower
 
+CALL_IN_EVENTS = 40
+"""A call of the network takes as long as some 40 events in it, on one core."""
 ONNX_INPUTS = ("content_vectors", "action", "elapsed", "played", "context", "user_codes", "lengths")
 
 
@@ -84,10 +86,22 @@ class UserEncoder:
     def encode_batch(
         self, histories: Sequence[Events], user_codes: Integer[np.ndarray, "users columns"]
     ) -> Float[np.ndarray, "users dim"]:
-        """The same for several listeners, at least one, in one call of the network.
+        """The same for several listeners, at least one.
 
-        Histories are padded to the longest, so those of like length belong together.
+        Histories are padded to the longest of a call of the network, so those of like length go into one.
         """
+        lengths = np.array([min(len(events), self._max_length) for events in histories])
+        left, calls = np.argsort(lengths, kind="stable"), []
+        while len(left):
+            shorter = _run_apart(lengths[left])
+            calls.append(left[shorter:])
+            left = left[:shorter]
+        vectors = [self._encoded([histories[place] for place in places], user_codes[places]) for places in calls]
+        return np.concatenate(vectors)[np.argsort(np.concatenate(calls))]
+
+    def _encoded(
+        self, histories: Sequence[Events], user_codes: Integer[np.ndarray, "users columns"]
+    ) -> Float[np.ndarray, "users dim"]:
         inputs = self._network_inputs(histories, user_codes)
         (vectors,) = self._session.run(None, {name: inputs[name] for name in self._inputs})
         return np.asarray(vectors)
@@ -124,3 +138,11 @@ class UserEncoder:
         return encode_events(
             action=events.action, elapsed_us=elapsed, played_fraction=events.played_fraction, context=events.context
         )
+
+
+def _run_apart(lengths: Int[np.ndarray, " histories"]) -> int:
+    """How many of the shortest histories, in order of length, are better run apart from the rest; 0: none."""
+    count = np.arange(1, len(lengths))
+    padding = count * (lengths[-1] - lengths[:-1])
+    best = int(padding.argmax()) if len(padding) else 0
+    return best + 1 if len(padding) and padding[best] > CALL_IN_EVENTS else 0

@@ -50,15 +50,12 @@ class Part:
     def of_co_listening(cls, near: Neighbours | None, rows: Int[np.ndarray, " candidates"],
                         to: Int[np.ndarray, " given"], weight: int | float) -> "Part":  # fmt: skip
         """Mean weight of each candidate among the neighbours of some contents, times `weight`; the reason is the one
-        of them that it is nearest to. Zeros without neighbours; `rows` rise."""
+        of them that it is nearest to. Zeros without neighbours."""
         values, because = np.zeros(len(rows)), np.full(len(rows), -1, np.int64)
-        if near is not None and len(rows) and len(to):
-            found, weights = near.rows[to].ravel(), near.weights[to].ravel()
-            of = np.repeat(to, near.rows.shape[1])
-            places = np.minimum(np.searchsorted(rows, found), len(rows) - 1)
+        if near is not None and len(to):
+            places, whose, weights = near.among(to, rows)
             order = np.argsort(weights, kind="stable")
-            order = order[rows[places[order]] == found[order]]
-            because[places[order]] = of[order]  # of several, the last stays: it has the largest weight
+            because[places[order]] = to[whose[order]]  # of several, the last stays: it has the largest weight
             values = np.bincount(places[order], weights[order], minlength=len(rows)) * (weight / len(to))
         return cls(values=values, kinds=np.where(because >= 0, "listened_with", ""), because=because)
 
