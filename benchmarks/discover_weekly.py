@@ -204,6 +204,19 @@ def measured(week: Week) -> tuple[dict[str, Float[np.ndarray, " users"]], dict[s
     return {name: np.array(values) for name, values in figures.items()}, facts
 
 
+def by_listener(
+    found: list[tuple[dict[str, Float[np.ndarray, " users"]], dict[str, Any]]],
+) -> dict[str, Float[np.ndarray, " users"]]:
+    """Figures of all weeks, one after the other; those of several exports of a week are means by listener."""
+    weeks: dict[str, list[dict[str, np.ndarray]]] = {}
+    for figures, facts in found:
+        weeks.setdefault(facts["as_of"], []).append(figures)
+    return {
+        name: np.concatenate([np.mean([one[name] for one in exports], axis=0) for exports in weeks.values()])
+        for name in found[0][0]
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", type=Path, nargs="+", required=True, help="versions, each as of its week")
@@ -213,7 +226,7 @@ def main() -> None:
     arguments = parser.parse_args()
     kind = DiscoverWeekly(taste_share=arguments.taste_share)
     found = [measured(Week(export=Export(each, False), data=arguments.data, kind=kind)) for each in arguments.export]
-    figures = {name: np.concatenate([one[0][name] for one in found]) for name in found[0][0]}
+    figures = by_listener(found)
     ratios = {}
     for name, against in (("Discover Weekly", PEERS), ("learnt mixture", PEERS)):
         ratios[name] = {peer: ratio(figures[name], figures[peer]) for peer in against}
