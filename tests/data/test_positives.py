@@ -58,6 +58,8 @@ def in_sql(told: list[Event], min_played_fraction: float) -> list[bool]:
                 "timestamp_us": time,
                 "played_ms": pa.array(played_ms, pa.int64()),
                 "context": pa.nulls(len(told), pa.string()),
+                "session_id": pa.nulls(len(told), pa.string()),
+                "device": pa.nulls(len(told), pa.string()),
                 "filename": ["f"] * len(told),
                 "file_row_number": time,
             }

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from towers.errors import UserError
+from towers.policies.listener import Listener
+from towers.policies.playlists.discover_weekly import DiscoverWeekly
+from towers.policies.request import Request, Shared
 from towers.retrieval.checksums import damaged_files, read_manifest
 from towers.retrieval.export import Export
 from towers.retrieval.export_files import FORMAT
@@ -57,6 +60,18 @@ def test_the_chances_of_a_listen_are_what_they_were(golden: tuple[Export, dict])
         found = listeners_against(export, export).recommend(user, replace(AS_IT_WAS, familiar=0.4))
         assert found.chances is not None
         check(export, found.rows, found.chances, expected)
+
+
+def test_a_list_of_what_is_new_is_what_it_was(golden: tuple[Export, dict]) -> None:
+    export, answers = golden
+    if "discover_weekly" not in answers:
+        assert export.mixture is None
+        return
+    shared = Shared(export)
+    for user_id, expected in answers["discover_weekly"].items():
+        listener = Listener.of_row(export, export.user_row(user_id))
+        found = DiscoverWeekly(k=5).make(Request(shared=shared, listeners=(listener,)))
+        check(export, found.rows, found.scores, expected)
 
 
 def test_contents_have_the_neighbours_they_had(golden: tuple[Export, dict]) -> None:
