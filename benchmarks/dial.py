@@ -11,7 +11,7 @@ is enough of both, and the list that the chance of a listen makes without a dial
 
 import argparse
 import os
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks.blend_world import chosen_between
 from benchmarks.measuring import add_smallest, write_result
+from benchmarks.past_export import opened
 from towers.policies.listener import Listener
 from towers.policies.playlists.mix import Mix
 from towers.policies.request import Request, Shared
@@ -57,10 +58,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", type=Path, required=True, help="a version, as of the week")
     parser.add_argument("--data", type=Path, default=DATA / "catalogue", help="raw tables with what came afterwards")
+    parser.add_argument("--as-of", type=date.fromisoformat, help="cuts the export there, but for vectors and models")
     parser.add_argument("--listeners", type=int, default=600, help="drawn with seed 0")
     add_smallest(parser, listeners=5)
     arguments = parser.parse_args()
-    export = Export(arguments.export, False)
+    export = opened(arguments.export, arguments.as_of)
     first = export.last_day
     assert first is not None
     targets = chosen_between(export, arguments.data, first, first + timedelta(days=DAYS)) > 0

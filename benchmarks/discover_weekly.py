@@ -16,7 +16,7 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from rich.table import Table
 
 from benchmarks.blend_world import chosen_between
 from benchmarks.measuring import add_smallest, ratio, write_result
+from benchmarks.past_export import opened
 from towers.evaluation.baselines.factors import IALS
 from towers.evaluation.baselines.linear import EASE, ItemKNN
 from towers.evaluation.task import EvaluationTask
@@ -221,11 +222,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", type=Path, nargs="+", required=True, help="versions, each as of its week")
     parser.add_argument("--data", type=Path, default=DATA / "catalogue", help="raw tables with what came afterwards")
+    parser.add_argument("--as-of", type=date.fromisoformat, help="cuts the exports there, but for vectors and models")
     parser.add_argument("--taste-share", type=float, default=DiscoverWeekly().taste_share)
     add_smallest(parser, taste_share=0.5)
     arguments = parser.parse_args()
     kind = DiscoverWeekly(taste_share=arguments.taste_share)
-    found = [measured(Week(export=Export(each, False), data=arguments.data, kind=kind)) for each in arguments.export]
+    found = [
+        measured(Week(export=opened(each, arguments.as_of), data=arguments.data, kind=kind))
+        for each in arguments.export
+    ]
     figures = by_listener(found)
     ratios = {}
     for name, against in (("Discover Weekly", PEERS), ("learnt mixture", PEERS)):

@@ -24,6 +24,7 @@ import torch
 from benchmarks.measuring import add_smallest, write_result
 from towers.assembly.export import export_plan
 from towers.config.composing import compose
+from towers.contract.playlists import PLAYLIST_COLUMNS
 from towers.contract.provenance import Provenance
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings, SpectrogramSettings
@@ -95,7 +96,7 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
     write_mapped(folder / "users", users, {})
     no_events = {name: np.zeros(0, kind) for name, kind in (
         ("content_row", np.int32), ("action", np.int8), ("timestamp_us", np.int64), ("played_fraction", np.float32),
-        ("context", np.int32), ("is_positive", bool),
+        ("context", np.int32), ("session", np.int32), ("device", np.int32), ("is_positive", bool),
     )}  # fmt: skip
     offsets = np.zeros(listeners + 1, np.int64)
     store = SimpleNamespace(
@@ -110,6 +111,7 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
         ),
         vocabulary=lambda name: Vocabulary([]),
         members=Ragged(np.zeros(contents + 1, np.int64), np.zeros(0, np.int32)),
+        playlists=PLAYLIST_COLUMNS.empty_table(), as_of_us=None, end_us=None,
         has_clock=True, fingerprint="synthetic", manifest={"validation_start_us": None, "test_start_us": None},
     )  # fmt: skip
     return Trained(

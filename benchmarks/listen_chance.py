@@ -41,6 +41,7 @@ from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.ranking.rankers import DenseRanker, Scorer
 from towers.evaluation.result import Evaluation
 from towers.retrieval.export import Export
+from towers.retrieval.listen_chance import FEATURES
 from towers.retrieval.query import Query, standing_of
 from towers.retrieval.search import recommend
 
@@ -108,7 +109,12 @@ def of_seed(base: list[str], seed: int, period: str) -> tuple[list[Evaluation], 
     found = [judged(plan, protocol, each) for each in (scorer, Inner(users, contents))]
     means = {one.ranker: {key: one.means().get(key) for key in KEYS} for one in found}
     fitted = [
-        {"window": model.window, "heard": model.heard.to_dict(), "new": model.new.to_dict(), **model.fitted}
+        {
+            "window": model.window,
+            "heard": model.heard.to_dict(FEATURES),
+            "new": model.new.to_dict(FEATURES),
+            **model.fitted,
+        }
         for model in scorer.models
     ]
     return found, {"seed": seed, "signature": folder.name, "means": means, "fitted": fitted}

@@ -65,7 +65,17 @@ class PastExport(Export):
         """By who chose what before that day."""
         return co_listening(self, self.chosen_lists)
 
+    @property
+    def all_chosen(self) -> Ragged:
+        """As `chosen_lists`."""
+        return self.chosen_lists
+
     @cached_property
     def chosen_lists(self) -> Ragged:
         """Rows of what each listener chose before that day, the latest, in time order."""
         return Ragged.from_lists(self.events(row).chosen_rows[-LATEST:] for row in range(len(self.user_ids)))
+
+
+def opened(folder: Path, as_of: date | None) -> Export:
+    """An export as it is, or, where a day is given, as it was then."""
+    return Export(folder, check_files=False) if as_of is None else PastExport(folder, as_of)

@@ -75,13 +75,14 @@ def a_week_before_the_end(folder: Path) -> str:
     return str((datetime.fromisoformat(window["end"]) - timedelta(days=7)).date())
 
 
+def of_the_past(folder: Path) -> list[str]:
+    """The demo's export a week before its end, and what came then."""
+    return ["--export=exports/current", "--data=worlds/world-0", f"--as-of={a_week_before_the_end(folder)}"]
+
+
 ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "algotorial": pools,
-    "blend": lambda folder: [
-        "--export=exports/current",
-        "--data=worlds/world-0",
-        f"--as-of={a_week_before_the_end(folder)}",
-    ],
+    "blend": of_the_past,
     "cold_content": lambda folder: [*SMALL_WORLD, "name=cold"],
     "demo_worlds": lambda folder: [
         "--seeds=0",
@@ -92,15 +93,13 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
         "evaluation.slicings=null",
         "trainer.max_epochs=1",
     ],
+    "dial": of_the_past,
+    "discover_weekly": of_the_past,
     "export_corruption": lambda folder: [str(GOLDEN)],
     "export_kills": lambda folder: plain_runs(folder)[:1],
     "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
-    "listening_on": lambda folder: [
-        "--export=exports/current",
-        "--data=worlds/world-0",
-        f"--as-of={a_week_before_the_end(folder)}",
-    ],
+    "listening_on": of_the_past,
     "placing": lambda folder: [*SMALL_WORLD],
     "principal_axes": lambda folder: [run_of(folder)],
     "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],

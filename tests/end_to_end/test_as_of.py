@@ -47,6 +47,7 @@ def test_listeners_are_as_of_that_time(demo, whole, test_start, tmp_path):
     assert all(released[row] is None or released[row] <= test_start.date() for row in found.rows)
 
 
+@pytest.mark.slow
 def test_again_there_is_nothing_to_do_and_another_time_is_another_version(demo, test_start, tmp_path):
     command = ("export", f"checkpoint={run_of(demo[0])}", f"paths.exports={tmp_path}", *EXPORT)
     first, later = test_start.isoformat(), (test_start + timedelta(days=1)).date().isoformat()

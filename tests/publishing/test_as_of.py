@@ -129,6 +129,7 @@ def test_it_is_whole(cut):
     assert f"Made as of {AS_OF.isoformat()}: no events, playlists or figures from then on." in card
 
 
+@pytest.mark.slow
 def test_without_a_day_of_the_test_there_is_nothing_to_judge_by(whole, tmp_path):
     export = exported(tmp_path / "v1", whole.until(microseconds_of(TEST)))
     assert not list(problems(export, 0.9))
