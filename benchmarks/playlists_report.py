@@ -25,12 +25,12 @@ figure { margin: 2.5rem 0; } svg { max-width: 100%; height: auto; } figcaption {
 
 
 def newest(name: str) -> dict[str, Any] | None:
-    """The last result of a benchmark; null without one."""
-    found = sorted(RESULTS.glob(f"{name}*.json"), key=lambda path: read_json(path)["when"])
-    return read_json(found[-1]) if found else None
+    """The last result of a benchmark, of the latest day that it looks at; null without one."""
+    found = [read_json(path) for path in RESULTS.glob(f"{name}*.json")]
+    return max(found, key=lambda result: (result.get("as_of", ""), result["when"]), default=None)
 
 
-def discover_weekly(result: dict[str, Any]) -> Picture:
+def discover_weekly(result: dict[str, Any]) -> list[Picture]:
     """Who finds what is chosen first, under the same rules."""
     means = result["means"]
     rankers = [name for name in means if not name.startswith(("styles met", "plain"))]
@@ -39,15 +39,16 @@ def discover_weekly(result: dict[str, Any]) -> Picture:
     figure = dot_chart(rankers, series, xlabel="share found")
     from_zero(figure.axes[0])
     weeks = ", ".join(sorted({week["as_of"] for week in result["weeks"]}))
-    return Picture(
+    picture = Picture(
         name="discover-weekly",
         title="Discover Weekly",
         caption=f"First listens of the week that were in the list, under the same rules for all; weeks from {weeks}.",
         figure=figure,
     )
+    return [picture]
 
 
-def dial(result: dict[str, Any]) -> Picture:
+def dial(result: dict[str, Any]) -> list[Picture]:
     """What each place of the dial costs."""
     places = [place for place in result["means"]["plain"] if place != "none"]
     series = [
@@ -65,28 +66,31 @@ def dial(result: dict[str, Any]) -> Picture:
         f"A mix of 50 at each place of the dial, by all that is played in the week after {result['as_of']}. "
         f"Without the dial {best['heard']:.0%} of the list was heard, ndcg {best['ndcg']:.3f}."
     )
-    return Picture(name="dial", title="Familiar and new", caption=caption, figure=figure)
+    picture = Picture(name="dial", title="Familiar and new", caption=caption, figure=figure)
+    return [picture]
 
 
-def calibration(result: dict[str, Any]) -> Picture:
+def calibration(result: dict[str, Any]) -> list[Picture]:
     """How far lists are from the listener's styles, and what nearness costs."""
-    ways = [(length, way) for length, by_way in result["lists"].items() for way in by_way]
-    found = [result["lists"][length][way] for length, way in ways]
-    labels = [f"{length}, {way}" for length, way in ways]
-    figure = dot_chart(
-        labels,
-        [
-            Series(name="KL of plain", means=[one["ratios"]["KL"] for one in found], place=0),
-            Series(name="ndcg", means=[one["ndcg"] for one in found], place=1),
-        ],
-        xlabel="share of the plain list's KL, and ndcg",
-    )
-    from_zero(figure.axes[0])
-    caption = f"Distance of a list from its listener's mix of styles; the week from {result['as_of']}."
-    return Picture(name="calibration", title="In the listener's styles", caption=caption, figure=figure)
+    pictures = []
+    for at, (length, by_way) in enumerate(result["lists"].items()):
+        ways = [way for way in by_way if "caps" not in way]
+        series = [
+            Series(
+                name="KL, as a share of the plain list's", means=[by_way[way]["ratios"]["KL"] for way in ways], place=0
+            ),
+            Series(name="ndcg", means=[by_way[way]["ndcg"] for way in ways], place=1),
+        ]
+        figure = dot_chart(ways, series, xlabel="share of the plain list's KL; ndcg")
+        from_zero(figure.axes[0])
+        caption = f"Distance of a list from its listener's mix of styles; the week from {result['as_of']}."
+        pictures.append(
+            Picture(name=f"calibration-{at}", title=f"In their styles: {length}", caption=caption, figure=figure)
+        )
+    return pictures
 
 
-def pools(result: dict[str, Any]) -> Picture:
+def pools(result: dict[str, Any]) -> list[Picture]:
     """Lists from editors' pools."""
     names = list(result["aims"])
     found = [result["aims"][name] for name in names]
@@ -105,24 +109,31 @@ def pools(result: dict[str, Any]) -> Picture:
         f"A floor of {result['floor']['floor']:g} of equal attention costs {price:.2%}."
     )
     figure = dot_chart(names, series, xlabel="ratio of ndcg@30")
-    return Picture(name="pools", title="Editors with algorithms", caption=caption, figure=figure)
+    picture = Picture(name="pools", title="Editors with algorithms", caption=caption, figure=figure)
+    return [picture]
 
 
-def going_on(result: dict[str, Any]) -> Picture:
-    """Radio, continuation, similar artists, on repeat."""
-    rows, means = [], []
+def going_on(result: dict[str, Any]) -> list[Picture]:
+    """Radio, continuation, similar artists, on repeat: a picture of each."""
+    pictures = []
     for kind, found in result["figures"].items():
-        for ranker, figures in found.get("means", {}).items():
-            for key, figure in list(figures.items())[:1]:
-                rows.append(f"{kind.replace('_', ' ')}: {ranker} ({key})")
-                means.append(figure)
-    figure = dot_chart(rows, [Series(name="mean", means=means, place=0)], xlabel="by the figure in brackets")
-    from_zero(figure.axes[0])
-    caption = f"Lists that go on from something, against other rankers; from {result['as_of']} on."
-    return Picture(name="going-on", title="Radio, continuation, artists, on repeat", caption=caption, figure=figure)
+        means = found.get("means", {})
+        keys = {key for figures in means.values() for key in figures}
+        if not keys or len(means) < 2:
+            continue
+        key = min(keys)
+        rankers = [name for name in means if key in means[name]]
+        figure = dot_chart(
+            rankers, [Series(name=key, means=[means[name][key] for name in rankers], place=0)], xlabel=key
+        )
+        from_zero(figure.axes[0])
+        caption = f"Against other rankers, from {result['as_of']} on."
+        title = kind.replace("_", " ").capitalize()
+        pictures.append(Picture(name=kind.replace("_", "-"), title=title, caption=caption, figure=figure))
+    return pictures
 
 
-def blends(result: dict[str, Any]) -> Picture:
+def blends(result: dict[str, Any]) -> list[Picture]:
     """What a blend is to the member who is served worst."""
     as_of, found = max(result["figures"].items())
     sizes = list(found["lists"])
@@ -134,10 +145,11 @@ def blends(result: dict[str, Any]) -> Picture:
     figure, _ = line_chart(
         [float(size) for size in sizes], series, xlabel="members", ylabel="of ndcg of their own list, worst-served"
     )
-    return Picture(name="blend", title="Blend", caption=f"Groups in the week from {as_of}.", figure=figure)
+    picture = Picture(name="blend", title="Blend", caption=f"Groups in the week from {as_of}.", figure=figure)
+    return [picture]
 
 
-DRAWN: dict[str, Callable[[dict[str, Any]], Picture]] = {
+DRAWN: dict[str, Callable[[dict[str, Any]], list[Picture]]] = {
     "discover_weekly": discover_weekly,
     "dial": dial,
     "calibration-utility": calibration,
@@ -166,7 +178,7 @@ def main() -> None:
     add_smallest(parser)
     arguments = parser.parse_args()
     results = {name: newest(name) for name in DRAWN}
-    pictures = [DRAWN[name](result) for name, result in results.items() if result is not None]
+    pictures = [one for name, result in results.items() if result is not None for one in DRAWN[name](result)]
     with atomic_file(arguments.output) as temporary:
         temporary.write_text(page(pictures), encoding="utf-8")
     print(f"written to {arguments.output}: {', '.join(one.title for one in pictures)}")
