@@ -10,12 +10,17 @@ from towers.policies.playlist import Reason
 from towers.retrieval.export import Export
 from towers.retrieval.show import title_card
 
-OFTEN = 0.2
+TOGETHER = 0.2
 """The weight of neighbours by co-listening from which one is a reason for the other."""
+OFTEN = 3
+"""So many times chosen, a content is played often."""
 WORDS = {
     "saved": "because you saved {}",
     "liked": "because you liked {}",
     "played": "because you played {}",
+    "saved_it": "you saved it",
+    "liked_it": "you liked it",
+    "played_it": "you played it before",
     "often": "you play it often",
     "artist": "by {}, whom you play",
     "new_by": "new by {}",
@@ -45,8 +50,8 @@ def in_words(export: Export, reason: Reason) -> str:
 def reasons_for(listener: Listener, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
     """Why each of some contents is there for a listener, the most telling of what holds.
 
-    An artist whom they play comes first, then what those who play the same play, then sound, then the nearest of what
-    they chose; a listener who chose nothing is told what is popular.
+    Of what they know it is what they did with it. Else an artist whom they play comes first, then what those who play
+    the same play, then sound, then the nearest of what they chose; who chose nothing is told what is popular.
     """
     export, chosen = listener.export, last_chosen(listener.standing.events)
     if not len(chosen):
@@ -58,9 +63,12 @@ def reasons_for(listener: Listener, rows: Int[np.ndarray, " rows"]) -> tuple[Rea
     nearest = np.where(rows[:, None] == chosen, -np.inf, products).argmax(axis=1)
     said = _said(listener, chosen)
     is_fresh = export.age_days[rows] < FRESH_DAYS
+    own = _of_own(listener, chosen, said)
     found = []
-    for place in range(len(rows)):
-        if artists[place] >= 0:
+    for place, row in enumerate(rows.tolist()):
+        if row in own:
+            found.append(own[row])
+        elif artists[place] >= 0:
             found.append(Reason(kind="new_by" if is_fresh[place] else "artist", because=int(artists[place])))
         elif with_[place] >= 0:
             found.append(Reason(kind="listened_with", because=int(with_[place])))
@@ -69,6 +77,18 @@ def reasons_for(listener: Listener, rows: Int[np.ndarray, " rows"]) -> tuple[Rea
         else:
             found.append(Reason(kind=said[nearest[place]], because=int(chosen[nearest[place]])))
     return tuple(found)
+
+
+def _of_own(listener: Listener, chosen: Int[np.ndarray, " chosen"], said: list[str]) -> dict[int, Reason]:
+    """By row what there is to say of contents that the listener chose: saved, liked, played often, or just played."""
+    rows, times = np.unique(listener.chosen, return_counts=True)
+    known = dict(zip(chosen.tolist(), said, strict=True))
+    found = {}
+    for row, count in zip(rows.tolist(), times.tolist(), strict=True):
+        word = known.get(row, "played")
+        kind = "often" if word == "played" and count >= OFTEN else f"{word}_it"
+        found[row] = Reason(kind=kind, because=row)
+    return found
 
 
 def _artists_played(listener: Listener, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
@@ -93,7 +113,7 @@ def _listened_with(
     places, whose, weights = neighbours.among(chosen, rows)
     best = np.zeros(len(rows), np.float32)
     np.maximum.at(best, places, weights)
-    told = (weights == best[places]) & (weights >= OFTEN)
+    told = (weights == best[places]) & (weights >= TOGETHER)
     # The first of several: what is written last stands.
     found[places[told][::-1]] = chosen[whose[told][::-1]]
     return found

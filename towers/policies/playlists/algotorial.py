@@ -27,8 +27,6 @@ from towers.retrieval.listen_chance import chance
 
 DISLIKED = 1_000.0
 """Taken off the chance of what a listener disliked, more than all chances of a list are together."""
-OFTEN = 2
-"""So many times played, a content is played often."""
 TOGETHER = 256
 """Listeners whose lists are made at a time."""
 
@@ -154,10 +152,9 @@ def _playlist(
     places: Int[np.ndarray, " length"],
 ) -> Playlist:
     rows = pool.pool.rows[places]
-    plays = (listener.chosen[:, None] == rows).sum(axis=0)
     worst = np.sort(own[pool.may_come])[-pool.length]  # what is worse comes by a rule or a weight
     is_pinned = pool.chooser.pinned[places]
-    kinds = np.select([is_pinned, is_cold | (own[places] < worst), plays >= OFTEN], ["pinned", "editor", "often"], "")
+    kinds = np.select([is_pinned, is_cold | (own[places] < worst)], ["pinned", "editor"], "")
     of_listener = iter(reasons_for(listener, rows[kinds == ""]))
     reasons = tuple(Reason(kind=kind) if kind else next(of_listener) for kind in kinds.tolist())
     remarks = []

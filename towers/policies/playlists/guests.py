@@ -1,8 +1,6 @@
 """Who takes part in a blend: a listener, or an artist, a playlist or a curator."""
 
-from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,9 +14,6 @@ from towers.policies.reasons import reasons_for
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query, allowed
 from towers.retrieval.search import recommend
-
-OFTEN = 5
-"""A content that was chosen so many times is played often."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -123,22 +118,7 @@ class ListenerGuest:
 
     def reasons(self, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
         """What they did with each, or with others that are like it."""
-        new = iter(reasons_for(self.listener, rows[~np.isin(rows, self.chosen)]))
-        times = Counter(self.chosen.tolist())
-        return tuple(self._known(row, times[row]) if times[row] else next(new) for row in rows.tolist())
-
-    def _known(self, row: int, times: int) -> Reason:
-        if row in self._said:
-            return Reason(kind=self._said[row], because=row)
-        return Reason(kind="often" if times >= OFTEN else "played", because=row)
-
-    @cached_property
-    def _said(self) -> dict[int, str]:
-        """What was liked or saved, by the word that was said last."""
-        events, words = self.listener.standing.events, {schema.LIKE: "liked", schema.SAVE: "saved"}
-        is_word = np.isin(events.action, list(words)) & events.is_positive
-        rows, actions = events.content_row[is_word].tolist(), events.action[is_word].tolist()
-        return {row: words[action] for row, action in zip(rows, actions, strict=True)}
+        return reasons_for(self.listener, rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,14 +11,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from towers.policies.listener import Listener
 from towers.policies.playlist import Reason
+from towers.policies.reasons import OFTEN
 from towers.retrieval.co_listening import Neighbours
 from towers.retrieval.export import Export
 from towers.retrieval.search import EXACT_BELOW
 
 LOOKED_AT = 500
 """Of a large catalogue, so many contents nearest to each vector are candidates."""
-OFTEN = 3
-"""Times that a listener chose a content for it to be one that they play often."""
 LOG_ODDS_OF_COSINE = 3.0
 """What an inner product of 1 with a listener counts where the export has no model of the chance of a listen; roughly
 what the models of exports give it for contents that are new to their listener."""
