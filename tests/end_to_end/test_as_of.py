@@ -24,6 +24,7 @@ def test_start(whole: Export) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=whole.manifest["test_start_us"])
 
 
+@pytest.mark.slow
 def test_listeners_are_as_of_that_time(demo, whole, test_start, tmp_path):
     run = f"checkpoint={run_of(demo[0])}"
     told = ok(demo[0], "export", run, f"paths.exports={tmp_path}", f"as_of={test_start.isoformat()}", *EXPORT)

@@ -46,6 +46,7 @@ def vectors_of_some(folder: Path, path: Path) -> None:
     pq.write_table(pa.table({"content_id": [*ids, "nobody"], "vector": vectors}), path)
 
 
+@pytest.mark.slow
 def test_vectors_from_elsewhere_are_trained_evaluated_and_exported(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder, path = demo[0], tmp_path / "clap.parquet"
     vectors_of_some(folder, path)
@@ -68,6 +69,7 @@ def test_vectors_from_elsewhere_are_trained_evaluated_and_exported(demo: tuple[P
     assert f"audio_encoder.path={path}: cannot be read" in refused(folder, "train", *experiment)
 
 
+@pytest.mark.slow
 def test_joined_with_a_trained_encoder_they_are_served_by_a_file_or_a_vector(
     demo: tuple[Path, str], tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_what_cannot_be_asked(demo: tuple[Path, str]) -> None:
     assert "who asks with a vector has heard nothing" in refused(demo[0], "recommend", vector, "familiar=1")
 
 
+@pytest.mark.slow
 def test_a_refit_inherits_from_its_judged_twin(demo: tuple[Path, str]) -> None:
     """Without a twin the export has no model, and says why; a later one with it is another version."""
     folder, exports = demo[0], demo[0] / "refits"
