@@ -203,7 +203,10 @@ def test_a_list_in_styles_holds_both_parts_of_a_quota_in_these_styles():
 
 def test_a_list_that_is_near_another_is_that_one_where_it_keeps_the_rules():
     candidates = made([6, 5, 4, 3, 2, 1], [[0], [0], [1], [1], [1], [2]])
-    worst = lambda places, k: np.arange(len(places))[::-1][:k]  # noqa: E731
+
+    def worst(places: np.ndarray, k: int) -> np.ndarray:
+        return np.arange(len(places))[::-1][:k]
+
     assert pick_near(candidates, Rules(k=3, max_per_artist=2), [], worst).places.tolist() == [3, 4, 5]
     # Of three by one artist the best two stay, and another is asked for in the place of the third.
     assert pick_near(candidates, Rules(k=4, max_per_artist=2), [], worst).places.tolist() == [1, 2, 3, 5]

@@ -125,7 +125,7 @@ class Maker:
         return int(np.isin(self._part_of_row, parts).sum())
 
     def signature(self, part: int) -> str:
-        """Of all that decides what is in a part."""
+        """A digest of everything that decides which lists a part holds: export, settings, week, pool, earlier lists."""
         batch, pool = self._batch, self._request.pool
         return digest_of(
             {

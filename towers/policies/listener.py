@@ -1,4 +1,4 @@
-"""Somebody for whom lists are made: what is known of them, and how well contents fit them."""
+"""A listener as lists need them: their history, their vector, and the utility of contents for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
 NEAREST = 5
-"""Of the contents that a listener chose, so many nearest to a content are averaged."""
+"""The nearness of a content is its mean inner product with this number of chosen contents, those nearest to it."""
 LATELY = 200
 """Different contents, the last that a listener chose, which nearness and co-listening are read off."""
 LEAST_LISTENED_WITH = 0.05

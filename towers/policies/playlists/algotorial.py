@@ -76,7 +76,7 @@ class OpenPool:
 
     @property
     def length(self) -> int:
-        """Of a list."""
+        """The number of contents in a list."""
         return self.chooser.rules[0].most
 
     @property

@@ -125,7 +125,7 @@ def _in_order(guests: Sequence[Guest], left_out: Sequence[str]) -> tuple[list[Gu
 
 
 def _names(guests: Sequence[Guest]) -> list[str]:
-    """Of each guest the id, or "new", "new 2" and so on."""
+    """Names the guests: each by its id, those without one "new", "new 2" and so on."""
     number_of_new = np.cumsum([not guest.name for guest in guests]).tolist()
     new = ["new" if number == 1 else f"new {number}" for number in number_of_new]
     return [guest.name or name for guest, name in zip(guests, new, strict=True)]

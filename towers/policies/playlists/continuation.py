@@ -86,7 +86,11 @@ class LikePlaylists:
     cosines: Float[np.ndarray, " like"]
 
     def shares(self, rows: Int[np.ndarray, " candidates"]) -> Float[np.ndarray, " candidates"]:
-        """For each content the share of these playlists that hold it, weighted by their cosines; `rows` rise."""
+        """Gives for each content the share of these playlists that hold it, weighted by their cosines.
+
+        Args:
+            rows: of the contents, in rising order.
+        """
         if not len(self.cosines) or not len(rows):
             return np.zeros(len(rows))
         places = np.minimum(np.searchsorted(rows, self.members.values), len(rows) - 1)

@@ -17,7 +17,7 @@ from towers.policies.sequencing import ordered
 from towers.policies.soft_quotas import pick_leaning
 
 LOOKED_AT = 400
-"""Of the candidates, the best that the rules choose from; their quotas are met far within."""
+"""The rules choose from this number of candidates, those of the highest utility; quotas are met with far fewer."""
 COLD_CHANCE = 0.8
 """Places of contents that nobody has chosen yet, as a share of their share of what people come to choose."""
 

@@ -24,7 +24,8 @@ from towers.retrieval.export import Export
 ROUNDS, RAISES = 60, 60
 """Rounds of the descent, and of what follows it: weights of contents that are still short are raised."""
 STEP, FADING, RAISE = 0.2, 0.95, 0.1
-"""Of the first round, in mean chances; what is left of it after each; and of the rounds that raise."""
+"""The step of the descent in its first round, in units of the mean chance of a listen; the factor by which it shrinks
+from round to round; and the step of the rounds that raise weights, in the same units."""
 MARGIN = 1.003
 """Times the floor is aimed at."""
 SAMPLE = 20_000

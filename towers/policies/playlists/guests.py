@@ -18,7 +18,7 @@ from towers.retrieval.search import recommend
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Guest(Protocol):
-    """Somebody or something that a blend is for."""
+    """A member of a blend: a listener, an artist, a playlist or a curator."""
 
     @property
     def export(self) -> Export:

@@ -14,7 +14,7 @@ from towers.policies.sequencing import ordered
 from towers.policies.slate import in_styles, pick, pick_near
 
 LOOKED_AT = 500
-"""Of the candidates that were heard, and of the new ones, the best that the list is chosen from."""
+"""The list is chosen from this number of heard candidates and as many new ones, those of the highest utility."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
