@@ -115,7 +115,7 @@ class Trained:
         placed.eval()
         vectors = embed_contents(placed.two_tower, placed.table).float()
         task, histories = task_from_store(store, self._period), store.histories
-        ends = {"validation": histories.train_end, "test": histories.test_start}[self._period]
+        ends = histories.known_until(self._period)
         settings = plan.datamodule
         batches = UserBatches(store, ends, task.user_rows, settings.max_length, settings.max_tokens)
         users = embed_users(placed.two_tower, batches, vectors)

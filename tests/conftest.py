@@ -44,7 +44,7 @@ def make_builder(feature_settings):
     from towers.data.build import StoreBuilder
     from towers.data.rejecting import Limits
     from towers.data.sources.parquet_folder import ParquetFolder
-    from towers.data.split import GlobalTemporal
+    from towers.data.splits.temporal import GlobalTemporal
 
     def make(
         raw,
@@ -102,7 +102,7 @@ def world_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def world_store(tmp_path_factory, make_builder, world_folder):
     """The tiny demo world, prepared: enough to train on for a second. Read only."""
-    from towers.data.split import GlobalTemporal
+    from towers.data.splits.temporal import GlobalTemporal
 
     split = GlobalTemporal(validation_days=10.0, test_days=10.0)
     return make_builder(world_folder, tmp_path_factory.mktemp("world-stores"), split=split).build()[0]

@@ -682,7 +682,11 @@ class TestKeysThatAreNone:
                 "audio_encoder=convv: no such choice; did you mean audio_encoder=conv? There are conv, frozen, joined, "
                 "mobile, none, patch, statistics",
             ),
-            ("prepare", "data/split=foo", "data/split=foo: no such choice; There are leave_one_out, temporal"),
+            (
+                "prepare",
+                "data/split=foo",
+                "data/split=foo: no such choice; There are last_session, leave_one_out, rolling, temporal",
+            ),
             ("train", "audio_encoder@foo=conv", "audio_encoder@foo: no such key; did you mean audio_encoder?"),
             ("export", "publishing=default", "publishing: no such key; did you mean publishing@export?"),
             ("train", "optimizer=null", "optimizer=null: takes one of adamw; leave it out for the default"),

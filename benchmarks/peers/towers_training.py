@@ -204,7 +204,7 @@ def train_until(enough: float, overrides: list[str], folder: Path) -> None:
     config = compose("train", overrides)
     task = task_from_store(parts.store, "test")
     length, tokens = config.datamodule.max_length, config.datamodule.max_tokens
-    histories = UserBatches(parts.store, parts.store.histories.test_start, task.user_rows, length, tokens)
+    histories = UserBatches(parts.store, parts.store.histories.known_until("test"), task.user_rows, length, tokens)
     parts.data.loaders.validation = lambda: histories  # of the test's listeners, not of validation's
     parts.module._validation = Validation(len(task.user_rows), judging_of(config).judge(task), None)
     train(settings, parts, folder, Told(enough))

@@ -11,7 +11,7 @@ from tests.data.raw_set import ANN
 from towers.contract import schema
 from towers.data.history_reader import HistoryReader
 from towers.data.sources.ordered_pairs import OrderedPairs
-from towers.data.split import LeaveOneOut
+from towers.data.splits.leave_one_out import LeaveOneOut
 from towers.features.events import encode_events
 
 

@@ -13,7 +13,7 @@ import soundfile
 from tests.data import raw_set
 from tests.data.read_back import assert_nothing_half_written, histories_by_id
 from towers.data.sources.parquet_folder import ParquetFolder
-from towers.data.split import GlobalTemporal
+from towers.data.splits.temporal import GlobalTemporal
 from towers.data.store import CURRENT, Store
 from towers.errors import UserError
 
@@ -91,7 +91,7 @@ from pathlib import Path
 from towers.data.build import StoreBuilder
 from towers.data.rejecting import Limits
 from towers.data.sources.parquet_folder import ParquetFolder
-from towers.data.split import GlobalTemporal
+from towers.data.splits.temporal import GlobalTemporal
 from towers.features.settings import FeatureSettings
 
 def die(stage, *rest):

@@ -10,7 +10,7 @@ import pytest
 from tests.data import raw_set
 from tests.data.raw_set import EVENTS, at
 from towers.data.sources.timed_events import TimedEvents
-from towers.data.split import LeaveOneOut
+from towers.data.splits.leave_one_out import LeaveOneOut
 from towers.errors import UserError
 
 USUAL = re.compile(r"events/: [12] of \d+ events are of|playlists/: 1 of 5 entries")

@@ -10,7 +10,8 @@ import pytest
 from tests.data.read_back import histories_by_id
 from towers.data.sources.ordered_pairs import OrderedPairs
 from towers.data.sources.timed_events import TimedEvents
-from towers.data.split import GlobalTemporal, LeaveOneOut
+from towers.data.splits.leave_one_out import LeaveOneOut
+from towers.data.splits.temporal import GlobalTemporal
 from towers.errors import UserError
 
 TEXT = "1 10\n1 20\n1 10\n2 30\n2 20\n2 40\n"

@@ -13,7 +13,7 @@ from tests.data.raw_set import EVENTS, TEST_START, VALIDATION_START, at
 from tests.data.read_back import FORGOTTEN, members_of, row_of
 from towers.contract.events import microseconds_of
 from towers.data.histories import HISTORY_COLUMNS
-from towers.data.split import LeaveOneOut
+from towers.data.splits.leave_one_out import LeaveOneOut
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.evaluation.listening import Listening

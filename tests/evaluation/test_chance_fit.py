@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from towers.contract.schema import ACTIONS
-from towers.data.split import GlobalTemporal
+from towers.data.splits.temporal import GlobalTemporal
 from towers.data.store import Store
 from towers.errors import DataLacks
 from towers.evaluation.chance_fit import fit_chance

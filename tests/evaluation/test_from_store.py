@@ -88,7 +88,7 @@ def test_all_histories_hold_those_without_a_target_too(store):
 
 
 def test_leave_one_out_ranks_one_target_a_listener(world_folder, tmp_path, make_builder):
-    from towers.data.split import LeaveOneOut
+    from towers.data.splits.leave_one_out import LeaveOneOut
 
     store, _ = make_builder(world_folder, tmp_path / "stores", split=LeaveOneOut()).build()
     for period in ("validation", "test"):

@@ -39,7 +39,7 @@ def test_recency_counts_the_last_days(store):
 
 
 def test_no_times_without_a_clock(store, tmp_path, world_folder, make_builder):
-    from towers.data.split import LeaveOneOut
+    from towers.data.splits.leave_one_out import LeaveOneOut
 
     assert store.has_clock
     clockless, _ = make_builder(world_folder, tmp_path / "stores", split=LeaveOneOut()).build()

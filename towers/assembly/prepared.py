@@ -1,6 +1,6 @@
 """The prepared store that a command works on, held against what the caller says of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from towers.config.composing import SAID, flat, resolved
 from towers.config.instantiate import value
 from towers.data.store import Store
 from towers.errors import UserError
+
+FILTERS = "data.filters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,9 @@ class Given:
 
     def check(self, store: Store) -> None:
         """Raises `UserError` where the store was prepared from other data, features or cuts."""
-        prepared = {"features": asdict(store.features), "data.split": store.manifest["split"]}
-        found = dict(_compared(leaf for name, node in prepared.items() for leaf in flat(node, name)))
+        filters = store.manifest.get("filters", {})  # stores of before do not have it
+        prepared = {"features": asdict(store.features), "data.split": store.manifest["split"], FILTERS: filters}
+        found = {FILTERS: list(filters)} | dict(_compared(prepared))
         for key, asked in self.values.items():
             if key not in found:
                 raise UserError(f"{key}={_typed(asked)}: {store.folder} was prepared with no such key")
@@ -76,12 +79,12 @@ class PreparedStore:
 
 def given_of(config: DictConfig) -> Given:
     """Reads what a narrowed configuration still holds of `features`, `data.split` and `data.root`."""
-    typed = {name: OmegaConf.select(config, name) for name in ("features", "data.split")}
-    values = [leaf for name, node in typed.items() if node is not None for leaf in flat(resolved(node), name)]
+    nodes = {name: OmegaConf.select(config, name) for name in ("features", "data.split", FILTERS)}
+    typed = {name: resolved(node) for name, node in nodes.items() if node is not None}
     root = OmegaConf.select(config, "data.root")
     return Given(
-        values=dict(_compared(values)),
-        said=dict(_compared(resolved(config[SAID]).items())) if SAID in config else {},
+        values=({FILTERS: []} if typed.get(FILTERS) == {} else {}) | dict(_compared(typed)),
+        said=dict(_compared(resolved(config[SAID]))) if SAID in config else {},
         root=None if root is None else str(root),
     )
 
@@ -103,16 +106,17 @@ def training_store(store: Store, until: str) -> Store:
     return store.trained_until_test() if until == "test" else store
 
 
-def _compared(leaves: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of what two preparations are compared by; a split's class stands under the split's own key.
+def _compared(nodes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of what two preparations are compared by, from nodes by dotted key; the class of a split or a
+    filter stands under its own key.
 
     A tuple is given as a list and an integer as a float, as a configuration and a manifest differ in these.
     """
-    for key, found in leaves:
+    for key, found in (leaf for name, node in nodes.items() for leaf in flat(node, name)):
         parent, _, name = key.rpartition(".")
         if name not in ("_target_", "class"):
             yield key, _comparable(found)
-        elif parent == "data.split":
+        elif parent.startswith(("data.split", FILTERS)):
             yield parent, str(found).rpartition(".")[2]
 
 

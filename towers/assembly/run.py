@@ -64,10 +64,10 @@ class Run:
     @property
     def provenance(self) -> Provenance:
         """What it was trained on."""
-        end = "test_start_us" if self.has_seen_validation else "validation_start_us"
+        start_us = self.trained_on.manifest["test_start_us" if self.has_seen_validation else "validation_start_us"]
         return Provenance(
             trained_on=self.trained_on.fingerprint,
-            trained_until_us=self.trained_on.manifest[end],
+            trained_until_us=None if start_us is None else start_us - self.trained_on.gap_us,
             has_seen_validation=self.has_seen_validation,
         )
 
@@ -118,8 +118,7 @@ class Run:
     ) -> Float[np.ndarray, "users dim"]:
         """Unit vectors of listeners from their histories up to the start of a period, or to the end, float32."""
         histories = self.store.histories
-        ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
-        batches = UserBatches(self.store, ends[until], user_rows, self.max_length, self.max_tokens)
+        batches = UserBatches(self.store, histories.known_until(until), user_rows, self.max_length, self.max_tokens)
         return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
 
 

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import pyarrow.parquet as pq
 
@@ -14,10 +14,11 @@ from towers.data.audio import spectrograms
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.parts import settings_of
 from towers.data.periods import to_json
 from towers.data.rejecting import DUPLICATE, IS_BAD, JUDGED, Limits, TooManyRejected
 from towers.data.sources.tables import RawTables, Source
-from towers.data.split import Split
+from towers.data.splits.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
 from towers.data.store_writer import StoreWriter
 from towers.data.tables import SQL, Tables, database
@@ -195,13 +196,6 @@ class StoreBuilder:
             kept.rename(work / "rejected_before")
         (work / "rejected").rename(kept)
         return kept
-
-
-def settings_of(part: object) -> dict[str, Any]:
-    """The class and settings of a component as JSON values; paths are left out, as data may lie elsewhere next time."""
-    kept = [(name, value) for name, value in vars(part).items() if name != "root" and not isinstance(value, Path)]
-    settings = {name.lstrip("_"): value for name, value in kept}
-    return {"class": type(part).__name__, **settings}
 
 
 def keep_losses(sound: Path, rejected: Path) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,12 +21,21 @@ HISTORY_COLUMNS = {
 }
 
 
+PLACES = ("offsets", "train_end", "validation_start", "validation_end", "test_start")
+"""Arrays by listener: places in the flat columns."""
+WITHOUT_GAP = {"validation_start": "train_end", "validation_end": "test_start"}
+"""Arrays that stores of before have not, and what they are there."""
+Period = Literal["validation", "test"]
+Until = Literal["validation", "test", "end"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histories:
     """All events of all listeners, a listener's in time order; memory-mapped.
 
-    Listener `u` has the events `offsets[u]:offsets[u + 1]`; training ends before `train_end[u]`, validation before
-    `test_start[u]`, all positions in the flat columns.
+    Listener `u` has the events `offsets[u]:offsets[u + 1]`; training ends before `train_end[u]`, validation goes from
+    `validation_start[u]` to before `validation_end[u]`, the test begins at `test_start[u]`, all places in the flat
+    columns. What lies between two periods is in neither: a gap of the split, empty as a rule.
 
     Args:
         content_row: -1 where an event has no content (search, browse).
@@ -41,6 +51,8 @@ class Histories:
 
     offsets: np.ndarray
     train_end: np.ndarray
+    validation_start: np.ndarray
+    validation_end: np.ndarray
     test_start: np.ndarray
     content_row: np.ndarray
     action: np.ndarray
@@ -60,11 +72,22 @@ class Histories:
     @classmethod
     def read(cls, folder: Path) -> "Histories":
         """Opens the arrays below a folder, memory-mapped."""
-        names = ("offsets", "train_end", "test_start", *HISTORY_COLUMNS)
+        names = (*PLACES, *HISTORY_COLUMNS)
         paths = {name: folder / f"{name}.npy" for name in names}
         found = {name: np.load(path, mmap_mode="r") for name, path in paths.items() if path.exists()}
         untold = {name: np.broadcast_to(np.int32(value), len(found["action"])) for name, value in UNTOLD.items()}
-        return cls(**untold | found)
+        cuts = {name: found[same] for name, same in WITHOUT_GAP.items()}
+        return cls(**untold | cuts | found)
+
+    def known_until(self, until: Until) -> np.ndarray:
+        """`[users]`: one past the last event that is known when a period is predicted, or all of them."""
+        return {"validation": self.train_end, "test": self.validation_end, "end": self.offsets[1:]}[until]
+
+    def period(self, period: Period) -> tuple[np.ndarray, np.ndarray]:
+        """`[users]` each: the first event of a period, and one past its last; its targets lie between."""
+        if period == "validation":
+            return self.validation_start, self.validation_end
+        return self.test_start, self.offsets[1:]
 
     def until(self, time_us: int) -> "Histories":
         """The events before a time (microseconds since 1970, UTC), and the cuts as far as they are before it."""
@@ -73,5 +96,5 @@ class Histories:
             return self
         # What stays of a listener is the beginning, so a place of before is the number of events that stay before it.
         num_before = np.concatenate([[0], np.cumsum(is_before)]).astype(np.int64)
-        places = {name: num_before[getattr(self, name)] for name in ("offsets", "train_end", "test_start")}
+        places = {name: num_before[getattr(self, name)] for name in PLACES}
         return Histories(**places, **{name: np.asarray(getattr(self, name))[is_before] for name in HISTORY_COLUMNS})

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
-from towers.data.split import DAY_US, Cuts
+from towers.data.splits.split import DAY_US, Cuts
 
 NAMES = ("training", "validation", "test")
 FEW_POSITIVES = 5_000
@@ -38,13 +37,14 @@ def periods_of(counted: Mapping[str, tuple[int, int]], cuts: Cuts, first_us: int
         counted: by name, positive events and listeners; a name may be absent.
         cuts: between them.
         first_us: time of the first positive event, in microseconds.
-        last_us: of the last.
+        last_us: of the last; what `cuts` leaves out is not counted.
     """
     if cuts.validation_start_us is None or cuts.test_start_us is None:
         days: list[float | None] = [None, None, None]
     else:
-        instants = (first_us, cuts.validation_start_us, cuts.test_start_us, last_us + 1)
-        days = [(after - before) / DAY_US for before, after in pairwise(instants)]
+        starts = (first_us, cuts.validation_start_us, cuts.test_start_us)
+        ends = (*(start - cuts.gap_us for start in starts[1:]), cuts.end_us or last_us + 1)
+        days = [max(end - start, 0) / DAY_US for start, end in zip(starts, ends, strict=True)]
     return [
         Period(name=name, days=length, positives=counted.get(name, (0, 0))[0], listeners=counted.get(name, (0, 0))[1])
         for name, length in zip(NAMES, days, strict=True)

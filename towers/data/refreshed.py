@@ -51,6 +51,7 @@ class RefreshedStore(Store):
             "fingerprint": refreshed_fingerprint(trained.fingerprint, today.fingerprint),
             "validation_start_us": trained.manifest["validation_start_us"],
             "test_start_us": trained.manifest["test_start_us"],
+            "gap_us": trained.gap_us,
         }
 
     @cached_property

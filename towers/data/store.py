@@ -74,6 +74,11 @@ class Store:
         return self.manifest["has_clock"]
 
     @property
+    def gap_us(self) -> int:
+        """How long before a period the one before it ends, in microseconds."""
+        return self.manifest.get("gap_us", 0)
+
+    @property
     def periods(self) -> list[Period]:
         """What training, validation and test hold; empty for a store of before this was counted."""
         return from_json(self.manifest.get("periods", []))
@@ -188,22 +193,22 @@ class Store:
 
     def until(self, as_of_us: int) -> "Store":
         """This store without what listeners did from a time on (microseconds since 1970, UTC), and without playlists of
-        then; its test period ends there, or is empty.
+        then; the period that it lies in ends there.
 
         Contents stay all there, as those who publish them announce them. What training counted, and the vocabularies,
         stay as they are, so it can be cut after the training period alone.
 
         Raises:
-            UserError: the data has no clock, its cuts are no times, or the time lies before the validation period.
+            UserError: the data has no clock, its cuts are no times, or the time lies within the training period.
         """
-        begin_us = self.manifest["validation_start_us"]
+        start_us = self.manifest["validation_start_us"]
         if not self.has_clock:
             raise UserError("as_of: this data knows the order of events alone, not their times; leave it out")
-        if begin_us is None:
+        if start_us is None:
             raise UserError("as_of: data.split cuts each listener at another time; prepare with data/split=temporal")
-        if as_of_us < begin_us:
+        if as_of_us < (end_us := start_us - self.gap_us):
             raise UserError(
-                f"as_of={shown_time(as_of_us)}: training goes on until {shown_time(begin_us)}, so that lists as of "
+                f"as_of={shown_time(as_of_us)}: training goes on until {shown_time(end_us)}, so that lists as of "
                 "before would flatter it; give that time or a later one, or cut and train earlier "
                 "(data.split.validation_start)"
             )
@@ -211,7 +216,8 @@ class Store:
         for name in CUT:
             cut.__dict__.pop(name, None)
         cut.as_of_us = as_of_us
-        cut.manifest = {**self.manifest, "test_start_us": min(as_of_us, self.manifest["test_start_us"])}
+        # Validation ends a gap before the test, so where it is cut, that follows.
+        cut.manifest = {**self.manifest, "test_start_us": min(as_of_us + self.gap_us, self.manifest["test_start_us"])}
         return cut
 
     @cached_property
@@ -242,13 +248,14 @@ class _TrainedUntilTest(Store):
 
     @cached_property
     def histories(self) -> Histories:
-        """Training ends where the test begins."""
+        """Training ends where validation does; nothing is left to validate."""
         histories = super().histories
-        return replace(histories, train_end=histories.test_start)
+        end = histories.validation_end
+        return replace(histories, train_end=end, validation_start=end)
 
     @cached_property
     def train_positives(self) -> np.ndarray:
-        """`[contents]`, int64: positive events before the second cut."""
+        """`[contents]`, int64: positive events before the end of validation."""
         histories = self.histories
         lists = Ragged(histories.offsets, np.asarray(histories.content_row))
         place = np.arange(len(lists.values)) - np.repeat(histories.offsets[:-1], lists.lengths)

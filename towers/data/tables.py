@@ -16,7 +16,7 @@ from towers.data.periods import Period, periods_of
 from towers.data.rejecting import Limits, Rejecting
 from towers.data.remarks import remarks_on_files, remarks_on_rows
 from towers.data.sources.tables import RawTables
-from towers.data.split import Cuts, Split
+from towers.data.splits.split import Cuts, Split
 from towers.disk import is_full
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings

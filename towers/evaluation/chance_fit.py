@@ -111,9 +111,10 @@ def fit_chance(
 def _window(store: Store) -> dict[str, float]:
     """What the validation period has of the window."""
     if not store.has_clock:
-        lengths = np.asarray(store.histories.test_start) - np.asarray(store.histories.train_end)
+        begins, ends = map(np.asarray, store.histories.period("validation"))
+        lengths = ends - begins
         return {"events": float(min(WINDOW_EVENTS, lengths.max(initial=0)))}
-    days = (store.manifest["test_start_us"] - store.manifest["validation_start_us"]) / DAY_US
+    days = (store.manifest["test_start_us"] - store.gap_us - store.manifest["validation_start_us"]) / DAY_US
     return {"days": float(min(WINDOW_DAYS, days))}
 
 

@@ -111,8 +111,7 @@ class ExportOnStore:
             until: the period that is not seen any more.
         """
         histories = self.store.histories
-        ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
-        begin, end = (np.asarray(column)[user_rows] for column in (histories.offsets, ends[until]))
+        begin, end = (np.asarray(column)[user_rows] for column in (histories.offsets, histories.known_until(until)))
         is_truncated = self.export.tower_inputs is not self.export.vectors  # then its tower reads more than is exported
         encoder = self._encoder(self._by_store_row(self.export.tower_inputs) if is_truncated else content_vectors)
         codes, contexts = self.user_codes[user_rows], self.codes_of("context")

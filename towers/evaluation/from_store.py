@@ -12,15 +12,15 @@ from towers.features.ragged import Ragged
 
 
 def task_from_store(store: Store, period: Literal["validation", "test"]) -> EvaluationTask:
-    """Listeners with a positive event in `period`; their histories are everything before it.
+    """Listeners with a positive event in `period`; their histories are everything that is known then.
 
     Args:
         store: the prepared store.
-        period: validation, with histories up to the first cut, or test, with histories up to the second.
+        period: validation, with histories up to the end of training, or test, with histories up to that of validation;
+            a gap of the split lies between these ends and the period.
     """
     histories = store.histories
-    begin = histories.train_end if period == "validation" else histories.test_start
-    end = histories.test_start if period == "validation" else histories.offsets[1:]
+    begin, end = histories.period(period)
     everything = Ragged(np.asarray(histories.offsets), np.asarray(histories.content_row))
     place = np.arange(len(everything.values))
     users = everything.list_of_value
@@ -50,8 +50,8 @@ def all_histories(store: Store, period: Literal["validation", "test"]) -> Ragged
 
 
 def is_before(store: Store, period: Literal["validation", "test"]) -> Bool[np.ndarray, " events"]:
-    """`[events of all listeners]`: positive, and before `period`."""
+    """`[events of all listeners]`: positive, and known when `period` is predicted."""
     histories = store.histories
-    begin = np.asarray(histories.train_end if period == "validation" else histories.test_start)
+    end = np.asarray(histories.known_until(period))
     users = np.repeat(np.arange(histories.num_users), np.diff(histories.offsets))
-    return histories.is_positive & (np.arange(len(users)) < begin[users])
+    return histories.is_positive & (np.arange(len(users)) < end[users])

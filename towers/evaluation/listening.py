@@ -28,9 +28,8 @@ class Listening:
 
     def __init__(self, store: Store, until: Until):
         histories = store.histories
-        ends = {"validation": histories.train_end, "test": histories.test_start, "end": histories.offsets[1:]}
         self._store = store
-        self._begin, self._end = np.asarray(histories.offsets[:-1]), np.asarray(ends[until])
+        self._begin, self._end = np.asarray(histories.offsets[:-1]), np.asarray(histories.known_until(until))
         self._row = np.asarray(histories.content_row)
         self._action = np.asarray(histories.action)
         self._positive = np.asarray(histories.is_positive)
@@ -111,15 +110,13 @@ class Listening:
             events: of the listener's next ones, where there is none.
         """
         assert self._until == "validation", "what comes after is the test's"
-        test_start = np.asarray(self._store.histories.test_start)
+        begins, ends = map(np.asarray, self._store.histories.period("validation"))
         if self.now_us is None:
-            ends = np.minimum(test_start, self._end + events)
+            ends = np.minimum(ends, begins + events)
             is_within = np.ones(len(self._row), bool)
         else:
-            ends, is_within = test_start, self._time_us < self.now_us + days * DAY_US
-        is_after = (self._places >= np.repeat(self._end, self._lengths)) & (
-            self._places < np.repeat(ends, self._lengths)
-        )
+            is_within = self._time_us < self.now_us + days * DAY_US
+        is_after = (self._places >= np.repeat(begins, self._lengths)) & (self._places < np.repeat(ends, self._lengths))
         offsets = np.asarray(self._store.histories.offsets)
         return Ragged(offsets, self._row).where(is_after & is_within & self._positive & (self._row >= 0)).unique()
 

@@ -50,7 +50,7 @@ def known_of_listeners(store: Store, task: EvaluationTask, period: Period) -> pa
     """What the store knows of the listeners of the task, in its order.
 
     Columns: `user_id` and the other columns of users/; `days_since_last_event`, of any action, from the last one before
-    `period` to its begin, null without such an event and where the period does not begin for all at once.
+    `period` that is known to its begin, null without such an event and where the period does not begin for all at once.
 
     Args:
         store: the prepared store.
@@ -106,7 +106,7 @@ def write_profiles(profiles: pa.Table, path: Path) -> None:
 
 def _days_since_last_event(store: Store, period: Period) -> Float[np.ndarray, " users"]:
     histories, begin_us = store.histories, store.manifest[f"{period}_start_us"]
-    before = np.asarray(histories.train_end if period == "validation" else histories.test_start)
+    before = np.asarray(histories.known_until(period))
     days = np.full(len(before), np.nan)
     if begin_us is not None:
         has_event = before > np.asarray(histories.offsets[:-1])

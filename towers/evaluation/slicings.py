@@ -202,8 +202,7 @@ class FirstListens:
 def first_listens(store: Store, task: EvaluationTask, period: Period) -> FirstListens:
     """Of the task's listeners in its period."""
     histories = store.histories
-    begin = np.asarray(histories.train_end if period == "validation" else histories.test_start)[task.user_rows]
-    end = np.asarray(histories.test_start if period == "validation" else histories.offsets[1:])[task.user_rows]
+    begin, end = (np.asarray(places)[task.user_rows] for places in histories.period(period))
     lengths = end - begin
     positions = np.repeat(np.arange(len(lengths)), lengths)
     events = np.repeat(begin - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())

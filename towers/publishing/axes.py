@@ -40,7 +40,7 @@ def fitting_listeners(store: Store, seed: int = 0) -> Int[np.ndarray, " listener
     The others are left to judge by.
     """
     histories = store.histories
-    rows = np.flatnonzero(histories.test_start > histories.offsets[:-1])
+    rows = np.flatnonzero(histories.known_until("test") > histories.offsets[:-1])
     return np.sort(np.random.default_rng(seed).permutation(rows)[: min(len(rows) // 2, AT_MOST)])
 
 

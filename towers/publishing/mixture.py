@@ -35,7 +35,7 @@ HELD_OUT_SHARE = 0.2
 
 
 class JudgedExport(Export):
-    """What an export of the judged network would be, had it been written when the validation period began.
+    """What an export of the judged network would be, had it been written when the training period ended.
 
     Of listeners only those in `rows` have a vector.
     """
@@ -49,9 +49,11 @@ class JudgedExport(Export):
         chance: ListenChance,
         rows: Int[np.ndarray, " users"],
     ):
-        store = space.judged.store.until(space.judged.store.manifest["validation_start_us"])
+        whole = space.judged.store
+        end_us = whole.manifest["validation_start_us"] - whole.gap_us
+        store = whole.until(end_us)
         histories, vectors = store.histories, space.contents
-        end = datetime.fromtimestamp(store.manifest["validation_start_us"] / 1e6, UTC).isoformat()
+        end = datetime.fromtimestamp(end_us / 1e6, UTC).isoformat()
         self.folder = tower.parent
         self.manifest = {
             "format": FORMAT, "space_id": space_id, "dim": vectors.shape[1], "max_length": max_length,

@@ -164,7 +164,7 @@ class TestHistoriesEnd:
 
 
 def test_leave_one_out_has_a_cut_for_everybody(world_folder, tmp_path, make_builder, period):
-    from towers.data.split import LeaveOneOut
+    from towers.data.splits.leave_one_out import LeaveOneOut
 
     store, _ = make_builder(world_folder, tmp_path / "stores", split=LeaveOneOut()).build()
     check = trained_before(store, period, Provenance(trained_on="another", trained_until_us=0))

@@ -4,6 +4,7 @@ import lzma
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,13 @@ class OrderedPairs:
         self._path = literal(path)
         self._user, self._content, self._position = user, content, position
         self._artist, self._album = artist, album
+
+    def settings(self) -> dict[str, Any]:
+        """See `Part`."""
+        return {
+            "user": self._user, "content": self._content, "position": self._position, "artist": self._artist,
+            "album": self._album,
+        }  # fmt: skip
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """The one file."""

@@ -3,6 +3,7 @@ directly or in subfolders."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from towers.contract import schema
 from towers.contract.near_names import near_name
@@ -21,6 +22,10 @@ class ParquetFolder:
     def __init__(self, root: str):
         self.root = root
         self._root = literal(root)
+
+    def settings(self) -> dict[str, Any]:
+        """See `Part`."""
+        return {}
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """All part files."""

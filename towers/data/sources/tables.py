@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,10 @@ class Source(Protocol):
     """
 
     root: str
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, by name, as JSON values, but for paths: what of it decides a store."""
+        ...
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """The folder and the files below it that the tables depend on (audio aside), for the fingerprint."""

@@ -1,6 +1,7 @@
 """Public listening data that knows when: one Parquet file of events."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +41,10 @@ class TimedEvents:
         self.root = path
         self._path = literal(path)
         self._columns = {"user": user, "content": content, "timestamp": timestamp, "artist": artist, "album": album}
+
+    def settings(self) -> dict[str, Any]:
+        """See `Part`."""
+        return dict(self._columns)
 
     def inputs(self) -> tuple[Path, list[Path]]:
         """The one file."""

@@ -61,7 +61,7 @@ def trained_before(store: Store, period: Period, provenance: Provenance) -> Chec
 
 
 def future_leak(store: Store, period: Period, views: Mapping[str, View], *, seed: int = 0) -> Check:
-    """Every event at or after the start of the period is replaced by another: no view may change by a bit.
+    """Every event that is not known at the start of the period is replaced by another: no view may change by a bit.
 
     A view that stays the same when the events *before* the period are replaced does not read the histories of the
     store that it is given, so nothing can be said of it; the check is then not judged.
@@ -120,7 +120,8 @@ def baseline_view(period: Period, user_rows: Int[np.ndarray, " sample"]) -> View
 
 
 def histories_end(store: Store, task: EvaluationTask, period: Period) -> Check:
-    """No history holds an event at or after the start of the period, by the clock, and the task's are those.
+    """No history holds an event at or after the start of the period, or of the gap before it, by the clock, and the
+    task's are those.
 
     The store cuts histories at positions; here they are cut anew by the time of each event, and compared. Where every
     listener has a cut of their own (leave one out), the positions are all there is, and only their order in time is
@@ -137,7 +138,7 @@ def histories_end(store: Store, task: EvaluationTask, period: Period) -> Check:
     users = everything.list_of_value
     unordered = int(((np.diff(times) < 0) & (np.diff(users) == 0)).sum())
     start_us = store.manifest.get(f"{period}_start_us")
-    by_clock = is_later if start_us is None else times >= start_us
+    by_clock = is_later if start_us is None else times >= start_us - store.gap_us
     misplaced = int((is_later != by_clock).sum())
     expected = everything.where(np.asarray(histories.is_positive) & ~by_clock).take(task.user_rows)
     lists = range(len(task.user_rows))
@@ -198,9 +199,9 @@ def with_other_events(store: Store, is_replaced: np.ndarray, shift_days: int, se
 
 
 def _is_later(store: Store, period: Period) -> np.ndarray:
-    """`[events]`, bool: at or after the start of the period, by position."""
+    """`[events]`, bool: not known when the period is predicted, by position."""
     histories = store.histories
-    begin = np.asarray(histories.train_end if period == "validation" else histories.test_start)
+    begin = np.asarray(histories.known_until(period))
     offsets = np.asarray(histories.offsets)
     return np.arange(offsets[-1]) >= np.repeat(begin, np.diff(offsets))
 

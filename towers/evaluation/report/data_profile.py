@@ -71,6 +71,7 @@ def _times(store: Store) -> dict[str, str]:
     last = histories.timestamp_us[offsets[1:][some] - 1].max()
     times = {
         "first event": first,
+        "training ends": manifest["validation_start_us"] - store.gap_us if store.gap_us else None,
         "validation begins": manifest.get("validation_start_us"),
         "test begins": manifest.get("test_start_us"),
         "last event": last,

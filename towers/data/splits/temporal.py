@@ -1,32 +1,14 @@
-"""Where the data is cut into training, validation and test."""
+"""The same two instants for everybody: what a service lives by."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 from towers.data.event_times import instant_us, shown_time
+from towers.data.splits.carrying_out import ends_at
+from towers.data.splits.split import DAY_US, Cuts, Ends, ListenersEvents
 from towers.errors import UserError
 
-DAY_US = 86_400_000_000
 MAX_SHARE = 0.25
 """Of the time, for validation and for test: training keeps half of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cuts:
-    """How a split is carried out: the SQL file, and the two instants it uses (microseconds since 1970, UTC)."""
-
-    sql: str
-    validation_start_us: int | None = None
-    test_start_us: int | None = None
-
-
-@runtime_checkable  # for the tests, which check annotations at run time
-class Split(Protocol):
-    """A rule for the cuts."""
-
-    def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
-        """The cuts for data whose events lie in `[first_us, last_us]`."""
-        ...
 
 
 class GlobalTemporal:
@@ -34,6 +16,10 @@ class GlobalTemporal:
 
     The default follows from the data: validation and test have `share` of the time from the first positive event to the
     last each, at least `min_days` and at most `max_days`, and never so much that training has less than half.
+
+    A service learns of events only after a delay. With a gap, training ends so long before validation, and validation
+    before the test: what lies in a gap is in no period, it is no target and is not trained on, and histories that
+    predictions are made from end where the gap begins.
 
     Args:
         validation_start: t1 as an ISO date or time in UTC, or null for t2 less `validation_days`.
@@ -43,6 +29,8 @@ class GlobalTemporal:
         share: of the time that each of the two periods has by default, over 0 and at most a quarter.
         min_days: of such a period.
         max_days: of such a period.
+        gap_days: between training and validation, and between validation and test, in days; taken from the end of the
+            earlier period.
 
     Raises:
         UserError: a share or a number of days that cannot be.
@@ -57,6 +45,7 @@ class GlobalTemporal:
         share: float = 0.15,
         min_days: float = 1.0,
         max_days: float = 14.0,
+        gap_days: float = 0.0,
     ):
         if not 0 < share <= MAX_SHARE:
             raise UserError(f"data.split.share={share}: must lie over 0 and not over {MAX_SHARE}")
@@ -69,9 +58,12 @@ class GlobalTemporal:
             )
         if test_days is not None and not test_days >= 0:
             raise UserError(f"data.split.test_days={test_days}: must be 0 or more")
+        if not gap_days >= 0:
+            raise UserError(f"data.split.gap_days={gap_days}: must be 0 or more")
         self._validation_start, self._test_start = validation_start, test_start
         self._validation_days, self._test_days = validation_days, test_days
         self._share, self._min_days, self._max_days = share, min_days, max_days
+        self._gap_days = gap_days
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
         """Two instants.
@@ -91,27 +83,39 @@ class GlobalTemporal:
         else:
             validation = test - _us_of(self._validation_days, default_us)
         is_without_test = self._test_start is None and self._test_days == 0
-        if not first_us < validation < test < (end_us + is_without_test):
+        gap = round(self._gap_days * DAY_US)
+        before_test = 0 if is_without_test else gap
+        if not (first_us < validation - gap and validation < test - before_test and test < end_us + is_without_test):
+            beside = f" beside the gap of data.split.gap_days={self._gap_days:g}" if gap else ""
             raise UserError(
                 f"data.split: validation would begin at {shown_time(validation)} and the test at {shown_time(test)}, "
                 f"where positive events go from {shown_time(first_us)} to {shown_time(last_us)}; each period has to "
-                "hold a part of that: shorten data.split.validation_days and data.split.test_days (null: by the data), "
-                "or set data.split.validation_start and data.split.test_start"
+                f"hold a part of that{beside}: shorten data.split.validation_days and data.split.test_days (null: by "
+                "the data), or set data.split.validation_start and data.split.test_start"
             )
-        return Cuts(sql="split_temporal", validation_start_us=validation, test_start_us=test)
+        return Cuts(
+            sql="" if gap else "split_temporal",
+            validation_start_us=validation,
+            test_start_us=test + gap - before_test,
+            gap_us=gap,
+        )
+
+    def ends(self, events: ListenersEvents, cuts: Cuts) -> Ends:
+        """See `Split`."""
+        return ends_at(events, cuts)
+
+    def settings(self) -> dict[str, Any]:
+        """See `Split`."""
+        return {
+            "validation_start": self._validation_start, "test_start": self._test_start,
+            "validation_days": self._validation_days, "test_days": self._test_days, "share": self._share,
+            "min_days": self._min_days, "max_days": self._max_days, "gap_days": self._gap_days,
+        }  # fmt: skip
 
     def _default_us(self, span_us: int) -> int:
         """Length of a period of which nothing is said, in microseconds."""
         days = min(max(self._share * span_us / DAY_US, self._min_days), self._max_days)
         return min(round(days * DAY_US), int(MAX_SHARE * span_us))
-
-
-class LeaveOneOut:
-    """A listener's last positive event is the test, the one before it validation: to compare with the literature."""
-
-    def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
-        """No instants: the cut is another one for every listener."""
-        return Cuts(sql="split_leave_one_out")
 
 
 def _us_of(days: float | None, default_us: int) -> int:

@@ -1,4 +1,4 @@
-"""Where the data is cut: by two instants for everybody, or by each listener's last two positives."""
+"""Two instants for everybody, with a gap before each or without."""
 
 from datetime import timedelta
 
@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from tests.data import raw_set
 from tests.data.raw_set import MICROSECOND, TEST_START, VALIDATION_START, at
-from towers.data.split import DAY_US, GlobalTemporal, LeaveOneOut
+from tests.data.splits.some_listeners import histories, lengths, listeners
+from towers.data.splits.carrying_out import ends_at
+from towers.data.splits.split import DAY_US, Cuts, ListenersEvents
+from towers.data.splits.temporal import GlobalTemporal
 from towers.errors import UserError
 
 
@@ -129,28 +132,58 @@ class TestGlobalTemporal:
             GlobalTemporal().cuts(0, 10 * DAY_US, False)
 
 
-class TestLeaveOneOut:
-    def test_by_hand(self, prepared):
-        def history(user_id, actions):
-            played = {"+": ("play", 100_000), "-": ("skip", 1_000)}
-            return [(user_id, "a1", at(day), *played[action], None) for day, action in enumerate(actions)]
+class TestGap:
+    def test_by_hand(self):
+        split = GlobalTemporal("1970-01-05", "1970-01-09", gap_days=1.0)
+        cuts = split.cuts(0, 10 * DAY_US, True)
+        assert (cuts.validation_start_us, cuts.test_start_us, cuts.gap_us) == (4 * DAY_US, 8 * DAY_US, DAY_US)
+        # The 4th and the 8th of January are in gaps.
+        every_half_day = [(half / 2, True, -1) for half in range(20)]
+        events = listeners(every_half_day, [(3.0, True, -1), (7.5, True, -1)], [], [(2.9, True, -1), (8.0, True, -1)])
+        assert lengths(split.ends(events, cuts), events) == [
+            [6, 2, 6, 2, 4], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 0, 0, 0, 1]
+        ]  # fmt: skip
 
-        store = prepared(
-            history("three", "+++")
-            + history("two", "+-+")
-            + history("none", "--")
-            + history("skips-last", "++-+--")
-            + history("skips-between", "-+-+--+-+"),
-            LeaveOneOut(),
-        )
-        assert parts(store, "three") == [1, 1, 1]
-        assert parts(store, "two") == [3, 0, 0]  # too few positives
-        assert parts(store, "none") == [2, 0, 0]
-        assert parts(store, "skips-last") == [1, 2, 3]  # validation: + -, test: + - -
-        assert parts(store, "skips-between") == [6, 2, 1]
-        assert parts(store, "eve") == [0, 0, 0]
+    @given(found=histories, start=st.integers(0, 10), validation=st.integers(0, 10), gap=st.integers(0, 6))
+    def test_is_what_a_loop_finds(self, found, start, validation, gap):
+        test = start + validation
+        cuts = Cuts(validation_start_us=start * DAY_US, test_start_us=test * DAY_US, gap_us=gap * DAY_US)
+        events = listeners(*found)
+        ends = ends_at(events, cuts)
+        for user, history in enumerate(found):
+            times = [time for time, _, _ in history]
+            for name, day in {
+                "train_end": start - gap, "validation_start": start, "validation_end": test - gap, "test_start": test
+            }.items():  # fmt: skip
+                assert getattr(ends, name)[user] == sum(time < day for time in times)
 
-    def test_needs_no_clock(self):
-        cuts = LeaveOneOut().cuts(0, 1, False)
-        assert cuts.validation_start_us is None
-        assert cuts.test_start_us is None
+    def test_is_taken_from_the_earlier_period(self):
+        with_gap, without = (GlobalTemporal(gap_days=gap).cuts(0, 99 * DAY_US, True) for gap in (2.0, 0.0))
+        assert with_gap.test_start_us == without.test_start_us
+        assert with_gap.validation_start_us == without.validation_start_us
+
+    def test_no_test_leaves_no_gap_before_it(self):
+        cuts = GlobalTemporal(test_days=0.0, gap_days=2.0).cuts(0, 99 * DAY_US, True)
+        assert cuts.test_start_us - cuts.gap_us == 99 * DAY_US + 1
+
+    @pytest.mark.parametrize("gap", [5.0, 14.0])
+    def test_one_that_leaves_nothing_of_a_period_is_refused(self, gap):
+        with pytest.raises(UserError, match=rf"beside the gap of data\.split\.gap_days={gap:g}"):
+            GlobalTemporal("1970-01-16", "1970-01-20", gap_days=gap).cuts(0, 30 * DAY_US, True)
+
+    def test_one_below_0_is_refused(self):
+        with pytest.raises(UserError, match=r"data\.split\.gap_days=-1"):
+            GlobalTemporal(gap_days=-1.0)
+
+
+def test_a_store_is_cut_where_it_says(world_store):
+    """The ends of a prepared store are those of its events."""
+    found, manifest = world_store.histories, world_store.manifest
+    events = ListenersEvents(
+        offsets=np.asarray(found.offsets), timestamp_us=np.asarray(found.timestamp_us),
+        is_positive=np.asarray(found.is_positive), session=np.asarray(found.session),
+    )  # fmt: skip
+    cuts = Cuts(validation_start_us=manifest["validation_start_us"], test_start_us=manifest["test_start_us"])
+    ends = ends_at(events, cuts)
+    for name in ("train_end", "validation_start", "validation_end", "test_start"):
+        np.testing.assert_array_equal(getattr(ends, name) + found.offsets[:-1], getattr(found, name))

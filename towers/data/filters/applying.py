@@ -1,0 +1,111 @@
+"""Writes histories anew without the events that filters leave out, in bounded memory."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from towers.data.filters.before import Before
+from towers.data.filters.blocks import Block, blocks
+from towers.data.filters.filter import Filter
+from towers.data.firsts import first_places, is_first
+from towers.data.histories import HISTORY_COLUMNS, PLACES, Histories
+from towers.data.splits.split import Cuts
+from towers.errors import UserError
+
+
+def filters_of(cuts: Cuts, filters: Mapping[str, Filter]) -> dict[str, Filter]:
+    """The filters, after one that leaves out what lies behind the cuts' end, where they have one."""
+    behind: dict[str, Filter] = {} if cuts.end_us is None else {"after_the_window": Before(cuts.end_us)}
+    return {**behind, **filters}
+
+
+def apply_filters(folder: Path, filters: Mapping[str, Filter], num_contents: int) -> dict[str, int]:
+    """Applies filters one after the other, each to what the one before it has left.
+
+    The folder is one that nobody reads yet: a kill in the middle leaves columns of different lengths.
+
+    Args:
+        folder: `histories` of a store that is being written.
+        filters: by name, in their order.
+        num_contents: rows of contents.
+
+    Returns:
+        By name, how many events each left out.
+
+    Raises:
+        UserError: no positive event of training is left.
+    """
+    left_out = {}
+    for name, rule in filters.items():
+        histories = Histories.read(folder)
+        keep = rule.keep(histories, num_contents)
+        left_out[name] = len(keep) - int(keep.sum())
+        if not left_out[name]:
+            continue
+        if not _has_training(histories, keep):
+            raise UserError(
+                f"data.filters: {name} leaves no positive event of training: leave it out, or give it milder settings"
+            )
+        _rewrite(folder, histories, keep)
+    return left_out
+
+
+def _has_training(histories: Histories, keep: Bool[np.ndarray, " events"]) -> bool:
+    for block in blocks(histories.offsets):
+        place = np.arange(block.events.start, block.events.stop)
+        is_in = place < np.repeat(histories.train_end[block.users], block.lengths)
+        if (is_in & keep[block.events] & np.asarray(histories.is_positive[block.events])).any():
+            return True
+    return False
+
+
+def _rewrite(folder: Path, histories: Histories, keep: Bool[np.ndarray, " events"]) -> None:
+    def is_discovery(block: Block) -> np.ndarray:
+        found = np.zeros(block.size, bool)
+        chosen = np.flatnonzero(keep[block.events] & np.asarray(histories.is_positive[block.events]))
+        rows = np.asarray(histories.content_row[block.events])[chosen]
+        found[chosen] = is_first(block.user_of_event[chosen], rows)
+        return found
+
+    def session(block: Block) -> np.ndarray:
+        """The place of the session's first event that stays, in what stays of the history."""
+        given = np.asarray(histories.session[block.events])
+        kept, user = keep[block.events], block.user_of_event
+        known = np.flatnonzero(kept & (given >= 0))
+        before = np.append(0, np.cumsum(kept))  # in the block
+        begins = before[np.cumsum(block.lengths) - block.lengths]
+        found = np.full(block.size, -1, np.int64)
+        first = known[first_places(user[known], given[known])]
+        found[known] = before[first] - begins[user[known]]
+        return found
+
+    computed: dict[str, Callable[[Block], np.ndarray]] = {"is_discovery": is_discovery, "session": session}
+    total = int(keep.sum())
+    for name, dtype in HISTORY_COLUMNS.items():
+        column, compute = getattr(histories, name), computed.get(name)
+        partial = folder / f"{name}.npy.partial"
+        # Not through a memory map: a disk that is full ends a process that writes to one, without a word.
+        with partial.open("wb") as file:
+            described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (total,)}
+            np.lib.format.write_array_header_1_0(file, described)
+            for block in blocks(histories.offsets):
+                values = np.asarray(column[block.events]) if compute is None else compute(block)
+                file.write(np.ascontiguousarray(values[keep[block.events]], dtype).tobytes())
+        partial.replace(folder / f"{name}.npy")  # `histories` still has what was there
+    for name, places in _moved(histories, keep).items():
+        np.save(folder / f"{name}.npy", places)
+
+
+def _moved(histories: Histories, keep: Bool[np.ndarray, " events"]) -> dict[str, np.ndarray]:
+    """By name, listeners' places in what stays."""
+    moved = {name: np.zeros(len(getattr(histories, name)), np.int64) for name in PLACES}
+    done = 0
+    for block in blocks(histories.offsets):
+        before = np.append(0, np.cumsum(keep[block.events])) + done
+        for name in PLACES:
+            moved[name][block.users] = before[getattr(histories, name)[block.users] - block.events.start]
+        done = int(before[-1])
+    moved["offsets"][-1] = done
+    return moved

@@ -1,0 +1,27 @@
+"""Events up to a time: what a split that judges an earlier week leaves in the store."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from towers.data.histories import Histories
+
+
+class Before:
+    """Leaves out what came at a time or later.
+
+    Args:
+        end_us: microseconds since 1970, UTC.
+    """
+
+    def __init__(self, end_us: int):
+        self._end_us = end_us
+
+    def keep(self, histories: Histories, num_contents: int) -> Bool[np.ndarray, " events"]:
+        """See `Filter`."""
+        return np.asarray(histories.timestamp_us) < self._end_us
+
+    def settings(self) -> dict[str, Any]:
+        """See `Filter`."""
+        return {"end_us": self._end_us}

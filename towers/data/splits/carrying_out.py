@@ -1,0 +1,65 @@
+"""Cuts to places in listeners' histories, for all listeners at once."""
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from towers.data.splits.split import Cuts, Ends, ListenersEvents
+
+
+def ends_at(events: ListenersEvents, cuts: Cuts) -> Ends:
+    """The same instants for everybody.
+
+    Args:
+        events: in time order.
+        cuts: with both instants.
+    """
+    assert cuts.validation_start_us is not None, "each listener has their own"
+    assert cuts.test_start_us is not None, "each listener has their own"
+    validation_start = _before(events, cuts.validation_start_us)
+    test_start = _before(events, cuts.test_start_us)
+    if not cuts.gap_us:
+        return Ends(
+            train_end=validation_start, validation_start=validation_start, validation_end=test_start,
+            test_start=test_start,
+        )  # fmt: skip
+    return Ends(
+        train_end=_before(events, cuts.validation_start_us - cuts.gap_us),
+        validation_start=validation_start,
+        validation_end=_before(events, cuts.test_start_us - cuts.gap_us),
+        test_start=test_start,
+    )
+
+
+def ends_at_last_two(offsets: Int[np.ndarray, " borders"], is_marked: Bool[np.ndarray, " events"]) -> Ends:
+    """The test begins at a listener's last marked event, validation at the one before it.
+
+    Whoever has fewer than three marked events is in training alone.
+
+    Args:
+        offsets: of the listeners' events, from 0.
+        is_marked: by event.
+    """
+    lengths = np.diff(offsets)
+    marked = np.append([0, 0], np.flatnonzero(is_marked))  # two more, so that whoever has none reads a place, too
+    number = np.searchsorted(marked[2:], offsets)
+    has_three = np.diff(number) >= 3
+    test_start = np.where(has_three, marked[number[1:] + 1] - offsets[:-1], lengths)
+    validation_start = np.where(has_three, marked[number[1:]] - offsets[:-1], lengths)
+    return Ends(
+        train_end=validation_start, validation_start=validation_start, validation_end=test_start, test_start=test_start
+    )
+
+
+def _before(events: ListenersEvents, time_us: int) -> Int[np.ndarray, " users"]:
+    """How many of each listener's events are before a time.
+
+    By halves, for all listeners at once, as their events stand in time order: steps grow with the logarithm of the
+    longest history, and no array is as long as the events.
+    """
+    low, high = events.offsets[:-1].copy(), events.offsets[1:].copy()
+    for _ in range(int(events.lengths.max(initial=0)).bit_length()):
+        middle = (low + high) // 2
+        # Of whoever is done, low and high are equal; the place may be past the last event then.
+        is_before = (low < high) & (events.timestamp_us[np.minimum(middle, len(events.timestamp_us) - 1)] < time_us)
+        low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
+    return low - events.offsets[:-1]
