@@ -1,5 +1,6 @@
 """Fingerprints of what was read, and writes that are whole or absent. Knows nothing of models or tables."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -163,6 +164,24 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         except OSError:
             if not path.is_dir():
                 raise
+
+
+@contextmanager
+def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Holds a lock while the block runs; the lock of a process that was killed is free.
+
+    Args:
+        lock: a file, made where it is not there; it stays, empty.
+        waiting: called once where another process holds the lock.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def point_to(link: Path, target: Path) -> None:

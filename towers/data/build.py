@@ -1,43 +1,30 @@
 """Raw data into a prepared store: the recipe behind `towers prepare`."""
 
-import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import pyarrow.parquet as pq
-
 from towers.contract import schema
 from towers.data import raw
-from towers.data.audio import spectrograms
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.filters.filter import Filter
+from towers.data.making import Maker
 from towers.data.parts import settings_of
-from towers.data.periods import to_json
-from towers.data.rejecting import DUPLICATE, IS_BAD, JUDGED, Limits, TooManyRejected
+from towers.data.rejecting import Limits
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
-from towers.data.store_writer import StoreWriter
-from towers.data.tables import SQL, Tables, database
+from towers.data.tables import Spill, sql_digests
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
-from towers.manifest import (
-    FileDigests,
-    atomic_directory,
-    digest_of,
-    digest_of_file,
-    library_versions,
-    point_to,
-    read_json,
-    scratch_directory,
-    write_json,
-)
+from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, scratch_directory, write_json
 
-SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
-"""Beside the tables' rejected rows."""
+LOCK = ".lock"
+"""In a store's folder: one prepare at a time writes below it."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -60,6 +47,9 @@ class StoreBuilder:
         limits: how many rows and sounds may be left out.
         num_workers: decoding threads.
         on_progress: told about every stage.
+        filters: by name, which events are left out after the split.
+        forget: listeners to be forgotten, beside those whom users/ calls deleted.
+        spill: what the database may take of memory and disk.
     """
 
     def __init__(
@@ -72,6 +62,9 @@ class StoreBuilder:
         limits: Limits,
         num_workers: int,
         on_progress: Progress,
+        filters: Mapping[str, Filter] | None = None,
+        forget: Sequence[str] = (),
+        spill: Spill | None = None,
     ):
         self._root = root
         self._source = source
@@ -80,6 +73,9 @@ class StoreBuilder:
         self._limits = limits
         self._num_workers = num_workers
         self._on_progress = on_progress
+        self._filters = dict(filters or {})
+        self._forget = sorted(set(forget))
+        self._spill = spill or Spill()
         self.decoding = Decoding()
         """What was decoded, and how fast."""
         self.left_alone: list[Path] = []
@@ -95,17 +91,33 @@ class StoreBuilder:
         Raises:
             UserError: the raw data is not as the contract says, or too much of it is bad.
         """
-        inputs = self._digests()
-        with scratch_directory(self._root / "work") as work:
+        waiting = partial(self._on_progress, "waiting", 0, 0, "another prepare writes to this store")
+        with alone(self._root / LOCK, waiting), scratch_directory(self._root / "work") as work:
+            inputs = self._digests()
             tables, sound = self._read(work)
-            target = self._root / self._fingerprint(inputs, tables, sound)
-            is_new = not target.exists()
-            if is_new:
-                self._make(target, work, tables, sound)
+            request = self._request(inputs, tables, sound)
+            target = made_for(self._root, request)
+            is_new = target is None
+            if target is None:
+                maker = Maker(
+                    root=self._root,
+                    work=work,
+                    tables=tables,
+                    inputs=inputs,
+                    source=self._source,
+                    split=self._split,
+                    filters=self._filters,
+                    features=self._features,
+                    limits=self._limits,
+                    forget=self._forget,
+                    spill=self._spill,
+                    on_progress=self._on_progress,
+                )
+                target = maker.make(request, sound, partial(self._decode, sound))
             if sound is not None and sound.target.exists():
                 self.losses = SoundLosses.of(sound.target)
-        self._remember_root(target)
-        point_to(self._root / CURRENT, target)
+            self._remember_root(target)
+            point_to(self._root / CURRENT, target)
         store = Store(target)
         self.remarks += store.remarks
         return store, is_new
@@ -123,11 +135,16 @@ class StoreBuilder:
                 raise UserError(f"data.shard={shard}: no content of {self._source.root} names a sound; leave it out")
             return sound.make_shard(shard, self._num_workers, partial(self._on_progress, "spectrograms"))
 
+    def _decode(self, sound: SpectrogramSet | None) -> None:
+        if sound is not None:
+            self.decoding = sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
+
     def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
         tables = self._source.tables(work)
         self.left_alone, self.remarks = tables.left_alone, tables.remarks
         for table in schema.TABLES:
             raw.columns_of(tables, table)
+        raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)
         folder, settings = self._root / "spectrograms", self._features.spectrogram
         return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
@@ -145,82 +162,16 @@ class StoreBuilder:
         digests.save()
         return inputs
 
-    def _fingerprint(self, inputs: dict[str, str], tables: RawTables, sound: SpectrogramSet | None) -> str:
-        settings = [FORMAT, self._features.to_dict(), settings_of(self._split), settings_of(self._source)]
-        code = [digest_of_file(path) for path in sorted(SQL.glob("*.sql"))]
-        return digest_of([inputs, settings, code, tables.has_clock, sound and sound.target.name])[:16]
-
-    def _make(self, target: Path, work: Path, tables: RawTables, sound: SpectrogramSet | None) -> None:
-        with database(work) as connection:
-            clean = Tables(connection, tables, self._features, self._limits)
-            self._on_progress("tables", 0, 0)
-            try:
-                cuts = clean.build(self._split, work / "rejected")
-            except TooManyRejected as error:
-                kept = self._keep_rejected(work)
-                raise UserError(f"{error}; all are in {kept}; mend the data or raise the limit") from error
-            if sound is not None:
-                self.decoding = sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
-                keep_losses(sound.target, work / "rejected")
-                losses = SoundLosses.of(sound.target)
-                try:
-                    losses.check(self._limits.max_rejected_sounds_fraction, self._root / "rejected" / SOUNDS)
-                except UserError:
-                    self._keep_rejected(work)
-                    raise
-            with atomic_directory(target) as folder:
-                StoreWriter(clean, self._features, folder, self._on_progress).write()
-                (work / "rejected").rename(folder / "rejected")
-                manifest = {
-                    "format": FORMAT,
-                    "fingerprint": target.name,
-                    "has_clock": tables.has_clock,
-                    "validation_start_us": cuts.validation_start_us,
-                    "test_start_us": cuts.test_start_us,
-                    "periods": to_json(clean.periods(cuts)),
-                    "root": self._source.root,
-                    "split": settings_of(self._split),
-                    "source": settings_of(self._source),
-                    "features": self._features.to_dict(),
-                    "spectrograms": None if sound is None else sound.target.name,
-                    "counts": counts(clean, None if sound is None else sound.target),
-                    "remarks": clean.remarks,
-                    "libraries": library_versions(),
-                }
-                write_json(folder / "manifest.json", manifest)
-
-    def _keep_rejected(self, work: Path) -> Path:
-        """Puts what was rejected where it outlives a run that fails."""
-        kept = self._root / "rejected"
-        if kept.exists():
-            kept.rename(work / "rejected_before")
-        (work / "rejected").rename(kept)
-        return kept
+    def _request(self, inputs: dict[str, str], tables: RawTables, sound: SpectrogramSet | None) -> str:
+        """Changes with all that decides a store, but for the rows that ids have got."""
+        filters = {name: settings_of(rule) for name, rule in self._filters.items()}
+        settings = [FORMAT, self._features.to_dict(), settings_of(self._split), filters, settings_of(self._source)]
+        asked = [inputs, settings, sql_digests(), tables.has_clock, sound and sound.target.name, self._forget]
+        return digest_of(asked)[:16]
 
 
-def keep_losses(sound: Path, rejected: Path) -> None:
-    """Copies which sounds were unusable or altered, and why, beside the other tables' rejected rows."""
-    for name, kept in ((spectrograms.REJECTED, SOUNDS), (spectrograms.ALTERED, ALTERED_SOUNDS)):
-        if pq.read_metadata(sound / name).num_rows:
-            shutil.copyfile(sound / name, rejected / kept)
-
-
-def counts(clean: Tables, sound: Path | None) -> dict[str, int]:
-    """What was kept and what was not."""
-    queries = {
-        "events": "SELECT COUNT(*) FROM histories",
-        "positives": "SELECT SUM(CASE WHEN is_positive THEN 1 ELSE 0 END) FROM histories",
-        "users": "SELECT COUNT(*) FROM users",
-        "contents": "SELECT COUNT(*) FROM contents",
-        "forgotten_users": "SELECT COUNT(*) FROM forgotten",
-    }
-    for table, judged in JUDGED.items():
-        queries[f"rejected_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE {IS_BAD}"
-        queries[f"{DUPLICATE}_{table}"] = f"SELECT COUNT(*) FROM {judged} WHERE NOT {IS_BAD}"
-    for table in (schema.CONTENTS, schema.USERS, schema.PLAYLISTS):
-        queries[f"dates_lost_{table}"] = f"SELECT SUM(dates_lost) FROM {JUDGED[table]} WHERE reason IS NULL"
-    found = {name: clean.count(query) for name, query in queries.items()}
-    found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
-    found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows
-    found["altered_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ALTERED).num_rows
-    return found
+def made_for(root: Path, request: str) -> Path | None:
+    """The newest version of a store that was made for a request; null where there is none."""
+    found = [path.parent for path in root.glob("*/manifest.json") if not path.parent.is_symlink()]
+    made = [folder for folder in found if read_json(folder / "manifest.json").get("request") == request]
+    return max(made, key=lambda folder: folder.stat().st_mtime_ns, default=None)

@@ -26,20 +26,27 @@ def columns_of(tables: RawTables, table: str) -> dict[str, list[pa.DataType]]:
 
     Raises:
         UserError: a file that is not Parquet or is cut short, a column of a type that Arrow lacks, a required column
-            missing, a column of a wrong type, no row at all. The message names the file and the column.
+            missing, a column of a wrong type. The message names the file and the column.
     """
     present: dict[str, list[pa.DataType]] = {}
-    rows = 0
     for path in tables.files.get(table, []):
-        file_schema, file_rows = _open(path)
+        file_schema = _open(path)[0]
         check_columns(path, table, file_schema, tables.folders(table, path))
-        rows += file_rows
         for column in file_schema:
             present.setdefault(column.name, []).append(column.type)
-    if table == schema.EVENTS and rows == 0:
-        where = tables.origin.path if tables.origin else tables.files[table][0].parent
-        raise UserError(f"{where}: the events table is empty; there is nothing to learn from")
     return present
+
+
+def check_not_empty(tables: RawTables) -> None:
+    """Whether there is an event at all.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = tables.files[schema.EVENTS]
+    if not any(_open(path)[1] for path in paths):
+        where = tables.origin.path if tables.origin else paths[0].parent
+        raise UserError(f"{where}: the events table is empty; there is nothing to learn from")
 
 
 def check_user_columns(features: FeatureSettings) -> None:

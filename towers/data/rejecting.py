@@ -1,12 +1,12 @@
 """Rows that are left out: written with their reasons, counted, and too many of them refused."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from towers.contract import schema
@@ -14,11 +14,14 @@ from towers.data.event_times import described_time
 from towers.data.sources.tables import Origin
 from towers.errors import UserError
 
-JUDGED = {table: f"judged_{table}" for table in schema.TABLES}
+JUDGED = {table: f"judged_{table}" for table in schema.TABLES if table != schema.EVENTS}
+"""Tables that are judged as a whole; events are judged as they arrive."""
 DUPLICATE = "duplicate"
 """The reason of a row that says the same as one before it; any other reason is a fault."""
 IS_BAD = f"reason <> '{DUPLICATE}'"
-_OURS = ("row_hash", "dates_lost", "has_timestamp")
+GROUP_ROWS = 100_000
+"""Rows of a row group of what is written, however the rows come."""
+_OURS = ("row_hash", "dates_lost", "has_timestamp", "file")
 """Columns of a judged table that say nothing to a reader."""
 
 
@@ -54,56 +57,86 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """How many rows of a table are left out.
+
+    Args:
+        rows: all that were read.
+        bad: those with a fault.
+        repeated: those that say the same as one before them.
+    """
+
+    rows: int = 0
+    bad: int = 0
+    repeated: int = 0
+
+    def plus(self, other: "Losses") -> "Losses":
+        """Both together."""
+        return Losses(rows=self.rows + other.rows, bad=self.bad + other.bad, repeated=self.repeated + other.repeated)
+
+    def minus(self, other: "Losses") -> "Losses":
+        """Without another's."""
+        return Losses(rows=self.rows - other.rows, bad=self.bad - other.bad, repeated=self.repeated - other.repeated)
+
+    def to_json(self) -> dict[str, int]:
+        """The three numbers by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejecting:
     """Writes the rows that are left out, and holds their number against the limits.
 
     Args:
-        count: the single number that a query gives.
+        row: the single row that a query gives, by column.
         batches: a query's rows, piece by piece.
         limits: how many there may be.
         origin: the caller's file where the tables were converted from one; null where they are the caller's own.
     """
 
-    count: Callable[[str], int]
+    row: Callable[[str], dict[str, Any]]
     batches: Callable[[str], Iterator[pa.RecordBatch]]
     limits: Limits
     origin: Origin | None
 
-    def write(self, folder: Path) -> None:
-        """Writes a Parquet file for every table that lost a row: its columns, where it stood, and the reason.
+    def write(self, folder: Path) -> dict[str, Losses]:
+        """Writes a Parquet file for every judged table that lost a row: its columns, where it stood, and the reason."""
+        folder.mkdir(parents=True)
+        losses = {}
+        for table, judged in JUDGED.items():
+            counted = self.row(
+                f"SELECT COUNT(*) AS rows, COUNT(*) FILTER (WHERE {IS_BAD}) AS bad, "
+                f"COUNT(*) FILTER (WHERE NOT {IS_BAD}) AS repeated FROM {judged}"
+            )
+            losses[table] = Losses(**counted)
+            rows = f"SELECT * FROM {judged} WHERE reason IS NOT NULL ORDER BY filename, file_row_number"
+            write_rejected(folder / f"{table}.parquet", self.batches(rows))
+        return losses
+
+    def check(self, losses: dict[str, Losses], folder: Path) -> None:
+        """Holds the numbers of all tables against the limits.
+
+        Args:
+            losses: by table.
+            folder: where their rows were written.
 
         Raises:
             TooManyRejected: over a limit; names the first row of the first such table.
         """
-        folder.mkdir(parents=True)
-        for table, judged in JUDGED.items():
-            rows = f"SELECT * FROM {judged} WHERE reason IS NOT NULL ORDER BY filename, file_row_number"
-            if self.count(f"SELECT COUNT(*) FROM {judged} WHERE reason IS NOT NULL"):
-                _write(folder / f"{table}.parquet", self.batches(rows))
-        faults = (fault for table in JUDGED for fault in (self._bad(table), self._repeated(table)))
-        fault = next((fault for fault in faults if fault is not None), None)
-        if fault is not None:
-            raise TooManyRejected(fault)
-
-    def _bad(self, table: str) -> str | None:
-        return self._over(table, IS_BAD, "bad", "max_rejected_fraction")
-
-    def _repeated(self, table: str) -> str | None:
-        return self._over(table, f"NOT {IS_BAD}", "duplicates", "max_duplicate_fraction")
-
-    def _over(self, table: str, condition: str, words: str, limit: str) -> str | None:
-        """What to say of a table that has more rows of a condition than a limit allows; null where it has not."""
-        judged, allowed = JUDGED[table], getattr(self.limits, limit)
-        total = self.count(f"SELECT COUNT(*) FROM {judged}")
-        found = self.count(f"SELECT COUNT(*) FROM {judged} WHERE {condition}")
-        if not total or found / total <= allowed:
-            return None
-        first = f"SELECT * FROM {judged} WHERE {condition} ORDER BY filename, file_row_number LIMIT 1"
-        (row,) = (row for batch in self.batches(first) for row in batch.to_pylist())
-        return (
-            f"{table}/: {found / total:.1%} of the rows are {words} ({found:,} of {total:,}), over "
-            f"data.{limit}={allowed}; the first is {row['filename']}, row {row['file_row_number']}: {self._reason(row)}"
-        )
+        for table in schema.TABLES:
+            for condition, words, limit in (
+                (pc.field("reason") != DUPLICATE, "bad", "max_rejected_fraction"),
+                (pc.field("reason") == DUPLICATE, "duplicates", "max_duplicate_fraction"),
+            ):
+                found = losses[table].bad if words == "bad" else losses[table].repeated
+                total, allowed = losses[table].rows, getattr(self.limits, limit)
+                if total and found / total > allowed:
+                    row = _first(folder / f"{table}.parquet", condition)
+                    raise TooManyRejected(
+                        f"{table}/: {found / total:.1%} of the rows are {words} ({found:,} of {total:,}), over "
+                        f"data.{limit}={allowed}; the first is {row['filename']}, row {row['file_row_number']}: "
+                        f"{self._reason(row)}"
+                    )
 
     def _reason(self, row: dict[str, Any]) -> str:
         """The reason; the caller's own name of the column, and what a time that is out of range looks like."""
@@ -116,9 +149,33 @@ class Rejecting:
         return f"{shown}: {described_time(time_us)}"
 
 
-def _write(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
-    first = next(batches)
-    names = [name for name in first.schema.names if name not in _OURS]
-    with pq.ParquetWriter(path, first.select(names).schema) as writer:
-        for batch in chain([first], batches):
-            writer.write_batch(batch.select(names))
+def write_rejected(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Writes rejected rows, in row groups of one size however they come; no file where there is no row."""
+    writer: pq.ParquetWriter | None = None
+    waiting: list[pa.RecordBatch] = []
+    try:
+        for batch in batches:
+            if not len(batch):
+                continue
+            waiting.append(batch.select([name for name in batch.schema.names if name not in _OURS]))
+            if writer is None:
+                writer = pq.ParquetWriter(path, waiting[0].schema)
+            if sum(map(len, waiting)) >= GROUP_ROWS:
+                table = pa.Table.from_batches(waiting)
+                whole = len(table) // GROUP_ROWS * GROUP_ROWS
+                writer.write_table(table.slice(0, whole), row_group_size=GROUP_ROWS)
+                waiting = table.slice(whole).to_batches()
+        if writer is not None and waiting:
+            writer.write_table(pa.Table.from_batches(waiting))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _first(path: Path, condition: pc.Expression) -> dict[str, Any]:
+    """The first row of a file for which a condition holds."""
+    for batch in pq.ParquetFile(path).iter_batches():
+        found = pa.Table.from_batches([batch]).filter(condition)
+        if len(found):
+            return found.slice(0, 1).to_pylist()[0]
+    raise RuntimeError(f"{path}: no such row")

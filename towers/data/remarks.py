@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from towers.contract import schema
 from towers.contract.tables import CONTRACT, near_column
 from towers.data.event_times import taken_as_utc
+from towers.data.histories_writer import Seen
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
@@ -23,16 +24,15 @@ LONGEST = 60
 # An artist who is only named, or a playlist, is known; so what is not listed has the kind that is taken for granted.
 UNLISTED_EVENTS = """
 WITH unlisted AS (
-    SELECT contents.content_id, COUNT(*) AS num_events
-    FROM histories
-    INNER JOIN contents ON contents.content_row = histories.content_row
+    SELECT contents.content_id, heard.num_events
+    FROM heard
+    INNER JOIN contents ON contents.content_row = heard.content_row
     LEFT JOIN listed_contents ON listed_contents.content_id = contents.content_id
     WHERE listed_contents.content_id IS NULL AND contents.kind = 'track'
-    GROUP BY contents.content_id
 )
 SELECT
     (SELECT COUNT(*) FROM judged_contents WHERE reason IS NULL) AS listed,
-    (SELECT COUNT(*) FROM histories WHERE content_row >= 0) AS total,
+    (SELECT CAST(COALESCE(SUM(num_events), 0) AS BIGINT) FROM heard) AS total,
     CAST(COALESCE(SUM(num_events), 0) AS BIGINT) AS found,
     COUNT(*) AS contents,
     FIRST(content_id ORDER BY num_events DESC, content_id) AS example
@@ -71,11 +71,12 @@ FROM playlists
 USERS_WITHOUT_EVENTS = """
 SELECT
     COUNT(*) AS total,
-    COUNT(heard.user_id) AS found,
+    COUNT(active_users.user_row) AS found,
     MIN(listed.user_id) AS example,
-    (SELECT MIN(user_id) FROM events) AS heard_example
+    (SELECT MIN(user_id) FROM users INNER JOIN active_users USING (user_row)) AS heard_example
 FROM (SELECT user_id FROM judged_users WHERE reason IS NULL) AS listed
-LEFT JOIN (SELECT DISTINCT user_id FROM events) AS heard ON heard.user_id = listed.user_id
+LEFT JOIN users ON users.user_id = listed.user_id
+LEFT JOIN active_users ON active_users.user_row = users.user_row
 """
 
 SHORT_CONTENTS = """
@@ -85,22 +86,6 @@ SELECT
     MIN({'id': content_id, 'number': duration_ms}) FILTER (WHERE duration_ms < 1000) AS example
 FROM listed_contents
 WHERE duration_ms > 0
-"""
-
-# Plays of what is itself that short are left out.
-SHORT_PLAYS = """
-SELECT
-    COUNT(*) AS total,
-    COUNT(*) FILTER (WHERE played_ms < 1000) AS found,
-    MIN({'id': events.content_id, 'number': played_ms}) FILTER (WHERE played_ms < 1000) AS example
-FROM events
-LEFT JOIN listed_contents ON listed_contents.content_id = events.content_id
-WHERE action = 'play' AND played_ms > 0 AND COALESCE(duration_ms, 10000) >= 10000
-"""
-
-PLAYS = """
-SELECT COUNT(*) AS total, COUNT(*) FILTER (WHERE is_positive) AS positive, MAX(played_fraction) AS longest
-FROM histories WHERE action = 'play'
 """
 
 
@@ -124,24 +109,17 @@ def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[s
         yield line
 
 
-def remarks_on_rows(
-    table: Callable[[str], pa.Table], features: FeatureSettings, max_unlisted_fraction: float
-) -> Iterator[str]:
+def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction: float) -> Iterator[str]:
     """Lines about what the clean tables say of each other, and about numbers that look to be in another unit.
 
     Args:
-        table: the result of a query on the clean tables.
-        features: which plays are positive.
+        ask: the single row that a query on the clean tables gives, by column.
         max_unlisted_fraction: greatest share that is allowed of events whose content is not listed, and of entries of
             playlists that are no content.
 
     Raises:
         UserError: a share is greater.
     """
-
-    def ask(query: str) -> dict[str, Any]:
-        (row,) = table(query).to_pylist()
-        return row
 
     def held(line: str, found: int, total: int) -> str:
         if found > max_unlisted_fraction * total:
@@ -162,20 +140,37 @@ def remarks_on_rows(
             f"users/: none of its {users['total']:,} listeners, such as {_named(users['example'])}, is in events/, "
             f"whose listeners are called like {_named(users['heard_example'])}"
         )
-    for name, query in (("contents/: duration_ms", SHORT_CONTENTS), ("events/: played_ms of plays", SHORT_PLAYS)):
-        short = ask(query)
-        if short["found"] > MANY * short["total"]:
-            yield (
-                f"{name} is below 1,000 in {short['found']:,} of {short['total']:,} rows, such as "
-                f"{short['example']['number']} of {_named(short['example']['id'])}; the column is in milliseconds, and "
-                "these look like seconds"
-            )
-    plays = ask(PLAYS)
-    if plays["total"] and not plays["positive"]:
+    short = ask(SHORT_CONTENTS)
+    if short["found"] > MANY * short["total"]:
+        shown = short["example"]
+        yield _short("contents/: duration_ms", short["found"], short["total"], shown["number"], shown["id"])
+
+
+def remarks_on_plays(seen: Seen, content_ids: pa.Array, features: FeatureSettings) -> Iterator[str]:
+    """Lines about how long was played.
+
+    Args:
+        seen: what was met in the histories.
+        content_ids: by row.
+        features: which plays are positive.
+    """
+    if seen.short_play is not None and seen.short_plays > MANY * seen.timed_plays:
+        row, played_ms = seen.short_play
+        example = content_ids[row].as_py()
+        yield _short("events/: played_ms of plays", seen.short_plays, seen.timed_plays, played_ms, example)
+    if seen.plays and not seen.positive_plays:
+        longest = "None" if seen.longest is None else f"{seen.longest:.1%}"
         yield (
-            f"events/: none of {plays['total']:,} plays is positive, the longest was {plays['longest']:.1%} of its "
+            f"events/: none of {seen.plays:,} plays is positive, the longest was {longest} of its "
             f"content, below features.min_played_fraction={features.min_played_fraction}; likes and saves alone count"
         )
+
+
+def _short(name: str, found: int, total: int, number: int, content_id: str) -> str:
+    return (
+        f"{name} is below 1,000 in {found:,} of {total:,} rows, such as {number} of {_named(content_id)}; the column is "
+        "in milliseconds, and these look like seconds"
+    )
 
 
 def _near_columns(table: str, paths: list[Path], features: FeatureSettings) -> Iterator[str]:

@@ -24,7 +24,7 @@ from towers.features.sounds import Sounds
 from towers.features.vocabulary import Vocabulary
 from towers.manifest import read_json
 
-FORMAT = 3
+FORMAT = 4
 NO_STORE = "no prepared store here; run `towers prepare` with the same data= and data.name first"
 CURRENT = "current"
 CUT = ("histories", "members", "playlists", "first_heard_us", "end_us")

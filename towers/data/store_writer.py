@@ -1,16 +1,20 @@
 """Writes the clean tables as a store's flat arrays, piece by piece."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from towers.contract import schema
 from towers.contract.playlists import PLAYLIST_COLUMNS
-from towers.data.histories import HISTORY_COLUMNS
+from towers.data.cutting import TrainingCounts, count_training, write_codes, write_ends
+from towers.data.event_log.log import EventLog
+from towers.data.filters.applying import apply_filters, filters_of
+from towers.data.filters.filter import Filter
+from towers.data.histories_writer import HistoriesWriter, Seen
+from towers.data.splits.split import Cuts, Split
 from towers.data.store import write_arrow, write_ragged
 from towers.data.tables import Tables
 from towers.features.metadata import build_vocabulary, encode_part, part_values
@@ -19,75 +23,111 @@ from towers.features.settings import FeatureSettings
 from towers.features.text import category_text
 from towers.features.vocabulary import Vocabulary
 
-# Contexts, devices and listener columns, like all vocabularies, are those of the training period.
-TRAIN_VALUES = """
-SELECT DISTINCT histories.{name}
-FROM histories INNER JOIN boundaries ON boundaries.user_row = histories.user_row
-WHERE histories.ordinal < boundaries.num_train AND histories.{name} IS NOT NULL
-"""
-
 # Features or not: evaluation divides listeners by any of them.
 USERS = """
-SELECT users.user_id, listed.* EXCLUDE (user_id, deleted, dates_lost, row_hash, filename, file_row_number, reason)
+SELECT
+    users.user_row,
+    users.user_id,
+    listed.* EXCLUDE (user_id, deleted, dates_lost, row_hash, filename, file_row_number, reason)
 FROM users
 LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id
-ORDER BY users.user_row
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was met while a store was written.
+
+    Args:
+        events: of all histories.
+        seen: in the histories.
+        cuts: the instants that the split came to.
+        counts: of training, and of each period.
+        left_out: by filter, how many events.
+    """
+
+    events: int
+    seen: Seen
+    cuts: Cuts
+    counts: TrainingCounts
+    left_out: dict[str, int]
 
 
 class StoreWriter:
     """One store being written.
 
     Args:
-        clean: the tables, built.
+        clean: the database, in which listeners and contents are known.
+        log: the events, and the rows of ids.
         features: what to encode.
         folder: where to write.
         on_progress: called with (stage, done, all).
     """
 
     def __init__(
-        self, clean: Tables, features: FeatureSettings, folder: Path, on_progress: Callable[[str, int, int], None]
+        self,
+        *,
+        clean: Tables,
+        log: EventLog,
+        features: FeatureSettings,
+        folder: Path,
+        on_progress: Callable[[str, int, int], None],
     ):
-        self._clean = clean
-        self._features = features
-        self._folder = folder
-        self._on_progress = on_progress
+        self._clean, self._log, self._features = clean, log, features
+        self._folder, self._on_progress = folder, on_progress
+        self._num_contents = len(log.rows.contents)
 
-    def write(self) -> None:
-        """Writes contents, playlists, users and histories."""
+    def write(self, split: Split, filters: Mapping[str, Filter], has_clock: bool) -> "Written":
+        """Writes histories, contents, playlists and users.
+
+        Raises:
+            UserError: no positive event, an impossible split, or filters that leave nothing.
+        """
         (self._folder / "vocabularies").mkdir(parents=True)
-        self._write_contents()
-        self._write_playlists()
-        self._write_users()
-        self._write_histories()
+        histories = self._folder / "histories"
+        seen = self._write_histories(histories)
+        cuts = split.cuts(*seen.bounds, has_clock)
+        write_ends(histories, split, cuts)
+        left_out = apply_filters(histories, filters_of(cuts, filters), self._num_contents)
+        rows = self._log.rows
+        texts = {"context": rows.contexts.ids.to_pylist(), "device": rows.devices.ids.to_pylist()}
+        counts = count_training(histories, self._num_contents, {name: len(known) for name, known in texts.items()})
+        for name, known in texts.items():
+            vocabulary = Vocabulary(np.array(known, dtype=object)[counts.codes[name]].tolist())
+            vocabulary.write(self._vocabulary_path(name))
+            write_codes(histories, name, vocabulary, known)
+        contents = self._write_contents(counts)
+        self._write_playlists(contents)
+        offsets, train_end = np.load(histories / "offsets.npy"), np.load(histories / "train_end.npy")
+        self._write_users(train_end > offsets[:-1])
+        return Written(events=int(offsets[-1]), seen=seen, cuts=cuts, counts=counts, left_out=left_out)
 
-    def _write_contents(self) -> None:
-        contents = self._clean.table(
-            "SELECT contents.*, train_positives, train_plays, train_events FROM contents "
-            "INNER JOIN counts ON counts.content_row = contents.content_row ORDER BY contents.content_row"
-        )
-        wide = {"train_positives": pa.int64(), "train_plays": pa.int64(), "train_events": pa.int64()}
-        for name, kind in wide.items():
-            contents = contents.set_column(contents.column_names.index(name), name, contents[name].cast(kind))
+    def _write_contents(self, counts: TrainingCounts) -> pa.Table:
+        listed = self._clean.table("SELECT * FROM contents")
+        contents = by_row(listed, "content_row", self._num_contents)
+        is_withdrawn = contents["is_withdrawn"].fill_null(False)
+        contents = contents.set_column(contents.column_names.index("is_withdrawn"), "is_withdrawn", is_withdrawn)
+        for name in ("positives", "plays", "events"):
+            contents = contents.append_column(f"train_{name}", pa.array(getattr(counts, name)))
         write_arrow(self._folder / "contents.arrow", contents.combine_chunks())
-        is_in_training = contents["train_events"].to_numpy() > 0
         columns = {name: contents[name].to_pylist() for name in contents.column_names}
         for part in self._features.content_parts:
             values = part_values(part, columns)
-            vocabulary = build_vocabulary(values, is_in_training)
+            vocabulary = build_vocabulary(values, counts.events > 0)
             vocabulary.write(self._vocabulary_path(part))
             write_ragged(self._folder / "codes" / part, encode_part(values, vocabulary))
         pairs = self._clean.table("SELECT owner_row, member_row FROM members ORDER BY owner_row, member_row")
         owners = pairs["owner_row"].to_numpy()
         offsets = np.searchsorted(owners, np.arange(len(contents) + 1)).astype(np.int64)
         write_ragged(self._folder / "members", Ragged(offsets, pairs["member_row"].to_numpy().astype(np.int32)))
+        return contents
 
-    def _write_playlists(self) -> None:
+    def _write_playlists(self, contents: pa.Table) -> None:
         """Each with its contents in the order of the raw list; ids that no content bears are left out."""
         listed = self._clean.table("SELECT * FROM playlists ORDER BY content_row").combine_chunks()
-        ids = self._clean.table("SELECT content_id FROM contents ORDER BY content_row")["content_id"]
+        ids = contents["content_id"].combine_chunks()
         lists = listed["content_ids"].combine_chunks()
-        members = pc.call_function("index_in", [lists.flatten()], pc.SetLookupOptions(value_set=ids))
+        members = pc.call_function("index_in", [lists.flatten()], pc.SetLookupOptions(value_set=ids, skip_nulls=True))
         rows = members.fill_null(-1).to_numpy()
         entries = Ragged(np.append(0, np.cumsum(lists.value_lengths())).astype(np.int64), rows)
         is_other = rows != np.repeat(listed["content_row"].to_numpy(), entries.lengths)
@@ -96,17 +136,10 @@ class StoreWriter:
         columns = [*(listed[name] for name in PLAYLIST_COLUMNS.names[:-1]), member_rows]
         write_arrow(self._folder / "playlists.arrow", pa.table(columns, PLAYLIST_COLUMNS.names).cast(PLAYLIST_COLUMNS))
 
-    def _write_users(self) -> None:
+    def _write_users(self, is_in_training: np.ndarray) -> None:
         names = self._features.user_columns
-        selected = "".join(f', listed."{name}"' for name in names)
-        users = self._clean.table(
-            f"SELECT users.user_id, boundaries.num_train > 0 AS is_in_training{selected} FROM users "
-            "INNER JOIN boundaries ON boundaries.user_row = users.user_row "
-            "LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id "
-            "ORDER BY users.user_row"
-        )
-        write_arrow(self._folder / "users.arrow", self._clean.table(USERS).combine_chunks())
-        is_in_training = users["is_in_training"].to_numpy()
+        users = by_row(self._clean.table(USERS), "user_row", len(self._log.rows.users))
+        write_arrow(self._folder / "users.arrow", users.combine_chunks())
         codes = np.zeros((len(users), len(names)), dtype=np.int32)
         for place, name in enumerate(names):
             texts = [category_text(value) for value in users[name].to_pylist()]
@@ -117,47 +150,32 @@ class StoreWriter:
             codes[:, place] = vocabulary.encode(texts)
         np.save(self._folder / "user_codes.npy", codes)
 
-    def _write_histories(self) -> None:
-        folder = self._folder / "histories"
-        folder.mkdir()
-        boundaries = self._clean.table("SELECT * FROM boundaries ORDER BY user_row")
-        lengths = boundaries["num_events"].to_numpy().astype(np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        np.save(folder / "offsets.npy", offsets)
-        np.save(folder / "train_end.npy", offsets[:-1] + boundaries["num_train"].to_numpy().astype(np.int64))
-        np.save(folder / "test_start.npy", offsets[:-1] + boundaries["num_before_test"].to_numpy().astype(np.int64))
-        vocabularies = {}
-        for name in schema.EVENT_VOCABULARIES:
-            vocabularies[name] = Vocabulary(self._clean.table(TRAIN_VALUES.format(name=name))[name].to_pylist())
-            vocabularies[name].write(self._vocabulary_path(name))
-        total, done = int(offsets[-1]), 0
-        query = (
-            "SELECT content_row, action_code AS action, timestamp_us, played_fraction, context, session, device, "
-            "is_positive, is_discovery FROM histories ORDER BY user_row, ordinal"
+    def _write_histories(self, folder: Path) -> Seen:
+        durations = self._clean.table("SELECT content_row, duration_ms FROM contents WHERE duration_ms > 0")
+        durations_ms = np.zeros(self._num_contents, dtype=np.int64)
+        durations_ms[durations["content_row"].to_numpy()] = durations["duration_ms"].to_numpy()
+        writer = HistoriesWriter(
+            log=self._log,
+            durations_ms=durations_ms,
+            min_played_fraction=self._features.min_played_fraction,
+            folder=folder,
+            on_progress=self._on_progress,
         )
-        with ExitStack() as stack:
-            # Not through a memory map: a disk that is full ends a process that writes to one, without a word.
-            files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in HISTORY_COLUMNS}
-            for name, dtype in HISTORY_COLUMNS.items():
-                described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (total,)}
-                np.lib.format.write_array_header_1_0(files[name], described)
-            for batch in self._clean.batches(query):
-                for name, dtype in HISTORY_COLUMNS.items():
-                    numbers = _numbers(name, batch.column(name), vocabularies.get(name))
-                    files[name].write(np.ascontiguousarray(numbers, dtype).tobytes())
-                done += len(batch)
-                self._on_progress("histories", done, total)
+        writer.write()
+        return writer.seen
 
     def _vocabulary_path(self, name: str) -> Path:
         return self._folder / "vocabularies" / f"{name}.parquet"
 
 
-def _numbers(name: str, column: pa.Array, vocabulary: Vocabulary | None) -> np.ndarray:
-    if vocabulary is not None:
-        # Encoding the distinct values alone: a few contexts stand for millions of events.
-        encoded = column.dictionary_encode()
-        codes = np.concatenate([vocabulary.encode(encoded.dictionary.to_pylist()), [0]])
-        return codes[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
-    if name == "played_fraction":
-        return column.fill_null(schema.UNKNOWN_PLAYED_FRACTION).to_numpy(zero_copy_only=False)
-    return column.to_numpy(zero_copy_only=False)
+def by_row(table: pa.Table, name: str, rows: int) -> pa.Table:
+    """A table in the order of its column of rows, which is left out; rows that it lacks are null in every column.
+
+    Args:
+        table: without a null among its rows, each of them once.
+        name: of the column.
+        rows: of the result.
+    """
+    place = np.full(rows, -1, dtype=np.int64)
+    place[table[name].to_numpy()] = np.arange(len(table))
+    return table.drop_columns(name).take(pa.array(place, mask=place < 0))

@@ -1,9 +1,11 @@
-"""Raw tables to clean ones: runs the SQL files on DuckDB, out of core, and reads the results back as arrays."""
+"""Raw tables in a database: runs the SQL files on DuckDB, out of core, and reads the results back as arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,22 +14,55 @@ import pyarrow as pa
 from towers.contract import schema
 from towers.data import raw
 from towers.data.event_times import EARLIEST, LATEST
-from towers.data.periods import Period, periods_of
-from towers.data.rejecting import Limits, Rejecting
-from towers.data.remarks import remarks_on_files, remarks_on_rows
+from towers.data.memory import memory_bytes
 from towers.data.sources.tables import RawTables
-from towers.data.splits.split import Cuts, Split
 from towers.disk import is_full
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
+from towers.manifest import digest_of_file
 
 SQL = Path(__file__).parent / "sql"
-BATCH_ROWS = 1_000_000
+BATCH_ROWS = 200_000
+MEMORY_GB = 2.0
+"""Of the database, where nothing is said."""
 DATA_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
 
 
+def sql_digests() -> list[str]:
+    """Of the SQL files, which decide a store as settings do."""
+    return [digest_of_file(path) for path in sorted(SQL.glob("*.sql"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spill:
+    """How much memory the database takes, and where it goes on when that is not enough.
+
+    Args:
+        memory_gb: of tables and sorting, in 10^9 bytes; null for a quarter of what the machine, or the process's group,
+            may use, at most `MEMORY_GB`: training data that is encoded and Python itself need room as well.
+        folder: for what does not fit; null for the folder of the store.
+
+    Raises:
+        UserError: an amount that is not above 0.
+    """
+
+    memory_gb: float | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory_gb is not None and not self.memory_gb > 0:
+            raise UserError(f"data.memory_gb={self.memory_gb}: must be above 0, or null for the default")
+
+    @property
+    def bytes(self) -> int:
+        """The amount of memory."""
+        if self.memory_gb is not None:
+            return int(self.memory_gb * 1e9)
+        return int(min(MEMORY_GB * 1e9, memory_bytes() / 4))
+
+
 @contextmanager
-def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def database(folder: Path, spill: Spill) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB file below `folder` that may spill to disk.
 
     Raises:
@@ -39,68 +74,95 @@ def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(path)
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET preserve_insertion_order = true")
+        connection.execute("SET preserve_insertion_order = false")  # whatever needs an order is sorted
+        connection.execute(f"SET memory_limit = '{spill.bytes}B'")
+        connection.execute("SET temp_directory = $1", [str(((spill.folder or folder) / "spill").absolute())])
         yield connection
     finally:
         connection.close()
 
 
 class Tables:
-    """The clean tables `events`, `contents`, `users`, `histories`, `boundaries`, `counts`, `members`,
-    `playlists`.
+    """The raw tables in a database, and the clean ones that the SQL files make of them.
 
     Args:
         connection: of `database`.
-        tables: the raw files.
-        features: which events are positive, which listener columns to carry.
-        limits: how many rows may be left out.
+        tables: the raw files, of events those that are still to be read.
+        features: which listener columns to carry.
     """
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        tables: RawTables,
-        features: FeatureSettings,
-        limits: Limits,
-    ):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, tables: RawTables, features: FeatureSettings):
         self._connection = connection
         self._tables = tables
         self._features = features
-        self._limits = limits
-        self.remarks: list[str] = []
-        """Lines about what is allowed and probably not meant."""
 
-    def build(self, split: Split, rejected: Path) -> Cuts:
-        """Runs the SQL files in order and writes rejected rows below `rejected`.
+    def open(self, files: Mapping[str, int]) -> None:
+        """Makes the raw tables known.
+
+        Args:
+            files: by the name that the database knows a raw file of events by, its number in order of arrival.
 
         Raises:
-            TooManyRejected: too many bad rows, or duplicates.
-            UserError: a bad file or column, ids that match too little, no positive event, an impossible split.
+            UserError: a bad file or column.
         """
-        self._read_raw()
-        self._run("events")
-        self._run("contents")
-        Rejecting(count=self.count, batches=self.batches, limits=self._limits, origin=self._tables.origin).write(
-            rejected
-        )
-        self._run("histories")
-        on_rows = remarks_on_rows(self.table, self._features, self._limits.max_unlisted_fraction)
-        self.remarks = [*remarks_on_files(self._tables, self._features), *on_rows]
-        first, last = self._bounds()
-        cuts = split.cuts(first, last, self._tables.has_clock)
-        self._connection.execute(
-            "UPDATE settings SET validation_start_us = $1, test_start_us = $2",
-            [cuts.validation_start_us, cuts.test_start_us],
-        )
-        self._run(cuts.sql)
-        self._run("counts")
-        self._run("periods")
-        return cuts
+        raw.check_user_columns(self._features)
+        extra = {schema.USERS: raw.columns_to_keep(self._tables, self._features)}
+        for table in schema.TABLES:
+            select = raw.select_raw(self._tables, table, extra.get(table, ()))
+            self._connection.execute(f"CREATE VIEW raw_{table} AS {select}")
+        self.put("files", {"filename": pa.array(files, pa.string()), "file": pa.array(files.values(), pa.int32())})
 
-    def periods(self, cuts: Cuts) -> list[Period]:
-        """What `cuts` came to."""
-        found = self._connection.execute("SELECT period, positives, listeners FROM periods").fetchall()
-        return periods_of({name: (positives, listeners) for name, positives, listeners in found}, cuts, *self._bounds())
+    def read_lists(self, asked_to_forget: Sequence[str]) -> None:
+        """Reads and judges listeners, contents and playlists.
+
+        Raises:
+            UserError: a bad file.
+        """
+        self.put("kinds", {"kind": pa.array(schema.KIND_CODES), "kind_code": pa.array(schema.KIND_CODES.values())})
+        self.put("asked_to_forget", {"user_id": pa.array(asked_to_forget, pa.string())})
+        self.run("listeners")
+        self.run("listed")
+
+    def read_events(self, until_file: Mapping[str, int]) -> None:
+        """Reads whom and what events name.
+
+        Args:
+            until_file: listeners of whom nothing is read in files of a lower number, beside those who are forgotten.
+
+        Raises:
+            UserError: a bad file.
+        """
+        self.put(
+            "returned",
+            {"user_id": pa.array(until_file, pa.string()), "until_file": pa.array(until_file.values(), pa.int32())},
+        )
+        actions = {
+            "action": pa.array(schema.ACTIONS),
+            "action_code": pa.array(np.arange(len(schema.ACTIONS), dtype=np.int8)),
+            "needs_content": pa.array([action not in schema.ACTIONS_WITHOUT_CONTENT for action in schema.ACTIONS]),
+        }
+        self.put("actions", actions)
+        bounds = {"earliest_us": [_microseconds(EARLIEST)], "latest_us": [_microseconds(LATEST)]}
+        self.put("settings", {name: pa.array(value, pa.int64()) for name, value in bounds.items()})
+        self.run("events")
+
+    def put(self, name: str, columns: Mapping[str, pa.Array | np.ndarray]) -> None:
+        """Makes a table of columns; rows whose first column is null are left out."""
+        given = pa.table(dict(columns))
+        self._connection.register("given", given)
+        self._connection.execute(
+            f'CREATE TABLE {name} AS SELECT * FROM given WHERE "{given.column_names[0]}" IS NOT NULL'
+        )
+        self._connection.unregister("given")
+
+    def row(self, query: str) -> dict[str, Any]:
+        """The single row that `query` gives, by column."""
+        (row,) = self.table(query).to_pylist()
+        return row
+
+    def texts(self, query: str) -> list[str]:
+        """The single column of `query`, of text."""
+        return self.table(query).column(0).to_pylist()
 
     def count(self, query: str) -> int:
         """The single number that `query` gives."""
@@ -109,19 +171,32 @@ class Tables:
 
     def table(self, query: str) -> pa.Table:
         """The whole result, in memory."""
-        return self._connection.sql(query).to_arrow_table()
+        with self._told():
+            return self._connection.sql(query).to_arrow_table()
 
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """The result piece by piece, in bounded memory."""
-        yield from self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
+        with self._told():
+            yield from self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
 
     def column(self, query: str) -> np.ndarray:
         """The single column of `query`."""
         return self.table(query).column(0).to_numpy()
 
-    def _run(self, name: str) -> None:
-        try:
+    def run(self, name: str) -> None:
+        """Runs an SQL file.
+
+        Raises:
+            UserError: the raw data cannot be read.
+        """
+        with self._told():
             self._connection.execute((SQL / f"{name}.sql").read_text())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turns what the database says of raw data into an error that names the file."""
+        try:
+            yield
         except duckdb.Error as error:
             # What Parquet's own decoder throws has no class of its own.
             if is_full(error):
@@ -129,37 +204,6 @@ class Tables:
             if type(error) is not duckdb.Error and not isinstance(error, DATA_ERRORS):
                 raise
             raise raw.unreadable(self._tables, " ".join(str(error).split())) from error
-
-    def _read_raw(self) -> None:
-        raw.check_user_columns(self._features)
-        extra = {schema.USERS: raw.columns_to_keep(self._tables, self._features)}
-        for table in schema.TABLES:
-            select = raw.select_raw(self._tables, table, extra.get(table, ()))
-            self._connection.execute(f"CREATE VIEW raw_{table} AS {select}")
-        codes = [(action, code, action not in schema.ACTIONS_WITHOUT_CONTENT) for action, code in _ACTIONS]
-        self._connection.execute("CREATE TABLE actions (action VARCHAR, action_code TINYINT, needs_content BOOLEAN)")
-        self._connection.executemany("INSERT INTO actions VALUES ($1, $2, $3)", codes)
-        self._connection.execute("CREATE TABLE kinds (kind VARCHAR, kind_code TINYINT)")
-        self._connection.executemany("INSERT INTO kinds VALUES ($1, $2)", list(schema.KIND_CODES.items()))
-        self._connection.execute(
-            "CREATE TABLE settings AS SELECT CAST($1 AS DOUBLE) AS min_played_fraction, CAST($2 AS BIGINT) AS "
-            "earliest_us, CAST($3 AS BIGINT) AS latest_us, CAST(NULL AS BIGINT) AS validation_start_us, "
-            "CAST(NULL AS BIGINT) AS test_start_us",
-            [self._features.min_played_fraction, _microseconds(EARLIEST), _microseconds(LATEST)],
-        )
-
-    def _bounds(self) -> tuple[int, int]:
-        query = "SELECT MIN(timestamp_us), MAX(timestamp_us) FROM histories WHERE is_positive"
-        ((first, last),) = self._connection.execute(query).fetchall()
-        if first is None or last is None:
-            raise UserError(
-                "events/: no positive event (a play of at least features.min_played_fraction, a like or a save) is "
-                "left after validation; there is nothing to learn from"
-            )
-        return int(first), int(last)
-
-
-_ACTIONS = tuple(schema.ACTION_CODES.items())
 
 
 def _microseconds(instant: datetime) -> int:

@@ -39,6 +39,10 @@ class RawTables:
     left_alone: list[Path] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
+    def known_as(self, path: Path) -> str:
+        """What the database calls a part file: the caller's own file where the parts were converted from it."""
+        return str(path if self.origin is None else self.origin.path)
+
     def folders(self, table: str, path: Path) -> tuple[str, ...]:
         """Names of the folders between a table's own and one of its part files."""
         own = self.root / table

@@ -15,14 +15,12 @@ class Cuts:
     """The instants that a split cuts at, in microseconds since 1970, UTC.
 
     Args:
-        sql: the SQL file that carries the split out; empty: none does.
         validation_start_us: when validation begins; null: each listener's own.
         test_start_us: likewise the test.
         gap_us: how long before a period the one before it ends, and with it the histories that are known in it.
         end_us: events from then on are left out of the store; null: none.
     """
 
-    sql: str = ""
     validation_start_us: int | None = None
     test_start_us: int | None = None
     gap_us: int = 0

@@ -94,7 +94,6 @@ class GlobalTemporal:
                 "the data), or set data.split.validation_start and data.split.test_start"
             )
         return Cuts(
-            sql="" if gap else "split_temporal",
             validation_start_us=validation,
             test_start_us=test + gap - before_test,
             gap_us=gap,

@@ -1,111 +1,17 @@
--- Listed contents and playlists are judged as events are. What a forgotten listener made goes with them.
-CREATE TABLE judged_contents AS
-SELECT
-    checked.*,
-    CASE
-        WHEN fault IS NOT NULL THEN fault
-        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
-        WHEN row_hash = FIRST_VALUE(row_hash) OVER equals THEN 'duplicate'
-        ELSE 'content_id is in another row, with other values'
-    END AS reason
-FROM (
-    SELECT
-        listed.*,
-        CASE
-            WHEN listed.content_id IS NULL THEN 'content_id is null'
-            WHEN kinds.kind_code IS NULL THEN 'unknown kind ''' || listed.kind || ''''
-            WHEN listed.duration_ms_fault IS NOT NULL THEN 'duration_ms is ' || listed.duration_ms_fault
-            WHEN listed.duration_ms < 0 THEN 'duration_ms is negative'
-        END AS fault
-    FROM (
-        SELECT
-            content_id,
-            COALESCE(kind, 'track') AS kind,
-            raw_contents.title,
-            artist_ids,
-            album_id,
-            genres,
-            language,
-            release_date,
-            duration_ms,
-            duration_ms_fault,
-            explicit,
-            audio,
-            row_hash,
-            dates_lost,
-            raw_contents.filename,
-            raw_contents.file_row_number
-        FROM raw_contents
-        LEFT JOIN (
-            SELECT DISTINCT raw_playlists.playlist_id
-            FROM raw_playlists
-            INNER JOIN forgotten ON forgotten.user_id = raw_playlists.owner_id
-        ) AS gone ON gone.playlist_id = raw_contents.content_id AND raw_contents.kind = 'playlist'
-        WHERE gone.playlist_id IS NULL
-    ) AS listed
-    LEFT JOIN kinds ON kinds.kind = listed.kind
-) AS checked
-WINDOW equals AS (PARTITION BY content_id, fault ORDER BY filename, file_row_number);
+-- Listeners: whoever did something, and whoever is listed (somebody without a history has a vector too).
+CREATE TABLE users AS
+SELECT user_rows.user_row, user_rows.user_id
+FROM user_rows
+LEFT JOIN (SELECT user_id FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = user_rows.user_id
+LEFT JOIN active_users ON active_users.user_row = user_rows.user_row
+WHERE listed.user_id IS NOT NULL OR active_users.user_row IS NOT NULL;
 
-CREATE TABLE judged_playlists AS
-SELECT
-    checked.*,
-    CASE
-        WHEN fault IS NOT NULL THEN fault
-        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
-        WHEN row_hash = FIRST_VALUE(row_hash) OVER equals THEN 'duplicate'
-        ELSE 'playlist_id is in another row, with other values'
-    END AS reason
-FROM (
-    SELECT
-        raw_playlists.*,
-        CASE
-            WHEN raw_playlists.playlist_id IS NULL THEN 'playlist_id is null'
-            WHEN raw_playlists.content_ids IS NULL THEN 'content_ids is null'
-            WHEN listed.content_id IS NOT NULL THEN 'playlist_id is also the content_id of a ' || listed.kind
-        END AS fault
-    FROM raw_playlists
-    LEFT JOIN forgotten ON forgotten.user_id = raw_playlists.owner_id
-    LEFT JOIN (
-        SELECT content_id, kind FROM judged_contents WHERE reason IS NULL AND kind <> 'playlist'
-    ) AS listed ON listed.content_id = raw_playlists.playlist_id
-    WHERE forgotten.user_id IS NULL
-) AS checked
-WINDOW equals AS (PARTITION BY playlist_id, fault ORDER BY filename, file_row_number);
-
--- A playlist that contents/ lists as well is one content, with what contents/ says of it.
-CREATE TABLE listed_contents AS
-SELECT
-    judged_contents.content_id,
-    judged_contents.kind,
-    COALESCE(judged_contents.title, lists.title) AS title,
-    artist_ids,
-    album_id,
-    genres,
-    language,
-    release_date,
-    duration_ms,
-    explicit,
-    audio
-FROM judged_contents
-LEFT JOIN (
-    SELECT playlist_id, title FROM judged_playlists WHERE reason IS NULL
-) AS lists ON lists.playlist_id = judged_contents.content_id
-WHERE reason IS NULL
-UNION ALL
-SELECT
-    lists.playlist_id, 'playlist', lists.title, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM judged_playlists AS lists
-LEFT JOIN (
-    SELECT content_id FROM judged_contents WHERE reason IS NULL
-) AS listed ON listed.content_id = lists.playlist_id
-WHERE lists.reason IS NULL AND listed.content_id IS NULL;
-
--- What was heard but never listed is known by its id alone, and so is an artist who is only named.
+-- What was heard but is not listed is known by its id alone, and so is an artist who is only named.
 CREATE TABLE contents AS
 SELECT
-    ROW_NUMBER() OVER (ORDER BY content_id) - 1 AS content_row,
-    everything.*
+    content_rows.content_row,
+    everything.*,
+    everything.kind = 'track' AND known.content_id IS NULL AND content_rows.was_listed AS is_withdrawn
 FROM (
     SELECT * FROM listed_contents
     UNION ALL
@@ -113,19 +19,19 @@ FROM (
     FROM (
         SELECT content_id, MIN(kind) AS kind, MIN(title) AS title
         FROM (
-            SELECT content_id, 'track' AS kind, NULL AS title
-            FROM events
-            WHERE content_id IS NOT NULL
+            SELECT content_rows.content_id, 'track' AS kind, NULL AS title
+            FROM heard
+            INNER JOIN content_rows ON content_rows.content_row = heard.content_row
             UNION ALL
-            SELECT artist_id, 'artist', artist_id
-            FROM (SELECT UNNEST(artist_ids) AS artist_id FROM listed_contents) AS named
-            WHERE artist_id IS NOT NULL
+            SELECT artist_id, 'artist', artist_id FROM named_artists
         ) AS mentioned
         GROUP BY content_id
     ) AS unlisted
     LEFT JOIN listed_contents ON listed_contents.content_id = unlisted.content_id
     WHERE listed_contents.content_id IS NULL
-) AS everything;
+) AS everything
+INNER JOIN content_rows ON content_rows.content_id = everything.content_id
+LEFT JOIN listed_contents AS known ON known.content_id = everything.content_id;
 
 -- An artist's contents and a playlist's contents: what stands in for their own vector. Where a track has the id of
 -- an artist, the id is the track's, and a track owns nothing.

@@ -1,73 +1,73 @@
--- A listener who asked to be forgotten leaves no trace, not even among what is rejected.
-CREATE TABLE forgotten AS
-SELECT DISTINCT user_id FROM raw_users WHERE deleted AND user_id IS NOT NULL;
+-- Of whom was forgotten nothing is read; of whom came back, nothing that is from before.
+CREATE TABLE unwanted AS
+SELECT user_id, MAX(until_file) AS until_file
+FROM (
+    SELECT user_id, 2147483647 AS until_file FROM forgotten
+    UNION ALL
+    SELECT user_id, until_file FROM returned
+) AS both_kinds
+GROUP BY user_id;
 
-CREATE TABLE judged_users AS
+-- Every raw event, with what is wrong with it.
+CREATE VIEW checked_events AS
 SELECT
-    raw_users.*,
+    events.*,
+    actions.action_code,
     CASE
-        WHEN raw_users.user_id IS NULL THEN 'user_id is null'
-        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
-        WHEN raw_users.row_hash = FIRST_VALUE(raw_users.row_hash) OVER equals THEN 'duplicate'
-        ELSE 'user_id is in another row, with other values'
-    END AS reason
-FROM raw_users
-LEFT JOIN forgotten ON forgotten.user_id = raw_users.user_id
-WHERE forgotten.user_id IS NULL
-WINDOW equals AS (PARTITION BY raw_users.user_id ORDER BY raw_users.filename, raw_users.file_row_number);
-
--- Every raw event is judged: a reason to reject it, or none. The first of several equal events without fault is kept;
--- those after it are duplicates where they say the same in every column.
-CREATE TABLE judged_events AS
-SELECT
-    checked.*,
-    CASE
-        WHEN fault IS NOT NULL THEN fault
-        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
-        WHEN row_hash = FIRST_VALUE(row_hash) OVER equals THEN 'duplicate'
-        ELSE 'the same event is in another row, with other values'
-    END AS reason
+        WHEN events.user_id IS NULL THEN 'user_id is null'
+        WHEN events.timestamp_us IS NULL AND events.has_timestamp THEN 'timestamp out of range'
+        WHEN events.timestamp_us IS NULL THEN 'timestamp is null'
+        WHEN events.timestamp_us < settings.earliest_us THEN 'timestamp out of range'
+        WHEN events.timestamp_us >= settings.latest_us THEN 'timestamp out of range'
+        WHEN actions.action_code IS NULL THEN 'unknown action ''' || events.action || ''''
+        WHEN events.content_id IS NULL AND actions.needs_content THEN 'content_id is null'
+        WHEN events.played_ms_fault IS NOT NULL THEN 'played_ms is ' || events.played_ms_fault
+        WHEN events.played_ms < 0 THEN 'played_ms is negative'
+    END AS fault
 FROM (
     SELECT
-        events.*,
-        actions.action_code,
-        CASE
-            WHEN events.user_id IS NULL THEN 'user_id is null'
-            WHEN events.timestamp_us IS NULL AND events.has_timestamp THEN 'timestamp out of range'
-            WHEN events.timestamp_us IS NULL THEN 'timestamp is null'
-            WHEN events.timestamp_us < settings.earliest_us THEN 'timestamp out of range'
-            WHEN events.timestamp_us >= settings.latest_us THEN 'timestamp out of range'
-            WHEN actions.action_code IS NULL THEN 'unknown action ''' || events.action || ''''
-            WHEN events.content_id IS NULL AND actions.needs_content THEN 'content_id is null'
-            WHEN events.played_ms_fault IS NOT NULL THEN 'played_ms is ' || events.played_ms_fault
-            WHEN events.played_ms < 0 THEN 'played_ms is negative'
-        END AS fault
-    FROM (
-        SELECT
-            raw_events.user_id,
-            content_id,
-            EPOCH_US(timestamp) AS timestamp_us,
-            timestamp IS NOT NULL AS has_timestamp,
-            COALESCE(action, 'play') AS action,
-            played_ms,
-            played_ms_fault,
-            context,
-            session_id,
-            device,
-            row_hash,
-            filename,
-            file_row_number
-        FROM raw_events
-        LEFT JOIN forgotten ON forgotten.user_id = raw_events.user_id
-        WHERE forgotten.user_id IS NULL
-    ) AS events
-    LEFT JOIN actions ON actions.action = events.action
-    CROSS JOIN settings
-) AS checked
-WINDOW equals AS (
-    PARTITION BY user_id, content_id, timestamp_us, action, fault
-    ORDER BY filename, file_row_number
-);
+        raw_events.user_id,
+        content_id,
+        EPOCH_US(timestamp) AS timestamp_us,
+        timestamp IS NOT NULL AS has_timestamp,
+        COALESCE(action, 'play') AS action,
+        played_ms,
+        played_ms_fault,
+        context,
+        session_id,
+        device,
+        raw_events.filename,
+        file_row_number,
+        files.file
+    FROM raw_events
+    INNER JOIN files ON files.filename = raw_events.filename
+    LEFT JOIN unwanted ON unwanted.user_id = raw_events.user_id
+    WHERE unwanted.user_id IS NULL OR files.file >= unwanted.until_file
+) AS events
+LEFT JOIN actions ON actions.action = events.action
+CROSS JOIN settings;
 
-CREATE TABLE events AS
-SELECT * FROM judged_events WHERE reason IS NULL;
+-- Who and what the events name, how often, and on which day (since 1970) first: read once for all of it.
+CREATE TABLE seen AS
+SELECT
+    user_id,
+    content_id,
+    context,
+    device,
+    fault,
+    GROUPING(user_id, content_id, context, device) AS left_out,
+    COUNT(*) AS num_events,
+    MIN(FLOOR(timestamp_us / 86400000000)) AS first_day
+FROM checked_events
+GROUP BY GROUPING SETS ((fault, user_id), (fault, content_id), (fault, context), (fault, device));
+
+CREATE VIEW seen_users AS
+SELECT user_id, num_events, first_day FROM seen WHERE left_out = 7 AND fault IS NULL;
+
+CREATE VIEW seen_contents AS
+SELECT content_id, first_day FROM seen WHERE left_out = 11 AND fault IS NULL AND content_id IS NOT NULL;
+
+CREATE VIEW judged_counts AS
+SELECT COALESCE(SUM(num_events), 0) AS num_rows, COALESCE(SUM(num_events) FILTER (WHERE fault IS NOT NULL), 0) AS num_bad
+FROM seen
+WHERE left_out = 7;

@@ -1,0 +1,133 @@
+"""A split carried out on written histories: the ends of the periods, and what training counts in its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from towers.contract import schema
+from towers.data.array_files import ArrayFiles, ArrayReader
+from towers.data.filters.blocks import blocks
+from towers.data.histories import HISTORY_COLUMNS, PLACES
+from towers.data.periods import NAMES
+from towers.data.splits.split import Cuts, ListenersEvents, Split
+from towers.features.vocabulary import Vocabulary
+
+ENDS = [name for name in PLACES if name != "offsets"]
+
+
+def write_ends(folder: Path, split: Split, cuts: Cuts) -> None:
+    """Writes where each listener's periods begin and end.
+
+    Args:
+        folder: of histories whose columns are written.
+        split: the rule.
+        cuts: that it gave.
+    """
+    offsets = np.load(folder / "offsets.npy")
+    columns = {name: ArrayReader(folder / f"{name}.npy") for name in ("timestamp_us", "is_positive", "session")}
+    with ArrayFiles(folder, {name: np.int64 for name in ENDS}, len(offsets) - 1) as files:
+        for block in blocks(offsets, READ_EVENTS):
+            begins = offsets[block.users]
+            events = ListenersEvents(
+                offsets=np.append(begins, block.events.stop) - block.events.start,
+                **{name: column[block.events] for name, column in columns.items()},
+            )
+            ends = split.ends(events, cuts)
+            files.append({name: getattr(ends, name) + begins for name in ENDS})
+
+
+READ_EVENTS = 1_000_000
+"""Events that are held at once, or those of one listener where they are more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingCounts:
+    """What training knows of its period, and how much each period holds.
+
+    Args:
+        positives: `[contents]`: positive events of training.
+        plays: `[contents]`: plays of training.
+        events: `[contents]`: events of training.
+        codes: by column of `EVENT_VOCABULARIES`, which codes of the log training saw.
+        periods: name -> positive events, and listeners who have one.
+        total_positives: of all periods and gaps.
+    """
+
+    positives: Int[np.ndarray, " contents"]
+    plays: Int[np.ndarray, " contents"]
+    events: Int[np.ndarray, " contents"]
+    codes: dict[str, Bool[np.ndarray, " codes"]]
+    periods: dict[str, tuple[int, int]]
+    total_positives: int
+
+
+def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -> TrainingCounts:
+    """Counts in one pass over the histories.
+
+    Args:
+        folder: of histories whose columns and ends are written.
+        num_contents: rows of contents.
+        num_codes: by column of `EVENT_VOCABULARIES`, how many codes the log has.
+    """
+    offsets = np.load(folder / "offsets.npy")
+    ends = {name: np.load(folder / f"{name}.npy") for name in ENDS}
+    names = ("content_row", "action", "is_positive", *schema.EVENT_VOCABULARIES)
+    columns = {name: ArrayReader(folder / f"{name}.npy") for name in names}
+    counts = {name: np.zeros(num_contents, dtype=np.int64) for name in ("positives", "plays", "events")}
+    codes = {name: np.zeros(number + 1, dtype=bool) for name, number in num_codes.items()}
+    positives, listeners, total = dict.fromkeys(NAMES, 0), dict.fromkeys(NAMES, 0), 0
+    for block in blocks(offsets, READ_EVENTS):
+        found = {name: column[block.events] for name, column in columns.items()}
+        place = np.arange(block.events.start, block.events.stop)
+        users = block.user_of_event
+        row, is_positive = found["content_row"], found["is_positive"]
+        in_period = {
+            "training": place < ends["train_end"][block.users][users],
+            "validation": (place >= ends["validation_start"][block.users][users])
+            & (place < ends["validation_end"][block.users][users]),
+            "test": place >= ends["test_start"][block.users][users],
+        }
+        total += int(is_positive.sum())
+        for name, is_in in in_period.items():
+            whose = users[is_in & is_positive]
+            positives[name] += len(whose)
+            listeners[name] += int((np.diff(whose, prepend=-1) != 0).sum())
+        train = in_period["training"]
+        named = train & (row >= 0)
+        for name, is_counted in (
+            ("positives", is_positive),
+            ("plays", found["action"] == schema.PLAY),
+            ("events", True),
+        ):
+            counts[name] += np.bincount(row[named & is_counted], minlength=num_contents)
+        for name, met in codes.items():
+            met[found[name][train]] = True  # unknown, -1, is the last
+    return TrainingCounts(
+        **counts,
+        codes={name: met[:-1] for name, met in codes.items()},
+        periods={name: (positives[name], listeners[name]) for name in NAMES},
+        total_positives=total,
+    )
+
+
+def write_codes(folder: Path, name: str, vocabulary: Vocabulary, texts: list[str | None]) -> None:
+    """Turns a column's codes of the log into those of a vocabulary.
+
+    Args:
+        folder: of the histories.
+        name: of the column.
+        vocabulary: of the training period.
+        texts: by the log's code.
+    """
+    code_of = np.append(vocabulary.encode(texts), [0]).astype(HISTORY_COLUMNS[name])  # unknown, -1, is the last
+    column = ArrayReader(folder / f"{name}.npy")
+    partial = folder / "partial"
+    partial.mkdir()
+    with ArrayFiles(partial, {name: HISTORY_COLUMNS[name]}, len(column)) as file:
+        for first in range(0, len(column), READ_EVENTS):
+            stretch = column[first : min(first + READ_EVENTS, len(column))]
+            file.append({name: code_of[stretch]})
+    (partial / f"{name}.npy").replace(folder / f"{name}.npy")
+    partial.rmdir()

@@ -1,0 +1,124 @@
+"""The event log on disk: flat columns that are read and written in stretches of listeners, never mapped as a whole."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from jaxtyping import Int
+
+from towers.data.event_log.block import LOG_COLUMNS, LogBlock
+from towers.features.ragged import Ragged
+
+BLOCK_EVENTS = 1_000_000
+"""Events that are held at once, or those of one listener where they are more."""
+OFFSETS, SESSION_OFFSETS, SESSION_KEYS = "offsets", "session_offsets", "session_keys"
+
+
+class LogFiles:
+    """The columns of a log.
+
+    Reads go through the file and not through a memory map, whose pages would count as this process's own memory.
+
+    Args:
+        folder: of the columns; one that is not there is a log without events.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        is_there = (folder / f"{OFFSETS}.npy").exists()
+        none = np.zeros(1, dtype=np.int64)
+        self.offsets: np.ndarray = np.load(folder / f"{OFFSETS}.npy") if is_there else none
+        self._session_offsets = np.load(folder / f"{SESSION_OFFSETS}.npy") if is_there else none
+
+    @property
+    def num_users(self) -> int:
+        """Listeners, those without an event included."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " listeners"]:
+        """Events of each listener."""
+        return np.diff(self.offsets)
+
+    def block(self, begin: int, end: int) -> LogBlock:
+        """Listeners `[begin, end)`; those beyond the last have no events."""
+        offsets = _stretch(self.offsets, begin, end)
+        of_sessions = _stretch(self._session_offsets, begin, end)
+        columns = {name: self._read(name, dtype, offsets) for name, dtype in LOG_COLUMNS.items()}
+        keys = self._read(SESSION_KEYS, np.uint64, of_sessions)
+        return LogBlock(
+            offsets=offsets - offsets[0], columns=columns, sessions=Ragged(of_sessions - of_sessions[0], keys)
+        )
+
+    def blocks(self) -> Iterator[tuple[int, LogBlock]]:
+        """Everything: the first listener of each block, and the block."""
+        for begin, end in stretches(self.lengths):
+            yield begin, self.block(begin, end)
+
+    def _read(self, name: str, dtype: type[np.generic], offsets: Int[np.ndarray, " some"]) -> np.ndarray:
+        first, number = int(offsets[0]), int(offsets[-1] - offsets[0])
+        if not number:
+            return np.zeros(0, dtype=dtype)
+        return np.fromfile(self._folder / f"{name}.bin", dtype, count=number, offset=first * np.dtype(dtype).itemsize)
+
+
+class LogWriter:
+    """Writes the columns of a log, block after block. A context manager.
+
+    Args:
+        folder: of the columns; made here.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True)
+        self._folder, self._stack = folder, ExitStack()
+        names = (*LOG_COLUMNS, SESSION_KEYS)
+        self._files = {name: self._stack.enter_context((folder / f"{name}.bin").open("wb")) for name in names}
+        self._lengths: list[np.ndarray] = []
+        self._sessions: list[np.ndarray] = []
+
+    def __enter__(self) -> "LogWriter":
+        return self
+
+    def append(self, block: LogBlock) -> None:
+        """The next listeners."""
+        for name, dtype in LOG_COLUMNS.items():
+            self._files[name].write(np.ascontiguousarray(block.columns[name], dtype).data)
+        self._files[SESSION_KEYS].write(np.ascontiguousarray(block.sessions.values, np.uint64).data)
+        self._lengths.append(np.diff(block.offsets))
+        self._sessions.append(block.sessions.lengths)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        if kind is None:
+            np.save(self._folder / f"{OFFSETS}.npy", _offsets(self._lengths))
+            np.save(self._folder / f"{SESSION_OFFSETS}.npy", _offsets(self._sessions))
+
+
+def stretches(lengths: Int[np.ndarray, " listeners"]) -> Iterator[tuple[int, int]]:
+    """Consecutive listeners `[begin, end)` that have up to `BLOCK_EVENTS` events together, or are one alone.
+
+    No stretch has more listeners than events may be, so that listeners without events do not pile up.
+    """
+    ends = np.cumsum(lengths)
+    begin = 0
+    while begin < len(lengths):
+        before = int(ends[begin - 1]) if begin else 0
+        end = int(np.searchsorted(ends, before + BLOCK_EVENTS, side="right"))
+        end = min(max(end, begin + 1), begin + BLOCK_EVENTS)
+        yield begin, end
+        begin = end
+
+
+def _stretch(offsets: Int[np.ndarray, " all"], begin: int, end: int) -> Int[np.ndarray, " some"]:
+    """Offsets of listeners `[begin, end)`; beyond the last they stand still."""
+    found = offsets[begin : end + 1]
+    return np.concatenate([found, np.full(end - begin + 1 - len(found), offsets[-1], dtype=np.int64)])
+
+
+def _offsets(lengths: list[np.ndarray]) -> Int[np.ndarray, " all"]:
+    return np.concatenate([[0], np.cumsum(np.concatenate([[], *lengths]))]).astype(np.int64)

@@ -1,0 +1,246 @@
+"""New raw files into the event log: what is not there yet is read, and what is there is not read again."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int
+
+from towers.data.event_log.files import LogFiles, LogWriter, stretches
+from towers.data.event_log.log import COLUMNS, HEARD, MANIFEST, REJECTED, ROWS, EventLog
+from towers.data.event_log.merging import Repeated, merge
+from towers.data.event_log.rows import Rows
+from towers.data.event_log.stream import QUERY, ArrivalStream
+from towers.data.rejecting import DUPLICATE, Losses, write_rejected
+from towers.data.tables import Tables
+from towers.manifest import write_json
+
+LOG_FORMAT = 1
+NEVER = 2**31 - 1
+"""A number that no raw file has."""
+
+REJECTED_EVENTS = f"""
+SELECT
+    checked_events.* EXCLUDE (file, has_timestamp),
+    CASE
+        WHEN fault IS NOT NULL THEN fault
+        WHEN repeated.differs THEN 'the same event is in another row, with other values'
+        ELSE '{DUPLICATE}'
+    END AS reason
+FROM checked_events
+LEFT JOIN repeated ON repeated.file = checked_events.file AND repeated.file_row = checked_events.file_row_number
+WHERE fault IS NOT NULL OR repeated.file IS NOT NULL
+ORDER BY checked_events.file, file_row_number
+"""
+
+NEW_CODES = """
+SELECT {column} FROM seen
+WHERE left_out = {left_out} AND fault IS NULL AND {column} IS NOT NULL
+ORDER BY {column}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What a log of today is made from.
+
+    Args:
+        previous: the log that it grows from; null where everything is read.
+        rows: ids and their rows of before.
+        files: raw files of events by path below the data set's folder, with their digests.
+        settings: what else decides how raw events are read.
+    """
+
+    previous: EventLog | None
+    rows: Rows
+    files: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, current: EventLog | None, files: Mapping[str, str], settings: Mapping[str, Any]) -> "Growth":
+        """From the newest log: it grows where the files that it read are as they were, and is read anew otherwise.
+
+        Args:
+            current: the newest log; null where there is none.
+            files: raw files of events by path below the data set's folder, with their digests.
+            settings: what else decides how raw events are read.
+        """
+        settings = {"log_format": LOG_FORMAT, **settings}
+        if current is None:
+            return cls(previous=None, rows=Rows.none().with_files(files), files=files, settings=settings)
+        is_same = current.manifest["settings"] == settings
+        has_all = all(files.get(name) == digest for name, digest in current.manifest["files"].items())
+        previous = current if is_same and has_all else None
+        return cls(previous=previous, rows=current.rows.with_files(files), files=files, settings=settings)
+
+    def is_new(self, name: str) -> bool:
+        """Whether a raw file has still to be read."""
+        return self.previous is None or name not in self.previous.manifest["files"]
+
+    def still_forgotten(self, clean: Tables) -> list[str]:
+        """Listeners that lists name, who were forgotten earlier and have done nothing since."""
+        named = clean.texts(
+            "SELECT user_id FROM raw_users WHERE user_id IS NOT NULL UNION "
+            "SELECT owner_id FROM raw_playlists WHERE owner_id IS NOT NULL"
+        ) if self.rows.forgotten.until_file else []  # fmt: skip
+        until_file = self.rows.forgotten.among(named)
+        if not until_file:
+            return []
+        clean.put("perhaps", {"user_id": pa.array(until_file), "until_file": pa.array(until_file.values(), pa.int32())})
+        back = clean.texts(
+            "SELECT DISTINCT perhaps.user_id FROM raw_events INNER JOIN files USING (filename) "
+            "INNER JOIN perhaps ON perhaps.user_id = raw_events.user_id WHERE files.file >= perhaps.until_file"
+        )
+        returned = {*back, *self.rows.users.ids.filter(pa.array(self.rows.users.is_among(until_file))).to_pylist()}
+        return [each for each in until_file if each not in returned]
+
+    def returned(self, clean: Tables) -> dict[str, int]:
+        """Listeners of whom events are to be read that were forgotten earlier -> the first file that may tell of them.
+
+        Where the log only grows nobody has to be asked: whatever is read came later.
+        """
+        if self.previous is not None or not self.rows.forgotten.until_file:
+            return {}
+        return self.rows.forgotten.among(
+            clean.texts("SELECT DISTINCT user_id FROM raw_events WHERE user_id IS NOT NULL")
+        )
+
+
+class Grower:
+    """Writes the log of today.
+
+    Args:
+        growth: what from.
+        clean: the database, in which the files to be read and the lists are known.
+        on_progress: told about every stage.
+    """
+
+    def __init__(self, growth: Growth, clean: Tables, on_progress: Callable[[str, int, int], None]):
+        self._growth, self._clean, self._on_progress = growth, clean, on_progress
+
+    def write(self, folder: Path) -> EventLog:
+        """Writes the log into an empty folder."""
+        growth, clean = self._growth, self._clean
+        forgotten = clean.texts("SELECT user_id FROM forgotten ORDER BY user_id")
+        is_gone = growth.rows.users.is_among(forgotten)
+        rows = self._rows(forgotten)
+        rows.write(folder / ROWS)
+        losses = Losses(
+            rows=clean.count("SELECT num_rows FROM judged_counts"), bad=clean.count("SELECT num_bad FROM judged_counts")
+        )
+        if growth.previous is not None and not losses.rows and not is_gone.any():
+            linked(growth.previous.folder / COLUMNS, folder / COLUMNS)
+            heard = growth.previous.heard
+        else:
+            merged = self._merge(folder / COLUMNS, rows, is_gone)
+            heard, losses = merged.heard, losses.plus(merged.losses)
+        np.save(folder / HEARD, np.pad(heard, (0, len(rows.contents) - len(heard))))
+        new = clean.batches(REJECTED_EVENTS) if losses.bad or losses.repeated else iter(())
+        if growth.previous is not None:
+            kept, went = _without(growth.previous.rejected, forgotten if is_gone.any() else [])
+            losses = losses.plus(growth.previous.losses).minus(went)
+            new = chain(kept, new)
+        write_rejected(folder / REJECTED, new)
+        manifest = {"settings": growth.settings, "files": dict(growth.files), "losses": losses.to_json()}
+        write_json(folder / MANIFEST, manifest)
+        return EventLog(folder)
+
+    def _rows(self, forgotten: list[str]) -> Rows:
+        """The rows of today, known to the database by then."""
+        before, clean = self._growth.rows, self._clean
+        users, contents = before.users.erased(forgotten), before.contents
+        clean.put("known_users", {"user_id": users.ids, "user_row": users.rows})
+        clean.put("known_contents", {"content_id": contents.ids, "content_row": contents.rows})
+        clean.run("rows")
+        users = users.grown(clean.texts("SELECT user_id FROM new_users"))
+        contents = contents.grown(clean.texts("SELECT content_id FROM new_contents"))
+        was_listed = np.pad(before.listed, (0, len(contents) - len(before.listed)))
+        clean.put("user_rows", {"user_id": users.ids, "user_row": users.rows})
+        clean.put(
+            "content_rows",
+            {"content_id": contents.ids, "content_row": contents.rows, "was_listed": pa.array(was_listed)},
+        )
+        contexts = before.contexts.grown_by(clean.texts(NEW_CODES.format(column="context", left_out=13)))
+        devices = before.devices.grown_by(clean.texts(NEW_CODES.format(column="device", left_out=14)))
+        clean.put("context_codes", {"context": contexts.ids, "code": contexts.rows})
+        clean.put("device_codes", {"device": devices.ids, "code": devices.rows})
+        clean.run("arrivals")
+        return replace(
+            before,
+            users=users,
+            contents=contents,
+            listed=was_listed | contents.is_among(clean.texts("SELECT content_id FROM listed_contents")),
+            contexts=contexts,
+            devices=devices,
+            forgotten=before.forgotten.with_more(forgotten, len(before.files)),
+        )
+
+    def _merge(self, folder: Path, rows: Rows, is_gone: Bool[np.ndarray, " users"]) -> "_Merged":
+        """Writes the columns; the events that repeat another are known to the database by then."""
+        clean, previous = self._clean, self._growth.previous
+        base = LogFiles(folder if previous is None else previous.folder / COLUMNS)
+        num_users, num_contents = len(rows.users), len(rows.contents)
+        counted = clean.table("SELECT user_row, num_events FROM seen_users INNER JOIN user_rows USING (user_id)")
+        lengths = np.pad(np.diff(base.offsets), (0, num_users - base.num_users))
+        lengths[counted["user_row"].to_numpy()] += counted["num_events"].to_numpy()
+        is_gone = np.pad(is_gone, (0, num_users - len(is_gone)))
+        heard, done, went = np.zeros(num_contents, dtype=np.int64), 0, 0
+        left_out: list[Repeated] = []
+        self._on_progress("sorting", 0, 0)
+        arrivals = ArrivalStream(clean.batches(QUERY))
+        with LogWriter(folder) as writer:
+            for begin, end in stretches(lengths):
+                old = base.block(begin, end)
+                block = old.without(is_gone[begin:end])
+                went += len(old) - len(block)
+                block, repeated = merge(block, arrivals.take(begin, end))
+                left_out.append(repeated)
+                writer.append(block)
+                content = block.columns["content_row"]
+                heard += np.bincount(content[content >= 0], minlength=num_contents)
+                done += int(lengths[begin:end].sum())
+                self._on_progress("event log", done, int(lengths.sum()))
+        repeated = Repeated.of(left_out)
+        clean.put("repeated", {name: getattr(repeated, name) for name in ("file", "file_row", "differs")})
+        differ = int(repeated.differs.sum())
+        return _Merged(heard=heard, losses=Losses(rows=-went, bad=differ, repeated=len(repeated.file) - differ))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Merged:
+    """What came of a merge: events by content, and how the numbers of rows change."""
+
+    heard: Int[np.ndarray, " contents"]
+    losses: Losses
+
+
+def linked(folder: Path, target: Path) -> None:
+    """The same files in another folder: links where the disk has them, copies elsewhere."""
+    target.mkdir(parents=True)
+    for path in folder.iterdir():
+        try:
+            os.link(path, target / path.name)
+        except OSError:
+            shutil.copyfile(path, target / path.name)
+
+
+def _without(path: Path, forgotten: list[str]) -> tuple[Iterator[pa.RecordBatch], Losses]:
+    """Rejected events of before without those of some listeners, and how many of these there were."""
+    if not path.exists():
+        return iter(()), Losses()
+    batches = pq.ParquetFile(path).iter_batches()
+    if not forgotten:
+        return batches, Losses()
+    are_they = pc.field("user_id").isin(forgotten)
+    went = pq.read_table(path, columns=["reason"], filters=are_they)["reason"].to_pylist()
+    repeated = went.count(DUPLICATE)
+    kept = (part for batch in batches for part in pa.Table.from_batches([batch]).filter(~are_they).to_batches())
+    return kept, Losses(rows=len(went), bad=len(went) - repeated, repeated=repeated)

@@ -1,0 +1,71 @@
+"""The event log of a data set: every accepted event of all raw files so far, and the rows that ids have."""
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from towers.data.event_log.files import LogFiles
+from towers.data.event_log.rows import Rows
+from towers.data.rejecting import Losses
+from towers.manifest import digest_of, point_to, read_json, writer_of
+
+CURRENT, MANIFEST, COLUMNS, ROWS, HEARD, REJECTED = (
+    "current", "manifest.json", "columns", "rows", "heard.npy", "rejected.parquet",
+)  # fmt: skip
+
+
+class EventLog:
+    """One state of a log, read only.
+
+    Args:
+        folder: of it.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
+
+    @classmethod
+    def current(cls, root: Path) -> "EventLog | None":
+        """The newest below a folder; null where there is none."""
+        link = root / CURRENT
+        return cls(link.resolve()) if link.exists() else None
+
+    @property
+    def losses(self) -> Losses:
+        """How many raw events were left out."""
+        return Losses(**self.manifest["losses"])
+
+    @property
+    def rejected(self) -> Path:
+        """Raw events that were left out, with their reasons; no file where none was."""
+        return self.folder / REJECTED
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Ids and their rows."""
+        return Rows.read(self.folder / ROWS)
+
+    @cached_property
+    def columns(self) -> LogFiles:
+        """The events."""
+        return LogFiles(self.folder / COLUMNS)
+
+    @cached_property
+    def heard(self) -> np.ndarray:
+        """`[contents]`, int64: events that name a content."""
+        return np.load(self.folder / HEARD)
+
+    def kept(self, root: Path) -> "EventLog":
+        """The same log where it stays, as the newest; those before it go."""
+        target = root / digest_of([self.manifest, self.rows.digest])[:16]
+        if not target.exists():
+            self.folder.replace(target)
+        point_to(root / CURRENT, target)
+        for path in root.iterdir():
+            if path.is_dir() and not path.is_symlink() and path != target and writer_of(path.name) is None:
+                shutil.rmtree(path)
+        return EventLog(target)

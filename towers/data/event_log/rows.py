@@ -1,0 +1,195 @@
+"""Rows that last: id -> row, a map that only grows."""
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+import pyarrow.parquet as pq
+from jaxtyping import Bool
+
+from towers.errors import UserError
+
+KEY = "key"
+FORGOTTEN = "forgotten"
+
+
+@dataclass(frozen=True, slots=True)
+class RowMap:
+    """Ids by row.
+
+    A row is given to an id once and for ever. A hole (null) is the row of an id that was erased; nobody gets it again.
+
+    Args:
+        ids: `[rows]`, text.
+    """
+
+    ids: pa.StringArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def rows(self) -> pa.Array:
+        """`[rows]`, int32: 0, 1, 2 and so on."""
+        return pa.array(np.arange(len(self.ids), dtype=np.int32))
+
+    def is_among(self, ids: Iterable[str]) -> Bool[np.ndarray, " rows"]:
+        """Which rows have one of some ids."""
+        found = pc.call_function("is_in", [self.ids], pc.SetLookupOptions(value_set=pa.array(ids, pa.string())))
+        return found.to_numpy(zero_copy_only=False)
+
+    def grown_by(self, ids: Iterable[str]) -> "RowMap":
+        """With those of some ids, in their order, that it does not have."""
+        known = set(self.ids.to_pylist())
+        return self.grown([each for each in ids if each not in known])
+
+    def grown(self, ids: Sequence[str] | pa.Array) -> "RowMap":
+        """With ids that it does not have, in rows behind its last."""
+        return RowMap(pa.concat_arrays([self.ids, pa.array(ids, pa.string())]))
+
+    def erased(self, ids: Iterable[str]) -> "RowMap":
+        """With holes in the rows of some ids."""
+        is_gone = self.is_among(ids)
+        if not is_gone.any():
+            return self
+        return RowMap(pc.call_function("if_else", [pa.array(is_gone), pa.scalar(None, pa.string()), self.ids]))
+
+    def write(self, path: Path) -> None:
+        """Parquet with the columns `id` and `row`."""
+        pq.write_table(pa.table({"id": self.ids, "row": self.rows}), path)
+
+    @classmethod
+    def read(cls, path: Path) -> "RowMap":
+        """What `write` wrote.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        try:
+            return cls(pq.read_table(path)["id"].combine_chunks())
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(
+                f"{path}: the row map is damaged ({error}); restore it, or remove its folder to number all rows anew"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """All maps of a log.
+
+    Args:
+        users: of listeners.
+        contents: of contents.
+        listed: `[contents]`: whether contents/ or playlists/ ever listed the content.
+        files: of raw files of events, by path below the data set's folder: their order of arrival.
+        contexts: of contexts, whose rows are codes.
+        devices: of devices, likewise.
+        forgotten: of whom nothing may come back.
+    """
+
+    users: RowMap
+    contents: RowMap
+    listed: Bool[np.ndarray, " contents"]
+    files: RowMap
+    contexts: RowMap
+    devices: RowMap
+    forgotten: "Forgotten"
+
+    @property
+    def digest(self) -> str:
+        """Changes with every row of a listener or a content, and with what was ever listed."""
+        sink = pa.BufferOutputStream()
+        for ids in (self.users.ids, self.contents.ids):
+            table = pa.table({"id": ids}).combine_chunks()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        return hashlib.sha256(sink.getvalue().to_pybytes() + self.listed.tobytes()).hexdigest()
+
+    def with_files(self, names: Iterable[str]) -> "Rows":
+        """With raw files that are new, in order of their names."""
+        return replace(self, files=self.files.grown_by(sorted(names)))
+
+    def write(self, folder: Path) -> None:
+        """Writes a file a map."""
+        folder.mkdir()
+        for name in ("users", "contents", "files", "contexts", "devices"):
+            getattr(self, name).write(folder / f"{name}.parquet")
+        np.save(folder / "listed.npy", self.listed)
+        self.forgotten.write(folder)
+
+    @classmethod
+    def none(cls) -> "Rows":
+        """Maps without a row."""
+        empty = RowMap(pa.array([], pa.string()))
+        return cls(
+            users=empty, contents=empty, listed=np.zeros(0, dtype=bool), files=empty, contexts=empty, devices=empty,
+            forgotten=Forgotten(key=b"", until_file={}),
+        )  # fmt: skip
+
+    @classmethod
+    def read(cls, folder: Path) -> "Rows":
+        """What `write` wrote.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        names = ("users", "contents", "files", "contexts", "devices")
+        maps = {name: RowMap.read(folder / f"{name}.parquet") for name in names}
+        return cls(**maps, listed=np.load(folder / "listed.npy"), forgotten=Forgotten.read(folder))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """Who was forgotten, by keyed hashes alone, and how many raw files had arrived by then.
+
+    Raw files of before may still hold their events, and none of them may come back: not when a listener of the same id
+    returns, and not when everything is read again. Without the key nobody can tell whether an id is among them.
+
+    Args:
+        key: 32 random bytes; empty where nobody was forgotten.
+        until_file: hash -> events in raw files of a lower number are gone.
+    """
+
+    key: bytes
+    until_file: dict[int, int]
+
+    def with_more(self, ids: Iterable[str], until_file: int) -> "Forgotten":
+        """With ids of whom nothing before the raw file `until_file` may come back."""
+        more = list(ids)
+        if not more:
+            return self
+        known = self if self.key else Forgotten(key=secrets.token_bytes(32), until_file={})
+        return replace(known, until_file=known.until_file | {known._hash(each): until_file for each in more})
+
+    def among(self, ids: Iterable[str]) -> dict[str, int]:
+        """Which ids are among them -> the number of the first raw file that may tell of them again."""
+        if not self.until_file:
+            return {}
+        found = ((each, self.until_file.get(self._hash(each))) for each in ids)
+        return {each: until for each, until in found if until is not None}
+
+    def write(self, folder: Path) -> None:
+        """Writes the key and the hashes, unless there are none."""
+        if self.key:
+            (folder / KEY).write_bytes(self.key)
+            hashes = sorted(self.until_file)
+            columns = {"hash": pa.array(hashes, pa.uint64()), "until_file": [self.until_file[each] for each in hashes]}
+            pq.write_table(pa.table(columns), folder / f"{FORGOTTEN}.parquet")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Forgotten":
+        """What `write` wrote."""
+        if not (folder / KEY).exists():
+            return cls(key=b"", until_file={})
+        table = pq.read_table(folder / f"{FORGOTTEN}.parquet")
+        pairs = zip(table["hash"].to_pylist(), table["until_file"].to_pylist(), strict=True)
+        return cls(key=(folder / KEY).read_bytes(), until_file=dict(pairs))
+
+    def _hash(self, identity: str) -> int:
+        return int.from_bytes(hashlib.blake2b(identity.encode(), key=self.key, digest_size=8).digest(), "little")

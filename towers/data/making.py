@@ -1,0 +1,223 @@
+"""One version of a store being made: the lists, the event log, what is derived from it, and the manifest."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int
+
+from towers.contract import schema
+from towers.data.audio import spectrograms
+from towers.data.audio.sound_losses import SoundLosses
+from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.event_log.growing import Grower, Growth
+from towers.data.event_log.log import EventLog
+from towers.data.filters.filter import Filter
+from towers.data.parts import settings_of
+from towers.data.periods import periods_of, to_json
+from towers.data.rejecting import DUPLICATE, JUDGED, Limits, Losses, Rejecting, TooManyRejected
+from towers.data.remarks import remarks_on_files, remarks_on_plays, remarks_on_rows
+from towers.data.sources.tables import RawTables, Source
+from towers.data.splits.split import Split
+from towers.data.store import FORMAT
+from towers.data.store_writer import StoreWriter, Written
+from towers.data.tables import Spill, Tables, database, sql_digests
+from towers.errors import UserError
+from towers.features.settings import FeatureSettings
+from towers.manifest import atomic_directory, digest_of, library_versions, scratch_directory, write_json
+
+LOG = "log"
+"""Folder of the event logs, beside the versions of the store."""
+SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
+"""Beside the tables' rejected rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """Makes one version.
+
+    Args:
+        root: where the store's versions stand.
+        work: a folder for what is not kept.
+        tables: the raw files.
+        inputs: digests of the source's files.
+        source: where the raw data comes from.
+        split: the cuts in time.
+        filters: by name, which events are left out after the split.
+        features: how raw becomes codes.
+        limits: how many rows and sounds may be left out.
+        forget: listeners to be forgotten, beside those whom users/ calls deleted.
+        spill: what the database may take of memory and disk.
+        on_progress: told about every stage.
+    """
+
+    root: Path
+    work: Path
+    tables: RawTables
+    inputs: Mapping[str, str]
+    source: Source
+    split: Split
+    filters: Mapping[str, Filter]
+    features: FeatureSettings
+    limits: Limits
+    forget: Sequence[str]
+    spill: Spill
+    on_progress: Callable[[str, int, int], None]
+
+    def make(self, request: str, sound: SpectrogramSet | None, decode: Callable[[], None]) -> Path:
+        """Makes it; gives its folder.
+
+        Args:
+            request: what it is made for.
+            sound: of the contents; null where there is none.
+            decode: decodes it.
+
+        Raises:
+            UserError: the raw data is not as the contract says, or too much of it is bad.
+        """
+        with database(self.work, self.spill) as connection:
+            clean = Tables(connection, self._unread_tables, self.features)
+            log, lost = self._grow(clean)
+            clean.put("heard", _counted("content_row", log.heard))
+            clean.put("active_users", _counted("user_row", log.columns.lengths))
+            clean.run("contents")
+            remarks = [
+                *remarks_on_files(self.tables, self.features),
+                *remarks_on_rows(clean.row, self.limits.max_unlisted_fraction),
+            ]
+            decode()
+            sounds = None if sound is None else sound.target
+            self._check_sounds(sounds)
+            fingerprint = digest_of([request, log.rows.digest])[:16]
+            with atomic_directory(self.root / fingerprint) as folder:
+                writer = StoreWriter(
+                    clean=clean, log=log, features=self.features, folder=folder, on_progress=self.on_progress
+                )
+                written = writer.write(self.split, self.filters, self.tables.has_clock)
+                remarks += remarks_on_plays(written.seen, log.rows.contents.ids, self.features)
+                remarks += [f"data.filters: {name} left out {n:,} events" for name, n in written.left_out.items()]
+                (self.work / "rejected").rename(folder / "rejected")
+                manifest = {
+                    "format": FORMAT,
+                    "fingerprint": fingerprint,
+                    "request": request,
+                    "has_clock": self.tables.has_clock,
+                    "validation_start_us": written.cuts.validation_start_us,
+                    "test_start_us": written.cuts.test_start_us,
+                    "periods": to_json(periods_of(written.counts.periods, written.cuts, *written.seen.bounds)),
+                    "root": self.source.root,
+                    "split": settings_of(self.split),
+                    "filters": {name: settings_of(rule) for name, rule in self.filters.items()},
+                    "source": settings_of(self.source),
+                    "features": self.features.to_dict(),
+                    "spectrograms": None if sounds is None else sounds.name,
+                    "counts": counts(clean, written, lost, sounds),
+                    "remarks": remarks,
+                    "libraries": library_versions(),
+                }
+                write_json(folder / "manifest.json", manifest)
+        return self.root / fingerprint
+
+    def _grow(self, clean: Tables) -> tuple[EventLog, dict[str, Losses]]:
+        """The event log of today, kept; and how many rows of each table were left out."""
+        growth, tables = self._growth, self.tables
+        self.on_progress("tables", 0, 0)
+        numbers = dict(zip(growth.rows.files.ids.to_pylist(), range(len(growth.rows.files)), strict=True))
+        clean.open({tables.known_as(path): numbers[name] for name, path in self._unread.items()})
+        clean.read_lists([*self.forget, *growth.still_forgotten(clean)])
+        rejecting = Rejecting(row=clean.row, batches=clean.batches, limits=self.limits, origin=tables.origin)
+        rejected = self.work / "rejected"
+        lost = rejecting.write(rejected)
+        self.on_progress("events", 0, 0)
+        clean.read_events(growth.returned(clean))
+        with scratch_directory(self.root / LOG / "next") as folder:
+            log = Grower(growth, clean, self.on_progress).write(folder)
+            lost[schema.EVENTS] = log.losses
+            if log.rejected.exists():
+                shutil.copyfile(log.rejected, rejected / f"{schema.EVENTS}.parquet")
+            try:
+                rejecting.check(lost, rejected)
+            except TooManyRejected as error:
+                kept = self._keep_rejected()
+                raise UserError(f"{error}; all are in {kept}; mend the data or raise the limit") from error
+            return log.kept(self.root / LOG), lost
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        """Raw files of events by path below the data set's folder."""
+        root = self.tables.root
+        paths = self.tables.files[schema.EVENTS]
+        return {str(path.relative_to(root)) if path.is_relative_to(root) else path.name: path for path in paths}
+
+    @cached_property
+    def _growth(self) -> Growth:
+        converted = digest_of(self.inputs)  # for a file that the source wrote itself
+        files = {name: self.inputs.get(name, converted) for name in self._files}
+        settings = {"source": settings_of(self.source), "sql": sql_digests(), "has_clock": self.tables.has_clock}
+        return Growth.of(EventLog.current(self.root / LOG), files, settings)
+
+    @cached_property
+    def _unread(self) -> dict[str, Path]:
+        """The raw files of events that the log has still to read."""
+        return {name: path for name, path in self._files.items() if self._growth.is_new(name)}
+
+    @property
+    def _unread_tables(self) -> RawTables:
+        return replace(self.tables, files={**self.tables.files, schema.EVENTS: list(self._unread.values())})
+
+    def _check_sounds(self, sound: Path | None) -> None:
+        if sound is None:
+            return
+        keep_losses(sound, self.work / "rejected")
+        losses = SoundLosses.of(sound)
+        try:
+            losses.check(self.limits.max_rejected_sounds_fraction, self.root / "rejected" / SOUNDS)
+        except UserError:
+            self._keep_rejected()
+            raise
+
+    def _keep_rejected(self) -> Path:
+        """Puts what was rejected where it outlives a run that fails."""
+        kept = self.root / "rejected"
+        if kept.exists():
+            kept.rename(self.work / "rejected_before")
+        (self.work / "rejected").rename(kept)
+        return kept
+
+
+def keep_losses(sound: Path, rejected: Path) -> None:
+    """Copies which sounds were unusable or altered, and why, beside the other tables' rejected rows."""
+    for name, kept in ((spectrograms.REJECTED, SOUNDS), (spectrograms.ALTERED, ALTERED_SOUNDS)):
+        if pq.read_metadata(sound / name).num_rows:
+            shutil.copyfile(sound / name, rejected / kept)
+
+
+def counts(clean: Tables, written: Written, lost: Mapping[str, Losses], sound: Path | None) -> dict[str, int]:
+    """What was kept and what was not."""
+    found = {
+        "events": written.events,
+        "positives": written.counts.total_positives,
+        "users": clean.count("SELECT COUNT(*) FROM users"),
+        "contents": clean.count("SELECT COUNT(*) FROM contents"),
+        "withdrawn_contents": clean.count("SELECT COUNT(*) FROM contents WHERE is_withdrawn"),
+        "forgotten_users": clean.count("SELECT COUNT(*) FROM forgotten"),
+    }
+    for table in schema.TABLES:
+        found |= {f"rejected_{table}": lost[table].bad, f"{DUPLICATE}_{table}": lost[table].repeated}
+    for table, judged in JUDGED.items():
+        found[f"dates_lost_{table}"] = clean.count(f"SELECT SUM(dates_lost) FROM {judged} WHERE reason IS NULL")
+    found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
+    found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows
+    found["altered_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ALTERED).num_rows
+    return found
+
+
+def _counted(name: str, numbers: Int[np.ndarray, " rows"]) -> dict[str, pa.Array]:
+    """The places of a column that are above 0, as columns of a table."""
+    rows = numbers.nonzero()[0]
+    return {name: pa.array(rows, pa.int32()), "num_events": pa.array(numbers[rows], pa.int64())}

@@ -1,0 +1,18 @@
+"""How much memory a process may use."""
+
+import os
+from pathlib import Path
+
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux says what a group of processes, such as a container, may use."""
+
+
+def memory_bytes() -> int:
+    """Memory of the machine, or of the process's group where that has less."""
+    known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in LIMITS:
+        try:
+            known.append(int(path.read_text()))
+        except (OSError, ValueError):  # no such file, or `max`
+            continue
+    return min(known)
