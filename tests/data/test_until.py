@@ -12,7 +12,7 @@ from tests.data import raw_set
 from tests.data.raw_set import EVENTS, TEST_START, VALIDATION_START, at
 from tests.data.read_back import FORGOTTEN, members_of, row_of
 from towers.contract.events import microseconds_of
-from towers.data.histories import HISTORY_COLUMNS
+from towers.data.histories import HISTORY_COLUMNS, PLACES
 from towers.data.splits.leave_one_out import LeaveOneOut
 from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
@@ -61,7 +61,7 @@ def test_each_listener_has_exactly_the_events_of_before_in_their_order(dated, as
         own = slice(cut.offsets[user], cut.offsets[user + 1])
         for name in HISTORY_COLUMNS:
             np.testing.assert_array_equal(getattr(cut, name)[own], getattr(whole, name)[kept])
-        for name in ("train_end", "test_start"):
+        for name in PLACES[1:]:
             before = [place for place in kept if place < getattr(whole, name)[user]]
             assert getattr(cut, name)[user] - cut.offsets[user] == len(before)
     assert cut.offsets[-1] == len(cut.action)
