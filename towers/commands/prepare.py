@@ -14,6 +14,7 @@ from towers.data.build import StoreBuilder
 from towers.data.periods import lines
 from towers.data.rejecting import DUPLICATE, Limits
 from towers.data.store import Store
+from towers.data.tables import Spill
 from towers.errors import UserError
 
 SHOWN = 5
@@ -101,7 +102,12 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
             max_rejected_sounds_fraction=value(config, "data.max_rejected_sounds_fraction", float),
             max_unlisted_fraction=value(config, "data.max_unlisted_fraction", float),
         ),
+        filters={name: instantiate(rule, f"data.filters.{name}") for name, rule in config.data.filters.items()},
         num_workers=_num_workers(config),
+        spill=Spill(
+            memory_gb=value(config, "data.memory_gb", float | None),
+            folder=None if config.data.spill is None else Path(config.data.spill),
+        ),
         on_progress=progress.update,
     )
 

@@ -1,4 +1,4 @@
-"""Writes the histories of a store from the event log: what events say of their listeners, under the store's settings."""
+"""Writes the histories of a store from the event log: what events say of their listeners."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -168,8 +168,8 @@ def remarks_on_plays(seen: Seen, content_ids: pa.Array, features: FeatureSetting
 
 def _short(name: str, found: int, total: int, number: int, content_id: str) -> str:
     return (
-        f"{name} is below 1,000 in {found:,} of {total:,} rows, such as {number} of {_named(content_id)}; the column is "
-        "in milliseconds, and these look like seconds"
+        f"{name} is below 1,000 in {found:,} of {total:,} rows, such as {number} of {_named(content_id)}; the column "
+        "is in milliseconds, and these look like seconds"
     )
 
 
