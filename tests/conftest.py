@@ -57,6 +57,7 @@ def make_builder(feature_settings):
         max_rejected_sounds_fraction=0.5,
         max_unlisted_fraction=1.0,
         on_progress=None,
+        **others,
     ) -> StoreBuilder:
         return StoreBuilder(
             root=root,
@@ -71,6 +72,7 @@ def make_builder(feature_settings):
             ),
             num_workers=2,
             on_progress=on_progress or (lambda stage, done, total, remark="": None),
+            **others,
         )
 
     return make

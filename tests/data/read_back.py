@@ -44,6 +44,6 @@ def rejected(store, table):
 def assert_nothing_half_written(root):
     left = [path.name for path in root.rglob("*") if ".partial" in path.name] if root.exists() else []
     assert not left
-    for version in root.glob("*"):
-        if version.is_dir() and version.name not in ("spectrograms", "rejected"):
+    for version in [*root.glob("*"), *root.glob("log/*")]:
+        if version.is_dir() and version.name not in ("spectrograms", "rejected", "log"):
             assert (version / "manifest.json").exists()

@@ -20,7 +20,7 @@ def refused(raw, tmp_path, make_builder):
         message = str(raised.value)
         assert "\n" not in message
         assert not (root / CURRENT).exists()
-        assert not list(root.rglob("manifest.json"))
+        assert not list(root.glob("*/manifest.json"))
         assert not list(root.rglob("*.partial"))
         return message
 

@@ -11,8 +11,9 @@ from towers.data import raw
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.event_log.log import EventLog
 from towers.data.filters.filter import Filter
-from towers.data.making import Maker
+from towers.data.making import LOG, Maker
 from towers.data.parts import settings_of
 from towers.data.rejecting import Limits
 from towers.data.sources.tables import RawTables, Source
@@ -96,7 +97,8 @@ class StoreBuilder:
             inputs = self._digests()
             tables, sound = self._read(work)
             request = self._request(inputs, tables, sound)
-            target = made_for(self._root, request)
+            log = EventLog.current(self._root / LOG)
+            target = None if log is None else made_for(self._root, request, log.rows.forgotten.number)
             is_new = target is None
             if target is None:
                 maker = Maker(
@@ -170,8 +172,17 @@ class StoreBuilder:
         return digest_of(asked)[:16]
 
 
-def made_for(root: Path, request: str) -> Path | None:
-    """The newest version of a store that was made for a request; null where there is none."""
-    found = [path.parent for path in root.glob("*/manifest.json") if not path.parent.is_symlink()]
-    made = [folder for folder in found if read_json(folder / "manifest.json").get("request") == request]
-    return max(made, key=lambda folder: folder.stat().st_mtime_ns, default=None)
+def made_for(root: Path, request: str, num_forgotten: int) -> Path | None:
+    """The newest version of a store that was made for a request; null where there is none.
+
+    Args:
+        root: where the versions stand.
+        request: as the manifest has it.
+        num_forgotten: how many listeners were ever forgotten: a version of before some of them were is none.
+    """
+    made = []
+    for path in root.glob("*/manifest.json"):
+        manifest = read_json(path)
+        if (manifest.get("request"), manifest.get("num_forgotten")) == (request, num_forgotten):
+            made.append(path.parent)
+    return max((path for path in made if not path.is_symlink()), key=lambda path: path.stat().st_mtime_ns, default=None)

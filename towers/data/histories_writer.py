@@ -11,7 +11,7 @@ from towers.contract import schema
 from towers.contract.events import is_positive
 from towers.data.array_files import ArrayFiles
 from towers.data.event_log.block import LogBlock
-from towers.data.event_log.log import EventLog
+from towers.data.event_log.files import LogFiles
 from towers.data.firsts import first_places
 from towers.data.histories import HISTORY_COLUMNS
 from towers.errors import UserError
@@ -29,7 +29,7 @@ class Seen:
         longest: greatest played fraction of a play.
         timed_plays: plays with a time played above 0, of contents that are not known to be shorter than `LONG_MS`.
         short_plays: those of them that lasted below `SHORT_MS`.
-        short_play: content row and time played of one of them.
+        short_play: content row and time played of the first of them by both.
     """
 
     first_us: int | None = None
@@ -63,7 +63,7 @@ class HistoriesWriter:
     """Writes `histories/` of a store.
 
     Args:
-        log: the events.
+        columns: of the event log.
         durations_ms: `[contents]`, int64: 0 where unknown.
         min_played_fraction: from which on a play is positive.
         folder: of the histories; made here.
@@ -73,20 +73,20 @@ class HistoriesWriter:
     def __init__(
         self,
         *,
-        log: EventLog,
+        columns: LogFiles,
         durations_ms: Int[np.ndarray, " contents"],
         min_played_fraction: float,
         folder: Path,
         on_progress: Callable[[str, int, int], None],
     ):
-        self._log, self._durations_ms, self._min_played_fraction = log, durations_ms, min_played_fraction
+        self._columns, self._durations_ms, self._min_played_fraction = columns, durations_ms, min_played_fraction
         self._folder, self._on_progress = folder, on_progress
         self.seen = Seen()
 
     def write(self) -> None:
         """Writes all columns; contexts and devices in the codes of the log."""
         self._folder.mkdir()
-        columns = self._log.columns
+        columns = self._columns
         total, done = int(columns.offsets[-1]), 0
         np.save(self._folder / "offsets.npy", columns.offsets)
         with ArrayFiles(self._folder, HISTORY_COLUMNS, total) as files:
@@ -151,8 +151,10 @@ class HistoriesWriter:
         short = np.flatnonzero(timed & (played_ms < SHORT_MS))
         seen.timed_plays += int(timed.sum())
         seen.short_plays += len(short)
-        if len(short) and seen.short_play is None:
-            seen.short_play = int(row[short[0]]), int(played_ms[short[0]])
+        if len(short):
+            least = int(row[short].min())
+            found = least, int(played_ms[short[row[short] == least]].min())
+            seen.short_play = min(found, seen.short_play or found)
 
 
 def _session_places(block: LogBlock, users: Int[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:

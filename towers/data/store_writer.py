@@ -155,7 +155,7 @@ class StoreWriter:
         durations_ms = np.zeros(self._num_contents, dtype=np.int64)
         durations_ms[durations["content_row"].to_numpy()] = durations["duration_ms"].to_numpy()
         writer = HistoriesWriter(
-            log=self._log,
+            columns=self._log.columns,
             durations_ms=durations_ms,
             min_played_fraction=self._features.min_played_fraction,
             folder=folder,

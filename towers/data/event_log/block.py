@@ -58,7 +58,8 @@ class LogBlock:
         session = self.columns["session"][events]
         if not len(self.sessions.values):
             return np.full(len(session), UNKNOWN_SESSION, dtype=np.uint64)
-        keys = self.sessions.values[self.sessions.offsets[users] + np.maximum(session, 0)]
+        places = self.sessions.offsets[users] + np.maximum(session, 0)
+        keys = self.sessions.values[np.minimum(places, len(self.sessions.values) - 1)]
         return np.where(session < 0, np.uint64(UNKNOWN_SESSION), keys)
 
     def without(self, is_gone: Bool[np.ndarray, " listeners"]) -> "LogBlock":

@@ -159,6 +159,11 @@ class Forgotten:
     key: bytes
     until_file: dict[int, int]
 
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self.until_file)
+
     def with_more(self, ids: Iterable[str], until_file: int) -> "Forgotten":
         """With ids of whom nothing before the raw file `until_file` may come back."""
         more = list(ids)

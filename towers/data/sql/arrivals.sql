@@ -5,7 +5,7 @@ SELECT
     COALESCE(content_rows.content_row, -1) AS content_row,
     checked_events.action_code,
     checked_events.timestamp_us,
-    CAST(COALESCE(LEAST(checked_events.played_ms, 2147483647), -1) AS INTEGER) AS played_ms,
+    CAST(LEAST(COALESCE(checked_events.played_ms, -1), 2147483647) AS INTEGER) AS played_ms,
     COALESCE(context_codes.code, -1) AS context,
     COALESCE(device_codes.code, -1) AS device,
     COALESCE(MD5_NUMBER_LOWER(checked_events.session_id), 0) AS session_key,
