@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class TestDays:
             stores.append(make_builder(raw, root, **FIXED).build()[0])
         full = make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0]
         assert_same(stores[-1], full)
-        for before, after in zip(stores, stores[1:], strict=False):
+        for before, after in pairwise(stores):
             known = [each for each in before.content_ids.tolist() if each is not None]
             rows = {each: row for row, each in enumerate(after.content_ids.tolist())}
             assert [rows[each] for each in known] == [before.content_ids.tolist().index(each) for each in known]

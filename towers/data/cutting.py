@@ -1,5 +1,6 @@
 """A split carried out on written histories: the ends of the periods, and what training counts in its own."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
     columns = {name: ArrayReader(folder / f"{name}.npy") for name in names}
     counts = {name: np.zeros(num_contents, dtype=np.int64) for name in ("positives", "plays", "events")}
     codes = {name: np.zeros(number + 1, dtype=bool) for name, number in num_codes.items()}
-    positives, listeners, total = dict.fromkeys(NAMES, 0), dict.fromkeys(NAMES, 0), 0
+    positives: Counter[str] = Counter()
+    listeners: Counter[str] = Counter()
+    total = 0
     for block in blocks(offsets, READ_EVENTS):
         found = {name: column[block.events] for name, column in columns.items()}
         place = np.arange(block.events.start, block.events.stop)
