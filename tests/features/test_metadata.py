@@ -1,12 +1,20 @@
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from towers.errors import UserError
-from towers.features.metadata import CONTENT_PARTS, build_vocabulary, duration_bucket, encode_part, part_values
+from towers.features.metadata import (
+    CONTENT_PARTS,
+    content_values,
+    duration_bucket,
+    encode_values,
+    part_values,
+    trained_vocabulary,
+)
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 
 COLUMNS = {
@@ -44,6 +52,15 @@ def test_every_part_reads_the_columns(part):
     assert len(part_values(part, COLUMNS)) == 3
 
 
+@pytest.mark.parametrize("part", CONTENT_PARTS)
+def test_all_contents_at_once_give_the_values_of_each(part):
+    types = {"artist_ids": pa.list_(pa.string()), "genres": pa.list_(pa.string()), "explicit": pa.bool_()}
+    twice = {name: pa.array([*values, *values[::-1]], types.get(name)) for name, values in COLUMNS.items()}
+    values, texts = content_values(part, pa.table(twice))
+    found = [[texts[place] for place in values[index]] for index in range(len(values))]
+    assert found == [*part_values(part, COLUMNS), *part_values(part, COLUMNS)[::-1]]
+
+
 @given(st.lists(st.integers(1, 10**9)).map(sorted))
 def test_longer_is_never_a_lower_bucket(durations):
     buckets = [int(duration_bucket(duration)) for duration in durations]
@@ -54,8 +71,10 @@ def test_longer_is_never_a_lower_bucket(durations):
 def test_codes_stand_for_what_training_has_seen(data, values):
     seen = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
     known = sorted({value for several, is_seen in zip(values, seen, strict=True) if is_seen for value in several})
-    vocabulary = build_vocabulary(values, np.array(seen, dtype=bool))
-    codes = encode_part(values, vocabulary)
+    column = pa.table({"genres": pa.array(values, pa.list_(pa.string()))})
+    found, texts = content_values("genres", column)
+    vocabulary = trained_vocabulary(found, texts, np.array(seen, dtype=bool))
+    codes = encode_values(found, texts, vocabulary)
     assert len(vocabulary) == len(known) + 1
     expected = [[known.index(value) + 1 for value in several if value in known] for several in values]
     assert [codes[index].tolist() for index in range(len(codes))] == expected

@@ -10,7 +10,7 @@ from towers.contract import schema
 from towers.data.histories import Histories
 from towers.data.store import Store
 from towers.errors import UserError
-from towers.features.metadata import encode_part, part_values
+from towers.features.metadata import content_values, encode_values
 from towers.features.ragged import Ragged
 from towers.features.text import category_text
 from towers.features.vocabulary import Vocabulary
@@ -77,10 +77,8 @@ class RefreshedStore(Store):
     @cached_property
     def content_codes(self) -> dict[str, Ragged]:
         """Today's metadata in the codes of training."""
-        columns = {name: self.contents[name].to_pylist() for name in self.contents.column_names}
-        return {
-            part: encode_part(part_values(part, columns), self.vocabulary(part)) for part in self.features.content_parts
-        }
+        parts = self.features.content_parts
+        return {part: encode_values(*content_values(part, self.contents), self.vocabulary(part)) for part in parts}
 
     @cached_property
     def user_codes(self) -> Int[np.ndarray, "users columns"]:

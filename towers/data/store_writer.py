@@ -17,11 +17,11 @@ from towers.data.histories_writer import HistoriesWriter, Seen
 from towers.data.splits.split import Cuts, Split
 from towers.data.store import write_arrow, write_ragged
 from towers.data.tables import Tables
-from towers.features.metadata import build_vocabulary, encode_part, part_values
+from towers.features.metadata import content_values, encode_values, trained_vocabulary
 from towers.features.ragged import Ragged
 from towers.features.settings import FeatureSettings
 from towers.features.text import category_text
-from towers.features.vocabulary import Vocabulary
+from towers.features.vocabulary import UNKNOWN, Vocabulary
 
 # Features or not: evaluation divides listeners by any of them.
 USERS = """
@@ -110,12 +110,11 @@ class StoreWriter:
         for name in ("positives", "plays", "events"):
             contents = contents.append_column(f"train_{name}", pa.array(getattr(counts, name)))
         write_arrow(self._folder / "contents.arrow", contents.combine_chunks())
-        columns = {name: contents[name].to_pylist() for name in contents.column_names}
         for part in self._features.content_parts:
-            values = part_values(part, columns)
-            vocabulary = build_vocabulary(values, counts.events > 0)
+            values, texts = content_values(part, contents)
+            vocabulary = trained_vocabulary(values, texts, counts.events > 0)
             vocabulary.write(self._vocabulary_path(part))
-            write_ragged(self._folder / "codes" / part, encode_part(values, vocabulary))
+            write_ragged(self._folder / "codes" / part, encode_values(values, texts, vocabulary))
         pairs = self._clean.table("SELECT owner_row, member_row FROM members ORDER BY owner_row, member_row")
         owners = pairs["owner_row"].to_numpy()
         offsets = np.searchsorted(owners, np.arange(len(contents) + 1)).astype(np.int64)
@@ -142,12 +141,13 @@ class StoreWriter:
         write_arrow(self._folder / "users.arrow", users.combine_chunks())
         codes = np.zeros((len(users), len(names)), dtype=np.int32)
         for place, name in enumerate(names):
-            texts = [category_text(value) for value in users[name].to_pylist()]
-            vocabulary = Vocabulary(
-                text for text, known in zip(texts, is_in_training, strict=True) if known and text is not None
-            )
+            encoded = users[name].combine_chunks().dictionary_encode()
+            texts = [category_text(value) for value in encoded.dictionary.to_pylist()]
+            at = encoded.indices.fill_null(-1).to_numpy()
+            seen = [texts[number] for number in np.unique(at[is_in_training & (at >= 0)])]
+            vocabulary = Vocabulary(text for text in seen if text is not None)
             vocabulary.write(self._vocabulary_path(name))
-            codes[:, place] = vocabulary.encode(texts)
+            codes[:, place] = np.append(vocabulary.encode(texts), [UNKNOWN])[at]
         np.save(self._folder / "user_codes.npy", codes)
 
     def _write_histories(self, folder: Path) -> Seen:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from towers.data.store import Store
-from towers.features.metadata import encode_part, part_values
+from towers.features.metadata import content_values, encode_values
 from towers.features.ragged import Ragged
 from towers.features.vocabulary import Vocabulary
 
@@ -23,12 +23,8 @@ def content_attributes(store: Store) -> dict[str, Ragged]:
     Unlike `Store.content_codes` they hold what training has not seen too: a list of cold contents is as diverse as
     their genres are. A number stands for the same value within one attribute alone.
     """
-    columns = {part: store.contents[part].to_pylist() for part in ATTRIBUTES.values()}
-    values = {name: part_values(part, columns) for name, part in ATTRIBUTES.items()}
-    return {
-        name: encode_part(several, Vocabulary(value for those in several for value in those))
-        for name, several in values.items()
-    }
+    found = {name: content_values(part, store.contents) for name, part in ATTRIBUTES.items()}
+    return {name: encode_values(values, texts, Vocabulary(texts)) for name, (values, texts) in found.items()}
 
 
 def single_codes(codes: Int[np.ndarray, " contents"]) -> Ragged:
