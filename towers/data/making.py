@@ -100,7 +100,7 @@ class Maker:
                 )
                 written = writer.write(self.split, self.filters, self.tables.has_clock)
                 remarks += remarks_on_plays(written.seen, log.rows.contents.ids, self.features)
-                remarks += [f"{name} left out {n:,} events" for name, n in written.left_out.items()]
+                remarks += [f"{name} left out {n:,} events" for name, n in written.left_out.items() if n]
                 (self.work / "rejected").rename(folder / "rejected")
                 manifest = {
                     "format": FORMAT,
