@@ -103,7 +103,7 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
         contents=contents_table(folder, contents),
         users=mapped_table(folder / "users"),
         histories=SimpleNamespace(
-            offsets=offsets, train_end=offsets[1:], test_start=offsets[1:], num_users=listeners, **no_events
+            offsets=offsets, known_until=lambda until: offsets[1:], num_users=listeners, **no_events
         ),
         user_codes=np.zeros((listeners, 0), np.int32),
         features=FeatureSettings(

@@ -203,7 +203,7 @@ class KnownOfSessions(Known):
         self._has_clock = has_clock
         histories = store.histories
         lengths = np.diff(histories.offsets)
-        is_new = histories.test_start == histories.offsets[:-1]
+        is_new = histories.known_until("test") == histories.offsets[:-1]
         users = [np.flatnonzero(is_new & (lengths > number)) for number in posted]
         self.user_rows = np.concatenate(users)
         self.posted = np.repeat(posted, [len(rows) for rows in users])

@@ -51,6 +51,7 @@ def make_builder(feature_settings):
         root: Path,
         *,
         split=None,
+        filters=None,
         features=feature_settings,
         max_rejected_fraction=0.0,
         max_duplicate_fraction=0.2,
@@ -64,6 +65,7 @@ def make_builder(feature_settings):
             source=ParquetFolder(str(raw)) if isinstance(raw, Path) else raw,
             split=split or GlobalTemporal("2026-01-25", "2026-02-04"),
             features=features,
+            filters=filters,
             limits=Limits(
                 max_rejected_fraction=max_rejected_fraction,
                 max_duplicate_fraction=max_duplicate_fraction,

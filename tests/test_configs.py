@@ -640,6 +640,7 @@ class TestPreparedStore:
                 r"^data\.split=LeaveOneOut: .* was prepared with GlobalTemporal; leave it out",
             ),
             ("data.split.test_days=77", r"^data\.split\.test_days=77: .* was prepared with "),
+            ("data/filters=k_core", r"^data\.filters\.k_core=KCore: .* was prepared with no such key"),
             ("data.root=elsewhere", r"was prepared from .*, not data\.root=elsewhere"),
         ],
     )
@@ -685,7 +686,7 @@ class TestKeysThatAreNone:
             (
                 "prepare",
                 "data/split=foo",
-                "data/split=foo: no such choice; There are last_session, leave_one_out, rolling, temporal",
+                "data/split=foo: no such choice; There are catalogue, last_session, leave_one_out, rolling, temporal",
             ),
             ("train", "audio_encoder@foo=conv", "audio_encoder@foo: no such key; did you mean audio_encoder?"),
             ("export", "publishing=default", "publishing: no such key; did you mean publishing@export?"),

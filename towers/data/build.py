@@ -166,7 +166,7 @@ class StoreBuilder:
 
     def _request(self, inputs: dict[str, str], tables: RawTables, sound: SpectrogramSet | None) -> str:
         """Changes with all that decides a store, but for the rows that ids have got."""
-        filters = {name: settings_of(rule) for name, rule in self._filters.items()}
+        filters = [[name, settings_of(rule)] for name, rule in self._filters.items()]  # their order tells
         settings = [FORMAT, self._features.to_dict(), settings_of(self._split), filters, settings_of(self._source)]
         asked = [inputs, settings, sql_digests(), tables.has_clock, sound and sound.target.name, self._forget]
         return digest_of(asked)[:16]

@@ -79,6 +79,13 @@ class Histories:
         cuts = {name: found[same] for name, same in WITHOUT_GAP.items()}
         return cls(**untold | cuts | found)
 
+    @property
+    def is_training(self) -> np.ndarray:
+        """`[events]`, bool: trained on."""
+        begin, end = np.asarray(self.offsets[:-1]), np.asarray(self.offsets[1:])
+        lengths = np.stack([self.train_end - begin, end - self.train_end], axis=1)
+        return np.repeat(np.tile([True, False], len(lengths)), lengths.reshape(-1))
+
     def known_until(self, until: Until) -> np.ndarray:
         """`[users]`: one past the last event that is known when a period is predicted, or all of them."""
         return {"validation": self.train_end, "test": self.validation_end, "end": self.offsets[1:]}[until]

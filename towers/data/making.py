@@ -100,7 +100,7 @@ class Maker:
                 )
                 written = writer.write(self.split, self.filters, self.tables.has_clock)
                 remarks += remarks_on_plays(written.seen, log.rows.contents.ids, self.features)
-                remarks += [f"data.filters: {name} left out {n:,} events" for name, n in written.left_out.items()]
+                remarks += [f"{name} left out {n:,} events" for name, n in written.left_out.items() if n]
                 (self.work / "rejected").rename(folder / "rejected")
                 manifest = {
                     "format": FORMAT,
@@ -110,6 +110,7 @@ class Maker:
                     "has_clock": self.tables.has_clock,
                     "validation_start_us": written.cuts.validation_start_us,
                     "test_start_us": written.cuts.test_start_us,
+                    "gap_us": written.cuts.gap_us,
                     "periods": to_json(periods_of(written.counts.periods, written.cuts, *written.seen.bounds)),
                     "root": self.source.root,
                     "split": settings_of(self.split),

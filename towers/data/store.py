@@ -229,12 +229,12 @@ class Store:
 
     @cached_property
     def first_heard_us(self) -> np.ndarray:
-        """`[contents]`, int64: when anybody first did something with a content, in microseconds since 1970, UTC; the
-        greatest integer where nobody did. Read from all events, once."""
+        """`[contents]`, int64: when anybody first did something with a content in training, in microseconds since 1970,
+        UTC; the greatest integer where nobody did. Read from all events of training, once."""
         first = np.full(len(self.content_ids), np.iinfo(np.int64).max)
         rows = np.asarray(self.histories.content_row)
-        has_content = rows >= 0
-        np.minimum.at(first, rows[has_content], np.asarray(self.histories.timestamp_us)[has_content])
+        counts = (rows >= 0) & self.histories.is_training
+        np.minimum.at(first, rows[counts], np.asarray(self.histories.timestamp_us)[counts])
         return first
 
     @cached_property
@@ -256,12 +256,9 @@ class _TrainedUntilTest(Store):
     @cached_property
     def train_positives(self) -> np.ndarray:
         """`[contents]`, int64: positive events before the end of validation."""
-        histories = self.histories
-        lists = Ragged(histories.offsets, np.asarray(histories.content_row))
-        place = np.arange(len(lists.values)) - np.repeat(histories.offsets[:-1], lists.lengths)
-        is_before = place < np.repeat(histories.train_end - histories.offsets[:-1], lists.lengths)
-        counted = lists.values[is_before & np.asarray(histories.is_positive) & (lists.values >= 0)]
-        return np.bincount(counted, minlength=len(self.content_ids))
+        rows = np.asarray(self.histories.content_row)
+        counts = self.histories.is_training & np.asarray(self.histories.is_positive) & (rows >= 0)
+        return np.bincount(rows[counts], minlength=len(self.content_ids))
 
 
 def write_ragged(path: Path, ragged: Ragged) -> None:

@@ -25,18 +25,18 @@ def histories_of(
     `sessions` are any numbers that events of a session share, -1 where it is unknown.
     """
     offsets = np.cumsum([0, *map(len, listeners)]).astype(np.int64)
-    rows, actions, positive = ([event[part] for one in listeners for event in one] for part in range(3))
-    size = len(rows)
+    events = [event for one in listeners for event in one]
+    size = len(events)
     sessions = [[-1] * len(one) for one in listeners] if sessions is None else sessions
     flat = {
-        "content_row": rows,
-        "action": [ACTION_CODES[action] for action in actions],
+        "content_row": [row for row, _, _ in events],
+        "action": [ACTION_CODES[action] for _, action, _ in events],
         "timestamp_us": np.arange(size),
         "played_fraction": np.full(size, -1.0),
         "context": np.arange(size) % 7,
         "session": [one.index(number) if number >= 0 else -1 for one in sessions for number in one],
         "device": np.arange(size) % 3,
-        "is_positive": positive,
+        "is_positive": [is_positive for _, _, is_positive in events],
         "is_discovery": discoveries(listeners),
         **columns,
     }

@@ -143,7 +143,7 @@ class TestHistoriesEnd:
         assert check.figures["wrong_listeners"] == 1
 
     def test_a_cut_one_event_late_is_caught(self, world_store, period):
-        name = "train_end" if period == "validation" else "test_start"
+        name = "train_end" if period == "validation" else "validation_end"
         late = with_other_events(world_store, np.zeros(len(world_store.histories.content_row), bool), 0, seed=0)
         ends = np.array(getattr(late.histories, name))
         ends[ends < late.histories.offsets[1:]] += 1

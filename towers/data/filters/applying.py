@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from towers.data.array_files import ArrayFiles, ArrayReader
 from towers.data.filters.before import Before
 from towers.data.filters.blocks import Block, blocks
 from towers.data.filters.filter import Filter
@@ -16,9 +17,10 @@ from towers.errors import UserError
 
 
 def filters_of(cuts: Cuts, filters: Mapping[str, Filter]) -> dict[str, Filter]:
-    """The filters, after one that leaves out what lies behind the cuts' end, where they have one."""
-    behind: dict[str, Filter] = {} if cuts.end_us is None else {"after_the_window": Before(cuts.end_us)}
-    return {**behind, **filters}
+    """By key of the configuration, the filters after one that leaves out what lies behind the cuts' end, if they have
+    one."""
+    behind: dict[str, Filter] = {} if cuts.end_us is None else {"data.split": Before(cuts.end_us)}
+    return {**behind, **{f"data.filters.{name}": rule for name, rule in filters.items()}}
 
 
 def apply_filters(folder: Path, filters: Mapping[str, Filter], num_contents: int) -> dict[str, int]:
@@ -28,11 +30,11 @@ def apply_filters(folder: Path, filters: Mapping[str, Filter], num_contents: int
 
     Args:
         folder: `histories` of a store that is being written.
-        filters: by name, in their order.
+        filters: by key of the configuration, in their order.
         num_contents: rows of contents.
 
     Returns:
-        By name, how many events each left out.
+        By key, how many events each left out.
 
     Raises:
         UserError: no positive event of training is left.
@@ -45,9 +47,7 @@ def apply_filters(folder: Path, filters: Mapping[str, Filter], num_contents: int
         if not left_out[name]:
             continue
         if not _has_training(histories, keep):
-            raise UserError(
-                f"data.filters: {name} leaves no positive event of training: leave it out, or give it milder settings"
-            )
+            raise UserError(f"{name}: leaves no positive event of training; leave it out, or give it milder settings")
         _rewrite(folder, histories, keep)
     return left_out
 
@@ -83,17 +83,16 @@ def _rewrite(folder: Path, histories: Histories, keep: Bool[np.ndarray, " events
 
     computed: dict[str, Callable[[Block], np.ndarray]] = {"is_discovery": is_discovery, "session": session}
     total = int(keep.sum())
+    partial = folder / "partial"
+    partial.mkdir()
     for name, dtype in HISTORY_COLUMNS.items():
-        column, compute = getattr(histories, name), computed.get(name)
-        partial = folder / f"{name}.npy.partial"
-        # Not through a memory map: a disk that is full ends a process that writes to one, without a word.
-        with partial.open("wb") as file:
-            described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (total,)}
-            np.lib.format.write_array_header_1_0(file, described)
+        column = ArrayReader(folder / f"{name}.npy")
+        compute = computed.get(name, lambda block, column=column: column[block.events])
+        with ArrayFiles(partial, {name: dtype}, total) as file:
             for block in blocks(histories.offsets):
-                values = np.asarray(column[block.events]) if compute is None else compute(block)
-                file.write(np.ascontiguousarray(values[keep[block.events]], dtype).tobytes())
-        partial.replace(folder / f"{name}.npy")  # `histories` still has what was there
+                file.append({name: compute(block)[keep[block.events]].astype(dtype)})
+        (partial / f"{name}.npy").replace(folder / f"{name}.npy")  # `histories` still has what was there
+    partial.rmdir()
     for name, places in _moved(histories, keep).items():
         np.save(folder / f"{name}.npy", places)
 

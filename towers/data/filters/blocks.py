@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-BLOCK_EVENTS = 4_000_000
+BLOCK_EVENTS = 1_000_000
 """Events of a piece, at most; one listener's are never divided."""
 
 
