@@ -175,7 +175,7 @@ def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
         waiting: called once where another process holds the lock.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
