@@ -1,0 +1,130 @@
+"""Stores whose rows last: what their holes and withdrawn contents are, and the view without holes."""
+
+import numpy as np
+import pytest
+
+from tests.data.batch_contents import make_batches, plan_of, rows_at, whole_training
+from tests.data.lasting import with_holes
+from towers.contract import schema
+from towers.contract.events import REFUSALS
+from towers.data.compact import CompactStore, compacted
+from towers.data.history_reader import HistoryReader
+from towers.data.refreshed import RefreshedStore
+from towers.data.store import Store
+from towers.features.ragged import Ragged
+
+
+@pytest.fixture(scope="module")
+def lasting(world_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
+    """The tiny world with holes in three rows of its contents and listeners, and the id of its most chosen track, which
+    has been withdrawn."""
+    withdrawn = world_store.content_ids[np.argmax(world_store.train_positives)]
+    return with_holes(world_store, tmp_path_factory.mktemp("lasting"), withdrawn=[withdrawn]), withdrawn
+
+
+def test_a_store_of_before_has_neither_holes_nor_withdrawn_contents(world_store):
+    assert world_store.has_content.all()
+    assert world_store.has_user.all()
+    assert world_store.is_listed.all()
+    assert compacted(world_store) is world_store
+    kinds = np.array(world_store.contents["kind"].to_pylist())
+    np.testing.assert_array_equal(np.array(schema.KINDS)[world_store.kind_codes], kinds)
+    np.testing.assert_array_equal(world_store.is_playable, np.isin(kinds, schema.PLAYABLE_KINDS))
+
+
+def test_what_exists_and_what_may_be_recommended(world_store, lasting):
+    store, withdrawn = lasting
+    assert np.flatnonzero(~store.has_content).tolist() == [0, 3, len(store.contents) - 1]
+    assert np.flatnonzero(~store.has_user).tolist() == [0, 3, len(store.users) - 1]
+    assert (store.kind_codes[~store.has_content] == -1).all()
+    row = store.content_ids.tolist().index(withdrawn)
+    assert np.flatnonzero(store.is_withdrawn).tolist() == [row]
+    assert store.has_content[row]
+    assert not store.is_listed[row]
+    assert set(store.content_ids[store.is_playable]) == set(world_store.content_ids[world_store.is_playable]) - {
+        withdrawn
+    }
+    assert row not in store.members.values
+    assert store.train_positives[row] > store.train_targets[row] == 0
+
+
+def test_without_holes_it_is_the_store_that_it_was(world_store, lasting):
+    found, withdrawn = compacted(lasting[0]), lasting[1]
+    assert isinstance(found, CompactStore)
+    assert found.fingerprint == lasting[0].fingerprint
+    np.testing.assert_array_equal(found.content_ids, world_store.content_ids)
+    np.testing.assert_array_equal(found.user_ids, world_store.user_ids)
+    for name, column in vars_of(world_store.histories).items():
+        np.testing.assert_array_equal(getattr(found.histories, name), column, err_msg=name)
+    np.testing.assert_array_equal(found.user_codes, world_store.user_codes)
+    np.testing.assert_array_equal(found.audio_rows, world_store.audio_rows)
+    np.testing.assert_array_equal(found.train_positives, world_store.train_positives)
+    np.testing.assert_array_equal(found.first_heard_us, world_store.first_heard_us)
+    np.testing.assert_array_equal(found.trained_rows, np.flatnonzero(lasting[0].has_content))
+    assert found.playlists.to_pylist() == world_store.playlists.to_pylist()
+    row = world_store.content_ids.tolist().index(withdrawn)
+    members = world_store.members.where(world_store.members.values != row)
+    assert same_lists(found.members, members)
+    for part, codes in world_store.content_codes.items():
+        kept = codes.where((codes.list_of_value != row) | (part == "kind"))
+        assert same_lists(found.content_codes[part], kept), part
+
+
+def test_it_can_be_cut_and_trained_on_as_the_whole_store(world_store, lasting):
+    found, test_start_us = compacted(lasting[0]), world_store.manifest["test_start_us"]
+    cut, expected = found.until(test_start_us), world_store.until(test_start_us)
+    assert cut.end_us == expected.end_us == test_start_us
+    np.testing.assert_array_equal(cut.histories.content_row, expected.histories.content_row)
+    np.testing.assert_array_equal(cut.histories.offsets, expected.histories.offsets)
+    refit = found.trained_until_test()
+    np.testing.assert_array_equal(refit.train_positives, world_store.trained_until_test().train_positives)
+    np.testing.assert_array_equal(refit.histories.train_end, world_store.histories.test_start)
+
+
+def test_holes_of_listeners_alone_leave_the_events_mapped(world_store, tmp_path):
+    store = with_holes(world_store, tmp_path, contents=(), withdrawn=[])
+    found = compacted(store)
+    assert found.contents is store.contents
+    assert found.histories.content_row is store.histories.content_row
+    np.testing.assert_array_equal(found.user_ids, world_store.user_ids)
+
+
+def test_what_is_withdrawn_is_turned_down_for_no_target(lasting):
+    store, withdrawn = lasting
+    row = store.content_ids.tolist().index(withdrawn)
+    reader, places = HistoryReader(store), np.arange(len(store.histories.action))[None]
+    rows, actions = reader.content_rows(places), np.asarray(store.histories.action)[None]
+    is_skip = np.isin(actions, REFUSALS) & (rows >= 0)
+    np.testing.assert_array_equal(reader.is_rejected(places)[rows >= 0], (is_skip & (rows != row))[rows >= 0])
+    assert not reader.target_weights(places, 1.0)[rows == row].any()
+
+
+def test_rows_of_two_versions_are_the_same(world_store, lasting):
+    """Rows last: contents that are in both have their rows, whatever is a hole in either."""
+    store = lasting[0]
+    rows = RefreshedStore(store, store).trained_rows
+    np.testing.assert_array_equal(rows, np.where(store.has_content, np.arange(len(rows)), -1))
+    # A store of other rows is joined by id, and a hole is nobody's.
+    np.testing.assert_array_equal(RefreshedStore(world_store, store).trained_rows, np.flatnonzero(store.has_content))
+    found = compacted(RefreshedStore(store, world_store))
+    np.testing.assert_array_equal(found.trained_rows, np.arange(len(world_store.contents)))
+    np.testing.assert_array_equal(found.train_positives, world_store.train_positives)
+
+
+def test_training_reads_what_is_withdrawn_and_aims_at_nothing_of_it(lasting):
+    store, withdrawn = lasting
+    row = store.content_ids.tolist().index(withdrawn)
+    batch = make_batches(store)[plan_of(whole_training(store))]
+    assert row in batch.content_rows.tolist()
+    targets = [rows_at(batch, part.targets.index) for part in batch.micro_batches]
+    assert row not in np.concatenate(targets)
+    histories = [rows_at(batch, part.histories.content_index) for part in batch.micro_batches]
+    assert row in np.concatenate([np.ravel(rows) for rows in histories])
+
+
+def vars_of(histories):
+    return {name: np.asarray(getattr(histories, name)) for name in histories.__dataclass_fields__}
+
+
+def same_lists(one: Ragged, other: Ragged) -> bool:
+    return np.array_equal(one.offsets, other.offsets) and np.array_equal(one.values, other.values)
