@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from towers.data.histories import HISTORY_COLUMNS, Histories
 from towers.data.store import Store, write_arrow, write_ragged
@@ -45,7 +46,9 @@ def with_holes(
     table = store.contents.append_column("is_withdrawn", pa.array(is_withdrawn))
     for at, field in enumerate(table.schema):
         if field.name not in ("content_id", "kind", "is_withdrawn", *COUNTS):
-            known = pa.compute.if_else(pa.array(~is_withdrawn), table[field.name], pa.scalar(None, field.type))
+            known = pc.call_function(
+                "if_else", [pa.array(~is_withdrawn), table[field.name], pa.scalar(None, field.type)]
+            )
             table = table.set_column(at, field, known)
     table = _taken(table, old_content)
     for column in ("is_withdrawn", *COUNTS):

@@ -81,6 +81,17 @@ def test_it_can_be_cut_and_trained_on_as_the_whole_store(world_store, lasting):
     np.testing.assert_array_equal(refit.histories.train_end, world_store.histories.test_start)
 
 
+@pytest.mark.parametrize(("contents", "users"), [((0, 1, 2), ()), ((-1, -2), (5,)), ((1, 2, 20, 21), (0, -1, -2))])
+def test_holes_may_lie_anywhere(world_store, tmp_path, contents, users):
+    store = with_holes(world_store, tmp_path, contents=contents, users=users, withdrawn=[])
+    assert ((~store.has_content).sum(), (~store.has_user).sum()) == (len(contents), len(users))
+    found = compacted(store)
+    np.testing.assert_array_equal(found.content_ids, world_store.content_ids)
+    for name, column in vars_of(world_store.histories).items():
+        np.testing.assert_array_equal(getattr(found.histories, name), column, err_msg=name)
+    assert same_lists(found.members, world_store.members)
+
+
 def test_holes_of_listeners_alone_leave_the_events_mapped(world_store, tmp_path):
     store = with_holes(world_store, tmp_path, contents=(), withdrawn=[])
     found = compacted(store)
