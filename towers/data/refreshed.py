@@ -62,8 +62,9 @@ class RefreshedStore(Store):
         They are found by id, so that any two stores may meet; of two versions of one store, whose rows last, each
         content that is still there has its own.
         """
-        before = pc.SetLookupOptions(value_set=self._trained.contents["content_id"].combine_chunks(), skip_nulls=True)
-        rows = pc.call_function("index_in", [self.contents["content_id"]], before)
+        before = self._trained.contents["content_id"].combine_chunks()
+        known = pc.SetLookupOptions(value_set=before, skip_nulls=True)
+        rows = pc.call_function("index_in", [self.contents["content_id"].cast(before.type)], known)
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
     @cached_property
