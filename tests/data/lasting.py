@@ -3,14 +3,13 @@ nothing lists any more."""
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from towers.data.histories import HISTORY_COLUMNS, Histories
+from towers.data.histories import PLACES
 from towers.data.store import Store, write_arrow, write_ragged
 from towers.features.ragged import Ragged
 from towers.manifest import point_to, write_json
@@ -43,7 +42,8 @@ def with_holes(
     old_user, _ = _rows(len(store.users), users)
 
     is_withdrawn = np.isin(store.content_ids, withdrawn)
-    table = store.contents.append_column("is_withdrawn", pa.array(is_withdrawn))
+    at = store.contents.column_names.index("is_withdrawn")
+    table = store.contents.set_column(at, "is_withdrawn", pa.array(is_withdrawn))
     for at, field in enumerate(table.schema):
         if field.name not in ("content_id", "kind", "is_withdrawn", *COUNTS):
             known = pc.call_function(
@@ -75,10 +75,9 @@ def with_holes(
     lengths = np.append(np.diff(histories.offsets), 0)[old_user]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     np.save(folder / "histories" / "offsets.npy", offsets)
-    for field in fields(Histories):
-        if field.name not in ("offsets", *HISTORY_COLUMNS):
-            events = np.append(getattr(histories, field.name) - histories.offsets[:-1], 0)[old_user]
-            np.save(folder / "histories" / f"{field.name}.npy", offsets[:-1] + events)
+    for place in PLACES[1:]:
+        events = np.append(getattr(histories, place) - histories.offsets[:-1], 0)[old_user]
+        np.save(folder / "histories" / f"{place}.npy", offsets[:-1] + events)
     return Store(folder)
 
 

@@ -1,8 +1,10 @@
 """Stores whose rows last: what their holes and withdrawn contents are, and the view without holes."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from tests.data import raw_set
 from tests.data.batch_contents import make_batches, plan_of, rows_at, whole_training
 from tests.data.lasting import with_holes
 from towers.contract import schema
@@ -131,6 +133,33 @@ def test_training_reads_what_is_withdrawn_and_aims_at_nothing_of_it(lasting):
     assert row not in np.concatenate(targets)
     histories = [rows_at(batch, part.histories.content_index) for part in batch.micro_batches]
     assert row in np.concatenate([np.ravel(rows) for rows in histories])
+
+
+def test_what_prepare_makes_of_contents_and_listeners_that_go(raw, tmp_path, make_builder):
+    """a4, which was heard, p1 and a5 are not listed any more, and ben is deleted."""
+    before = make_builder(raw, tmp_path / "stores").build()[0]
+    gone, rows = ("a4", "a5"), before.content_ids.tolist()
+    listed = [content for content in raw_set.CONTENTS if content["content_id"] not in gone]
+    raw_set.write_part(raw, "contents", raw_set.content_table(listed))
+    users = [user | {"deleted": user["deleted"] or user["user_id"] == "ben"} for user in raw_set.USERS]
+    raw_set.write_part(raw, "users", pa.Table.from_pylist(users))
+    raw_set.write_part(raw, "playlists", pa.Table.from_pylist(raw_set.PLAYLISTS[1:]))
+    now = make_builder(raw, tmp_path / "stores").build()[0]
+    assert np.flatnonzero(now.is_withdrawn).tolist() == [rows.index("a4")]
+    assert {rows[row] for row in np.flatnonzero(~now.has_content)} == {"a5", "p1", "art-y"} - set(now.content_ids)
+    assert not now.has_content[rows.index("a5")]
+    assert before.user_ids[~now.has_user].tolist() == ["ben"]
+    assert now.is_playable.tolist() == [
+        content_id in ("a1", "a2", "a3", "e1", "b1", "u9") for content_id in now.content_ids
+    ]
+    refreshed = RefreshedStore(now, before)
+    np.testing.assert_array_equal(refreshed.trained_rows, np.where(now.has_content, np.arange(len(rows)), -1))
+    found = compacted(refreshed)
+    assert set(found.content_ids) == set(rows) - {"a5", "p1"}
+    assert set(found.user_ids) == {"ann", "dee", "eve"}
+    heard = found.histories.content_row[found.histories.content_row >= 0]
+    ann = [event[1] for event in raw_set.ANN if event[1]]
+    assert found.content_ids[heard].tolist() == [*ann, "a1"]
 
 
 def vars_of(histories):

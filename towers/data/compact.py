@@ -1,6 +1,6 @@
 """A store without its holes: what is given to those who know no rows that last, such as serving."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -8,13 +8,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from towers.data.histories import HISTORY_COLUMNS, Histories
+from towers.data.histories import PLACES, Histories
 from towers.data.store import Store
 from towers.features.ragged import Ragged
 from towers.features.vocabulary import Vocabulary
-
-OF_LISTENERS = tuple(field.name for field in fields(Histories) if field.name not in ("offsets", *HISTORY_COLUMNS))
-"""Columns of histories that have a row a listener."""
 
 
 def compacted(store: Store) -> Store:
@@ -59,11 +56,13 @@ class CompactStore(Store):
     def histories(self) -> Histories:
         """See `Store.histories`."""
         whole = self._whole.histories
-        offsets = np.asarray(whole.offsets)
-        columns: dict[str, Any] = {name: np.asarray(getattr(whole, name))[self._user_rows] for name in OF_LISTENERS}
+        columns: dict[str, Any] = {
+            name: np.asarray(getattr(whole, name))[self._user_rows] for name in PLACES if name != "offsets"
+        }
+        columns["offsets"] = np.asarray(whole.offsets)[np.append(self._user_rows, -1)]
         if not self._whole.has_content.all():
             columns["content_row"] = self._new_row[np.asarray(whole.content_row)]
-        return replace(whole, offsets=np.append(offsets[:-1][self._user_rows], offsets[-1]), **columns)
+        return replace(whole, **columns)
 
     @cached_property
     def content_codes(self) -> dict[str, Ragged]:
