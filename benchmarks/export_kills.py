@@ -60,7 +60,7 @@ def main() -> None:
     add_smallest(parser, kills=1)
     arguments = parser.parse_args()
     plan = export_plan(compose("export", ["evaluation.min_users=2", "export.variants=[]"]))
-    trained = plan.trained(load_run(arguments.run, arguments.stores))
+    trained = plan.trained(load_run(arguments.run, arguments.stores, is_compact=True))
     settings, moments = plan.settings, random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
         exports = Path(scratch) / "exports"

@@ -48,7 +48,7 @@ class Version:
     """
 
     def __init__(self, folder: Path, stores: Path, exports: Path, min_users: int):
-        self.run: Run = load_run(folder, stores)
+        self.run: Run = load_run(folder, stores, is_compact=True)
         self.name = f"seed {self.run.config['seed']}"
         # In a folder of its own, so that it is not turned into the space of another.
         keys = [f"checkpoint={folder}", f"paths.stores={stores}", f"paths.exports={exports / folder.name}",

@@ -162,6 +162,12 @@ class TestCatalogue:
     def test_what_passes(self, kinds, explicit, released_by, rows) -> None:
         assert np.flatnonzero(self.catalogue.passing(kinds, explicit, released_by)).tolist() == rows
 
+    def test_what_is_withdrawn_passes_nowhere(self) -> None:
+        is_withdrawn = np.array([False, False, False, True, False])
+        catalogue = Catalogue(np.array([0, 0, 1, 0, 0], np.int8), ~is_withdrawn, self.catalogue.released, is_withdrawn)
+        assert np.flatnonzero(catalogue.of_kinds(schema.KINDS)).tolist() == [0, 1, 2, 4]
+        assert np.flatnonzero(catalogue.passing(("track",), True, None)).tolist() == [0, 1, 4]
+
     def test_masks_are_made_once_and_cannot_be_written_to(self) -> None:
         mask = self.catalogue.passing(("track",), False, date(2026, 5, 4))
         assert self.catalogue.passing(("track",), False, date(2026, 5, 4)) is mask

@@ -57,7 +57,7 @@ class ExportPlan:
         Raises:
             UserError: the network was trained on what came after that time, or the data has no times.
         """
-        loaded = load_run(run, self.stores, self.is_refreshed)
+        loaded = load_run(run, self.stores, self.is_refreshed, is_compact=True)
         if self.as_of_us is None:
             return loaded
         store, until_us = loaded.store.until(self.as_of_us), loaded.provenance.trained_until_us

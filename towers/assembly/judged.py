@@ -24,7 +24,7 @@ def judged_run(run: Run, stores: Path) -> Run:
     """
     if not run.has_seen_validation:
         is_own = run.store.fingerprint == run.trained_on.fingerprint
-        return run if is_own else load_run(run.folder, stores)
+        return run if is_own else load_run(run.folder, stores, is_compact=True)
     wanted, twins = network_digest(config_of_run(run.folder)), []
     for finished in run.folder.parent.glob(f"[!.]*/{FINISHED}"):
         config = config_of_run(finished.parent)
@@ -35,4 +35,4 @@ def judged_run(run: Run, stores: Path) -> Run:
             "the run was trained on its validation period (train_until=test), and there is no run of the same network "
             "beside it that was not; train that one, too (train_until=validation)"
         )
-    return load_run(max(twins)[-1], stores)
+    return load_run(max(twins)[-1], stores, is_compact=True)

@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 
 from towers.config.instantiate import Factory, factory
 from towers.config.signature import placed_by
-from towers.contract.schema import PLAYABLE_KINDS
 from towers.data.store import Store
 from towers.features.sounds import Sounds
 from towers.models.audio.encoder import AudioEncoder, SoundStatistics
@@ -113,9 +112,8 @@ def told_of_sound(encoder: AudioEncoder, store: Store, sounds: Sounds | None) ->
     """Lines for people: how many of the contents that can be played an encoder of sound hears."""
     if not encoder.dim:
         return ()
-    is_playable = np.isin(store.contents["kind"].to_numpy(zero_copy_only=False), PLAYABLE_KINDS)
-    heard = 0 if sounds is None else int((sounds.rows[is_playable] >= 0).sum())
-    total = int(is_playable.sum())
+    heard = 0 if sounds is None else int((sounds.rows[store.is_playable] >= 0).sum())
+    total = int(store.is_playable.sum())
     line = f"{heard:,} of {total:,} contents have a sound; {total - heard:,} train on what else is known of them"
     return (line, *(sounds.notes if sounds else ()))
 

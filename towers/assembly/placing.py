@@ -69,7 +69,7 @@ def fitted(
         placed=placed,
         sounds=parts.sounds,
         placed_sounds=sounds,
-        rows=torch.from_numpy(np.flatnonzero(store.train_positives > 0)).to(device),
+        rows=torch.from_numpy(np.flatnonzero(store.train_targets > 0)).to(device),
         crop_frames=parts.crop_frames,
         seed=plan.seed,
         passed=passed,

@@ -16,6 +16,7 @@ from towers.assembly.prepared import training_store
 from towers.config.composing import config_of_run, resolved
 from towers.config.signature import signature_of
 from towers.contract.provenance import Provenance
+from towers.data.compact import compacted
 from towers.data.loaders import UserBatches
 from towers.data.refreshed import RefreshedStore
 from towers.data.store import Store
@@ -128,7 +129,7 @@ def run_folder(config: DictConfig, store: Store, network: NetworkParts) -> Path:
     return Path(config.paths.runs) / config.name / signature
 
 
-def moved(weights: Mapping[str, Tensor], module: TwoTower | ContentTable, store: RefreshedStore) -> dict[str, Tensor]:
+def moved(weights: Mapping[str, Tensor], module: TwoTower | ContentTable, store: Store) -> dict[str, Tensor]:
     """Weights that were trained on one store for the rows of another.
 
     Args:
@@ -144,13 +145,14 @@ def moved(weights: Mapping[str, Tensor], module: TwoTower | ContentTable, store:
     return {**weights, **{prefix + name: value for name, value in found.items()}}
 
 
-def load_run(folder: Path, stores: Path, is_refreshed: bool = False) -> Run:
+def load_run(folder: Path, stores: Path, is_refreshed: bool = False, is_compact: bool = False) -> Run:
     """The network of a run with the weights that it came to.
 
     Args:
         folder: of the run.
         stores: folder of all prepared stores.
         is_refreshed: whether it is to give vectors of the listeners and contents of the newest store, not of its own.
+        is_compact: whether contents and listeners that are gone from the store shall have no rows.
 
     Raises:
         UserError: no finished run there, its store is gone, or another version of the network was trained.
@@ -164,15 +166,18 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False) -> Run:
     today = Store.open(stores / config.data.name) if is_refreshed else trained_on
     is_refreshed = today.fingerprint != trained_on.fingerprint  # else nothing came since
     store = RefreshedStore(today, as_trained) if is_refreshed else trained_on
+    counted = store if is_refreshed else as_trained
+    if is_compact:
+        store, counted = compacted(store), compacted(counted)
     checkpoint = final_checkpoint(folder)
     parts = network_parts(config)
-    two_tower = parts.build(store if is_refreshed else as_trained, is_placed=checkpoint.name == PLACED)
+    two_tower = parts.build(counted, is_placed=checkpoint.name == PLACED)
     sounds = heard_by(two_tower.audio_encoder, store)
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
     weights = load_weights(checkpoint)
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        if isinstance(store, RefreshedStore):
+        if store is not trained_on:
             own = moved(own, module, store)
         try:
             module.load_state_dict(own)

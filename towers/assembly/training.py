@@ -109,7 +109,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         UserError: a key that does not fit, or nothing to learn from.
     """
     until = value(config, "train_until", str)
-    if not prepared.train_positives.any():
+    if not prepared.train_targets.any():
         raise UserError(f"{prepared.folder}: nobody has a positive event in the training period; choose an earlier cut")
     store, network, seed = training_store(prepared, until), network_parts(config), value(config, "seed", int)
     judging = judging_of(config)
@@ -199,7 +199,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     """The parts for the process that has this share of every step."""
     store, settings = plan.store, plan.trainer
     two_tower = plan.network.build(store)
-    candidates = plan.candidates(train_positives=store.train_positives)
+    candidates = plan.candidates(train_positives=store.train_targets)
     objective = plan.objective(candidates=candidates)
     sounds = heard_by(two_tower.audio_encoder, store)
     learner = Learner(two_tower, build_content_table(store, two_tower.audio_encoder.dim, sounds), objective)

@@ -11,6 +11,8 @@ from towers.assembly.export import export_plan
 from towers.commands import evaluate, export, prepare, train
 from towers.config.composing import seen_by
 from towers.config.instantiate import instantiate
+from towers.contract import schema
+from towers.data.compact import compacted
 from towers.data.store import Store
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
@@ -37,7 +39,7 @@ def run(config: DictConfig) -> Path:
     evaluate.evaluate(evaluation_plan(seen_by("evaluate", config)), folder)
     print("5/5 export")
     target = export.export(export_plan(seen_by("export", config)), folder)
-    show(Export(target), store)
+    show(Export(target), compacted(store))  # an export's rows are those of a store without holes
     return target
 
 
@@ -67,7 +69,7 @@ def typical_listener(store: Store) -> int:
 
 def unheard_piece(store: Store) -> int | None:
     """The row of the first track with sound that training has never seen; null where there is none."""
-    is_track = np.array(store.contents["kind"].to_pylist()) == "track"
+    is_track = store.is_listed & (store.kind_codes == schema.KIND_CODES["track"])
     is_unheard = store.contents["train_events"].to_numpy() == 0
     rows = np.flatnonzero(is_track & is_unheard & (store.audio_rows >= 0))
     return int(rows[0]) if len(rows) else None

@@ -21,6 +21,7 @@ class HistoryReader:
         self._histories = store.histories
         self._user_codes = store.user_codes
         self._has_clock = store.has_clock
+        self._is_listed = None if store.is_listed.all() else store.is_listed
 
     def places(self, start: Integer[np.ndarray, " batch"], end: Integer[np.ndarray, " batch"]) -> np.ndarray:
         """`[batch, length]`, int64: where the events stand in the flat columns; -1 in the padding on the right."""
@@ -68,15 +69,22 @@ class HistoryReader:
     def target_weights(self, places: Int[np.ndarray, "batch length"], repeat_weight: float) -> np.ndarray:
         """`[batch, length]`, float32: how much an event counts as a target.
 
-        1 for a first positive event with a content, `repeat_weight` for a later one, 0 for all others.
+        1 for a first positive event with a content, `repeat_weight` for a later one, 0 for all others, and for those
+        with a content that has been withdrawn.
         """
         at = np.maximum(places, 0)
         weights = np.where(_at(self._histories.is_discovery, at), 1.0, repeat_weight)
-        return (weights * (_at(self._histories.is_positive, at) & (places >= 0))).astype(np.float32)
+        is_target = _at(self._histories.is_positive, at) & (places >= 0) & self._names_listed(places)
+        return (weights * is_target).astype(np.float32)
 
     def is_rejected(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray:
-        """`[batch, length]`: whether an event says that the listener does not want its content now."""
-        return np.isin(_at(self._histories.action, np.maximum(places, 0)), REFUSALS) & (places >= 0)
+        """`[batch, length]`: whether an event says that the listener does not want its content now, which is listed."""
+        is_refused = np.isin(_at(self._histories.action, np.maximum(places, 0)), REFUSALS) & (places >= 0)
+        return is_refused & self._names_listed(places)
+
+    def _names_listed(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray | bool:
+        """Whether the content of an event may still be recommended; of one without content it says nothing."""
+        return True if self._is_listed is None else self._is_listed[self.content_rows(places)]
 
     def timestamps_us(self, places: Int[np.ndarray, " events"]) -> np.ndarray:
         """`[events]`, int64: when they happened, in microseconds since 1970, UTC."""

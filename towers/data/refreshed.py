@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+import pyarrow.compute as pc
 from jaxtyping import Int
 
 from towers.contract import schema
@@ -56,9 +57,15 @@ class RefreshedStore(Store):
 
     @cached_property
     def trained_rows(self) -> Int[np.ndarray, " contents"]:
-        """The row that each content had in training, -1 where it had none."""
-        row_of = {content_id: row for row, content_id in enumerate(self._trained.content_ids.tolist())}
-        return np.array([row_of.get(content_id, -1) for content_id in self.content_ids.tolist()], dtype=np.int64)
+        """The row that each content had in training, -1 where it had none.
+
+        They are found by id, so that any two stores may meet; of two versions of one store, whose rows last, each
+        content that is still there has its own.
+        """
+        before = self._trained.contents["content_id"].combine_chunks()
+        known = pc.SetLookupOptions(value_set=before, skip_nulls=True)
+        rows = pc.call_function("index_in", [self.contents["content_id"].cast(before.type)], known)
+        return rows.fill_null(-1).to_numpy().astype(np.int64)
 
     @cached_property
     def train_positives(self) -> Int[np.ndarray, " contents"]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -95,23 +96,59 @@ class Store:
 
     @cached_property
     def contents(self) -> pa.Table:
-        """The contract's columns by content row, and the counts of training."""
+        """The contract's columns by content row, and the counts of training; id and kind are null of a hole, whose
+        content is gone."""
         return _mapped(self.folder / "contents.arrow")
 
     @cached_property
     def content_ids(self) -> np.ndarray:
-        """`[contents]`, text: raw id by row. Python's own strings: one long id does not widen all others."""
+        """`[contents]`, text: raw id by row, null of a hole. Python's own strings: one long id does not widen all
+        others."""
         return np.array(self.contents["content_id"].to_pylist(), dtype=object)
 
     @cached_property
+    def has_content(self) -> np.ndarray:
+        """`[contents]`, bool: whether a row is a content's, and no hole."""
+        return self.contents["content_id"].is_valid().to_numpy()
+
+    @cached_property
+    def is_withdrawn(self) -> np.ndarray:
+        """`[contents]`, bool: known from histories alone, since nothing lists it any more. It stands in histories, and
+        is no candidate and no target."""
+        is_told = "is_withdrawn" in self.contents.column_names  # not in stores before format 4
+        return self.contents["is_withdrawn"].to_numpy() if is_told else np.zeros(len(self.contents), bool)
+
+    @cached_property
+    def is_listed(self) -> np.ndarray:
+        """`[contents]`, bool: neither a hole nor withdrawn."""
+        return self.has_content & ~self.is_withdrawn
+
+    @cached_property
+    def kind_codes(self) -> np.ndarray:
+        """`[contents]`, int64: index into `schema.KINDS`, -1 of a hole."""
+        kinds = pc.SetLookupOptions(value_set=pa.array(schema.KINDS))
+        return pc.call_function("index_in", [self.contents["kind"]], kinds).fill_null(-1).to_numpy().astype(np.int64)
+
+    @cached_property
+    def is_playable(self) -> np.ndarray:
+        """`[contents]`, bool: listed, and of a kind that can be played: what may be recommended."""
+        return self.is_listed & np.isin(self.kind_codes, [schema.KIND_CODES[kind] for kind in schema.PLAYABLE_KINDS])
+
+    @cached_property
     def users(self) -> pa.Table:
-        """By user row: `user_id`, and the columns of users/ as they are, features or not."""
+        """By user row: `user_id`, null of a hole, a row whose listener is gone, and the columns of users/ as they are,
+        features or not."""
         return _mapped(self.folder / "users.arrow")
 
     @cached_property
     def user_ids(self) -> np.ndarray:
         """`[users]`, text: raw id by row, as `content_ids`."""
         return np.array(self.users["user_id"].to_pylist(), dtype=object)
+
+    @cached_property
+    def has_user(self) -> np.ndarray:
+        """`[users]`, bool: whether a row is a listener's, and no hole."""
+        return self.users["user_id"].is_valid().to_numpy()
 
     @cached_property
     def histories(self) -> Histories:
@@ -137,10 +174,13 @@ class Store:
 
     @cached_property
     def members(self) -> Ragged:
-        """Artists' and playlists' contents, by content row; empty for other kinds."""
+        """Artists' and playlists' contents that are listed, by content row; empty for other kinds."""
         members = _read_ragged(self.folder / "members")
+        kept = self.is_listed[members.values]
         later = self._playlists()[1]["content_row"].to_numpy()
-        return members.where(~np.isin(members.list_of_value, later)) if len(later) else members
+        if len(later):
+            kept &= ~np.isin(members.list_of_value, later)
+        return members if kept.all() else members.where(kept)
 
     @cached_property
     def playlists(self) -> pa.Table:
@@ -241,6 +281,17 @@ class Store:
     def train_positives(self) -> np.ndarray:
         """`[contents]`, int64: positive events before the first cut."""
         return self.contents["train_positives"].to_numpy()
+
+    @property
+    def train_targets(self) -> np.ndarray:
+        """`[contents]`, int64: `train_positives` of what is listed, 0 of what is not: how often each is a target."""
+        return np.where(self.is_listed, self.train_positives, 0)
+
+    @cached_property
+    def trained_rows(self) -> np.ndarray:
+        """`[contents]`, int64: the row that each content had in what a network was trained on, -1 where it had none:
+        its own, unless that was another store."""
+        return np.arange(len(self.contents))
 
 
 class _TrainedUntilTest(Store):

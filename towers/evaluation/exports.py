@@ -60,7 +60,7 @@ class ExportOnStore:
         Raises:
             UserError: it holds none of them.
         """
-        return np.flatnonzero(self._export_rows < 0)
+        return np.flatnonzero((self._export_rows < 0) & self.store.has_content)
 
     def notes(self) -> list[str]:
         """What the export and the store do not share, a line each for people; empty where they share everything.
@@ -68,7 +68,7 @@ class ExportOnStore:
         Raises:
             UserError: they share no content.
         """
-        notes, missing, total = [], len(self.missing), len(self.store.content_ids)
+        notes, missing, total = [], len(self.missing), int(self.store.has_content.sum())
         if missing:
             notes.append(
                 f"{self.export.folder}: lacks {missing:,} of the {total:,} contents ({missing / total:.1%}) of "

@@ -5,7 +5,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from towers.contract.schema import KIND_CODES, PLAYABLE_KINDS
 from towers.data.store import Store
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
@@ -28,16 +27,14 @@ def task_from_store(store: Store, period: Literal["validation", "test"]) -> Eval
     is_target = histories.is_positive & (place >= np.asarray(begin)[users]) & (place < np.asarray(end)[users])
     targets = everything.where(is_target).unique()
     user_rows = np.flatnonzero(targets.lengths > 0)
-    kinds = [KIND_CODES[kind] for kind in store.contents["kind"].to_pylist()]
-    playable = np.isin(kinds, [KIND_CODES[kind] for kind in PLAYABLE_KINDS])
     return EvaluationTask(
         user_rows=user_rows,
         histories=everything.where(before).take(user_rows),
         targets=targets.take(user_rows),
-        is_candidate=playable,
+        is_candidate=store.is_playable,
         is_cold=store.contents["train_plays"].to_numpy() == 0,
         train_counts=store.train_positives,
-        kind_codes=np.asarray(kinds),
+        kind_codes=store.kind_codes,
         is_cold_user=(histories.train_end == histories.offsets[:-1])[user_rows],
     )
 

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.contract.schema import KIND_CODES, PLAYABLE_KINDS
 from towers.data.store import Store
 from towers.features.content_facts import RECENT_DAYS, ContentFacts, artist_codes
 from towers.features.familiarity import DAY_US, Familiarity, ages
@@ -63,13 +62,11 @@ class Listening:
 
     @cached_property
     def candidates(self) -> Int[np.ndarray, " contents"]:
-        """Rows of the contents that can be played, and were not released after the cut."""
-        contents = self._store.contents
-        kinds = np.array([KIND_CODES[kind] for kind in contents["kind"].to_pylist()])
-        may_come = np.isin(kinds, [KIND_CODES[kind] for kind in PLAYABLE_KINDS])
+        """Rows of the contents that may be recommended, and were not released after the cut."""
+        may_come = self._store.is_playable
         if self.now_us is not None:
-            released = contents["release_date"].cast("date32[day]").to_numpy().astype("datetime64[D]")
-            may_come &= ~(released > np.datetime64(self.now_us, "us").astype("datetime64[D]"))
+            released = self._store.contents["release_date"].cast("date32[day]").to_numpy().astype("datetime64[D]")
+            may_come = may_come & ~(released > np.datetime64(self.now_us, "us").astype("datetime64[D]"))
         return np.flatnonzero(may_come)
 
     def features(

@@ -19,10 +19,10 @@ class EvaluationTask:
         histories: per listener the content rows of the positive events before the cut, in time order,
             repeats included.
         targets: per listener the unique content rows of the positive events after the cut.
-        is_candidate: `[contents]`, what may be ranked (tracks, episodes, audiobooks).
+        is_candidate: `[contents]`, what may be ranked (tracks, episodes, audiobooks that are listed).
         is_cold: `[contents]`, no play before the end of the training period.
         train_counts: `[contents]`, positive events in the training period.
-        kind_codes: `[contents]`, index into `schema.KINDS`.
+        kind_codes: `[contents]`, index into `schema.KINDS`, -1 where a row has no content.
         is_cold_user: `[users]`, no event in the training period.
     """
 

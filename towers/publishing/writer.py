@@ -200,7 +200,9 @@ class _Writer:
         if self._trained.sounds is not None:
             sounds = (projection.apply(block) for block in self._trained.sound_blocks())
             self._write_blocks(self._folder / files.SOUND_VECTORS, sounds, projection.dim, np.float16, "sounds")
-        contents = self._store.contents.select([*CONTENT_COLUMNS])
+        # The column is there for those who have withdrawn contents alone, so that all others' exports stay as they are.
+        withdrawn = ["is_withdrawn"] if self._store.is_withdrawn.any() else []
+        contents = self._store.contents.select([*CONTENT_COLUMNS, *withdrawn])
         positives = pa.array(self._trained.positives, pa.int64())
         recent = pa.array(Listening(self._store, "end").facts.recent_positives, pa.int64())
         contents = contents.append_column("train_positives", positives).append_column("recent_positives", recent)

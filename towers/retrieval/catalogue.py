@@ -1,4 +1,5 @@
-"""Which contents of an export pass what does not depend on who asks: their kind, the mark `explicit`, their release."""
+"""Which contents of an export pass what does not depend on who asks: that they are listed, their kind, the mark
+`explicit`, their release."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -23,6 +24,7 @@ class Catalogue:
         kinds: `[contents]`, index into `schema.KINDS`.
         is_explicit: `[contents]`, false where it is not known.
         released: `[contents]`, days (`datetime64[D]`); not a time where unknown, which counts as released.
+        is_withdrawn: `[contents]`, whether it stands in histories alone, so that it passes nowhere; null: none does.
     """
 
     def __init__(
@@ -30,14 +32,17 @@ class Catalogue:
         kinds: Integer[np.ndarray, " contents"],
         is_explicit: Bool[np.ndarray, " contents"],
         released: Shaped[np.ndarray, " contents"],
+        is_withdrawn: Bool[np.ndarray, " contents"] | None = None,
     ):
+        kinds = kinds if is_withdrawn is None else np.where(is_withdrawn, -1, kinds)
         # Of functions and not of methods, which would hold on to a version after it has been swapped for the next.
         self.released = released
         self._of_kinds = lru_cache(maxsize=KEPT)(partial(_of_kinds, kinds))
         self._passing = lru_cache(maxsize=KEPT)(partial(_passing, self._of_kinds, is_explicit, released))
 
     def of_kinds(self, kinds: Sequence[str]) -> Bool[np.ndarray, " contents"]:
-        """Which contents are of these kinds; kept, so not to be written to. Raises as `kinds_in_order`."""
+        """Which contents that are not withdrawn are of these kinds; kept, so not to be written to. Raises as
+        `kinds_in_order`."""
         return self._of_kinds(kinds_in_order(kinds))
 
     def passing(self, kinds: Kinds, explicit: bool, released_by: date | None) -> Bool[np.ndarray, " contents"]:

@@ -149,7 +149,19 @@ class ExportFiles:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The contents as filters see them."""
-        return Catalogue(self.kinds, self._is_explicit, self.released)
+        return Catalogue(self.kinds, self._is_explicit, self.released, self.is_withdrawn)
+
+    @property
+    def is_withdrawn(self) -> Bool[np.ndarray, " contents"] | None:
+        """Which contents stand in histories alone: listeners and neighbours may be asked for by them, and they come in
+        no answer. Null where none is withdrawn, for then there is no such column."""
+        is_told = "is_withdrawn" in self.contents.column_names
+        return self.contents["is_withdrawn"].to_numpy() if is_told else None
+
+    def unplayable(self, row: int) -> str:
+        """In words, why a content that is not among the playable ones cannot be played."""
+        is_gone = self.is_withdrawn is not None and self.is_withdrawn[row]
+        return "it has been withdrawn" if is_gone else f"it is of the kind {schema.KINDS[self.kinds[row]]}"
 
     @property
     def _is_explicit(self) -> Bool[np.ndarray, " contents"]:

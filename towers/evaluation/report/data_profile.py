@@ -35,8 +35,8 @@ class DataProfile:
 def data_profile(store: Store) -> DataProfile:
     """Reads the store's manifest, its rejected rows and the ends of histories, not the events."""
     counts = store.manifest["counts"]
-    kinds = store.contents["kind"].value_counts().to_pylist()
-    lengths = np.diff(store.histories.offsets)
+    kinds = store.contents["kind"].drop_null().value_counts().to_pylist()
+    lengths = np.diff(store.histories.offsets)[store.has_user]
     return DataProfile(
         counts={name: counts[name] for name in ("users", "contents", "events", "positives", "sounds")},
         kinds={kind["values"]: kind["counts"] for kind in sorted(kinds, key=lambda kind: -kind["counts"])},

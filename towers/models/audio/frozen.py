@@ -74,11 +74,11 @@ class FrozenAudioEncoder(AudioEncoder):
         if not has_vector.any():
             raise UserError(
                 f"{KEY}={self._path}: none of its {len(self._file.row_of):,} content ids is in the store; it has ids "
-                f"such as {next(iter(self._file.row_of))!r}, the store {str(content_ids[0])!r}"
+                f"such as {next(iter(self._file.row_of))!r}, the store {str(next(filter(None, content_ids), None))!r}"
             )
         rows = np.where(has_vector, np.cumsum(has_vector) - 1, -1)
         unknown = len(self._file.row_of) - int(has_vector.sum())
-        note = f"{KEY}={self._path}: vectors of {has_vector.sum():,} of {len(rows):,} contents"
+        note = f"{KEY}={self._path}: vectors of {has_vector.sum():,} of {np.count_nonzero(content_ids):,} contents"
         return Sounds(
             records=self._file.vectors[places[has_vector], :, None],
             rows=rows,

@@ -176,9 +176,10 @@ def pools_of_editors(
 
 
 def _editors_rows(export: Export) -> Iterator[dict[str, Any]]:
-    playlists = export.playlists
+    playlists, is_withdrawn = export.playlists, export.is_withdrawn
     for place in np.flatnonzero(playlists.curator == "editor").tolist():
         row, members = int(playlists.content_row[place]), playlists.members[place]
+        members = members if is_withdrawn is None else members[~is_withdrawn[members]]
         known = dict.fromkeys(export.content_ids[member] for member in members.tolist() if member >= 0)
         told = {"playlist_id": export.content_ids[row], "title": export.contents["title"][row].as_py()}
         yield told | {"curator": "editor", "content_ids": list(known)}
@@ -192,8 +193,7 @@ def _rows(export: Export, told: Sequence[Any], content_ids: Sequence[str], name:
         if row < 0:
             raise UserError(f"{name}: {where}: contents: {content_id!r} is not in version {export.version}")
         if not playable[row]:
-            kind = schema.KINDS[export.kinds[row]]
-            raise UserError(f"{name}: {where}: contents: {content_id!r} cannot be played, it is of the kind {kind}")
+            raise UserError(f"{name}: {where}: contents: {content_id!r} cannot be played, {export.unplayable(row)}")
     return rows
 
 

@@ -128,8 +128,7 @@ def _check_seeds(export: Export, seeds: Int[np.ndarray, " seeds"], settings: Pro
     if len(seeds) >= settings.k:
         raise UserError(f"seeds: {len(seeds)} of them leave no place in a pool of k={settings.k}")
     for row in seeds[~export.catalogue.of_kinds(schema.PLAYABLE_KINDS)[seeds]].tolist():
-        kind = schema.KINDS[export.kinds[row]]
-        raise UserError(f"seeds: {export.content_ids[row]!r} cannot be played, it is of the kind {kind}")
+        raise UserError(f"seeds: {export.content_ids[row]!r} cannot be played, {export.unplayable(row)}")
 
 
 def _near(

@@ -50,7 +50,8 @@ class Rows:
 
 
 def content_rows(export: Export, dim: int) -> Rows:
-    """The contents, in row order; `is_cold` where the export counts how often each was chosen in training.
+    """The contents that are not withdrawn, in row order; `is_cold` where the export counts how often each was chosen in
+    training. What may not be recommended has no place where anybody may search.
 
     Args:
         export: whose.
@@ -69,6 +70,7 @@ def content_rows(export: Export, dim: int) -> Rows:
     fields = [table.schema_arrow.field("content_id"), _vector_field(dim)]
     fields += [table.schema_arrow.field(name) for name in filters] + [pa.field(IS_COLD, pa.bool_()) for _ in counted]
     schema = pa.schema(fields)
+    is_listed = np.ones(len(vectors), bool) if export.is_withdrawn is None else ~export.is_withdrawn
 
     def batches(size: int) -> Iterator[pa.RecordBatch]:
         start = 0
@@ -76,16 +78,19 @@ def content_rows(export: Export, dim: int) -> Rows:
             part = _vectors(_cut(vectors[start : start + len(batch)], dim))
             cold = [pa.array(batch[name].to_numpy(zero_copy_only=False) == 0) for name in counted]
             columns = [batch["content_id"], part, *(batch[name] for name in filters), *cold]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            whole = pa.RecordBatch.from_arrays(columns, schema=schema)
+            kept = is_listed[start : start + len(batch)]
+            if kept.any():
+                yield whole if kept.all() else whole.filter(pa.array(kept))
             start += len(batch)
 
     canaries = {
         str(one["content_id"]): _cut(np.array([one["vector"]], np.float32), dim)[0]
         for one in export.manifest["canaries"]
+        if is_listed[one["row"]]
     }
-    return Rows(
-        name=CONTENTS, id_column="content_id", schema=schema, count=len(vectors), canaries=canaries, batches=batches
-    )
+    count = int(is_listed.sum())
+    return Rows(name=CONTENTS, id_column="content_id", schema=schema, count=count, canaries=canaries, batches=batches)
 
 
 def user_rows(export: Export, dim: int) -> Rows:
