@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 
 from towers.contract import schema
 from towers.data.array_files import ArrayFiles, ArrayReader
+from towers.data.event_log.files import BLOCK_EVENTS
 from towers.data.filters.blocks import blocks
 from towers.data.histories import HISTORY_COLUMNS, PLACES
 from towers.data.periods import NAMES
@@ -29,7 +30,7 @@ def write_ends(folder: Path, split: Split, cuts: Cuts) -> None:
     offsets = np.load(folder / "offsets.npy")
     columns = {name: ArrayReader(folder / f"{name}.npy") for name in ("timestamp_us", "is_positive", "session")}
     with ArrayFiles(folder, {name: np.int64 for name in ENDS}, len(offsets) - 1) as files:
-        for block in blocks(offsets, READ_EVENTS):
+        for block in blocks(offsets, BLOCK_EVENTS):
             begins = offsets[block.users]
             events = ListenersEvents(
                 offsets=np.append(begins, block.events.stop) - block.events.start,
@@ -37,10 +38,6 @@ def write_ends(folder: Path, split: Split, cuts: Cuts) -> None:
             )
             ends = split.ends(events, cuts)
             files.append({name: getattr(ends, name) + begins for name in ENDS})
-
-
-READ_EVENTS = 1_000_000
-"""Events that are held at once, or those of one listener where they are more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,7 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
     positives: Counter[str] = Counter()
     listeners: Counter[str] = Counter()
     total = 0
-    for block in blocks(offsets, READ_EVENTS):
+    for block in blocks(offsets, BLOCK_EVENTS):
         found = {name: column[block.events] for name, column in columns.items()}
         place = np.arange(block.events.start, block.events.stop)
         users = block.user_of_event
@@ -104,7 +101,7 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
             ("plays", found["action"] == schema.PLAY),
             ("events", True),
         ):
-            counts[name] += np.bincount(row[named & is_counted], minlength=num_contents)
+            np.add.at(counts[name], row[named & is_counted], 1)
         for name, met in codes.items():
             met[found[name][train]] = True  # unknown, -1, is the last
     return TrainingCounts(
@@ -129,8 +126,8 @@ def write_codes(folder: Path, name: str, vocabulary: Vocabulary, texts: list[str
     partial = folder / "partial"
     partial.mkdir()
     with ArrayFiles(partial, {name: HISTORY_COLUMNS[name]}, len(column)) as file:
-        for first in range(0, len(column), READ_EVENTS):
-            stretch = column[first : min(first + READ_EVENTS, len(column))]
+        for first in range(0, len(column), BLOCK_EVENTS):
+            stretch = column[first : min(first + BLOCK_EVENTS, len(column))]
             file.append({name: code_of[stretch]})
     (partial / f"{name}.npy").replace(folder / f"{name}.npy")
     partial.rmdir()

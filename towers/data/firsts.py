@@ -21,20 +21,8 @@ def first_places(
         group: 0 or more, for instance the listener.
         value: 0 or more, for instance the content.
     """
-    number = len(group)
-    places = np.arange(number, dtype=np.int64)
-    if not number:
-        return places
-    for_value, for_place = int(value.max()).bit_length(), (number - 1).bit_length()
-    if int(group.max()).bit_length() + for_value + for_place <= BITS:
-        packed = (group.astype(np.int64) << (for_value + for_place)) | (value.astype(np.int64) << for_place) | places
-        packed.sort()
-        order, key = packed & ((1 << for_place) - 1), packed >> for_place
-        is_new = np.concatenate([[True], key[1:] != key[:-1]])
-    else:
-        order = np.lexsort((places, value, group))
-        is_new = np.concatenate([[True], (np.diff(group[order]) != 0) | (np.diff(value[order]) != 0)])
-    first = np.empty(number, dtype=np.int64)
+    order, is_new = _ordered(group, value)
+    first = np.empty(len(group), dtype=np.int64)
     first[order] = order[is_new][np.cumsum(is_new) - 1]
     return first
 
@@ -43,4 +31,26 @@ def is_first(
     group: Integer[np.ndarray, " entries"], value: Integer[np.ndarray, " entries"]
 ) -> Bool[np.ndarray, " entries"]:
     """Whether an entry is the first with its group and value, as `first_places` takes them."""
-    return first_places(group, value) == np.arange(len(group))
+    order, is_new = _ordered(group, value)
+    found = np.zeros(len(group), dtype=bool)
+    found[order[is_new]] = True
+    return found
+
+
+def _ordered(
+    group: Integer[np.ndarray, " entries"], value: Integer[np.ndarray, " entries"]
+) -> tuple[Int[np.ndarray, " entries"], Bool[np.ndarray, " entries"]]:
+    """Entries by group, value and place; and, in that order, whether an entry is the first with its group and value."""
+    number = len(group)
+    if not number:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
+    for_value, for_place = int(value.max()).bit_length(), (number - 1).bit_length()
+    if int(group.max()).bit_length() + for_value + for_place <= BITS:
+        packed = group.astype(np.int64) << (for_value + for_place)
+        packed |= value.astype(np.int64) << for_place
+        packed |= np.arange(number)
+        packed.sort()
+        key = packed >> for_place
+        return packed & ((1 << for_place) - 1), np.concatenate([[True], key[1:] != key[:-1]])
+    order = np.lexsort((np.arange(number), value, group))
+    return order, np.concatenate([[True], (np.diff(group[order]) != 0) | (np.diff(value[order]) != 0)])

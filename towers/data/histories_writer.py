@@ -12,7 +12,7 @@ from towers.contract.events import is_positive
 from towers.data.array_files import ArrayFiles
 from towers.data.event_log.block import LogBlock
 from towers.data.event_log.files import LogFiles
-from towers.data.firsts import first_places
+from towers.data.firsts import is_first
 from towers.data.histories import HISTORY_COLUMNS
 from towers.errors import UserError
 
@@ -112,8 +112,7 @@ class HistoriesWriter:
         discovery = positive.copy()
         users = block.users
         chosen = np.flatnonzero(positive)
-        firsts = first_places(users[chosen], row[chosen])
-        discovery[chosen] = firsts == np.arange(len(chosen))
+        discovery[chosen] = is_first(users[chosen], row[chosen])
         self._note(action, row, played_ms, duration_ms, fraction, positive, times)
         return {
             "content_row": row,

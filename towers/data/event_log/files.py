@@ -11,8 +11,8 @@ from jaxtyping import Int
 from towers.data.event_log.block import LOG_COLUMNS, LogBlock
 from towers.features.ragged import Ragged
 
-BLOCK_EVENTS = 1_000_000
-"""Events that are held at once, or those of one listener where they are more."""
+BLOCK_EVENTS = 100_000
+"""Events that are held at once, or those of one listener where they are more: few enough for a processor's cache."""
 OFFSETS, SESSION_OFFSETS, SESSION_KEYS = "offsets", "session_offsets", "session_keys"
 
 

@@ -205,7 +205,7 @@ class Grower:
                 left_out.append(repeated)
                 writer.append(block)
                 content = block.columns["content_row"]
-                heard += np.bincount(content[content >= 0], minlength=num_contents)
+                np.add.at(heard, content[content >= 0], 1)
                 done += int(lengths[begin:end].sum())
                 self._on_progress("event log", done, int(lengths.sum()))
         repeated = Repeated.of(left_out)
