@@ -150,13 +150,13 @@ class TestNewSounds:
         """Names of the files that were decoded since."""
         from towers.data.audio import spectrogram_parts
 
-        names, decode = [], spectrogram_parts.read_crops
+        names, decode = [], decoder.read_crops
 
         def counting(path, *rest):
             names.append(path.name)
             return decode(path, *rest)
 
-        monkeypatch.setattr(spectrogram_parts, "read_crops", counting)
+        monkeypatch.setattr(decoder, "read_crops", counting)
         return names
 
     @pytest.fixture

@@ -55,13 +55,13 @@ def make_set(tmp_path, sounds, monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """Names of the files that were decoded since."""
-    names, decode = [], spectrogram_parts.read_crops
+    names, decode = [], decoder.read_crops
 
     def counting(path, settings):
         names.append(path.name)
         return decode(path, settings)
 
-    monkeypatch.setattr(spectrogram_parts, "read_crops", counting)
+    monkeypatch.setattr(decoder, "read_crops", counting)
     return names
 
 

@@ -34,8 +34,6 @@ if torch.version.cuda is None and torch.version.hip is None:
 
 from torchaudio.transforms import MelSpectrogram, Resample  # noqa: E402  (the stand-in has to come first)
 
-FRONT_END = 2
-"""Counts up whenever the same sound and settings give another record than before."""
 FLOOR = 1e-6
 """Added to the mel power before the logarithm: about -60 dB below a full-scale tone."""
 

@@ -2,11 +2,7 @@
 shards leave for the run that puts them together."""
 
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,12 +10,9 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from jaxtyping import Float16
 
-from towers.data.audio.log_mel import LogMel, UnusableSound, read_crops, record_from
 from towers.errors import UserError
-from towers.features.settings import SpectrogramSettings
 from towers.manifest import atomic_directory
 
 RECORDS, REASONS = "records.float16", "reasons.parquet"
@@ -147,81 +140,3 @@ class Decoding:
             f"decoded {self.files:,} files: {self.sound_s:,.0f} s of sound in {self.wall_s:,.1f} s "
             f"({self.rate}, {self.core_s:,.1f} core-seconds)"
         )
-
-
-class Decoder:
-    """Files to records, several at a time.
-
-    Args:
-        settings: of the spectrogram.
-        known: digest of a file -> what came of it, of files that need not be decoded; else null.
-        num_workers: threads; libsndfile and torch let go of Python's lock.
-    """
-
-    def __init__(self, settings: SpectrogramSettings, known: Callable[[str], Heard | None], num_workers: int):
-        self._settings = settings
-        self._log_mel = LogMel(settings)
-        self._known = known
-        self._num_workers = num_workers
-
-    def write(self, parts: Sequence[Part], on_progress: SoundProgress) -> Decoding:
-        """Writes those of `parts` that are not there; one is whole before the next one is begun."""
-        missing = [part for part in parts if not part.folder.exists()]
-        total = sum(len(part.files) for part in parts)
-        done = total - sum(len(part.files) for part in missing)
-        decoding, wall, core = Decoding(), time.perf_counter(), time.process_time()
-
-        def told(results: Iterator[tuple[Heard, float | None]], number: int) -> Iterator[Heard]:
-            nonlocal done
-            for _ in range(number):
-                result, sound_s = next(results)
-                if sound_s is not None:
-                    decoding.files += 1
-                    decoding.sound_s += sound_s
-                done += 1
-                decoding.wall_s = time.perf_counter() - wall
-                on_progress(done, total, decoding.rate)
-                yield result
-
-        with _single_threaded_torch(), ThreadPoolExecutor(self._num_workers) as pool:
-            results = self._in_order(pool, (file for part in missing for file in part.files))
-            for part in missing:
-                part.write(told(results, len(part.files)))
-        decoding.core_s = time.process_time() - core
-        return decoding
-
-    def _in_order(self, pool: ThreadPoolExecutor, files: Iterator[SoundFile]) -> Iterator[tuple[Heard, float | None]]:
-        """`_one` of every file, in order, with a bounded number of files under way."""
-        pending: deque[Future[tuple[Heard, float | None]]] = deque()
-        for file in files:
-            pending.append(pool.submit(self._one, file))
-            if len(pending) >= 8 * self._num_workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-    def _one(self, file: SoundFile) -> tuple[Heard, float | None]:
-        """What came of a file; and how many seconds were decoded, None where it was not read."""
-        if file.refusal is not None:
-            return Heard(record=None, reason=file.refusal), None
-        known = None if file.digest is None else self._known(file.digest)
-        if known is not None:
-            return known, None
-        try:
-            with torch.inference_mode():
-                crops, remark = read_crops(file.path, self._settings)
-                record = record_from(crops, self._log_mel, self._settings)
-        except UnusableSound as error:
-            return Heard(record=None, reason=str(error)), 0.0
-        return Heard(record=record, reason=remark), sum(map(len, crops)) / self._settings.sample_rate
-
-
-@contextmanager
-def _single_threaded_torch() -> Iterator[None]:
-    """One thread a file: the files are the parallel part."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from towers.data.audio.log_mel import FRONT_END
-from towers.data.audio.spectrogram_parts import Decoder, Decoding, Heard, Part, Shard, SoundFile, SoundProgress
-from towers.data.audio.spectrograms import ALTERED, FRONT, RECORDS, REJECTED, ROWS
+from towers.data.audio.spectrogram_parts import Decoding, Heard, Part, Shard, SoundFile, SoundProgress
+from towers.data.audio.spectrograms import ALTERED, FRONT, FRONT_END, RECORDS, REJECTED, ROWS
 from towers.features.settings import SpectrogramSettings
 from towers.features.sound import UnusableSound
 from towers.features.sound_file import TAKES_FFMPEG, has_ffmpeg, takes_ffmpeg
@@ -67,8 +66,7 @@ class SpectrogramSet:
         decoding = Decoding()
         if not self.target.exists():
             parts = self._parts(range(0, len(self._paths), FILES_PER_PART), self._digests)
-            known = self._known()
-            decoding = Decoder(self._settings, known, num_workers).write(parts, on_progress)
+            decoding = self._decode(parts, self._known(), num_workers, on_progress)
             try:
                 with atomic_directory(self.target) as temporary:
                     self._put_together(temporary, parts)
@@ -88,6 +86,14 @@ class SpectrogramSet:
             digests[place] = digest
         known = self._known()
         parts = [part for part in self._parts(starts, digests) if any(is_new(file, known) for file in part.files)]
+        return self._decode(parts, known, num_workers, on_progress)
+
+    def _decode(
+        self, parts: list[Part], known: Callable[[str], Heard | None], num_workers: int, on_progress: SoundProgress
+    ) -> Decoding:
+        # Here, so that data without sound, or without a new one, is prepared without torch, which takes seconds.
+        from towers.data.audio.decoder import Decoder
+
         return Decoder(self._settings, known, num_workers).write(parts, on_progress)
 
     def _name(self, place: int) -> str:

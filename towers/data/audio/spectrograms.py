@@ -10,6 +10,8 @@ from jaxtyping import Float16
 RECORDS, ROWS, FRONT = "records.npy", "rows.parquet", "front_end.json"
 REJECTED, ALTERED = "rejected.parquet", "altered.parquet"
 """Sounds without a record, and sounds whose record is not the whole of them or not their mix; each with its reason."""
+FRONT_END = 2
+"""Counts up whenever the same sound and settings give another record than before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

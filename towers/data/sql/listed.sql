@@ -6,15 +6,8 @@ INNER JOIN forgotten ON forgotten.user_id = raw_playlists.owner_id
 WHERE raw_playlists.playlist_id IS NOT NULL;
 
 -- Listed contents and playlists are judged as events are.
-CREATE TABLE judged_contents AS
-SELECT
-    checked.*,
-    CASE
-        WHEN fault IS NOT NULL THEN fault
-        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
-        WHEN row_hash = FIRST_VALUE(row_hash) OVER equals THEN 'duplicate'
-        ELSE 'content_id is in another row, with other values'
-    END AS reason
+CREATE VIEW checked_contents AS
+SELECT *, {'filename': filename, 'row': file_row_number} AS place
 FROM (
     SELECT
         listed.*,
@@ -47,18 +40,28 @@ FROM (
         WHERE gone.playlist_id IS NULL
     ) AS listed
     LEFT JOIN kinds ON kinds.kind = listed.kind
-) AS checked
-WINDOW equals AS (PARTITION BY content_id, fault ORDER BY filename, file_row_number);
+) AS checked;
 
-CREATE TABLE judged_playlists AS
+CREATE TABLE judged_contents AS
 SELECT
-    checked.*,
+    checked_contents.* EXCLUDE (place),
     CASE
         WHEN fault IS NOT NULL THEN fault
-        WHEN ROW_NUMBER() OVER equals = 1 THEN NULL
-        WHEN row_hash = FIRST_VALUE(row_hash) OVER equals THEN 'duplicate'
-        ELSE 'playlist_id is in another row, with other values'
+        WHEN repeated.content_id IS NULL OR place = first_place THEN NULL
+        WHEN row_hash = first_hash THEN 'duplicate'
+        ELSE 'content_id is in another row, with other values'
     END AS reason
+FROM checked_contents
+LEFT JOIN (
+    SELECT content_id, MIN(place) AS first_place, MIN_BY(row_hash, place) AS first_hash
+    FROM checked_contents
+    WHERE fault IS NULL
+    GROUP BY content_id
+    HAVING COUNT(*) > 1
+) AS repeated ON repeated.content_id = checked_contents.content_id;
+
+CREATE VIEW checked_playlists AS
+SELECT *, {'filename': filename, 'row': file_row_number} AS place
 FROM (
     SELECT
         raw_playlists.*,
@@ -73,8 +76,25 @@ FROM (
         SELECT content_id, kind FROM judged_contents WHERE reason IS NULL AND kind <> 'playlist'
     ) AS listed ON listed.content_id = raw_playlists.playlist_id
     WHERE forgotten.user_id IS NULL
-) AS checked
-WINDOW equals AS (PARTITION BY playlist_id, fault ORDER BY filename, file_row_number);
+) AS checked;
+
+CREATE TABLE judged_playlists AS
+SELECT
+    checked_playlists.* EXCLUDE (place),
+    CASE
+        WHEN fault IS NOT NULL THEN fault
+        WHEN repeated.playlist_id IS NULL OR place = first_place THEN NULL
+        WHEN row_hash = first_hash THEN 'duplicate'
+        ELSE 'playlist_id is in another row, with other values'
+    END AS reason
+FROM checked_playlists
+LEFT JOIN (
+    SELECT playlist_id, MIN(place) AS first_place, MIN_BY(row_hash, place) AS first_hash
+    FROM checked_playlists
+    WHERE fault IS NULL
+    GROUP BY playlist_id
+    HAVING COUNT(*) > 1
+) AS repeated ON repeated.playlist_id = checked_playlists.playlist_id;
 
 -- A playlist that contents/ lists as well is one content, with what contents/ says of it.
 CREATE TABLE listed_contents AS
