@@ -1,9 +1,15 @@
 """A file of listeners to be forgotten: what is read, and what is refused by file and row."""
 
+import shutil
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.data import raw_set
+from tests.data.raw_set import at
+from tests.data.read_back import histories_by_id
+from tests.lifecycle.naming import naming
 from towers.data.forgetting import read_forgotten
 from towers.errors import UserError
 
@@ -62,3 +68,53 @@ def test_what_is_no_id(tmp_path):
         read_forgotten(tmp_path / "nowhere")
     with pytest.raises(UserError, match="cannot be read"):
         read_forgotten(tmp_path)
+
+
+class TestPrepare:
+    """A listener of a file is as gone as one whom users/ calls deleted, and stays so."""
+
+    GONE = "ben"
+
+    @pytest.fixture
+    def made(self, raw, tmp_path, make_builder):
+        def build(**given):
+            return make_builder(raw, tmp_path / "stores", max_rejected_fraction=1.0, **given).build()
+
+        before, _ = build()
+        assert self.GONE in before.user_ids
+        return build, before
+
+    def test_gone_and_not_back(self, made, tmp_path):
+        build, before = made
+        events = histories_by_id(before)
+        shutil.rmtree(before.folder)
+        after, is_new = build(forget=[self.GONE, "nobody"])
+        assert is_new
+        assert after.fingerprint != before.fingerprint
+        told = histories_by_id(after)
+        assert {name: told[name] for name in events if name != self.GONE} == {
+            name: rows for name, rows in events.items() if name != self.GONE
+        }
+        assert naming(tmp_path / "stores", self.GONE) == []
+        for forget in ([], [self.GONE, "nobody"]):
+            again, is_new = build(forget=forget)
+            assert (again.folder, is_new) == (after.folder, False)
+
+    def test_the_version_of_before_is_not_taken_again(self, made):
+        build, before = made
+        build(forget=[self.GONE])
+        again, _ = build()
+        assert again.folder != before.folder
+        assert self.GONE not in again.user_ids
+
+    def test_who_returns_is_somebody_new(self, made, raw):
+        build, before = made
+        row = before.user_ids.tolist().index(self.GONE)
+        build(forget=[self.GONE])
+        raw_set.write_part(
+            raw, "events", raw_set.event_table([(self.GONE, "a1", at(20), "play", 60_000, None)]), part=9
+        )
+        after, _ = build()
+        assert after.user_ids[row] is None
+        ((content, action, _),) = histories_by_id(after)[self.GONE]
+        assert (content, action) == ("a1", "play")

@@ -138,6 +138,7 @@ def replace_version(found: Held, user_ids: Sequence[str]) -> None:
     whole = folder.with_name(f".{folder.name}{SWAPPED}")
     with scratch_directory(folder) as temporary:
         _write_without(found, user_ids, temporary)
+        shutil.copystat(folder, temporary)  # what was prepared before stays before
         temporary.rename(whole)
     hidden = folder.with_name(f".{folder.name}{REMOVED}")
     folder.rename(hidden)
@@ -212,4 +213,4 @@ def _write_manifest(found: Held, target: Path) -> None:
     counts["forgotten_users"] = counts.get("forgotten_users", 0) + len(found.rows)
     remarks = [line for line in manifest.get("remarks", []) if line not in found.remarks]
     write_json(target / MANIFEST, {**manifest, "counts": counts, "remarks": remarks})
-    shutil.copystat(found.folder / MANIFEST, target / MANIFEST)  # what was prepared before stays before
+    shutil.copystat(found.folder / MANIFEST, target / MANIFEST)

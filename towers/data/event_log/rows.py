@@ -111,6 +111,10 @@ class Rows:
                 writer.write_table(table)
         return hashlib.sha256(sink.getvalue().to_pybytes() + self.listed.tobytes()).hexdigest()
 
+    def still_knows(self, ids: Sequence[str]) -> bool:
+        """Whether some id has still to be forgotten: it has a row, or its events of before could come back."""
+        return bool(self.users.is_among(ids).any()) or len(self.forgotten.among(ids)) < len({*ids})
+
     def with_files(self, names: Iterable[str]) -> "Rows":
         """With raw files that are new, in order of their names."""
         return replace(self, files=self.files.grown_by(sorted(names)))
