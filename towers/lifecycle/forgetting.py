@@ -169,7 +169,7 @@ class Places:
                 waits = None if is_prepared else f"needs data= and data.root= of {name}, as for prepare"
                 told = "their rows and events"
                 fate = "prepare leaves them out"
-                yield Trace(kind="event log", path=path.parents[1], told=told, fate=fate, erase=_nothing, waits=waits)
+                yield Trace(kind="event log", path=path.parents[2], told=told, fate=fate, erase=_nothing, waits=waits)
 
     def _rejected(self, user_ids: Sequence[str]) -> Iterator[Trace]:
         """Rows that a prepare which failed has left beside the versions."""
