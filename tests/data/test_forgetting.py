@@ -118,3 +118,10 @@ class TestPrepare:
         assert after.user_ids[row] is None
         ((content, action, _),) = histories_by_id(after)[self.GONE]
         assert (content, action) == ("a1", "play")
+
+    def test_who_was_never_there_makes_one_version_and_no_more(self, made):
+        build, before = made
+        after, is_new = build(forget=["nobody"])
+        assert (is_new, histories_by_id(after)) == (True, histories_by_id(before))
+        for forget in ([], ["nobody"]):
+            assert build(forget=forget)[1] is False

@@ -168,6 +168,11 @@ class Forgotten:
         """How many there are."""
         return len(self.until_file)
 
+    @property
+    def arrivals(self) -> list[int]:
+        """How many raw files had arrived when each was forgotten, in order: changes with them, and names nobody."""
+        return sorted(self.until_file.values())
+
     def with_more(self, ids: Iterable[str], until_file: int) -> "Forgotten":
         """With ids of whom nothing before the raw file `until_file` may come back."""
         more = list(ids)
