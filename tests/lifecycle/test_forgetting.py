@@ -258,6 +258,13 @@ def test_a_page_that_shows_them_goes_and_is_made_again(tmp_path):
     assert evaluations.judged(folder, ["ann", "a&b"], {"s": {1, 2}}).told == ""
 
 
+def test_texts_that_have_the_id_as_a_word(tmp_path):
+    for name, text in {"a.log": "said user=ann.", "b.log": "annette", "c.npy": "ann", "d.json": '["ann", 42]'}.items():
+        (tmp_path / name).write_text(text)
+    assert [path.name for path in evaluations.mentions([tmp_path], ["ann", "42"])] == ["a.log", "d.json"]
+    assert list(evaluations.mentions([tmp_path], ["42"])) == []
+
+
 def test_the_record_is_added_to_while_things_go(tmp_path):
     trace = Trace(kind="export", path=Path("exports/v1"), told="1 listener", fate="goes", erase=lambda: None)
     for _ in range(2):

@@ -16,6 +16,8 @@ from towers.lifecycle.forgetting_raw import rows_in
 
 FILE_WIDTH = 160
 """Signs of a line where it goes to no terminal."""
+SHOWN = 5
+"""Texts told of."""
 COMMAND = "towers forget remove=true"
 
 
@@ -38,7 +40,7 @@ def run(config: DictConfig) -> list[Trace]:
         print(f"{len(found):,} things hold them; this was a dry run: remove=true removes them")
     else:
         print(nothing(plan))
-    for line in raw_rows(plan):
+    for line in [*raw_rows(plan), *mentions(plan, found)]:
         print(line)
     return found
 
@@ -82,6 +84,14 @@ def raw_rows(plan: ForgettingPlan) -> list[str]:
                 f"{root} is yours and still names them: {rows}; prepare leaves out the rows of those who are forgotten"
             )
     return lines
+
+
+def mentions(plan: ForgettingPlan, found: Sequence[Trace]) -> list[str]:
+    """A line on texts that name them beside what was found, such as logs."""
+    texts = plan.places.mentions(plan.user_ids)
+    others = [str(path) for path in texts if not any(path.is_relative_to(trace.path) for trace in found)]
+    more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
+    return [f"named by a word, yours to look at: {', '.join(others[:SHOWN])}{more}"] if others else []
 
 
 def table(found: Sequence[Trace], removes: bool) -> Table:

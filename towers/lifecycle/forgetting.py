@@ -105,6 +105,11 @@ class Places:
         )
         return [*chain.from_iterable(parts)]
 
+    def mentions(self, user_ids: Sequence[str]) -> list[Path]:
+        """Texts, such as logs, that have one of some ids as a word and are nothing that this program knows."""
+        own = self.folders
+        return [*evaluations.mentions((own.stores, own.runs, own.exports, own.evaluations, *self.lists), user_ids)]
+
     def _half_written(self) -> Iterator[Trace]:
         """What killed processes have left behind, in which nobody looks."""
         all_of_them = (

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from towers.lifecycle.forgetting_rows import count_in, drop_rows, rows_named
 from towers.manifest import read_json, write_json
 
 METRICS, PAGE, PROFILES = "metrics.json", "report.html", "profiles.parquet"
+TEXTS = (".log", ".txt", ".json", ".jsonl", ".yaml", ".csv", ".html", ".md")
+LARGE = 100_000_000
+"""Bytes of a text from which on it is not read."""
 PERIODS = ("evaluation-validation", "evaluation-test")
 
 
@@ -114,13 +117,23 @@ def lists_with(folder: Path, user_ids: Sequence[str]) -> Iterator[Path]:
     return (path for path in paths if count_in(path, user_ids))
 
 
+def mentions(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]:
+    """Texts below some folders, such as logs, that have one of some ids as a word; whether it is theirs nobody knows.
+
+    An id that is a number is not looked for, since numbers are in every text.
+    """
+    words = [one for one in user_ids if not one.isdecimal()]
+    if words:
+        paths = (path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in TEXTS)
+        yield from (path for path in paths if path.is_file() and path.stat().st_size < LARGE and names(path, words))
+
+
 def names(path: Path, user_ids: Sequence[str]) -> bool:
     """Whether a text names one of some listeners: the id by itself, not within a longer word."""
-    text = path.read_text(errors="replace")
-    return any(
-        re.search(rf"(?<!\w){re.escape(written)}(?!\w)", text)
-        for one in user_ids
-        for written in {one, html.escape(one)}
+    written = sorted({form for one in user_ids for form in (one, html.escape(one))})
+    return (
+        re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, written))})(?!\w)", path.read_text(errors="replace"))
+        is not None
     )
 
 
