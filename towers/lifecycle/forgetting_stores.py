@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from towers.data.build import LOCK
 from towers.data.histories import HISTORY_COLUMNS
 from towers.data.refreshed import refreshed_fingerprint
 from towers.data.store import write_arrow, write_ragged
@@ -28,7 +29,7 @@ from towers.lifecycle.forgetting_rows import (
     write_kept,
 )
 from towers.lifecycle.inventory import REMOVED
-from towers.manifest import read_json, scratch_directory, write_json
+from towers.manifest import alone, read_json, scratch_directory, write_json
 from towers.retrieval.files import MANIFEST, mapped_table
 
 SWAPPED = ".without"
@@ -141,9 +142,14 @@ def replace_version(found: Held, user_ids: Sequence[str]) -> None:
         shutil.copystat(folder, temporary)  # what was prepared before stays before
         temporary.rename(whole)
     hidden = folder.with_name(f".{folder.name}{REMOVED}")
-    folder.rename(hidden)
-    whole.rename(folder)
+    with alone(folder.parent / LOCK, _wait):  # a prepare looks for the version, too
+        folder.rename(hidden)
+        whole.rename(folder)
     shutil.rmtree(hidden)
+
+
+def _wait() -> None:
+    """A prepare that is under way ends first."""
 
 
 def _target_of(whole: Path) -> Path:
