@@ -57,6 +57,7 @@ def make_builder(feature_settings):
         max_duplicate_fraction=0.2,
         max_rejected_sounds_fraction=0.5,
         max_unlisted_fraction=1.0,
+        forget=(),
         on_progress=None,
         **others,
     ) -> StoreBuilder:
@@ -72,6 +73,7 @@ def make_builder(feature_settings):
                 max_rejected_sounds_fraction=max_rejected_sounds_fraction,
                 max_unlisted_fraction=max_unlisted_fraction,
             ),
+            forget=forget,
             num_workers=2,
             on_progress=on_progress or (lambda stage, done, total, remark="": None),
             **others,

@@ -24,6 +24,7 @@ COMMANDS = {
     "playlists": "lists for one listener, several, or all: Discover Weekly, blends, editors' pools",
     "serve": "an export over HTTP, and a page to explore the space",
     "clean": "removes old runs, stores and exports, never what serves; a dry run by default",
+    "forget": "where anything of a listener still lies, and its removal",
     "demo": "all of it on a small world made in code",
 }
 EXTRAS = {"serve": "serve"}

@@ -53,6 +53,14 @@ class Engine:
     def write(self, export, on_progress=quietly, **changes):
         return self.sink(**self.settings | changes).write(export, on_progress)
 
+    def made(self):
+        return self.sink(**self.settings)
+
+    def named_in_files(self, word):
+        """Files below the engine's folder that hold a word's bytes."""
+        files = (path for path in Path(self.settings["uri"]).rglob("*") if path.is_file())
+        return [path for path in files if word.encode() in path.read_bytes()]
+
 
 class SinkContract:
     """Inherit, and give fixtures: `exports`, three versions; `engine`, empty; `filled`, which holds the first.
@@ -230,6 +238,35 @@ class SinkContract:
         ):
             engine.write(exports[0], dim=9)
         assert engine.reader.tables() == []
+
+    def test_a_listener_is_forgotten_for_good(self, engine, exports, tmp_path):
+        """Served rows are replaced by those of an export without them, and older tables go; not a byte stays."""
+        gone = {"users": ["nobody", "u29"], "contents": []}
+        assert engine.made().holding(gone) == {}
+        for export in exports[:2]:
+            engine.write(export)
+        assert set(engine.made().holding(gone).values()) == {1}
+        assert engine.named_in_files("u29")
+        with pytest.raises(UserError, match=r"towers_users_20260201_abc: .* there is no export without"):
+            engine.made().forget(gone, None, quietly)
+        with pytest.raises(UserError, match=r"towers_users_20260301_abc: .* has these listeners, too"):
+            engine.made().forget(gone, exports[2], quietly)
+        without = sink_export(tmp_path, "20260301-abc-1", num_users=29)
+        for _ in range(2):
+            engine.made().forget(gone, without, quietly)
+            assert engine.made().holding(gone) == {}
+        assert engine.reader.version() == "20260301-abc-1"
+        assert engine.reader.user("u28")["num_events"] == 28
+        self.close(engine)
+        assert engine.named_in_files("u28")
+        assert not engine.named_in_files("u29")
+
+    def test_what_is_not_served_is_forgotten_without_filling_anew(self, engine, exports, tmp_path):
+        engine.write(exports[0])
+        engine.write(sink_export(tmp_path, "20260201-abc", num_users=29))
+        engine.made().forget({"users": ["u29"]}, None, quietly)
+        assert engine.reader.version() == "20260201-abc"
+        assert "towers_users_20260101_abc" not in engine.reader.tables()
 
     def test_settings_that_do_not_fit(self, engine):
         for change in ({"prefix": "1-a"}, {"keep": 0}, {"batch_size": 0}, {"dim": 0}):

@@ -294,3 +294,5 @@ class TestRows:
 
 def test_no_sink(exports):
     assert NoSink().write(exports[0], quietly) == ""
+    assert NoSink().holding({"users": ["u1"]}) == {}
+    NoSink().forget({"users": ["u1"]}, None, quietly)

@@ -11,6 +11,7 @@ from towers.config.instantiate import instantiate, value
 from towers.contract import schema
 from towers.data.audio.spectrogram_parts import Shard
 from towers.data.build import StoreBuilder
+from towers.data.forgetting import read_forgotten
 from towers.data.periods import lines
 from towers.data.rejecting import DUPLICATE, Limits
 from towers.data.store import Store
@@ -103,6 +104,7 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
             max_unlisted_fraction=value(config, "data.max_unlisted_fraction", float),
         ),
         filters={name: instantiate(rule, f"data.filters.{name}") for name, rule in config.data.filters.items()},
+        forget=_forgotten(config),
         num_workers=_num_workers(config),
         spill=Spill(
             memory_gb=value(config, "data.memory_gb", float | None),
@@ -110,6 +112,11 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
         ),
         on_progress=progress.update,
     )
+
+
+def _forgotten(config: DictConfig) -> list[str]:
+    path = value(config, "data.forget", str | None)
+    return [] if path is None else read_forgotten(Path(path))
 
 
 def _num_workers(config: DictConfig) -> int:

@@ -98,7 +98,9 @@ class StoreBuilder:
             tables, sound = self._read(work)
             request = self._request(inputs, tables, sound)
             log = EventLog.current(self._root / LOG)
-            target = None if log is None else made_for(self._root, request, log.rows.forgotten.number)
+            target = None
+            if log is not None and not log.rows.still_knows(self._forget):
+                target = made_for(self._root, request, log.rows.forgotten.number)
             is_new = target is None
             if target is None:
                 maker = Maker(
@@ -168,7 +170,7 @@ class StoreBuilder:
         """Changes with all that decides a store, but for the rows that ids have got."""
         filters = [[name, settings_of(rule)] for name, rule in self._filters.items()]  # their order tells
         settings = [FORMAT, self._features.to_dict(), settings_of(self._split), filters, settings_of(self._source)]
-        asked = [inputs, settings, sql_digests(), tables.has_clock, sound and sound.target.name, self._forget]
+        asked = [inputs, settings, sql_digests(), tables.has_clock, sound and sound.target.name]
         return digest_of(asked)[:16]
 
 

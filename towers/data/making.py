@@ -93,7 +93,7 @@ class Maker:
             decode()
             sounds = None if sound is None else sound.target
             self._check_sounds(sounds)
-            fingerprint = digest_of([request, log.rows.digest])[:16]
+            fingerprint = digest_of([request, log.rows.digest, log.rows.forgotten.arrivals])[:16]
             with atomic_directory(self.root / fingerprint) as folder:
                 writer = StoreWriter(
                     clean=clean, log=log, features=self.features, folder=folder, on_progress=self.on_progress

@@ -91,7 +91,7 @@ def inventory(
     sets = [*_spectrograms(folders.stores, stores, now_s)]
     judged = [*_evaluations(folders.evaluations, by_fingerprint, {item.path for item in exports})]
     everything = (folders.stores, folders.runs, folders.exports, folders.evaluations)
-    left = {item.path: item for folder in everything for item in _leftovers(folder, now_s)}
+    left = {item.path: item for folder in everything for item in leftovers(folder, now_s)}
     found = [*left.values(), *judged, *exports, *runs, *stores, *sets]
     return sorted(found, key=lambda item: KINDS.index(item.kind))
 
@@ -211,7 +211,7 @@ def _evaluations(folder: Path, stores: dict[Any, set[Path]], exports: set[Path])
         yield Item(kind="evaluation", path=path, changed_s=latest, needs=frozenset(needs))
 
 
-def _leftovers(folder: Path, now_s: float) -> Iterator[Item]:
+def leftovers(folder: Path, now_s: float) -> Iterator[Item]:
     """What killed processes have left: half-written things that are a day old, and half-removed ones."""
     for parent, names, files in os.walk(folder):
         for name in [*names, *files]:

@@ -61,7 +61,7 @@ class EventLog:
 
     def kept(self, root: Path) -> "EventLog":
         """The same log where it stays, as the newest; those before it go."""
-        target = root / digest_of([self.manifest, self.rows.digest])[:16]
+        target = root / digest_of([self.manifest, self.rows.digest, self.rows.forgotten.arrivals])[:16]
         if not target.exists():
             self.folder.replace(target)
         point_to(root / CURRENT, target)

@@ -111,6 +111,10 @@ class Rows:
                 writer.write_table(table)
         return hashlib.sha256(sink.getvalue().to_pybytes() + self.listed.tobytes()).hexdigest()
 
+    def still_knows(self, ids: Sequence[str]) -> bool:
+        """Whether some id has still to be forgotten: it has a row, or its events of before could come back."""
+        return bool(self.users.is_among(ids).any()) or len(self.forgotten.among(ids)) < len({*ids})
+
     def with_files(self, names: Iterable[str]) -> "Rows":
         """With raw files that are new, in order of their names."""
         return replace(self, files=self.files.grown_by(sorted(names)))
@@ -163,6 +167,11 @@ class Forgotten:
     def number(self) -> int:
         """How many there are."""
         return len(self.until_file)
+
+    @property
+    def arrivals(self) -> list[int]:
+        """How many raw files had arrived when each was forgotten, in order: changes with them, and names nobody."""
+        return sorted(self.until_file.values())
 
     def with_more(self, ids: Iterable[str], until_file: int) -> "Forgotten":
         """With ids of whom nothing before the raw file `until_file` may come back."""

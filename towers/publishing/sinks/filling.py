@@ -19,6 +19,8 @@ from towers.retrieval.export import Export
 LEGAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 SAME = 1e-6
 """A vector comes back as it went in, but for the last digit of float32."""
+IDS_AT_ONCE = 1_000
+"""That an engine is asked for."""
 NEAR_ENOUGH = 0.01
 """By so much the engine's best score may miss a canary's own: an engine may compress what it searches."""
 
@@ -158,6 +160,41 @@ class Filling:
             return labels.version
         told = f"in {dim} of {export.dim} dimensions, which keep {labels.kept:.1%} of listeners' nearest 20"
         return f"{labels.version} {told}"
+
+    def holding(self, engine: Engine, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """See `Sink.holding`."""
+        found = {}
+        for name, labels in engine.tables().items():
+            if not labels.is_complete:
+                found[name] = 0
+            elif count := self._count(engine, name, ids):
+                found[name] = count
+        return found
+
+    def _count(self, engine: Engine, name: str, ids: Mapping[str, Sequence[str]]) -> int:
+        table = next(table for table in TABLES if name.startswith(f"{self.prefix}_{table}_"))
+        wanted = ids.get(table, ())
+        if not wanted or not engine.count(name):  # which also makes an engine ready to be asked
+            return 0
+        some = (wanted[first : first + IDS_AT_ONCE] for first in range(0, len(wanted), IDS_AT_ONCE))
+        return sum(len(engine.vectors(name, f"{table[:-1]}_id", part)) for part in some)
+
+    def forget(
+        self, engine: Engine, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress
+    ) -> None:
+        """See `Sink.forget`; raises as `Sink.forget`."""
+        served = engine.in_use() & self.holding(engine, ids).keys()
+        if served and export is None:
+            raise UserError(f"{min(served)}: serving is led to it, and there is no export without these listeners")
+        if served and export is not None:
+            self.fill(engine, export, on_progress)
+        found, served = self.holding(engine, ids), engine.in_use()
+        for name in found:
+            if name in served:
+                raise UserError(
+                    f"{name}: serving is led to it, and {export and export.folder} has these listeners, too"
+                )
+            engine.drop(name)
 
     def _name(self, table: str, version: str) -> str:
         return f"{self.prefix}_{table}_{re.sub('[^A-Za-z0-9_]', '_', version)}"

@@ -1,7 +1,8 @@
 """LanceDB: a table a version, and a table of one row that says which is served."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,30 @@ class LanceSink:
 
     def write(self, export: Export, on_progress: Progress) -> str:
         """See `Sink.write`."""
+        with self._engine() as engine:
+            filled = self._filling.fill(engine, export, on_progress)
+        return f"{self._uri}: {self._prefix}_current leads to {filled}"
+
+    def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """See `Sink.holding`."""
+        if "://" not in self._uri and not Path(self._uri).exists():
+            return {}
+        with self._engine() as engine:
+            return self._filling.holding(engine, ids)
+
+    def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
+        """See `Sink.forget`."""
+        with self._engine() as engine:
+            self._filling.forget(engine, ids, export, on_progress)
+
+    @contextmanager
+    def _engine(self) -> Iterator["_Tables"]:
         try:
             database = self._lancedb.connect(self._uri)
-            engine = _Tables(database, self._lancedb.index, self._prefix, self._batch_size, self._min_indexed)
-            filled = self._filling.fill(engine, export, on_progress)
+            yield _Tables(database, self._lancedb.index, self._prefix, self._batch_size, self._min_indexed)
         except (OSError, RuntimeError) as error:  # LanceDB has no errors of its own
             told = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"sink.uri={self._uri}: LanceDB refuses ({told}); the same command goes on") from error
-        return f"{self._uri}: {self._prefix}_current leads to {filled}"
 
 
 class _Tables:

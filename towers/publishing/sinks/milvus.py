@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,30 @@ class MilvusSink:
 
     def write(self, export: Export, on_progress: Progress) -> str:
         """See `Sink.write`."""
-        shown = re.sub("//[^/@]*@", "//", self._uri)  # a password has no place in a message
-        with _quiet(), self._one_line(shown), self._client(shown) as client:
-            engine = _Collections(self._pymilvus, client, self._prefix, self._batch_size)
+        with self._engine() as engine:
             filled = self._filling.fill(engine, export, on_progress)
-        return f"{shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {filled}"
+        return f"{self._shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {filled}"
+
+    def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """See `Sink.holding`."""
+        if "://" not in self._uri and not Path(self._uri).exists():
+            return {}
+        with self._engine() as engine:
+            return self._filling.holding(engine, ids)
+
+    def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
+        """See `Sink.forget`."""
+        with self._engine() as engine:
+            self._filling.forget(engine, ids, export, on_progress)
+
+    @property
+    def _shown(self) -> str:
+        return re.sub("//[^/@]*@", "//", self._uri)  # a password has no place in a message
+
+    @contextmanager
+    def _engine(self) -> Iterator["_Collections"]:
+        with _quiet(), self._one_line(self._shown), self._client(self._shown) as client:
+            yield _Collections(self._pymilvus, client, self._prefix, self._batch_size)
 
     @contextmanager
     def _client(self, shown: str) -> Iterator[Any]:

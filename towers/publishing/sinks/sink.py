@@ -1,6 +1,6 @@
 """Where an export goes besides its folder: an engine that searches vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from towers.retrieval.export import Export
@@ -35,6 +35,37 @@ class Sink(Protocol):
         """
         ...
 
+    def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """Looks for some rows, by their raw ids, in all tables that a sink made, of whichever version.
+
+        Args:
+            ids: of `contents` and `users`, by these names.
+
+        Returns:
+            Names of the tables that have any, and how many; 0 for one that is not filled whole, in which nobody looks.
+
+        Raises:
+            UserError: an engine that refuses.
+        """
+        ...
+
+    def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
+        """Takes some rows out of the engine for good: fills it from an export that is without them, if serving is led
+        to a table with any, and drops all tables that have any.
+
+        Engines keep deleted rows, and even the ids by which they were deleted, in their files; a table that is dropped
+        leaves nothing.
+
+        Args:
+            ids: as of `holding`.
+            export: without these rows; null: there is none.
+            on_progress: told about the filling.
+
+        Raises:
+            UserError: an engine that refuses, or serving is led to such rows and there is no export without them.
+        """
+        ...
+
 
 class NoSink:
     """The folder is all there is."""
@@ -45,3 +76,10 @@ class NoSink:
     def write(self, export: Export, on_progress: Progress) -> str:
         """Nothing to do."""
         return ""
+
+    def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """Nothing is there."""
+        return {}
+
+    def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
+        """Nothing to do."""

@@ -1,0 +1,105 @@
+"""`towers forget`: its configuration to a plan."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from towers.config.composing import seen_by
+from towers.config.instantiate import instantiate, value
+from towers.config.overrides import raw_list, raw_text
+from towers.data.forgetting import read_forgotten
+from towers.data.store import CURRENT, Store
+from towers.errors import UserError
+from towers.lifecycle.forgetting import Places
+from towers.lifecycle.inventory import Folders
+from towers.manifest import scratch_directory
+from towers.publishing.sinks.sink import Progress
+from towers.training.run_folder import is_held
+
+PENDING = "forget"
+"""In the folder of stores, while a prepare reads it: ids that are to be forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgettingPlan:
+    """What `towers forget` does.
+
+    Args:
+        user_ids: of whom, each once.
+        places: in which it looks.
+        removes: whether what it finds is removed.
+        roots: raw data of the stores that are there, as far as they say.
+    """
+
+    user_ids: tuple[str, ...]
+    places: Places
+    removes: bool
+    roots: tuple[Path, ...]
+
+
+def forgetting_plan(config: DictConfig, on_progress: Progress) -> ForgettingPlan:
+    """Turns the configuration of `towers forget` into a plan.
+
+    Raises:
+        UserError: a key that does not fit, or nobody to forget.
+    """
+    folders = Folders(
+        **{name: Path(value(config, f"paths.{name}", str)) for name in ("stores", "runs", "exports", "evaluations")}
+    )
+    has_data = not OmegaConf.is_missing(config.data, "root") and (folders.stores / config.data.name / CURRENT).exists()
+    return ForgettingPlan(
+        user_ids=_user_ids(config),
+        places=Places(
+            folders=folders,
+            lists=tuple(path for each in value(config, "lists", list[str]) if (path := Path(each)).exists()),
+            sink=instantiate(config.sink, "sink"),
+            is_held=is_held,
+            prepared=config.data.name if has_data else None,
+            on_progress=on_progress,
+        ),
+        removes=value(config, "remove", bool),
+        roots=_roots(folders.stores),
+    )
+
+
+@contextmanager
+def prepare_config(config: DictConfig, user_ids: tuple[str, ...]) -> Iterator[DictConfig]:
+    """Yields what `towers prepare` reads, with a file of listeners to forget that is gone when the block ends.
+
+    Raises:
+        UserError: the configuration names such a file itself.
+    """
+    if config.data.forget is not None:
+        raise UserError(f"data.forget={config.data.forget}: give the ids as users={config.data.forget}")
+    with scratch_directory(Path(config.paths.stores) / PENDING) as folder:
+        path = folder / "users.txt"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{user_id}\n" for user_id in user_ids))
+        prepared = seen_by("prepare", config)
+        with open_dict(prepared):
+            prepared.data.forget = str(path)
+        yield prepared
+
+
+def _user_ids(config: DictConfig) -> tuple[str, ...]:
+    one, several = raw_text("user", config.user), config.users
+    found = [] if one is None else [one]
+    if isinstance(several, ListConfig):
+        found += raw_list("users", several) or []
+    elif several is not None:
+        found += read_forgotten(Path(value(config, "users", str)))
+    for user_id in found:
+        if not user_id.strip() or "\n" in user_id:
+            raise UserError(f"user={user_id!r}: not an id")
+    if not found:
+        raise UserError("user: nobody is named; give user=ID, users=[ID,ID], or users=FILE with an id a line")
+    return tuple(dict.fromkeys(found))
+
+
+def _roots(stores: Path) -> tuple[Path, ...]:
+    links = (link for link in sorted(stores.glob(f"*/{CURRENT}")) if link.exists())
+    found = (Store(link.resolve()).manifest.get("root") for link in links)
+    return tuple(dict.fromkeys(Path(root) for root in found if root is not None))

@@ -1,0 +1,110 @@
+"""`towers forget`: where anything of a listener still lies; removes it on request."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from towers.assembly.forgetting import ForgettingPlan, forgetting_plan, prepare_config
+from towers.commands import prepare
+from towers.commands.progress import StageProgress
+from towers.errors import UserError
+from towers.lifecycle.forgetting import RECORD, Record, Trace
+from towers.lifecycle.forgetting_raw import rows_in
+
+FILE_WIDTH = 160
+"""Signs of a line where it goes to no terminal."""
+SHOWN = 5
+"""Texts told of."""
+COMMAND = "towers forget remove=true"
+
+
+def run(config: DictConfig) -> list[Trace]:
+    """Shows what holds the listeners; removes it where `remove` is true. Returns what still holds them."""
+    with StageProgress() as progress:
+        plan = forgetting_plan(config, progress.update)
+    if plan.removes:
+        plan.places.finish()
+        if plan.places.prepared is not None:
+            with prepare_config(config, plan.user_ids) as prepared:
+                prepare.prepare(prepared)
+    found = plan.places.traces(plan.user_ids)
+    if found:
+        console = Console()
+        (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table(found, plan.removes))
+    if plan.removes:
+        found = remove(plan, found)
+    elif found:
+        print(f"{len(found):,} things hold them; this was a dry run: remove=true removes them")
+    else:
+        print(nothing(plan))
+    for line in [*raw_rows(plan), *mentions(plan, found)]:
+        print(line)
+    return found
+
+
+def remove(plan: ForgettingPlan, found: Sequence[Trace]) -> list[Trace]:
+    """Removes what can be removed, looks again, and says what it came to.
+
+    Raises:
+        UserError: something still holds them.
+    """
+    record = Record(plan.places.folders.stores / RECORD, COMMAND, len(plan.user_ids))
+    with StageProgress() as progress:
+        for done, trace in enumerate(found, start=1):
+            if trace.waits is None:
+                trace.erase()
+                record.add(trace)
+            progress.update("forget", done, len(found), trace.kind)
+    left = plan.places.traces(plan.user_ids)
+    record.write(is_finished=not left)
+    if left:
+        why = "; ".join(f"{trace.path}: {trace.waits or 'came meanwhile, run this again'}" for trace in left)
+        raise UserError(f"{len(left):,} things still hold them: {why}")
+    print(f"nothing holds them any more: {len(found):,} things changed; {record.path} says what, and names nobody")
+    return left
+
+
+def nothing(plan: ForgettingPlan) -> str:
+    """What is said where nobody was found."""
+    (one, *others) = plan.user_ids
+    hint = "; several ids are users=[ID,ID]" if not others and one[:1] + one[-1:] == "[]" else ""
+    return f"nothing holds them{hint}"
+
+
+def raw_rows(plan: ForgettingPlan) -> list[str]:
+    """Lines on the raw data, which is the caller's own."""
+    lines = []
+    for root in plan.roots:
+        if found := dict(rows_in(root, plan.user_ids)):
+            rows = ", ".join(f"{count:,} of {name}/" for name, count in found.items())
+            lines.append(
+                f"{root} is yours and still names them: {rows}; prepare leaves out the rows of those who are forgotten"
+            )
+    return lines
+
+
+def mentions(plan: ForgettingPlan, found: Sequence[Trace]) -> list[str]:
+    """A line on texts that name them beside what was found, such as logs."""
+    texts = plan.places.mentions(plan.user_ids)
+    others = [str(path) for path in texts if not any(path.is_relative_to(trace.path) for trace in found)]
+    more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
+    return [f"named by a word, yours to look at: {', '.join(others[:SHOWN])}{more}"] if others else []
+
+
+def table(found: Sequence[Trace], removes: bool) -> Table:
+    """A line a thing: what it is, where, what of the listeners is there, and what becomes of it; baselines, of which
+    there are many, share a line."""
+    together: dict[tuple[str, ...], int] = {}
+    for trace in found:
+        path = trace.path.parent if trace.kind == "baseline" else trace.path
+        line = (trace.kind, str(path), trace.told, trace.waits or trace.fate)
+        together[line] = together.get(line, 0) + 1
+    shown = Table(box=None, pad_edge=False)
+    for column in ("what", "where", "of them", "becomes" if removes else "remove=true"):
+        shown.add_column(column, overflow="fold", no_wrap=column == "what")
+    for (kind, *others), count in together.items():
+        shown.add_row(*map(Text, (kind if count == 1 else f"{count:,} {kind}s", *others)))
+    return shown

@@ -1,0 +1,245 @@
+"""Where anything of some listeners still lies, and how each of it is removed: stores, runs, exports, evaluations,
+lists, engines. The raw data is the caller's own."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from towers.data.store import CURRENT
+from towers.errors import UserError
+from towers.lifecycle import forgetting_evaluations as evaluations
+from towers.lifecycle import forgetting_exports as exports
+from towers.lifecycle import forgetting_stores as stores
+from towers.lifecycle.cleaning import remove
+from towers.lifecycle.forgetting_rows import count_in, drop_rows, is_one_of
+from towers.lifecycle.inventory import Folders, leftovers
+from towers.manifest import read_json, write_json
+from towers.publishing.sinks.rows import CONTENTS, USERS
+from towers.publishing.sinks.sink import Progress, Sink
+from towers.retrieval.export import Export
+from towers.training.run_folder import ENVIRONMENT_FILE
+
+RECORD = "forgotten.json"
+"""Of what was removed, in the folder of stores; it names nobody."""
+LOG = "log/current/rows/users.parquet"
+"""Of a data set: whose rows its event log holds, by `id`."""
+ANEW = "written anew without them"
+GOES = "removed; it can be made again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """Something that holds some listeners.
+
+    Args:
+        kind: of it, such as `export`.
+        path: of its folder or file; of an engine's table its name.
+        told: what of them is there.
+        fate: what becomes of it.
+        erase: does that.
+        waits: why that cannot be done now; null: it can.
+    """
+
+    kind: str
+    path: Path
+    told: str
+    fate: str
+    erase: Callable[[], Any]
+    waits: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where listeners may lie.
+
+    Args:
+        folders: of stores, runs, exports and evaluations.
+        lists: files and folders of Parquet with lists and recommendations.
+        sink: engine that was filled from the exports.
+        is_held: whether somebody is training in a run's folder.
+        prepared: data set that is prepared without them before anything is removed; null: none.
+        on_progress: told about what takes long.
+    """
+
+    folders: Folders
+    lists: Sequence[Path]
+    sink: Sink
+    is_held: Callable[[Path], bool]
+    prepared: str | None
+    on_progress: Progress
+
+    def finish(self) -> None:
+        """Ends what a killed process has begun to put in the place of something."""
+        stores.finish_swaps(self.folders.stores)
+        exports.finish_replacing(self.folders.exports, list(exports.versions_in(self.folders.exports)))
+
+    def traces(self, user_ids: Sequence[str]) -> list[Trace]:
+        """Everything that holds one of some listeners, in the order in which it is to be removed.
+
+        Stores come last, since they say which rows in other files are the listeners'.
+
+        Raises:
+            UserError: a file that cannot be read.
+        """
+        held = [stores.held(path, user_ids) for path in stores.versions_in(self.folders.stores)]
+        found = [exports.exported(path, user_ids) for path in exports.versions_in(self.folders.exports)]
+        rows = stores.rows_by_fingerprint(held)
+        playlists = sorted({one for each in (*held, *found) for one in each.playlist_ids})
+        parts = (
+            self._half_written(),
+            self._lists(user_ids),
+            self._evaluations(user_ids, rows),
+            self._exports(found, user_ids),
+            self._engine({USERS: [*user_ids], CONTENTS: playlists}),
+            self._logs(user_ids),
+            self._rejected(user_ids),
+            self._stores(held, user_ids),
+        )
+        return [*chain.from_iterable(parts)]
+
+    def mentions(self, user_ids: Sequence[str]) -> list[Path]:
+        """Texts, such as logs, that have one of some ids as a word and are nothing that this program knows."""
+        own = self.folders
+        return [*evaluations.mentions((own.stores, own.runs, own.exports, own.evaluations, *self.lists), user_ids)]
+
+    def _half_written(self) -> Iterator[Trace]:
+        """What killed processes have left behind, in which nobody looks."""
+        all_of_them = (
+            self.folders.stores,
+            self.folders.runs,
+            self.folders.exports,
+            self.folders.evaluations,
+            *self.lists,
+        )
+        for item in {item.path: item for folder in all_of_them for item in leftovers(folder, time.time())}.values():
+            yield _going("leftover", item.path, "who knows what")
+
+    def _lists(self, user_ids: Sequence[str]) -> Iterator[Trace]:
+        for folder in self.lists:
+            for path in evaluations.lists_with(folder, user_ids):
+                told = f"{count_in(path, user_ids):,} rows"
+                yield Trace(kind="lists", path=path, told=told, fate=ANEW, erase=partial(drop_rows, path, user_ids))
+
+    def _evaluations(self, user_ids: Sequence[str], rows: Mapping[str, set[int]]) -> Iterator[Trace]:
+        for folder in (self.folders.runs, self.folders.evaluations):
+            for path in evaluations.evaluations_in(folder):
+                found = evaluations.judged(path, user_ids, rows)
+                if found.told:
+                    fate = f"{ANEW}; the page goes" if found.has_page else ANEW
+                    erase = partial(evaluations.clear_evaluation, found, user_ids)
+                    yield Trace(kind="evaluation", path=path, told=found.told, fate=fate, erase=erase)
+        folder = self.folders.evaluations
+        for path in evaluations.comparisons_with(folder, user_ids):
+            yield _going("comparison", path, "what changed for them")
+        for path in evaluations.baselines_with(folder / "baselines", rows):
+            yield _going("baseline", path, "figures and lists of theirs")
+
+    def _exports(self, found: Sequence[exports.Exported], user_ids: Sequence[str]) -> Iterator[Trace]:
+        folder = self.folders.exports
+        served = self.folders.served()
+        for each in found:
+            if each.told:
+                erase = partial(exports.replace_export, folder, each, user_ids)
+                fate = f"a version {ANEW}" + (", and current moves to it" if each.folder.resolve() == served else "")
+                yield Trace(kind="export", path=each.folder, told=each.told, fate=fate, erase=erase)
+        if served is not None and served.parent != folder.resolve() and exports.exported(served, user_ids).told:
+            waits = f"current leads out of the folder; run this with paths.exports={served.parent}, too"
+            yield Trace(kind="export", path=served, told="they are in it", fate="stays", erase=_nothing, waits=waits)
+
+    def _engine(self, ids: Mapping[str, Sequence[str]]) -> Iterator[Trace]:
+        held = self.sink.holding(ids)
+        for number, (name, count) in enumerate(held.items()):
+            told = f"{count:,} rows" if count else "half filled"
+            fate = "filled anew from current, then dropped" if number == 0 else "dropped with it"
+            yield Trace(kind="engine", path=Path(name), told=told, fate=fate, erase=partial(self._empty, ids))
+
+    def _empty(self, ids: Mapping[str, Sequence[str]]) -> None:
+        current = self.folders.exports / CURRENT
+        self.sink.forget(ids, Export(current, check_files=False) if current.exists() else None, self.on_progress)
+
+    def _logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
+        """Event logs, from which the next prepare would bring them back."""
+        for path in sorted(self.folders.stores.glob(f"[!.]*/{LOG}")):
+            if is_one_of(pq.read_table(path, columns=["id"])["id"], user_ids).any():
+                name = path.relative_to(self.folders.stores).parts[0]
+                is_prepared = name == self.prepared
+                waits = None if is_prepared else f"needs data= and data.root= of {name}, as for prepare"
+                told = "their rows and events"
+                fate = "prepare leaves them out"
+                yield Trace(kind="event log", path=path.parents[2], told=told, fate=fate, erase=_nothing, waits=waits)
+
+    def _rejected(self, user_ids: Sequence[str]) -> Iterator[Trace]:
+        """Rows that a prepare which failed has left beside the versions."""
+        for path in sorted(self.folders.stores.glob("[!.]*/rejected/*.parquet")):
+            if count := count_in(path, user_ids):
+                told = f"{count:,} rows"
+                yield Trace(kind="rejected", path=path, told=told, fate=ANEW, erase=partial(drop_rows, path, user_ids))
+
+    def _stores(self, held: Sequence[stores.Held], user_ids: Sequence[str]) -> Iterator[Trace]:
+        training = {
+            read_json(path).get("store"): path.parent
+            for path in self.folders.runs.rglob(ENVIRONMENT_FILE)
+            if self.is_held(path.parent)
+        }
+        for each in held:
+            if not each.told:
+                continue
+            run = training.get(each.folder.name)
+            waits = None if run is None else f"{run} is being trained on it; run this again after its end"
+            erase = partial(stores.replace_version, each, user_ids)
+            yield Trace(kind="store", path=each.folder, told=each.told, fate=ANEW, erase=erase, waits=waits)
+
+
+@dataclass(slots=True)
+class Record:
+    """What is removed, written down while it is: when, how many listeners, what and by which command. It names nobody.
+
+    Args:
+        path: of the file, to which each removal adds an entry.
+        command: by which it is removed, without ids.
+        num_listeners: who are to be forgotten.
+    """
+
+    path: Path
+    command: str
+    num_listeners: int
+    _removed: list[dict[str, str]] = field(default_factory=list)
+    _began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    _place: int = -1
+
+    def add(self, trace: Trace) -> None:
+        """Writes down that something was removed."""
+        self._removed.append({"kind": trace.kind, "path": str(trace.path), "done": trace.fate})
+        self.write(is_finished=False)
+
+    def write(self, is_finished: bool) -> None:
+        """Writes the file anew, with what was removed so far; what it tells of before stays.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        entries = list(read_json(self.path).get("forgotten", ())) if self.path.exists() else []
+        if self._place < 0:
+            self._place = len(entries)
+        entry = {
+            "when": self._began, "command": self.command, "listeners": self.num_listeners, "removed": self._removed,
+            "finished": is_finished,
+        }  # fmt: skip
+        entries[self._place : self._place + 1] = [entry]
+        write_json(self.path, {"forgotten": entries})
+
+
+def _going(kind: str, path: Path, told: str) -> Trace:
+    return Trace(kind=kind, path=path, told=told, fate=GOES, erase=partial(remove, path, nullcontext()))
+
+
+def _nothing() -> None:
+    raise UserError("nothing is removed here")

@@ -1,0 +1,145 @@
+"""Listeners in what evaluations and lists have written: figures and lists of each, profiles, pages, comparisons."""
+
+import html
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from towers.errors import UserError
+from towers.evaluation.comparison.written import FILE
+from towers.evaluation.saved import ARRAYS, FACTS
+from towers.lifecycle.forgetting_rows import count_in, drop_rows, rows_named
+from towers.manifest import read_json, write_json
+
+METRICS, PAGE, PROFILES = "metrics.json", "report.html", "profiles.parquet"
+TEXTS = (".log", ".txt", ".json", ".jsonl", ".yaml", ".csv", ".html", ".md")
+LARGE = 100_000_000
+"""Bytes of a text from which on it is not read."""
+PERIODS = ("evaluation-validation", "evaluation-test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What an evaluation's folder holds of some listeners.
+
+    Args:
+        folder: of the evaluation.
+        rows: of the listeners in the store that it was made on.
+        tables: Parquet files with rows about them, that which says their rows last.
+        has_page: whether the page shows one of them.
+    """
+
+    folder: Path
+    rows: frozenset[int]
+    tables: tuple[Path, ...]
+    has_page: bool
+
+    @property
+    def told(self) -> str:
+        """What is there, in words; empty where nothing is."""
+        return ", ".join([*(path.name for path in self.tables), *([PAGE] if self.has_page else [])])
+
+
+def evaluations_in(folder: Path) -> Iterator[Path]:
+    """Folders of evaluations below a folder, in order."""
+    return (path for path in sorted(folder.rglob("evaluation-*")) if path.name in PERIODS and path.is_dir())
+
+
+def judged(folder: Path, user_ids: Sequence[str], rows: Mapping[str, Collection[int]]) -> Judged:
+    """Looks for some listeners in an evaluation.
+
+    Args:
+        folder: of the evaluation.
+        user_ids: of the listeners.
+        rows: of the same, by the fingerprint of the store that an evaluation was made on.
+
+    Raises:
+        UserError: a table that cannot be read.
+    """
+    profiles = folder / PROFILES
+    theirs = rows_named(profiles, user_ids) if profiles.exists() else set()
+    if (folder / METRICS).exists():
+        theirs |= {*rows.get(read_json(folder / METRICS).get("metadata", {}).get("store", ""), ())}
+    tables = (path for path in sorted(folder.glob("*.parquet")) if count_in(path, user_ids, theirs))
+    page = folder / PAGE
+    return Judged(
+        folder=folder,
+        rows=frozenset(theirs),
+        tables=tuple(sorted(tables, key=lambda path: path == profiles)),
+        has_page=page.exists() and names(page, user_ids),
+    )
+
+
+def clear_evaluation(found: Judged, user_ids: Sequence[str]) -> None:
+    """Takes some listeners out of an evaluation: their rows, and the page where it shows one of them.
+
+    Means over all listeners stay. Where the page goes, the next `towers evaluate` makes it again.
+    """
+    if found.has_page:
+        metrics = found.folder / METRICS
+        if metrics.exists():
+            facts = read_json(metrics)
+            write_json(metrics, {**facts, "metadata": {**facts.get("metadata", {}), "fingerprint": None}})
+        (found.folder / PAGE).unlink()
+    for path in found.tables:
+        drop_rows(path, user_ids, found.rows)
+
+
+def comparisons_with(folder: Path, user_ids: Sequence[str]) -> Iterator[Path]:
+    """Folders of comparisons of which some listener is a part."""
+    for path in sorted(folder.glob("[!.]*/listeners.parquet")):
+        if count_in(path, user_ids):
+            yield path.parent
+    for path in sorted(folder.glob(f"[!.]*/{FILE}")):
+        if not (path.parent / "listeners.parquet").exists() and names(path, user_ids):
+            yield path.parent
+
+
+def baselines_with(folder: Path, rows: Mapping[str, Collection[int]]) -> Iterator[Path]:
+    """Folders of baselines that are kept with figures of some listeners.
+
+    Args:
+        folder: of all baselines.
+        rows: of the listeners, by the fingerprint of the store that a baseline is about.
+    """
+    for path in sorted(folder.glob(f"[!.]*/{FACTS}")):
+        theirs = rows.get(read_json(path).get("store") or "", ())
+        if theirs and (path.parent / ARRAYS).exists() and np.isin(_user_rows(path.parent / ARRAYS), [*theirs]).any():
+            yield path.parent
+
+
+def lists_with(folder: Path, user_ids: Sequence[str]) -> Iterator[Path]:
+    """Parquet files below a folder, or one file, with rows about some listeners."""
+    paths = [folder] if folder.is_file() else sorted(folder.rglob("*.parquet"))
+    return (path for path in paths if count_in(path, user_ids))
+
+
+def mentions(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]:
+    """Texts below some folders, such as logs, that have one of some ids as a word; whether it is theirs nobody knows.
+
+    An id that is a number is not looked for, since numbers are in every text.
+    """
+    words = [one for one in user_ids if not one.isdecimal()]
+    if words:
+        paths = (path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in TEXTS)
+        yield from (path for path in paths if path.is_file() and path.stat().st_size < LARGE and names(path, words))
+
+
+def names(path: Path, user_ids: Sequence[str]) -> bool:
+    """Whether a text names one of some listeners: the id by itself, not within a longer word."""
+    written = sorted({form for one in user_ids for form in (one, html.escape(one))})
+    return (
+        re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, written))})(?!\w)", path.read_text(errors="replace"))
+        is not None
+    )
+
+
+def _user_rows(path: Path) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["user_rows"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove {path.parent}") from error

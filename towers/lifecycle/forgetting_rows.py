@@ -1,0 +1,174 @@
+"""Rows about some listeners in tables and arrays: how many there are, and the same file without them.
+
+Every file is read and written in pieces, so that memory does not grow with it, and replaced as a whole or not at all.
+"""
+
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int, Integer
+
+from towers.errors import UserError
+from towers.manifest import atomic_file
+
+ID_COLUMNS = ("user_id", "owner_id")
+"""Columns of tables that name a listener."""
+ROW_COLUMN = "user_row"
+"""The column of tables that has the listener's row in the store."""
+OWN_ROW = "content_row"
+COUNTS = ("train_", "recent_", "num_")
+"""With which the names of columns of counts begin."""
+CLAIM = "is_"
+"""With which the names of columns begin that say whether something is so."""
+PIECE = 1 << 20
+"""Rows of an array that are copied at once."""
+
+
+def count_in(path: Path, user_ids: Sequence[str], user_rows: Collection[int] = ()) -> int:
+    """Counts the rows of a Parquet file that are about some listeners; 0 where it has no column that says.
+
+    Args:
+        path: of the file.
+        user_ids: of the listeners.
+        user_rows: of the same in the store that the file was made from, as far as that is known.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        data = pads.dataset(path)
+        tests = [pc.field(name).isin(pa.array(user_ids, pa.string())) for name in _of(data.schema.names, ID_COLUMNS)]
+        if user_rows and ROW_COLUMN in data.schema.names:
+            tests.append(pc.field(ROW_COLUMN).isin(pa.array(sorted(user_rows), pa.int64())))
+        if not tests:
+            return 0
+        any_of = tests[0]
+        for test in tests[1:]:
+            any_of = any_of | test
+        return data.count_rows(filter=any_of)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def rows_named(path: Path, user_ids: Sequence[str]) -> set[int]:
+    """Rows in the store of some listeners, as far as a Parquet file has both their ids and their rows."""
+    try:
+        schema = pq.read_schema(path)
+        if not {ROW_COLUMN, "user_id"} <= {*schema.names}:
+            return set()
+        of_them = pc.field("user_id").isin(pa.array(user_ids, pa.string()))
+        return {*pads.dataset(path).to_table(columns=[ROW_COLUMN], filter=of_them)[ROW_COLUMN].to_pylist()}
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def drop_rows(path: Path, user_ids: Sequence[str], user_rows: Collection[int] = ()) -> None:
+    """Writes a Parquet file anew without the rows that `count_in` counts, row group by row group."""
+    file = pq.ParquetFile(path)
+    codec = file.metadata.row_group(0).column(0).compression if file.num_row_groups else "SNAPPY"
+    # The caller's own metadata stays; what pandas or Arrow had noted of the columns is written anew.
+    with (
+        atomic_file(path) as temporary,
+        pq.ParquetWriter(temporary, file.schema_arrow, compression=codec.lower().replace("uncompressed", "none")) as to,
+    ):
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            to.write_table(table.filter(pa.array(~about(table, user_ids, user_rows))))
+
+
+def about(table: pa.Table, user_ids: Sequence[str], user_rows: Collection[int] = ()) -> Bool[np.ndarray, " rows"]:
+    """Says of each row of a table whether it is about one of some listeners."""
+    found = np.zeros(len(table), bool)
+    for name in _of(table.column_names, ID_COLUMNS):
+        found |= is_one_of(table[name], user_ids)
+    if user_rows and ROW_COLUMN in table.column_names:
+        found |= np.isin(table[ROW_COLUMN].fill_null(-1).to_numpy(), list(user_rows))
+    return found
+
+
+def is_one_of(column: pa.ChunkedArray, user_ids: Sequence[str]) -> Bool[np.ndarray, " rows"]:
+    """Says of each row of a column of ids whether it is one of `user_ids`."""
+    texts = column.cast(pa.string()) if not pa.types.is_string(column.type) else column
+    options = pc.SetLookupOptions(value_set=pa.array(user_ids, pa.string()))
+    return np.asarray(pc.call_function("is_in", [texts], options))
+
+
+def blanked(table: pa.Table, rows: Int[np.ndarray, " gone"]) -> pa.Table:
+    """The table with holes in some rows: null in every column, but the row's own number stays, what was counted is 0,
+    and nothing is claimed (`is_...` is false)."""
+    is_gone = np.zeros(len(table), bool)
+    is_gone[rows] = True
+    # Taken by rows: what is merely masked would keep its bytes in the file.
+    others = pa.array(np.arange(len(table)), mask=is_gone)
+    for place, field in enumerate(table.schema):
+        if field.name == OWN_ROW:
+            continue
+        column = table.column(place).take(others)
+        if field.name.startswith((*COUNTS, CLAIM)):
+            column = column.fill_null(False if field.name.startswith(CLAIM) else 0)
+        table = table.set_column(place, field.with_nullable(True), column)
+    return table.combine_chunks()
+
+
+def write_kept(source: Path, target: Path, spans: Sequence[tuple[int, int]]) -> None:
+    """Copies a NumPy file without some of its rows.
+
+    Args:
+        source: of the array; mapped, not read.
+        target: of the copy.
+        spans: the rows that go, as (first, end), in order, none in two.
+    """
+    array = np.load(source, mmap_mode="r", allow_pickle=False)
+    kept = len(array) - sum(end - first for first, end in spans)
+    described = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
+    with target.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**described, "shape": (kept, *array.shape[1:])})
+        begin = 0
+        for first, end in [*spans, (len(array), len(array))]:
+            for start in range(begin, first, PIECE):
+                np.ascontiguousarray(array[start : min(start + PIECE, first)]).tofile(file)
+            begin = end
+
+
+def places_without(
+    places: Integer[np.ndarray, " places"], spans: Sequence[tuple[int, int]]
+) -> Integer[np.ndarray, " places"]:
+    """Where places in an array are once the rows of `spans` are gone; one within a span is at its beginning."""
+    gone = np.zeros(len(places), np.int64)
+    for first, end in spans:
+        gone += np.clip(places - first, 0, end - first)
+    return (places - gone).astype(places.dtype)
+
+
+def spans_of(
+    offsets: Integer[np.ndarray, " lists_plus_1"], rows: Integer[np.ndarray, " rows"]
+) -> list[tuple[int, int]]:
+    """Where the values of some lists lie, in order; empty lists have none."""
+    ends = ((int(offsets[row]), int(offsets[row + 1])) for row in sorted(rows.tolist()))
+    return [(first, end) for first, end in ends if end > first]
+
+
+def same_file(source: Path, target: Path) -> None:
+    """Puts a file that does not change into a new version: as a second name of it, or a copy where that cannot be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """What is said of a file that cannot be read."""
+    told = " ".join(str(error).split())
+    return UserError(f"{path}: cannot be read ({told}), so that nobody knows whom it names; remove it")
+
+
+def _of(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    return [name for name in wanted if name in names]
