@@ -75,7 +75,7 @@ class Change:
         off = [abs(day.events / max(self.expected(day), 1) - 1) for day in self.typical_days]
         return 1.4826 * float(median(off))
 
-    def is_chance(self, share: float, of: float, usual: float) -> bool:
+    def is_chance(self, share: float, of: int, usual: float) -> bool:
         """Whether chance alone may make a share of so many events differ from what is usual."""
         deviation = math.sqrt(max(usual * (1 - usual), 1e-4) / max(of, 1))
         return abs(share - usual) <= self.thresholds.sigmas * deviation

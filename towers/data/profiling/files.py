@@ -27,14 +27,12 @@ def write_profile(
         now_us: the time in microseconds since 1970; null: that of the clock.
     """
     path = store.folder / FILE
-    if path.exists():
-        found = read_json(path)
-        if found.get("format") == FORMAT and "verdict" in found:
-            return Profile.from_json(found, str(path)), Verdict.from_json(found["verdict"], str(path))
+    if (written := _written(path)) is not None:
+        return written
     if before is None or before.resolve() == store.folder.resolve():
         before = newest_other(store.folder)
     profile = profile_of(store)
-    old = None if before is None else profile_at(before)
+    old = None if before is None else _profile_before(before)
     verdict = judged(old, profile, thresholds or Thresholds(), time.time_ns() // 1000 if now_us is None else now_us)
     write_json(path, {**profile.to_json(), "verdict": verdict.to_json()})
     return profile, verdict
@@ -46,14 +44,29 @@ def profile_at(path: Path) -> Profile:
     Raises:
         UserError: neither a profile nor a store.
     """
-    file = path / FILE if path.is_dir() else path
-    if file.exists():
-        found = read_json(file)
-        if found.get("format") == FORMAT or not path.is_dir():
-            return Profile.from_json(found, str(file))
     if not path.is_dir():
-        raise UserError(f"{path}: no such file; give a store's folder, its fingerprint or a {FILE}")
-    return profile_of(Store(path))
+        return Profile.from_json(read_json(path), str(path))
+    written = _written(path / FILE)
+    return profile_of(Store(path)) if written is None else written[0]
+
+
+def _written(path: Path) -> tuple[Profile, Verdict] | None:
+    """What stands in a version's folder; null where nothing does, or what another Towers wrote, or a damaged file."""
+    try:
+        found = read_json(path) if path.exists() else {}
+        if found.get("format") != FORMAT:
+            return None
+        return Profile.from_json(found, str(path)), Verdict.from_json(found["verdict"], str(path))
+    except (UserError, KeyError):
+        return None
+
+
+def _profile_before(folder: Path) -> Profile | None:
+    """The profile of the version before; null where it cannot be read any more."""
+    try:
+        return profile_at(folder)
+    except (UserError, OSError, KeyError):
+        return None
 
 
 def verdict_at(path: Path) -> Verdict:

@@ -36,6 +36,9 @@ def lines(profile: Profile) -> list[str]:
     told += [f"{alone:,} known by id alone"] if alone else []
     told += [f"without {', '.join(lacking)}"] if lacking else []
     found.append("contents      " + "; ".join(told))
+    if profile.top:
+        named = [f"{content['title'] or content['content_id']} ({content['events']:,})" for content in profile.top[:5]]
+        found.append(f"top contents  {', '.join(named)}")
     return found
 
 
