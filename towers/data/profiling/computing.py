@@ -27,6 +27,8 @@ MOST_DAYS = 3_660
 """Days of `Profile.daily`."""
 FULL = 0.05
 """Of a median day's events, from which on a day is one of the data and not of a wrong clock."""
+GAP, RARE = 28, 0.01
+"""Days without an event, and the share of all events that must stand beyond them for these to be days of the data."""
 MOST_VALUES = 20
 """Contexts or devices that are told by name; the rest are `others`."""
 OTHERS = "others"
@@ -58,7 +60,7 @@ def profile_of(store: Store) -> Profile:
     number = int(counted.sessions.sum())
     shown = slice(max(first, last + 1 - MOST_DAYS), last + 1)
     new_users = _firsts(counted.first_done, counted.num_days)
-    new_contents = _firsts(counted.first_heard, counted.num_days)
+    new_contents = _firsts(counted.first_heard[:-1], counted.num_days)
     outside = counted.hours.sum(axis=1)
     listed = store.contents.select(["content_id", "title", "artist_ids"]).filter(pa.array(facts.is_listed))
     return Profile(
@@ -116,14 +118,14 @@ def profile_of(store: Store) -> Profile:
 
 
 def _bulk(events: Int[np.ndarray, " days"]) -> tuple[int, int]:
-    """The first and the last day of the data, without stray days of wrong clocks; the day after the last may be one
-    that has just begun, so it counts."""
-    some = events[events > 0]
+    """The first and the last day of the data, without stray days of wrong clocks: a few events beyond a long gap, or
+    days with hardly any. The day after the last may be one that has just begun, so it counts."""
+    some = np.flatnonzero(events)
     if not len(some):
         return 0, -1
-    full = np.flatnonzero(events >= max(FULL * float(np.median(some)), 1))
-    if len(some) < 3:
-        return int(np.flatnonzero(events)[0]), int(np.flatnonzero(events)[-1])
+    runs = np.split(some, np.flatnonzero(np.diff(some) > GAP) + 1)
+    some = np.concatenate([run for run in runs if events[run].sum() >= RARE * events.sum()])
+    full = some[events[some] >= FULL * np.median(events[some])]
     last = int(full[-1])
     return int(full[0]), last + int(last + 1 < len(events) and events[last + 1] > 0)
 

@@ -11,7 +11,7 @@ from towers.data.histories import Histories
 
 BLOCK = 1 << 19
 """Events that are looked at together; a listener with more of them is a block alone."""
-HOUR_US, SECOND_US = 3_600_000_000, 1_000_000
+DAY_US, HOUR_US, SECOND_US = 86_400_000_000, 3_600_000_000, 1_000_000
 LONGEST_SESSION = 1_000
 """Events of a session from which on all are counted as this many."""
 NUM_ACTIONS, NUM_KINDS = len(schema.ACTIONS), len(schema.KINDS) + 1
@@ -34,7 +34,7 @@ class Tally:
         sessions: `[days]`, sessions that began.
         at_once: `[days]`, events as `Day.at_once` has them.
         by_content: `[contents]`, events.
-        first_heard: `[contents]`, day, or the number of days where there is no event.
+        first_heard: `[contents + 1]`, day, or the number of days where there is no event; last of events without one.
         first_done: `[listeners]`, likewise.
         session_sizes: `[LONGEST_SESSION + 1]`, sessions by their events.
         sessionless: events whose session is not known.
@@ -50,7 +50,7 @@ class Tally:
     sessions: Int[np.ndarray, " days"]
     at_once: Int[np.ndarray, " days"]
     by_content: Int[np.ndarray, " contents"]
-    first_heard: Int[np.ndarray, " contents"]
+    first_heard: Int[np.ndarray, " contents_and_none"]
     first_done: Int[np.ndarray, " listeners"]
     session_sizes: Int[np.ndarray, " sizes"]
     sessionless: int = 0
@@ -80,8 +80,8 @@ def tally(
     """
     offsets = np.asarray(histories.offsets)
     first_us, last_us = _ends(histories, offsets)
-    first_day = first_us // (24 * HOUR_US) if has_clock else 0
-    days = last_us // (24 * HOUR_US) - first_day + 1 if has_clock else 1
+    first_day = first_us // DAY_US if has_clock else 0
+    days = last_us // DAY_US - first_day + 1 if has_clock else 1
     num_contents = len(content_class) - 1
     found = Tally(
         first_day=first_day,
@@ -100,7 +100,6 @@ def tally(
     )
     for first, last in blocks(offsets):
         _add(found, histories, offsets[first : last + 1], first, has_clock, content_class, context_of, device_of)
-    found.first_heard = found.first_heard[:-1]
     return found
 
 
