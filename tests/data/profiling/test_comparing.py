@@ -110,7 +110,10 @@ class TestDays:
 
     def test_a_file_that_came_again(self):
         again = [*DAYS[:-1], replace(DAYS[-1], duplicates=4_000)]
-        assert rules(NEXT, days=[*again[:-2], replace(again[-2], duplicates=4_000), again[-1]])["day_once_more"] == "broken"
+        assert (
+            rules(NEXT, days=[*again[:-2], replace(again[-2], duplicates=4_000), again[-1]])["day_once_more"]
+            == "broken"
+        )
         assert rules(days=again, store="other") == {"day_once_more": "broken", "nothing_new": "warning"}
 
 

@@ -35,8 +35,9 @@ class TestOfTheHandWrittenSet:
         assert counts["contents"] == len(raw_set.KNOWN_IDS)
         assert (counts["by_id_alone"], counts["withdrawn"]) == (1, 0)  # u9
         assert counts["listed"] == counts["contents"] - 1
-        assert profile.actions == {"play": 11, "skip": 1, "like": 1, "dislike": 1, "save": 1, "search": 1, "browse": 1} | {
-            "unsave": 1, "play": 10}  # fmt: skip
+        assert profile.actions == {
+            "play": 10, "skip": 1, "like": 1, "dislike": 1, "save": 1, "unsave": 1, "search": 1, "browse": 1,
+        }  # fmt: skip
         assert profile.contents_by_kind == {"track": 6, "episode": 1, "audiobook": 1, "artist": 2, "playlist": 2}
         assert sum(profile.kinds.values()) == 15
 
@@ -148,10 +149,10 @@ class TestFiles:
     def test_what_is_no_profile(self, tmp_path, text):
         path = tmp_path / "other.json"
         path.write_text(text)
-        with pytest.raises(UserError, match="other.json"):
+        with pytest.raises(UserError, match=r"other\.json"):
             profile_at(path)
 
     def test_no_verdict(self, tmp_path):
         (tmp_path / "x.json").write_text("{}")
-        with pytest.raises(UserError, match="no verdict|has no verdict"):
+        with pytest.raises(UserError, match="has no verdict"):
             verdict_at(tmp_path / "x.json")

@@ -40,11 +40,19 @@ def histories_of(listeners):
         offsets.append(len(columns))
     names = ("content_row", "timestamp_us", "action", "context", "session", "is_positive", "is_discovery")
     types = (np.int32, np.int64, np.int8, np.int32, np.int32, np.bool_, np.bool_)
-    flat = {name: np.array([each[at] for each in columns], kind) for at, (name, kind) in enumerate(zip(names, types))}
+    flat = {
+        name: np.array([each[at] for each in columns], kind)
+        for at, (name, kind) in enumerate(zip(names, types, strict=True))
+    }
     ends = np.array(offsets)[1:]
     unread = np.zeros(len(columns), np.float32)
     return Histories(
-        offsets=np.array(offsets), train_end=ends, test_start=ends, played_fraction=unread, device=flat["context"], **flat
+        offsets=np.array(offsets),
+        train_end=ends,
+        test_start=ends,
+        played_fraction=unread,
+        device=flat["context"],
+        **flat,
     )
 
 
@@ -66,7 +74,9 @@ def test_counts_are_those_of_a_loop(listeners, block):
             )
             day = time // DAY_US - first_day
             state = int(histories.is_positive[place]) + int(histories.is_discovery[place])
-            events.append((day, time // (DAY_US // 24) % 24, action, state, int(CLASSES[row]), int(histories.context[place])))
+            events.append(
+                (day, time // (DAY_US // 24) % 24, action, state, int(CLASSES[row]), int(histories.context[place]))
+            )
             days[day, listener] += 1
             session = int(histories.session[place])
             sessions[day] += session == place - begin

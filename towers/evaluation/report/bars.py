@@ -7,7 +7,9 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 480, 190, 46, 20, 8
 
 
-def bars(values: Sequence[float], labels: Sequence[str], *, label: str, marked: Sequence[float] = ()) -> Markup:
+def bars(
+    values: Sequence[int | float], labels: Sequence[str], *, label: str, marked: Sequence[int | float] = ()
+) -> Markup:
     """An `<svg>` with a bar a value from 0 on, each with its label and value where the pointer rests.
 
     Args:
@@ -20,7 +22,7 @@ def bars(values: Sequence[float], labels: Sequence[str], *, label: str, marked: 
     step = (WIDTH - LEFT) / max(len(values), 1)
     wide = max(step * 0.8, 0.5)
 
-    def height(value: float) -> float:
+    def height(value: int | float) -> float:
         return (HEIGHT - BELOW - ABOVE) * value / top
 
     ground = HEIGHT - BELOW
@@ -66,7 +68,7 @@ def _shown(number: int) -> list[tuple[int, str]]:
     return [(0, "start"), (number // 2, "middle"), (number - 1, "end")]
 
 
-def _short(value: float) -> str:
+def _short(value: int | float) -> str:
     """A number in few signs.
 
     >>> _short(1_234_000), _short(0.25), _short(4_600)
