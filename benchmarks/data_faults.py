@@ -35,7 +35,7 @@ from towers.data.profiling.thresholds import Thresholds
 from towers.data.profiling.verdict import Verdict
 from towers.data.rejecting import Limits
 from towers.data.sources.parquet_folder import ParquetFolder
-from towers.data.split import GlobalTemporal
+from towers.data.splits.temporal import GlobalTemporal
 from towers.data.store import Store
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 
@@ -202,8 +202,8 @@ FAULTS: dict[str, tuple[str, Callable[[Raw], Raw]]] = {
 """By name the rule that has to find it, and how it is planted."""
 
 
-def read(folder: Path, days: int) -> Raw:
-    """The last days of a raw data set, the last one apart."""
+def read(folder: Path, days: int, left: int) -> Raw:
+    """The last days of a raw data set but for some at its end, the last one apart."""
     events = pq.read_table(folder / "events")
     in_us = events["timestamp"].cast(pa.timestamp("us", tz="UTC"))
     events = events.set_column(events.column_names.index("timestamp"), "timestamp", in_us)
@@ -211,23 +211,26 @@ def read(folder: Path, days: int) -> Raw:
     table = pq.read_table(folder / "contents")
     sounds = pc.if_else(pa.array(np.arange(len(table)) % EVERY_SOUND == 0), table["audio"], None)
     root = pc.binary_join_element_wise(pa.scalar(str(folder.resolve())), sounds, "/")
-    last = int(at.max())
+    last = int(at.max()) - left
     past, newest = (events.filter(pa.array(kept)) for kept in ((at < last) & (at > last - days), at == last))
     return Raw(past=past, day=newest, contents=put(table, "audio", root))
 
 
-def prepared(raw: Raw, folder: Path, root: Path, users: Path) -> Store:
-    """Writes a raw data set, and the store of it."""
-    for name, table in (("contents/part-0", raw.contents), ("events/part-0", raw.past), ("events/part-1", raw.day)):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, folder / f"{name}.parquet")
+def prepared(raw: Raw, folder: Path, root: Path, users: Path, clean: int) -> Store:
+    """Writes what is new of a raw data set, and the store of it, which goes on from the versions below `root`."""
+    is_first = not folder.exists()
+    events = {"events/part-0": raw.past} if is_first else {"events/part-1": raw.day}
+    for name, table in ({"contents/part-0": raw.contents} | events).items():
+        path = folder / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
     if users.exists() and not (folder / "users").exists():
         (folder / "users").symlink_to(users.resolve())
     cut = datetime.fromtimestamp(int(day_of(raw.past).max()) * 86_400, UTC)
     builder = StoreBuilder(
         root=root,
         source=ParquetFolder(str(folder)),
-        split=GlobalTemporal((cut - timedelta(days=34)).isoformat(), (cut - timedelta(days=2)).isoformat()),
+        split=GlobalTemporal((cut - timedelta(days=clean + 4)).isoformat(), (cut - timedelta(days=2)).isoformat()),
         features=FeatureSettings(
             min_played_fraction=0.3,
             content_parts=("artist_ids",),
@@ -270,27 +273,29 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=CATALOGUE, help="folder of a raw data set")
     parser.add_argument("--days", type=int, default=75, help="that are prepared")
     parser.add_argument("--clean", type=int, default=30, help="days that are compared as they are")
+    parser.add_argument("--left", type=int, default=0, help="days at the end of the data that are left out")
     parser.add_argument("--faults", type=int, default=len(FAULTS), help="how many of them")
     add_smallest(parser, days=60, clean=2, faults=2)
     args = parser.parse_args()
-    raw, now_us = read(args.data, args.days), time.time_ns() // 1_000
-    with tempfile.TemporaryDirectory(prefix="towers-") as work:
-        root, users = Path(work) / "stores", args.data / "users"
+    raw, now_us = read(args.data, args.days, args.left), time.time_ns() // 1_000
+    with tempfile.TemporaryDirectory(prefix="towers-") as temporary:
+        work, users = Path(temporary), args.data / "users"
+        root = work / "before"
 
         def profile(name: str, changed: Raw) -> tuple[Store, Profile]:
-            folder = Path(work) / name
-            store = prepared(changed, folder, root, users)
-            shutil.rmtree(folder)
+            """As of the night after the day before: from a copy of what stood there then."""
+            if root.exists():
+                shutil.copytree(root, work / name, symlinks=True)
+            store = prepared(changed, work / "raw", work / name, users, args.clean)
             return store, profile_of(store)
 
-        before = profile("before", replace(raw, day=raw.day.slice(0, 0)))[1]
-        # Nothing new is a raw data set that has changed and brings no event.
-        before = replace(before, store="before")
+        _, before = profile("before", raw)
         whole, clean = profile("whole", raw)
         table = Table("planted", "to be found by", "found", "rules; broken in capitals")
         rows = {}
         for fault, (rule, plant) in list(FAULTS.items())[: args.faults]:
             verdict = judged(before, profile("planted", plant(raw))[1], Thresholds(), now_us)
+            shutil.rmtree(work / "planted")
             is_found = rule in {finding.rule for finding in verdict.findings}
             rows[fault] = {"rule": rule, "found": is_found, "level": verdict.level, "rules": named(verdict)}
             table.add_row(fault, rule, "yes" if is_found else "NO", named(verdict))
@@ -304,7 +309,9 @@ def main() -> None:
     )
     print(f"{found} of {len(rows)} faults found; false alarms on {len(false)} of {len(days)} clean days {false or ''}")
     write_result(
-        args, "data_faults", {"faults": rows, "clean_days": len(days), "false_alarms": false, "days": args.days}
+        args,
+        "data_faults",
+        {"faults": rows, "clean_days": len(days), "false_alarms": false, "days": args.days, "left": args.left},
     )
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.contract import schema
@@ -46,16 +46,12 @@ def histories_of(listeners):
     }
     ends = np.array(offsets)[1:]
     unread = np.zeros(len(columns), np.float32)
-    return Histories(
-        offsets=np.array(offsets),
-        train_end=ends,
-        test_start=ends,
-        played_fraction=unread,
-        device=flat["context"],
-        **flat,
-    )
+    cuts = ("train_end", "validation_start", "validation_end", "test_start")
+    places = {"offsets": np.array(offsets), **dict.fromkeys(cuts, ends)}
+    return Histories(**places, **flat, played_fraction=unread, device=flat["context"])
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(EVENT, max_size=8), min_size=1, max_size=6).filter(any), st.integers(1, 9))
 def test_counts_are_those_of_a_loop(listeners, block):
     histories = histories_of(listeners)

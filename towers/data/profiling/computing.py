@@ -65,7 +65,9 @@ def profile_of(store: Store) -> Profile:
     listed = store.contents.select(["content_id", "title", "artist_ids"]).filter(pa.array(facts.is_listed))
     return Profile(
         store=store.fingerprint,
-        settings=digest_of([store.manifest.get(name) for name in ("format", "features", "split", "source")])[:16],
+        settings=digest_of([store.manifest.get(name) for name in ("format", "features", "split", "filters", "source")])[
+            :16
+        ],
         has_clock=store.has_clock,
         counts={
             "events": events,
