@@ -1,6 +1,6 @@
 """Two profiles, one after the other, to a verdict on the later one."""
 
-from towers.data.profiling import day_rules, table_rules
+from towers.data.profiling import event_rules, table_rules, time_rules
 from towers.data.profiling.change import Change
 from towers.data.profiling.profile import Profile
 from towers.data.profiling.thresholds import Thresholds
@@ -19,10 +19,10 @@ def judged(before: Profile | None, after: Profile, thresholds: Thresholds, now_u
     """
     change = Change(before=before or after, after=after, thresholds=thresholds, now_us=now_us)
     if before is None:
-        return verdict_of(None, list(day_rules.not_yet(change)) if after.has_clock else [])
+        return verdict_of(None, list(time_rules.not_yet(change)) if after.has_clock else [])
     found: list[Finding] = [finding for rule in table_rules.RULES for finding in rule(change)]
     if after.has_clock and before.has_clock:
-        found += day_rules.stray_times(change)
+        found += time_rules.stray_times(change)
     if change.is_known and (change.new_days or change.fresh.events or change.fresh.duplicates):
-        found += [finding for rule in day_rules.RULES for finding in rule(change)]
+        found += [finding for rule in (*time_rules.RULES, *event_rules.RULES) for finding in rule(change)]
     return verdict_of(before.store, found)
