@@ -154,9 +154,9 @@ class Profile:
             values["daily"] = {name: tuple(numbers) for name, numbers in values["daily"].items()}
             return cls(**_checked(cls, values))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise UserError(
-                f"{where}: not a profile of a store ({type(error).__name__}: {error}); give a store's folder, and it "
-                "is made anew"
+                f"{where}: not a profile of a store ({why}); give a store's folder, and it is made anew"
             ) from error
 
 
