@@ -84,6 +84,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "algotorial": pools,
     "blend": of_the_past,
     "cold_content": lambda folder: [*SMALL_WORLD, "name=cold"],
+    "data_faults": lambda folder: ["--data=worlds/world-0"],
     "demo_worlds": lambda folder: [
         "--seeds=0",
         f"--work={folder / 'worlds' / 'drawn'}",

@@ -34,7 +34,7 @@ class TestDispatch:
         assert cli.main(["teach"]) == cli.CALLER
         shown = capsys.readouterr()
         assert not shown.out
-        assert shown.err.startswith("towers: no command 'teach'; there are: prepare, train")
+        assert shown.err.startswith("towers: no command 'teach'; there are: prepare, profile")
         assert shown.err.count("\n") == 1
 
     def test_every_command_has_a_module(self):

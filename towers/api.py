@@ -46,6 +46,14 @@ def prepare(*overrides: str) -> Path:
     return command.prepare(compose("prepare", overrides)).folder
 
 
+def profile(*overrides: str) -> dict[str, Any]:
+    """What the prepared data holds, and the `verdict` on it beside the version before; as `towers profile`."""
+    from towers.commands import profile as command
+
+    found, verdict = command.profiled(compose("profile", overrides))
+    return {**found.to_json(), "verdict": verdict.to_json()}
+
+
 def train(*overrides: str) -> Path:
     """Trains; returns the run's folder. As `towers train`."""
     from towers.commands import train as command

@@ -14,6 +14,7 @@ from towers.errors import GateRefused, UserError
 
 COMMANDS = {
     "prepare": "raw Parquet, or a public data set's own files -> prepared store",
+    "profile": "what the prepared data holds, and what is unlike the version before",
     "train": "prepared store -> checkpoint; resumes by itself after a kill",
     "evaluate": "full-ranking metrics of a checkpoint, sliced, beside baselines",
     "export": "checkpoint -> versioned export: vectors, ONNX, index, manifest",

@@ -107,11 +107,14 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); restore the file or make it again") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not a JSON object; restore the file or make it again")
+    return found
 
 
 @contextmanager

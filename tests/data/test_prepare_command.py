@@ -46,6 +46,14 @@ def test_no_number_of_threads(run, number):
         run(f"data.num_workers={number}")
 
 
+def test_what_the_store_holds_is_told_each_time(run, capsys):
+    run()
+    first = capsys.readouterr().out.splitlines()
+    run()
+    assert first[-4].startswith("actions       play 59%")
+    assert capsys.readouterr().out.splitlines()[-4:] == first[-4:]
+
+
 def test_what_it_says_of_rejected_sounds_is_true(run, capsys):
     run()
     printed = capsys.readouterr().out.splitlines()

@@ -13,10 +13,15 @@ from towers.data.audio.spectrogram_parts import Shard
 from towers.data.build import StoreBuilder
 from towers.data.forgetting import read_forgotten
 from towers.data.periods import lines
+from towers.data.profiling.files import write_profile
+from towers.data.profiling.lines import lines as profile_lines
+from towers.data.profiling.lines import verdict_lines
+from towers.data.profiling.thresholds import Thresholds
 from towers.data.rejecting import DUPLICATE, Limits
-from towers.data.store import Store
+from towers.data.store import CURRENT, Store
 from towers.data.tables import Spill
 from towers.errors import UserError
+from towers.evaluation.report.profile_page import FILE, write_profile_page
 
 SHOWN = 5
 """Reasons told for a table."""
@@ -33,6 +38,8 @@ def run(config: DictConfig) -> Store | None:
 
 def prepare(config: DictConfig) -> Store:
     """Builds the store of `data` unless it is there; says what was kept and what was left out."""
+    root, thresholds = _root(config), instantiate(config.profiling, "profiling")
+    before = (root / CURRENT).resolve() if (root / CURRENT).exists() else None
     with StageProgress() as progress:
         builder = _builder(config, progress)
         store, is_new = builder.build()
@@ -47,7 +54,18 @@ def prepare(config: DictConfig) -> Store:
     sounds = [f"{line}; all are in {store.folder / 'rejected'}" for line in builder.losses.lines()]
     for line in [*lines(store.periods), *unread(store), *losses(store, builder.left_alone), *builder.remarks, *sounds]:
         print(line)
+    for line in profiled(store, before, thresholds, value(config, "data.name", str)):
+        print(line)
     return store
+
+
+def profiled(store: Store, before: Path | None, thresholds: Thresholds, name: str) -> list[str]:
+    """Lines on what the store holds and what is unlike the version before, which are written beside it, too."""
+    profile, verdict = write_profile(store, before, thresholds)
+    page = store.folder / FILE
+    if not page.exists():
+        write_profile_page(profile, verdict, page, name)
+    return [*profile_lines(profile), *verdict_lines(verdict), f"profile       {page}"]
 
 
 def unread(store: Store) -> list[str]:
@@ -93,7 +111,7 @@ def decode_shard(config: DictConfig, shard: Shard) -> None:
 
 def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
     return StoreBuilder(
-        root=Path(config.paths.stores) / config.data.name,
+        root=_root(config),
         source=instantiate(config.data.source, "data.source"),
         split=instantiate(config.data.split, "data.split"),
         features=instantiate(config.features, "features"),
@@ -117,6 +135,10 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
 def _forgotten(config: DictConfig) -> list[str]:
     path = value(config, "data.forget", str | None)
     return [] if path is None else read_forgotten(Path(path))
+
+
+def _root(config: DictConfig) -> Path:
+    return Path(config.paths.stores) / config.data.name
 
 
 def _num_workers(config: DictConfig) -> int:

@@ -25,7 +25,7 @@ DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
 }  # fmt: skip
 """What changes the result; of the evaluation only what decides which checkpoint is the best."""
 DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
-    "data": ALL, "features": ALL, "name": ALL, "paths": ALL, "logger": ALL, "loggers": ALL,
+    "data": ALL, "features": ALL, "profiling": ALL, "name": ALL, "paths": ALL, "logger": ALL, "loggers": ALL,
     "datamodule": ("num_workers",),
     "trainer": (
         "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",

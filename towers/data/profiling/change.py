@@ -1,0 +1,89 @@
+"""What came between two profiles, and what a typical day was like before."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from towers.data.profiling.profile import Day, Profile, difference, sum_of
+from towers.data.profiling.thresholds import Thresholds
+
+TYPICAL_DAYS = 28
+LEAST_OF_WEEKDAY = 3
+"""Equal weekdays that must be known for a day to be held against them alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Two profiles of one data set, one after the other.
+
+    Args:
+        before: the earlier one.
+        after: the later one.
+        thresholds: of what is told.
+        now_us: the time, in microseconds since 1970, UTC.
+    """
+
+    before: Profile
+    after: Profile
+    thresholds: Thresholds
+    now_us: int
+
+    @cached_property
+    def new_days(self) -> list[Day]:
+        """Those after the last one of before, empty ones among them."""
+        return [day for day in self.after.days if day.date > self.before.last_day]
+
+    @cached_property
+    def late(self) -> Day:
+        """What came since on days before the last one of before, which may have been going on."""
+        return sum_of([day for day in self._more if day.date < self.before.last_day])
+
+    @cached_property
+    def fresh(self) -> Day:
+        """All that came since, late events among it."""
+        return sum_of([*self._more, *self.new_days])
+
+    @cached_property
+    def typical_days(self) -> list[Day]:
+        """Four weeks up to the last day of before, without empty days."""
+        return [day for day in self.before.days[-TYPICAL_DAYS:] if day.events]
+
+    @cached_property
+    def typical(self) -> Day:
+        """All events of the typical days."""
+        return sum_of(self.typical_days)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether enough days were before to say what a typical one is."""
+        return self.after.has_clock and self.before.has_clock and len(self.typical_days) >= self.thresholds.min_days
+
+    @property
+    def is_same_way(self) -> bool:
+        """Whether both were prepared with the same settings, so that only raw data can differ."""
+        return self.before.settings == self.after.settings
+
+    def expected(self, day: Day) -> float:
+        """Events of such a day, by those of the same weekday where enough of them are known."""
+        same = [each.events for each in self.before.days if each.events and each.weekday == day.weekday]
+        return float(median(same if len(same) >= LEAST_OF_WEEKDAY else [each.events for each in self.typical_days]))
+
+    @cached_property
+    def spread(self) -> float:
+        """How far typical days are from what was expected of them, as a share of it: a robust standard deviation."""
+        off = [abs(day.events / max(self.expected(day), 1) - 1) for day in self.typical_days]
+        return 1.4826 * float(median(off))
+
+    def is_chance(self, share: float, of: int, usual: float) -> bool:
+        """Whether chance alone may make a share of so many events differ from what is usual."""
+        deviation = math.sqrt(max(usual * (1 - usual), 1e-4) / max(of, 1))
+        return abs(share - usual) <= self.thresholds.sigmas * deviation
+
+    @cached_property
+    def _more(self) -> list[Day]:
+        """By day that both know what it has more. Of two ways to prepare nothing: any event might be new."""
+        if not self.is_same_way:
+            return []
+        known = {day.date: day for day in self.before.days}
+        return [difference(day, known[day.date]) for day in self.after.days if day.date in known]

@@ -1,0 +1,115 @@
+"""The profile beside a version of a store: written once, with the verdict on it; read, or made where there is none."""
+
+import time
+from pathlib import Path
+
+from towers.data.profiling.comparing import judged
+from towers.data.profiling.computing import profile_of
+from towers.data.profiling.profile import FORMAT, Profile
+from towers.data.profiling.thresholds import Thresholds
+from towers.data.profiling.verdict import Verdict
+from towers.data.store import CURRENT, Store
+from towers.errors import UserError
+from towers.manifest import read_json, write_json
+
+FILE = "profile.json"
+
+
+def write_profile(
+    store: Store, before: Path | None = None, thresholds: Thresholds | None = None, now_us: int | None = None
+) -> tuple[Profile, Verdict]:
+    """Writes `profile.json` into a version's folder, with the verdict on it, unless it is there; gives both.
+
+    Args:
+        store: the version.
+        before: folder of the version that it is compared with; null: the newest other one beside it.
+        thresholds: of what is told; null: the defaults.
+        now_us: the time in microseconds since 1970; null: that of the clock.
+    """
+    path = store.folder / FILE
+    if (written := _written(path)) is not None:
+        return written
+    if before is None or before.resolve() == store.folder.resolve():
+        before = newest_other(store.folder)
+    profile = profile_of(store)
+    old = None if before is None else _profile_before(before)
+    verdict = judged(old, profile, thresholds or Thresholds(), time.time_ns() // 1000 if now_us is None else now_us)
+    write_json(path, {**profile.to_json(), "verdict": verdict.to_json()})
+    return profile, verdict
+
+
+def profile_at(path: Path) -> Profile:
+    """The profile in a file, or of the version in a folder: read where it is there, else computed.
+
+    Raises:
+        UserError: neither a profile nor a store.
+    """
+    if not path.is_dir():
+        return Profile.from_json(read_json(path), str(path))
+    written = _written(path / FILE)
+    return profile_of(Store(path)) if written is None else written[0]
+
+
+def _written(path: Path) -> tuple[Profile, Verdict] | None:
+    """What stands in a version's folder; null where nothing does, or what another Towers wrote, or a damaged file."""
+    try:
+        found = read_json(path) if path.exists() else {}
+        if found.get("format") != FORMAT:
+            return None
+        return Profile.from_json(found, str(path)), Verdict.from_json(found["verdict"], str(path))
+    except (UserError, KeyError):
+        return None
+
+
+def _profile_before(folder: Path) -> Profile | None:
+    """The profile of the version before; null where it cannot be read any more."""
+    try:
+        return profile_at(folder)
+    except (UserError, OSError, KeyError):
+        return None
+
+
+def verdict_at(path: Path) -> Verdict:
+    """The verdict in the `profile.json` of a version, for whoever decides what is made of it.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = read_json(path / FILE if path.is_dir() else path)
+    if "verdict" not in found:
+        raise UserError(f"{path}: has no verdict; `towers prepare` writes it")
+    return Verdict.from_json(found["verdict"], str(path))
+
+
+def newest_other(folder: Path) -> Path | None:
+    """The version beside another one that was written last before it; null where there is none."""
+    folder = folder.resolve()
+    written = {
+        manifest.parent: manifest.stat().st_mtime_ns
+        for manifest in folder.parent.glob("*/manifest.json")
+        if manifest.parent.name != CURRENT and not manifest.parent.name.startswith(".")
+    }
+    own = written.pop(folder, None)
+    earlier = [path for path, at in written.items() if own is None or at <= own]
+    return max(earlier, key=lambda path: written[path], default=None)
+
+
+def located(given: str, root: Path) -> Path:
+    """A version of a store as a caller names it: its folder (or that of all versions, for the current one), its
+    fingerprint, or a `profile.json`.
+
+    Args:
+        given: by the caller.
+        root: folder of the data set's versions.
+
+    Raises:
+        UserError: there is none of these; names the versions that are there.
+    """
+    for path in (Path(given), root / given):
+        if path.is_file() or (path / "manifest.json").is_file() or (path / FILE).is_file():
+            return path
+        if (path / CURRENT / "manifest.json").is_file():
+            return (path / CURRENT).resolve()
+    there = sorted(path.parent.name for path in root.glob("*/manifest.json") if path.parent.name != CURRENT)
+    shown = f"{root} has {', '.join(there[:5])}" if there else f"{root} has none"
+    raise UserError(f"{given}: neither a store's folder nor a fingerprint nor a {FILE}; {shown}")
