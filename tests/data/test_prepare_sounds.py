@@ -148,7 +148,7 @@ class TestNewSounds:
     @pytest.fixture
     def decoded(self, monkeypatch):
         """Names of the files that were decoded since."""
-        from towers.data.audio import spectrogram_parts
+        from towers.data.audio import decoder
 
         names, decode = [], decoder.read_crops
 

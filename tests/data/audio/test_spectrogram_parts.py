@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from tests.data.raw_set import tone
-from towers.data.audio import spectrogram_parts, spectrogram_writer
+from towers.data.audio import decoder, spectrogram_writer
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
 from towers.data.audio.spectrograms import FRONT, RECORDS, REJECTED, ROWS, Spectrograms
