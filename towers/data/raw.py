@@ -11,6 +11,7 @@ import pyarrow.types as pt
 from towers.contract import schema
 from towers.contract.arrow_types import id_texts, is_temporal
 from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, check_columns
+from towers.data.part_types import read_in_sql
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
@@ -31,6 +32,8 @@ def columns_of(tables: RawTables, table: str) -> dict[str, list[pa.DataType]]:
     present: dict[str, list[pa.DataType]] = {}
     for path in tables.files.get(table, []):
         file_schema = _open(path)[0]
+        if not file_schema.names:  # so pandas writes a table of no rows
+            continue
         check_columns(path, table, file_schema, tables.folders(table, path))
         for column in file_schema:
             present.setdefault(column.name, []).append(column.type)
@@ -117,15 +120,14 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> st
         dates += [name] if is_dated else []
     known = [_quoted(name) for name in (*CONTRACT[table], *extra) if name in kinds]
     columns.append(f"{' + '.join(map(_is_lost, dates)) or 'CAST(0 AS INTEGER)'} AS dates_lost")
-    if not tables.files.get(table):
+    if not kinds:
         places = "CAST(0 AS UBIGINT) AS row_hash, '' AS filename, CAST(0 AS BIGINT) AS file_row_number"
         return f"SELECT {', '.join(columns)}, {places} WHERE FALSE"
     filename = f"{_text(str(tables.origin.path))} AS filename" if tables.origin else "filename"
-    files = ", ".join(map(path_in_sql, tables.files[table]))
+    files = {path: path_in_sql(path) for path in tables.files[table]}
     return (
         f"SELECT {', '.join(columns)}, HASH({', '.join(known)}) AS row_hash, {filename}, file_row_number "
-        f"FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false, filename = true, "
-        "file_row_number = true)"
+        f"FROM {read_in_sql(files, CONTRACT[table], extra)} AS parts"
     )
 
 
