@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.contract import schema
-from towers.contract.impressions import IMPRESSION_COLUMNS, IMPRESSIONS, OUTCOMES, Impression
+from towers.contract.impressions import IMPRESSION_COLUMNS, OUTCOMES, Impression
 
 IDS = st.text(min_size=1, max_size=3)
 
@@ -27,10 +26,6 @@ def test_three_columns_are_required():
     required = [name for name, column in IMPRESSION_COLUMNS.items() if column.is_required]
     assert required == ["request_id", "user_id", "timestamp"]
     assert impression().propensity is None
-
-
-def test_it_is_not_yet_read():
-    assert IMPRESSIONS not in schema.TABLES
 
 
 @pytest.mark.parametrize(

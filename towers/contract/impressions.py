@@ -1,33 +1,29 @@
 """The raw table `impressions/`: what was shown, with what chance, and what came of it; one row for each slot shown.
 
-It is what policies log and what they are judged by off-policy. `towers prepare` does not read it yet.
+It is what policies log and what they are judged by off-policy. `towers prepare` checks every row as `Impression` does,
+and keeps what is valid beside the histories (`Store.impressions`). Of a request, all rows name one listener, and a slot
+stands once.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from towers.contract.arrow_types import is_number, is_whole
-from towers.contract.tables import FLAG, NUMBER, TIMESTAMP, Column, id_column, list_column
+import pyarrow as pa
 
-IMPRESSIONS: Final = "impressions"
+from towers.contract import schema
+from towers.contract.tables import CONTRACT, Column
 
-IMPRESSION_COLUMNS: Final[dict[str, Column]] = {
-    "request_id": id_column(is_required=True),
-    "user_id": id_column(is_required=True),
-    "timestamp": TIMESTAMP,
-    "candidate_ids": list_column(),
-    "chosen_id": id_column(),
-    "slot": Column(accepts=is_whole, words="a whole number from 0", sql="BIGINT"),
-    "shelf": id_column(),
-    "propensity": Column(accepts=is_number, words="a number above 0 and at most 1", sql="DOUBLE"),
-    "policy_id": id_column(),
-    "space_id": id_column(),
-    "clicked": FLAG,
-    "played_ms": NUMBER,
-    "skipped": FLAG,
-    "finished": FLAG,
-    "saved": FLAG,
+IMPRESSION_COLUMNS: Final[dict[str, Column]] = CONTRACT[schema.IMPRESSIONS]
+_ARROW: Final = {
+    "VARCHAR": pa.string(),
+    "VARCHAR[]": pa.list_(pa.string()),
+    "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
 }
+IMPRESSION_SCHEMA: Final = pa.schema([(name, _ARROW[column.sql]) for name, column in IMPRESSION_COLUMNS.items()])
+"""In what types a prepared store has the columns: ids as text, times in microseconds, UTC."""
 OUTCOMES: Final = ("clicked", "played_ms", "skipped", "finished", "saved")
 """The columns that say what the listener did with what was shown."""
 

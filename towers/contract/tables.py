@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from towers.contract import schema
-from towers.contract.arrow_types import ID_WORDS, is_id, is_id_list, is_number, is_temporal
+from towers.contract.arrow_types import ID_WORDS, is_id, is_id_list, is_number, is_temporal, is_whole
 from towers.contract.near_names import near_name
 from towers.errors import UserError
 
@@ -42,6 +42,8 @@ DATE = Column(accepts=is_temporal, words="a date", sql="DATE")
 MOMENT = Column(accepts=is_temporal, words="a timestamp in UTC or a date", sql="TIMESTAMPTZ")
 TIMESTAMP = Column(accepts=pt.is_timestamp, words="a timestamp in UTC", sql="TIMESTAMPTZ", is_required=True)
 FLAG = Column(accepts=pt.is_boolean, words="a boolean", sql="BOOLEAN")
+SLOT = Column(accepts=is_whole, words="a whole number from 0", sql="BIGINT")
+PROPENSITY = Column(accepts=is_number, words="a number above 0 and at most 1", sql="DOUBLE")
 
 READERS_OWN = ("filename", "file_row_number")
 """Columns that the reader adds, so that a rejected row can be found again; no table may bring its own."""
@@ -84,6 +86,23 @@ CONTRACT: dict[str, dict[str, Column]] = {
         "created": MOMENT,
         "content_ids": list_column(is_required=True),
     },
+    schema.IMPRESSIONS: {
+        "request_id": id_column(is_required=True),
+        "user_id": id_column(is_required=True),
+        "timestamp": TIMESTAMP,
+        "candidate_ids": list_column(),
+        "chosen_id": id_column(),
+        "slot": SLOT,
+        "shelf": id_column(),
+        "propensity": PROPENSITY,
+        "policy_id": id_column(),
+        "space_id": id_column(),
+        "clicked": FLAG,
+        "played_ms": NUMBER,
+        "skipped": FLAG,
+        "finished": FLAG,
+        "saved": FLAG,
+    },
 }
 
 
@@ -92,7 +111,7 @@ def check_columns(path: Path, table: str, file_schema: pa.Schema, folders: tuple
 
     Args:
         path: of the file, for messages.
-        table: a name of `schema.TABLES`.
+        table: a name of `schema.RAW_TABLES`.
         file_schema: of the file.
         folders: names of the folders between the table's and the file.
 

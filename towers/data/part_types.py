@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from towers.contract.arrow_types import is_number, is_temporal
-from towers.contract.tables import NUMBER, Column
+from towers.contract.tables import Column
 
 
 def read_in_sql(files: Mapping[Path, str], contract: Mapping[str, Column], extra: Sequence[str]) -> str:
@@ -44,7 +44,7 @@ def read_in_sql(files: Mapping[Path, str], contract: Mapping[str, Column], extra
 def _one_type(kinds: Iterable[pa.DataType], column: Column | None) -> str | None:
     """The type to cast to in SQL before the parts come together; null where they can come together as they are."""
     plain = {kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds}
-    if len(plain) <= 1 or column is NUMBER or all(map(is_number, plain)):
+    if len(plain) <= 1 or all(map(is_number, plain)) or (column is not None and column.sql == "BIGINT"):
         return None
     if column is not None:
         return "TIMESTAMPTZ" if column.sql == "DATE" else column.sql

@@ -10,7 +10,7 @@ import pyarrow.types as pt
 
 from towers.contract import schema
 from towers.contract.arrow_types import id_texts, is_temporal
-from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, check_columns
+from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, SLOT, check_columns
 from towers.data.part_types import read_in_sql
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
@@ -102,7 +102,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> st
 
     Args:
         tables: the files.
-        table: a name of `schema.TABLES`.
+        table: a name of `schema.RAW_TABLES`.
         extra: columns beyond the contract to carry along as they are.
 
     Raises:
@@ -153,7 +153,7 @@ def _columns_in_sql(table: str, name: str, is_present: bool) -> list[str]:
     source = _quoted(name) if is_present else "NULL"
     if column in (DATE, MOMENT) and is_present:
         return [f"CAST({_told(source)} AS {column.sql}) AS {_quoted(name)}"]
-    if column is not NUMBER:
+    if column not in (NUMBER, SLOT):
         return [f"CAST({source} AS {column.sql}) AS {_quoted(name)}"]
     value = f"TRY_CAST({source} AS {column.sql})"
     fault = (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -17,6 +18,7 @@ from towers.contract.playlists import PLAYLIST_COLUMNS
 from towers.data.audio.spectrograms import Spectrograms
 from towers.data.event_times import shown_time
 from towers.data.histories import Histories
+from towers.data.impressions_reader import open_impressions
 from towers.data.periods import Period, from_json
 from towers.errors import UserError
 from towers.features.ragged import Ragged
@@ -28,7 +30,7 @@ from towers.manifest import read_json
 FORMAT = 4
 NO_STORE = "no prepared store here; run `towers prepare` with the same data= and data.name first"
 CURRENT = "current"
-CUT = ("histories", "members", "playlists", "first_heard_us", "end_us")
+CUT = ("histories", "members", "playlists", "impressions", "first_heard_us", "end_us")
 """What of a store depends on when it ends."""
 
 
@@ -197,6 +199,11 @@ class Store:
         return playlists.filter(pa.array(~is_later)), playlists.filter(pa.array(is_later))
 
     @cached_property
+    def impressions(self) -> ds.Dataset:
+        """What was shown, as `IMPRESSION_SCHEMA` says, in the order in which it was told; empty where nobody told."""
+        return open_impressions(self.folder / "impressions", self.as_of_us)
+
+    @cached_property
     def spectrograms(self) -> Spectrograms | None:
         """Null where the data has no sound."""
         name = self.manifest["spectrograms"]
@@ -216,7 +223,7 @@ class Store:
     def rejected(self) -> dict[str, dict[str, int]]:
         """Table (or `sounds`) -> reason -> how many of its rows were left out for it, the most frequent first."""
         found = {}
-        for table in sorted((*schema.TABLES, "sounds")):
+        for table in sorted((*schema.RAW_TABLES, "sounds")):
             path = self.folder / "rejected" / f"{table}.parquet"
             if not path.exists():
                 continue

@@ -1,5 +1,5 @@
-"""A folder in the raw data contract: `events/`, `contents/`, `users/`, `playlists/`, each of Parquet part files,
-directly or in subfolders."""
+"""A folder in the raw data contract: `events/`, `contents/`, `users/`, `playlists/`, `impressions/`, each of Parquet
+part files, directly or in subfolders."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +42,7 @@ class ParquetFolder:
         if not self._root.is_dir():
             raise UserError(f"data.root={self._root}: no such folder; give the data set's folder as data.root=FOLDER")
         refuse_log(self._root)
-        found = {table: part_files(self._root / table) for table in schema.TABLES}
+        found = {table: part_files(self._root / table) for table in schema.RAW_TABLES}
         if not found[schema.EVENTS][0]:
             near = [f"; {path.name} is there: {hint}" for path, hint in self._near({}) if hint.endswith("/events/")]
             raise UserError(
@@ -53,10 +53,10 @@ class ParquetFolder:
 
     def _near(self, files: Mapping[str, list[Path]]) -> Iterator[tuple[Path, str]]:
         """Folders and files called nearly as tables that are not there, and what to do for them to be read."""
-        absent = [table for table in schema.TABLES if table not in files]
+        absent = [table for table in schema.RAW_TABLES if table not in files]
         for path in sorted(self._root.iterdir()):
             table = near_name(path.stem.lower(), absent)
-            if table is None or path.name in schema.TABLES or path.name[0] in "._":
+            if table is None or path.name in schema.RAW_TABLES or path.name[0] in "._":
                 continue
             if path.is_dir():
                 yield path, f"if it is meant, call it {self._root}/{table}/"

@@ -1,0 +1,48 @@
+"""Parquet files of which the same rows are the same bytes, in whatever pieces they came."""
+
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS = 8_192
+"""Of a row group: few, as a row may hold a list of a thousand ids."""
+
+
+class GroupWriter:
+    """Writes one file, in row groups of one size. A context manager.
+
+    Args:
+        path: of the file.
+        schema: of the rows.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self._writer = pq.ParquetWriter(path, schema)
+        self._waiting = schema.empty_table()
+        self.num_rows = 0
+        """Rows written so far."""
+
+    def __enter__(self) -> "GroupWriter":
+        return self
+
+    def write(self, rows: pa.Table) -> None:
+        """The next rows, columns in the order of the schema."""
+        self.num_rows += len(rows)
+        self._waiting = pa.concat_tables([self._waiting, rows])
+        while len(self._waiting) >= ROWS:
+            self._flush(ROWS)
+
+    def _flush(self, num_rows: int) -> None:
+        self._writer.write_table(self._waiting.slice(0, num_rows).combine_chunks())
+        self._waiting = self._waiting.slice(num_rows)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and len(self._waiting):
+                self._flush(len(self._waiting))
+        finally:
+            self._writer.close()
