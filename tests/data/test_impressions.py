@@ -4,7 +4,6 @@ import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,11 +11,14 @@ import pytest
 
 from towers.contract.events import microseconds_of
 from towers.contract.impressions import IMPRESSION_COLUMNS, IMPRESSION_SCHEMA, Impression
+from towers.data.event_log.rows import Forgotten
 from towers.data.impressions import REJECTED, Impressions, part_path
 from towers.data.impressions_reader import open_impressions
 from towers.data.row_groups import ROWS
 from towers.data.sources.tables import RawTables
+from towers.data.tables import Spill, Tables, database
 from towers.errors import UserError
+from towers.manifest import scratch_directory
 
 NOON = dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC)
 GOOD = {
@@ -31,8 +33,8 @@ SHORT = {"request_id": "r0", "user_id": "ben", "timestamp": NOON}
 class Raw:
     """Raw files of impressions in a folder, and versions of a store that are made from them."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, features):
+        self.folder, self.features = folder, features
         self.files: dict[Path, int] = {}
 
     def add(self, *rows, schema=IMPRESSION_SCHEMA, **options):
@@ -43,23 +45,23 @@ class Raw:
         self.files[path] = 3 * len(self.files) + 1
         return path
 
-    def make(self, name, previous=None, forgotten=(), until_file=2**31 - 1):
+    def make(self, name, previous=None, forgotten=(), came_back=None):
+        """A state of the log; who came back (listener -> first file of theirs) was forgotten before."""
         tables = RawTables(root=self.folder / "raw", files={"impressions": list(self.files)}, has_clock=True)
-        connection = duckdb.connect()
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET preserve_insertion_order = false")
-        connection.execute("CREATE TABLE unwanted (user_id VARCHAR, until_file INTEGER)")
-        for user_id in forgotten:
-            connection.execute("INSERT INTO unwanted VALUES ($1, $2)", [user_id, until_file])
-        version = self.folder / name
-        version.mkdir()
-        self.counts = Impressions(connection, tables, self.files, previous).write(version)
-        return version
+        before = Forgotten(key=b"", until_file={})
+        for user_id, until_file in (came_back or {}).items():
+            before = before.with_more([user_id], until_file)
+        state = self.folder / name
+        with scratch_directory(self.folder / "work") as work, database(work, Spill()) as connection:
+            clean = Tables(connection, tables, self.features)
+            clean.put("forgotten", {"user_id": pa.array(forgotten, pa.string())})
+            self.losses = Impressions(clean, tables, self.files, before, previous).write(state)
+        return state
 
 
 @pytest.fixture
-def raw(tmp_path):
-    return Raw(tmp_path)
+def raw(tmp_path, feature_settings):
+    return Raw(tmp_path, feature_settings)
 
 
 def kept(version):
@@ -197,7 +199,7 @@ class TestForgotten:
         raw.add({**GOOD, "user_id": "cy"})
         raw.add({**GOOD, "user_id": "cy", "request_id": "r2"})
         (_, number) = raw.files.values()
-        assert [row["request_id"] for row in kept(raw.make("v", forgotten=["cy"], until_file=number))] == ["r2"]
+        assert [row["request_id"] for row in kept(raw.make("v", came_back={"cy": number}))] == ["r2"]
 
 
 def many(rows, seed, first=0):
@@ -223,15 +225,16 @@ class TestVersions:
     """A version that links to one before is what reading everything gives, byte for byte."""
 
     def test_days_one_by_one(self, raw):
-        previous, counts = None, {}
+        previous, losses = None, None
         for day in range(3):
             raw.add(*many(150, day, first=30 * day))
             previous = raw.make(f"after {day}", previous)
-            counts = raw.counts
+            losses = raw.losses
             assert everything(previous) == everything(raw.make(f"all {day}"))
-            assert counts == raw.counts
-        assert counts["duplicate"] > 10
-        assert len(counts) >= 5
+            assert losses == raw.losses
+        assert losses.rows == 450
+        assert losses.repeated > 10
+        assert losses.bad > losses.repeated
 
     def test_parts_of_before_are_links(self, raw):
         raw.add(GOOD)
@@ -250,15 +253,14 @@ class TestVersions:
     @pytest.mark.parametrize("forgotten", [["lone-1"], ["lone-0", "lone-1", "nobody"], ["u0", "lone-1"], ["nobody"]])
     def test_a_listener_leaves(self, raw, forgotten):
         for day in range(3):
-            lone = [
-                {**GOOD, "request_id": f"l{place}", "user_id": f"lone-{day}", "slot": place - 2} for place in range(5)
-            ]
+            one = {**GOOD, "user_id": f"lone-{day}"}
+            lone = [{**one, "request_id": f"l{day}-{place}", "slot": place - 2} for place in range(5)]
             raw.add(*lone[:2], *many(100, 10 + day, first=20 * day), *lone[2:])
         before = raw.make("before")
         after = raw.make("after", before, forgotten)
-        counts = raw.counts
+        losses = raw.losses
         assert everything(after) == everything(raw.make("all", None, forgotten))
-        assert counts == raw.counts
+        assert losses == raw.losses
         assert not {row["user_id"] for row in kept(after)} & {*forgotten}
         is_link = [
             part_path(after / "impressions", n).samefile(part_path(before / "impressions", n)) for n in (1, 4, 7)
@@ -289,7 +291,7 @@ def test_many_row_groups_stay_in_their_order(raw):
 class TestFiles:
     def test_none(self, raw):
         version = raw.make("v")
-        assert not list(version.iterdir())
+        assert not version.exists()
         assert open_impressions(version / "impressions", None).schema == IMPRESSION_SCHEMA
         assert kept(version) == []
 

@@ -146,7 +146,7 @@ class StoreBuilder:
     def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
         tables = self._source.tables(work)
         self.left_alone, self.remarks = tables.left_alone, tables.remarks
-        for table in schema.TABLES:
+        for table in schema.RAW_TABLES:
             raw.columns_of(tables, table)
         raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)

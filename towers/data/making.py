@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from towers.contract import schema
+from towers.data import impressions
 from towers.data.audio import spectrograms
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_writer import SpectrogramSet
-from towers.data.event_log.growing import Grower, Growth
+from towers.data.event_log.growing import Grower, Growth, linked
 from towers.data.event_log.log import EventLog
 from towers.data.filters.filter import Filter
+from towers.data.impressions import Impressions
 from towers.data.parts import settings_of
 from towers.data.periods import periods_of, to_json
 from towers.data.rejecting import DUPLICATE, JUDGED, Limits, Losses, Rejecting, TooManyRejected
@@ -102,6 +104,8 @@ class Maker:
                 remarks += remarks_on_plays(written.seen, log.rows.contents.ids, self.features)
                 remarks += [f"{name} left out {n:,} events" for name, n in written.left_out.items() if n]
                 (self.work / "rejected").rename(folder / "rejected")
+                if (log.folder / impressions.FOLDER).exists():
+                    linked(log.folder / impressions.FOLDER, folder / impressions.FOLDER)
                 manifest = {
                     "format": FORMAT,
                     "fingerprint": fingerprint,
@@ -140,8 +144,13 @@ class Maker:
         with scratch_directory(self.root / LOG / "next") as folder:
             log = Grower(growth, clean, self.on_progress).write(folder)
             lost[schema.EVENTS] = log.losses
-            if log.rejected.exists():
-                shutil.copyfile(log.rejected, rejected / f"{schema.EVENTS}.parquet")
+            of_files = {path: numbers[name] for name, path in self._files.items()}
+            before = None if growth.previous is None else growth.previous.folder
+            shown = Impressions(clean, tables, of_files, growth.rows.forgotten, before)
+            lost[schema.IMPRESSIONS] = shown.write(folder)
+            for table, path in ((schema.EVENTS, log.rejected), (schema.IMPRESSIONS, folder / impressions.REJECTED)):
+                if path.exists():
+                    shutil.copyfile(path, rejected / f"{table}.parquet")
             try:
                 rejecting.check(lost, rejected)
             except TooManyRejected as error:
@@ -151,9 +160,9 @@ class Maker:
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        """Raw files of events by path below the data set's folder."""
+        """Raw files of events and impressions by path below the data set's folder."""
         root = self.tables.root
-        paths = self.tables.files[schema.EVENTS]
+        paths = [*self.tables.files[schema.EVENTS], *self.tables.files.get(schema.IMPRESSIONS, [])]
         return {str(path.relative_to(root)) if path.is_relative_to(root) else path.name: path for path in paths}
 
     @cached_property
@@ -166,7 +175,8 @@ class Maker:
     @cached_property
     def _unread(self) -> dict[str, Path]:
         """The raw files of events that the log has still to read."""
-        return {name: path for name, path in self._files.items() if self._growth.is_new(name)}
+        events = {*self.tables.files[schema.EVENTS]}
+        return {name: path for name, path in self._files.items() if path in events and self._growth.is_new(name)}
 
     @property
     def _unread_tables(self) -> RawTables:
@@ -209,7 +219,9 @@ def counts(clean: Tables, written: Written, lost: Mapping[str, Losses], sound: P
         "withdrawn_contents": clean.count("SELECT COUNT(*) FROM contents WHERE is_withdrawn"),
         "forgotten_users": clean.count("SELECT COUNT(*) FROM forgotten"),
     }
-    for table in schema.TABLES:
+    shown = lost[schema.IMPRESSIONS]
+    found["impressions"] = shown.rows - shown.bad - shown.repeated
+    for table in schema.RAW_TABLES:
         found |= {f"rejected_{table}": lost[table].bad, f"{DUPLICATE}_{table}": lost[table].repeated}
     for table, judged in JUDGED.items():
         found[f"dates_lost_{table}"] = clean.count(f"SELECT SUM(dates_lost) FROM {judged} WHERE reason IS NULL")

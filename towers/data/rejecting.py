@@ -123,7 +123,7 @@ class Rejecting:
         Raises:
             TooManyRejected: over a limit; names the first row of the first such table.
         """
-        for table in schema.TABLES:
+        for table in schema.RAW_TABLES:
             for condition, words, limit in (
                 (pc.field("reason") != DUPLICATE, "bad", "max_rejected_fraction"),
                 (pc.field("reason") == DUPLICATE, "duplicates", "max_duplicate_fraction"),

@@ -108,8 +108,7 @@ class Tables:
         raw.check_user_columns(self._features)
         extra = {schema.USERS: raw.columns_to_keep(self._tables, self._features)}
         for table in schema.TABLES:
-            select = raw.select_raw(self._tables, table, extra.get(table, ()))
-            self._connection.execute(f"CREATE VIEW raw_{table} AS {select}")
+            self.view(f"raw_{table}", raw.select_raw(self._tables, table, extra.get(table, ())))
         self.put("files", {"filename": pa.array(files, pa.string()), "file": pa.array(files.values(), pa.int32())})
 
     def read_lists(self, asked_to_forget: Sequence[str]) -> None:
@@ -155,6 +154,15 @@ class Tables:
         )
         self._connection.unregister("given")
 
+    def view(self, name: str, query: str) -> None:
+        """Makes a view of a query; files of which it reads are opened.
+
+        Raises:
+            UserError: the raw data cannot be read.
+        """
+        with self._told():
+            self._connection.execute(f"CREATE VIEW {name} AS {query}")
+
     def row(self, query: str) -> dict[str, Any]:
         """The single row that `query` gives, by column."""
         (row,) = self.table(query).to_pylist()
@@ -174,10 +182,19 @@ class Tables:
         with self._told():
             return self._connection.sql(query).to_arrow_table()
 
-    def batches(self, query: str) -> Iterator[pa.RecordBatch]:
-        """The result piece by piece, in bounded memory."""
+    def batches(self, query: str, num_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """The result in pieces of a number of rows, in bounded memory."""
         with self._told():
-            yield from self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
+            yield from self._connection.sql(query).to_arrow_reader(num_rows)
+
+    @contextmanager
+    def in_order(self) -> Iterator[None]:
+        """Within it, a query that does nothing but read one file gives its rows in their order."""
+        self._connection.execute("SET preserve_insertion_order = true")
+        try:
+            yield
+        finally:
+            self._connection.execute("SET preserve_insertion_order = false")
 
     def column(self, query: str) -> np.ndarray:
         """The single column of `query`."""

@@ -55,7 +55,7 @@ class Growth:
     Args:
         previous: the log that it grows from; null where everything is read.
         rows: ids and their rows of before.
-        files: raw files of events by path below the data set's folder, with their digests.
+        files: raw files of events and impressions by path below the data set's folder, with their digests.
         settings: what else decides how raw events are read.
     """
 
@@ -70,7 +70,7 @@ class Growth:
 
         Args:
             current: the newest log; null where there is none.
-            files: raw files of events by path below the data set's folder, with their digests.
+            files: raw files of events and impressions by path below the data set's folder, with their digests.
             settings: what else decides how raw events are read.
         """
         settings = {"log_format": LOG_FORMAT, **settings}
@@ -226,10 +226,15 @@ def linked(folder: Path, target: Path) -> None:
     """The same files in another folder: links where the disk has them, copies elsewhere."""
     target.mkdir(parents=True)
     for path in folder.iterdir():
-        try:
-            os.link(path, target / path.name)
-        except OSError:
-            shutil.copyfile(path, target / path.name)
+        link(path, target / path.name)
+
+
+def link(path: Path, target: Path) -> None:
+    """The same file under another name: a link where the disk has them, a copy elsewhere."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def _without(path: Path, forgotten: list[str]) -> tuple[Iterator[pa.RecordBatch], Losses]:

@@ -87,7 +87,7 @@ class Rows:
         users: of listeners.
         contents: of contents.
         listed: `[contents]`: whether contents/ or playlists/ ever listed the content.
-        files: of raw files of events, by path below the data set's folder: their order of arrival.
+        files: of raw files of events and impressions, by path below the data set's folder: their order of arrival.
         contexts: of contexts, whose rows are codes.
         devices: of devices, likewise.
         forgotten: of whom nothing may come back.

@@ -32,7 +32,7 @@ FROM (
             LIST_CONTAINS(raw_impressions.candidate_ids, raw_impressions.chosen_id),
             raw_impressions.candidate_ids IS NULL OR raw_impressions.chosen_id IS NULL
         ) AS is_candidate,
-        unwanted.user_id IS NOT NULL AND impression_files.file < unwanted.until_file AS is_forgotten,
+        unwanted_shown.user_id IS NOT NULL AND impression_files.file < unwanted_shown.until_file AS is_forgotten,
         HASH(
             raw_impressions.request_id, raw_impressions.user_id, timestamp, candidate_ids, chosen_id, slot, shelf,
             propensity, policy_id, space_id, clicked, played_ms, skipped, finished, saved
@@ -41,7 +41,7 @@ FROM (
         raw_impressions.file_row_number
     FROM raw_impressions
     INNER JOIN impression_files ON impression_files.filename = raw_impressions.filename
-    LEFT JOIN unwanted ON unwanted.user_id = raw_impressions.user_id
+    LEFT JOIN unwanted_shown ON unwanted_shown.user_id = raw_impressions.user_id
 ) AS read
 CROSS JOIN impression_bounds;
 
