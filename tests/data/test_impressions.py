@@ -14,6 +14,7 @@ from towers.contract.impressions import IMPRESSION_COLUMNS, IMPRESSION_SCHEMA, I
 from towers.data.event_log.rows import Forgotten
 from towers.data.impressions import REJECTED, Impressions, part_path
 from towers.data.impressions_reader import open_impressions
+from towers.data.rejecting import Losses
 from towers.data.row_groups import ROWS
 from towers.data.sources.tables import RawTables
 from towers.data.tables import Spill, Tables, database
@@ -225,7 +226,7 @@ class TestVersions:
     """A version that links to one before is what reading everything gives, byte for byte."""
 
     def test_days_one_by_one(self, raw):
-        previous, losses = None, None
+        previous, losses = None, Losses()
         for day in range(3):
             raw.add(*many(150, day, first=30 * day))
             previous = raw.make(f"after {day}", previous)

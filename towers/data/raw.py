@@ -1,8 +1,11 @@
 """Raw tables as SQL: part files checked against the contract, and read with every column in the contract's type."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +19,9 @@ from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 
+DAMAGE = (pa.ArrowException, OSError, ValueError)
+"""What pyarrow raises of a damaged file: text that is no UTF-8 is a ValueError."""
+ROWS_AT_ONCE = 100_000
 FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
 """What Python can tell; days beyond, and infinity, are unknown."""
 
@@ -194,30 +200,55 @@ def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
     for path in tables.files.get(schema.CONTENTS, []):
         if "audio" not in _open(path)[0].names:
             continue
-        try:
+        with reading(tables):
             table = pq.ParquetFile(path).read(columns=["content_id", "audio"])  # knows nothing of its folders' names
-        except (pa.ArrowException, OSError) as error:
-            raise unreadable(tables, str(error)) from error
-        for content_id, audio in zip(id_texts(table["content_id"]), id_texts(table["audio"]), strict=True):
+            pairs = zip(id_texts(table["content_id"]), id_texts(table["audio"]), strict=True)
+        for content_id, audio in pairs:
             if content_id is not None and audio is not None:
                 named.setdefault(content_id, audio)
     return list(named), list(named.values())
 
 
+@contextmanager
+def reading(tables: RawTables) -> Iterator[None]:
+    """Around what reads part files that passed for Parquet when they were opened.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        raise unreadable(tables, str(error)) from error
+
+
 def unreadable(tables: RawTables, reason: str) -> UserError:
     """What to say of data that passed for Parquet until it was read: the file that is damaged or holds a time that
     nobody can tell, else `reason`."""
-    for path in (path for paths in tables.files.values() for path in paths):
+    paths = [path for paths in tables.files.values() for path in paths]
+    for path in paths:
         try:
             file = pq.ParquetFile(path)
             for group in range(file.num_row_groups):
-                file.read_row_group(group)
-        except (pa.ArrowException, OSError) as error:
-            return UserError(f"{path}: damaged ({' '.join(str(error).split())}); write it again")
-        endless = _endless_time(file)
+                file.read_row_group(group).validate(full=True)
+            endless = _endless_time(file)
+        except DAMAGE as error:
+            return _damaged(path, error)
         if endless is not None:
             return UserError(f"{path}: {endless}; mend the value or leave the row out")
-    return UserError(f"the raw data cannot be read: {reason}")
+    with duckdb.connect() as connection:
+        for path in paths:
+            try:
+                for _ in connection.sql(f"FROM read_parquet({path_in_sql(path)})").to_arrow_reader(ROWS_AT_ONCE):
+                    pass
+            except duckdb.Error as error:
+                return _damaged(path, error)
+    return UserError(f"the raw data cannot be read: {' '.join(reason.split())}")
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).partition("\nLINE ")[0].split())  # without the query that found it
+    return UserError(f"{path}: damaged ({reason}); write it again")
 
 
 def _endless_time(file: pq.ParquetFile) -> str | None:
@@ -237,9 +268,11 @@ def _endless_time(file: pq.ParquetFile) -> str | None:
 def _open(path: Path) -> tuple[pa.Schema, int]:
     try:
         file = pq.ParquetFile(path)
-        return file.schema_arrow, file.metadata.num_rows
+        columns = file.schema_arrow
+        str(columns)  # names are decoded only when somebody asks
+        return columns, file.metadata.num_rows
     except pa.ArrowNotImplementedError as error:
         raise UserError(f"{path}: a column of a type that cannot be read ({error}); write it as another") from error
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error

@@ -11,6 +11,7 @@ from towers.contract import schema
 from towers.contract.tables import CONTRACT, near_column
 from towers.data.event_times import taken_as_utc
 from towers.data.histories_writer import Seen
+from towers.data.raw import reading
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
@@ -96,6 +97,11 @@ def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[s
     """
     if tables.origin is not None:  # the source wrote these files itself
         return
+    with reading(tables):
+        yield from _on_columns(tables, features)
+
+
+def _on_columns(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
     empty = []
     for table, paths in tables.files.items():
         yield from _near_columns(table, paths, features)
