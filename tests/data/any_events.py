@@ -31,7 +31,7 @@ NAMES = [
 ]
 """Ids that are easily taken for each other: capitals, spaces, two ways to write one letter, a zero byte."""
 NUMBERS = [0, 7, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1, 10**37]
-DAYS = [at(0), at(0, 1e-6), at(10), at(21), at(31), at(32.5)]
+DAYS = [at(0), at(0, 1e-6), at(10), at(21), at(31), at(32, 43_200)]
 NO_DAYS = [None, dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzinfo=dt.UTC)]
 PLAYED = [None, 0, 5_000, 90_000, 2**40, -1]
 
