@@ -222,6 +222,28 @@ def many(rows, seed, first=0):
     return table
 
 
+def test_by_brute_force(raw):
+    """One row after the other: sound by itself, of the request's listener, in a slot that is still free."""
+    rows = [many(150, seed) for seed in (1, 2)]
+    for part in rows:
+        raw.add(*part)
+    listeners, taken, wanted = {}, set(), []
+    for row in (row for part in rows for row in part):
+        is_sound = row["slot"] >= 0 and 0 < row["propensity"] <= 1
+        place = (row["request_id"], row["slot"])
+        if (
+            is_sound
+            and listeners.setdefault(row["request_id"], row["user_id"]) == row["user_id"]
+            and place not in taken
+        ):
+            taken.add(place)
+            wanted.append(row)
+    assert kept(raw.make("v")) == wanted
+    assert len(wanted) > 100
+    assert raw.losses.rows == 300
+    assert raw.losses.bad + raw.losses.repeated == 300 - len(wanted)
+
+
 class TestVersions:
     """A version that links to one before is what reading everything gives, byte for byte."""
 

@@ -93,3 +93,12 @@ def test_a_folder_of_nearly_this_name_is_told(raw, tmp_path, make_builder):
     builder = make_builder(raw, tmp_path / "stores")
     builder.build()
     assert any(f"call it {raw}/impressions/" in remark for remark in builder.remarks)
+
+
+def test_times_without_a_zone_are_told(raw, tmp_path, make_builder):
+    row = shown("r7", "ann")
+    naive = pa.table({"request_id": ["r7"], "user_id": ["ann"], "timestamp": [row["timestamp"].replace(tzinfo=None)]})
+    raw_set.write_part(raw, "impressions", naive, 1)
+    builder = make_builder(raw, tmp_path / "stores", max_rejected_fraction=0.5)
+    assert row["timestamp"] in builder.build()[0].impressions.to_table()["timestamp"].to_pylist()
+    assert any(remark.startswith("impressions/, part-1.parquet: timestamps have no time") for remark in builder.remarks)

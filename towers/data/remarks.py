@@ -111,8 +111,9 @@ def _on_columns(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
             empty.append(f"{', '.join(null)} of {table}/")
     if empty:
         yield f"null or empty in every row: {'; '.join(empty)}"
-    if line := _without_zone(tables.files[schema.EVENTS]):
-        yield line
+    for table in (schema.EVENTS, schema.IMPRESSIONS):
+        if line := _without_zone(table, tables.files.get(table, [])):
+            yield line
 
 
 def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction: float) -> Iterator[str]:
@@ -218,11 +219,11 @@ def _has_none(column: pq.ColumnChunkMetaData) -> bool:
     return statistics is not None and statistics.has_null_count and statistics.null_count == column.num_values
 
 
-def _without_zone(paths: list[Path]) -> str | None:
-    """A line about the first file whose times have no zone; null where all have one."""
+def _without_zone(table: str, paths: list[Path]) -> str | None:
+    """A line about the first file of a table whose times have no zone; null where all have one."""
     some = (next(pq.ParquetFile(path).iter_batches(1, columns=["timestamp"]), None) for path in paths)
     found = ((path.name, rows.column(0)) for path, rows in zip(paths, some, strict=True) if rows)
-    lines = (taken_as_utc(f"events/, {name}", times) for name, times in found)
+    lines = (taken_as_utc(f"{table}/, {name}", times) for name, times in found)
     return next(filter(None, lines), None)
 
 
