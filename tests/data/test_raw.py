@@ -225,6 +225,13 @@ def test_columns_beside_the_contract(tmp_path, feature_settings):
     assert raw.columns_to_keep(tables_of(tmp_path), feature_settings) == ("country", "age")
 
 
+def test_a_feature_of_lists(tmp_path, feature_settings):
+    write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+    write(tmp_path, "users", user_id=["a"], country=[["is", "no"]])
+    with pytest.raises(UserError, match=r"^features\.user_columns: 'country' of users/ is list.*must hold one value"):
+        raw.columns_to_keep(tables_of(tmp_path), feature_settings)
+
+
 class TestNamesThatSqlTakesForOthers:
     def test_other_letters(self, tmp_path):
         """Or else who asked to be forgotten would come back."""

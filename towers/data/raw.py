@@ -86,9 +86,12 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
     Evaluation divides listeners by any of them. Names that SQL cannot tell from each other or from ours stay behind.
 
     Raises:
-        UserError: as `columns_of`.
+        UserError: as `columns_of`, and for a feature of lists or structs.
     """
     kinds = columns_of(tables, schema.USERS)
+    for name in features.user_columns:
+        if nested := next(filter(pt.is_nested, kinds.get(name, [])), None):
+            raise UserError(f"features.user_columns: {name!r} of users/ is {nested}, must hold one value a listener")
     kept = list(features.user_columns)
     taken = {name.lower() for name in (*kept, *CONTRACT[schema.USERS], *OURS)}
     for name in sorted(kinds):
