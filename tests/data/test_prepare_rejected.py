@@ -32,6 +32,15 @@ class TestForgotten:
         assert [path.name for path in (store.folder / "rejected").iterdir()] == ["sounds.parquet"]
         assert store.content_ids.tolist() == KNOWN_IDS
 
+    def test_nor_where_they_were_rejected_the_night_before(self, raw, tmp_path, make_builder):
+        raw_set.write_part(raw, "events", raw_set.event_table([("fay", "a1", at(1), "hum", 1, None)]), part=2)
+        builder = make_builder(raw, tmp_path / "stores", max_rejected_fraction=0.5)
+        assert builder.build()[0].rejected()["events"] == {"unknown action 'hum'": 1}
+        raw_set.write_part(raw, "users", pa.table({"user_id": ["fay"], "deleted": [True]}), part=1)
+        store = builder.build()[0]
+        assert "events" not in store.rejected()
+        assert store.manifest["counts"]["rejected_events"] == 0
+
     def test_nor_as_the_owner_of_a_playlist_that_contents_lists_too(self, raw, tmp_path, make_builder):
         playlist = {"playlist_id": "p-of-cy", "title": "Mine", "owner_id": FORGOTTEN, "content_ids": ["a1"]}
         raw_set.write_part(raw, "playlists", pa.Table.from_pylist([playlist]), part=1)

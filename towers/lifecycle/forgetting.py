@@ -168,7 +168,8 @@ class Places:
     def _logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
         """Event logs, from which the next prepare would bring them back."""
         for path in sorted(self.folders.stores.glob(f"[!.]*/{LOG}")):
-            if is_one_of(pq.read_table(path, columns=["id"])["id"], user_ids).any():
+            has_rows = is_one_of(pq.read_table(path, columns=["id"])["id"], user_ids).any()
+            if has_rows or any(count_in(each, user_ids) for each in path.parents[1].rglob("*.parquet")):
                 name = path.relative_to(self.folders.stores).parts[0]
                 is_prepared = name == self.prepared
                 waits = None if is_prepared else f"needs data= and data.root= of {name}, as for prepare"

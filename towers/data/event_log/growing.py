@@ -145,7 +145,7 @@ class Grower:
         np.save(folder / HEARD, np.pad(heard, (0, len(rows.contents) - len(heard))))
         new = clean.batches(REJECTED_EVENTS) if losses.bad or losses.repeated else iter(())
         if growth.previous is not None:
-            kept, went = _without(growth.previous.rejected, forgotten if is_gone.any() else [])
+            kept, went = _without(growth.previous.rejected, forgotten)
             losses = losses.plus(growth.previous.losses).minus(went)
             new = chain(kept, new)
         write_rejected(folder / REJECTED, new)
