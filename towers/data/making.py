@@ -146,7 +146,8 @@ class Maker:
             lost[schema.EVENTS] = log.losses
             of_files = {path: numbers[name] for name, path in self._files.items()}
             before = None if growth.previous is None else growth.previous.folder
-            self.on_progress("impressions", 0, 0)
+            if schema.IMPRESSIONS in tables.files:
+                self.on_progress("impressions", 0, 0)
             shown = Impressions(clean, tables, of_files, growth.rows.forgotten, before)
             lost[schema.IMPRESSIONS] = shown.write(folder)
             for table, path in ((schema.EVENTS, log.rejected), (schema.IMPRESSIONS, folder / impressions.REJECTED)):
