@@ -73,7 +73,7 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
     ends = {name: np.load(folder / f"{name}.npy") for name in ENDS}
     names = ("content_row", "action", "is_positive", *schema.EVENT_VOCABULARIES)
     columns = {name: ArrayReader(folder / f"{name}.npy") for name in names}
-    counts = {name: np.zeros(num_contents, dtype=np.int64) for name in ("positives", "plays", "events")}
+    counted = np.zeros(4 * num_contents, dtype=np.int64)  # of each content: by whether positive, and whether a play
     codes = {name: np.zeros(number + 1, dtype=bool) for name, number in num_codes.items()}
     positives: Counter[str] = Counter()
     listeners: Counter[str] = Counter()
@@ -95,17 +95,16 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
             positives[name] += len(whose)
             listeners[name] += int((np.diff(whose, prepend=-1) != 0).sum())
         train = in_period["training"]
-        named = train & (row >= 0)
-        for name, is_counted in (
-            ("positives", is_positive),
-            ("plays", found["action"] == schema.PLAY),
-            ("events", True),
-        ):
-            np.add.at(counts[name], row[named & is_counted], 1)
+        named = np.flatnonzero(train & (row >= 0))
+        what = is_positive[named] + 2 * (found["action"][named] == schema.PLAY)
+        np.add.at(counted, row[named].astype(np.int64) * 4 + what, 1)
         for name, met in codes.items():
             met[found[name][train]] = True  # unknown, -1, is the last
+    of_content = counted.reshape(num_contents, 4)
     return TrainingCounts(
-        **counts,
+        positives=of_content[:, [1, 3]].sum(axis=1),
+        plays=of_content[:, [2, 3]].sum(axis=1),
+        events=of_content.sum(axis=1),
         codes={name: met[:-1] for name, met in codes.items()},
         periods={name: (positives[name], listeners[name]) for name in NAMES},
         total_positives=total,

@@ -28,7 +28,7 @@ from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import FORMAT
 from towers.data.store_writer import StoreWriter, Written
-from towers.data.tables import Spill, Tables, database, sql_digests
+from towers.data.tables import OF_EVENTS, Spill, Tables, database, sql_digests
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import atomic_directory, digest_of, library_versions, scratch_directory, write_json
@@ -171,7 +171,11 @@ class Maker:
     def _growth(self) -> Growth:
         converted = digest_of(self.inputs)  # for a file that the source wrote itself
         files = {name: self.inputs.get(name, converted) for name in self._files}
-        settings = {"source": settings_of(self.source), "sql": sql_digests(), "has_clock": self.tables.has_clock}
+        settings = {
+            "source": settings_of(self.source),
+            "sql": sql_digests(OF_EVENTS),
+            "has_clock": self.tables.has_clock,
+        }
         return Growth.of(EventLog.current(self.root / LOG), files, settings)
 
     @cached_property

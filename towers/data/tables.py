@@ -28,9 +28,14 @@ MEMORY_GB = 2.0
 DATA_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
 
 
-def sql_digests() -> list[str]:
-    """Of the SQL files, which decide a store as settings do."""
-    return [digest_of_file(path) for path in sorted(SQL.glob("*.sql"))]
+OF_EVENTS = ("listeners", "events", "arrivals", "impressions")
+"""SQL files that decide what of the raw events and impressions is kept."""
+
+
+def sql_digests(names: Sequence[str] | None = None) -> list[str]:
+    """Of SQL files, which decide a store as settings do; null: of all."""
+    paths = SQL.glob("*.sql") if names is None else [SQL / f"{name}.sql" for name in names]
+    return [digest_of_file(path) for path in sorted(paths)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
