@@ -124,7 +124,7 @@ def make_case(arguments: argparse.Namespace, learner: Learner, records: np.ndarr
     generator = np.random.default_rng(arguments.seed)
     heard = generator.integers(0, sounds, (arguments.windows, length))
     candidates, log_q = learner.objective.candidates.sample(heard.reshape(-1), generator)
-    contents = StepContents(candidates, heard)
+    contents = StepContents(np.zeros(sounds + 1, np.int32), candidates, heard)
     window, event = (torch.from_numpy(place.reshape(-1)) for place in np.indices(heard.shape))
     padding_mask = torch.zeros(heard.shape, dtype=torch.bool)
     codes = torch.ones(heard.shape, dtype=torch.int64)

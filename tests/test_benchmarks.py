@@ -102,6 +102,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
     "listening_on": of_the_past,
     "placing": lambda folder: [*SMALL_WORLD],
+    "prepare_scale_reading": lambda folder: [str(next((folder / "stores").iterdir()))],
     "principal_axes": lambda folder: [run_of(folder)],
     "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],
     "report_pictures": lambda folder: [f"demo={run_of(folder)}/evaluation-test/report.html", "--target=pictures"],

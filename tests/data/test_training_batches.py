@@ -172,22 +172,26 @@ class TestContents:
 
 
 ROWS = st.lists(st.integers(0, 30), max_size=12)
+LEFT = st.lists(st.integers(-(2**31), 2**31 - 1), min_size=32, max_size=32) | st.permutations(range(32))
+"""What earlier steps left behind: whatever it is, nothing comes of it."""
 
 
 class TestStepContents:
     @settings(max_examples=100, deadline=None)
-    @given(candidates=ROWS, others=st.lists(st.lists(st.integers(-1, 30), max_size=8), max_size=3))
-    def test_candidates_then_the_rest_each_once(self, candidates, others):
+    @given(left=LEFT, candidates=ROWS, others=st.lists(st.lists(st.integers(-1, 30), max_size=8), max_size=3))
+    def test_candidates_then_the_rest_each_once(self, left, candidates, others):
         candidates = sorted(set(candidates))
         rest = {row for other in others for row in other if row >= 0} - set(candidates)
-        contents = StepContents(np.array(candidates, np.int64), *(np.array(other, np.int64) for other in others))
+        rows = [np.array(each, np.int64) for each in (candidates, *others)]
+        contents = StepContents(np.array(left, np.int32), *rows)
         assert contents.rows.dtype == np.int64
         assert contents.rows.tolist() == candidates + sorted(rest)
 
     @settings(max_examples=100, deadline=None)
-    @given(candidates=ROWS, others=st.lists(st.integers(-1, 30), max_size=12))
-    def test_an_index_leads_back_to_the_row(self, candidates, others):
-        contents = StepContents(np.array(sorted(set(candidates)), np.int64), np.array(others, np.int64))
+    @given(left=LEFT, candidates=ROWS, others=st.lists(st.integers(-1, 30), max_size=12))
+    def test_an_index_leads_back_to_the_row(self, left, candidates, others):
+        known = np.array(sorted(set(candidates)), np.int64)
+        contents = StepContents(np.array(left, np.int32), known, np.array(others, np.int64))
         rows = np.array([[*candidates, *others, -1]])
         index = contents.index(rows)
         assert index.shape == rows.shape

@@ -117,6 +117,7 @@ class TrainingBatches(Dataset):
         self._needs = needs
         self._share = share
         self._crop_frames = settings.crop_frames(store.features.spectrogram)
+        self._place = np.zeros(store.contents.num_rows + 1, np.int32)
         first = store.first_heard_us if needs.has_times else np.zeros(len(store.content_ids), np.int64)
         self._beginning_us = int(first.min(initial=np.iinfo(np.int64).max if needs.has_times else 0))
         self._since_s = self._seconds(first)
@@ -125,7 +126,7 @@ class TrainingBatches(Dataset):
         generator = np.random.default_rng(plan.seed)
         drawn = self._draw(plan.windows, generator)
         candidates, log_q = self._candidates.sample(drawn.rows, generator)
-        contents = StepContents(candidates, drawn.heard, drawn.rejected)
+        contents = StepContents(self._place, candidates, drawn.heard, drawn.rejected)
         fresh_index = self._fresh_index(contents.rows, generator)
         micro_batches = tuple(
             self._micro_batch(plan.windows, drawn, contents, part)
@@ -232,29 +233,31 @@ class TrainingBatches(Dataset):
 class StepContents:
     """The unique contents of a step, candidates first.
 
+    Where a content stands is looked up in `place`, which is never cleared: what an earlier step left there is told by
+    the content that stands where it points (the sparse set of Briggs and Torczon 1993).
+
     Args:
+        place: `[contents + 1]`, int32, of whatever values; written, and read until the next step's contents are made.
         candidates: content rows, unique and rising.
         others: content rows that are there too, in any shape; -1 for none.
     """
 
-    def __init__(self, candidates: np.ndarray, *others: np.ndarray):
-        self._candidates = candidates.astype(np.int64)
-        rows = np.sort(np.concatenate([np.zeros(0, np.int64), *(other.reshape(-1) for other in others)]))
-        unique = rows[np.concatenate([[True], rows[1:] != rows[:-1]])] if len(rows) else rows  # np.unique hashes
-        unique = unique[unique >= 0]
-        self._others = unique[self._place_of_candidate(unique) < 0]
-        self.rows = np.concatenate([self._candidates, self._others])
+    def __init__(self, place: np.ndarray, candidates: np.ndarray, *others: np.ndarray):
+        self._place = place
+        place[candidates] = np.arange(len(candidates))
+        heard = np.concatenate([np.zeros(0, np.int64), *(other.reshape(-1) for other in others)])
+        beside = heard[(heard >= 0) & ~self._is_among(candidates, heard)]
+        place[beside] = np.arange(len(beside))
+        beside = np.sort(beside[place[beside] == np.arange(len(beside))])  # of equal rows the one whose place stayed
+        place[beside] = len(candidates) + np.arange(len(beside))
+        self.rows = np.concatenate([candidates.astype(np.int64), beside])
 
     def index(self, rows: np.ndarray) -> np.ndarray:
         """Where content rows stand among the step's; -1 for none. All must be there."""
-        place = self._place_of_candidate(rows)
-        if len(self._others):
-            beside = len(self._candidates) + np.minimum(np.searchsorted(self._others, rows), len(self._others) - 1)
-            place = np.where(place < 0, beside, place)
-        return np.where(rows < 0, -1, place)
+        return np.where(rows < 0, -1, np.take(self._place, rows)).astype(np.int64)
 
-    def _place_of_candidate(self, rows: np.ndarray) -> np.ndarray:
-        if not len(self._candidates):
-            return np.full(rows.shape, -1, np.int64)
-        place = np.minimum(np.searchsorted(self._candidates, rows), len(self._candidates) - 1)
-        return np.where(self._candidates[place] == rows, place, -1)
+    def _is_among(self, candidates: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        if not len(candidates):
+            return np.zeros(rows.shape, np.bool_)
+        place = np.clip(np.take(self._place, rows), 0, len(candidates) - 1)
+        return np.take(candidates, place) == rows
