@@ -115,6 +115,7 @@ class StoreBuilder:
                     limits=self._limits,
                     forget=self._forget,
                     spill=self._spill,
+                    current=log,
                     on_progress=self._on_progress,
                 )
                 target = maker.make(request, sound, partial(self._decode, sound))

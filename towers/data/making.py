@@ -55,6 +55,7 @@ class Maker:
         limits: how many rows and sounds may be left out.
         forget: listeners to be forgotten, beside those whom users/ calls deleted.
         spill: what the database may take of memory and disk.
+        current: the newest event log; null where there is none.
         on_progress: told about every stage.
     """
 
@@ -69,6 +70,7 @@ class Maker:
     limits: Limits
     forget: Sequence[str]
     spill: Spill
+    current: EventLog | None
     on_progress: Callable[[str, int, int], None]
 
     def make(self, request: str, sound: SpectrogramSet | None, decode: Callable[[], None]) -> Path:
@@ -176,7 +178,7 @@ class Maker:
             "sql": sql_digests(OF_EVENTS),
             "has_clock": self.tables.has_clock,
         }
-        return Growth.of(EventLog.current(self.root / LOG), files, settings)
+        return Growth.of(self.current, files, settings)
 
     @cached_property
     def _unread(self) -> dict[str, Path]:

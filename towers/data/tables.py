@@ -150,7 +150,7 @@ class Tables:
         self.put("settings", {name: pa.array(value, pa.int64()) for name, value in bounds.items()})
         self.run("events")
 
-    def put(self, name: str, columns: Mapping[str, pa.Array | np.ndarray]) -> None:
+    def put(self, name: str, columns: Mapping[str, pa.Array | np.ndarray | list[int]]) -> None:
         """Makes a table of columns; rows whose first column is null are left out."""
         given = pa.table(dict(columns))
         self._connection.register("given", given)
@@ -201,9 +201,9 @@ class Tables:
         finally:
             self._connection.execute("SET preserve_insertion_order = false")
 
-    def column(self, query: str) -> np.ndarray:
+    def column(self, query: str) -> pa.Array:
         """The single column of `query`."""
-        return self.table(query).column(0).to_numpy()
+        return self.table(query).column(0).combine_chunks()
 
     def run(self, name: str) -> None:
         """Runs an SQL file.

@@ -84,7 +84,7 @@ def trained_vocabulary(
 ) -> Vocabulary:
     """The vocabulary of contents that training has seen, so that a code never stands for something untrained."""
     seen = np.unique(values.values[np.repeat(is_in_training, values.lengths)])
-    return Vocabulary([texts[place] for place in seen.tolist()])
+    return Vocabulary([texts[int(place)] for place in seen])
 
 
 def encode_values(values: Ragged, texts: Sequence[str], vocabulary: Vocabulary) -> Ragged:

@@ -151,23 +151,20 @@ class Grower:
         write_rejected(folder / REJECTED, new)
         manifest = {"settings": growth.settings, "files": dict(growth.files), "losses": losses.to_json()}
         write_json(folder / MANIFEST, manifest)
-        return EventLog(folder)
+        return EventLog(folder, rows)
 
     def _rows(self, forgotten: list[str]) -> Rows:
         """The rows of today, known to the database by then."""
         before, clean = self._growth.rows, self._clean
         users, contents = before.users.erased(forgotten), before.contents
-        clean.put("known_users", {"user_id": users.ids, "user_row": users.rows})
-        clean.put("known_contents", {"content_id": contents.ids, "content_row": contents.rows})
-        clean.run("rows")
-        users = users.grown(clean.texts("SELECT user_id FROM new_users"))
-        contents = contents.grown(clean.texts("SELECT content_id FROM new_contents"))
-        was_listed = np.pad(before.listed, (0, len(contents) - len(before.listed)))
+        was = pa.array(before.listed)
         clean.put("user_rows", {"user_id": users.ids, "user_row": users.rows})
-        clean.put(
-            "content_rows",
-            {"content_id": contents.ids, "content_row": contents.rows, "was_listed": pa.array(was_listed)},
-        )
+        clean.put("content_rows", {"content_id": contents.ids, "content_row": contents.rows, "was_listed": was})
+        clean.put("known_until", {"user_row": [len(users)], "content_row": [len(contents)]})
+        clean.run("rows")
+        users = users.grown(clean.column("SELECT user_id FROM new_users ORDER BY user_row"))
+        contents = contents.grown(clean.column("SELECT content_id FROM new_contents ORDER BY content_row"))
+        was_listed = np.pad(before.listed, (0, len(contents) - len(before.listed)))
         contexts = before.contexts.grown_by(clean.texts(NEW_CODES.format(column="context", left_out=13)))
         devices = before.devices.grown_by(clean.texts(NEW_CODES.format(column="device", left_out=14)))
         clean.put("context_codes", {"context": contexts.ids, "code": contexts.rows})
@@ -177,7 +174,7 @@ class Grower:
             before,
             users=users,
             contents=contents,
-            listed=was_listed | contents.is_among(clean.texts("SELECT content_id FROM listed_contents")),
+            listed=was_listed | contents.is_among(clean.column("SELECT content_id FROM listed_contents")),
             contexts=contexts,
             devices=devices,
             forgotten=before.forgotten.with_more(forgotten, len(before.files)),

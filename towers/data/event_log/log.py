@@ -22,10 +22,11 @@ class EventLog:
 
     Args:
         folder: of it.
+        rows: that it was written with; null: they are read from the folder when they are asked for.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, rows: Rows | None = None):
+        self.folder, self._given_rows = folder, rows
         self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
 
     @classmethod
@@ -47,7 +48,7 @@ class EventLog:
     @cached_property
     def rows(self) -> Rows:
         """Ids and their rows."""
-        return Rows.read(self.folder / ROWS)
+        return Rows.read(self.folder / ROWS) if self._given_rows is None else self._given_rows
 
     @cached_property
     def columns(self) -> LogFiles:
@@ -68,4 +69,4 @@ class EventLog:
         for path in root.iterdir():
             if path.is_dir() and not path.is_symlink() and path != target and writer_of(path.name) is None:
                 shutil.rmtree(path)
-        return EventLog(target)
+        return EventLog(target, self.rows)

@@ -39,7 +39,7 @@ class RowMap:
         """`[rows]`, int32: 0, 1, 2 and so on."""
         return pa.array(np.arange(len(self.ids), dtype=np.int32))
 
-    def is_among(self, ids: Iterable[str]) -> Bool[np.ndarray, " rows"]:
+    def is_among(self, ids: Iterable[str] | pa.Array) -> Bool[np.ndarray, " rows"]:
         """Which rows have one of some ids."""
         found = pc.call_function("is_in", [self.ids], pc.SetLookupOptions(value_set=pa.array(ids, pa.string())))
         return found.to_numpy(zero_copy_only=False)
