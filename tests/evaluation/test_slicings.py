@@ -106,7 +106,7 @@ def test_what_the_data_does_not_say_is_no_slicing(store):
 
 def test_a_column_that_contents_do_not_have(store):
     task = task_from_store(store, "test")
-    with pytest.raises(UserError, match="no column 'shoe_size'; it has content_row, content_id"):
+    with pytest.raises(UserError, match="no column 'shoe_size'; it has content_id, kind"):
         ContentColumn("shoe_size").slicing(store, task, "test")
 
 

@@ -1,7 +1,6 @@
 """What an event says of the content that it names: positive, refused, heard.
 
 Defined here once for training, evaluation, serving and whatever is made from the space.
-`towers/data/sql/histories.sql` says the first in SQL; a test holds the two together.
 """
 
 from datetime import UTC, datetime

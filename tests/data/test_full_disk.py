@@ -1,0 +1,63 @@
+"""A disk that fills up while a day is added: one clear line, and the store of before is as it was."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.data.test_growing import files_of
+from towers.data.store import Store
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None, reason="mounts small disks"
+    ),
+]
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A disk of 64 MB in memory, which can be made smaller."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]).returncode:
+        pytest.skip("mounts are not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def prepare(raw: Path, disk: Path) -> subprocess.CompletedProcess[str]:
+    keys = (f"data.root={raw}", f"paths.stores={disk}", "data.max_duplicate_fraction=1")
+    command = [sys.executable, "-m", "towers", "prepare", *keys]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_store_of_before_stays(world_folder, tmp_path, disk):
+    raw = tmp_path / "raw"
+    shutil.copytree(world_folder, raw)
+    day = next(iter(sorted((raw / "events").glob("*.parquet"))))
+    assert prepare(raw, disk).returncode == 0
+    before = Store.open(disk / "parquet")
+    files, used = files_of(before.folder), int(sum(path.stat().st_size for path in disk.rglob("*") if path.is_file()))
+    shutil.copyfile(day, raw / "events" / "zz-late.parquet")
+    refused = 0
+    for more_kb in range(0, 40_000, 60):
+        subprocess.run(["mount", "-o", f"remount,size={used // 1024 + 300 + more_kb}k", disk], check=True)
+        ended = prepare(raw, disk)
+        if ended.returncode == 0:
+            break
+        refused += 1
+        assert ended.returncode == 2, ended.stderr[-2_000:]
+        assert "no space left on the disk" in ended.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in ended.stderr
+        assert files_of(before.folder) == files
+        # Where the last that did not fit was the profile, the new store is whole by then.
+        assert Store.open(disk / "parquet").histories.num_users == before.histories.num_users
+        assert not [path.name for path in disk.rglob("*") if ".partial" in path.name]
+    assert refused > 2
+    assert Store.open(disk / "parquet").fingerprint != before.fingerprint
