@@ -9,8 +9,7 @@ from jaxtyping import Bool, Int
 
 from towers.contract import schema
 from towers.data.array_files import ArrayFiles, ArrayReader
-from towers.data.event_log.files import BLOCK_EVENTS
-from towers.data.filters.blocks import blocks
+from towers.data.blocks import BLOCK_EVENTS, blocks
 from towers.data.histories import HISTORY_COLUMNS, PLACES
 from towers.data.periods import NAMES
 from towers.data.splits.split import Cuts, ListenersEvents, Split
@@ -30,7 +29,7 @@ def write_ends(folder: Path, split: Split, cuts: Cuts) -> None:
     offsets = np.load(folder / "offsets.npy")
     columns = {name: ArrayReader(folder / f"{name}.npy") for name in ("timestamp_us", "is_positive", "session")}
     with ArrayFiles(folder, {name: np.int64 for name in ENDS}, len(offsets) - 1) as files:
-        for block in blocks(offsets, BLOCK_EVENTS):
+        for block in blocks(offsets):
             begins = offsets[block.users]
             events = ListenersEvents(
                 offsets=np.append(begins, block.events.stop) - block.events.start,
@@ -78,7 +77,7 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
     positives: Counter[str] = Counter()
     listeners: Counter[str] = Counter()
     total = 0
-    for block in blocks(offsets, BLOCK_EVENTS):
+    for block in blocks(offsets):
         found = {name: column[block.events] for name, column in columns.items()}
         place = np.arange(block.events.start, block.events.stop)
         users = block.user_of_event

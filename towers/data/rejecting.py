@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from towers.contract import schema
 from towers.data.event_times import described_time
+from towers.data.row_groups import GroupWriter
 from towers.data.sources.tables import Origin
 from towers.errors import UserError
 
@@ -19,8 +21,6 @@ JUDGED = {table: f"judged_{table}" for table in schema.TABLES if table != schema
 DUPLICATE = "duplicate"
 """The reason of a row that says the same as one before it; any other reason is a fault."""
 IS_BAD = f"reason <> '{DUPLICATE}'"
-GROUP_ROWS = 100_000
-"""Rows of a row group of what is written, however the rows come."""
 _OURS = ("row_hash", "dates_lost", "has_timestamp", "file")
 """Columns of a judged table that say nothing to a reader."""
 
@@ -150,26 +150,15 @@ class Rejecting:
 
 
 def write_rejected(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
-    """Writes rejected rows, in row groups of one size however they come; no file where there is no row."""
-    writer: pq.ParquetWriter | None = None
-    waiting: list[pa.RecordBatch] = []
-    try:
-        for batch in batches:
-            if not len(batch):
-                continue
-            waiting.append(batch.select([name for name in batch.schema.names if name not in _OURS]))
-            if writer is None:
-                writer = pq.ParquetWriter(path, waiting[0].schema)
-            if sum(map(len, waiting)) >= GROUP_ROWS:
-                table = pa.Table.from_batches(waiting)
-                whole = len(table) // GROUP_ROWS * GROUP_ROWS
-                writer.write_table(table.slice(0, whole), row_group_size=GROUP_ROWS)
-                waiting = table.slice(whole).to_batches()
-        if writer is not None and waiting:
-            writer.write_table(pa.Table.from_batches(waiting))
-    finally:
-        if writer is not None:
-            writer.close()
+    """Writes rejected rows; no file where there is no row."""
+    rows = (pa.Table.from_batches([batch]) for batch in batches if len(batch))
+    first = next(rows, None)
+    if first is None:
+        return
+    names = [name for name in first.column_names if name not in _OURS]
+    with GroupWriter(path, first.select(names).schema) as writer:
+        for each in chain([first], rows):
+            writer.write(each.select(names))
 
 
 def _first(path: Path, condition: pc.Expression) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.filters.some_histories import CONTENTS, assert_same, cut_listeners, histories_of, write
-from towers.data.filters import blocks as blocks_module
+from towers.data import blocks as blocks_module
+from towers.data.blocks import blocks
 from towers.data.filters.applying import apply_filters, filters_of
-from towers.data.filters.blocks import blocks
 from towers.data.filters.collapse_repeats import CollapseRepeats
 from towers.data.histories import Histories
 from towers.data.splits.split import Cuts

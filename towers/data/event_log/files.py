@@ -8,11 +8,10 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Int
 
+from towers.data.blocks import blocks
 from towers.data.event_log.block import LOG_COLUMNS, LogBlock
 from towers.features.ragged import Ragged
 
-BLOCK_EVENTS = 100_000
-"""Events that are held at once, or those of one listener where they are more: few enough for a processor's cache."""
 OFFSETS, SESSION_OFFSETS, SESSION_KEYS = "offsets", "session_offsets", "session_keys"
 
 
@@ -54,8 +53,8 @@ class LogFiles:
 
     def blocks(self) -> Iterator[tuple[int, LogBlock]]:
         """Everything: the first listener of each block, and the block."""
-        for begin, end in stretches(self.lengths):
-            yield begin, self.block(begin, end)
+        for each in blocks(self.offsets):
+            yield each.users.start, self.block(each.users.start, each.users.stop)
 
     def _read(self, name: str, dtype: type[np.generic], offsets: Int[np.ndarray, " some"]) -> np.ndarray:
         first, number = int(offsets[0]), int(offsets[-1] - offsets[0])
@@ -95,23 +94,8 @@ class LogWriter:
     ) -> None:
         self._stack.close()
         if kind is None:
-            np.save(self._folder / f"{OFFSETS}.npy", _offsets(self._lengths))
-            np.save(self._folder / f"{SESSION_OFFSETS}.npy", _offsets(self._sessions))
-
-
-def stretches(lengths: Int[np.ndarray, " listeners"]) -> Iterator[tuple[int, int]]:
-    """Consecutive listeners `[begin, end)` that have up to `BLOCK_EVENTS` events together, or are one alone.
-
-    No stretch has more listeners than events may be, so that listeners without events do not pile up.
-    """
-    ends = np.cumsum(lengths)
-    begin = 0
-    while begin < len(lengths):
-        before = int(ends[begin - 1]) if begin else 0
-        end = int(np.searchsorted(ends, before + BLOCK_EVENTS, side="right"))
-        end = min(max(end, begin + 1), begin + BLOCK_EVENTS)
-        yield begin, end
-        begin = end
+            np.save(self._folder / f"{OFFSETS}.npy", offsets_of(self._lengths))
+            np.save(self._folder / f"{SESSION_OFFSETS}.npy", offsets_of(self._sessions))
 
 
 def _stretch(offsets: Int[np.ndarray, " all"], begin: int, end: int) -> Int[np.ndarray, " some"]:
@@ -120,5 +104,6 @@ def _stretch(offsets: Int[np.ndarray, " all"], begin: int, end: int) -> Int[np.n
     return np.concatenate([found, np.full(end - begin + 1 - len(found), offsets[-1], dtype=np.int64)])
 
 
-def _offsets(lengths: list[np.ndarray]) -> Int[np.ndarray, " all"]:
+def offsets_of(lengths: list[np.ndarray]) -> Int[np.ndarray, " all"]:
+    """Where each list begins, and where the last one ends, of lengths that come in parts."""
     return np.concatenate([[0], np.cumsum(np.concatenate([[], *lengths]))]).astype(np.int64)

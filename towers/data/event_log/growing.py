@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
-from towers.data.event_log.files import LogFiles, LogWriter, stretches
+from towers.data.blocks import blocks
+from towers.data.event_log.files import LogFiles, LogWriter, offsets_of
 from towers.data.event_log.log import COLUMNS, HEARD, MANIFEST, REJECTED, ROWS, EventLog
 from towers.data.event_log.merging import Repeated, merge
 from towers.data.event_log.rows import Rows
@@ -194,7 +195,8 @@ class Grower:
         self._on_progress("sorting", 0, 0)
         arrivals = ArrivalStream(clean.batches(QUERY))
         with LogWriter(folder) as writer:
-            for begin, end in stretches(lengths):
+            for each in blocks(offsets_of([lengths])):
+                begin, end = each.users.start, each.users.stop
                 old = base.block(begin, end)
                 block = old.without(is_gone[begin:end])
                 went += len(old) - len(block)
@@ -203,7 +205,7 @@ class Grower:
                 writer.append(block)
                 content = block.columns["content_row"]
                 np.add.at(heard, content[content >= 0], 1)
-                done += int(lengths[begin:end].sum())
+                done += each.size
                 self._on_progress("event log", done, int(lengths.sum()))
         repeated = Repeated.of(left_out)
         clean.put("repeated", {name: getattr(repeated, name) for name in ("file", "file_row", "differs")})

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from towers.data.array_files import ArrayFiles, ArrayReader
+from towers.data.blocks import Block, blocks
 from towers.data.filters.before import Before
-from towers.data.filters.blocks import Block, blocks
 from towers.data.filters.filter import Filter
 from towers.data.firsts import first_places, is_first
 from towers.data.histories import HISTORY_COLUMNS, PLACES, Histories

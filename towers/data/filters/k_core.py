@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from towers.data.filters.blocks import blocks
+from towers.data.blocks import blocks
 from towers.data.histories import Histories
 from towers.errors import UserError
 

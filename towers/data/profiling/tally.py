@@ -1,19 +1,19 @@
 """Counts of all events of a store by day and by content, in one pass over blocks of whole listeners."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Integer
 
 from towers.contract import schema
+from towers.data.blocks import blocks
 from towers.data.histories import Histories
 
-BLOCK = 1 << 19
-"""Events that are looked at together; a listener with more of them is a block alone."""
 DAY_US, HOUR_US, SECOND_US = 86_400_000_000, 3_600_000_000, 1_000_000
 LONGEST_SESSION = 1_000
 """Events of a session from which on all are counted as this many."""
+BLOCK = 1 << 19
+"""Events that are counted at once: each block adds to tables of all days."""
 NUM_ACTIONS, NUM_KINDS = len(schema.ACTIONS), len(schema.KINDS) + 1
 MOST_SAMPLED = 4_000_000
 """Events that are looked for on the day before."""
@@ -98,18 +98,10 @@ def tally(
         first_done=np.full(len(offsets) - 1, days, np.int64),
         session_sizes=np.zeros(LONGEST_SESSION + 1, np.int64),
     )
-    for first, last in blocks(offsets):
+    for block in blocks(offsets, BLOCK):
+        first, last = block.users.start, block.users.stop
         _add(found, histories, offsets[first : last + 1], first, has_clock, content_class, context_of, device_of)
     return found
-
-
-def blocks(offsets: Integer[np.ndarray, " listeners_and_one"]) -> Iterator[tuple[int, int]]:
-    """Ranges of whole listeners with at most `BLOCK` events, or one listener with more."""
-    first, number = 0, len(offsets) - 1
-    while first < number:
-        last = max(int(np.searchsorted(offsets, offsets[first] + BLOCK, side="right")) - 1, first + 1)
-        yield first, min(last, number)
-        first = last
 
 
 def _add(
@@ -144,7 +136,7 @@ def _add(
     by_day(found.contents, content_class[row])
     by_day(found.contexts, context_of[histories.context[places]])
     by_day(found.devices, device_of[histories.device[places]])
-    found.by_content += np.bincount(row + np.int32(1), minlength=len(content_class))[1:]
+    np.add.at(found.by_content, row[row >= 0], 1)
     np.minimum.at(found.first_heard, row, day)  # of one type, or it takes forty times as long
 
     starts, lengths = offsets[:-1] - begin, np.diff(offsets)
@@ -203,7 +195,8 @@ def shares_as_day_before(
     every = np.uint64(max(num_events // MOST_SAMPLED, 1))
     begin_s = first_day * 86_400
     kept: list[np.ndarray] = []
-    for first, last in blocks(offsets):
+    for block in blocks(offsets, BLOCK):
+        first, last = block.users.start, block.users.stop
         begin, end = int(offsets[first]), int(offsets[last])
         time_us = np.asarray(histories.timestamp_us[begin:end])
         places = np.flatnonzero(
