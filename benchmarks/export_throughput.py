@@ -111,7 +111,7 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
         ),
         vocabulary=lambda name: Vocabulary([]),
         members=Ragged(np.zeros(contents + 1, np.int64), np.zeros(0, np.int32)),
-        playlists=PLAYLIST_COLUMNS.empty_table(), as_of_us=None, end_us=None,
+        playlists=PLAYLIST_COLUMNS.empty_table(), as_of_us=None, end_us=None, is_withdrawn=np.zeros(contents, bool),
         has_clock=True, fingerprint="synthetic", manifest={"validation_start_us": None, "test_start_us": None},
     )  # fmt: skip
     return Trained(

@@ -19,8 +19,8 @@ from towers.manifest import read_json
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
-LONG = ("export_kills", "space_versions", "training_speed")
-"""Take tens of seconds in their smallest form, too: run with the long proofs."""
+LONG = ("default_settings", "demo_worlds", "export_kills", "prepare_scale", "space_versions", "training_speed")
+"""Take seven seconds and more in their smallest form, too: run with the long proofs."""
 NEED_CHROMIUM = ("page_pictures", "report_pictures")
 FEW_BASELINES = tuple(
     f"evaluation.baselines.{name}=null"
@@ -99,6 +99,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "export_corruption": lambda folder: [str(GOLDEN)],
     "export_kills": lambda folder: plain_runs(folder)[:1],
     "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],
+    "growing_store": lambda folder: ["--data=worlds/world-0"],
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
     "listening_on": of_the_past,
     "placing": lambda folder: [*SMALL_WORLD],

@@ -194,7 +194,7 @@ class TestWhatChanges:
         assert_same(store, make_builder(raw, tmp_path / "others", **FIXED, features=other).build()[0])
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(data=st.data())
 def test_any_days_in_any_order(data, tmp_path_factory, make_builder):
     folder = tmp_path_factory.mktemp("days")

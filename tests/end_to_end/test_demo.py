@@ -181,6 +181,7 @@ def test_missing_and_truncated_files_get_one_line(
         assert name.partition("/")[2] in refused(tmp_path, *command, f"export={copy}")
 
 
+@pytest.mark.slow  # half a minute
 def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
     """But for prepare, which test_prepare.py kills."""
 
