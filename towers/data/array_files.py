@@ -1,4 +1,4 @@
-"""NumPy files that are written and read piece by piece, and never mapped as a whole."""
+"""Writes and reads NumPy files piece by piece, without memory maps."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,14 +9,14 @@ import numpy as np
 
 
 class ArrayFiles:
-    """NumPy files of columns, being written from their first entry to their last. A context manager.
+    """Writes a NumPy file for each column, from the first entry to the last. A context manager.
 
-    Not through memory maps: a disk that is full ends a process that writes to one, without a word.
+    It uses no memory maps: on a full disk, writing to one kills the process without a message.
 
     Args:
-        folder: of the files.
-        dtypes: of the columns, by name.
-        total: entries that each will have.
+        folder: where the files are written.
+        dtypes: dtype of each column by its name.
+        total: number of entries that each column will have.
     """
 
     def __init__(self, folder: Path, dtypes: Mapping[str, Any], total: int):
@@ -33,18 +33,18 @@ class ArrayFiles:
         self._stack.close()
 
     def append(self, columns: Mapping[str, np.ndarray]) -> None:
-        """The next entries of every column."""
+        """Writes the next entries of every column."""
         for name, dtype in self._dtypes.items():
             self._files[name].write(np.ascontiguousarray(columns[name], dtype).data)
 
 
 class ArrayReader:
-    """Reads stretches of a NumPy file of one dimension.
+    """Reads slices of a one-dimensional NumPy file.
 
-    Through the file and not through a memory map, whose pages would count as this process's own memory.
+    It reads through the file and not through a memory map, whose pages would count as this process's own memory.
 
     Args:
-        path: of the file.
+        path: the file.
     """
 
     def __init__(self, path: Path):
@@ -59,7 +59,7 @@ class ArrayReader:
         return self._length
 
     def __getitem__(self, stretch: slice) -> np.ndarray:
-        """Entries `[start, stop)`, both given."""
+        """Reads entries `[start, stop)`; both must be given."""
         number = stretch.stop - stretch.start
         if not number:  # `fromfile` would take a number of 0 on an empty file for an error
             return np.zeros(0, self._dtype)

@@ -1,4 +1,4 @@
-"""All events in pieces of bounded size, each of whole listeners."""
+"""Divides all events into blocks of bounded size, each of whole listeners."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ BLOCK_EVENTS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Listeners who follow each other.
+    """A block of consecutive listeners and their events.
 
     Args:
-        users: their rows.
-        events: places of their events in the flat columns.
-        lengths: how many events each has.
+        users: the slice of listener rows.
+        events: the slice of their events in the flat columns.
+        lengths: `[listeners]`: the number of events of each.
     """
 
     users: slice
@@ -26,21 +26,21 @@ class Block:
 
     @property
     def size(self) -> int:
-        """How many events they have."""
+        """The number of events."""
         return self.events.stop - self.events.start
 
     @property
     def user_of_event(self) -> Int[np.ndarray, " events"]:
-        """Whose each event is, numbered from 0 within the block."""
+        """`[events]`: the number of each event's listener within the block, from 0."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
 
 def blocks(offsets: np.ndarray, size: int | None = None) -> Iterator[Block]:
-    """All listeners, in order.
+    """Yields blocks of all listeners, in order.
 
     Args:
         offsets: `[users + 1]`, places of the listeners' first events.
-        size: events of a block at most; null: `BLOCK_EVENTS`.
+        size: greatest number of events of a block, unless one listener has more; null: `BLOCK_EVENTS`.
     """
     first, num_users = 0, len(offsets) - 1
     size = BLOCK_EVENTS if size is None else size

@@ -1,4 +1,4 @@
-"""A store without its holes: what is given to those who know no rows that last, such as serving."""
+"""A view of a store without holes, for code that knows nothing of rows that last, such as serving."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -15,19 +15,19 @@ from towers.features.vocabulary import Vocabulary
 
 
 def compacted(store: Store) -> Store:
-    """The store without rows whose content or listener is gone; itself where all are there.
+    """Returns the store without rows whose content or listener is gone; the store itself where there are none.
 
-    The others keep their order. Of events the content's row alone is made anew, in 4 bytes an event; everything else
-    stays mapped.
+    Other rows keep their order. Content rows of events are computed anew, in 4 bytes an event; other columns of events
+    stay memory-mapped.
     """
     return store if store.has_content.all() and store.has_user.all() else CompactStore(store)
 
 
 class CompactStore(Store):
-    """The living rows of a store, numbered anew.
+    """The rows of a store that are no holes, numbered anew.
 
     Args:
-        whole: the store with its holes, whose listeners have no events and whose contents stand in none.
+        whole: the store with holes; no event has a hole as its listener or content.
     """
 
     def __init__(self, whole: Store):
@@ -37,7 +37,7 @@ class CompactStore(Store):
 
     @cached_property
     def _new_row(self) -> Int[np.ndarray, " contents_plus_one"]:
-        """By the whole store's row; -1 of a hole and, at its end, of none."""
+        """The new row of each row of the whole store; -1 for a hole, and -1 as a last entry, for no content."""
         found = np.full(len(self._whole.has_content) + 1, -1, np.int32)
         found[self._content_rows] = np.arange(len(self._content_rows))
         return found

@@ -1,4 +1,4 @@
-"""A split carried out on written histories: the ends of the periods, and what training counts in its own."""
+"""Applies a split to written histories: writes the ends of the periods, and counts what training may know."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ def write_ends(folder: Path, split: Split, cuts: Cuts) -> None:
     """Writes where each listener's periods begin and end.
 
     Args:
-        folder: of histories whose columns are written.
-        split: the rule.
-        cuts: that it gave.
+        folder: histories whose columns are written.
+        split: the rule that divides events into periods.
+        cuts: the instants that it has returned.
     """
     offsets = np.load(folder / "offsets.npy")
     columns = {name: ArrayReader(folder / f"{name}.npy") for name in ("timestamp_us", "is_positive", "session")}
@@ -41,15 +41,15 @@ def write_ends(folder: Path, split: Split, cuts: Cuts) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingCounts:
-    """What training knows of its period, and how much each period holds.
+    """Counts of the training period, and how much each period holds.
 
     Args:
-        positives: `[contents]`: positive events of training.
-        plays: `[contents]`: plays of training.
-        events: `[contents]`: events of training.
-        codes: by column of `EVENT_VOCABULARIES`, which codes of the log training saw.
-        periods: name -> positive events, and listeners who have one.
-        total_positives: of all periods and gaps.
+        positives: `[contents]`: positive events in training.
+        plays: `[contents]`: plays in training.
+        events: `[contents]`: events in training.
+        codes: for each column of `EVENT_VOCABULARIES`, bool by code of the log: whether training has it.
+        periods: for each period, the number of positive events and of listeners who have one.
+        total_positives: positive events in all periods and gaps.
     """
 
     positives: Int[np.ndarray, " contents"]
@@ -61,18 +61,18 @@ class TrainingCounts:
 
 
 def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -> TrainingCounts:
-    """Counts in one pass over the histories.
+    """Counts what training and each period hold, in one pass over the histories.
 
     Args:
-        folder: of histories whose columns and ends are written.
-        num_contents: rows of contents.
-        num_codes: by column of `EVENT_VOCABULARIES`, how many codes the log has.
+        folder: histories whose columns and ends are written.
+        num_contents: number of content rows.
+        num_codes: for each column of `EVENT_VOCABULARIES`, the number of codes in the log.
     """
     offsets = np.load(folder / "offsets.npy")
     ends = {name: np.load(folder / f"{name}.npy") for name in ENDS}
     names = ("content_row", "action", "is_positive", *schema.EVENT_VOCABULARIES)
     columns = {name: ArrayReader(folder / f"{name}.npy") for name in names}
-    counted = np.zeros(4 * num_contents, dtype=np.int64)  # of each content: by whether positive, and whether a play
+    counted = np.zeros(4 * num_contents, dtype=np.int64)  # four for each content: positive or not, play or not
     codes = {name: np.zeros(number + 1, dtype=bool) for name, number in num_codes.items()}
     positives: Counter[str] = Counter()
     listeners: Counter[str] = Counter()
@@ -111,13 +111,13 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
 
 
 def write_codes(folder: Path, name: str, vocabulary: Vocabulary, texts: list[str | None]) -> None:
-    """Turns a column's codes of the log into those of a vocabulary.
+    """Replaces a column's codes of the log by those of the training period's vocabulary.
 
     Args:
-        folder: of the histories.
-        name: of the column.
-        vocabulary: of the training period.
-        texts: by the log's code.
+        folder: where the histories are.
+        name: name of the column.
+        vocabulary: the values that the training period has.
+        texts: the value of each code of the log.
     """
     code_of = np.append(vocabulary.encode(texts), [0]).astype(HISTORY_COLUMNS[name])  # unknown, -1, is the last
     column = ArrayReader(folder / f"{name}.npy")

@@ -1,4 +1,4 @@
-"""The first of several equal entries in a flat column, without a loop over entries."""
+"""Finds the first of several equal entries in a flat column, without a loop over entries."""
 
 import numpy as np
 from jaxtyping import Bool, Int, Integer
@@ -12,14 +12,14 @@ def first_places(
 ) -> Int[np.ndarray, " entries"]:
     """`[entries]`, int64: the place of the first entry with the same group and the same value.
 
-    Packed into one integer each, entries are sorted by value and not by place, which is several times as fast.
+    Each entry is packed into one integer with its place; sorting these is several times as fast as an argsort.
 
     >>> first_places(np.array([0, 0, 0, 1]), np.array([7, 8, 7, 7])).tolist()
     [0, 1, 0, 3]
 
     Args:
-        group: 0 or more, for instance the listener.
-        value: 0 or more, for instance the content.
+        group: `[entries]`, 0 or more, for instance the listener.
+        value: `[entries]`, 0 or more, for instance the content.
     """
     order, is_new = _ordered(group, value)
     first = np.empty(len(group), dtype=np.int64)
@@ -30,7 +30,7 @@ def first_places(
 def is_first(
     group: Integer[np.ndarray, " entries"], value: Integer[np.ndarray, " entries"]
 ) -> Bool[np.ndarray, " entries"]:
-    """Whether an entry is the first with its group and value, as `first_places` takes them."""
+    """`[entries]`, bool: whether an entry is the first with its group and value; arguments as for `first_places`."""
     order, is_new = _ordered(group, value)
     found = np.zeros(len(group), dtype=bool)
     found[order[is_new]] = True
@@ -40,7 +40,7 @@ def is_first(
 def _ordered(
     group: Integer[np.ndarray, " entries"], value: Integer[np.ndarray, " entries"]
 ) -> tuple[Int[np.ndarray, " entries"], Bool[np.ndarray, " entries"]]:
-    """Entries by group, value and place; and, in that order, whether an entry is the first with its group and value."""
+    """Sorts entries by group, value and place; returns the order, and in it which are first with group and value."""
     number = len(group)
     if not number:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)

@@ -1,4 +1,4 @@
-"""The listeners that a caller's file says are to be forgotten."""
+"""Reads a caller's file of listeners who are to be forgotten."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Writes the histories of a store from the event log: what events say of their listeners."""
+"""Writes the histories of a store from the event log."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from towers.errors import UserError
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """What was met while the histories were written.
+    """What was counted while the histories were written.
 
     Args:
         first_us: time of the first positive event; null where there is none.
-        last_us: of the last.
-        plays: all plays.
-        positive_plays: those that are positive.
-        longest: greatest played fraction of a play.
-        timed_plays: plays with a time played above 0, of contents that are not known to be shorter than `LONG_MS`.
-        short_plays: those of them that lasted below `SHORT_MS`.
-        short_play: content row and time played of the first of them by both.
+        last_us: time of the last positive event.
+        plays: number of plays.
+        positive_plays: number of positive plays.
+        longest: greatest played fraction of a play; null where none is known.
+        timed_plays: number of plays with `played_ms` above 0, of contents that are not known to be shorter than `LONG_MS`.
+        short_plays: number of timed plays below `SHORT_MS`.
+        short_play: the least (content row, `played_ms`) of the short plays; null without one.
     """
 
     first_us: int | None = None
@@ -43,7 +43,7 @@ class Seen:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Times of the first and the last positive event.
+        """Returns the times of the first and the last positive event.
 
         Raises:
             UserError: there is none.
@@ -63,10 +63,10 @@ class HistoriesWriter:
     """Writes `histories/` of a store.
 
     Args:
-        columns: of the event log.
-        durations_ms: `[contents]`, int64: 0 where unknown.
-        min_played_fraction: from which on a play is positive.
-        folder: of the histories; made here.
+        columns: the columns of the event log.
+        durations_ms: `[contents]`, int64: duration in milliseconds, 0 where unknown.
+        min_played_fraction: a play of at least this fraction of its content is positive.
+        folder: where the histories are written; it is created.
         on_progress: called with (stage, done, all).
     """
 
@@ -84,7 +84,7 @@ class HistoriesWriter:
         self.seen = Seen()
 
     def write(self) -> None:
-        """Writes all columns; contexts and devices in the codes of the log."""
+        """Writes all columns; contexts and devices are still codes of the log."""
         self._folder.mkdir()
         columns = self._columns
         total, done = int(columns.offsets[-1]), 0
@@ -98,7 +98,7 @@ class HistoriesWriter:
     def _derived(self, block: LogBlock) -> dict[str, np.ndarray]:
         row, action = block.columns["content_row"], block.columns["action"]
         played_ms, times = block.columns["played_ms"], block.columns["timestamp_us"]
-        # Behind the last content stands what an event without one has.
+        # The entry after the last content is for events without one.
         duration_ms = np.append(self._durations_ms, 0)[row]
         fraction = np.full(len(row), schema.UNKNOWN_PLAYED_FRACTION)
         known = (duration_ms > 0) & (played_ms >= 0)
@@ -165,6 +165,6 @@ def _session_places(block: LogBlock, users: Int[np.ndarray, " events"]) -> Int[n
         return places
     flat = block.sessions.offsets[users[known]] + session[known]
     first = np.empty(len(block.sessions.values), dtype=np.int64)
-    first[flat[::-1]] = known[::-1]  # of several the last that is written stays: the earliest
+    first[flat[::-1]] = known[::-1]  # of several the last one written stays, which is the earliest
     places[known] = first[flat] - block.offsets[users[known]]
     return places

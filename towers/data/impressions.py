@@ -1,4 +1,4 @@
-"""Raw impressions into a store: checked in SQL, and kept in a part a raw file, in the order in which they were told."""
+"""Checks raw impressions in SQL and keeps the valid rows, one part file for each raw file, in their raw order."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -40,18 +40,18 @@ WHERE FALSE
 
 
 class Impressions:
-    """What was shown, of one state of the log.
+    """The impressions of one state of the event log.
 
-    A part depends on its raw file and, for what was told of a request or a slot before, on files with lower numbers. So
-    a later state links to the parts of the state before and reads new raw files alone; both are byte for byte what
-    reading everything gives.
+    A part depends on its raw file and on files with lower numbers, which may have the same request or slot. So a later
+    state links to the parts of the state before and reads new raw files alone; the result is byte for byte what reading
+    everything gives.
 
     Args:
-        clean: the database, in which `forgotten` says of which listeners (`user_id`) nothing may stay.
+        clean: the database; its table `forgotten` has the listeners (`user_id`) of whom no row may stay.
         tables: the raw files.
-        numbers: lasting number of each raw file of impressions.
-        forgotten: who was forgotten before; of them nothing is read from files that had arrived by then.
-        previous: an earlier state, whose raw files of impressions are as they were; null: there is none.
+        numbers: the number of each raw file of impressions, in order of arrival.
+        forgotten: listeners who were forgotten before; their rows in files that had arrived by then are ignored.
+        previous: folder of an earlier state whose raw files of impressions are unchanged; null: read everything.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Impressions:
         self._previous = previous
 
     def write(self, folder: Path) -> Losses:
-        """Writes the parts, and the rows that are left out, into the folder of a new state; nothing without raw files.
+        """Writes the parts and the rejected rows into the folder of a new state; writes nothing without raw files.
 
-        At once it holds a few row groups, and the numbers of those rows of one file that are left out.
+        Memory holds a few row groups, and the numbers of the rejected rows of one file.
 
         Raises:
             UserError: a file is damaged, or a column is not as the contract says.
@@ -96,9 +96,9 @@ class Impressions:
         return Losses(rows=kept + reasons.total(), bad=bad, repeated=reasons[DUPLICATE])
 
     def _parts_of_before(self) -> dict[int, Path]:
-        """Parts of before by number.
+        """Returns the earlier parts by number.
 
-        None, where somebody's rows were left out for those of somebody who has left: they may stand now.
+        There are none where a row was rejected because of a row of a listener who has left since: it may be valid now.
         """
         before = None if self._previous is None else self._previous / FOLDER
         found = {} if before is None else {number: part_path(before, number) for number in self._files}
@@ -118,7 +118,7 @@ class Impressions:
         return path if path is not None and path.exists() else None
 
     def _carry(self, parts: Mapping[int, Path], folder: Path, left_out: GroupWriter) -> Counter[str]:
-        """Links to parts of before, and writes anew those of which a listener has left; gives reasons of before."""
+        """Links to earlier parts, and rewrites those with rows of listeners who have left; returns earlier reasons."""
         gone = self._gone_from(f"read_parquet({_listed(parts.values())}, filename = true)", "filename")
         for number, path in parts.items():
             target = part_path(folder, number)
@@ -137,7 +137,7 @@ class Impressions:
         return reasons
 
     def _gone_from(self, rows: str, key: str) -> dict[str, set[str]]:
-        """Listeners who are forgotten, of whom there are rows, by what `key` gives for those."""
+        """Finds forgotten listeners who have rows, by the `key` of these rows."""
         query = f"SELECT DISTINCT {key} AS place, user_id FROM {rows} INNER JOIN forgotten USING (user_id)"
         found: dict[str, set[str]] = {}
         for row in self._clean.table(query).to_pylist():
@@ -145,7 +145,7 @@ class Impressions:
         return found
 
     def _judge(self, parts: Mapping[int, Path], new: Mapping[int, Path]) -> None:
-        """Makes the table `left_out_impressions` of rows of new files."""
+        """Makes the table `left_out_impressions` of rejected rows of new files."""
         clean = self._clean
         clean.view("raw_impressions", self._select(new.values()))
         clean.put("impression_files", self._numbered({self._tables.known_as(path): n for n, path in new.items()}))
@@ -161,7 +161,7 @@ class Impressions:
         )
         clean.put("part_files", self._numbered({str(path): number for number, path in parts.items()}))
         asked = "request_id IN (SELECT request_id FROM raw_impressions)"
-        # First which parts name a request of the new rows, mostly none: only those are read in whole rows.
+        # Mostly no part names a request of the new rows: only parts that do are read in whole rows.
         of_parts = (
             f"SELECT DISTINCT filename FROM read_parquet({_listed(parts.values())}, filename = true) WHERE {asked}"
         )
@@ -175,7 +175,7 @@ class Impressions:
         clean.run("impressions")
 
     def _read(self, number: int, path: Path, target: Path, left_out: GroupWriter) -> Counter[str]:
-        """Writes the part of one new file, and its rows that are left out; gives their reasons."""
+        """Writes the part of one new file and its rejected rows; returns their reasons."""
         names, numbers, codes = _Reasons(), [np.zeros(0, np.int64)], [np.zeros(0, np.int8)]
         query = (
             f"SELECT file_row_number, reason FROM left_out_impressions WHERE file = {number} ORDER BY file_row_number"
@@ -202,7 +202,7 @@ class Impressions:
         return reasons
 
     def _select(self, paths: Iterable[Path]) -> str:
-        """SQL that reads some of the raw files, in the contract's types."""
+        """Returns SQL that reads some of the raw files in the contract's types."""
         return raw.select_raw(replace(self._tables, files={schema.IMPRESSIONS: list(paths)}), schema.IMPRESSIONS)
 
     @staticmethod
@@ -211,13 +211,13 @@ class Impressions:
 
 
 class _Reasons:
-    """Reasons as small numbers: a file may have a million rows that are left out for one of them."""
+    """Reasons as small numbers, since a file may have a million rejected rows and few reasons."""
 
     def __init__(self) -> None:
         self.known: list[str] = []
 
     def codes(self, reasons: pa.Array) -> np.ndarray:
-        """`[rows]`, int8: places in `known`."""
+        """`[rows]`, int8: the index of each reason in `known`."""
         encoded = reasons.dictionary_encode()
         told = encoded.dictionary.to_pylist()
         self.known += [name for name in told if name not in self.known]
@@ -225,12 +225,12 @@ class _Reasons:
 
 
 def part_path(folder: Path, number: int) -> Path:
-    """The part of the raw file with a lasting number."""
+    """Returns the path of the part of the raw file with a number."""
     return folder / f"part-{number:06d}.parquet"
 
 
 def _without(path: Path, user_ids: Collection[str]) -> Iterator[pa.Table]:
-    """Rows of a file in their order, without those of some listeners."""
+    """Reads the rows of a file in order, without those of some listeners."""
     for batch in pq.ParquetFile(path).iter_batches(ROWS):
         rows = pa.Table.from_batches([batch])
         yield rows.filter(~pc.field("user_id").isin(list(user_ids))) if user_ids else rows

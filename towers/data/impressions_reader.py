@@ -1,4 +1,4 @@
-"""The impressions of a store, opened and not read."""
+"""Opens the impressions of a store without reading them."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ PARTS = "part-*.parquet"
 
 
 def open_impressions(folder: Path, until_us: int | None) -> ds.Dataset:
-    """All rows of the parts in a folder, in the order in which they were told; none where it is not there.
+    """Opens the rows of all parts in a folder, in order of arrival; an empty data set where there is no folder.
 
     Args:
-        folder: of a version of a store.
-        until_us: leaves out what was shown from this time on, in microseconds since 1970, UTC; null leaves out nothing.
+        folder: where the parts of a version of a store are.
+        until_us: leaves out rows of this time or later, in microseconds since 1970, UTC; null keeps all.
     """
     parts = sorted(map(str, folder.glob(PARTS)))
     empty = IMPRESSION_SCHEMA.empty_table()

@@ -1,4 +1,4 @@
-"""One version of a store being made: the lists, the event log, what is derived from it, and the manifest."""
+"""Makes one version of a store: reads the lists, grows the event log, derives the arrays, writes the manifest."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -41,22 +41,22 @@ SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class Maker:
-    """Makes one version.
+    """Makes one version of a store.
 
     Args:
         root: where the store's versions stand.
-        work: a folder for what is not kept.
+        work: a folder for temporary files.
         tables: the raw files.
         inputs: digests of the source's files.
         source: where the raw data comes from.
-        split: the cuts in time.
-        filters: by name, which events are left out after the split.
-        features: how raw becomes codes.
+        split: where training, validation and test begin and end.
+        filters: rules that leave events out after the split, by name.
+        features: how raw columns become codes.
         limits: how many rows and sounds may be left out.
-        forget: listeners to be forgotten, beside those whom users/ calls deleted.
-        spill: what the database may take of memory and disk.
+        forget: ids of listeners to be forgotten, beside those whom users/ calls deleted.
+        spill: how much memory the database may take, and its folder on disk for the rest.
         current: the newest event log; null where there is none.
-        on_progress: told about every stage.
+        on_progress: called with (stage, done, all).
     """
 
     root: Path
@@ -74,12 +74,12 @@ class Maker:
     on_progress: Callable[[str, int, int], None]
 
     def make(self, request: str, sound: SpectrogramSet | None, decode: Callable[[], None]) -> Path:
-        """Makes it; gives its folder.
+        """Makes the version and returns its folder.
 
         Args:
-            request: what it is made for.
-            sound: of the contents; null where there is none.
-            decode: decodes it.
+            request: digest of all that decides the store except the rows; the manifest has it.
+            sound: the set of spectrograms; null where there is no sound.
+            decode: decodes the sounds.
 
         Raises:
             UserError: the raw data is not as the contract says, or too much of it is bad.
@@ -132,7 +132,7 @@ class Maker:
         return self.root / fingerprint
 
     def _grow(self, clean: Tables) -> tuple[EventLog, dict[str, Losses]]:
-        """The event log of today, kept; and how many rows of each table were left out."""
+        """Grows the event log and keeps it; returns it, and how many rows of each table were left out."""
         growth, tables = self._growth, self.tables
         self.on_progress("tables", 0, 0)
         numbers = dict(zip(growth.rows.files.ids.to_pylist(), range(len(growth.rows.files)), strict=True))
@@ -164,14 +164,14 @@ class Maker:
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        """Raw files of events and impressions by path below the data set's folder."""
+        """Returns the digests of raw files of events and impressions, by path below the data set's folder."""
         root = self.tables.root
         paths = [*self.tables.files[schema.EVENTS], *self.tables.files.get(schema.IMPRESSIONS, [])]
         return {str(path.relative_to(root)) if path.is_relative_to(root) else path.name: path for path in paths}
 
     @cached_property
     def _growth(self) -> Growth:
-        converted = digest_of(self.inputs)  # for a file that the source wrote itself
+        converted = digest_of(self.inputs)  # stands in for the digest of a file that the source wrote itself
         files = {name: self.inputs.get(name, converted) for name in self._files}
         settings = {
             "source": settings_of(self.source),
@@ -182,7 +182,7 @@ class Maker:
 
     @cached_property
     def _unread(self) -> dict[str, Path]:
-        """The raw files of events that the log has still to read."""
+        """Returns the raw files of events that the log has still to read."""
         events = {*self.tables.files[schema.EVENTS]}
         return {name: path for name, path in self._files.items() if path in events and self._growth.is_new(name)}
 
@@ -202,7 +202,7 @@ class Maker:
             raise
 
     def _keep_rejected(self) -> Path:
-        """Puts what was rejected where it outlives a run that fails."""
+        """Moves rejected rows to a folder that stays when the run fails."""
         kept = self.root / "rejected"
         if kept.exists():
             kept.rename(self.work / "rejected_before")
@@ -211,14 +211,14 @@ class Maker:
 
 
 def keep_losses(sound: Path, rejected: Path) -> None:
-    """Copies which sounds were unusable or altered, and why, beside the other tables' rejected rows."""
+    """Copies the list of unusable or altered sounds, with reasons, beside the other tables' rejected rows."""
     for name, kept in ((spectrograms.REJECTED, SOUNDS), (spectrograms.ALTERED, ALTERED_SOUNDS)):
         if pq.read_metadata(sound / name).num_rows:
             shutil.copyfile(sound / name, rejected / kept)
 
 
 def counts(clean: Tables, written: Written, lost: Mapping[str, Losses], sound: Path | None) -> dict[str, int]:
-    """What was kept and what was not."""
+    """Returns counts for the manifest: what was kept and what was left out."""
     found = {
         "events": written.events,
         "positives": written.counts.total_positives,
@@ -240,6 +240,6 @@ def counts(clean: Tables, written: Written, lost: Mapping[str, Losses], sound: P
 
 
 def _counted(name: str, numbers: Int[np.ndarray, " rows"]) -> dict[str, pa.Array]:
-    """The places of a column that are above 0, as columns of a table."""
+    """Returns the places where an array is above 0, and its values there, as columns of a table."""
     rows = numbers.nonzero()[0]
     return {name: pa.array(rows, pa.int32()), "num_events": pa.array(numbers[rows], pa.int64())}

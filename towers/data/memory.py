@@ -1,4 +1,4 @@
-"""How much memory a process may use."""
+"""Finds how much memory a process may use."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.
 
 
 def memory_bytes() -> int:
-    """Memory of the machine, or of the process's group where that has less."""
+    """Returns the memory in bytes of the machine, or of the process's control group where that is less."""
     known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in LIMITS:
         try:

@@ -1,5 +1,4 @@
-"""Part files of a table whose columns differ in type, read as one: what SQL itself makes of two types may lose values
-or fail."""
+"""Reads part files whose columns differ in type as one table, where SQL by itself may lose values or fail."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from towers.contract.tables import Column
 
 
 def read_in_sql(files: Mapping[Path, str], contract: Mapping[str, Column], extra: Sequence[str]) -> str:
-    """What stands after FROM for all part files: their rows, with `filename` and `file_row_number`.
+    """Returns the FROM clause that reads all part files, with the columns `filename` and `file_row_number`.
 
     Files are read together while SQL has a type that holds the values of all; where a column has none, files of other
     types are read apart, each cast to the contract's type. DuckDB would read text as UUIDs where one file has UUIDs,
@@ -22,9 +21,9 @@ def read_in_sql(files: Mapping[Path, str], contract: Mapping[str, Column], extra
     without a column, as pandas writes a table without rows, are left out.
 
     Args:
-        files: at least one part file -> its path in SQL.
-        contract: the table's columns.
-        extra: columns beyond the contract.
+        files: the path in SQL of each part file; at least one.
+        contract: the columns of the table in the contract.
+        extra: columns to read beside the contract.
     """
     schemas = {path: pq.read_schema(path) for path in files}
     casts = {}
@@ -42,7 +41,7 @@ def read_in_sql(files: Mapping[Path, str], contract: Mapping[str, Column], extra
 
 
 def _one_type(kinds: Iterable[pa.DataType], column: Column | None) -> str | None:
-    """The type to cast to in SQL before the parts come together; null where they can come together as they are."""
+    """Returns the type to cast a column to before parts are joined; null where they can be joined as they are."""
     plain = {kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds}
     if len(plain) <= 1 or all(map(is_number, plain)) or (column is not None and column.sql == "BIGINT"):
         return None
@@ -52,7 +51,7 @@ def _one_type(kinds: Iterable[pa.DataType], column: Column | None) -> str | None
 
 
 def _select(paths: Sequence[str], kinds: Mapping[str, pa.DataType | None], casts: Mapping[str, str]) -> str:
-    """SQL that reads files of the same types."""
+    """Returns SQL that reads files of the same types."""
     sources = {name: "NULL" if pt.is_null(kind) else f'"{name}"' for name, kind in kinds.items() if kind is not None}
     replaced = ", ".join(f'CAST({source} AS {casts[name]}) AS "{name}"' for name, source in sources.items())
     return (

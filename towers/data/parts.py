@@ -1,4 +1,4 @@
-"""What a part that decides a store says of itself, for the store's fingerprint and manifest: nothing private."""
+"""The settings of the parts that decide a store, for its fingerprint and manifest; private attributes do not count."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,7 +8,7 @@ class Part(Protocol):
     """A source, a split or a filter."""
 
     def settings(self) -> dict[str, Any]:
-        """All that decides a result, by the names of the constructor's keywords, as JSON values.
+        """Returns all settings that decide a result, by the names of the constructor's keywords, as JSON values.
 
         Paths are left out: the same data may lie elsewhere next time, and its files have digests of their own.
         """
@@ -16,5 +16,5 @@ class Part(Protocol):
 
 
 def settings_of(part: Part) -> dict[str, Any]:
-    """The class of a part and its settings, as JSON values."""
+    """Returns the class of a part and its settings as JSON values."""
     return {"class": type(part).__name__, **part.settings()}

@@ -1,4 +1,4 @@
-"""Parquet files of which the same rows are the same bytes, in whatever pieces they came."""
+"""Writes Parquet files whose bytes depend on their rows alone, not on the pieces that they were written in."""
 
 from pathlib import Path
 from types import TracebackType
@@ -11,11 +11,11 @@ ROWS = 8_192
 
 
 class GroupWriter:
-    """Writes one file, in row groups of one size. A context manager.
+    """Writes one Parquet file in row groups of equal size. A context manager.
 
     Args:
-        path: of the file.
-        schema: of the rows.
+        path: the file to write.
+        schema: the schema of the rows.
     """
 
     def __init__(self, path: Path, schema: pa.Schema):
@@ -28,7 +28,7 @@ class GroupWriter:
         return self
 
     def write(self, rows: pa.Table) -> None:
-        """The next rows, columns in the order of the schema."""
+        """Writes the next rows; columns must be in the order of the schema."""
         self.num_rows += len(rows)
         self._waiting = pa.concat_tables([self._waiting, rows])
         while len(self._waiting) >= ROWS:

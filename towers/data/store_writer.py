@@ -1,4 +1,4 @@
-"""Writes the clean tables as a store's flat arrays, piece by piece."""
+"""Writes a store's arrays and tables from the event log and the clean lists, piece by piece."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,14 +36,14 @@ LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was met while a store was written.
+    """What was counted while a store was written.
 
     Args:
-        events: of all histories.
-        seen: in the histories.
-        cuts: the instants that the split came to.
-        counts: of training, and of each period.
-        left_out: by filter, how many events.
+        events: number of events in all histories.
+        seen: what was counted while the histories were written.
+        cuts: the instants of the split.
+        counts: what training and each period hold.
+        left_out: how many events each filter left out.
     """
 
     events: int
@@ -54,12 +54,12 @@ class Written:
 
 
 class StoreWriter:
-    """One store being written.
+    """Writes one store.
 
     Args:
         clean: the database, in which listeners and contents are known.
-        log: the events, and the rows of ids.
-        features: what to encode.
+        log: the event log, with the rows of ids.
+        features: which columns to encode, and how.
         folder: where to write.
         on_progress: called with (stage, done, all).
     """
@@ -122,7 +122,7 @@ class StoreWriter:
         return contents
 
     def _write_playlists(self, contents: pa.Table) -> None:
-        """Each with its contents in the order of the raw list; ids that no content bears are left out."""
+        """Writes each playlist with its contents in the raw order; ids that no content has are left out."""
         listed = self._clean.table("SELECT * FROM playlists ORDER BY content_row").combine_chunks()
         ids = contents["content_id"].combine_chunks()
         lists = listed["content_ids"].combine_chunks()
@@ -169,12 +169,12 @@ class StoreWriter:
 
 
 def by_row(table: pa.Table, name: str, rows: int) -> pa.Table:
-    """A table in the order of its column of rows, which is left out; rows that it lacks are null in every column.
+    """Orders a table by its column of rows and drops that column; rows that it lacks are null in every column.
 
     Args:
-        table: without a null among its rows, each of them once.
-        name: of the column.
-        rows: of the result.
+        table: has each row at most once, and no null in the column of rows.
+        name: name of the column of rows.
+        rows: number of rows of the result.
     """
     place = np.full(rows, -1, dtype=np.int64)
     place[table[name].to_numpy()] = np.arange(len(table))

@@ -1,4 +1,4 @@
-"""Events of a stretch of listeners, as the event log holds them."""
+"""The events of consecutive listeners, as the event log holds them and as they arrive from new raw files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class LogBlock:
 
     Args:
         offsets: `[listeners + 1]`, int64, from 0: where each listener's events begin.
-        columns: by name of `LOG_COLUMNS`, `[events]`.
-        sessions: each listener's sessions by number: a 64-bit key of the raw `session_id`, uint64.
+        columns: an array `[events]` for each name of `LOG_COLUMNS`.
+        sessions: for each listener, a key (uint64) of each raw `session_id`, by its number in the column `session`.
     """
 
     offsets: Int[np.ndarray, " listeners_plus_one"]
@@ -44,12 +44,12 @@ class LogBlock:
 
     @property
     def num_users(self) -> int:
-        """Listeners, those without an event included."""
+        """The number of listeners, those without an event included."""
         return len(self.offsets) - 1
 
     @property
     def users(self) -> Int[np.ndarray, " events"]:
-        """`[events]`, int64: the listener of each event, from 0 for the block's first."""
+        """`[events]`, int64: the number of each event's listener within the block, from 0."""
         return np.repeat(np.arange(self.num_users), np.diff(self.offsets))
 
     def session_keys(self, events: Integer[np.ndarray, " some"], users: Integer[np.ndarray, " some"]) -> np.ndarray:
@@ -63,7 +63,7 @@ class LogBlock:
         return np.where(session < 0, np.uint64(UNKNOWN_SESSION), keys)
 
     def without(self, is_gone: Bool[np.ndarray, " listeners"]) -> "LogBlock":
-        """The block in which some listeners have no events."""
+        """Returns the block with the events of some listeners removed."""
         if not is_gone.any():
             return self
         stays = ~np.repeat(is_gone, np.diff(self.offsets))
@@ -80,11 +80,11 @@ class Arrivals:
     """New events of consecutive listeners: by listener, then time, then order of arrival.
 
     Args:
-        user: `[events]`, the listener, from 0 for the block's first.
-        columns: by name of `LOG_COLUMNS` but for `session`.
-        session_key: `[events]`, uint64: 64-bit key of the raw `session_id`, `UNKNOWN_SESSION` where unknown.
-        file: `[events]`: lasting number of the raw file.
-        file_row: `[events]`: row in it.
+        user: `[events]`, the number of the listener within the block, from 0.
+        columns: an array `[events]` for each name of `LOG_COLUMNS` except `session`.
+        session_key: `[events]`, uint64: a key of the raw `session_id`, `UNKNOWN_SESSION` where it is not given.
+        file: `[events]`: the number of the raw file, in order of arrival.
+        file_row: `[events]`: the row within that file.
     """
 
     user: Integer[np.ndarray, " events"]
@@ -97,7 +97,7 @@ class Arrivals:
         return len(self.user)
 
     def take(self, places: np.ndarray) -> "Arrivals":
-        """Those at `places`, or where it is true."""
+        """Selects events by their places, or by a boolean mask."""
         return Arrivals(
             user=self.user[places],
             columns={name: column[places] for name, column in self.columns.items()},

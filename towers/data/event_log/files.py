@@ -16,12 +16,12 @@ OFFSETS, SESSION_OFFSETS, SESSION_KEYS = "offsets", "session_offsets", "session_
 
 
 class LogFiles:
-    """The columns of a log.
+    """Reads the columns of an event log.
 
     Reads go through the file and not through a memory map, whose pages would count as this process's own memory.
 
     Args:
-        folder: of the columns; one that is not there is a log without events.
+        folder: where the columns are; a folder that does not exist counts as a log without events.
     """
 
     def __init__(self, folder: Path):
@@ -33,16 +33,16 @@ class LogFiles:
 
     @property
     def num_users(self) -> int:
-        """Listeners, those without an event included."""
+        """The number of listeners, those without an event included."""
         return len(self.offsets) - 1
 
     @property
     def lengths(self) -> Int[np.ndarray, " listeners"]:
-        """Events of each listener."""
+        """`[listeners]`: the number of events of each listener."""
         return np.diff(self.offsets)
 
     def block(self, begin: int, end: int) -> LogBlock:
-        """Listeners `[begin, end)`; those beyond the last have no events."""
+        """Reads the events of listeners `[begin, end)`; listeners beyond the last have none."""
         offsets = _stretch(self.offsets, begin, end)
         of_sessions = _stretch(self._session_offsets, begin, end)
         columns = {name: self._read(name, dtype, offsets) for name, dtype in LOG_COLUMNS.items()}
@@ -52,7 +52,7 @@ class LogFiles:
         )
 
     def blocks(self) -> Iterator[tuple[int, LogBlock]]:
-        """Everything: the first listener of each block, and the block."""
+        """Yields the whole log in blocks, each with the number of its first listener."""
         for each in blocks(self.offsets):
             yield each.users.start, self.block(each.users.start, each.users.stop)
 
@@ -67,7 +67,7 @@ class LogWriter:
     """Writes the columns of a log, block after block. A context manager.
 
     Args:
-        folder: of the columns; made here.
+        folder: where the columns are written; it is created.
     """
 
     def __init__(self, folder: Path):
@@ -82,7 +82,7 @@ class LogWriter:
         return self
 
     def append(self, block: LogBlock) -> None:
-        """The next listeners."""
+        """Writes the next listeners."""
         for name, dtype in LOG_COLUMNS.items():
             self._files[name].write(np.ascontiguousarray(block.columns[name], dtype).data)
         self._files[SESSION_KEYS].write(np.ascontiguousarray(block.sessions.values, np.uint64).data)
@@ -99,11 +99,11 @@ class LogWriter:
 
 
 def _stretch(offsets: Int[np.ndarray, " all"], begin: int, end: int) -> Int[np.ndarray, " some"]:
-    """Offsets of listeners `[begin, end)`; beyond the last they stand still."""
+    """Returns the offsets of listeners `[begin, end)`; beyond the last listener the last offset repeats."""
     found = offsets[begin : end + 1]
     return np.concatenate([found, np.full(end - begin + 1 - len(found), offsets[-1], dtype=np.int64)])
 
 
 def offsets_of(lengths: list[np.ndarray]) -> Int[np.ndarray, " all"]:
-    """Where each list begins, and where the last one ends, of lengths that come in parts."""
+    """Turns lengths of lists, given in several arrays, into the offset of each list and the end of the last."""
     return np.concatenate([[0], np.cumsum(np.concatenate([[], *lengths]))]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""New raw files into the event log: what is not there yet is read, and what is there is not read again."""
+"""Adds new raw files to the event log: only files that it does not hold yet are read."""
 
 import os
 import shutil
@@ -51,11 +51,11 @@ ORDER BY {column}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What a log of today is made from.
+    """What the next state of an event log is made from.
 
     Args:
-        previous: the log that it grows from; null where everything is read.
-        rows: ids and their rows of before.
+        previous: the log that new files are added to; null where all files are read anew.
+        rows: the rows that ids have got so far.
         files: raw files of events and impressions by path below the data set's folder, with their digests.
         settings: what else decides how raw events are read.
     """
@@ -67,7 +67,9 @@ class Growth:
 
     @classmethod
     def of(cls, current: EventLog | None, files: Mapping[str, str], settings: Mapping[str, Any]) -> "Growth":
-        """From the newest log: it grows where the files that it read are as they were, and is read anew otherwise.
+        """Decides whether the newest log can grow: yes, if the files that it read and the settings are unchanged.
+
+        Otherwise everything is read anew; rows stay.
 
         Args:
             current: the newest log; null where there is none.
@@ -83,11 +85,11 @@ class Growth:
         return cls(previous=previous, rows=current.rows.with_files(files), files=files, settings=settings)
 
     def is_new(self, name: str) -> bool:
-        """Whether a raw file has still to be read."""
+        """Says whether a raw file has still to be read."""
         return self.previous is None or name not in self.previous.manifest["files"]
 
     def still_forgotten(self, clean: Tables) -> list[str]:
-        """Listeners that lists name, who were forgotten earlier and have done nothing since."""
+        """Finds listeners named in users/ or playlists/ who were forgotten earlier and have done nothing since."""
         named = clean.texts(
             "SELECT user_id FROM raw_users WHERE user_id IS NOT NULL UNION "
             "SELECT owner_id FROM raw_playlists WHERE owner_id IS NOT NULL"
@@ -104,9 +106,10 @@ class Growth:
         return [each for each in until_file if each not in returned]
 
     def returned(self, clean: Tables) -> dict[str, int]:
-        """Listeners of whom events are to be read that were forgotten earlier -> the first file that may tell of them.
+        """Finds listeners who were forgotten earlier and have events in the files to be read.
 
-        Where the log only grows nobody has to be asked: whatever is read came later.
+        Returns the listener -> the number of the first raw file whose events of theirs count. Where the log only
+        grows this is empty: every file that is read arrived after they were forgotten.
         """
         if self.previous is not None or not self.rows.forgotten.until_file:
             return {}
@@ -116,12 +119,12 @@ class Growth:
 
 
 class Grower:
-    """Writes the log of today.
+    """Writes the next state of an event log.
 
     Args:
-        growth: what from.
+        growth: the log so far, the rows and the raw files.
         clean: the database, in which the files to be read and the lists are known.
-        on_progress: told about every stage.
+        on_progress: called with (stage, done, all).
     """
 
     def __init__(self, growth: Growth, clean: Tables, on_progress: Callable[[str, int, int], None]):
@@ -155,7 +158,7 @@ class Grower:
         return EventLog(folder, rows)
 
     def _rows(self, forgotten: list[str]) -> Rows:
-        """The rows of today, known to the database by then."""
+        """Extends the row maps by new ids, and makes them known to the database."""
         before, clean = self._growth.rows, self._clean
         users, contents = before.users.erased(forgotten), before.contents
         was = pa.array(before.listed)
@@ -182,7 +185,7 @@ class Grower:
         )
 
     def _merge(self, folder: Path, rows: Rows, is_gone: Bool[np.ndarray, " users"]) -> "_Merged":
-        """Writes the columns; the events that repeat another are known to the database by then."""
+        """Writes the columns, and makes the events that repeat another one known to the database."""
         clean, previous = self._clean, self._growth.previous
         base = LogFiles(folder if previous is None else previous.folder / COLUMNS)
         num_users, num_contents = len(rows.users), len(rows.contents)
@@ -215,21 +218,21 @@ class Grower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Merged:
-    """What came of a merge: events by content, and how the numbers of rows change."""
+    """The result of a merge: the number of events of each content, and how many events were left out."""
 
     heard: Int[np.ndarray, " contents"]
     losses: Losses
 
 
 def linked(folder: Path, target: Path) -> None:
-    """The same files in another folder: links where the disk has them, copies elsewhere."""
+    """Puts the files of a folder into another one: as hard links where the disk has them, else as copies."""
     target.mkdir(parents=True)
     for path in folder.iterdir():
         link(path, target / path.name)
 
 
 def link(path: Path, target: Path) -> None:
-    """The same file under another name: a link where the disk has them, a copy elsewhere."""
+    """Gives a file a second name: a hard link where the disk has them, else a copy."""
     try:
         os.link(path, target)
     except OSError:
@@ -237,7 +240,7 @@ def link(path: Path, target: Path) -> None:
 
 
 def _without(path: Path, forgotten: list[str]) -> tuple[Iterator[pa.RecordBatch], Losses]:
-    """Rejected events of before without those of some listeners, and how many of these there were."""
+    """Reads earlier rejected events without those of some listeners, and counts the ones that went."""
     if not path.exists():
         return iter(()), Losses()
     batches = pq.ParquetFile(path).iter_batches()

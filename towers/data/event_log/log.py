@@ -21,8 +21,8 @@ class EventLog:
     """One state of a log, read only.
 
     Args:
-        folder: of it.
-        rows: that it was written with; null: they are read from the folder when they are asked for.
+        folder: where the log is.
+        rows: the row maps that it was written with; null: they are read from the folder when needed.
     """
 
     def __init__(self, folder: Path, rows: Rows | None = None):
@@ -31,37 +31,37 @@ class EventLog:
 
     @classmethod
     def current(cls, root: Path) -> "EventLog | None":
-        """The newest below a folder; null where there is none."""
+        """Opens the newest log below a folder; null where there is none."""
         link = root / CURRENT
         return cls(link.resolve()) if link.exists() else None
 
     @property
     def losses(self) -> Losses:
-        """How many raw events were left out."""
+        """The numbers of raw events that were read and left out."""
         return Losses(**self.manifest["losses"])
 
     @property
     def rejected(self) -> Path:
-        """Raw events that were left out, with their reasons; no file where none was."""
+        """Path of the raw events that were left out, with their reasons; no file where none was."""
         return self.folder / REJECTED
 
     @cached_property
     def rows(self) -> Rows:
-        """Ids and their rows."""
+        """The rows that ids have."""
         return Rows.read(self.folder / ROWS) if self._given_rows is None else self._given_rows
 
     @cached_property
     def columns(self) -> LogFiles:
-        """The events."""
+        """The columns of events on disk."""
         return LogFiles(self.folder / COLUMNS)
 
     @cached_property
     def heard(self) -> np.ndarray:
-        """`[contents]`, int64: events that name a content."""
+        """`[contents]`, int64: the number of events that name each content."""
         return np.load(self.folder / HEARD)
 
     def kept(self, root: Path) -> "EventLog":
-        """The same log where it stays, as the newest; those before it go."""
+        """Moves the log to where it stays, makes it the newest and removes earlier ones; returns it there."""
         target = root / digest_of([self.manifest, self.rows.digest, self.rows.forgotten.arrivals])[:16]
         if not target.exists():
             self.folder.replace(target)

@@ -1,4 +1,4 @@
-"""New events into a block of the log: in their places in time, without those that repeat one that is there."""
+"""Merges new events into a block of the log, in order of time, and leaves out those that repeat an earlier one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ SAME = ("played_ms", "context", "device")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated:
-    """New events of which an equal one came before.
+    """New events that have the listener, time, content and action of an earlier one.
 
     Args:
-        file: `[events]`: lasting number of the raw file.
-        file_row: `[events]`: row in it.
-        differs: `[events]`: whether they say something else than the one that is kept.
+        file: `[events]`: the number of the raw file, in order of arrival.
+        file_row: `[events]`: the row within that file.
+        differs: `[events]`, bool: whether another column differs from the event that is kept.
     """
 
     file: Integer[np.ndarray, " events"]
@@ -29,7 +29,7 @@ class Repeated:
 
     @classmethod
     def of(cls, parts: Sequence["Repeated"]) -> "Repeated":
-        """All parts together."""
+        """Joins several parts into one."""
         return cls(
             file=np.concatenate([np.zeros(0, np.int32), *(part.file for part in parts)]),
             file_row=np.concatenate([np.zeros(0, np.int64), *(part.file_row for part in parts)]),
@@ -38,12 +38,13 @@ class Repeated:
 
 
 def merge(block: LogBlock, arrivals: Arrivals) -> tuple[LogBlock, Repeated]:
-    """The block with what arrived.
+    """Returns the block with new events added, and the events that repeat another.
 
-    An event that arrived stands behind all of the same listener and time that came before it. Of several events with
+    A new event goes behind all earlier ones of the same listener and time. Of several events with
     the same listener, time, content and action the first to come is kept.
 
-    Cost: what arrived is looked up; what was there is copied, and never compared as a whole.
+    Cost: places of new events are found by binary search; old events are copied, and compared with new ones of the
+    same time alone.
     """
     place = _upper_bounds(block, arrivals.user, arrivals.columns["timestamp_us"])
     is_kept, differs = _judged(block, arrivals, place)
@@ -73,7 +74,7 @@ def merge(block: LogBlock, arrivals: Arrivals) -> tuple[LogBlock, Repeated]:
 def _upper_bounds(
     block: LogBlock, user: Integer[np.ndarray, " some"], timestamp_us: Integer[np.ndarray, " some"]
 ) -> Int[np.ndarray, " some"]:
-    """Where in the block an event of this listener and time belongs: behind those of the same time."""
+    """Finds the places in the block where events of given listeners and times belong: behind those of the same time."""
     low, high = block.offsets[user].copy(), block.offsets[user + 1].copy()
     times = block.columns["timestamp_us"]
     while True:
@@ -89,7 +90,7 @@ def _upper_bounds(
 def _judged(
     block: LogBlock, arrivals: Arrivals, place: Int[np.ndarray, " events"]
 ) -> tuple[Bool[np.ndarray, " events"], Bool[np.ndarray, " events"]]:
-    """Which of the new events are kept; and of those that are not, which differ from the kept one."""
+    """Says which new events are kept and, of the others, which differ from the event that is kept."""
     number = len(arrivals)
     is_kept, differs = np.ones(number, dtype=bool), np.zeros(number, dtype=bool)
     if not number:
@@ -126,7 +127,7 @@ def _judged(
 def _of_same_time(
     block: LogBlock, ends: Int[np.ndarray, " some"], users: Integer[np.ndarray, " some"]
 ) -> tuple[Int[np.ndarray, " events"], Int[np.ndarray, " events"]]:
-    """Events of the block that share the time of the one before each end, and their listeners; each once."""
+    """Finds the block's events with the same time as the event before each place in `ends`, and their listeners."""
     if not len(ends):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     ends, at = np.unique(ends, return_index=True)
@@ -139,7 +140,7 @@ def _of_same_time(
 
 
 def _numbered(block: LogBlock, arrivals: Arrivals) -> tuple[Int[np.ndarray, " events"], Ragged]:
-    """Each new event's session by number, and all sessions: new ones behind those that are there, as they came."""
+    """Numbers the sessions of new events; returns these numbers, and all sessions with new ones in order of arrival."""
     session = np.full(len(arrivals), -1, dtype=np.int64)
     known = np.flatnonzero(arrivals.session_key != UNKNOWN_SESSION)
     if not len(known):
@@ -162,7 +163,7 @@ def _numbered(block: LogBlock, arrivals: Arrivals) -> tuple[Int[np.ndarray, " ev
 
 
 def _numbers_of(sessions: Ragged, user: np.ndarray, key: np.ndarray) -> Int[np.ndarray, " pairs"]:
-    """The number of a listener's session by its key, -1 where it is not there. Pairs are sorted and differ."""
+    """Looks up the numbers of sessions by pairs of listener and key, sorted and distinct; -1 where there is none."""
     number = np.full(len(user), -1, dtype=np.int64)
     asked = np.zeros(len(sessions), dtype=bool)
     asked[user] = True
@@ -180,7 +181,7 @@ def _numbers_of(sessions: Ragged, user: np.ndarray, key: np.ndarray) -> Int[np.n
 
 
 def _joined(sessions: Ragged, owner: np.ndarray, keys: np.ndarray) -> Ragged:
-    """The lists with values added at their ends; `owner` never falls."""
+    """Appends keys to the lists of their owners; `owner` is ascending."""
     if not len(owner):
         return sessions
     values = np.insert(sessions.values, sessions.offsets[owner + 1], keys)

@@ -1,4 +1,4 @@
-"""Rows that last: id -> row, a map that only grows."""
+"""Rows that last: maps from ids to rows that only grow."""
 
 import hashlib
 import secrets
@@ -21,12 +21,12 @@ FORGOTTEN = "forgotten"
 
 @dataclass(frozen=True, slots=True)
 class RowMap:
-    """Ids by row.
+    """The row of each id.
 
     A row is given to an id once and for ever. A hole (null) is the row of an id that was erased; nobody gets it again.
 
     Args:
-        ids: `[rows]`, text.
+        ids: `[rows]`, text: the id of each row, null for a hole.
     """
 
     ids: pa.StringArray
@@ -40,33 +40,33 @@ class RowMap:
         return pa.array(np.arange(len(self.ids), dtype=np.int32))
 
     def is_among(self, ids: Iterable[str] | pa.Array) -> Bool[np.ndarray, " rows"]:
-        """Which rows have one of some ids."""
+        """`[rows]`, bool: whether a row belongs to one of `ids`."""
         found = pc.call_function("is_in", [self.ids], pc.SetLookupOptions(value_set=pa.array(ids, pa.string())))
         return found.to_numpy(zero_copy_only=False)
 
     def grown_by(self, ids: Iterable[str]) -> "RowMap":
-        """With those of some ids, in their order, that it does not have."""
+        """Returns the map with those of `ids` appended, in their order, that it does not have yet."""
         known = set(self.ids.to_pylist())
         return self.grown([each for each in ids if each not in known])
 
     def grown(self, ids: Sequence[str] | pa.Array) -> "RowMap":
-        """With ids that it does not have, in rows behind its last."""
+        """Returns the map with ids appended, none of which it has yet."""
         return RowMap(pa.concat_arrays([self.ids, pa.array(ids, pa.string())]))
 
     def erased(self, ids: Iterable[str]) -> "RowMap":
-        """With holes in the rows of some ids."""
+        """Returns the map with holes in the rows of some ids."""
         is_gone = self.is_among(ids)
         if not is_gone.any():
             return self
         return RowMap(pc.call_function("if_else", [pa.array(is_gone), pa.scalar(None, pa.string()), self.ids]))
 
     def write(self, path: Path) -> None:
-        """Parquet with the columns `id` and `row`."""
+        """Writes a Parquet file with the columns `id` and `row`."""
         pq.write_table(pa.table({"id": self.ids, "row": self.rows}), path)
 
     @classmethod
     def read(cls, path: Path) -> "RowMap":
-        """What `write` wrote.
+        """Reads what `write` wrote.
 
         Raises:
             UserError: the file is missing or damaged.
@@ -81,16 +81,16 @@ class RowMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """All maps of a log.
+    """All row maps of an event log.
 
     Args:
-        users: of listeners.
-        contents: of contents.
-        listed: `[contents]`: whether contents/ or playlists/ ever listed the content.
-        files: of raw files of events and impressions, by path below the data set's folder: their order of arrival.
-        contexts: of contexts, whose rows are codes.
-        devices: of devices, likewise.
-        forgotten: of whom nothing may come back.
+        users: the rows of listeners.
+        contents: the rows of contents.
+        listed: `[contents]`, bool: whether contents/ or playlists/ ever listed the content.
+        files: raw files of events and impressions, as paths below the data set's folder, in order of arrival.
+        contexts: contexts; their rows are the codes in the log.
+        devices: devices; their rows are the codes in the log.
+        forgotten: listeners whose earlier events may not come back.
     """
 
     users: RowMap
@@ -112,15 +112,15 @@ class Rows:
         return hashlib.sha256(sink.getvalue().to_pybytes() + self.listed.tobytes()).hexdigest()
 
     def still_knows(self, ids: Sequence[str]) -> bool:
-        """Whether some id has still to be forgotten: it has a row, or its events of before could come back."""
+        """Says whether some id has still to be forgotten: it has a row, or its earlier events could come back."""
         return bool(self.users.is_among(ids).any()) or len(self.forgotten.among(ids)) < len({*ids})
 
     def with_files(self, names: Iterable[str]) -> "Rows":
-        """With raw files that are new, in order of their names."""
+        """Returns the maps with new raw files appended, in order of their names."""
         return replace(self, files=self.files.grown_by(sorted(names)))
 
     def write(self, folder: Path) -> None:
-        """Writes a file a map."""
+        """Writes one file for each map."""
         folder.mkdir()
         for name in ("users", "contents", "files", "contexts", "devices"):
             getattr(self, name).write(folder / f"{name}.parquet")
@@ -129,7 +129,7 @@ class Rows:
 
     @classmethod
     def none(cls) -> "Rows":
-        """Maps without a row."""
+        """Returns empty maps."""
         empty = RowMap(pa.array([], pa.string()))
         return cls(
             users=empty, contents=empty, listed=np.zeros(0, dtype=bool), files=empty, contexts=empty, devices=empty,
@@ -138,7 +138,7 @@ class Rows:
 
     @classmethod
     def read(cls, folder: Path) -> "Rows":
-        """What `write` wrote.
+        """Reads what `write` wrote.
 
         Raises:
             UserError: a file is missing or damaged.
@@ -150,14 +150,14 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """Who was forgotten, by keyed hashes alone, and how many raw files had arrived by then.
+    """Keyed hashes of listeners who were forgotten, and how many raw files had arrived by then.
 
     Raw files of before may still hold their events, and none of them may come back: not when a listener of the same id
     returns, and not when everything is read again. Without the key nobody can tell whether an id is among them.
 
     Args:
         key: 32 random bytes; empty where nobody was forgotten.
-        until_file: hash -> events in raw files of a lower number are gone.
+        until_file: hash -> a number; their events in raw files of lower numbers are ignored.
     """
 
     key: bytes
@@ -165,16 +165,16 @@ class Forgotten:
 
     @property
     def number(self) -> int:
-        """How many there are."""
+        """How many listeners were forgotten."""
         return len(self.until_file)
 
     @property
     def arrivals(self) -> list[int]:
-        """How many raw files had arrived when each was forgotten, in order: changes with them, and names nobody."""
+        """How many raw files had arrived when each listener was forgotten, ascending; a digest of it names nobody."""
         return sorted(self.until_file.values())
 
     def with_more(self, ids: Iterable[str], until_file: int) -> "Forgotten":
-        """With ids of whom nothing before the raw file `until_file` may come back."""
+        """Returns the set with more ids, whose events in raw files below the number `until_file` are ignored."""
         more = list(ids)
         if not more:
             return self
@@ -182,14 +182,14 @@ class Forgotten:
         return replace(known, until_file=known.until_file | {known._hash(each): until_file for each in more})
 
     def among(self, ids: Iterable[str]) -> dict[str, int]:
-        """Which ids are among them -> the number of the first raw file that may tell of them again."""
+        """Finds which ids were forgotten -> the number of the first raw file whose events of theirs count again."""
         if not self.until_file:
             return {}
         found = ((each, self.until_file.get(self._hash(each))) for each in ids)
         return {each: until for each, until in found if until is not None}
 
     def write(self, folder: Path) -> None:
-        """Writes the key and the hashes, unless there are none."""
+        """Writes the key and the hashes; no file where nobody was forgotten."""
         if self.key:
             (folder / KEY).write_bytes(self.key)
             hashes = sorted(self.until_file)
@@ -198,7 +198,7 @@ class Forgotten:
 
     @classmethod
     def read(cls, folder: Path) -> "Forgotten":
-        """What `write` wrote."""
+        """Reads what `write` wrote."""
         if not (folder / KEY).exists():
             return cls(key=b"", until_file={})
         table = pq.read_table(folder / f"{FORGOTTEN}.parquet")

@@ -1,4 +1,4 @@
-"""New events out of the database, sorted, in the stretches of listeners that the log is written in."""
+"""Reads new events from the database, sorted, in the same blocks of listeners as the log is written in."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ _NAMES = {"action": "action_code"}
 
 
 class ArrivalStream:
-    """Reads what `arrivals` gives, in order and once.
+    """Reads the table `arrivals` once, in order of listeners.
 
     Args:
-        batches: of `QUERY`.
+        batches: the result of `QUERY`.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]):
@@ -23,7 +23,7 @@ class ArrivalStream:
         self._waiting: pa.RecordBatch | None = None
 
     def take(self, begin: int, end: int) -> Arrivals:
-        """The events of listeners `[begin, end)`; stretches are asked for one after the other."""
+        """Returns the events of listeners `[begin, end)`; each call begins where the last one ended."""
         pieces = []
         while (batch := self._next()) is not None:
             place = int(np.searchsorted(_numpy(batch, "user_row"), end))

@@ -17,24 +17,24 @@ from towers.errors import UserError
 
 
 def filters_of(cuts: Cuts, filters: Mapping[str, Filter]) -> dict[str, Filter]:
-    """By key of the configuration, the filters after one that leaves out what lies behind the cuts' end, if they have
-    one."""
+    """Returns all filters in order, by key of the configuration; where the cuts have an end, a filter that leaves out
+    later events comes first."""
     behind: dict[str, Filter] = {} if cuts.end_us is None else {"data.split": Before(cuts.end_us)}
     return {**behind, **{f"data.filters.{name}": rule for name, rule in filters.items()}}
 
 
 def apply_filters(folder: Path, filters: Mapping[str, Filter], num_contents: int) -> dict[str, int]:
-    """Applies filters one after the other, each to what the one before it has left.
+    """Applies filters one after the other, each to the events that the one before it has kept.
 
-    The folder is one that nobody reads yet: a kill in the middle leaves columns of different lengths.
+    Nobody may read the folder yet: a kill in the middle leaves columns of different lengths.
 
     Args:
         folder: `histories` of a store that is being written.
-        filters: by key of the configuration, in their order.
-        num_contents: rows of contents.
+        filters: in the order in which they are applied, by key of the configuration.
+        num_contents: number of content rows.
 
     Returns:
-        By key, how many events each left out.
+        For each key, how many events the filter left out.
 
     Raises:
         UserError: no positive event of training is left.
@@ -70,7 +70,7 @@ def _rewrite(folder: Path, histories: Histories, keep: Bool[np.ndarray, " events
         return found
 
     def session(block: Block) -> np.ndarray:
-        """The place of the session's first event that stays, in what stays of the history."""
+        """`[events]`: the place of the session's first kept event within the kept history."""
         given = np.asarray(histories.session[block.events])
         kept, user = keep[block.events], block.user_of_event
         known = np.flatnonzero(kept & (given >= 0))
@@ -98,7 +98,7 @@ def _rewrite(folder: Path, histories: Histories, keep: Bool[np.ndarray, " events
 
 
 def _moved(histories: Histories, keep: Bool[np.ndarray, " events"]) -> dict[str, np.ndarray]:
-    """By name, listeners' places in what stays."""
+    """Returns listeners' places among the events that stay, by the name of the array."""
     moved = {name: np.zeros(len(getattr(histories, name)), np.int64) for name in PLACES}
     done = 0
     for block in blocks(histories.offsets):

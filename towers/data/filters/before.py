@@ -1,4 +1,4 @@
-"""Events up to a time: what a split that judges an earlier week leaves in the store."""
+"""A filter that keeps events before a time, for splits that judge an earlier week."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from towers.data.histories import Histories
 
 
 class Before:
-    """Leaves out what came at a time or later.
+    """Leaves out events at a time or later.
 
     Args:
         end_us: microseconds since 1970, UTC.

@@ -1,4 +1,4 @@
-"""What is repeated at once."""
+"""A filter that counts immediate repeats once."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from towers.data.histories import PLACES, Histories
 
 
 class CollapseRepeats:
-    """Of events in a row that say the same, the first stays: the same listener, content and action, positive or not.
+    """Keeps the first of consecutive events of a listener that agree in content, action and whether they are positive.
 
-    A like after a play stays, and so does a whole play after one that was broken off. The first event of a period stays
-    whatever came before it, so that no period decides what another holds. Searches are no repeats.
+    A like after a play stays, and so does a complete play after one that was broken off. The first event of a period
+    always stays, so that no period decides what another holds. Searches are never repeats.
     """
 
     def keep(self, histories: Histories, num_contents: int) -> Bool[np.ndarray, " events"]:
@@ -28,5 +28,5 @@ class CollapseRepeats:
         return kept
 
     def settings(self) -> dict[str, Any]:
-        """None."""
+        """There are no settings."""
         return {}

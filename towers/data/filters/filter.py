@@ -1,4 +1,4 @@
-"""What a filter is asked: which of a store's events stay, once the split has said which period each is in."""
+"""The interface of a filter: which of a store's events stay, once the split has given each its period."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,14 +13,14 @@ class Filter(Protocol):
     """A rule that leaves events out before anything is counted."""
 
     def keep(self, histories: Histories, num_contents: int) -> Bool[np.ndarray, " events"]:
-        """Whether each event stays.
+        """`[events]`, bool: whether each event stays.
 
         Args:
-            histories: of all listeners; memory-mapped.
-            num_contents: rows of contents.
+            histories: all listeners' events, memory-mapped.
+            num_contents: number of content rows.
         """
         ...
 
     def settings(self) -> dict[str, Any]:
-        """What it was made with, by name, as JSON values: what of it decides a store."""
+        """Returns the settings that decide a store, by the names of their keys, as JSON values."""
         ...

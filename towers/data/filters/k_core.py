@@ -1,4 +1,4 @@
-"""The k-core: listeners and contents that training knows well."""
+"""The k-core filter: keeps listeners and contents that training knows well."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ class KCore:
     are left out of every period. Events without a content stay with their listener.
 
     Args:
-        min_positives_per_listener: positive events in training with contents that stay, at least.
-        min_positives_per_content: positive events in training of listeners who stay, at least.
+        min_positives_per_listener: the fewest positive events that a listener has in training with contents that stay.
+        min_positives_per_content: the fewest positive events that a content has in training of listeners who stay.
 
     Raises:
         UserError: a number below 1.
@@ -34,7 +34,7 @@ class KCore:
         self._per_listener, self._per_content = min_positives_per_listener, min_positives_per_content
 
     def keep(self, histories: Histories, num_contents: int) -> Bool[np.ndarray, " events"]:
-        """See `Filter`; takes 8 bytes a positive event of training."""
+        """See `Filter`; takes 8 bytes of memory for each positive event of training."""
         stays, is_known = self._core(*_training_pairs(histories), histories.num_users, num_contents)
         is_known = np.append(is_known, True)  # row -1: no content
         kept = np.empty(len(histories.content_row), bool)
@@ -50,7 +50,7 @@ class KCore:
     def _core(
         self, users: np.ndarray, rows: np.ndarray, num_users: int, num_contents: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Which listeners and contents stay, `[users]` and `[contents]`, from pairs of a listener and a content."""
+        """Finds which listeners (`[users]`, bool) and contents (`[contents]`, bool) stay, from pairs of both."""
         while True:
             stays = np.bincount(users, minlength=num_users) >= self._per_listener
             is_known = np.bincount(rows, minlength=num_contents) >= self._per_content

@@ -1,4 +1,4 @@
-"""Plays that hardly began."""
+"""A filter that leaves out plays that hardly began."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from towers.errors import UserError
 
 
 class MinPlayedFraction:
-    """Leaves out plays of less than a share of the content; a play of which the share is not known stays.
+    """Leaves out plays of less than a fraction of the content; plays of an unknown fraction stay.
 
     `features.min_played_fraction` says which plays are positive, and leaves the others in histories.
 
     Args:
-        fraction: of the content's length, over 0 and at most 1.
+        fraction: of the content's duration, above 0 and at most 1.
 
     Raises:
-        UserError: a fraction that cannot be.
+        UserError: a fraction out of range.
     """
 
     def __init__(self, fraction: float = 0.1):
@@ -30,7 +30,7 @@ class MinPlayedFraction:
     def keep(self, histories: Histories, num_contents: int) -> Bool[np.ndarray, " events"]:
         """See `Filter`."""
         played = np.asarray(histories.played_fraction)
-        # In float32 on both sides: 0.1 of a piece is a tenth, however it is rounded. Below 0 it is not known.
+        # Both sides are float32, so that a play of exactly 0.1 of a content is not below 0.1. Below 0: not known.
         is_short = (played >= 0) & (played < np.float32(self._fraction))
         return ~(is_short & (np.asarray(histories.action) == PLAY))
 

@@ -1,4 +1,4 @@
-"""What came between two profiles, and what a typical day was like before."""
+"""What has come between two profiles, and what a typical day was like before."""
 
 import math
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Change:
     Args:
         before: the earlier one.
         after: the later one.
-        thresholds: of what is told.
-        now_us: the time, in microseconds since 1970, UTC.
+        thresholds: limits above which a difference is reported.
+        now_us: the present time, in microseconds since 1970, UTC.
     """
 
     before: Profile
@@ -31,58 +31,58 @@ class Change:
 
     @cached_property
     def new_days(self) -> list[Day]:
-        """Those after the last one of before, empty ones among them."""
+        """Days after the last day of `before`, empty ones included."""
         return [day for day in self.after.days if day.date > self.before.last_day]
 
     @cached_property
     def late(self) -> Day:
-        """What came since on days before the last one of before, which may have been going on."""
+        """New events on days before the last day of `before`, which itself may not have been over."""
         return sum_of([day for day in self._more if day.date < self.before.last_day])
 
     @cached_property
     def fresh(self) -> Day:
-        """All that came since, late events among it."""
+        """All new events as one day, late ones included."""
         return sum_of([*self._more, *self.new_days])
 
     @cached_property
     def typical_days(self) -> list[Day]:
-        """Four weeks up to the last day of before, without empty days."""
+        """The four weeks up to the last day of `before`, without empty days."""
         return [day for day in self.before.days[-TYPICAL_DAYS:] if day.events]
 
     @cached_property
     def typical(self) -> Day:
-        """All events of the typical days."""
+        """All events of the typical days as one day."""
         return sum_of(self.typical_days)
 
     @property
     def is_known(self) -> bool:
-        """Whether enough days were before to say what a typical one is."""
+        """Whether `before` has enough days to say what a typical one is."""
         return self.after.has_clock and self.before.has_clock and len(self.typical_days) >= self.thresholds.min_days
 
     @property
     def is_same_way(self) -> bool:
-        """Whether both were prepared with the same settings, so that only raw data can differ."""
+        """Whether both were prepared with the same settings, so that only the raw data can differ."""
         return self.before.settings == self.after.settings
 
     def expected(self, day: Day) -> float:
-        """Events of such a day, by those of the same weekday where enough of them are known."""
+        """Returns how many events a day should have: as days of the same weekday had, where enough are known."""
         same = [each.events for each in self.before.days if each.events and each.weekday == day.weekday]
         return float(median(same if len(same) >= LEAST_OF_WEEKDAY else [each.events for each in self.typical_days]))
 
     @cached_property
     def spread(self) -> float:
-        """How far typical days are from what was expected of them, as a share of it: a robust standard deviation."""
+        """Robust standard deviation of typical days' events around their expected number, as a share of it."""
         off = [abs(day.events / max(self.expected(day), 1) - 1) for day in self.typical_days]
         return 1.4826 * float(median(off))
 
     def is_chance(self, share: float, of: int, usual: float) -> bool:
-        """Whether chance alone may make a share of so many events differ from what is usual."""
+        """Says whether chance alone may explain that a share of so many events differs from the usual share."""
         deviation = math.sqrt(max(usual * (1 - usual), 1e-4) / max(of, 1))
         return abs(share - usual) <= self.thresholds.sigmas * deviation
 
     @cached_property
     def _more(self) -> list[Day]:
-        """By day that both know what it has more. Of two ways to prepare nothing: any event might be new."""
+        """The new events of each day that both profiles have; nothing where settings differ, as all may be new then."""
         if not self.is_same_way:
             return []
         known = {day.date: day for day in self.before.days}

@@ -1,4 +1,4 @@
-"""Two profiles, one after the other, to a verdict on the later one."""
+"""Compares two successive profiles and gives the verdict on the later one."""
 
 from towers.data.profiling import event_rules, table_rules, time_rules
 from towers.data.profiling.change import Change
@@ -8,14 +8,14 @@ from towers.data.profiling.verdict import Finding, Verdict, verdict_of
 
 
 def judged(before: Profile | None, after: Profile, thresholds: Thresholds, now_us: int) -> Verdict:
-    """What there is to say of the later one.
+    """Judges a profile by the one before it.
 
     Args:
-        before: the profile of the version before; null where there is none, and then only times that are not yet are
-            told.
-        after: the one that is judged.
-        thresholds: of what is told.
-        now_us: the time, in microseconds since 1970, UTC.
+        before: the profile of the version before; null where there is none, and then only times in the future are
+            reported.
+        after: the profile that is judged.
+        thresholds: limits above which a difference is reported.
+        now_us: the present time, in microseconds since 1970, UTC.
     """
     change = Change(before=before or after, after=after, thresholds=thresholds, now_us=now_us)
     if before is None:

@@ -1,4 +1,4 @@
-"""The profile of a prepared store, computed from what is open and mapped."""
+"""Computes the profile of a prepared store from its memory-mapped files."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -39,7 +39,7 @@ _SAID_TWICE = (DUPLICATE, "the same event is in another row, with other values")
 
 
 def profile_of(store: Store) -> Profile:
-    """Computes it in one pass over the events, and a short one over the last days."""
+    """Computes the profile of a store in one pass over all events and a short one over the last days."""
     histories, facts = store.histories, facts_of(store)
     columns = {name: _columns(store, name) for name in schema.EVENT_VOCABULARIES}
     counted = tally(
@@ -120,8 +120,8 @@ def profile_of(store: Store) -> Profile:
 
 
 def _bulk(events: Int[np.ndarray, " days"]) -> tuple[int, int]:
-    """The first and the last day of the data, without stray days of wrong clocks: a few events beyond a long gap, or
-    days with hardly any. The day after the last may be one that has just begun, so it counts."""
+    """Finds the first and the last day of the data without stray days of wrong clocks, which have hardly any events or
+    lie beyond a long gap. The day after the last full one counts, as it may have just begun."""
     some = np.flatnonzero(events)
     if not len(some):
         return 0, -1
@@ -179,8 +179,8 @@ def _days(
 
 
 def _columns(store: Store, name: str) -> tuple[list[str], np.ndarray]:
-    """Names of the columns that a vocabulary is counted in, and the column of each code: the most frequent ones have
-    their own, the rest share the last."""
+    """Assigns a vocabulary's codes to columns of counts: the most frequent values have a column each, the rest
+    share the last. Returns the columns' names, and the column of each code."""
     values = [UNKNOWN, *store.vocabulary(name).values]
     if len(values) <= MOST_VALUES + 1:
         return values, np.arange(len(values), dtype=np.int32)
@@ -194,7 +194,7 @@ def _columns(store: Store, name: str) -> tuple[list[str], np.ndarray]:
 
 
 def _duplicates(store: Store, counted: Tally) -> tuple[int, np.ndarray]:
-    """Events that were left out since another says the same: all of them, and by day of the tally."""
+    """Counts events that were left out as repeats of another: in all, and for each day of the tally."""
     path, by_day, number = store.folder / "rejected" / f"{schema.EVENTS}.parquet", np.zeros(counted.num_days, int), 0
     if not path.exists():
         return 0, by_day
@@ -258,13 +258,13 @@ def _firsts(day_of: Int[np.ndarray, " things"], num_days: int) -> Int[np.ndarray
 
 
 def _quantiles(numbers: np.ndarray) -> dict[str, float]:
-    """By quantile, of those above 0."""
+    """Returns the quantiles of the numbers above 0, by quantile."""
     some = numbers[numbers > 0]
     return {f"{q:g}": float(np.quantile(some, q)) for q in QUANTILES} if len(some) else {}
 
 
 def _quantiles_of_counts(counts: Int[np.ndarray, " values"]) -> dict[str, float]:
-    """By quantile the value, of which there are so many."""
+    """Returns the quantiles of values of which `counts` says how often each occurs, by quantile."""
     until = np.cumsum(counts)
     if not until[-1]:
         return {}

@@ -1,4 +1,4 @@
-"""What the contents of a store are, by row: their class, and which parts of their metadata they lack."""
+"""Facts about each content of a store: its class, and which parts of its metadata it lacks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ NONE = len(schema.KINDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentFacts:
-    """By content row.
+    """Facts about contents, by content row.
 
     Args:
-        kind: place in `schema.KINDS`, or `NONE`.
+        kind: index into `schema.KINDS`, or `NONE`.
         is_hole: the row is of a content that is gone.
-        is_withdrawn: contents/ lists it no more.
+        is_withdrawn: contents/ no longer lists it.
         is_listed: more is known of it than its id; holes and withdrawn contents are not.
         is_playable: of a kind that is recommended.
-        lacks: by part, and `sound` where the store has any.
+        lacks: for each part of the metadata, and for `sound` where the store has sound, whether the content lacks it.
     """
 
     kind: Int[np.ndarray, " contents"]
@@ -41,15 +41,15 @@ class ContentFacts:
     lacks: Mapping[str, Bool[np.ndarray, " contents"]]
 
     def classes(self) -> Int[np.ndarray, " contents_and_none"]:
-        """`kind * 4 + is_listed * 2 + is_heard`, int32, and last that of an event without a content; what has no sound
-        is heard where the store has none, and so is what is not played."""
+        """`[contents + 1]`, int32: `kind * 4 + is_listed * 2 + is_heard`; the last entry is for events without a
+        content. Contents count as heard where the store has no sound at all, and where their kind is not played."""
         is_silent = self.lacks.get(SOUND, np.zeros(len(self.kind), dtype=np.bool_)) & self.is_playable
         known = self.kind.astype(np.int32) * 4 + self.is_listed * np.int32(2) + ~is_silent
         return np.append(known, np.int32(NONE * 4 + 3))
 
 
 def facts_of(store: Store) -> ContentFacts:
-    """Reads them from the contents' table, a column at a time."""
+    """Reads the facts from the table of contents, one column at a time."""
     contents = store.contents
     is_hole = _array(pc.call_function("is_null", [contents["content_id"]]))
     place = pc.call_function(
@@ -76,7 +76,7 @@ def facts_of(store: Store) -> ContentFacts:
 
 
 def _with_sound(store: Store) -> Bool[np.ndarray, " contents"] | None:
-    """Which contents have a usable sound; null where the store has no spectrograms."""
+    """`[contents]`, bool: whether a content has a usable sound; null where the store has no spectrograms."""
     name = store.manifest["spectrograms"]
     if name is None:
         return None

@@ -1,4 +1,4 @@
-"""Rules on what the newest events say and who sent them: actions, kinds, events sent twice, skips, strangers."""
+"""Rules on the newest events and their senders: actions, kinds, repeated sends, skips, new listeners."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,7 +12,7 @@ WORDS = {"actions": "action", "kinds": "kind of content", "contexts": "context",
 
 
 def values(change: Change) -> Iterator[Finding]:
-    """Yields actions, kinds, contexts and devices that are gone, or whose share is another."""
+    """Yields actions, kinds, contexts and devices that are gone, or whose share has changed."""
     fresh, typical, limits = change.fresh, change.typical, change.thresholds
     for name, word in WORDS.items():
         new, old = getattr(fresh, name), getattr(typical, name)
@@ -47,7 +47,7 @@ def values(change: Change) -> Iterator[Finding]:
 
 
 def sent_twice(change: Change) -> Iterator[Finding]:
-    """Yields a share of events that are sent twice, to the letter or a moment apart, and days that came once more."""
+    """Yields too many events that were sent twice, exactly or a moment apart, and days that were sent once more."""
     limits, new = change.thresholds, sum_of_new(change)
     late = change.fresh.duplicates - new.duplicates
     typical = float(np.median([day.events for day in change.typical_days]))
@@ -75,7 +75,7 @@ def sent_twice(change: Change) -> Iterator[Finding]:
 
 
 def same_as_day_before(change: Change) -> Iterator[Finding]:
-    """Yields days whose events are those of the day before, with other dates."""
+    """Yields days whose events are those of the day before with another date."""
     for day in change.new_days:
         if day.events * day.as_day_before < change.thresholds.min_expected:
             continue
@@ -89,7 +89,7 @@ def same_as_day_before(change: Change) -> Iterator[Finding]:
 
 
 def rates(change: Change) -> Iterator[Finding]:
-    """Yields shares of skips and repeats that have jumped."""
+    """Yields sudden changes in the shares of skips and of repeats."""
     for name, words in (("skips", "skipped"), ("repeats", "of what was chosen, chosen before by the same listener")):
         (part, of), (old, of_old) = _rate(change.fresh, name), _rate(change.typical, name)
         if not of or not of_old:
@@ -110,7 +110,7 @@ def rates(change: Change) -> Iterator[Finding]:
 
 
 def who(change: Change) -> Iterator[Finding]:
-    """Yields days on which far more listeners are new, or contents unknown or without sound, than usual."""
+    """Yields days on which far more listeners are new, or contents unlisted or without sound, than usual."""
     limits, new, old = change.thresholds, sum_of_new(change), change.typical
     pairs: Mapping[str, tuple[str, str, tuple[float, float], str]] = {
         "new_listeners": ("new_listeners", "listeners", limits.new_listeners, "of the new days' listeners are new"),
@@ -141,7 +141,7 @@ def who(change: Change) -> Iterator[Finding]:
 
 
 def sum_of_new(change: Change) -> Day:
-    """The new days together."""
+    """Adds the new days up."""
     return sum_of(change.new_days)
 
 

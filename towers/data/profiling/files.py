@@ -1,4 +1,4 @@
-"""The profile beside a version of a store: written once, with the verdict on it; read, or made where there is none."""
+"""The file `profile.json` of a version of a store: its profile and the verdict, written once and read later."""
 
 import time
 from pathlib import Path
@@ -18,13 +18,13 @@ FILE = "profile.json"
 def write_profile(
     store: Store, before: Path | None = None, thresholds: Thresholds | None = None, now_us: int | None = None
 ) -> tuple[Profile, Verdict]:
-    """Writes `profile.json` into a version's folder, with the verdict on it, unless it is there; gives both.
+    """Writes `profile.json` into a version's folder unless it is there; returns the profile and the verdict.
 
     Args:
         store: the version.
-        before: folder of the version that it is compared with; null: the newest other one beside it.
-        thresholds: of what is told; null: the defaults.
-        now_us: the time in microseconds since 1970; null: that of the clock.
+        before: folder of the version to compare with; null: the newest other version beside it.
+        thresholds: limits above which a difference is reported; null: the defaults.
+        now_us: the present time, in microseconds since 1970, UTC; null: the clock's.
     """
     path = store.folder / FILE
     if (written := _written(path)) is not None:
@@ -39,10 +39,10 @@ def write_profile(
 
 
 def profile_at(path: Path) -> Profile:
-    """The profile in a file, or of the version in a folder: read where it is there, else computed.
+    """Reads the profile in a file or in a version's folder; computes it where the folder has none.
 
     Raises:
-        UserError: neither a profile nor a store.
+        UserError: there is neither a profile nor a store.
     """
     if not path.is_dir():
         return Profile.from_json(read_json(path), str(path))
@@ -51,7 +51,7 @@ def profile_at(path: Path) -> Profile:
 
 
 def _written(path: Path) -> tuple[Profile, Verdict] | None:
-    """What stands in a version's folder; null where nothing does, or what another Towers wrote, or a damaged file."""
+    """Reads the file in a version's folder; null where there is none, another release wrote it, or it is damaged."""
     try:
         found = read_json(path) if path.exists() else {}
         if found.get("format") != FORMAT:
@@ -62,7 +62,7 @@ def _written(path: Path) -> tuple[Profile, Verdict] | None:
 
 
 def _profile_before(folder: Path) -> Profile | None:
-    """The profile of the version before; null where it cannot be read any more."""
+    """Reads the profile of the version before; null where that is no longer possible."""
     try:
         return profile_at(folder)
     except (UserError, OSError, KeyError):
@@ -70,7 +70,7 @@ def _profile_before(folder: Path) -> Profile | None:
 
 
 def verdict_at(path: Path) -> Verdict:
-    """The verdict in the `profile.json` of a version, for whoever decides what is made of it.
+    """Reads the verdict from the `profile.json` of a version, for jobs that decide whether to use the data.
 
     Raises:
         UserError: there is none.
@@ -82,7 +82,7 @@ def verdict_at(path: Path) -> Verdict:
 
 
 def newest_other(folder: Path) -> Path | None:
-    """The version beside another one that was written last before it; null where there is none."""
+    """Finds the version that was written last before another one beside it; null where there is none."""
     folder = folder.resolve()
     written = {
         manifest.parent: manifest.stat().st_mtime_ns
@@ -95,11 +95,11 @@ def newest_other(folder: Path) -> Path | None:
 
 
 def located(given: str, root: Path) -> Path:
-    """A version of a store as a caller names it: its folder (or that of all versions, for the current one), its
-    fingerprint, or a `profile.json`.
+    """Finds what a caller names: a version by its folder or fingerprint, the current version by the folder of all
+    versions, or a `profile.json`.
 
     Args:
-        given: by the caller.
+        given: the folder, fingerprint or file.
         root: folder of the data set's versions.
 
     Raises:

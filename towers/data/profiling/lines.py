@@ -1,4 +1,4 @@
-"""A profile and its verdict in a few lines."""
+"""Shows a profile and its verdict in a few lines of text."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ SHOWN = 6
 
 
 def lines(profile: Profile) -> list[str]:
-    """What a store holds, without what `prepare` says of it anyway."""
+    """Returns lines about what a store holds, except for what `prepare` prints anyway."""
     found = []
     if profile.days:
         last = profile.days[-1]
@@ -43,7 +43,8 @@ def lines(profile: Profile) -> list[str]:
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
-    """A line on the comparison with the version before, and one a finding; none for a first version without any."""
+    """Returns a line on the comparison with the version before, and one for each finding; none for a first version
+    that has no finding."""
     if verdict.level == "first":
         return []
     if verdict.level == "fine":

@@ -1,4 +1,4 @@
-"""What a prepared store holds, in figures, as JSON: the whole of it, and its last weeks day by day."""
+"""The profile of a prepared store: figures about all of it, and about its last weeks day by day, as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,28 +17,28 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """The events of one day, UTC; or of several together.
+    """Figures about the events of one day (UTC), or of several days together.
 
     Args:
-        date: ISO; empty where it stands for several days.
-        events: their number.
-        hours: by hour of the day, 24 of them.
-        actions: by action; what does not occur is left out, here and below.
-        kinds: by kind of the content; events without a content are left out.
-        contexts: by context.
-        devices: by device.
-        listeners: who did something.
-        new_listeners: who never did anything before.
-        new_contents: that nobody ever did anything with before.
-        sessions: that began.
-        positives: positive events.
-        repeats: positive events of a listener with a content that they chose before.
-        at_once: events that say again, within a second, what one just before says: listener, content and action.
-        duplicates: raw rows that were left out since another says the same; of other days where the rows have no day.
+        date: ISO date; empty for several days together.
+        events: number of events.
+        hours: events by hour of the day, 24 numbers.
+        actions: events by action; values that do not occur are left out, here and below.
+        kinds: events by kind of their content; events without a content are left out.
+        contexts: events by context.
+        devices: events by device.
+        listeners: number of listeners with an event.
+        new_listeners: number of listeners whose first event this day has.
+        new_contents: number of contents whose first event this day has.
+        sessions: number of sessions that began.
+        positives: number of positive events.
+        repeats: positive events of a listener with a content for which they had one before.
+        at_once: events with the listener, content and action of one at most a second before.
+        duplicates: raw rows that were left out as duplicates of another.
         unlisted: events with a content that is known by its id alone.
         silent: events with a playable content without a usable sound.
-        as_day_before: share of its events that another one equals, of the same listener, content, action and second,
-            exactly a day before.
+        as_day_before: share of its events for which one of the same listener, content and action was exactly a day
+            before, to the second.
     """
 
     date: str
@@ -62,7 +62,7 @@ class Day:
 
     @property
     def weekday(self) -> int:
-        """0 is Monday."""
+        """Day of the week; 0 is Monday."""
         return date.fromisoformat(self.date).weekday()
 
 
@@ -72,12 +72,12 @@ BY_VALUE = ("actions", "kinds", "contexts", "devices")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A store in figures.
+    """Figures about a store.
 
     Args:
         store: fingerprint of the version.
-        settings: digest of what the caller decides of a store, so that it is known whether raw data alone has changed.
-        has_clock: whether its timestamps are times; without one there are no days.
+        settings: digest of the settings that decide a store; where two are equal, only raw data has changed.
+        has_clock: whether its timestamps are times; otherwise there are no days.
         counts: events, positives, users, users_with_events, contents, and of these listed, withdrawn, by_id_alone and
             with_events; events_earlier and events_later than the days of `daily`.
         span: first and last event as ISO times in UTC; empty without a clock.
@@ -87,19 +87,20 @@ class Profile:
         devices: events by device.
         contents_by_kind: contents by kind, holes aside.
         hours: events by hour of the day.
-        first_day: of `daily`, ISO; empty without a clock.
-        daily: events, new_users and new_contents by day.
+        first_day: first day of `daily` as an ISO date; empty without a clock.
+        daily: numbers of events, new_users and new_contents for each day.
         days: the last weeks in detail.
-        sessions: number, unknown_share of the events, and quantiles of the events of one.
-        rates: skips among plays and skips, repeats among positive events, at_once and duplicates among events; null
-            where there is none to divide by.
-        lacking: by part of the metadata (and `sound`) the share of listed playable contents that lack it, and of
-            events with such or unlisted ones.
-        rejected: rows by table and reason, the most frequent first.
-        rejected_share: by table, of its rows those that were left out for a fault.
+        sessions: number of sessions, unknown_share (events without a known session), and quantiles of the events of one
+            session.
+        rates: shares of skips among plays and skips, of repeats among positive events, and of at_once and duplicates
+            among events; null where there is nothing to divide by.
+        lacking: for each part of the metadata and `sound`, the share of listed playable contents that lack it, and the
+            share of events with playable contents that lack it, unlisted ones included.
+        rejected: rejected rows by table and reason, the most frequent reason first.
+        rejected_share: for each table, the share of its rows that were left out for a fault.
         top: contents with the most events: content_id, title, kind, events.
-        activity: events of a listener by quantile.
-        signatures: of the sets of ids, see `signatures.signature`: contents, users, titles.
+        activity: quantiles of the number of events of a listener.
+        signatures: signatures (`signatures.signature`) of the sets of content ids, user ids and titles.
     """
 
     store: str
@@ -131,19 +132,19 @@ class Profile:
         return self.days[-1].date if self.days else ""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, from which `from_json` makes an equal profile."""
+        """Returns JSON values, from which `from_json` makes an equal profile."""
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], where: str) -> "Profile":
-        """Reads what `to_json` gave; what later formats add is left out.
+        """Reads what `to_json` returned; fields that later formats add are left out.
 
         Args:
-            found: it.
-            where: it was found, for messages.
+            found: the JSON values.
+            where: the file that they come from, for messages.
 
         Raises:
-            UserError: it is no profile.
+            UserError: the values are no profile.
         """
         try:
             values: dict[str, Any] = {each.name: found[each.name] for each in fields(cls)}
@@ -161,7 +162,7 @@ class Profile:
 
 
 def sum_of(days: list[Day], date: str = "") -> Day:
-    """All events of several days as those of one; `as_day_before` is the mean, listeners of two days count twice."""
+    """Adds several days up; a listener counts once for each day, and `as_day_before` is the mean."""
     numbers = {name: sum(getattr(day, name) for day in days) for name in NUMBERS}
     by_value = {name: _added([getattr(day, name) for day in days]) for name in BY_VALUE}
     hours = tuple(map(sum, zip(*(day.hours for day in days), strict=True))) if days else (0,) * 24
@@ -171,7 +172,7 @@ def sum_of(days: list[Day], date: str = "") -> Day:
 
 
 def difference(after: Day, before: Day | None) -> Day:
-    """What a day has more than it had before; nothing is below 0."""
+    """Returns by how much each figure of a day has grown; a figure that fell gives 0."""
     if before is None:
         return after
     numbers = {name: max(getattr(after, name) - getattr(before, name), 0) for name in NUMBERS}
@@ -185,7 +186,7 @@ def difference(after: Day, before: Day | None) -> Day:
 
 
 def _checked(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass, which must be of their types."""
+    """Returns the fields of a dataclass from JSON values, whose types it checks."""
     values = {name: found[name] for name in (each.name for each in fields(kind))}
     for name, hint in get_type_hints(kind).items():
         if not is_bearable(values[name], hint, conf=BeartypeConf(is_pep484_tower=True)):

@@ -1,4 +1,4 @@
-"""Whether two sets of ids are about the same, from a few signs that name none of them."""
+"""Signatures of sets of ids: short texts that tell how similar two sets are, and name no member."""
 
 import math
 
@@ -18,18 +18,18 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 def signature(texts: pa.ChunkedArray, fewest: int = 1) -> str:
-    """`BINS` hexadecimal digits, one a bin: four bits of the least hash of the texts that fall into it.
+    """Returns `BINS` hexadecimal digits, one for each bin: four bits of the least hash of the texts in it.
 
     One-permutation hashing (Li, Owen and Zhang 2012, "One Permutation Hashing") with few bits (Li and König 2010,
-    "b-Bit Minwise Hashing"). Of many texts in a bin one alone decides its digit, which one text in 16 would give, too:
-    it does not tell whether an id is among them.
+    "b-Bit Minwise Hashing"). One text of the many in a bin decides its digit, and one text in 16 would give the same
+    digit, so a signature does not tell whether an id is in the set.
 
     Args:
-        texts: nulls are left out; the order and repeats do not matter.
-        fewest: texts below which the signature is empty.
+        texts: members of the set; nulls are left out, order and repeats do not matter.
+        fewest: least number of texts; the signature of fewer is empty.
 
     Returns:
-        A bin without a text is a point.
+        The signature; a bin without a text is a point.
     """
     texts = texts.drop_null()
     if len(texts) < fewest:
@@ -44,7 +44,7 @@ def signature(texts: pa.ChunkedArray, fewest: int = 1) -> str:
 
 
 def overlap(first: str, second: str) -> float | None:
-    """About how much two sets share: the size of their intersection by that of their union, 0 to 1.
+    """Estimates the Jaccard similarity of two sets (intersection by union, 0 to 1) from their signatures.
 
     Its standard deviation is 0.05 at most; null where a signature is missing or has too few bins.
     """
@@ -56,20 +56,20 @@ def overlap(first: str, second: str) -> float | None:
 
 
 def deviation(jaccard: float) -> float:
-    """Standard deviation of an `overlap` where the sets share so much."""
+    """Returns the standard deviation of `overlap` at a true similarity."""
     equal = jaccard + (1 - jaccard) / _SIGNS
     return math.sqrt(equal * (1 - equal) / BINS) / (1 - 1 / _SIGNS)
 
 
 def bindings(contents: pa.Table) -> pa.ChunkedArray:
-    """What contents are called, by id: id, title and artists in one text, null where there is no title."""
+    """Joins id, title and artists of each content to one text; null where there is no title."""
     artists = pc.call_function("binary_join", [contents["artist_ids"].combine_chunks(), pa.scalar("\x1f")])
     parts = [contents["content_id"], contents["title"], pa.chunked_array([artists]).fill_null("")]
     return pc.call_function("binary_join_element_wise", [*parts, pa.scalar("\x1e")])
 
 
 def hashes_of(texts: pa.Array) -> UInt64[np.ndarray, " texts"]:
-    """`[texts]`, uint64: a hash of each, the same on any machine; no text is made a Python object."""
+    """`[texts]`, uint64: a hash of each text, the same on any machine; makes no Python object of a text."""
     wide = texts.cast(pa.large_string())
     _, offsets, data = wide.buffers()
     ends = np.frombuffer(offsets, np.int64, len(wide) + 1, wide.offset * 8)

@@ -10,7 +10,7 @@ TABLES = {"listed": "contents that are listed", "users": "listeners", "events": 
 
 
 def nothing_new(change: Change) -> Iterator[Finding]:
-    """Yields that the raw data has changed and no event has come, where both were prepared alike."""
+    """Yields a finding where raw data has changed but no event has come, the settings being the same."""
     if not change.after.has_clock or not change.is_same_way or change.before.store == change.after.store:
         return
     if not change.new_days and change.after.counts["events"] == change.before.counts["events"]:
@@ -23,7 +23,7 @@ def nothing_new(change: Change) -> Iterator[Finding]:
 
 
 def shrunk(change: Change) -> Iterator[Finding]:
-    """Yields contents, kinds of contents, listeners and past events that are there no more."""
+    """Yields contents, kinds of contents, listeners and past events of which many have disappeared."""
     if not change.is_same_way:
         return
     before, after = change.before, change.after
@@ -43,7 +43,7 @@ def shrunk(change: Change) -> Iterator[Finding]:
 
 
 def reissued(change: Change) -> Iterator[Finding]:
-    """Yields ids that are others than before, and ids of contents that belong to other titles."""
+    """Yields sets of ids that have been replaced, and ids of contents that now belong to other titles."""
     limits, before, after = change.thresholds, change.before, change.after
     for name, count, words in (("contents", "listed", "contents"), ("users", "users", "listeners")):
         found = overlap(before.signatures[name], after.signatures[name])
@@ -74,7 +74,7 @@ def reissued(change: Change) -> Iterator[Finding]:
 
 
 def lacking(change: Change) -> Iterator[Finding]:
-    """Yields parts of the metadata, and sounds, that many contents had and have no more."""
+    """Yields parts of the metadata, and sound, that many contents had and no longer have."""
     for part, shares in change.after.lacking.items():
         old = change.before.lacking.get(part)
         if old is None:
@@ -97,11 +97,11 @@ def lacking(change: Change) -> Iterator[Finding]:
 
 
 def rejected(change: Change) -> Iterator[Finding]:
-    """Yields tables of which more rows are left out for a fault than before."""
+    """Yields tables with a larger share of faulty rows than before."""
     for table, share in change.after.rejected_share.items():
         usual = change.before.rejected_share.get(table, 0.0)
         kept = {"events": "events", "contents": "contents", "users": "users"}.get(table)
-        if kept == "events":  # all days of before dilute what is new
+        if kept == "events":  # earlier days would dilute the share among new ones
             new = max(change.after.counts["events"] - change.before.counts["events"], 0)
             faulty = _faulty(change.after.counts["events"], share) - _faulty(change.before.counts["events"], usual)
             share = faulty / max(new + faulty, 1)

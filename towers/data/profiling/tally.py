@@ -1,4 +1,4 @@
-"""Counts of all events of a store by day and by content, in one pass over blocks of whole listeners."""
+"""Counts all events of a store by day and by content, in one pass over blocks of whole listeners."""
 
 from dataclasses import dataclass
 
@@ -21,23 +21,25 @@ MOST_SAMPLED = 4_000_000
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """Counts, to be added to.
+    """Counts of events, which `tally` fills.
 
     Args:
-        first_day: days since 1970 that row 0 of what is by day stands for; without a clock all is on one day.
-        hours: `[days, 24]`.
-        actions: `[days, actions, 3]`: not positive, positive again, positive for the first time.
-        contents: `[days, kinds, 2, 2]`: by kind (the last: no content), whether listed, whether it can be heard.
-        contexts: `[days, contexts]`.
-        devices: `[days, devices]`.
-        listeners: `[days]`, listeners who did something.
+        first_day: the day of row 0 in arrays by day, in days since 1970; without a clock all events are on one day.
+        hours: `[days, 24]`, events by hour.
+        actions: `[days, actions, 3]`, events that are not positive, repeats, and first positive ones with a content.
+        contents: `[days, kinds, 2, 2]`, events by their content's kind (the last: no content), whether it is listed,
+            and whether it can be heard.
+        contexts: `[days, contexts]`, events.
+        devices: `[days, devices]`, events.
+        listeners: `[days]`, listeners with an event.
         sessions: `[days]`, sessions that began.
-        at_once: `[days]`, events as `Day.at_once` has them.
+        at_once: `[days]`, events as in `Day.at_once`.
         by_content: `[contents]`, events.
-        first_heard: `[contents + 1]`, day, or the number of days where there is no event; last of events without one.
-        first_done: `[listeners]`, likewise.
-        session_sizes: `[LONGEST_SESSION + 1]`, sessions by their events.
-        sessionless: events whose session is not known.
+        first_heard: `[contents + 1]`, day of the first event, or the number of days where there is none; the last entry
+            is for events without a content.
+        first_done: `[listeners]`, day of the first event, or the number of days where there is none.
+        session_sizes: `[LONGEST_SESSION + 1]`, sessions by their number of events.
+        sessionless: number of events whose session is not known.
     """
 
     first_day: int
@@ -57,7 +59,7 @@ class Tally:
 
     @property
     def num_days(self) -> int:
-        """Days from the first event to the last."""
+        """Number of days from the first event to the last."""
         return len(self.listeners)
 
 
@@ -69,14 +71,14 @@ def tally(
     context_of: Integer[np.ndarray, " contexts"],
     device_of: Integer[np.ndarray, " devices"],
 ) -> Tally:
-    """Counts all events, in memory that a block and the number of days, contents and listeners bound.
+    """Counts all events; memory grows with days, contents and listeners, but not with events.
 
     Args:
-        histories: of the store.
+        histories: the store's events.
         has_clock: whether timestamps are times.
-        content_class: `kind * 4 + is_listed * 2 + is_heard` by content row, and last that of an event without one.
-        context_of: column of `Tally.contexts` by code.
-        device_of: column of `Tally.devices` by code.
+        content_class: `[contents + 1]`, as `ContentFacts.classes` gives it.
+        context_of: the column of `Tally.contexts` for each code.
+        device_of: the column of `Tally.devices` for each code.
     """
     offsets = np.asarray(histories.offsets)
     first_us, last_us = _ends(histories, offsets)
@@ -137,7 +139,7 @@ def _add(
     by_day(found.contexts, context_of[histories.context[places]])
     by_day(found.devices, device_of[histories.device[places]])
     np.add.at(found.by_content, row[row >= 0], 1)
-    np.minimum.at(found.first_heard, row, day)  # of one type, or it takes forty times as long
+    np.minimum.at(found.first_heard, row, day)  # both of one type: with two types this takes forty times as long
 
     starts, lengths = offsets[:-1] - begin, np.diff(offsets)
     some = lengths > 0
@@ -163,7 +165,7 @@ def _add(
 
 
 def _said_again(row: np.ndarray, action: np.ndarray, time_us: np.ndarray, listener: np.ndarray) -> np.ndarray:
-    """Places of events that one of the two before them says already, within a second."""
+    """Finds places of events that repeat one of the two events before them within a second."""
     found = []
     for lag in (1, 2):
         later = np.flatnonzero(row[lag:] == row[:-lag]) + lag
@@ -181,15 +183,15 @@ def _said_again(row: np.ndarray, action: np.ndarray, time_us: np.ndarray, listen
 def shares_as_day_before(
     histories: Histories, first_day: int, num_days: int, num_events: int
 ) -> Int[np.ndarray, "days 2"]:
-    """`[days, 2]`: events of a day, and those of them of which there is an equal one exactly a day before.
+    """`[days, 2]`: the number of events of a day, and of those with an equal event exactly a day before.
 
-    Equal in listener, content, action and second. Of many events, those of some listeners and contents are looked at.
+    Events are equal in listener, content, action and second. Where there are many events, a sample is looked at.
 
     Args:
-        histories: of a store with a clock.
-        first_day: the day before the first that is asked for, in days since 1970.
-        num_days: asked for.
-        num_events: of all these days, about.
+        histories: events of a store with a clock.
+        first_day: the day before the first day to judge, in days since 1970.
+        num_days: number of days to judge.
+        num_events: approximate number of events on these days.
     """
     offsets = np.asarray(histories.offsets)
     every = np.uint64(max(num_events // MOST_SAMPLED, 1))
@@ -212,7 +214,7 @@ def shares_as_day_before(
         sampled = (who >> np.uint64(40)) % every == 0
         # 24 bits of the second leave room for half a year; the rest tells listener and content apart.
         kept.append(((who[sampled] >> np.uint64(24)) << np.uint64(24)) | seconds[sampled])
-    # By hand: np.unique hashes, which takes far longer.
+    # Sorted instead of np.unique, which hashes and takes far longer.
     key = np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.uint64)
     key = key[np.concatenate([[True], key[1:] != key[:-1]])] if len(key) else key
     seconds = key & np.uint64(0xFFFFFF)
@@ -232,7 +234,7 @@ def shares_as_day_before(
 
 
 def _ends(histories: Histories, offsets: np.ndarray) -> tuple[int, int]:
-    """The first and the last time; a listener's events are in time order."""
+    """Returns the first and the last time; relies on each listener's events being in order of time."""
     some = np.diff(offsets) > 0
     if not some.any():
         return 0, 0

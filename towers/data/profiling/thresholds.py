@@ -1,4 +1,4 @@
-"""From where on a difference between two profiles is told, and from where on it is called broken."""
+"""Limits above which a difference between two profiles is reported as a warning or as broken data."""
 
 from dataclasses import dataclass, fields
 
@@ -7,30 +7,30 @@ from towers.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Limits of what is usual; a pair has that of a warning and that of broken data.
+    """Limits of differences; a pair has the limit of a warning and the limit of broken data.
 
-    A share of something is held against its share in the typical days before; what chance alone may bring (`sigmas`
-    standard deviations) is never told.
+    A share is compared with the share on typical days before; a difference that chance alone may explain (`sigmas`
+    standard deviations) is never reported.
 
     Args:
-        min_days: days with events that must have been before, or days are not judged.
-        min_expected: events that must be expected of something before its absence is told.
-        sigmas: standard deviations.
+        min_days: least number of earlier days with events; with fewer, single days are not judged.
+        min_expected: least expected number of events of a value whose absence is reported.
+        sigmas: number of standard deviations that chance may explain.
         missing: share of a typical day's events that is missing.
-        too_many: share of a typical day's events that a day has more.
-        gone: share of an action, a kind, a context or a device that is left, below which it is called gone.
+        too_many: excess of a day's events, as a share of a typical day's events.
+        gone: remaining share of the usual events of an action, kind, context or device, below which it is called gone.
         moved: difference in the share of an action, a kind, a context or a device.
-        hours: share of events in other hours than they used to be, from which on clocks are looked at.
-        stray: share of the new events beyond the days of the data, such as in the future.
-        late: share of the new events on days that were complete.
+        hours: share of events that have moved to other hours of the day.
+        stray: share of the new events on days beyond the data, such as in the future.
+        late: share of the new events that belong to earlier days.
         twice: difference in the share of events that are sent twice.
         day_once_more: share of a day's events that are those of the day before.
         rejected: difference in the share of a table's rows that are left out for a fault.
         rates: difference in the share of skips, or of repeats.
         lacking: difference in the share of contents that lack a part of their metadata or a sound, or of events with
             contents that are not listed.
-        shrunk: share of contents, users or past events that is there no more.
-        reissued: share of the ids, or of the titles that belong to them, that is there no more.
+        shrunk: share of contents, users or past events that have disappeared.
+        reissued: share of the ids, or of their titles, that have been replaced.
         new_listeners: difference in the share of a day's listeners who are new.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Rules on when the newest events were: their number by day, their hours, times that cannot be."""
+"""Rules on the times of the newest events: their number by day, their hours, and impossible times."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ MORE_THAN_NOISE = 1.5
 
 
 def number_of_events(change: Change) -> Iterator[Finding]:
-    """Yields days without an event, with far fewer or far more than usual, or that end early."""
+    """Yields days without an event, days with far fewer or more events than usual, and days that end early."""
     limits, usual = change.thresholds, np.array(change.typical.hours, dtype=float)
     for place, day in enumerate(change.new_days):
         expected, is_last = change.expected(day), place == len(change.new_days) - 1
@@ -62,13 +62,13 @@ def _level(change: Change, day: Day, expected: float) -> Iterator[Finding]:
 
 
 def clocks(change: Change) -> Iterator[Finding]:
-    """Yields a shift of the hours of the day, if another time zone explains it, or another day's course."""
+    """Yields a shift of the hours of the day as another time zone makes it, or any other change of the hours."""
     limits, new = change.thresholds, np.array(change.fresh.hours, dtype=float)
     usual = np.array(change.typical.hours, dtype=float)
     if not usual.sum() or new.sum() < 24 * change.thresholds.min_expected:
         return
     if change.new_days and _share_after(change.new_days[-1], usual) > LEAST_SHARE_AFTER and _is_short(new, usual):
-        return  # a day that ends early is no other zone
+        return  # a day that ends early would look like another time zone
     off = {shift: _off(new, np.roll(usual, shift)) for shift in range(-12, 12)}
     noise = float(np.median([_off(np.array(day.hours, dtype=float), usual) for day in change.typical_days]))
     least = max(limits.hours, MORE_THAN_NOISE * noise)
@@ -94,7 +94,7 @@ def clocks(change: Change) -> Iterator[Finding]:
 
 
 def stray_times(change: Change) -> Iterator[Finding]:
-    """Yields times beyond the days of the data, and times that are not yet."""
+    """Yields times far from all other days of the data, and times in the future."""
     before, after, limits = change.before.counts, change.after.counts, change.thresholds
     new = max(after["events"] - before["events"], 1)
     for name, words in (("events_later", "after the last day"), ("events_earlier", "before the first day")):
@@ -116,7 +116,7 @@ def stray_times(change: Change) -> Iterator[Finding]:
 
 
 def not_yet(change: Change) -> Iterator[Finding]:
-    """Yields days that have not begun."""
+    """Yields events on days that have not begun."""
     today = datetime.fromtimestamp(change.now_us / 1e6, UTC).date().isoformat()
     events = sum(day.events for day in change.after.days if day.date > today)
     if events:
@@ -131,7 +131,7 @@ def not_yet(change: Change) -> Iterator[Finding]:
 
 
 def late_events(change: Change) -> Iterator[Finding]:
-    """Yields many events on days that were complete."""
+    """Yields too many new events on days that were complete."""
     late, new = change.late.events, change.fresh.events
     if late >= change.thresholds.min_expected and (severity := graver(late / new, change.thresholds.late)):
         yield Finding(
@@ -152,19 +152,19 @@ def _last_hour(day: Day) -> int:
 
 
 def _share_after(day: Day, usual: np.ndarray) -> float:
-    """The share of a typical day that comes after the last hour of this one."""
+    """Returns the share of a typical day's events that come after the last hour of this day."""
     if not day.events or not usual.sum():
         return 0.0
     return float(usual[_last_hour(day) + 1 :].sum() / usual.sum())
 
 
 def _off(new: np.ndarray, usual: np.ndarray) -> float:
-    """The share of events that are in other hours."""
+    """Returns the share of events that would have to move to other hours to match."""
     return float(np.abs(new / new.sum() - usual / usual.sum()).sum() / 2)
 
 
 def _is_short(new: np.ndarray, usual: np.ndarray) -> bool:
-    """Whether the hours that have events have them in the usual shares, so that the others are simply missing."""
+    """Says whether the hours that have events have them in the usual shares, so that the others simply lack."""
     some = new > 0
     return bool(usual[some].sum()) and _off(new[some], usual[some]) < 0.1
 

@@ -1,4 +1,4 @@
-"""What is said of a profile beside the one before: findings, and whether the data is to be trusted."""
+"""The verdict on a profile: how it differs from the one before, and whether to trust the data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +12,13 @@ Level = Literal["first", "fine", "warning", "broken"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is unlike before.
+    """One difference from the version before.
 
     Args:
-        rule: its name, which stays.
+        rule: name of the rule that found it; names stay the same between releases.
         severity: whether to look at it (`warning`) or to use nothing that is made of this data (`broken`).
-        text: a sentence.
-        figures: that it rests on.
+        text: a sentence for people.
+        figures: the numbers behind it.
     """
 
     rule: str
@@ -29,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """All findings.
+    """All findings about a profile.
 
     Args:
         compared_with: fingerprint of the version before; null where there is none.
@@ -41,22 +41,22 @@ class Verdict:
 
     @property
     def level(self) -> Level:
-        """The gravest severity; `fine` without a finding, `first` without anything to compare with and a finding."""
+        """The gravest severity; `fine` without findings, `first` without findings and without a version before."""
         severities = {finding.severity for finding in self.findings}
         if severities:
             return "broken" if "broken" in severities else "warning"
         return "first" if self.compared_with is None else "fine"
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, with the level."""
+        """Returns JSON values, the level included."""
         return {"level": self.level, **asdict(self)}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], where: str) -> "Verdict":
-        """Reads what `to_json` gave.
+        """Reads what `to_json` returned.
 
         Raises:
-            UserError: it is no verdict.
+            UserError: the values are no verdict.
         """
         try:
             findings = tuple(Finding(**finding) for finding in found["findings"])
@@ -66,13 +66,13 @@ class Verdict:
 
 
 def verdict_of(compared_with: str | None, findings: Sequence[Finding]) -> Verdict:
-    """A verdict with its findings in order: broken ones first, else as they come."""
+    """Makes a verdict of findings: broken ones first, otherwise in the order given."""
     ranked = sorted(findings, key=lambda finding: finding.severity != "broken")
     return Verdict(compared_with=compared_with, findings=tuple(ranked))
 
 
 def graver(value: float, limits: tuple[float, float]) -> Severity | None:
-    """The severity of a number by the limits of a warning and of broken data; null: neither is passed.
+    """Returns the severity of a number by the limits of a warning and of broken data; null where it passes neither.
 
     >>> graver(0.3, (0.25, 0.4)), graver(0.1, (0.25, 0.4))
     ('warning', None)

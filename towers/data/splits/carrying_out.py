@@ -1,4 +1,4 @@
-"""Cuts to places in listeners' histories, for all listeners at once."""
+"""Turns cuts into places in listeners' histories, for all listeners at once."""
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -7,11 +7,11 @@ from towers.data.splits.split import Cuts, Ends, ListenersEvents
 
 
 def ends_at(events: ListenersEvents, cuts: Cuts) -> Ends:
-    """The same instants for everybody.
+    """Finds the ends of periods that are cut at the same instants for everybody.
 
     Args:
-        events: in time order.
-        cuts: with both instants.
+        events: of some listeners, each in order of time.
+        cuts: the instants; both must be given.
     """
     assert cuts.validation_start_us is not None, "each listener has their own"
     assert cuts.test_start_us is not None, "each listener has their own"
@@ -31,13 +31,13 @@ def ends_at(events: ListenersEvents, cuts: Cuts) -> Ends:
 
 
 def ends_at_last_two(offsets: Int[np.ndarray, " borders"], is_marked: Bool[np.ndarray, " events"]) -> Ends:
-    """The test begins at a listener's last marked event, validation at the one before it.
+    """Finds the ends where the test begins at a listener's last marked event and validation at the one before it.
 
     Whoever has fewer than three marked events is in training alone.
 
     Args:
-        offsets: of the listeners' events, from 0.
-        is_marked: by event.
+        offsets: where each listener's events begin, from 0.
+        is_marked: `[events]`, bool.
     """
     lengths = np.diff(offsets)
     marked = np.append([0, 0], np.flatnonzero(is_marked))  # two more, so that whoever has none reads a place, too
@@ -51,15 +51,15 @@ def ends_at_last_two(offsets: Int[np.ndarray, " borders"], is_marked: Bool[np.nd
 
 
 def _before(events: ListenersEvents, time_us: int) -> Int[np.ndarray, " users"]:
-    """How many of each listener's events are before a time.
+    """Counts each listener's events before a time.
 
-    By halves, for all listeners at once, as their events stand in time order: steps grow with the logarithm of the
-    longest history, and no array is as long as the events.
+    A binary search for all listeners at once: its steps grow with the logarithm of the longest history, and no array
+    is as long as the events.
     """
     low, high = events.offsets[:-1].copy(), events.offsets[1:].copy()
     for _ in range(int(events.lengths.max(initial=0)).bit_length()):
         middle = (low + high) // 2
-        # Of whoever is done, low and high are equal; the place may be past the last event then.
+        # Where a listener's search has ended, low and high are equal, and the place may be past the last event.
         is_before = (low < high) & (events.timestamp_us[np.minimum(middle, len(events.timestamp_us) - 1)] < time_us)
         low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
     return low - events.offsets[:-1]

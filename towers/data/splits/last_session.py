@@ -1,4 +1,4 @@
-"""The last session of every listener: what work on sessions is judged by."""
+"""A split by each listener's last sessions, as work on session-based recommendation uses it."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ MINUTE_US = 60_000_000
 
 
 class LastSession:
-    """A listener's last session with a positive event is the test, the one of these before it validation.
+    """A listener's last session with a positive event is the test, the last such session before it is validation.
 
     Sessions are ordered by their first event. Whoever has fewer than three with a positive event is in training alone.
 
     Args:
-        pause_minutes: a longer pause between two events ends a session where the data does not say which one an event
-            belongs to; such an event belongs to that of the event before it otherwise.
+        pause_minutes: in minutes; an event without a `session_id` begins a session after a longer pause, and otherwise
+            belongs to the session of the event before it.
 
     Raises:
-        UserError: a pause that cannot be.
+        UserError: the pause is out of range.
     """
 
     def __init__(self, pause_minutes: float = 30.0):
@@ -31,7 +31,7 @@ class LastSession:
         self._pause_minutes = pause_minutes
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
-        """No instants: the cut is another one for every listener.
+        """Returns cuts without instants, since each listener is cut at times of their own.
 
         Raises:
             UserError: the data has no clock, so that no pause is known.
@@ -52,7 +52,7 @@ class LastSession:
         return {"pause_minutes": self._pause_minutes}
 
     def _begins(self, events: ListenersEvents) -> Bool[np.ndarray, " events"]:
-        """Whether a session begins with this event and holds a positive one."""
+        """`[events]`, bool: whether an event is the first of a session that holds a positive event."""
         place = np.arange(len(events.session))
         is_first = np.zeros(len(place) + 1, bool)
         is_first[events.offsets] = True
@@ -60,7 +60,7 @@ class LastSession:
         is_known = events.session != UNKNOWN_SESSION
         is_new = ~is_known & (is_first[:-1] | (pause_us > self._pause_minutes * MINUTE_US))
         begin = np.where(is_known, events.session + np.repeat(events.offsets[:-1], events.lengths), place)
-        # What is neither known nor begins one has the session of the event before it.
+        # An event without a known session that begins none belongs to the session of the event before it.
         begin = begin[np.maximum.accumulate(np.where(is_known | is_new, place, 0))]
         marked = np.zeros(len(place), bool)
         marked[begin[events.is_positive]] = True

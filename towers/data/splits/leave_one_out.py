@@ -1,4 +1,4 @@
-"""Leave one out: what the literature on sequences cuts by."""
+"""Leave-one-out: the split that the literature on sequential recommendation uses."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from towers.data.splits.split import Cuts, Ends, ListenersEvents
 
 
 class LeaveOneOut:
-    """A listener's last positive event is the test, the one before it validation: to compare with the literature.
+    """A listener's last positive event is the test, the positive event before it is validation.
 
     Whoever has fewer than three positive events is in training alone.
     """
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
-        """No instants: the cut is another one for every listener."""
+        """Returns cuts without instants, since each listener is cut at times of their own."""
         return Cuts()
 
     def ends(self, events: ListenersEvents, cuts: Cuts) -> Ends:
@@ -21,5 +21,5 @@ class LeaveOneOut:
         return ends_at_last_two(events.offsets, events.is_positive)
 
     def settings(self) -> dict[str, Any]:
-        """None."""
+        """There are no settings."""
         return {}

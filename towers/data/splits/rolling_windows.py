@@ -1,4 +1,4 @@
-"""Rolling windows: the same split at several times, to see how much a figure hangs on the weeks it was measured in."""
+"""Rolling windows: the same split at several times, to see how much a metric depends on the weeks it is measured in."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from towers.errors import UserError
 
 
 class RollingWindows:
-    """One of several windows at the end of the data is the test, the one before it validation, all before training.
+    """One of several windows at the end of the data is the test, the time before it is validation, the rest training.
 
-    What came after the window is left out, so the store is as it would have been prepared at its end. A sweep over
-    `data.split.window=0,1,2` is a backtest.
+    Validation is as long as a window. Events after the window are left out, as if the store had been prepared at its
+    end. A sweep over `data.split.window=0,1,2` is a backtest.
 
     Args:
         windows: how many windows are judged.
-        days: length of each, in days; the last ends with the data, and one follows the other.
-        window: which of them is the test, from 0, the oldest.
+        days: length of each window in days; the last one ends with the data, and they follow each other without a gap.
+        window: number of the window that is the test; 0 is the oldest.
 
     Raises:
-        UserError: a number that cannot be.
+        UserError: a number out of range.
     """
 
     def __init__(self, windows: int = 3, days: float = 7.0, window: int = 0):
@@ -36,7 +36,7 @@ class RollingWindows:
         self._windows, self._days, self._window = windows, days, window
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
-        """Two instants, and where the window ends.
+        """Returns the two instants, and where the window ends.
 
         Raises:
             UserError: the data has no clock, or none of it is left to train on.

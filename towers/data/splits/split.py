@@ -1,4 +1,4 @@
-"""What a rule for the cuts is asked, and what it answers: where training, validation and test begin and end."""
+"""The interface of a split: where training, validation and test begin and end."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -15,10 +15,11 @@ class Cuts:
     """The instants that a split cuts at, in microseconds since 1970, UTC.
 
     Args:
-        validation_start_us: when validation begins; null: each listener's own.
-        test_start_us: likewise the test.
-        gap_us: how long before a period the one before it ends, and with it the histories that are known in it.
-        end_us: events from then on are left out of the store; null: none.
+        validation_start_us: when validation begins; null: at another time for each listener.
+        test_start_us: when the test begins; null: at another time for each listener.
+        gap_us: time between the end of one period and the beginning of the next, in microseconds; histories that the
+            next one is predicted from end before it, too.
+        end_us: events at this time or later are left out of the store; null: all are kept.
     """
 
     validation_start_us: int | None = None
@@ -32,7 +33,7 @@ class ListenersEvents:
     """All events of some listeners, a listener's in time order.
 
     Args:
-        offsets: from 0; listener `u` has the events `offsets[u]:offsets[u + 1]`.
+        offsets: `[listeners + 1]`, from 0; listener `u` has the events `offsets[u]:offsets[u + 1]`.
         timestamp_us: microseconds since 1970, UTC; where the data has no clock, it orders a listener's events alone.
         is_positive: whether an event says that the listener likes the content.
         session: place of the session's first event in the listener's history, -1 where it is unknown.
@@ -45,13 +46,13 @@ class ListenersEvents:
 
     @property
     def lengths(self) -> Int[np.ndarray, " users"]:
-        """Events of each listener."""
+        """`[listeners]`: the number of events of each listener."""
         return np.diff(self.offsets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """Where a listener's periods begin and end: numbers of their events before it, none below the one before it.
+    """Where listeners' periods begin and end, as numbers of events before that place; none is below the one before it.
 
     Args:
         train_end: events that are trained on, and known when validation is predicted.
@@ -68,16 +69,16 @@ class Ends:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Split(Protocol):
-    """A rule for the cuts."""
+    """A rule that divides events into training, validation and test."""
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
-        """The cuts for data whose positive events lie in `[first_us, last_us]`."""
+        """Returns the cuts for data whose positive events lie in `[first_us, last_us]`."""
         ...
 
     def ends(self, events: ListenersEvents, cuts: Cuts) -> Ends:
-        """The ends for some listeners; a listener's follow from their own events and the cuts alone."""
+        """Returns the ends for some listeners; each listener's depend on their own events and the cuts alone."""
         ...
 
     def settings(self) -> dict[str, Any]:
-        """What it was made with, by name, as JSON values: what of it decides a store."""
+        """Returns the settings that decide a store, by the names of their keys, as JSON values."""
         ...

@@ -1,4 +1,4 @@
-"""The same two instants for everybody: what a service lives by."""
+"""A split at the same two instants for everybody, as a service in production is judged."""
 
 from typing import Any
 
@@ -26,14 +26,15 @@ class GlobalTemporal:
         test_start: t2 likewise, or null for the end of the data less `test_days`.
         validation_days: length of the validation period where t1 is null, in days; null for the default.
         test_days: length of the test period where t2 is null, in days; null for the default, 0 for no test.
-        share: of the time that each of the two periods has by default, over 0 and at most a quarter.
-        min_days: of such a period.
-        max_days: of such a period.
-        gap_days: between training and validation, and between validation and test, in days; taken from the end of the
-            earlier period.
+        share: default length of each of the two periods as a share of the time that positive events span, above 0
+            and at most 0.25.
+        min_days: least length of such a period, in days.
+        max_days: greatest length of such a period, in days.
+        gap_days: length of the gap between training and validation, and between validation and test, in days; it is
+            taken from the end of the earlier period.
 
     Raises:
-        UserError: a share or a number of days that cannot be.
+        UserError: a share or a number of days out of range.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class GlobalTemporal:
         self._gap_days = gap_days
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:
-        """Two instants.
+        """Returns the two instants.
 
         Raises:
             UserError: the data has no clock, or a period would be empty.
@@ -112,7 +113,7 @@ class GlobalTemporal:
         }  # fmt: skip
 
     def _default_us(self, span_us: int) -> int:
-        """Length of a period of which nothing is said, in microseconds."""
+        """Returns the default length of a period, in microseconds."""
         days = min(max(self._share * span_us / DAY_US, self._min_days), self._max_days)
         return min(round(days * DAY_US), int(MAX_SHARE * span_us))
 
