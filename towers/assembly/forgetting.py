@@ -1,4 +1,4 @@
-"""`towers forget`: its configuration to a plan."""
+"""Turns the configuration of `towers forget` into a plan."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +25,13 @@ PENDING = "forget"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgettingPlan:
-    """What `towers forget` does.
+    """What `towers forget` is to do.
 
     Args:
-        user_ids: of whom, each once.
-        places: in which it looks.
-        removes: whether what it finds is removed.
-        roots: raw data of the stores that are there, as far as they say.
+        user_ids: ids of the listeners, each once.
+        places: where it looks.
+        removes: whether it removes what it finds.
+        roots: folders of the stores' raw data, as far as the stores name them.
     """
 
     user_ids: tuple[str, ...]
@@ -44,7 +44,7 @@ def forgetting_plan(config: DictConfig, on_progress: Progress) -> ForgettingPlan
     """Turns the configuration of `towers forget` into a plan.
 
     Raises:
-        UserError: a key that does not fit, or nobody to forget.
+        UserError: a key has a wrong value, or no listener is named.
     """
     folders = Folders(
         **{name: Path(value(config, f"paths.{name}", str)) for name in ("stores", "runs", "exports", "evaluations")}
@@ -67,10 +67,10 @@ def forgetting_plan(config: DictConfig, on_progress: Progress) -> ForgettingPlan
 
 @contextmanager
 def prepare_config(config: DictConfig, user_ids: tuple[str, ...]) -> Iterator[DictConfig]:
-    """Yields what `towers prepare` reads, with a file of listeners to forget that is gone when the block ends.
+    """Yields the configuration of `towers prepare` with `data.forget` set to a temporary file of the listeners.
 
     Raises:
-        UserError: the configuration names such a file itself.
+        UserError: `data.forget` is set already.
     """
     if config.data.forget is not None:
         raise UserError(f"data.forget={config.data.forget}: give the ids as users={config.data.forget}")

@@ -1,4 +1,4 @@
-"""`towers forget`: where anything of a listener still lies; removes it on request."""
+"""`towers forget`: says where anything of a listener still lies, and removes it on request."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,14 @@ from towers.lifecycle.forgetting import RECORD, Record, Trace
 from towers.lifecycle.forgetting_raw import rows_in
 
 FILE_WIDTH = 160
-"""Signs of a line where it goes to no terminal."""
+"""Characters of a line that does not go to a terminal."""
 SHOWN = 5
-"""Texts told of."""
+"""Number of text files that are named."""
 COMMAND = "towers forget remove=true"
 
 
 def run(config: DictConfig) -> list[Trace]:
-    """Shows what holds the listeners; removes it where `remove` is true. Returns what still holds them."""
+    """Shows what holds the listeners, and removes it if `remove` is true. Returns what still holds them."""
     with StageProgress() as progress:
         plan = forgetting_plan(config, progress.update)
     if plan.removes:
@@ -46,10 +46,10 @@ def run(config: DictConfig) -> list[Trace]:
 
 
 def remove(plan: ForgettingPlan, found: Sequence[Trace]) -> list[Trace]:
-    """Removes what can be removed, looks again, and says what it came to.
+    """Removes what can be removed, looks again, and prints the result.
 
     Raises:
-        UserError: something still holds them.
+        UserError: something still holds the listeners.
     """
     record = Record(plan.places.folders.stores / RECORD, COMMAND, len(plan.user_ids))
     with StageProgress() as progress:
@@ -68,14 +68,14 @@ def remove(plan: ForgettingPlan, found: Sequence[Trace]) -> list[Trace]:
 
 
 def nothing(plan: ForgettingPlan) -> str:
-    """What is said where nobody was found."""
+    """Returns the message for a search that found nothing."""
     (one, *others) = plan.user_ids
     hint = "; several ids are users=[ID,ID]" if not others and one[:1] + one[-1:] == "[]" else ""
     return f"nothing holds them{hint}"
 
 
 def raw_rows(plan: ForgettingPlan) -> list[str]:
-    """Lines on the raw data, which is the caller's own."""
+    """Returns lines about raw data that still names the listeners; it is the caller's own."""
     lines = []
     for root in plan.roots:
         if found := dict(rows_in(root, plan.user_ids)):
@@ -87,7 +87,7 @@ def raw_rows(plan: ForgettingPlan) -> list[str]:
 
 
 def mentions(plan: ForgettingPlan, found: Sequence[Trace]) -> list[str]:
-    """A line on texts that name them beside what was found, such as logs."""
+    """Returns a line about other text files, such as logs, that name the listeners."""
     texts = plan.places.mentions(plan.user_ids)
     others = [str(path) for path in texts if not any(path.is_relative_to(trace.path) for trace in found)]
     more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
@@ -95,8 +95,8 @@ def mentions(plan: ForgettingPlan, found: Sequence[Trace]) -> list[str]:
 
 
 def table(found: Sequence[Trace], removes: bool) -> Table:
-    """A line a thing: what it is, where, what of the listeners is there, and what becomes of it; baselines, of which
-    there are many, share a line."""
+    """Makes a table with a line for each thing: what it is, where, what it holds of the listeners, and what becomes of
+    it. Baselines, of which there are many, share a line."""
     together: dict[tuple[str, ...], int] = {}
     for trace in found:
         path = trace.path.parent if trace.kind == "baseline" else trace.path

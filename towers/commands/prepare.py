@@ -60,7 +60,7 @@ def prepare(config: DictConfig) -> Store:
 
 
 def profiled(store: Store, before: Path | None, thresholds: Thresholds, name: str) -> list[str]:
-    """Lines on what the store holds and what is unlike the version before, which are written beside it, too."""
+    """Writes the profile and its page beside the store; returns lines about them and the version before."""
     profile, verdict = write_profile(store, before, thresholds)
     page = store.folder / FILE
     if not page.exists():

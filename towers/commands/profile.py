@@ -1,4 +1,4 @@
-"""`towers profile`: what a prepared store holds, and what is unlike the version before."""
+"""`towers profile`: shows what a prepared store holds, and how it differs from the version before."""
 
 import time
 from pathlib import Path
@@ -20,12 +20,12 @@ from towers.manifest import write_json
 
 
 def run(config: DictConfig) -> Verdict:
-    """Prints the profile of the current store, or of the second of two, and the verdict on it, which it returns."""
+    """Prints the profile of the current store, or of the second of two, and the verdict on it; returns the verdict."""
     return profiled(config)[1]
 
 
 def profiled(config: DictConfig) -> tuple[Profile, Verdict]:
-    """Prints the profile and the verdict, and gives both."""
+    """Prints the profile and the verdict, and returns both."""
     root = Path(value(config, "paths.stores", str)) / value(config, "data.name", str)
     thresholds: Thresholds = instantiate(config.profiling, "profiling")
     output = value(config, "output", str | None)
@@ -45,7 +45,7 @@ def profiled(config: DictConfig) -> tuple[Profile, Verdict]:
 
 
 def _current(root: Path, thresholds: Thresholds) -> tuple[Profile, Verdict]:
-    """Of the current version, written beside it where it is not there."""
+    """Returns the current version's profile and verdict, and writes them beside it if they are missing."""
     store = Store.open(root)
     profile, verdict = write_profile(store, None, thresholds)
     page = store.folder / FILE
@@ -55,7 +55,7 @@ def _current(root: Path, thresholds: Thresholds) -> tuple[Profile, Verdict]:
 
 
 def _second(given: list[str], root: Path, thresholds: Thresholds) -> tuple[Profile, Verdict]:
-    """Of the second of two, beside the first."""
+    """Returns the profile of the second of two, and the verdict by comparison with the first."""
     if len(given) != 2:
         raise UserError(f"compare=[{','.join(given)}]: give two, as compare=[A,B]")
     before, profile = (profile_at(located(each, root)) for each in given)

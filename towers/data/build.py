@@ -25,7 +25,7 @@ from towers.features.settings import FeatureSettings
 from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, scratch_directory, write_json
 
 LOCK = ".lock"
-"""In a store's folder: one prepare at a time writes below it."""
+"""Lock file in a store's folder: one prepare at a time writes below it."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time

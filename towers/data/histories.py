@@ -22,9 +22,9 @@ HISTORY_COLUMNS = {
 
 
 PLACES = ("offsets", "train_end", "validation_start", "validation_end", "test_start")
-"""Arrays by listener: places in the flat columns."""
+"""Arrays by listener, of places in the flat columns."""
 WITHOUT_GAP = {"validation_start": "train_end", "validation_end": "test_start"}
-"""Arrays that stores of before have not, and what they are there."""
+"""Arrays that older stores lack -> the array that takes their place there."""
 Period = Literal["validation", "test"]
 Until = Literal["validation", "test", "end"]
 
@@ -81,7 +81,7 @@ class Histories:
 
     @property
     def is_training(self) -> np.ndarray:
-        """`[events]`, bool: trained on."""
+        """`[events]`, bool: whether an event is in the training period."""
         begin, end = np.asarray(self.offsets[:-1]), np.asarray(self.offsets[1:])
         lengths = np.stack([self.train_end - begin, end - self.train_end], axis=1)
         return np.repeat(np.tile([True, False], len(lengths)), lengths.reshape(-1))

@@ -27,7 +27,8 @@ class Seen:
         plays: number of plays.
         positive_plays: number of positive plays.
         longest: greatest played fraction of a play; null where none is known.
-        timed_plays: number of plays with `played_ms` above 0, of contents that are not known to be shorter than `LONG_MS`.
+        timed_plays: number of plays with `played_ms` above 0 of contents that are not known to be shorter than
+            `LONG_MS`.
         short_plays: number of timed plays below `SHORT_MS`.
         short_play: the least (content row, `played_ms`) of the short plays; null without one.
     """

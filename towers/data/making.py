@@ -164,7 +164,7 @@ class Maker:
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        """Returns the digests of raw files of events and impressions, by path below the data set's folder."""
+        """The raw files of events and impressions, by path below the data set's folder."""
         root = self.tables.root
         paths = [*self.tables.files[schema.EVENTS], *self.tables.files.get(schema.IMPRESSIONS, [])]
         return {str(path.relative_to(root)) if path.is_relative_to(root) else path.name: path for path in paths}
@@ -182,7 +182,7 @@ class Maker:
 
     @cached_property
     def _unread(self) -> dict[str, Path]:
-        """Returns the raw files of events that the log has still to read."""
+        """The raw files of events that the log has still to read."""
         events = {*self.tables.files[schema.EVENTS]}
         return {name: path for name, path in self._files.items() if path in events and self._growth.is_new(name)}
 

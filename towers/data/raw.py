@@ -20,7 +20,7 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 
 DAMAGE = (pa.ArrowException, OSError, ValueError)
-"""What pyarrow raises of a damaged file: text that is no UTF-8 is a ValueError."""
+"""Errors that pyarrow raises for a damaged file; text that is no UTF-8 is a ValueError."""
 ROWS_AT_ONCE = 100_000
 FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
 """What Python can tell; days beyond, and infinity, are unknown."""
@@ -47,7 +47,7 @@ def columns_of(tables: RawTables, table: str) -> dict[str, list[pa.DataType]]:
 
 
 def check_not_empty(tables: RawTables) -> None:
-    """Whether there is an event at all.
+    """Checks that there is at least one event.
 
     Raises:
         UserError: there is none.
@@ -214,7 +214,7 @@ def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
 
 @contextmanager
 def reading(tables: RawTables) -> Iterator[None]:
-    """Around what reads part files that passed for Parquet when they were opened.
+    """Turns errors of reading part files, which were opened without error, into one that names the file.
 
     Raises:
         UserError: one is damaged.

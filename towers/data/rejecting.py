@@ -61,9 +61,9 @@ class Losses:
     """How many rows of a table are left out.
 
     Args:
-        rows: all that were read.
-        bad: those with a fault.
-        repeated: those that say the same as one before them.
+        rows: number of rows that were read.
+        bad: number of rows with a fault.
+        repeated: number of rows that are duplicates of an earlier one.
     """
 
     rows: int = 0
@@ -71,15 +71,15 @@ class Losses:
     repeated: int = 0
 
     def plus(self, other: "Losses") -> "Losses":
-        """Both together."""
+        """Returns the sum of both."""
         return Losses(rows=self.rows + other.rows, bad=self.bad + other.bad, repeated=self.repeated + other.repeated)
 
     def minus(self, other: "Losses") -> "Losses":
-        """Without another's."""
+        """Returns the difference."""
         return Losses(rows=self.rows - other.rows, bad=self.bad - other.bad, repeated=self.repeated - other.repeated)
 
     def to_json(self) -> dict[str, int]:
-        """The three numbers by name."""
+        """Returns the three numbers by name."""
         return asdict(self)
 
 
@@ -114,11 +114,11 @@ class Rejecting:
         return losses
 
     def check(self, losses: dict[str, Losses], folder: Path) -> None:
-        """Holds the numbers of all tables against the limits.
+        """Checks the numbers of all tables against the limits.
 
         Args:
-            losses: by table.
-            folder: where their rows were written.
+            losses: the losses of each table.
+            folder: where the rejected rows were written.
 
         Raises:
             TooManyRejected: over a limit; names the first row of the first such table.
@@ -162,7 +162,7 @@ def write_rejected(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
 
 
 def _first(path: Path, condition: pc.Expression) -> dict[str, Any]:
-    """The first row of a file for which a condition holds."""
+    """Reads the first row of a file for which a condition holds."""
     for batch in pq.ParquetFile(path).iter_batches():
         found = pa.Table.from_batches([batch]).filter(condition)
         if len(found):

@@ -78,7 +78,7 @@ class Store:
 
     @property
     def gap_us(self) -> int:
-        """How long before a period the one before it ends, in microseconds."""
+        """Length of the gap between two periods, in microseconds."""
         return self.manifest.get("gap_us", 0)
 
     @property
@@ -98,8 +98,8 @@ class Store:
 
     @cached_property
     def contents(self) -> pa.Table:
-        """The contract's columns by content row, and the counts of training; id and kind are null of a hole, whose
-        content is gone."""
+        """The contract's columns by content row, and the counts of training. A row whose content is gone is a hole: its
+        id and kind are null."""
         return _mapped(self.folder / "contents.arrow")
 
     @cached_property
@@ -115,8 +115,8 @@ class Store:
 
     @cached_property
     def is_withdrawn(self) -> np.ndarray:
-        """`[contents]`, bool: known from histories alone, since nothing lists it any more. It stands in histories, and
-        is no candidate and no target."""
+        """`[contents]`, bool: whether a content is no longer listed and known from histories alone. It stays in
+        histories, and is no candidate and no target."""
         is_told = "is_withdrawn" in self.contents.column_names  # not in stores before format 4
         return self.contents["is_withdrawn"].to_numpy() if is_told else np.zeros(len(self.contents), bool)
 
@@ -127,7 +127,7 @@ class Store:
 
     @cached_property
     def kind_codes(self) -> np.ndarray:
-        """`[contents]`, int64: index into `schema.KINDS`, -1 of a hole."""
+        """`[contents]`, int64: index into `schema.KINDS`, -1 for a hole."""
         kinds = pc.SetLookupOptions(value_set=pa.array(schema.KINDS))
         return pc.call_function("index_in", [self.contents["kind"]], kinds).fill_null(-1).to_numpy().astype(np.int64)
 
@@ -138,8 +138,8 @@ class Store:
 
     @cached_property
     def users(self) -> pa.Table:
-        """By user row: `user_id`, null of a hole, a row whose listener is gone, and the columns of users/ as they are,
-        features or not."""
+        """By user row: `user_id` and the columns of users/ as they are, features or not. A row whose listener is gone
+        is a hole: its id is null."""
         return _mapped(self.folder / "users.arrow")
 
     @cached_property
@@ -200,7 +200,7 @@ class Store:
 
     @cached_property
     def impressions(self) -> ds.Dataset:
-        """What was shown, as `IMPRESSION_SCHEMA` says, in the order in which it was told; empty where nobody told."""
+        """What was shown, with the columns of `IMPRESSION_SCHEMA`, in order of arrival; empty without impressions."""
         return open_impressions(self.folder / "impressions", self.as_of_us)
 
     @cached_property
@@ -276,7 +276,7 @@ class Store:
 
     @cached_property
     def first_heard_us(self) -> np.ndarray:
-        """`[contents]`, int64: when anybody first did something with a content in training, in microseconds since 1970,
+        """`[contents]`, int64: time of the first event with a content in training, in microseconds since 1970,
         UTC; the greatest integer where nobody did. Read from all events of training, once."""
         first = np.full(len(self.content_ids), np.iinfo(np.int64).max)
         rows = np.asarray(self.histories.content_row)
@@ -291,7 +291,7 @@ class Store:
 
     @property
     def train_targets(self) -> np.ndarray:
-        """`[contents]`, int64: `train_positives` of what is listed, 0 of what is not: how often each is a target."""
+        """`[contents]`, int64: how often each content is a target: `train_positives` if it is listed, else 0."""
         return np.where(self.is_listed, self.train_positives, 0)
 
     @cached_property

@@ -24,7 +24,7 @@ from towers.manifest import digest_of_file
 SQL = Path(__file__).parent / "sql"
 BATCH_ROWS = 200_000
 MEMORY_GB = 2.0
-"""Of the database, where nothing is said."""
+"""Upper bound of the database's default memory, in 10^9 bytes."""
 DATA_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
 
 
@@ -33,19 +33,19 @@ OF_EVENTS = ("listeners", "events", "arrivals", "impressions")
 
 
 def sql_digests(names: Sequence[str] | None = None) -> list[str]:
-    """Of SQL files, which decide a store as settings do; null: of all."""
+    """Returns digests of SQL files, which decide a store as settings do; null: of all of them."""
     paths = SQL.glob("*.sql") if names is None else [SQL / f"{name}.sql" for name in names]
     return [digest_of_file(path) for path in sorted(paths)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spill:
-    """How much memory the database takes, and where it goes on when that is not enough.
+    """How much memory the database may take, and where it writes what does not fit.
 
     Args:
-        memory_gb: of tables and sorting, in 10^9 bytes; null for a quarter of what the machine, or the process's group,
-            may use, at most `MEMORY_GB`: training data that is encoded and Python itself need room as well.
-        folder: for what does not fit; null for the folder of the store.
+        memory_gb: in 10^9 bytes; null for a quarter of the memory of the machine or the process's control group, at
+            most `MEMORY_GB`, since arrays and Python itself need room as well.
+        folder: for what does not fit into memory; null for a folder beside the store.
 
     Raises:
         UserError: an amount that is not above 0.
@@ -60,7 +60,7 @@ class Spill:
 
     @property
     def bytes(self) -> int:
-        """The amount of memory."""
+        """The amount of memory in bytes."""
         if self.memory_gb is not None:
             return int(self.memory_gb * 1e9)
         return int(min(MEMORY_GB * 1e9, memory_bytes() / 4))
@@ -91,8 +91,8 @@ class Tables:
     """The raw tables in a database, and the clean ones that the SQL files make of them.
 
     Args:
-        connection: of `database`.
-        tables: the raw files, of events those that are still to be read.
+        connection: the connection that `database` yields.
+        tables: the raw files; of events only those that are still to be read.
         features: which listener columns to carry.
     """
 
@@ -105,7 +105,7 @@ class Tables:
         """Makes the raw tables known.
 
         Args:
-            files: by the name that the database knows a raw file of events by, its number in order of arrival.
+            files: the number of each raw file of events in order of arrival, by the file's name in the database.
 
         Raises:
             UserError: a bad file or column.
@@ -188,13 +188,13 @@ class Tables:
             return self._connection.sql(query).to_arrow_table()
 
     def batches(self, query: str, num_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """The result in pieces of a number of rows, in bounded memory."""
+        """Yields the result in batches of `num_rows` rows, in bounded memory."""
         with self._told():
             yield from self._connection.sql(query).to_arrow_reader(num_rows)
 
     @contextmanager
     def in_order(self) -> Iterator[None]:
-        """Within it, a query that does nothing but read one file gives its rows in their order."""
+        """While the block runs, a query that only reads one file returns the rows in the file's order."""
         self._connection.execute("SET preserve_insertion_order = true")
         try:
             yield
@@ -216,7 +216,7 @@ class Tables:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turns what the database says of raw data into an error that names the file."""
+        """Turns the database's errors about raw data into an error that names the file."""
         try:
             yield
         except duckdb.Error as error:

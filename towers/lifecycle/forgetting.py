@@ -1,5 +1,5 @@
-"""Where anything of some listeners still lies, and how each of it is removed: stores, runs, exports, evaluations,
-lists, engines. The raw data is the caller's own."""
+"""Finds everything that still holds some listeners (stores, runs, exports, evaluations, lists, engines), and removes
+it. Raw data is the caller's own and is left alone."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,15 +37,15 @@ GOES = "removed; it can be made again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """Something that holds some listeners.
+    """A thing that holds some listeners.
 
     Args:
-        kind: of it, such as `export`.
-        path: of its folder or file; of an engine's table its name.
-        told: what of them is there.
-        fate: what becomes of it.
-        erase: does that.
-        waits: why that cannot be done now; null: it can.
+        kind: what it is, such as `export`.
+        path: its folder or file; for an engine's table, the table's name.
+        told: what of the listeners it holds, in words.
+        fate: what removal makes of it, in words.
+        erase: removes the listeners from it.
+        waits: why it cannot be done now; null: it can.
     """
 
     kind: str
@@ -58,15 +58,15 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where listeners may lie.
+    """All places that may hold listeners.
 
     Args:
-        folders: of stores, runs, exports and evaluations.
-        lists: files and folders of Parquet with lists and recommendations.
-        sink: engine that was filled from the exports.
-        is_held: whether somebody is training in a run's folder.
-        prepared: data set that is prepared without them before anything is removed; null: none.
-        on_progress: told about what takes long.
+        folders: where stores, runs, exports and evaluations are.
+        lists: Parquet files, and folders of them, with lists and recommendations.
+        sink: the engine that was filled from the exports.
+        is_held: says of a run's folder whether it is being trained.
+        prepared: the data set that is prepared without them before anything is removed; null: none.
+        on_progress: called during long steps.
     """
 
     folders: Folders
@@ -77,12 +77,12 @@ class Places:
     on_progress: Progress
 
     def finish(self) -> None:
-        """Ends what a killed process has begun to put in the place of something."""
+        """Completes replacements that a killed process has begun."""
         stores.finish_swaps(self.folders.stores)
         exports.finish_replacing(self.folders.exports, list(exports.versions_in(self.folders.exports)))
 
     def traces(self, user_ids: Sequence[str]) -> list[Trace]:
-        """Everything that holds one of some listeners, in the order in which it is to be removed.
+        """Finds everything that holds one of some listeners, in the order in which it is to be removed.
 
         Stores come last, since they say which rows in other files are the listeners'.
 
@@ -106,12 +106,12 @@ class Places:
         return [*chain.from_iterable(parts)]
 
     def mentions(self, user_ids: Sequence[str]) -> list[Path]:
-        """Texts, such as logs, that have one of some ids as a word and are nothing that this program knows."""
+        """Finds text files, such as logs, that have one of some ids as a word and are none of Towers' own files."""
         own = self.folders
         return [*evaluations.mentions((own.stores, own.runs, own.exports, own.evaluations, *self.lists), user_ids)]
 
     def _half_written(self) -> Iterator[Trace]:
-        """What killed processes have left behind, in which nobody looks."""
+        """Finds unfinished files of killed processes; they go without a look inside."""
         all_of_them = (
             self.folders.stores,
             self.folders.runs,
@@ -166,7 +166,7 @@ class Places:
         self.sink.forget(ids, Export(current, check_files=False) if current.exists() else None, self.on_progress)
 
     def _logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
-        """Event logs, from which the next prepare would bring them back."""
+        """Finds event logs, from which the next prepare would bring the listeners back."""
         for path in sorted(self.folders.stores.glob(f"[!.]*/{LOG}")):
             has_rows = is_one_of(pq.read_table(path, columns=["id"])["id"], user_ids).any()
             if has_rows or any(count_in(each, user_ids) for each in path.parents[1].rglob("*.parquet")):
@@ -178,7 +178,7 @@ class Places:
                 yield Trace(kind="event log", path=path.parents[2], told=told, fate=fate, erase=_nothing, waits=waits)
 
     def _rejected(self, user_ids: Sequence[str]) -> Iterator[Trace]:
-        """Rows that a prepare which failed has left beside the versions."""
+        """Finds rejected rows that a failed prepare has left beside the versions."""
         for path in sorted(self.folders.stores.glob("[!.]*/rejected/*.parquet")):
             if count := count_in(path, user_ids):
                 told = f"{count:,} rows"
@@ -201,12 +201,12 @@ class Places:
 
 @dataclass(slots=True)
 class Record:
-    """What is removed, written down while it is: when, how many listeners, what and by which command. It names nobody.
+    """The record of a removal: when, for how many listeners, what, and by which command. It names no listener.
 
     Args:
-        path: of the file, to which each removal adds an entry.
-        command: by which it is removed, without ids.
-        num_listeners: who are to be forgotten.
+        path: the file; each removal adds an entry.
+        command: the command that removes, without ids.
+        num_listeners: number of listeners to be forgotten.
     """
 
     path: Path
@@ -217,15 +217,15 @@ class Record:
     _place: int = -1
 
     def add(self, trace: Trace) -> None:
-        """Writes down that something was removed."""
+        """Records that the listeners were removed from a thing."""
         self._removed.append({"kind": trace.kind, "path": str(trace.path), "done": trace.fate})
         self.write(is_finished=False)
 
     def write(self, is_finished: bool) -> None:
-        """Writes the file anew, with what was removed so far; what it tells of before stays.
+        """Writes the file anew with what was removed so far; earlier entries stay.
 
         Raises:
-            UserError: it is damaged.
+            UserError: the file is damaged.
         """
         entries = list(read_json(self.path).get("forgotten", ())) if self.path.exists() else []
         if self._place < 0:

@@ -1,4 +1,4 @@
-"""Listeners in what evaluations and lists have written: figures and lists of each, profiles, pages, comparisons."""
+"""Finds and removes listeners in evaluations, comparisons, baselines and lists."""
 
 import html
 import re
@@ -26,9 +26,9 @@ class Judged:
     """What an evaluation's folder holds of some listeners.
 
     Args:
-        folder: of the evaluation.
-        rows: of the listeners in the store that it was made on.
-        tables: Parquet files with rows about them, that which says their rows last.
+        folder: the evaluation's folder.
+        rows: the listeners' rows in the store that it was made on.
+        tables: Parquet files with rows about them; the file that tells their rows comes last.
         has_page: whether the page shows one of them.
     """
 
@@ -39,12 +39,12 @@ class Judged:
 
     @property
     def told(self) -> str:
-        """What is there, in words; empty where nothing is."""
+        """What it holds of them, in words; empty where it holds nothing."""
         return ", ".join([*(path.name for path in self.tables), *([PAGE] if self.has_page else [])])
 
 
 def evaluations_in(folder: Path) -> Iterator[Path]:
-    """Folders of evaluations below a folder, in order."""
+    """Yields the folders of evaluations below a folder, in order."""
     return (path for path in sorted(folder.rglob("evaluation-*")) if path.name in PERIODS and path.is_dir())
 
 
@@ -52,9 +52,9 @@ def judged(folder: Path, user_ids: Sequence[str], rows: Mapping[str, Collection[
     """Looks for some listeners in an evaluation.
 
     Args:
-        folder: of the evaluation.
-        user_ids: of the listeners.
-        rows: of the same, by the fingerprint of the store that an evaluation was made on.
+        folder: the evaluation's folder.
+        user_ids: ids of the listeners.
+        rows: their rows, by the fingerprint of the store that an evaluation was made on.
 
     Raises:
         UserError: a table that cannot be read.
@@ -74,9 +74,9 @@ def judged(folder: Path, user_ids: Sequence[str], rows: Mapping[str, Collection[
 
 
 def clear_evaluation(found: Judged, user_ids: Sequence[str]) -> None:
-    """Takes some listeners out of an evaluation: their rows, and the page where it shows one of them.
+    """Removes some listeners from an evaluation: their rows, and the page if it shows one of them.
 
-    Means over all listeners stay. Where the page goes, the next `towers evaluate` makes it again.
+    Means over all listeners stay. A page that was removed is made again by the next `towers evaluate`.
     """
     if found.has_page:
         metrics = found.folder / METRICS
@@ -89,7 +89,7 @@ def clear_evaluation(found: Judged, user_ids: Sequence[str]) -> None:
 
 
 def comparisons_with(folder: Path, user_ids: Sequence[str]) -> Iterator[Path]:
-    """Folders of comparisons of which some listener is a part."""
+    """Finds the folders of comparisons that include one of some listeners."""
     for path in sorted(folder.glob("[!.]*/listeners.parquet")):
         if count_in(path, user_ids):
             yield path.parent
@@ -99,11 +99,11 @@ def comparisons_with(folder: Path, user_ids: Sequence[str]) -> Iterator[Path]:
 
 
 def baselines_with(folder: Path, rows: Mapping[str, Collection[int]]) -> Iterator[Path]:
-    """Folders of baselines that are kept with figures of some listeners.
+    """Finds the folders of kept baselines with figures of some listeners.
 
     Args:
-        folder: of all baselines.
-        rows: of the listeners, by the fingerprint of the store that a baseline is about.
+        folder: where all baselines are.
+        rows: the listeners' rows, by the fingerprint of the store that a baseline was computed on.
     """
     for path in sorted(folder.glob(f"[!.]*/{FACTS}")):
         theirs = rows.get(read_json(path).get("store") or "", ())
@@ -112,15 +112,15 @@ def baselines_with(folder: Path, rows: Mapping[str, Collection[int]]) -> Iterato
 
 
 def lists_with(folder: Path, user_ids: Sequence[str]) -> Iterator[Path]:
-    """Parquet files below a folder, or one file, with rows about some listeners."""
+    """Finds Parquet files with rows about some listeners: all below a folder, or a single file."""
     paths = [folder] if folder.is_file() else sorted(folder.rglob("*.parquet"))
     return (path for path in paths if count_in(path, user_ids))
 
 
 def mentions(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]:
-    """Texts below some folders, such as logs, that have one of some ids as a word; whether it is theirs nobody knows.
+    """Finds text files below some folders, such as logs, that have one of some ids as a word, whatever it means there.
 
-    An id that is a number is not looked for, since numbers are in every text.
+    Ids that are numbers are not looked for, since numbers are in every text.
     """
     words = [one for one in user_ids if not one.isdecimal()]
     if words:
@@ -129,7 +129,7 @@ def mentions(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]
 
 
 def names(path: Path, user_ids: Sequence[str]) -> bool:
-    """Whether a text names one of some listeners: the id by itself, not within a longer word."""
+    """Says whether a text has one of some ids as a word of its own, not within a longer word."""
     written = sorted({form for one in user_ids for form in (one, html.escape(one))})
     return (
         re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, written))})(?!\w)", path.read_text(errors="replace"))

@@ -1,4 +1,4 @@
-"""Listeners in versions of an export: where they are, and a further version without them. Knows no torch."""
+"""Finds listeners in versions of an export, and writes a further version without them. Imports no torch."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -41,11 +41,11 @@ class Exported:
     """What a version of an export holds of some listeners.
 
     Args:
-        folder: of the version.
-        rows: of the listeners.
-        num_events: of theirs.
-        playlists: rows of the contents that are playlists of theirs.
-        playlist_ids: raw ids of these.
+        folder: the version's folder.
+        rows: rows of the listeners.
+        num_events: number of their events.
+        playlists: content rows of the playlists that they own.
+        playlist_ids: raw ids of these playlists.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Exported:
 
     @property
     def told(self) -> str:
-        """What is there, in words; empty where nothing is."""
+        """What it holds of them, in words; empty where it holds nothing."""
         parts = [
             f"{len(self.rows):,} listeners with vectors and {self.num_events:,} events" if len(self.rows) else "",
             f"{len(self.playlists):,} playlists" if len(self.playlists) else "",
@@ -86,8 +86,8 @@ def exported(folder: Path, user_ids: Sequence[str]) -> Exported:
 
 
 def finish_replacing(exports: Path, folders: Sequence[Path]) -> None:
-    """Ends what a killed process has begun: where a version and the one that was put in its place are both there,
-    `current` moves, if it led to the first, which goes."""
+    """Completes replacements that a killed process has begun: where a version and its replacement are both there,
+    `current` moves to the replacement if it led to the version, and the version is removed."""
     by_name = {folder.name: folder for folder in folders}
     for folder in folders:
         replaced = by_name.get(read_json(folder / files.MANIFEST).get(REPLACES, ""))
@@ -96,16 +96,16 @@ def finish_replacing(exports: Path, folders: Sequence[Path]) -> None:
 
 
 def replace_export(exports: Path, found: Exported, user_ids: Sequence[str]) -> Path:
-    """Puts a version without the listeners in the place of one with them, `current` included, and removes that.
+    """Replaces a version by one without the listeners, moves `current` if it led there, and removes the old one.
 
-    The new one bears the old one's name and a number, has the same space, vectors of contents, towers and index, and
-    stands in the order of versions where the old one stood. Playlists of the listeners are withdrawn in it.
+    The new version has the old name with a number, the same space, vectors of contents, towers and index, and the old
+    one's place in the order of versions. Playlists of the listeners are withdrawn in it.
 
     Returns:
         The new version's folder.
 
     Raises:
-        UserError: a format from which none can be made, or the new version is not sound.
+        UserError: the version's format is not supported, or the new version does not pass `verify`.
     """
     folder = found.folder
     manifest = read_json(folder / files.MANIFEST)
@@ -129,7 +129,7 @@ def _hand_over(exports: Path, old: Path, new: Path) -> None:
 
 
 def _next_name(folder: Path) -> Path:
-    """The version's name with the next number that is free: `NAME-1`, and of that `NAME-2`."""
+    """Returns the version's name with the next free number: `NAME-1`, and `NAME-2` after that."""
     stem, dash, number = folder.name.rpartition("-")
     is_numbered = bool(dash) and number.isdecimal() and REPLACES in read_json(folder / files.MANIFEST)
     stem, last = (stem, int(number)) if is_numbered else (folder.name, 0)
@@ -141,7 +141,7 @@ def _next_name(folder: Path) -> Path:
 
 
 class _Without:
-    """One version being written without some listeners."""
+    """Writes one version without some listeners."""
 
     def __init__(self, found: Exported, user_ids: Sequence[str], manifest: dict[str, Any], target: Path, version: str):
         self._found, self._user_ids, self._manifest = found, user_ids, manifest
@@ -150,7 +150,7 @@ class _Without:
         self._written: set[str] = {files.MANIFEST, files.MANIFEST_DIGEST}
 
     def write(self) -> None:
-        """All files, the manifest last."""
+        """Writes all files, the manifest last."""
         if len(self._found.rows):
             self._write_users()
             self._write_histories()
@@ -188,7 +188,7 @@ class _Without:
                 self._write_part(path)
 
     def _write_part(self, path: Path) -> None:
-        """A part of the listeners' vectors, row group by row group."""
+        """Writes one part of the listeners' vectors, row group by row group."""
         file = pq.ParquetFile(path)
         schema = file.schema_arrow.with_metadata(self._metadata(file.schema_arrow.empty_table()))
         columns: Any = [name for name in schema.names if name != "embedding"]
@@ -213,7 +213,7 @@ class _Without:
         write_arrow(self._new(files.HISTORIES, files.HISTORY_EVENTS), pa.concat_tables(pieces))
 
     def _write_playlists(self) -> None:
-        """Their playlists are nobody's any more: their ids alone stay, withdrawn, since histories may name them."""
+        """Withdraws the listeners' playlists: their ids alone stay, without owner, since histories may name them."""
         table = mapped_table(self._source / files.PLAYLISTS)
         write_arrow(self._new(files.PLAYLISTS), table.filter(pa.array(~about(table, self._user_ids))).combine_chunks())
         contents = mapped_table(self._source / files.CONTENTS)
@@ -247,7 +247,7 @@ class _Without:
             users = mapped_table(self._target / files.USERS)
             vectors = mapped_array(self._target / files.USER_VECTORS)
             manifest["user_canaries"] = canaries_of("user_id", Ids.of(users["user_id"]), vectors)
-        if manifest["format"] == FORMAT:  # the card of older ones tells what their manifests do not have
+        if manifest["format"] == FORMAT:  # the cards of older formats state things that their manifests lack
             (self._target / files.MODEL_CARD).write_text(model_card(manifest))
         elif (source / files.MODEL_CARD).exists():
             same_file(source / files.MODEL_CARD, self._target / files.MODEL_CARD)
@@ -261,7 +261,7 @@ class _Without:
 
 
 def versions_in(exports: Path) -> Iterator[Path]:
-    """Folders of the versions of an export, links aside, in the order of their names."""
+    """Finds the folders of an export's versions, without links, in order of their names."""
     for path in sorted(exports.glob(f"[!.]*/{files.MANIFEST}")):
         if not path.parent.is_symlink() and "space_id" in read_json(path):
             yield path.parent

@@ -1,4 +1,4 @@
-"""Listeners in a caller's raw data, which is the caller's to change: how many rows still name them."""
+"""Counts the rows of a caller's raw data that still name some listeners; it is the caller's to change."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ TABLES = ("events", "users", "playlists", "impressions")
 
 
 def rows_in(root: Path, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """(table, number of its rows that name one of some listeners) of a folder of raw tables; nothing of what is none.
+    """Yields (table, number of rows that name one of some listeners) for a folder of raw tables; nothing for others.
 
     Raises:
         UserError: a part file that cannot be read.

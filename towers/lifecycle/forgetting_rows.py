@@ -1,4 +1,4 @@
-"""Rows about some listeners in tables and arrays: how many there are, and the same file without them.
+"""Counts and removes rows about some listeners in tables and arrays.
 
 Every file is read and written in pieces, so that memory does not grow with it, and replaced as a whole or not at all.
 """
@@ -32,12 +32,12 @@ PIECE = 1 << 20
 
 
 def count_in(path: Path, user_ids: Sequence[str], user_rows: Collection[int] = ()) -> int:
-    """Counts the rows of a Parquet file that are about some listeners; 0 where it has no column that says.
+    """Counts the rows of a Parquet file that are about some listeners; 0 where it has no column of ids or rows.
 
     Args:
-        path: of the file.
-        user_ids: of the listeners.
-        user_rows: of the same in the store that the file was made from, as far as that is known.
+        path: the file.
+        user_ids: ids of the listeners.
+        user_rows: their rows in the store that the file was made from, as far as they are known.
 
     Raises:
         UserError: the file is damaged.
@@ -58,7 +58,7 @@ def count_in(path: Path, user_ids: Sequence[str], user_rows: Collection[int] = (
 
 
 def rows_named(path: Path, user_ids: Sequence[str]) -> set[int]:
-    """Rows in the store of some listeners, as far as a Parquet file has both their ids and their rows."""
+    """Reads the store's rows of some listeners from a Parquet file that has both their ids and their rows."""
     try:
         schema = pq.read_schema(path)
         if not {ROW_COLUMN, "user_id"} <= {*schema.names}:
@@ -73,7 +73,7 @@ def drop_rows(path: Path, user_ids: Sequence[str], user_rows: Collection[int] = 
     """Writes a Parquet file anew without the rows that `count_in` counts, row group by row group."""
     file = pq.ParquetFile(path)
     codec = file.metadata.row_group(0).column(0).compression if file.num_row_groups else "SNAPPY"
-    # The caller's own metadata stays; what pandas or Arrow had noted of the columns is written anew.
+    # The caller's own metadata stays; what pandas or Arrow recorded about the columns is written anew.
     with (
         atomic_file(path) as temporary,
         pq.ParquetWriter(temporary, file.schema_arrow, compression=codec.lower().replace("uncompressed", "none")) as to,
@@ -101,11 +101,11 @@ def is_one_of(column: pa.ChunkedArray, user_ids: Sequence[str]) -> Bool[np.ndarr
 
 
 def blanked(table: pa.Table, rows: Int[np.ndarray, " gone"]) -> pa.Table:
-    """The table with holes in some rows: null in every column, but the row's own number stays, what was counted is 0,
-    and nothing is claimed (`is_...` is false)."""
+    """Returns the table with holes in some rows: null in every column, except that row numbers stay, counts are 0 and
+    `is_...` is false."""
     is_gone = np.zeros(len(table), bool)
     is_gone[rows] = True
-    # Taken by rows: what is merely masked would keep its bytes in the file.
+    # Rows are copied, since values that are merely masked would keep their bytes in the file.
     others = pa.array(np.arange(len(table)), mask=is_gone)
     for place, field in enumerate(table.schema):
         if field.name == OWN_ROW:
@@ -121,9 +121,9 @@ def write_kept(source: Path, target: Path, spans: Sequence[tuple[int, int]]) -> 
     """Copies a NumPy file without some of its rows.
 
     Args:
-        source: of the array; mapped, not read.
-        target: of the copy.
-        spans: the rows that go, as (first, end), in order, none in two.
+        source: file of the array; it is memory-mapped.
+        target: file of the copy.
+        spans: rows to leave out, as (first, end), ascending and without overlap.
     """
     array = np.load(source, mmap_mode="r", allow_pickle=False)
     kept = len(array) - sum(end - first for first, end in spans)
@@ -140,7 +140,7 @@ def write_kept(source: Path, target: Path, spans: Sequence[tuple[int, int]]) -> 
 def places_without(
     places: Integer[np.ndarray, " places"], spans: Sequence[tuple[int, int]]
 ) -> Integer[np.ndarray, " places"]:
-    """Where places in an array are once the rows of `spans` are gone; one within a span is at its beginning."""
+    """Returns where places in an array are once the rows of `spans` are gone; those within a span move to its start."""
     gone = np.zeros(len(places), np.int64)
     for first, end in spans:
         gone += np.clip(places - first, 0, end - first)
@@ -150,13 +150,13 @@ def places_without(
 def spans_of(
     offsets: Integer[np.ndarray, " lists_plus_1"], rows: Integer[np.ndarray, " rows"]
 ) -> list[tuple[int, int]]:
-    """Where the values of some lists lie, in order; empty lists have none."""
+    """Returns the spans of values of some lists, in order; empty lists have none."""
     ends = ((int(offsets[row]), int(offsets[row + 1])) for row in sorted(rows.tolist()))
     return [(first, end) for first, end in ends if end > first]
 
 
 def same_file(source: Path, target: Path) -> None:
-    """Puts a file that does not change into a new version: as a second name of it, or a copy where that cannot be."""
+    """Puts an unchanged file into a new version: as a hard link, or as a copy where that is impossible."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -165,7 +165,7 @@ def same_file(source: Path, target: Path) -> None:
 
 
 def damaged(path: Path, error: Exception) -> UserError:
-    """What is said of a file that cannot be read."""
+    """Makes the error about a file that cannot be read."""
     told = " ".join(str(error).split())
     return UserError(f"{path}: cannot be read ({told}), so that nobody knows whom it names; remove it")
 

@@ -1,4 +1,4 @@
-"""Listeners in versions of prepared stores: where they are, and the same version with holes in their place."""
+"""Finds listeners in versions of prepared stores, and replaces versions by the same with holes in their place."""
 
 import shutil
 from collections.abc import Sequence
@@ -43,12 +43,12 @@ class Held:
     """What a version of a store holds of some listeners.
 
     Args:
-        folder: of the version.
-        rows: of the listeners.
-        num_events: of theirs.
-        playlists: rows of the contents that are playlists of theirs.
-        playlist_ids: raw ids of these.
-        tables: Parquet files below the folder that are about them, such as rejected rows.
+        folder: the version's folder.
+        rows: rows of the listeners.
+        num_events: number of their events.
+        playlists: content rows of the playlists that they own.
+        playlist_ids: raw ids of these playlists.
+        tables: Parquet files below the folder with rows about them, such as rejected rows.
         remarks: lines of the manifest that name them.
     """
 
@@ -62,7 +62,7 @@ class Held:
 
     @property
     def told(self) -> str:
-        """What is there, in words; empty where nothing is."""
+        """What it holds of them, in words; empty where it holds nothing."""
         parts = [
             f"{len(self.rows):,} in users.arrow with {self.num_events:,} events" if len(self.rows) else "",
             f"{len(self.playlists):,} playlists" if len(self.playlists) else "",
@@ -73,7 +73,7 @@ class Held:
 
 
 def versions_in(stores: Path) -> list[Path]:
-    """Folders of all versions of all data sets, each data set's in the order of their names."""
+    """Finds the folders of all versions of all data sets, each data set's in order of their names."""
     found = (path.parent for path in stores.glob(f"[!.]*/[!.]*/{MANIFEST}") if not path.parent.is_symlink())
     return sorted(path for path in found if "fingerprint" in read_json(path / MANIFEST))
 
@@ -108,18 +108,19 @@ def held(folder: Path, user_ids: Sequence[str]) -> Held:
 
 
 def rows_by_fingerprint(found: Sequence[Held]) -> dict[str, set[int]]:
-    """Rows of the listeners by the fingerprint that evaluations name: of a store, or of one that a network trained on
-    an earlier one reads, whose rows are those of the later one."""
+    """Returns the listeners' rows by each fingerprint that an evaluation may name: a store's, or that of a later
+    store as a network of an earlier one reads it, which has the later store's rows."""
     rows = {one.folder.name: set(one.rows.tolist()) for one in found}
     both = {refreshed_fingerprint(trained, today): rows[today] for trained, today in product(rows, rows)}
     return {name: gone for name, gone in {**both, **rows}.items() if gone}
 
 
 def finish_swaps(stores: Path) -> None:
-    """Ends what a killed process has begun: a version without listeners gets its name, and the one with them goes."""
+    """Completes replacements that a killed process has begun: the version with holes gets its name and the
+    old one goes."""
     for whole in stores.glob(f"*/.*{SWAPPED}"):
         target = _target_of(whole)
-        if target.exists():  # killed before the swap: it is made anew, as others may be to be forgotten by now
+        if target.exists():  # killed before the swap: made anew, since other listeners may be asked for by now
             shutil.rmtree(whole)
         else:
             whole.rename(target)
@@ -128,28 +129,28 @@ def finish_swaps(stores: Path) -> None:
 
 
 def replace_version(found: Held, user_ids: Sequence[str]) -> None:
-    """Puts in the place of a version of a store the same version with holes instead of listeners and their playlists.
+    """Replaces a version of a store by the same version with holes instead of listeners and their playlists.
 
     Its name, fingerprint and rows stay, so that runs and exports that came from it find it. A hole has null in every
-    column, no events and no features; counts of what others did stay. Who has the old files open may read on.
+    column, no events and no features; counts of others' events stay. Readers that have the old files open may go on.
 
-    A kill leaves the version as it was, or for a moment under the hidden name that `finish_swaps` knows.
+    A kill leaves the version as it was or, between two renames, under a hidden name that `finish_swaps` knows.
     """
     folder = found.folder
     whole = folder.with_name(f".{folder.name}{SWAPPED}")
     with scratch_directory(folder) as temporary:
         _write_without(found, user_ids, temporary)
-        shutil.copystat(folder, temporary)  # what was prepared before stays before
+        shutil.copystat(folder, temporary)  # keeps the order of versions by time
         temporary.rename(whole)
     hidden = folder.with_name(f".{folder.name}{REMOVED}")
-    with alone(folder.parent / LOCK, _wait):  # a prepare looks for the version, too
+    with alone(folder.parent / LOCK, _wait):  # no prepare looks for the version meanwhile
         folder.rename(hidden)
         whole.rename(folder)
     shutil.rmtree(hidden)
 
 
 def _wait() -> None:
-    """A prepare that is under way ends first."""
+    """Says nothing while a running prepare is waited for."""
 
 
 def _target_of(whole: Path) -> Path:
@@ -181,7 +182,7 @@ def _write_without(found: Held, user_ids: Sequence[str], target: Path) -> None:
 
 
 def _write_histories(folder: Path, target: Path, rows: Int[np.ndarray, " gone"]) -> None:
-    """Columns without the listeners' events, and the places moved accordingly."""
+    """Writes the columns without the listeners' events, and moves places in them accordingly."""
     target.mkdir()
     offsets = np.load(folder / "offsets.npy")
     spans = spans_of(offsets, rows)
@@ -195,7 +196,7 @@ def _write_histories(folder: Path, target: Path, rows: Int[np.ndarray, " gone"])
 
 
 def _write_playlists(found: Held, user_ids: Sequence[str], target: Path) -> None:
-    """Their playlists are holes among the contents, and own nothing."""
+    """Writes the listeners' playlists as holes among the contents, without members."""
     folder = found.folder
     write_arrow(target / "contents.arrow", blanked(mapped_table(folder / "contents.arrow"), found.playlists))
     playlists = mapped_table(folder / "playlists.arrow")

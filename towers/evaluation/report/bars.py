@@ -10,13 +10,13 @@ WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 480, 190, 46, 20, 8
 def bars(
     values: Sequence[int | float], labels: Sequence[str], *, label: str, marked: Sequence[int | float] = ()
 ) -> Markup:
-    """An `<svg>` with a bar a value from 0 on, each with its label and value where the pointer rests.
+    """Draws a bar chart as `<svg>`: a bar from 0 for each value, with label and value as a tooltip.
 
     Args:
-        values: 0 or more.
-        labels: one a value; the first and the last stand below, and one in the middle.
-        label: what is shown, for those who do not see it.
-        marked: one a value or none: drawn as a dot beside its bar.
+        values: heights of the bars, 0 or more.
+        labels: one for each value; the first, the last and one in the middle are written below.
+        label: text alternative of the picture, for screen readers.
+        marked: values to draw as dots beside the bars, one for each bar, or none.
     """
     top = max([*values, *marked, 1e-12])
     step = (WIDTH - LEFT) / max(len(values), 1)
@@ -69,7 +69,7 @@ def _shown(number: int) -> list[tuple[int, str]]:
 
 
 def _short(value: int | float) -> str:
-    """A number in few signs.
+    """Shows a number in few characters.
 
     >>> _short(1_234_000), _short(0.25), _short(4_600)
     ('1.23M', '0.25', '4.6k')

@@ -1,4 +1,4 @@
-"""The profile of a store's data as one HTML file that needs nothing else: no other host, no script."""
+"""Writes the profile of a store's data as one HTML file without scripts, which loads nothing from elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MOST_BARS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A picture with its words."""
+    """A chart with its heading and text."""
 
     title: str
     caption: str
@@ -32,17 +32,17 @@ def write_profile_page(profile: Profile, verdict: Verdict, path: Path, title: st
     """Writes the page, whole or not at all.
 
     Args:
-        profile: of a version.
-        verdict: on it.
-        path: of the file.
-        title: what the data is called.
+        profile: the profile of a version.
+        verdict: the verdict on it.
+        path: the file to write.
+        title: name of the data set.
     """
     with atomic_file(path) as temporary:
         temporary.write_text(render(profile, verdict, title), encoding="utf-8")
 
 
 def render(profile: Profile, verdict: Verdict, title: str) -> str:
-    """The whole page; the same profile gives the same text."""
+    """Returns the whole page; the same profile gives the same text."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -56,7 +56,7 @@ def render(profile: Profile, verdict: Verdict, title: str) -> str:
 
 
 def charts(profile: Profile) -> list[Chart]:
-    """What is drawn; nothing of a store without a clock."""
+    """Returns the charts to draw; none for a store without a clock."""
     if not profile.days:
         return []
     first = date.fromisoformat(profile.first_day)

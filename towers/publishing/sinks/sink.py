@@ -42,7 +42,8 @@ class Sink(Protocol):
             ids: of `contents` and `users`, by these names.
 
         Returns:
-            Names of the tables that have any, and how many; 0 for one that is not filled whole, in which nobody looks.
+            Names of the tables that have any of the rows -> how many; 0 for a table that is not filled completely, in
+            which nothing is looked up.
 
         Raises:
             UserError: an engine that refuses.
@@ -50,19 +51,19 @@ class Sink(Protocol):
         ...
 
     def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
-        """Takes some rows out of the engine for good: fills it from an export that is without them, if serving is led
-        to a table with any, and drops all tables that have any.
+        """Removes some rows from the engine for good: fills it from an export without them, if serving reads a table
+        that has any of them, and drops all tables that have any.
 
         Engines keep deleted rows, and even the ids by which they were deleted, in their files; a table that is dropped
         leaves nothing.
 
         Args:
-            ids: as of `holding`.
-            export: without these rows; null: there is none.
-            on_progress: told about the filling.
+            ids: as for `holding`.
+            export: an export without these rows; null: there is none.
+            on_progress: called while the engine is filled.
 
         Raises:
-            UserError: an engine that refuses, or serving is led to such rows and there is no export without them.
+            UserError: the engine refuses, or serving reads such rows and there is no export without them.
         """
         ...
 
