@@ -1,4 +1,4 @@
-"""Which faults of an upstream does the profile of the data find, and does it cry without one?
+"""Which faults of an upstream does the profile of the data find, and how many false alarms does it give?
 
     python benchmarks/data_faults.py
 
@@ -47,7 +47,7 @@ DAY_US = 86_400_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """Tables before the last day, of it, and the contents."""
+    """Raw tables: events before the last day, events of the last day, and contents."""
 
     past: pa.Table
     day: pa.Table
@@ -55,85 +55,85 @@ class Raw:
 
     @property
     def day_before(self) -> pa.Table:
-        """The events of the last day of the past."""
+        """The events of the day before the last day."""
         days = day_of(self.past)
         return self.past.filter(pa.array(days == days.max()))
 
 
 def day_of(events: pa.Table) -> np.ndarray:
-    """Days since 1970."""
+    """Returns the day of each event, in days since 1970."""
     return events["timestamp"].cast(pa.int64()).to_numpy() // DAY_US
 
 
 def shifted(events: pa.Table, hours: float) -> pa.Table:
-    """The events so many hours later."""
+    """Moves the events to some hours later."""
     moved = events["timestamp"].cast(pa.int64()).to_numpy() + round(hours * 3_600_000_000)
     times = pa.array(moved, pa.timestamp("us", tz="UTC"))
     return events.set_column(events.column_names.index("timestamp"), "timestamp", times)
 
 
 def put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """The table with another column of a name."""
+    """Replaces a column of a table."""
     at = table.column_names.index(name)
     return table.set_column(at, table.field(name), pa.chunked_array(values).cast(table.field(name).type))
 
 
 def without(table: pa.Table, name: str, *values: str) -> pa.Table:
-    """Without the rows that have one of the values."""
+    """Removes the rows that have one of the values."""
     return table.filter(pc.invert(pc.is_in(table[name], pa.array(values)).fill_null(False)))
 
 
 def some(table: pa.Table, share: float) -> np.ndarray:
-    """Whether a row is among a share of them, drawn with seed 0."""
+    """Draws a share of the rows with seed 0; returns whether each row is among them."""
     return np.random.default_rng(0).random(len(table)) < share
 
 
 def renamed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Other ids."""
+    """Replaces ids by new ones."""
     return pc.binary_join_element_wise(pa.scalar("new"), texts, "-")
 
 
 def permuted(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same ids, each in the place of another."""
+    """Permutes ids, so that each stands for another."""
     known = pc.unique(texts.drop_null())
     other = known.take(pa.array(np.random.default_rng(0).permutation(len(known))))
     return other.take(pc.index_in(texts, known))
 
 
 def of_kind(raw: Raw, kind: str) -> list[str]:
-    """The ids of contents of a kind."""
+    """Returns the ids of contents of a kind."""
     return raw.contents.filter(pc.equal(raw.contents["kind"], kind))["content_id"].to_pylist()
 
 
 def blank(table: pa.Table, name: str) -> pa.Table:
-    """The table with nulls in a column."""
+    """Sets a column to null."""
     return put(table, name, pa.nulls(len(table), table.field(name).type))
 
 
 def day(change: Callable[[Raw], pa.Table]) -> Callable[[Raw], Raw]:
-    """A fault of the day's events alone."""
+    """Makes a fault of the day's events alone."""
     return lambda raw: replace(raw, day=change(raw))
 
 
 def contents(change: Callable[[pa.Table], pa.Table]) -> Callable[[Raw], Raw]:
-    """A fault of the contents alone."""
+    """Makes a fault of the contents alone."""
     return lambda raw: replace(raw, contents=change(raw.contents))
 
 
 def skipped(raw: Raw) -> pa.Table:
-    """Half of the plays become skips."""
+    """Turns half of the plays into skips."""
     is_play = pc.equal(raw.day["action"], "play").to_numpy() & some(raw.day, 0.5)
     return put(raw.day, "action", pc.if_else(pa.array(is_play), "skip", raw.day["action"]))
 
 
 def mostly_later(raw: Raw, share: float, hours: float) -> pa.Table:
-    """A share of the events so many hours later."""
+    """Moves a share of the events to some hours later."""
     chosen = some(raw.day, share)
     return pa.concat_tables([raw.day.filter(pa.array(~chosen)), shifted(raw.day.filter(pa.array(chosen)), hours)])
 
 
 def twice(raw: Raw, seconds: float, share: float = 1.0) -> pa.Table:
-    """Everything twice, the second time so many seconds later."""
+    """Repeats all events some seconds later."""
     again = shifted(raw.day.filter(pa.array(some(raw.day, share))), seconds / 3_600)
     return pa.concat_tables([raw.day, again])
 
@@ -203,7 +203,7 @@ FAULTS: dict[str, tuple[str, Callable[[Raw], Raw]]] = {
 
 
 def read(folder: Path, days: int, left: int) -> Raw:
-    """The last days of a raw data set but for some at its end, the last one apart."""
+    """Reads the last days of a raw data set except for some at its end; the last of them is apart."""
     events = pq.read_table(folder / "events")
     in_us = events["timestamp"].cast(pa.timestamp("us", tz="UTC"))
     events = events.set_column(events.column_names.index("timestamp"), "timestamp", in_us)
@@ -217,7 +217,7 @@ def read(folder: Path, days: int, left: int) -> Raw:
 
 
 def prepared(raw: Raw, folder: Path, root: Path, users: Path, clean: int) -> Store:
-    """Writes what is new of a raw data set, and the store of it, which goes on from the versions below `root`."""
+    """Writes new raw files and prepares the store, which grows from the versions below `root`."""
     is_first = not folder.exists()
     events = {"events/part-0": raw.past} if is_first else {"events/part-1": raw.day}
     for name, table in ({"contents/part-0": raw.contents} | events).items():
@@ -248,7 +248,7 @@ def prepared(raw: Raw, folder: Path, root: Path, users: Path, clean: int) -> Sto
 
 
 def clean_days(store: Store, number: int, now_us: int) -> dict[str, Verdict]:
-    """By day the verdict on the data as it is, held against the day before, as if a day came each night."""
+    """Returns each day's verdict on the unchanged data, compared with the day before, as if a day came each night."""
     days = [day.date for day in profile_of(store).days]
     found: dict[str, Verdict] = {}
     before: Profile | None = None
@@ -262,13 +262,13 @@ def clean_days(store: Store, number: int, now_us: int) -> dict[str, Verdict]:
 
 
 def named(verdict: Verdict) -> str:
-    """The rules that spoke, broken ones in capitals."""
+    """Returns the names of the rules that found something, broken ones in capitals."""
     rules = {finding.rule.upper() if finding.severity == "broken" else finding.rule for finding in verdict.findings}
     return ", ".join(sorted(rules)) or "-"
 
 
 def main() -> None:
-    """Plants, compares, prints."""
+    """Plants faults, compares, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=CATALOGUE, help="folder of a raw data set")
     parser.add_argument("--days", type=int, default=75, help="that are prepared")
@@ -283,7 +283,7 @@ def main() -> None:
         root = work / "before"
 
         def profile(name: str, changed: Raw) -> tuple[Store, Profile]:
-            """As of the night after the day before: from a copy of what stood there then."""
+            """Profiles the data with a fault, prepared on a copy of the version of the day before."""
             if root.exists():
                 shutil.copytree(root, work / name, symlinks=True)
             store = prepared(changed, work / "raw", work / name, users, args.clean)

@@ -41,7 +41,7 @@ LATE, TWICE = 100, 200
 
 
 def prepare(raw: Path, root: Path) -> Path:
-    """The store of all raw files, in this process."""
+    """Prepares the store of all raw files in this process."""
     builder = StoreBuilder(
         root=root,
         source=ParquetFolder(str(raw)),
@@ -65,7 +65,7 @@ def prepare(raw: Path, root: Path) -> Path:
 
 
 def started(raw: Path, root: Path) -> int:
-    """The process that prepares."""
+    """Starts a process that prepares."""
     process = os.fork()
     if process == 0:
         code = 1
@@ -80,7 +80,7 @@ def started(raw: Path, root: Path) -> int:
 
 
 def ended_well(process: int) -> bool:
-    """Whether a process was not killed; one that failed stops everything."""
+    """Says whether a process ended by itself and not by a kill; a failure stops the benchmark."""
     status = os.waitpid(process, 0)[1]
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise RuntimeError("a prepare failed")
@@ -88,7 +88,7 @@ def ended_well(process: int) -> bool:
 
 
 def days_of(events: pa.Table, number: int, seed: int) -> list[pa.Table]:
-    """All before the last days, and each of these, as they arrive."""
+    """Divides the events into those before the last days and those of each day, by arrival."""
     time_us = events["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     drawn = np.random.default_rng(seed)
     day = time_us // DAY_US
@@ -104,18 +104,18 @@ def days_of(events: pa.Table, number: int, seed: int) -> list[pa.Table]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """What every file of a folder holds."""
+    """Reads the bytes of every file in a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def different(first: Path, second: Path) -> list[str]:
-    """Files that two versions do not share."""
+    """Returns the files that are not in both versions with the same bytes."""
     ours, theirs = files_of(first), files_of(second)
     return [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
 
 
 def rows_alone(root: Path, target: Path) -> Path:
-    """A folder of stores that has the rows of another, and reads all events anew."""
+    """Makes a folder of stores that has the row map of another and no events, so that all are read anew."""
     log = (root / LOG / CURRENT).resolve()
     shutil.copytree(log, target / LOG / log.name)
     path = target / LOG / log.name / MANIFEST

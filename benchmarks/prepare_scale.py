@@ -50,7 +50,7 @@ READY = "world.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a process took."""
+    """The cost of a process."""
 
     core_s: float
     wall_s: float
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, work: Path, overrides: list[str]) -> None:
-    """Both parts; the stores go where they are not kept."""
+    """Measures both parts, and removes the stores unless they are kept."""
     console = Console(width=170)
     rows = [measured(arguments, work, events, overrides) for events in arguments.sizes]
     if rows:
@@ -100,7 +100,7 @@ def measure(arguments: argparse.Namespace, work: Path, overrides: list[str]) -> 
 
 
 def measured(arguments: argparse.Namespace, work: Path, events: int, overrides: list[str]) -> dict[str, Any]:
-    """A row of the table: what a prepare of so many events costs, and how fast its store is read."""
+    """Measures a row of the table: the cost of preparing a number of events, and the speed of reading the store."""
     stores = work / "stores" / str(events)
     row = prepared(world(arguments, work, events), stores, overrides)
     if not arguments.no_reading:
@@ -111,7 +111,7 @@ def measured(arguments: argparse.Namespace, work: Path, events: int, overrides: 
 
 
 def world(arguments: argparse.Namespace, work: Path, events: int) -> Path:
-    """The raw data of this size below `work`, made unless it is there."""
+    """Returns the folder of raw data of a size below `work`; makes it unless it is there."""
     root = work / "raw" / str(events)
     settings = {"events": events, "seed": arguments.seed, "tidy": arguments.tidy, "id_digits": arguments.id_digits}
     if (root / READY).exists() and read_json(root / READY) == settings:
@@ -124,7 +124,7 @@ def world(arguments: argparse.Namespace, work: Path, events: int) -> Path:
 
 
 def prepared(raw: Path, stores: Path, overrides: list[str], name: str = "full") -> dict[str, Any]:
-    """Prepares it in a process of its own; the cost, and what there is then."""
+    """Prepares the data in a process of its own; returns the cost and the sizes of what it wrote."""
     where = ["data=parquet", f"data.root={raw}", f"data.name={name}", f"paths.stores={stores}"]
     cost = ran(["-m", "towers", "prepare", *where, USER_COLUMNS, *overrides])
     store = (stores / name / "current").resolve()
@@ -176,7 +176,7 @@ def give_rows(one: Path, other: Path) -> None:
 
 
 def reading(arguments: argparse.Namespace, store: Path) -> dict[str, Any]:
-    """How fast it is opened and read."""
+    """Measures how fast a store is opened and read."""
     command = [HERE / "prepare_scale_reading.py", store, "--opens", arguments.opens, "--steps", arguments.steps]
     return json.loads(output_of(command).splitlines()[-1])
 
@@ -185,7 +185,7 @@ def ran(command: list[Any]) -> Cost:
     """Runs Python with these arguments.
 
     Raises:
-        SystemExit: it fails; what it said is shown.
+        SystemExit: the process fails; its output is shown.
     """
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
@@ -206,7 +206,7 @@ def output_of(command: list[Any]) -> str:
 
 
 def link(path: Path, target: Path) -> None:
-    """A second name of the file, or a copy where the file system has none."""
+    """Gives a file a second name: a hard link, or a copy where the file system has no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, target)
@@ -215,13 +215,13 @@ def link(path: Path, target: Path) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below it."""
+    """Returns the size in bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def compared(one: Path, other: Path) -> tuple[int, list[str]]:
-    """How many files there are, and which are not in both with the same bytes; profiles are left out, as each says how
-    the data differs from that of the version before."""
+    """Counts files, and finds those that are not in both folders with the same bytes. Profiles are left out, since
+    each says how the data differs from the version before."""
     found = (path.relative_to(root) for root in (one, other) for path in root.rglob("*") if path.is_file())
     names = sorted({str(path) for path in found if path.name not in (PROFILE, PROFILE_PAGE)})
     return len(names), [name for name in names if not same_bytes(one / name, other / name)]

@@ -49,14 +49,14 @@ def main() -> None:
 
 
 def openings(store: Path, times: int) -> dict[str, float]:
-    """Medians over processes."""
+    """Returns medians over several processes."""
     command = [sys.executable, __file__, str(store), "--open"]
     found = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(times)]
     return {name: median(each[name] for each in found) for name in found[0]}
 
 
 def opened(root: Path) -> dict[str, float]:
-    """Milliseconds by the clock."""
+    """Opens a store once, and returns the wall time in milliseconds."""
     assert "torch" not in sys.modules
     start = time.perf_counter()
     store = Store.open(root)
@@ -67,7 +67,7 @@ def opened(root: Path) -> dict[str, float]:
 
 
 def read(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
-    """Reads the epoch twice, as histories alone and as training's batches, and takes some steps."""
+    """Reads an epoch twice, as histories alone and as training batches, and takes some training steps."""
     import torch  # here, as whoever opens a store does without
 
     from towers.assembly.training import training_plan
@@ -116,7 +116,7 @@ def read(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
 
 
 def trained_per_core_s(plan: "TrainingPlan", steps: int) -> float:
-    """Events that so many steps take in a core-second, after three that are not timed."""
+    """Measures the events that training steps take in a core-second, after three steps that are not timed."""
     import torch
 
     from benchmarks.throughput import seconds, step
@@ -134,7 +134,7 @@ def trained_per_core_s(plan: "TrainingPlan", steps: int) -> float:
 
 
 def _timed(work: Callable[[], int]) -> tuple[int, float]:
-    """What it gives, and the core-seconds of this process that it took."""
+    """Calls a function; returns its result, and the core-seconds of this process that it took."""
     start = time.process_time()
     found = work()
     return found, time.process_time() - start

@@ -57,13 +57,13 @@ CONTENTS_PER_FILE, USERS_PER_FILE = 100_000, 500_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much there is of everything.
+    """The size of a service.
 
     Args:
-        events: about; sessions end where they end.
-        users: listeners.
-        contents: tracks and episodes.
-        days: one file each.
+        events: approximate number of events, since sessions are not cut.
+        users: number of listeners.
+        contents: number of tracks and episodes.
+        days: number of days; each has a file.
     """
 
     events: int
@@ -79,11 +79,11 @@ class Size:
 
 @dataclass(kw_only=True)
 class World:
-    """The invented service.
+    """A synthetic service.
 
     Args:
-        size: of it.
-        seed: of everything.
+        size: its size.
+        seed: seed of all that is drawn.
         is_untidy: whether files also hold late events, repeated rows and faulty ones.
         id_digits: hexadecimal digits of an id of a listener or a content behind its first sign, 8 to 24.
     """
@@ -116,7 +116,7 @@ class World:
             _write(root / "events" / f"{FIRST_DAY + timedelta(days=day)}.parquet", table)
 
     def contents(self) -> Iterator[pa.Table]:
-        """The contents, a part at a time: twenty of an artist, on albums of eight."""
+        """Yields the contents in parts: twenty of each artist, on albums of eight."""
         for number, first in enumerate(range(0, self.size.contents, CONTENTS_PER_FILE)):
             rows = np.arange(first, min(first + CONTENTS_PER_FILE, self.size.contents))
             generator = np.random.default_rng((self.seed, 2, number))
@@ -147,7 +147,7 @@ class World:
             )
 
     def users(self) -> Iterator[pa.Table]:
-        """The listeners, a part at a time, with two columns that say nothing of what they do."""
+        """Yields the listeners in parts, with two columns that do not depend on what they hear."""
         for number, first in enumerate(range(0, self.size.users, USERS_PER_FILE)):
             rows = np.arange(first, min(first + USERS_PER_FILE, self.size.users))
             generator = np.random.default_rng((self.seed, 3, number))
@@ -159,7 +159,7 @@ class World:
             yield pa.table({"user_id": self.user_ids.take(pa.array(rows)), **drawn})
 
     def events(self) -> Iterator[pa.Table]:
-        """The events of one file after the other, in the order of time but for what is untidy."""
+        """Yields the events of one file after the other, in order of time except for late ones."""
         kept: dict[int, list[pa.Table]] = {}
         for day in range(self.size.days):
             own = self.day(day)
@@ -168,7 +168,7 @@ class World:
             yield own
 
     def day(self, day: int) -> pa.Table:
-        """What happened on a day, in the order of time."""
+        """Returns the events of a day in order of time."""
         generator = np.random.default_rng((self.seed, 4, day))
         mean_length = np.exp(SESSION_LOG_MEAN + SESSION_LOG_SD**2 / 2)
         num_sessions = max(round(self.size.events / self.size.days / mean_length), 1)
@@ -297,7 +297,7 @@ def fitted(counts: Integer[np.ndarray, " contents"]) -> tuple[float, float]:
 
 
 def _shares(contents: int, exponent: float, shift: float) -> Float[np.ndarray, " contents"]:
-    """Of all draws that fall to each rank."""
+    """Returns the share of all draws that falls to each rank."""
     weight = (np.arange(1, contents + 1) + shift) ** -exponent
     return weight / weight.sum()
 
@@ -335,12 +335,12 @@ def _numbered(prefix: str, numbers: Integer[np.ndarray, " rows"]) -> pa.Array:
 
 
 def _hashed(keys: Integer[np.ndarray, " keys"]) -> Float[np.ndarray, " keys"]:
-    """Numbers in [0, 1), as good as drawn, the same for the same key."""
+    """Returns pseudo-random numbers in [0, 1), the same for the same key."""
     return (_mixed(keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed(keys: Integer[np.ndarray, " keys"]) -> Integer[np.ndarray, " keys"]:
-    """Unsigned integers of 64 bits, another one for each key: SplitMix64 (Steele, Lea, Flood 2014)."""
+    """Hashes keys to distinct unsigned integers of 64 bits by SplitMix64 (Steele, Lea and Flood 2014)."""
     mixed = keys * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)

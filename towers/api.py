@@ -47,7 +47,7 @@ def prepare(*overrides: str) -> Path:
 
 
 def profile(*overrides: str) -> dict[str, Any]:
-    """What the prepared data holds, and the `verdict` on it beside the version before; as `towers profile`."""
+    """Returns the profile of the prepared data and its `verdict`, as `towers profile` does."""
     from towers.commands import profile as command
 
     found, verdict = command.profiled(compose("profile", overrides))

@@ -1,4 +1,4 @@
-"""Events as any tool may write them: rows by chance, ways of writing them by chance, and what must come of them."""
+"""Draws random events and ways in which tools write them, and says what a store must make of them."""
 
 import datetime as dt
 from collections import Counter

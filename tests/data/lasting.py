@@ -1,5 +1,4 @@
-"""A prepared store as a later version of it may be: with holes where contents and listeners were, and contents that
-nothing lists any more."""
+"""Makes stores as later versions may be: with holes in the rows of contents and listeners, and withdrawn contents."""
 
 import shutil
 from collections.abc import Sequence
@@ -22,14 +21,14 @@ COUNTS = ("train_positives", "train_plays", "train_events")
 def with_holes(
     store: Store, root: Path, *, contents: Sequence[int] = HOLES, users: Sequence[int] = HOLES, withdrawn: Sequence[str]
 ) -> Store:
-    """Writes a version of a store, the current one of `root`.
+    """Writes a version of a store with holes and withdrawn contents, as the current one of `root`.
 
     Args:
-        store: which stays as it is.
-        root: folder of the versions; of its sounds there is a link.
-        contents: rows that are holes, in the new store; negative ones count from its end.
-        users: the same of listeners.
-        withdrawn: ids of contents of which nothing is known but what listeners did with them.
+        store: the store to copy; it stays as it is.
+        root: folder of the versions; sounds are linked.
+        contents: content rows of the new store that are holes; negative ones count from its end.
+        users: user rows of the new store that are holes; negative ones count from its end.
+        withdrawn: ids of contents that are withdrawn.
     """
     name = f"{store.fingerprint}-holes"
     folder = root / name
@@ -82,7 +81,7 @@ def with_holes(
 
 
 def _rows(number: int, holes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The old row of each new one, -1 of a hole, and the new row of each old one, with -1 at the end for none."""
+    """Returns the old row of each new one (-1 for a hole), and the new row of each old one, with -1 as a last entry."""
     total = number + len(holes)
     living = np.setdiff1d(np.arange(total), np.arange(total)[list(holes)])
     old = np.full(total, -1)
@@ -95,5 +94,5 @@ def _taken(table: pa.Table, old: np.ndarray) -> pa.Table:
 
 
 def _lists(lists: Ragged, old: np.ndarray) -> Ragged:
-    """The lists at their new rows, empty ones in the holes."""
+    """Moves lists to their new rows; holes have empty ones."""
     return Ragged(np.append(lists.offsets, lists.offsets[-1]), lists.values).take(np.where(old < 0, len(lists), old))

@@ -1,4 +1,4 @@
-"""Whatever is found where raw data should be ends as a store that is right, or in one line."""
+"""Any raw data, however damaged, gives a correct store or an error of one line."""
 
 import random
 import tempfile

@@ -1,4 +1,4 @@
-"""Stores whose rows last: what their holes and withdrawn contents are, and the view without holes."""
+"""Tests of holes and withdrawn contents in stores, and of the view without holes."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""A file of listeners to be forgotten: what is read, and what is refused by file and row."""
+"""Tests of reading a file of listeners to forget, and of the errors that name file and row."""
 
 import shutil
 
@@ -71,7 +71,7 @@ def test_what_is_no_id(tmp_path):
 
 
 class TestPrepare:
-    """A listener of a file is as gone as one whom users/ calls deleted, and stays so."""
+    """A listener in the file is forgotten as one whom users/ calls deleted, and stays forgotten."""
 
     GONE = "ben"
 

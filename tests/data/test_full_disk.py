@@ -1,4 +1,4 @@
-"""A disk that fills up while a day is added: one clear line, and the store of before is as it was."""
+"""A disk that fills up while a day is added gives one clear message, and the previous store stays as it was."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Path]:
-    """A disk of 64 MB in memory, which can be made smaller."""
+    """Mounts a disk of 64 MB in memory, which can be made smaller."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]).returncode:

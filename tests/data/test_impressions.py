@@ -1,4 +1,4 @@
-"""What was shown: checked row by row, kept in the order in which it was told, and read once."""
+"""Tests of impressions: they are checked row by row, kept in order of arrival, and read once."""
 
 import datetime as dt
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""No later event tells in training: whatever comes after the cut, training has the same to the byte."""
+"""No event after the cut changes what training reads, not by a byte."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ KNOWN_CONTENTS, NEW_CONTENTS = ("a1", "a2", "a3", "e1", "b1", "u9"), ("a4", "art
 
 
 def later(users, contents):
-    """Events after the cut, by some of `users` with some of `contents`."""
+    """Draws events after the cut, by some of `users` with some of `contents`."""
     return st.lists(
         st.tuples(
             st.sampled_from(users),
@@ -61,7 +61,7 @@ def untouched(prepare):
 
 
 def of_training(store):
-    """All that training reads of a store, by raw ids: rows of the two stores need not be the same."""
+    """Returns all that training reads of a store, by raw ids, since rows of two stores may differ."""
     histories, ids = store.histories, [*store.content_ids.tolist(), None]
     popularity = Known(store, "validation").task.train_counts
     contents = {

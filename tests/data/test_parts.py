@@ -1,4 +1,4 @@
-"""What decides a store is what its parts say of themselves, by the names of their keys; nothing private is read."""
+"""A store is decided by the settings that its parts return, by the names of their keys; nothing private counts."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""Impressions in a prepared store: kept, told when they are left out, and not read again."""
+"""Tests of impressions in a prepared store: kept, reported when rejected, and not read again."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Whatever common tools write is read, and parts of a table that were written otherwise are one table."""
+"""Files of all common tools are read, and parts of different types become one table."""
 
 import datetime as dt
 import itertools

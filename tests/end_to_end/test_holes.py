@@ -1,4 +1,4 @@
-"""Stores whose rows last, on the command line: rows of what is gone, and a content that nothing lists any more."""
+"""Commands work on stores with holes and with a withdrawn content."""
 
 from dataclasses import dataclass
 from pathlib import Path

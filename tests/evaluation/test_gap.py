@@ -1,4 +1,4 @@
-"""A store with a gap before each period: who predicts a period knows nothing of the gap, and nobody is judged by it."""
+"""In a store with gaps, no prediction of a period uses events of the gap before it, and none of them is a target."""
 
 import copy
 import shutil

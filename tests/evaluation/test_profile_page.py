@@ -1,4 +1,4 @@
-"""The page of a profile."""
+"""Tests of the page of a profile."""
 
 from dataclasses import replace
 from xml.etree import ElementTree

@@ -1,4 +1,4 @@
-"""A search for words in whatever files there are, which knows nothing of what they mean."""
+"""Searches the bytes of any files for words."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

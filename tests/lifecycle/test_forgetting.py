@@ -1,4 +1,4 @@
-"""Who is to be forgotten: found in rows, stores and exports, and gone from them; everybody else stays as they are."""
+"""Forgotten listeners are found in and removed from rows, stores and exports; everybody else stays as they are."""
 
 import json
 import shutil

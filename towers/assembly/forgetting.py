@@ -20,7 +20,7 @@ from towers.publishing.sinks.sink import Progress
 from towers.training.run_folder import is_held
 
 PENDING = "forget"
-"""In the folder of stores, while a prepare reads it: ids that are to be forgotten."""
+"""Temporary file in the folder of stores, from which a prepare reads the ids to forget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ _ARROW: Final = {
     "BOOLEAN": pa.bool_(),
 }
 IMPRESSION_SCHEMA: Final = pa.schema([(name, _ARROW[column.sql]) for name, column in IMPRESSION_COLUMNS.items()])
-"""In what types a prepared store has the columns: ids as text, times in microseconds, UTC."""
+"""The columns as a prepared store has them: ids as text, times in microseconds, UTC."""
 OUTCOMES: Final = ("clicked", "played_ms", "skipped", "finished", "saved")
 """The columns that say what the listener did with what was shown."""
 

@@ -10,7 +10,7 @@ IMPRESSIONS: Final = "impressions"
 TABLES: Final = (EVENTS, CONTENTS, USERS, PLAYLISTS)
 """The tables that histories are made from."""
 RAW_TABLES: Final = (*TABLES, IMPRESSIONS)
-"""All tables of the contract."""
+"""All raw tables of the contract."""
 
 # The order is the code that stands in a prepared store, so it only ever grows at the end.
 ACTIONS: Final = ("play", "skip", "like", "dislike", "save", "unsave", "search", "browse")

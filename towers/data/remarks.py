@@ -154,12 +154,12 @@ def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction:
 
 
 def remarks_on_plays(seen: Seen, content_ids: pa.Array, features: FeatureSettings) -> Iterator[str]:
-    """Lines about how long was played.
+    """Yields lines about suspicious played times.
 
     Args:
-        seen: what was met in the histories.
-        content_ids: by row.
-        features: which plays are positive.
+        seen: what was counted in the histories.
+        content_ids: id of each content row.
+        features: the settings that say which plays are positive.
     """
     if seen.short_play is not None and seen.short_plays > MANY * seen.timed_plays:
         row, played_ms = seen.short_play
@@ -220,7 +220,7 @@ def _has_none(column: pq.ColumnChunkMetaData) -> bool:
 
 
 def _without_zone(table: str, paths: list[Path]) -> str | None:
-    """A line about the first file of a table whose times have no zone; null where all have one."""
+    """Returns a line about the first file of a table whose times have no zone; null where all have one."""
     some = (next(pq.ParquetFile(path).iter_batches(1, columns=["timestamp"]), None) for path in paths)
     found = ((path.name, rows.column(0)) for path, rows in zip(paths, some, strict=True) if rows)
     lines = (taken_as_utc(f"{table}/, {name}", times) for name, times in found)

@@ -200,7 +200,7 @@ class _Writer:
         if self._trained.sounds is not None:
             sounds = (projection.apply(block) for block in self._trained.sound_blocks())
             self._write_blocks(self._folder / files.SOUND_VECTORS, sounds, projection.dim, np.float16, "sounds")
-        # The column is there for those who have withdrawn contents alone, so that all others' exports stay as they are.
+        # Only exports with withdrawn contents have the column, so that all other exports stay as they are.
         withdrawn = ["is_withdrawn"] if self._store.is_withdrawn.any() else []
         contents = self._store.contents.select([*CONTENT_COLUMNS, *withdrawn])
         positives = pa.array(self._trained.positives, pa.int64())

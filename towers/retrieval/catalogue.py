@@ -1,5 +1,5 @@
-"""Which contents of an export pass what does not depend on who asks: that they are listed, their kind, the mark
-`explicit`, their release."""
+"""Filters an export's contents by what does not depend on the listener: whether they are withdrawn, their kind, the
+mark `explicit`, and their release."""
 
 from collections.abc import Callable, Sequence
 from datetime import date

@@ -153,8 +153,8 @@ class ExportFiles:
 
     @property
     def is_withdrawn(self) -> Bool[np.ndarray, " contents"] | None:
-        """Which contents stand in histories alone: listeners and neighbours may be asked for by them, and they come in
-        no answer. Null where none is withdrawn, for then there is no such column."""
+        """`[contents]`, bool: whether a content is withdrawn, so that it may be asked about but is in no answer. Null
+        where none is withdrawn, since the column is missing then."""
         is_told = "is_withdrawn" in self.contents.column_names
         return self.contents["is_withdrawn"].to_numpy() if is_told else None
 

@@ -1,4 +1,4 @@
-"""A log that events arrive at in steps is the log that they all arrive at once at, and what a dictionary would hold."""
+"""A log to which events arrive in steps equals one to which they arrive at once, and a dictionary as its slow twin."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Histories made at random or by hand, and written as a store has them."""
+"""Makes histories, random or by hand, and writes them as a store has them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Histories written anew are those of listeners who never did what is left out."""
+"""Filtered histories equal those of listeners who never had the events that are left out."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ SOMEBODY = [(0, "play", True)]
 
 @dataclass
 class Chosen:
-    """Keeps what it was told to."""
+    """A filter that keeps chosen events."""
 
     kept: list[bool]
 

@@ -1,4 +1,4 @@
-"""Listeners and contents that training knows well."""
+"""Tests of the k-core filter against one that removes listeners and contents one after the other."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from towers.errors import UserError
 
 
 def core(pairs: list[tuple[int, int]], per_listener: int, per_content: int) -> tuple[set[int], set[int]]:
-    """Listeners and contents of the k-core, by taking out one after the other."""
+    """Finds the k-core by removing one listener or content after the other."""
     while True:
         few = {("u", user) for user, _ in pairs if sum(other == user for other, _ in pairs) < per_listener}
         few |= {("c", row) for _, row in pairs if sum(other == row for _, other in pairs) < per_content}

@@ -1,4 +1,4 @@
-"""Plays that hardly began, and what is repeated at once."""
+"""Tests of the filters of plays that hardly began and of immediate repeats."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Days and profiles by hand, and stores of given events."""
+"""Makes days and profiles with known figures, and stores of given events."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ DEVICES = {"phone": 0.5, "car": 0.5}
 
 
 def a_day(at: int, events: int = 4_000, seed: int | None = None, **changes: object) -> Day:
-    """The day at a place of the data, drawn where there is a seed, else with exactly the usual shares."""
+    """Makes the day at a place of the data: random if there is a seed, else with exactly the usual shares."""
     drawn = np.random.default_rng(seed)
     if seed is not None:
         events = int(drawn.normal(events, 0.05 * events))
@@ -47,7 +47,7 @@ def a_day(at: int, events: int = 4_000, seed: int | None = None, **changes: obje
 
 
 def a_profile(days: Sequence[Day], **changes: object) -> Profile:
-    """A profile of these days, and of 200 contents and 1,000 listeners."""
+    """Makes a profile of these days, with 200 contents and 1,000 listeners."""
     whole = sum_of(list(days))
     counts = {"events": whole.events, "positives": whole.positives, "users": 1_000, "users_with_events": 1_000,
               "contents": 200, "listed": 200, "withdrawn": 0, "by_id_alone": 0, "with_events": 200,

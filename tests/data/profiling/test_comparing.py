@@ -1,4 +1,7 @@
-"""What is told of a profile beside the one before; `benchmarks/data_faults.py` plants the same faults into raw data."""
+"""Tests of what is reported about a profile compared with the one before.
+
+`benchmarks/data_faults.py` plants the same faults into raw data.
+"""
 
 from dataclasses import replace
 

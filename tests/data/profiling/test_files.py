@@ -1,4 +1,4 @@
-"""Profiles of the hand-written data set, which is known by heart, and the files beside a store."""
+"""Tests of the profile of the hand-written data set, counted by hand, and of the files beside a store."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from towers.errors import UserError
 
 @pytest.fixture
 def copied(store, tmp_path):
-    """The store's versions, to be changed at will."""
+    """Copies the store's versions, so that a test may change them."""
     root = tmp_path / "stores"
     shutil.copytree(store.folder.parent, root, symlinks=True)
     return Store.open(root)

@@ -1,4 +1,4 @@
-"""Signs of sets of ids."""
+"""Tests of signatures of sets of ids."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Counts in blocks against counts one event at a time."""
+"""Counts in blocks equal counts made one event at a time."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ FIRST_DAY = 20_000
 
 
 def histories_of(listeners):
-    """Of lists of events; a session goes on for an hour, and one of them is not known."""
+    """Makes histories of lists of events; a session lasts an hour, and one session is not known."""
     columns, offsets = [], [0]
     for events in listeners:
         begin, chosen = None, set()

@@ -1,4 +1,4 @@
-"""Listeners written by hand for what cuts them, and a slow twin of the cut at the last two of some places."""
+"""Makes listeners by hand for tests of splits, and cuts at the last two marked events in a slow way."""
 
 from collections.abc import Sequence
 

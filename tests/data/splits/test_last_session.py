@@ -1,4 +1,4 @@
-"""Each listener's last two sessions with a positive event."""
+"""Tests of the split by each listener's last two sessions with a positive event."""
 
 import numpy as np
 import pytest

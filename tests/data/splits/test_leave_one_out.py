@@ -1,4 +1,4 @@
-"""Each listener's last two positive events."""
+"""Tests of the split by each listener's last two positive events."""
 
 from hypothesis import given
 

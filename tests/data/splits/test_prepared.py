@@ -1,4 +1,4 @@
-"""Stores prepared with each split and with filters, read back by the clock."""
+"""Stores prepared with each split and with filters have the right days in each period."""
 
 from itertools import pairwise
 

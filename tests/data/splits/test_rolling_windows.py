@@ -1,4 +1,4 @@
-"""Windows that follow each other at the end of the data."""
+"""Tests of the split by windows that follow each other at the end of the data."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Sound files to records, several at a time. Imports torch."""
+"""Decodes sound files to records, several at a time. Imports torch."""
 
 import time
 from collections import deque
@@ -14,7 +14,7 @@ from towers.features.settings import SpectrogramSettings
 
 
 class Decoder:
-    """Files to records, several at a time.
+    """Decodes sound files to records, several at a time.
 
     Args:
         settings: of the spectrogram.
@@ -55,7 +55,7 @@ class Decoder:
         return decoding
 
     def _in_order(self, pool: ThreadPoolExecutor, files: Iterator[SoundFile]) -> Iterator[tuple[Heard, float | None]]:
-        """`_one` of every file, in order, with a bounded number of files under way."""
+        """Yields the result of `_one` for every file, in order, with a bounded number of files in work."""
         pending: deque[Future[tuple[Heard, float | None]]] = deque()
         for file in files:
             pending.append(pool.submit(self._one, file))
@@ -65,7 +65,7 @@ class Decoder:
             yield pending.popleft().result()
 
     def _one(self, file: SoundFile) -> tuple[Heard, float | None]:
-        """What came of a file; and how many seconds were decoded, None where it was not read."""
+        """Decodes a file; returns the result, and how many seconds were decoded (None where it was not read)."""
         if file.refusal is not None:
             return Heard(record=None, reason=file.refusal), None
         known = None if file.digest is None else self._known(file.digest)
@@ -82,7 +82,7 @@ class Decoder:
 
 @contextmanager
 def _single_threaded_torch() -> Iterator[None]:
-    """One thread a file: the files are the parallel part."""
+    """Lets torch use one thread for each file, since files are decoded in parallel."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -65,7 +65,7 @@ class Source(Protocol):
     root: str
 
     def settings(self) -> dict[str, Any]:
-        """What it was made with, by name, as JSON values, but for paths: what of it decides a store."""
+        """Returns the settings that decide a store, by the names of their keys, as JSON values; paths are left out."""
         ...
 
     def inputs(self) -> tuple[Path, list[Path]]:

@@ -199,7 +199,7 @@ def with_other_events(store: Store, is_replaced: np.ndarray, shift_days: int, se
 
 
 def _is_later(store: Store, period: Period) -> np.ndarray:
-    """`[events]`, bool: not known when the period is predicted, by position."""
+    """`[events]`, bool: whether an event is not known when the period is predicted, by position."""
     histories = store.histories
     begin = np.asarray(histories.known_until(period))
     offsets = np.asarray(histories.offsets)

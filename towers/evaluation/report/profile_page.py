@@ -16,7 +16,7 @@ from towers.manifest import atomic_file
 FILE = "profile.html"
 TEMPLATE = "profile.html.jinja"
 MOST_BARS = 200
-"""Days that have a bar each; of more, weeks have."""
+"""Greatest number of days with a bar each; for more days, bars stand for weeks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ LEGAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 SAME = 1e-6
 """A vector comes back as it went in, but for the last digit of float32."""
 IDS_AT_ONCE = 1_000
-"""That an engine is asked for."""
+"""Number of ids in one request to an engine."""
 NEAR_ENOUGH = 0.01
 """By so much the engine's best score may miss a canary's own: an engine may compress what it searches."""
 

@@ -50,8 +50,8 @@ class Rows:
 
 
 def content_rows(export: Export, dim: int) -> Rows:
-    """The contents that are not withdrawn, in row order; `is_cold` where the export counts how often each was chosen in
-    training. What may not be recommended has no place where anybody may search.
+    """Returns the contents that are not withdrawn, in row order; with `is_cold` where the export counts how often each
+    was chosen in training. Withdrawn contents may not be recommended, so no engine gets them.
 
     Args:
         export: whose.
