@@ -195,6 +195,15 @@ def point_to(link: Path, target: Path) -> None:
     temporary.replace(link)
 
 
+def same_file(source: Path, target: Path) -> None:
+    """Puts an unchanged file into a new version: as a hard link, or as a copy where that is impossible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 _PARTIAL = re.compile(r"\.(.+)\.(\d+)\.partial")
 """The name of what is being written: what it is to be called, and the process that writes it."""
 

@@ -23,7 +23,7 @@ from towers.lifecycle import forgetting_exports as exports
 from towers.lifecycle import forgetting_rows as rows
 from towers.lifecycle import forgetting_stores as stores
 from towers.lifecycle.forgetting import Record, Trace
-from towers.manifest import point_to
+from towers.manifest import point_to, same_file
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
 
@@ -55,7 +55,7 @@ class TestRows:
         assert found.to_pylist()[0] == {"user_id": None, "content_row": 0, "num_events": 0, "is_withdrawn": False,
                                         "age": None, "genres": None}  # fmt: skip
         assert found.to_pylist()[1] == table.to_pylist()[1]
-        rows.same_file(Path(__file__), tmp_path / "another" / "name")
+        same_file(Path(__file__), tmp_path / "another" / "name")
         with pa.OSFile(str(tmp_path / "x.arrow"), "wb") as sink, pa.ipc.new_file(sink, found.schema) as writer:
             writer.write_table(found)
         assert naming(tmp_path, "ann", "folk") == [tmp_path / "another" / "name"]

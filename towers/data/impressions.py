@@ -14,13 +14,13 @@ from towers.contract import schema
 from towers.contract.events import microseconds_of
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.data import raw
-from towers.data.event_log.growing import link
 from towers.data.event_log.rows import Forgotten
 from towers.data.event_times import EARLIEST, LATEST
 from towers.data.rejecting import DUPLICATE, Losses
 from towers.data.row_groups import ROWS, GroupWriter
 from towers.data.sources.tables import RawTables
 from towers.data.tables import Tables
+from towers.manifest import same_file
 
 FOLDER, REJECTED = "impressions", "rejected_impressions.parquet"
 FORGOTTEN, OF_ANOTHER = "forgotten", "request_id is in another row, with another user_id"
@@ -127,7 +127,7 @@ class Impressions:
                     for rows in _without(path, gone[str(path)]):
                         part.write(rows)
             else:
-                link(path, target)
+                same_file(path, target)
         reasons: Counter[str] = Counter()
         if self._rejected_before is not None:
             gone = self._gone_from(f"read_parquet({_listed([self._rejected_before])})", "''")

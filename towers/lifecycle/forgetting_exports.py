@@ -15,8 +15,8 @@ from jaxtyping import Int
 from towers.data.store import CURRENT, write_arrow
 from towers.errors import UserError
 from towers.lifecycle.cleaning import remove
-from towers.lifecycle.forgetting_rows import about, count_in, is_one_of, places_without, same_file, spans_of, write_kept
-from towers.manifest import atomic_directory, point_to, read_json, write_json
+from towers.lifecycle.forgetting_rows import about, count_in, is_one_of, places_without, spans_of, write_kept
+from towers.manifest import atomic_directory, point_to, read_json, same_file, write_json
 from towers.publishing.card import model_card
 from towers.publishing.describing import canaries_of
 from towers.publishing.tables import write_mapped, write_order

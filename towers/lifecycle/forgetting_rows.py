@@ -3,8 +3,6 @@
 Every file is read and written in pieces, so that memory does not grow with it, and replaced as a whole or not at all.
 """
 
-import os
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -153,15 +151,6 @@ def spans_of(
     """Returns the spans of values of some lists, in order; empty lists have none."""
     ends = ((int(offsets[row]), int(offsets[row + 1])) for row in sorted(rows.tolist()))
     return [(first, end) for first, end in ends if end > first]
-
-
-def same_file(source: Path, target: Path) -> None:
-    """Puts an unchanged file into a new version: as a hard link, or as a copy where that is impossible."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def damaged(path: Path, error: Exception) -> UserError:

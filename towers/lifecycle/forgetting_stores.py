@@ -24,12 +24,11 @@ from towers.lifecycle.forgetting_rows import (
     drop_rows,
     is_one_of,
     places_without,
-    same_file,
     spans_of,
     write_kept,
 )
 from towers.lifecycle.inventory import REMOVED
-from towers.manifest import alone, read_json, scratch_directory, write_json
+from towers.manifest import alone, read_json, same_file, scratch_directory, write_json
 from towers.retrieval.files import MANIFEST, mapped_table
 
 SWAPPED = ".without"

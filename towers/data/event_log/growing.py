@@ -1,7 +1,5 @@
 """Adds new raw files to the event log: only files that it does not hold yet are read."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -22,7 +20,7 @@ from towers.data.event_log.rows import Rows
 from towers.data.event_log.stream import QUERY, ArrivalStream
 from towers.data.rejecting import DUPLICATE, Losses, write_rejected
 from towers.data.tables import Tables
-from towers.manifest import write_json
+from towers.manifest import same_file, write_json
 
 LOG_FORMAT = 1
 NEVER = 2**31 - 1
@@ -228,15 +226,7 @@ def linked(folder: Path, target: Path) -> None:
     """Puts the files of a folder into another one: as hard links where the disk has them, else as copies."""
     target.mkdir(parents=True)
     for path in folder.iterdir():
-        link(path, target / path.name)
-
-
-def link(path: Path, target: Path) -> None:
-    """Gives a file a second name: a hard link where the disk has them, else a copy."""
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
+        same_file(path, target / path.name)
 
 
 def _without(path: Path, forgotten: list[str]) -> tuple[Iterator[pa.RecordBatch], Losses]:
