@@ -47,10 +47,10 @@ class StoreBuilder:
         features: how raw becomes codes.
         limits: how many rows and sounds may be left out.
         num_workers: decoding threads.
-        on_progress: told about every stage.
-        filters: by name, which events are left out after the split.
-        forget: listeners to be forgotten, beside those whom users/ calls deleted.
-        spill: what the database may take of memory and disk.
+        on_progress: called at every stage.
+        filters: rules that leave events out after the split, by name.
+        forget: ids of listeners to be forgotten, beside those whom users/ calls deleted.
+        spill: how much memory the database may take, and its folder on disk for the rest.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class StoreBuilder:
         return inputs
 
     def _request(self, inputs: dict[str, str], tables: RawTables, sound: SpectrogramSet | None) -> str:
-        """Changes with all that decides a store, but for the rows that ids have got."""
+        """Returns a digest of all that decides a store except the rows of ids."""
         filters = [[name, settings_of(rule)] for name, rule in self._filters.items()]  # their order tells
         settings = [FORMAT, self._features.to_dict(), settings_of(self._split), filters, settings_of(self._source)]
         asked = [inputs, settings, sql_digests(), tables.has_clock, sound and sound.target.name]
@@ -176,12 +176,12 @@ class StoreBuilder:
 
 
 def made_for(root: Path, request: str, num_forgotten: int) -> Path | None:
-    """The newest version of a store that was made for a request; null where there is none.
+    """Finds the newest version of a store that was made for a request; null where there is none.
 
     Args:
-        root: where the versions stand.
-        request: as the manifest has it.
-        num_forgotten: how many listeners were ever forgotten: a version of before some of them were is none.
+        root: where the versions are.
+        request: the digest that the manifest has.
+        num_forgotten: number of listeners ever forgotten; a version made before the last of them does not count.
     """
     made = []
     for path in root.glob("*/manifest.json"):

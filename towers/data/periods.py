@@ -19,9 +19,9 @@ class Period:
 
     Args:
         name: training, validation or test.
-        days: its length; null where each listener's cuts are their own.
-        positives: positive events in it.
-        listeners: who have one of them.
+        days: its length; null where each listener is cut at times of their own.
+        positives: number of positive events in it.
+        listeners: number of listeners with a positive event in it.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Period:
 
 
 def periods_of(counted: Mapping[str, tuple[int, int]], cuts: Cuts, first_us: int, last_us: int) -> list[Period]:
-    """The three, in order.
+    """Returns the three periods, in order.
 
     Args:
-        counted: by name, positive events and listeners; a name may be absent.
-        cuts: between them.
+        counted: for each period, the number of positive events and of listeners; a period may be absent.
+        cuts: the instants between them.
         first_us: time of the first positive event, in microseconds.
-        last_us: of the last; what `cuts` leaves out is not counted.
+        last_us: time of the last positive event, in microseconds; events that `cuts` leaves out are not counted.
     """
     if cuts.validation_start_us is None or cuts.test_start_us is None:
         days: list[float | None] = [None, None, None]
