@@ -100,18 +100,24 @@ def is_one_of(column: pa.ChunkedArray, user_ids: Sequence[str]) -> Bool[np.ndarr
     return np.asarray(pc.call_function("is_in", [texts], options))
 
 
-def blanked(table: pa.Table, rows: Int[np.ndarray, " gone"]) -> pa.Table:
+def blanked(table: pa.Table, rows: Int[np.ndarray, " gone"], *, is_ours: bool = True) -> pa.Table:
     """The table with holes in some rows: null in every column, but the row's own number stays, what was counted is 0,
-    and nothing is claimed (`is_...` is false)."""
+    and nothing is claimed (`is_...` is false).
+
+    Args:
+        table: by row.
+        rows: that become holes.
+        is_ours: whether all columns are; else, whatever they are called, they are a caller's, and null.
+    """
     is_gone = np.zeros(len(table), bool)
     is_gone[rows] = True
     # Taken by rows: what is merely masked would keep its bytes in the file.
     others = pa.array(np.arange(len(table)), mask=is_gone)
     for place, field in enumerate(table.schema):
-        if field.name == OWN_ROW:
+        if is_ours and field.name == OWN_ROW:
             continue
         column = table.column(place).take(others)
-        if field.name.startswith((*COUNTS, CLAIM)):
+        if is_ours and field.name.startswith((*COUNTS, CLAIM)):
             column = column.fill_null(False if field.name.startswith(CLAIM) else 0)
         table = table.set_column(place, field.with_nullable(True), column)
     return table.combine_chunks()
