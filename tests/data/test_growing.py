@@ -4,6 +4,7 @@ import shutil
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -240,6 +241,24 @@ class TestWhatChanges:
             shutil.move(away, path)
         write_day(raw, 6, [("ann", "a1", START, "play", 100_000, "home")])
         assert "fox" not in make_builder(raw, root, **FIXED).build()[0].user_ids.tolist()
+
+    @pytest.mark.parametrize("left", ["whole", "half removed"])
+    def test_a_log_that_a_kill_has_left_is_made_again(self, tmp_path, make_builder, monkeypatch, left):
+        raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
+        make_builder(raw, root, **FIXED).build()
+        with monkeypatch.context() as patched:
+            patched.setattr("towers.data.event_log.log.point_to", Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                make_builder(raw, root, **FIXED, forget=["nobody"]).build()
+        newest = (root / LOG / CURRENT).resolve().name
+        (log,) = (each for each in (root / LOG).iterdir() if each.name not in (CURRENT, newest))
+        if left == "half removed":
+            (log / "columns" / "action.bin").unlink()
+        make_builder(raw, root, **FIXED, forget=["another"]).build()
+        assert not make_builder(raw, root, **FIXED, forget=["another"]).build()[1]
+        write_day(raw, 8, [("zoe", "a1", VALIDATION_START, "play", 5, None)])
+        grown = make_builder(raw, root, **FIXED).build()[0]
+        assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
     def test_other_settings_read_no_event_again(self, tmp_path, make_builder, feature_settings, monkeypatch):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
