@@ -123,7 +123,6 @@ class Maker:
                     "format": FORMAT,
                     "fingerprint": fingerprint,
                     "request": request,
-                    "num_forgotten": log.rows.forgotten.number,
                     "has_clock": self.tables.has_clock,
                     "validation_start_us": written.cuts.validation_start_us,
                     "test_start_us": written.cuts.test_start_us,

@@ -181,11 +181,6 @@ class Forgotten:
     until_file: dict[int, int]
 
     @property
-    def number(self) -> int:
-        """How many there are."""
-        return len(self.until_file)
-
-    @property
     def arrivals(self) -> list[int]:
         """How many raw files had arrived when each was forgotten, in order: changes with them, and names nobody."""
         return sorted(self.until_file.values())
