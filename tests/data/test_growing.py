@@ -4,6 +4,7 @@ import shutil
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -115,6 +116,20 @@ class TestDays:
         full = make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0]
         assert_same(grown, full)
 
+    def test_a_file_that_comes_back(self, tmp_path, make_builder):
+        """It came before one that says otherwise; while it was gone, the other one was right."""
+        raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
+        write_day(raw, 0, EVENTS[:14])
+        write_day(raw, 1, EVENTS[14:])
+        write_day(raw, 2, [(*EVENTS[-1][:4], 7, None)])
+        make_builder(raw, root, **FIXED).build()
+        away = shutil.move(raw / "events/part-1.parquet", tmp_path / "away")
+        make_builder(raw, root, **FIXED).build()
+        shutil.move(away, raw / "events/part-1.parquet")
+        write_day(raw, 3, [("zoe", "a1", START, "play", 5, None)])
+        grown = make_builder(raw, root, **FIXED).build()[0]
+        assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
+
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
     def test_overlapping_weeks_in_both_orders(self, tmp_path, make_builder, order):
         """Whoever came first keeps the row; and the histories say the same."""
@@ -183,6 +198,67 @@ class TestWhatChanges:
         assert returned.user_ids.tolist()[-1] == "ben"
         assert np.diff(returned.histories.offsets)[-1] == 1
         assert_same(returned, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
+
+    def test_a_listener_who_comes_without_an_event(self, tmp_path, make_builder):
+        raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
+        make_builder(raw, root, **FIXED).build()
+        gil = {"user_id": "gil", "deleted": False, "country": "is"}
+        raw_set.write_part(raw, "users", pa.Table.from_pylist([*raw_set.USERS, gil]))
+        grown = make_builder(raw, root, **FIXED).build()[0]
+        assert grown.user_ids.tolist()[-1] == "gil"
+        assert grown.histories.num_users == len(grown.user_ids)
+        assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
+        write_day(raw, 8, [("gil", "a1", VALIDATION_START, "play", 5, None)])
+        later = make_builder(raw, root, **FIXED).build()[0]
+        assert_same(later, make_builder(raw, with_rows_of(root, tmp_path / "more"), **FIXED).build()[0])
+
+    def test_back_to_earlier_lists(self, tmp_path, make_builder):
+        """What was listed meanwhile is withdrawn, though a version of before it was listed stands there."""
+        raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
+        make_builder(raw, root, **FIXED).build()
+        listed = raw / "contents/part-0.parquet"
+        before = listed.read_bytes()
+        nine = {"content_id": "u9", "kind": "track", "title": "Nine"}
+        raw_set.write_part(raw, "contents", raw_set.content_table([*raw_set.CONTENTS, nine]))
+        make_builder(raw, root, **FIXED).build()
+        listed.write_bytes(before)
+        grown = make_builder(raw, root, **FIXED).build()[0]
+        assert grown.is_withdrawn[grown.content_ids.tolist().index("u9")]
+        assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
+
+    @pytest.mark.parametrize("how", ["gone for a while", "called otherwise"])
+    def test_an_old_file_does_not_bring_back_who_left(self, tmp_path, make_builder, how):
+        raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
+        write_day(raw, 5, [("fox", "a1", START, "play", 100_000, "home")])
+        make_builder(raw, root, **FIXED).build()
+        make_builder(raw, root, **FIXED, forget=["fox"]).build()
+        path = raw / "events/part-5.parquet"
+        if how == "called otherwise":
+            path.rename(raw / "events/z.parquet")
+        else:
+            away = shutil.move(path, tmp_path / "away")
+            make_builder(raw, root, **FIXED).build()
+            shutil.move(away, path)
+        write_day(raw, 6, [("ann", "a1", START, "play", 100_000, "home")])
+        assert "fox" not in make_builder(raw, root, **FIXED).build()[0].user_ids.tolist()
+
+    @pytest.mark.parametrize("left", ["whole", "half removed"])
+    def test_a_log_that_a_kill_has_left_is_made_again(self, tmp_path, make_builder, monkeypatch, left):
+        raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
+        make_builder(raw, root, **FIXED).build()
+        with monkeypatch.context() as patched:
+            patched.setattr("towers.data.event_log.log.point_to", Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                make_builder(raw, root, **FIXED, forget=["nobody"]).build()
+        newest = (root / LOG / CURRENT).resolve().name
+        (log,) = (each for each in (root / LOG).iterdir() if each.name not in (CURRENT, newest))
+        if left == "half removed":
+            (log / "columns" / "action.bin").unlink()
+        make_builder(raw, root, **FIXED, forget=["another"]).build()
+        assert not make_builder(raw, root, **FIXED, forget=["another"]).build()[1]
+        write_day(raw, 8, [("zoe", "a1", VALIDATION_START, "play", 5, None)])
+        grown = make_builder(raw, root, **FIXED).build()[0]
+        assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
     def test_other_settings_read_no_event_again(self, tmp_path, make_builder, feature_settings, monkeypatch):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"

@@ -243,3 +243,14 @@ class TestWritersOfTheWorld:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 200e6
+
+
+def test_columns_of_listeners_may_be_called_as_ours(raw, tmp_path, make_builder):
+    """A place is theirs to tell; what no name of theirs can be is left out."""
+    listed = [{**each, "place": f"town {number}", "user_row": "x"} for number, each in enumerate(raw_set.USERS)]
+    other = {**listed[0], "place": "elsewhere"}
+    raw_set.write_part(raw, "users", pa.Table.from_pylist([*listed, listed[1], other]))
+    store = make_builder(raw, tmp_path / "stores", max_rejected_fraction=1.0).build()[0]
+    assert store.users.column_names == ["user_id", "country", "place"]
+    assert dict(zip(store.user_ids.tolist(), store.users["place"].to_pylist(), strict=True))["ann"] == "town 0"
+    assert store.rejected()["users"] == {"duplicate": 1, "user_id is in another row, with other values": 1}

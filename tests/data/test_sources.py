@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.read_back import histories_by_id
+from towers.data.event_log.rows import RowMap
 from towers.data.sources.ordered_pairs import OrderedPairs
 from towers.data.sources.timed_events import TimedEvents
 from towers.data.splits.leave_one_out import LeaveOneOut
@@ -180,6 +181,16 @@ def test_events_with_a_clock(tmp_path, prepared, unit):
         1_400_000_300_000_000,
     ]
     assert dict(zip(store.content_ids, store.contents["artist_ids"].to_pylist(), strict=True))["20"] == ["artist-7"]
+
+
+def test_who_left_stays_away_where_the_file_grows(tmp_path, make_builder, feature_settings):
+    """Also where stores stand in the file's folder: what is converted has the same name in every process."""
+    made = {"split": LeaveOneOut(), "features": replace(feature_settings, user_columns=())}
+    for last_s, forget in (1_400_000_300, ["2"]), (1_400_000_400, []):
+        source = timed(tmp_path, [last_s, 1_400_000_200, 1_400_000_100])
+        found = make_builder(source, tmp_path / "stores", forget=forget, **made).build()[0]
+        assert "2" not in found.user_ids.tolist()
+        assert RowMap.read(tmp_path / "stores/log/current/rows/files.parquet").ids.to_pylist() == ["part-0.parquet"]
 
 
 def test_a_clock_that_is_none(tmp_path, prepared):

@@ -60,6 +60,11 @@ class TestRows:
             writer.write_table(found)
         assert naming(tmp_path, "ann", "folk") == [tmp_path / "another" / "name"]
 
+    def test_a_callers_own_columns_may_be_called_anything(self):
+        table = pa.table({"user_id": ["ann", "ben"], "num_kids": ["no", "no"], "is_old": [1, 2], "content_row": [1, 2]})
+        found = rows.blanked(table, np.array([0]), is_ours=False).to_pylist()
+        assert found == [dict.fromkeys(table.column_names), table.to_pylist()[1]]
+
     def test_rows_go_and_the_file_stays_as_it_was(self, tmp_path):
         path = tmp_path / "lists.parquet"
         table = pa.table({"user_id": ["a", "b", None, "a"], "owner_id": [None, None, "a", "b"], "n": [1, 2, 3, 4]})

@@ -13,7 +13,7 @@ from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
 from towers.data.event_log.log import EventLog
 from towers.data.filters.filter import Filter
-from towers.data.making import LOG, Maker
+from towers.data.making import LOG, Maker, fingerprint_of
 from towers.data.parts import settings_of
 from towers.data.rejecting import Limits
 from towers.data.sources.tables import RawTables, Source
@@ -100,7 +100,8 @@ class StoreBuilder:
             log = EventLog.current(self._root / LOG)
             target = None
             if log is not None and not log.rows.still_knows(self._forget):
-                target = made_for(self._root, request, log.rows.forgotten.number)
+                made = self._root / fingerprint_of(request, log.rows)
+                target = made if (made / "manifest.json").exists() else None
             is_new = target is None
             if target is None:
                 maker = Maker(
@@ -173,19 +174,3 @@ class StoreBuilder:
         settings = [FORMAT, self._features.to_dict(), settings_of(self._split), filters, settings_of(self._source)]
         asked = [inputs, settings, sql_digests(), tables.has_clock, sound and sound.target.name]
         return digest_of(asked)[:16]
-
-
-def made_for(root: Path, request: str, num_forgotten: int) -> Path | None:
-    """Finds the newest version of a store that was made for a request; null where there is none.
-
-    Args:
-        root: where the versions are.
-        request: the digest that the manifest has.
-        num_forgotten: number of listeners ever forgotten; a version made before the last of them does not count.
-    """
-    made = []
-    for path in root.glob("*/manifest.json"):
-        manifest = read_json(path)
-        if (manifest.get("request"), manifest.get("num_forgotten")) == (request, num_forgotten):
-            made.append(path.parent)
-    return max((path for path in made if not path.is_symlink()), key=lambda path: path.stat().st_mtime_ns, default=None)

@@ -18,6 +18,7 @@ from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_writer import SpectrogramSet
 from towers.data.event_log.growing import Grower, Growth, linked
 from towers.data.event_log.log import EventLog
+from towers.data.event_log.rows import Rows
 from towers.data.filters.filter import Filter
 from towers.data.impressions import Impressions
 from towers.data.parts import settings_of
@@ -37,6 +38,16 @@ LOG = "log"
 """Folder of the event logs, beside the versions of the store."""
 SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
 """Beside the tables' rejected rows."""
+
+
+def fingerprint_of(request: str, rows: Rows) -> str:
+    """The name of a version.
+
+    Args:
+        request: what it is made for.
+        rows: that ids have in it.
+    """
+    return digest_of([request, rows.digest, rows.forgotten.arrivals])[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +108,7 @@ class Maker:
             decode()
             sounds = None if sound is None else sound.target
             self._check_sounds(sounds)
-            fingerprint = digest_of([request, log.rows.digest, log.rows.forgotten.arrivals])[:16]
+            fingerprint = fingerprint_of(request, log.rows)
             with atomic_directory(self.root / fingerprint) as folder:
                 writer = StoreWriter(
                     clean=clean, log=log, features=self.features, folder=folder, on_progress=self.on_progress
@@ -112,7 +123,6 @@ class Maker:
                     "format": FORMAT,
                     "fingerprint": fingerprint,
                     "request": request,
-                    "num_forgotten": log.rows.forgotten.number,
                     "has_clock": self.tables.has_clock,
                     "validation_start_us": written.cuts.validation_start_us,
                     "test_start_us": written.cuts.test_start_us,
@@ -164,10 +174,14 @@ class Maker:
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        """The raw files of events and impressions, by path below the data set's folder."""
+        """The raw files of events and impressions, by path below the data set's folder; a file that the source wrote
+        itself is known by its name alone."""
         root = self.tables.root
         paths = [*self.tables.files[schema.EVENTS], *self.tables.files.get(schema.IMPRESSIONS, [])]
-        return {str(path.relative_to(root)) if path.is_relative_to(root) else path.name: path for path in paths}
+        is_own = self.tables.origin is None
+        return {
+            str(path.relative_to(root)) if is_own and path.is_relative_to(root) else path.name: path for path in paths
+        }
 
     @cached_property
     def _growth(self) -> Growth:

@@ -98,18 +98,24 @@ def is_one_of(column: pa.ChunkedArray, user_ids: Sequence[str]) -> Bool[np.ndarr
     return np.asarray(pc.call_function("is_in", [texts], options))
 
 
-def blanked(table: pa.Table, rows: Int[np.ndarray, " gone"]) -> pa.Table:
+def blanked(table: pa.Table, rows: Int[np.ndarray, " gone"], *, is_ours: bool = True) -> pa.Table:
     """Returns the table with holes in some rows: null in every column, except that row numbers stay, counts are 0 and
-    `is_...` is false."""
+    `is_...` is false.
+
+    Args:
+        table: the table, by row.
+        rows: the rows that become holes.
+        is_ours: whether all columns are this project's; a caller's own columns become null whatever they are called.
+    """
     is_gone = np.zeros(len(table), bool)
     is_gone[rows] = True
     # Rows are copied, since values that are merely masked would keep their bytes in the file.
     others = pa.array(np.arange(len(table)), mask=is_gone)
     for place, field in enumerate(table.schema):
-        if field.name == OWN_ROW:
+        if is_ours and field.name == OWN_ROW:
             continue
         column = table.column(place).take(others)
-        if field.name.startswith((*COUNTS, CLAIM)):
+        if is_ours and field.name.startswith((*COUNTS, CLAIM)):
             column = column.fill_null(False if field.name.startswith(CLAIM) else 0)
         table = table.set_column(place, field.with_nullable(True), column)
     return table.combine_chunks()

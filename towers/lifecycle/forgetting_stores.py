@@ -165,7 +165,8 @@ def _write_without(found: Held, user_ids: Sequence[str], target: Path) -> None:
         name = path.relative_to(folder)
         if str(name) not in changed and name.parts[0] != "histories":
             same_file(path, target / name)
-    write_arrow(target / "users.arrow", blanked(mapped_table(folder / "users.arrow"), found.rows))
+    users = mapped_table(folder / "users.arrow")
+    write_arrow(target / "users.arrow", blanked(users, found.rows, is_ours=False))
     codes = np.load(folder / "user_codes.npy")
     codes[found.rows] = 0
     np.save(target / "user_codes.npy", codes)

@@ -98,6 +98,19 @@ class LogWriter:
             np.save(self._folder / f"{SESSION_OFFSETS}.npy", offsets_of(self._sessions))
 
 
+def lengthened(folder: Path, num_users: int) -> None:
+    """Gives the columns of a log listeners without an event behind its last.
+
+    Args:
+        folder: of the columns, which may share its files with another: the ones that change become others.
+        num_users: how many listeners there are to be.
+    """
+    for path in (folder / f"{OFFSETS}.npy", folder / f"{SESSION_OFFSETS}.npy"):
+        offsets = np.load(path)
+        path.unlink()
+        np.save(path, _stretch(offsets, 0, num_users))
+
+
 def _stretch(offsets: Int[np.ndarray, " all"], begin: int, end: int) -> Int[np.ndarray, " some"]:
     """Returns the offsets of listeners `[begin, end)`; beyond the last listener the last offset repeats."""
     found = offsets[begin : end + 1]

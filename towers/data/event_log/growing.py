@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from towers.data.blocks import blocks
-from towers.data.event_log.files import LogFiles, LogWriter, offsets_of
+from towers.data.event_log.files import LogFiles, LogWriter, lengthened, offsets_of
 from towers.data.event_log.log import COLUMNS, HEARD, MANIFEST, REJECTED, ROWS, EventLog
 from towers.data.event_log.merging import Repeated, merge
 from towers.data.event_log.rows import Rows
@@ -69,6 +69,9 @@ class Growth:
 
         Otherwise everything is read anew; rows stay.
 
+        So it is where a file comes back that was gone: it came before others that are read, and is behind none of them.
+        A file that is only called otherwise keeps its number.
+
         Args:
             current: the newest log; null where there is none.
             files: raw files of events and impressions by path below the data set's folder, with their digests.
@@ -78,9 +81,12 @@ class Growth:
         if current is None:
             return cls(previous=None, rows=Rows.none().with_files(files), files=files, settings=settings)
         is_same = current.manifest["settings"] == settings
-        has_all = all(files.get(name) == digest for name, digest in current.manifest["files"].items())
-        previous = current if is_same and has_all else None
-        return cls(previous=previous, rows=current.rows.with_files(files), files=files, settings=settings)
+        read = current.manifest["files"]
+        has_all = all(files.get(name) == digest for name, digest in read.items())
+        is_back = not (files.keys() - read.keys()).isdisjoint(current.rows.files.ids.to_pylist())
+        previous = current if is_same and has_all and not is_back else None
+        rows = current.rows if has_all else current.rows.with_renamed(read, files)
+        return cls(previous=previous, rows=rows.with_files(files), files=files, settings=settings)
 
     def is_new(self, name: str) -> bool:
         """Says whether a raw file has still to be read."""
@@ -140,6 +146,8 @@ class Grower:
         )
         if growth.previous is not None and not losses.rows and not is_gone.any():
             linked(growth.previous.folder / COLUMNS, folder / COLUMNS)
+            if len(rows.users) > growth.previous.columns.num_users:
+                lengthened(folder / COLUMNS, len(rows.users))
             heard = growth.previous.heard
         else:
             merged = self._merge(folder / COLUMNS, rows, is_gone)

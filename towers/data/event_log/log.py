@@ -63,7 +63,10 @@ class EventLog:
     def kept(self, root: Path) -> "EventLog":
         """Moves the log to where it stays, makes it the newest and removes earlier ones; returns it there."""
         target = root / digest_of([self.manifest, self.rows.digest, self.rows.forgotten.arrivals])[:16]
-        if not target.exists():
+        if not target.exists() or (root / CURRENT).resolve() != target.resolve():
+            # One that is there and not the newest was left by a kill, perhaps half removed, or with others forgotten.
+            if target.exists():
+                shutil.rmtree(target)
             self.folder.replace(target)
         point_to(root / CURRENT, target)
         for path in root.iterdir():

@@ -2,7 +2,8 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +59,8 @@ class RowMap:
         is_gone = self.is_among(ids)
         if not is_gone.any():
             return self
-        return RowMap(pc.call_function("if_else", [pa.array(is_gone), pa.scalar(None, pa.string()), self.ids]))
+        # Taken by rows: what is merely masked would keep its bytes, which the digest reads.
+        return RowMap(self.ids.take(pa.array(np.arange(len(self)), mask=is_gone)))
 
     def write(self, path: Path) -> None:
         """Writes a Parquet file with the columns `id` and `row`."""
@@ -119,6 +121,21 @@ class Rows:
         """Returns the maps with new raw files appended, in order of their names."""
         return replace(self, files=self.files.grown_by(sorted(names)))
 
+    def with_renamed(self, before: Mapping[str, str], now: Mapping[str, str]) -> "Rows":
+        """With the names of today of raw files that are called otherwise: who was forgotten is still in them.
+
+        Args:
+            before: digests of the files by the names that they had.
+            now: by the names of today.
+        """
+        gone = defaultdict(list)
+        for name in sorted(before.keys() - now.keys(), reverse=True):
+            gone[before[name]].append(name)
+        known = self.files.ids.to_pylist()
+        new = sorted(now.keys() - set(known))
+        name_of = {gone[now[name]].pop(): name for name in new if gone[now[name]]}
+        return replace(self, files=RowMap(pa.array([name_of.get(name, name) for name in known], pa.string())))
+
     def write(self, folder: Path) -> None:
         """Writes one file for each map."""
         folder.mkdir()
@@ -162,11 +179,6 @@ class Forgotten:
 
     key: bytes
     until_file: dict[int, int]
-
-    @property
-    def number(self) -> int:
-        """How many listeners were forgotten."""
-        return len(self.until_file)
 
     @property
     def arrivals(self) -> list[int]:

@@ -8,7 +8,7 @@ CREATE VIEW checked_users AS
 SELECT
     raw_users.*,
     CASE WHEN raw_users.user_id IS NULL THEN 'user_id is null' END AS fault,
-    {'filename': raw_users.filename, 'row': raw_users.file_row_number} AS place
+    {'filename': raw_users.filename, 'row': raw_users.file_row_number} AS stands_at
 FROM raw_users
 LEFT JOIN forgotten ON forgotten.user_id = raw_users.user_id
 WHERE forgotten.user_id IS NULL;
@@ -17,16 +17,16 @@ WHERE forgotten.user_id IS NULL;
 -- column. Few are told of twice, so that these are found first.
 CREATE TABLE judged_users AS
 SELECT
-    checked_users.* EXCLUDE (fault, place),
+    checked_users.* EXCLUDE (fault, stands_at),
     CASE
         WHEN fault IS NOT NULL THEN fault
-        WHEN repeated.user_id IS NULL OR place = first_place THEN NULL
+        WHEN repeated.user_id IS NULL OR stands_at = first_place THEN NULL
         WHEN row_hash = first_hash THEN 'duplicate'
         ELSE 'user_id is in another row, with other values'
     END AS reason
 FROM checked_users
 LEFT JOIN (
-    SELECT user_id, MIN(place) AS first_place, MIN_BY(row_hash, place) AS first_hash
+    SELECT user_id, MIN(stands_at) AS first_place, MIN_BY(row_hash, stands_at) AS first_hash
     FROM checked_users
     WHERE fault IS NULL
     GROUP BY user_id
