@@ -72,7 +72,7 @@ def started(raw: Path, root: Path) -> int:
         try:
             prepare(raw, root)
             code = 0
-        except Exception:
+        except Exception:  # told here, as the process ends below without a word
             traceback.print_exc()
         finally:
             os._exit(code)

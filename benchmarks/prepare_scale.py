@@ -35,7 +35,7 @@ from towers.data.event_log.log import MANIFEST, ROWS, EventLog
 from towers.data.making import LOG
 from towers.data.profiling.files import FILE as PROFILE
 from towers.evaluation.report.profile_page import FILE as PROFILE_PAGE
-from towers.manifest import point_to, read_json, write_json
+from towers.manifest import point_to, read_json, same_file, write_json
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {
@@ -151,9 +151,9 @@ def grow(raw: Path, work: Path, overrides: list[str], keep: bool) -> dict[str, A
     last = max(path for path in files if path.parent.name == "events")
     for path in files:
         if path != last:
-            link(path, grown / path.relative_to(raw))
+            same_file(path, grown / path.relative_to(raw))
     before = prepared(grown, stores, overrides, "grown")
-    link(last, grown / last.relative_to(raw))
+    same_file(last, grown / last.relative_to(raw))
     of_before = (stores / "grown" / "current").resolve()
     day = prepared(grown, stores, overrides, "grown")
     shutil.rmtree(of_before)  # leaves more of the disk to the database
@@ -203,15 +203,6 @@ def output_of(command: list[Any]) -> str:
     return subprocess.run(
         [sys.executable, *map(str, command)], env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
-
-
-def link(path: Path, target: Path) -> None:
-    """Gives a file a second name: a hard link, or a copy where the file system has no links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
 
 
 def size_of(folder: Path) -> int:

@@ -14,6 +14,7 @@ from towers.data.store import Store
 
 pytestmark = [
     pytest.mark.slow,
+    # Only root on Linux may mount the tmpfs that fills up.
     pytest.mark.skipif(
         sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None, reason="mounts small disks"
     ),
@@ -26,7 +27,7 @@ def disk(tmp_path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]).returncode:
-        pytest.skip("mounts are not allowed here")
+        pytest.skip("mounts are not allowed here")  # root in a container may lack the right
     yield folder
     subprocess.run(["umount", folder], check=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Integer
 
 BITS = 63
-"""Of an int64 that is not negative."""
+"""Number of bits that a packed key may use: those of an int64 without its sign."""
 
 
 def first_places(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS = 8_192
-"""Of a row group: few, as a row may hold a list of a thousand ids."""
+"""Number of rows in a row group. It is small, since a row may hold a list of a thousand ids."""
 
 
 class GroupWriter:

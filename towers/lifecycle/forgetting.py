@@ -28,9 +28,9 @@ from towers.retrieval.export import Export
 from towers.training.run_folder import ENVIRONMENT_FILE
 
 RECORD = "forgotten.json"
-"""Of what was removed, in the folder of stores; it names nobody."""
+"""File in the folder of stores that records each removal; it names no listener."""
 LOG = "log/current/rows/users.parquet"
-"""Of a data set: whose rows its event log holds, by `id`."""
+"""The row map of listeners, below the folder of a data set; its column `id` names who has a row in the event log."""
 ANEW = "written anew without them"
 GOES = "removed; it can be made again"
 

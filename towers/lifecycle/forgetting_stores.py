@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from towers.data.build import LOCK
-from towers.data.histories import HISTORY_COLUMNS
+from towers.data.histories import HISTORY_COLUMNS, PLACES
 from towers.data.refreshed import refreshed_fingerprint
 from towers.data.store import write_arrow, write_ragged
 from towers.errors import UserError
@@ -33,8 +33,6 @@ from towers.retrieval.files import MANIFEST, mapped_table
 
 SWAPPED = ".without"
 """Ends the hidden name of a version that is whole, and about to take the place of the one with the listeners."""
-PLACES = ("train_end", "validation_start", "validation_end", "test_start")
-"""Arrays of a history folder that are places in its columns; older stores have fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +185,7 @@ def _write_histories(folder: Path, target: Path, rows: Int[np.ndarray, " gone"])
     offsets = np.load(folder / "offsets.npy")
     spans = spans_of(offsets, rows)
     for path in sorted(folder.glob("*.npy")):
-        if path.stem in ("offsets", *PLACES):
+        if path.stem in PLACES:  # older stores have fewer
             np.save(target / path.name, places_without(np.load(path), spans))
         elif path.stem in HISTORY_COLUMNS:
             write_kept(path, target / path.name, spans)

@@ -86,7 +86,7 @@ class UserEncoder:
     def encode_batch(
         self, histories: Sequence[Events], user_codes: Integer[np.ndarray, "users columns"]
     ) -> Float[np.ndarray, "users dim"]:
-        """The same for several listeners, at least one.
+        """Encodes the histories of several listeners, at least one.
 
         Histories are padded to the longest of a call of the network, so those of like length go into one.
         """

@@ -80,7 +80,7 @@ class ListQuestion(ListFilter):
 
     @classmethod
     def of_address(cls, asked: ListAddress) -> "ListQuestion":
-        """The same question in the address."""
+        """Makes the question from the query parameters of a GET request."""
         filters = {name: getattr(asked, name) for name in ListFilter.model_fields}
         return cls.model_construct(
             **filters,

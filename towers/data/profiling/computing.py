@@ -26,7 +26,8 @@ COMPARED = 14
 MOST_DAYS = 3_660
 """Days of `Profile.daily`."""
 FULL = 0.05
-"""Of a median day's events, from which on a day is one of the data and not of a wrong clock."""
+"""The first and the last day of the data have at least this share of the median day's events; days with fewer events
+beyond them come from wrong clocks."""
 GAP, RARE = 28, 0.01
 """Days without an event, and the share of all events that must stand beyond them for these to be days of the data."""
 MOST_VALUES = 20

@@ -11,7 +11,7 @@ from towers.data.profiling.verdict import Finding, graver
 
 _DAY_US = 86_400_000_000
 LEAST_SHARE_AFTER = 0.03
-"""Of a typical day, that comes after the last event of a day, from which on that day ends early."""
+"""A day has ended early if a typical day has at least this share of its events after the last event of that day."""
 MORE_THAN_NOISE = 1.5
 """Times the events that a typical day has in other hours than all typical days together."""
 
