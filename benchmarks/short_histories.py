@@ -211,7 +211,7 @@ class KnownOfSessions(Known):
     @cached_property
     def task(self) -> EvaluationTask:
         """A listener for each session and each number of plays that are posted of it."""
-        store = self.store.trained_until_test()
+        store = self.store.trained_until("test")
         contents = np.asarray(store.histories.content_row)
         start = np.asarray(store.histories.offsets)[self.user_rows]
         lists = [contents[at : at + posted] for at, posted in zip(start, self.posted, strict=True)]

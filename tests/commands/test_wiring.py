@@ -49,5 +49,5 @@ def test_a_crop_that_is_longer_than_a_record_is_told(train, capsys, crop_s, line
 
 
 def test_nothing_is_watched_where_nothing_is_validated(train):
-    with pytest.raises(UserError, match=r"EarlyStopping watches .*; train_until=test validates nothing"):
+    with pytest.raises(UserError, match=r"EarlyStopping watches .*; only train_until=validation validates"):
         train(MONITORED.format("EarlyStopping", "validation/recall@20"), "train_until=test")

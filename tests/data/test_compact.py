@@ -78,8 +78,8 @@ def test_it_can_be_cut_and_trained_on_as_the_whole_store(world_store, lasting):
     assert cut.end_us == expected.end_us == test_start_us
     np.testing.assert_array_equal(cut.histories.content_row, expected.histories.content_row)
     np.testing.assert_array_equal(cut.histories.offsets, expected.histories.offsets)
-    refit = found.trained_until_test()
-    np.testing.assert_array_equal(refit.train_positives, world_store.trained_until_test().train_positives)
+    refit = found.trained_until("test")
+    np.testing.assert_array_equal(refit.train_positives, world_store.trained_until("test").train_positives)
     np.testing.assert_array_equal(refit.histories.train_end, world_store.histories.test_start)
 
 

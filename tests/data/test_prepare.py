@@ -228,7 +228,7 @@ def test_hand_written_set_is_what_its_comment_says():
 
 class TestTrainedUntilTest:
     def test_counts_by_the_second_cut(self, store):
-        later, histories = store.trained_until_test(), store.histories
+        later, histories = store.trained_until("test"), store.histories
         expected = np.zeros(len(store.content_ids), int)
         for user in range(histories.num_users):
             events = slice(histories.offsets[user], histories.test_start[user])
@@ -240,5 +240,5 @@ class TestTrainedUntilTest:
 
     def test_leaves_the_store_alone(self, store):
         before = store.train_positives.tolist(), store.histories.train_end.tolist()
-        store.trained_until_test()
+        store.trained_until("test")
         assert (store.train_positives.tolist(), store.histories.train_end.tolist()) == before

@@ -104,8 +104,8 @@ def test_the_test_period_ends_there(dated):
 def test_training_is_what_it_was(dated):
     cut = dated.until(us(at(31)))
     assert cut.train_positives.tolist() == dated.train_positives.tolist()
-    assert cut.trained_until_test().train_positives.tolist() == dated.trained_until_test().train_positives.tolist()
-    assert cut.trained_until_test().histories.offsets.tolist() == cut.histories.offsets.tolist()
+    assert cut.trained_until("test").train_positives.tolist() == dated.trained_until("test").train_positives.tolist()
+    assert cut.trained_until("test").histories.offsets.tolist() == cut.histories.offsets.tolist()
     assert cut.vocabulary("device").values == dated.vocabulary("device").values
     assert cut.fingerprint == dated.fingerprint
 

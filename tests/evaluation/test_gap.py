@@ -122,7 +122,7 @@ def test_the_chance_of_a_listen_is_fitted_on_what_came_after_the_gap(gapped):
 
 
 def test_training_until_the_test_ends_where_validation_does(gapped):
-    trained, until = gapped.trained_until_test(), spell_of(gapped, "test")[0]
+    trained, until = gapped.trained_until("test"), spell_of(gapped, "test")[0]
     assert trained.histories.train_end.tolist() == gapped.histories.validation_end.tolist()
     expected = np.zeros(len(gapped.content_ids), np.int64)
     for user in range(gapped.histories.num_users):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from towers.assembly.prepared import until_of
 from towers.assembly.run import Run, load_run
 from towers.config.composing import config_of_run
 from towers.config.signature import network_digest
@@ -22,17 +23,17 @@ def judged_run(run: Run, stores: Path) -> Run:
     Raises:
         DataLacks: there is no twin.
     """
-    if not run.has_seen_validation:
+    if run.until == "validation":
         is_own = run.store.fingerprint == run.trained_on.fingerprint
         return run if is_own else load_run(run.folder, stores, is_compact=True)
     wanted, twins = network_digest(config_of_run(run.folder)), []
     for finished in run.folder.parent.glob(f"[!.]*/{FINISHED}"):
         config = config_of_run(finished.parent)
-        if config.get("train_until", "validation") == "validation" and network_digest(config) == wanted:
+        if until_of(config) == "validation" and network_digest(config) == wanted:
             twins.append((config.seed == run.config["seed"], finished.stat().st_mtime_ns, finished.parent))
     if not twins:
         raise DataLacks(
-            "the run was trained on its validation period (train_until=test), and there is no run of the same network "
-            "beside it that was not; train that one, too (train_until=validation)"
+            f"the run was trained on its validation period (train_until={run.until}), and there is no run of the same "
+            "network beside it that was not; train that one, too (train_until=validation)"
         )
     return load_run(max(twins)[-1], stores, is_compact=True)

@@ -51,7 +51,11 @@ def check_callbacks(callbacks: Sequence[Callback], measured: set[str]) -> None:
         if name not in measured and not name.startswith("audio/"):
             raise UserError(
                 f"trainer.callbacks: {callback} watches {name}, which nothing here gives; "
-                + (f"give it a monitor such as {min(measured)}" if measured else "train_until=test validates nothing")
+                + (
+                    f"give it a monitor such as {min(measured)}"
+                    if measured
+                    else "only train_until=validation validates"
+                )
             )
 
 

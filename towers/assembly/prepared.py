@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from towers.config.composing import SAID, flat, resolved
 from towers.config.instantiate import value
+from towers.data.histories import Until
 from towers.data.store import Store
 from towers.errors import UserError
 
@@ -95,15 +96,16 @@ def prepared_store(config: DictConfig) -> PreparedStore:
     return PreparedStore(folder=folder, given=given_of(config))
 
 
-def training_store(store: Store, until: str) -> Store:
-    """The store as training sees it, up to the validation or the test.
+def until_of(config: DictConfig) -> Until:
+    """Reads where a training ends; runs of before do not say it.
 
     Raises:
-        UserError: neither of them.
+        UserError: neither at the start of validation, nor of the test, nor at the end of all.
     """
-    if until not in ("validation", "test"):
-        raise UserError(f"train_until={until}: must be validation or test")
-    return store.trained_until_test() if until == "test" else store
+    found = value(config, "train_until", str) if "train_until" in config else "validation"
+    if found not in get_args(Until):
+        raise UserError(f"train_until={found}: must be one of {', '.join(get_args(Until))}")
+    return found
 
 
 def _compared(nodes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts
-from towers.assembly.prepared import training_store
+from towers.assembly.prepared import until_of
 from towers.config.composing import config_of_run, resolved
 from towers.config.signature import signature_of
 from towers.contract.provenance import Provenance
 from towers.data.compact import compacted
+from towers.data.histories import Until
 from towers.data.loaders import UserBatches
 from towers.data.refreshed import RefreshedStore
 from towers.data.store import Store
@@ -43,7 +44,7 @@ class Run:
         checkpoint: its last state of all.
         name: of its experiment.
         config: with which it was trained, as plain values.
-        has_seen_validation: whether it was fitted on everything before the test, its settings chosen before.
+        until: the period whose start it was trained up to, its settings chosen before; or the end of the data.
         store: whose listeners and contents it gives vectors of.
         trained_on: what it was trained on; the same unless it was refreshed.
         two_tower: the network, in evaluation mode.
@@ -55,7 +56,7 @@ class Run:
     checkpoint: Path
     name: str
     config: Mapping[str, Any]
-    has_seen_validation: bool
+    until: Until
     store: Store
     trained_on: Store
     two_tower: TwoTower
@@ -65,11 +66,11 @@ class Run:
     @property
     def provenance(self) -> Provenance:
         """What it was trained on."""
-        start_us = self.trained_on.manifest["test_start_us" if self.has_seen_validation else "validation_start_us"]
         return Provenance(
             trained_on=self.trained_on.fingerprint,
-            trained_until_us=None if start_us is None else start_us - self.trained_on.gap_us,
-            has_seen_validation=self.has_seen_validation,
+            trained_until_us=_end_of_training(self.trained_on, self.until),
+            has_seen_validation=self.until != "validation",
+            has_seen_test=self.until == "end",
         )
 
     @property
@@ -109,18 +110,26 @@ class Run:
     @property
     def positives(self) -> Int[np.ndarray, " contents"]:
         """Positive events with each content in training."""
-        return (self.store.trained_until_test() if self.has_seen_validation else self.store).train_positives
+        return self.store.trained_until(self.until).train_positives
 
     def user_vectors(
         self,
         user_rows: np.ndarray,
         content_vectors: Float[np.ndarray, "contents dim"],
-        until: Literal["validation", "test", "end"],
+        until: Until,
     ) -> Float[np.ndarray, "users dim"]:
         """Unit vectors of listeners from their histories up to the start of a period, or to the end, float32."""
         histories = self.store.histories
         batches = UserBatches(self.store, histories.known_until(until), user_rows, self.max_length, self.max_tokens)
         return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
+
+
+def _end_of_training(store: Store, until: Until) -> int | None:
+    """In microseconds since 1970; null without a clock, and where each listener's ends at another time."""
+    if until == "end":
+        return None if store.end_us is None else store.end_us + 1
+    start_us = store.manifest[f"{until}_start_us"]
+    return None if start_us is None else start_us - store.gap_us
 
 
 def run_folder(config: DictConfig, store: Store, network: NetworkParts) -> Path:
@@ -160,9 +169,9 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False, is_compact:
     if not (folder / FINISHED).exists():
         raise UserError(f"checkpoint={folder}: no finished run here; give the folder that `towers train` named")
     config = config_of_run(folder)
-    until = config.get("train_until", "validation")  # runs of before do not have it
+    until = until_of(config)
     trained_on = Store(stores / config.data.name / read_json(folder / ENVIRONMENT_FILE)["store"])
-    as_trained = training_store(trained_on, until)
+    as_trained = trained_on.trained_until(until)
     today = Store.open(stores / config.data.name) if is_refreshed else trained_on
     is_refreshed = today.fingerprint != trained_on.fingerprint  # else nothing came since
     store = RefreshedStore(today, as_trained) if is_refreshed else trained_on
@@ -191,6 +200,6 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False, is_compact:
     table.to(device)
     return Run(
         folder=folder, checkpoint=checkpoint, name=config.name, config=resolved(config),
-        has_seen_validation=until == "test", store=store, trained_on=trained_on, two_tower=two_tower, table=table,
+        until=until, store=store, trained_on=trained_on, two_tower=two_tower, table=table,
         sounds=sounds,
     )  # fmt: skip

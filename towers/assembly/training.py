@@ -14,11 +14,12 @@ from towers.assembly.judging import Judging, judging_of
 from towers.assembly.loggers import LoggerPart, logger_parts
 from towers.assembly.monitoring import check_callbacks, check_monitor, measured_by
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts, told_of_sound
-from towers.assembly.prepared import training_store
+from towers.assembly.prepared import until_of
 from towers.assembly.run import run_folder
 from towers.config.composing import default, resolved, without_said
 from towers.config.instantiate import Factory, factory, instantiate, value
 from towers.data.datamodule import DataModule
+from towers.data.histories import Until
 from towers.data.loaders import Loaders
 from towers.data.periods import lines
 from towers.data.store import Store
@@ -50,7 +51,7 @@ class TrainingPlan:
         config: the configuration as plain values, with what the store decides, for whoever reads of the run.
         told: lines on what the store decided.
         seed: of everything that is drawn.
-        is_refit: whether everything before the test is trained on, so that nothing is left to choose by.
+        until: the period whose start is trained up to, or the end of the data.
         judging: of validation's vectors.
         main_metric: that is shown beside the one that is watched.
         trainer: settings of Lightning's Trainer.
@@ -71,7 +72,7 @@ class TrainingPlan:
     config: dict[str, Any]
     told: list[str]
     seed: int
-    is_refit: bool
+    until: Until
     judging: Judging
     main_metric: str
     trainer: Trainer
@@ -83,6 +84,11 @@ class TrainingPlan:
     optimizer: Factory
     schedule: Schedule
     placement: Placement | NoPlacement
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether validation is trained on, so that nothing is left to choose by."""
+        return self.until != "validation"
 
     def lightning(self, folder: Path, stop: StopRequest) -> pl.Trainer:
         """Lightning's Trainer, with no loggers yet.
@@ -99,7 +105,8 @@ class TrainingPlan:
     def describe(self) -> list[str]:
         """The periods of the data, and what follows from it, in lines."""
         told = [*lines(self.prepared.periods), *self.told]
-        return [*told, "train_until=test: validation is trained on, too"] if self.is_refit else told
+        seen = {"test": "validation is trained on, too", "end": "validation and test are trained on, too"}
+        return [*told, f"train_until={self.until}: {seen[self.until]}"] if self.is_refit else told
 
 
 def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
@@ -108,16 +115,18 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     Raises:
         UserError: a key that does not fit, or nothing to learn from.
     """
-    until = value(config, "train_until", str)
+    until = until_of(config)
     if not prepared.train_targets.any():
         raise UserError(f"{prepared.folder}: nobody has a positive event in the training period; choose an earlier cut")
-    store, network, seed = training_store(prepared, until), network_parts(config), value(config, "seed", int)
+    store, network, seed = prepared.trained_until(until), network_parts(config), value(config, "seed", int)
     judging = judging_of(config)
     config, told = fitted(config, store, judging)
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must lie in 0 to {2**32 - 1}")
-    if until == "test" and config.trainer.patience is not None:
-        raise UserError("trainer.patience: with train_until=test nothing is validated; set it to null, and max_epochs")
+    if until != "validation" and config.trainer.patience is not None:
+        raise UserError(
+            f"trainer.patience: with train_until={until} nothing is validated; set it to null, and max_epochs"
+        )
     trainer = instantiate(config.trainer, "trainer")
     objective = {name: node for name, node in resolved(config.objective).items() if name != "candidates"}
     return TrainingPlan(
@@ -128,7 +137,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
         config=_of_run(config, prepared),
         told=[*told, *_told_of_id_lr(config)],
         seed=seed,
-        is_refit=until == "test",
+        until=until,
         judging=judging,
         main_metric=value(config, "evaluation.main_metric", str),
         trainer=trainer,

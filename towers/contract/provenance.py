@@ -13,8 +13,10 @@ class Provenance:
             not known.
         has_seen_validation: whether everything before the test was fitted on, validation included, with settings that
             were chosen before.
+        has_seen_test: whether the test was, too, so that nothing of this store is left to judge by.
     """
 
     trained_on: str | None = None
     trained_until_us: int | None = None
     has_seen_validation: bool = False
+    has_seen_test: bool = False

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from towers.data.histories import PLACES, Histories
+from towers.data.histories import PLACES, Histories, Until
 from towers.data.store import Store
 from towers.features.ragged import Ragged
 from towers.features.vocabulary import Vocabulary
@@ -113,9 +113,9 @@ class CompactStore(Store):
         """See `Store.trained_rows`."""
         return self._whole.trained_rows[self._content_rows]
 
-    def trained_until_test(self) -> Store:
-        """See `Store.trained_until_test`."""
-        return compacted(self._whole.trained_until_test())
+    def trained_until(self, until: Until) -> Store:
+        """See `Store.trained_until`."""
+        return compacted(self._whole.trained_until(until))
 
     def until(self, as_of_us: int) -> Store:
         """See `Store.until`."""

@@ -1,6 +1,6 @@
 """What all listeners of a store did: flat columns, a listener's events in time order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ WITHOUT_GAP = {"validation_start": "train_end", "validation_end": "test_start"}
 """Arrays that older stores lack -> the array that takes their place there."""
 Period = Literal["validation", "test"]
 Until = Literal["validation", "test", "end"]
+"""The period whose start something goes up to, or the end of the data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,15 @@ class Histories:
         if period == "validation":
             return self.validation_start, self.validation_end
         return self.test_start, self.offsets[1:]
+
+    def trained_until(self, until: Until) -> "Histories":
+        """The same events with a training that goes up to the test, or to the end of all: the periods before that are
+        empty."""
+        if until == "validation":
+            return self
+        end = self.known_until(until)
+        cuts = {"train_end": end, "validation_start": end}
+        return replace(self, **cuts if until == "test" else {name: end for name in PLACES if name != "offsets"})
 
     def until(self, time_us: int) -> "Histories":
         """The events before a time (microseconds since 1970, UTC), and the cuts as far as they are before it."""

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int
 
 from towers.contract import schema
-from towers.data.histories import Histories
+from towers.data.histories import Histories, Until
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.features.metadata import content_values, encode_values
@@ -73,7 +73,7 @@ class RefreshedStore(Store):
         counts = np.append(self._trained.train_positives, 0)
         return counts[self.trained_rows]
 
-    def trained_until_test(self) -> Store:
+    def trained_until(self, until: Until) -> Store:
         """Itself: what was trained on was given as training saw it."""
         return self
 

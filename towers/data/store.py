@@ -1,7 +1,6 @@
 """The prepared store: what `prepare` wrote, opened in milliseconds, memory-mapped and shared between processes."""
 
 import copy
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from towers.contract import schema
 from towers.contract.playlists import PLAYLIST_COLUMNS
 from towers.data.audio.spectrograms import Spectrograms
 from towers.data.event_times import shown_time
-from towers.data.histories import Histories
+from towers.data.histories import Histories, Until
 from towers.data.impressions_reader import open_impressions
 from towers.data.periods import Period, from_json
 from towers.errors import UserError
@@ -233,9 +232,12 @@ class Store:
                 found[table] = {reason["values"]: reason["counts"] for reason in ranked}
         return found
 
-    def trained_until_test(self) -> "Store":
-        """This store with training up to the second cut: for a model whose settings validation has chosen."""
-        store = _TrainedUntilTest(self.folder)
+    def trained_until(self, until: Until) -> "Store":
+        """This store with a training that goes up to the test, for a model whose settings validation has chosen, or up
+        to the end, for one that is to know the last hour."""
+        if until == "validation":
+            return self
+        store = _TrainedOn(self.folder, until)
         return store if self.as_of_us is None else store.until(self.as_of_us)
 
     def until(self, as_of_us: int) -> "Store":
@@ -301,19 +303,21 @@ class Store:
         return np.arange(len(self.contents))
 
 
-class _TrainedUntilTest(Store):
-    """Validation's events are training's, too."""
+class _TrainedOn(Store):
+    """What comes after the first cut is training's, too: validation, or all there is."""
+
+    def __init__(self, folder: Path, until: Until):
+        super().__init__(folder)
+        self._until: Until = until
 
     @cached_property
     def histories(self) -> Histories:
-        """Training ends where validation does; nothing is left to validate."""
-        histories = super().histories
-        end = histories.validation_end
-        return replace(histories, train_end=end, validation_start=end)
+        """See `Histories.trained_until`."""
+        return super().histories.trained_until(self._until)
 
     @cached_property
     def train_positives(self) -> np.ndarray:
-        """`[contents]`, int64: positive events before the end of validation."""
+        """`[contents]`, int64: positive events of this training."""
         rows = np.asarray(self.histories.content_row)
         counts = self.histories.is_training & np.asarray(self.histories.is_positive) & (rows >= 0)
         return np.bincount(rows[counts], minlength=len(self.content_ids))

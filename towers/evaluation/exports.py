@@ -7,20 +7,19 @@ whether it is an earlier one, whose periods were trained on, is checked in `futu
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from towers.contract.provenance import Provenance
 from towers.data.batches import fill_batches
+from towers.data.histories import Until
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.retrieval.encoders import EVENT_COLUMNS, Events, UserEncoder
 from towers.retrieval.export import Export
 from towers.retrieval.files import USER_TOWER
 
-Until = Literal["validation", "test", "end"]
 MAX_TOKENS = 4_096
 """Padded events that the network reads at a time."""
 

@@ -1,11 +1,11 @@
 """What the listeners of a store did before a cut in time, and what they chose within a window after it."""
 
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.data.histories import Until
 from towers.data.store import Store
 from towers.features.content_facts import RECENT_DAYS, ContentFacts, artist_codes
 from towers.features.familiarity import DAY_US, Familiarity, ages
@@ -13,8 +13,6 @@ from towers.features.ragged import Ragged
 from towers.retrieval.encoders import Events
 from towers.retrieval.listen_chance import pair_features
 from towers.retrieval.query import Query, Standing
-
-Until = Literal["validation", "test", "end"]
 
 
 class Listening:

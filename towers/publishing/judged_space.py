@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.data.histories import Until
 from towers.publishing.axes import fitting_listeners, principal_axes
 from towers.publishing.onnx.towers import export_user_tower
 from towers.publishing.projection import Projection
@@ -57,9 +57,7 @@ class JudgedSpace:
         """Vectors of contents by row of the judged network's store."""
         return self.projection.apply(self.inputs)
 
-    def users(
-        self, rows: Int[np.ndarray, " users"], until: Literal["validation", "test", "end"] = "validation"
-    ) -> Float[np.ndarray, "users dim"]:
+    def users(self, rows: Int[np.ndarray, " users"], until: Until = "validation") -> Float[np.ndarray, "users dim"]:
         """Vectors of listeners from their histories up to the start of a period."""
         return self.projection.apply(self.judged.user_vectors(rows, self.inputs, until))
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from towers.contract.provenance import Provenance
+from towers.data.histories import Until
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.features.sounds import Sounds
@@ -91,7 +92,7 @@ class Judged(Protocol):
         self,
         user_rows: Int[np.ndarray, " users"],
         content_vectors: Float[np.ndarray, "contents dim"],
-        until: Literal["validation", "test", "end"],
+        until: Until,
     ) -> Float[np.ndarray, "users dim"]:
         """Unit vectors of listeners from their histories up to the start of a period."""
         ...
@@ -125,7 +126,7 @@ class Trained:
     content_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
     sounds: Sounds | None
     sound_blocks: Callable[[], Iterator[Float[np.ndarray, "block dim"]]]
-    user_vectors: Callable[[np.ndarray, np.ndarray, Literal["validation", "test", "end"]], np.ndarray]
+    user_vectors: Callable[[np.ndarray, np.ndarray, Until], np.ndarray]
     max_length: int
     provenance: Provenance
     weights: str

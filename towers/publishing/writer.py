@@ -340,6 +340,7 @@ class _Writer:
             "max_length": trained.max_length,
             "trained_until_us": trained.provenance.trained_until_us,
             "has_seen_validation": trained.provenance.has_seen_validation,
+            "has_seen_test": trained.provenance.has_seen_test,
             "weights": trained.weights,
             "config": trained.config,
             "metrics": trained.metrics,

@@ -81,6 +81,7 @@ class ExportFiles:
             trained_on=self.manifest.get("data_fingerprint"),
             trained_until_us=self.manifest.get("trained_until_us", self.manifest.get("validation_start_us")),
             has_seen_validation=self.manifest.get("has_seen_validation", False),
+            has_seen_test=self.manifest.get("has_seen_test", False),
         )
 
     @cached_property

@@ -54,7 +54,7 @@ def test_a_gap_is_in_no_period(prepare):
     assert [period.positives for period in store.periods] == [16 + 4 + 2, 8 + 2, 8 + 2 + 1]
     assert (validation.days, training.listeners, test.listeners) == (4.0, 3, 3)
     assert store.train_positives.sum() == 16 + 4 + 2
-    assert store.trained_until_test().train_positives.sum() == 28 + 7 + 2
+    assert store.trained_until("test").train_positives.sum() == 28 + 7 + 2
 
 
 def test_what_came_after_a_window_is_left_out(prepare):

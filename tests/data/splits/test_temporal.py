@@ -86,7 +86,7 @@ class TestGlobalTemporal:
         events = [("ann", "a1", at(day), "play", 100_000, None) for day in range(20)]
         store = prepared(events, GlobalTemporal(test_days=0.0))
         assert parts(store, "ann")[2] == 0
-        assert store.trained_until_test().train_positives.sum() == 20
+        assert store.trained_until("test").train_positives.sum() == 20
 
     @pytest.mark.parametrize(
         "wrong", [{"validation_days": 0.0}, {"test_days": -1.0}, {"share": 0.3}, {"share": 0.0}, {"min_days": 20.0}]

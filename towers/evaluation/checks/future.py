@@ -44,8 +44,11 @@ def trained_before(store: Store, period: Period, provenance: Provenance) -> Chec
     """
     name, start_us = f"trained before {period}", store.manifest.get(f"{period}_start_us")
     if provenance.trained_on == store.fingerprint:
-        reached = "training and validation periods" if provenance.has_seen_validation else "training period"
-        is_before = period == "test" or not provenance.has_seen_validation
+        reached, is_before = "training period", True
+        if provenance.has_seen_test:
+            reached, is_before = "whole", False
+        elif provenance.has_seen_validation:
+            reached, is_before = "training and validation periods", period == "test"
         return Check(name=name, passed=is_before, detail=f"on the {reached} of this very store")
     trained_until_us = provenance.trained_until_us
     if trained_until_us is None or start_us is None:
