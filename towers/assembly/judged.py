@@ -7,14 +7,16 @@ from towers.assembly.run import Run, load_run
 from towers.config.composing import config_of_run
 from towers.config.signature import network_digest
 from towers.errors import DataLacks
-from towers.training.run_folder import FINISHED
+from towers.manifest import read_json
+from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED
 
 
 def judged_run(run: Run, stores: Path) -> Run:
     """The run on the store that it was trained on; where it was trained on validation, too, its judged twin.
 
-    The twin is a finished run beside it of the same network, objective and placement that was not trained on
-    validation: of several one of the same seed, then the newest.
+    The twin is the run that it was warm-started from, if that was trained on the same store up to validation. Else it
+    is a finished run beside it of the same network, objective and placement that was not trained on validation: of
+    several one of the same seed, then the newest.
 
     Args:
         run: whatever it was trained on, and whosever vectors it gives.
@@ -26,6 +28,9 @@ def judged_run(run: Run, stores: Path) -> Run:
     if run.until == "validation":
         is_own = run.store.fingerprint == run.trained_on.fingerprint
         return run if is_own else load_run(run.folder, stores, is_compact=True)
+    began = config_of_run(run.folder).get("warm_start", {}).get("checkpoint")
+    if began is not None and _is_twin(Path(began), run):
+        return load_run(Path(began), stores, is_compact=True)
     wanted, twins = network_digest(config_of_run(run.folder)), []
     for finished in run.folder.parent.glob(f"[!.]*/{FINISHED}"):
         config = config_of_run(finished.parent)
@@ -37,3 +42,11 @@ def judged_run(run: Run, stores: Path) -> Run:
             "network beside it that was not; train that one, too (train_until=validation)"
         )
     return load_run(max(twins)[-1], stores, is_compact=True)
+
+
+def _is_twin(folder: Path, run: Run) -> bool:
+    """Whether a run was trained on the same store and not on validation."""
+    if not (folder / FINISHED).exists():
+        return False
+    is_same = read_json(folder / ENVIRONMENT_FILE)["store"] == run.trained_on.fingerprint
+    return is_same and until_of(config_of_run(folder)) == "validation"

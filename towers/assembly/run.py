@@ -13,6 +13,7 @@ from torch import Tensor
 
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts
 from towers.assembly.prepared import until_of
+from towers.assembly.warm_start import WarmStart, store_of_run
 from towers.config.composing import config_of_run, resolved
 from towers.config.signature import signature_of
 from towers.contract.provenance import Provenance
@@ -24,7 +25,6 @@ from towers.data.store import Store
 from towers.data.training_batches import Share
 from towers.errors import UserError
 from towers.features.sounds import Sounds
-from towers.manifest import read_json
 from towers.models.content_tower import ContentTower
 from towers.models.two_tower import TwoTower
 from towers.publishing.owners import place_owners
@@ -32,7 +32,7 @@ from towers.training.checkpoints import digest_of_weights, final_checkpoint, loa
 from towers.training.content_table import ContentTable
 from towers.training.embed import content_blocks, embed_users, refresh_audio, sound_blocks
 from towers.training.processes import Processes
-from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, PLACED
+from towers.training.run_folder import FINISHED, PLACED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +132,11 @@ def _end_of_training(store: Store, until: Until) -> int | None:
     return None if start_us is None else start_us - store.gap_us
 
 
-def run_folder(config: DictConfig, store: Store, network: NetworkParts) -> Path:
-    """Follows from whatever can change the result: settings, the store, and files that the audio encoder reads."""
-    signature = signature_of(config, store.fingerprint, *network.files())
+def run_folder(config: DictConfig, store: Store, network: NetworkParts, warm_start: WarmStart | None) -> Path:
+    """Follows from whatever can change the result: settings, the store, files that the audio encoder reads, and the
+    weights that it begins with."""
+    began = () if warm_start is None else warm_start.facts
+    signature = signature_of(config, store.fingerprint, *network.files(), *began)
     return Path(config.paths.runs) / config.name / signature
 
 
@@ -170,7 +172,7 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False, is_compact:
         raise UserError(f"checkpoint={folder}: no finished run here; give the folder that `towers train` named")
     config = config_of_run(folder)
     until = until_of(config)
-    trained_on = Store(stores / config.data.name / read_json(folder / ENVIRONMENT_FILE)["store"])
+    trained_on = store_of_run(folder, stores)
     as_trained = trained_on.trained_until(until)
     today = Store.open(stores / config.data.name) if is_refreshed else trained_on
     is_refreshed = today.fingerprint != trained_on.fingerprint  # else nothing came since

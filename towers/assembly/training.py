@@ -16,6 +16,7 @@ from towers.assembly.monitoring import check_callbacks, check_monitor, measured_
 from towers.assembly.network import NetworkParts, build_content_table, heard_by, network_parts, told_of_sound
 from towers.assembly.prepared import until_of
 from towers.assembly.run import run_folder
+from towers.assembly.warm_start import WarmStart, warm_start_of
 from towers.config.composing import default, resolved, without_said
 from towers.config.instantiate import Factory, factory, instantiate, value
 from towers.data.datamodule import DataModule
@@ -56,6 +57,7 @@ class TrainingPlan:
         main_metric: that is shown beside the one that is watched.
         trainer: settings of Lightning's Trainer.
         loggers: beside the CSV.
+        warm_start: the run whose weights it begins with; null: they are drawn.
         network: is built anew for placement.
         candidates: takes `train_positives`.
         objective: takes `candidates`.
@@ -77,6 +79,7 @@ class TrainingPlan:
     main_metric: str
     trainer: Trainer
     loggers: tuple[LoggerPart, ...]
+    warm_start: WarmStart | None
     network: NetworkParts
     candidates: Factory
     objective: Factory
@@ -105,6 +108,8 @@ class TrainingPlan:
     def describe(self) -> list[str]:
         """The periods of the data, and what follows from it, in lines."""
         told = [*lines(self.prepared.periods), *self.told]
+        if self.warm_start is not None:
+            told.append(f"warm start from {self.warm_start.folder}, trained on {self.warm_start.trained_on.folder}")
         seen = {"test": "validation is trained on, too", "end": "validation and test are trained on, too"}
         return [*told, f"train_until={self.until}: {seen[self.until]}"] if self.is_refit else told
 
@@ -118,6 +123,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     until = until_of(config)
     if not prepared.train_targets.any():
         raise UserError(f"{prepared.folder}: nobody has a positive event in the training period; choose an earlier cut")
+    warm_start = warm_start_of(config, prepared)
     store, network, seed = prepared.trained_until(until), network_parts(config), value(config, "seed", int)
     judging = judging_of(config)
     config, told = fitted(config, store, judging)
@@ -131,7 +137,8 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     objective = {name: node for name, node in resolved(config.objective).items() if name != "candidates"}
     return TrainingPlan(
         name=value(config, "name", str),
-        folder=run_folder(config, prepared, network),
+        folder=run_folder(config, prepared, network, warm_start),
+        warm_start=warm_start,
         prepared=prepared,
         store=store,
         config=_of_run(config, prepared),
@@ -225,8 +232,12 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     )
     loaders = Loaders(plan.datamodule, store, candidates, needs, task.user_rows, plan.seed, share)
 
+    if plan.warm_start is not None:
+        plan.warm_start.begin(learner, store)
+
     def optimizer(learner: Learner) -> torch.optim.Optimizer:
-        return plan.optimizer(learner=learner)
+        made = plan.optimizer(learner=learner)
+        return made if plan.warm_start is None else plan.warm_start.go_on(made, learner, store)
 
     optimizer(learner)  # Lightning asks for it late: what will not do is refused before anything is written
     module = TowersModule(

@@ -26,6 +26,7 @@ DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
 """What changes the result; of the evaluation only what decides which checkpoint is the best."""
 DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
     "data": ALL, "features": ALL, "profiling": ALL, "name": ALL, "paths": ALL, "logger": ALL, "loggers": ALL,
+    "warm_start": ALL,
     "datamodule": ("num_workers",),
     "trainer": (
         "progress", "accelerator", "devices", "num_nodes", "micro_batches", "checkpoint_every_s", "max_skipped",
@@ -33,7 +34,8 @@ DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
     ),
     "evaluation": ("main_metric",),
 }  # fmt: skip
-"""What does not: data and features stand in the store's fingerprint, and a step's gradient is the same for any number
+"""What does not: data and features stand in the store's fingerprint, the weights that a warm start begins with are a
+fact of their own, and a step's gradient is the same for any number
 of processes and micro-batches, but for dropout and the last digits."""
 WATCHING_CALLBACKS: Final = tuple(
     f"pytorch_lightning.callbacks.{name}"

@@ -23,6 +23,14 @@ def refreshed_fingerprint(trained: str, today: str) -> str:
     return digest_of([trained, today])[:16]
 
 
+def rows_before(before: Store, now: Store) -> Int[np.ndarray, " contents"]:
+    """The row that each content of one store had in another, by id; -1 where it had none."""
+    known = before.contents["content_id"].combine_chunks()
+    options = pc.SetLookupOptions(value_set=known, skip_nulls=True)
+    rows = pc.call_function("index_in", [now.contents["content_id"].cast(known.type)], options)
+    return rows.fill_null(-1).to_numpy().astype(np.int64)
+
+
 class RefreshedStore(Store):
     """A store of today, read with the vocabularies of the store that a network was trained on.
 
@@ -62,10 +70,7 @@ class RefreshedStore(Store):
         They are found by id, so that any two stores may meet; of two versions of one store, whose rows last, each
         content that is still there has its own.
         """
-        before = self._trained.contents["content_id"].combine_chunks()
-        known = pc.SetLookupOptions(value_set=before, skip_nulls=True)
-        rows = pc.call_function("index_in", [self.contents["content_id"].cast(before.type)], known)
-        return rows.fill_null(-1).to_numpy().astype(np.int64)
+        return rows_before(self._trained, self)
 
     @cached_property
     def train_positives(self) -> Int[np.ndarray, " contents"]:

@@ -102,6 +102,10 @@ class ContentTower(nn.Module):
         """What belongs to single ids."""
         return [self._id_delta.weight]
 
+    def row_tables(self) -> dict[str, str]:
+        """Names of parameters with a row a content, or a row a value of a metadata part -> `contents`, or the part."""
+        return {"_id_delta.weight": "contents"} | {f"_parts.{part}.weight": part for part in self._parts}
+
     @staticmethod
     def weights_moved(weights: Mapping[str, Tensor], row_of: Int[Tensor, " contents"]) -> dict[str, Tensor]:
         """A tower's weights for contents that have other rows: what belongs to single ids goes with them.

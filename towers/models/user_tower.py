@@ -4,7 +4,7 @@ batch: listeners. length: events. tokens: length + 1, the listener's own token f
 histories are padded, all events one after the other where they are packed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -82,6 +82,15 @@ class UserTower(nn.Module):
         self._event_dropout = event_dropout
         self._window = window
         self._head_dim = dim // num_heads
+
+    def row_tables(self, user_columns: Sequence[str]) -> dict[str, str]:
+        """Names of parameters with a row a value of a vocabulary -> its name.
+
+        Args:
+            user_columns: names of the listeners' features, in their order.
+        """
+        columns = enumerate(user_columns)
+        return {"_context.weight": "context"} | {f"_user_columns.{place}.weight": name for place, name in columns}
 
     def forward(
         self,

@@ -106,6 +106,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix(f"{OF_LEARNER}."): tensor for name, tensor in state["state_dict"].items()}
 
 
+def load_optimizer(path: Path) -> dict[str, Any]:
+    """What the optimiser's `state_dict` gave when the checkpoint was written, on the CPU.
+
+    Raises:
+        UserError: no checkpoint, or one without an optimiser.
+    """
+    states = _loaded(path).get("optimizer_states")
+    if not states:
+        raise UserError(f"{path}: holds no optimiser's state; give warm_start.optimizer=reset")
+    return states[0]
+
+
 def digest_of_weights(path: Path) -> str:
     """Sha256 of the tensors that `load_weights` reads, in hex; nothing else in the file counts.
 

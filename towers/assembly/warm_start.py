@@ -1,0 +1,131 @@
+"""Where a training begins: with drawn weights, or with those of an earlier run, carried to the store of now."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Int
+from omegaconf import DictConfig
+
+from towers.config.composing import config_of_run
+from towers.config.instantiate import value
+from towers.contract import schema
+from towers.data.refreshed import rows_before
+from towers.data.store import Store
+from towers.errors import UserError
+from towers.features.vocabulary import Vocabulary
+from towers.manifest import read_json
+from towers.training.checkpoints import digest_of_weights, load_optimizer, load_weights, trained_checkpoint
+from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, LAST
+from towers.training.step import Learner
+from towers.training.warm_start import CONTENTS, Rows, carried, carried_optimizer, tables_of
+
+OptimizerState = Literal["reset", "carry"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmStart:
+    """An earlier run to begin with.
+
+    Args:
+        folder: of the run.
+        trained_on: its store.
+        optimizer: whether its optimiser's means of gradients go along.
+    """
+
+    folder: Path
+    trained_on: Store
+    optimizer: OptimizerState
+
+    @property
+    def facts(self) -> tuple[str, str]:
+        """What of it decides the result: the weights, and what becomes of the optimiser."""
+        return digest_of_weights(trained_checkpoint(self.folder)), self.optimizer
+
+    def begin(self, learner: Learner, store: Store) -> None:
+        """Gives the learner the run's weights.
+
+        Args:
+            learner: made for the store.
+            store: of now.
+
+        Raises:
+            UserError: the run has another network, or reads other features.
+        """
+        weights = load_weights(trained_checkpoint(self.folder))
+        learner.load_state_dict(carried(weights, learner.state_dict(), self._tables(learner, store), self._rows(store)))
+
+    def go_on(self, optimizer: torch.optim.Optimizer, learner: Learner, store: Store) -> torch.optim.Optimizer:
+        """Gives a new optimiser the means that the run's had, if they are to be carried; returns it."""
+        if self.optimizer == "carry":
+            state = load_optimizer(self.folder / LAST)  # the best holds weights alone
+            tables = self._tables(learner, store)
+            optimizer.load_state_dict(carried_optimizer(state, optimizer, learner, tables, self._rows(store)))
+        return optimizer
+
+    def _tables(self, learner: Learner, store: Store) -> dict[str, str]:
+        return tables_of(learner, store.features.user_columns)
+
+    def _rows(self, store: Store) -> Rows:
+        before = self.trained_on
+        columns = (*before.features.content_parts, *before.features.user_columns, *schema.EVENT_VOCABULARIES)
+        found = {name: _codes_before(before.vocabulary(name), store.vocabulary(name)) for name in columns}
+        return found | {CONTENTS: rows_before(before, store)}
+
+
+def warm_start_of(config: DictConfig, store: Store) -> WarmStart | None:
+    """Reads what a training begins with; null: drawn weights.
+
+    Args:
+        config: of `towers train`.
+        store: of now.
+
+    Raises:
+        UserError: no finished run there, its store is gone, or the two stores have other features.
+    """
+    given = value(config, "warm_start.checkpoint", str | None)
+    optimizer = value(config, "warm_start.optimizer", str)
+    if optimizer not in get_args(OptimizerState):
+        raise UserError(f"warm_start.optimizer={optimizer}: must be one of {', '.join(get_args(OptimizerState))}")
+    if given is None:
+        return None
+    folder = Path(given)
+    if not (folder / FINISHED).exists():
+        raise UserError(
+            f"warm_start.checkpoint={folder}: no finished run here; give the folder that `towers train` named"
+        )
+    trained_on = store_of_run(folder, Path(config.paths.stores))
+    before, now = trained_on.features.to_dict(), store.features.to_dict()
+    for key in ("content_parts", "user_columns", "spectrogram"):
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"warm_start.checkpoint={folder}: it was trained with features.{key}={before.get(key)}, "
+                f"{store.folder} was prepared with {now.get(key)}; prepare with the same features, or train from "
+                "nothing (warm_start.checkpoint=null)"
+            )
+    return WarmStart(folder=folder, trained_on=trained_on, optimizer=optimizer)  # type: ignore[arg-type]  # checked
+
+
+def store_of_run(folder: Path, stores: Path) -> Store:
+    """The store that a run was trained on.
+
+    Args:
+        folder: of the run.
+        stores: folder of all prepared stores.
+
+    Raises:
+        UserError: it is gone.
+    """
+    name = config_of_run(folder).data.name
+    return Store(stores / name / read_json(folder / ENVIRONMENT_FILE)["store"])
+
+
+def _codes_before(before: Vocabulary, now: Vocabulary) -> Int[np.ndarray, " codes"]:
+    """By code of now the code of before, -1 for a value that is new; what is unknown is code 0 in both."""
+    options = pc.SetLookupOptions(value_set=pa.array(before.values, pa.string()))
+    found = pc.call_function("index_in", [pa.array(now.values, pa.string())], options).fill_null(-2)
+    return np.concatenate([[0], found.to_numpy(zero_copy_only=False).astype(np.int64) + 1])
