@@ -177,7 +177,7 @@ class SinkContract:
 
         with pytest.raises(KeyboardInterrupt):
             engine.made().fill(exports[1], interrupt)
-        with pytest.raises(NotFilled, match="towers_users_20260201_abc: not (complete|there); serving stays"):
+        with pytest.raises(NotFilled, match=r"towers_users_20260201_abc: not (complete|there); serving stays"):
             engine.made().serve(exports[1])
         assert engine.reader.version() == "20260101-abc"
 

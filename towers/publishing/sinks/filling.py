@@ -177,10 +177,10 @@ class Filling:
         for rows in self._rows(export):
             name = self._name(rows.name, export.version)
             labels, own = tables.get(name), self._labels(export, "")
-            if labels is None or not labels.is_complete or not labels.fit(own):
-                what = "not there" if labels is None else "not complete" if not labels.is_complete else "of another space or dim"
-                raise NotFilled(f"{name}: {what}; serving stays where it was")
-            if fault := _fault(engine, name, rows):
+            if labels is None:
+                raise NotFilled(f"{name}: not there; serving stays where it was")
+            lack = "not complete" if not labels.is_complete else "of another space or dim"
+            if fault := _fault(engine, name, rows) if labels.is_complete and labels.fit(own) else lack:
                 raise NotFilled(f"{name}: {fault}; serving stays where it was")
             found.append((name, labels))
         (contents, labels), (users, _) = found
