@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from towers.data.store import CURRENT
 from towers.errors import UserError
-from towers.lifecycle.forgetting_exports import REPLACES
 from towers.lifecycle.record import Bar, Event, Record, Remark
+from towers.lifecycle.replaced import REPLACES, original_name, readable_manifest
 from towers.lifecycle.who import who
 from towers.manifest import alone, digest_of, read_json, write_json
 from towers.retrieval.files import MANIFEST
@@ -96,7 +96,7 @@ class Ledger:
     def of_version(self, version: str) -> Record | None:
         """The record of a version, by its name or that of the version in whose place it was put; null where there is
         none."""
-        names = {version, _original(self.exports / version)}
+        names = {version, original_name(self.exports / version)}
         return next((record for record in self.records() if record.version in names), None)
 
     def served(self) -> Path | None:
@@ -115,7 +115,7 @@ class Ledger:
             UserError: a record that cannot be read.
         """
         served, folders = self.served(), self._versions()
-        serving = set() if served is None or not served.exists() else {served.name, _original(served)}
+        serving = set() if served is None or not served.exists() else {served.name, original_name(served)}
         return [
             Entry(
                 record=record,
@@ -136,7 +136,7 @@ class Ledger:
         for path in sorted(manifest.parent for manifest in self.exports.glob(f"[!.]*/{MANIFEST}")):
             if not path.is_symlink():
                 found[path.name] = path
-                found.setdefault(_original(path) or path.name, path)
+                found.setdefault(original_name(path) or path.name, path)
         return found
 
     def is_barred(self, manifest: Mapping[str, Any]) -> str | None:
@@ -182,7 +182,7 @@ class Ledger:
         if record.bar is not None:
             return record
         export = next((entry.export for entry in self.entries() if entry.record.night == record.night), None)
-        manifest = {} if export is None else _facts(export / MANIFEST)
+        manifest = {} if export is None else readable_manifest(export)
         source, weights = (
             None if manifest.get(key) == spared.get(key) else manifest.get(key) for key in ("source", "weights")
         )
@@ -271,20 +271,6 @@ def _state(record: Record, serves: bool) -> State:
     if record.serving_s:
         return "retired"
     return "rejected" if record.is_refused else "candidate"
-
-
-def _original(version: Path) -> str | None:
-    """Name of the version in whose place one was put without some listeners: `NAME` of `NAME-2`; null for others."""
-    stem, _, number = version.name.rpartition("-")
-    return stem if number.isdecimal() and REPLACES in _facts(version / MANIFEST) else None
-
-
-def _facts(manifest: Path) -> dict[str, Any]:
-    """A version's manifest; empty where there is none that can be read."""
-    try:
-        return read_json(manifest)
-    except UserError:
-        return {}
 
 
 def _read(path: Path) -> Record:
