@@ -174,14 +174,13 @@ def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Holds a lock while the block runs; the lock of a process that was killed is free.
 
     Args:
-        lock: a file, made where it is not there; it stays, empty.
-        waiting: called once where another process holds the lock.
+        lock: a file, made where it is not there; it stays, whoever holds it.
+        waiting: called once where another process holds the lock; the block waits unless this raises.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -15,9 +15,11 @@ import pytest
 from tests.publishing.sink_export import NUM_CONTENTS, change_manifest, sink_export
 from towers.errors import UserError
 from towers.publishing.leading import leading, share_of_export
+from towers.publishing.sinks.sink import NotFilled
 from towers.retrieval.index import ExactIndex
 
 ROOT = Path(__file__).parents[2]
+KINDS = ("contents_", "users_")
 WITHHELD = ["it's 3", "it's 12", "it's 10"]
 """Contents that a listener must not be shown; the first is the nearest to whom the filters are tried with."""
 
@@ -55,6 +57,13 @@ class Engine:
 
     def made(self):
         return self.sink(**self.settings)
+
+    def versions(self):
+        """Those of which there is a table of contents; each has one of listeners."""
+        tables = [name.removeprefix("towers_") for name in self.reader.tables()]
+        found = {kind: [name.removeprefix(kind) for name in tables if name.startswith(kind)] for kind in KINDS}
+        assert found["contents_"] == found["users_"]
+        return found["contents_"]
 
     def named_in_files(self, word):
         """Files below the engine's folder that hold a word's bytes."""
@@ -129,15 +138,48 @@ class SinkContract:
         ]  # fmt: skip
 
     def test_back_to_a_version_that_is_there(self, engine, exports):
+        """Neither is written again nor does the one that served before go; the next version takes its place."""
         for export in exports[:2]:
             engine.write(export)
         told = []
-        assert exports[0].manifest["version"] in engine.write(
-            exports[0], lambda *progress: told.append(progress), keep=1
-        )
+        assert exports[0].version in engine.write(exports[0], lambda *progress: told.append(progress))
         assert told == []
+        assert engine.reader.version() == engine.made().served() == "20260101-abc"
+        assert engine.versions() == ["20260101_abc", "20260201_abc"]
+        engine.write(exports[2])
+        assert engine.versions() == ["20260101_abc", "20260301_abc"]
+
+    def test_filled_first_and_served_later(self, engine, exports):
+        """A candidate is filled beside what serves and what served before it; one that nobody took up goes."""
+        assert engine.made().served() is None
+        for export in exports[:2]:
+            engine.write(export)
+        told = engine.made().fill(exports[2], quietly)
+        assert told.endswith("holds 20260301-abc: 240 contents and 30 users")
+        assert engine.made().fill(exports[2], self.fail) == told
+        assert engine.reader.version() == engine.made().served() == "20260201-abc"
+        assert engine.versions() == ["20260101_abc", "20260201_abc", "20260301_abc"]
+        engine.made().fill(exports[1], self.fail)
+        assert engine.versions() == ["20260101_abc", "20260201_abc"]
+        engine.made().fill(exports[2], quietly)
+        assert engine.made().serve(exports[2]).endswith("20260301-abc")
+        assert engine.reader.version() == engine.made().served() == "20260301-abc"
+        assert engine.versions() == ["20260201_abc", "20260301_abc"]
+
+    def test_what_is_not_filled_is_not_served(self, engine, exports):
+        engine.write(exports[0])
+        with pytest.raises(NotFilled, match="towers_contents_20260201_abc: not there; serving stays where it was"):
+            engine.made().serve(exports[1])
+
+        def interrupt(stage, done, total):
+            if stage == "sink users":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            engine.made().fill(exports[1], interrupt)
+        with pytest.raises(NotFilled, match=r"towers_users_20260201_abc: not (complete|there); serving stays"):
+            engine.made().serve(exports[1])
         assert engine.reader.version() == "20260101-abc"
-        assert engine.reader.tables() == ["towers_contents_20260101_abc", "towers_users_20260101_abc"]
 
     def test_another_process_finds_it_whole(self, engine, exports):
         engine.write(exports[0])
@@ -196,8 +238,8 @@ class SinkContract:
 
     def test_tables_of_somebody_else_stay(self, engine, exports):
         engine.reader.make_foreign_table("towers_contents_backup")
-        engine.write(exports[0], keep=1)
-        engine.write(exports[1], keep=1)
+        engine.write(exports[0])
+        engine.write(exports[1])
         assert "towers_contents_backup" in engine.reader.tables()
 
     def test_no_listeners(self, engine, tmp_path):
@@ -269,7 +311,7 @@ class SinkContract:
         assert "towers_users_20260101_abc" not in engine.reader.tables()
 
     def test_settings_that_do_not_fit(self, engine):
-        for change in ({"prefix": "1-a"}, {"keep": 0}, {"batch_size": 0}, {"dim": 0}):
+        for change in ({"prefix": "1-a"}, {"keep": 1}, {"batch_size": 0}, {"dim": 0}):
             (name,) = change
             with pytest.raises(UserError, match=rf"^sink\.{name}="):
                 engine.sink(**engine.settings | change)

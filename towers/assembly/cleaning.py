@@ -1,7 +1,6 @@
 """`towers clean`: its configuration to a plan."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -38,16 +37,18 @@ def cleaning_plan(config: DictConfig) -> CleaningPlan:
     Raises:
         UserError: a key that does not fit.
     """
-    paths: Mapping[str, Path] = {
-        name: Path(value(config, f"paths.{name}", str)) for name in ("stores", "runs", "exports", "evaluations")
-    }
     numbers = {name: value(config, f"keep.{name}", int) for name in ("runs", "stores", "exports")}
     return CleaningPlan(
-        folders=Folders(**paths),
+        folders=folders_of(config),
         keep=Keep(**numbers),
         older_than_days=value(config, "older_than_days", float),
         is_trial=value(config, "dry_run", bool),
     )
+
+
+def folders_of(config: DictConfig) -> Folders:
+    """Reads where things stand, as `paths` has it."""
+    return Folders(**{each.name: Path(value(config, f"paths.{each.name}", str)) for each in fields(Folders)})
 
 
 def config_digest(folder: Path) -> str | None:

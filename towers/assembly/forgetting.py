@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from towers.assembly.cleaning import folders_of
 from towers.config.composing import seen_by
 from towers.config.instantiate import instantiate, value
 from towers.config.overrides import raw_list, raw_text
@@ -14,7 +15,6 @@ from towers.data.forgetting import read_forgotten
 from towers.data.store import CURRENT, Store
 from towers.errors import UserError
 from towers.lifecycle.forgetting import Places
-from towers.lifecycle.inventory import Folders
 from towers.manifest import scratch_directory
 from towers.publishing.sinks.sink import Progress
 from towers.training.run_folder import is_held
@@ -46,9 +46,7 @@ def forgetting_plan(config: DictConfig, on_progress: Progress) -> ForgettingPlan
     Raises:
         UserError: a key has a wrong value, or no listener is named.
     """
-    folders = Folders(
-        **{name: Path(value(config, f"paths.{name}", str)) for name in ("stores", "runs", "exports", "evaluations")}
-    )
+    folders = folders_of(config)
     has_data = not OmegaConf.is_missing(config.data, "root") and (folders.stores / config.data.name / CURRENT).exists()
     return ForgettingPlan(
         user_ids=_user_ids(config),

@@ -12,6 +12,7 @@ from towers.errors import UserError
 from towers.evaluation.acceptance import acceptance, lower, own_means
 from towers.evaluation.checks.honesty import Check, failures
 from towers.evaluation.slicings import Period
+from towers.lifecycle.ledger import barred_anywhere
 from towers.manifest import read_json
 from towers.publishing.writer import CURRENT
 from towers.retrieval.files import MANIFEST
@@ -30,22 +31,32 @@ class Promotion:
 
     Args:
         exports: folder of all versions.
+        nights: of the ledgers, which know versions that were marked bad.
         main_metric: by which a run may be published without being asked.
         promote: what the caller says.
     """
 
     exports: Path
+    nights: Path
     main_metric: str
     promote: Promote
 
     def withheld(self, run: Path, target: Path) -> str | None:
         """Why `current` does not move to the version in `target`, which was made of the run; null where it moves, or
-        points there already."""
+        points there already.
+
+        Raises:
+            UserError: it was marked bad, or is like one that was, so that nothing publishes it.
+        """
         served = self.served()
-        if self.promote is True or served == target.resolve():
+        if served == target.resolve():
             return None
         if self.promote is False:
             return "promote=false"
+        if barred := barred_anywhere(self.nights, read_json(target / MANIFEST)):
+            raise UserError(f"{target}: is not published, for {barred}; current stays")
+        if self.promote is True:
+            return None
         if served is not None and (older := older_by(target, served)):
             return f"{older} {served.name}, which serves now"
         for period in JUDGED_ON:
@@ -82,6 +93,7 @@ def promotion_of(config: DictConfig) -> Promotion:
     """
     return Promotion(
         exports=Path(config.paths.exports),
+        nights=Path(config.paths.nights),
         main_metric=value(config, "evaluation.main_metric", str),
         promote=promote_of(config),
     )

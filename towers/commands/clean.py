@@ -12,10 +12,9 @@ from rich.text import Text
 
 from towers.assembly.cleaning import cleaning_plan, config_digest
 from towers.disk import shown, size_of
-from towers.errors import UserError
-from towers.lifecycle.cleaning import Verdict, remove, verdicts
-from towers.lifecycle.inventory import DAY_S, Folders, Item, inventory
-from towers.training.run_folder import alone_in, is_held
+from towers.lifecycle.cleaning import Verdict, remove_all, verdicts
+from towers.lifecycle.inventory import DAY_S, Item, inventory
+from towers.training.run_folder import is_held
 
 FILE_WIDTH = 160
 """Signs of a line where it goes to no terminal."""
@@ -38,24 +37,8 @@ def run(config: DictConfig) -> None:
     if plan.is_trial:
         print(f"would remove {len(going):,} things, {size}; this was a dry run: dry_run=false removes them")
         return
-    removed = sum(_is_removed(item, plan.folders, served) for item in going)
+    removed = remove_all(going, plan.folders, served, nullcontext)
     print(f"removed {removed:,} of {len(going):,} things, {size}")
-
-
-def _is_removed(item: Item, folders: Folders, served: Path | None) -> bool:
-    """Removes it, unless somebody has begun to train there since.
-
-    Raises:
-        UserError: another version serves by now, and nobody knows what of the rest it came from.
-    """
-    if folders.served() != served:
-        raise UserError(f"{folders.exports}: current has moved meanwhile; what is left stays, run this again")
-    try:
-        remove(item.path, alone_in(item.path) if item.kind == "run" else nullcontext())
-    except UserError as held:
-        print(held)
-        return False
-    return True
 
 
 def table(judged: Sequence[Verdict], now_s: float) -> Table:

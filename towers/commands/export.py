@@ -9,7 +9,7 @@ from towers.assembly.export import ExportPlan, export_plan
 from towers.assembly.promotion import older_by
 from towers.commands.progress import StageProgress
 from towers.manifest import digest_of, read_json
-from towers.publishing.describing import version_of
+from towers.publishing.describing import space_told, version_of
 from towers.publishing.writer import publish, write_export
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
@@ -63,10 +63,8 @@ def moved(served: Path | None, target: Path) -> str:
         return "current points to it"
     before, after = (read_json(folder / MANIFEST) for folder in (served, target))
     told = [f"current moves {'BACK ' if older_by(target, served) else ''}from {served.name} to it"]
-    if before["space_id"] != after["space_id"]:
-        told.append(f"to another space ({before['space_id']} -> {after['space_id']}): vectors of before do not fit")
-    if before["dim"] != after["dim"]:
-        told.append(f"from {before['dim']} to {after['dim']} dimensions")
+    if (space := space_told(before, after)) is not None:
+        told.append(space)
     return ", ".join(told)
 
 

@@ -93,6 +93,7 @@ class StoreBuilder:
             UserError: the raw data is not as the contract says, or too much of it is bad.
         """
         waiting = partial(self._on_progress, "waiting", 0, 0, "another prepare writes to this store")
+        self._root.mkdir(parents=True, exist_ok=True)
         with alone(self._root / LOCK, waiting), scratch_directory(self._root / "work") as work:
             inputs = self._digests()
             tables, sound = self._read(work)

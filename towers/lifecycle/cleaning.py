@@ -3,14 +3,15 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from towers.errors import UserError
-from towers.lifecycle.inventory import DAY_S, REMOVED, Item, Kind
+from towers.lifecycle.inventory import DAY_S, REMOVED, Folders, Item, Kind
+from towers.training.run_folder import alone_in
 
 BELONG: tuple[Kind, ...] = ("evaluation", "baseline", "spectrograms")
 """Kinds that stay with what they belong to."""
@@ -102,6 +103,51 @@ def _verdict(item: Item, stays: Mapping[Path, str]) -> Verdict:
             return Verdict(item=item, goes=False, reason=f"belongs to {owners[0]}")
         return Verdict(item=item, goes=True, reason="what it belongs to goes, or is gone")
     return Verdict(item=item, goes=why is None, reason=why or "old")
+
+
+def remove_all(
+    going: Sequence[Item], folders: Folders, served: Path | None, guard: Callable[[], AbstractContextManager[Any]]
+) -> int:
+    """Removes items, unless somebody has begun to train there since.
+
+    Args:
+        going: in the order in which they go.
+        folders: that they stand in.
+        served: version that `current` led to when it was decided that they go.
+        guard: gives what is held while one is taken away.
+
+    Returns:
+        How many are gone.
+
+    Raises:
+        UserError: another version serves by now, and nobody knows what of the rest it came from.
+    """
+    removed = 0
+    for item in going:
+        try:
+            remove(item.path, _still(item, folders, served, guard))
+        except _Moved:
+            raise
+        except UserError as held:
+            print(held)
+        else:
+            removed += 1
+    return removed
+
+
+class _Moved(UserError):
+    """Another version serves than before."""
+
+
+@contextmanager
+def _still(
+    item: Item, folders: Folders, served: Path | None, guard: Callable[[], AbstractContextManager[Any]]
+) -> Iterator[None]:
+    """Holds what must not change while an item is taken away."""
+    with guard(), alone_in(item.path) if item.kind == "run" else nullcontext():
+        if folders.served() != served:
+            raise _Moved(f"{folders.exports}: current has moved meanwhile; what is left stays, run this again")
+        yield
 
 
 def remove(path: Path, alone: AbstractContextManager[Any]) -> None:

@@ -16,6 +16,7 @@ from towers.data.store import CURRENT, write_arrow
 from towers.errors import UserError
 from towers.lifecycle.cleaning import remove
 from towers.lifecycle.forgetting_rows import about, count_in, is_one_of, places_without, spans_of, write_kept
+from towers.lifecycle.replaced import REPLACES
 from towers.manifest import atomic_directory, point_to, read_json, same_file, write_json
 from towers.publishing.card import model_card
 from towers.publishing.describing import canaries_of
@@ -30,8 +31,6 @@ from towers.retrieval.verify import problems
 
 OLDEST = 2
 """Format from which on listeners stand in files of their own, so that a version without some can be made of it."""
-REPLACES = "replaces"
-"""Key of a manifest: the version in whose place this one was put, without some of its listeners."""
 MIN_INDEX_RECALL = 0.0
 """The index is the same file as before, so nothing is asked of it."""
 

@@ -11,6 +11,8 @@ from towers.data.refreshed import refreshed_fingerprint
 from towers.data.store import CURRENT
 from towers.errors import UserError
 from towers.evaluation.saved import FACTS
+from towers.lifecycle.ledger import ledgers
+from towers.lifecycle.replaced import original_name
 from towers.manifest import is_alive, read_json, writer_of
 from towers.retrieval.files import MANIFEST
 from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, LAST
@@ -52,12 +54,14 @@ class Folders:
         runs: a folder an experiment, with a folder a run.
         exports: a folder a version.
         evaluations: of exports, comparisons, and the baselines that are kept.
+        nights: ledgers, a folder a data set.
     """
 
     stores: Path
     runs: Path
     exports: Path
     evaluations: Path
+    nights: Path
 
     def served(self) -> Path | None:
         """The version that `current` points to, there or not; null where there is no such link."""
@@ -87,7 +91,7 @@ def inventory(
     for item in stores:
         by_fingerprint.setdefault(item.path.name, set()).add(item.path)
     runs = [*_runs(folders.runs, by_fingerprint, is_held)]
-    exports = [*_exports(folders.exports, folders.served(), by_fingerprint, runs, config_of)]
+    exports = [*_exports(folders.exports, folders.served(), by_fingerprint, runs, config_of, _twins(folders))]
     sets = [*_spectrograms(folders.stores, stores, now_s)]
     judged = [*_evaluations(folders.evaluations, by_fingerprint, {item.path for item in exports})]
     everything = (folders.stores, folders.runs, folders.exports, folders.evaluations)
@@ -149,6 +153,7 @@ def _exports(
     stores: dict[Any, set[Path]],
     runs: list[Item],
     config_of: Callable[[Path], str | None],
+    twins: Mapping[str, frozenset[Path]],
 ) -> Iterator[Item]:
     current = folder / CURRENT
     if served is not None:
@@ -164,13 +169,24 @@ def _exports(
         why = "a link to elsewhere" if path.is_symlink() else None
         why = "serves (current)" if path.resolve() == served else why
         own, on = _made_of(stores, manifest.get("data_fingerprint"))
+        known = [twins[name] for name in (path.name, original_name(path) or "") if name in twins]
         yield Item(
             kind="export",
             path=path,
             changed_s=_changed_s(path / MANIFEST),
-            needs=frozenset({*own, *_trained(configs, manifest.get("config"), on)}),
+            needs=frozenset({*own, *(known[0] if known else _trained(configs, manifest.get("config"), on))}),
             must_stay=why,
         )
+
+
+def _twins(folders: Folders) -> dict[str, frozenset[Path]]:
+    """Runs by version, of all versions that the nights know: what it is judged by, and what was exported."""
+    known = [record for each in ledgers(folders.nights, folders.exports, folders.runs) for record in each.records()]
+    return {
+        record.version: frozenset(folders.runs / run for run in record.runs)
+        for record in known
+        if record.version is not None and record.runs
+    }
 
 
 def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[set[Path], set[Path]]:

@@ -19,7 +19,7 @@ def model_card(manifest: dict[str, Any]) -> str:
         f"- Data window: {span}, fingerprint `{manifest['data_fingerprint']}`",
         "- " + ", ".join(f"{count:,} {name}" for name, count in counts.items()),
         f"- The index finds {manifest['index_recall@10']:.4f} of the exact nearest 10",
-        *_space(manifest["space"]),
+        *_space(manifest),
         *_towers(manifest["towers"]),
         "",
         "## Quality",
@@ -40,11 +40,16 @@ def model_card(manifest: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _space(space: dict[str, Any]) -> list[str]:
+def _space(manifest: dict[str, Any]) -> list[str]:
+    """What became of the earlier version's space, and what whoever keeps its vectors has to do."""
+    space = manifest["space"]
     if "earlier" not in space:
         return []
     earlier = space["earlier"]
-    return [f"- Earlier version {earlier['version']}, space `{earlier['space_id']}`: {space['reason']} (drift.json)"]
+    told = f"- Earlier version {earlier['version']}, space `{earlier['space_id']}`: {space['reason']} (drift.json)"
+    if earlier["space_id"] == manifest["space_id"]:
+        return [f"{told}; its vectors fit"]
+    return [f"{told}. **Its vectors do not fit**: replace those of contents and listeners together"]
 
 
 def _towers(towers: dict[str, dict[str, Any]]) -> list[str]:

@@ -1,6 +1,7 @@
 """What a manifest says of an export: facts alone, no clock, so that the same network gives the same bytes."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,28 @@ def described_store(store: Store) -> dict[str, Any]:
         "validation_start_us": store.manifest["validation_start_us"],
         "test_start_us": store.manifest["test_start_us"],
     }
+
+
+def space_told(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """Tells whoever keeps vectors of the version before that they do not fit any more.
+
+    Args:
+        before: manifest of the version that served.
+        after: manifest of the one that serves now.
+
+    Returns:
+        One line; null where the vectors of both may be mixed.
+    """
+    told = []
+    if before["space_id"] != after["space_id"]:
+        earlier = after.get("space", {}).get("earlier", {}).get("space_id")
+        reason = f", for {after['space']['reason']}" if earlier == before["space_id"] else ""
+        told.append(
+            f"to another space ({before['space_id']} -> {after['space_id']}{reason}): vectors of before do not fit"
+        )
+    if before["dim"] != after["dim"]:
+        told.append(f"from {before['dim']} to {after['dim']} dimensions")
+    return ", ".join(told) or None
 
 
 def canaries_of(name: str, ids: Ids, vectors: Float[np.ndarray, "rows dim"]) -> list[dict[str, Any]]:

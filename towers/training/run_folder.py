@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from towers.errors import UserError
+from towers.manifest import alone
 
 LAST, BEST, PLACED = "last.ckpt", "best.ckpt", "placed.ckpt"
 FINISHED = "finished.json"
@@ -24,11 +25,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{folder}: another process is training there; wait for its end, or stop it") from error
+
+    def refuse() -> None:
+        raise UserError(f"{folder}: another process is training there; wait for its end, or stop it")
+
+    with alone(folder / _LOCK, refuse):
         yield
 
 

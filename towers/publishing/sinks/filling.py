@@ -1,4 +1,4 @@
-"""The order in which any engine is filled: rows, check, switch, and only then what is old goes."""
+"""The order in which any engine is filled: rows, check; later the switch, and only then what is old goes."""
 
 import re
 from collections import Counter
@@ -12,8 +12,8 @@ from jaxtyping import Float
 
 from towers.errors import UserError
 from towers.publishing.leading import share_of_export
-from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, Rows, content_rows, user_rows
-from towers.publishing.sinks.sink import Progress
+from towers.publishing.sinks.rows import TABLES, Rows, content_rows, user_rows
+from towers.publishing.sinks.sink import NotFilled, Progress
 from towers.retrieval.export import Export
 
 LEGAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -50,6 +50,10 @@ class Labels:
         facts = {"version": self.version, "space_id": self.space_id, "written": self.written}
         return facts if self.dim is None else facts | {"dim": str(self.dim), "kept@20": f"{self.kept:.4f}"}
 
+    def fit(self, other: "Labels") -> bool:
+        """Whether both are of vectors of one space, cut alike."""
+        return (self.space_id, self.dim) == (other.space_id, other.dim)
+
     @classmethod
     def read(cls, facts: Mapping[str, str], is_complete: bool) -> "Labels":
         """What `facts` gave; tables of before know nothing of dimensions and have all."""
@@ -73,6 +77,10 @@ class Engine(Protocol):
 
     def in_use(self) -> set[str]:
         """Those that serving is led to."""
+        ...
+
+    def serving(self) -> str | None:
+        """That of the contents that serving is led to; null where it is led nowhere."""
         ...
 
     def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
@@ -110,11 +118,11 @@ class Filling:
 
     Args:
         prefix: names start with it: `<prefix>_contents_<version>`, `<prefix>_users_<version>`.
-        keep: so many versions stay, the one that is served among them.
+        keep: so many versions stay, the one that is served and the one before it among them.
         dim: leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
-        UserError: a prefix that is no name, fewer than one version or dimension.
+        UserError: a prefix that is no name, fewer than two versions or one dimension.
     """
 
     prefix: str
@@ -124,8 +132,10 @@ class Filling:
     def __post_init__(self):
         if not LEGAL_PREFIX.fullmatch(self.prefix):
             raise UserError(f"sink.prefix={self.prefix!r}: must be letters, digits and _, a letter first")
-        if self.keep < 1:
-            raise UserError(f"sink.keep={self.keep}: must be at least 1, the version that is served")
+        if self.keep < 2:
+            raise UserError(
+                f"sink.keep={self.keep}: must be at least 2, the version that is served and the one before it"
+            )
         if self.dim is not None and self.dim < 1:
             raise UserError(f"sink.dim={self.dim}: must be at least 1, or null for all")
 
@@ -134,32 +144,78 @@ class Filling:
         if self.dim is not None and self.dim > dim:
             raise UserError(f"sink.dim={self.dim}: the export's vectors have {dim}; give 1 to {dim}, or null for all")
 
+    def write(self, engine: Engine, export: Export, on_progress: Progress) -> str:
+        """Fills `engine` and makes it serve this version; raises as `Sink.write`, returns as `serve`."""
+        self.fill(engine, export, on_progress)
+        return self.serve(engine, export)
+
     def fill(self, engine: Engine, export: Export, on_progress: Progress) -> str:
-        """Makes `engine` serve this version; raises as `Sink.write`.
+        """Fills `engine` with this version and leaves serving where it is; raises as `Sink.fill`.
+
+        What was filled later than what serves and serves not goes: it was refused, or rolled back.
+
+        Returns:
+            How many rows it has, in words.
+        """
+        self.check(export.dim)
+        self._drop_passed_over(engine, export.version)
+        labels = self._labels(export, datetime.now(UTC).isoformat())
+        told = []
+        for rows in self._rows(export):
+            self._fill_table(engine, self._name(rows.name, labels.version), rows, labels, on_progress)
+            told.append(f"{rows.count:,} {rows.name}")
+        return f"{labels.version}: {' and '.join(told)}"
+
+    def serve(self, engine: Engine, export: Export) -> str:
+        """Leads serving to this version, which `engine` has; raises as `Sink.serve`.
 
         Returns:
             The version, and what its vectors lose where they are cut.
         """
         self.check(export.dim)
-        dim = export.dim if self.dim is None else self.dim
-        is_cut = dim < export.dim
-        labels = Labels(
-            version=export.manifest["version"],
-            space_id=export.space_id,
-            written=datetime.now(UTC).isoformat(),
-            dim=dim if is_cut else None,
-            kept=share_of_export(export, dim) if is_cut else 1.0,
-        )
-        names = {}
-        for rows in (content_rows(export, dim), user_rows(export, dim)):
-            names[rows.name] = self._name(rows.name, labels.version)
-            self._fill_table(engine, names[rows.name], rows, labels, on_progress)
-        engine.switch(names[CONTENTS], names[USERS], labels)
-        self._drop_old(engine, labels.version)
-        if not is_cut:
+        tables, found = engine.tables(), []
+        for rows in self._rows(export):
+            name = self._name(rows.name, export.version)
+            labels, own = tables.get(name), self._labels(export, "")
+            if labels is None:
+                raise NotFilled(f"{name}: not there; serving stays where it was")
+            lack = "not complete" if not labels.is_complete else "of another space or dim"
+            if fault := _fault(engine, name, rows) if labels.is_complete and labels.fit(own) else lack:
+                raise NotFilled(f"{name}: {fault}; serving stays where it was")
+            found.append((name, labels))
+        (contents, labels), (users, _) = found
+        before = {tables[name].version for name in engine.in_use() if name in tables}
+        engine.switch(contents, users, labels)
+        self._drop_old(engine, before)
+        if labels.dim is None:
             return labels.version
-        told = f"in {dim} of {export.dim} dimensions, which keep {labels.kept:.1%} of listeners' nearest 20"
+        told = f"in {labels.dim} of {export.dim} dimensions, which keep {labels.kept:.1%} of listeners' nearest 20"
         return f"{labels.version} {told}"
+
+    def served(self, engine: Engine) -> str | None:
+        """See `Sink.served`."""
+        name = engine.serving()
+        labels = None if name is None else engine.tables().get(name)
+        return None if labels is None else labels.version
+
+    def _dim_of(self, export: Export) -> int:
+        return export.dim if self.dim is None else self.dim
+
+    def _rows(self, export: Export) -> tuple[Rows, Rows]:
+        dim = self._dim_of(export)
+        return content_rows(export, dim), user_rows(export, dim)
+
+    def _labels(self, export: Export, written: str) -> Labels:
+        """What tables of an export say; the share that cut vectors keep is told while they are written alone."""
+        dim = self._dim_of(export)
+        is_cut = dim < export.dim
+        return Labels(
+            version=export.version,
+            space_id=export.space_id,
+            written=written,
+            dim=dim if is_cut else None,
+            kept=share_of_export(export, dim) if is_cut and written else 1.0,
+        )
 
     def holding(self, engine: Engine, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
         """See `Sink.holding`."""
@@ -187,7 +243,7 @@ class Filling:
         if served and export is None:
             raise UserError(f"{min(served)}: serving is led to it, and there is no export without these listeners")
         if served and export is not None:
-            self.fill(engine, export, on_progress)
+            self.write(engine, export, on_progress)
         found, served = self.holding(engine, ids), engine.in_use()
         for name in found:
             if name in served:
@@ -201,34 +257,41 @@ class Filling:
 
     def _fill_table(self, engine: Engine, name: str, rows: Rows, labels: Labels, on_progress: Progress) -> None:
         found = engine.tables().get(name)
-        is_same = found is not None and (found.space_id, found.dim) == (labels.space_id, labels.dim)
-        is_whole = found is not None and found.is_complete and is_same
-        is_served = name in engine.in_use()
-        if not is_whole and is_served:
+        is_whole = found is not None and found.is_complete and found.fit(labels)
+        fault = _fault(engine, name, rows) if is_whole else None
+        if fault == "":
+            return
+        if name in engine.in_use():
             what = f"space {labels.space_id} in {labels.dim or 'all'} dimensions"
-            raise UserError(
-                f"{name}: serving is led to it, but it is not of {what}; remove it first, or give another sink.prefix"
-            )
-        if not is_whole:
-            engine.drop(name)
-            engine.create(name, rows, labels, lambda done: on_progress(f"sink {rows.name}", done, rows.count))
-            on_progress(f"index {rows.name}", 0, 0)
-            engine.finish(name, rows)
-            on_progress(f"index {rows.name}", rows.count, rows.count)
-        fault = _fault(engine, name, rows)
-        if fault and not is_served:
+            led = f"serving is led to it, but it is not of {what}; remove it first, or give another sink.prefix"
+            raise UserError(f"{name}: {fault or led}; serving stays where it was")
+        engine.drop(name)
+        engine.create(name, rows, labels, lambda done: on_progress(f"sink {rows.name}", done, rows.count))
+        on_progress(f"index {rows.name}", 0, 0)
+        engine.finish(name, rows)
+        on_progress(f"index {rows.name}", rows.count, rows.count)
+        if fault := _fault(engine, name, rows):
             engine.drop(name)  # so that the same command starts it anew
-        if fault:
             raise UserError(f"{name}: {fault}; serving stays where it was")
 
-    def _drop_old(self, engine: Engine, served: str) -> None:
-        """Keeps the newest whole versions and what is led to; what a killed run left goes with the old."""
+    def _drop_passed_over(self, engine: Engine, filled: str) -> None:
+        """Drops what was filled after what serves: nobody was led to it, or somebody was and led away again."""
+        tables, in_use = engine.tables(), engine.in_use()
+        served = [labels.written for name, labels in tables.items() if name in in_use]
+        for name, labels in tables.items():
+            is_later = bool(served) and labels.written > max(served)
+            if name not in in_use and labels.version != filled and (is_later or not labels.is_complete):
+                engine.drop(name)
+
+    def _drop_old(self, engine: Engine, before: set[str]) -> None:
+        """Keeps the newest whole versions, what is led to and what was; what a killed run left goes with the old."""
         tables, in_use = engine.tables(), engine.in_use()
         complete = Counter(labels.version for labels in tables.values() if labels.is_complete)
         written = {
             labels.version: labels.written for labels in tables.values() if complete[labels.version] == len(TABLES)
         }
-        newest = sorted(written, key=lambda version: (version == served, written[version]), reverse=True)[: self.keep]
+        first = before | {tables[name].version for name in in_use if name in tables}
+        newest = sorted(written, key=lambda version: (version in first, written[version]), reverse=True)[: self.keep]
         for name, labels in tables.items():
             if name not in in_use and labels.version not in newest:
                 engine.drop(name)

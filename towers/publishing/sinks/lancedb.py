@@ -37,7 +37,7 @@ class LanceSink:
         prefix: of the names: table `<prefix>_contents_<version>`, `users` likewise, and `<prefix>_current`.
         batch_size: rows written at a time.
         min_indexed: rows from which an inverted file is built; below, every vector is compared.
-        keep: versions that stay, the one that is served among them.
+        keep: versions that stay, the one that is served and the one before it among them.
         dim: leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
@@ -63,12 +63,31 @@ class LanceSink:
     def write(self, export: Export, on_progress: Progress) -> str:
         """See `Sink.write`."""
         with self._engine() as engine:
+            served = self._filling.write(engine, export, on_progress)
+        return self._led(served)
+
+    def fill(self, export: Export, on_progress: Progress) -> str:
+        """See `Sink.fill`."""
+        with self._engine() as engine:
             filled = self._filling.fill(engine, export, on_progress)
-        return f"{self._uri}: {self._prefix}_current leads to {filled}"
+        return f"{self._uri} holds {filled}"
+
+    def serve(self, export: Export) -> str:
+        """See `Sink.serve`."""
+        with self._engine() as engine:
+            served = self._filling.serve(engine, export)
+        return self._led(served)
+
+    def served(self) -> str | None:
+        """See `Sink.served`."""
+        if not self._is_there:
+            return None
+        with self._engine() as engine:
+            return self._filling.served(engine)
 
     def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
         """See `Sink.holding`."""
-        if "://" not in self._uri and not Path(self._uri).exists():
+        if not self._is_there:
             return {}
         with self._engine() as engine:
             return self._filling.holding(engine, ids)
@@ -77,6 +96,14 @@ class LanceSink:
         """See `Sink.forget`."""
         with self._engine() as engine:
             self._filling.forget(engine, ids, export, on_progress)
+
+    def _led(self, served: str) -> str:
+        return f"{self._uri}: {self._prefix}_current leads to {served}"
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether there may be an engine; false of a file or folder that nobody has made."""
+        return "://" in self._uri or Path(self._uri).exists()
 
     @contextmanager
     def _engine(self) -> Iterator["_Tables"]:
@@ -124,12 +151,20 @@ class _Tables:
         )
 
     def in_use(self) -> set[str]:
+        row = self._led_to()
+        return set() if row is None else {row[CONTENTS], row[USERS]}
+
+    def serving(self) -> str | None:
+        row = self._led_to()
+        return None if row is None else row[CONTENTS]
+
+    def _led_to(self) -> dict[str, str] | None:
         try:
             pointer = self._database.open_table(self._pointer)
         except ValueError:
-            return set()
+            return None
         (row,) = pointer.to_arrow().to_pylist()
-        return {row[CONTENTS], row[USERS]}
+        return row
 
     def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
         schema = rows.schema.with_metadata({PREFIX + key: text for key, text in labels.facts().items()})

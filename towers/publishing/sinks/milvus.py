@@ -38,7 +38,7 @@ class MilvusSink:
         token: `user:password` or an API key; empty for none.
         prefix: of the names: alias `<prefix>_contents`, collection `<prefix>_contents_<version>`, `users` likewise.
         batch_size: rows sent at a time.
-        keep: versions that stay, the one that is served among them.
+        keep: versions that stay, the one that is served and the one before it among them.
         dim: leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
@@ -63,12 +63,31 @@ class MilvusSink:
     def write(self, export: Export, on_progress: Progress) -> str:
         """See `Sink.write`."""
         with self._engine() as engine:
+            served = self._filling.write(engine, export, on_progress)
+        return self._led(served)
+
+    def fill(self, export: Export, on_progress: Progress) -> str:
+        """See `Sink.fill`."""
+        with self._engine() as engine:
             filled = self._filling.fill(engine, export, on_progress)
-        return f"{self._shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {filled}"
+        return f"{self._shown} holds {filled}"
+
+    def serve(self, export: Export) -> str:
+        """See `Sink.serve`."""
+        with self._engine() as engine:
+            served = self._filling.serve(engine, export)
+        return self._led(served)
+
+    def served(self) -> str | None:
+        """See `Sink.served`."""
+        if not self._is_there:
+            return None
+        with self._engine() as engine:
+            return self._filling.served(engine)
 
     def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
         """See `Sink.holding`."""
-        if "://" not in self._uri and not Path(self._uri).exists():
+        if not self._is_there:
             return {}
         with self._engine() as engine:
             return self._filling.holding(engine, ids)
@@ -81,6 +100,14 @@ class MilvusSink:
     @property
     def _shown(self) -> str:
         return re.sub("//[^/@]*@", "//", self._uri)  # a password has no place in a message
+
+    def _led(self, served: str) -> str:
+        return f"{self._shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {served}"
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether there may be an engine; false of a file or folder that nobody has made."""
+        return "://" in self._uri or Path(self._uri).exists()
 
     @contextmanager
     def _engine(self) -> Iterator["_Collections"]:
@@ -138,7 +165,14 @@ class _Collections:
 
     def in_use(self) -> set[str]:
         """Those that any alias points to, ours or not."""
-        return {self._client.describe_alias(alias)["collection_name"] for alias in self._aliases()}
+        return {self._target(alias) for alias in self._aliases()}
+
+    def serving(self) -> str | None:
+        alias = f"{self._prefix}_{CONTENTS}"
+        return self._target(alias) if alias in self._aliases() else None
+
+    def _target(self, alias: str) -> str:
+        return self._client.describe_alias(alias)["collection_name"]
 
     def _aliases(self) -> list[str]:
         return self._client.list_aliases()["aliases"]

@@ -3,10 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from towers.errors import UserError
 from towers.retrieval.export import Export
 
 Progress = Callable[[str, int, int], None]
 """Told (stage, rows done, all rows)."""
+
+
+class NotFilled(UserError):
+    """A version that an engine does not have in full, so that serving cannot be led to it before it is filled."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -22,16 +27,51 @@ class Sink(Protocol):
         ...
 
     def write(self, export: Export, on_progress: Progress) -> str:
-        """Fills a table of this version's contents and one of its users, checks them, then lets serving see them.
+        """Does what `fill` does, and then what `serve` does.
 
-        A version that the engine has in full is checked and served again, not written again. Whoever kills this
-        leaves serving where it was, and the same command makes it good.
+        Whoever kills this leaves serving where it was, and the same command makes it good.
 
         Returns:
             What serving reads now, as a line for people; empty where there is nothing to say.
 
         Raises:
             UserError: no engine there, one that refuses, or one that does not hold what the export holds.
+        """
+        ...
+
+    def fill(self, export: Export, on_progress: Progress) -> str:
+        """Fills a table of this version's contents and one of its users, and checks them; serving stays where it is.
+
+        A version that the engine has in full is checked, not written again. What was filled since the version that
+        serves, and never served or was led away from, goes.
+
+        Returns:
+            What the engine holds, as a line for people; empty where there is nothing to say.
+
+        Raises:
+            UserError: no engine there, one that refuses, or one that does not hold what the export holds.
+        """
+        ...
+
+    def serve(self, export: Export) -> str:
+        """Leads serving to a version that is there, checked once more, and removes old ones.
+
+        The version that serves and the one that served before it stay.
+
+        Returns:
+            What serving reads now, as a line for people; empty where there is nothing to say.
+
+        Raises:
+            NotFilled: the version is not there, or not all of it.
+            UserError: no engine there, or one that refuses.
+        """
+        ...
+
+    def served(self) -> str | None:
+        """The version that serving is led to; null where it is led nowhere, or there is no engine to ask.
+
+        Raises:
+            UserError: an engine that refuses.
         """
         ...
 
@@ -77,6 +117,18 @@ class NoSink:
     def write(self, export: Export, on_progress: Progress) -> str:
         """Nothing to do."""
         return ""
+
+    def fill(self, export: Export, on_progress: Progress) -> str:
+        """Nothing to do."""
+        return ""
+
+    def serve(self, export: Export) -> str:
+        """Nothing to do."""
+        return ""
+
+    def served(self) -> str | None:
+        """Nothing is there."""
+        return None
 
     def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
         """Nothing is there."""

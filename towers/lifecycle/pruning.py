@@ -1,0 +1,136 @@
+"""What a night removes at its end, so that disks stay as full as they are: old versions, and what they came from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from towers.disk import shown, size_of
+from towers.errors import UserError
+from towers.lifecycle.cleaning import BELONG, Keep, Verdict, remove_all, verdicts
+from towers.lifecycle.inventory import Folders, Item, inventory
+from towers.lifecycle.ledger import Entry, Ledger
+from towers.lifecycle.opening import problem_of
+from towers.lifecycle.replaced import original_name
+from towers.manifest import read_json
+from towers.retrieval.files import MANIFEST
+from towers.training.run_folder import is_held
+
+FOREIGN = "not of these nights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptNights:
+    """How much of past nights stays.
+
+    Args:
+        versions: that serve, served, and may serve again: the one that serves, and those that served last before it.
+        nights: whose challenger was refused, marked bad or never published, tonight among them.
+
+    Raises:
+        UserError: fewer than three versions, or no night.
+    """
+
+    versions: int
+    nights: int
+
+    def __post_init__(self) -> None:
+        if self.versions < 3:
+            raise UserError(f"keep.versions={self.versions}: must be at least 3, so that two can be rolled back")
+        if self.nights < 1:
+            raise UserError(f"keep.nights={self.nights}: must be at least 1, which is the last one")
+
+
+def prune(
+    ledger: Ledger, folders: Folders, keep: KeptNights, config_of: Callable[[Path], str | None], now_s: float
+) -> str:
+    """Removes what no kept night needs; a kill leaves things whole or hidden, and the next night goes on.
+
+    Returns:
+        What went, in a line.
+
+    Raises:
+        UserError: as `prunable`; or `current` moved meanwhile, and what is left stays.
+    """
+    served = folders.served()
+    judged = prunable(ledger, folders, keep, config_of, now_s)
+    going = [verdict.item for verdict in judged if verdict.goes]
+    size_bytes = sum(size_of(item.path) for item in going)
+    removed = remove_all(going, folders, served, ledger.alone)
+    return f"removed {removed:,} old things, {shown(size_bytes)}" if going else "nothing to remove"
+
+
+def prunable(
+    ledger: Ledger, folders: Folders, keep: KeptNights, config_of: Callable[[Path], str | None], now_s: float
+) -> list[Verdict]:
+    """What becomes of everything: only versions and runs that the ledger knows, and stores of its data set, may go.
+
+    Args:
+        ledger: of the data set.
+        folders: that things stand in.
+        keep: how much stays.
+        config_of: digest of the configuration in a run's folder, as an export of the run has it.
+        now_s: seconds since 1970.
+
+    Raises:
+        UserError: `exports/current` or a record cannot be read.
+    """
+    entries = ledger.entries()
+    kept = _kept(ledger, entries, keep)
+    items = inventory(folders, config_of, is_held, now_s)
+    reasons = _Reasons(entries, kept, folders, ledger.folder.name)
+    held = [replace(item, must_stay=item.must_stay or reasons.of(item)) for item in items]
+    return verdicts(held, Keep(runs=0, stores=0, exports=0), 0, now_s)
+
+
+def _kept(ledger: Ledger, entries: Sequence[Entry], keep: KeptNights) -> dict[str, str]:
+    """Nights that stay, by name, and why."""
+    champions = [entry for entry in entries if entry.state == "champion"]
+    kept = {entry.record.night: "serves" for entry in champions}
+    before = 0
+    for entry in ledger.retired():
+        assert entry.export is not None  # else it is not among these
+        is_whole = problem_of(entry.export) is None
+        if is_whole and ledger.is_barred(read_json(entry.export / MANIFEST)):
+            continue
+        if before < keep.versions - 1:
+            kept[entry.record.night] = f"may serve again (keep.versions={keep.versions})"
+        before += is_whole  # one that cannot be read just now is not lost for that, and replaces none
+    others = [entry.record.night for entry in entries if entry.state in ("candidate", "rejected")]
+    told = f"of the last nights that published nothing (keep.nights={keep.nights})"
+    return kept | dict.fromkeys(others[: keep.nights], told)
+
+
+class _Reasons:
+    """Says of things why they stay."""
+
+    def __init__(self, entries: Sequence[Entry], kept: Mapping[str, str], folders: Folders, data_set: str):
+        self._data_set, self._stores = data_set, folders.stores
+        self._versions: dict[str, str | None] = {}
+        self._runs: dict[Path, str | None] = {}
+        self._of_store: dict[str, str] = {}
+        for record in (entry.record for entry in entries):
+            why = kept.get(record.night)
+            if record.version is not None:
+                self._versions[record.version] = why
+            for run in record.runs:
+                path = folders.runs / run
+                self._runs[path] = self._runs.get(path) or why
+            if record.store is not None and why is not None:
+                self._of_store[record.store] = why
+
+    def of(self, item: Item) -> str | None:
+        """Why an item stays by itself; null where only what needs it keeps it."""
+        match item.kind:
+            case "export":
+                names = (item.path.name, original_name(item.path) or "")
+                known = [self._versions[name] for name in names if name in self._versions]
+                return known[0] if known else FOREIGN
+            case "run":
+                return self._runs.get(item.path, FOREIGN)
+            case "store":
+                own = item.path.parent == self._stores / self._data_set
+                return self._of_store.get(item.path.name) if own else FOREIGN
+            case "spectrograms":
+                return None if item.path.parent.parent == self._stores / self._data_set else FOREIGN
+            case kind:
+                return FOREIGN if kind in BELONG and not item.needs else None

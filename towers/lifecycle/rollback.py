@@ -1,0 +1,179 @@
+"""Puts an earlier version back and marks the one that served as bad, for ever.
+
+What is to be done is written down first and removed last, so that after a kill the same command, or the next night,
+does the rest of it and no more.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from towers.errors import UserError
+from towers.lifecycle.ledger import Entry, Ledger
+from towers.lifecycle.opening import opened, problem_of
+from towers.lifecycle.switching import lead_to
+from towers.lifecycle.who import who
+from towers.manifest import read_json, write_json
+from towers.publishing.describing import space_told
+from towers.publishing.sinks.sink import Progress, Sink
+from towers.retrieval.export import Export
+from towers.retrieval.files import MANIFEST
+
+BEGUN = ".rollback.json"
+"""In the ledger's folder while a roll back is under way."""
+LISTED = 10
+"""So many versions are named in a message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A roll back.
+
+    Args:
+        bad: version that serves and is marked; null where none serves.
+        to: version that is put back.
+        who: asks for it.
+        why: in words.
+    """
+
+    bad: str | None
+    to: str
+    who: str
+    why: str
+
+
+def roll_back(ledger: Ledger, sink: Sink, to: str | None, why: str, on_progress: Progress) -> list[str]:
+    """Puts a version back, engines included, and marks the one that serves; does not wait for a night that runs.
+
+    Args:
+        ledger: of the data set.
+        sink: engine that readers ask.
+        to: version; null: the one that served last, is not marked bad and opens.
+        why: the one that serves is bad.
+        on_progress: told of an engine that is filled again.
+
+    Returns:
+        Lines for people.
+
+    Raises:
+        UserError: there is no such version or it may not serve, and nothing has changed; or an engine refuses, and the
+            same command goes on.
+    """
+    with ledger.alone():
+        begun = _begun(ledger)
+        if begun is not None and to in (None, begun.to):
+            return ["goes on with a roll back that was interrupted", *_carry_out(ledger, sink, begun, on_progress)]
+        champion = ledger.settle()
+        if to is None and champion is not None and (last := champion.remarks[-1]).event == "put back":
+            told = f"{champion.version} serves: it was put back by {last.who} at {last.when[:19]}Z"
+            return [f"{told}; to go further back, say to which: to=VERSION ({_listed(ledger.entries())})"]
+        target = _named(ledger, to) if to is not None else _previous(ledger)
+        served = ledger.served()
+        bad = None if champion is None or served is None else served.name
+        plan = Plan(bad=bad, to=target.name, who=who(), why=why.strip() or "no reason was given")
+        write_json(ledger.folder / BEGUN, asdict(plan))
+        return _carry_out(ledger, sink, plan, on_progress)
+
+
+def finish(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
+    """Completes a roll back that was killed, as every night does first of all; returns lines for people.
+
+    Raises:
+        UserError: what was to be put back does not open, or an engine refuses.
+    """
+    if _begun(ledger) is None:
+        return []
+    with ledger.alone():
+        begun = _begun(ledger)
+        return [] if begun is None else _carry_out(ledger, sink, begun, on_progress)
+
+
+def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) -> list[str]:
+    """All steps; those that are done already change nothing."""
+    served = ledger.served()
+    if served is not None and served.exists() and served.name not in (plan.bad, plan.to):
+        ledger.settle()
+        (ledger.folder / BEGUN).unlink(missing_ok=True)
+        return [f"{served.name} has been published since, and stays; to leave it, roll back once more"]
+    try:
+        export = opened(ledger.exports / plan.to)
+    except UserError as error:
+        raise UserError(f"{error}; another version can be put back: action=rollback to=VERSION") from None
+    told = _marked(ledger, plan, export)
+    try:
+        told += lead_to(ledger, sink, export, on_progress)
+    except UserError as error:
+        raise UserError(f"{error}; the same command goes on, with sink=none without the engine") from error
+    ledger.settle("put back", plan.why, plan.who)
+    (ledger.folder / BEGUN).unlink(missing_ok=True)
+    return told
+
+
+def _marked(ledger: Ledger, plan: Plan, export: Export) -> list[str]:
+    """Marks the bad version; says so, and what readers must know of the one that is put back."""
+    if plan.bad is None:
+        return [f"current moves to {plan.to}"]
+    record = ledger.of_version(plan.bad)
+    if record is not None:
+        ledger.mark_bad(record, plan.why, plan.who, export.manifest)
+    told = f"{plan.bad} is marked bad ({plan.why}) and never published again; current moves BACK from it to {plan.to}"
+    before = ledger.exports / plan.bad / MANIFEST
+    space = space_told(read_json(before), export.manifest) if before.exists() else None
+    return [told if space is None else f"{told}, {space}"]
+
+
+def _previous(ledger: Ledger) -> Path:
+    """The version that served last before the one that does.
+
+    Raises:
+        UserError: there is none.
+    """
+    passed_over = []
+    for entry in ledger.retired():
+        assert entry.export is not None  # else it is not among these
+        fault = _fault(ledger, entry.export)
+        if fault is None:
+            return entry.export
+        passed_over.append(f"{entry.export.name}: {fault}")
+    told = "; ".join([_listed(ledger.entries()), *passed_over])
+    raise UserError(f"{ledger.exports}: no version that served before and may serve again ({told})")
+
+
+def _named(ledger: Ledger, to: str) -> Path:
+    """The folder of a version.
+
+    Raises:
+        UserError: no version of this name, or one that may not serve.
+    """
+    entries = ledger.entries()
+    entry = next((entry for entry in entries if to in _names(entry)), None)
+    folder = ledger.exports / to if entry is None or entry.export is None else entry.export
+    if not (folder / MANIFEST).exists() or folder.parent != ledger.exports or folder.is_symlink():
+        raise UserError(f"to={to}: no such version in {ledger.exports}; there are: {_listed(entries)}")
+    if folder.resolve() == ledger.served():
+        raise UserError(f"to={to}: it serves already; there are: {_listed(entries)}")
+    if entry is not None and not entry.record.serving_s:
+        raise UserError(f"to={to}: it has never served; there are: {_listed(entries)}")
+    if fault := _fault(ledger, folder):
+        raise UserError(f"to={to}: {fault}; there are: {_listed(entries)}")
+    return folder
+
+
+def _fault(ledger: Ledger, folder: Path) -> str | None:
+    """Why a version may not serve again; null where it may."""
+    problem = problem_of(folder)
+    return ledger.is_barred(read_json(folder / MANIFEST)) if problem is None else problem
+
+
+def _names(entry: Entry) -> set[str | None]:
+    return {entry.record.version, entry.export and entry.export.name}
+
+
+def _listed(entries: list[Entry]) -> str:
+    there = [f"{entry.export.name} ({entry.state})" for entry in entries if entry.export is not None]
+    more = [f"{len(there) - LISTED} more"] if len(there) > LISTED else []
+    return ", ".join([*there[:LISTED], *more]) or "none"
+
+
+def _begun(ledger: Ledger) -> Plan | None:
+    path = ledger.folder / BEGUN
+    return Plan(**read_json(path)) if path.exists() else None

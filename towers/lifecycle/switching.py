@@ -1,0 +1,66 @@
+"""Leads whoever reads to another version: engines first, then `current`, and what it leads to is opened again."""
+
+from towers.data.store import CURRENT
+from towers.errors import UserError
+from towers.lifecycle.ledger import Ledger
+from towers.lifecycle.opening import opened
+from towers.lifecycle.record import Record
+from towers.manifest import point_to
+from towers.publishing.sinks.sink import NotFilled, Progress, Sink
+from towers.retrieval.export import Export
+
+
+def publish(
+    ledger: Ledger, sink: Sink, export: Export, on_progress: Progress, forced: str | None = None
+) -> tuple[Record, list[str]]:
+    """Publishes a version that every gate has passed; to be called while `ledger.alone` is held.
+
+    A kill leaves readers at the version before or at this one; the same call makes it good.
+
+    Args:
+        ledger: of its data set, with a record of the version.
+        sink: engine that readers ask.
+        export: the version, opened.
+        on_progress: told of an engine that is filled.
+        forced: why it is published although the gate refused it; null: it passed.
+
+    Returns:
+        Its record, and lines for people.
+
+    Raises:
+        UserError: it is barred, or an engine refuses.
+    """
+    ledger.settle()
+    if barred := ledger.is_barred(export.manifest):
+        raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
+    record = ledger.of_version(export.version)
+    if forced is not None and record is not None and not record.is_said_to_serve:
+        ledger.remark(record, "forced", forced)
+    told = lead_to(ledger, sink, export, on_progress)
+    champion = ledger.settle("published", forced)
+    assert champion is not None  # `lead_to` has opened it
+    return champion, told
+
+
+def lead_to(ledger: Ledger, sink: Sink, export: Export, on_progress: Progress) -> list[str]:
+    """Makes engines and then `current` serve a version, and opens what `current` leads to.
+
+    Returns:
+        Lines for people about engines.
+
+    Raises:
+        UserError: an engine refuses, and `current` stays; or `current` does not lead to a version that opens.
+    """
+    told = []
+    try:
+        led = sink.serve(export)
+    except NotFilled as lack:
+        told.append(f"{lack}; it is filled again")
+        told.append(sink.fill(export, on_progress))
+        led = sink.serve(export)
+    told.append(led)
+    current = ledger.exports / CURRENT
+    point_to(current, export.folder)
+    if (found := opened(current)).folder != export.folder:
+        raise UserError(f"{current}: leads to {found.folder}, not to {export.folder}; somebody else has moved it")
+    return [line for line in told if line]
