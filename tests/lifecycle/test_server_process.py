@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "format-4" / "export"
 HOLDS_ONE = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from towers.lifecycle.server_process import served_apart
 with served_apart([Path(sys.argv[1])], 60.0) as (server,):
     print(server.process.pid, server.port, flush=True)
@@ -67,7 +69,7 @@ def test_a_server_that_is_not_ready_in_time_ends(monkeypatch: pytest.MonkeyPatch
     started: list[subprocess.Popen[bytes]] = []
 
     class Slow(subprocess.Popen[bytes]):
-        def __init__(self, command: list[str], **settings: object):
+        def __init__(self, command: list[str], **settings: Any):
             super().__init__(
                 [command[0], "-c", "import time; print('about to', flush=True); time.sleep(60)"], **settings
             )
