@@ -21,6 +21,8 @@ PASSES: Final = 2
 """Each canary is asked so often; the first time a server may still read files that the second finds in memory."""
 GIVEN_UP: Final = 3
 """After so many canaries in a row without an answer a version is asked no more."""
+FEWEST: Final = 5
+"""Lists of a group whose overlap is judged by itself: where listeners' rows are mixed up, neighbours are as before."""
 SHOWN: Final = 3
 """Faults that are told."""
 
@@ -36,7 +38,8 @@ class CanarySettings:
         server: whether by `towers serve` in a process of its own; else by the reader alone.
         count: canaries of each group: listeners, newcomers, contents of each kind, new contents.
         seed: of their draw.
-        min_overlap: least mean rank-biased overlap of lists with those of the version that serves, 0 to 1.
+        min_overlap: least mean rank-biased overlap of lists with those of the version that serves, 0 to 1, over all
+            and in each group.
         max_empty: largest share of lists that are empty and were not.
         max_latency_ratio: most that the median answer may take, over that of the version that serves.
         min_latency_ms: milliseconds up to which a median answer is quick enough, whatever the ratio.
@@ -85,7 +88,7 @@ class ServedCheck:
         compared: lists that were compared.
         overlap: their mean rank-biased overlap; null where none was compared.
         jaccard: the mean share of contents in both of those in either; likewise.
-        overlaps: the mean rank-biased overlap by group.
+        overlaps: the mean rank-biased overlap of each group of `FEWEST` lists and more.
         empty: share of the lists that are empty, and were not where a version serves.
         median_ms, p95_ms: milliseconds of an answer; null without any.
         champion_median_ms, champion_p95_ms: the same of the version that serves, over the same canaries.
@@ -229,7 +232,8 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
     faults = [f"{canary}: {new.fault}" for canary, new, old in pairs if new.ids is None and canary not in declined]
     silent = [f"{canary}: {old.fault}" for canary, _, old in pairs if old and old.ids is None and not old.is_declined]
     alike = _alike(comparable)
-    empty = [not new.ids and (old is None or bool(old.ids)) for _, new, old in lists]
+    full = [(new, old) for canary, new, old in lists if not canary.may_be_declined]  # nobody need have a list on repeat
+    empty = [not new.ids and (old is None or bool(old.ids)) for new, old in full]
     both = answered or lists
     check = {
         "asked": len(pairs),
@@ -258,8 +262,8 @@ def _alike(lists: list[tuple[Canary, Any, Any]]) -> dict[str, Any]:
     for (canary, _, _), overlap in zip(lists, ranked.tolist(), strict=True):
         if np.isfinite(overlap):  # both are empty
             groups.setdefault(canary.group, []).append(overlap)
-    means = {name: float(np.mean(values)) for name, values in groups.items()}
-    if not means:
+    means = {name: float(np.mean(values)) for name, values in groups.items() if len(values) >= FEWEST}
+    if not groups:
         return {"overlap": None, "jaccard": None, "overlaps": {}}
     return {"overlap": float(np.nanmean(ranked)), "jaccard": float(np.nanmean(shared)), "overlaps": means}
 
@@ -283,11 +287,13 @@ def _broken(check: ServedCheck, settings: CanarySettings) -> Iterator[str]:
         yield "canaries: there was nobody and nothing to ask for"
     if check.champion is not None and check.overlap is None:
         yield f"canaries: no list could be compared with those of {check.champion}"
-    if check.overlap is not None and not check.overlap >= settings.min_overlap:
-        yield (
-            f"canaries: lists overlap by {check.overlap:.3f} with those of {check.champion}, below "
-            f"canaries.min_overlap={settings.min_overlap:g}"
-        )
+    told = {"": check.overlap, **{f" of the group {name}": overlap for name, overlap in check.overlaps.items()}}
+    for of, overlap in told.items():
+        if overlap is not None and not overlap >= settings.min_overlap:
+            yield (
+                f"canaries: lists{of} overlap by {overlap:.3f} with those of {check.champion}, below "
+                f"canaries.min_overlap={settings.min_overlap:g}"
+            )
     if not check.empty <= settings.max_empty:
         yield f"canaries: {check.empty:.1%} of the lists are empty, above canaries.max_empty={settings.max_empty:g}"
     ratio = check.latency_ratio
