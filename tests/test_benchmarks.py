@@ -107,6 +107,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "principal_axes": lambda folder: [run_of(folder)],
     "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],
     "report_pictures": lambda folder: [f"demo={run_of(folder)}/evaluation-test/report.html", "--target=pictures"],
+    "serve_through": lambda folder: ["--exports", "exports/current", "exports/current", "--lists"],
     "serving_search": lambda folder: ["--work=search"],
     "space_versions": plain_runs,
     "derived": lambda folder: ["exports/current", "--later=exports/current", f"--labels={labels(folder)}"],

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from towers.errors import UserError
@@ -81,6 +81,28 @@ def is_full(error: BaseException) -> bool:
             return True
         next_error = next_error.__cause__ or next_error.__context__
     return False
+
+
+def check_writable(key: str, folder: Path) -> None:
+    """Writes a file into a folder, or into the nearest above it that is there, and removes it; nothing stays.
+
+    Raises:
+        UserError: that cannot be done; names `key`, which says where the folder is.
+    """
+    nearest = folder.absolute()
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    probe = nearest / f".probe.{os.getpid()}.partial"
+    try:
+        with told_when_full(folder, probe):
+            probe.write_bytes(bytes(4_096))
+    except OSError as error:
+        raise UserError(
+            f"{key}={folder}: cannot be written to ({nearest}: {error.strerror}); give another, or mend this one"
+        ) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def mount_of(path: Path) -> Path:

@@ -310,6 +310,15 @@ class SinkContract:
         assert engine.reader.version() == "20260201-abc"
         assert "towers_users_20260101_abc" not in engine.reader.tables()
 
+    def test_whether_it_is_there_is_told_before_it_is_filled(self, engine, exports):
+        engine.made().reach()
+        assert not Path(engine.settings["uri"]).exists()
+        engine.write(exports[0])
+        self.close(engine)
+        engine.made().reach()
+        with pytest.raises(UserError, match=r"^sink\.uri=/proc/nowhere.*: cannot be written to \(/proc: "):
+            engine.sink(**engine.settings | {"uri": "/proc/nowhere/engine.db"}).reach()
+
     def test_settings_that_do_not_fit(self, engine):
         for change in ({"prefix": "1-a"}, {"keep": 1}, {"batch_size": 0}, {"dim": 0}):
             (name,) = change

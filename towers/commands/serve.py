@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
-from towers.service.server import Serving, serve
+from towers.service.server import Serving, end_with_input, serve
 
 CHECKS = ("manifest", "full")
 Number = TypeVar("Number", int, float)
@@ -15,6 +15,8 @@ Number = TypeVar("Number", int, float)
 
 def run(config: DictConfig) -> None:
     """Serves until it is interrupted."""
+    if value(config, "ends_with_input", bool):
+        end_with_input()
     audio_root, verify = value(config, "audio_root", str | None), value(config, "verify", str)
     if verify not in CHECKS:
         raise UserError(f"verify={verify}: must be one of {', '.join(CHECKS)}")

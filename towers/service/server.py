@@ -1,7 +1,11 @@
 """uvicorn around the application: the socket, the workers, the log."""
 
 import logging
+import os
+import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +26,8 @@ from towers.service.live import Live
 from towers.service.snapshot import Snapshot
 
 LOG = logging.getLogger("towers.service")
+STOPPING_S = 10.0
+"""Seconds that an ending may take once standard input is at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,22 @@ def log_plainly() -> None:
         LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
+
+
+def end_with_input() -> None:
+    """Ends this process when its standard input ends, so when whoever holds the other end of that pipe is gone.
+
+    Requests that are under way get `STOPPING_S` to end; then nothing is waited for.
+    """
+
+    def watch() -> None:
+        while os.read(0, 4_096):  # not by `sys.stdin`, whose lock the interpreter waits for at its end
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOPPING_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="towers-input", daemon=True).start()
 
 
 def bound(host: str, port: int) -> socket.socket:

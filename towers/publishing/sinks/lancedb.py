@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from towers.disk import check_writable
 from towers.errors import UserError
 from towers.publishing.sinks.filling import Filling, Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
@@ -96,6 +97,15 @@ class LanceSink:
         """See `Sink.forget`."""
         with self._engine() as engine:
             self._filling.forget(engine, ids, export, on_progress)
+
+    def reach(self) -> None:
+        """See `Sink.reach`."""
+        if "://" not in self._uri:
+            check_writable("sink.uri", Path(self._uri))
+            if not Path(self._uri).exists():  # to open it would make it
+                return
+        with self._engine() as engine:
+            engine.tables()
 
     def _led(self, served: str) -> str:
         return f"{self._uri}: {self._prefix}_current leads to {served}"

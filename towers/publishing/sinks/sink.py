@@ -107,6 +107,14 @@ class Sink(Protocol):
         """
         ...
 
+    def reach(self) -> None:
+        """Whether an engine is there that could be filled; asked long before it is. Writes nothing that stays.
+
+        Raises:
+            UserError: none is, or it refuses.
+        """
+        ...
+
 
 class NoSink:
     """The folder is all there is."""
@@ -135,4 +143,7 @@ class NoSink:
         return {}
 
     def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
+        """Nothing to do."""
+
+    def reach(self) -> None:
         """Nothing to do."""

@@ -1,0 +1,196 @@
+"""What can go wrong late in a night, tried before it begins: space, folders, the raw data, the sink, what serves."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage
+from typing import Final
+
+from towers.data.sources.tables import Source
+from towers.data.store import CURRENT
+from towers.disk import check_writable, mount_of, shown, size_of
+from towers.errors import UserError
+from towers.lifecycle.inventory import Folders
+from towers.publishing.sinks.sink import Sink
+from towers.retrieval.export import Export
+from towers.training.run_folder import FINISHED
+
+GB: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRunSettings:
+    """How much space a night has to find, by what the one before left.
+
+    Args:
+        stores: times the size of the data set's last store and event log.
+        runs: times the size of the experiment's last run; a night has two.
+        exports: times the size of the version that serves.
+        spare_gb: GB that stay free on each disk beside.
+
+    Raises:
+        UserError: one below 0.
+    """
+
+    stores: float
+    runs: float
+    exports: float
+    spare_gb: float
+
+    def __post_init__(self) -> None:
+        for name in ("stores", "runs", "exports", "spare_gb"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"dry_run.{name}={getattr(self, name)}: must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """What a night reads and writes.
+
+    Args:
+        folders: of what it writes.
+        nights: folder of its records.
+        data: name of the data set.
+        name: of the experiment.
+        source: of the raw data.
+        sink: that is filled.
+    """
+
+    folders: Folders
+    nights: Path
+    data: str
+    name: str
+    source: Source
+    sink: Sink
+
+
+def dry_run(night: Night, settings: DryRunSettings) -> list[str]:
+    """Tries all of it; nothing that it writes stays.
+
+    Returns:
+        A line for people about each thing that was tried.
+
+    Raises:
+        UserError: all that is wrong, each with its key, its path and a way out.
+    """
+    lines: list[str] = []
+    wrong: list[str] = []
+    for tried in (_raw, _folders, _space, _served, _sink):
+        with _noted(wrong):
+            for line in tried(night, settings):
+                lines.append(line)
+    if wrong:
+        raise UserError(f"nothing was begun: {'; '.join(dict.fromkeys(wrong))}")
+    return lines
+
+
+class _Wrong(UserError):
+    """Several things at once.
+
+    Args:
+        wrong: a line each.
+    """
+
+    def __init__(self, wrong: list[str]):
+        super().__init__("; ".join(wrong))
+        self.wrong = wrong
+
+
+@contextmanager
+def _noted(wrong: list[str]) -> Iterator[None]:
+    """Adds what the block raises for the caller's mistake or the system's to `wrong`."""
+    try:
+        yield
+    except _Wrong as several:
+        wrong += several.wrong
+    except (UserError, OSError) as error:
+        wrong.append(str(error))
+
+
+def _raw(night: Night, settings: DryRunSettings) -> Iterator[str]:
+    """The source's own messages name `data.root`."""
+    root, files = night.source.inputs()
+    yield f"data.root={root}: files: {len(files):,}, {shown(sum(file.stat().st_size for file in files))}"
+
+
+def _folders(night: Night, settings: DryRunSettings) -> Iterator[str]:
+    places = _places(night)
+    wrong: list[str] = []
+    for key, folder in places.items():
+        with _noted(wrong):
+            check_writable(key, folder)
+    current = night.folders.exports / CURRENT
+    if current.exists() and not current.is_symlink():
+        wrong.append(f"paths.exports: {current} is no link, so that it cannot be moved to a new version; move it away")
+    if wrong:
+        raise _Wrong(wrong)
+    yield f"can be written to: {', '.join(map(str, places.values()))}"
+
+
+def _space(night: Night, settings: DryRunSettings) -> Iterator[str]:
+    """On each disk, for all that goes there together."""
+    by_disk: dict[Path, dict[str, float]] = {}
+    for key, size_bytes in _needed_bytes(night, settings).items():
+        by_disk.setdefault(mount_of(_places(night)[key]), {})[key] = size_bytes
+    wrong = []
+    for disk, needed in by_disk.items():
+        free, total = disk_usage(disk).free, int(sum(needed.values()) + GB * settings.spare_gb)
+        told = ", ".join(f"{key} {shown(int(size_bytes))}" for key, size_bytes in needed.items())
+        if free < total:
+            elsewhere = " or ".join(f"{key}=FOLDER" for key in needed)
+            lower = " or ".join(f"dry_run.{key.partition('.')[2]}" for key in needed)
+            spare = shown(int(GB * settings.spare_gb))
+            wrong.append(
+                f"disk {disk}: a night needs about {shown(total)} ({told}, to spare {spare}), {shown(free)} are free; "
+                f"free some (towers clean), write elsewhere with {elsewhere}, or lower {lower} or dry_run.spare_gb"
+            )
+        else:
+            yield f"disk {disk}: about {shown(total)} needed ({told}), {shown(free)} free"
+    if wrong:
+        raise _Wrong(wrong)
+
+
+def _needed_bytes(night: Night, settings: DryRunSettings) -> Mapping[str, float]:
+    """By key; of the first store as much as the raw data, of what else there is nothing yet to go by nothing."""
+    data, served = night.folders.stores / night.data, night.folders.served()
+    runs = (finished.parent for finished in (night.folders.runs / night.name).glob(f"*/{FINISHED}"))
+    last = max(runs, key=lambda run: (run / FINISHED).stat().st_mtime, default=None)
+    stores = size_of((data / CURRENT).resolve()) + size_of(data / "log")
+    stores = stores or sum(map(size_of, night.source.inputs()[1]))
+    return {
+        "paths.stores": settings.stores * stores,
+        "paths.runs": settings.runs * (size_of(last) if last is not None else 0),
+        "paths.exports": settings.exports * (size_of(served) if served is not None else 0),
+    }
+
+
+def _served(night: Night, settings: DryRunSettings) -> Iterator[str]:
+    """The version that serves, against all its checksums."""
+    served = night.folders.served()
+    if served is None:
+        yield f"{night.folders.exports / CURRENT}: nothing serves yet"
+        return
+    try:
+        export = Export(served)
+    except UserError as error:
+        way_out = "lead it to a version that opens (towers retrain action=rollback), or remove the link"
+        raise UserError(f"paths.exports: {night.folders.exports / CURRENT}: {error}; {way_out}") from error
+    yield f"{export.version} serves, and opens: {len(export.manifest.get('files', {}))} checksums"
+
+
+def _sink(night: Night, settings: DryRunSettings) -> Iterator[str]:
+    """The sink's own messages name their key."""
+    night.sink.reach()
+    yield f"sink: {type(night.sink).__name__} can be reached"
+
+
+def _places(night: Night) -> Mapping[str, Path]:
+    folders = night.folders
+    return {
+        "paths.stores": folders.stores,
+        "paths.runs": folders.runs,
+        "paths.exports": folders.exports,
+        "paths.evaluations": folders.evaluations,
+        "paths.nights": night.nights,
+    }

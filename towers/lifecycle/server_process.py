@@ -1,0 +1,133 @@
+"""`towers serve` in a process of its own, which ends with the block, or with the process that began it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from towers.errors import UserError
+
+HOST = "127.0.0.1"
+NEEDS = ("fastapi", "uvicorn")
+POLL_S = 0.02
+
+
+class NotServed(Exception):
+    """A server that does not begin to serve; says why in a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that is ready.
+
+    Args:
+        host: it listens there.
+        port: on which.
+        process: its own.
+    """
+
+    host: str
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+
+def check_installed(key: str) -> None:
+    """Whether `towers serve` can be started here.
+
+    Args:
+        key: of the configuration, false where one can do without.
+
+    Raises:
+        UserError: what it needs is not installed.
+    """
+    missing = [name for name in NEEDS if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{key}=true: `towers serve` needs {' and '.join(missing)}, not installed here; pip install "
+            f"'towers[serve]', or {key}=false, and the reader alone is asked"
+        )
+
+
+@contextmanager
+def served_apart(exports: Sequence[Path], timeout_s: float, *settings: str) -> Iterator[list[Server]]:
+    """Yields `towers serve` of each export once all are ready, on free ports of this machine alone.
+
+    They end when their standard input does, a pipe from this process: so they are gone however this process ends.
+
+    Args:
+        exports: folders of versions, or links that the servers are to follow.
+        timeout_s: seconds until they must be ready.
+        settings: further ones of `towers serve`, such as `workers=2`.
+
+    Raises:
+        NotServed: one ended before it was ready, or was not ready in time.
+    """
+    until = time.monotonic() + timeout_s
+    with ExitStack() as running:
+        started = [running.enter_context(_started(export, settings)) for export in exports]
+        servers = []
+        for export, (process, said) in zip(exports, started, strict=True):
+            try:
+                address = urlsplit(_address(process, said, until))
+            except NotServed as error:
+                raise NotServed(f"{export.name}: towers serve {error}") from None
+            servers.append(Server(host=address.hostname or HOST, port=address.port or 0, process=process))
+        yield servers
+
+
+@contextmanager
+def _started(export: Path, settings: Sequence[str]) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
+    """A server that begins, and the file that it writes to: a pipe that nobody reads would fill, and stop it."""
+    quoted = str(export).replace("'", "\\'")
+    command = [
+        sys.executable, "-m", "towers", "serve", f"export='{quoted}'", f"host={HOST}", "port=0", "ends_with_input=true",
+        *settings,
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            yield process, said
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+
+def _address(process: "subprocess.Popen[bytes]", said: IO[bytes], until: float) -> str:
+    """What the server says once it listens."""
+    while True:
+        has_ended = process.poll() is not None  # before what it said is read, which is all of it then
+        lines = _lines(said)
+        ready = next((line for line in lines if line.startswith("serving ")), None)
+        if has_ended:
+            last = lines[-1] if lines else "it said nothing"
+            raise NotServed(f"ended with exit code {process.returncode}: {last}")
+        if ready is not None:
+            return ready.split()[-1]
+        if time.monotonic() > until:
+            last = f"; its last line: {lines[-1]}" if lines else ""
+            raise NotServed(f"was not ready in time{last}")
+        time.sleep(POLL_S)
+
+
+def _lines(said: IO[bytes]) -> list[str]:
+    """All that was said so far, without the line that is being written.
+
+    Read by position: the server writes through the same open file, whose place must stay.
+    """
+    text = os.pread(said.fileno(), os.fstat(said.fileno()).st_size, 0).decode(errors="replace")
+    return [line.strip() for line in text.splitlines(keepends=True) if line.strip() and line.endswith("\n")]
