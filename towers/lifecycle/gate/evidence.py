@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from towers.data.profiling.verdict import Verdict as DataVerdict
 from towers.evaluation.checks.honesty import Check
 from towers.evaluation.protocol import EvaluationProtocol
-from towers.evaluation.result import Evaluation
+from towers.evaluation.result import ALL, Evaluation, split_key
 from towers.evaluation.slicings import Period
 from towers.manifest import digest_of
 
@@ -71,22 +73,51 @@ class Judged:
     by_chance: Evaluation | None = None
     checks: tuple[Check, ...] | None = None
 
+    def ranked_for(self, key: str) -> Evaluation:
+        """By which it is compared with baselines (`acceptance.own_means`): on all targets by the chance of a listen,
+        where there is one, as inner products rank what comes back poorly; else by inner products."""
+        return self.by_chance if split_key(key)[1] == ALL and self.by_chance is not None else self.evaluation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """What the champion's twin reached on the night it was judged; kept beside its verdict (`reached.reached_by`).
+    """What a twin reached on the night it was judged; kept beside the verdict, for the nights on which it is the
+    champion.
 
     Args:
         key: of the figure, such as `recall@20`.
         mean: over listeners.
         error: standard error of the mean.
         listeners: that it is of.
+        by_chance: whether it is by the chance of a listen.
     """
 
     key: str
     mean: float
     error: float
     listeners: int
+    by_chance: bool
+
+    @classmethod
+    def of(cls, judged: Judged, key: str, by_chance: bool | None = None) -> "Reached":
+        """What a twin reaches.
+
+        Args:
+            judged: measured.
+            key: of the figure.
+            by_chance: whether to look at the chance of a listen; null: as it is judged (`Judged.ranked_for`).
+
+        Raises:
+            Lacking: it has no such figure.
+        """
+        if by_chance is None:
+            by_chance = judged.ranked_for(key) is judged.by_chance
+        evaluation = judged.by_chance if by_chance else judged.evaluation
+        if evaluation is None or key not in evaluation.means():
+            raise Lacking(f"{judged.name} has no figure of {key}{' by the chance of a listen' if by_chance else ''}")
+        figures = evaluation.figures(key)
+        error = float(figures.std(ddof=1) / np.sqrt(len(figures))) if len(figures) > 1 else float("inf")
+        return cls(key=key, mean=float(figures.mean()), error=error, listeners=len(figures), by_chance=by_chance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +149,12 @@ class Canaries:
         failed: of them without an answer, or with an error.
         empty: of them with an empty list.
         overlap: mean overlap of its lists with the champion's, from 0 to 1; null on the first night.
-        latency_ratio: its median latency over the champion's; null where it was not compared.
     """
 
     asked: int
     failed: int
     empty: int = 0
     overlap: float | None = None
-    latency_ratio: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +190,17 @@ class Evidence:
     def __post_init__(self):
         if self.is_first_night and self.champion is not None:
             raise ValueError("on the first night nothing serves, so there is no champion to compare with")
+
+    @property
+    def served(self) -> Judged:
+        """The champion's twin.
+
+        Raises:
+            Lacking: there is none though it is not the first night.
+        """
+        if self.champion is None:
+            raise Lacking("the champion's twin was not evaluated: its run or its store is gone")
+        return self.champion
 
     def has_come_to(self, stage: Stage) -> bool:
         """Whether the night has come so far."""

@@ -1,6 +1,7 @@
 """What a gate says: an outcome a rule, and whether the challenger may be published."""
 
 import getpass
+import math
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -35,6 +36,11 @@ class Outcome:
     def line(self) -> str:
         """For people: what it says, its name and its words."""
         return f"{self.status:<14} {self.rule}: {self.words}"
+
+
+def first_night(rule: str) -> Outcome:
+    """What a rule that needs a champion says where nothing has been published yet."""
+    return Outcome(rule=rule, status="does not apply", words="nothing serves yet: there is no champion to compare with")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +125,20 @@ class Verdict:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """JSON values; a number that is not finite is text there, as JSON has no other word for it."""
         return {
             "passed": self.passed,
             "refused": [outcome.rule for outcome in self.refused],
             "forced": None if self.force is None else asdict(self.force),
             "smallest_loss": self.smallest_loss,
-            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "outcomes": [_plain(asdict(outcome)) for outcome in self.outcomes],
             "more": self.more,
         }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
