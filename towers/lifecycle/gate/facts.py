@@ -31,7 +31,7 @@ def exported(export: Export, champion: Export | None) -> Exported:
     )
 
 
-def norms_of(matrices: Iterable[Float[np.ndarray, "rows dim"]]) -> tuple[float, float]:
+def norms_of(matrices: Iterable[Float[np.ndarray, "_ dim"]]) -> tuple[float, float]:
     """Least and greatest length of a row of any matrix; not a number where one is not, and of no rows at all."""
     least, most = [], []
     for vectors in matrices:

@@ -121,7 +121,9 @@ class Finite:
             faults.append(f"{evidence.challenger.name} has no figure of {evidence.main_metric}")
         words = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
         status = "refused" if faults else "passed"
-        return Outcome(rule=name, status=status, words=words or f"{counted:,} figures", figures={"figures": counted})
+        return Outcome(
+            rule=name, status=status, words=words or f"{counted:,} figures", figures={"figures": float(counted)}
+        )
 
 
 def _not_finite(evaluation: Evaluation) -> Iterator[str]:
