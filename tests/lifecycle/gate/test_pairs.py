@@ -55,7 +55,7 @@ def test_both_rates():
 
 
 def test_the_smallest_loss_is_twice_the_margin():
-    rule = MainMetric(slices=("all",), seed_noise=0.01, max_margin=1.0)
+    rule = MainMetric(seed_noise={"all": 0.01}, max_margin=1.0)
     champion = some(3)
     found = judged(rule, champion, champion)
     # The same figures: nothing but the seed's noise is left.
@@ -81,7 +81,7 @@ def test_too_few_listeners_to_see_a_loss_are_refused():
 @given(figures, st.floats(0, 0.5), st.sampled_from([None, 0.0, 0.05]), st.randoms())
 def test_worse_is_never_accepted_where_better_was_refused(champion, loss, margin, random):
     """Of the smallest margin: worse by the same for every listener, which leaves the error as it is."""
-    rule = MainMetric(slices=("all",), margin=margin, max_margin=1e9)
+    rule = MainMetric(seed_noise={"all": 0.01}, margin=margin, max_margin=1e9)
     better = np.array([random.random() for _ in champion])
     champion = np.array(champion) + 0.01
     statuses = [judged(rule, values, champion).status for values in (better, better - loss)]

@@ -215,9 +215,10 @@ def test_by_chance_decides_on_all_targets():
     """Inner products fell, but lists are made by the chance of a listen: on all targets that counts."""
     first = replace(twin(GOOD * 0.5), by_chance=evaluation(GOOD))
     second = replace(twin(GOOD, "champion"), by_chance=evaluation(GOOD))
-    outcome = judge(night(first, second), {"main_metric": replace(RULES["main_metric"], slices=("all",))}).outcomes[0]
-    assert outcome.status == "passed"
-    assert judge(night(first, second), {"main_metric": RULES["main_metric"]}).refused  # on discovery they are seen
+    whole = RULES["main_metric"]
+    on_all = replace(whole, seed_noise={"all": 0.01, "discovery": None})
+    assert judge(night(first, second), {"main_metric": on_all}).passed
+    assert judge(night(first, second), {"main_metric": whole}).refused  # on discovery they are seen
 
 
 def test_what_was_reached_is_looked_up_again():
@@ -238,7 +239,8 @@ def test_the_export_of_another_kind_is_named():
 @pytest.mark.parametrize(
     ("rule", "setting"),
     [("main_metric", {"rate": 0.7}), ("main_metric", {"margin": -1.0}), ("coverage", {"least": None}),
-     ("main_metric", {"slices": ()}), ("main_metric", {"max_margin": 0.0}), ("main_metric", {"seed_noise": -0.1}),
+     ("main_metric", {"seed_noise": {"all": None}}), ("main_metric", {"max_margin": 0.0}),
+     ("main_metric", {"seed_noise": {"all": -0.1}}),
      ("too_good", {"max_gain": 0.0}), ("champion_reproduces", {"days": -0.1}), ("segments", {"least_listeners": 0})],
 )  # fmt: skip
 def test_settings_that_cannot_be(rule, setting):

@@ -1,7 +1,7 @@
 """Rules of quality: not worse than the champion, as a whole and in every part."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
@@ -17,35 +17,40 @@ class MainMetric:
     """The main metric is not below the champion's by more than a margin, nor is the margin too wide to protect it.
 
     Args:
-        slices: in which it is looked at; all must have enough listeners for a figure.
-        margin: as a share of the champion's figure; null: the smallest by which twins that differ in the seed alone
-            are refused in a share of `rate` of all nights (`pairs`).
+        seed_noise: by slice that is looked at (all must have enough listeners for a figure; null leaves one out), the
+            deviation of the difference of two twins that differ in the seed alone, which more listeners would not
+            take away, as a share of the figure; `benchmarks/gate_rates.py` measures it.
+        margin: as a share of the champion's figure; null: the smallest by which such twins are refused in a share of
+            `rate` of all nights (`pairs`).
         rate: of such refusals.
-        seed_noise: deviation of the difference of two such twins that more listeners would not take away, as a share
-            of the figure; `benchmarks/gate_rates.py` measures it.
         max_margin: as a share of the champion's figure; a wider margin is refused: listeners are too few to see a loss.
     """
 
-    slices: tuple[str, ...] = ("all", "discovery")
+    seed_noise: Mapping[str, float | None] = field(default_factory=lambda: {"all": 0.01, "discovery": 0.02})
     margin: float | None = None
     rate: float = 0.05
-    seed_noise: float = 0.01
     max_margin: float = 0.05
 
     stage: ClassVar[Stage] = "twins"
 
     def __post_init__(self):
-        _check_rate(self.rate, self.seed_noise, self.margin)
-        if not self.slices:
-            raise ValueError("slices: at least one, such as all")
+        if not self._noise:
+            raise ValueError("seed_noise: must name a slice, such as all")
+        for noise in self._noise.values():
+            _check_rate(self.rate, noise, self.margin)
         if not self.max_margin > 0:
             raise ValueError(f"max_margin must be above 0, got {self.max_margin}")
+
+    @property
+    def _noise(self) -> dict[str, float]:
+        return {name: noise for name, noise in self.seed_noise.items() if noise is not None}
 
     def judge(self, name: str, evidence: Evidence) -> Outcome:
         """See `Rule`."""
         if evidence.is_first_night:
             return first_night(name)
-        keys = [metric_key(evidence.main_metric, slice_name) for slice_name in self.slices]
+        noise = {metric_key(evidence.main_metric, slice_name): noise for slice_name, noise in self._noise.items()}
+        keys = list(noise)
         pairs = against_champion(evidence, keys)
         if absent := [key for key in keys if key not in pairs]:
             raise Lacking(
@@ -54,7 +59,7 @@ class MainMetric:
             )
         if empty := [key for key, pair in pairs.items() if not pair.before > 0]:
             raise Lacking(f"the champion has no hit at all ({', '.join(empty)}), so that no loss could show")
-        margins = _margins(list(pairs.values()), self.margin, self.rate, self.seed_noise)
+        margins = _margins(list(pairs.values()), self.margin, self.rate, noise)
         figures = {SMALLEST_LOSS: 2 * margins[keys[0]] / pairs[keys[0]].before}
         for key, pair in pairs.items():
             figures |= {key: pair.after, f"{key}, champion": pair.before, f"{key}, margin": margins[key]}
@@ -114,7 +119,7 @@ class Parts:
         if not pairs:
             words = f"no part of {', '.join(self.slices)} has {self.least_listeners:,} listeners"
             return Outcome(rule=name, status="does not apply", words=words)
-        margins = _margins(list(pairs.values()), self.margin, self.rate, self.seed_noise)
+        margins = _margins(list(pairs.values()), self.margin, self.rate, dict.fromkeys(pairs, self.seed_noise))
         worst = min(pairs.values(), key=lambda pair: pair.difference + margins[pair.key])
         figures = {key: pair.difference for key, pair in pairs.items()}
         found = {"rule": name, "figures": figures, "limit": -margins[worst.key], "interval": (worst.low, worst.high)}
@@ -135,12 +140,14 @@ def _losses(pairs: Iterable[Paired], margins: Mapping[str, float]) -> list[str]:
     return [told(pair, margins) for pair in sorted(lost, key=lambda pair: pair.difference + margins[pair.key])]
 
 
-def _margins(pairs: Sequence[Paired], margin: float | None, rate: float, seed_noise: float) -> dict[str, float]:
+def _margins(
+    pairs: Sequence[Paired], margin: float | None, rate: float, seed_noise: Mapping[str, float]
+) -> dict[str, float]:
     """By key; the same rate holds for all of them together."""
     if margin is not None:
         return {pair.key: margin * pair.before for pair in pairs}
     z = quantile(rate, len(pairs))
-    return {pair.key: z * pair.sigma(seed_noise) for pair in pairs}
+    return {pair.key: z * pair.sigma(seed_noise[pair.key]) for pair in pairs}
 
 
 def _check_rate(rate: float, seed_noise: float, margin: float | None) -> None:
