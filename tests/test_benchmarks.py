@@ -99,6 +99,13 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "export_corruption": lambda folder: [str(GOLDEN)],
     "export_kills": lambda folder: plain_runs(folder)[:1],
     "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],
+    "gate_rates": lambda folder: [
+        "--exports",
+        "exports/current",
+        "exports/current",
+        f"--store={next((folder / 'stores').glob('*/current'))}",
+        "evaluation.min_users=2",
+    ],
     "growing_store": lambda folder: ["--data=worlds/world-0"],
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
     "listening_on": of_the_past,

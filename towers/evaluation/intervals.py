@@ -41,6 +41,7 @@ class Difference:
         high_of_all: the upper one.
         p_value: of no difference, corrected for all differences asked for together.
         users: the listeners behind it.
+        error: standard error of the mean: standard deviation of the resampled means.
     """
 
     mean: float
@@ -50,6 +51,7 @@ class Difference:
     high_of_all: float
     p_value: float
     users: int
+    error: float
 
     @property
     def is_clear(self) -> bool:
@@ -154,6 +156,7 @@ def _differences(columns: Float[np.ndarray, "users comparisons"], seed: int, res
             high_of_all=float(means[at] + half[at]),
             p_value=float(p_values[at]),
             users=int(np.isfinite(columns[:, at]).sum()),
+            error=float(errors[at]),
         )
         for at in range(columns.shape[1])
     ]

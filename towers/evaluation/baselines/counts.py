@@ -48,7 +48,7 @@ class Recency:
         days: float = 14.0,
     ):
         if times_us is None:
-            raise DataLacks("the recency baseline counts the last days, and this data has no clock")
+            raise DataLacks(f"the baseline {self.name!r} counts the last days, and this data has no clock")
         if not days > 0:
             raise ValueError(f"days must be above 0, got {days}")
         recent = histories.values[times_us >= times_us.max(initial=0) - days * DAY_US]
@@ -57,6 +57,24 @@ class Recency:
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """The rank of each content by recent plays, then training plays; the same for the same numbers."""
         return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+
+
+class Yesterday(Recency):
+    """What was played most in the last 24 hours before the period, for everybody alike; ties by popularity.
+
+    Args:
+        task: as of `Recency`, and so the following.
+        histories: see there.
+        times_us: see there.
+
+    Raises:
+        DataLacks: the data has no clock.
+    """
+
+    name = "most played yesterday"
+
+    def __init__(self, task: EvaluationTask, histories: Ragged, times_us: Int[np.ndarray, " events"] | None):
+        super().__init__(task, histories, times_us, days=1.0)
 
 
 class OwnMostPlayed:

@@ -1,0 +1,207 @@
+"""What a gate knows of a night: two twins measured on one window, what is exported, how it answers, and the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from towers.data.profiling.verdict import Verdict as DataVerdict
+from towers.evaluation.checks.honesty import Check
+from towers.evaluation.protocol import EvaluationProtocol
+from towers.evaluation.result import ALL, Evaluation, split_key
+from towers.evaluation.slicings import Period
+from towers.manifest import digest_of
+
+Stage = Literal["twins", "export", "served"]
+"""How far a night has come: the twins are evaluated, the export is written, the export has answered in a server."""
+STAGES: Final[tuple[Stage, ...]] = ("twins", "export", "served")
+
+
+class Lacking(Exception):
+    """A rule cannot be judged; the message names what is missing and the way out. The gate then refuses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The events that a ranker was measured on, and what could be ranked.
+
+    Args:
+        store: fingerprint of the prepared store.
+        period: of the store.
+        start_us: start of the window, in microseconds since 1970; null where the data has no clock.
+        candidates: digest of the contents that could be ranked.
+        num_candidates: how many they are.
+    """
+
+    store: str
+    period: Period
+    start_us: int | None
+    candidates: str
+    num_candidates: int
+
+    @classmethod
+    def of(cls, protocol: EvaluationProtocol) -> "Window":
+        """The window that a protocol measures on."""
+        is_candidate = protocol.task.is_candidate
+        return cls(
+            store=protocol.store.fingerprint,
+            period=protocol.period,
+            start_us=protocol.store.manifest.get(f"{protocol.period}_start_us"),
+            candidates=digest_of(is_candidate.nonzero()[0].tolist()),
+            num_candidates=int(is_candidate.sum()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A judged twin, measured on the window.
+
+    Args:
+        name: of the version or the run, for people.
+        window: that it was measured on.
+        evaluation: by the inner products of the towers' vectors.
+        trained_before: what `checks.future.trained_before` says: whether its training ended before the window.
+        by_chance: by the chance of a listen, where there is one; null: judged by inner products alone.
+        checks: the evaluation's checks of itself (`checks.all_checks`); null: none were made.
+    """
+
+    name: str
+    window: Window
+    evaluation: Evaluation
+    trained_before: Check
+    by_chance: Evaluation | None = None
+    checks: tuple[Check, ...] | None = None
+
+    def ranked_for(self, key: str) -> Evaluation:
+        """By which it is compared with baselines (`acceptance.own_means`): on all targets by the chance of a listen,
+        where there is one, as inner products rank what comes back poorly; else by inner products."""
+        return self.by_chance if split_key(key)[1] == ALL and self.by_chance is not None else self.evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """What a twin reached on the night it was judged; kept beside the verdict, for the nights on which it is the
+    champion.
+
+    Args:
+        key: of the figure, such as `recall@20`.
+        mean: over listeners.
+        error: standard error of the mean.
+        listeners: that it is of.
+        by_chance: whether it is by the chance of a listen.
+    """
+
+    key: str
+    mean: float
+    error: float
+    listeners: int
+    by_chance: bool
+
+    @classmethod
+    def of(cls, judged: Judged, key: str, by_chance: bool | None = None) -> "Reached":
+        """What a twin reaches.
+
+        Args:
+            judged: measured.
+            key: of the figure.
+            by_chance: whether to look at the chance of a listen; null: as it is judged (`Judged.ranked_for`).
+
+        Raises:
+            Lacking: it has no such figure.
+        """
+        if by_chance is None:
+            by_chance = judged.ranked_for(key) is judged.by_chance
+        evaluation = judged.by_chance if by_chance else judged.evaluation
+        if evaluation is None or key not in evaluation.means():
+            raise Lacking(f"{judged.name} has no figure of {key}{' by the chance of a listen' if by_chance else ''}")
+        figures = evaluation.figures(key)
+        error = float(figures.std(ddof=1) / np.sqrt(len(figures))) if len(figures) > 1 else float("inf")
+        return cls(key=key, mean=float(figures.mean()), error=error, listeners=len(figures), by_chance=by_chance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What a version to be published says of itself, and of the one that serves (`facts.exported` reads it).
+
+    Args:
+        manifest: of the version.
+        norms: least and greatest length of any vector of a content or a listener; null: not looked at.
+        drift: what `drift.json` says of the map onto the space of the version that serves; null: there is none.
+        champion: manifest of the version that serves; null on the first night.
+        vanished: share of the ids of the version that serves that are gone, by `contents` and `listeners`; null on
+            the first night.
+    """
+
+    manifest: Mapping[str, Any]
+    norms: tuple[float, float] | None = None
+    drift: Mapping[str, Any] | None = None
+    champion: Mapping[str, Any] | None = None
+    vanished: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canaries:
+    """What became of the requests that a version was asked in the real server before it serves.
+
+    Args:
+        asked: requests.
+        failed: of them without an answer, or with an error.
+        empty: of them with an empty list.
+        overlap: mean overlap of its lists with the champion's, from 0 to 1; null on the first night.
+    """
+
+    asked: int
+    failed: int
+    empty: int = 0
+    overlap: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that the rules of a gate may look at.
+
+    Args:
+        stage: how far the night has come; rules that need more say "not yet", others refuse where something lacks.
+        challenger: tonight's twin.
+        champion: the twin of the version that serves, on the same window; null on the first night alone.
+        is_first_night: whether nothing has been published yet: rules that need a champion then do not apply.
+        baselines: by the ranker's name, on the same window.
+        main_metric: key that decides, such as `recall@20`.
+        data: verdict of the data profile of tonight's store.
+        reached: what the champion's twin reached on the night it was judged.
+        exported: from the stage `export` on.
+        canaries: from the stage `served` on.
+        more: command that shows more, for people who read of a refusal.
+    """
+
+    stage: Stage
+    challenger: Judged
+    champion: Judged | None
+    is_first_night: bool
+    baselines: Mapping[str, Evaluation] = field(default_factory=dict)
+    main_metric: str = "recall@20"
+    data: DataVerdict | None = None
+    reached: Reached | None = None
+    exported: Exported | None = None
+    canaries: Canaries | None = None
+    more: str = ""
+
+    def __post_init__(self):
+        if self.is_first_night and self.champion is not None:
+            raise ValueError("on the first night nothing serves, so there is no champion to compare with")
+
+    @property
+    def served(self) -> Judged:
+        """The champion's twin.
+
+        Raises:
+            Lacking: there is none though it is not the first night.
+        """
+        if self.champion is None:
+            raise Lacking("the champion's twin was not evaluated: its run or its store is gone")
+        return self.champion
+
+    def has_come_to(self, stage: Stage) -> bool:
+        """Whether the night has come so far."""
+        return STAGES.index(self.stage) >= STAGES.index(stage)

@@ -1,0 +1,78 @@
+"""Rules of what is around a model: the data that it was made of, and how it answers."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from towers.data.profiling.verdict import Level
+from towers.lifecycle.gate.evidence import Evidence, Lacking, Stage
+from towers.lifecycle.gate.verdict import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataProfile:
+    """The profile of tonight's data is sound.
+
+    Args:
+        refused: levels of its verdict that refuse.
+    """
+
+    refused: tuple[Level, ...] = ("broken",)
+
+    stage: ClassVar[Stage] = "twins"
+
+    def judge(self, name: str, evidence: Evidence) -> Outcome:
+        """See `Rule`."""
+        verdict = evidence.data
+        if verdict is None:
+            raise Lacking("the data has no verdict; `towers prepare` writes it")
+        found = "; ".join(f"{finding.rule} ({finding.severity}): {finding.text}" for finding in verdict.findings)
+        return Outcome(
+            rule=name,
+            status="refused" if verdict.level in self.refused else "passed",
+            words=f"{verdict.level}{': ' if found else ''}{found}",
+            figures={"findings": float(len(verdict.findings))},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The version answers every canary request in the real server, much as the champion does.
+
+    Args:
+        least_asked: requests.
+        max_empty: share of them with an empty list.
+        least_overlap: mean overlap of its lists with the champion's; looked at where something serves.
+    """
+
+    least_asked: int = 10
+    max_empty: float = 0.05
+    least_overlap: float = 0.1
+
+    stage: ClassVar[Stage] = "served"
+
+    def judge(self, name: str, evidence: Evidence) -> Outcome:
+        """See `Rule`."""
+        canaries = evidence.canaries
+        if canaries is None:
+            raise Lacking("no canary request was asked")
+        if canaries.overlap is None and not evidence.is_first_night:
+            raise Lacking("the champion was not asked the same requests")
+        faults = []
+        if not canaries.asked >= max(self.least_asked, 1):
+            faults.append(f"{canaries.asked} canary requests were asked, fewer than {self.least_asked}")
+        if canaries.failed != 0:
+            faults.append(f"{canaries.failed} of {canaries.asked} canary requests failed")
+        if not canaries.empty <= self.max_empty * canaries.asked:
+            faults.append(f"{canaries.empty} of {canaries.asked} lists are empty (limit {self.max_empty:.0%})")
+        if canaries.overlap is not None and not canaries.overlap >= self.least_overlap:
+            faults.append(f"lists share {canaries.overlap:.0%} with the champion's (limit {self.least_overlap:.0%})")
+        overlap = {} if canaries.overlap is None else {"overlap": canaries.overlap}
+        figures = {"asked": float(canaries.asked), "failed": float(canaries.failed), "empty": float(canaries.empty)}
+        shared = "" if canaries.overlap is None else f", {canaries.overlap:.0%} of the lists as the champion's"
+        return Outcome(
+            rule=name,
+            status="refused" if faults else "passed",
+            words="; ".join(faults) or f"{canaries.asked} canary requests answered{shared}",
+            figures=figures | overlap,
+            limit=self.least_overlap,
+        )

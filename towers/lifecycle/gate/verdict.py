@@ -1,0 +1,144 @@
+"""What a gate says: an outcome a rule, and whether the challenger may be published."""
+
+import getpass
+import math
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from towers.errors import UserError
+
+Status = Literal["passed", "refused", "does not apply", "not yet"]
+NOT_YET: Final = "needs what comes later in the night"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one rule found.
+
+    Args:
+        rule: its name in the configuration (`gate.rules.NAME`).
+        status: what it says.
+        words: one line for people, with figures, interval and the way out.
+        figures: numbers behind it.
+        limit: number that decided; null where none did.
+        interval: 95 % interval of the figure that decided; null where there is none.
+    """
+
+    rule: str
+    status: Status
+    words: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+    limit: float | None = None
+    interval: tuple[float, float] | None = None
+
+    def line(self) -> str:
+        """For people: what it says, its name and its words."""
+        return f"{self.status:<14} {self.rule}: {self.words}"
+
+
+def first_night(rule: str) -> Outcome:
+    """What a rule that needs a champion says where nothing has been published yet."""
+    return Outcome(rule=rule, status="does not apply", words="nothing serves yet: there is no champion to compare with")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Force:
+    """Somebody publishes in spite of what the gate says.
+
+    Args:
+        why: their reason.
+        user: who.
+        host: on which machine.
+    """
+
+    why: str
+    user: str
+    host: str
+
+
+def force_of(force: bool, why: str | None) -> Force | None:
+    """Reads `gate.force` and `gate.why`; null where nobody forces anything.
+
+    Raises:
+        UserError: forced without a reason.
+    """
+    if not force:
+        return None
+    if why is None or not why.strip():
+        raise UserError("gate.force=true: say why, as gate.why='TEXT'; it is kept with the version")
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a number without a name, as in containers
+        user = "unknown"
+    return Force(why=why.strip(), user=user, host=socket.gethostname())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gate says of a challenger.
+
+    Args:
+        outcomes: one a rule, in the order of the configuration.
+        smallest_loss: smallest loss of the main metric that this comparison can see, as a share of the champion's
+            figure; null without a champion.
+        force: who publishes in spite of it, and why; null: nobody.
+        more: command that shows more.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    smallest_loss: float | None = None
+    force: Force | None = None
+    more: str = ""
+
+    @property
+    def refused(self) -> tuple[Outcome, ...]:
+        """The rules that refuse, forced or not."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "refused")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the night goes on: no rule refuses, or somebody forces it."""
+        return not self.refused or self.force is not None
+
+    @property
+    def rules(self) -> str:
+        """Names of the rules that refuse, for a line at the end of a night; empty where none does."""
+        return ", ".join(outcome.rule for outcome in self.refused)
+
+    def lines(self, is_full: bool = False) -> list[str]:
+        """For people: the refusals (or all outcomes), the smallest loss that can be seen, and the command that shows
+        more.
+
+        Args:
+            is_full: whether rules that refuse nothing are told, too.
+        """
+        lines = [outcome.line() for outcome in (self.outcomes if is_full else self.refused)]
+        if self.force is not None:
+            by = f"{self.force.user} on {self.force.host}"
+            lines.append(f"forced by {by}: {self.force.why} (refused by: {self.rules or 'no rule'})")
+        if self.smallest_loss is not None:
+            lines.append(f"the smallest loss that these listeners show is {self.smallest_loss:.1%} of the champion's")
+        if self.more and self.refused:
+            lines.append(f"more: {self.more}")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; a number that is not finite is text there, as JSON has no other word for it."""
+        return {
+            "passed": self.passed,
+            "refused": [outcome.rule for outcome in self.refused],
+            "forced": None if self.force is None else asdict(self.force),
+            "smallest_loss": self.smallest_loss,
+            "outcomes": [_plain(asdict(outcome)) for outcome in self.outcomes],
+            "more": self.more,
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
