@@ -210,3 +210,23 @@ def _weights(users: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray
 
 def _tails() -> tuple[float, float]:
     return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
+
+
+def ratio_of_means(
+    first: Evaluation, second: Evaluation, key: str, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean of one over that of another under a key, measured on the same listeners; NaN where the second is 0.
+
+    Raises:
+        ValueError: as `paired_differences`.
+    """
+    _check_paired(first, second, key)
+    columns = np.stack([figure_column(first, key), figure_column(second, key)], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means, resampled = _means(columns), _resampled_means(columns, seed, resamples)
+        ratios, mean = resampled[:, 0] / resampled[:, 1], means[0] / means[1]
+    known = ratios[np.isfinite(ratios)]
+    if not np.isfinite(mean) or not len(known):
+        return Interval(mean=np.nan, low=np.nan, high=np.nan)
+    low, high = np.quantile(known, _tails())
+    return Interval(mean=float(mean), low=float(low), high=float(high))

@@ -1,0 +1,74 @@
+"""A store seen from a night in its past: all from before is training, and the days after it are the test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool
+
+from towers.contract import schema
+from towers.data.event_times import shown_time
+from towers.data.splits.split import DAY_US
+from towers.data.store import Store
+from towers.errors import UserError
+from towers.manifest import digest_of
+
+
+def tomorrow_of(store: Store, night_us: int, days: float) -> Store:
+    """The store as one whose training ends at a time, whose test is the days after it, and which has no validation.
+
+    So the vectors of a night are judged by what followed, without another prepare: the test is what the validation of
+    `data/split=temporal data.split.validation_start=NIGHT` is. Contents and listeners of later days have their rows;
+    whoever was made on that night does not know them. Vocabularies stay those of the store.
+
+    Args:
+        store: that holds what followed the night, of data with a clock.
+        night_us: the end of the night's data, in microseconds since 1970, UTC; not before the store's training ends.
+        days: length of the test, in days; it is shorter where the store ends before.
+
+    Raises:
+        UserError: nothing in the store is from after the night, or as `Store.until` says.
+    """
+    if store.end_us is not None and store.end_us < night_us:
+        raise UserError(
+            f"{store.folder}: ends at {shown_time(store.end_us)}, so that nothing in it is from after "
+            f"{shown_time(night_us)}; prepare the days that followed first"
+        )
+    end_us = night_us + round(days * DAY_US)
+    view = store.until(end_us)
+    whole = view.histories
+    is_before = np.asarray(whole.timestamp_us) < night_us
+    num_before = np.concatenate([[0], np.cumsum(is_before)])
+    offsets = np.asarray(whole.offsets)
+    # What is from before is the beginning of each listener's events.
+    end = offsets[:-1] + num_before[offsets[1:]] - num_before[offsets[:-1]]
+    view.histories = replace(whole, train_end=end, validation_start=end, validation_end=end, test_start=end)
+    view.contents = _counted(view, is_before)
+    for name in ("train_positives", "first_heard_us"):
+        view.__dict__.pop(name, None)
+    view.manifest = {
+        **view.manifest,
+        "fingerprint": digest_of([view.fingerprint, night_us, end_us])[:16],
+        "validation_start_us": night_us,
+        "test_start_us": night_us,
+        "gap_us": 0,
+        "periods": [],
+    }
+    return view
+
+
+def _counted(store: Store, is_before: Bool[np.ndarray, " events"]) -> pa.Table:
+    """The contents with the counts of what is from before."""
+    histories, contents = store.histories, store.contents
+    rows = np.asarray(histories.content_row)
+    is_before = is_before & (rows >= 0)
+    counted = {
+        "train_positives": is_before & np.asarray(histories.is_positive),
+        "train_plays": is_before & (np.asarray(histories.action) == schema.PLAY),
+        "train_events": is_before,
+    }
+    for name, is_counted in counted.items():
+        number = np.bincount(rows[is_counted], minlength=len(contents))
+        at = contents.column_names.index(name)
+        contents = contents.set_column(at, contents.field(name), pa.array(number, contents.field(name).type))
+    return contents

@@ -1,0 +1,225 @@
+"""What a cycle did on past nights, and how well: its records, summed up and told."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from towers.evaluation.intervals import ratio_of_means
+from towers.evaluation.result import Evaluation
+from towers.manifest import read_json, write_json
+
+FILE = "nights.json"
+SERVED, FROZEN, ANEW = "served", "frozen", "anew"
+SUBJECTS: Mapping[str, str] = {
+    SERVED: "what serves after the night",
+    FROZEN: "the first night's weights, with the contents and histories of the night",
+    ANEW: "a network trained from scratch on the night",
+}
+"""Who is judged, and who they are."""
+Outcome = Literal["published", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One night of a backtest.
+
+    Args:
+        date: day at whose end it is.
+        outcome: what became of the challenger; failed where the night ended before there was one to judge.
+        rules: names of the rules that refused it.
+        why: a line for people; empty where it was published.
+        version: that serves after the night.
+        listeners: who are judged on the days that followed.
+        quality: subject of `SUBJECTS` -> figure by key (`recall@20/discovery`); one that was not there is absent.
+        ratios: subject -> main metric as a share of what a training from scratch reaches, with its 95 % bounds.
+        core_s: by what was done (`served` for the night itself, `anew`, ...), processor seconds.
+        space_id: of what serves.
+        space_kept: whether it is the space of the night before.
+        space_why: why it was kept or changed.
+        gate: rule -> what it said, with `status` and `words`.
+    """
+
+    date: str
+    outcome: Outcome
+    rules: tuple[str, ...] = ()
+    why: str = ""
+    version: str | None = None
+    listeners: int = 0
+    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    ratios: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    core_s: Mapping[str, float] = field(default_factory=dict)
+    space_id: str | None = None
+    space_kept: bool = True
+    space_why: str = ""
+    gate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Night":
+        """Reads what `write_nights` wrote of a night."""
+        ratios = {name: tuple(bounds) for name, bounds in found["ratios"].items()}
+        return cls(**{**found, "rules": tuple(found["rules"]), "ratios": ratios})
+
+    def figure(self, subject: str, key: str) -> float:
+        """A figure of somebody; NaN where there is none."""
+        return self.quality.get(subject, {}).get(key, math.nan)
+
+    def ratio(self, subject: str) -> float:
+        """The main metric as a share of that of a training from scratch; NaN without one."""
+        return self.ratios.get(subject, (math.nan,))[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All nights together.
+
+    Args:
+        nights: how many.
+        published: how many were published.
+        refusals: rule -> how many nights it refused; `failed` for nights that ended early.
+        means: subject -> mean of the main metric over the nights that have everybody's.
+        ratios: subject -> the same as a share of what trainings from scratch reach.
+        worst: subject -> the least ratio of a night, and its day.
+        last: subject -> ratio of the last night that has one.
+        core_s: sum, by what was done.
+        core_s_beside_anew: the same over the nights on which a network was trained from scratch, so that the two are
+            of the same nights.
+        space_changes: days on which the space changed.
+    """
+
+    nights: int
+    published: int
+    refusals: Mapping[str, int]
+    means: Mapping[str, float]
+    ratios: Mapping[str, float]
+    worst: Mapping[str, tuple[float, str]]
+    last: Mapping[str, float]
+    core_s: Mapping[str, float]
+    core_s_beside_anew: Mapping[str, float]
+    space_changes: tuple[str, ...]
+
+
+def figures_of(
+    evaluations: Mapping[str, Evaluation], main_metric: str
+) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, float, float]]]:
+    """The `quality` and the `ratios` of a night.
+
+    Args:
+        evaluations: by subject, of the same listeners on the days after the night.
+        main_metric: of which ratios are taken.
+    """
+    quality = {subject: evaluation.means() for subject, evaluation in evaluations.items()}
+    ratios: dict[str, tuple[float, float, float]] = {}
+    anew = evaluations.get(ANEW)
+    for subject, evaluation in evaluations.items():
+        if anew is not None and subject != ANEW and main_metric in quality[ANEW]:
+            found = ratio_of_means(evaluation, anew, main_metric)
+            if not math.isnan(found.mean):
+                ratios[subject] = (found.mean, found.low, found.high)
+    return quality, ratios
+
+
+def summed_up(nights: Sequence[Night], main_metric: str) -> Summary:
+    """Sums nights up; subjects are compared on the nights on which all of them were judged.
+
+    Args:
+        nights: in order of time.
+        main_metric: key of the figure that is compared.
+    """
+    subjects = [name for name in SUBJECTS if any(main_metric in night.quality.get(name, {}) for night in nights)]
+    common = [night for night in nights if all(main_metric in night.quality.get(name, {}) for name in subjects)]
+    means = {
+        name: sum(night.figure(name, main_metric) for night in common) / len(common) for name in subjects if common
+    }
+    others = [name for name in subjects if name != ANEW]
+    judged = {name: [(night.ratio(name), night.date) for night in nights if name in night.ratios] for name in others}
+    refusals = Counter(rule for night in nights for rule in (night.rules if night.outcome == "refused" else ()))
+    refusals.update(night.outcome for night in nights if night.outcome == "failed")
+    return Summary(
+        nights=len(nights),
+        published=sum(night.outcome == "published" for night in nights),
+        refusals=dict(refusals.most_common()),
+        means=means,
+        ratios={name: means[name] / means[ANEW] for name in others if means.get(ANEW)},
+        worst={name: min(found) for name, found in judged.items() if found},
+        last={name: found[-1][0] for name, found in judged.items() if found},
+        core_s=_summed(nights),
+        core_s_beside_anew=_summed([night for night in nights if ANEW in night.core_s]),
+        space_changes=tuple(night.date for night in nights if not night.space_kept),
+    )
+
+
+def lines(summary: Summary, main_metric: str) -> list[str]:
+    """A summary for people."""
+    refused = ", ".join(f"{rule} {times}" for rule, times in summary.refusals.items())
+    told = [f"{summary.published} of {summary.nights} nights published{f'; not: {refused}' if refused else ''}"]
+    if summary.means:
+        told.append(f"{main_metric} of the days after, mean: " + _listed(summary.means, ".4f"))
+    for name, ratio in summary.ratios.items():
+        worst, day = summary.worst.get(name, (math.nan, ""))
+        told.append(
+            f"{name} reaches {ratio:.1%} of a training from scratch; least {worst:.1%} on {day}, "
+            f"{summary.last[name]:.1%} on the last night"
+        )
+    if summary.core_s:
+        told.append("core-seconds: " + _listed(summary.core_s, ",.0f"))
+    if summary.core_s_beside_anew:
+        told.append("on nights with a training from scratch: " + _listed(summary.core_s_beside_anew, ",.0f"))
+    changes = ", ".join(summary.space_changes)
+    return [*told, f"space changed on {changes}" if changes else "space kept on every night"]
+
+
+def table(nights: Sequence[Night], main_metric: str) -> Table:
+    """The nights for a terminal, a row each."""
+    subjects = [name for name in SUBJECTS if any(name in night.quality for night in nights)]
+    others = [name for name in subjects if name != ANEW and any(name in night.ratios for night in nights)]
+    done = list(dict.fromkeys(name for night in nights for name in night.core_s))
+    result = Table(caption=Text(f"{main_metric} on the days after each night"), caption_justify="left")
+    for name in ("night", "outcome", "refused by"):
+        result.add_column(name)
+    for name in (*subjects, *(f"{name} / {ANEW}" for name in others), *(f"core-s {name}" for name in done)):
+        result.add_column(name, justify="right")
+    result.add_column("space")
+    for night in nights:
+        result.add_row(
+            night.date, night.outcome, Text(", ".join(night.rules)),
+            *(_figure(night.figure(name, main_metric), ".4f") for name in subjects),
+            *(_figure(night.ratio(name), ".1%") for name in others),
+            *(_figure(night.core_s.get(name, math.nan), ",.0f") for name in done),
+            Text("kept" if night.space_kept else "changed"),
+        )  # fmt: skip
+    return result
+
+
+def write_nights(nights: Sequence[Night], main_metric: str, folder: Path) -> Path:
+    """Writes `nights.json`: the nights, and their summary."""
+    summary = asdict(summed_up(nights, main_metric))
+    path = folder / FILE
+    write_json(path, {"main_metric": main_metric, "summary": summary, "nights": [asdict(night) for night in nights]})
+    return path
+
+
+def read_nights(path: Path) -> tuple[list[Night], str]:
+    """Reads the nights and the main metric from what `write_nights` wrote."""
+    found = read_json(path)
+    return [Night.from_json(night) for night in found["nights"]], found["main_metric"]
+
+
+def _summed(nights: Sequence[Night]) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for night in nights:
+        total.update(night.core_s)
+    return dict(total)
+
+
+def _listed(figures: Mapping[str, float], form: str) -> str:
+    return ", ".join(f"{name} {figure:{form}}" for name, figure in figures.items())
+
+
+def _figure(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else f"{value:{form}}"
