@@ -25,6 +25,7 @@ COMMANDS = {
     "playlists": "lists for one listener, several, or all: Discover Weekly, blends, editors' pools",
     "serve": "an export over HTTP, and a page to explore the space",
     "clean": "removes old runs, stores and exports, never what serves; a dry run by default",
+    "retrain": "the nightly cycle: what came is trained on, judged, and published where it is not worse",
     "forget": "where anything of a listener still lies, and its removal",
     "demo": "all of it on a small world made in code",
 }

@@ -27,7 +27,30 @@ def run(config: DictConfig) -> Path:
 
 
 def export(plan: ExportPlan, folder: Path) -> Path:
-    """Exports the run in `folder` unless that version is there; returns its folder."""
+    """Exports the run in `folder` unless that version is there, and publishes it where it may be; returns its
+    folder."""
+    target, done = written(plan, folder)
+    served, reason = plan.promotion.served(), plan.promotion.withheld(folder, target)
+    if reason is not None:
+        stays = f"current stays at {served.name}" if served else "nothing is current"
+        print(f"{done}; {stays}, for {reason}; to publish it: the same command with checkpoint={folder} promote=true")
+        return target
+    # Before `current` moves: who encodes listeners by a version's tower asks the engine for contents of that version.
+    with StageProgress() as progress:
+        filled = plan.sink.write(Export(target), progress.update)
+    publish(target)
+    print(f"{done}; {moved(served, target)}")
+    if filled:
+        print(filled)
+    return target
+
+
+def written(plan: ExportPlan, folder: Path) -> tuple[Path, str]:
+    """Writes the version of the run in `folder` unless it is there; nobody is led to it.
+
+    Returns:
+        The version's folder, and a line for people.
+    """
     loaded = plan.load(folder)
     trained = plan.trained(loaded)
     plan.sink.check(plan.settings.dim_of(trained.two_tower.dim))
@@ -42,19 +65,7 @@ def export(plan: ExportPlan, folder: Path) -> Path:
         done = f"exported {target}: {summary(target)}"
     else:
         done = f"nothing to export: {target} is up to date"
-    served, reason = plan.promotion.served(), plan.promotion.withheld(folder, target)
-    if reason is not None:
-        stays = f"current stays at {served.name}" if served else "nothing is current"
-        print(f"{done}; {stays}, for {reason}; to publish it: the same command with checkpoint={folder} promote=true")
-        return target
-    # Before `current` moves: who encodes listeners by a version's tower asks the engine for contents of that version.
-    with StageProgress() as progress:
-        filled = plan.sink.write(Export(target), progress.update)
-    publish(target)
-    print(f"{done}; {moved(served, target)}")
-    if filled:
-        print(filled)
-    return target
+    return target, done
 
 
 def moved(served: Path | None, target: Path) -> str:

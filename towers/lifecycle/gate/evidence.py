@@ -166,6 +166,7 @@ class Evidence:
         challenger: tonight's twin.
         champion: the twin of the version that serves, on the same window; null on the first night alone.
         is_first_night: whether nothing has been published yet: rules that need a champion then do not apply.
+        is_adopted: whether what serves was published by no night, so that nothing is known of what it reached.
         baselines: by the ranker's name, on the same window.
         main_metric: key that decides, such as `recall@20`.
         data: verdict of the data profile of tonight's store.
@@ -179,6 +180,7 @@ class Evidence:
     challenger: Judged
     champion: Judged | None
     is_first_night: bool
+    is_adopted: bool = False
     baselines: Mapping[str, Evaluation] = field(default_factory=dict)
     main_metric: str = "recall@20"
     data: DataVerdict | None = None

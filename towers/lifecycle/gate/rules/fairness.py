@@ -205,6 +205,9 @@ class Reproduces:
         if evidence.is_first_night:
             return first_night(name)
         before = evidence.reached
+        if evidence.is_adopted:
+            words = "what serves was published by no night, so that it was never judged like this"
+            return Outcome(rule=name, status="does not apply", words=words)
         if before is None:
             raise Lacking("what the champion reached on the night it was judged is not known")
         now = Reached.of(evidence.served, before.key, before.by_chance)

@@ -1,0 +1,279 @@
+"""A night of the cycle: its configuration to a plan, and what a night works on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from towers.assembly.choosing import serving_run
+from towers.assembly.cleaning import folders_of
+from towers.assembly.judged import judged_run
+from towers.assembly.run import load_run
+from towers.assembly.training import training_plan
+from towers.config.composing import seen_by
+from towers.config.instantiate import instantiate, value
+from towers.config.signature import signature_of
+from towers.data.store import Store
+from towers.errors import DataLacks, UserError
+from towers.evaluation.result import metric_key
+from towers.lifecycle.dry_run import DryRunSettings
+from towers.lifecycle.dry_run import Night as DryNight
+from towers.lifecycle.gate.evidence import Evidence, Reached
+from towers.lifecycle.gate.gate import Rule
+from towers.lifecycle.gate.verdict import Force, Verdict, force_of
+from towers.lifecycle.inventory import Folders
+from towers.lifecycle.ledger import Ledger, night_name
+from towers.lifecycle.pruning import KeptNights
+from towers.lifecycle.record import Record
+from towers.lifecycle.served_check import CanarySettings
+from towers.manifest import read_json
+from towers.publishing.describing import space_told, window_of
+from towers.publishing.sinks.sink import Sink
+from towers.retrieval.files import MANIFEST
+
+LOCK = ".retrain.lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """How a training goes on from the night before.
+
+    Args:
+        share: of the epochs of a training from scratch, for the judged twin.
+        refit_share: the same for the refit.
+        optimizer: what becomes of the earlier means of gradients.
+
+    Raises:
+        UserError: a share that is not above 0.
+    """
+
+    share: float
+    refit_share: float
+    optimizer: str
+
+    def __post_init__(self) -> None:
+        for name in ("share", "refit_share"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"warm.{name}={getattr(self, name)}: must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightPlan:
+    """What `towers retrain` does, its configuration turned into parts.
+
+    Args:
+        config: of the command, of which each step sees its share.
+        data: name of the data set.
+        folders: of all that is written.
+        ledger: of the data set's nights.
+        lock: held by one night at a time.
+        waits: whether for another that holds it.
+        sink: engine that readers ask.
+        rules: of the gate, by name.
+        force: who publishes whatever the gate says; null: nobody.
+        canaries: how a version is tried in the server.
+        dry_run: space that has to be there.
+        keep: how much of past nights stays.
+        warm: how a training goes on.
+        main_metric: that decides.
+    """
+
+    config: DictConfig
+    data: str
+    folders: Folders
+    ledger: Ledger
+    lock: Path
+    waits: bool
+    sink: Sink
+    rules: Mapping[str, Rule | None]
+    force: Force | None
+    canaries: CanarySettings
+    dry_run: DryRunSettings
+    keep: KeptNights
+    warm: Warm
+    main_metric: str
+
+    def tried(self) -> DryNight:
+        """What the dry run looks at."""
+        return DryNight(
+            folders=self.folders,
+            nights=self.ledger.folder.parent,
+            data=self.data,
+            name=value(self.config, "name", str),
+            source=instantiate(self.config.data.source, "data.source"),
+            sink=self.sink,
+        )
+
+    def night(self, store: Store, champion: Record | None) -> "Night":
+        """Tonight.
+
+        Args:
+            store: as it was prepared.
+            champion: the record of what serves; null where nothing does.
+        """
+        end = window_of(store).get("end")
+        train = seen_by("train", self.config)
+        name = night_name(end, store.fingerprint, signature_of(train, store.fingerprint))
+        record = self.ledger.of_night(name) or Record(
+            night=name, data_end=end, started=datetime.now(UTC).isoformat(timespec="seconds"), store=store.fingerprint
+        )
+        is_late = champion is not None and _is_before(end, champion.data_end)
+        rival = self._last_before(end) if is_late else champion
+        twin = None if rival is None else self._twin_of(rival)
+        return Night(plan=self, store=store, record=record, champion=champion, rival=rival, twin=twin, is_late=is_late)
+
+    def _last_before(self, end: str | None) -> Record | None:
+        """The newest version that served and whose data ends no later; null where there is none."""
+        served = (record for record in self.ledger.records() if record.serving_s)
+        return next((record for record in served if not _is_before(end, record.data_end)), None)
+
+    def _twin_of(self, record: Record) -> Path | None:
+        """The run by which a version is judged; of one that no night made, that of the run that it was exported from.
+        Null where it is gone."""
+        if record.judged is not None:
+            folder = self.folders.runs / record.judged
+            return folder if folder.exists() else None
+        run = serving_run(OmegaConf.merge(self.config, {"checkpoint": None}))  # type: ignore[arg-type]  # a DictConfig
+        if run is None:
+            return None
+        try:
+            judged = judged_run(load_run(run, self.folders.stores), self.folders.stores)
+        except (DataLacks, UserError) as error:
+            print(f"{record.version}: {error}")
+            return None
+        return judged.folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One night.
+
+    Args:
+        plan: of the command.
+        store: as it was prepared.
+        record: of the night, as far as it has come.
+        champion: the record of what serves; null on the first night.
+        rival: whom tonight's version is compared with: the champion, but for a night that comes late; null: nobody.
+        twin: by which the rival is judged, and whose weights tonight's training begins with; null: gone, or nobody's.
+        is_late: whether what serves has seen later events, so that nothing is published.
+    """
+
+    plan: NightPlan
+    store: Store
+    record: Record
+    champion: Record | None
+    rival: Record | None
+    twin: Path | None
+    is_late: bool
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its version serves already."""
+        return self.champion is not None and self.champion.night == self.record.night
+
+    @property
+    def reached(self) -> Reached | None:
+        """What the rival's twin reached on the night it was judged; null of one that no night made."""
+        found = {} if self.rival is None else self.rival.verdict
+        return Reached(**found["reached"]) if "reached" in found else None
+
+    def knowing(self, **facts: Any) -> "Night":
+        """The night with more in its record, which is written."""
+        record = replace(self.record, **facts)
+        self.plan.ledger.write(record)
+        return replace(self, record=record)
+
+    def twin_config(self) -> DictConfig:
+        """Of the training of tonight's twin, which sees neither validation nor the window."""
+        if self.twin is None:
+            return self._train("validation")
+        return self._train("validation", self.twin, self.plan.warm.share)
+
+    def refit_config(self, judged: Path) -> DictConfig:
+        """Of the training of what is published: it goes on from tonight's twin up to the last event."""
+        return self._train("end", judged, self.plan.warm.refit_share)
+
+    def said(self, verdict: Verdict, evidence: Evidence) -> "Night":
+        """The night with what the gate says in its record, and what its twin reached, for the nights to come."""
+        kept = asdict(Reached.of(evidence.challenger, self.plan.main_metric))
+        means = evidence.challenger.evaluation.means()
+        key = self.plan.main_metric
+        metrics = {name: means[name] for name in (key, metric_key(key, "discovery"), metric_key(key, "cold_content"))
+                   if name in means}  # fmt: skip
+        return self.knowing(verdict={**verdict.to_json(), "reached": kept}, metrics=metrics)
+
+    def exported(self, target: Path) -> "Night":
+        """The night with its version in its record."""
+        manifest, served = read_json(target / MANIFEST), self.plan.folders.served()
+        told = None if served is None else space_told(read_json(served / MANIFEST), manifest)
+        return self.knowing(version=target.name, space_id=manifest["space_id"], space_told=told)
+
+    @property
+    def named(self) -> str:
+        """Its version for people."""
+        return self.record.version or f"tonight's version ({self.record.judged})"
+
+    @property
+    def stays(self) -> str:
+        """What serves on when tonight's version is refused."""
+        served = self.plan.folders.served()
+        return "nothing is current" if served is None else f"current stays at {served.name}"
+
+    def below_runs(self, folder: Path) -> str:
+        """A run's folder as records have it."""
+        return str(folder.relative_to(self.plan.folders.runs))
+
+    def _train(self, until: str, begins_with: Path | None = None, share: float = 1.0) -> DictConfig:
+        config = seen_by("train", self.plan.config)
+        with open_dict(config):
+            config.train_until = until
+            if begins_with is not None:
+                epochs = training_plan(config, self.store).config["trainer"]["max_epochs"]
+                config.trainer.max_epochs = max(1, round(share * epochs))
+                config.trainer.validate_every_epochs = 1
+                config.schedule = self.plan.config.warm_schedule
+                config.warm_start = {"checkpoint": str(begins_with), "optimizer": self.plan.warm.optimizer}
+        return config
+
+
+def night_plan(config: DictConfig) -> NightPlan:
+    """Turns the configuration of `towers retrain` into a plan.
+
+    Raises:
+        UserError: a key that does not fit.
+    """
+    config = config.copy()
+    with open_dict(config):
+        config.data.split = config.night_split
+    data, folders = value(config, "data.name", str), folders_of(config)
+    nodes = config.gate.rules.items()
+    return NightPlan(
+        config=config,
+        data=data,
+        folders=folders,
+        ledger=Ledger(
+            folder=Path(value(config, "paths.nights", str)) / data, exports=folders.exports, runs=folders.runs
+        ),
+        lock=folders.stores / data / LOCK,
+        waits=value(config, "wait", bool),
+        sink=instantiate(config.sink, "sink"),
+        rules={str(name): None if node is None else instantiate(node, f"gate.rules.{name}") for name, node in nodes},
+        force=force_of(value(config, "gate.force", bool), value(config, "gate.why", str | None)),
+        canaries=instantiate(config.canaries, "canaries"),
+        dry_run=instantiate(config.dry_run, "dry_run"),
+        keep=KeptNights(**{name: value(config, f"keep.{name}", int) for name in ("versions", "nights")}),
+        warm=Warm(
+            share=value(config, "warm.share", float),
+            refit_share=value(config, "warm.refit_share", float),
+            optimizer=value(config, "warm.optimizer", str),
+        ),
+        main_metric=value(config, "evaluation.main_metric", str),
+    )
+
+
+def _is_before(end: str | None, other: str | None) -> bool:
+    """Whether data ends before other data, as far as both have a clock."""
+    return end is not None and other is not None and datetime.fromisoformat(end) < datetime.fromisoformat(other)

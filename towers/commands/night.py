@@ -1,0 +1,153 @@
+"""One night of `towers retrain`: each step does nothing where it is done, so that the same command goes on."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from towers.assembly.cleaning import config_digest
+from towers.assembly.evaluation import evaluation_plan
+from towers.assembly.export import export_plan
+from towers.assembly.night import Night, NightPlan
+from towers.assembly.twins import judged_night
+from towers.commands import evaluate, export, prepare, train
+from towers.commands.progress import StageProgress
+from towers.config.composing import seen_by
+from towers.errors import GateRefused
+from towers.lifecycle.dry_run import dry_run
+from towers.lifecycle.gate.evidence import Canaries, Evidence
+from towers.lifecycle.gate.facts import exported
+from towers.lifecycle.gate.gate import judge
+from towers.lifecycle.lock import Held, held
+from towers.lifecycle.pruning import prune
+from towers.lifecycle.rollback import finish
+from towers.lifecycle.served_check import checked
+from towers.lifecycle.switching import publish
+from towers.publishing.describing import space_told
+from towers.retrieval.export import Export
+
+
+def night(plan: NightPlan) -> None:
+    """Runs the cycle once, alone; where another night is running, says so and ends well, or waits.
+
+    Raises:
+        GateRefused: tonight's version is not published; the one that served serves.
+    """
+    try:
+        with held(plan.lock, "a night", plan.waits, print):
+            _night(plan)
+    except Held as elsewhere:
+        print(elsewhere)
+
+
+def _night(plan: NightPlan) -> None:
+    print("\n".join(dry_run(plan.tried(), plan.dry_run)))
+    with StageProgress() as progress:
+        for line in finish(plan.ledger, plan.sink, progress.update):
+            print(line)
+    with plan.ledger.alone():
+        champion = plan.ledger.settle()
+    store = prepare.prepare(seen_by("prepare", plan.config))
+    tonight = plan.night(store, champion)
+    if tonight.record.bar is not None:
+        raise GateRefused(f"{tonight.record.version} was marked bad ({tonight.record.bar.why}); current stays")
+    if tonight.is_done:
+        print(f"nothing to publish: {tonight.record.version}, which serves, was made of this data")
+        return _ended(tonight)
+    twin = train.run(tonight.twin_config())
+    tonight = tonight.knowing(judged=tonight.below_runs(twin))
+    evidence = _judged(tonight, twin)
+    tonight = _passed(tonight, evidence)
+    refit = train.run(tonight.refit_config(twin))
+    tonight = tonight.knowing(refit=tonight.below_runs(refit))
+    evidence, target = _exported(tonight, evidence, refit)
+    tonight = _passed(tonight.exported(target), evidence)
+    tonight, evidence = _asked(tonight, evidence, target)
+    return _ended(_published(_passed(tonight, evidence), target))
+
+
+def _judged(tonight: Night, twin: Path) -> Evidence:
+    """Evaluates tonight's twin with its page, and both twins on the same window."""
+    plan = evaluation_plan(seen_by("evaluate", tonight.plan.config))
+    try:
+        evaluate.evaluate(plan, twin)
+    except GateRefused as refused:
+        print(refused)  # the gate has a rule for it
+    with StageProgress() as progress:
+        return judged_night(tonight, plan, twin, progress.update)
+
+
+def _passed(tonight: Night, evidence: Evidence) -> Night:
+    """Asks the gate with what is known by now; keeps what it says.
+
+    Raises:
+        GateRefused: it refuses.
+    """
+    plan = tonight.plan
+    verdict = judge(evidence, plan.rules, plan.force)
+    tonight = tonight.said(verdict, evidence)
+    if verdict.force is not None or evidence.stage == "twins":
+        print("\n".join(verdict.lines(is_full=evidence.stage == "twins")))
+    if not verdict.passed:
+        lines = verdict.lines()
+        plan.ledger.remark(tonight.record, "refused", verdict.rules)
+        _pruned(plan)
+        print("\n".join(lines))
+        raise GateRefused(f"{tonight.named} is refused by {verdict.rules}; {tonight.stays}")
+    return tonight
+
+
+def _exported(tonight: Night, evidence: Evidence, refit: Path) -> tuple[Evidence, Path]:
+    """Writes the refit's version, turned into the space of what serves."""
+    target, told = export.written(export_plan(seen_by("export", tonight.plan.config)), refit)
+    print(told)
+    served = tonight.plan.folders.served()
+    champion = None if served is None else Export(served, check_files=False)
+    return replace(evidence, stage="export", exported=exported(Export(target), champion)), target
+
+
+def _asked(tonight: Night, evidence: Evidence, target: Path) -> tuple[Night, Evidence]:
+    """Asks the version in the real server, and fills the engine without leading anybody to it."""
+    plan, served = tonight.plan, tonight.plan.folders.served()
+    found = checked(target, served, plan.canaries)
+    print(found)
+    canaries = Canaries(
+        asked=found.asked,
+        failed=found.failed + len(found.refused),
+        empty=round(found.empty * found.asked),
+        overlap=found.overlap,
+    )
+    with StageProgress() as progress:
+        filled = plan.sink.fill(Export(target), progress.update)
+    if filled:
+        print(filled)
+    return tonight, replace(evidence, stage="served", canaries=canaries)
+
+
+def _published(tonight: Night, target: Path) -> Night:
+    """Leads readers to the version; one that comes late leads nobody."""
+    plan, served = tonight.plan, tonight.plan.folders.served()
+    if tonight.is_late:
+        plan.ledger.remark(tonight.record, "note", f"comes late: its data ends before that of {served and served.name}")
+        print(f"{target} comes late: its data ends before that of {served and served.name}, which goes on to serve")
+        return tonight
+    told = "current points to it" if served is None else f"current moves from {served.name} to it"
+    space = None if served is None else space_told(Export(served).manifest, Export(target).manifest)
+    with plan.ledger.alone(), StageProgress() as progress:
+        forced = None if plan.force is None else plan.force.why
+        _, lines = publish(plan.ledger, plan.sink, Export(target), progress.update, forced)
+    print("\n".join([*lines, f"published {target}: {', '.join([told] if space is None else [told, space])}"]))
+    return tonight
+
+
+def _ended(tonight: Night) -> None:
+    """Notes the end, and removes what no kept night needs."""
+    ledger = tonight.plan.ledger
+    record = ledger.of_night(tonight.record.night)  # with the remarks that publishing has made
+    if record is not None and record.ended is None:
+        ledger.write(replace(record, ended=datetime.now(UTC).isoformat(timespec="seconds")))
+    _pruned(tonight.plan)
+
+
+def _pruned(plan: NightPlan) -> None:
+    print(prune(plan.ledger, plan.folders, plan.keep, config_digest, time.time()))

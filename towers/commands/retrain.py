@@ -1,0 +1,37 @@
+"""`towers retrain`: the nightly cycle, and what belongs to it: roll back, history, backtest."""
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from towers.assembly.night import NightPlan, night_plan
+from towers.commands import night
+from towers.commands.progress import StageProgress
+from towers.config.instantiate import value
+from towers.errors import UserError
+from towers.lifecycle.history import history_table
+from towers.lifecycle.rollback import roll_back
+
+
+def run(config: DictConfig) -> None:
+    """Does what `action` names."""
+    action = value(config, "action", str)
+    if action not in ACTIONS:
+        raise UserError(f"action={action}: must be one of {', '.join(ACTIONS)}")
+    ACTIONS[action](night_plan(config))
+
+
+def rolled_back(plan: NightPlan) -> None:
+    """Puts the version before back, or the one that `to` names; does not wait for a night that runs."""
+    to, why = (value(plan.config, key, str | None) for key in ("to", "why"))
+    with StageProgress() as progress:
+        lines = roll_back(plan.ledger, plan.sink, to, why or "", progress.update)
+    print("\n".join(lines))
+
+
+def history(plan: NightPlan) -> None:
+    """Prints all versions and nights."""
+    Console().print(history_table(plan.ledger.entries(), plan.main_metric))
+
+
+ACTIONS = {"night": night.night, "rollback": rolled_back, "history": history}
+"""By their names, what the command can do."""
