@@ -35,12 +35,17 @@ def night(plan: NightPlan) -> None:
     """
     try:
         with held(plan.lock, "a night", plan.waits, print):
-            _night(plan)
+            cycle(plan)
     except Held as elsewhere:
         print(elsewhere)
 
 
-def _night(plan: NightPlan) -> None:
+def cycle(plan: NightPlan) -> None:
+    """Runs the steps of a night, one after the other, whoever else runs.
+
+    Raises:
+        GateRefused: as `night`.
+    """
     print("\n".join(dry_run(plan.tried(), plan.dry_run)))
     with StageProgress() as progress:
         for line in finish(plan.ledger, plan.sink, progress.update):

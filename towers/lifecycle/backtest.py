@@ -15,9 +15,10 @@ from towers.evaluation.result import Evaluation
 from towers.manifest import read_json, write_json
 
 FILE = "nights.json"
-SERVED, FROZEN, ANEW = "served", "frozen", "anew"
+SERVED, TWIN, FROZEN, ANEW = "served", "twin", "frozen", "anew"
 SUBJECTS: Mapping[str, str] = {
     SERVED: "what serves after the night",
+    TWIN: "the night's network before it was trained on its last two windows, with the histories of the night",
     FROZEN: "the first night's weights, with the contents and histories of the night",
     ANEW: "a network trained from scratch on the night",
 }
@@ -82,8 +83,9 @@ class Summary:
         nights: how many.
         published: how many were published.
         refusals: rule -> how many nights it refused; `failed` for nights that ended early.
-        means: subject -> mean of the main metric over the nights that have everybody's.
-        ratios: subject -> the same as a share of what trainings from scratch reach.
+        means: subject -> mean of the main metric over the nights that have everybody's; of trainings from scratch only
+            where they are on all of these.
+        ratios: subject -> its mean as a share of what trainings from scratch reach, over the nights that have one.
         worst: subject -> the least ratio of a night, and its day.
         last: subject -> ratio of the last night that has one.
         core_s: sum, by what was done.
@@ -132,11 +134,11 @@ def summed_up(nights: Sequence[Night], main_metric: str) -> Summary:
         main_metric: key of the figure that is compared.
     """
     subjects = [name for name in SUBJECTS if any(main_metric in night.quality.get(name, {}) for night in nights)]
-    common = [night for night in nights if all(main_metric in night.quality.get(name, {}) for name in subjects)]
-    means = {
-        name: sum(night.figure(name, main_metric) for night in common) / len(common) for name in subjects if common
-    }
     others = [name for name in subjects if name != ANEW]
+    common = _with_all(nights, others, main_metric)
+    beside = _with_all(common, [ANEW], main_metric)
+    shown = subjects if len(beside) == len(common) else others
+    means = {name: _mean(common, name, main_metric) for name in shown if common}
     judged = {name: [(night.ratio(name), night.date) for night in nights if name in night.ratios] for name in others}
     refusals = Counter(rule for night in nights for rule in (night.rules if night.outcome == "refused" else ()))
     refusals.update(night.outcome for night in nights if night.outcome == "failed")
@@ -145,7 +147,11 @@ def summed_up(nights: Sequence[Night], main_metric: str) -> Summary:
         published=sum(night.outcome == "published" for night in nights),
         refusals=dict(refusals.most_common()),
         means=means,
-        ratios={name: means[name] / means[ANEW] for name in others if means.get(ANEW)},
+        ratios={
+            name: _mean(beside, name, main_metric) / _mean(beside, ANEW, main_metric)
+            for name in others
+            if beside and _mean(beside, ANEW, main_metric)
+        },
         worst={name: min(found) for name, found in judged.items() if found},
         last={name: found[-1][0] for name, found in judged.items() if found},
         core_s=_summed(nights),
@@ -208,6 +214,15 @@ def read_nights(path: Path) -> tuple[list[Night], str]:
     """Reads the nights and the main metric from what `write_nights` wrote."""
     found = read_json(path)
     return [Night.from_json(night) for night in found["nights"]], found["main_metric"]
+
+
+def _with_all(nights: Sequence[Night], subjects: Sequence[str], key: str) -> list[Night]:
+    """The nights on which all of them were judged."""
+    return [night for night in nights if all(key in night.quality.get(name, {}) for name in subjects)]
+
+
+def _mean(nights: Sequence[Night], subject: str, key: str) -> float:
+    return sum(night.figure(subject, key) for night in nights) / len(nights)
 
 
 def _summed(nights: Sequence[Night]) -> dict[str, float]:

@@ -1,0 +1,138 @@
+"""A backtest: the cycle's configuration for past nights, and the vectors that everybody had on each of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from omegaconf import DictConfig, open_dict
+
+from towers.assembly.evaluation import EvaluationPlan
+from towers.assembly.night import NightPlan, night_plan
+from towers.assembly.run import load_run
+from towers.config.composing import seen_by
+from towers.config.instantiate import value
+from towers.data.store import Store
+from towers.data.tomorrow import tomorrow_of
+from towers.errors import UserError
+from towers.evaluation.night_vectors import NightOnStore, NightVectors, judged_tomorrow
+from towers.evaluation.protocol import EvaluationProtocol
+from towers.evaluation.result import Evaluation
+from towers.lifecycle.backtest import FROZEN, SUBJECTS, TWIN
+from towers.lifecycle.record import Record
+from towers.lifecycle.replay import Replay
+from towers.retrieval.export import Export
+
+VECTORS = "vectors"
+"""Folder of the vectors of all nights, in that of the backtest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestPlan:
+    """What `towers retrain action=backtest` does.
+
+    Args:
+        folder: of its own data, runs and versions.
+        replay: lays the raw data out as it was.
+        night: the cycle, in this folder.
+        horizon: days after a night by which its version is judged.
+        anew_every: every so many nights a network is trained from scratch beside; 0: never.
+    """
+
+    folder: Path
+    replay: Replay
+    night: NightPlan
+    horizon: float
+    anew_every: int
+
+    def anew_config(self) -> DictConfig:
+        """Of a training from scratch, up to the last event."""
+        config = seen_by("train", self.night.config)
+        with open_dict(config):
+            config.train_until = "end"
+        return config
+
+    def keeps(self, night: int, subject: str) -> Path:
+        """The file of somebody's vectors of a night."""
+        return self.folder / VECTORS / f"{self.replay.nights[night]}-{subject}.parquet"
+
+    def keep_run(self, night: int, subject: str, run: Path) -> None:
+        """Keeps the vectors that a run gives on the newest store."""
+        if not (path := self.keeps(night, subject)).exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            NightVectors.of(load_run(run, self.night.folders.stores, is_refreshed=True)).write(path)
+
+    def rivals(self, record: Record) -> dict[str, Path]:
+        """Runs that are judged beside what serves: the night's twin, and the first version's.
+
+        Args:
+            record: of the night.
+        """
+        runs, first = self.night.folders.runs, self.night.ledger.records()[-1]
+        named = {TWIN: record.judged, FROZEN: first.refit}
+        return {subject: runs / run for subject, run in named.items() if run is not None}
+
+    def keep_served(self, night: int, subject: str) -> None:
+        """Keeps the vectors of what serves, as they lie in its export."""
+        served = self.night.folders.served()
+        if served is not None and not (path := self.keeps(night, subject)).exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            export = Export(served)
+            ids = {"content_ids": _column(export.content_ids), "user_ids": _column(export.user_ids)}
+            vectors = {"contents": export.vectors, "users": export.user_vectors}
+            NightVectors(**ids, **vectors, provenance=export.provenance).write(path)
+
+    def judged(self, night: int, plan: EvaluationPlan, store: Store) -> Mapping[str, Evaluation]:
+        """Everybody on the days after a night, by subject; nobody where nothing is from after it.
+
+        Args:
+            night: its number.
+            plan: of evaluations.
+            store: that holds what followed.
+        """
+        end_us = self.replay.end_us(night)
+        if store.end_us is None or store.end_us < end_us:
+            return {}
+        protocol = plan.protocol(tomorrow_of(store, end_us, self.horizon))
+        return {name: found for name in SUBJECTS if (found := self._judged(night, name, protocol)) is not None}
+
+    def _judged(self, night: int, subject: str, protocol: EvaluationProtocol) -> Evaluation | None:
+        path = self.keeps(night, subject)
+        if not path.exists():
+            return None
+        kept = NightOnStore(kept=NightVectors.read(path), store=protocol.store)
+        return judged_tomorrow(protocol, subject, kept)
+
+
+def backtest_plan(config: DictConfig) -> BacktestPlan:
+    """Turns the configuration into a plan.
+
+    Raises:
+        UserError: a key that does not fit, or data without as many days.
+    """
+    folder, days = Path(value(config, "backtest", str)), value(config, "days", int)
+    horizon, anew_every = value(config, "horizon", float), value(config, "anew_every", int)
+    if not horizon > 0:
+        raise UserError(f"horizon={horizon}: must be above 0")
+    if anew_every < 0:
+        raise UserError(f"anew_every={anew_every}: must be 0 (never) or more")
+    root = value(config, "data.root", str | None)
+    if root is None:
+        raise UserError("data.root: a backtest replays raw data; give its folder")
+    replay = Replay(Path(root), folder / "data", days)
+    own = config.copy()
+    with open_dict(own):
+        own.data.root = str(replay.raw)
+        own.data.source.root = str(replay.raw)
+        for name in ("stores", "runs", "exports", "evaluations", "nights"):
+            own.paths[name] = str(folder / name)
+        # What has served is looked at once more when all nights are over.
+        own.keep.versions = own.keep.nights = days + 3
+    return BacktestPlan(
+        folder=folder, replay=replay, night=night_plan(own), horizon=horizon, anew_every=anew_every
+    )  # its folders are its own, so that nothing that serves is touched
+
+
+def _column(ids: Any) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array([str(each) for each in ids[:]], pa.string())])

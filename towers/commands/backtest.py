@@ -1,0 +1,111 @@
+"""`towers retrain action=backtest`: the cycle over past days, beside a frozen network and one trained from scratch."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from towers.assembly.backtest import BacktestPlan, backtest_plan
+from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
+from towers.commands import train
+from towers.commands.night import cycle
+from towers.config.composing import seen_by
+from towers.data.store import Store
+from towers.errors import GateRefused, UserError
+from towers.evaluation.result import metric_key
+from towers.lifecycle.backtest import (
+    ANEW,
+    SERVED,
+    Night,
+    Outcome,
+    figures_of,
+    lines,
+    summed_up,
+    table,
+    write_nights,
+)
+from towers.lifecycle.backtest_page import FILE, write_backtest_page
+from towers.manifest import read_json, write_json
+
+
+def backtest(config: DictConfig) -> Path:
+    """Replays the cycle in a folder of its own; returns the page. The same command goes on after a kill."""
+    plan = backtest_plan(config)
+    done = [_night(plan, number) for number in range(len(plan.replay.nights))]
+    evaluation = evaluation_plan(seen_by("evaluate", plan.night.config))
+    store = Store.open(plan.night.folders.stores / plan.night.data)
+    key = metric_key(evaluation.main_metric, "discovery")
+    nights = [_judged(plan, number, done[number], evaluation, store, key) for number in range(1, len(done))]
+    write_nights(nights, key, plan.folder)
+    page = plan.folder / FILE
+    write_backtest_page(nights, key, list(dict.fromkeys([evaluation.main_metric, key])), page, plan.night.data)
+    console = Console()
+    console.print(table(nights, key))
+    console.print("\n".join(lines(summed_up(nights, key), key)), markup=False)
+    print(f"backtest of {len(nights)} nights: {page}")
+    return page
+
+
+def _night(plan: BacktestPlan, number: int) -> Night:
+    """One night, unless it is done; and the vectors that everybody has after it."""
+    day = plan.replay.nights[number]
+    path = plan.folder / "done" / f"{day}.json"
+    if path.exists():
+        return Night.from_json(read_json(path))
+    print(f"night {number} of {len(plan.replay.nights) - 1}: {day}")
+    plan.replay.advance(number)
+    core_s: dict[str, float] = {}
+    before = plan.night.ledger.champion()
+    outcome, why = _run(plan, core_s)
+    champion, record = plan.night.ledger.champion(), plan.night.ledger.records()[0]
+    if champion is None:
+        raise UserError(f"{day}: the first night has published nothing, so that there is nothing to go on from: {why}")
+    plan.keep_served(number, SERVED)
+    for subject, run in plan.rivals(record).items():
+        plan.keep_run(number, subject, run)
+    if number and plan.anew_every and number % plan.anew_every == 0:
+        with _timed(core_s, ANEW):
+            plan.keep_run(number, ANEW, train.run(plan.anew_config()))
+    is_own = outcome != "failed"  # else the newest record is another night's
+    night = Night(
+        date=str(day), outcome=outcome, why=why, version=champion.version, core_s=core_s, space_id=champion.space_id,
+        rules=tuple(record.verdict.get("refused", ())) if outcome == "refused" else (),
+        space_kept=before is None or before.space_id == champion.space_id, space_why=champion.space_told or "",
+        gate={each["rule"]: each for each in record.verdict.get("outcomes", ())} if is_own else {},
+    )  # fmt: skip
+    write_json(path, asdict(night))
+    return night
+
+
+def _run(plan: BacktestPlan, core_s: dict[str, float]) -> tuple[Outcome, str]:
+    """What becomes of the cycle on a night, and why; its time is noted."""
+    try:
+        with _timed(core_s, SERVED):
+            cycle(plan.night)
+    except GateRefused as refused:
+        return "refused", str(refused)
+    except UserError as failed:
+        return "failed", str(failed)
+    return "published", ""
+
+
+def _judged(plan: BacktestPlan, number: int, night: Night, evaluation: EvaluationPlan, store: Store, key: str) -> Night:
+    """The night with how everybody did on the days that followed."""
+    evaluations = plan.judged(number, evaluation, store)
+    quality, ratios = figures_of(evaluations, key)
+    listeners = max((each.counts["discovery"] for each in evaluations.values()), default=0)
+    return replace(night, quality=quality, ratios=ratios, listeners=listeners)
+
+
+@contextmanager
+def _timed(core_s: dict[str, float], name: str) -> Iterator[None]:
+    """Adds the processor seconds of the block, those of other processes that it waited for included."""
+    begun = sum(os.times()[:4])
+    try:
+        yield
+    finally:
+        core_s[name] = core_s.get(name, 0.0) + sum(os.times()[:4]) - begun
