@@ -164,14 +164,22 @@ def test_what_was_served_outlives_its_folder(versions: tuple[Path, Path, Path]) 
 def asked_of(snapshot: Snapshot) -> dict[str, str]:
     """An answer of every kind; what this data does not allow in its own words."""
     users, tracks = snapshot.export.user_ids[:2], snapshot.export.content_ids[:2]
-    lists = {kind: ListQuestion(users=users[:1]) for kind in ("discover_weekly", "mix", "on_repeat")}
-    lists |= {kind: ListQuestion(contents=tracks[:1]) for kind in ("radio", "continuation", "arithmetic")}
+    lists = {
+        kind: ListQuestion.model_validate({"users": users[:1]}) for kind in ("discover_weekly", "mix", "on_repeat")
+    }
+    lists |= {
+        kind: ListQuestion.model_validate({"contents": tracks[:1]}) for kind in ("radio", "continuation", "arithmetic")
+    }
     asks: dict[str, Callable[[], str]] = {
         "somebody new": lambda: answers.recommend(snapshot, RecommendQuestion.model_validate({"history": tracks[:1]})),
-        "a new content": lambda: answers.embed_content(snapshot, EmbedContentQuestion(metadata={"genres": ["folk"]})),
-        "familiar": lambda: answers.recommend(snapshot, RecommendQuestion(user=users[0], familiar=0.5)),
-        "neighbours": lambda: answers.similar(snapshot, SimilarQuestion(content=tracks[0])),
-        "blend": lambda: playlist(snapshot, "blend", ListQuestion(users=users)),
+        "a new content": lambda: answers.embed_content(
+            snapshot, EmbedContentQuestion.model_validate({"metadata": {"genres": ["folk"]}})
+        ),
+        "familiar": lambda: answers.recommend(
+            snapshot, RecommendQuestion.model_validate({"user": users[0], "familiar": 0.5})
+        ),
+        "neighbours": lambda: answers.similar(snapshot, SimilarQuestion.model_validate({"content": tracks[0]})),
+        "blend": lambda: playlist(snapshot, "blend", ListQuestion.model_validate({"users": users})),
         **{kind: partial(playlist, snapshot, kind, question) for kind, question in lists.items()},
     }
     told = {}
