@@ -8,23 +8,30 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import uvicorn
 
-from tests.service.conftest import app_of
+from tests.service.conftest import GOLDEN, app_of
 from towers.errors import UserError
 from towers.manifest import point_to
 from towers.retrieval.export import Export
 from towers.retrieval.query import Query
 from towers.retrieval.search import recommend
+from towers.service import answers
 from towers.service.audio import AudioFolder
 from towers.service.live import LOG, Live
+from towers.service.playlist_answers import playlist
+from towers.service.playlist_questions import ListQuestion
+from towers.service.questions import EmbedContentQuestion, Question, RecommendQuestion, SimilarQuestion
 from towers.service.server import bound
 from towers.service.snapshot import Snapshot
 
+WHOLE = GOLDEN.parents[1] / "format-4" / "export"
 SWITCHES, CLIENTS = 20, 4
 
 
@@ -153,6 +160,42 @@ def test_what_was_served_outlives_its_folder(versions: tuple[Path, Path, Path]) 
     snapshot = live.snapshot
     assert snapshot.map.json(10)
     assert recommend(snapshot.export, snapshot.export.user_vectors[0], Query(k=2), None).rows.tolist() == [0, 1]
+
+
+def asked_of(snapshot: Snapshot) -> list[str]:
+    """An answer of every kind; what this data does not allow in its own words."""
+    users, tracks = snapshot.export.user_ids[:2], snapshot.export.content_ids[:2]
+    asked: list[tuple[Callable[[Snapshot, Any], str], type[Question], dict[str, Any]]] = [
+        (answers.recommend, RecommendQuestion, {"history": tracks[:1]}),
+        (answers.recommend, RecommendQuestion, {"user": users[0], "familiar": 0.5}),
+        (answers.similar, SimilarQuestion, {"content": tracks[0]}),
+        (answers.embed_content, EmbedContentQuestion, {"metadata": {"genres": ["folk"]}}),
+    ]
+    for kind in ("discover_weekly", "mix", "on_repeat"):
+        asked.append((partial(list_of, kind), ListQuestion, {"users": users[:1]}))
+    for kind in ("radio", "continuation", "arithmetic"):
+        asked.append((partial(list_of, kind), ListQuestion, {"contents": tracks[:1]}))
+    told = []
+    for answer, question, given in asked:
+        try:
+            told.append(answer(snapshot, question.model_validate(given)))
+        except UserError as error:
+            told.append(f"declined: {error}")
+    return told
+
+
+def list_of(kind: str, snapshot: Snapshot, question: ListQuestion) -> str:
+    return playlist(snapshot, kind, question)
+
+
+def test_a_whole_version_answers_as_ever_once_its_folder_is_gone(tmp_path: Path) -> None:
+    """As when a version is forgotten, and removed before its servers look at the link again."""
+    shutil.copytree(WHOLE, tmp_path / "export")
+    snapshot = Snapshot.open(tmp_path / "export", AudioFolder(None))
+    shutil.rmtree(tmp_path / "export")
+    told = asked_of(snapshot)
+    assert told == asked_of(Snapshot.open(WHOLE, AudioFolder(None)))
+    assert sum(not answer.startswith("declined") for answer in told) > 8
 
 
 def test_a_version_that_was_swapped_is_let_go(versions: tuple[Path, Path, Path]) -> None:

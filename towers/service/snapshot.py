@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
+from towers.contract import schema
 from towers.errors import UserError
 from towers.manifest import library_versions
 from towers.policies.request import Shared
 from towers.retrieval.export import Export
-from towers.retrieval.files import USER_TOWER
+from towers.retrieval.files import CONTENT_TOWER, USER_TOWER, VOCABULARIES
 from towers.retrieval.query import Query, Standing
+from towers.retrieval.raw_contents import reader_of
 from towers.retrieval.search import recommend, similar
 from towers.retrieval.verify import problems
 from towers.service.audio import AudioFolder
@@ -25,6 +27,9 @@ from towers.service.search import NameSearch
 KEPT_LISTENERS = 10_000
 MIN_INDEX_RECALL = 0.9
 """Of the exact nearest 10, as `towers verify` asks by default."""
+
+OF_LISTS = ("co_listening", "recordings", "mixture", "styles", "regions", "playlists", "sound_vectors", "listen_chance")
+"""Parts of an export that some answers alone read."""
 
 
 class NotFound(UserError):
@@ -76,10 +81,17 @@ class Snapshot:
         return snapshot
 
     def warm(self) -> None:
-        """Opens every file that answers read, and asks each part once."""
-        export = self.export
-        if USER_TOWER in export.manifest.get("files", {}):
+        """Opens every file that answers and lists read, and asks each part once: from then on the folder may go."""
+        export, there = self.export, self.export.manifest.get("files", {})
+        if USER_TOWER in there:
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
+            for name in (*export.features.user_columns, *schema.EVENT_VOCABULARIES):
+                if f"{VOCABULARIES}/{name}.parquet" in there:
+                    export.vocabulary(name)
+        if CONTENT_TOWER in there:
+            reader_of(export)
+        for part in OF_LISTS:
+            getattr(export, part)
         _ = export.index  # of a small catalogue it is not searched, but it must not be another space's
         if len(export.user_ids):
             for query in (Query(k=1), Query(k=1, include_heard=True)):
