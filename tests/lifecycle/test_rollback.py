@@ -168,6 +168,7 @@ def test_a_version_that_was_published_since_stays(ledger, monkeypatch):
         "v4 has been published since, and stays; to leave it, roll back once more"
     ]
     assert ledger.served().name == "v4"
+    assert ledger.of_version("v3").bar.why == "too loud"
     assert finish(ledger, NoSink(), quietly) == []
 
 
@@ -196,7 +197,7 @@ class TestWithAnEngine:
             change_manifest(export.folder, weights=version)
             with found.alone():
                 sink.fill(export, quietly)
-                publish(found, sink, Export(export.folder), quietly)
+                publish(found, sink, Export(export.folder), quietly, before=found.served())
         return found
 
     def test_goes_back_with_it_in_less_than_a_second(self, filled, sink):

@@ -1,5 +1,7 @@
 """Leads whoever reads to another version: engines first, then `current`, and what it leads to is opened again."""
 
+from pathlib import Path
+
 from towers.data.store import CURRENT
 from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
@@ -11,7 +13,13 @@ from towers.retrieval.export import Export
 
 
 def publish(
-    ledger: Ledger, sink: Sink, export: Export, on_progress: Progress, forced: str | None = None
+    ledger: Ledger,
+    sink: Sink,
+    export: Export,
+    on_progress: Progress,
+    *,
+    before: Path | None,
+    forced: str | None = None,
 ) -> tuple[Record, list[str]]:
     """Publishes a version that every gate has passed; to be called while `ledger.alone` is held.
 
@@ -22,15 +30,20 @@ def publish(
         sink: engine that readers ask.
         export: the version, opened.
         on_progress: told of an engine that is filled.
+        before: folder of the version that it was compared with (`Ledger.served` then); null: nothing served.
         forced: why it is published although the gate refused it; null: it passed.
 
     Returns:
         Its record, and lines for people.
 
     Raises:
-        UserError: it is barred, or an engine refuses.
+        UserError: it is barred, another version has come to serve since it was compared, or an engine refuses.
     """
     ledger.settle()
+    served = ledger.served()
+    if served not in (before, export.folder):
+        now = "nothing" if served is None else served.name
+        raise UserError(f"{export.folder}: is not published, for {now} serves by now; the same command compares them")
     if barred := ledger.is_barred(export.manifest):
         raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
     record = ledger.of_version(export.version)
