@@ -77,7 +77,7 @@ def test_killed_anywhere_while_it_publishes(ledger, tmp_path_factory, monkeypatc
 
         def work(ledger=ledger):
             with ledger.alone():
-                publish(ledger, NoSink(), Export(ledger.exports / "v2"), quietly, before=ledger.exports / "v1")
+                publish(ledger, NoSink(), Export(ledger.exports / "v2"), quietly, champion=ledger.of_version("v1"))
 
         is_done = killed_at(number, monkeypatch, work)
         check_whole(ledger)
@@ -97,11 +97,11 @@ def test_what_was_compared_with_another_than_serves_is_not_published(ledger):
         night(ledger, number)
     night(ledger, 3, published=False)
     point_to(ledger.exports / "current", ledger.exports / "v1")
-    for before in (ledger.exports / "v2", None):
+    for champion in (ledger.of_version("v2"), None):
         with pytest.raises(UserError, match="v3: is not published, for v1 serves by now"):
-            publish(ledger, NoSink(), Export(ledger.exports / "v3"), quietly, before=before)
+            publish(ledger, NoSink(), Export(ledger.exports / "v3"), quietly, champion=champion)
     with ledger.alone():
-        publish(ledger, NoSink(), Export(ledger.exports / "v3"), quietly, before=ledger.served(), forced="a party")
+        publish(ledger, NoSink(), Export(ledger.exports / "v3"), quietly, champion=ledger.champion(), forced="a party")
     events = [(remark.event, remark.why) for remark in ledger.of_version("v3").remarks]
     assert events == [("forced", "a party"), ("published", "a party")]
 
@@ -125,7 +125,7 @@ def test_what_was_marked_bad_is_never_published_again(ledger, tmp_path):
     for name, facts in others.items():
         export = Export(ledger.exports / "v2" if name == "v2" else version_in(ledger.exports, name, **facts))
         with pytest.raises(UserError, match=rf"{name}: is not published, .*marked bad by anna@box at .*gives silence"):
-            publish(ledger, NoSink(), export, quietly, before=ledger.served())
+            publish(ledger, NoSink(), export, quietly, champion=ledger.champion())
         assert barred_anywhere(tmp_path / "nights", export.manifest) == ledger.is_barred(export.manifest) is not None
     assert ledger.is_barred(read_json(ledger.exports / "v3" / "manifest.json")) is None
     assert ledger.served().name == "v1"

@@ -197,7 +197,7 @@ class TestWithAnEngine:
             change_manifest(export.folder, weights=version)
             with found.alone():
                 sink.fill(export, quietly)
-                publish(found, sink, Export(export.folder), quietly, before=found.served())
+                publish(found, sink, Export(export.folder), quietly, champion=found.champion())
         return found
 
     def test_goes_back_with_it_in_less_than_a_second(self, filled, sink):

@@ -44,7 +44,7 @@ def night(ledger, number, *, published=True, **facts):
     with ledger.alone():
         ledger.write(Record.from_json(record.to_json() | facts))
         if published:
-            publish(ledger, NoSink(), Export(ledger.exports / name), quietly, before=ledger.served())
+            publish(ledger, NoSink(), Export(ledger.exports / name), quietly, champion=ledger.champion())
 
 
 def copied(ledger, folder):

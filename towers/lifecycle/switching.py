@@ -1,7 +1,5 @@
 """Leads whoever reads to another version: engines first, then `current`, and what it leads to is opened again."""
 
-from pathlib import Path
-
 from towers.data.store import CURRENT
 from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
@@ -18,7 +16,7 @@ def publish(
     export: Export,
     on_progress: Progress,
     *,
-    before: Path | None,
+    champion: Record | None,
     forced: str | None = None,
 ) -> tuple[Record, list[str]]:
     """Publishes a version that every gate has passed; to be called while `ledger.alone` is held.
@@ -30,7 +28,7 @@ def publish(
         sink: engine that readers ask.
         export: the version, opened.
         on_progress: told of an engine that is filled.
-        before: folder of the version that it was compared with (`Ledger.served` then); null: nothing served.
+        champion: record of the version that it was compared with; null: nothing served.
         forced: why it is published although the gate refused it; null: it passed.
 
     Returns:
@@ -39,20 +37,21 @@ def publish(
     Raises:
         UserError: it is barred, another version has come to serve since it was compared, or an engine refuses.
     """
-    ledger.settle()
-    served = ledger.served()
-    if served not in (before, export.folder):
-        now = "nothing" if served is None else served.name
-        raise UserError(f"{export.folder}: is not published, for {now} serves by now; the same command compares them")
+    now, record = ledger.settle(), ledger.of_version(export.version)
+    nights = {None if of is None else of.night for of in (champion, record)}
+    if (None if now is None else now.night) not in nights:
+        serves = "nothing" if now is None else now.version
+        raise UserError(
+            f"{export.folder}: is not published, for {serves} serves by now; the same command compares them"
+        )
     if barred := ledger.is_barred(export.manifest):
         raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
-    record = ledger.of_version(export.version)
     if forced is not None and record is not None and not record.is_said_to_serve:
         ledger.remark(record, "forced", forced)
     told = lead_to(ledger, sink, export, on_progress)
-    champion = ledger.settle("published", forced)
-    assert champion is not None  # `lead_to` has opened it
-    return champion, told
+    published = ledger.settle("published", forced)
+    assert published is not None  # `lead_to` has opened it
+    return published, told
 
 
 def lead_to(ledger: Ledger, sink: Sink, export: Export, on_progress: Progress) -> list[str]:
