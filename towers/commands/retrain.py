@@ -3,8 +3,7 @@
 from omegaconf import DictConfig
 from rich.console import Console
 
-from towers.assembly.night import NightPlan, night_plan
-from towers.commands import night
+from towers.assembly.versions import versions_of
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.errors import UserError
@@ -17,21 +16,31 @@ def run(config: DictConfig) -> None:
     action = value(config, "action", str)
     if action not in ACTIONS:
         raise UserError(f"action={action}: must be one of {', '.join(ACTIONS)}")
-    ACTIONS[action](night_plan(config))
+    ACTIONS[action](config)
 
 
-def rolled_back(plan: NightPlan) -> None:
+def whole_night(config: DictConfig) -> None:
+    """Runs the cycle once."""
+    from towers.assembly.night import night_plan  # with torch, for which nobody waits who rolls back
+    from towers.commands.night import night
+
+    night(night_plan(config))
+
+
+def rolled_back(config: DictConfig) -> None:
     """Puts the version before back, or the one that `to` names; does not wait for a night that runs."""
-    to, why = (value(plan.config, key, str | None) for key in ("to", "why"))
+    versions = versions_of(config)
+    to, why = (value(config, key, str | None) for key in ("to", "why"))
     with StageProgress() as progress:
-        lines = roll_back(plan.ledger, plan.sink, to, why or "", progress.update)
+        lines = roll_back(versions.ledger, versions.sink, to, why or "", progress.update)
     print("\n".join(lines))
 
 
-def history(plan: NightPlan) -> None:
+def history(config: DictConfig) -> None:
     """Prints all versions and nights."""
-    Console().print(history_table(plan.ledger.entries(), plan.main_metric))
+    versions = versions_of(config)
+    Console().print(history_table(versions.ledger.entries(), versions.main_metric))
 
 
-ACTIONS = {"night": night.night, "rollback": rolled_back, "history": history}
+ACTIONS = {"night": whole_night, "rollback": rolled_back, "history": history}
 """By their names, what the command can do."""
