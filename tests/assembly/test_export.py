@@ -10,7 +10,9 @@ from towers.assembly.export import ExportPlan, export_plan
 from towers.assembly.promotion import older_by
 from towers.commands.export import moved
 from towers.config.composing import compose
-from towers.manifest import point_to
+from towers.errors import UserError
+from towers.lifecycle.record import Bar, Record
+from towers.manifest import point_to, write_json
 
 EARLIER, LATER = "2026-07-28T22:00:00+00:00", "2026-07-29T21:00:00.5+00:00"
 
@@ -25,7 +27,7 @@ def version(folder: Path, name: str, written_s: int, **facts: object) -> Path:
 
 
 def plan_in(folder: Path, *overrides: str) -> ExportPlan:
-    return export_plan(compose("export", [f"paths.exports={folder}", *overrides]))
+    return export_plan(compose("export", [f"paths.exports={folder}", f"paths.nights={folder / 'nights'}", *overrides]))
 
 
 def evaluated(folder: Path, own: float, *, passed: bool = True) -> Path:
@@ -117,6 +119,20 @@ class TestWithheld:
         told = plan_in(tmp_path).promotion.withheld(evaluated(tmp_path / "run", own), target)
         kept = "it is below served, which serves now: recall@20 0.400 against 0.500"
         assert told == (kept if is_kept else None)
+
+    def test_what_was_marked_bad_is_never_published(self, tmp_path):
+        """Nor is the same network, exported anew; not even where the caller insists."""
+        bar = Bar(when="2026-07-28T05:00:00+00:00", who="anna@box", why="too loud", weights="w")
+        record = Record(night="night", version="bad", bar=bar)
+        write_json(tmp_path / "nights" / "data" / "night.json", record.to_json())
+        for name, facts in {"bad": {"version": "bad"}, "again": {"version": "again", "weights": "w"}}.items():
+            target = version(tmp_path, name, 1, **facts)
+            for promote in ("auto", "true"):
+                message = (
+                    rf"{name}: is not published, for bad.* was marked bad by anna@box .*\(too loud\); current stays"
+                )
+                with pytest.raises(UserError, match=message):
+                    plan_in(tmp_path, f"promote={promote}").promotion.withheld(tmp_path / "run", target)
 
     def test_what_was_not_evaluated(self, tmp_path):
         target, run = version(tmp_path, "target", 1), tmp_path / "run"

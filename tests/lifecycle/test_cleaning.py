@@ -53,7 +53,9 @@ class Place:
             age(name, days_old)
 
     def clean(self, *overrides):
-        paths = [f"paths.{name}={self.folder / name}" for name in ("stores", "runs", "exports", "evaluations")]
+        paths = [
+            f"paths.{name}={self.folder / name}" for name in ("stores", "runs", "exports", "evaluations", "nights")
+        ]
         before = self.there()
         clean(compose("clean", [*paths, *overrides]))
         return sorted(before - self.there())

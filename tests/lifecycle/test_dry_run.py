@@ -33,7 +33,7 @@ def night(tmp_path: Path) -> Night:
     write_json(tmp_path / "runs" / "demo" / "abc" / "finished.json", {})
     small_export(tmp_path / "exports" / "first", [content(f"t{row}") for row in range(len(VECTORS))], VECTORS)
     point_to(tmp_path / "exports" / "current", Path("first"))
-    folders = {name: tmp_path / name for name in ("stores", "runs", "exports", "evaluations")}
+    folders = {name: tmp_path / name for name in ("stores", "runs", "exports", "evaluations", "nights")}
     return Night(
         folders=Folders(**folders), nights=tmp_path / "nights", data="music", name="demo",
         source=ParquetFolder(str(tmp_path / "raw")), sink=NoSink(),

@@ -1,6 +1,6 @@
-"""What a version is called."""
+"""What a version is called, and what is told of its space."""
 
-from towers.publishing.describing import version_of
+from towers.publishing.describing import space_told, version_of
 
 
 def test_versions_of_one_day_sort_in_the_order_in_which_they_were_made(store, tmp_path):
@@ -13,3 +13,14 @@ def test_versions_of_one_day_sort_in_the_order_in_which_they_were_made(store, tm
     assert [name.split("-")[1:] for name in names] == [["001", "ff" * 5], ["002", "11" * 5], ["003", "aa" * 5]]
     (tmp_path / names[0]).rmdir()
     assert version_of(store, "bb" * 8, tmp_path).split("-")[1] == "004"
+
+
+def test_consumers_are_told_of_another_space_with_the_reason():
+    before = {"space_id": "a", "dim": 64}
+    drifted = {"earlier": {"version": "v1", "space_id": "a"}, "reason": "old listeners find too little"}
+    after = {"space_id": "b", "dim": 64, "space": drifted}
+    told = "to another space (a -> b, for old listeners find too little): vectors of before do not fit"
+    assert space_told(before, after) == told
+    assert space_told(after, before) == "to another space (b -> a): vectors of before do not fit"
+    assert space_told(before, before | {"dim": 16}) == "from 64 to 16 dimensions"
+    assert space_told(before, before | {"space": drifted}) is None

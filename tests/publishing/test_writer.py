@@ -16,6 +16,7 @@ from tests.publishing.listening import DIM, unit, vectors_by_taste
 from tests.publishing.trained_by_taste import SETTINGS, TrainedByTaste, in_blocks, write
 from towers.data.store import Store
 from towers.errors import UserError
+from towers.publishing.card import model_card
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.trained import Trained
 from towers.publishing.writer import CURRENT, publish
@@ -116,6 +117,8 @@ def test_a_version_stays_in_the_space_of_the_one_before(written, make_trained, t
     export = Export(again)
     assert export.space_id == earlier.space_id
     assert export.manifest["space"]["earlier"]["version"] == "v1"
+    assert "; its vectors fit" in (again / files.MODEL_CARD).read_text()
+    assert "**Its vectors do not fit**" in model_card({**export.manifest, "space_id": "another"})
     assert (again / files.DRIFT).exists()
 
 

@@ -13,6 +13,7 @@ from towers.assembly.cleaning import folders_of
 from towers.assembly.judged import judged_run
 from towers.assembly.run import load_run
 from towers.assembly.training import training_plan
+from towers.assembly.versions import versions_of
 from towers.config.composing import seen_by
 from towers.config.instantiate import instantiate, value
 from towers.config.signature import signature_of
@@ -248,18 +249,16 @@ def night_plan(config: DictConfig) -> NightPlan:
     config = config.copy()
     with open_dict(config):
         config.data.split = config.night_split
-    data, folders = value(config, "data.name", str), folders_of(config)
+    data, folders, versions = value(config, "data.name", str), folders_of(config), versions_of(config)
     nodes = config.gate.rules.items()
     return NightPlan(
         config=config,
         data=data,
         folders=folders,
-        ledger=Ledger(
-            folder=Path(value(config, "paths.nights", str)) / data, exports=folders.exports, runs=folders.runs
-        ),
+        ledger=versions.ledger,
         lock=folders.stores / data / LOCK,
         waits=value(config, "wait", bool),
-        sink=instantiate(config.sink, "sink"),
+        sink=versions.sink,
         rules={str(name): None if node is None else instantiate(node, f"gate.rules.{name}") for name, node in nodes},
         force=force_of(value(config, "gate.force", bool), value(config, "gate.why", str | None)),
         canaries=instantiate(config.canaries, "canaries"),
@@ -270,7 +269,7 @@ def night_plan(config: DictConfig) -> NightPlan:
             refit_share=value(config, "warm.refit_share", float),
             optimizer=value(config, "warm.optimizer", str),
         ),
-        main_metric=value(config, "evaluation.main_metric", str),
+        main_metric=versions.main_metric,
     )
 
 

@@ -140,7 +140,9 @@ def _published(tonight: Night, target: Path) -> Night:
     space = None if served is None else space_told(Export(served).manifest, Export(target).manifest)
     with plan.ledger.alone(), StageProgress() as progress:
         forced = None if plan.force is None else plan.force.why
-        _, lines = publish(plan.ledger, plan.sink, Export(target), progress.update, forced)
+        _, lines = publish(
+            plan.ledger, plan.sink, Export(target), progress.update, champion=tonight.champion, forced=forced
+        )
     print("\n".join([*lines, f"published {target}: {', '.join([told] if space is None else [told, space])}"]))
     return tonight
 

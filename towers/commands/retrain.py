@@ -1,13 +1,14 @@
-"""`towers retrain`: the nightly cycle, and what belongs to it: roll back, history, backtest."""
+"""`towers retrain`: the nightly cycle, and what belongs to it: roll back, history, backtest.
+
+Its parts are imported once it is known which is asked for: a roll back does not wait for torch.
+"""
 
 from collections.abc import Callable
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from towers.assembly.night import night_plan
-from towers.commands.backtest import backtest
-from towers.commands.night import night
+from towers.assembly.versions import versions_of
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.errors import UserError
@@ -23,25 +24,40 @@ def run(config: DictConfig) -> None:
     ACTIONS[action](config)
 
 
+def run_night(config: DictConfig) -> None:
+    """Runs the cycle once."""
+    from towers.assembly.night import night_plan
+    from towers.commands.night import night
+
+    night(night_plan(config))
+
+
+def replay(config: DictConfig) -> None:
+    """Runs the cycle over past days."""
+    from towers.commands.backtest import backtest
+
+    backtest(config)
+
+
 def rolled_back(config: DictConfig) -> None:
     """Puts the version before back, or the one that `to` names; does not wait for a night that runs."""
-    plan = night_plan(config)
-    to, why = (value(plan.config, key, str | None) for key in ("to", "why"))
+    versions = versions_of(config)
+    to, why = (value(config, key, str | None) for key in ("to", "why"))
     with StageProgress() as progress:
-        lines = roll_back(plan.ledger, plan.sink, to, why or "", progress.update)
+        lines = roll_back(versions.ledger, versions.sink, to, why or "", progress.update)
     print("\n".join(lines))
 
 
 def history(config: DictConfig) -> None:
     """Prints all versions and nights."""
-    plan = night_plan(config)
-    Console().print(history_table(plan.ledger.entries(), plan.main_metric))
+    versions = versions_of(config)
+    Console().print(history_table(versions.ledger.entries(), versions.main_metric))
 
 
 ACTIONS: dict[str, Callable[[DictConfig], object]] = {
-    "night": lambda config: night(night_plan(config)),
+    "night": run_night,
     "rollback": rolled_back,
     "history": history,
-    "backtest": backtest,
+    "backtest": replay,
 }
 """By their names, what the command can do."""

@@ -79,7 +79,7 @@ def prunable(
     items = inventory(folders, config_of, is_held, now_s)
     reasons = _Reasons(entries, kept, folders, ledger.folder.name)
     held = [replace(item, must_stay=item.must_stay or reasons.of(item)) for item in items]
-    return verdicts(held, Keep(runs=0, stores=0, exports=0), 0, now_s)
+    return verdicts(held, Keep(runs=0, stores=0, exports=0), 0.0, now_s)
 
 
 def _kept(ledger: Ledger, entries: Sequence[Entry], keep: KeptNights) -> dict[str, str]:

@@ -4,12 +4,15 @@ What is to be done is written down first and removed last, so that after a kill 
 does the rest of it and no more.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from towers.errors import UserError
 from towers.lifecycle.ledger import Entry, Ledger
 from towers.lifecycle.opening import opened, problem_of
+from towers.lifecycle.replaced import readable_manifest
 from towers.lifecycle.switching import lead_to
 from towers.lifecycle.who import who
 from towers.manifest import read_json, write_json
@@ -92,6 +95,7 @@ def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) ->
     served = ledger.served()
     if served is not None and served.exists() and served.name not in (plan.bad, plan.to):
         ledger.settle()
+        _mark(ledger, plan, readable_manifest(ledger.exports / plan.to))
         (ledger.folder / BEGUN).unlink(missing_ok=True)
         return [f"{served.name} has been published since, and stays; to leave it, roll back once more"]
     try:
@@ -112,13 +116,17 @@ def _marked(ledger: Ledger, plan: Plan, export: Export) -> list[str]:
     """Marks the bad version; says so, and what readers must know of the one that is put back."""
     if plan.bad is None:
         return [f"current moves to {plan.to}"]
-    record = ledger.of_version(plan.bad)
-    if record is not None:
-        ledger.mark_bad(record, plan.why, plan.who, export.manifest)
+    _mark(ledger, plan, export.manifest)
     told = f"{plan.bad} is marked bad ({plan.why}) and never published again; current moves BACK from it to {plan.to}"
     before = ledger.exports / plan.bad / MANIFEST
     space = space_told(read_json(before), export.manifest) if before.exists() else None
     return [told if space is None else f"{told}, {space}"]
+
+
+def _mark(ledger: Ledger, plan: Plan, good: Mapping[str, Any]) -> None:
+    record = None if plan.bad is None else ledger.of_version(plan.bad)
+    if record is not None:
+        ledger.mark_bad(record, plan.why, plan.who, good)
 
 
 def _previous(ledger: Ledger) -> Path:

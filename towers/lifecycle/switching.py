@@ -11,7 +11,13 @@ from towers.retrieval.export import Export
 
 
 def publish(
-    ledger: Ledger, sink: Sink, export: Export, on_progress: Progress, forced: str | None = None
+    ledger: Ledger,
+    sink: Sink,
+    export: Export,
+    on_progress: Progress,
+    *,
+    champion: Record | None,
+    forced: str | None = None,
 ) -> tuple[Record, list[str]]:
     """Publishes a version that every gate has passed; to be called while `ledger.alone` is held.
 
@@ -22,24 +28,30 @@ def publish(
         sink: engine that readers ask.
         export: the version, opened.
         on_progress: told of an engine that is filled.
+        champion: record of the version that it was compared with; null: nothing served.
         forced: why it is published although the gate refused it; null: it passed.
 
     Returns:
         Its record, and lines for people.
 
     Raises:
-        UserError: it is barred, or an engine refuses.
+        UserError: it is barred, another version has come to serve since it was compared, or an engine refuses.
     """
-    ledger.settle()
+    now, record = ledger.settle(), ledger.of_version(export.version)
+    nights = {None if of is None else of.night for of in (champion, record)}
+    if (None if now is None else now.night) not in nights:
+        serves = "nothing" if now is None else now.version
+        raise UserError(
+            f"{export.folder}: is not published, for {serves} serves by now; the same command compares them"
+        )
     if barred := ledger.is_barred(export.manifest):
         raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
-    record = ledger.of_version(export.version)
     if forced is not None and record is not None and not record.is_said_to_serve:
         ledger.remark(record, "forced", forced)
     told = lead_to(ledger, sink, export, on_progress)
-    champion = ledger.settle("published", forced)
-    assert champion is not None  # `lead_to` has opened it
-    return champion, told
+    published = ledger.settle("published", forced)
+    assert published is not None  # `lead_to` has opened it
+    return published, told
 
 
 def lead_to(ledger: Ledger, sink: Sink, export: Export, on_progress: Progress) -> list[str]:
