@@ -256,7 +256,7 @@ def main() -> None:
     rules = rules_of(seeds.settings)
     metric = seeds.main_metric
     parts_of = ("all", "discovery", "cold_content", "track", "episode", "cold_users")
-    segments = [name for name in seeds.evaluations[0].slices if name.startswith(("history:", "country:"))]
+    segments = [name for name in seeds.evaluations[0].slices if name.startswith(("history:", "country:", "day:"))]
     noises = {name: found for name in (*parts_of, *segments) if (found := apart(seeds, metric_key(metric, name)))}
     main_rule = rules["main_metric"]
     assert isinstance(main_rule, MainMetric)
