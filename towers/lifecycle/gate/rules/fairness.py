@@ -192,7 +192,7 @@ class Reproduces:
     """
 
     rate: float = 0.01
-    days: float = 0.15
+    days: float = 0.1
 
     stage: ClassVar[Stage] = "twins"
 
