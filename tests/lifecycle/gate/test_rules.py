@@ -1,5 +1,6 @@
 """Every rule: what it lets pass, what it refuses by its name, what it does not apply to."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from towers.evaluation.checks.honesty import Check
 from towers.evaluation.ranking.rankers import Ranked
 from towers.lifecycle.gate.evidence import Canaries, Judged, Reached
 from towers.lifecycle.gate.gate import judge
+from towers.lifecycle.gate.rules.baselines import Beats
 
 
 def configured():
@@ -169,6 +171,15 @@ def test_refused_by_name(case):
 
 def test_every_rule_has_been_refused():
     assert {rule for rule, _, _ in REFUSED.values()} == set(RULES)
+
+
+def test_baselines_bear_the_names_that_rules_ask_for():
+    nodes = OmegaConf.load(f"{CONFIG_DIR}/evaluation/default.yaml").baselines
+    asked = [rule for rule in RULES.values() if isinstance(rule, Beats)]
+    assert len(asked) == 3
+    for rule in asked:
+        module, _, name = nodes[rule.node]["_target_"].rpartition(".")
+        assert getattr(importlib.import_module(module), name).name == rule.baseline
 
 
 def test_a_good_night_passes_every_rule():
