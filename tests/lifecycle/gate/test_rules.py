@@ -211,6 +211,11 @@ def test_a_lost_champion_is_not_a_first_night():
     assert {"main_metric", "cold_content", "kinds", "segments", "coverage", "too_good", "same_window"} <= refused
 
 
+def test_what_no_night_has_judged_is_not_held_to_a_figure():
+    adopted = night(reached=None, is_adopted=True)
+    assert judge(adopted, {"champion_reproduces": RULES["champion_reproduces"]}).outcomes[0].status == "does not apply"
+
+
 @pytest.mark.parametrize("rule", ["beats_yesterday", "newest_day"])
 def test_days_need_a_clock(rule):
     clockless = replace(twin(GOOD), window=replace(WINDOW, start_us=None))
