@@ -54,6 +54,8 @@ WORLD = (
     "trainer.max_epochs=4", "trainer.validate_every_epochs=4", "trainer.progress=false", "name=gate-rates",
 )  # fmt: skip
 QUALITY = ("main_metric", "cold_content", "kinds", "segments", "coverage", "popularity_bias", "too_good")
+LOSSES = (0.0, 0.02, 0.04, 0.08, 0.2)
+"""As of `peers/recsys_eval_gate.py`."""
 Plant = Callable[[Evaluation, float], Evaluation]
 
 
@@ -223,6 +225,15 @@ def rates(seeds: Seeds, rule: MainMetric, parts: int) -> dict[str, Any]:
     }
 
 
+def by_loss(seeds: Seeds, rule: MainMetric) -> dict[str, float]:
+    """Share of the pairs, on all listeners, that the rule accepts where everybody loses a share."""
+    found = {}
+    for loss in LOSSES:
+        nights = [night(seeds, everybody_loses(first, loss), second) for first, second in seeds.pairs()]
+        found[f"{loss:.0%}"] = float(np.mean([rule.judge("main_metric", each).status == "passed" for each in nights]))
+    return found
+
+
 def refusals(seeds: Seeds, rules: dict[str, Rule]) -> dict[str, float]:
     """Share of the pairs, on all listeners, that each rule refuses, and that any does."""
     verdicts = [judge(night(seeds, *pair), rules) for pair in seeds.pairs()]
@@ -256,23 +267,28 @@ def main() -> None:
     rules = rules_of(seeds.settings)
     metric = seeds.main_metric
     parts_of = ("all", "discovery", "cold_content", "track", "episode", "cold_users")
-    segments = [name for name in seeds.evaluations[0].slices if name.startswith(("history:", "country:"))]
+    segments = [name for name in seeds.evaluations[0].slices if name.startswith(("history:", "country:", "day:"))]
     noises = {name: found for name in (*parts_of, *segments) if (found := apart(seeds, metric_key(metric, name)))}
     main_rule = rules["main_metric"]
     assert isinstance(main_rule, MainMetric)
     alone = [replace(main_rule, seed_noise={name: noise}) for name, noise in main_rule.seed_noise.items()]
     asked = [*alone, main_rule] if len(alone) > 1 else alone
     found = [rates(seeds, rule, parts) for rule in asked for parts in arguments.parts]
+    accepted = {", ".join(rule.seed_noise): by_loss(seeds, rule) for rule in asked}
     by_rule = refusals(seeds, rules)
     console = Console(width=150)
     console.print(noise_table(metric, noises))
     console.print(rate_table(found))
+    for slices, shares in accepted.items():
+        told = ", ".join(f"{share:.0%} of those {loss} worse" for loss, share in shares.items())
+        console.print(f"{slices}: accepts {told}")
     console.print(f"refused of {len(seeds.evaluations) * (len(seeds.evaluations) - 1)} pairs on all listeners: "
                   + ", ".join(f"{name} {share:.1%}" for name, share in by_rule.items()))  # fmt: skip
     write_result(
         arguments, "-".join(filter(None, ("gate_rates", arguments.label))),
         {"overrides": arguments.overrides, "seeds": [one.ranker for one in seeds.evaluations], "metric": metric,
-         "seed_noise": noises, "rates": found, "refused_by_rule": by_rule},
+         "seed_noise": noises, "rates": found, "accepted_by_loss": accepted,
+         "refused_by_rule": by_rule},
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from towers.evaluation.slices import divided
 from towers.evaluation.slicings import (
     ContentColumn,
     HistoryLength,
+    LastDays,
     Origin,
     PopularityParts,
     ReleaseAge,
@@ -48,6 +49,23 @@ def test_first_listens_are_in_the_period(store):
     np.testing.assert_array_equal(store.histories.content_row[found.events], found.content_rows)
     assert (found.events >= store.histories.train_end[task.user_rows][found.positions]).all()
     assert (found.events < store.histories.test_start[task.user_rows][found.positions]).all()
+
+
+def test_last_days(store, period):
+    """Days by the clock, newest last; those before the last ones belong nowhere."""
+    task = task_from_store(store, period)
+    listens = first_listens(store, task, period)
+    times = store.histories.timestamp_us[listens.events]
+    days = np.array(times, "datetime64[us]").astype("datetime64[D]").astype(str)
+    users, contents = store.user_ids[task.user_rows][listens.positions], store.content_ids[listens.content_rows]
+    expected: dict[str, set] = {}
+    for day, user, content in zip(days.tolist(), users.tolist(), contents.tolist(), strict=True):
+        expected.setdefault(day, set()).add((user, content))
+    assert pairs(store, LastDays(100), period) == expected
+    newest = max(expected)
+    assert pairs(store, LastDays(1), period) == {newest: expected[newest]}
+    with pytest.raises(UserError, match="days=0"):
+        LastDays(0)
 
 
 def test_history_length(store):

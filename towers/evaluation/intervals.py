@@ -8,6 +8,7 @@ together, the bounds that hold for all of them at once come from the largest stu
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -199,13 +200,29 @@ def _resampled_means(
 
 
 def _weights(users: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "resamples users"]]:
-    """How often each resample drew each listener, some resamples at a time: all would fill the memory."""
-    generator = np.random.default_rng(seed)
+    """How often each resample drew each listener, some resamples at a time: all would fill the memory.
+
+    Those of few listeners are kept, as drawing them takes longer than all that is made of them.
+    """
     step = max(1, _CHUNK_VALUES // max(users, 1))
+    if users and 0 < resamples <= step:
+        yield _kept_weights(users, seed, resamples)
+        return
+    generator = np.random.default_rng(seed)
     for start in range(0, resamples if users else 0, step):
-        size = min(step, resamples - start)
-        draws = (np.bincount(generator.integers(users, size=users), minlength=users) for _ in range(size))
-        yield np.stack([draw.astype(np.float64) for draw in draws])
+        yield _drawn(generator, users, min(step, resamples - start))
+
+
+@lru_cache(maxsize=2)
+def _kept_weights(users: int, seed: int, resamples: int) -> Float[np.ndarray, "resamples users"]:
+    weights = _drawn(np.random.default_rng(seed), users, resamples)
+    weights.flags.writeable = False
+    return weights
+
+
+def _drawn(generator: np.random.Generator, users: int, resamples: int) -> Float[np.ndarray, "resamples users"]:
+    draws = (np.bincount(generator.integers(users, size=users), minlength=users) for _ in range(resamples))
+    return np.stack([draw.astype(np.float64) for draw in draws])
 
 
 def _tails() -> tuple[float, float]:

@@ -93,6 +93,30 @@ class ReleaseAge:
         return listens.divided("release_age", range_labels(self._bounds), codes, len(task.user_rows))
 
 
+class LastDays:
+    """By the day (UTC) of the listener's first target event with the content: the last days of the period.
+
+    Args:
+        days: how many; earlier ones belong nowhere.
+    """
+
+    def __init__(self, days: int = 7):
+        if days < 1:
+            raise UserError(f"evaluation.slicings, days={days}: must be at least 1")
+        self._days = days
+
+    def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
+        """See `SlicingRule`; null without a clock or an event."""
+        listens = first_listens(store, task, period)
+        if not store.has_clock or not len(listens.events):
+            return None
+        days = np.asarray(store.histories.timestamp_us[listens.events]) // DAY_US
+        found, codes = np.unique(days, return_inverse=True)
+        codes = codes - max(len(found) - self._days, 0)
+        labels = tuple(str(np.datetime64(int(day), "D")) for day in found[-self._days :])
+        return listens.divided("day", labels, np.maximum(codes, -1), len(task.user_rows))
+
+
 class Origin:
     """By how the listener came to a target the first time: `recommended` or `organic` (looked for by themselves).
 

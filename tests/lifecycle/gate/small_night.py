@@ -37,6 +37,9 @@ def some(seed=0, mean=0.4, size=LISTENERS):
     return np.clip(np.random.default_rng(seed).normal(mean, 0.1, size), 0, 1)
 
 
+DAYS = {"day__2026-07-01": some(5), "day__2026-07-02": some(6)}
+
+
 def evaluation(values, *, name="towers", coverage=0.5, bias=2.0, min_users=10, **slices):
     """`values` on all, discovery and familiar; further slices by name, `history__0` for `history:0`."""
     values = np.asarray(values, np.float64)
@@ -64,7 +67,7 @@ def night(challenger=None, champion=None, is_first_night=False, **changes):
     """A good night: both twins alike, everything there. `changes` replace parts of the evidence."""
     challenger = twin(some()) if challenger is None else challenger
     if not is_first_night:
-        champion = twin(some(), "champion") if champion is None else champion
+        champion = twin(some(), "champion", **DAYS) if champion is None else champion
     poor = some(mean=0.1)
     names = ("popularity", "most played yesterday", "own most-played")
     found = Evidence(

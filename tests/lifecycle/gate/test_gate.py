@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.lifecycle.gate.small_night import METRIC, evaluation, first_night, night, some, twin
-from tests.lifecycle.gate.test_rules import GOOD, RULES, WORSE
+from tests.lifecycle.gate.test_rules import RULES, WORSE
 from tests.retrieval.small_export import content, small_export
 from towers.errors import UserError
 from towers.lifecycle.gate.evidence import Evidence
@@ -135,4 +135,4 @@ def test_norms_of_what_is_not_a_number():
 
 
 def test_worse_means_refused_by_one_rule_alone():
-    assert [outcome.rule for outcome in judge(night(WORSE, twin(GOOD, "champion")), RULES).refused] == ["main_metric"]
+    assert [outcome.rule for outcome in judge(night(WORSE), RULES).refused] == ["main_metric"]

@@ -1,5 +1,6 @@
 """Every rule: what it lets pass, what it refuses by its name, what it does not apply to."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.lifecycle.gate.small_night import (
+    DAYS,
     DRIFT,
     HONEST,
     MANIFEST,
@@ -26,6 +28,7 @@ from towers.evaluation.checks.honesty import Check
 from towers.evaluation.ranking.rankers import Ranked
 from towers.lifecycle.gate.evidence import Canaries, Judged, Reached
 from towers.lifecycle.gate.gate import judge
+from towers.lifecycle.gate.rules.baselines import Beats
 
 
 def configured():
@@ -96,6 +99,10 @@ REFUSED = {
         "champion_reproduces", night(reached=replace(night().reached, mean=0.8)), "0.8000 when it was judged",
     ),
     "nothing to reproduce": ("champion_reproduces", night(reached=None), "not known"),
+    "another newest day": (
+        "newest_day", night(champion=twin(GOOD, day__1=GOOD, day__2=GOOD, day__3=GOOD * 0.5)), "days before 0.39",
+    ),
+    "not divided by days": ("newest_day", night(champion=twin(GOOD)), "evaluation.slicings.day"),
     "too good": ("too_good", night(twin(GOOD * 1.5)), "opened wrongly"),
     "a champion without a hit": ("too_good", night(champion=twin(0 * GOOD)), "opened wrongly"),
     "worse": ("main_metric", night(WORSE), "margin"),
@@ -166,15 +173,24 @@ def test_every_rule_has_been_refused():
     assert {rule for rule, _, _ in REFUSED.values()} == set(RULES)
 
 
+def test_baselines_bear_the_names_that_rules_ask_for():
+    nodes = OmegaConf.load(f"{CONFIG_DIR}/evaluation/default.yaml").baselines
+    asked = [rule for rule in RULES.values() if isinstance(rule, Beats)]
+    assert len(asked) == 3
+    for rule in asked:
+        module, _, name = nodes[rule.node]["_target_"].rpartition(".")
+        assert getattr(importlib.import_module(module), name).name == rule.baseline
+
+
 def test_a_good_night_passes_every_rule():
-    good = twin(GOOD, **WITH_COLD)
+    good = twin(GOOD, **WITH_COLD, **DAYS)
     by_chance = replace(good, by_chance=evaluation(GOOD))
     verdict = judge(night(by_chance, replace(by_chance, name="champion")), RULES)
     assert {outcome.rule: outcome.status for outcome in verdict.outcomes} == dict.fromkeys(RULES, "passed")
 
 
 def test_the_first_night_passes_without_a_champion():
-    verdict = judge(first_night(), RULES)
+    verdict = judge(first_night(challenger=twin(GOOD, **DAYS)), RULES)
     assert not verdict.refused
     left = {outcome.rule for outcome in verdict.outcomes if outcome.status == "does not apply"}
     need_a_champion = {
@@ -195,9 +211,15 @@ def test_a_lost_champion_is_not_a_first_night():
     assert {"main_metric", "cold_content", "kinds", "segments", "coverage", "too_good", "same_window"} <= refused
 
 
-def test_yesterday_needs_a_clock():
+def test_what_no_night_has_judged_is_not_held_to_a_figure():
+    adopted = night(reached=None, is_adopted=True)
+    assert judge(adopted, {"champion_reproduces": RULES["champion_reproduces"]}).outcomes[0].status == "does not apply"
+
+
+@pytest.mark.parametrize("rule", ["beats_yesterday", "newest_day"])
+def test_days_need_a_clock(rule):
     clockless = replace(twin(GOOD), window=replace(WINDOW, start_us=None))
-    outcome = judge(night(clockless, baselines={}), {"beats_yesterday": RULES["beats_yesterday"]}).outcomes[0]
+    outcome = judge(night(clockless, clockless, baselines={}), {rule: RULES[rule]}).outcomes[0]
     assert outcome.status == "does not apply"
     assert "clock" in outcome.words
 

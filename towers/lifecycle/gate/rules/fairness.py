@@ -9,7 +9,7 @@ import numpy as np
 
 from towers.evaluation.checks.honesty import failures
 from towers.evaluation.metrics import METRICS
-from towers.evaluation.result import Evaluation, metric_key
+from towers.evaluation.result import Evaluation, metric_key, split_key
 from towers.lifecycle.gate.evidence import Evidence, Judged, Lacking, Reached, Stage
 from towers.lifecycle.gate.pairs import against_champion, quantile
 from towers.lifecycle.gate.verdict import Outcome, first_night
@@ -192,7 +192,7 @@ class Reproduces:
     """
 
     rate: float = 0.01
-    days: float = 0.15
+    days: float = 0.1
 
     stage: ClassVar[Stage] = "twins"
 
@@ -222,4 +222,57 @@ class Reproduces:
             words=words if is_kept else f"{words}{way_out}",
             figures={"now": now.mean, "before": before.mean, "difference": difference},
             limit=allowed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestDay:
+    """What listeners chose on the newest day is found as on the days before: else the day was filled wrongly, as with
+    events of other listeners or contents.
+
+    Judged by the champion's twin, which has seen no day of the window; on the first night by the challenger.
+
+    Args:
+        slicing: node of `evaluation.slicings` that divides by the day (`LastDays`).
+        least: share of the mean of the days before.
+        rate: share of nights on which the listeners alone would make it refuse; above 0 and below 0.5.
+    """
+
+    slicing: str = "day"
+    least: float = 0.6
+    rate: float = 0.01
+
+    stage: ClassVar[Stage] = "twins"
+
+    def __post_init__(self):
+        if not 0 < self.rate < 0.5 or not 0 < self.least <= 1:
+            raise ValueError(f"rate must lie between 0 and 0.5, least in (0, 1], got {self.rate}, {self.least}")
+
+    def judge(self, name: str, evidence: Evidence) -> Outcome:
+        """See `Rule`."""
+        twin = evidence.challenger if evidence.is_first_night else evidence.served
+        if twin.window.start_us is None:
+            return Outcome(
+                rule=name, status="does not apply", words="the data has no clock, so that no day is the last"
+            )
+        held = sorted(one for one in twin.evaluation.slices if one.startswith(f"{self.slicing}:"))
+        if not held:
+            raise Lacking(f"the evaluation is not divided by days (evaluation.slicings.{self.slicing})")
+        metric, _ = split_key(evidence.main_metric)
+        keys = [metric_key(metric, one) for one in held]
+        means = twin.evaluation.means()
+        earlier = [Reached.of(twin, key, False) for key in keys[:-1] if key in means]
+        if keys[-1] not in means or not earlier:
+            words = f"too few listeners choose anything new on {held[-1]}, or on the days before"
+            return Outcome(rule=name, status="does not apply", words=words)
+        newest = Reached.of(twin, keys[-1], False)
+        usual = float(np.mean([day.mean for day in earlier]))
+        error = float(np.sqrt(np.sum([day.error**2 for day in earlier]))) / len(earlier)
+        limit = self.least * usual - quantile(self.rate) * math.hypot(newest.error, self.least * error)
+        return Outcome(
+            rule=name,
+            status="passed" if newest.mean >= limit else "refused",
+            words=f"{newest.key} {newest.mean:.4f}, on the days before {usual:.4f} (limit {limit:.4f})",
+            figures={"newest": newest.mean, "days before": usual},
+            limit=limit,
         )
