@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,14 @@ class Ended:
         rules: names of what refused it.
         moved: whether something else serves now.
         words: last line that it told.
+        mended: how the same night ended afterwards, with the data as it should have been; null: not asked.
     """
 
     code: int
     rules: str
     moved: bool
     words: str
+    mended: "Ended | None" = None
 
     @property
     def is_refused(self) -> bool:
@@ -108,13 +110,18 @@ def run(state: Path, command: str, overrides: list[str]) -> Ended:
     return Ended(code=done.returncode, rules=rules, moved=served(state) != before, words=words)
 
 
-def poisoned(state: Path, raw: Path, trial: Path, poison: Poison, command: str, overrides: list[str]) -> Ended:
-    """Runs the night with a poison on a copy of the state."""
+def poisoned(
+    state: Path, raw: Path, trial: Path, poison: Poison, command: str, overrides: list[str], is_mended: bool
+) -> Ended:
+    """Runs the night with a poison on a copy of the state, and perhaps once more after the data was mended."""
     copied(state, trial, SMALL, "raw")
     copied(raw, trial / "raw", -1)
     if poison.plant is not None:
         poison.plant(trial / "raw")
     ended = run(trial, command, [*overrides, *poison.overrides])
+    if is_mended:
+        copied(raw, trial / "raw", -1)
+        ended = replace(ended, mended=run(trial, command, overrides))
     shutil.rmtree(trial)
     return ended
 
@@ -126,6 +133,7 @@ def main() -> None:
     parser.add_argument("--command", default="retrain", help="that is a night: retrain, or prepare")
     parser.add_argument("--nights", type=int, default=2, help="number of the poisoned night; those before are run")
     parser.add_argument("--poison", action="append", metavar="TEXT", help="those with this in their names; repeatable")
+    parser.add_argument("--mended", action="store_true", help="run each night once more, with the data mended")
     parser.add_argument("--work", type=Path, help="folder that stays; by default one that goes")
     parser.add_argument("overrides", nargs="*", help="of the command")
     add_smallest(parser, nights=1, poison=["half of today"])
@@ -144,14 +152,15 @@ def main() -> None:
                 sys.exit(f"night {night} as it is ended with {ended.code}: {ended.words}")
         replay.advance(args.nights)
         for name, poison in {CLEAN: Poison(kind=CLEAN), **{name: POISONS[name] for name in names}}.items():
-            ended = poisoned(state, replay.raw, work / "trial", poison, args.command, args.overrides)
+            ended = poisoned(state, replay.raw, work / "trial", poison, args.command, args.overrides, args.mended)
             rows[name] = {"kind": poison.kind, "code": ended.code, "rules": ended.rules, "moved": ended.moved,
-                          "refused": ended.is_refused, "words": ended.words}  # fmt: skip
+                          "refused": ended.is_refused, "words": ended.words,
+                          "mended": None if ended.mended is None else ended.mended.rules or "went well"}  # fmt: skip
             print(f"{name}: {rows[name]}", file=sys.stderr)
-    table = Table("planted", "exit code", "refused by", "current", "told")
+    table = Table("planted", "exit code", "refused by", "current", "told", "and mended")
     for name, row in rows.items():
         moved = "moved" if row["moved"] else "as before"
-        table.add_row(name, str(row["code"]), row["rules"] or "NOTHING", moved, row["words"])
+        table.add_row(name, str(row["code"]), row["rules"] or "NOTHING", moved, row["words"], row["mended"] or "–")
     Console(width=180).print(table)
     through = [name for name, row in rows.items() if name != CLEAN and not row["refused"]]
     clean = rows[CLEAN]
