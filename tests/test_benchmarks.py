@@ -19,7 +19,10 @@ from towers.manifest import read_json
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
-LONG = ("default_settings", "demo_worlds", "export_kills", "prepare_scale", "space_versions", "training_speed")
+LONG = (
+    "default_settings", "demo_worlds", "export_kills", "poisoned_nights", "prepare_scale", "space_versions",
+    "training_speed",
+)  # fmt: skip
 """Take seven seconds and more in their smallest form, too: run with the long proofs."""
 NEED_CHROMIUM = ("page_pictures", "report_pictures")
 FEW_BASELINES = tuple(
@@ -110,6 +113,13 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
     "listening_on": of_the_past,
     "placing": lambda folder: [*SMALL_WORLD],
+    "poisoned_nights": lambda folder: [
+        "--command=prepare",
+        "--data=worlds/world-0",
+        "data=parquet",
+        "data.name=nights",
+        "features.spectrogram.record_s=1.0",
+    ],
     "prepare_scale_reading": lambda folder: [str(next((folder / "stores").iterdir()))],
     "principal_axes": lambda folder: [run_of(folder)],
     "quality": lambda folder: ["demo", *SMALL_WORLD, "name=quality"],

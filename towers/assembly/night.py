@@ -17,6 +17,8 @@ from towers.assembly.versions import versions_of
 from towers.config.composing import seen_by
 from towers.config.instantiate import instantiate, value
 from towers.config.signature import signature_of
+from towers.data.profiling.files import verdict_at, verdict_beside
+from towers.data.profiling.verdict import Verdict as DataVerdict
 from towers.data.store import Store
 from towers.errors import DataLacks, UserError
 from towers.evaluation.result import metric_key
@@ -174,6 +176,15 @@ class Night:
     def is_done(self) -> bool:
         """Whether its version serves already."""
         return self.champion is not None and self.champion.night == self.record.night
+
+    def data(self) -> DataVerdict:
+        """The verdict on tonight's data, compared with that of the version it has to beat: what was prepared since and
+        refused may have had the same fault."""
+        store = None if self.rival is None else self.rival.store
+        before = None if store is None else self.store.folder.parent / store
+        if before is None or before == self.store.folder or not before.exists():
+            return verdict_at(self.store.folder)
+        return verdict_beside(self.store.folder, before, instantiate(self.plan.config.profiling, "profiling"))
 
     @property
     def reached(self) -> Reached | None:

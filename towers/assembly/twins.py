@@ -13,7 +13,6 @@ from towers.assembly.night import Night
 from towers.assembly.promotion import evaluated_checks, evaluation_of
 from towers.assembly.run import load_run
 from towers.assembly.subject import Subject
-from towers.data.profiling.files import verdict_at
 from towers.data.refreshed import refreshed_fingerprint
 from towers.errors import DataLacks, UserError
 from towers.evaluation.checks.future import trained_before
@@ -96,7 +95,7 @@ def judged_night(
         is_adopted=tonight.rival is not None and tonight.rival.judged is None,
         baselines={each.ranker: each for each in baselines},
         main_metric=plan.main_metric,
-        data=verdict_at(tonight.store.folder),
+        data=tonight.data(),
         reached=tonight.reached,
         more=f"{evaluation_of(twin, plan.period).parent / 'report.html'}",
     )

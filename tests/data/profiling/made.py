@@ -41,6 +41,8 @@ def a_day(at: int, events: int = 4_000, seed: int | None = None, **changes: obje
         new_listeners=events // 400,
         sessions=events // 8,
         positives=positives,
+        timed_plays=positives,
+        long_plays=round(positives * (0.9 if seed is None else drawn.normal(0.9, 0.01))),
         repeats=round(positives * (0.6 if seed is None else drawn.normal(0.6, 0.01))),
     )
     return replace(day, **changes)

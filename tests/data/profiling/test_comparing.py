@@ -56,6 +56,7 @@ PLANTED = {
     "yesterday": (replace(NEXT, as_day_before=0.9), {"day_once_more": "broken"}),
     "skipped": (replace(NEXT, actions={"play": 1_200, "skip": 2_520, "like": 200, "dislike": 80}), "skip_rate"),
     "never again": (replace(NEXT, repeats=500), {"repeat_rate": "broken"}),
+    "plays without an end": (replace(NEXT, long_plays=1_200), {"long_play_rate": "broken"}),
     "strangers": (replace(NEXT, new_listeners=380), {"new_listeners": "broken"}),
     "unlisted": (replace(NEXT, unlisted=2_000), {"unlisted_events": "broken"}),
 }
@@ -110,6 +111,28 @@ class TestDays:
     def test_many_late_events(self):
         more = [*DAYS[:20], a_day(20, 8_000), *DAYS[21:]]
         assert rules(NEXT, days=more) == {"late_events": "warning"}
+
+    def test_many_more_on_the_last_day_of_before(self):
+        more = [*DAYS[:-1], a_day(PAST - 1, 8_000)]
+        assert rules(days=more) == {"events_too_many": "broken"}
+        assert rules(NEXT, days=more, before=a_profile(more)) == {}
+        late = [*DAYS[:-1], a_day(PAST - 1, 8_100)]
+        assert rules(NEXT, days=late, before=a_profile(more)) == {}
+
+    def test_a_past_that_has_moved(self):
+        uneven = [a_day(at, 4_000 + 100 * (at * at % 7)) for at in range(PAST)]
+        before, start = a_profile(uneven), uneven[0].date
+
+        def told(first_day, **changes):
+            after = a_profile([*uneven, NEXT], first_day=first_day, **changes)
+            return judged(before, after, Thresholds(), MUCH_LATER_US)
+
+        assert told(start).level == "fine"
+        found = {each.rule: each for each in told("2026-01-06").findings}
+        assert found["clocks_shifted"].severity == "broken"
+        assert "all events of before are 1 d later" in found["clocks_shifted"].text
+        assert {each.rule: each for each in told("2026-01-02").findings}["clocks_shifted"].figures["days"] == -3
+        assert told("2026-01-06", settings="others").level == "fine"
 
     def test_a_file_that_came_again(self):
         again = [*DAYS[:-1], replace(DAYS[-1], duplicates=4_000)]

@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 
 from tests.data import raw_set
+from tests.data.profiling.made import a_day, a_profile
 from towers.data.profiling.computing import profile_of
-from towers.data.profiling.files import FILE, located, newest_other, profile_at, verdict_at, write_profile
+from towers.data.profiling.files import (
+    FILE,
+    located,
+    newest_other,
+    profile_at,
+    verdict_at,
+    verdict_beside,
+    write_profile,
+)
 from towers.data.profiling.profile import Profile
+from towers.data.profiling.thresholds import Thresholds
 from towers.data.store import Store
 from towers.errors import UserError
 
@@ -156,3 +166,15 @@ class TestFiles:
         (tmp_path / "x.json").write_text("{}")
         with pytest.raises(UserError, match="has no verdict"):
             verdict_at(tmp_path / "x.json")
+
+
+def test_a_fault_that_goes_on_is_seen_beside_a_version_from_before_it(tmp_path):
+    clean, faulty = (tmp_path / f"{name}.json" for name in ("clean", "faulty"))
+    days = [a_day(at) for at in range(35)]
+    changed = [replace(a_day(at), contexts={"home": 4_000}) for at in range(37)]
+    clean.write_text(json.dumps(a_profile(days).to_json()))
+    faulty.write_text(json.dumps(a_profile(changed[:36]).to_json()))
+    tonight = tmp_path / "tonight.json"
+    tonight.write_text(json.dumps(a_profile(changed).to_json()))
+    assert verdict_beside(tonight, faulty, Thresholds()).level == "fine"
+    assert verdict_beside(tonight, clean, Thresholds()).level == "broken"

@@ -45,10 +45,10 @@ def histories_of(listeners):
         for at, (name, kind) in enumerate(zip(names, types, strict=True))
     }
     ends = np.array(offsets)[1:]
-    unread = np.zeros(len(columns), np.float32)
+    heard = np.resize(np.array([-1, 0.25, 0.5, 1], np.float32), len(columns))
     cuts = ("train_end", "validation_start", "validation_end", "test_start")
     places = {"offsets": np.array(offsets), **dict.fromkeys(cuts, ends)}
-    return Histories(**places, **flat, played_fraction=unread, device=flat["context"])
+    return Histories(**places, **flat, played_fraction=heard, device=flat["context"])
 
 
 @settings(max_examples=40)
@@ -61,7 +61,7 @@ def test_counts_are_those_of_a_loop(listeners, block):
                       device_of=np.arange(3, dtype=np.int32))  # fmt: skip
     days, events = Counter(), []
     first_day = int(histories.timestamp_us.min()) // DAY_US
-    sessions, at_once, sizes, first_heard = Counter(), Counter(), Counter(), {}
+    sessions, at_once, sizes, first_heard, played = Counter(), Counter(), Counter(), {}, Counter()
     for listener, (begin, end) in enumerate(zip(histories.offsets[:-1], histories.offsets[1:], strict=True)):
         said = []
         for place in range(begin, end):
@@ -74,6 +74,8 @@ def test_counts_are_those_of_a_loop(listeners, block):
                 (day, time // (DAY_US // 24) % 24, action, state, int(CLASSES[row]), int(histories.context[place]))
             )
             days[day, listener] += 1
+            fraction = float(histories.played_fraction[place])
+            played[day, fraction >= 0.5] += action == schema.PLAY and fraction >= 0
             session = int(histories.session[place])
             sessions[day] += session == place - begin
             sizes[listener, session] += session >= 0
@@ -95,6 +97,7 @@ def test_counts_are_those_of_a_loop(listeners, block):
         np.testing.assert_array_equal(getattr(found, at), expected, at)
     assert found.listeners.tolist() == [sum(day == at for at, _ in days) for day in range(num_days)]
     assert found.sessions.tolist() == [sessions[day] for day in range(num_days)]
+    assert found.played.tolist() == [[played[day, half] for half in (False, True)] for day in range(num_days)]
     assert found.at_once.tolist() == [at_once[day] for day in range(num_days)]
     known = np.array([size for size in sizes.values() if size], dtype=int)
     np.testing.assert_array_equal(found.session_sizes, np.bincount(known, minlength=LONGEST_SESSION + 1))

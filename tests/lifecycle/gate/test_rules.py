@@ -70,6 +70,7 @@ def lost(part):
 SEEN = Check(name="trained before test", passed=False, detail="until 2026-07-20; test begins 2026-07-14")
 UNKNOWN = Check(name="trained before test", passed=None, detail="not known")
 BROKEN = Finding(rule="missing", severity="broken", text="half of the events are missing", figures={})
+EMPTY = Finding(rule="nothing_new", severity="warning", text="no event came", figures={})
 SCORES = {"unseen": Ranked(rows=np.zeros((1, 1), np.int32), scores=np.full((1, 1), np.nan))}
 REFUSED = {
     "other store": ("same_window", night(champion=replace(twin(GOOD), window=replace(WINDOW, store="0ther"))), "store"),
@@ -95,6 +96,7 @@ REFUSED = {
     "no catalogue figure": ("finite", night(twin(GOOD, coverage=np.nan)), "coverage@20/discovery"),
     "no profile": ("data_profile", night(data=None), "has no verdict"),
     "broken data": ("data_profile", night(data=DataVerdict(compared_with="a", findings=(BROKEN,))), "missing"),
+    "an empty day": ("data_profile", night(data=DataVerdict(compared_with="a", findings=(EMPTY,))), "no event came"),
     "not reproduced": (
         "champion_reproduces", night(reached=replace(night().reached, mean=0.8)), "0.8000 when it was judged",
     ),

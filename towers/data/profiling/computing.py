@@ -173,6 +173,8 @@ def _days(
                 duplicates=int(duplicates[day]),
                 unlisted=int(unlisted[day]),
                 silent=int(silent[day]),
+                timed_plays=int(counted.played[day].sum()),
+                long_plays=int(counted.played[day, 1]),
                 as_day_before=equal / looked if looked else 0.0,
             )
         )

@@ -8,6 +8,8 @@ from towers.data.profiling.change import Change
 from towers.data.profiling.profile import Day, sum_of
 from towers.data.profiling.verdict import Finding, graver
 
+REPEATS = "of what the new events say was chosen, had been chosen before by the same listener"
+LONG_PLAYS = "of the new plays went on for half of their content"
 WORDS = {"actions": "action", "kinds": "kind of content", "contexts": "context", "devices": "device"}
 
 
@@ -89,8 +91,12 @@ def same_as_day_before(change: Change) -> Iterator[Finding]:
 
 
 def rates(change: Change) -> Iterator[Finding]:
-    """Yields sudden changes in the shares of skips and of repeats."""
-    for name, words in (("skips", "skipped"), ("repeats", "of what was chosen, chosen before by the same listener")):
+    """Yields sudden changes in the shares of skips, of repeats, and of plays that went on."""
+    for name, words, hint in (
+        ("skips", "of the new events are skipped", ""),
+        ("repeats", REPEATS, "were ids of listeners or contents issued anew?"),
+        ("long_plays", LONG_PLAYS, "are actions or played times those of other events, or in another unit?"),
+    ):
         (part, of), (old, of_old) = _rate(change.fresh, name), _rate(change.typical, name)
         if not of or not of_old:
             continue
@@ -100,11 +106,11 @@ def rates(change: Change) -> Iterator[Finding]:
         if change.is_chance(share, of, usual) or abs(share - usual) <= change.thresholds.sigmas * spread:
             continue
         if severity := graver(abs(share - usual), change.thresholds.rates):
-            fell = "; were ids of listeners or contents issued anew?" if name == "repeats" and share < usual else ""
+            fell = f"; {hint}" if hint and share < usual else ""
             yield Finding(
                 rule=f"{name[:-1]}_rate",
                 severity=severity,
-                text=f"{share:.1%} of the new events are {words}, {usual:.1%} were before{fell}",
+                text=f"{share:.1%} {words}, {usual:.1%} were before{fell}",
                 figures={"share": share, "usual": usual, "spread": spread},
             )
 
@@ -152,6 +158,8 @@ RULES = (values, sent_twice, same_as_day_before, rates, who)
 def _rate(day: Day, name: str) -> tuple[int, int]:
     if name == "repeats":
         return day.repeats, day.positives
+    if name == "long_plays":
+        return day.long_plays, day.timed_plays
     skips = day.actions.get("skip", 0)
     return skips, skips + day.actions.get("play", 0)
 

@@ -81,6 +81,24 @@ def verdict_at(path: Path) -> Verdict:
     return Verdict.from_json(found["verdict"], str(path))
 
 
+def verdict_beside(path: Path, before: Path, thresholds: Thresholds, now_us: int | None = None) -> Verdict:
+    """The verdict on a version, compared with another than the one that was prepared last: with what serves, for a
+    night. What came in between may itself have been broken: beside that, more of the same would be nothing new.
+
+    Args:
+        path: the version's folder.
+        before: folder of the version to compare with.
+        thresholds: limits above which a difference is reported.
+        now_us: the present time, in microseconds since 1970, UTC; null: the clock's.
+
+    Raises:
+        UserError: one of them is no store.
+    """
+    return judged(
+        profile_at(before), profile_at(path), thresholds, time.time_ns() // 1000 if now_us is None else now_us
+    )
+
+
 def newest_other(folder: Path) -> Path | None:
     """Finds the version that was written last before another one beside it; null where there is none."""
     folder = folder.resolve()

@@ -37,6 +37,8 @@ class Day:
         duplicates: raw rows that were left out as duplicates of another.
         unlisted: events with a content that is known by its id alone.
         silent: events with a playable content without a usable sound.
+        timed_plays: plays of which is known how much of their content they lasted.
+        long_plays: of these, the plays that lasted at least half of it.
         as_day_before: share of its events for which one of the same listener, content and action was exactly a day
             before, to the second.
     """
@@ -58,6 +60,8 @@ class Day:
     duplicates: int = 0
     unlisted: int = 0
     silent: int = 0
+    timed_plays: int = 0
+    long_plays: int = 0
     as_day_before: float = 0.0
 
     @property

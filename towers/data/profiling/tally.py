@@ -10,6 +10,7 @@ from towers.data.blocks import blocks
 from towers.data.histories import Histories
 
 DAY_US, HOUR_US, SECOND_US = 86_400_000_000, 3_600_000_000, 1_000_000
+HALF = 0.5
 LONGEST_SESSION = 1_000
 """Events of a session from which on all are counted as this many."""
 BLOCK = 1 << 19
@@ -34,6 +35,7 @@ class Tally:
         listeners: `[days]`, listeners with an event.
         sessions: `[days]`, sessions that began.
         at_once: `[days]`, events as in `Day.at_once`.
+        played: `[days, 2]`, plays whose length is known: those that lasted under half of their content, and the others.
         by_content: `[contents]`, events.
         first_heard: `[contents + 1]`, day of the first event, or the number of days where there is none; the last entry
             is for events without a content.
@@ -51,6 +53,7 @@ class Tally:
     listeners: Int[np.ndarray, " days"]
     sessions: Int[np.ndarray, " days"]
     at_once: Int[np.ndarray, " days"]
+    played: Int[np.ndarray, "days 2"]
     by_content: Int[np.ndarray, " contents"]
     first_heard: Int[np.ndarray, " contents_and_none"]
     first_done: Int[np.ndarray, " listeners"]
@@ -95,6 +98,7 @@ def tally(
         listeners=np.zeros(days, np.int64),
         sessions=np.zeros(days, np.int64),
         at_once=np.zeros(days, np.int64),
+        played=np.zeros((days, 2), np.int64),
         by_content=np.zeros(num_contents, np.int64),
         first_heard=np.full(num_contents + 1, days, np.int32),
         first_done=np.full(len(offsets) - 1, days, np.int64),
@@ -138,6 +142,9 @@ def _add(
     by_day(found.contents, content_class[row])
     by_day(found.contexts, context_of[histories.context[places]])
     by_day(found.devices, device_of[histories.device[places]])
+    fraction = np.asarray(histories.played_fraction[places])
+    timed = np.flatnonzero((action == schema.PLAY) & (fraction >= 0))
+    found.played.reshape(-1)[:] += np.bincount(2 * day[timed] + (fraction[timed] >= HALF), minlength=2 * days)
     np.add.at(found.by_content, row[row >= 0], 1)
     np.minimum.at(found.first_heard, row, day)  # both of one type: with two types this takes forty times as long
 

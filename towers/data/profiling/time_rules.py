@@ -1,15 +1,20 @@
 """Rules on the times of the newest events: their number by day, their hours, and impossible times."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
+from jaxtyping import Int
 
 from towers.data.profiling.change import Change
-from towers.data.profiling.profile import Day
+from towers.data.profiling.profile import Day, Profile
 from towers.data.profiling.verdict import Finding, graver
 
 _DAY_US = 86_400_000_000
+MOST_DAYS_OFF = 7
+"""Days that the past may have moved by to be told."""
+LEAST_MOVED = 0.01
+"""Share of past events that are on other days, from which on the past has moved."""
 LEAST_SHARE_AFTER = 0.03
 """A day has ended early if a typical day has at least this share of its events after the last event of that day."""
 MORE_THAN_NOISE = 1.5
@@ -43,6 +48,37 @@ def number_of_events(change: Change) -> Iterator[Finding]:
                 )
             expected *= 1 - after
         yield from _level(change, day, expected)
+
+
+def more_of_the_last_day(change: Change) -> Iterator[Finding]:
+    """Yields the last day of before if what has come since makes its events far too many."""
+    before, after = (
+        next((day for day in each.days if day.date == change.before.last_day), None)
+        for each in (change.before, change.after)
+    )
+    if before is None or after is None or after.events == before.events:
+        return
+    expected = max(change.expected(after), 1)
+    severity, was = (graver(day.events / expected - 1, change.thresholds.too_many) for day in (after, before))
+    if severity and severity != was:
+        yield from _level(change, after, expected)
+
+
+def past_moved(change: Change) -> Iterator[Finding]:
+    """Yields that all days have the events of the day some days before or after."""
+    if not change.is_same_way:
+        return
+    old, new = _by_day(change.before), _by_day(change.after)
+    off = {days: _moved(old, new, days) for days in range(-MOST_DAYS_OFF, MOST_DAYS_OFF + 1)}
+    days = min(off, key=lambda days: (off[days], abs(days)))
+    if days and off[0] > LEAST_MOVED and off[days] < off[0] / 4:
+        yield Finding(
+            rule="clocks_shifted",
+            severity="broken",
+            text=f"all events of before are {abs(days)} d {'later' if days > 0 else 'earlier'} than they were at the "
+            "last prepare; has a clock or a time zone changed?",
+            figures={"days": days, "off": off[0], "off_when_shifted": off[days]},
+        )
 
 
 def _level(change: Change, day: Day, expected: float) -> Iterator[Finding]:
@@ -143,8 +179,21 @@ def late_events(change: Change) -> Iterator[Finding]:
         )
 
 
-RULES = (number_of_events, clocks, late_events)
+RULES = (number_of_events, more_of_the_last_day, past_moved, clocks, late_events)
 """Those that need typical days and new events."""
+
+
+def _by_day(profile: Profile) -> Int[np.ndarray, " days"]:
+    """Returns the number of events of each day since 1970 up to the last but one, which may have grown since."""
+    first = date.fromisoformat(profile.first_day).toordinal() - date(1970, 1, 1).toordinal()
+    return np.concatenate([np.zeros(first, np.int64), profile.daily["events"][:-1]])
+
+
+def _moved(old: np.ndarray, new: np.ndarray, days: int) -> float:
+    """Returns the share of old events that are on other days, once all new ones are moved back by some days."""
+    moved = np.concatenate([np.zeros(max(-days, 0), np.int64), new[max(days, 0) :]])[: len(old)]
+    moved = np.pad(moved, (0, len(old) - len(moved)))
+    return float(np.abs(moved - old).sum() / max(old.sum(), 1))
 
 
 def _last_hour(day: Day) -> int:

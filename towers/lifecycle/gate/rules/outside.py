@@ -14,9 +14,11 @@ class DataProfile:
 
     Args:
         refused: levels of its verdict that refuse.
+        findings: names of findings that refuse whatever their severity: of which no night can be made.
     """
 
     refused: tuple[Level, ...] = ("broken",)
+    findings: tuple[str, ...] = ("nothing_new",)
 
     stage: ClassVar[Stage] = "twins"
 
@@ -25,10 +27,12 @@ class DataProfile:
         verdict = evidence.data
         if verdict is None:
             raise Lacking("the data has no verdict; `towers prepare` writes it")
+        named = {finding.rule for finding in verdict.findings}
+        is_refused = verdict.level in self.refused or not named.isdisjoint(self.findings)
         found = "; ".join(f"{finding.rule} ({finding.severity}): {finding.text}" for finding in verdict.findings)
         return Outcome(
             rule=name,
-            status="refused" if verdict.level in self.refused else "passed",
+            status="refused" if is_refused else "passed",
             words=f"{verdict.level}{': ' if found else ''}{found}",
             figures={"findings": float(len(verdict.findings))},
         )
