@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
 LONG = (
-    "default_settings", "demo_worlds", "export_kills", "poisoned_nights", "prepare_scale", "space_versions",
+    "default_settings", "demo_worlds", "export_kills", "page_pictures", "poisoned_nights", "prepare_scale", "space_versions",
     "training_speed",
 )  # fmt: skip
 """Take seven seconds and more in their smallest form, too: run with the long proofs."""
@@ -142,7 +142,7 @@ def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.Monke
 
 def marked(name: str) -> object:
     """The benchmark with what it needs, or with what it costs."""
-    marks = [needs_chromium] if name in NEED_CHROMIUM else [pytest.mark.slow] if name in LONG else []
+    marks = [needs_chromium] * (name in NEED_CHROMIUM) + [pytest.mark.slow] * (name in LONG)
     return pytest.param(name, marks=marks)
 
 

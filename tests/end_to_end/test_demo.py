@@ -210,7 +210,8 @@ def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
 
 def test_a_sweep_trains_every_choice_and_each_has_its_own_wandb_run(demo: tuple[Path, str]) -> None:
     folder, _ = demo
-    sweep = ("-m", *EXPERIMENT, "trainer.max_epochs=1", "seed=3,4", "name=sweep", "logger=wandb")
+    still = ("audio_encoder=none", "placement=none", "trainer.max_epochs=1")
+    sweep = ("-m", *EXPERIMENT, *still, "seed=3,4", "name=sweep", "logger=wandb")
     done = apart(folder, "train", *sweep)  # wandb keeps settings of its own for the rest of a process
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((folder / "runs" / "sweep").glob("*/finished.json"))) == 2

@@ -75,6 +75,7 @@ def test_listeners_can_be_sliced_again_later(run: Path) -> None:
     assert set(model["user_row"].to_pylist()) <= set(profiles["user_row"].to_pylist())
 
 
+@pytest.mark.usefixtures("no_page")
 def test_an_export_is_as_good_as_its_run(copy: Path, run: Path) -> None:
     ok(copy, *EVALUATE, "export=exports/current")
     (version,) = [path.name for path in (copy / "exports").iterdir() if not path.is_symlink()]
@@ -86,6 +87,7 @@ def test_an_export_is_as_good_as_its_run(copy: Path, run: Path) -> None:
     assert "report.html" not in {path.name for path in (copy / "exports" / "current").iterdir()}
 
 
+@pytest.mark.usefixtures("no_page")
 def test_baselines_are_kept(copy: Path) -> None:
     """Another period of the same store evaluates them anew, the same period of another subject does not."""
     kept = {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()}
@@ -102,6 +104,7 @@ def test_baselines_are_tuned_where_trials_are_allowed(copy: Path, run: Path) -> 
     assert (run / "evaluation-test" / "report.html").read_text().count("How the baselines were tuned") == 1
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
     printed = ok(copy, *EVALUATE, f"compare=[exports/current,{run.relative_to(copy)}]")
     assert "Jaccard 1.000" in printed
@@ -167,12 +170,14 @@ def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: P
     assert (target / "table.txt").read_text() == table
 
 
+@pytest.mark.usefixtures("no_page")
 def test_without_baselines_slicings_and_tables(copy: Path, run: Path) -> None:
     nothing = ("evaluation.baselines=null", "evaluation.slicings=null", "evaluation.tables=null")
     ok(copy, *EVALUATE, *nothing)
     assert list(figures_in(run / "evaluation-test")["rankers"]) == ["towers", LISTEN_CHANCE]
 
 
+@pytest.mark.usefixtures("no_page")
 def test_figures_that_fail_their_own_checks_are_refused(copy: Path, run: Path) -> None:
     """Exit code 3, the second time too, when nothing is evaluated any more."""
     ok(copy, *EVALUATE)

@@ -112,6 +112,7 @@ def test_a_refit_inherits_from_its_judged_twin(demo: tuple[Path, str]) -> None:
     assert "towers, listen chance" in told
 
 
+@pytest.mark.usefixtures("no_page")
 def test_an_evaluation_on_validation_judges_each_half_by_the_other(demo: tuple[Path, str]) -> None:
     run = run_of(demo[0])
     told = ok(demo[0], "evaluate", f"checkpoint={run}", "experiment=demo", "evaluation.period=validation", *FEW)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def test_torchrun_brings_its_own_processes(demo: tuple[Path, str], never_stopped
     folder, _ = demo
     still = (
         *TRAIN, "trainer.max_epochs=1", "content_tower.part_dropout=0", "content_tower.id_dropout=0",
-        "content_tower.dropout=0", "user_tower.dropout=0", "audio_encoder.dropout=0",
+        "content_tower.dropout=0", "user_tower.dropout=0", "audio_encoder.dropout=0", "placement=none",
     )  # fmt: skip
     ok(folder, *still, "name=alone")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "towers"]
@@ -138,9 +139,11 @@ def test_a_learning_rate_that_explodes_ends_with_one_line(demo: tuple[Path, str]
     assert "of epoch 0" in line
 
 
+@pytest.mark.usefixtures("no_page")
 def test_with_its_settings_chosen_it_is_fitted_on_everything_before_the_test(demo: tuple[Path, str]) -> None:
     folder, _ = demo
-    refit = ("experiment=demo", *SMALL_WORLD, "name=refit", "train_until=test")
+    still = ("audio_encoder=none", "placement=none")
+    refit = ("experiment=demo", *SMALL_WORLD, *still, "name=refit", "train_until=test")
     ok(folder, "train", *refit, "logger=csv")
     (run,) = (folder / "runs" / "refit").iterdir()
     assert not (run / "best.ckpt").exists()
@@ -192,10 +195,12 @@ def test_what_lightnings_users_expect(demo: tuple[Path, str]) -> None:
     assert "validation/recall@20" in beside.read_text()
 
 
-def test_an_unfinished_run_of_before_is_refused(demo: tuple[Path, str]) -> None:
+def test_an_unfinished_run_of_before_is_refused(demo: tuple[Path, str], never_stopped) -> None:
     folder, _ = demo
-    assert stop(folder, signal.SIGTERM, *TRAIN, "name=before") == 143
-    (run,) = (folder / "runs" / "before").iterdir()
+    (whole,) = (folder / "runs" / "whole").iterdir()
+    run = folder / "runs" / "before" / whole.name
+    shutil.copytree(whole, run)
+    (run / "finished.json").unlink()
     state = torch.load(run / "last.ckpt", weights_only=True)
     learner = {name.removeprefix("learner."): tensor for name, tensor in state["state_dict"].items()}
     torch.save({"signature": state["signature"], "learner": learner, "has_ended": False}, run / "last.ckpt")

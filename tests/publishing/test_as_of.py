@@ -20,7 +20,7 @@ from towers.retrieval import files
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
 
-pytestmark = pytest.mark.unhooked
+pytestmark = [pytest.mark.unhooked, pytest.mark.usefixtures("graphs_traced_once")]
 TRAINING, VALIDATION, TEST = (START + timedelta(days=days) for days in (0, 20, 30))
 AS_OF = TEST + timedelta(days=1, hours=2)
 NAMES = [f"c{taste}-{place:02}" for taste in range(TASTES) for place in range(CONTENTS_OF_A_TASTE)]

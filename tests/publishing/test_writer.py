@@ -24,7 +24,7 @@ from towers.retrieval import files
 from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
 
-pytestmark = pytest.mark.unhooked
+pytestmark = [pytest.mark.unhooked, pytest.mark.usefixtures("graphs_traced_once")]
 CUT = 3
 
 
@@ -82,11 +82,13 @@ def test_the_manifest_counts_names_and_measures(written, listening):
     assert "v1" in (written / "README.md").read_text()
 
 
+@pytest.mark.usefixtures("graphs_traced_anew")
 def test_the_same_bytes_from_blocks_of_any_size_on_any_number_of_threads(written, make_trained, tmp_path):
     again = write(tmp_path / "v1", make_trained(block=1), replace(SETTINGS, num_threads=1))
     assert digests(again) == digests(written)
 
 
+@pytest.mark.usefixtures("graphs_traced_anew")
 def test_towers_are_exported_before_threads_start(make_trained, monkeypatch, tmp_path):
     """Threads share with torch's exporter how the process warns and, in Python 3.11.7, how deep its parser is."""
     running: list[list[str]] = []

@@ -1,6 +1,7 @@
 """Stopped or killed anywhere, the second start ends with every bit of the run that was never stopped."""
 
 import signal
+from itertools import cycle
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,8 +32,7 @@ def go_on(make_run, folder, whole, **settings):
 
 
 class TestSignals:
-    @pytest.mark.parametrize("number", SIGNALS)
-    @pytest.mark.parametrize("step", [0, 5, 12])
+    @pytest.mark.parametrize(("number", "step"), [*zip(SIGNALS, (0, 5, 12), strict=True)])
     def test_the_step_is_ended_and_saved(self, trained, make_run, tmp_path, number, step):
         run = make_run(tmp_path, callbacks=[At("on_train_batch_start", step, signalled(number))])
         before = {other: signal.getsignal(other) for other in SIGNALS}
@@ -60,9 +60,9 @@ class TestSignals:
 
 
 class TestKills:
-    @pytest.mark.parametrize("place", PLACES)
-    @pytest.mark.parametrize("step", [5, 10])
+    @pytest.mark.parametrize(("place", "step"), [*zip(PLACES, cycle((5, 10)), strict=False)])
     def test_at_any_place(self, trained, make_run, tmp_path, place, step):
+        """At one step each; `TestHundreds` has all of them."""
         run = make_run(tmp_path, callbacks=[At(place, step, die)], checkpoint_every_s=0.0)
         with pytest.raises(Killed):
             run.train()
@@ -167,8 +167,9 @@ class TestScheduledRefresh:
         run.train()
         assert [int(row["step"]) for row in run.rows() if row["audio/staleness"]] == [per_epoch, 2 * per_epoch]
 
-    @pytest.mark.parametrize("step", [2, 3, 9, 17])
-    @pytest.mark.parametrize("act", [die, signalled(signal.SIGTERM)])
+    @pytest.mark.parametrize(
+        ("step", "act"), [*zip((2, 3, 9, 17), cycle((die, signalled(signal.SIGTERM))), strict=False)]
+    )
     def test_a_second_start_has_every_bit_of_the_first(self, refreshed, make_run, tmp_path, step, act):
         with pytest.raises((Killed, Stopped)):
             make_run(tmp_path, callbacks=[At("on_train_batch_start", step, act)], **REFRESHED).train()

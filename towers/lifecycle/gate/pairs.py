@@ -20,8 +20,8 @@ from towers.lifecycle.gate.evidence import Evidence, Lacking
 
 SEED = 0
 RESAMPLES, FEWEST, DRAWS = 1000, 200, 200_000_000
-"""How many resamples there are; fewer than the first where they would draw more listeners in all, so that a verdict on a
-million listeners takes half a core-minute."""
+"""How many resamples there are; fewer than the first where they would draw more listeners in all, so that a verdict on
+a million listeners takes half a core-minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

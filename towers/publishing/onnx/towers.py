@@ -188,6 +188,15 @@ def _export(
     path: Path,
     metadata: Mapping[str, str],
 ) -> None:
+    exported = _graph(model, example, shapes, names)
+    onnx.helper.set_model_props(exported, {**metadata, "opset": str(OPSET)})
+    onnx.checker.check_model(exported)
+    onnx.save(exported, path)
+
+
+def _graph(
+    model: nn.Module, example: tuple[Any, ...], shapes: tuple[Any, ...], names: Sequence[str]
+) -> onnx.ModelProto:
     # The exporter reports its stages on standard output and warns of its own deprecations.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -201,9 +210,7 @@ def _export(
     for place in _places_of_traces(exported.graph, *exported.functions):
         place.ClearField("metadata_props")
         place.ClearField("doc_string")
-    onnx.helper.set_model_props(exported, {**metadata, "opset": str(OPSET)})
-    onnx.checker.check_model(exported)
-    onnx.save(exported, path)
+    return exported
 
 
 def _places_of_traces(*graphs: Any) -> Iterator[Any]:
