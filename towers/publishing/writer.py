@@ -166,7 +166,7 @@ class _Writer:
             self._on_progress("mapping onto the earlier version", 0, 1)
             found = align(
                 earlier, trained.held_out, self._vectors(), projection.apply(users), own,
-                min_recall_share=self._settings.min_recall_share,
+                min_recall_share=self._settings.min_recall_share, has_seen_test=trained.provenance.has_seen_test,
             )  # fmt: skip
             self._on_progress("mapping onto the earlier version", 1, 1)
             write_json(self._folder / files.DRIFT, found.report)
