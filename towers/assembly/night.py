@@ -234,9 +234,9 @@ class Night:
         served = self.plan.folders.served()
         return "nothing is current" if served is None else f"current stays at {served.name}"
 
-    def below_runs(self, folder: Path) -> str:
-        """A run's folder as records have it."""
-        return str(folder.relative_to(self.plan.folders.runs))
+    def run_of(self, training: DictConfig) -> str:
+        """The folder of a training's run, as records have it."""
+        return str(training_plan(training, self.store).folder.relative_to(self.plan.folders.runs))
 
     def _train(self, until: str, begins_with: Path | None = None, share: float = 1.0) -> DictConfig:
         config = seen_by("train", self.plan.config)

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from towers.assembly.cleaning import config_digest
-from towers.assembly.evaluation import evaluation_plan
+from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
 from towers.assembly.export import export_plan
 from towers.assembly.night import Night, NightPlan
-from towers.assembly.twins import judged_night
+from towers.assembly.twins import judged_night, judged_twin
 from towers.commands import evaluate, export, prepare, train
 from towers.commands.progress import StageProgress
 from towers.config.composing import seen_by
 from towers.errors import GateRefused
 from towers.lifecycle.dry_run import dry_run
 from towers.lifecycle.gate.evidence import Canaries, Evidence
-from towers.lifecycle.gate.facts import exported
+from towers.lifecycle.gate.facts import facts_of
 from towers.lifecycle.gate.gate import judge
 from towers.lifecycle.lock import Held, held
 from towers.lifecycle.pruning import prune
@@ -59,21 +59,26 @@ def cycle(plan: NightPlan) -> None:
     if tonight.is_done:
         print(f"nothing to publish: {tonight.record.version}, which serves, was made of this data")
         return _ended(tonight)
-    twin = train.run(tonight.twin_config())
-    tonight = tonight.knowing(judged=tonight.below_runs(twin))
-    evidence = _judged(tonight, twin)
+    training = tonight.twin_config()
+    tonight = tonight.knowing(judged=tonight.run_of(training))  # a run that is killed is one of this night's, too
+    twin = train.run(training)
+    evaluation = evaluation_plan(seen_by("evaluate", plan.config))
+    evidence = _judged(tonight, evaluation, twin)
     tonight = _passed(tonight, evidence)
-    refit = train.run(tonight.refit_config(twin))
-    tonight = tonight.knowing(refit=tonight.below_runs(refit))
-    evidence, target = _exported(tonight, evidence, refit)
+    training = tonight.refit_config(twin)
+    tonight = tonight.knowing(refit=tonight.run_of(training))
+    refit = train.run(training)
+    evidence = replace(evidence, refit=judged_twin(evaluation, evaluation.protocol(store), refit))
+    target = _exported(tonight, refit)
+    evidence = replace(evidence, stage="export", exported=facts_of(target, plan.folders.served()))
     tonight = _passed(tonight.exported(target), evidence)
-    tonight, evidence = _asked(tonight, evidence, target)
-    return _ended(_published(_passed(tonight, evidence), target))
+    evidence = replace(evidence, stage="served", canaries=_asked(tonight, target))
+    _published(_passed(tonight, evidence), target)
+    return _ended(tonight)
 
 
-def _judged(tonight: Night, twin: Path) -> Evidence:
+def _judged(tonight: Night, plan: EvaluationPlan, twin: Path) -> Evidence:
     """Evaluates tonight's twin with its page, and both twins on the same window."""
-    plan = evaluation_plan(seen_by("evaluate", tonight.plan.config))
     try:
         evaluate.evaluate(plan, twin)
     except GateRefused as refused:
@@ -94,57 +99,51 @@ def _passed(tonight: Night, evidence: Evidence) -> Night:
     if verdict.force is not None or evidence.stage == "twins":
         print("\n".join(verdict.lines(is_full=evidence.stage == "twins")))
     if not verdict.passed:
-        lines = verdict.lines()
         plan.ledger.remark(tonight.record, "refused", verdict.rules)
         _pruned(plan)
-        print("\n".join(lines))
+        print("\n".join(verdict.lines()))
         raise GateRefused(f"{tonight.named} is refused by {verdict.rules}; {tonight.stays}")
     return tonight
 
 
-def _exported(tonight: Night, evidence: Evidence, refit: Path) -> tuple[Evidence, Path]:
-    """Writes the refit's version, turned into the space of what serves."""
+def _exported(tonight: Night, refit: Path) -> Path:
+    """Writes the refit's version, turned into the space of what serves; leads nobody to it."""
     target, told = export.written(export_plan(seen_by("export", tonight.plan.config)), refit)
     print(told)
-    served = tonight.plan.folders.served()
-    champion = None if served is None else Export(served, check_files=False)
-    return replace(evidence, stage="export", exported=exported(Export(target), champion)), target
+    return target
 
 
-def _asked(tonight: Night, evidence: Evidence, target: Path) -> tuple[Night, Evidence]:
-    """Asks the version in the real server, and fills the engine without leading anybody to it."""
-    plan, served = tonight.plan, tonight.plan.folders.served()
-    found = checked(target, served, plan.canaries)
+def _asked(tonight: Night, target: Path) -> Canaries:
+    """Asks the version and the one that serves the same things in the real server."""
+    found = checked(target, tonight.plan.folders.served(), tonight.plan.canaries)
     print(found)
-    canaries = Canaries(
+    return Canaries(
         asked=found.asked,
-        failed=found.failed + len(found.refused),
-        empty=round(found.empty * found.asked),
+        failed=found.failed,
+        empty=round(found.empty * found.compared),
         overlap=found.overlap,
+        faults=found.refused,
     )
-    with StageProgress() as progress:
-        filled = plan.sink.fill(Export(target), progress.update)
-    if filled:
-        print(filled)
-    return tonight, replace(evidence, stage="served", canaries=canaries)
 
 
-def _published(tonight: Night, target: Path) -> Night:
-    """Leads readers to the version; one that comes late leads nobody."""
+def _published(tonight: Night, target: Path) -> None:
+    """Fills the engine and leads readers to the version; one that comes late leads nobody."""
     plan, served = tonight.plan, tonight.plan.folders.served()
     if tonight.is_late:
         plan.ledger.remark(tonight.record, "note", f"comes late: its data ends before that of {served and served.name}")
         print(f"{target} comes late: its data ends before that of {served and served.name}, which goes on to serve")
-        return tonight
+        return
     told = "current points to it" if served is None else f"current moves from {served.name} to it"
     space = None if served is None else space_told(Export(served).manifest, Export(target).manifest)
+    forced = None if plan.force is None else plan.force.why
+    with StageProgress() as progress:
+        filled = plan.sink.fill(Export(target), progress.update)
     with plan.ledger.alone(), StageProgress() as progress:
-        forced = None if plan.force is None else plan.force.why
         _, lines = publish(
             plan.ledger, plan.sink, Export(target), progress.update, champion=tonight.champion, forced=forced
         )
-    print("\n".join([*lines, f"published {target}: {', '.join([told] if space is None else [told, space])}"]))
-    return tonight
+    done = f"published {target}: {', '.join([told] if space is None else [told, space])}"
+    print("\n".join(line for line in (filled, *lines, done) if line))
 
 
 def _ended(tonight: Night) -> None:

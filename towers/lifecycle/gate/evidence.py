@@ -149,12 +149,14 @@ class Canaries:
         failed: of them without an answer, or with an error.
         empty: of them with an empty list.
         overlap: mean overlap of its lists with the champion's, from 0 to 1; null on the first night.
+        faults: what else it is refused for, a line each.
     """
 
     asked: int
     failed: int
     empty: int = 0
     overlap: float | None = None
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,9 @@ class Evidence:
         main_metric: key that decides, such as `recall@20`.
         data: verdict of the data profile of tonight's store.
         reached: what the champion's twin reached on the night it was judged.
-        exported: from the stage `export` on.
+        refit: what is exported, on the same window, which it was trained on: whether it is sound is all that this can
+            say; from the stage `export` on.
+        exported: likewise.
         canaries: from the stage `served` on.
         more: command that shows more, for people who read of a refusal.
     """
@@ -185,6 +189,7 @@ class Evidence:
     main_metric: str = "recall@20"
     data: DataVerdict | None = None
     reached: Reached | None = None
+    refit: Judged | None = None
     exported: Exported | None = None
     canaries: Canaries | None = None
     more: str = ""

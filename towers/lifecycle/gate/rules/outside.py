@@ -61,7 +61,7 @@ class Answers:
             raise Lacking("no canary request was asked")
         if canaries.overlap is None and not evidence.is_first_night:
             raise Lacking("the champion was not asked the same requests")
-        faults = []
+        faults = [*canaries.faults]
         if not canaries.asked >= max(self.least_asked, 1):
             faults.append(f"{canaries.asked} canary requests were asked, fewer than {self.least_asked}")
         if canaries.failed != 0:

@@ -1,5 +1,6 @@
 """Rules of quality: not worse than the champion, as a whole and in every part."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -8,7 +9,7 @@ from typing import ClassVar
 from towers.evaluation.result import metric_key, split_key
 from towers.lifecycle.gate.evidence import Evidence, Lacking, Stage
 from towers.lifecycle.gate.gate import SMALLEST_LOSS
-from towers.lifecycle.gate.pairs import Paired, against_champion, quantile
+from towers.lifecycle.gate.pairs import Paired, against_champion, paired, quantile
 from towers.lifecycle.gate.verdict import Outcome, first_night
 
 
@@ -148,6 +149,42 @@ def _margins(
         return {pair.key: margin * pair.before for pair in pairs}
     z = quantile(rate, len(pairs))
     return {pair.key: z * pair.sigma(seed_noise[pair.key]) for pair in pairs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """What is published finds at least what its judged twin finds, on a window that it alone was trained on.
+
+    It must be better there. If it is not, it has not learnt, or not what the twin had.
+
+    Args:
+        least: share of the twin's figure.
+        slices: in which it is looked at; those without enough listeners are left out.
+    """
+
+    least: float = 1.0
+    slices: tuple[str, ...] = ("all", "discovery")
+
+    stage: ClassVar[Stage] = "export"
+
+    def judge(self, name: str, evidence: Evidence) -> Outcome:
+        """See `Rule`."""
+        if evidence.refit is None:
+            raise Lacking("the refit was not measured")
+        keys = [metric_key(evidence.main_metric, slice_name) for slice_name in self.slices]
+        pairs = paired(evidence.refit.evaluation, evidence.challenger.evaluation, keys)
+        if not pairs:
+            raise Lacking(f"too few listeners for a figure of {evidence.main_metric} (evaluation.min_users)")
+        shares = {key: pair.after / pair.before if pair.before > 0 else math.nan for key, pair in pairs.items()}
+        is_kept = all(share >= self.least for share in shares.values())
+        words = ", ".join(f"{key} {pairs[key].after:.4f} after {pairs[key].before:.4f}" for key in pairs)
+        return Outcome(
+            rule=name,
+            status="passed" if is_kept else "refused",
+            words=f"{words} before it was trained on the window, too (least {self.least:.0%})",
+            figures=shares,
+            limit=self.least,
+        )
 
 
 def _check_rate(rate: float, seed_noise: float, margin: float | None) -> None:
