@@ -69,7 +69,7 @@ def _night(plan: BacktestPlan, number: int) -> Night:
         plan.keep_run(number, subject, run)
     if number and plan.anew_every and number % plan.anew_every == 0:
         with _timed(core_s, ANEW):
-            plan.keep_run(number, ANEW, train.run(plan.anew_config()))
+            plan.keep_run(number, ANEW, train.run_whole(plan.anew_config()))
     is_own = outcome != "failed"  # else the newest record is another night's
     night = Night(
         date=str(day), outcome=outcome, why=why, version=champion.version, core_s=core_s, space_id=champion.space_id,

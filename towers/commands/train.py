@@ -1,6 +1,7 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
 import atexit
+import subprocess
 import sys
 import tempfile
 from functools import partial
@@ -15,7 +16,8 @@ from towers.assembly.placing import place
 from towers.assembly.prepared import prepared_store
 from towers.assembly.training import Parts, TrainingPlan, build, training_plan
 from towers.commands.progress import StageProgress
-from towers.config.composing import save_yaml
+from towers.config.composing import resolved, save_yaml
+from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.manifest import environment, write_json
 from towers.training.loggers import CsvLogger, close_loggers
@@ -47,6 +49,26 @@ def run(config: DictConfig) -> Path:
     with alone_in(plan.folder):
         _lead(plan, trainer, parts, stop)
     return plan.folder
+
+
+def run_whole(config: DictConfig) -> Path:
+    """Trains as a step of something larger: several processes are started by a `towers train` of their own, as each of
+    them runs its command from the beginning. Returns the run's folder.
+
+    Raises:
+        UserError: the training in processes of its own has failed.
+    """
+    processes = value(config, "trainer.devices", int) * value(config, "trainer.num_nodes", int)
+    if processes == 1:
+        return run(config)
+    folder = training_plan(config, prepared_store(config).open()).folder
+    with tempfile.TemporaryDirectory() as place:
+        save_yaml(resolved(config), Path(place) / "whole.yaml")
+        named = ["--config-dir", place, "--config-name", "whole"]
+        code = subprocess.run([sys.executable, "-m", "towers", "train", *named], check=False).returncode
+    if code != 0 or not (folder / FINISHED).exists():
+        raise UserError(f"{folder}: the training in {processes} processes has ended with {code}; its own lines say why")
+    return folder
 
 
 def _parts(plan: TrainingPlan, trainer: pl.Trainer) -> Parts:
