@@ -11,8 +11,9 @@ pair gives several nights and none sees a listener twice.
 A loss is planted in two ways, so that it is twice the margin that the gate itself says: everybody loses the same share
 of their figure, or some listeners lose all of it.
 
-Prints how far seeds lie apart (`seed_noise` is what listeners do not explain of it), both rates of `main_metric`, and
-how often each rule of quality refuses a pair of all listeners. `--values` keeps every listener's figures for another
+Prints how far seeds lie apart (`seed_noise` is what listeners do not explain of it), both rates of `main_metric` with
+the `seed_noise` of its configuration and with that of these seeds, what it accepts of losses of a given size, and how
+often each rule of quality refuses a pair of all listeners. `--values` keeps every listener's figures for another
 gate (`peers/recsys_eval_gate.py`).
 """
 
@@ -51,7 +52,7 @@ from towers.retrieval.export import Export
 WORLD = (
     "experiment=demo", "world.num_tracks=600", "world.num_episodes=80", "world.num_listeners=1500",
     "world.clip_duration_s=1.0", "features.spectrogram.record_s=1.0", "audio_encoder=none", "placement=none",
-    "trainer.max_epochs=4", "trainer.validate_every_epochs=4", "trainer.progress=false", "name=gate-rates",
+    "trainer.max_epochs=6", "trainer.validate_every_epochs=6", "trainer.progress=false", "name=gate-rates",
 )  # fmt: skip
 QUALITY = ("main_metric", "cold_content", "kinds", "segments", "coverage", "popularity_bias", "too_good")
 LOSSES = (0.0, 0.02, 0.04, 0.08, 0.2)
@@ -273,7 +274,8 @@ def main() -> None:
     assert isinstance(main_rule, MainMetric)
     alone = [replace(main_rule, seed_noise={name: noise}) for name, noise in main_rule.seed_noise.items()]
     asked = [*alone, main_rule] if len(alone) > 1 else alone
-    found = [rates(seeds, rule, parts) for rule in asked for parts in arguments.parts]
+    measured = [replace(main_rule, seed_noise={name: noises[name]["seed_noise"]}) for name in main_rule.seed_noise]
+    found = [rates(seeds, rule, parts) for rule in (*asked, *measured) for parts in arguments.parts]
     accepted = {", ".join(rule.seed_noise): by_loss(seeds, rule) for rule in asked}
     by_rule = refusals(seeds, rules)
     console = Console(width=150)
@@ -303,13 +305,14 @@ def noise_table(metric: str, noises: dict[str, dict[str, float]]) -> Table:
 
 def rate_table(found: Sequence[dict[str, Any]]) -> Table:
     """Both rates."""
-    table = Table("slices", "listeners", "nights", "seeds refused", *(f"accepted: {name}" for name in PLANTS),
+    table = Table("seed_noise", "listeners", "nights", "seeds refused", *(f"accepted: {name}" for name in PLANTS),
                   "smallest loss seen")  # fmt: skip
     for one in found:
         accepted = [f"{one['accepted'][name]:.1%}" for name in PLANTS]
         counts = [f"{one[name]:,}" for name in ("listeners", "nights")]
         refused, smallest = f"{one['refused']:.1%}", f"{one['smallest_loss']:.1%}"
-        table.add_row(", ".join(one["seed_noise"]), *counts, refused, *accepted, smallest)
+        noise = ", ".join(f"{name} {share:.3f}" for name, share in one["seed_noise"].items())
+        table.add_row(noise, *counts, refused, *accepted, smallest)
     return table
 
 

@@ -30,7 +30,7 @@ class MainMetric:
     seed_noise: Mapping[str, float | None] = field(default_factory=lambda: {"all": 0.01, "discovery": 0.02})
     margin: float | None = None
     rate: float = 0.05
-    max_margin: float = 0.05
+    max_margin: float = 0.08
 
     stage: ClassVar[Stage] = "twins"
 
