@@ -5,8 +5,9 @@
 
 Raw data is laid out as it was on its last nights (`towers.lifecycle.replay`). The first nights are run as they are,
 each on the state that the one before has left; then the last one is run once as it is, which has to go well, and once
-with each poison, on a copy of that state. A night is refused if it ends with exit code 3 (a rule) or 2 (the data cannot
-be prepared) and what `exports/current` points to is as before. With `--command prepare` nothing is trained, and a night
+with each poison, on a copy of that state. A night is refused if it ends with exit code 3 (a rule) or 2 (a mistake
+that a line names: data that cannot be prepared, a training whose loss is no number), or says that there is nothing to
+publish, and what `exports/current` points to is as before. With `--command prepare` nothing is trained, and a night
 is refused if the verdict on its data is `broken`; what is not then needs a rule of the gate.
 """
 
@@ -27,11 +28,14 @@ from rich.table import Table
 from benchmarks.data_faults import CATALOGUE
 from benchmarks.measuring import add_smallest, write_result
 from benchmarks.poisons import POISONS, Poison
+from towers.cli import CALLER
 from towers.data.profiling.files import verdict_at
 from towers.lifecycle.replay import Replay
 
 REFUSED = re.compile(r"^refused +(\w+):", re.MULTILINE)
 """A line of the gate."""
+NOTHING = "nothing to publish"
+"""Begins the line of a night whose data is what serves was made of."""
 SMALL = 1 << 20
 """Bytes; larger files of a state are arrays and tables, which are written once."""
 CLEAN = "nothing"
@@ -102,8 +106,10 @@ def run(state: Path, command: str, overrides: list[str]) -> Ended:
     told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     level, found = findings(state)
     rules = ", ".join(dict.fromkeys(REFUSED.findall(done.stdout + done.stderr)))
-    if not rules and done.returncode == 2:
-        rules = "(not prepared)"
+    if not rules and done.returncode == CALLER:
+        rules = "(told as a mistake)"
+    if not rules and done.returncode == 0 and NOTHING in done.stdout:
+        rules = f"({NOTHING})"
     if not rules and command == "prepare" and level == "broken":
         rules = found
     words = told[-1] if done.returncode and told else found

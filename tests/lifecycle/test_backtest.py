@@ -53,8 +53,8 @@ class TestSummary:
         summary = summed_up(NIGHTS, KEY)
         assert (summary.nights, summary.published) == (5, 3)
         assert summary.refusals == {"main_metric": 1, "failed": 1}
-        # Only nights that have everybody's: 1, 2 and 4.
-        assert summary.means == pytest.approx({SERVED: 0.81 / 3, FROZEN: 0.65 / 3, ANEW: 0.30})
+        assert summary.means == pytest.approx({SERVED: 1.11 / 4, FROZEN: 0.83 / 4})
+        # Of the nights on which a network was trained from scratch: 1, 2 and 4.
         assert summary.ratios == pytest.approx({SERVED: 0.9, FROZEN: 0.65 / 0.9})
         assert summary.worst[SERVED] == (pytest.approx(0.8), "2026-01-02")
         assert summary.last == pytest.approx({SERVED: 0.9, FROZEN: 0.5})
