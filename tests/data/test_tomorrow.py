@@ -34,12 +34,13 @@ def whole(raw, make_builder):
 
 
 class TestTomorrow:
-    def test_is_the_validation_of_a_store_that_is_cut_there(self, whole, raw, make_builder):
-        split = GlobalTemporal(NIGHT.isoformat(), (NIGHT + timedelta(days=DAYS)).isoformat())
+    @pytest.mark.parametrize("night", [NIGHT, at(1) + timedelta(hours=12)], ids=["late", "within its training"])
+    def test_is_the_validation_of_a_store_that_is_cut_there(self, whole, raw, make_builder, night):
+        split = GlobalTemporal(night.isoformat(), (night + timedelta(days=DAYS)).isoformat())
         cut = make_builder(raw, raw.parent / "cut", split=split).build()[0]
-        view = tomorrow_of(whole, microseconds_of(NIGHT), DAYS)
+        view = tomorrow_of(whole, microseconds_of(night), DAYS)
         ours, theirs = task_from_store(view, "test"), task_from_store(cut, "validation")
-        assert len(ours.user_rows) == 3
+        assert len(ours.user_rows) >= 2
         for name in FIELDS:
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
         for mine, other in (
@@ -63,5 +64,3 @@ class TestTomorrow:
     def test_refuses_a_night_after_which_nothing_is_known(self, whole):
         with pytest.raises(UserError, match="nothing in it is from after 2026-03-"):
             tomorrow_of(whole, microseconds_of(at(60)), DAYS)
-        with pytest.raises(UserError, match="training goes on until"):
-            tomorrow_of(whole, microseconds_of(at(3)), DAYS)

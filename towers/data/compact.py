@@ -121,6 +121,10 @@ class CompactStore(Store):
         """See `Store.until`."""
         return compacted(self._whole.until(as_of_us))
 
+    def cut(self, as_of_us: int) -> Store:
+        """See `Store.cut`."""
+        return compacted(self._whole.cut(as_of_us))
+
 
 def _taken(table: pa.Table, rows: Int[np.ndarray, " rows"]) -> pa.Table:
     return table if len(rows) == len(table) else table.take(pa.array(rows))

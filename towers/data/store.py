@@ -261,6 +261,14 @@ class Store:
                 "before would flatter it; give that time or a later one, or cut and train earlier "
                 "(data.split.validation_start)"
             )
+        return self.cut(as_of_us)
+
+    def cut(self, as_of_us: int) -> "Store":
+        """The same as `until` for any time: whoever asks counts anew what training counted.
+
+        Args:
+            as_of_us: microseconds since 1970, UTC; of data whose cuts are times.
+        """
         cut = copy.copy(self)
         for name in CUT:
             cut.__dict__.pop(name, None)

@@ -23,19 +23,23 @@ def tomorrow_of(store: Store, night_us: int, days: float) -> Store:
 
     Args:
         store: that holds what followed the night, of data with a clock.
-        night_us: the end of the night's data, in microseconds since 1970, UTC; not before the store's training ends.
+        night_us: the end of the night's data, in microseconds since 1970, UTC.
         days: length of the test, in days; it is shorter where the store ends before.
 
     Raises:
-        UserError: nothing in the store is from after the night, or as `Store.until` says.
+        UserError: the data has no clock, its cuts are no times, or nothing in the store is from after the night.
     """
-    if store.end_us is not None and store.end_us < night_us:
+    if store.end_us is None or store.manifest["validation_start_us"] is None:
+        raise UserError(
+            f"{store.folder}: events are not cut at a time; prepare data with a clock by data/split=temporal"
+        )
+    if store.end_us < night_us:
         raise UserError(
             f"{store.folder}: ends at {shown_time(store.end_us)}, so that nothing in it is from after "
             f"{shown_time(night_us)}; prepare the days that followed first"
         )
     end_us = night_us + round(days * DAY_US)
-    view = store.until(end_us)
+    view = store.cut(end_us)
     whole = view.histories
     is_before = np.asarray(whole.timestamp_us) < night_us
     num_before = np.concatenate([[0], np.cumsum(is_before)])
