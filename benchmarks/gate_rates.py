@@ -131,7 +131,7 @@ def night(seeds: Seeds, challenger: Evaluation, champion: Evaluation) -> Evidenc
         for one in (challenger, champion)
     ]
     return Evidence(
-        stage="twins", challenger=twins[0], champion=twins[1], is_first_night=False, main_metric=seeds.main_metric
+        stage="twins", twin=twins[0], champion=twins[1], is_first_night=False, main_metric=seeds.main_metric
     )
 
 

@@ -210,12 +210,15 @@ class Night:
 
     def said(self, verdict: Verdict, evidence: Evidence) -> "Night":
         """The night with what the gate says in its record, and what its twin reached, for the nights to come."""
-        kept = asdict(Reached.of(evidence.challenger, self.plan.main_metric))
-        means = evidence.challenger.evaluation.means()
-        key = self.plan.main_metric
-        metrics = {name: means[name] for name in (key, metric_key(key, "discovery"), metric_key(key, "cold_content"))
-                   if name in means}  # fmt: skip
-        return self.knowing(verdict={**verdict.to_json(), "reached": kept}, metrics=metrics)
+        said = verdict.to_json()
+        if evidence.twin is None:
+            return self.knowing(verdict=said)
+        key, means = self.plan.main_metric, evidence.twin.evaluation.means()
+        shown = (key, metric_key(key, "discovery"), metric_key(key, "cold_content"))
+        return self.knowing(
+            verdict={**said, "reached": asdict(Reached.of(evidence.twin, key))},
+            metrics={name: means[name] for name in shown if name in means},
+        )
 
     def exported(self, target: Path) -> "Night":
         """The night with its version in its record."""

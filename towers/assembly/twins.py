@@ -89,7 +89,7 @@ def judged_night(
             print(f"{tonight.twin}: {error}")  # the gate refuses without it
     return Evidence(
         stage="twins",
-        challenger=judged_twin(plan, protocol, twin, evaluated_checks(twin, plan.period)),
+        twin=judged_twin(plan, protocol, twin, evaluated_checks(twin, plan.period)),
         champion=champion,
         is_first_night=tonight.rival is None,
         is_adopted=tonight.rival is not None and tonight.rival.judged is None,

@@ -59,6 +59,7 @@ def cycle(plan: NightPlan) -> None:
     if tonight.is_done:
         print(f"nothing to publish: {tonight.record.version}, which serves, was made of this data")
         return _ended(tonight)
+    tonight = _passed(tonight, Evidence(stage="data", is_first_night=tonight.rival is None, data=tonight.data()))
     training = tonight.twin_config()
     tonight = tonight.knowing(judged=tonight.run_of(training))  # a run that is killed is one of this night's, too
     twin = train.run_whole(training)
@@ -96,7 +97,7 @@ def _passed(tonight: Night, evidence: Evidence) -> Night:
     plan = tonight.plan
     verdict = judge(evidence, plan.rules, plan.force)
     tonight = tonight.said(verdict, evidence)
-    if verdict.force is not None or evidence.stage == "twins":
+    if evidence.stage == "twins":
         print("\n".join(verdict.lines(is_full=evidence.stage == "twins")))
     if not verdict.passed:
         plan.ledger.remark(tonight.record, "refused", verdict.rules)

@@ -72,13 +72,14 @@ def night(challenger=None, champion=None, is_first_night=False, **changes):
     names = ("popularity", "most played yesterday", "own most-played")
     found = Evidence(
         stage="served",
-        challenger=challenger,
+        twin=challenger,
         champion=champion,
         is_first_night=is_first_night,
         baselines={name: evaluation(poor, name=name) for name in names},
         main_metric=METRIC,
         data=DataVerdict(compared_with="0ld", findings=()),
         reached=changes["reached"] if "reached" in changes else Reached.of(champion, METRIC),
+        refit=challenger,
         exported=Exported(
             manifest=MANIFEST,
             norms=(1.0, 1.0),

@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from tests.lifecycle.gate.small_night import METRIC, evaluation, first_night, night, some, twin
 from tests.lifecycle.gate.test_rules import RULES, WORSE
 from tests.retrieval.small_export import content, small_export
+from towers.data.profiling.verdict import Finding
+from towers.data.profiling.verdict import Verdict as DataVerdict
 from towers.errors import UserError
 from towers.lifecycle.gate.evidence import Evidence
 from towers.lifecycle.gate.facts import exported, norms_of
 from towers.lifecycle.gate.gate import judge
 from towers.lifecycle.gate.verdict import Outcome, force_of
 
-OF_EXPORT = ("drift", "counts", "vanished", "norms", "index_recall", "onnx_parity")
+OF_EXPORT = ("refit", "drift", "counts", "vanished", "norms", "index_recall", "onnx_parity")
 
 
 def test_stages():
     """What comes later in the night is not judged yet; once it should be there, its absence refuses."""
-    early = replace(night(), exported=None, canaries=None)
+    early = replace(night(), exported=None, canaries=None, refit=None)
     for stage, not_yet in (("twins", {*OF_EXPORT, "canaries"}), ("export", {"canaries"}), ("served", set())):
         verdict = judge(replace(early, stage=stage), RULES)
         assert {outcome.rule for outcome in verdict.outcomes if outcome.status == "not yet"} == not_yet
@@ -79,7 +81,7 @@ def test_a_first_night_has_no_champion():
 
 @settings(max_examples=8, deadline=None)
 @given(
-    st.sampled_from(["challenger", "champion", "popularity"]),
+    st.sampled_from(["twin", "champion", "popularity"]),
     st.sampled_from(["all", "discovery"]),
     st.integers(0, 39),
     st.sampled_from([np.nan, np.inf, -np.inf]),
@@ -136,3 +138,12 @@ def test_norms_of_what_is_not_a_number():
 
 def test_worse_means_refused_by_one_rule_alone():
     assert [outcome.rule for outcome in judge(night(WORSE), RULES).refused] == ["main_metric"]
+
+
+def test_data_is_judged_before_anything_is_trained():
+    evidence = Evidence(stage="data", is_first_night=False, data=night().data)
+    assert judge(evidence, RULES).passed
+    broken = Finding(rule="missing", severity="broken", text="half of the events are missing", figures={})
+    verdict = judge(replace(evidence, data=DataVerdict(compared_with="0ld", findings=(broken,))), RULES)
+    assert verdict.rules == "data_profile"
+    assert judge(replace(evidence, stage="twins"), {"same_window": RULES["same_window"]}).rules == "same_window"

@@ -73,6 +73,8 @@ BROKEN = Finding(rule="missing", severity="broken", text="half of the events are
 EMPTY = Finding(rule="nothing_new", severity="warning", text="no event came", figures={})
 SCORES = {"unseen": Ranked(rows=np.zeros((1, 1), np.int32), scores=np.full((1, 1), np.nan))}
 REFUSED = {
+    "a refit that has learnt nothing": ("refit", night(refit=twin(0.9 * GOOD)), "before it was trained on the window"),
+    "a refit that was not measured": ("refit", night(refit=None), "not measured"),
     "other store": ("same_window", night(champion=replace(twin(GOOD), window=replace(WINDOW, store="0ther"))), "store"),
     "other candidates": (
         "same_window", night(champion=replace(twin(GOOD), window=replace(WINDOW, candidates="x"))), "candidates",

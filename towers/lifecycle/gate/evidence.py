@@ -13,9 +13,10 @@ from towers.evaluation.result import ALL, Evaluation, split_key
 from towers.evaluation.slicings import Period
 from towers.manifest import digest_of
 
-Stage = Literal["twins", "export", "served"]
-"""How far a night has come: the twins are evaluated, the export is written, the export has answered in a server."""
-STAGES: Final[tuple[Stage, ...]] = ("twins", "export", "served")
+Stage = Literal["data", "twins", "export", "served"]
+"""How far a night has come: the data is prepared, the twins are evaluated, the export is written, the export has
+answered in a server."""
+STAGES: Final[tuple[Stage, ...]] = ("data", "twins", "export", "served")
 
 
 class Lacking(Exception):
@@ -165,7 +166,7 @@ class Evidence:
 
     Args:
         stage: how far the night has come; rules that need more say "not yet", others refuse where something lacks.
-        challenger: tonight's twin.
+        twin: tonight's; null before it is trained.
         champion: the twin of the version that serves, on the same window; null on the first night alone.
         is_first_night: whether nothing has been published yet: rules that need a champion then do not apply.
         is_adopted: whether what serves was published by no night, so that nothing is known of what it reached.
@@ -181,8 +182,8 @@ class Evidence:
     """
 
     stage: Stage
-    challenger: Judged
-    champion: Judged | None
+    twin: Judged | None = None
+    champion: Judged | None = None
     is_first_night: bool
     is_adopted: bool = False
     baselines: Mapping[str, Evaluation] = field(default_factory=dict)
@@ -197,6 +198,17 @@ class Evidence:
     def __post_init__(self):
         if self.is_first_night and self.champion is not None:
             raise ValueError("on the first night nothing serves, so there is no champion to compare with")
+
+    @property
+    def challenger(self) -> Judged:
+        """Tonight's twin.
+
+        Raises:
+            Lacking: it was not evaluated.
+        """
+        if self.twin is None:
+            raise Lacking("tonight's twin was not evaluated")
+        return self.twin
 
     @property
     def served(self) -> Judged:

@@ -1,8 +1,9 @@
 """The gate of a night: whether tonight's version may be published instead of the one that serves.
 
-A pure function of what was measured. `towers retrain` calls it up to three times in a night, each time with all that
+A pure function of what was measured. `towers retrain` calls it up to four times in a night, each time with all that
 is known so far:
 
+0. stage `data`: the data is prepared, and nothing was trained yet.
 1. stage `twins`: the judged twins of tonight and of the champion are evaluated on one window. Rules that need an
    export say "not yet".
 2. stage `export`: the refit is exported. Rules of manifests, drift, norms, index and ONNX are judged as well.
@@ -10,7 +11,7 @@ is known so far:
 
     evidence = Evidence(
         stage="twins",
-        challenger=Judged(name=..., window=Window.of(protocol), evaluation=..., trained_before=..., checks=...),
+        twin=Judged(name=..., window=Window.of(protocol), evaluation=..., trained_before=..., checks=...),
         champion=Judged(...),          # None on the first night
         is_first_night=False,
         baselines={each.ranker: each for each in baselines},

@@ -20,7 +20,7 @@ class DataProfile:
     refused: tuple[Level, ...] = ("broken",)
     findings: tuple[str, ...] = ("nothing_new",)
 
-    stage: ClassVar[Stage] = "twins"
+    stage: ClassVar[Stage] = "data"
 
     def judge(self, name: str, evidence: Evidence) -> Outcome:
         """See `Rule`."""
