@@ -13,7 +13,7 @@ from towers.assembly.night import NightPlan, night_plan
 from towers.assembly.run import load_run
 from towers.config.composing import seen_by
 from towers.config.instantiate import value
-from towers.data.store import Store
+from towers.data.store import CURRENT, Store
 from towers.data.tomorrow import tomorrow_of
 from towers.errors import UserError
 from towers.evaluation.night_vectors import NightOnStore, NightVectors, judged_tomorrow
@@ -46,22 +46,40 @@ class BacktestPlan:
     horizon: float
     anew_every: int
 
-    def anew_config(self) -> DictConfig:
-        """Of a training from scratch, up to the last event."""
+    @property
+    def anew_on(self) -> list[int]:
+        """Nights on which a network is trained from scratch; none on the first, whose version is."""
+        nights = range(1, len(self.replay.nights))
+        return [night for night in nights if self.anew_every and night % self.anew_every == 0]
+
+    def anew_config(self, stores: Path) -> DictConfig:
+        """Of a training from scratch, up to the last event of the data below a folder of stores."""
         config = seen_by("train", self.night.config)
         with open_dict(config):
             config.train_until = "end"
+            config.paths.stores = str(stores)
         return config
+
+    def stores_of(self, night: int, fingerprint: str) -> Path:
+        """A folder of stores in which the data of a night is the newest, whatever came since."""
+        folder, data = self.folder / "then" / str(self.replay.nights[night]), self.night.data
+        whole = (self.night.folders.stores / data).resolve()
+        (folder / data).mkdir(parents=True, exist_ok=True)
+        for name, target in ((fingerprint, fingerprint), (CURRENT, fingerprint), ("spectrograms", "spectrograms")):
+            link = folder / data / name
+            if not link.is_symlink():
+                link.symlink_to(whole / target, target_is_directory=True)
+        return folder
 
     def keeps(self, night: int, subject: str) -> Path:
         """The file of somebody's vectors of a night."""
         return self.folder / VECTORS / f"{self.replay.nights[night]}-{subject}.parquet"
 
-    def keep_run(self, night: int, subject: str, run: Path) -> None:
-        """Keeps the vectors that a run gives on the newest store."""
+    def keep_run(self, night: int, subject: str, run: Path, stores: Path) -> None:
+        """Keeps the vectors that a run gives on the newest store below a folder."""
         if not (path := self.keeps(night, subject)).exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            NightVectors.of(load_run(run, self.night.folders.stores, is_refreshed=True)).write(path)
+            NightVectors.of(load_run(run, stores, is_refreshed=True)).write(path)
 
     def rivals(self, record: Record) -> dict[str, Path]:
         """Runs that are judged beside what serves: the night's twin, and the first version's.

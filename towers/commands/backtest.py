@@ -30,12 +30,15 @@ from towers.lifecycle.backtest import (
 )
 from towers.lifecycle.backtest_page import FILE, write_backtest_page
 from towers.manifest import read_json, write_json
+from towers.training.run_folder import FINISHED
 
 
 def backtest(config: DictConfig) -> Path:
     """Replays the cycle in a folder of its own; returns the page. The same command goes on after a kill."""
     plan = backtest_plan(config)
     done = [_night(plan, number) for number in range(len(plan.replay.nights))]
+    for number in plan.anew_on:
+        done[number] = _anew(plan, number, done[number])
     evaluation = evaluation_plan(seen_by("evaluate", plan.night.config))
     store = Store.open(plan.night.folders.stores / plan.night.data)
     key = metric_key(evaluation.main_metric, "discovery")
@@ -66,19 +69,34 @@ def _night(plan: BacktestPlan, number: int) -> Night:
         raise UserError(f"{day}: the first night has published nothing, so that there is nothing to go on from: {why}")
     plan.keep_served(number, SERVED)
     for subject, run in plan.rivals(record).items():
-        plan.keep_run(number, subject, run)
-    if number and plan.anew_every and number % plan.anew_every == 0:
-        with _timed(core_s, ANEW):
-            plan.keep_run(number, ANEW, train.run_whole(plan.anew_config()))
+        plan.keep_run(number, subject, run, plan.night.folders.stores)
     is_own = outcome != "failed"  # else the newest record is another night's
     night = Night(
-        date=str(day), outcome=outcome, why=why, version=champion.version, core_s=core_s, space_id=champion.space_id,
+        date=str(day),
+        store=Store.open(plan.night.folders.stores / plan.night.data).fingerprint,
+        outcome=outcome,
+        why=why,
+        version=champion.version,
+        core_s=core_s,
+        space_id=champion.space_id,
         rules=tuple(record.verdict.get("refused", ())) if outcome == "refused" else (),
-        space_kept=before is None or before.space_id == champion.space_id, space_why=champion.space_told or "",
+        space_kept=before is None or before.space_id == champion.space_id,
+        space_why=champion.space_told or "",
         gate={each["rule"]: each for each in record.verdict.get("outcomes", ())} if is_own else {},
-    )  # fmt: skip
+    )
     write_json(path, asdict(night))
     return night
+
+
+def _anew(plan: BacktestPlan, number: int, night: Night) -> Night:
+    """The night with a network that is trained from scratch on its data, up to its last event."""
+    assert night.store is not None  # it was prepared
+    stores = plan.stores_of(number, night.store)
+    run = train.run_whole(plan.anew_config(stores))
+    plan.keep_run(number, ANEW, run, stores)
+    finished = read_json(run / FINISHED)
+    core_s = finished["core_seconds"] + finished["placement"].get("core_seconds", 0.0)
+    return replace(night, core_s={**night.core_s, ANEW: core_s})
 
 
 def _run(plan: BacktestPlan, core_s: dict[str, float]) -> tuple[Outcome, str]:

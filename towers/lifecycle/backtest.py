@@ -35,6 +35,7 @@ class Night:
         outcome: what became of the challenger; failed where the night ended before there was one to judge.
         rules: names of the rules that refused it.
         why: a line for people; empty where it was published.
+        store: fingerprint of the data as it was prepared; null where that failed.
         version: that serves after the night.
         listeners: who are judged on the days that followed.
         quality: subject of `SUBJECTS` -> figure by key (`recall@20/discovery`); one that was not there is absent.
@@ -50,6 +51,7 @@ class Night:
     outcome: Outcome
     rules: tuple[str, ...] = ()
     why: str = ""
+    store: str | None = None
     version: str | None = None
     listeners: int = 0
     quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
