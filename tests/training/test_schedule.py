@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.training.schedule import Constant, Cosine
+from towers.training.schedule import Constant, Continuing, Cosine
 
 
 def test_rises_and_then_falls_along_a_cosine():
@@ -47,3 +47,11 @@ def test_a_long_one_rises_by_its_steps_alone(total, step):
 def test_values_that_will_not_do(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Cosine(**{"warmup_share": 0.1, "max_warmup_steps": 4, "final": 0.0, **wrong})
+
+
+def test_a_training_that_goes_on_rises_to_its_peak_alone():
+    whole, continuing = Cosine(0.1, 100, 0.0), Continuing(0.1, 100, 0.3)
+    for step in range(0, 50):
+        assert continuing.factor(step, step / 50) == pytest.approx(0.3 * whole.factor(step, step / 50))
+    with pytest.raises(ValueError, match="peak=1.5"):
+        Continuing(0.1, 100, 1.5)

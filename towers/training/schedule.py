@@ -47,23 +47,44 @@ class Cosine(Schedule):
         warmup_share: of the training, over which it rises; 0: none.
         max_warmup_steps: after which it has risen in any case.
         final: factor at the end, 0 to 1.
-        peak: factor to which it rises, 0 to 1: below 1 for a network that has been trained before.
 
     Raises:
         ValueError: fewer than no steps, or a share or factor outside of 0 to 1.
     """
 
-    def __init__(self, warmup_share: float, max_warmup_steps: int, final: float, peak: float = 1.0):
+    def __init__(self, warmup_share: float, max_warmup_steps: int, final: float):
         super().__init__(warmup_share, max_warmup_steps)
-        for name, factor in (("final", final), ("peak", peak)):
-            if not 0 <= factor <= 1:
-                raise ValueError(f"{name}={factor} must lie in 0 to 1")
-        self._final, self._peak = final, peak
+        if not 0 <= final <= 1:
+            raise ValueError(f"final={final} must lie in 0 to 1")
+        self._final = final
 
     def factor(self, step: int, progress: float) -> float:
         """Both at once: the rise is short."""
         fall = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        return self.risen(step, progress) * (self._final + (self._peak - self._final) * fall)
+        return self.risen(step, progress) * (self._final + (1 - self._final) * fall)
+
+
+class Continuing(Cosine):
+    """A cosine that rises to less than the full rate, for a network that has been trained before.
+
+    Args:
+        warmup_share: of the training, over which it rises; 0: none.
+        max_warmup_steps: after which it has risen in any case.
+        peak: factor to which it rises, 0 to 1.
+
+    Raises:
+        ValueError: fewer than no steps, or a share or factor outside of 0 to 1.
+    """
+
+    def __init__(self, warmup_share: float, max_warmup_steps: int, peak: float):
+        super().__init__(warmup_share, max_warmup_steps, final=0.0)
+        if not 0 <= peak <= 1:
+            raise ValueError(f"peak={peak} must lie in 0 to 1")
+        self._peak = peak
+
+    def factor(self, step: int, progress: float) -> float:
+        """The cosine's, times the peak."""
+        return self._peak * super().factor(step, progress)
 
 
 class Constant(Schedule):
