@@ -704,7 +704,8 @@ class TestKeysThatAreNone:
             (
                 "prepare",
                 "data/split=foo",
-                "data/split=foo: no such choice; There are catalogue, last_session, leave_one_out, nightly, rolling, temporal",
+                "data/split=foo: no such choice; There are catalogue, last_session, leave_one_out, nightly, rolling, "
+                "temporal",
             ),
             ("train", "audio_encoder@foo=conv", "audio_encoder@foo: no such key; did you mean audio_encoder?"),
             ("export", "publishing=default", "publishing: no such key; did you mean publishing@export?"),

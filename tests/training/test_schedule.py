@@ -51,7 +51,7 @@ def test_values_that_will_not_do(wrong):
 
 def test_a_training_that_goes_on_rises_to_its_peak_alone():
     whole, continuing = Cosine(0.1, 100, 0.0), Continuing(0.1, 100, 0.3)
-    for step in range(0, 50):
+    for step in range(50):
         assert continuing.factor(step, step / 50) == pytest.approx(0.3 * whole.factor(step, step / 50))
-    with pytest.raises(ValueError, match="peak=1.5"):
+    with pytest.raises(ValueError, match=r"peak=1\.5"):
         Continuing(0.1, 100, 1.5)

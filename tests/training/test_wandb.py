@@ -110,3 +110,8 @@ def test_pictures_go_to_the_run_of_the_training(tmp_path, capsys):
     (logged,) = (tmp_path / "wandb").glob("offline-run-*-demo-0123*/files/media/images/evaluation/headline_*.png")
     assert logged.is_relative_to(runs[-1])
     assert logged.read_bytes().startswith(b"\x89PNG")
+    log_summary(tmp_path, "demo/0123", "towers", {"space_told": "vectors of before do not fit"})
+    written = max(
+        (tmp_path / "wandb").glob("offline-run-*-demo-0123*/*.wandb"), key=lambda path: path.stat().st_mtime_ns
+    )
+    assert b"vectors of before do not fit" in written.read_bytes()

@@ -227,6 +227,12 @@ class Night:
         return self.knowing(version=target.name, space_id=manifest["space_id"], space_told=told)
 
     @property
+    def of_version(self) -> dict[str, str | None]:
+        """What readers of a run's summary must know of the version that was made of it."""
+        record = self.record
+        return {"version": record.version, "space_id": record.space_id, "space_told": record.space_told}
+
+    @property
     def named(self) -> str:
         """Its version for people."""
         return self.record.version or f"tonight's version ({self.record.judged})"

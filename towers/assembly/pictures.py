@@ -1,6 +1,7 @@
-"""The page of an evaluation, and its charts beside the training's curves where those went."""
+"""The page of an evaluation, and what goes beside the training's curves where those went."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Float
 
 from towers.assembly.run import Run
 from towers.assembly.subject import Subject
+from towers.config.composing import config_of_run
 from towers.evaluation.checks.honesty import Check
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.report.data_profile import data_profile
@@ -17,7 +19,7 @@ from towers.evaluation.report.pieces import Report, build_report
 from towers.evaluation.report.training_rows import training_rows
 from towers.evaluation.result import Evaluation
 from towers.manifest import environment
-from towers.training.loggers import log_images
+from towers.training.loggers import log_images, log_summary
 
 
 def report_of(
@@ -52,6 +54,23 @@ def report_of(
 def log_pictures(report: Report, subject: Subject) -> None:
     """The charts go beside the training's curves where the training went to Weights & Biases."""
     run = subject.vectors
-    if isinstance(run, Run) and "project" in run.config["logger"] and (run.folder / "wandb").is_dir():
+    if isinstance(run, Run) and (project := _project_of(run.folder)) is not None:
         images = {name: png(figure) for name, figure in figures(report).items()}
-        log_images(run.folder, f"{run.name}/{run.folder.name}", run.config["logger"]["project"], images)
+        log_images(run.folder, f"{run.name}/{run.folder.name}", project, images)
+
+
+def log_version(folder: Path, facts: Mapping[str, Any]) -> None:
+    """What was made of a run goes into its summary, where its training went to Weights & Biases.
+
+    Args:
+        folder: of the run.
+        facts: by name.
+    """
+    if (project := _project_of(folder)) is not None:
+        log_summary(folder, f"{config_of_run(folder).name}/{folder.name}", project, facts)
+
+
+def _project_of(folder: Path) -> str | None:
+    """The project of Weights & Biases that a run's training went to; null where it did not."""
+    logger = config_of_run(folder).logger
+    return logger.project if "project" in logger and (folder / "wandb").is_dir() else None

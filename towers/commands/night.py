@@ -9,6 +9,7 @@ from towers.assembly.cleaning import config_digest
 from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
 from towers.assembly.export import export_plan
 from towers.assembly.night import Night, NightPlan
+from towers.assembly.pictures import log_version
 from towers.assembly.twins import judged_night, judged_twin
 from towers.commands import evaluate, export, prepare, train
 from towers.commands.progress import StageProgress
@@ -73,6 +74,7 @@ def cycle(plan: NightPlan) -> None:
     target = _exported(tonight, refit)
     evidence = replace(evidence, stage="export", exported=facts_of(target, plan.folders.served()))
     tonight = _passed(tonight.exported(target), evidence)
+    log_version(refit, tonight.of_version)
     evidence = replace(evidence, stage="served", canaries=_asked(tonight, target))
     _published(_passed(tonight, evidence), target)
     return _ended(tonight)

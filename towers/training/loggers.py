@@ -156,6 +156,22 @@ def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes
         run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
 
 
+def log_summary(folder: Path, name: str, project: str, facts: Mapping[str, Any]) -> None:
+    """Adds facts to the summary of the Weights & Biases run that a training has written, offline as that was.
+
+    Args:
+        folder: of the run.
+        name: of the run, as training gave it.
+        project: on the server.
+        facts: by name.
+
+    Raises:
+        UserError: the key will not do.
+    """
+    with _open(folder, name, project) as run:
+        run.summary.update(dict(facts))
+
+
 def log_table(folder: Path, name: str, project: str, columns: Mapping[str, Sequence[Any]]) -> None:
     """Writes a table as a Weights & Biases run of its own, in the group of the same name, offline as the others.
 
