@@ -8,7 +8,7 @@ import pytest
 from towers.errors import UserError
 from towers.evaluation.report.drawing import Series, dot_chart, png
 from towers.training import loggers
-from towers.training.loggers import close_loggers, log_images, wandb_logger, wandb_mode
+from towers.training.loggers import close_loggers, log_images, log_summary, wandb_logger, wandb_mode
 
 KEY = "0123456789abcdef" * 3
 
