@@ -1,4 +1,3 @@
-import hashlib
 from dataclasses import replace
 
 import pytest
@@ -15,44 +14,18 @@ def listening(tmp_path_factory, make_builder, feature_settings):
 
 
 @pytest.fixture(scope="module")
-def graphs_traced_once():
-    """Within a module, the graph of the same network is traced once: that takes seconds, and what most tests of an
-    export are about stands beside it. Every export still holds its file against torch."""
-    import onnx
+def graphs_traced_once(tmp_path_factory):
+    """Within a module, the graph of the same network is traced once."""
+    from benchmarks.graphs import traced_once
 
-    from towers.publishing.onnx import towers
-
-    trace, traced = towers._graph, {}
-
-    def graph(model, example, shapes, names):
-        key = _digest_of(model, shapes, names)
-        if key not in traced:
-            traced[key] = trace(model, example, shapes, names).SerializeToString()
-        return onnx.ModelProto.FromString(traced[key])
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(towers, "_graph", graph)
-        yield trace
+    with traced_once(tmp_path_factory.mktemp("graphs")):
+        yield
 
 
 @pytest.fixture
-def graphs_traced_anew(graphs_traced_once, monkeypatch):
+def graphs_traced_anew(graphs_traced_once):
     """The exporter as it is, for a test that is about it."""
-    from towers.publishing.onnx import towers
+    from benchmarks.graphs import traced_anew
 
-    monkeypatch.setattr(towers, "_graph", graphs_traced_once)
-
-
-def _digest_of(model, shapes, names):
-    """Of all that decides what is traced: classes, their plain settings and every tensor."""
-    plain = (bool, int, float, str, tuple, type(None))
-    told = [
-        (name, type(part).__qualname__, sorted((key, repr(value)) for key, value in vars(part).items()
-                                               if isinstance(value, plain)))
-        for name, part in model.named_modules()
-    ]  # fmt: skip
-    digest = hashlib.sha256(repr((told, shapes, list(names))).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + str(tensor.dtype).encode() + str(tensor.shape).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    with traced_anew():
+        yield

@@ -1,0 +1,157 @@
+"""Work that is disturbed: in a process of its own that is killed, or in which a call of the file system fails; on
+copies of a folder that cost nothing, and held against what nobody disturbed."""
+
+import builtins
+import errno
+import io
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+CALLS = ("replace", "rename", "link", "symlink", "unlink", "mkdir", "rmdir", "truncate", "fsync")
+"""Functions of `os` that change a file system; opening to write is watched beside them. What libraries in C++ write
+(tables, tensors, indices) is not seen here: a full disk and kills at any moment try that."""
+KILLED = 137
+"""Exit code of a process that ends in the middle of a call, as shells tell a SIGKILL."""
+LINKED_FROM = 1 << 20
+"""Bytes; larger files of a state are arrays and tables, which are written once, so that a copy may link to them."""
+
+
+def started(work: Callable[[], int | None], told: Path) -> int:
+    """Starts work in a process of its own, which ends with the code that it returns, 0 for null, 1 after an error.
+
+    Args:
+        work: done in it.
+        told: file for what it prints.
+
+    Returns:
+        The process.
+    """
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
+            code = work() or 0
+        except BaseException:  # told here, as the process ends below without a word
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return process
+
+
+def ended(process: int) -> int:
+    """Waits for a process; returns its exit code, or minus the signal that it died of."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def killed_after(process: int, seconds: float) -> bool:
+    """Kills a process (SIGKILL) after so many seconds, and says whether it was still running."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            break
+        time.sleep(min(left, 0.005))
+    os.kill(process, signal.SIGKILL)
+    return ended(process) == -signal.SIGKILL
+
+
+def copied(folder: Path, target: Path) -> None:
+    """Copies a folder in the place of another; large files as links, as nobody ever writes into them again."""
+
+    def copy(source: str, path: str) -> None:
+        if os.lstat(source).st_size > LINKED_FROM:
+            os.link(source, path)
+        else:
+            shutil.copy2(source, path, follow_symlinks=False)
+
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(folder, target, symlinks=True, copy_function=copy)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Reads the bytes of every file in a folder; of a link, where it points to."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            found[str(path.relative_to(folder))] = os.readlink(path).encode()
+        elif path.is_file():
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
+def different(ours: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> list[str]:
+    """Returns the names of files that are not in both with the same bytes."""
+    return [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+
+
+@contextmanager
+def watched(folder: Path, reached: Callable[[int, str, Path], None]) -> Iterator[None]:
+    """Calls `reached` before each call that changes the file system below a folder, with its number from 0, the
+    function's name and the path; what it raises is what the call raises."""
+    number, root = 0, str(folder)
+
+    def watching(name: str, call: Callable[..., Any], changes: Callable[..., bool]) -> Callable[..., Any]:
+        def called(*arguments: Any, **named: Any) -> Any:
+            nonlocal number
+            path = arguments[0] if arguments else next(iter(named.values()))
+            where = _path_of(path, named.get("dir_fd"))
+            if where.startswith(root) and changes(*arguments, **named):
+                number += 1
+                reached(number - 1, name, Path(where))
+            return call(*arguments, **named)
+
+        return called
+
+    with ExitStack() as patches:
+        for name in CALLS:
+            watcher = watching(name, getattr(os, name), lambda *_, **__: True)
+            patches.enter_context(patch.object(os, name, watcher))
+        opening = watching("open", io.open, _opens_to_write)
+        patches.enter_context(patch.object(builtins, "open", opening))
+        patches.enter_context(patch.object(io, "open", opening))
+        patches.enter_context(patch.object(os, "open", watching("open", os.open, _creates)))
+        yield
+
+
+def failing(number: int, fault: str) -> Callable[[int, str, Path], None]:
+    """What `watched` is given so that a call fails: the process ends at once (`exit`), or the call finds no space
+    (`ENOSPC`) or a broken disk (`EIO`)."""
+
+    def reached(at: int, _: str, path: Path) -> None:
+        if at != number:
+            return
+        if fault == "exit":
+            os._exit(KILLED)
+        code = getattr(errno, fault)
+        raise OSError(code, os.strerror(code), str(path))
+
+    return reached
+
+
+def _path_of(path: Any, dir_fd: int | None) -> str:
+    """The absolute path of what a call is given: a path, or the number of an open file."""
+    if isinstance(path, int):
+        return os.readlink(f"/proc/self/fd/{path}")
+    name = os.fsdecode(path)
+    return os.path.abspath(name if dir_fd is None else os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), name))
+
+
+def _opens_to_write(file: Any, mode: str = "r", *_: Any, **__: Any) -> bool:
+    return not isinstance(file, int) and any(letter in mode for letter in "wax+")
+
+
+def _creates(_: Any, flags: int, *__: Any, **___: Any) -> bool:
+    return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
