@@ -3,6 +3,7 @@
 A few nights in a row are in tests/end_to_end/test_retrain.py.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_every_night_publishes(nights):
 
 def test_the_disk_does_not_fill_up(nights):
     """Three versions stay, with the runs and stores that they need; all grows no more than the data does."""
-    for before, night in zip(nights[SETTLED:], nights[SETTLED + 1 :], strict=False):
+    for before, night in pairwise(nights[SETTLED:]):
         assert len(night["versions"]) == 3
         assert before["manifest"]["version"] in night["versions"]
         assert (night["runs"], night["stores"]) == (before["runs"], before["stores"])
@@ -74,7 +75,7 @@ def test_the_disk_does_not_fill_up(nights):
 
 def test_a_space_stays_or_everybody_is_told(nights):
     kept = 0
-    for before, night in zip(nights, nights[1:], strict=False):
+    for before, night in pairwise(nights):
         old, new = before["manifest"]["space_id"], night["manifest"]["space_id"]
         kept += old == new
         is_told = old != new
