@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -86,7 +87,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
-            found[str(path.relative_to(folder))] = os.readlink(path).encode()
+            found[str(path.relative_to(folder))] = bytes(path.readlink())
         elif path.is_file():
             found[str(path.relative_to(folder))] = path.read_bytes()
     return found
@@ -144,9 +145,9 @@ def failing(number: int, fault: str) -> Callable[[int, str, Path], None]:
 def _path_of(path: Any, dir_fd: int | None) -> str:
     """The absolute path of what a call is given: a path, or the number of an open file."""
     if isinstance(path, int):
-        return os.readlink(f"/proc/self/fd/{path}")
-    name = os.fsdecode(path)
-    return os.path.abspath(name if dir_fd is None else os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), name))
+        return str(Path(f"/proc/self/fd/{path}").readlink())
+    within = Path() if dir_fd is None else Path(f"/proc/self/fd/{dir_fd}").readlink()
+    return str((within / os.fsdecode(path)).absolute())
 
 
 def _opens_to_write(file: Any, mode: str = "r", *_: Any, **__: Any) -> bool:
@@ -155,3 +156,21 @@ def _opens_to_write(file: Any, mode: str = "r", *_: Any, **__: Any) -> bool:
 
 def _creates(_: Any, flags: int, *__: Any, **___: Any) -> bool:
     return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+@contextmanager
+def disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
+    """Mounts a disk of so many bytes, held in memory, over an empty folder; yields what gives it another size.
+
+    Raises:
+        CalledProcessError: mounting is not allowed here.
+    """
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+
+    def resized(size: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+
+    try:
+        yield resized
+    finally:
+        subprocess.run(["umount", folder], check=True)

@@ -10,15 +10,15 @@ killed ones left.
 """
 
 import argparse
-import os
 import random
 import shutil
-import signal
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from benchmarks.disturbed import ended, killed_after, started
 from benchmarks.measuring import add_smallest, write_result
 from towers.assembly.export import export_plan
 from towers.assembly.run import load_run
@@ -32,23 +32,10 @@ MIN_INDEX_RECALL = 0.9
 
 
 def export(trained: Trained, settings: ExportSettings, exports: Path, number: int) -> None:
-    """One version, published; in a process of its own, which ends here."""
+    """Writes one version and publishes it."""
     target = exports / f"version-{number}"
     write_export(target, trained, replace(settings, rows_per_part=5 + number), None, lambda stage, done, total: None)
     publish(target)
-
-
-def started(trained: Trained, settings: ExportSettings, exports: Path, number: int) -> int:
-    """The process that exports."""
-    process = os.fork()
-    if process == 0:
-        code = 1
-        try:
-            export(trained, settings, exports, number)
-            code = 0
-        finally:
-            os._exit(code)
-    return process
 
 
 def main() -> None:
@@ -65,14 +52,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         exports = Path(scratch) / "exports"
         start = time.perf_counter()
-        assert os.waitpid(started(trained, settings, exports, 0), 0)[1] == 0
+        told = Path(scratch) / "told.txt"
+        version = partial(export, trained, settings, exports)
+        assert ended(started(partial(version, 0), told)) == 0, told.read_text()
         whole_s = time.perf_counter() - start
         killed, versions = 0, {(exports / CURRENT).resolve().name}
         for number in range(1, arguments.kills + 1):
-            process = started(trained, settings, exports, number)
-            time.sleep(moments.uniform(0, 1.1 * whole_s))
-            os.kill(process, signal.SIGKILL)
-            killed += os.WIFSIGNALED(os.waitpid(process, 0)[1])
+            killed += killed_after(started(partial(version, number), told), moments.uniform(0, 1.1 * whole_s))
             found = list(problems(Export(exports / CURRENT), MIN_INDEX_RECALL))
             assert not found, (number, found)
             versions.add((exports / CURRENT).resolve().name)
@@ -80,7 +66,7 @@ def main() -> None:
                 if old != (exports / CURRENT).resolve():
                     shutil.rmtree(old)
             print(f"\r{number} of {arguments.kills}", end="", flush=True)
-        assert os.waitpid(started(trained, settings, exports, arguments.kills + 1), 0)[1] == 0
+        assert ended(started(partial(version, arguments.kills + 1), told)) == 0, told.read_text()
         assert not list(problems(Export(exports / CURRENT), MIN_INDEX_RECALL))
     print(f"\r{killed} exports of {whole_s:.1f} s killed, {arguments.kills - killed} were quicker than the kill;")
     print(f"`current` pointed to {len(versions)} versions and was whole every time")

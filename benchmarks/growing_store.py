@@ -13,16 +13,15 @@ import argparse
 import os
 import random
 import shutil
-import signal
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.disturbed import different, ended, files_of, killed_after, started
 from benchmarks.measuring import add_smallest, write_result
 from towers.data.build import StoreBuilder
 from towers.data.event_log.log import CURRENT, MANIFEST
@@ -64,27 +63,12 @@ def prepare(raw: Path, root: Path) -> Path:
     return builder.build()[0].folder
 
 
-def started(raw: Path, root: Path) -> int:
-    """Starts a process that prepares."""
-    process = os.fork()
-    if process == 0:
-        code = 1
-        try:
-            prepare(raw, root)
-            code = 0
-        except Exception:  # told here, as the process ends below without a word
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return process
-
-
-def ended_well(process: int) -> bool:
+def ended_well(process: int, told: Path) -> bool:
     """Says whether a process ended by itself and not by a kill; a failure stops the benchmark."""
-    status = os.waitpid(process, 0)[1]
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError("a prepare failed")
-    return not os.WIFSIGNALED(status)
+    code = ended(process)
+    if code > 0:
+        raise RuntimeError(f"a prepare failed:\n{told.read_text()}")
+    return code == 0
 
 
 def days_of(events: pa.Table, number: int, seed: int) -> list[pa.Table]:
@@ -101,17 +85,6 @@ def days_of(events: pa.Table, number: int, seed: int) -> list[pa.Table]:
         again = found.filter(pa.array(drawn.integers(TWICE, size=len(found)) == 0))
         days.append(pa.concat_tables([found, again]))
     return days
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """Reads the bytes of every file in a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def different(first: Path, second: Path) -> list[str]:
-    """Returns the files that are not in both versions with the same bytes."""
-    ours, theirs = files_of(first), files_of(second)
-    return [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
 
 
 def rows_alone(root: Path, target: Path) -> Path:
@@ -136,7 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
-        raw, root = Path(scratch) / "raw", Path(scratch) / "stores"
+        raw, root, told = (Path(scratch) / name for name in ("raw", "stores", "told.txt"))
         (raw / "events").mkdir(parents=True)
         (raw / "contents").mkdir()
         contents = pa.concat_tables([pq.read_table(path) for path in sorted(arguments.data.glob("contents/*.parquet"))])
@@ -147,8 +120,12 @@ def main() -> None:
         events = pa.concat_tables([pq.read_table(path) for path in sorted(arguments.data.glob("events/*.parquet"))])
         days = days_of(events, arguments.days, arguments.seed)
         pq.write_table(days[0], raw / "events" / "day-000.parquet")
+
+        def prepared() -> None:
+            prepare(raw, root)
+
         start = time.perf_counter()
-        assert ended_well(started(raw, root))
+        assert ended_well(started(prepared, told), told)
         first_s, killed, day_s = time.perf_counter() - start, 0, []
         for number, day in enumerate(days[1:], start=1):
             pq.write_table(day, raw / "events" / f"day-{number:03d}.parquet")
@@ -157,23 +134,25 @@ def main() -> None:
             left = 0 if is_left_alone else (arguments.kills - killed) // max(1, (arguments.days - number) // 2 + 1)
             has_ended = False
             while left and not has_ended:
-                process = started(raw, root)
-                time.sleep(moments.uniform(0, 1.1 * float(np.median(day_s or [first_s]))))
-                os.kill(process, signal.SIGKILL)
-                has_ended = ended_well(process)
+                seconds = moments.uniform(0, 1.1 * float(np.median(day_s or [first_s])))
+                has_ended = not killed_after(started(prepared, told), seconds)
                 killed += not has_ended
                 left -= 1
                 assert Store.open(root).histories.num_users
             start = time.perf_counter()
             if not has_ended:
-                assert ended_well(started(raw, root))
+                assert ended_well(started(prepared, told), told)
                 day_s.append(time.perf_counter() - start)
             print(f"\rday {number} of {arguments.days}", end="", flush=True)
         grown = Store.open(root)
         start = time.perf_counter()
         with_rows = prepare(raw, rows_alone(root, Path(scratch) / "rows"))
         full_s = time.perf_counter() - start
-        wrong = different(grown.folder, with_rows) + different(grown.folder, prepare(raw, Path(scratch) / "nothing"))
+        wrong = [
+            name
+            for other in (with_rows, prepare(raw, Path(scratch) / "nothing"))
+            for name in different(files_of(grown.folder), files_of(other))
+        ]
         counts = grown.manifest["counts"]
     print(
         f"\r{counts['events']:,} events, {arguments.days} days one after the other, {killed} prepares killed on the way"

@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from benchmarks.disturbed import disk
 from tests.data.test_growing import files_of
 from towers.data.store import Store
 
@@ -22,14 +24,16 @@ pytestmark = [
 
 
 @pytest.fixture
-def disk(tmp_path) -> Iterator[Path]:
-    """Mounts a disk of 64 MB in memory, which can be made smaller."""
+def small_disk(tmp_path) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """Mounts a disk of 64 MB in memory, and gives what makes it smaller."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]).returncode:
-        pytest.skip("mounts are not allowed here")  # root in a container may lack the right
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with ExitStack() as mounts:
+        try:
+            resized = mounts.enter_context(disk(folder, 64 << 20))
+        except subprocess.CalledProcessError:
+            pytest.skip("mounts are not allowed here")  # root in a container may lack the right
+        yield folder, resized
 
 
 def prepare(raw: Path, disk: Path) -> subprocess.CompletedProcess[str]:
@@ -38,7 +42,8 @@ def prepare(raw: Path, disk: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_the_store_of_before_stays(world_folder, tmp_path, disk):
+def test_the_store_of_before_stays(world_folder, tmp_path, small_disk):
+    disk, resized = small_disk
     raw = tmp_path / "raw"
     shutil.copytree(world_folder, raw)
     day = next(iter(sorted((raw / "events").glob("*.parquet"))))
@@ -48,7 +53,7 @@ def test_the_store_of_before_stays(world_folder, tmp_path, disk):
     shutil.copyfile(day, raw / "events" / "zz-late.parquet")
     refused = 0
     for more_kb in range(0, 40_000, 60):
-        subprocess.run(["mount", "-o", f"remount,size={used // 1024 + 300 + more_kb}k", disk], check=True)
+        resized((used // 1024 + 300 + more_kb) << 10)
         ended = prepare(raw, disk)
         if ended.returncode == 0:
             break
