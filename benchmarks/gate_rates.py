@@ -42,7 +42,8 @@ from towers.data.store import Store
 from towers.evaluation.checks.honesty import Check
 from towers.evaluation.exports import ExportOnStore
 from towers.evaluation.metrics import METRICS
-from towers.evaluation.result import Evaluation, SliceResult, metric_key
+from towers.evaluation.result import ALL, Evaluation, SliceResult, metric_key
+from towers.lifecycle.gate import pairs
 from towers.lifecycle.gate.evidence import Evidence, Judged, Window
 from towers.lifecycle.gate.gate import SMALLEST_LOSS, Rule, judge
 from towers.lifecycle.gate.pairs import paired
@@ -146,6 +147,18 @@ def part(evaluation: Evaluation, keep: Bool[np.ndarray, " users"]) -> Evaluation
     return replace(evaluation, user_rows=evaluation.user_rows[keep], slices=slices, lists={}, catalogue={})
 
 
+def only(seeds: Seeds, rule: MainMetric) -> Seeds:
+    """Without the figures that the rule does not look at, whose means take most of the time."""
+    found = []
+    for one in seeds.evaluations:
+        slices = {
+            name: replace(one.slices[name], values={seeds.main_metric: one.slices[name].values[seeds.main_metric]})
+            for name in {ALL, *rule.seed_noise}
+        }
+        found.append(replace(one, slices=slices, lists={}, catalogue={}))
+    return replace(seeds, evaluations=tuple(found))
+
+
 def split(num_users: int, parts: int, seed: int = 0) -> Int[np.ndarray, " users"]:
     """The part that each listener is in; parts are as large as each other, but for one listener."""
     return np.random.default_rng(seed).permutation(np.arange(num_users) % parts)
@@ -157,9 +170,14 @@ def everybody_loses(evaluation: Evaluation, share: float) -> Evaluation:
 
 
 def some_lose_all(evaluation: Evaluation, share: float) -> Evaluation:
-    """A share of the listeners, drawn at random, without a hit."""
-    draws = np.random.default_rng(1).random(len(evaluation.user_rows))
-    return _scaled(evaluation, np.where(draws < share, 0.0, 1.0))
+    """Some listeners, drawn at random, without a hit: as many as have that share of all hits."""
+    whole = evaluation.slices[ALL]
+    figures = next(values for metric, values in whole.values.items() if metric.partition("@")[0] in METRICS)
+    order = np.random.default_rng(1).permutation(len(figures))
+    lost = order[np.cumsum(figures[order]) <= share * figures.sum()]
+    factors = np.ones(len(evaluation.user_rows))
+    factors[whole.positions[lost]] = 0.0
+    return _scaled(evaluation, factors)
 
 
 def _scaled(evaluation: Evaluation, factors: np.ndarray) -> Evaluation:
@@ -179,7 +197,7 @@ PLANTS: dict[str, Plant] = {"everybody loses a share": everybody_loses, "some lo
 def planted(seeds: Seeds, rule: MainMetric, challenger: Evaluation, champion: Evaluation, plant: Plant) -> Evidence:
     """The night with a loss of twice the margin that the gate says of it, which the loss itself moves a little."""
     share = 0.0
-    for _ in range(4):
+    for _ in range(3):
         evidence = night(seeds, plant(challenger, share), champion)
         share = min(rule.judge("main_metric", evidence).figures[SMALLEST_LOSS], 1.0)
     return night(seeds, plant(challenger, share), champion)
@@ -189,13 +207,13 @@ def apart(seeds: Seeds, key: str) -> dict[str, float] | None:
     """How far pairs lie apart under a key, as shares of the figure; null where there is no figure."""
     if any(key not in one.means() for one in seeds.evaluations):
         return None
-    pairs = [paired(*two, [key])[key] for two in itertools.combinations(seeds.evaluations, 2)]
+    compared = [paired(*two, [key])[key] for two in itertools.combinations(seeds.evaluations, 2)]
     mean = float(np.mean([one.means()[key] for one in seeds.evaluations]))
     squares, errors = (np.mean([value**2 for value in column]) for column in
-                       ([pair.difference for pair in pairs], [pair.error for pair in pairs]))  # fmt: skip
+                       ([pair.difference for pair in compared], [pair.error for pair in compared]))  # fmt: skip
     return {
         "mean": mean,
-        "listeners": pairs[0].listeners,
+        "listeners": compared[0].listeners,
         "difference": float(np.sqrt(squares)) / mean,
         "listeners' error": float(np.sqrt(errors)) / mean,
         "seed_noise": float(np.sqrt(max(squares - errors, 0.0))) / mean,
@@ -204,7 +222,8 @@ def apart(seeds: Seeds, key: str) -> dict[str, float] | None:
 
 def rates(seeds: Seeds, rule: MainMetric, parts: int) -> dict[str, Any]:
     """Share of the nights on which the rule refuses seeds, and on which it accepts planted losses."""
-    wide, codes = replace(rule, max_margin=1e9), split(len(seeds.evaluations[0].user_rows), parts)
+    seeds, wide = only(seeds, rule), replace(rule, max_margin=1e9)
+    codes = split(len(seeds.evaluations[0].user_rows), parts)
     refused, losses, accepted = [], [], {name: [] for name in PLANTS}
     for code in range(parts):
         of_part = replace(seeds, evaluations=tuple(part(one, codes == code) for one in seeds.evaluations))
@@ -228,7 +247,7 @@ def rates(seeds: Seeds, rule: MainMetric, parts: int) -> dict[str, Any]:
 
 def by_loss(seeds: Seeds, rule: MainMetric) -> dict[str, float]:
     """Share of the pairs, on all listeners, that the rule accepts where everybody loses a share."""
-    found = {}
+    seeds, found = only(seeds, rule), {}
     for loss in LOSSES:
         nights = [night(seeds, everybody_loses(first, loss), second) for first, second in seeds.pairs()]
         found[f"{loss:.0%}"] = float(np.mean([rule.judge("main_metric", each).status == "passed" for each in nights]))
@@ -258,10 +277,12 @@ def main() -> None:
     parser.add_argument("--exports", type=Path, nargs="+", help="folders of exports that differ in the seed alone")
     parser.add_argument("--store", type=Path, help="folder of a version of a store, for the exports")
     parser.add_argument("--parts", type=int, nargs="+", default=[1, 2, 4], help="that listeners are split into")
+    parser.add_argument("--resamples", type=int, default=200, help="of listeners; the gate itself has 1,000")
     parser.add_argument("--label", help="for the name of the file of results")
     parser.add_argument("--values", type=Path, help="file for every listener's figures, .npz")
     add_smallest(parser, seeds=[0, 1], parts=[1])
     arguments, arguments.overrides = parser.parse_known_args()
+    pairs.RESAMPLES = arguments.resamples
     seeds = exported(arguments) if arguments.exports else trained(arguments)
     if arguments.values is not None:
         keep_values(seeds, arguments.values)
@@ -289,6 +310,7 @@ def main() -> None:
     write_result(
         arguments, "-".join(filter(None, ("gate_rates", arguments.label))),
         {"overrides": arguments.overrides, "seeds": [one.ranker for one in seeds.evaluations], "metric": metric,
+         "resamples": arguments.resamples,
          "seed_noise": noises, "rates": found, "accepted_by_loss": accepted,
          "refused_by_rule": by_rule},
     )  # fmt: skip
