@@ -234,8 +234,10 @@ class Night:
 
     @property
     def named(self) -> str:
-        """Its version for people."""
-        return self.record.version or f"tonight's version ({self.record.judged})"
+        """It for people: its version, or as far as it has come."""
+        record = self.record
+        run = None if record.judged is None else f"tonight's version ({record.judged})"
+        return record.version or run or f"night {record.night}"
 
     @property
     def stays(self) -> str:
