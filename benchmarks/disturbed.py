@@ -20,6 +20,8 @@ from unittest.mock import patch
 CALLS = ("replace", "rename", "link", "symlink", "unlink", "mkdir", "rmdir", "truncate", "fsync")
 """Functions of `os` that change a file system; opening to write is watched beside them. What libraries in C++ write
 (tables, tensors, indices) is not seen here: a full disk and kills at any moment try that."""
+MADE_SECOND = ("link", "symlink")
+"""Functions whose second argument is what they make."""
 KILLED = 137
 """Exit code of a process that ends in the middle of a call, as shells tell a SIGKILL."""
 LINKED_FROM = 1 << 20
@@ -43,6 +45,7 @@ def started(work: Callable[[], int | None], told: Path) -> int:
             file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, 1)
             os.dup2(file, 2)
+            sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w", closefd=False)) for number in (1, 2))
             code = work() or 0
         except BaseException:  # told here, as the process ends below without a word
             traceback.print_exc()
@@ -107,7 +110,7 @@ def watched(folder: Path, reached: Callable[[int, str, Path], None]) -> Iterator
     def watching(name: str, call: Callable[..., Any], changes: Callable[..., bool]) -> Callable[..., Any]:
         def called(*arguments: Any, **named: Any) -> Any:
             nonlocal number
-            path = arguments[0] if arguments else next(iter(named.values()))
+            path = (*arguments, *named.values())[1 if name in MADE_SECOND else 0]
             where = _path_of(path, named.get("dir_fd"))
             if where.startswith(root) and changes(*arguments, **named):
                 number += 1

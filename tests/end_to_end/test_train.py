@@ -117,7 +117,7 @@ def test_torchrun_brings_its_own_processes(demo: tuple[Path, str], never_stopped
     folder, _ = demo
     still = (
         *TRAIN, "trainer.max_epochs=1", "content_tower.part_dropout=0", "content_tower.id_dropout=0",
-        "content_tower.dropout=0", "user_tower.dropout=0", "audio_encoder.dropout=0", "placement=none",
+        "content_tower.dropout=0", "user_tower.dropout=0", "audio_encoder.dropout=0",
     )  # fmt: skip
     ok(folder, *still, "name=alone")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "towers"]
