@@ -57,7 +57,7 @@ def test_force_needs_a_reason_and_is_kept():
     assert verdict.refused[0].rule == "main_metric"
     told = verdict.to_json()
     assert told["forced"]["why"] == "the catalogue was halved on purpose"
-    assert told["forced"]["user"]
+    assert told["forced"]["who"]
     assert told["refused"] == ["main_metric"]
     assert any("forced by" in line and "main_metric" in line for line in verdict.lines())
 

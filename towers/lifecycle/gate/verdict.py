@@ -1,13 +1,12 @@
 """What a gate says: an outcome a rule, and whether the challenger may be published."""
 
-import getpass
 import math
-import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from towers.errors import UserError
+from towers.lifecycle.who import who
 
 Status = Literal["passed", "refused", "does not apply", "not yet"]
 NOT_YET: Final = "needs what comes later in the night"
@@ -49,13 +48,11 @@ class Force:
 
     Args:
         why: their reason.
-        user: who.
-        host: on which machine.
+        who: `user@host`.
     """
 
     why: str
-    user: str
-    host: str
+    who: str
 
 
 def force_of(force: bool, why: str | None) -> Force | None:
@@ -68,11 +65,7 @@ def force_of(force: bool, why: str | None) -> Force | None:
         return None
     if why is None or not why.strip():
         raise UserError("gate.force=true: say why, as gate.why='TEXT'; it is kept with the version")
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a number without a name, as in containers
-        user = "unknown"
-    return Force(why=why.strip(), user=user, host=socket.gethostname())
+    return Force(why=why.strip(), who=who())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +109,7 @@ class Verdict:
         """
         lines = [outcome.line() for outcome in (self.outcomes if is_full else self.refused)]
         if self.force is not None:
-            by = f"{self.force.user} on {self.force.host}"
-            lines.append(f"forced by {by}: {self.force.why} (refused by: {self.rules or 'no rule'})")
+            lines.append(f"forced by {self.force.who}: {self.force.why} (refused by: {self.rules or 'no rule'})")
         if self.smallest_loss is not None:
             lines.append(f"the smallest loss that these listeners show is {self.smallest_loss:.1%} of the champion's")
         if self.more and self.refused:
