@@ -42,7 +42,7 @@ def night(plan: NightPlan) -> None:
 
 
 def cycle(plan: NightPlan) -> None:
-    """Runs the steps of a night, one after the other, whoever else runs.
+    """Runs the steps of a night, one after the other, without the lock that keeps nights apart.
 
     Raises:
         GateRefused: as `night`.
@@ -72,7 +72,9 @@ def cycle(plan: NightPlan) -> None:
     refit = train.run_whole(training)
     evidence = replace(evidence, refit=judged_twin(evaluation, evaluation.protocol(store), refit))
     target = _exported(tonight, refit)
-    evidence = replace(evidence, stage="export", exported=facts_of(target, plan.folders.served()))
+    served = plan.folders.served()
+    champion_export = None if served is None else Export(served, check_files=False)
+    evidence = replace(evidence, stage="export", exported=facts_of(Export(target), champion_export))
     tonight = _passed(tonight.exported(target), evidence)
     log_version(refit, tonight.of_version)
     evidence = replace(evidence, stage="served", canaries=_asked(tonight, target))
@@ -99,12 +101,11 @@ def _passed(tonight: Night, evidence: Evidence) -> Night:
     plan = tonight.plan
     verdict = judge(evidence, plan.rules, plan.force)
     tonight = tonight.said(verdict, evidence)
-    if evidence.stage == "twins":
+    if evidence.stage == "twins" or not verdict.passed:
         print("\n".join(verdict.lines(is_full=evidence.stage == "twins")))
     if not verdict.passed:
         plan.ledger.remark(tonight.record, "refused", verdict.rules)
         _pruned(plan)
-        print("\n".join(verdict.lines()))
         raise GateRefused(f"{tonight.named} is refused by {verdict.rules}; {tonight.stays}")
     return tonight
 
@@ -123,7 +124,6 @@ def _asked(tonight: Night, target: Path) -> Canaries:
     return Canaries(
         asked=found.asked,
         failed=found.failed,
-        empty=round(found.empty * found.compared),
         overlap=found.overlap,
         faults=found.refused,
     )

@@ -87,7 +87,7 @@ def night(challenger=None, champion=None, is_first_night=False, **changes):
             champion=MANIFEST,
             vanished={"contents": 0.0, "listeners": 0.01},
         ),
-        canaries=Canaries(asked=50, failed=0, empty=0, overlap=0.6),
+        canaries=Canaries(asked=50, failed=0, overlap=0.6),
         more="towers evaluate compare=[runs/a,runs/b]",
     )
     return replace(found, **changes)

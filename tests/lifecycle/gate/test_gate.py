@@ -15,7 +15,7 @@ from towers.data.profiling.verdict import Finding
 from towers.data.profiling.verdict import Verdict as DataVerdict
 from towers.errors import UserError
 from towers.lifecycle.gate.evidence import Evidence
-from towers.lifecycle.gate.facts import exported, norms_of
+from towers.lifecycle.gate.facts import facts_of, norms_of
 from towers.lifecycle.gate.gate import judge
 from towers.lifecycle.gate.verdict import Outcome, force_of
 
@@ -121,12 +121,12 @@ def test_facts_of_exports(tmp_path):
     old = small_export(tmp_path / "old", contents, vectors, {"ann": [0], "ben": [1]})
     new = small_export(tmp_path / "new", contents[:2], vectors[:2] * 2, {"ann": [0], "cid": [1]})
     (new.folder / "drift.json").write_text('{"keeps_space": true}')
-    found = exported(new, old)
+    found = facts_of(new, old)
     assert found.vanished == {"contents": 1 / 3, "listeners": 1 / 2}
     assert found.norms == (2.0, 2.0)
     assert found.drift == {"keeps_space": True}
     assert found.champion == old.manifest
-    first = exported(old, None)
+    first = facts_of(old, None)
     assert (first.norms, first.drift, first.champion, first.vanished) == ((1.0, 1.0), None, None, None)
 
 

@@ -123,7 +123,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What a version to be published says of itself, and of the one that serves (`facts.exported` reads it).
+    """What a version to be published says of itself, and of the one that serves (`facts.facts_of` reads it).
 
     Args:
         manifest: of the version.
@@ -148,14 +148,12 @@ class Canaries:
     Args:
         asked: requests.
         failed: of them without an answer, or with an error.
-        empty: of them with an empty list.
         overlap: mean overlap of its lists with the champion's, from 0 to 1; null on the first night.
-        faults: what else it is refused for, a line each.
+        faults: limits of `canaries` that it breaks, a line each.
     """
 
     asked: int
     failed: int
-    empty: int = 0
     overlap: float | None = None
     faults: tuple[str, ...] = ()
 
@@ -178,7 +176,7 @@ class Evidence:
             say; from the stage `export` on.
         exported: likewise.
         canaries: from the stage `served` on.
-        more: command that shows more, for people who read of a refusal.
+        more: page or command that shows more, for people who read of a refusal.
     """
 
     stage: Stage

@@ -1,7 +1,6 @@
 """What a gate asks of an export, read from its folder."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -15,12 +14,7 @@ from towers.retrieval.ids import Ids
 ROWS_AT_ONCE = 65_536
 
 
-def facts_of(version: Path, served: Path | None) -> Exported:
-    """What a version says of itself beside the one that serves, by their folders; null on the first night."""
-    return exported(Export(version), None if served is None else Export(served, check_files=False))
-
-
-def exported(export: Export, champion: Export | None) -> Exported:
+def facts_of(export: Export, champion: Export | None) -> Exported:
     """What a version to be published says of itself beside the one that serves.
 
     Args:

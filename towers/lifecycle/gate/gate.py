@@ -1,7 +1,7 @@
 """The gate of a night: whether tonight's version may be published instead of the one that serves.
 
-A pure function of what was measured. `towers retrain` calls it up to four times in a night, each time with all that
-is known so far:
+A pure function of what was measured. `towers retrain` asks it up to four times a night, each time with all that is
+known so far:
 
 0. stage `data`: the data is prepared, and nothing was trained yet.
 1. stage `twins`: the judged twins of tonight and of the champion are evaluated on one window. Rules that need an
@@ -17,13 +17,13 @@ is known so far:
         baselines={each.ranker: each for each in baselines},
         main_metric="recall@20",
         data=verdict_at(store.folder),
-        reached=Reached(...),          # what `reached_by` said on the night the champion was judged
-        more="towers evaluate compare=[A,B]",
+        reached=Reached(...),          # what `Reached.of` gave on the night the champion was judged
+        more="evaluations/.../report.html",
     )
     verdict = judge(evidence, rules, force_of(force, why))
     verdict.passed, verdict.refused, verdict.lines(), verdict.to_json()
 
-A later stage is `replace(evidence, stage="export", exported=facts.exported(export, champion))`, then
+A later stage is `replace(evidence, stage="export", exported=facts_of(export, champion))`, then
 `replace(evidence, stage="served", canaries=Canaries(...))`.
 
 The gate fails closed: a rule that lacks what it needs at its stage refuses, and so does one whose figures are not all

@@ -81,11 +81,6 @@ def quantile(rate: float, figures: int = 1) -> float:
     return float(ndtri((1 - rate) ** (1 / figures)))
 
 
-def figure_of(evaluation: Evaluation, key: str) -> float | None:
-    """The mean under a key; null where the evaluation has none: no such slice, or too few listeners."""
-    return evaluation.means().get(key)
-
-
 def paired(challenger: Evaluation, other: Evaluation, keys: Sequence[str]) -> dict[str, Paired]:
     """Every key that either has a figure of, compared.
 

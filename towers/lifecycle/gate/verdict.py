@@ -77,7 +77,7 @@ class Verdict:
         smallest_loss: smallest loss of the main metric that this comparison can see, as a share of the champion's
             figure; null without a champion.
         force: who publishes in spite of it, and why; null: nobody.
-        more: command that shows more.
+        more: page or command that shows more.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -101,8 +101,7 @@ class Verdict:
         return ", ".join(outcome.rule for outcome in self.refused)
 
     def lines(self, is_full: bool = False) -> list[str]:
-        """For people: the refusals (or all outcomes), the smallest loss that can be seen, and the command that shows
-        more.
+        """For people: the refusals (or all outcomes), the smallest loss that can be seen, and what shows more.
 
         Args:
             is_full: whether rules that refuse nothing are told, too.

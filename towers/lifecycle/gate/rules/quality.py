@@ -55,8 +55,8 @@ class MainMetric:
         pairs = against_champion(evidence, keys)
         if absent := [key for key in keys if key not in pairs]:
             raise Lacking(
-                f"too few listeners for a figure of {', '.join(absent)}; more days of test (data.split.days), or fewer "
-                "listeners that do (evaluation.min_users)"
+                f"too few listeners for a figure of {', '.join(absent)}; a longer window (night_split.days) has more, "
+                "and evaluation.min_users says how many are enough"
             )
         if empty := [key for key, pair in pairs.items() if not pair.before > 0]:
             raise Lacking(f"the champion has no hit at all ({', '.join(empty)}), so that no loss could show")
@@ -77,7 +77,7 @@ class MainMetric:
     def _blind(self, name: str, pair: Paired, margin: float) -> str:
         return (
             f"{pair.key}: {pair.listeners:,} listeners show no loss below {2 * margin / pair.before:.0%} of the "
-            f"champion's; more days of test (data.split.days) do, or gate.rules.{name}.max_margin="
+            f"champion's; a longer window (night_split.days) does, or gate.rules.{name}.max_margin="
             f"{margin / pair.before:.2f} takes it as it is"
         )
 
