@@ -59,8 +59,8 @@ SMALL = (
     "data=parquet", "data.name=tiny", "data.max_duplicate_fraction=1", "night_split.days=5", "audio_encoder=none",
     "placement=none", "content_tower.dim=16", "user_tower.dim=16", "user_tower.num_layers=1", "trainer.max_epochs=2",
     "trainer.progress=false", "logger=csv", "evaluation.min_users=1", "evaluation.tuning.max_trials=0",
-    "export.variants=[]", "canaries.server=false", "dry_run.stores=0", "dry_run.runs=0", "dry_run.exports=0",
-    "dry_run.spare_gb=0", "features.spectrogram.record_s=1.0",
+    "export.variants=[]", "canaries.server=false", "headroom.stores=0", "headroom.runs=0", "headroom.exports=0",
+    "headroom.spare_gb=0", "features.spectrogram.record_s=1.0",
     *(f"gate.rules.{name}=null" for name in rules() if name not in JUDGED),
 )  # fmt: skip
 NIGHTS = 3

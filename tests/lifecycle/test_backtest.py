@@ -14,10 +14,9 @@ from towers.lifecycle.backtest import (
     ANEW,
     FROZEN,
     SERVED,
-    Night,
+    PastNight,
     figures_of,
     lines,
-    read_nights,
     summed_up,
     table,
     write_nights,
@@ -31,7 +30,7 @@ def night(day, served, frozen, anew=None, **more):
     quality = {SERVED: {KEY: served}, FROZEN: {KEY: frozen}} | ({} if anew is None else {ANEW: {KEY: anew}})
     ratios = {} if anew is None else {SERVED: (served / anew, 0.9, 1.1), FROZEN: (frozen / anew, 0.8, 1.0)}
     cost = {SERVED: 10.0} | ({} if anew is None else {ANEW: 50.0})
-    return Night(**{"date": f"2026-01-{day:02}", "outcome": "published", "quality": quality, "ratios": ratios,
+    return PastNight(**{"date": f"2026-01-{day:02}", "outcome": "published", "quality": quality, "ratios": ratios,
                     "core_s": cost, "listeners": 100, "version": f"v{day}"} | more)  # fmt: skip
 
 
@@ -44,7 +43,7 @@ NIGHTS = [
     night(2, 0.24, 0.20, 0.30, outcome="refused", rules=("main_metric",), why="lost 9 %", gate=GATE),
     night(3, 0.30, 0.18),
     night(4, 0.27, 0.15, 0.30, space_kept=False, space_why="drift 0.4 over 0.3"),
-    Night(date="2026-01-05", outcome="failed", why="disk full"),
+    PastNight(date="2026-01-05", outcome="failed", why="disk full"),
 ]
 
 
@@ -105,8 +104,9 @@ class TestFigures:
 class TestWritten:
     def test_reads_back(self, tmp_path):
         path = write_nights(NIGHTS, KEY, tmp_path)
-        assert read_nights(path) == (NIGHTS, KEY)
-        assert json.loads(path.read_text())["summary"]["published"] == 3
+        found = json.loads(path.read_text())
+        assert [PastNight.from_json(night) for night in found["nights"]] == NIGHTS
+        assert (found["main_metric"], found["summary"]["published"]) == (KEY, 3)
 
     def test_table_has_a_row_a_night(self):
         console = Console(width=200, record=True, file=io.StringIO())

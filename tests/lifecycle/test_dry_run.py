@@ -13,16 +13,16 @@ from tests.service.conftest import VECTORS
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.errors import UserError
 from towers.lifecycle import dry_run as module
-from towers.lifecycle.dry_run import DryRunSettings, Night, dry_run
+from towers.lifecycle.dry_run import Headroom, Tried, dry_run
 from towers.lifecycle.inventory import Folders
 from towers.manifest import point_to, write_json
 from towers.publishing.sinks.sink import NoSink
 
-SETTINGS = DryRunSettings(stores=1.5, runs=3.0, exports=1.5, spare_gb=0.5)
+SETTINGS = Headroom(stores=1.5, runs=3.0, exports=1.5, spare_gb=0.5)
 
 
 @pytest.fixture
-def night(tmp_path: Path) -> Night:
+def night(tmp_path: Path) -> Tried:
     """A data set that was prepared, trained on and published once."""
     (tmp_path / "raw" / "events").mkdir(parents=True)
     (tmp_path / "raw" / "events" / "part-0.parquet").write_bytes(bytes(1_000))
@@ -34,7 +34,7 @@ def night(tmp_path: Path) -> Night:
     small_export(tmp_path / "exports" / "first", [content(f"t{row}") for row in range(len(VECTORS))], VECTORS)
     point_to(tmp_path / "exports" / "current", Path("first"))
     folders = {name: tmp_path / name for name in ("stores", "runs", "exports", "evaluations", "nights")}
-    return Night(
+    return Tried(
         folders=Folders(**folders), nights=tmp_path / "nights", data="music", name="demo",
         source=ParquetFolder(str(tmp_path / "raw")), sink=NoSink(),
     )  # fmt: skip
@@ -44,7 +44,7 @@ def everything(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*"))
 
 
-def test_a_good_night_begins_and_nothing_was_left(night: Night, tmp_path: Path) -> None:
+def test_a_good_night_begins_and_nothing_was_left(night: Tried, tmp_path: Path) -> None:
     before = everything(tmp_path)
     lines = dry_run(night, SETTINGS)
     assert everything(tmp_path) == before
@@ -53,7 +53,7 @@ def test_a_good_night_begins_and_nothing_was_left(night: Night, tmp_path: Path) 
     assert any(line.startswith("first serves, and opens") for line in lines)
 
 
-def test_the_very_first_night(night: Night, tmp_path: Path) -> None:
+def test_the_very_first_night(night: Tried, tmp_path: Path) -> None:
     for name in ("stores", "runs", "exports"):
         shutil.rmtree(tmp_path / name)
     assert any("nothing serves yet" in line for line in dry_run(night, SETTINGS))
@@ -91,13 +91,13 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "told"), FAULTS)
-def test_what_would_fail_later_is_told_now(night: Night, tmp_path: Path, spoil, told: str) -> None:
+def test_what_would_fail_later_is_told_now(night: Tried, tmp_path: Path, spoil, told: str) -> None:
     spoil(tmp_path)
     with pytest.raises(UserError, match=told):
         dry_run(night, SETTINGS)
 
 
-def test_all_of_it_is_told_at_once(night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_of_it_is_told_at_once(night: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         free: int
 
@@ -119,5 +119,5 @@ def test_all_of_it_is_told_at_once(night: Night, tmp_path: Path, monkeypatch: py
 
 
 def test_settings_that_cannot_be() -> None:
-    with pytest.raises(UserError, match=r"^dry_run\.runs=-1"):
+    with pytest.raises(UserError, match=r"^headroom\.runs=-1"):
         replace(SETTINGS, runs=-1.0)

@@ -16,8 +16,8 @@ from tests.lifecycle.versions import (
 )  # fmt: skip
 from tests.publishing.sink_export import change_manifest
 from towers.errors import UserError
-from towers.lifecycle.history import history_lines, history_table, verdict_word
-from towers.lifecycle.ledger import barred_anywhere, ledgers, night_name
+from towers.lifecycle.history import history_table, rows_of, verdict_word
+from towers.lifecycle.ledger import ledgers, night_name, why_barred_anywhere
 from towers.lifecycle.record import Record
 from towers.lifecycle.switching import publish
 from towers.manifest import point_to, read_json
@@ -126,8 +126,10 @@ def test_what_was_marked_bad_is_never_published_again(ledger, tmp_path):
         export = Export(ledger.exports / "v2" if name == "v2" else version_in(ledger.exports, name, **facts))
         with pytest.raises(UserError, match=rf"{name}: is not published, .*marked bad by anna@box at .*gives silence"):
             publish(ledger, NoSink(), export, quietly, champion=ledger.champion())
-        assert barred_anywhere(tmp_path / "nights", export.manifest) == ledger.is_barred(export.manifest) is not None
-    assert ledger.is_barred(read_json(ledger.exports / "v3" / "manifest.json")) is None
+        assert (
+            why_barred_anywhere(tmp_path / "nights", export.manifest) == ledger.why_barred(export.manifest) is not None
+        )
+    assert ledger.why_barred(read_json(ledger.exports / "v3" / "manifest.json")) is None
     assert ledger.served().name == "v1"
 
 
@@ -167,15 +169,16 @@ def test_history(ledger, tmp_path):
     for number in (1, 2):
         night(ledger, number)
     night(ledger, 3, published=False, version=None, verdict={"passed": False, "refused": ["coverage", "too_good"]})
-    lines = [line.split("\t") for line in history_lines(ledger.entries(), "recall@20")]
-    assert [line[:5] for line in lines] == [
-        ["version", "state", "data until", "recall@20", "gate"],
-        ["none of night 2026-07-03-night", "rejected", "2026-07-03T23:00", "0.3000", "refused by coverage, too_good"],
-        ["v2", "champion", "2026-07-02T23:00", "0.2000", "passed"],
-        ["v1", "retired", "2026-07-01T23:00", "0.1000", "passed"],
+    rows = rows_of(ledger.entries(), "recall@20")
+    assert [row[:5] for row in rows] == [
+        ("none of night 2026-07-03-night", "rejected", "2026-07-03T23:00", "0.3000", "refused by coverage, too_good"),
+        ("v2", "champion", "2026-07-02T23:00", "0.2000", "passed"),
+        ("v1", "retired", "2026-07-01T23:00", "0.1000", "passed"),
     ]
-    assert lines[2][5].startswith("published 20")
-    assert history_table(ledger.entries(), "recall@20").row_count == 3
+    assert rows[1][5].startswith("published 20")
+    shown = history_table(ledger.entries(), "recall@20")
+    assert [column.header for column in shown.columns][:5] == ["version", "state", "data until", "recall@20", "gate"]
+    assert shown.row_count == 3
     assert verdict_word(Record(night="n", verdict={"refused": ["a"], "forced": {"why": "b"}})) == "forced past a"
     assert verdict_word(Record(night="n")) == "not asked"
     assert [each.folder for each in ledgers(tmp_path / "nights", ledger.exports, ledger.runs)] == [ledger.folder]

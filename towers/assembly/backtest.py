@@ -81,7 +81,7 @@ class BacktestPlan:
             path.parent.mkdir(parents=True, exist_ok=True)
             NightVectors.of(load_run(run, stores, is_refreshed=True)).write(path)
 
-    def rivals(self, record: Record) -> dict[str, Path]:
+    def beside(self, record: Record) -> dict[str, Path]:
         """Runs that are judged beside what serves: the night's twin, and the first version's.
 
         Args:

@@ -22,8 +22,7 @@ from towers.data.profiling.verdict import Verdict as DataVerdict
 from towers.data.store import Store
 from towers.errors import DataLacks, UserError
 from towers.evaluation.result import metric_key
-from towers.lifecycle.dry_run import DryRunSettings
-from towers.lifecycle.dry_run import Night as DryNight
+from towers.lifecycle.dry_run import Headroom, Tried
 from towers.lifecycle.gate.evidence import Evidence, Reached
 from towers.lifecycle.gate.gate import Rule
 from towers.lifecycle.gate.verdict import Force, Verdict, force_of
@@ -78,7 +77,7 @@ class NightPlan:
         rules: of the gate, by name.
         force: who publishes whatever the gate says; null: nobody.
         canaries: how a version is tried in the server.
-        dry_run: space that has to be there.
+        headroom: space that has to be there.
         keep: how much of past nights stays.
         warm: how a training goes on.
         main_metric: that decides.
@@ -94,14 +93,14 @@ class NightPlan:
     rules: Mapping[str, Rule | None]
     force: Force | None
     canaries: CanarySettings
-    dry_run: DryRunSettings
+    headroom: Headroom
     keep: KeptNights
     warm: Warm
     main_metric: str
 
-    def tried(self) -> DryNight:
+    def tried(self) -> Tried:
         """What the dry run looks at."""
-        return DryNight(
+        return Tried(
             folders=self.folders,
             nights=self.ledger.folder.parent,
             data=self.data,
@@ -284,7 +283,7 @@ def night_plan(config: DictConfig) -> NightPlan:
         rules={str(name): None if node is None else instantiate(node, f"gate.rules.{name}") for name, node in nodes},
         force=force_of(value(config, "gate.force", bool), value(config, "gate.why", str | None)),
         canaries=instantiate(config.canaries, "canaries"),
-        dry_run=instantiate(config.dry_run, "dry_run"),
+        headroom=instantiate(config.headroom, "headroom"),
         keep=KeptNights(**{name: value(config, f"keep.{name}", int) for name in ("versions", "nights")}),
         warm=Warm(
             share=value(config, "warm.share", float),

@@ -12,7 +12,7 @@ from towers.errors import UserError
 from towers.evaluation.acceptance import acceptance, lower, own_means
 from towers.evaluation.checks.honesty import Check, failures
 from towers.evaluation.slicings import Period
-from towers.lifecycle.ledger import barred_anywhere
+from towers.lifecycle.ledger import why_barred_anywhere
 from towers.manifest import read_json
 from towers.publishing.writer import CURRENT
 from towers.retrieval.files import MANIFEST
@@ -53,7 +53,7 @@ class Promotion:
             return None
         if self.promote is False:
             return "promote=false"
-        if barred := barred_anywhere(self.nights, read_json(target / MANIFEST)):
+        if barred := why_barred_anywhere(self.nights, read_json(target / MANIFEST)):
             raise UserError(f"{target}: is not published, for {barred}; current stays")
         if self.promote is True:
             return None

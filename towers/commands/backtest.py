@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from towers.assembly.backtest import BacktestPlan, backtest_plan
 from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
 from towers.commands import train
 from towers.commands.night import cycle
+from towers.commands.printed import print_table
 from towers.config.composing import seen_by
 from towers.data.store import Store
 from towers.errors import GateRefused, UserError
@@ -20,8 +20,8 @@ from towers.evaluation.result import metric_key
 from towers.lifecycle.backtest import (
     ANEW,
     SERVED,
-    Night,
     Outcome,
+    PastNight,
     figures_of,
     lines,
     summed_up,
@@ -46,19 +46,18 @@ def backtest(config: DictConfig) -> Path:
     write_nights(nights, key, plan.folder)
     page = plan.folder / FILE
     write_backtest_page(nights, key, list(dict.fromkeys([evaluation.main_metric, key])), page, plan.night.data)
-    console = Console()
-    console.print(table(nights, key))
-    console.print("\n".join(lines(summed_up(nights, key), key)), markup=False)
+    print_table(table(nights, key))
+    print("\n".join(lines(summed_up(nights, key), key)))
     print(f"backtest of {len(nights)} nights: {page}")
     return page
 
 
-def _night(plan: BacktestPlan, number: int) -> Night:
+def _night(plan: BacktestPlan, number: int) -> PastNight:
     """One night, unless it is done; and the vectors that everybody has after it."""
     day = plan.replay.nights[number]
     path = plan.folder / "done" / f"{day}.json"
     if path.exists():
-        return Night.from_json(read_json(path))
+        return PastNight.from_json(read_json(path))
     print(f"night {number} of {len(plan.replay.nights) - 1}: {day}")
     plan.replay.advance(number)
     core_s: dict[str, float] = {}
@@ -68,10 +67,10 @@ def _night(plan: BacktestPlan, number: int) -> Night:
     if champion is None:
         raise UserError(f"{day}: the first night has published nothing, so that there is nothing to go on from: {why}")
     plan.keep_served(number, SERVED)
-    for subject, run in plan.rivals(record).items():
+    for subject, run in plan.beside(record).items():
         plan.keep_run(number, subject, run, plan.night.folders.stores)
     is_own = outcome != "failed"  # else the newest record is another night's
-    night = Night(
+    night = PastNight(
         date=str(day),
         store=Store.open(plan.night.folders.stores / plan.night.data).fingerprint,
         outcome=outcome,
@@ -88,7 +87,7 @@ def _night(plan: BacktestPlan, number: int) -> Night:
     return night
 
 
-def _anew(plan: BacktestPlan, number: int, night: Night) -> Night:
+def _anew(plan: BacktestPlan, number: int, night: PastNight) -> PastNight:
     """The night with a network that is trained from scratch on its data, up to its last event."""
     assert night.store is not None  # it was prepared
     stores = plan.stores_of(number, night.store)
@@ -111,7 +110,9 @@ def _run(plan: BacktestPlan, core_s: dict[str, float]) -> tuple[Outcome, str]:
     return "published", ""
 
 
-def _judged(plan: BacktestPlan, number: int, night: Night, evaluation: EvaluationPlan, store: Store, key: str) -> Night:
+def _judged(
+    plan: BacktestPlan, number: int, night: PastNight, evaluation: EvaluationPlan, store: Store, key: str
+) -> PastNight:
     """The night with how everybody did on the days that followed."""
     evaluations = plan.judged(number, evaluation, store)
     quality, ratios = figures_of(evaluations, key)

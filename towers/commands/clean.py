@@ -6,18 +6,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from towers.assembly.cleaning import cleaning_plan, config_digest
+from towers.commands.printed import print_table
 from towers.disk import shown, size_of
 from towers.lifecycle.cleaning import Verdict, remove_all, verdicts
 from towers.lifecycle.inventory import DAY_S, Item, inventory
 from towers.training.run_folder import is_held
-
-FILE_WIDTH = 160
-"""Signs of a line where it goes to no terminal."""
 
 
 def run(config: DictConfig) -> None:
@@ -27,8 +24,7 @@ def run(config: DictConfig) -> None:
     found = inventory(plan.folders, config_digest, is_held, now_s)
     judged = verdicts(found, plan.keep, plan.older_than_days, now_s)
     if judged:
-        console = Console()
-        (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table(judged, now_s))
+        print_table(table(judged, now_s))
     going = [verdict.item for verdict in judged if verdict.goes]
     if not going:
         print(f"nothing to clean: {len(judged):,} things stay")

@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from towers.assembly.forgetting import ForgettingPlan, forgetting_plan, prepare_config
 from towers.commands import prepare
+from towers.commands.printed import print_table
 from towers.commands.progress import StageProgress
 from towers.errors import UserError
 from towers.lifecycle.forgetting import RECORD, Record, Trace
 from towers.lifecycle.forgetting_raw import rows_in
 
-FILE_WIDTH = 160
-"""Characters of a line that does not go to a terminal."""
 SHOWN = 5
 """Number of text files that are named."""
 COMMAND = "towers forget remove=true"
@@ -32,8 +30,7 @@ def run(config: DictConfig) -> list[Trace]:
                 prepare.prepare(prepared)
     found = plan.places.traces(plan.user_ids)
     if found:
-        console = Console()
-        (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table(found, plan.removes))
+        print_table(table(found, plan.removes))
     if plan.removes:
         found = remove(plan, found)
     elif found:

@@ -47,7 +47,7 @@ def cycle(plan: NightPlan) -> None:
     Raises:
         GateRefused: as `night`.
     """
-    print("\n".join(dry_run(plan.tried(), plan.dry_run)))
+    print("\n".join(dry_run(plan.tried(), plan.headroom)))
     with StageProgress() as progress:
         for line in finish(plan.ledger, plan.sink, progress.update):
             print(line)

@@ -6,9 +6,9 @@ Its parts are imported once it is known which is asked for: a roll back does not
 from collections.abc import Callable
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from towers.assembly.versions import versions_of
+from towers.commands.printed import print_table
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.errors import UserError
@@ -51,7 +51,7 @@ def rolled_back(config: DictConfig) -> None:
 def history(config: DictConfig) -> None:
     """Prints all versions and nights."""
     versions = versions_of(config)
-    Console().print(history_table(versions.ledger.entries(), versions.main_metric))
+    print_table(history_table(versions.ledger.entries(), versions.main_metric))
 
 
 ACTIONS: dict[str, Callable[[DictConfig], object]] = {

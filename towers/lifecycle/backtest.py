@@ -12,7 +12,7 @@ from rich.text import Text
 
 from towers.evaluation.intervals import ratio_of_means
 from towers.evaluation.result import Evaluation
-from towers.manifest import read_json, write_json
+from towers.manifest import write_json
 
 FILE = "nights.json"
 SERVED, TWIN, FROZEN, ANEW = "served", "twin", "frozen", "anew"
@@ -27,7 +27,7 @@ Outcome = Literal["published", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Night:
+class PastNight:
     """One night of a backtest.
 
     Args:
@@ -63,7 +63,7 @@ class Night:
     gate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> "Night":
+    def from_json(cls, found: Mapping[str, Any]) -> "PastNight":
         """Reads what `write_nights` wrote of a night."""
         ratios = {name: tuple(bounds) for name, bounds in found["ratios"].items()}
         return cls(**{**found, "rules": tuple(found["rules"]), "ratios": ratios})
@@ -128,7 +128,7 @@ def figures_of(
     return quality, ratios
 
 
-def summed_up(nights: Sequence[Night], main_metric: str) -> Summary:
+def summed_up(nights: Sequence[PastNight], main_metric: str) -> Summary:
     """Sums nights up; subjects are compared on the nights on which all of them were judged.
 
     Args:
@@ -182,7 +182,7 @@ def lines(summary: Summary, main_metric: str) -> list[str]:
     return [*told, f"space changed on {changes}" if changes else "space kept on every night"]
 
 
-def table(nights: Sequence[Night], main_metric: str) -> Table:
+def table(nights: Sequence[PastNight], main_metric: str) -> Table:
     """The nights for a terminal, a row each."""
     subjects = [name for name in SUBJECTS if any(name in night.quality for night in nights)]
     others = [name for name in subjects if name != ANEW and any(name in night.ratios for night in nights)]
@@ -204,7 +204,7 @@ def table(nights: Sequence[Night], main_metric: str) -> Table:
     return result
 
 
-def write_nights(nights: Sequence[Night], main_metric: str, folder: Path) -> Path:
+def write_nights(nights: Sequence[PastNight], main_metric: str, folder: Path) -> Path:
     """Writes `nights.json`: the nights, and their summary."""
     summary = asdict(summed_up(nights, main_metric))
     path = folder / FILE
@@ -212,22 +212,16 @@ def write_nights(nights: Sequence[Night], main_metric: str, folder: Path) -> Pat
     return path
 
 
-def read_nights(path: Path) -> tuple[list[Night], str]:
-    """Reads the nights and the main metric from what `write_nights` wrote."""
-    found = read_json(path)
-    return [Night.from_json(night) for night in found["nights"]], found["main_metric"]
-
-
-def _with_all(nights: Sequence[Night], subjects: Sequence[str], key: str) -> list[Night]:
+def _with_all(nights: Sequence[PastNight], subjects: Sequence[str], key: str) -> list[PastNight]:
     """The nights on which all of them were judged."""
     return [night for night in nights if all(key in night.quality.get(name, {}) for name in subjects)]
 
 
-def _mean(nights: Sequence[Night], subject: str, key: str) -> float:
+def _mean(nights: Sequence[PastNight], subject: str, key: str) -> float:
     return sum(night.figure(subject, key) for night in nights) / len(nights)
 
 
-def _summed(nights: Sequence[Night]) -> dict[str, float]:
+def _summed(nights: Sequence[PastNight]) -> dict[str, float]:
     total: Counter[str] = Counter()
     for night in nights:
         total.update(night.core_s)

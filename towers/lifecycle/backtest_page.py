@@ -11,14 +11,16 @@ from matplotlib.axes import Axes
 from towers.evaluation.report import page as report_page
 from towers.evaluation.report.drawing import INK, Picture, Series, line_chart
 from towers.evaluation.report.svg import inline_svg
-from towers.lifecycle.backtest import ANEW, SUBJECTS, Night, lines, summed_up
+from towers.lifecycle.backtest import ANEW, SUBJECTS, PastNight, lines, summed_up
 from towers.manifest import atomic_file
 
 FILE = "nights.html"
 TEMPLATE = "backtest.html.jinja"
 
 
-def write_backtest_page(nights: Sequence[Night], main_metric: str, keys: Sequence[str], path: Path, title: str) -> None:
+def write_backtest_page(
+    nights: Sequence[PastNight], main_metric: str, keys: Sequence[str], path: Path, title: str
+) -> None:
     """Writes the page, whole or not at all.
 
     Args:
@@ -32,7 +34,7 @@ def write_backtest_page(nights: Sequence[Night], main_metric: str, keys: Sequenc
         temporary.write_text(render(nights, main_metric, keys, title), encoding="utf-8")
 
 
-def render(nights: Sequence[Night], main_metric: str, keys: Sequence[str], title: str) -> str:
+def render(nights: Sequence[PastNight], main_metric: str, keys: Sequence[str], title: str) -> str:
     """The whole page; the same nights give the same text."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, Path(report_page.__file__).parent]),
@@ -63,7 +65,7 @@ def render(nights: Sequence[Night], main_metric: str, keys: Sequence[str], title
     )
 
 
-def pictures(nights: Sequence[Night], main_metric: str, keys: Sequence[str]) -> list[Picture]:
+def pictures(nights: Sequence[PastNight], main_metric: str, keys: Sequence[str]) -> list[Picture]:
     """The charts: quality by figure, its share of a training from scratch, and what nights cost."""
     found = [
         _over_nights(
@@ -93,7 +95,7 @@ def pictures(nights: Sequence[Night], main_metric: str, keys: Sequence[str]) -> 
 
 
 def _over_nights(
-    nights: Sequence[Night], name: str, ylabel: str, caption: str, figures: dict[str, list[float]]
+    nights: Sequence[PastNight], name: str, ylabel: str, caption: str, figures: dict[str, list[float]]
 ) -> Picture:
     order = [*SUBJECTS, *(each for each in figures if each not in SUBJECTS)]
     series = [Series(name=each, means=means, place=order.index(each)) for each, means in figures.items()]
@@ -107,7 +109,7 @@ def _over_nights(
     return Picture(name=name, title=ylabel, caption=caption, figure=figure)
 
 
-def _ratios(nights: Sequence[Night], main_metric: str) -> Picture:
+def _ratios(nights: Sequence[PastNight], main_metric: str) -> Picture:
     places = [float(place) for place in range(len(nights))]
     series = [
         Series(name=name, means=[night.ratio(name) for night in nights], place=place)
@@ -130,7 +132,7 @@ def _ratios(nights: Sequence[Night], main_metric: str) -> Picture:
     return Picture(name="ratios", title="Beside a training from scratch", caption=caption, figure=figure)
 
 
-def _date(axes: Axes, nights: Sequence[Night]) -> None:
+def _date(axes: Axes, nights: Sequence[PastNight]) -> None:
     every = max(1, math.ceil(len(nights) / 5))
     shown = range(0, len(nights), every)
     axes.set_xticks(list(shown), [nights[place].date[5:] for place in shown])

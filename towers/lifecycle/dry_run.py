@@ -20,7 +20,7 @@ GB: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DryRunSettings:
+class Headroom:
     """How much space a night has to find, by what the one before left.
 
     Args:
@@ -41,12 +41,12 @@ class DryRunSettings:
     def __post_init__(self) -> None:
         for name in ("stores", "runs", "exports", "spare_gb"):
             if not getattr(self, name) >= 0:
-                raise UserError(f"dry_run.{name}={getattr(self, name)}: must be 0 or more")
+                raise UserError(f"headroom.{name}={getattr(self, name)}: must be 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Night:
-    """What a night reads and writes.
+class Tried:
+    """What a night reads and writes, so what is tried before it begins.
 
     Args:
         folders: of what it writes.
@@ -65,7 +65,7 @@ class Night:
     sink: Sink
 
 
-def dry_run(night: Night, settings: DryRunSettings) -> list[str]:
+def dry_run(night: Tried, settings: Headroom) -> list[str]:
     """Tries all of it; nothing that it writes stays.
 
     Returns:
@@ -108,13 +108,13 @@ def _noted(wrong: list[str]) -> Iterator[None]:
         wrong.append(str(error))
 
 
-def _raw(night: Night, settings: DryRunSettings) -> Iterator[str]:
+def _raw(night: Tried, settings: Headroom) -> Iterator[str]:
     """The source's own messages name `data.root`."""
     root, files = night.source.inputs()
     yield f"data.root={root}: files: {len(files):,}, {shown(sum(file.stat().st_size for file in files))}"
 
 
-def _folders(night: Night, settings: DryRunSettings) -> Iterator[str]:
+def _folders(night: Tried, settings: Headroom) -> Iterator[str]:
     places = _places(night)
     wrong: list[str] = []
     for key, folder in places.items():
@@ -128,7 +128,7 @@ def _folders(night: Night, settings: DryRunSettings) -> Iterator[str]:
     yield f"can be written to: {', '.join(map(str, places.values()))}"
 
 
-def _space(night: Night, settings: DryRunSettings) -> Iterator[str]:
+def _space(night: Tried, settings: Headroom) -> Iterator[str]:
     """On each disk, for all that goes there together."""
     by_disk: dict[Path, dict[str, float]] = {}
     for key, size_bytes in _needed_bytes(night, settings).items():
@@ -139,11 +139,11 @@ def _space(night: Night, settings: DryRunSettings) -> Iterator[str]:
         told = ", ".join(f"{key} {shown(int(size_bytes))}" for key, size_bytes in needed.items())
         if free < total:
             elsewhere = " or ".join(f"{key}=FOLDER" for key in needed)
-            lower = " or ".join(f"dry_run.{key.partition('.')[2]}" for key in needed)
+            lower = " or ".join(f"headroom.{key.partition('.')[2]}" for key in needed)
             spare = shown(int(GB * settings.spare_gb))
             wrong.append(
                 f"disk {disk}: a night needs about {shown(total)} ({told}, to spare {spare}), {shown(free)} are free; "
-                f"free some (towers clean), write elsewhere with {elsewhere}, or lower {lower} or dry_run.spare_gb"
+                f"free some (towers clean), write elsewhere with {elsewhere}, or lower {lower} or headroom.spare_gb"
             )
         else:
             yield f"disk {disk}: about {shown(total)} needed ({told}), {shown(free)} free"
@@ -151,7 +151,7 @@ def _space(night: Night, settings: DryRunSettings) -> Iterator[str]:
         raise _Wrong(wrong)
 
 
-def _needed_bytes(night: Night, settings: DryRunSettings) -> Mapping[str, float]:
+def _needed_bytes(night: Tried, settings: Headroom) -> Mapping[str, float]:
     """By key; of the first store as much as the raw data, of what else there is nothing yet to go by nothing."""
     data, served = night.folders.stores / night.data, night.folders.served()
     runs = (finished.parent for finished in (night.folders.runs / night.name).glob(f"*/{FINISHED}"))
@@ -165,7 +165,7 @@ def _needed_bytes(night: Night, settings: DryRunSettings) -> Mapping[str, float]
     }
 
 
-def _served(night: Night, settings: DryRunSettings) -> Iterator[str]:
+def _served(night: Tried, settings: Headroom) -> Iterator[str]:
     """The version that serves, against all its checksums."""
     served = night.folders.served()
     if served is None:
@@ -179,13 +179,13 @@ def _served(night: Night, settings: DryRunSettings) -> Iterator[str]:
     yield f"{export.version} serves, and opens: {len(export.manifest.get('files', {}))} checksums"
 
 
-def _sink(night: Night, settings: DryRunSettings) -> Iterator[str]:
+def _sink(night: Tried, settings: Headroom) -> Iterator[str]:
     """The sink's own messages name their key."""
     night.sink.reach()
     yield f"sink: {type(night.sink).__name__} can be reached"
 
 
-def _places(night: Night) -> Mapping[str, Path]:
+def _places(night: Tried) -> Mapping[str, Path]:
     folders = night.folders
     return {
         "paths.stores": folders.stores,

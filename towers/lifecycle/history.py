@@ -23,7 +23,7 @@ def rows_of(entries: Sequence[Entry], main_metric: str) -> list[tuple[str, ...]]
 
 
 def history_table(entries: Sequence[Entry], main_metric: str) -> Table:
-    """The rows as a table for a terminal; arguments as of `rows_of`."""
+    """Puts the rows into a table; arguments as of `rows_of`."""
     found = Table(box=None, pad_edge=False)
     for column in COLUMNS:
         name = main_metric if column == "metric" else column
@@ -31,12 +31,6 @@ def history_table(entries: Sequence[Entry], main_metric: str) -> Table:
     for row in rows_of(entries, main_metric):
         found.add_row(*map(Text, row))
     return found
-
-
-def history_lines(entries: Sequence[Entry], main_metric: str) -> list[str]:
-    """The rows as lines, for a file or another program: columns stand between tabs, below a line of their names."""
-    names = (main_metric if column == "metric" else column for column in COLUMNS)
-    return ["\t".join(row) for row in (tuple(names), *rows_of(entries, main_metric))]
 
 
 def verdict_word(record: Record) -> str:

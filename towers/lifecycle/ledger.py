@@ -139,13 +139,13 @@ class Ledger:
                 found.setdefault(original_name(path) or path.name, path)
         return found
 
-    def is_barred(self, manifest: Mapping[str, Any]) -> str | None:
+    def why_barred(self, manifest: Mapping[str, Any]) -> str | None:
         """Why a version is never to be published again, in words; null where it may be.
 
         Args:
             manifest: of the version: the same version, what followed from the same, and the same weights are barred.
         """
-        return _barred(self.records(), manifest)
+        return _why_barred(self.records(), manifest)
 
     # Writing
 
@@ -240,13 +240,13 @@ def ledgers(nights: Path, exports: Path, runs: Path) -> Iterator[Ledger]:
         yield Ledger(folder=folder, exports=exports, runs=runs)
 
 
-def barred_anywhere(nights: Path, manifest: Mapping[str, Any]) -> str | None:
+def why_barred_anywhere(nights: Path, manifest: Mapping[str, Any]) -> str | None:
     """Why a version is never to be published again, by the ledger of any data set; null where it may be."""
     records = [record for each in ledgers(nights, nights, nights) for record in each.records()]
-    return _barred(records, manifest)
+    return _why_barred(records, manifest)
 
 
-def _barred(records: Iterable[Record], manifest: Mapping[str, Any]) -> str | None:
+def _why_barred(records: Iterable[Record], manifest: Mapping[str, Any]) -> str | None:
     name = manifest.get("version")
     names = {name, name.rpartition("-")[0]} if name and REPLACES in manifest else {name}
     for record in records:

@@ -90,7 +90,7 @@ def _kept(ledger: Ledger, entries: Sequence[Entry], keep: KeptNights) -> dict[st
     for entry in ledger.retired():
         assert entry.export is not None  # else it is not among these
         is_whole = problem_of(entry.export) is None
-        if is_whole and ledger.is_barred(read_json(entry.export / MANIFEST)):
+        if is_whole and ledger.why_barred(read_json(entry.export / MANIFEST)):
             continue
         if before < keep.versions - 1:
             kept[entry.record.night] = f"may serve again (keep.versions={keep.versions})"

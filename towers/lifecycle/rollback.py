@@ -169,7 +169,7 @@ def _named(ledger: Ledger, to: str) -> Path:
 def _fault(ledger: Ledger, folder: Path) -> str | None:
     """Why a version may not serve again; null where it may."""
     problem = problem_of(folder)
-    return ledger.is_barred(read_json(folder / MANIFEST)) if problem is None else problem
+    return ledger.why_barred(read_json(folder / MANIFEST)) if problem is None else problem
 
 
 def _names(entry: Entry) -> set[str | None]:

@@ -44,7 +44,7 @@ def publish(
         raise UserError(
             f"{export.folder}: is not published, for {serves} serves by now; the same command compares them"
         )
-    if barred := ledger.is_barred(export.manifest):
+    if barred := ledger.why_barred(export.manifest):
         raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
     if forced is not None and record is not None and not record.is_said_to_serve:
         ledger.remark(record, "forced", forced)
