@@ -102,7 +102,7 @@ def trained(arguments: argparse.Namespace) -> Seeds:
 
 
 def exported(arguments: argparse.Namespace) -> Seeds:
-    """Exports, on the test period of a store."""
+    """Evaluates exports on the test period of a store."""
     plan, store = evaluation_plan(compose("evaluate", arguments.overrides)), Store(arguments.store)
     protocol, found = plan.protocol(store), []
     for folder in arguments.exports:
@@ -125,7 +125,7 @@ def rules_of(evaluation: dict[str, Any]) -> dict[str, Rule]:
 
 
 def night(seeds: Seeds, challenger: Evaluation, champion: Evaluation) -> Evidence:
-    """Both as judged twins."""
+    """Makes a night's evidence of two evaluations, both as judged twins."""
     before = Check(name="trained before test", passed=True, detail="")
     twins = [
         Judged(name=one.ranker, window=seeds.window, evaluation=one, trained_before=before)

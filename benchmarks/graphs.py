@@ -40,7 +40,7 @@ def traced_anew() -> Iterator[None]:
 
 
 def _digest_of(model: nn.Module, shapes: Any, names: Sequence[str]) -> str:
-    """Of all that decides what is traced: classes, their plain settings and every tensor."""
+    """Digests all that decides what is traced: classes, their plain settings and every tensor."""
     plain = (bool, int, float, str, tuple, type(None))
     told = [
         (name, type(part).__qualname__, {key: of for key, of in sorted(vars(part).items()) if isinstance(of, plain)})

@@ -100,12 +100,12 @@ def doubled(seconds: float) -> Callable[[pa.Table], pa.Table]:
 
 
 def without_kind(raw: Raw) -> Raw:
-    """Leaves out what was heard of the rarer kind."""
+    """Leaves out what was heard of episodes."""
     return replace(raw, day=without(raw.day, "content_id", *of_kind(raw, "episode")))
 
 
 def never_a_kind(raw: Path) -> None:
-    """Leaves out all events and all contents of the rarer kind."""
+    """Leaves out all episodes, and all events with them."""
     listed = contents_of(raw)
     table = pq.ParquetFile(listed).read()
     gone = table.filter(pc.field("kind") == "episode")["content_id"].to_pylist()

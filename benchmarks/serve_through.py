@@ -117,7 +117,7 @@ def copies(scratch: Path, arguments: argparse.Namespace) -> Iterator[Path]:
 
 
 def linked(source: str, target: str) -> None:
-    """As `copytree` calls it."""
+    """Links a file, as `copytree` calls it."""
     same_file(Path(source), Path(target))
 
 

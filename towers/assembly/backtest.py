@@ -1,4 +1,4 @@
-"""A backtest: the cycle's configuration for past nights, and the vectors that everybody had on each of them."""
+"""The plan of a backtest: the cycle's configuration for past nights, and the vectors that are compared on each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class BacktestPlan:
         return [night for night in nights if self.anew_every and night % self.anew_every == 0]
 
     def anew_config(self, stores: Path) -> DictConfig:
-        """Of a training from scratch, up to the last event of the data below a folder of stores."""
+        """Gives the configuration of a training from scratch, up to the last event of the newest store in a folder."""
         config = seen_by("train", self.night.config)
         with open_dict(config):
             config.train_until = "end"
@@ -61,7 +61,7 @@ class BacktestPlan:
         return config
 
     def stores_of(self, night: int, fingerprint: str) -> Path:
-        """A folder of stores in which the data of a night is the newest, whatever came since."""
+        """Makes a folder of stores in which the data of a night is the newest, whatever came since."""
         folder, data = self.folder / "then" / str(self.replay.nights[night]), self.night.data
         whole = (self.night.folders.stores / data).resolve()
         (folder / data).mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class BacktestPlan:
         return folder
 
     def keeps(self, night: int, subject: str) -> Path:
-        """The file of somebody's vectors of a night."""
+        """Names the file of a subject's vectors of a night."""
         return self.folder / VECTORS / f"{self.replay.nights[night]}-{subject}.parquet"
 
     def keep_run(self, night: int, subject: str, run: Path, stores: Path) -> None:
@@ -82,7 +82,7 @@ class BacktestPlan:
             NightVectors.of(load_run(run, stores, is_refreshed=True)).write(path)
 
     def beside(self, record: Record) -> dict[str, Path]:
-        """Runs that are judged beside what serves: the night's twin, and the first version's.
+        """Gives the runs that are judged beside what serves: the night's twin, and the first version's.
 
         Args:
             record: of the night.
@@ -102,7 +102,7 @@ class BacktestPlan:
             NightVectors(**ids, **vectors, provenance=export.provenance).write(path)
 
     def judged(self, night: int, plan: EvaluationPlan, store: Store) -> Mapping[str, Evaluation]:
-        """Everybody on the days after a night, by subject; nobody where nothing is from after it.
+        """Evaluates all subjects on the days after a night; none where the store has nothing from after it.
 
         Args:
             night: its number.

@@ -1,4 +1,4 @@
-"""A night of the cycle: its configuration to a plan, and what a night works on."""
+"""The plan of a night, made of the configuration, and what a night works on."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -64,7 +64,7 @@ class Warm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightPlan:
-    """What `towers retrain` does, its configuration turned into parts.
+    """The configuration of `towers retrain`, turned into parts.
 
     Args:
         config: of the command, of which each step sees its share.
@@ -72,15 +72,15 @@ class NightPlan:
         folders: of all that is written.
         ledger: of the data set's nights.
         lock: held by one night at a time.
-        waits: whether for another that holds it.
+        waits: whether to wait while another night holds it.
         sink: engine that readers ask.
         rules: of the gate, by name.
         force: who publishes whatever the gate says; null: nobody.
         canaries: how a version is tried in the server.
         headroom: space that has to be there.
         keep: how much of past nights stays.
-        warm: how a training goes on.
-        main_metric: that decides.
+        warm: how a training goes on from the night before.
+        main_metric: key of the figure that decides.
     """
 
     config: DictConfig
@@ -99,7 +99,7 @@ class NightPlan:
     main_metric: str
 
     def tried(self) -> Tried:
-        """What the dry run looks at."""
+        """Gives what the dry run looks at."""
         return Tried(
             folders=self.folders,
             nights=self.ledger.folder.parent,
@@ -110,7 +110,7 @@ class NightPlan:
         )
 
     def night(self, store: Store, champion: Record | None) -> "Night":
-        """Tonight.
+        """Begins tonight, or goes on with it where its record is there.
 
         Args:
             store: as it was prepared.
@@ -192,23 +192,24 @@ class Night:
         return Reached(**found["reached"]) if "reached" in found else None
 
     def knowing(self, **facts: Any) -> "Night":
-        """The night with more in its record, which is written."""
+        """Writes more into the night's record; returns the night with it."""
         record = replace(self.record, **facts)
         self.plan.ledger.write(record)
         return replace(self, record=record)
 
     def twin_config(self) -> DictConfig:
-        """Of the training of tonight's twin, which sees neither validation nor the window."""
+        """Gives the configuration of the training of tonight's twin, which sees neither validation nor the window."""
         if self.twin is None:
             return self._train("validation")
         return self._train("validation", self.twin, self.plan.warm.share)
 
     def refit_config(self, judged: Path) -> DictConfig:
-        """Of the training of what is published: it goes on from tonight's twin up to the last event."""
+        """Gives that of the training of what is published: it goes on from tonight's twin up to the last event."""
         return self._train("end", judged, self.plan.warm.refit_share)
 
     def said(self, verdict: Verdict, evidence: Evidence) -> "Night":
-        """The night with what the gate says in its record, and what its twin reached, for the nights to come."""
+        """Writes into the record what the gate says, and what the twin reached, which later nights ask for; returns the
+        night."""
         said = verdict.to_json()
         if evidence.twin is None:
             return self.knowing(verdict=said)
@@ -220,27 +221,27 @@ class Night:
         )
 
     def exported(self, target: Path) -> "Night":
-        """The night with its version in its record."""
+        """Writes the version into the record; returns the night."""
         manifest, served = read_json(target / MANIFEST), self.plan.folders.served()
         told = None if served is None else space_told(read_json(served / MANIFEST), manifest)
         return self.knowing(version=target.name, space_id=manifest["space_id"], space_told=told)
 
     @property
     def of_version(self) -> dict[str, str | None]:
-        """What readers of a run's summary must know of the version that was made of it."""
+        """Gives what a run's summary says of the version that was made of it."""
         record = self.record
         return {"version": record.version, "space_id": record.space_id, "space_told": record.space_told}
 
     @property
     def named(self) -> str:
-        """It for people: its version, or as far as it has come."""
+        """Names its version for people, or how far it has come."""
         record = self.record
         run = None if record.judged is None else f"tonight's version ({record.judged})"
         return record.version or run or f"night {record.night}"
 
     @property
     def stays(self) -> str:
-        """What serves on when tonight's version is refused."""
+        """Says what goes on to serve when tonight's version is refused."""
         served = self.plan.folders.served()
         return "nothing is current" if served is None else f"current stays at {served.name}"
 

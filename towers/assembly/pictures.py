@@ -60,7 +60,7 @@ def log_pictures(report: Report, subject: Subject) -> None:
 
 
 def log_version(folder: Path, facts: Mapping[str, Any]) -> None:
-    """What was made of a run goes into its summary, where its training went to Weights & Biases.
+    """Adds facts to a run's summary in Weights & Biases, where its training went there.
 
     Args:
         folder: of the run.

@@ -97,7 +97,7 @@ def prepared_store(config: DictConfig) -> PreparedStore:
 
 
 def until_of(config: DictConfig) -> Until:
-    """Reads where a training ends; runs of before do not say it.
+    """Reads where a training ends; of a run that does not say it, at validation.
 
     Raises:
         UserError: neither at the start of validation, nor of the test, nor at the end of all.

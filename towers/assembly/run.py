@@ -125,7 +125,8 @@ class Run:
 
 
 def _end_of_training(store: Store, until: Until) -> int | None:
-    """In microseconds since 1970; null without a clock, and where each listener's ends at another time."""
+    """Gives the time at which training ends, in microseconds since 1970; null without a clock, and where it ends at
+    another time for each listener."""
     if until == "end":
         return None if store.end_us is None else store.end_us + 1
     start_us = store.manifest[f"{until}_start_us"]

@@ -31,7 +31,7 @@ TWINS = "twins"
 def judged_twin(
     plan: EvaluationPlan, protocol: EvaluationProtocol, folder: Path, checks: Sequence[Check] | None = None
 ) -> Judged:
-    """A run, measured on the window of tonight's store, whichever store it was trained on.
+    """Measures a run on the window of tonight's store, whichever store it was trained on.
 
     Args:
         plan: of evaluations.
@@ -69,7 +69,7 @@ def judged_twin(
 def judged_night(
     tonight: Night, plan: EvaluationPlan, twin: Path, on_progress: Callable[[str, int, int], None]
 ) -> Evidence:
-    """What the gate is told of tonight's twin, the champion's and the baselines.
+    """Gives what the gate is told of tonight's twin, the champion's and the baselines.
 
     Args:
         tonight: the night.

@@ -35,8 +35,8 @@ DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
     "evaluation": ("main_metric",),
 }  # fmt: skip
 """What does not: data and features stand in the store's fingerprint, the weights that a warm start begins with are a
-fact of their own, and a step's gradient is the same for any number
-of processes and micro-batches, but for dropout and the last digits."""
+fact of their own, and a step's gradient is the same for any number of processes and micro-batches, but for dropout and
+the last digits."""
 WATCHING_CALLBACKS: Final = tuple(
     f"pytorch_lightning.callbacks.{name}"
     for name in (

@@ -21,7 +21,7 @@ GB: Final = 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """How much space a night has to find, by what the one before left.
+    """How much space a night has to find before it begins, measured by what the one before left.
 
     Args:
         stores: times the size of the data set's last store and event log.

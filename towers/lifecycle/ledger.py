@@ -223,7 +223,8 @@ class Ledger:
         )
 
     def _now(self) -> str:
-        """Now, but after all remarks: a clock that was put back does not change the order in which versions served."""
+        """Gives the present time, or one after the last remark if that is later: a clock that was put back does not
+        change the order in which versions served."""
         last = max((remark.when for record in self.records() for remark in record.remarks), default="")
         now = datetime.now(UTC)
         if last:

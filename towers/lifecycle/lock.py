@@ -16,7 +16,7 @@ from towers.manifest import alone, is_alive
 TEXT_BYTES = 1_024
 """The text has always this length, so that one write replaces all of it and no reader finds a half."""
 LONGEST = 200
-"""Signs of what is done; the rest is cut off."""
+"""Characters of what is done; the rest is cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Holder:
 
     @property
     def told(self) -> str:
-        """For people."""
+        """Names holder, process and time for people."""
         return f"{self.what} by {self.user} (process {self.pid} on {self.host}) since {self.since}"
 
     @property

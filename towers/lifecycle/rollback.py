@@ -91,7 +91,7 @@ def finish(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
 
 
 def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) -> list[str]:
-    """All steps; those that are done already change nothing."""
+    """Does all steps; those that are done already change nothing."""
     served = ledger.served()
     if served is not None and served.exists() and served.name not in (plan.bad, plan.to):
         ledger.settle()

@@ -76,7 +76,7 @@ class CanarySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedCheck:
-    """What came of it.
+    """What came of trying a version.
 
     Args:
         version: that was tried.
@@ -119,11 +119,11 @@ class ServedCheck:
 
     @property
     def latency_ratio(self) -> float | None:
-        """Of the medians; null where only one of them is known."""
+        """Ratio of the medians; null where one of them is not known."""
         return self.median_ms / self.champion_median_ms if self.median_ms and self.champion_median_ms else None
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """JSON values."""
         return {**asdict(self), "passes": self.passes, "latency_ratio": self.latency_ratio}
 
     def __str__(self) -> str:
@@ -189,7 +189,7 @@ def _opened(versions: Sequence[Export], settings: CanarySettings) -> Iterator[li
 
 
 def _answers(canaries: Sequence[Canary], asked: Asked, before: Asked | None = None) -> Pairs:
-    """Both versions in turn, so that what else runs on the machine slows both down; the quicker time of each."""
+    """Asks both versions in turn, so that what else runs on the machine slows both down; the quicker time of each."""
     new, old = _Asking(asked), before and _Asking(before)
     pairs: Pairs = []
     for place, canary in enumerate(canaries):
@@ -203,7 +203,7 @@ def _answers(canaries: Sequence[Canary], asked: Asked, before: Asked | None = No
 
 
 def _quicker(first: Answer | None, second: Answer) -> Answer:
-    """A failure where one of them is one."""
+    """Gives the quicker of two answers; a failure where one of them is one."""
     if first is None or second.ids is None:
         return second
     return first if first.ids is None or first.took_ms <= second.took_ms else second
@@ -251,7 +251,7 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
 
 
 def _alike(lists: list[tuple[Canary, Any, Any]]) -> dict[str, Any]:
-    """Both overlaps, and one by group."""
+    """Gives both overlaps of all lists, and the rank-biased one by group."""
     codes: dict[str, int] = {}
     first, second = np.full((2, len(lists), K), -1)
     for place, (_, new, old) in enumerate(lists):
@@ -282,7 +282,7 @@ def _told_faults(faults: Sequence[str], whose: str) -> Iterator[str]:
 
 
 def _broken(check: ServedCheck, settings: CanarySettings) -> Iterator[str]:
-    """Limits that are broken, by their keys."""
+    """Yields a line for each limit that is broken, by its key."""
     if check.asked <= 1:
         yield "canaries: there was nobody and nothing to ask for"
     if check.champion is not None and check.overlap is None:
