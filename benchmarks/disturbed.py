@@ -72,17 +72,25 @@ def killed_after(process: int, seconds: float) -> bool:
     return ended(process) == -signal.SIGKILL
 
 
-def copied(folder: Path, target: Path) -> None:
-    """Copies a folder in the place of another; large files as links, as nobody ever writes into them again."""
+def copied(folder: Path, target: Path, *left_out: str, largest: int = LINKED_FROM) -> None:
+    """Copies a folder in the place of another; large files as links, as nobody ever writes into them again.
+
+    Args:
+        folder: that is copied.
+        target: that is replaced.
+        left_out: names, or patterns of them.
+        largest: size of a file that is copied, in bytes.
+    """
 
     def copy(source: str, path: str) -> None:
-        if os.lstat(source).st_size > LINKED_FROM:
+        if os.lstat(source).st_size > largest:
             os.link(source, path)
         else:
             shutil.copy2(source, path, follow_symlinks=False)
 
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(folder, target, symlinks=True, copy_function=copy)
+    ignored = shutil.ignore_patterns(*left_out)
+    shutil.copytree(folder, target, symlinks=True, copy_function=copy, ignore=ignored)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.data_faults import CATALOGUE
+from benchmarks.disturbed import copied
 from benchmarks.measuring import add_smallest, write_result
 from benchmarks.poisons import POISONS, Poison
 from towers.cli import CALLER
@@ -36,8 +37,6 @@ REFUSED = re.compile(r"^refused +(\w+):", re.MULTILINE)
 """A line of the gate."""
 NOTHING = "nothing to publish"
 """Begins the line of a night whose data is what serves was made of."""
-SMALL = 1 << 20
-"""Bytes; larger files of a state are arrays and tables, which are written once."""
 CLEAN = "nothing"
 
 
@@ -63,20 +62,6 @@ class Ended:
     def is_refused(self) -> bool:
         """Whether the night was refused, and nothing moved."""
         return bool(self.rules) and not self.moved
-
-
-def copied(folder: Path, target: Path, largest: int, *left_out: str) -> None:
-    """Copies a folder; files that are larger, into which nobody may write, as links."""
-
-    def copy(source: str, path: str) -> None:
-        if Path(source).stat().st_size <= largest:
-            shutil.copy2(source, path)
-        else:
-            Path(path).hardlink_to(source)
-
-    shutil.rmtree(target, ignore_errors=True)
-    ignored = shutil.ignore_patterns(*left_out)
-    shutil.copytree(folder, target, symlinks=True, copy_function=copy, ignore=ignored)
 
 
 def served(state: Path) -> str:
@@ -120,13 +105,13 @@ def poisoned(
     state: Path, raw: Path, trial: Path, poison: Poison, command: str, overrides: list[str], is_mended: bool
 ) -> Ended:
     """Runs the night with a poison on a copy of the state, and perhaps once more after the data was mended."""
-    copied(state, trial, SMALL, "raw")
-    copied(raw, trial / "raw", -1)
+    copied(state, trial, "raw")
+    copied(raw, trial / "raw", largest=-1)
     if poison.plant is not None:
         poison.plant(trial / "raw")
     ended = run(trial, command, [*overrides, *poison.overrides])
     if is_mended:
-        copied(raw, trial / "raw", -1)
+        copied(raw, trial / "raw", largest=-1)
         ended = replace(ended, mended=run(trial, command, overrides))
     shutil.rmtree(trial)
     return ended
@@ -152,7 +137,7 @@ def main() -> None:
         state.mkdir(parents=True, exist_ok=True)
         for night in range(args.nights):
             replay.advance(night)
-            copied(replay.raw, state / "raw", -1)
+            copied(replay.raw, state / "raw", largest=-1)
             ended = run(state, args.command, args.overrides)
             if ended.code:
                 sys.exit(f"night {night} as it is ended with {ended.code}: {ended.words}")

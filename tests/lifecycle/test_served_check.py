@@ -70,10 +70,10 @@ def test_the_real_server_answers_as_the_version_that_serves_does(versions: tuple
     found = checked(after, before, replace(BY_READER, server=True))
     assert found.passes, found
     assert found.failed == 0
-    assert (found.overlap, found.jaccard) == pytest.approx((1.0, 1.0))
+    assert found.overlap == pytest.approx(1.0)
     assert found.compared > 10
     assert (found.empty, found.version, found.champion) == (0.0, "after", "before")
-    assert json.loads(json.dumps(found.to_json()))["median_ms"] > 0
+    assert found.median_ms > 0
     assert "asked of towers serve, 0 failed" in str(found)
 
 

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from towers.errors import UserError
-from towers.evaluation.comparison.overlap import jaccard, rank_biased_overlap
+from towers.evaluation.comparison.overlap import rank_biased_overlap
 from towers.lifecycle.asking import Answer, Asked, ByHttp, ByReader
 from towers.lifecycle.canaries import Canary, K, drawn
 from towers.lifecycle.server_process import NotServed, check_installed, served_apart
@@ -87,11 +87,10 @@ class ServedCheck:
         declined: of these that the version's data does not allow, as that of the version that serves, if any.
         compared: lists that were compared.
         overlap: their mean rank-biased overlap; null where none was compared.
-        jaccard: the mean share of contents in both of those in either; likewise.
         overlaps: the mean rank-biased overlap of each group of `FEWEST` lists and more.
         empty: share of the lists that are empty, and were not where a version serves.
         median_ms, p95_ms: milliseconds of an answer; null without any.
-        champion_median_ms, champion_p95_ms: the same of the version that serves, over the same canaries.
+        champion_median_ms: the median of the version that serves, over the same canaries.
         refused: each limit that is broken, in a line that names what sets it; none: it may serve.
     """
 
@@ -103,13 +102,11 @@ class ServedCheck:
     declined: int = 0
     compared: int = 0
     overlap: float | None = None
-    jaccard: float | None = None
     overlaps: Mapping[str, float]
     empty: float = 0.0
     median_ms: float | None = None
     p95_ms: float | None = None
     champion_median_ms: float | None = None
-    champion_p95_ms: float | None = None
     refused: tuple[str, ...] = ()
 
     @property
@@ -121,10 +118,6 @@ class ServedCheck:
     def latency_ratio(self) -> float | None:
         """Ratio of the medians; null where one of them is not known."""
         return self.median_ms / self.champion_median_ms if self.median_ms and self.champion_median_ms else None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values."""
-        return {**asdict(self), "passes": self.passes, "latency_ratio": self.latency_ratio}
 
     def __str__(self) -> str:
         by = "towers serve" if self.by_server else "the reader alone"
@@ -242,8 +235,9 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
         "compared": len(comparable),
         "empty": float(np.mean(empty)) if empty else 0.0,
         **alike,
-        **_times("", [new for _, new, _ in both]),
-        **_times("champion_", [old for _, _, old in answered if old is not None]),
+        "median_ms": _within(50, [new for _, new, _ in both]),
+        "p95_ms": _within(95, [new for _, new, _ in both]),
+        "champion_median_ms": _within(50, [old for _, _, old in answered if old is not None]),
     }
     refused = [*_told_faults(faults, ""), *_told_faults(silent, f"the version that serves, {told['champion']}: ")]
     found = ServedCheck(**told, **check)
@@ -251,27 +245,26 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
 
 
 def _alike(lists: list[tuple[Canary, Any, Any]]) -> dict[str, Any]:
-    """Gives both overlaps of all lists, and the rank-biased one by group."""
+    """Gives the overlap of all lists, and of those of each group."""
     codes: dict[str, int] = {}
     first, second = np.full((2, len(lists), K), -1)
     for place, (_, new, old) in enumerate(lists):
         for row, ids in ((first[place], new), (second[place], old)):
             row[: len(ids)] = [codes.setdefault(one, len(codes)) for one in ids]
-    ranked, shared = rank_biased_overlap(first, second), jaccard(first, second)
+    ranked = rank_biased_overlap(first, second)
     groups: dict[str, list[float]] = {}
     for (canary, _, _), overlap in zip(lists, ranked.tolist(), strict=True):
         if np.isfinite(overlap):  # both are empty
             groups.setdefault(canary.group, []).append(overlap)
     means = {name: float(np.mean(values)) for name, values in groups.items() if len(values) >= FEWEST}
     if not groups:
-        return {"overlap": None, "jaccard": None, "overlaps": {}}
-    return {"overlap": float(np.nanmean(ranked)), "jaccard": float(np.nanmean(shared)), "overlaps": means}
+        return {"overlap": None, "overlaps": {}}
+    return {"overlap": float(np.nanmean(ranked)), "overlaps": means}
 
 
-def _times(name: str, answers: Sequence[Answer]) -> dict[str, float | None]:
-    took = [answer.took_ms for answer in answers]
-    at = np.percentile(took, (50, 95)).tolist() if took else (None, None)
-    return dict(zip((f"{name}median_ms", f"{name}p95_ms"), at, strict=True))
+def _within(percent: int, answers: Sequence[Answer]) -> float | None:
+    """Milliseconds within which a share of the answers came; null without any."""
+    return float(np.percentile([answer.took_ms for answer in answers], percent)) if answers else None
 
 
 def _told_faults(faults: Sequence[str], whose: str) -> Iterator[str]:
