@@ -39,7 +39,8 @@ class Place:
         for name in (f"judged{number}", f"refit{number}"):
             self.run("default", name, store.name)
         write(self.folder / f"evaluations/v{number}/evaluation-test/metrics.json", {"metadata": {"store": store.name}})
-        write(self.folder / f"evaluations/baselines/key{number}/evaluation.json", {"store": store.name})
+        for kept in ("baselines", "twins"):
+            write(self.folder / f"evaluations/{kept}/key{number}/evaluation.json", {"store": store.name})
         night(self.ledger, number, **facts)
         change_manifest(self.folder / f"exports/v{number}", config="same every night", data_fingerprint=store.name)
 
@@ -54,15 +55,15 @@ class Place:
     def there(self):
         """Folders of versions, runs, stores, spectrograms, evaluations and baselines."""
         patterns = ("exports/*", "runs/*/*", "stores/*/*", "stores/*/spectrograms/*", "evaluations/*",
-                    "evaluations/baselines/*")  # fmt: skip
+                    "evaluations/baselines/*", "evaluations/twins/*")  # fmt: skip
         found = (str(path.relative_to(self.folder)) for each in patterns for path in self.folder.glob(each))
-        return {name for name in found if not name.endswith(("current", "spectrograms", "baselines", ".lock"))}
+        return {name for name in found if not name.endswith(("current", "spectrograms", "baselines", "twins", ".lock"))}
 
 
 def of_night(number):
     return {f"exports/v{number}", f"runs/default/judged{number}", f"runs/default/refit{number}",
             f"stores/small/store{number}", f"stores/small/spectrograms/set{number}", f"evaluations/v{number}",
-            f"evaluations/baselines/key{number}"}  # fmt: skip
+            f"evaluations/baselines/key{number}", f"evaluations/twins/key{number}"}  # fmt: skip
 
 
 @pytest.fixture
@@ -104,8 +105,9 @@ def test_what_others_made_stays(place):
     with alone_in(place.folder / "runs/default/refit2"):
         gone = place.prune()
     left = of_night(2) & {"runs/default/refit2", "stores/small/store2"}
-    left |= {"stores/small/spectrograms/set2", "evaluations/baselines/key2"}
+    left |= {"stores/small/spectrograms/set2", "evaluations/baselines/key2", "evaluations/twins/key2"}
     stores = {"stores/small/store1", "stores/small/spectrograms/set1", "evaluations/baselines/key1"}
+    stores |= {"evaluations/twins/key1"}
     assert gone == (of_night(1) | of_night(2)) - left - stores
 
 

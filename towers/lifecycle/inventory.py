@@ -20,6 +20,8 @@ from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, LAST
 Kind = Literal["evaluation", "baseline", "export", "run", "store", "spectrograms", "leftover"]
 KINDS: tuple[Kind, ...] = ("leftover", "evaluation", "baseline", "export", "run", "store", "spectrograms")
 """In the order in which they are removed: what needs another thing goes before it."""
+KEPT = ("baselines", "twins")
+"""Folders of single evaluations that are kept, below that of all, each with its store's name."""
 REMOVED = ".removed"
 """Ends the name of what was about to be removed when that was interrupted."""
 DAY_S = 86_400.0
@@ -207,10 +209,11 @@ def _trained(configs: Mapping[Item, str | None], config: str | None, stores: set
 
 
 def _evaluations(folder: Path, stores: dict[Any, set[Path]], exports: set[Path]) -> Iterator[Item]:
-    """Those of exports go with the export, comparisons and baselines with the store that they were made on."""
+    """Those of exports go with the export; comparisons, baselines and those of twins with the store that they were made
+    on."""
     versions = {path.name: path for path in exports}
     for path in _folders(folder):
-        if path.name == "baselines":
+        if path.name in KEPT:
             for kept in _folders(path):
                 store = _facts(kept / FACTS).get("store")
                 needs = frozenset(stores.get(store, ()))
