@@ -54,6 +54,22 @@ def publish(
     return published, told
 
 
+def put_right(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
+    """Leads engines to what `current` leads to, where a kill or a roll back without them has left them elsewhere; to be
+    called while `ledger.alone` is held.
+
+    Returns:
+        Lines for people; none where all is as it should be, or no engine serves yet.
+
+    Raises:
+        UserError: an engine refuses, or what serves does not open.
+    """
+    served, led = ledger.served(), sink.served()
+    if served is None or led is None or led == (export := opened(served)).version:
+        return []
+    return [f"the engine served {led}, which current does not lead to", *lead_to(ledger, sink, export, on_progress)]
+
+
 def lead_to(ledger: Ledger, sink: Sink, export: Export, on_progress: Progress) -> list[str]:
     """Makes engines and then `current` serve a version, and opens what `current` leads to.
 
