@@ -57,6 +57,7 @@ class BacktestPlan:
         config = seen_by("train", self.night.config)
         with open_dict(config):
             config.train_until = "end"
+            config.trainer.patience = None  # nothing is validated
             config.paths.stores = str(stores)
         return config
 

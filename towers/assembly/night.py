@@ -1,6 +1,7 @@
 """A night of the cycle: its configuration to a plan, and what a night works on."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from towers.errors import DataLacks, UserError
 from towers.evaluation.result import metric_key
 from towers.lifecycle.dry_run import DryRunSettings
 from towers.lifecycle.dry_run import Night as DryNight
-from towers.lifecycle.gate.evidence import Evidence, Reached
+from towers.lifecycle.gate.evidence import Evidence, Lacking, Reached
 from towers.lifecycle.gate.gate import Rule
 from towers.lifecycle.gate.verdict import Force, Verdict, force_of
 from towers.lifecycle.inventory import Folders
@@ -129,8 +130,8 @@ class NightPlan:
         return Night(plan=self, store=store, record=record, champion=champion, rival=rival, twin=twin, is_late=is_late)
 
     def _last_before(self, end: str | None) -> Record | None:
-        """The newest version that served and whose data ends no later; null where there is none."""
-        served = (record for record in self.ledger.records() if record.serving_s)
+        """The newest version that served and is not marked bad, whose data ends no later; null without one."""
+        served = (record for record in self.ledger.records() if record.serving_s and record.bar is None)
         return next((record for record in served if not _is_before(end, record.data_end)), None)
 
     def _twin_of(self, record: Record) -> Path | None:
@@ -174,8 +175,10 @@ class Night:
 
     @property
     def is_done(self) -> bool:
-        """Whether its version serves already."""
-        return self.champion is not None and self.champion.night == self.record.night
+        """Whether its version serves already; of a night that comes late, whether it has served: what it was compared
+        with then, and its twin, stay in its record."""
+        serves = self.champion is not None and self.champion.night == self.record.night
+        return serves or (self.is_late and bool(self.record.serving_s))
 
     def data(self) -> DataVerdict:
         """The verdict on tonight's data, compared with that of the version it has to beat: what was prepared since and
@@ -215,10 +218,9 @@ class Night:
             return self.knowing(verdict=said)
         key, means = self.plan.main_metric, evidence.twin.evaluation.means()
         shown = (key, metric_key(key, "discovery"), metric_key(key, "cold_content"))
-        return self.knowing(
-            verdict={**said, "reached": asdict(Reached.of(evidence.twin, key))},
-            metrics={name: means[name] for name in shown if name in means},
-        )
+        with suppress(Lacking):  # too few listeners: the rules `finite` and `main_metric` say so
+            said["reached"] = asdict(Reached.of(evidence.twin, key))
+        return self.knowing(verdict=said, metrics={name: means[name] for name in shown if name in means})
 
     def exported(self, target: Path) -> "Night":
         """The night with its version in its record."""
@@ -253,6 +255,8 @@ class Night:
         config = seen_by("train", self.plan.config)
         with open_dict(config):
             config.train_until = until
+            if until == "end":  # nothing is validated, so nothing ends it early
+                config.trainer.patience = None
             if begins_with is not None:
                 epochs = training_plan(config, self.store).config["trainer"]["max_epochs"]
                 config.trainer.max_epochs = max(1, round(share * epochs))
