@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -93,7 +93,9 @@ def inventory(
     for item in stores:
         by_fingerprint.setdefault(item.path.name, set()).add(item.path)
     runs = [*_runs(folders.runs, by_fingerprint, is_held)]
-    exports = [*_exports(folders.exports, folders.served(), by_fingerprint, runs, config_of, _twins(folders))]
+    made = _exports(folders.exports, folders.served(), by_fingerprint, runs, config_of, _twins(folders))
+    before = _before(folders)
+    exports = [replace(item, must_stay=item.must_stay or before.get(item.path)) for item in made]
     sets = [*_spectrograms(folders.stores, stores, now_s)]
     judged = [*_evaluations(folders.evaluations, by_fingerprint, {item.path for item in exports})]
     everything = (folders.stores, folders.runs, folders.exports, folders.evaluations)
@@ -189,6 +191,12 @@ def _twins(folders: Folders) -> dict[str, frozenset[Path]]:
         for record in known
         if record.version is not None and record.runs
     }
+
+
+def _before(folders: Folders) -> dict[Path, str]:
+    """Of each data set the version that served before the one that does, and why it stays: a roll back leads to it."""
+    known = ledgers(folders.nights, folders.exports, folders.runs)
+    return {entry.export: "served before" for each in known for entry in each.retired()[:1] if entry.export is not None}
 
 
 def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[set[Path], set[Path]]:
