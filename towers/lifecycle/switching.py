@@ -35,7 +35,8 @@ def publish(
         Its record, and lines for people.
 
     Raises:
-        UserError: it is barred, another version has come to serve since it was compared, or an engine refuses.
+        UserError: it is barred or does not open, another version has come to serve since it was compared, or an engine
+            refuses.
     """
     now, record = ledger.settle(), ledger.of_version(export.version)
     nights = {None if of is None else of.night for of in (champion, record)}
@@ -46,6 +47,7 @@ def publish(
         )
     if barred := ledger.is_barred(export.manifest):
         raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
+    opened(export.folder)  # whatever was forced
     if forced is not None and record is not None and not record.is_said_to_serve:
         ledger.remark(record, "forced", forced)
     told = lead_to(ledger, sink, export, on_progress)
