@@ -8,6 +8,7 @@ import pytest
 from tests.lifecycle.gate.small_night import METRIC, some, twin
 from tests.lifecycle.gate.small_night import night as evidence_of
 from tests.lifecycle.versions import night as published
+from towers.assembly.backtest import backtest_plan
 from towers.assembly.night import Night, night_plan
 from towers.commands.night import cycle
 from towers.config.composing import compose
@@ -19,15 +20,20 @@ from towers.publishing.sinks.sink import NoSink
 
 
 @pytest.fixture
-def make_plan(tmp_path, monkeypatch, world_folder):
-    """The plan of a command with some overrides."""
+def make_config(tmp_path, monkeypatch, world_folder):
+    """The configuration of a command with some overrides."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     paths = [f"paths.{name}={tmp_path / name}" for name in ("stores", "runs", "exports", "evaluations", "nights")]
 
     def make(*overrides):
-        return night_plan(compose("retrain", [*paths, "data.name=small", f"data.root={world_folder}", *overrides]))
+        return compose("retrain", [*paths, "data.name=small", f"data.root={world_folder}", *overrides])
 
     return make
+
+
+@pytest.fixture
+def make_plan(make_config):
+    return lambda *overrides: night_plan(make_config(*overrides))
 
 
 def test_a_window_with_too_few_listeners_is_refused_and_recorded(make_plan, world_store):
@@ -75,3 +81,11 @@ def test_a_refit_has_no_patience(make_plan, world_store):
     tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)
     assert tonight._train("end").trainer.patience is None
     assert tonight.twin_config().trainer.patience == 3
+
+
+def test_a_backtest_fills_no_engine(make_config, tmp_path):
+    """Its versions are nobody's to read, whichever engine the nights fill."""
+    plan = backtest_plan(
+        make_config("sink=lancedb", f"sink.uri={tmp_path / 'engine'}", f"backtest={tmp_path}", "days=2")
+    )
+    assert isinstance(plan.night.sink, NoSink)
