@@ -138,17 +138,17 @@ def test_a_move_of_current_meanwhile_ends_it(place, monkeypatch):
 
 
 def test_cleaning_keeps_what_a_roll_back_needs(place):
-    """Refused nights leave newer versions; the one that served before stays all the same, with all that it needs."""
-    for number in (1, 2, 3):
+    """Refused nights leave newer versions; the two that served before stay all the same, with all that they need."""
+    for number in (1, 2, 3, 4):
         place.night(number)
-    place.night(4, published=False)
+    place.night(5, published=False)
     for path in place.folder.rglob("*"):
         age(path, 50)
     items = inventory(place.folders, lambda run: "same every night", is_held, time.time())
     judged = verdicts(items, Keep(runs=0, stores=0, exports=0), 1.0, time.time())
     stays = {verdict.item.path.name for verdict in judged if not verdict.goes}
-    assert {"v3", "v2", "judged2", "refit2", "store2"} <= stays
-    assert not {"v1", "v4"} & stays
+    assert {"v4", "v3", "v2", "judged2", "refit2", "store2"} <= stays
+    assert not {"v1", "v5"} & stays
 
 
 def test_cleaning_knows_the_twins_of_versions(place):

@@ -194,9 +194,10 @@ def _twins(folders: Folders) -> dict[str, frozenset[Path]]:
 
 
 def _before(folders: Folders) -> dict[Path, str]:
-    """Of each data set the version that served before the one that does, and why it stays: a roll back leads to it."""
+    """Of each data set the two versions that served before the one that does, and why they stay: a roll back leads
+    there."""
     known = ledgers(folders.nights, folders.exports, folders.runs)
-    return {entry.export: "served before" for each in known for entry in each.retired()[:1] if entry.export is not None}
+    return {entry.export: "served before" for each in known for entry in each.retired()[:2] if entry.export is not None}
 
 
 def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[set[Path], set[Path]]:
