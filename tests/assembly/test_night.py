@@ -51,7 +51,7 @@ def test_a_window_with_too_few_listeners_is_refused_and_recorded(make_plan, worl
     assert tonight.said(judge(enough, plan.rules), enough).record.verdict["reached"]["key"] == METRIC
 
 
-def test_a_late_night_does_not_touch_what_has_served(make_plan, world_store):
+def test_a_night_does_not_touch_what_has_served(make_plan, world_store):
     """The same data once more, long after: the record of its version stays, and it is not its own rival."""
     plan = make_plan()
     for number in (1, 2, 3):
@@ -59,6 +59,7 @@ def test_a_late_night_does_not_touch_what_has_served(make_plan, world_store):
     first, champion = plan.ledger.of_version("v1"), plan.ledger.champion()
     late = Night(plan=plan, store=world_store, record=first, champion=champion, rival=None, twin=None, is_late=True)
     assert late.is_done
+    assert replace(late, is_late=False).is_done  # as after a roll back of several versions
     assert not replace(late, record=Record(night="another")).is_done
     assert plan._last_before("2026-07-02T23:30:00+00:00") == plan.ledger.of_version("v2")
     roll_back(plan.ledger, NoSink(), "v1", "too loud", lambda *told: None)

@@ -140,6 +140,8 @@ class NightPlan:
         if record.judged is not None:
             folder = self.folders.runs / record.judged
             return folder if folder.exists() else None
+        if record != self.ledger.champion():
+            return None  # only of what serves is it known which run it is of
         run = serving_run(OmegaConf.merge(self.config, {"checkpoint": None}))  # type: ignore[arg-type]  # a DictConfig
         if run is None:
             return None
@@ -175,10 +177,9 @@ class Night:
 
     @property
     def is_done(self) -> bool:
-        """Whether its version serves already; of a night that comes late, whether it has served: what it was compared
-        with then, and its twin, stay in its record."""
-        serves = self.champion is not None and self.champion.night == self.record.night
-        return serves or (self.is_late and bool(self.record.serving_s))
+        """Whether its version serves or has served: what it was compared with then, and its twin, stay in its record,
+        so that it can be put back."""
+        return bool(self.record.serving_s)
 
     def data(self) -> DataVerdict:
         """The verdict on tonight's data, compared with that of the version it has to beat: what was prepared since and

@@ -62,7 +62,7 @@ def cycle(plan: NightPlan) -> None:
     if tonight.record.bar is not None:
         raise GateRefused(f"{tonight.record.version} was marked bad ({tonight.record.bar.why}); current stays")
     if tonight.is_done:
-        serves = "has served" if tonight.is_late else "serves"
+        serves = "serves" if tonight.champion == tonight.record else "has served"
         print(f"nothing to publish: {tonight.record.version}, which {serves}, was made of this data")
         return _ended(tonight)
     tonight = _passed(tonight, Evidence(stage="data", is_first_night=tonight.rival is None, data=tonight.data()))
