@@ -133,6 +133,17 @@ def test_what_was_marked_bad_is_never_published_again(ledger, tmp_path):
     assert ledger.served().name == "v1"
 
 
+def test_what_does_not_open_is_not_led_to(ledger):
+    """Not even where it is forced."""
+    night(ledger, 9, published=False)
+    export = Export(ledger.exports / "v9")
+    (export.folder / "index" / "contents.faiss").write_bytes(b"")
+    served = ledger.served()
+    with ledger.alone(), pytest.raises(UserError, match="v9"):
+        publish(ledger, NoSink(), export, quietly, champion=ledger.champion(), forced="in a hurry")
+    assert ledger.served() == served
+
+
 def test_a_version_without_some_listeners_has_the_record_of_the_one_before(ledger):
     for number in (1, 2):
         night(ledger, number)

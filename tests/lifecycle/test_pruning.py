@@ -39,7 +39,8 @@ class Place:
         for name in (f"judged{number}", f"refit{number}"):
             self.run("default", name, store.name)
         write(self.folder / f"evaluations/v{number}/evaluation-test/metrics.json", {"metadata": {"store": store.name}})
-        write(self.folder / f"evaluations/baselines/key{number}/evaluation.json", {"store": store.name})
+        for kept in ("baselines", "twins"):
+            write(self.folder / f"evaluations/{kept}/key{number}/evaluation.json", {"store": store.name})
         night(self.ledger, number, **facts)
         change_manifest(self.folder / f"exports/v{number}", config="same every night", data_fingerprint=store.name)
 
@@ -54,15 +55,15 @@ class Place:
     def there(self):
         """Folders of versions, runs, stores, spectrograms, evaluations and baselines."""
         patterns = ("exports/*", "runs/*/*", "stores/*/*", "stores/*/spectrograms/*", "evaluations/*",
-                    "evaluations/baselines/*")  # fmt: skip
+                    "evaluations/baselines/*", "evaluations/twins/*")  # fmt: skip
         found = (str(path.relative_to(self.folder)) for each in patterns for path in self.folder.glob(each))
-        return {name for name in found if not name.endswith(("current", "spectrograms", "baselines", ".lock"))}
+        return {name for name in found if not name.endswith(("current", "spectrograms", "baselines", "twins", ".lock"))}
 
 
 def of_night(number):
     return {f"exports/v{number}", f"runs/default/judged{number}", f"runs/default/refit{number}",
             f"stores/small/store{number}", f"stores/small/spectrograms/set{number}", f"evaluations/v{number}",
-            f"evaluations/baselines/key{number}"}  # fmt: skip
+            f"evaluations/baselines/key{number}", f"evaluations/twins/key{number}"}  # fmt: skip
 
 
 @pytest.fixture
@@ -104,8 +105,9 @@ def test_what_others_made_stays(place):
     with alone_in(place.folder / "runs/default/refit2"):
         gone = place.prune()
     left = of_night(2) & {"runs/default/refit2", "stores/small/store2"}
-    left |= {"stores/small/spectrograms/set2", "evaluations/baselines/key2"}
+    left |= {"stores/small/spectrograms/set2", "evaluations/baselines/key2", "evaluations/twins/key2"}
     stores = {"stores/small/store1", "stores/small/spectrograms/set1", "evaluations/baselines/key1"}
+    stores |= {"evaluations/twins/key1"}
     assert gone == (of_night(1) | of_night(2)) - left - stores
 
 
@@ -133,6 +135,20 @@ def test_a_move_of_current_meanwhile_ends_it(place, monkeypatch):
     with pytest.raises(UserError, match="current has moved meanwhile"):
         place.prune()
     assert place.there() == whole
+
+
+def test_cleaning_keeps_what_a_roll_back_needs(place):
+    """Refused nights leave newer versions; the two that served before stay all the same, with all that they need."""
+    for number in (1, 2, 3, 4):
+        place.night(number)
+    place.night(5, published=False)
+    for path in place.folder.rglob("*"):
+        age(path, 50)
+    items = inventory(place.folders, lambda run: "same every night", is_held, time.time())
+    judged = verdicts(items, Keep(runs=0, stores=0, exports=0), 1.0, time.time())
+    stays = {verdict.item.path.name for verdict in judged if not verdict.goes}
+    assert {"v4", "v3", "v2", "judged2", "refit2", "store2"} <= stays
+    assert not {"v1", "v5"} & stays
 
 
 def test_cleaning_knows_the_twins_of_versions(place):

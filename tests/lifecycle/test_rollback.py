@@ -21,7 +21,7 @@ from tests.publishing.sink_export import change_manifest, sink_export
 from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.rollback import finish, roll_back
-from towers.lifecycle.switching import publish
+from towers.lifecycle.switching import publish, put_right
 from towers.manifest import point_to
 from towers.publishing.sinks.lancedb import LanceSink
 from towers.publishing.sinks.sink import NoSink
@@ -159,6 +159,31 @@ def interrupted(ledger, monkeypatch, moment=6):
     assert not killed_at(moment, monkeypatch, lambda: back(ledger))
     assert (ledger.folder / ".rollback.json").exists()
     assert ledger.served().name == "v3"
+
+
+class Engine(NoSink):
+    """An engine that only knows which version it serves."""
+
+    def __init__(self, version):
+        self.version = version
+
+    def served(self):
+        return self.version
+
+    def serve(self, export):
+        self.version = export.version
+        return f"engine: {export.version}"
+
+
+def test_an_engine_that_serves_another_version_is_led_back(ledger):
+    """A kill between engine and `current` leaves it there, and so does a roll back that left it out."""
+    engine = Engine("v3")
+    assert put_right(ledger, engine, quietly) == []
+    back(ledger)
+    told = put_right(ledger, engine, quietly)
+    assert told == ["the engine served v3, which current does not lead to", "engine: v2"]
+    assert (engine.version, ledger.served().name) == ("v2", "v2")
+    assert put_right(ledger, Engine(None), quietly) == []
 
 
 def test_a_version_that_was_published_since_stays(ledger, monkeypatch):

@@ -57,6 +57,7 @@ class BacktestPlan:
         config = seen_by("train", self.night.config)
         with open_dict(config):
             config.train_until = "end"
+            config.trainer.patience = None  # nothing is validated
             config.paths.stores = str(stores)
         return config
 
@@ -147,6 +148,7 @@ def backtest_plan(config: DictConfig) -> BacktestPlan:
             own.paths[name] = str(folder / name)
         # What has served is looked at once more when all nights are over.
         own.keep.versions = own.keep.nights = days + 3
+        own.sink = {"_target_": "towers.publishing.sinks.sink.NoSink"}  # an engine is what readers ask
     return BacktestPlan(
         folder=folder, replay=replay, night=night_plan(own), horizon=horizon, anew_every=anew_every
     )  # its folders are its own, so that nothing that serves is touched

@@ -1,8 +1,9 @@
 """The plan of a night, made of the configuration, and what a night works on."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from towers.assembly.judged import judged_run
 from towers.assembly.run import load_run
 from towers.assembly.training import training_plan
 from towers.assembly.versions import versions_of
-from towers.config.composing import seen_by
+from towers.config.composing import config_of_run, seen_by
 from towers.config.instantiate import instantiate, value
-from towers.config.signature import signature_of
+from towers.config.signature import network_digest, signature_of
 from towers.data.profiling.files import verdict_at, verdict_beside
 from towers.data.profiling.verdict import Verdict as DataVerdict
 from towers.data.store import Store
 from towers.errors import DataLacks, UserError
 from towers.evaluation.result import metric_key
 from towers.lifecycle.dry_run import Headroom, Tried
-from towers.lifecycle.gate.evidence import Evidence, Reached
+from towers.lifecycle.gate.evidence import Evidence, Lacking, Reached
 from towers.lifecycle.gate.gate import Rule
 from towers.lifecycle.gate.verdict import Force, Verdict, force_of
 from towers.lifecycle.inventory import Folders
@@ -128,8 +129,8 @@ class NightPlan:
         return Night(plan=self, store=store, record=record, champion=champion, rival=rival, twin=twin, is_late=is_late)
 
     def _last_before(self, end: str | None) -> Record | None:
-        """The newest version that served and whose data ends no later; null where there is none."""
-        served = (record for record in self.ledger.records() if record.serving_s)
+        """The newest version that served and is not marked bad, whose data ends no later; null without one."""
+        served = (record for record in self.ledger.records() if record.serving_s and record.bar is None)
         return next((record for record in served if not _is_before(end, record.data_end)), None)
 
     def _twin_of(self, record: Record) -> Path | None:
@@ -138,6 +139,8 @@ class NightPlan:
         if record.judged is not None:
             folder = self.folders.runs / record.judged
             return folder if folder.exists() else None
+        if record != self.ledger.champion():
+            return None  # only of what serves is it known which run it is of
         run = serving_run(OmegaConf.merge(self.config, {"checkpoint": None}))  # type: ignore[arg-type]  # a DictConfig
         if run is None:
             return None
@@ -173,8 +176,9 @@ class Night:
 
     @property
     def is_done(self) -> bool:
-        """Whether its version serves already."""
-        return self.champion is not None and self.champion.night == self.record.night
+        """Whether its version serves or has served: what it was compared with then, and its twin, stay in its record,
+        so that it can be put back."""
+        return bool(self.record.serving_s)
 
     def data(self) -> DataVerdict:
         """The verdict on tonight's data, compared with that of the version it has to beat: what was prepared since and
@@ -191,6 +195,14 @@ class Night:
         found = {} if self.rival is None else self.rival.verdict
         return Reached(**found["reached"]) if "reached" in found else None
 
+    @property
+    def days_since(self) -> float:
+        """Days from the end of the rival's data to that of tonight's; at least 1, and 1 where that is not known."""
+        ends = self.record.data_end, None if self.rival is None else self.rival.data_end
+        if ends[0] is None or ends[1] is None:
+            return 1.0
+        return max(1.0, (datetime.fromisoformat(ends[0]) - datetime.fromisoformat(ends[1])) / timedelta(days=1))
+
     def knowing(self, **facts: Any) -> "Night":
         """Writes more into the night's record; returns the night with it."""
         record = replace(self.record, **facts)
@@ -201,6 +213,10 @@ class Night:
         """Gives the configuration of the training of tonight's twin, which sees neither validation nor the window."""
         if self.twin is None:
             return self._train("validation")
+        cold = self._train("validation")
+        if network_digest(cold) != network_digest(config_of_run(self.twin)):
+            print(f"{self.twin}: has another network, objective or placement than is asked for: trained from nothing")
+            return cold
         return self._train("validation", self.twin, self.plan.warm.share)
 
     def refit_config(self, judged: Path) -> DictConfig:
@@ -215,10 +231,9 @@ class Night:
             return self.knowing(verdict=said)
         key, means = self.plan.main_metric, evidence.twin.evaluation.means()
         shown = (key, metric_key(key, "discovery"), metric_key(key, "cold_content"))
-        return self.knowing(
-            verdict={**said, "reached": asdict(Reached.of(evidence.twin, key))},
-            metrics={name: means[name] for name in shown if name in means},
-        )
+        with suppress(Lacking):  # too few listeners: the rules `finite` and `main_metric` say so
+            said["reached"] = asdict(Reached.of(evidence.twin, key))
+        return self.knowing(verdict=said, metrics={name: means[name] for name in shown if name in means})
 
     def exported(self, target: Path) -> "Night":
         """Writes the version into the record; returns the night."""
@@ -253,6 +268,8 @@ class Night:
         config = seen_by("train", self.plan.config)
         with open_dict(config):
             config.train_until = until
+            if until == "end":  # nothing is validated, so nothing ends it early
+                config.trainer.patience = None
             if begins_with is not None:
                 epochs = training_plan(config, self.store).config["trainer"]["max_epochs"]
                 config.trainer.max_epochs = max(1, round(share * epochs))
@@ -271,6 +288,7 @@ def night_plan(config: DictConfig) -> NightPlan:
     config = config.copy()
     with open_dict(config):
         config.data.split = config.night_split
+        config.evaluation.period = "test"  # the window; validation has chosen the epoch
     data, folders, versions = value(config, "data.name", str), folders_of(config), versions_of(config)
     nodes = config.gate.rules.items()
     return NightPlan(

@@ -40,9 +40,14 @@ def judged_twin(
         checks: the evaluation's checks of itself; null: none were made.
 
     Raises:
-        UserError: the run or its store is gone, or it reads other features.
+        UserError: the run or its store is gone, it reads other features, or another store was prepared meanwhile.
     """
     run = load_run(folder, plan.stores, is_refreshed=True)
+    if run.store.folder.resolve() != protocol.store.folder.resolve():  # whose rows are others
+        raise UserError(
+            f"{run.store.folder}: was prepared while {protocol.store.folder} was judged on; the same command begins "
+            "with the newest"
+        )
     facts = {
         "twin": refreshed_fingerprint(run.trained_on.fingerprint, protocol.store.fingerprint),
         "weights": run.fingerprint,
@@ -97,7 +102,8 @@ def judged_night(
         main_metric=plan.main_metric,
         data=tonight.data(),
         reached=tonight.reached,
-        more=f"{evaluation_of(twin, plan.period).parent / 'report.html'}",
+        days=tonight.days_since,
+        more=f"towers evaluate checkpoint={twin}; {evaluation_of(twin, plan.period).parent / 'report.html'}",
     )
 
 

@@ -29,13 +29,24 @@ from towers.lifecycle.backtest import (
     write_nights,
 )
 from towers.lifecycle.backtest_page import FILE, write_backtest_page
+from towers.lifecycle.lock import held
 from towers.manifest import read_json, write_json
 from towers.training.run_folder import FINISHED
 
 
 def backtest(config: DictConfig) -> Path:
-    """Replays the cycle in a folder of its own; returns the page. The same command goes on after a kill."""
+    """Replays the cycle in a folder of its own; returns the page. The same command goes on after a kill.
+
+    Raises:
+        Held: another process replays in this folder.
+    """
     plan = backtest_plan(config)
+    with held(plan.night.lock, "a backtest", plan.night.waits, print):
+        return _replayed(plan)
+
+
+def _replayed(plan: BacktestPlan) -> Path:
+    """All nights, then how everybody did on the days after them."""
     done = [_night(plan, number) for number in range(len(plan.replay.nights))]
     for number in plan.anew_on:
         done[number] = _anew(plan, number, done[number])

@@ -4,6 +4,9 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
+
+from omegaconf import DictConfig
 
 from towers.assembly.cleaning import config_digest
 from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
@@ -14,16 +17,18 @@ from towers.assembly.twins import judged_night, judged_twin
 from towers.commands import evaluate, export, prepare, train
 from towers.commands.progress import StageProgress
 from towers.config.composing import seen_by
-from towers.errors import GateRefused
+from towers.data.store import CURRENT
+from towers.errors import GateRefused, UserError
 from towers.lifecycle.dry_run import dry_run
 from towers.lifecycle.gate.evidence import Canaries, Evidence
 from towers.lifecycle.gate.facts import facts_of
 from towers.lifecycle.gate.gate import judge
 from towers.lifecycle.lock import Held, held
 from towers.lifecycle.pruning import prune
+from towers.lifecycle.record import Record
 from towers.lifecycle.rollback import finish
 from towers.lifecycle.served_check import checked
-from towers.lifecycle.switching import publish
+from towers.lifecycle.switching import publish, put_right
 from towers.publishing.describing import space_told
 from towers.retrieval.export import Export
 
@@ -47,39 +52,73 @@ def cycle(plan: NightPlan) -> None:
     Raises:
         GateRefused: as `night`.
     """
-    print("\n".join(dry_run(plan.tried(), plan.headroom)))
-    with StageProgress() as progress:
+    with StageProgress() as progress:  # first of all: what a roll back leaves may not open
         for line in finish(plan.ledger, plan.sink, progress.update):
             print(line)
-    with plan.ledger.alone():
-        champion = plan.ledger.settle()
+    print("\n".join(dry_run(plan.tried(), plan.headroom)))
+    champion = _champion(plan)
     store = prepare.prepare(seen_by("prepare", plan.config))
     tonight = plan.night(store, champion)
     if tonight.record.bar is not None:
         raise GateRefused(f"{tonight.record.version} was marked bad ({tonight.record.bar.why}); current stays")
     if tonight.is_done:
-        print(f"nothing to publish: {tonight.record.version}, which serves, was made of this data")
+        serves = "serves" if tonight.champion == tonight.record else "has served"
+        print(f"nothing to publish: {tonight.record.version}, which {serves}, was made of this data")
         return _ended(tonight)
     tonight = _passed(tonight, Evidence(stage="data", is_first_night=tonight.rival is None, data=tonight.data()))
-    training = tonight.twin_config()
-    tonight = tonight.knowing(judged=tonight.run_of(training))  # a run that is killed is one of this night's, too
-    twin = train.run_whole(training)
+    tonight, twin = _trained(tonight, tonight.twin_config(), "judged")
     evaluation = evaluation_plan(seen_by("evaluate", plan.config))
     evidence = _judged(tonight, evaluation, twin)
     tonight = _passed(tonight, evidence)
-    training = tonight.refit_config(twin)
-    tonight = tonight.knowing(refit=tonight.run_of(training))
-    refit = train.run_whole(training)
+    tonight, refit = _trained(tonight, tonight.refit_config(twin), "refit")
     evidence = replace(evidence, refit=judged_twin(evaluation, evaluation.protocol(store), refit))
     target = _exported(tonight, refit)
+    tonight = tonight.exported(target)  # known before anything else, so that the version goes with its night
     served = plan.folders.served()
-    champion_export = None if served is None else Export(served, check_files=False)
-    evidence = replace(evidence, stage="export", exported=facts_of(Export(target), champion_export))
-    tonight = _passed(tonight.exported(target), evidence)
-    log_version(refit, tonight.of_version)
+    serving = None if served is None else Export(served, check_files=False)
+    evidence = replace(evidence, stage="export", exported=facts_of(Export(target), serving))
+    tonight = _passed(tonight, evidence)
     evidence = replace(evidence, stage="served", canaries=_asked(tonight, target))
-    _published(_passed(tonight, evidence), target)
+    tonight = _passed(tonight, evidence)
+    log_version(refit, tonight.of_version)
+    _published(tonight, target)
     return _ended(tonight)
+
+
+def _champion(plan: NightPlan) -> Record | None:
+    """The record of what serves, to which engines are led; null where nothing does.
+
+    Raises:
+        UserError: nothing serves though a version that has served is there, so that there is one to be compared with.
+    """
+    with plan.ledger.alone(), StageProgress() as progress:
+        champion = plan.ledger.settle()
+        told = put_right(plan.ledger, plan.sink, progress.update)
+    print("\n".join(told), end="\n" if told else "")
+    before = [] if champion is not None or plan.force is not None else plan.ledger.retired()
+    if before:
+        raise UserError(
+            f"{plan.ledger.exports / CURRENT}: leads nowhere, though {before[0].record.version} has served; put it "
+            "back (towers retrain action=rollback), or begin without a comparison (gate.force=true gate.why='TEXT')"
+        )
+    return champion
+
+
+def _trained(tonight: Night, training: DictConfig, what: Literal["judged", "refit"]) -> tuple[Night, Path]:
+    """Trains; returns the night, which knows of the run from its beginning, and the run.
+
+    Raises:
+        UserError: another store was prepared meanwhile, and trained on.
+    """
+    name = tonight.run_of(training)
+    tonight = tonight.knowing(**{what: name})  # a run that is killed is one of this night's, too
+    run = train.run_whole(training)
+    if run != tonight.plan.folders.runs / name:
+        raise UserError(
+            f"{run}: was trained on another store than {tonight.store.folder}, which was prepared meanwhile; the same "
+            "command begins with the newest"
+        )
+    return tonight, run
 
 
 def _judged(tonight: Night, plan: EvaluationPlan, twin: Path) -> Evidence:
@@ -105,7 +144,10 @@ def _passed(tonight: Night, evidence: Evidence) -> Night:
         print("\n".join(verdict.lines(is_full=evidence.stage == "twins")))
     if not verdict.passed:
         plan.ledger.remark(tonight.record, "refused", verdict.rules)
-        _pruned(plan)
+        try:
+            _pruned(plan)
+        except UserError as error:  # the refusal is what is to be told
+            print(error)
         raise GateRefused(f"{tonight.named} is refused by {verdict.rules}; {tonight.stays}")
     return tonight
 
@@ -138,7 +180,7 @@ def _published(tonight: Night, target: Path) -> None:
         return
     told = "current points to it" if served is None else f"current moves from {served.name} to it"
     space = None if served is None else space_told(Export(served).manifest, Export(target).manifest)
-    forced = None if plan.force is None else plan.force.why
+    forced = None if plan.force is None or not tonight.record.verdict.get("refused") else plan.force.why
     with StageProgress() as progress:
         filled = plan.sink.fill(Export(target), progress.update)
     with plan.ledger.alone(), StageProgress() as progress:
@@ -152,9 +194,10 @@ def _published(tonight: Night, target: Path) -> None:
 def _ended(tonight: Night) -> None:
     """Notes the end, and removes what no kept night needs."""
     ledger = tonight.plan.ledger
-    record = ledger.of_night(tonight.record.night)  # with the remarks that publishing has made
-    if record is not None and record.ended is None:
-        ledger.write(replace(record, ended=datetime.now(UTC).isoformat(timespec="seconds")))
+    with ledger.alone():  # a roll back may be marking it
+        record = ledger.of_night(tonight.record.night)  # with the remarks that publishing has made
+        if record is not None and record.ended is None:
+            ledger.write(replace(record, ended=datetime.now(UTC).isoformat(timespec="seconds")))
     _pruned(tonight.plan)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,8 @@ from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, LAST
 Kind = Literal["evaluation", "baseline", "export", "run", "store", "spectrograms", "leftover"]
 KINDS: tuple[Kind, ...] = ("leftover", "evaluation", "baseline", "export", "run", "store", "spectrograms")
 """In the order in which they are removed: what needs another thing goes before it."""
+KEPT = ("baselines", "twins")
+"""Folders of single evaluations that are kept, below that of all, each with its store's name."""
 REMOVED = ".removed"
 """Ends the name of what was about to be removed when that was interrupted."""
 DAY_S = 86_400.0
@@ -91,7 +93,9 @@ def inventory(
     for item in stores:
         by_fingerprint.setdefault(item.path.name, set()).add(item.path)
     runs = [*_runs(folders.runs, by_fingerprint, is_held)]
-    exports = [*_exports(folders.exports, folders.served(), by_fingerprint, runs, config_of, _twins(folders))]
+    made = _exports(folders.exports, folders.served(), by_fingerprint, runs, config_of, _twins(folders))
+    before = _before(folders)
+    exports = [replace(item, must_stay=item.must_stay or before.get(item.path)) for item in made]
     sets = [*_spectrograms(folders.stores, stores, now_s)]
     judged = [*_evaluations(folders.evaluations, by_fingerprint, {item.path for item in exports})]
     everything = (folders.stores, folders.runs, folders.exports, folders.evaluations)
@@ -189,6 +193,13 @@ def _twins(folders: Folders) -> dict[str, frozenset[Path]]:
     }
 
 
+def _before(folders: Folders) -> dict[Path, str]:
+    """Of each data set the two versions that served before the one that does, and why they stay: a roll back leads
+    there."""
+    known = ledgers(folders.nights, folders.exports, folders.runs)
+    return {entry.export: "served before" for each in known for entry in each.retired()[:2] if entry.export is not None}
+
+
 def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[set[Path], set[Path]]:
     """The stores that an export was made of, and those of them that its network was trained on."""
     if fingerprint in stores:
@@ -207,10 +218,11 @@ def _trained(configs: Mapping[Item, str | None], config: str | None, stores: set
 
 
 def _evaluations(folder: Path, stores: dict[Any, set[Path]], exports: set[Path]) -> Iterator[Item]:
-    """Those of exports go with the export, comparisons and baselines with the store that they were made on."""
+    """Those of exports go with the export; comparisons, baselines and those of twins with the store that they were made
+    on."""
     versions = {path.name: path for path in exports}
     for path in _folders(folder):
-        if path.name == "baselines":
+        if path.name in KEPT:
             for kept in _folders(path):
                 store = _facts(kept / FACTS).get("store")
                 needs = frozenset(stores.get(store, ()))

@@ -35,7 +35,8 @@ def publish(
         Its record, and lines for people.
 
     Raises:
-        UserError: it is barred, another version has come to serve since it was compared, or an engine refuses.
+        UserError: it is barred or does not open, another version has come to serve since it was compared, or an engine
+            refuses.
     """
     now, record = ledger.settle(), ledger.of_version(export.version)
     nights = {None if of is None else of.night for of in (champion, record)}
@@ -46,12 +47,29 @@ def publish(
         )
     if barred := ledger.why_barred(export.manifest):
         raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
+    opened(export.folder)  # whatever was forced
     if forced is not None and record is not None and not record.is_said_to_serve:
         ledger.remark(record, "forced", forced)
     told = lead_to(ledger, sink, export, on_progress)
     published = ledger.settle("published", forced)
     assert published is not None  # `lead_to` has opened it
     return published, told
+
+
+def put_right(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
+    """Leads engines to what `current` leads to, where a kill or a roll back without them has left them elsewhere; to be
+    called while `ledger.alone` is held.
+
+    Returns:
+        Lines for people; none where all is as it should be, or no engine serves yet.
+
+    Raises:
+        UserError: an engine refuses, or what serves does not open.
+    """
+    served, led = ledger.served(), sink.served()
+    if served is None or led is None or led == (export := opened(served)).version:
+        return []
+    return [f"the engine served {led}, which current does not lead to", *lead_to(ledger, sink, export, on_progress)]
 
 
 def lead_to(ledger: Ledger, sink: Sink, export: Export, on_progress: Progress) -> list[str]:

@@ -172,6 +172,7 @@ class Evidence:
         main_metric: key that decides, such as `recall@20`.
         data: verdict of the data profile of tonight's store.
         reached: what the champion's twin reached on the night it was judged.
+        days: from the end of the champion's data to that of tonight's; at least 1.
         refit: what is exported, on the same window, which it was trained on: whether it is sound is all that this can
             say; from the stage `export` on.
         exported: likewise.
@@ -188,6 +189,7 @@ class Evidence:
     main_metric: str = "recall@20"
     data: DataVerdict | None = None
     reached: Reached | None = None
+    days: float = 1.0
     refit: Judged | None = None
     exported: Exported | None = None
     canaries: Canaries | None = None

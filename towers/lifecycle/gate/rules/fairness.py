@@ -145,7 +145,8 @@ class TooGood:
     the window leaks.
 
     Args:
-        max_gain: of the main metric, as a share of the champion's figure.
+        max_gain: of the main metric, as a share of the champion's figure, for a day; for several, by the root of their
+            number.
         slices: in which it is looked at; those without enough listeners are left out.
     """
 
@@ -165,16 +166,17 @@ class TooGood:
         pairs = against_champion(evidence, [metric_key(evidence.main_metric, one) for one in self.slices])
         if not pairs:
             raise Lacking(f"too few listeners for a figure of {evidence.main_metric} (evaluation.min_users)")
-        best = max(pairs.values(), key=lambda pair: pair.difference - self.max_gain * pair.before)
+        limit = self.max_gain * math.sqrt(evidence.days)
+        best = max(pairs.values(), key=lambda pair: pair.difference - limit * pair.before)
         gain = best.difference / best.before if best.before > 0 else float("inf")
-        is_kept = all(pair.before > 0 and pair.difference <= self.max_gain * pair.before for pair in pairs.values())
-        words = f"{best.words()}: {gain:+.1%} (limit {self.max_gain:+.0%})"
+        is_kept = all(pair.before > 0 and pair.difference <= limit * pair.before for pair in pairs.values())
+        words = f"{best.words()}: {gain:+.1%} (limit {limit:+.0%})"
         return Outcome(
             rule=name,
             status="passed" if is_kept else "refused",
             words=words if is_kept else f"{words}; was the champion opened wrongly, or does the window leak?",
             figures={"gain": gain},
-            limit=self.max_gain,
+            limit=limit,
             interval=(best.low, best.high),
         )
 
@@ -188,7 +190,7 @@ class Reproduces:
 
     Args:
         rate: share of nights on which the listeners alone would make it refuse; above 0 and below 0.5.
-        days: how far the figure moves from day to day, as a share of it.
+        days: how far the figure moves from day to day, as a share of it; over several, by the root of their number.
     """
 
     rate: float = 0.01
@@ -211,7 +213,8 @@ class Reproduces:
         if before is None:
             raise Lacking("what the champion reached on the night it was judged is not known")
         now = Reached.of(evidence.served, before.key, before.by_chance)
-        allowed = quantile(self.rate / 2) * math.hypot(before.error, now.error) + self.days * before.mean
+        allowed = quantile(self.rate / 2) * math.hypot(before.error, now.error)
+        allowed += self.days * math.sqrt(evidence.days) * before.mean
         difference = now.mean - before.mean
         is_kept = abs(difference) <= allowed
         words = f"{now.key} {now.mean:.4f} now, {before.mean:.4f} when it was judged (within {allowed:.4f})"

@@ -1,0 +1,92 @@
+"""What a night keeps of itself, and whom it is compared with, without a training."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from tests.lifecycle.gate.small_night import METRIC, some, twin
+from tests.lifecycle.gate.small_night import night as evidence_of
+from tests.lifecycle.versions import night as published
+from towers.assembly.backtest import backtest_plan
+from towers.assembly.night import Night, night_plan
+from towers.commands.night import cycle
+from towers.config.composing import compose
+from towers.errors import UserError
+from towers.lifecycle.gate.gate import judge
+from towers.lifecycle.record import Record
+from towers.lifecycle.rollback import roll_back
+from towers.publishing.sinks.sink import NoSink
+
+
+@pytest.fixture
+def make_config(tmp_path, monkeypatch, world_folder):
+    """The configuration of a command with some overrides."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    paths = [f"paths.{name}={tmp_path / name}" for name in ("stores", "runs", "exports", "evaluations", "nights")]
+
+    def make(*overrides):
+        return compose("retrain", [*paths, "data.name=small", f"data.root={world_folder}", *overrides])
+
+    return make
+
+
+@pytest.fixture
+def make_plan(make_config):
+    return lambda *overrides: night_plan(make_config(*overrides))
+
+
+def test_a_window_with_too_few_listeners_is_refused_and_recorded(make_plan, world_store):
+    """What a twin reached is not known then; the night says so instead of breaking off."""
+    plan = make_plan()
+    record = Record(night="20260701-a")
+    tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)
+    few = replace(evidence_of(twin(some(size=5)), is_first_night=True, reached=None), stage="twins")
+    verdict = judge(few, plan.rules)
+    assert "finite" in verdict.rules
+    said = tonight.said(verdict, few).record
+    assert said.is_refused
+    assert "reached" not in said.verdict
+    enough = replace(evidence_of(twin(some()), is_first_night=True, reached=None), stage="twins")
+    assert tonight.said(judge(enough, plan.rules), enough).record.verdict["reached"]["key"] == METRIC
+
+
+def test_a_night_does_not_touch_what_has_served(make_plan, world_store):
+    """The same data once more, long after: the record of its version stays, and it is not its own rival."""
+    plan = make_plan()
+    for number in (1, 2, 3):
+        published(plan.ledger, number)
+    first, champion = plan.ledger.of_version("v1"), plan.ledger.champion()
+    late = Night(plan=plan, store=world_store, record=first, champion=champion, rival=None, twin=None, is_late=True)
+    assert late.is_done
+    assert replace(late, is_late=False).is_done  # as after a roll back of several versions
+    assert not replace(late, record=Record(night="another")).is_done
+    assert plan._last_before("2026-07-02T23:30:00+00:00") == plan.ledger.of_version("v2")
+    roll_back(plan.ledger, NoSink(), "v1", "too loud", lambda *told: None)
+    assert plan._last_before("2026-07-03T23:30:00+00:00") == plan.ledger.of_version("v2")  # 3 is marked bad
+
+
+def test_nothing_serves_though_something_has(make_plan):
+    """Without its link the version that served is not passed over: its night is no first night."""
+    plan = make_plan()
+    published(plan.ledger, 1)
+    (plan.folders.exports / "current").unlink()
+    with pytest.raises(UserError, match=r"current: leads nowhere, though v1 has served; put it back"):
+        cycle(plan)
+
+
+def test_a_refit_has_no_patience(make_plan, world_store):
+    """Nothing is validated in it, so that a training with patience would be refused after the whole night."""
+    plan = make_plan("trainer.patience=3", "logger=csv")
+    record = Record(night="20260701-a")
+    tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)
+    assert tonight._train("end").trainer.patience is None
+    assert tonight.twin_config().trainer.patience == 3
+
+
+def test_a_backtest_fills_no_engine(make_config, tmp_path):
+    """Its versions are nobody's to read, whichever engine the nights fill."""
+    plan = backtest_plan(
+        make_config("sink=lancedb", f"sink.uri={tmp_path / 'engine'}", f"backtest={tmp_path}", "days=2")
+    )
+    assert isinstance(plan.night.sink, NoSink)
