@@ -97,7 +97,7 @@ def run(state: Path, command: str, overrides: list[str]) -> Ended:
         rules = f"({NOTHING})"
     if not rules and command == "prepare" and level == "broken":
         rules = found
-    words = told[-1] if done.returncode and told else found
+    words = told[-1].replace(f"{state}/", "") if done.returncode and told else found
     return Ended(code=done.returncode, rules=rules, moved=served(state) != before, words=words)
 
 
