@@ -40,7 +40,7 @@ from benchmarks.measuring import add_smallest, write_result
 from towers import api
 from towers.assembly.judging import judging_of
 from towers.assembly.placing import fitted
-from towers.assembly.prepared import prepared_store, training_store
+from towers.assembly.prepared import prepared_store
 from towers.assembly.training import Parts, build, training_plan
 from towers.config.composing import compose
 from towers.data.loaders import UserBatches
@@ -107,7 +107,7 @@ class Trained:
     def placed_by(self, keys: Sequence[str], kept: Bool[np.ndarray, " contents"]) -> tuple[Evaluation, float]:
         """How contents are found that were placed so, and core-seconds of the fit."""
         plan = training_plan(compose("train", [*self._overrides, *keys]), self._prepared)
-        store = training_store(Store(self._prepared.folder), "validation")
+        store = Store(self._prepared.folder)
         store.audio_rows = np.where(kept, store.audio_rows, -1)
         started = process_time()
         placed, _ = fitted(plan, self._parts, store, lambda *_: None)

@@ -79,7 +79,7 @@ def test_whoever_evaluates_lists_what_is_listed(lasting: Lasting) -> None:
     rows = rows[rows >= 0]
     assert len(rows)
     assert lasting.store.is_playable[rows].all()
-    assert len(lists["ranker"].unique()) == 13  # the model, the chance of a listen, and all baselines
+    assert len(lists["ranker"].unique()) == 14  # the model, the chance of a listen, and all baselines
 
 
 def test_holes_are_counted_nowhere(lasting: Lasting) -> None:
