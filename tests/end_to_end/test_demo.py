@@ -54,7 +54,7 @@ def test_the_same_command_does_nothing_the_second_time(demo: tuple[Path, str]) -
     assert not {path for path in changed if path.name != "digests.json"}
 
 
-def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
+def test_recommend_similar_verify(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder, printed = demo
     user = re.findall(r"towers recommend user=(\S+)", printed)[0]
     content = re.findall(r"towers similar content=(\S+)", printed)[0]
@@ -73,8 +73,8 @@ def test_recommend_similar_verify(demo: tuple[Path, str]) -> None:
     recommended = listed.split("Recommended to")[1]
     assert first in recommended
     assert second in recommended
-    ok(folder, "recommend", "user=all", "k=2", "output=all.parquet")
-    everybody = pq.read_table(folder / "all.parquet")
+    ok(folder, "recommend", "user=all", "k=2", f"output='{tmp_path / 'all.parquet'}'")
+    everybody = pq.read_table(tmp_path / "all.parquet")
     assert everybody.column_names == ["user_id", "rank", "content_id", "score", "chance"]
     heard = {(row["user_id"], row["content_id"]) for row in events if row["action"] == "play"}
     assert not heard & {(row["user_id"], row["content_id"]) for row in everybody.to_pylist()}
