@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from towers.evaluation.intervals import ratio_of_means
-from towers.evaluation.result import Evaluation
+from towers.evaluation.result import Evaluation, split_key
 from towers.manifest import write_json
 
 FILE = "nights.json"
@@ -111,13 +111,17 @@ class Summary:
 def figures_of(
     evaluations: Mapping[str, Evaluation], main_metric: str
 ) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, float, float]]]:
-    """The `quality` and the `ratios` of a night.
+    """The `quality` and the `ratios` of a night: the main metric in each slice, parts of divisions left out.
 
     Args:
         evaluations: by subject, of the same listeners on the days after the night.
         main_metric: of which ratios are taken.
     """
-    quality = {subject: evaluation.means() for subject, evaluation in evaluations.items()}
+    metric = split_key(main_metric)[0]
+    quality = {
+        subject: {key: mean for key, mean in one.means().items() if split_key(key)[0] == metric and ":" not in key}
+        for subject, one in evaluations.items()
+    }
     ratios: dict[str, tuple[float, float, float]] = {}
     anew = evaluations.get(ANEW)
     for subject, evaluation in evaluations.items():
