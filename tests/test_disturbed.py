@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.disturbed import KILLED, copied, different, ended, failing, files_of, killed_after, started, watched
 
+# The test runner has threads of its own. What is forked here touches none of them: it writes files and ends.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 

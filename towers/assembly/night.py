@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from towers.assembly.choosing import serving_run
 from towers.assembly.cleaning import folders_of
@@ -141,7 +141,10 @@ class NightPlan:
             return folder if folder.exists() else None
         if record != self.ledger.champion():
             return None  # only of what serves is it known which run it is of
-        run = serving_run(OmegaConf.merge(self.config, {"checkpoint": None}))  # type: ignore[arg-type]  # a DictConfig
+        config = self.config.copy()
+        with open_dict(config):
+            config.checkpoint = None
+        run = serving_run(config)
         if run is None:
             return None
         try:

@@ -98,8 +98,8 @@ class Histories:
         return self.test_start, self.offsets[1:]
 
     def trained_until(self, until: Until) -> "Histories":
-        """The same events with a training that goes up to the test, or to the end of all: the periods before that are
-        empty."""
+        """Returns the same events, cut otherwise: training goes up to the start of a period, or to the last event, and
+        the periods that lie before that are empty."""
         if until == "validation":
             return self
         end = self.known_until(until)

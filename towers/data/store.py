@@ -264,7 +264,8 @@ class Store:
         return self.cut(as_of_us)
 
     def cut(self, as_of_us: int) -> "Store":
-        """The same as `until` for any time: whoever asks counts anew what training counted.
+        """Returns the store as `until` does, but for any time, one within training included: the caller has to count
+        anew what training counted.
 
         Args:
             as_of_us: microseconds since 1970, UTC; of data whose cuts are times.

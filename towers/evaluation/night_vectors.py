@@ -27,7 +27,8 @@ COLUMNS = pa.schema([("table", pa.string()), ("id", pa.string()), ("vector", pa.
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Vectors(Protocol):
-    """Somebody with vectors on a store: a run, an export (`ExportOnStore`), or what was kept of a night."""
+    """The interface of whatever gives vectors for the rows of a store: a run, an export (`ExportOnStore`), or the
+    vectors that were kept of a night."""
 
     @property
     def store(self) -> Store:
@@ -46,7 +47,7 @@ class Vectors(Protocol):
     def user_vectors(
         self, user_rows: np.ndarray, content_vectors: Float[np.ndarray, "contents dim"], until: Until
     ) -> Float[np.ndarray, "users dim"]:
-        """Of some listeners, from their histories up to a period."""
+        """Returns the vectors of some listeners, made of their histories up to the start of a period."""
         ...
 
 
@@ -132,7 +133,8 @@ class NightOnStore:
     def user_vectors(
         self, user_rows: np.ndarray, content_vectors: Float[np.ndarray, "contents dim"], until: Until
     ) -> Float[np.ndarray, "users dim"]:
-        """As they were on the night, whatever period is asked for; whoever came later has the mean of all."""
+        """Returns listeners' vectors as they were on the night, whatever period is asked for; a listener who came
+        later gets the normalised mean of all."""
         mean = self.kept.users.mean(axis=0)
         rows = Ids.of(self.kept.user_ids).rows(self.store.users["user_id"].take(pa.array(user_rows)))
         return np.where((rows >= 0)[:, None], self.kept.users[rows], mean / max(float(np.linalg.norm(mean)), 1e-12))

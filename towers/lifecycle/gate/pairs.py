@@ -61,7 +61,7 @@ class Paired:
         return float(np.hypot(self.error, seed_noise * abs(self.before)))
 
     def words(self) -> str:
-        """For people: both figures, the difference and its interval."""
+        """Returns a text for people with both figures, their difference and its 95 % interval."""
         return (
             f"{self.key} {self.after:.4f} against {self.before:.4f} "
             f"({self.difference:+.4f}, {self.low:+.4f} to {self.high:+.4f}, {self.listeners:,} listeners)"

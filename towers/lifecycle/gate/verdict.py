@@ -33,7 +33,7 @@ class Outcome:
     interval: tuple[float, float] | None = None
 
     def line(self) -> str:
-        """For people: what it says, its name and its words."""
+        """Returns one line for people: the status, the name of the rule and its words."""
         return f"{self.status:<14} {self.rule}: {self.words}"
 
 
@@ -44,7 +44,7 @@ def first_night(rule: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Force:
-    """Somebody publishes in spite of what the gate says.
+    """The record of who overrides the gate and publishes in spite of a refusal, and why.
 
     Args:
         why: their reason.
@@ -101,7 +101,7 @@ class Verdict:
         return ", ".join(outcome.rule for outcome in self.refused)
 
     def lines(self, is_full: bool = False) -> list[str]:
-        """For people: the refusals (or all outcomes), the smallest loss that can be seen, and what shows more.
+        """Returns lines for people: the refusals or all outcomes, the smallest loss that shows, and where there is more.
 
         Args:
             is_full: whether rules that refuse nothing are told, too.

@@ -131,7 +131,7 @@ class Parts:
 
 
 def told(pair: Paired, margins: Mapping[str, float]) -> str:
-    """For people: both figures and the margin."""
+    """Returns a text for people with both figures and the margin."""
     return f"{pair.words()}, margin {margins[pair.key]:.4f}"
 
 
