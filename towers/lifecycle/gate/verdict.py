@@ -101,7 +101,7 @@ class Verdict:
         return ", ".join(outcome.rule for outcome in self.refused)
 
     def lines(self, is_full: bool = False) -> list[str]:
-        """Returns lines for people: the refusals or all outcomes, the smallest loss that shows, and where there is more.
+        """Returns lines for people: the refusals or all outcomes, the smallest loss that shows, where more stands.
 
         Args:
             is_full: whether rules that refuse nothing are told, too.
