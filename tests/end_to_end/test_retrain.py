@@ -49,8 +49,7 @@ class Nights:
 
 @pytest.fixture(scope="module")
 def nights(demo: tuple[Path, str], tmp_path_factory) -> Nights:
-    (world,) = (demo[0] / "worlds").iterdir()
-    return Nights(tmp_path_factory.mktemp("nights"), world)
+    return Nights(tmp_path_factory.mktemp("nights"), demo[0] / "worlds" / "world-0")
 
 
 def test_a_refused_night_changes_nothing(nights):
