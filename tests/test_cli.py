@@ -1,5 +1,6 @@
 """Exit codes, and one line for a caller's mistake. Started as a process where Hydra's own ways of ending matter."""
 
+import errno
 import io
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -77,6 +78,13 @@ class TestExitCodes:
         assert run(raised.value) == 2
         said = capsys.readouterr().err
         assert said == f"towers: {tmp_path}/file/below: Not a directory; give another path, or mend this one\n"
+
+    @pytest.mark.parametrize("path", ["/broken/file", None])
+    def test_a_disk_that_is_broken(self, run, capsys, path):
+        """It need not say which file it was, as where one is flushed that is open."""
+        assert run(OSError(errno.EIO, os.strerror(errno.EIO), path)) == 2
+        named = path or "a file that was open"
+        assert capsys.readouterr().err == f"towers: {named}: Input/output error; give another path, or mend this one\n"
 
     def test_a_missing_library(self, run, capsys):
         assert run(ModuleNotFoundError("No module named 'torch'", name="torch")) == 2

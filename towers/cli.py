@@ -33,8 +33,11 @@ EXTRAS = {"serve": "serve"}
 """What a command needs where that is not `train`."""
 SWEEPS_RUNS = ("train",)
 """Commands whose sweep ends with a table of runs."""
-BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
-"""What the system says of a path that the caller gave and that cannot be written or read."""
+BARRED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO,
+)  # fmt: skip
+"""What the system says of a path that the caller gave and that cannot be written or read; EIO of a disk that is broken,
+where it may not know which path it was."""
 OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
 
 
@@ -145,14 +148,17 @@ def _is_callers(error: Exception) -> bool:
 
 
 def _is_barred(error: Exception) -> TypeGuard[OSError]:
-    return isinstance(error, OSError) and error.errno in BARRED and error.filename is not None
+    if not isinstance(error, OSError) or error.errno not in BARRED:
+        return False
+    return error.filename is not None or error.errno == errno.EIO
 
 
 def _message(error: Exception, command: str) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
     if _is_barred(error):
-        return f"{os.fsdecode(error.filename)}: {error.strerror}; give another path, or mend this one"
+        path = "a file that was open" if error.filename is None else os.fsdecode(error.filename)
+        return f"{path}: {error.strerror}; give another path, or mend this one"
     from towers.config.messages import one_line
 
     return one_line(error, command)
