@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
