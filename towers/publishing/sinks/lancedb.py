@@ -1,20 +1,17 @@
 """LanceDB: a table a version, and a table of one row that says which is served."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from towers.disk import check_writable
 from towers.errors import UserError
-from towers.publishing.sinks.filling import Filling, Labels
+from towers.publishing.sinks.engine_sink import EngineSink
+from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
-from towers.publishing.sinks.sink import Progress
-from towers.retrieval.export import Export
 
 PREFIX = "towers."
 """Of the metadata in a table's schema."""
@@ -30,7 +27,7 @@ MANY = 1_000_000
 UNFINISHED = Labels(version="", space_id="", written="")
 
 
-class LanceSink:
+class LanceSink(EngineSink):
     """Fills LanceDB, embedded: a folder or an object store, no server.
 
     Args:
@@ -46,74 +43,16 @@ class LanceSink:
     """
 
     def __init__(self, uri: str, prefix: str, batch_size: int, min_indexed: int, keep: int, dim: int | None):
-        if batch_size < 1:
-            raise UserError(f"sink.batch_size={batch_size}: must be at least 1")
+        super().__init__(uri=uri, prefix=prefix, batch_size=batch_size, keep=keep, dim=dim)
         try:
             import lancedb
             import lancedb.index
         except ImportError:
             raise UserError("sink=lancedb: LanceDB is not installed; pip install 'towers[lancedb]'") from None
-        self._lancedb = lancedb
-        self._uri, self._prefix, self._batch_size, self._min_indexed = uri, prefix, batch_size, min_indexed
-        self._filling = Filling(prefix=prefix, keep=keep, dim=dim)
-
-    def check(self, dim: int) -> None:
-        """See `Sink.check`."""
-        self._filling.check(dim)
-
-    def write(self, export: Export, on_progress: Progress) -> str:
-        """See `Sink.write`."""
-        with self._engine() as engine:
-            served = self._filling.write(engine, export, on_progress)
-        return self._led(served)
-
-    def fill(self, export: Export, on_progress: Progress) -> str:
-        """See `Sink.fill`."""
-        with self._engine() as engine:
-            filled = self._filling.fill(engine, export, on_progress)
-        return f"{self._uri} holds {filled}"
-
-    def serve(self, export: Export) -> str:
-        """See `Sink.serve`."""
-        with self._engine() as engine:
-            served = self._filling.serve(engine, export)
-        return self._led(served)
-
-    def served(self) -> str | None:
-        """See `Sink.served`."""
-        if not self._is_there:
-            return None
-        with self._engine() as engine:
-            return self._filling.served(engine)
-
-    def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
-        """See `Sink.holding`."""
-        if not self._is_there:
-            return {}
-        with self._engine() as engine:
-            return self._filling.holding(engine, ids)
-
-    def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
-        """See `Sink.forget`."""
-        with self._engine() as engine:
-            self._filling.forget(engine, ids, export, on_progress)
-
-    def reach(self) -> None:
-        """See `Sink.reach`."""
-        if "://" not in self._uri:
-            check_writable("sink.uri", Path(self._uri))
-            if not Path(self._uri).exists():  # to open it would make it
-                return
-        with self._engine() as engine:
-            engine.tables()
+        self._lancedb, self._min_indexed = lancedb, min_indexed
 
     def _led(self, served: str) -> str:
         return f"{self._uri}: {self._prefix}_current leads to {served}"
-
-    @property
-    def _is_there(self) -> bool:
-        """Whether there may be an engine; false of a file or folder that nobody has made."""
-        return "://" in self._uri or Path(self._uri).exists()
 
     @contextmanager
     def _engine(self) -> Iterator["_Tables"]:

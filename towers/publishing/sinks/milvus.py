@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from towers.disk import check_writable
 from towers.errors import UserError
-from towers.publishing.sinks.filling import Filling, Labels
+from towers.publishing.sinks.engine_sink import EngineSink
+from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
-from towers.publishing.sinks.sink import Progress
-from towers.retrieval.export import Export
 
 TEXT_BYTES, LIST_LENGTH = 65_535, 4_096
 """The most that a VARCHAR and an ARRAY of Milvus hold."""
@@ -31,7 +29,7 @@ STRONG = {"consistency_level": "Strong"}
 """Count what was inserted a moment ago, too."""
 
 
-class MilvusSink:
+class MilvusSink(EngineSink):
     """Fills Milvus.
 
     Args:
@@ -47,65 +45,12 @@ class MilvusSink:
     """
 
     def __init__(self, uri: str, token: str, prefix: str, batch_size: int, keep: int, dim: int | None):
-        if batch_size < 1:
-            raise UserError(f"sink.batch_size={batch_size}: must be at least 1")
+        super().__init__(uri=uri, prefix=prefix, batch_size=batch_size, keep=keep, dim=dim)
         try:
             import pymilvus
         except ImportError:
             raise UserError("sink=milvus: Milvus' client is not installed; pip install 'towers[milvus]'") from None
-        self._pymilvus = pymilvus
-        self._uri, self._token, self._prefix, self._batch_size = uri, token, prefix, batch_size
-        self._filling = Filling(prefix=prefix, keep=keep, dim=dim)
-
-    def check(self, dim: int) -> None:
-        """See `Sink.check`."""
-        self._filling.check(dim)
-
-    def write(self, export: Export, on_progress: Progress) -> str:
-        """See `Sink.write`."""
-        with self._engine() as engine:
-            served = self._filling.write(engine, export, on_progress)
-        return self._led(served)
-
-    def fill(self, export: Export, on_progress: Progress) -> str:
-        """See `Sink.fill`."""
-        with self._engine() as engine:
-            filled = self._filling.fill(engine, export, on_progress)
-        return f"{self._shown} holds {filled}"
-
-    def serve(self, export: Export) -> str:
-        """See `Sink.serve`."""
-        with self._engine() as engine:
-            served = self._filling.serve(engine, export)
-        return self._led(served)
-
-    def served(self) -> str | None:
-        """See `Sink.served`."""
-        if not self._is_there:
-            return None
-        with self._engine() as engine:
-            return self._filling.served(engine)
-
-    def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
-        """See `Sink.holding`."""
-        if not self._is_there:
-            return {}
-        with self._engine() as engine:
-            return self._filling.holding(engine, ids)
-
-    def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
-        """See `Sink.forget`."""
-        with self._engine() as engine:
-            self._filling.forget(engine, ids, export, on_progress)
-
-    def reach(self) -> None:
-        """See `Sink.reach`."""
-        if "://" not in self._uri:
-            check_writable("sink.uri", Path(self._uri).parent)
-            if not Path(self._uri).exists():  # to open it would make it
-                return
-        with self._engine() as engine:
-            engine.tables()
+        self._pymilvus, self._token = pymilvus, token
 
     @property
     def _shown(self) -> str:
@@ -115,9 +60,8 @@ class MilvusSink:
         return f"{self._shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {served}"
 
     @property
-    def _is_there(self) -> bool:
-        """Whether there may be an engine; false of a file or folder that nobody has made."""
-        return "://" in self._uri or Path(self._uri).exists()
+    def _folder(self) -> Path:
+        return Path(self._uri).parent
 
     @contextmanager
     def _engine(self) -> Iterator["_Collections"]:
@@ -126,13 +70,12 @@ class MilvusSink:
 
     @contextmanager
     def _client(self, shown: str) -> Iterator[Any]:
-        is_file = "://" not in self._uri
-        if is_file:
-            Path(self._uri).parent.mkdir(parents=True, exist_ok=True)
+        if self._is_local:
+            self._folder.mkdir(parents=True, exist_ok=True)
         try:
             client = self._pymilvus.MilvusClient(self._uri, token=self._token, timeout=CONNECT_S)
         except self._pymilvus.MilvusException as error:
-            hint = "; a file is open in one process at a time" if is_file else ""
+            hint = "; a file is open in one process at a time" if self._is_local else ""
             raise UserError(f"sink.uri={shown}: cannot be opened ({_told(error)}){hint}") from error
         try:
             yield client
