@@ -11,6 +11,7 @@ from towers.contract.provenance import Provenance
 from towers.data.histories import Until
 from towers.data.store import Store
 from towers.errors import UserError
+from towers.evaluation.night_vectors import Vectors
 from towers.features.sounds import Sounds
 from towers.manifest import digest_of
 from towers.models.two_tower import TwoTower
@@ -66,13 +67,8 @@ class ExportSettings:
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
-class Judged(Protocol):
-    """A network whose validation period nobody has trained on."""
-
-    @property
-    def store(self) -> Store:
-        """What it was trained on."""
-        ...
+class Judged(Vectors, Protocol):
+    """A network whose validation period nobody has trained on; its vectors have length 1."""
 
     @property
     def fingerprint(self) -> str:
@@ -82,19 +78,6 @@ class Judged(Protocol):
     @property
     def two_tower(self) -> TwoTower:
         """In evaluation mode, on the CPU."""
-        ...
-
-    def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """Unit vectors of all contents by row."""
-        ...
-
-    def user_vectors(
-        self,
-        user_rows: Int[np.ndarray, " users"],
-        content_vectors: Float[np.ndarray, "contents dim"],
-        until: Until,
-    ) -> Float[np.ndarray, "users dim"]:
-        """Unit vectors of listeners from their histories up to the start of a period."""
         ...
 
 
