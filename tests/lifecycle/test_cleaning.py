@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from tests.command_line import ok, refused, run_of
 from towers.commands.clean import run as clean
-from towers.config.composing import compose
+from towers.config.composing import compose, resolved
 from towers.data.refreshed import refreshed_fingerprint
 from towers.lifecycle import cleaning
 from towers.manifest import digest_of, point_to
@@ -125,6 +126,24 @@ def test_what_serves_stays_with_all_that_it_came_from(place):
     assert {*of_night(2)} <= {*gone}
     assert (place.folder / "stores/parquet/spectrograms/set1").exists()
     assert "stores/parquet/store5" not in gone  # the current one of its data set
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_what_was_trained_on_its_window_stays_with_its_judged_twin(place, warm):
+    """A version of somebody's own hand that serves: the run by which it is judged, and that run's store, stay."""
+    config = compose("train", ["seed=7"])
+    served, twin = place.folder / "runs/default/run1", place.folder / "runs/default/run0"
+    for run, until in ((twin, "validation"), (served, "end")):
+        config.train_until = until
+        config.warm_start.checkpoint = str(twin) if warm and until == "end" else None
+        OmegaConf.save(config, run / "config.yaml")
+    write(served / "environment.json", {"store": "store0"})
+    digest = digest_of(resolved(config))
+    write(place.folder / "exports/v1/manifest.json", {"space_id": "s", "config": digest, "data_fingerprint": "store0"})
+    point_to(place.folder / "exports/current", place.folder / "exports/v1")
+    gone = place.clean("older_than_days=0", "keep.runs=0", "keep.exports=0", "keep.stores=0", "dry_run=false")
+    assert {"runs/default/run1", "runs/default/run0", "stores/parquet/store0"} & {*gone} == set()
+    assert {"runs/default/run2", "stores/parquet/store1"} <= {*gone}
 
 
 def test_of_a_refreshed_export_both_stores_stay(place):

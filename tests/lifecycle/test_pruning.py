@@ -11,7 +11,7 @@ from tests.lifecycle.versions import ledger_in, night, states, version_in
 from tests.publishing.sink_export import change_manifest
 from towers.errors import UserError
 from towers.lifecycle.cleaning import Keep, verdicts
-from towers.lifecycle.inventory import Folders, inventory
+from towers.lifecycle.inventory import Folders, Origin, inventory
 from towers.lifecycle.pruning import KeptNights, prune
 from towers.lifecycle.rollback import roll_back
 from towers.manifest import point_to
@@ -49,7 +49,7 @@ class Place:
 
     def prune(self, keep=KEEP):
         before = self.there()
-        prune(self.ledger, self.folders, keep, lambda run: "same every night", time.time())
+        prune(self.ledger, self.folders, keep, lambda run: Origin(config="same every night"), time.time())
         return before - self.there()
 
     def there(self):
@@ -144,7 +144,7 @@ def test_cleaning_keeps_what_a_roll_back_needs(place):
     place.night(5, published=False)
     for path in place.folder.rglob("*"):
         age(path, 50)
-    items = inventory(place.folders, lambda run: "same every night", is_held, time.time())
+    items = inventory(place.folders, lambda run: Origin(config="same every night"), is_held, time.time())
     judged = verdicts(items, Keep(runs=0, stores=0, exports=0), 1.0, time.time())
     stays = {verdict.item.path.name for verdict in judged if not verdict.goes}
     assert {"v4", "v3", "v2", "judged2", "refit2", "store2"} <= stays
@@ -158,7 +158,7 @@ def test_cleaning_knows_the_twins_of_versions(place):
     shutil.rmtree(place.folder / "exports/v1")
     for path in place.folder.rglob("*"):
         age(path, 50)
-    items = inventory(place.folders, lambda run: "same every night", is_held, time.time())
+    items = inventory(place.folders, lambda run: Origin(config="same every night"), is_held, time.time())
     judged = verdicts(items, Keep(runs=0, stores=0, exports=0), 1.0, time.time())
     stays = {verdict.item.path.name for verdict in judged if not verdict.goes}
     assert {"v2", "judged2", "refit2", "store2"} <= stays

@@ -1,5 +1,6 @@
 """`towers clean`: its configuration to a plan."""
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -7,11 +8,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from towers.assembly.judged import twin_of
+from towers.assembly.prepared import until_of
 from towers.config.composing import config_of_run, resolved
 from towers.config.instantiate import value
+from towers.errors import UserError
 from towers.lifecycle.cleaning import Keep
-from towers.lifecycle.inventory import Folders
+from towers.lifecycle.inventory import Folders, Origin
 from towers.manifest import digest_of
+
+UNREADABLE = (OmegaConfBaseException, YAMLError, OSError, AssertionError, UnicodeDecodeError, UserError)
+"""What reading a run's configuration raises where it is damaged or gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +60,15 @@ def folders_of(config: DictConfig) -> Folders:
 
 def config_digest(folder: Path) -> str | None:
     """Gives the digest of a run's configuration, which its exports' manifests have; null where it cannot be read."""
-    try:
+    with suppress(*UNREADABLE):
         return digest_of(resolved(config_of_run(folder)))
-    except (OmegaConfBaseException, YAMLError, OSError, AssertionError, UnicodeDecodeError):
-        return None
+    return None
+
+
+def origin_of(folder: Path) -> Origin:
+    """Tells what a run was made with, as far as that can be read."""
+    twin = None
+    with suppress(*UNREADABLE):
+        if until_of(config_of_run(folder)) != "validation":
+            twin = twin_of(folder)
+    return Origin(config=config_digest(folder), twin=twin)

@@ -28,25 +28,33 @@ def judged_run(run: Run, stores: Path) -> Run:
     if run.until == "validation":
         is_own = run.store.fingerprint == run.trained_on.fingerprint
         return run if is_own else load_run(run.folder, stores, is_compact=True)
-    began = config_of_run(run.folder).get("warm_start", {}).get("checkpoint")
-    if began is not None and _is_twin(Path(began), run):
-        return load_run(Path(began), stores, is_compact=True)
-    wanted, twins = network_digest(config_of_run(run.folder)), []
-    for finished in run.folder.parent.glob(f"[!.]*/{FINISHED}"):
-        config = config_of_run(finished.parent)
-        if until_of(config) == "validation" and network_digest(config) == wanted:
-            twins.append((config.seed == run.config["seed"], finished.stat().st_mtime_ns, finished.parent))
-    if not twins:
+    twin = twin_of(run.folder)
+    if twin is None:
         raise DataLacks(
             f"the run was trained on its validation period (train_until={run.until}), and there is no run of the same "
             "network beside it that was not; train that one, too (train_until=validation)"
         )
-    return load_run(max(twins)[-1], stores, is_compact=True)
+    return load_run(twin, stores, is_compact=True)
 
 
-def _is_twin(folder: Path, run: Run) -> bool:
-    """Whether a run was trained on the same store and not on validation."""
+def twin_of(folder: Path) -> Path | None:
+    """Finds the judged twin of a finished run that was trained on its validation period, as `judged_run` has it; null
+    where there is none."""
+    own = config_of_run(folder)
+    began = own.get("warm_start", {}).get("checkpoint")
+    if began is not None and _is_twin(Path(began), folder):
+        return Path(began)
+    wanted, twins = network_digest(own), []
+    for finished in folder.parent.glob(f"[!.]*/{FINISHED}"):
+        config = config_of_run(finished.parent)
+        if until_of(config) == "validation" and network_digest(config) == wanted:
+            twins.append((config.seed == own.seed, finished.stat().st_mtime_ns, finished.parent))
+    return max(twins)[-1] if twins else None
+
+
+def _is_twin(folder: Path, run: Path) -> bool:
+    """Whether a run was trained on the store of another, and not on validation."""
     if not (folder / FINISHED).exists():
         return False
-    is_same = read_json(folder / ENVIRONMENT_FILE)["store"] == run.trained_on.fingerprint
+    is_same = read_json(folder / ENVIRONMENT_FILE)["store"] == read_json(run / ENVIRONMENT_FILE)["store"]
     return is_same and until_of(config_of_run(folder)) == "validation"

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
-from towers.assembly.cleaning import cleaning_plan, config_digest
+from towers.assembly.cleaning import cleaning_plan, origin_of
 from towers.commands.printed import print_table
 from towers.disk import shown, size_of
 from towers.lifecycle.cleaning import Verdict, remove_all, verdicts
@@ -21,7 +21,7 @@ def run(config: DictConfig) -> None:
     """Shows what goes, what stays, and why; removes it where `dry_run` is false."""
     plan, now_s = cleaning_plan(config), time.time()
     served = plan.folders.served()
-    found = inventory(plan.folders, config_digest, is_held, now_s)
+    found = inventory(plan.folders, origin_of, is_held, now_s)
     judged = verdicts(found, plan.keep, plan.older_than_days, now_s)
     if judged:
         print_table(table(judged, now_s))

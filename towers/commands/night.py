@@ -8,7 +8,7 @@ from typing import Literal
 
 from omegaconf import DictConfig
 
-from towers.assembly.cleaning import config_digest
+from towers.assembly.cleaning import origin_of
 from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
 from towers.assembly.export import export_plan
 from towers.assembly.night import Night, NightPlan
@@ -202,4 +202,4 @@ def _ended(tonight: Night) -> None:
 
 
 def _pruned(plan: NightPlan) -> None:
-    print(prune(plan.ledger, plan.folders, plan.keep, config_digest, time.time()))
+    print(prune(plan.ledger, plan.folders, plan.keep, origin_of, time.time()))

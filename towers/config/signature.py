@@ -71,7 +71,7 @@ def network_digest(config: DictConfig) -> str:
     """Equal for runs of the same network, objective and placement, whatever they were trained on and how long."""
     found = resolved(config)
     return digest_of(
-        [found[group] for group in ("audio_encoder", "content_tower", "user_tower", "objective", "placement")]
+        [found.get(group) for group in ("audio_encoder", "content_tower", "user_tower", "objective", "placement")]
     )
 
 

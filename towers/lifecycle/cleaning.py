@@ -84,11 +84,12 @@ def verdicts(items: Sequence[Item], keep: Keep, older_than_days: float, now_s: f
             stays.setdefault(item.path, f"one of the newest (keep.{item.kind}s={numbers[item.kind]})")
         elif now_s - item.changed_s < older_than_days * DAY_S:
             stays.setdefault(item.path, f"not yet {older_than_days:g} days old")
-    for kind in ("export", "run"):  # of which the first needs the second
-        for item in items:
-            if item.kind == kind and item.path in stays:
-                for path in item.needs:
-                    stays.setdefault(path, f"{kind} {item.path.name} came from it")
+    came = {item.path: item for item in items if item.kind not in BELONG}
+    staying = [item for path, item in came.items() if path in stays]
+    for item in staying:  # which grows by what each came from
+        for path in sorted(item.needs - stays.keys()):
+            stays[path] = f"{item.kind} {item.path.name} came from it"
+            staying += [came[path]] if path in came else []
     return [_verdict(item, stays) for item in items]
 
 

@@ -71,14 +71,27 @@ class Folders:
         return current.resolve() if current.is_symlink() or current.exists() else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a run was made with.
+
+    Args:
+        config: digest of its configuration, as an export of the run has it; null: it cannot be read.
+        twin: the run that it is judged by, as it was trained on its own window; null: itself, or none.
+    """
+
+    config: str | None = None
+    twin: Path | None = None
+
+
 def inventory(
-    folders: Folders, config_of: Callable[[Path], str | None], is_held: Callable[[Path], bool], now_s: float
+    folders: Folders, origin_of: Callable[[Path], Origin], is_held: Callable[[Path], bool], now_s: float
 ) -> list[Item]:
     """Everything that can be told to be ours; nothing else is looked at, and no link is followed.
 
     Args:
         folders: to look into.
-        config_of: digest of the configuration in a run's folder, as an export of the run has it.
+        origin_of: what the run in a folder was made with.
         is_held: whether somebody is training in a run's folder.
         now_s: seconds since 1970.
 
@@ -92,8 +105,9 @@ def inventory(
     by_fingerprint: dict[Any, set[Path]] = {}
     for item in stores:
         by_fingerprint.setdefault(item.path.name, set()).add(item.path)
-    runs = [*_runs(folders.runs, by_fingerprint, is_held)]
-    made = _exports(folders.exports, folders.served(), by_fingerprint, runs, config_of, _twins(folders))
+    origins = {path: origin_of(path) for path in _run_folders(folders.runs)}
+    runs = [*_runs(origins, by_fingerprint, is_held)]
+    made = _exports(folders.exports, folders.served(), by_fingerprint, runs, origins, _twins(folders))
     before = _before(folders)
     exports = [replace(item, must_stay=item.must_stay or before.get(item.path)) for item in made]
     sets = [*_spectrograms(folders.stores, stores, now_s)]
@@ -133,9 +147,13 @@ def _written_in(data_set: Path, now_s: float) -> str | None:
     return "a store is being made beside it" if any(_is_written(path, now_s) for path in temporary) else None
 
 
-def _runs(folder: Path, stores: dict[Any, set[Path]], is_held: Callable[[Path], bool]) -> Iterator[Item]:
-    for path in _run_folders(folder):
-        needs = frozenset(stores.get(_facts(path / ENVIRONMENT_FILE)["store"], ()))
+def _runs(
+    origins: Mapping[Path, Origin], stores: dict[Any, set[Path]], is_held: Callable[[Path], bool]
+) -> Iterator[Item]:
+    known = {path.resolve(): path for path in origins}
+    for path, origin in origins.items():
+        twin = set() if origin.twin is None else {known.get(origin.twin.resolve(), origin.twin)}
+        needs = frozenset(twin | stores.get(_facts(path / ENVIRONMENT_FILE)["store"], set()))
         changed_s = max(_changed_s(each) for each in (path, path / FINISHED, path / LAST))
         why = "is being trained" if is_held(path) else None
         yield Item(kind="run", path=path, changed_s=changed_s, needs=needs, must_stay=why)
@@ -156,13 +174,13 @@ def _exports(
     served: Path | None,
     stores: dict[Any, set[Path]],
     runs: list[Item],
-    config_of: Callable[[Path], str | None],
+    origins: Mapping[Path, Origin],
     twins: Mapping[str, frozenset[Path]],
 ) -> Iterator[Item]:
     current = folder / CURRENT
     if served is not None:
         read_json(served / MANIFEST)
-    configs = {item: config_of(item.path) for item in runs}
+    configs = {item: origins[item.path].config for item in runs}
     paths = [path for path in folder.glob("[!.]*") if path.is_dir() and not (path == current and path.is_symlink())]
     if served is not None and served not in [path.resolve() for path in paths]:
         paths.append(served)  # current leads out of the folder

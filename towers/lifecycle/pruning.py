@@ -7,7 +7,7 @@ from pathlib import Path
 from towers.disk import shown, size_of
 from towers.errors import UserError
 from towers.lifecycle.cleaning import BELONG, Keep, Verdict, remove_all, verdicts
-from towers.lifecycle.inventory import Folders, Item, inventory
+from towers.lifecycle.inventory import Folders, Item, Origin, inventory
 from towers.lifecycle.ledger import Entry, Ledger
 from towers.lifecycle.opening import problem_of
 from towers.lifecycle.replaced import original_name
@@ -40,9 +40,7 @@ class KeptNights:
             raise UserError(f"keep.nights={self.nights}: must be at least 1, which is the last one")
 
 
-def prune(
-    ledger: Ledger, folders: Folders, keep: KeptNights, config_of: Callable[[Path], str | None], now_s: float
-) -> str:
+def prune(ledger: Ledger, folders: Folders, keep: KeptNights, origin_of: Callable[[Path], Origin], now_s: float) -> str:
     """Removes what no kept night needs; a kill leaves things whole or hidden, and the next night goes on.
 
     Returns:
@@ -52,7 +50,7 @@ def prune(
         UserError: as `prunable`; or `current` moved meanwhile, and what is left stays.
     """
     served = folders.served()
-    judged = prunable(ledger, folders, keep, config_of, now_s)
+    judged = prunable(ledger, folders, keep, origin_of, now_s)
     going = [verdict.item for verdict in judged if verdict.goes]
     size_bytes = sum(size_of(item.path) for item in going)
     removed = remove_all(going, folders, served, ledger.alone)
@@ -60,7 +58,7 @@ def prune(
 
 
 def prunable(
-    ledger: Ledger, folders: Folders, keep: KeptNights, config_of: Callable[[Path], str | None], now_s: float
+    ledger: Ledger, folders: Folders, keep: KeptNights, origin_of: Callable[[Path], Origin], now_s: float
 ) -> list[Verdict]:
     """What becomes of everything: only versions and runs that the ledger knows, and stores of its data set, may go.
 
@@ -68,7 +66,7 @@ def prunable(
         ledger: of the data set.
         folders: that things stand in.
         keep: how much stays.
-        config_of: digest of the configuration in a run's folder, as an export of the run has it.
+        origin_of: what the run in a folder was made with.
         now_s: seconds since 1970.
 
     Raises:
@@ -76,7 +74,7 @@ def prunable(
     """
     entries = ledger.entries()
     kept = _kept(ledger, entries, keep)
-    items = inventory(folders, config_of, is_held, now_s)
+    items = inventory(folders, origin_of, is_held, now_s)
     reasons = _Reasons(entries, kept, folders, ledger.folder.name)
     held = [replace(item, must_stay=item.must_stay or reasons.of(item)) for item in items]
     return verdicts(held, Keep(runs=0, stores=0, exports=0), 0.0, now_s)
