@@ -78,6 +78,14 @@ def test_a_refused_night_changes_nothing(nights):
     assert [line.split()[1] for line in listed.splitlines() if first in line] == ["champion"]
     assert "refused by main_metric" in " ".join(listed.split())
 
+    (champion,) = [record for record in nights.records.values() if record["version"] == first]
+    twin = nights.folder / "runs" / champion["judged"]
+    twin.rename(twin.with_name("elsewhere"))
+    done = towers(nights.folder, *nights.command(2, *LENIENT))
+    twin.with_name("elsewhere").rename(twin)
+    assert (done.returncode, nights.served) == (2, first)
+    assert f"the run by which it is judged (runs/{champion['judged']}) is gone" in done.stderr
+
 
 @pytest.mark.slow
 def test_nights_in_a_row(nights):

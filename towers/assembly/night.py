@@ -183,6 +183,21 @@ class Night:
         so that it can be put back."""
         return bool(self.record.serving_s)
 
+    def check_comparable(self) -> None:
+        """Ends a night that the gate would refuse in any case before anything is trained for it.
+
+        Raises:
+            UserError: the run by which the rival is judged is gone, and nobody publishes whatever the gate says.
+        """
+        if self.rival is None or self.twin is not None or self.plan.force is not None:
+            return
+        run = f" ({self.plan.folders.runs / self.rival.judged})" if self.rival.judged is not None else ""
+        raise UserError(
+            f"{self.rival.version}: the run by which it is judged{run} is gone, so that nothing can be compared with "
+            "it; put another version back (towers retrain action=rollback), or publish without a comparison "
+            "(gate.force=true gate.why='TEXT')"
+        )
+
     def data(self) -> DataVerdict:
         """The verdict on tonight's data, compared with that of the version it has to beat: what was prepared since and
         refused may have had the same fault."""

@@ -65,6 +65,7 @@ def cycle(plan: NightPlan) -> None:
         serves = "serves" if tonight.champion == tonight.record else "has served"
         print(f"nothing to publish: {tonight.record.version}, which {serves}, was made of this data")
         return _ended(tonight)
+    tonight.check_comparable()
     tonight = _passed(tonight, Evidence(stage="data", is_first_night=tonight.rival is None, data=tonight.data()))
     tonight, twin = _trained(tonight, tonight.twin_config(), "judged")
     evaluation = evaluation_plan(seen_by("evaluate", plan.config))
