@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from towers.assembly.judged import twin_of
 from towers.assembly.prepared import until_of
+from towers.assembly.twin import twin_of
 from towers.config.composing import config_of_run, resolved
 from towers.config.instantiate import value
 from towers.errors import UserError
