@@ -1,66 +1,163 @@
-"""Who chooses what a listener is shown: the protocol, and what a policy is told."""
+"""Who chooses what listeners are shown: the protocol, what a policy is told, and what it learns from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from towers.contract.slate import Slate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Who asks, and when.
+    """Who asks, and when: one listener or many at once.
 
     Args:
-        user_vector: `[dim]`, the listener in the space of the contents.
-        time_us: in microseconds since 1970, UTC.
+        user_vectors: `[listeners, dim]`, the listeners in the space of the cards.
+        segments: `[listeners]`, the group that each belongs to, from 0; -1: not known.
+        times_us: `[listeners]`, in microseconds since 1970, UTC.
     """
 
-    user_vector: Float[np.ndarray, " dim"]
-    time_us: int
+    user_vectors: Float[np.ndarray, "listeners dim"]
+    segments: Int[np.ndarray, " listeners"]
+    times_us: Int[np.ndarray, " listeners"]
+
+    def __len__(self) -> int:
+        return len(self.user_vectors)
+
+    def of(self, chosen: slice | Int[np.ndarray, " some"] | Bool[np.ndarray, " listeners"]) -> "Context":
+        """The same of some of the listeners."""
+        return Context(
+            user_vectors=self.user_vectors[chosen], segments=self.segments[chosen], times_us=self.times_us[chosen]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Contents that may be shown.
+    """Cards that may be shown: contents, the same for all listeners of a context.
 
     Args:
-        content_rows: `[candidates]`, rows of the store or export, all different.
-        scores: `[candidates]`, how well each fits the listener; higher is better.
+        content_rows: `[cards]`, rows of the store, the export or the world, all different.
+        vectors: `[cards, dim]`, the cards in the space of the listeners; without columns where nothing is known.
+        kinds: `[cards]`, index into `schema.KINDS`.
+        is_allowed: `[listeners, cards]`, which card may be shown to whom; null: all to all.
+        pairs: by name what is known of a listener and a card (familiarity, satiation, recency), each
+            `[listeners, cards]`.
 
     Raises:
-        ValueError: another number of scores than of contents, or a content that stands twice.
+        ValueError: a card that stands twice, or arrays that do not fit one another.
     """
 
-    content_rows: Int[np.ndarray, " candidates"]
-    scores: Float[np.ndarray, " candidates"]
+    content_rows: Int[np.ndarray, " cards"]
+    vectors: Float[np.ndarray, "cards dim"]
+    kinds: Int[np.ndarray, " cards"]
+    is_allowed: Bool[np.ndarray, "listeners cards"] | None = None
+    pairs: Mapping[str, Float[np.ndarray, "listeners cards"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.content_rows.shape != self.scores.shape:
-            raise ValueError(f"{len(self.content_rows)} content_rows have {len(self.scores)} scores")
-        if len(np.unique(self.content_rows)) < len(self.content_rows):
+        cards = len(self.content_rows)
+        for name, array in (("vectors", self.vectors), ("kinds", self.kinds)):
+            if len(array) != cards:
+                raise ValueError(f"{cards} content_rows have {len(array)} {name}")
+        per_pair = {**self.pairs} if self.is_allowed is None else {**self.pairs, "is_allowed": self.is_allowed}
+        for name, array in per_pair.items():
+            if array.ndim != 2 or array.shape[1] != cards:
+                raise ValueError(f"{name} must be [listeners, {cards}], got {list(array.shape)}")
+        if len(np.unique(self.content_rows)) < cards:
             raise ValueError("content_rows must differ, and one stands twice")
 
     def __len__(self) -> int:
         return len(self.content_rows)
 
+    def for_(self, chosen: slice | Int[np.ndarray, " some"] | Bool[np.ndarray, " listeners"]) -> "Candidates":
+        """The same cards for some of the listeners."""
+        return Candidates(
+            content_rows=self.content_rows,
+            vectors=self.vectors,
+            kinds=self.kinds,
+            is_allowed=None if self.is_allowed is None else self.is_allowed[chosen],
+            pairs={name: array[chosen] for name, array in self.pairs.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What listeners did with what they were shown: a row for each slot.
+
+    Args:
+        context: `[rows]`, the listener of each row, as it was told to the policy.
+        content_rows: `[rows]`, the card in the slot.
+        vectors: `[rows, dim]`, of the card.
+        kinds: `[rows]`, index into `schema.KINDS`.
+        slots: `[rows]`, from 0.
+        propensities: `[rows]`, as `Slate` has them.
+        is_seen: `[rows]`, whether the listener looked at the slot at all; one that was not seen says nothing.
+        rewards: `[rows]`, 0 to 1.
+        pairs: by name what was known of the listener and the card, each `[rows]`.
+    """
+
+    context: Context
+    content_rows: Int[np.ndarray, " rows"]
+    vectors: Float[np.ndarray, "rows dim"]
+    kinds: Int[np.ndarray, " rows"]
+    slots: Int[np.ndarray, " rows"]
+    propensities: Float[np.ndarray, " rows"]
+    is_seen: Bool[np.ndarray, " rows"]
+    rewards: Float[np.ndarray, " rows"]
+    pairs: Mapping[str, Float[np.ndarray, " rows"]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.content_rows)
+
+    def of(self, chosen: slice | Int[np.ndarray, " some"] | Bool[np.ndarray, " rows"]) -> "Outcomes":
+        """Some of the rows."""
+        return Outcomes(
+            context=self.context.of(chosen),
+            content_rows=self.content_rows[chosen],
+            vectors=self.vectors[chosen],
+            kinds=self.kinds[chosen],
+            slots=self.slots[chosen],
+            propensities=self.propensities[chosen],
+            is_seen=self.is_seen[chosen],
+            rewards=self.rewards[chosen],
+            pairs={name: array[chosen] for name, array in self.pairs.items()},
+        )
+
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Policy(Protocol):
-    """Chooses a slate from candidates.
+    """Chooses slates from candidates, and learns from what came of them.
 
-    A policy draws from the generator it is given and from nothing else, so the same generator gives the same slate
-    again. It logs the chance of every choice in `Slate.propensities`: 1 where nothing was drawn. Both are what judging
-    another policy by its log (off-policy evaluation) rests on.
+    A policy draws from the generator it is given and from nothing else, so the same generator and the same state give
+    the same slate again, bit for bit. It logs the chance of every choice in `Slate.propensities`: 1 where nothing was
+    drawn. Both are what judging another policy by its log (off-policy evaluation) rests on.
 
     Attributes:
         policy_id: the name in `Impression.policy_id`; another for every other behaviour.
+        slots: cards in a slate; fewer where fewer are allowed.
     """
 
     policy_id: str
+    slots: int
 
-    def choose(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """A slate of candidates, as long as they allow."""
+    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
+        """One slate for each listener, as long as the candidates allow."""
+        ...
+
+    def update(self, outcomes: Outcomes) -> None:
+        """Learns from outcomes, of this policy or of another, in batches of any size and however late."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What it has learned, as arrays by name; they are not changed by later updates."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `state` gave, of the same policy with the same settings.
+
+        Raises:
+            ValueError: an array is missing, or has another shape.
+        """
         ...
