@@ -4,6 +4,7 @@ No listener's history and no table of titles is on them, so that they may be sho
 
     towers evaluate experiment=catalogue
     python benchmarks/report_pictures.py catalogue=runs/catalogue/<signature>/evaluation-test/report.html
+    python benchmarks/report_pictures.py nights=backtest/nights.html --sections quality --target docs/pictures
 """
 
 import argparse
@@ -25,6 +26,7 @@ COLOURS = 96
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="+", metavar="NAME=FILE", help="of the picture, and the page")
+    parser.add_argument("--sections", nargs="+", default=SECTIONS, help="ids of the parts of the page")
     parser.add_argument("--target", type=Path, default=TARGET, help="folder of the pictures")
     add_smallest(parser)
     arguments = parser.parse_args()
@@ -35,7 +37,7 @@ def main() -> None:
         for name, _, path in (text.partition("=") for text in arguments.pages):
             page = browser.new_page(viewport={"width": 1120, "height": 900}, color_scheme="light")
             page.goto(Path(path).resolve().as_uri())
-            for section in SECTIONS:
+            for section in arguments.sections:
                 shoot(page, section, arguments.target / f"{name}-{section}.png")
             page.close()
         browser.close()

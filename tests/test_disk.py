@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from towers.disk import DiskFull, is_full, mount_of, shown, size_of, told_when_full
+from towers.disk import DiskFull, check_writable, is_full, mount_of, shown, size_of, told_when_full
 from towers.manifest import atomic_directory, write_json
 
 FULL = Path("/dev/full")
@@ -158,3 +158,13 @@ class TestOnTheCommandLine:
         code, line = prepared(stores=tmp_path / "stores")
         assert code == 2
         assert "no space left on the disk" in line
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
+def test_a_probe_that_is_killed_leaves_nothing(tmp_path, monkeypatch):
+    def killed(*arguments, **named):
+        raise SystemExit
+
+    monkeypatch.setattr("os.unlink", killed)
+    check_writable("paths.exports", tmp_path / "exports" / "deep")
+    assert list(tmp_path.iterdir()) == []

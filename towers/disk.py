@@ -5,8 +5,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from towers.errors import UserError
 
@@ -84,7 +85,8 @@ def is_full(error: BaseException) -> bool:
 
 
 def check_writable(key: str, folder: Path) -> None:
-    """Writes a file into a folder, or into the nearest above it that is there, and removes it; nothing stays.
+    """Writes a file into a folder, or into the nearest above it that is there; nothing stays, not even after a kill, as
+    the file has no name.
 
     Raises:
         UserError: that cannot be done; names `key`, which says where the folder is.
@@ -92,17 +94,13 @@ def check_writable(key: str, folder: Path) -> None:
     nearest = folder.absolute()
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
-    probe = nearest / f".probe.{os.getpid()}.partial"
     try:
-        with told_when_full(folder, probe):
-            probe.write_bytes(bytes(4_096))
+        with told_when_full(folder, nearest / ".probe"), TemporaryFile(dir=nearest, buffering=0) as probe:
+            probe.write(bytes(4_096))
     except OSError as error:
         raise UserError(
             f"{key}={folder}: cannot be written to ({nearest}: {error.strerror}); give another, or mend this one"
         ) from error
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 def mount_of(path: Path) -> Path:

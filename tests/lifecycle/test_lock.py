@@ -91,7 +91,7 @@ def test_a_text_of_another_machine_is_told_with_a_caution(lock):
     assert "if it still runs on other, stop one of the two" in told[0]
 
 
-@pytest.mark.parametrize("text", ["", "half a te", "[]", '{"pid": 1}'])
+@pytest.mark.parametrize("text", ["", "half a text that is", "[]", '{"pid": 1}'])
 def test_a_text_that_says_nothing_is_nobody(lock, text):
     lock.parent.mkdir(parents=True)
     lock.write_text(text)

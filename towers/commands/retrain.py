@@ -3,6 +3,7 @@
 Its parts are imported once it is known which is asked for: a roll back does not wait for torch.
 """
 
+import time
 from collections.abc import Callable
 
 from omegaconf import DictConfig
@@ -43,9 +44,10 @@ def rolled_back(config: DictConfig) -> None:
     """Puts the version before back, or the one that `to` names; does not wait for a night that runs."""
     versions = versions_of(config)
     to, why = (value(config, key, str | None) for key in ("to", "why"))
+    begun = time.perf_counter()
     with StageProgress() as progress:
         lines = roll_back(versions.ledger, versions.sink, to, why or "", progress.update)
-    print("\n".join(lines))
+    print("\n".join(lines), f"({time.perf_counter() - begun:.2f} s)")
 
 
 def history(config: DictConfig) -> None:

@@ -119,11 +119,9 @@ def _ratios(nights: Sequence[PastNight], main_metric: str) -> Picture:
     figure, axes = line_chart(places, series, xlabel="night", ylabel=f"{main_metric}, share of anew")
     axes.axhline(1.0, color=INK, linewidth=0.8, alpha=0.6)
     for one in series:
-        bounds = [night.ratios.get(one.name, (math.nan,) * 3) for night in nights]
-        axes.fill_between(
-            places, [low for _, low, _ in bounds], [high for *_, high in bounds], color=one.colour, alpha=0.14,
-            linewidth=0,
-        )  # fmt: skip
+        known = [(place, *night.ratios[one.name][1:]) for place, night in enumerate(nights) if one.name in night.ratios]
+        at, low, high = zip(*known, strict=True) if known else ((), (), ())
+        axes.fill_between(at, low, high, color=one.colour, alpha=0.14, linewidth=0)  # across nights without a training
     _date(axes, nights)
     caption = (
         "Main metric as a share of that of a network trained from scratch on the same night, with its 95 % interval "
