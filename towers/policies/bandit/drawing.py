@@ -117,19 +117,25 @@ def slate_of(
     places = np.full((listeners, slots), NOTHING)
     taken = np.zeros((listeners, 0), dtype=np.int64)
     chances = np.ones((listeners, slots))
+    # Behind each ranking, and behind the cards, stands NOTHING, which is never shown: so every head finds an end.
+    ended = np.concatenate([rankings, np.full((*rankings.shape[:2], 1), NOTHING)], axis=2)
+    heads, picks = np.zeros(rankings.shape[:2], dtype=np.int64), ended[..., 0].copy()
+    is_shown = np.zeros((listeners, len(content_rows) + 1), dtype=bool)
     for slot in range(slots):
         has_any = left > 0
-        picks = _best_left(rankings, places[:, :slot])
         member = (draws.members[:, slot] * len(picks)).astype(np.int64)
         number = _shifted((draws.cards[:, slot] * left).astype(np.int64), taken)
         number = np.where(has_any, number, 0)
         any_card = number if numbered is None else numbered[everybody, number]
         card = np.where(draws.coins[:, slot] < floor, any_card, picks[member, everybody])
-        share = (picks == card).mean(axis=0)
+        is_own = picks == card
+        share = is_own.mean(axis=0)
         chances[:, slot] = np.where(has_any, (1 - floor) * share + floor / np.maximum(left, 1), 1.0)
         places[:, slot] = np.where(has_any, card, NOTHING)
         taken = np.column_stack([taken, card if number_of is None else number_of[everybody, card]])
         left = left - has_any
+        is_shown[everybody[has_any], card[has_any]] = True
+        _advance(heads, picks, ended, is_own & has_any, is_shown)
     rows = np.append(content_rows, NOTHING)[places]
     return Slate(content_rows=rows, propensities=chances, shelf=shelf)
 
@@ -168,17 +174,21 @@ def _next(ranking: list[int], head: int, shown: list[int]) -> tuple[int, int]:
     return (ranking[head] if head < len(ranking) else NOTHING), head
 
 
-def _best_left(
-    rankings: Int[np.ndarray, "members listeners depth"], chosen: Int[np.ndarray, "listeners before"]
-) -> Int[np.ndarray, "members listeners"]:
-    """The first of each ranking that is not chosen yet; `NOTHING` where all are."""
-    depth = min(rankings.shape[-1], chosen.shape[1] + 1)  # further down nobody has to look
-    if depth == 0:
-        return np.full(rankings.shape[:2], NOTHING)
-    is_taken = (rankings[..., :depth, None] == chosen[None, :, None, :]).any(axis=-1)
-    first = np.argmin(is_taken, axis=-1)[..., None]
-    found = np.take_along_axis(rankings[..., :depth], first, axis=-1)[..., 0]
-    return np.where(is_taken.all(axis=-1), NOTHING, found)
+def _advance(
+    heads: Int[np.ndarray, "members listeners"],
+    picks: Int[np.ndarray, "members listeners"],
+    ended: Int[np.ndarray, "members listeners depth"],
+    is_gone: Bool[np.ndarray, "members listeners"],
+    is_shown: Bool[np.ndarray, "listeners cards"],
+) -> None:
+    """Moves the heads whose card is gone to the next of their ranking that is not shown, in place."""
+    member, listener = np.nonzero(is_gone)
+    while len(member):
+        heads[member, listener] += 1
+        found = ended[member, listener, heads[member, listener]]
+        picks[member, listener] = found
+        is_again = is_shown[listener, found]
+        member, listener = member[is_again], listener[is_again]
 
 
 def _shifted(
