@@ -5,7 +5,7 @@ better nor worse than those that are there; their kinds are drawn from those of 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -13,17 +13,16 @@ from jaxtyping import Int
 from towers.simulation.carousel.world import Cards, Carousel
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Change(Protocol):
-    """Another world from a round on.
-
-    Attributes:
-        round_: before which it happens, from 0.
-    """
+    """Another world from a round on."""
 
     @property
-    def round_(self) -> int: ...
+    def before_round(self) -> int:
+        """When it happens: before which round, from 0."""
+        ...
 
-    def __call__(self, world: Carousel, generator: np.random.Generator) -> Carousel:
+    def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
         """The world afterwards."""
         ...
 
@@ -33,14 +32,15 @@ class NewCards:
     """Cards enter that nobody has seen.
 
     Args:
-        round_: before which they enter.
+        before_round: when they enter, from 0.
         cards: how many.
     """
 
-    round_: int
+    before_round: int
     cards: int
 
-    def __call__(self, world: Carousel, generator: np.random.Generator) -> Carousel:
+    def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
+        """The world afterwards."""
         return _with_cards(world, np.arange(len(world.cards)), self.cards, generator)
 
 
@@ -49,14 +49,15 @@ class ReplacedCards:
     """A part of the cards goes, and as many come.
 
     Args:
-        round_: before which it happens.
+        before_round: when it happens, from 0.
         share: of the cards.
     """
 
-    round_: int
+    before_round: int
     share: float = 0.5
 
-    def __call__(self, world: Carousel, generator: np.random.Generator) -> Carousel:
+    def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
+        """The world afterwards."""
         cards = len(world.cards)
         gone = round(self.share * cards)
         staying = np.sort(generator.permutation(cards)[gone:])
@@ -70,14 +71,15 @@ class TurnedTastes:
     What policies are told of listeners and cards stays what it was, so all that they learned of these cards is wrong.
 
     Args:
-        round_: before which it happens.
+        before_round: when it happens, from 0.
         share: of the cards that change places.
     """
 
-    round_: int
+    before_round: int
     share: float = 1.0
 
-    def __call__(self, world: Carousel, generator: np.random.Generator) -> Carousel:
+    def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
+        """The world afterwards."""
         cards = world.cards
         turned = generator.permutation(len(cards))[: round(self.share * len(cards))]
         source = np.arange(len(cards))

@@ -1,10 +1,10 @@
 """A carousel world of anybody's own cards and listeners, read from two files.
 
-A file is CSV or Parquet; a row of it is a card or a listener, with an id and a number for each direction of taste. Cards
-have one column more, `bias`. Listeners may have a column `segment`, whole numbers from 0; otherwise segments are made
-by k-means. The columns of both are matched by name (`dim_0` with `dim_0`), or, where every name ends in a number of its
-own, by that number (`weight_0` with `taste_0`). The files published by Bendada et al. are read as they are: without
-ids, and with a bias column whose name is a number alone and one that listeners do not have.
+A file is CSV or Parquet; a row of it is a card or a listener, with an id and a number for each direction of taste.
+Cards have one column more, `bias`. Listeners may have a column `segment`, whole numbers from 0; otherwise segments are
+made by k-means. The columns of both are matched by name (`dim_0` with `dim_0`), or, where every name ends in a number
+of its own, by that number (`weight_0` with `taste_0`). The files published by Bendada et al. are read as they are:
+without ids, and with a bias column whose name is a number alone and one that listeners do not have.
 """
 
 import re

@@ -29,7 +29,7 @@ class Round:
     """What came of a round. Figures are means over its listeners, of one slate each.
 
     Args:
-        round_: from 0.
+        number: from 0.
         streams: that happened.
         expected: streams expected of what was shown.
         best: streams expected of the best slates.
@@ -42,7 +42,7 @@ class Round:
         cards: how many cards could be shown; one's share by chance is 1 / cards.
     """
 
-    round_: int
+    number: int
     streams: float
     expected: float
     best: float
@@ -92,22 +92,22 @@ def rounds_of(
     """
     coming, choosing, streaming, changing, blind = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(5))
     first = set(world.cards.rows.tolist())
-    for round_ in range(rounds):
+    for number in range(rounds):
         for change in changes:
-            if change.round_ == round_:
-                world = change(world, changing)
+            if change.before_round == number:
+                world = change.applied(world, changing)
         asked = coming.integers(len(world.listeners), size=listeners)
-        slate = policy.select(world.context(asked, round_), world.candidates(), choosing)
+        slate = policy.select(world.context(asked, number), world.candidates(), choosing)
         places = world.places(slate.content_rows)
         chances = world.chances(asked, places)
         is_streamed = streams(chances, streaming)
         is_seen = attention(is_streamed.astype(float)) & (places != NOTHING)
-        policy.update(outcomes_of(world, asked, round_, slate, is_streamed, is_seen))
+        policy.update(outcomes_of(world, asked, number, slate, is_streamed, is_seen))
         entered = np.array([row for row in world.cards.rows.tolist() if row not in first], dtype=np.int64)
         best = world.best(asked)
         by_chance = random_places(len(world.cards), listeners, world.slots, blind)
         yield Round(
-            round_=round_,
+            number=number,
             streams=float(is_streamed.sum(axis=1).mean()),
             expected=float(expected_streams(chances).mean()),
             best=float(expected_streams(world.chances(asked, best)).mean()),
@@ -120,13 +120,13 @@ def rounds_of(
             cards=len(world.cards),
         )
         if progress is not None:
-            progress(round_ + 1, rounds)
+            progress(number + 1, rounds)
 
 
 def outcomes_of(
     world: Carousel,
     asked: Int[np.ndarray, " listeners"],
-    round_: int,
+    number: int,
     slate: Slate,
     is_streamed: Bool[np.ndarray, "listeners slots"],
     is_seen: Bool[np.ndarray, "listeners slots"],
@@ -135,7 +135,7 @@ def outcomes_of(
     listener, slot = np.nonzero(slate.content_rows != NOTHING)
     rows = slate.content_rows[listener, slot]
     return Outcomes(
-        context=world.context(asked[listener], round_),
+        context=world.context(asked[listener], number),
         content_rows=rows,
         vectors=np.zeros((len(rows), 0)),
         kinds=world.cards.kinds[world.places(rows)],

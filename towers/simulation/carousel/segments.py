@@ -22,6 +22,4 @@ def segments_of(vectors: Float[np.ndarray, "listeners dim"], segments: int, seed
         min_points_per_centroid=1, max_points_per_centroid=SAMPLE_PER_SEGMENT,
     )  # fmt: skip
     fitted.train(single)
-    nearest = faiss.IndexFlatL2(single.shape[1])
-    nearest.add(fitted.centroids)  # pyright: ignore[reportCallIssue]
-    return nearest.search(single, 1)[1][:, 0]  # pyright: ignore[reportCallIssue]
+    return fitted.assign(single)[1]

@@ -83,12 +83,12 @@ class Carousel:
         """The cards as policies are told of them: their kinds, and nothing of their weights."""
         return Candidates(content_rows=self.cards.rows, vectors=np.zeros((len(self.cards), 0)), kinds=self.cards.kinds)
 
-    def context(self, listeners: Int[np.ndarray, " asked"], round_: int) -> Context:
+    def context(self, listeners: Int[np.ndarray, " asked"], number: int) -> Context:
         """The listeners as policies are told of them; a round is a day, from 0."""
         return Context(
             user_vectors=self.listeners.vectors[listeners],
             segments=self.listeners.segments[listeners],
-            times_us=np.full(len(listeners), FIRST_DAY_US + round_ * DAY_US),
+            times_us=np.full(len(listeners), FIRST_DAY_US + number * DAY_US),
         )
 
     def places(self, rows: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
