@@ -94,9 +94,11 @@ def report(arguments: argparse.Namespace, folder: Path) -> None:
     print(f"largest difference: {largest:.1e}")
     for case, figures in found.items():
         if "gate" in figures:
-            weights = figures["weights"]
-            print(f"{case}: {weights['effective']:.2f} of {weights['requests']:,} effective, largest weight "
-                  f"{weights['largest_share']:.1%} of all; refused by: {', '.join(figures['gate']['refused']) or 'no rule'}")  # fmt: skip
+            weights, refused = figures["weights"], ", ".join(figures["gate"]["refused"]) or "no rule"
+            print(
+                f"{case}: {weights['effective']:.2f} of {weights['requests']:,} effective, the largest weight is "
+                f"{weights['largest_share']:.1%} of all; refused by: {refused}"
+            )
     write_result(arguments, "off_policy_parity", {"rounds": arguments.rounds, "largest": largest, "cases": found})
 
 

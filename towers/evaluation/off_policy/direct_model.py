@@ -1,12 +1,14 @@
 """The direct model: what a card earns from its slot on, by ridge regressions that never saw the listener they judge."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from towers.evaluation.off_policy.log import LoggedBandit
+
+_NO_PENALTY = 1e-9
+"""On the constant: enough to be solved where a fold holds all rows of a slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,31 +55,29 @@ class DirectModel:
         Raises:
             ValueError: fewer listeners than folds.
         """
-        estimates, new_estimates = np.zeros(len(log)), np.zeros(len(log))
+        part = self._parts(log.listeners)
         after = _row_after(log.requests, log.slots)
         last = int(log.slots.max()) if slots is None else min(int(log.slots.max()), slots - 1)
-        for is_judged in self._parts(log.listeners):
-            # What the new policy is expected to earn from the row after this one on; 0 behind the last.
-            to_come = np.zeros(len(log))
-            for slot in range(last, -1, -1):
-                is_slot = log.slots == slot
-                fitted = is_slot & ~is_judged
-                model = _Ridge.of(features[fitted], (log.rewards + to_come)[fitted], self.penalty)
-                is_own = is_slot & is_judged
-                estimates[is_own] = model.of_rows(features[is_own])
-                expected = np.zeros(len(log) + 1)
-                expected[:-1][is_slot] = model.of_rows(new_features[is_slot])
-                new_estimates[is_own] = expected[:-1][is_own]
-                to_come = expected[after]
+        estimates, new_estimates = np.zeros(len(log)), np.zeros(len(log))
+        # What each fold's model expects of the new policy from a row on; 0 behind the last.
+        to_come = np.zeros((self.folds, len(log) + 1))
+        for slot in range(last, -1, -1):
+            rows = np.flatnonzero(log.slots == slot)
+            regressions = _Regressions.of(features[rows], new_features[rows], part[rows], self.folds, self.penalty)
+            for fold in range(self.folds):
+                is_own = part[rows] == fold
+                weights = regressions.weights(fold, log.rewards[rows] + to_come[fold, after[rows]])
+                expected = regressions.new @ weights
+                estimates[rows[is_own]] = regressions.shown[is_own] @ weights
+                new_estimates[rows[is_own]] = expected[is_own]
+                to_come[fold, rows] = expected
         return replace(log, estimates=estimates, new_estimates=new_estimates)
 
-    def _parts(self, listeners: Int[np.ndarray, " rows"]) -> Iterator[Bool[np.ndarray, " rows"]]:
+    def _parts(self, listeners: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
         names, listener = np.unique(listeners, return_inverse=True)
         if len(names) < self.folds:
             raise ValueError(f"{len(names)} listeners are fewer than {self.folds} folds")
-        part = np.random.default_rng(self.seed).permutation(len(names)) % self.folds
-        for fold in range(self.folds):
-            yield part[listener] == fold
+        return (np.random.default_rng(self.seed).permutation(len(names)) % self.folds)[listener]
 
 
 def _row_after(requests: Int[np.ndarray, " rows"], slots: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
@@ -90,29 +90,40 @@ def _row_after(requests: Int[np.ndarray, " rows"], slots: Int[np.ndarray, " rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ridge:
-    """A regression on standardised features; the constant is not shrunk."""
+class _Regressions:
+    """One regression a fold on the rows of all others, with a constant in the first column that is not shrunk.
 
-    middle: Float[np.ndarray, " features"]
-    weights: Float[np.ndarray, " features"]
-    constant: float
+    Rows are multiplied once: what a fold leaves out is taken away from the sum over all.
+    """
+
+    shown: Float[np.ndarray, "rows columns"]
+    new: Float[np.ndarray, "rows columns"]
+    part: Int[np.ndarray, " rows"]
+    products: Float[np.ndarray, "folds columns columns"]
+    penalty: float
 
     @classmethod
     def of(
-        cls, features: Float[np.ndarray, "rows features"], targets: Float[np.ndarray, " rows"], penalty: float
-    ) -> "_Ridge":
-        """Fits it; 0 where there is no row."""
-        if not len(targets):
-            nothing = np.zeros(features.shape[1])
-            return cls(middle=nothing, weights=nothing, constant=0.0)
-        middle, constant = features.mean(axis=0), float(targets.mean())
-        deviation = features.std(axis=0)
+        cls,
+        features: Float[np.ndarray, "rows features"],
+        new_features: Float[np.ndarray, "rows features"],
+        part: Int[np.ndarray, " rows"],
+        folds: int,
+        penalty: float,
+    ) -> "_Regressions":
+        """Standardises features by those shown; rewards play no part in it, so that all folds share it."""
+        middle, deviation = features.mean(axis=0), features.std(axis=0)
         deviation = np.where(deviation > 0, deviation, 1.0)
-        scaled = (features - middle) / deviation
-        gram = scaled.T @ scaled + penalty * np.eye(features.shape[1])
-        weights = np.linalg.solve(gram, scaled.T @ (targets - constant)) / deviation
-        return cls(middle=middle, weights=weights, constant=constant)
+        ones = np.ones(len(features))
+        shown = np.column_stack([ones, (features - middle) / deviation])
+        new = np.column_stack([ones, (new_features - middle) / deviation])
+        parts = [shown[part == fold] for fold in range(folds)]
+        products = np.stack([rows.T @ rows for rows in parts])
+        return cls(shown=shown, new=new, part=part, products=products, penalty=penalty)
 
-    def of_rows(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, " rows"]:
-        """What it expects."""
-        return (features - self.middle) @ self.weights + self.constant
+    def weights(self, fold: int, targets: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " columns"]:
+        """Of the regression that never saw a fold; 0 where there is no other row."""
+        shrinking = np.full(self.shown.shape[1], self.penalty)
+        shrinking[0] = _NO_PENALTY
+        left = self.products.sum(axis=0) - self.products[fold] + np.diag(shrinking)
+        return np.linalg.solve(left, self.shown.T @ np.where(self.part == fold, 0.0, targets))
