@@ -69,8 +69,8 @@ def intervals(
         ValueError: the evaluation has no such figure, or its slice is too small for one.
     """
     columns = np.stack([figure_column(evaluation, key) for key in keys], axis=1) if keys else np.zeros((0, 0))
-    resampled = _resampled_means(columns, seed, resamples)
-    bounds = np.quantile(resampled, _tails(), axis=0)
+    resampled = resampled_means(columns, seed, resamples)
+    bounds = np.quantile(resampled, tails(), axis=0)
     means = _means(columns)
     return {
         key: Interval(mean=float(means[at]), low=float(bounds[0, at]), high=float(bounds[1, at]))
@@ -140,8 +140,8 @@ def figure_column(evaluation: Evaluation, key: str) -> Float[np.ndarray, " users
 
 def _differences(columns: Float[np.ndarray, "users comparisons"], seed: int, resamples: int) -> list[Difference]:
     """One a column, corrected for all columns."""
-    resampled = _resampled_means(columns, seed, resamples)
-    means, bounds = _means(columns), np.quantile(resampled, _tails(), axis=0)
+    resampled = resampled_means(columns, seed, resamples)
+    means, bounds = _means(columns), np.quantile(resampled, tails(), axis=0)
     errors = resampled.std(axis=0)
     # A difference that is the same for every listener has no error; it then stands or falls by itself.
     scale = np.where(errors > 0, errors, 1.0)
@@ -186,9 +186,10 @@ def _means(columns: Float[np.ndarray, "users keys"]) -> Float[np.ndarray, " keys
     return np.where(present, columns, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
 
 
-def _resampled_means(
+def resampled_means(
     columns: Float[np.ndarray, "users keys"], seed: int, resamples: int
 ) -> Float[np.ndarray, "resamples keys"]:
+    """The mean of each column in each resample, the same listeners for all columns; NaN is left out of a mean."""
     present = np.isfinite(columns)
     values = np.where(present, columns, 0.0)
     parts = []
@@ -225,7 +226,8 @@ def _drawn(generator: np.random.Generator, users: int, resamples: int) -> Float[
     return np.stack([draw.astype(np.float64) for draw in draws])
 
 
-def _tails() -> tuple[float, float]:
+def tails() -> tuple[float, float]:
+    """The quantiles that bound an interval."""
     return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
 
 
@@ -240,10 +242,10 @@ def ratio_of_means(
     _check_paired(first, second, key)
     columns = np.stack([figure_column(first, key), figure_column(second, key)], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        means, resampled = _means(columns), _resampled_means(columns, seed, resamples)
+        means, resampled = _means(columns), resampled_means(columns, seed, resamples)
         ratios, mean = resampled[:, 0] / resampled[:, 1], means[0] / means[1]
     known = ratios[np.isfinite(ratios)]
     if not np.isfinite(mean) or not len(known):
         return Interval(mean=np.nan, low=np.nan, high=np.nan)
-    low, high = np.quantile(known, _tails())
+    low, high = np.quantile(known, tails())
     return Interval(mean=float(mean), low=float(low), high=float(high))

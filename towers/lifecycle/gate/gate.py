@@ -31,8 +31,9 @@ finite. A rule that cannot apply (no champion yet, no cold contents, no clock) s
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from towers.lifecycle.gate.evidence import Evidence, Lacking, Stage
@@ -87,8 +88,13 @@ def outcome_of(name: str, rule: Rule, evidence: Evidence) -> Outcome:
     """What one rule says; it refuses where it lacks something or one of its figures is not finite."""
     if not evidence.has_come_to(rule.stage):
         return Outcome(rule=name, status="not yet", words=NOT_YET)
+    return closed(name, partial(rule.judge, name, evidence))
+
+
+def closed(name: str, find: Callable[[], Outcome]) -> Outcome:
+    """What a rule finds, of this gate or another; refused where it lacks something or a figure is not finite."""
     try:
-        outcome = rule.judge(name, evidence)
+        outcome = find()
     except Lacking as lacking:
         return Outcome(rule=name, status="refused", words=f"cannot be judged: {lacking}")
     odd = [key for key, figure in outcome.figures.items() if not math.isfinite(figure)]

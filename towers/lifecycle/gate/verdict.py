@@ -55,8 +55,13 @@ class Force:
     who: str
 
 
-def force_of(force: bool, why: str | None) -> Force | None:
+def force_of(force: bool, why: str | None, group: str = "gate") -> Force | None:
     """Reads `gate.force` and `gate.why`; null where nobody forces anything.
+
+    Args:
+        force: whether somebody does.
+        why: their reason.
+        group: of the configuration that they stand in.
 
     Raises:
         UserError: forced without a reason.
@@ -64,7 +69,7 @@ def force_of(force: bool, why: str | None) -> Force | None:
     if not force:
         return None
     if why is None or not why.strip():
-        raise UserError("gate.force=true: say why, as gate.why='TEXT'; it is kept with the version")
+        raise UserError(f"{group}.force=true: say why, as {group}.why='TEXT'; it is kept with the version")
     return Force(why=why.strip(), who=who())
 
 

@@ -1,0 +1,220 @@
+"""A home page whose truth is known: listeners with tastes, cards, policies with a floor, and logs drawn from them.
+
+A listener streams a card that they look at with a chance of `sigmoid(base + popularity + taste . card + mood)`; the
+mood is theirs alone and nobody knows it, so that the requests of a listener go together. They look at the first slot,
+and at each next one unless they have streamed the card before and stop with a chance of a half. Some skip what they do
+not stream.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.evaluation.off_policy.log import LoggedBandit
+
+STOP, SKIP = 0.5, 0.4
+FLOOR = 0.05
+KINDS, NEW_SHARE = 3, 0.15
+TRUTH_SEED = 10_000_019
+
+Scores = Callable[[Float[np.ndarray, "requests dim"]], Float[np.ndarray, "requests cards"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxPolicy:
+    """Draws cards one slot after the other, without repeats: any card with a chance of the floor, else by softmax.
+
+    Args:
+        name: for people.
+        scores: of all cards for a taste, in units of the logarithm of a chance.
+        mixed: another policy, taken for a slot with the chance `share`.
+        share: of it.
+    """
+
+    name: str
+    scores: Scores
+    mixed: "SoftmaxPolicy | None" = None
+    share: float = 0.0
+
+    def chances(
+        self, tastes: Float[np.ndarray, "requests dim"], is_taken: Bool[np.ndarray, "requests cards"]
+    ) -> Float[np.ndarray, "requests cards"]:
+        """Of every card for the next slot, given what stands before."""
+        scores = np.where(is_taken, -np.inf, self.scores(tastes))
+        softmax = np.exp(scores - scores.max(axis=1, keepdims=True))
+        softmax /= softmax.sum(axis=1, keepdims=True)
+        left = ~is_taken
+        own = (1 - FLOOR) * softmax + FLOOR * left / left.sum(axis=1, keepdims=True)
+        return own if self.mixed is None else (1 - self.share) * own + self.share * self.mixed.chances(tastes, is_taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A log with the chances of a new policy, and features of the direct model, for `OffPolicyJudge.judge`."""
+
+    log: LoggedBandit
+    features: Float[np.ndarray, "rows features"]
+    new_features: Float[np.ndarray, "rows features"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Cards and how listeners answer to them.
+
+    Args:
+        slots: of a slate.
+        base: log-odds of a stream of an average card.
+        cards: how many.
+        dim: of tastes.
+        per_listener: requests of a listener in a log.
+        seed: of the cards.
+    """
+
+    slots: int = 1
+    base: float = -2.0
+    cards: int = 30
+    dim: int = 8
+    per_listener: int = 5
+    seed: int = 0
+    vectors: Float[np.ndarray, "cards dim"] = field(init=False)
+    popularity: Float[np.ndarray, " cards"] = field(init=False)
+
+    def __post_init__(self):
+        generator = np.random.default_rng(self.seed)
+        object.__setattr__(self, "vectors", generator.normal(size=(self.cards, self.dim)) / self.dim**0.5)
+        object.__setattr__(self, "popularity", generator.normal(scale=0.5, size=self.cards))
+
+    def true_scores(self, tastes: Float[np.ndarray, "requests dim"]) -> Float[np.ndarray, "requests cards"]:
+        """Log-odds of a stream, but for the mood."""
+        return self.base + self.popularity + tastes @ self.vectors.T
+
+    def policy(self, name: str, temper: float, noise: float = 0.0, seed: int = 1) -> SoftmaxPolicy:
+        """A policy that knows tastes and cards but for a noise.
+
+        Args:
+            name: for people.
+            temper: what scores are multiplied with; below 0: the worse a card, the more it is shown.
+            noise: deviation of what it takes for the cards, in units of their own.
+            seed: of the noise.
+        """
+        generator = np.random.default_rng(seed)
+        vectors = self.vectors + noise * generator.normal(size=self.vectors.shape) / self.dim**0.5
+        popularity = self.popularity + noise * generator.normal(scale=0.5, size=self.cards)
+        return SoftmaxPolicy(name=name, scores=lambda tastes: temper * (popularity + tastes @ vectors.T))
+
+    def value(self, policy: SoftmaxPolicy, requests: int = 200_000) -> float:
+        """True streams of a slate: the mean over listeners that no log has seen.
+
+        Everything that can be summed over is summed over: with one slot the cards, else what is streamed.
+        """
+        generator, total = np.random.default_rng(TRUTH_SEED), 0.0
+        for _ in range(0, requests, 20_000):
+            tastes, moods = self._listeners(generator, 20_000)
+            odds = 1 / (1 + np.exp(-self.true_scores(tastes) - moods[:, None]))
+            is_taken, looks = np.zeros(odds.shape, dtype=bool), np.ones(len(odds))
+            for slot in range(self.slots):
+                chances = policy.chances(tastes, is_taken)
+                total += float((looks * (chances * odds).sum(axis=1)).sum())
+                draws = generator.random(len(odds))
+                if slot + 1 < self.slots:
+                    shown = drawn(chances, draws)
+                    is_taken[np.arange(len(odds)), shown] = True
+                    looks = looks * (1 - STOP * odds[np.arange(len(odds)), shown])
+        return total / (20_000 * -(-requests // 20_000))
+
+    def log(self, logged: SoftmaxPolicy, requests: int, seed: int) -> "Log":
+        """What a policy shows to listeners, and what they do."""
+        generator = np.random.default_rng([self.seed, seed])
+        listeners = np.arange(requests) // self.per_listener
+        tastes, moods = self._listeners(generator, int(listeners[-1]) + 1)
+        tastes, moods = tastes[listeners], moods[listeners]
+        odds = 1 / (1 + np.exp(-self.true_scores(tastes) - moods[:, None]))
+        everybody = np.arange(requests)
+        shown = np.zeros((requests, self.slots), dtype=np.int64)
+        propensities, rewards, skips = (np.zeros(shown.shape) for _ in range(3))
+        is_taken, looks = np.zeros(odds.shape, dtype=bool), np.ones(requests, dtype=bool)
+        for slot in range(self.slots):
+            chances = logged.chances(tastes, is_taken)
+            shown[:, slot] = drawn(chances, generator.random(requests))
+            propensities[:, slot] = chances[everybody, shown[:, slot]]
+            streams = looks & (generator.random(requests) < odds[everybody, shown[:, slot]])
+            rewards[:, slot] = streams
+            skips[:, slot] = looks & ~streams & (generator.random(requests) < SKIP)
+            looks = looks & ~(streams & (generator.random(requests) < STOP))
+            is_taken[everybody, shown[:, slot]] = True
+        return Log(
+            world=self, tastes=tastes, listeners=listeners, shown=shown, propensities=propensities, rewards=rewards,
+            skips=skips,
+        )  # fmt: skip
+
+    def _listeners(
+        self, generator: np.random.Generator, count: int
+    ) -> tuple[Float[np.ndarray, "listeners dim"], Float[np.ndarray, " listeners"]]:
+        return generator.normal(size=(count, self.dim)), generator.normal(scale=0.5, size=count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """What one policy showed, from which any other is judged.
+
+    Args:
+        world: that it is of.
+        tastes: of each request.
+        listeners: of each request.
+        shown: cards.
+        propensities: of the policy that showed them.
+        rewards: streams.
+        skips: of what was looked at and not streamed.
+    """
+
+    world: World
+    tastes: Float[np.ndarray, "requests dim"]
+    listeners: Int[np.ndarray, " requests"]
+    shown: Int[np.ndarray, "requests slots"]
+    propensities: Float[np.ndarray, "requests slots"]
+    rewards: Float[np.ndarray, "requests slots"]
+    skips: Float[np.ndarray, "requests slots"]
+
+    def judged(self, new: SoftmaxPolicy) -> Judged:
+        """The log beside a new policy. Features are the taste, the card, the product of both, and the slot's place."""
+        requests, slots = self.shown.shape
+        world, everybody = self.world, np.arange(requests)
+        chances = np.zeros((requests, slots))
+        features, new_features = [], []
+        is_taken = np.zeros((requests, world.cards), dtype=bool)
+        for slot in range(slots):
+            every = new.chances(self.tastes, is_taken)
+            shown = self.shown[:, slot]
+            chances[:, slot] = every[everybody, shown]
+            features.append(self._features(np.eye(world.cards)[shown]))
+            new_features.append(self._features(every))
+            is_taken[everybody, shown] = True
+        log = LoggedBandit(
+            requests=np.repeat(everybody, slots),
+            listeners=np.repeat(self.listeners, slots),
+            slots=np.tile(np.arange(slots), requests),
+            propensities=self.propensities.ravel(),
+            new_propensities=np.minimum(chances.ravel(), 1.0),
+            rewards=self.rewards.ravel(),
+            guards={
+                "skips": self.skips.ravel(),
+                "new_cards": (self.shown.ravel() < NEW_SHARE * world.cards).astype(float),
+            },
+            kinds=self.shown.ravel() % KINDS,
+        )
+        stacked = [np.stack(each, axis=1).reshape(requests * slots, -1) for each in (features, new_features)]
+        return Judged(log=log, features=stacked[0], new_features=stacked[1])
+
+    def _features(self, chances: Float[np.ndarray, "requests cards"]) -> Float[np.ndarray, "requests features"]:
+        """The mean over cards, each by its chance."""
+        return np.concatenate([self.tastes, chances, self.tastes * (chances @ self.world.vectors)], axis=1)
+
+
+def drawn(
+    chances: Float[np.ndarray, "requests cards"], draws: Float[np.ndarray, " requests"]
+) -> Int[np.ndarray, " requests"]:
+    """The card that a number from 0 to 1 falls on."""
+    sums = np.cumsum(chances, axis=1)
+    return np.minimum((sums < draws[:, None] * sums[:, -1:]).sum(axis=1), chances.shape[1] - 1)
