@@ -1,19 +1,19 @@
-"""The log of the home page: what was shown, then what came of it, as Parquet parts of the raw contract's `impressions/`.
+"""The log of the home page: what was shown and what came of it, as Parquet parts of the raw contract's `impressions/`.
 
 ```
 LOG/impressions/part-*.parquet   rows of `IMPRESSION_SCHEMA`, each written once, whole parts alone
 LOG/open.sqlite                  rows that still wait for their outcome
 ```
-A row is kept in the database from the moment it is shown, so nothing is lost however the server ends. It is written into a
-part once its outcome is there or its wait is over; the part has the outcome in its own columns. All worker processes
-share the database, and one at a time writes parts.
+A row is kept in the database from the moment it is shown, so nothing is lost however the server ends. It is written
+into a part once its outcome is there or its wait is over; the part has the outcome in its own columns. All worker
+processes share the database, and one at a time writes parts.
 """
 
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,9 @@ CREATE TABLE IF NOT EXISTS tired (
     PRIMARY KEY (user_id, content_id)
 ) WITHOUT ROWID;
 """
+_OWN: Final = (
+    "request_id", "slot", "user_id", "timestamp_us", "chosen_id", "shelf", "propensity", "policy_id", "space_id",
+)  # fmt: skip
 
 
 class UnknownRequest(UserError):
@@ -116,7 +119,7 @@ class HomeLog:
         with self._lock:
             self._database.close()
 
-    def show(self, rows: Sequence[Impression], card_ids: Sequence[str], could: Sequence[bytes]) -> None:
+    def show(self, rows: Sequence[Impression], card_ids: "CardIds", could: Sequence[bytes]) -> None:
         """Keeps the rows of one page, all or none.
 
         Args:
@@ -124,18 +127,13 @@ class HomeLog:
             card_ids: of the cards that pages are drawn from.
             could: for each row, `np.packbits` of which of these were the candidates.
         """
-        cards = digest_of(list(card_ids)) if not isinstance(card_ids, CardIds) else card_ids.digest
-        columns = (
-            "request_id", "slot", "user_id", "timestamp_us", "chosen_id", "shelf", "propensity", "policy_id", "space_id",
-        )  # fmt: skip
-        values = [
-            (*(getattr(row, name) for name in columns), cards, bits) for row, bits in zip(rows, could, strict=True)
-        ]
+        cards = card_ids.digest
+        values = [(*(getattr(row, name) for name in _OWN), cards, bits) for row, bits in zip(rows, could, strict=True)]
         with self._lock, self._transaction():
             if cards not in self._known_cards:
                 self._database.execute("INSERT OR IGNORE INTO cards VALUES (?, ?)", (cards, json.dumps([*card_ids])))
             self._database.executemany(
-                f"INSERT INTO shown ({', '.join(columns)}, cards, could) VALUES ({', '.join('?' * 11)})", values
+                f"INSERT INTO shown ({', '.join(_OWN)}, cards, could) VALUES ({', '.join('?' * 11)})", values
             )
             for row in rows:
                 self._tire(row.user_id, row.chosen_id, row.timestamp_us)
@@ -183,7 +181,7 @@ class HomeLog:
                 self._database.execute("DELETE FROM tired WHERE user_id = ? AND content_id = ?", (user_id, chosen_id))
         return slot
 
-    def satiation(self, user_id: str, place_of: dict[str, int], now_us: int) -> Float[np.ndarray, " cards"]:
+    def satiation(self, user_id: str, place_of: Mapping[str, int], now_us: int) -> Float[np.ndarray, " cards"]:
         """How tired a listener is of each card, `log(1 + s)`; see `satiation.py`.
 
         Args:
