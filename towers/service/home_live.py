@@ -40,10 +40,10 @@ class HomeSettings:
         ValueError: a number that is not above 0, or an empty token.
     """
 
-    policy: Path
-    log: Path | None
+    policy: str | Path
+    log: str | Path | None
     token: str | None
-    cards: Path | None
+    cards: str | Path | None
     shelves: Shelves
     max_cards: int = MOST
     wait_s: float = 1_800.0
@@ -84,7 +84,7 @@ class Home:
                 no card.
         """
         export = snapshot.export
-        version = open_policy(settings.policy, export.space_id)
+        version = open_policy(Path(settings.policy), export.space_id)
         longest = max(settings.shelves.shelves, key=lambda shelf: shelf.slots)
         if version.policy.slots < longest.slots:
             raise UserError(
@@ -94,7 +94,7 @@ class Home:
         if settings.cards is None:
             rows = most_played_cards(export, most=settings.max_cards)
         else:
-            rows = cards_of_file(export, settings.cards)
+            rows = cards_of_file(export, Path(settings.cards))
         if not len(rows):
             raise UserError(f"{export.folder}: has no playlist, episode or artist that could be a card")
         cards = HomeCards(export=export, rows=rows, known_ids=version.card_ids)
@@ -134,7 +134,7 @@ class LiveHome:
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self.home = Home.open(settings, live.snapshot)
-        self.log = None if settings.log is None else HomeLog(settings.log, settings.wait_s)
+        self.log = None if settings.log is None else HomeLog(Path(settings.log), settings.wait_s)
 
     def start(self) -> None:
         """Watches, and writes the log, in threads."""
@@ -158,7 +158,7 @@ class LiveHome:
         """Swaps where the policy or the export moved, if the two are sound together; says whether it did."""
         snapshot, home = self._live.snapshot, self.home
         try:
-            target = version_folder(self.settings.policy)
+            target = version_folder(Path(self.settings.policy))
         except UserError:
             target = None
         if target == home.version.folder and snapshot is home.snapshot:
