@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +31,8 @@ from towers.policies.bandit.satiation import HALVED_US, faded
 
 IMPRESSIONS, OPEN = "impressions", "open.sqlite"
 SECOND_US = 1_000_000
-AT_ONCE = 5_000
-"""Rows of a part, at most; with a thousand candidates a row they take some 40 MB while it is written."""
+AT_ONCE = 2_000
+"""Rows of a part, at most: pages wait while they are named; with a thousand candidates a row they take some 20 MB."""
 FORGOTTEN_US = 8 * HALVED_US
 """After so long nothing is left of how tired somebody is of a card."""
 STREAM_MS = 30_000
@@ -252,12 +252,11 @@ class HomeLog:
 
     def _table(self, part: str) -> pa.Table:
         names = [name for name in IMPRESSION_SCHEMA.names if name not in ("candidate_ids", "timestamp")]
-        found = self._all(
-            f"SELECT {', '.join(names)}, timestamp_us, cards, could FROM shown WHERE part = ? "
-            "ORDER BY timestamp_us, request_id, slot",
-            part,
-        )
-        ids = {cards: pa.array(json.loads(text)) for cards, text in self._all("SELECT cards, ids FROM cards")}
+        query = f"SELECT {', '.join(names)}, timestamp_us, cards, could FROM shown WHERE part = ? "
+        with closing(sqlite3.connect(self.folder / OPEN, timeout=10.0)) as reading:  # beside pages, which do not wait
+            found = reading.execute(f"{query} ORDER BY timestamp_us, request_id, slot", (part,)).fetchall()
+            texts = reading.execute("SELECT cards, ids FROM cards").fetchall()
+        ids = {cards: pa.array(json.loads(text)) for cards, text in texts}
         columns: dict[str, Any] = dict(
             zip([*names, "timestamp_us", "cards", "could"], zip(*found, strict=True), strict=True)
         )
@@ -266,8 +265,8 @@ class HomeLog:
             for cards, bits in zip(columns["cards"], columns["could"], strict=True)
         ]
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in could])]).astype(np.int32)
-        texts = [ids[cards].take(pa.array(one)) for cards, one in zip(columns["cards"], could, strict=True)]
-        arrays = {"candidate_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.concat_arrays(texts))}
+        chosen_from = [ids[cards].take(pa.array(one)) for cards, one in zip(columns["cards"], could, strict=True)]
+        arrays = {"candidate_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.concat_arrays(chosen_from))}
         for name in names:
             kind = IMPRESSION_SCHEMA.field(name).type
             values = columns[name]
