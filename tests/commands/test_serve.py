@@ -22,9 +22,26 @@ from towers.errors import UserError
         ("watch_s=0", "watch_s=0.0: must be above 0"),
         ("limits.max_k=0", "limits: max_k=0: must be at least 1"),
         ("+limits.max_q=1", "limits.max_q: unknown"),
+        ("home.policy=nowhere", "nowhere: no policy here; `towers home action=train` writes one"),
     ],
 )
 def test_mistakes(argument: str, said: str) -> None:
     with pytest.raises(UserError) as refused:
         serve.run(compose("serve", [f"export='{GOLDEN}'", argument]))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["host=0.0.0.0", "home.log=log"], "home.token: host=0.0.0.0 listens on more than this machine"),
+        (["home.wait_s=0"], "home: wait_s=0.0: must be above 0"),
+        (["home.token=' '"], "home: token: is empty"),
+        (["home.shelves.shelves=[]"], "home.shelves: shelves=[]: give at least one"),
+        (["+home.speed=1"], "home.speed: unknown"),
+    ],
+)
+def test_mistakes_of_a_home_page(arguments: list[str], said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        serve.run(compose("serve", [f"export='{GOLDEN}'", "home.policy=policies/home", *arguments]))
     assert said in str(refused.value)

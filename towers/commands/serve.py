@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
+from towers.service.home_live import HomeSettings
 from towers.service.server import Serving, end_with_input, serve
 
 CHECKS = ("manifest", "full")
@@ -35,12 +36,18 @@ def run(config: DictConfig) -> None:
         watch_s=_positive("watch_s", value(config, "watch_s", float)),
         threads=_positive("threads", value(config, "threads", int)),
         limits=instantiate(config.limits, "limits"),
+        home=_home(config),
     )
     host, port = value(config, "host", str), value(config, "port", int)
     if not 0 <= port < 65_536:
         raise UserError(f"port={port}: must be from 0 (any that is free) to 65535")
     workers = _positive("workers", value(config, "workers", int))
     serve(serving, host, port, workers, value(config, "access_log", bool))
+
+
+def _home(config: DictConfig) -> HomeSettings | None:
+    """The home page's settings; null where no policy is given."""
+    return None if value(config, "home.policy", str | None) is None else instantiate(config.home, "home")
 
 
 def _positive(key: str, number: Number) -> Number:

@@ -184,9 +184,12 @@ class Refusal(BaseModel):
 
 
 REFUSALS = {
+    401: "A write without the server's token.",
     404: "An id that this version does not know.",
+    409: "What was told before.",
     413: "A body that is too long.",
     422: "A value that cannot be, by its name.",
+    429: "More writes a second than the server takes.",
 }
 """By status, what is said in OpenAPI."""
 

@@ -19,6 +19,8 @@ from towers.service import answers
 from towers.service.answer_shapes import refused_with, responses
 from towers.service.cards import written
 from towers.service.edge import Edge
+from towers.service.home_live import HomeSettings, LiveHome
+from towers.service.home_routes import add_home
 from towers.service.limits import Limits
 from towers.service.live import Live
 from towers.service.playlist_routes import add_playlists
@@ -35,25 +37,37 @@ from towers.service.questions import (
 from towers.service.reference import reference_page
 from towers.service.replies import refusal, reply
 from towers.service.snapshot import NotFound
+from towers.service.write_guard import WriteGuard
 
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(open_live: Callable[[], Live], limits: Limits, threads: int) -> FastAPI:
+def create_app(
+    open_live: Callable[[], Live], limits: Limits, threads: int, home: HomeSettings | None = None
+) -> FastAPI:
     """The application.
 
     Args:
         open_live: gives what is served.
         limits: above which a request is refused.
         threads: requests that are worked on at once.
+        home: of the home page; null: there is none.
+
+    Raises:
+        UserError: the export or the home page cannot be served.
     """
     live = open_live()
+    live_home = None if home is None else LiveHome(home, live)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = threads
         live.start()
+        if live_home is not None:
+            live_home.start()
         yield
+        if live_home is not None:
+            live_home.stop()
         live.stop()
 
     named: dict[tuple[str, str], list[str]] = {}
@@ -68,11 +82,14 @@ def create_app(open_live: Callable[[], Live], limits: Limits, threads: int) -> F
     app = FastAPI(
         title="Towers", lifespan=lifespan, docs_url=None, redoc_url=None, dependencies=[Depends(takes_it)]
     )  # fmt: skip
-    app.add_middleware(Edge, max_body_bytes=limits.max_body_bytes)
+    guard = None if home is None else WriteGuard(home.token, home.max_writes_per_s, home.max_outcome_bytes)
+    app.add_middleware(Edge, max_body_bytes=limits.max_body_bytes, guard=guard)
     _add_errors(app)
     _add_facts(app, live, limits)
     _add_questions(app, live, limits)
     add_playlists(app, live, limits)
+    if live_home is not None:
+        add_home(app, live_home)
     _add_files(app, live)
     named.update(_parameters_of(app.openapi()))
     return app

@@ -1,9 +1,11 @@
-"""What every request passes: a bound on its body, and headers that keep a page to its own origin."""
+"""What every request passes: who may write, a bound on its body, and headers that keep a page to its own origin."""
 
 import json
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from towers.service.write_guard import WriteGuard
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -15,11 +17,15 @@ HEADERS = {
 
 
 class Edge:
-    """Refuses bodies over `max_body_bytes` with 413, whether they say their length or not; adds `HEADERS`."""
+    """Refuses bodies over `max_body_bytes` with 413, whether they say their length or not; adds `HEADERS`.
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int):
+    What `guard` refuses is refused before its body is read; it has its own bound on a write's body.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, guard: WriteGuard | None = None):
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
@@ -32,12 +38,18 @@ class Edge:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
+        refused = None if self._guard is None else self._guard.refusal(scope)
+        if refused is not None:
+            await self._refuse(send_with_headers, *refused)
+            return
         if scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send_with_headers)
             return
-        body = await self._body(scope, receive)
+        guard = self._guard
+        most = guard.max_body_bytes if guard is not None and guard.is_write(scope) else self._max_body_bytes
+        body = await self._body(scope, receive, most)
         if body is None:
-            await self._refuse(send_with_headers)
+            await self._refuse(send_with_headers, 413, f"body: must be at most {most:,} bytes")
             return
         is_read = False
 
@@ -50,10 +62,10 @@ class Edge:
 
         await self._app(scope, receive_again, send_with_headers)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _body(self, scope: Scope, receive: Receive, most: int) -> bytes | None:
         """The body; null where it is too long."""
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self._max_body_bytes:
+        if not announced.isdigit() or int(announced) > most:
             return None
         parts, length = [], 0
         while True:
@@ -61,13 +73,17 @@ class Edge:
             part = message.get("body", b"")
             parts.append(part)
             length += len(part)
-            if length > self._max_body_bytes:
+            if length > most:
                 return None
             if not message.get("more_body", False):
                 return b"".join(parts)
 
-    async def _refuse(self, send: Send) -> None:
-        body = json.dumps({"error": f"body: must be at most {self._max_body_bytes:,} bytes"}).encode()
+    async def _refuse(self, send: Send, status: int, said: str) -> None:
+        body = json.dumps({"error": said}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if status == 429:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
         await send({"type": "http.response.body", "body": body})

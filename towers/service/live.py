@@ -26,7 +26,7 @@ class Live:
     def __init__(self, link: Path, open_version: Callable[[Path], Snapshot], watch_s: float):
         self._link = link
         self._open = open_version
-        self._watch_s = watch_s
+        self.watch_s = watch_s
         self._refused: tuple[Path, float] | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -42,7 +42,7 @@ class Live:
         """Ends the watching; a version that is being opened is let go."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(timeout=self._watch_s)
+            self._thread.join(timeout=self.watch_s)
 
     def look(self) -> bool:
         """Swaps where the link points elsewhere, if what it points to is sound; says whether it did."""
@@ -64,5 +64,5 @@ class Live:
         return True
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._watch_s):
+        while not self._stopped.wait(self.watch_s):
             self.look()

@@ -21,9 +21,11 @@ from uvicorn.supervisors import Multiprocess
 from towers.errors import UserError
 from towers.service.app import create_app
 from towers.service.audio import AudioFolder
+from towers.service.home_live import Home, HomeSettings
 from towers.service.limits import Limits
 from towers.service.live import Live
 from towers.service.snapshot import Snapshot
+from towers.service.write_guard import is_of_this_machine
 
 LOG = logging.getLogger("towers.service")
 STOPPING_S = 10.0
@@ -42,6 +44,7 @@ class Serving:
         watch_s: seconds between two looks at the link.
         threads: requests that a worker works on at once.
         limits: above which a request is refused.
+        home: of the home page; null: there is none.
     """
 
     export: Path
@@ -51,6 +54,7 @@ class Serving:
     watch_s: float
     threads: int
     limits: Limits
+    home: HomeSettings | None = None
 
     def open_live(self) -> Live:
         """Opens what is served; raises `UserError` where that cannot be."""
@@ -63,7 +67,7 @@ class Serving:
         """The application, in this process."""
         keep_to_one_thread()
         log_plainly()
-        return create_app(open_live or self.open_live, self.limits, self.threads)
+        return create_app(open_live or self.open_live, self.limits, self.threads, self.home)
 
 
 def keep_to_one_thread() -> None:
@@ -121,11 +125,20 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
     """Serves until it is interrupted.
 
     Raises:
-        UserError: the address is taken, or the export cannot be served.
+        UserError: the address is taken, the export or the home page cannot be served, or whoever reaches this machine
+            could write the log of the home page.
     """
     keep_to_one_thread()
     log_plainly()
+    home = serving.home
+    if home is not None and home.log is not None and home.token is None and not is_of_this_machine(host):
+        raise UserError(
+            f"home.token: host={host} listens on more than this machine, so that writing the log needs a token; "
+            "give one, or set TOWERS_HOME_TOKEN"
+        )
     live = serving.open_live()
+    if home is not None:
+        Home.open(home, live.snapshot)  # what is wrong with it is said here, in one line
     with bound(host, port) as listening:
         shown = f"[{host}]" if ":" in host else host
         print(

@@ -5,7 +5,7 @@ import { contentList, contentRow } from "./content_row.js";
 import { dial } from "./dial.js";
 import { element, icon } from "./dom.js";
 import { listenerPicker } from "./listeners_view.js";
-import { listenerLink, mapLink, playlistLink } from "./routes.js";
+import { homeLink, listenerLink, mapLink, playlistLink } from "./routes.js";
 import { PLAYABLE_KINDS, capital, count, day, kindsOf, moment } from "./words.js";
 
 const HISTORY = 30;
@@ -54,6 +54,7 @@ export async function listenerView(route, signal) {
             icon("playlist"),
             "Playlists",
           ),
+          element("a", { class: "button", href: homeLink(user.user_id) }, icon("whole"), "Home page"),
         ),
       ),
       listenerPicker(),

@@ -41,8 +41,8 @@ export async function listenersView(_, signal) {
   return { title: "Listeners", node };
 }
 
-/** A box that finds a listener by id, and a button for one by chance. */
-export function listenerPicker() {
+/** A box that finds a listener by id, and a button for one by chance; `linkOf` says where an id leads. */
+export function listenerPicker(linkOf = (id) => listenerLink(id)) {
   const input = element("input", {
     id: "listener-search",
     type: "text",
@@ -60,7 +60,7 @@ export function listenerPicker() {
       element("label", { class: "unseen", for: input.id }, "Search a listener’s id"),
       input,
     ),
-    element("button", { type: "button", class: "button", onclick: someListener }, "Some listener"),
+    element("button", { type: "button", class: "button", onclick: () => someListener(linkOf) }, "Some listener"),
   );
   combobox(input, {
     noun: "listener",
@@ -71,13 +71,13 @@ export function listenerPicker() {
       element("span", {}, count(user.num_events, "event")),
     ],
     choose: (user) => {
-      location.hash = listenerLink(user.user_id);
+      location.hash = linkOf(user.user_id);
     },
   });
   return picker;
 }
 
-async function someListener() {
+async function someListener(linkOf) {
   const { items } = await ask("/users", { k: DRAWN_FROM });
-  if (items.length) location.hash = listenerLink(items[Math.floor(Math.random() * items.length)].user_id);
+  if (items.length) location.hash = linkOf(items[Math.floor(Math.random() * items.length)].user_id);
 }

@@ -5,6 +5,7 @@ import { combobox } from "./combobox.js";
 import { marks } from "./content_row.js";
 import { contentView } from "./content_view.js";
 import { element, icon } from "./dom.js";
+import { homeView } from "./home_view.js";
 import { listenerView } from "./listener_view.js";
 import { listenersView } from "./listeners_view.js";
 import { mapView } from "./map_view.js";
@@ -20,6 +21,7 @@ const VIEWS = {
   content: contentView,
   listeners: listenersView,
   listener: listenerView,
+  home: homeView,
   playlists: playlistsView,
   playlist: playlistView,
   map: mapView,

@@ -19,6 +19,11 @@ export function listenerLink(id, filters = {}) {
   return `#/listener/${encodeURIComponent(id)}${queryOf(filters)}`;
 }
 
+/** Of a listener's home page. */
+export function homeLink(id) {
+  return `#/home/${encodeURIComponent(id)}`;
+}
+
 /** Of the map with a content and its neighbours, a listener's history, or a genre. */
 export function mapLink(marked = {}) {
   return `#/map${queryOf(marked)}`;

@@ -1,0 +1,125 @@
+"""Outcomes that a policy learns from, made of logged impressions and an export."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int, Integer
+
+from towers.contract.policy import Context, Outcomes
+from towers.policies.bandit.home_cards import HomeCards
+from towers.policies.bandit.reward import Reactions, Reward
+from towers.policies.bandit.satiation import satiation_of
+from towers.retrieval.encoders import EVENT_COLUMNS, Events
+from towers.retrieval.ids import Ids
+
+ALWAYS_SEEN = 3
+"""Slots of a shelf that a listener sees without going along it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a policy is told, and what of the log it is not told.
+
+    Args:
+        outcomes: in time order.
+        rows: `[outcomes]`, rows of the impressions that they are of.
+        left_out: by reason, how many rows are not among them.
+    """
+
+    outcomes: Outcomes
+    rows: Int[np.ndarray, " outcomes"]
+    left_out: dict[str, int]
+
+
+def outcomes_of(cards: HomeCards, impressions: pa.Table, reward: Reward) -> Learned:
+    """Outcomes in the vectors and numbers of a policy.
+
+    Args:
+        cards: of an export; contents that it has and that are no cards today count, too.
+        impressions: of `IMPRESSION_SCHEMA`, in time order, with outcomes.
+        reward: what the outcomes are worth.
+    """
+    export = cards.export
+    user = _rows(export.user_ids, impressions["user_id"])
+    content = _rows(export.content_ids, impressions["chosen_id"])
+    number = np.array([cards.number_of.get(one, -1) for one in impressions["chosen_id"].to_pylist()], np.int64)
+    has_chance = impressions["propensity"].is_valid().to_numpy()
+    has_slot = impressions["slot"].is_valid().to_numpy()
+    reasons = {
+        "no propensity": ~has_chance,
+        "no slot": ~has_slot,
+        "no such listener in the export": user < 0,
+        "no such content in the export": content < 0,
+        "no card of this policy": number < 0,
+    }
+    is_out, left_out = np.zeros(len(impressions), bool), {}
+    for reason, is_so in reasons.items():
+        left_out[reason] = int((is_so & ~is_out).sum())
+        is_out |= is_so
+    reactions = Reactions.of(impressions)
+    is_stream = reward.is_stream(reactions)
+    slots, is_seen = _slots_and_seen(impressions, is_stream)
+    times_us = impressions["timestamp"].cast(pa.int64()).to_numpy()
+    rows = np.flatnonzero(~is_out)
+    tired = satiation_of(user, number, times_us, is_stream)
+    familiarity, recency = _familiar(cards, user[rows], number[rows], times_us[rows])
+    outcomes = Outcomes(
+        context=Context(
+            user_vectors=export.user_vectors[user[rows]],
+            segments=np.full(len(rows), -1),
+            times_us=times_us[rows],
+        ),
+        content_rows=number[rows],
+        vectors=export.vectors[content[rows]],
+        kinds=export.kinds[content[rows]].astype(np.int64),
+        slots=slots[rows],
+        propensities=impressions["propensity"].fill_null(1.0).to_numpy()[rows],
+        is_seen=is_seen[rows],
+        rewards=reward.of(reactions)[rows],
+        pairs={"familiarity": familiarity, "recency": recency, "satiation": tired[rows]},
+    )
+    return Learned(outcomes=outcomes, rows=rows, left_out={name: count for name, count in left_out.items() if count})
+
+
+def _rows(known: Ids, ids: pa.ChunkedArray) -> Int[np.ndarray, " rows"]:
+    """Row of each id in an export; -1 where it has none of it."""
+    return known.rows(ids.fill_null("")).astype(np.int64)
+
+
+def _slots_and_seen(
+    impressions: pa.Table, is_stream: Bool[np.ndarray, " rows"]
+) -> tuple[Int[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
+    """The slot of each row on its own shelf, and whether it was looked at: the first few are, the others up to the last
+    stream on the shelf (a cascade)."""
+    slot = impressions["slot"].fill_null(0).to_numpy()
+    shelf = impressions["shelf"].fill_null("")
+    requests = impressions["request_id"].to_pylist()
+    keys = [f"{request}\0{name}" for request, name in zip(requests, shelf.to_pylist(), strict=True)]
+    _, of = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    first = np.full(of.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, of, slot)
+    own = slot - first[of]
+    last = np.full(len(first), -1)
+    np.maximum.at(last, of[is_stream], own[is_stream])
+    return own, own <= np.maximum(last, ALWAYS_SEEN - 1)[of]
+
+
+def _familiar(
+    cards: HomeCards,
+    user: Integer[np.ndarray, " rows"],
+    number: Integer[np.ndarray, " rows"],
+    times_us: Int[np.ndarray, " rows"],
+) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+    """What each listener's events before each row said of its card; 0 of a content that is no card today."""
+    found = np.zeros((len(user), 2))
+    places = cards.place_of_number[number]
+    order = np.lexsort((times_us, user))
+    is_new = (np.diff(user[order], prepend=-1) != 0) | (np.diff(times_us[order], prepend=-1) != 0)
+    for own in np.split(order, np.flatnonzero(is_new)[1:]) if len(order) else ():
+        events, time_us = cards.export.events(int(user[own[0]])), int(times_us[own[0]])
+        before = events.timestamp_us < time_us
+        told = Events(**{name: getattr(events, name)[before] for name in EVENT_COLUMNS})
+        own = own[places[own] >= 0]
+        found[own] = np.stack(cards.familiar(told, time_us), axis=1)[places[own]]
+    return found[:, 0], found[:, 1]

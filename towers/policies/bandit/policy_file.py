@@ -1,0 +1,311 @@
+"""A policy on disk: a folder of versions, each whole, and a link to the one that chooses.
+
+```
+policies/NAME/000001/policy.json   format, class, settings, space, number of the update, what it learned from, digests
+policies/NAME/000001/state.npz     its arrays
+policies/NAME/000001/cards.json    ids of the cards by the number that the state knows them by
+policies/NAME/current -> 000001    swapped last
+```
+A version is written beside the others and renamed when it is whole, so a kill leaves the state of before or the new
+one. Nothing is a pickle. Rolling back points `current` to an earlier version; the next update goes on from there.
+"""
+
+import importlib
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from towers.contract.policy import Policy
+from towers.errors import UserError
+from towers.manifest import (
+    alone,
+    atomic_directory,
+    atomic_file,
+    digest_of,
+    digest_of_file,
+    point_to,
+    read_json,
+    write_json,
+)
+
+FORMAT: Final = 1
+CURRENT, ABOUT, STATE, CARDS = "current", "policy.json", "state.npz", "cards.json"
+ROOM: Final = "towers.policies.bandit."
+"""Where the classes of policies are; a file that names another one is refused."""
+NEEDED: Final = {
+    "policy_id": str, "space_id": str, "update": int, "written": str, "learned_from": dict, "files": dict,
+}  # fmt: skip
+_DAMAGED = "the policy is damaged; copy it again, or point `current` to another version"
+
+
+@runtime_checkable
+class WritablePolicy(Policy, Protocol):
+    """A policy that a file can build again."""
+
+    def settings(self) -> dict[str, Any]:
+        """Keywords of its constructor as JSON values; a policy within it is a mapping with `_target_`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyVersion:
+    """One version of a policy, opened.
+
+    Args:
+        folder: of the version.
+        policy: with its state.
+        space_id: of the vectors that it chooses by.
+        update: how many updates are in it, 0 for one that has learned nothing.
+        written: when, in UTC.
+        learned_from: what its last update read, as its writer says.
+        card_ids: content ids by the number that the state knows each card by.
+    """
+
+    folder: Path
+    policy: WritablePolicy
+    space_id: str
+    update: int
+    written: datetime
+    learned_from: Mapping[str, Any]
+    card_ids: tuple[str, ...]
+
+    @property
+    def version(self) -> str:
+        """Name of the version."""
+        return self.folder.name
+
+
+def described(policy: WritablePolicy) -> dict[str, Any]:
+    """Class and settings of a policy, from which `built` makes one like it without its state.
+
+    >>> from towers.policies.bandit.uniform import Uniform
+    >>> described(Uniform(slots=3))
+    {'_target_': 'towers.policies.bandit.uniform.Uniform', 'slots': 3, 'shelf': 'home', 'policy_id': 'uniform'}
+    """
+    return {"_target_": f"{type(policy).__module__}.{type(policy).__qualname__}", **policy.settings()}
+
+
+def built(description: Mapping[str, Any], where: str) -> Any:
+    """What `described` said, built; mappings with `_target_` within it are built first.
+
+    Args:
+        description: class and keywords.
+        where: for messages.
+
+    Raises:
+        UserError: a class outside of `ROOM`, or keywords that it does not take.
+    """
+    target = description.get("_target_")
+    keywords = {name: _inner(value, where) for name, value in description.items() if name != "_target_"}
+    try:
+        return _class_of(target, where)(**keywords)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {target} cannot be built with these settings ({_one_line(error)})") from None
+
+
+def write_policy(
+    folder: Path,
+    policy: WritablePolicy,
+    *,
+    space_id: str,
+    update: int,
+    learned_from: Mapping[str, Any],
+    card_ids: Sequence[str] = (),
+    keep: int = 5,
+    becomes_current: bool = True,
+) -> Path:
+    """Writes a new version of a policy, makes it the current one, and removes the oldest.
+
+    Args:
+        folder: of the policy, with all its versions.
+        policy: whose state is written.
+        space_id: of the vectors that it chooses by.
+        update: how many updates are in it.
+        learned_from: what its last update read, as JSON values.
+        card_ids: content ids by the number that the state knows each card by.
+        keep: so many versions stay, at least 1; the current one always does.
+        becomes_current: whether `current` moves to it.
+
+    Returns:
+        Folder of the version.
+
+    Raises:
+        UserError: another process writes a version of the same policy, or the disk is full.
+    """
+    if keep < 1:
+        raise ValueError(f"keep={keep}: must be at least 1")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def waiting() -> None:
+        raise UserError(f"{folder}: another process writes a version of this policy; wait for it")
+
+    with alone(folder / ".writing", waiting):
+        numbers = [int(path.name) for path in versions_of(folder)]
+        target = folder / f"{max(numbers, default=0) + 1:06d}"
+        with atomic_directory(target) as temporary:
+            with atomic_file(temporary / STATE) as path, path.open("wb") as file:
+                np.savez(file, **cast(Any, _plain(policy.state())))
+            write_json(temporary / CARDS, {"content_ids": list(card_ids)})
+            about = {
+                "format": FORMAT,
+                "policy": described(policy),
+                "policy_id": policy.policy_id,
+                "space_id": space_id,
+                "update": update,
+                "written": datetime.now(UTC).isoformat(),
+                "learned_from": dict(learned_from),
+                "files": {name: digest_of_file(temporary / name) for name in (STATE, CARDS)},
+            }
+            write_json(temporary / ABOUT, {**about, "digest": digest_of(about)})
+        if becomes_current:
+            point_to(folder / CURRENT, target)
+        _prune(folder, keep)
+    return target
+
+
+def versions_of(folder: Path) -> list[Path]:
+    """Folders of all whole versions of a policy, oldest first."""
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir() and (path / ABOUT).exists())
+
+
+def open_policy(folder: Path, space_id: str | None = None) -> PolicyVersion:
+    """Opens a version of a policy.
+
+    Args:
+        folder: of a policy, whose current version is opened, or of one version.
+        space_id: of the vectors that it is to choose by; null: of any.
+
+    Raises:
+        UserError: nothing there, a damaged file, a newer format, another class than a policy of ours, or a policy of
+            another space.
+    """
+    version = version_folder(folder)
+    about = read_json(version / ABOUT)
+    where = str(version)
+    _check(about, version)
+    if space_id is not None and about["space_id"] != space_id:
+        raise UserError(
+            f"{where}: the policy chooses by space {about['space_id']}, and these vectors are of {space_id}; "
+            "train one in this space"
+        )
+    policy = built(about["policy"], where)
+    if not isinstance(policy, WritablePolicy):
+        raise UserError(f"{where}: {about['policy']['_target_']} is no policy")
+    try:
+        with np.load(version / STATE, allow_pickle=False) as arrays:
+            policy.restore({name: arrays[name] for name in arrays.files})
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{where}: the state does not fit its policy ({_one_line(error)})") from None
+    return PolicyVersion(
+        folder=version,
+        policy=policy,
+        space_id=about["space_id"],
+        update=about["update"],
+        written=datetime.fromisoformat(about["written"]),
+        learned_from=about["learned_from"],
+        card_ids=tuple(read_json(version / CARDS)["content_ids"]),
+    )
+
+
+def version_folder(folder: Path) -> Path:
+    """The folder of the version that is meant: itself, or the one that its `current` points to.
+
+    Raises:
+        UserError: there is none.
+    """
+    for found in (folder, folder / CURRENT):
+        if (found / ABOUT).exists():
+            return found.resolve()
+    raise UserError(f"{folder}: no policy here; `towers home action=train` writes one")
+
+
+def roll_back(folder: Path, version: str | None = None) -> Path:
+    """Points `current` to an earlier version, which is opened first.
+
+    Args:
+        folder: of the policy.
+        version: its name; null: the one before the current one.
+
+    Returns:
+        Folder of the version that chooses from now on.
+
+    Raises:
+        UserError: there is no such version, none before, or it is damaged.
+    """
+    there, now = versions_of(folder), version_folder(folder)
+    names = [path.name for path in there]
+    if version is None:
+        before = [name for name in names if name < now.name]
+        if not before:
+            raise UserError(f"{folder}: no version before {now.name} is kept")
+        version = before[-1]
+    if version not in names:
+        raise UserError(f"{folder}: no version {version}; there are {', '.join(names)}")
+    target = folder / version
+    open_policy(target)
+    point_to(folder / CURRENT, target)
+    return target
+
+
+def _plain(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The state; raises `ValueError` where an array could be written as a pickle alone."""
+    for name, array in state.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"{name}: an array of objects is no state")
+    return state
+
+
+def _class_of(target: Any, where: str) -> type:
+    if not isinstance(target, str) or not target.startswith(ROOM):
+        raise UserError(f"{where}: {target!r} is no class of {ROOM}*, so it is not built")
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise UserError(f"{where}: no class {target} in this Towers; it was written by another one") from None
+    if not isinstance(found, type):
+        raise UserError(f"{where}: {target} is no class")
+    return found
+
+
+def _inner(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return built(value, where) if "_target_" in value else {key: _inner(one, where) for key, one in value.items()}
+    return [_inner(one, where) for one in value] if isinstance(value, list) else value
+
+
+def _check(about: Mapping[str, Any], version: Path) -> None:
+    """Raises `UserError` for a file that is not whole, or of another format."""
+    if about.get("format") != FORMAT:
+        raise UserError(f"{version}: a policy of format {about.get('format')}, and this Towers reads format {FORMAT}")
+    told = {name: value for name, value in about.items() if name != "digest"}
+    if about.get("digest") != digest_of(told):
+        raise UserError(f"{version / ABOUT}: changed since it was written; {_DAMAGED}")
+    for name, kind in NEEDED.items():
+        if not isinstance(about.get(name), kind):
+            raise UserError(f"{version / ABOUT}: no {name}; {_DAMAGED}")
+    for name in (STATE, CARDS):
+        path = version / name
+        if not path.exists():
+            raise UserError(f"{path}: missing; {_DAMAGED}")
+        if digest_of_file(path) != about["files"].get(name):
+            raise UserError(f"{path}: changed since it was written; {_DAMAGED}")
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Removes the oldest versions beyond `keep`, never the current one."""
+    there = versions_of(folder)
+    current = (folder / CURRENT).resolve()
+    for path in there[: max(len(there) - keep, 0)]:
+        if path.resolve() != current:
+            shutil.rmtree(path)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,192 @@
+"""The home page that is served now: one version of a policy over one version of an export, and its log."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from towers.errors import UserError
+from towers.policies.bandit.home import Shelf, Shelves
+from towers.policies.bandit.home_cards import MOST, HomeCards, cards_of_file, most_played_cards
+from towers.policies.bandit.policy_file import PolicyVersion, open_policy, version_folder
+from towers.service.home_log import CardIds, HomeLog
+from towers.service.live import RETRY_S, Live
+from towers.service.snapshot import Snapshot
+
+LOG = logging.getLogger("towers.service")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeSettings:
+    """What a home page is made with.
+
+    Args:
+        policy: folder of a policy with its versions; the link `current` in it is watched.
+        log: folder of the log; null: nothing is logged, and outcomes are refused.
+        token: that writers send; null: everybody who reaches the server may write.
+        cards: file with the ids of the cards, one on each line; null: the most played playlists, episodes and artists.
+        max_cards: so many of the latter.
+        shelves: of the page.
+        wait_s: seconds that a card that was shown waits for its outcome.
+        write_s: seconds between two parts of the log.
+        max_outcome_bytes: of an outcome's body.
+        max_writes_per_s: pages and outcomes a second, of each process.
+
+    Raises:
+        ValueError: a number that is not above 0, or an empty token.
+    """
+
+    policy: str | Path
+    log: str | Path | None
+    token: str | None
+    cards: str | Path | None
+    shelves: Shelves
+    max_cards: int = MOST
+    wait_s: float = 1_800.0
+    write_s: float = 10.0
+    max_outcome_bytes: int = 4_096
+    max_writes_per_s: float = 1_000.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_cards", "wait_s", "write_s", "max_outcome_bytes", "max_writes_per_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
+        if self.token is not None and not self.token.strip():
+            raise ValueError("token: is empty; leave it null, or give one that cannot be guessed")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Home:
+    """A policy over an export; a request holds one from its beginning to its end.
+
+    Args:
+        snapshot: the export.
+        version: the policy.
+        cards: that it chooses from.
+        shelves: of the page.
+    """
+
+    snapshot: Snapshot
+    version: PolicyVersion
+    cards: HomeCards
+    shelves: tuple[Shelf, ...]
+
+    @classmethod
+    def open(cls, settings: HomeSettings, snapshot: Snapshot) -> "Home":
+        """Opens the current version of the policy over an export.
+
+        Raises:
+            UserError: the policy is damaged or of another space, its slates are shorter than a shelf, or the export has
+                no card.
+        """
+        export = snapshot.export
+        version = open_policy(Path(settings.policy), export.space_id)
+        longest = max(settings.shelves.shelves, key=lambda shelf: shelf.slots)
+        if version.policy.slots < longest.slots:
+            raise UserError(
+                f"home.shelves: {longest.name!r} has {longest.slots} slots, and the policy {version.policy.policy_id} "
+                f"chooses {version.policy.slots}"
+            )
+        if settings.cards is None:
+            rows = most_played_cards(export, most=settings.max_cards)
+        else:
+            rows = cards_of_file(export, Path(settings.cards))
+        if not len(rows):
+            raise UserError(f"{export.folder}: has no playlist, episode or artist that could be a card")
+        cards = HomeCards(export=export, rows=rows, known_ids=version.card_ids)
+        cards.warm()
+        home = cls(snapshot=snapshot, version=version, cards=cards, shelves=settings.shelves.shelves)
+        _ = home.card_ids, home.place_of
+        return home
+
+    @cached_property
+    def card_ids(self) -> CardIds:
+        """Of `cards`, for the log."""
+        return CardIds(self.cards.ids)
+
+    @cached_property
+    def place_of(self) -> Mapping[str, int]:
+        """Place of each card by its id."""
+        return {one: place for place, one in enumerate(self.card_ids)}
+
+
+class LiveHome:
+    """The home page that is served; `home` is replaced as a whole when the policy or the export moves.
+
+    Where the new pair does not fit, as while an export of a new space has no policy yet, what was served goes on.
+
+    Args:
+        settings: of the page.
+        live: the export that is served; looked at as often.
+
+    Raises:
+        UserError: the policy, its export or the log cannot be opened.
+    """
+
+    def __init__(self, settings: HomeSettings, live: Live):
+        self.settings = settings
+        self._live = live
+        self._refused: tuple[Any, float] | None = None
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.home = Home.open(settings, live.snapshot)
+        self.log = None if settings.log is None else HomeLog(Path(settings.log), settings.wait_s)
+
+    def start(self) -> None:
+        """Watches, and writes the log, in threads."""
+        self._stopped.clear()
+        work = {"towers-home": (self.look, self._live.watch_s), "towers-home-log": (self._write, self.settings.write_s)}
+        self._threads = [
+            threading.Thread(target=self._repeat, name=name, args=each, daemon=True) for name, each in work.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends the watching, and writes what the log may write."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+        if self.log is not None:
+            self.log.close()
+
+    def look(self) -> bool:
+        """Swaps where the policy or the export moved, if the two are sound together; says whether it did."""
+        snapshot, home = self._live.snapshot, self.home
+        try:
+            target = version_folder(Path(self.settings.policy))
+        except UserError:
+            target = None
+        if target == home.version.folder and snapshot is home.snapshot:
+            self._refused = None
+            return False
+        pair = target, snapshot.export.folder
+        if self._refused is not None and self._refused[0] == pair and time.monotonic() < self._refused[1] + RETRY_S:
+            return False
+        try:
+            found = Home.open(self.settings, snapshot)
+        except Exception as error:  # whatever is wrong with it, what is served goes on
+            self._refused = pair, time.monotonic()
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            LOG.error("home: still policy %s over %s: %s", home.version.version, home.snapshot.version,
+                      " ".join(reason.split()))  # fmt: skip
+            return False
+        LOG.info("home: now policy %s over %s", found.version.version, snapshot.version)
+        self.home = found
+        return True
+
+    def _write(self) -> None:
+        if self.log is None:
+            return
+        try:
+            self.log.write_parts()
+        except Exception as error:  # a full disk: rows stay in the database, and are written later
+            LOG.error("home: the log is not written: %s", " ".join(str(error).split()))
+
+    def _repeat(self, work: Any, every_s: float) -> None:
+        while not self._stopped.wait(every_s):
+            work()

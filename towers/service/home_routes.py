@@ -1,0 +1,70 @@
+"""The routes of the home page: the page of a listener, and what they did with it."""
+
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request, Response
+from pydantic import Field
+
+from towers.errors import UserError
+from towers.service import home_answers as answers
+from towers.service import home_shapes as shapes
+from towers.service.answer_shapes import refused_with, responses
+from towers.service.home_live import LiveHome
+from towers.service.home_log import Outcome, ToldAlready, UnknownRequest
+from towers.service.questions import Id, Question
+from towers.service.replies import refusal, reply
+
+MOST_MS = 2**53
+"""Numbers beyond it are not exact in JSON."""
+
+
+class HomeAddress(Question):
+    """Whose page."""
+
+    user: Id = Field(description="id of a listener of the export")
+    look: bool = Field(False, description="only look at it: nothing is logged, and no token is needed")
+
+
+class OutcomeQuestion(Question):
+    """What a listener did with one card of a page; told once, when it is known."""
+
+    request_id: str = Field(max_length=64, description="of the page")
+    slot: int | None = Field(None, ge=0, lt=10_000, description="of the card; or content_id")
+    content_id: Id | None = Field(None, description="of the card; or slot")
+    clicked: bool | None = Field(None, description="whether they opened it")
+    played_ms: int | None = Field(None, ge=0, le=MOST_MS, description="milliseconds of it, or of what is in it")
+    skipped: bool | None = None
+    finished: bool | None = Field(None, description="whether it played to its end")
+    saved: bool | None = None
+
+    def outcome(self) -> Outcome:
+        """As the log takes it; raises `UserError` where it says nothing, or not of what."""
+        if self.slot is None and self.content_id is None:
+            raise UserError("slot: give the slot of the card, or its content_id")
+        told = self.model_dump()
+        if all(told[name] is None for name in ("clicked", "played_ms", "skipped", "finished", "saved")):
+            raise UserError("outcome: says nothing; give clicked, played_ms, skipped, finished or saved")
+        return Outcome(**told)
+
+
+def add_home(app: FastAPI, live: LiveHome) -> None:
+    """Adds them to the application."""
+
+    @app.exception_handler(UnknownRequest)
+    async def unknown(_: Request, error: UnknownRequest) -> Response:
+        return refusal(404, str(error))
+
+    @app.exception_handler(ToldAlready)
+    async def again(_: Request, error: ToldAlready) -> Response:
+        return refusal(409, str(error))
+
+    @app.get("/home", responses=responses(shapes.HomePage, 401, 404, 422, 429))
+    def home(asked: Annotated[HomeAddress, Query()]) -> Response:
+        """A listener's home page, drawn by the policy and logged: cards on shelves, each with the chance with which it
+        was chosen and the reason for it."""
+        return reply(answers.page(live, asked.user, asked.look))
+
+    @app.post("/outcome", responses=responses(shapes.KeptOutcome) | refused_with(401, 404, 409, 413, 422, 429))
+    def outcome(question: OutcomeQuestion) -> Response:
+        """What a listener did with a card of a page, once for each card."""
+        return reply(answers.outcome(live, question.outcome()))
