@@ -8,7 +8,7 @@ import pytest
 from tests.contracts.policy import CANDIDATES, PolicyContract, context_of
 from towers.contract.policy import Candidates, Context, Outcomes, Policy
 from towers.contract.slate import Slate
-from towers.policies.bandit.drawing import Draws, rankings_of, slate_of
+from towers.policies.bandit.drawing import Draws, chances_of, places_of, rankings_of, slate_of
 
 
 class MostStreamed:
@@ -25,6 +25,12 @@ class MostStreamed:
         rankings = rankings_of(scores, self.slots, candidates.is_allowed)
         draws = Draws.of(generator, len(context), self.slots)
         return slate_of(rankings, draws, 0.2, candidates.content_rows, candidates.is_allowed, "home")
+
+    def chances(self, context: Context, candidates: Candidates, shown: np.ndarray) -> np.ndarray:
+        scores = np.broadcast_to(self._streams[candidates.content_rows], (1, len(context), len(candidates)))
+        rankings = rankings_of(scores, self.slots, candidates.is_allowed)
+        places = places_of(candidates.content_rows, shown)
+        return chances_of(rankings, places, 0.2, len(candidates), candidates.is_allowed)
 
     def update(self, outcomes: Outcomes) -> None:
         streams = self._streams.copy()
@@ -66,8 +72,8 @@ def test_the_check_of_propensities_is_itself_checked():
 
 def test_what_lacks_a_name_is_no_policy():
     class Nameless:
-        select, update, state, restore = (
-            MostStreamed.select, MostStreamed.update, MostStreamed.state, MostStreamed.restore
+        select, chances, update, state, restore = (
+            MostStreamed.select, MostStreamed.chances, MostStreamed.update, MostStreamed.state, MostStreamed.restore
         )  # fmt: skip
 
     assert not isinstance(Nameless(), Policy)

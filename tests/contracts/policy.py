@@ -116,6 +116,27 @@ class PolicyContract:
                 spread = np.sqrt(DRAWS * chance[rows] * (1 - chance[rows]))
                 assert abs(times - DRAWS * chance[rows]) <= 5 * spread + 1e-6
 
+    @pytest.mark.parametrize("is_taught", [False, True])
+    def test_chances_of_its_own_slates_are_those_it_logged(self, policy, is_taught):
+        policy = taught(policy) if is_taught else policy
+        context = context_of(30)
+        slate = policy.select(context, CANDIDATES, np.random.default_rng(4))
+        chances = policy.chances(context, CANDIDATES, slate.content_rows)
+        listener, slot = np.nonzero(slate.content_rows != NOTHING)
+        place = [CANDIDATES.content_rows.tolist().index(row) for row in slate.content_rows[listener, slot]]
+        assert chances[listener, slot, place] == pytest.approx(slate.propensities[listener, slot])
+        assert chances[listener, slot].sum(axis=1) == pytest.approx(1)
+
+    def test_chances_of_anybodys_slates_sum_to_one(self, policy):
+        taught(policy)
+        slots = min(policy.slots, 4)
+        shown = np.stack(
+            [np.random.default_rng(seed).permutation(CANDIDATES.content_rows)[:slots] for seed in range(30)]
+        )
+        chances = policy.chances(context_of(30), CANDIDATES, shown)
+        assert chances.sum(axis=2) == pytest.approx(1)
+        assert (chances >= 0).all()
+
     def test_it_goes_on_from_its_state(self, policy):
         """After more outcomes its old state gives what it gave then, and again after the same outcomes."""
         taught(policy)

@@ -146,6 +146,22 @@ class Policy(Protocol):
         """One slate for each listener, as long as the candidates allow."""
         ...
 
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance with which it would choose each candidate for each slot, given what stands in the slots before.
+
+        Args:
+            context: of the listeners.
+            candidates: as `select` is given them.
+            shown: rows of the cards that were shown, by whichever policy, in at most `slots` slots.
+
+        Returns:
+            Chances that sum to 1 in each slot for which a candidate is left; with `shown` of its own slates those of
+            `Slate.propensities`.
+        """
+        ...
+
     def update(self, outcomes: Outcomes) -> None:
         """Learns from outcomes, of this policy or of another, in batches of any size and however late."""
         ...

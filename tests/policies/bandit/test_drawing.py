@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.contract.slate import NOTHING
-from towers.policies.bandit.drawing import Draws, rankings_of, slate_of
+from towers.policies.bandit.drawing import Draws, chances_of, rankings_of, slate_of
 
 ROWS = np.array([70, 20, 300, 11])
 SCORES = np.array([[[0.1, 0.9, 0.4, 0.2]], [[0.8, 0.1, 0.7, 0.6]], [[0.1, 0.9, 0.4, 0.2]]])
@@ -111,3 +111,25 @@ def test_listeners_may_be_worked_on_in_parts():
     ]
     assert np.concatenate([part.content_rows for part in parts]).tolist() == whole.content_rows.tolist()
     assert np.concatenate([part.propensities for part in parts]).tolist() == whole.propensities.tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 7), st.integers(1, 5), st.floats(0, 1), st.integers(0, 2**32))
+def test_chances_of_a_slate_are_those_that_it_was_drawn_with(members, cards, slots, floor, seed):
+    """Also of a slate that another policy drew, whose cards the first might never take."""
+    generator = np.random.default_rng(seed)
+    is_allowed = generator.random((5, cards)) < 0.7
+    rankings = rankings_of(generator.normal(size=(members, 5, cards)), slots, is_allowed)
+    slate = slate_of(rankings, Draws.of(generator, 5, slots), floor, np.arange(cards), is_allowed, "home")
+    chances = chances_of(rankings, slate.content_rows, floor, cards, is_allowed)
+    listener, slot = np.nonzero(slate.content_rows != NOTHING)
+    own = chances[listener, slot, slate.content_rows[listener, slot]]
+    assert own == pytest.approx(slate.propensities[listener, slot])
+    assert chances[listener, slot].sum(axis=1) == pytest.approx(1)
+    others = rankings_of(generator.normal(size=(members, 5, cards)), slots, is_allowed)
+    of_others = chances_of(others, slate.content_rows, floor, cards, is_allowed)
+    assert of_others[listener, slot].sum(axis=1) == pytest.approx(1)
+    for place in range(slots - 1):  # what is shown already has no chance
+        card = slate.content_rows[:, place]
+        has_card = np.flatnonzero(card != NOTHING)
+        assert (of_others[has_card, place + 1 :, :][np.arange(len(has_card)), :, card[has_card]] == 0).all()

@@ -140,6 +140,59 @@ def slate_of(
     return Slate(content_rows=rows, propensities=chances, shelf=shelf)
 
 
+def chances_of(
+    rankings: Int[np.ndarray, "members listeners depth"],
+    shown: Int[np.ndarray, "listeners slots"],
+    floor: float,
+    cards: int,
+    is_allowed: Bool[np.ndarray, "listeners cards"] | None,
+) -> Float[np.ndarray, "listeners slots cards"]:
+    """The chance with which `slate_of` takes each card for each slot, given any cards in the slots before: what judging
+    a policy by another one's log rests on.
+
+    Args:
+        rankings: as `slate_of` takes them, at least as deep as there are slots, or with all that are allowed.
+        shown: places of the cards that were shown, whoever chose them; `NOTHING` for a slot that was empty or showed
+            what is no candidate.
+        floor: chance of any card.
+        cards: how many there are.
+        is_allowed: which card may be shown to whom; null: all to all.
+
+    Returns:
+        Chances that sum to 1 in each slot for which a card is left, and 0 in the others.
+    """
+    listeners, slots = shown.shape
+    everybody = np.arange(listeners)
+    ended = np.concatenate([rankings, np.full((*rankings.shape[:2], 1), NOTHING)], axis=2)
+    heads, picks = np.zeros(rankings.shape[:2], dtype=np.int64), ended[..., 0].copy()
+    is_shown = np.zeros((listeners, cards + 1), dtype=bool)
+    is_free = np.ones((listeners, cards), dtype=bool) if is_allowed is None else is_allowed.copy()
+    found = np.zeros((listeners, slots, cards + 1))  # the last is that of NOTHING
+    for slot in range(slots):
+        left = is_free.sum(axis=1)
+        of_any = np.where(left > 0, floor / np.maximum(left, 1), 0.0)
+        for own in picks:
+            found[everybody, slot, own] += (1 - floor) / len(picks)
+        found[:, slot, :cards] += of_any[:, None] * is_free
+        card = shown[:, slot]
+        has_card = card != NOTHING
+        is_free[everybody[has_card], card[has_card]] = False
+        is_shown[everybody[has_card], card[has_card]] = True
+        _advance(heads, picks, ended, (picks == card) & has_card, is_shown)
+    return found[..., :cards]
+
+
+def places_of(
+    content_rows: Int[np.ndarray, " cards"], shown: Int[np.ndarray, "listeners slots"]
+) -> Int[np.ndarray, "listeners slots"]:
+    """Where the cards of slates stand among candidates; `NOTHING` of an empty slot and of what is no candidate."""
+    if not len(content_rows):
+        return np.full(shown.shape, NOTHING)
+    order = np.argsort(content_rows)
+    at = np.minimum(np.searchsorted(content_rows, shown, sorter=order), len(order) - 1)
+    return np.where(content_rows[order[at]] == shown, order[at], NOTHING)
+
+
 def _drawn_for_one(
     rankings: list[list[int]], draws: Draws, floor: float, cards: int
 ) -> tuple[Int[np.ndarray, "1 slots"], Float[np.ndarray, "1 slots"]]:

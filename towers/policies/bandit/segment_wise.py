@@ -16,8 +16,8 @@ from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import NOTHING, Slate
 from towers.errors import require_counts
 from towers.policies.bandit.counts import NOT_KNOWN, Counts
-from towers.policies.bandit.drawing import Draws, rankings_of, slate_of
-from towers.policies.bandit.whole_slates import whole_slates_of
+from towers.policies.bandit.drawing import Draws, chances_of, places_of, rankings_of, slate_of
+from towers.policies.bandit.whole_slates import whole_chances_of, whole_slates_of
 
 LISTENERS_AT_ONCE = 2_000
 SCORES_AT_ONCE = 8_000_000
@@ -114,6 +114,15 @@ class SegmentWise(ABC):
             propensities=np.concatenate([slate.propensities for slate in parts]),
             shelf=self.shelf,
         )
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        places = places_of(candidates.content_rows, shown)
+        rankings = self._rankings(self._segments(context), candidates)
+        of = whole_chances_of if self.per_slate else chances_of
+        return of(rankings, places, self.floor, len(candidates), candidates.is_allowed)
 
     def update(self, outcomes: Outcomes) -> None:
         """Counts what was seen, after what was counted before has faded."""

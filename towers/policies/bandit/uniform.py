@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import Slate
-from towers.policies.bandit.drawing import Draws, slate_of
+from towers.policies.bandit.drawing import Draws, chances_of, places_of, slate_of
 
 
 class Uniform:
@@ -33,6 +34,14 @@ class Uniform:
         nobody = np.zeros((1, len(context), 0), np.int64)
         draws = Draws.of(generator, len(context), self.slots)
         return slate_of(nobody, draws, 1.0, candidates.content_rows, candidates.is_allowed, self.shelf)
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The same for each card that is left."""
+        nobody = np.zeros((1, len(context), 0), np.int64)
+        places = places_of(candidates.content_rows, shown)
+        return chances_of(nobody, places, 1.0, len(candidates), candidates.is_allowed)
 
     def update(self, outcomes: Outcomes) -> None:
         """Does nothing."""

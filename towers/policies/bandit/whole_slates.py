@@ -7,7 +7,7 @@ Both log exact chances.
 """
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from towers.contract.slate import NOTHING, Slate
 from towers.policies.bandit.drawing import Draws, slate_of
@@ -49,3 +49,36 @@ def whole_slates_of(
         # The two sums round differently, so that a chance of 1 could come out above it.
         chances[:, slot] = np.where(has_any, np.minimum(now / before, 1.0), 1.0)
     return Slate(content_rows=rows, propensities=chances, shelf=shelf)
+
+
+def whole_chances_of(
+    rankings: Int[np.ndarray, "members listeners depth"],
+    shown: Int[np.ndarray, "listeners slots"],
+    floor: float,
+    cards: int,
+    is_allowed: Bool[np.ndarray, "listeners cards"] | None,
+) -> Float[np.ndarray, "listeners slots cards"]:
+    """The chance with which `whole_slates_of` takes each card for each slot, as `drawing.chances_of`; where it never
+    shows what stands in the slots before, any card left is equally likely."""
+    listeners, slots = shown.shape
+    everybody = np.arange(listeners)
+    is_free = np.ones((listeners, cards), dtype=bool) if is_allowed is None else is_allowed.copy()
+    of_random, is_member = np.full(listeners, floor), np.ones(rankings.shape[:2], dtype=bool)
+    found = np.zeros((listeners, slots, cards + 1))  # the last is that of NOTHING
+    for slot in range(slots):
+        left = np.maximum(is_free.sum(axis=1), 1)
+        before = (1 - floor) * is_member.mean(axis=0) + of_random
+        is_ranked = slot < rankings.shape[2]
+        for own, follows in zip(rankings[..., slot] if is_ranked else (), is_member, strict=False):
+            found[everybody, slot, own] += follows * (1 - floor) / len(rankings)
+        found[:, slot, :cards] += (of_random / left)[:, None] * is_free
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[:, slot] = np.where((before > 0)[:, None], found[:, slot] / before[:, None], 0.0)
+        found[:, slot, :cards] += np.where(before > 0, 0.0, 1 / left)[:, None] * is_free
+        card = shown[:, slot]
+        has_card = card != NOTHING
+        if is_ranked:
+            is_member &= ~has_card | (rankings[..., slot] == card)
+        of_random = np.where(has_card, of_random / left, of_random)
+        is_free[everybody[has_card], card[has_card]] = False
+    return found[..., :cards]
