@@ -1,5 +1,7 @@
 """Segment-wise policies: each keeps to the contract, and chooses as its rule says."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ POLICIES = {
 }
 
 
-def shown(segment: int, rewards: dict[int, list[float]], *, is_seen: bool = True) -> Outcomes:
+def shown(segment: int, rewards: Mapping[int, Sequence[float]], *, is_seen: bool = True) -> Outcomes:
     """What listeners of a segment did with cards, by their rows."""
     rows = np.array([row for row, values in rewards.items() for _ in values], dtype=np.int64)
     context = context_of(LISTENERS).of(np.full(len(rows), segment))

@@ -80,8 +80,9 @@ def test_the_published_files_are_read_as_they_are(tmp_path):
     ],
 )
 def test_a_wrong_cell_or_column_is_named(tmp_path, which, column, values, message):
+    tables = {**BOTH, which: {**BOTH[which], column: values}}
     with pytest.raises(UserError) as refused:
-        read(tmp_path, **{which: {**BOTH[which], column: values}})
+        read(tmp_path, tables["cards"], tables["listeners"])
     assert message in str(refused.value)
     assert f"{which}.csv: " in str(refused.value) or "has no column for" in message
     assert "\n" not in str(refused.value)

@@ -1,0 +1,199 @@
+"""What do the published bandits lose on the carousel world, relative to random slates?
+
+Rounds of listeners, one slate each, the policy told at the end of each round, on a made world or on anybody's own cards
+and listeners. For each policy, over seeds of one world's rounds: cumulative regret relative to random's, the slope of
+the last rounds relative to random's, and for two of them what the cascade model of attention is worth: how much less
+they lose than the same policy that takes every slot of every slate for seen. Published for 100 rounds of 20,000
+listeners (Bendada et al., RecSys 2020, Figure 2): about .19 for epsilon-greedy, .20 for naive and .12 for pessimistic
+Thompson sampling. They draw once for a whole slate, as published; `floored` is the pessimistic one as it may serve,
+which decides in each slot anew and keeps a floor of 5 % there.
+
+With `--replace-at`, `--turn-at` or `--new-at` the world changes before that round, and two columns more say after how
+many rounds regret is again within a tenth of what it was in the ten rounds before, and how often new cards were shown
+in the fifth round of theirs, relative to the best slates. `forgetting` is the pessimistic one that keeps nine tenths of
+its counts a round.
+
+    OMP_NUM_THREADS=1 python benchmarks/home_regret.py                  # a processor minute a policy and seed
+    OMP_NUM_THREADS=1 python benchmarks/home_regret.py --policies pessimistic --cards FILE --listeners FILE
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.measuring import add_smallest, write_result
+from towers.contract.policy import Policy
+from towers.policies.bandit.cascade import Cascade, everything
+from towers.policies.bandit.greedy import EpsilonGreedy, ExploreThenCommit
+from towers.policies.bandit.kl_ucb import KlUcb
+from towers.policies.bandit.thompson import Thompson
+from towers.policies.bandit.uniform import Uniform
+from towers.simulation.carousel.changes import Change, NewCards, ReplacedCards, TurnedTastes
+from towers.simulation.carousel.files import carousel_of_files
+from towers.simulation.carousel.made import made_carousel
+from towers.simulation.carousel.rounds import Round, rounds_of
+from towers.simulation.carousel.world import Carousel
+
+LAST = 20
+"""Rounds at the end whose slope is told."""
+Make = Callable[[int], Policy]
+POLICIES: dict[str, Make] = {
+    "random": lambda seed: Uniform(),
+    "popular": lambda seed: EpsilonGreedy(epsilon=0.05, unseen=0.0, by_segment=False, per_slate=True, seed=seed),
+    "epsilon-greedy-explore": lambda seed: EpsilonGreedy(epsilon=0.1, per_slate=True, seed=seed),
+    "epsilon-greedy-exploit": lambda seed: EpsilonGreedy(epsilon=0.01, per_slate=True, seed=seed),
+    "etc-explore": lambda seed: ExploreThenCommit(explorations=100, floor=0.0, per_slate=True, seed=seed),
+    "etc-exploit": lambda seed: ExploreThenCommit(explorations=20, floor=0.0, per_slate=True, seed=seed),
+    "kl-ucb": lambda seed: KlUcb(floor=0.0, per_slate=True, seed=seed),
+    "naive": lambda seed: Thompson(beta=1.0, floor=0.0, per_slate=True, seed=seed),
+    "naive-all-listeners": lambda seed: Thompson(beta=1.0, by_segment=False, floor=0.0, per_slate=True, seed=seed),
+    "pessimistic": lambda seed: Thompson(beta=99.0, floor=0.0, per_slate=True, seed=seed),
+    "forgetting": lambda seed: Thompson(beta=99.0, floor=0.0, per_slate=True, discount=0.9, seed=seed),
+    "floored": lambda seed: Thompson(beta=99.0, seed=seed),
+}
+CASCADE_OF = ("epsilon-greedy-explore", "pessimistic")
+"""Those that play once more without the cascade, as in the published Figure 3."""
+NO_CASCADE = "-no-cascade"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policies", nargs="+", default=[*POLICIES], choices=[*POLICIES], metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--listeners-per-round", type=int, default=20_000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the rounds")
+    parser.add_argument("--world-seed", type=int, default=0, help="of the made world, and of segments made for a file")
+    parser.add_argument(
+        "--without-stream", choices=["all", "first"], default="all", help="what the cascade thinks then"
+    )
+    parser.add_argument("--cards", type=Path, help="weights and biases; null: a made world")
+    parser.add_argument("--listeners", type=Path, help="vectors, and perhaps segments")
+    parser.add_argument("--made-cards", type=int, default=862)
+    parser.add_argument("--made-listeners", type=int, default=50_000)
+    parser.add_argument("--segments", type=int, default=100)
+    parser.add_argument("--replace-at", type=int, help="round before which half of the cards are replaced")
+    parser.add_argument("--turn-at", type=int, help="round before which tastes turn")
+    parser.add_argument("--new-at", type=int, help="round before which 20 cards enter")
+    add_smallest(
+        parser, rounds=8, new_at=2, listeners_per_round=40, seeds=[0], made_cards=30, made_listeners=60, segments=3,
+        policies=["random", "epsilon-greedy-explore", "kl-ucb", "pessimistic", "floored"],
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    if (arguments.cards is None) != (arguments.listeners is None):
+        parser.error("--cards and --listeners go together")
+    names = [name + end for name in arguments.policies for end in ("", NO_CASCADE) if not end or name in CASCADE_OF]
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    with Progress(console=Console(stderr=True)) as progress:
+        shown = progress.add_task("rounds", total=len(names) * len(arguments.seeds) * arguments.rounds)
+        world = world_of(arguments)
+        for seed in arguments.seeds:
+            for name in names:
+                progress.update(shown, description=f"seed {seed}: {name}")
+                figures[name].append(played(name, world, seed, arguments, lambda *_: progress.advance(shown)))
+    Console(width=140).print(as_table(figures))
+    sizes = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+    write_result(arguments, "home_regret", {"sizes": sizes, "figures": figures})
+
+
+def world_of(arguments: argparse.Namespace) -> Carousel:
+    """The world that is asked for: the files', or one made from its seed."""
+    seed = arguments.world_seed
+    if arguments.cards is not None:
+        return carousel_of_files(arguments.cards, arguments.listeners, segments=arguments.segments, seed=seed)
+    return made_carousel(
+        cards=arguments.made_cards, listeners=arguments.made_listeners, segments=arguments.segments, seed=seed
+    )
+
+
+def played(
+    name: str, world: Carousel, seed: int, arguments: argparse.Namespace, progress: Callable[[int, int], None]
+) -> dict[str, float]:
+    """What a policy loses, and what its rounds cost in processor time, the world's part of them included."""
+    attention = everything if name.endswith(NO_CASCADE) else Cascade(without_stream=arguments.without_stream)
+    policy = POLICIES[name.removesuffix(NO_CASCADE)](seed)
+    began = time.process_time()
+    rounds = list(
+        rounds_of(
+            policy, world, attention, rounds=arguments.rounds, changes=changes_of(arguments),
+            listeners=arguments.listeners_per_round, seed=seed, progress=progress,
+        )
+    )  # fmt: skip
+    processor_s = time.process_time() - began
+    changed = [change.before_round for change in changes_of(arguments)]
+    after = after_change(rounds, min(changed)) if changed else {}
+    return {**figures_of(rounds), **after, "processor_s": processor_s}
+
+
+def changes_of(arguments: argparse.Namespace) -> list[Change]:
+    """What happens to the world."""
+    changes: list[Change] = []
+    if arguments.replace_at is not None:
+        changes.append(ReplacedCards(before_round=arguments.replace_at))
+    if arguments.turn_at is not None:
+        changes.append(TurnedTastes(before_round=arguments.turn_at))
+    if arguments.new_at is not None:
+        changes.append(NewCards(before_round=arguments.new_at, cards=20))
+    return changes
+
+
+def after_change(rounds: list[Round], at: int) -> dict[str, float]:
+    """Rounds until regret is what it was, infinite where it never is, and the exposure of new cards in their fifth."""
+    regret = np.array([played.regret / played.random_regret for played in rounds])
+    bound = 1.1 * regret[max(0, at - 10) : at].mean()
+    recovered = np.flatnonzero(regret[at:] <= bound)
+    fifth = rounds[min(at + 4, len(rounds) - 1)]
+    fair = fifth.best_exposure.sum()
+    return {
+        "recovered_in": float(recovered[0]) if len(recovered) else float("inf"),
+        "new_exposure": float(fifth.exposure.sum() / fair) if fair else float("nan"),
+    }
+
+
+def figures_of(rounds: list[Round]) -> dict[str, float]:
+    """Regret relative to random's: of all rounds, of the first ten and of the last; and streams a slate."""
+    regret = np.array([played.regret for played in rounds])
+    random = np.array([played.random_regret for played in rounds])
+    return {
+        "cumulative": float(regret.sum() / random.sum()),
+        "first_10": float(regret[:10].sum() / random[:10].sum()),
+        "last_20": float(regret[-LAST:].sum() / random[-LAST:].sum()),
+        "expected_streams": float(np.mean([played.expected for played in rounds])),
+        "best_streams": float(np.mean([played.best for played in rounds])),
+        "random_streams": float(np.mean([played.random for played in rounds])),
+    }
+
+
+def as_table(figures: dict[str, list[dict[str, float]]]) -> Table:
+    """Means over the seeds, and the smallest and largest cumulative regret."""
+    table = Table("policy", "regret / random's", "of seeds", "last 20", "streams", "cascade is worth", "CPU s")
+    is_changed = "recovered_in" in next(iter(figures.values()))[0]
+    if is_changed:
+        table.add_column("recovered in")
+        table.add_column("new cards' exposure")
+    for name, of_seeds in figures.items():
+
+        def mean(figure: str, rows: list[dict[str, float]] = of_seeds) -> float:
+            return float(np.mean([row[figure] for row in rows]))
+
+        totals = [row["cumulative"] for row in of_seeds]
+        without = figures.get(name + NO_CASCADE)
+        worth = "" if without is None else f"{1 - mean('cumulative') / mean('cumulative', without):.0%}"
+        cells: list[Any] = [
+            name, f"{mean('cumulative'):.3f}", f"{min(totals):.3f} to {max(totals):.3f}", f"{mean('last_20'):.3f}",
+            f"{mean('expected_streams'):.3f}", worth, f"{mean('processor_s'):.0f}",
+        ]  # fmt: skip
+        if is_changed:
+            cells += [f"{mean('recovered_in'):.1f} rounds", f"{mean('new_exposure'):.0%}"]
+        table.add_row(*cells)
+    return table
+
+
+if __name__ == "__main__":
+    main()
