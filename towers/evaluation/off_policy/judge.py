@@ -159,11 +159,11 @@ class OffPolicyJudge:
         drawn = np.stack([*resampled_values(shown, slates.listeners, **settings).values()], axis=-1)
         values = np.array([one.value for one in shown.values()])
         own = np.array([snips(served.of((served.kinds == kind).astype(float))).value for kind in every])
-        new = interval_of(float(effective_number(values)), effective_number(drawn))
-        return {**found, KINDS: Guarded(new=new, production=float(effective_number(own)))}
+        new = interval_of(float(effective_number(values[None])[0]), effective_number(drawn))
+        return {**found, KINDS: Guarded(new=new, production=float(effective_number(own[None])[0]))}
 
 
-def effective_number(exposure: Float[np.ndarray, "*some kinds"]) -> Float[np.ndarray, "*some"]:
+def effective_number(exposure: Float[np.ndarray, "some kinds"]) -> Float[np.ndarray, " some"]:
     """How many equally frequent kinds would be as diverse: `exp` of the entropy (Hill 1973)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = exposure / exposure.sum(axis=-1, keepdims=True)
