@@ -25,7 +25,7 @@ class HomeSettings:
     """What a home page is made with.
 
     Args:
-        policy: folder of a policy with its versions; the link `current` in it is watched.
+        policy: folder of a policy with its versions; the link `current` in it is watched. Null: there is no home page.
         log: folder of the log; null: nothing is logged, and outcomes are refused.
         token: that writers send; null: everybody who reaches the server may write.
         cards: file with the ids of the cards, one on each line; null: the most played playlists, episodes and artists.
@@ -40,7 +40,7 @@ class HomeSettings:
         ValueError: a number that is not above 0, or an empty token.
     """
 
-    policy: str | Path
+    policy: str | Path | None
     log: str | Path | None
     token: str | None
     cards: str | Path | None
@@ -57,6 +57,13 @@ class HomeSettings:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
         if self.token is not None and not self.token.strip():
             raise ValueError("token: is empty; leave it null, or give one that cannot be guessed")
+
+    @property
+    def policy_folder(self) -> Path:
+        """Folder of the policy; raises `UserError` where none is given."""
+        if self.policy is None:
+            raise UserError("home.policy: give the folder of a policy")
+        return Path(self.policy)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +91,7 @@ class Home:
                 no card.
         """
         export = snapshot.export
-        version = open_policy(Path(settings.policy), export.space_id)
+        version = open_policy(settings.policy_folder, export.space_id)
         longest = max(settings.shelves.shelves, key=lambda shelf: shelf.slots)
         if version.policy.slots < longest.slots:
             raise UserError(
@@ -158,7 +165,7 @@ class LiveHome:
         """Swaps where the policy or the export moved, if the two are sound together; says whether it did."""
         snapshot, home = self._live.snapshot, self.home
         try:
-            target = version_folder(Path(self.settings.policy))
+            target = version_folder(self.settings.policy_folder)
         except UserError:
             target = None
         if target == home.version.folder and snapshot is home.snapshot:

@@ -46,8 +46,6 @@ def test_each_card_has_its_chance_and_a_reason(show, folder):
 
 def test_a_server_without_one_says_so(show, folder):
     with served(folder, "export=v1") as address:
-        page = show(address, "#/listeners")
+        page = show(address, "#/home/u0")
         page.expects_errors = True
-        page.goto(f"{address}#/home/u0")
-        page.wait_for_selector("main[data-view=home][aria-busy=false]")
         assert "home.policy=FOLDER" in page.get_by_role("alert").inner_text()

@@ -140,6 +140,13 @@ class TestPages:
             Shelves([])
 
 
+def looked_at(streams):
+    """The first three slots, and all up to the last stream."""
+    is_seen = np.logical_or.accumulate(streams[:, ::-1] > 0, axis=1)[:, ::-1]
+    is_seen[:, :3] = True
+    return is_seen
+
+
 class TestOutcomes:
     def rows(self, *rows):
         nobody = dict.fromkeys(IMPRESSION_SCHEMA.names)
@@ -152,7 +159,7 @@ class TestOutcomes:
             {"slot": 5, "chosen_id": "e0", "saved": True},
             *({"slot": slot, "chosen_id": "a0", "shelf": "low"} for slot in (6, 7, 8, 9)),
         )
-        learned = outcomes_of(cards, table, StreamAndSave())
+        learned = outcomes_of(cards, table, StreamAndSave(), looked_at)
         found = learned.outcomes
         assert found.slots.tolist() == [0, 1, 0, 1, 2, 3]
         assert found.is_seen.tolist() == [True, True, True, True, True, False]
@@ -165,7 +172,7 @@ class TestOutcomes:
     def test_the_last_stream_tells_how_far_somebody_looked(self, cards):
         table = self.rows(*({"slot": slot, "chosen_id": "a0"} for slot in range(5)), {
             "slot": 5, "chosen_id": "p0", "played_ms": 40_000}, {"slot": 6, "chosen_id": "p1"})  # fmt: skip
-        assert outcomes_of(cards, table, StreamAndSave()).outcomes.is_seen.tolist() == [True] * 6 + [False]
+        assert outcomes_of(cards, table, StreamAndSave(), looked_at).outcomes.is_seen.tolist() == [True] * 6 + [False]
 
     def test_what_cannot_be_learned_from_is_counted(self, cards):
         table = self.rows(
@@ -176,7 +183,7 @@ class TestOutcomes:
             {"slot": 3, "chosen_id": None},
             {"slot": 4, "chosen_id": "t0"},
         )
-        learned = outcomes_of(cards, table, StreamAndSave())
+        learned = outcomes_of(cards, table, StreamAndSave(), looked_at)
         assert len(learned.outcomes) == 0
         assert learned.left_out == {
             "no propensity": 1, "no slot": 1, "no such listener in the export": 1,

@@ -1,5 +1,6 @@
 """Outcomes that a policy learns from, made of logged impressions and an export."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,8 @@ from towers.policies.bandit.satiation import satiation_of
 from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.ids import Ids
 
-ALWAYS_SEEN = 3
-"""Slots of a shelf that a listener sees without going along it."""
+Attention = Callable[[Float[np.ndarray, "slates slots"]], Bool[np.ndarray, "slates slots"]]
+"""Says which slots of slates were looked at, from 1 where a slot was listened to and 0 where not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +33,14 @@ class Learned:
     left_out: dict[str, int]
 
 
-def outcomes_of(cards: HomeCards, impressions: pa.Table, reward: Reward) -> Learned:
+def outcomes_of(cards: HomeCards, impressions: pa.Table, reward: Reward, attention: Attention) -> Learned:
     """Outcomes in the vectors and numbers of a policy.
 
     Args:
         cards: of an export; contents that it has and that are no cards today count, too.
         impressions: of `IMPRESSION_SCHEMA`, in time order, with outcomes.
         reward: what the outcomes are worth.
+        attention: which slots of a shelf were looked at.
     """
     export = cards.export
     user = _rows(export.user_ids, impressions["user_id"])
@@ -59,7 +61,7 @@ def outcomes_of(cards: HomeCards, impressions: pa.Table, reward: Reward) -> Lear
         is_out |= is_so
     reactions = Reactions.of(impressions)
     is_stream = reward.is_stream(reactions)
-    slots, is_seen = _slots_and_seen(impressions, is_stream)
+    slots, is_seen = _slots_and_seen(impressions, is_stream, attention)
     times_us = impressions["timestamp"].cast(pa.int64()).to_numpy()
     rows = np.flatnonzero(~is_out)
     tired = satiation_of(user, number, times_us, is_stream)
@@ -88,10 +90,9 @@ def _rows(known: Ids, ids: pa.ChunkedArray) -> Int[np.ndarray, " rows"]:
 
 
 def _slots_and_seen(
-    impressions: pa.Table, is_stream: Bool[np.ndarray, " rows"]
+    impressions: pa.Table, is_stream: Bool[np.ndarray, " rows"], attention: Attention
 ) -> tuple[Int[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """The slot of each row on its own shelf, and whether it was looked at: the first few are, the others up to the last
-    stream on the shelf (a cascade)."""
+    """The slot of each row on its own shelf, and whether it was looked at."""
     slot = impressions["slot"].fill_null(0).to_numpy()
     shelf = impressions["shelf"].fill_null("")
     requests = impressions["request_id"].to_pylist()
@@ -100,9 +101,9 @@ def _slots_and_seen(
     first = np.full(of.max(initial=-1) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, of, slot)
     own = slot - first[of]
-    last = np.full(len(first), -1)
-    np.maximum.at(last, of[is_stream], own[is_stream])
-    return own, own <= np.maximum(last, ALWAYS_SEEN - 1)[of]
+    streams = np.zeros((len(first), int(own.max(initial=-1)) + 1))
+    streams[of, own] = is_stream
+    return own, attention(streams)[of, own]
 
 
 def _familiar(
