@@ -73,6 +73,34 @@ def test_rankings_are_those_of_a_stable_sort(cards, slots, seed):
     assert rankings_of(scores, slots, None).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("is_allowed", [None, "half", "none"])
+@pytest.mark.parametrize("kind", ["continuous", "tied"])
+def test_rankings_of_many_cards_are_those_of_a_stable_sort(kind, is_allowed):
+    """As many cards as it takes for most not to be sorted."""
+    generator = np.random.default_rng(1)
+    scores = generator.normal(size=(2, 5, 301))
+    scores = np.round(scores * 2) if kind == "tied" else scores
+    chance = {None: 1.0, "half": 0.5, "none": 0.01}[is_allowed]
+    allowed = generator.random((5, 301)) < chance
+    known = np.where(allowed, scores, -np.inf)
+    expected = np.argsort(-known, axis=-1, kind="stable")[..., :6]
+    expected = np.where(np.isneginf(np.take_along_axis(known, expected, axis=-1)), NOTHING, expected)
+    assert rankings_of(scores, 6, None if is_allowed is None else allowed).tolist() == expected.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 9), st.integers(1, 8), st.floats(0, 1), st.integers(0, 2**32))
+def test_one_listener_is_served_as_among_others(members, cards, slots, floor, seed):
+    """The quick way for one listener is the slow one, bit for bit."""
+    generator = np.random.default_rng(seed)
+    rankings = rankings_of(generator.normal(size=(members, 2, cards)), slots, None)
+    draws, rows = Draws.of(generator, 2, slots), generator.permutation(100)[:cards]
+    both = slate_of(rankings, draws, floor, rows, None, "home")
+    alone = slate_of(rankings[:, :1], draws.for_(slice(1)), floor, rows, None, "home")
+    assert alone.content_rows[0].tolist() == both.content_rows[0].tolist()
+    assert alone.propensities[0].tolist() == both.propensities[0].tolist()
+
+
 def test_listeners_may_be_worked_on_in_parts():
     generator = np.random.default_rng(0)
     rankings = rankings_of(generator.normal(size=(3, 10, 4)), 2, None)
