@@ -1,8 +1,8 @@
 """Logistic regressions of many cards at once, each card's drawn towards what cards have in common.
 
 The chance of a reward is `sigmoid(x . w + offset)`, with weights `w ~ N(mean, covariance)` of the card. What a card's
-outcomes say of its weights is kept as a Gaussian in information form, apart from the prior: batches add to it (Laplace's
-approximation at the mode: Spiegelhalter and Lauritzen 1990; for bandits Chapelle and Li 2011), it fades by
+outcomes say of its weights is kept as a Gaussian in information form, apart from the prior: batches add to it (by
+Laplace's approximation at the mode: Spiegelhalter and Lauritzen 1990; for bandits Chapelle and Li 2011), it fades by
 multiplication, and the prior can be estimated anew from all cards at any time (empirical Bayes by EM: Dempster, Laird
 and Rubin 1977), which changes what is thought of every card, and of one that nobody has seen yet.
 """

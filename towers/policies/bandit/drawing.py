@@ -64,7 +64,7 @@ def rankings_of(
     if not known.size or not depth:
         return np.full((*known.shape[:-1], depth), NOTHING)
     rows = np.ascontiguousarray(known).reshape(-1, cards)
-    # Only the few that reach a bound are sorted, by a stable sort of each row: survivors are in the order of their place.
+    # Only the few that reach a bound are sorted, by a stable sort of each row: survivors come in the order of place.
     survivors = np.flatnonzero(rows >= _bounds(rows, depth))
     row, found = survivors // cards, rows.ravel()[survivors]
     counts = np.bincount(row, minlength=len(rows))

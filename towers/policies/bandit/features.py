@@ -110,8 +110,8 @@ class Features:
         by_kind = thetas[:, None, at + 1 : at + 1 + kinds] + thetas[:, None, -1:]
         if self._has_times:
             of_times = thetas[:, at + 1 + kinds : at + 1 + kinds + len(CYCLES) * kinds]
-            cycles = _cycles(context.times_us)
-            by_kind = by_kind + np.matmul(cycles, of_times.reshape(len(thetas), len(CYCLES), kinds))
+            times = cycles(context.times_us)
+            by_kind = by_kind + np.matmul(times, of_times.reshape(len(thetas), len(CYCLES), kinds))
         else:
             by_kind = np.broadcast_to(by_kind, (len(thetas), len(users), kinds))
         whole = inner * users
@@ -130,7 +130,12 @@ class Features:
     def _cards(self, candidates: Candidates, dtype: np.dtype) -> Float[np.ndarray, "width cards"]:
         """The cards' part: their vectors, their kinds, and their projected vectors, one below the other."""
         kept = self._prepared
-        if kept is not None and kept[0] is candidates.vectors and kept[1] is candidates.kinds and kept[2].dtype == dtype:
+        if (
+            kept is not None
+            and kept[0] is candidates.vectors
+            and kept[1] is candidates.kinds
+            and kept[2].dtype == dtype
+        ):
             return kept[2]
         vectors = self._checked(candidates.vectors)
         parts = [vectors, np.eye(len(KINDS))[candidates.kinds]]
@@ -171,14 +176,14 @@ class Features:
             parts.append(users * vectors if axes is None else (users @ axes) * (vectors @ axes))
         parts += [(users * vectors).sum(axis=-1, keepdims=True), one_hot]
         if self._has_times:
-            cycles = _cycles(times_us)
-            crossed = cycles[..., :, None] * one_hot[..., None, :]
-            parts.append(crossed.reshape(*crossed.shape[:-2], -1))
+            times = cycles(times_us)
+            crossed = times[..., :, None] * one_hot[..., None, :]
+            parts.append(crossed.reshape(*crossed.shape[:-2], len(CYCLES) * len(KINDS)))
         parts += [pair[..., None] for pair in pairs] + [np.ones((1,))]
         return np.concatenate([np.broadcast_to(part, (*shape, part.shape[-1])) for part in parts], axis=-1)
 
 
-def _cycles(times_us: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... 4"]:
+def cycles(times_us: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... 4"]:
     """Time of day and day of the week, UTC, each as sine and cosine."""
     days = times_us / DAY_US
     angles = 2 * np.pi * np.stack([days % 1, (days + EPOCH_WEEKDAY) % WEEK_DAYS / WEEK_DAYS], axis=-1)
