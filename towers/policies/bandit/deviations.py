@@ -1,0 +1,79 @@
+"""What each segment of listeners thinks of each card beyond what the card is worth to all: numbers drawn towards 0."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+LEAST_VARIANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviations:
+    """Gaussians of the logits' deviations, in information form without their prior, and the prior's variance.
+
+    Args:
+        precision: `[cards, segments]`.
+        shift: `[cards, segments]`, precision times mean.
+        variance: of deviations around 0, estimated from all of them.
+    """
+
+    precision: Float[np.ndarray, "cards segments"]
+    shift: Float[np.ndarray, "cards segments"]
+    variance: float
+
+    @classmethod
+    def none(cls, cards: int, segments: int, variance: float) -> "Deviations":
+        """Of cards that nobody has seen."""
+        return cls(precision=np.zeros((cards, segments)), shift=np.zeros((cards, segments)), variance=variance)
+
+    def grown(self, order: Int[np.ndarray, " cards"]) -> "Deviations":
+        """With new cards behind the present ones, all in another order."""
+        more = np.zeros((len(order) - len(self.precision), self.precision.shape[1]))
+        precision, shift = np.concatenate([self.precision, more]), np.concatenate([self.shift, more])
+        return Deviations(precision=precision[order], shift=shift[order], variance=self.variance)
+
+    def faded(self, keep: float) -> "Deviations":
+        """A share of the evidence is left."""
+        return Deviations(precision=keep * self.precision, shift=keep * self.shift, variance=self.variance)
+
+    def means(self, cards: Int[np.ndarray, " rows"], segments: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+        """What is thought of a card by a segment; 0 where the segment is below 0."""
+        is_known = segments >= 0
+        means = np.zeros(len(cards))
+        at = (cards[is_known], segments[is_known])
+        means[is_known] = self.shift[at] / (self.precision[at] + 1 / self.variance)
+        return means
+
+    def draws(self, segment: int, noise: Float[np.ndarray, "members cards"]) -> Float[np.ndarray, "members cards"]:
+        """Of one segment, from standard normal noise."""
+        precision = self.precision[:, segment] + 1 / self.variance
+        return self.shift[:, segment] / precision + noise / np.sqrt(precision)
+
+    def learned(
+        self,
+        cards: Int[np.ndarray, " rows"],
+        segments: Int[np.ndarray, " rows"],
+        chances: Float[np.ndarray, " rows"],
+        rewards: Float[np.ndarray, " rows"],
+    ) -> "Deviations":
+        """With a batch's evidence, by a step of Newton's from the present means, and the variance estimated anew.
+
+        Args:
+            cards: the card's number in the arrays.
+            segments: of the listeners; rows below 0 say nothing.
+            chances: of a reward, with the present means in them.
+            rewards: 0 to 1.
+        """
+        information = chances * (1 - chances)
+        slopes = rewards - chances + information * self.means(cards, segments)
+        is_known, shape = segments >= 0, self.precision.shape
+        at = cards[is_known] * shape[1] + segments[is_known]
+        size = shape[0] * shape[1]
+        precision = self.precision + np.bincount(at, information[is_known], size).reshape(shape)
+        shift = self.shift + np.bincount(at, slopes[is_known], size).reshape(shape)
+        is_told = precision > 0
+        spread = 1 / (precision[is_told] + 1 / self.variance)
+        squares = spread + (shift[is_told] * spread) ** 2
+        variance = max(float(squares.mean()), LEAST_VARIANCE) if len(squares) else self.variance
+        return Deviations(precision=precision, shift=shift, variance=variance)

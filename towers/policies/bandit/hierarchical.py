@@ -1,0 +1,340 @@
+"""Thompson sampling with a posterior for each card, drawn towards what cards have in common.
+
+The logit of a reward is the card's intercept, plus its response to the listener's vector, plus what the listener's
+segment thinks of the card beyond that, plus what the slot adds. Intercept and response are one Gaussian for each card
+(`card_posteriors`), with a prior that all cards estimate together: a card that has only just come is thought to be as
+cards of its kind are, and earns its place by the spread of what they get. A segment's deviation is a number for each
+card and segment, drawn towards 0 as far as deviations are found to be small (`deviations`).
+
+Slots behind the first few are looked at by listeners who go on to stream something there, so what was seen in them was
+streamed more often than the card deserves. An offset for each slot takes that up (`slot_offsets`): where a slot counts
+as seen only when it was streamed, it grows until a reward there says nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+from scipy.special import expit, logit, ndtri
+
+from towers.contract.policy import Candidates, Context, Outcomes
+from towers.contract.schema import KINDS
+from towers.contract.slate import Slate
+from towers.policies.bandit.arrays import taken
+from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, posterior, prior_covariance
+from towers.policies.bandit.choosing import chosen
+from towers.policies.bandit.deviations import Deviations
+from towers.policies.bandit.slot_offsets import slot_offsets
+
+PRIOR_STEPS = 3
+"""Of EM after each update."""
+KIND_CARDS = 5.0
+"""A kind with so many cards has half of its own mean, and half of that of all cards."""
+_CARD, _SEGMENT, _NEW = 0, 1, 2
+"""What draws are for, so that no two share their random numbers."""
+
+
+class HierarchicalThompson:
+    """Thompson sampling over cards that share a prior; members are draws of the posterior, anew after each update.
+
+    Args:
+        dim: of listeners' vectors, which cards respond to; 0: they are not read.
+        segments: of listeners, which deviate; 0: they are not read. A listener in none has no deviation.
+        reads_cards: whether a card's own vector, of the same width, is where its response is looked for: the prior mean
+            of the response is the vector, each direction times a factor that all cards estimate together.
+        slots: of a slate.
+        members: draws of the posterior; more are nearer to a draw for every request.
+        floor: chance of any card.
+        breadth: factor on the standard deviations of the draws; below 1 less is tried.
+        prior_reward: of a card, before anything is known of any.
+        card_spread: standard deviation of intercepts of cards, in logits, before it is estimated.
+        taste_spread: the same of a card's response to a listener of typical length.
+        segment_spread: the same of a segment's deviation.
+        prior_cards: how many cards these guesses count as.
+        cold_quantile: where the intercept of a card that nobody has seen is placed among those of its kind.
+        always_seen: slots from the first on that every listener looks at.
+        has_slot_offsets: whether slots behind them have offsets.
+        keep: share of what was learned that an update leaves.
+        seed: of the draws.
+        shelf: of the slates.
+        policy_id: in the log.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 0,
+        segments: int = 0,
+        reads_cards: bool = False,
+        slots: int = 12,
+        members: int = 16,
+        floor: float = 0.05,
+        breadth: float = 0.6,
+        prior_reward: float = 0.01,
+        card_spread: float = 1.0,
+        taste_spread: float = 1.0,
+        segment_spread: float = 0.3,
+        prior_cards: float = 20.0,
+        cold_quantile: float = 0.5,
+        always_seen: int = 3,
+        has_slot_offsets: bool = True,
+        keep: float = 1.0,
+        seed: int = 0,
+        shelf: str = "home",
+        policy_id: str = "hierarchical-thompson",
+    ):
+        self.slots, self.policy_id = slots, policy_id
+        self._settings: dict[str, Any] = {
+            "dim": dim, "segments": segments, "reads_cards": reads_cards, "slots": slots, "members": members,
+            "floor": floor, "breadth": breadth, "prior_reward": prior_reward, "card_spread": card_spread,
+            "taste_spread": taste_spread, "segment_spread": segment_spread, "prior_cards": prior_cards,
+            "cold_quantile": cold_quantile, "always_seen": always_seen, "has_slot_offsets": has_slot_offsets,
+            "keep": keep, "seed": seed, "shelf": shelf, "policy_id": policy_id,
+        }  # fmt: skip
+        self._dim, self._segments, self._reads_cards = dim, segments, reads_cards
+        self._members, self._floor, self._breadth, self._shelf, self._seed = members, floor, breadth, shelf, seed
+        self._always_seen, self._has_slot_offsets, self._keep = always_seen, has_slot_offsets, keep
+        self._cold, self._prior_cards = float(ndtri(cold_quantile)), prior_cards
+        self._guess = np.diag([card_spread**2] + [taste_spread**2 / max(dim, 1)] * dim)
+        # What is learned; every update makes new arrays.
+        self._rows = np.zeros(0, dtype=np.int64)
+        self._kinds = np.zeros(0, dtype=np.int64)
+        self._width = dim if reads_cards else 0
+        self._vectors = np.zeros((0, self._width))
+        self._evidence = Evidence.none(0, 1 + dim)
+        self._mean = np.array([float(logit(prior_reward))] + [0.0] * dim)
+        self._by_kind = np.zeros(len(KINDS))
+        self._by_direction = np.zeros(self._width)
+        self._covariance = self._guess
+        self._deviations = Deviations.none(0, segments, segment_spread**2)
+        self._slot_offsets = np.zeros(slots)
+        self._length = np.ones(())
+        self._updates = np.zeros((), dtype=np.int64)
+        self._draw()
+
+    def settings(self) -> dict[str, Any]:
+        """The keywords, as JSON has them."""
+        return dict(self._settings)
+
+    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
+        """One slate for each listener.
+
+        Raises:
+            ValueError: vectors of another width.
+        """
+        self._prepare(candidates)
+        return chosen(self._scores, context, candidates, generator,
+                      members=self._members, slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
+
+    def update(self, outcomes: Outcomes) -> None:
+        """Learns from the slots that were seen.
+
+        Raises:
+            ValueError: vectors of another width.
+        """
+        seen = outcomes.of(outcomes.is_seen)
+        if not len(seen):
+            return
+        seen = seen.of(np.argsort(seen.content_rows, kind="stable"))
+        users = self._of_width(seen.context.user_vectors)
+        own = self._own(seen.vectors)
+        if not self._updates and self._dim:
+            self._length = np.sqrt((users**2).sum(axis=1).mean())
+        self._grow(seen.content_rows, seen.kinds, own)
+        self._learn(np.searchsorted(self._rows, seen.content_rows), users, seen)
+        self._updates = self._updates + 1
+        self._draw()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What it has learned; draws are made from it again."""
+        return {
+            "content_rows": self._rows, "kinds": self._kinds, "vectors": self._vectors,
+            "precision": self._evidence.precision, "shift": self._evidence.shift,
+            "prior_mean": self._mean, "prior_covariance": self._covariance,
+            "by_kind": self._by_kind, "by_direction": self._by_direction,
+            "segment_precision": self._deviations.precision, "segment_shift": self._deviations.shift,
+            "segment_variance": np.array(self._deviations.variance), "slot_offsets": self._slot_offsets,
+            "length": np.asarray(self._length), "updates": self._updates,
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `state` gave.
+
+        Raises:
+            ValueError: an array is missing, or has another shape.
+        """
+        rows = taken(state, "content_rows", (None,))
+        cards, k = len(rows), 1 + self._dim
+        told = [
+            taken(state, name, shape)
+            for name, shape in (
+                ("kinds", (cards,)), ("vectors", (cards, self._width)),
+                ("precision", (cards, k, k)), ("shift", (cards, k)),
+                ("prior_mean", (k,)), ("prior_covariance", (k, k)), ("by_kind", (len(KINDS),)),
+                ("by_direction", (self._width,)), ("segment_precision", (cards, self._segments)),
+                ("segment_shift", (cards, self._segments)), ("segment_variance", ()),
+                ("slot_offsets", (self.slots,)), ("length", ()), ("updates", ()),
+            )
+        ]  # fmt: skip
+        self._rows, self._kinds, self._vectors = rows, told[0], told[1]
+        self._evidence = Evidence(precision=told[2], shift=told[3])
+        self._mean, self._covariance, self._by_kind, self._by_direction = told[4:8]
+        self._deviations = Deviations(precision=told[8], shift=told[9], variance=float(told[10]))
+        self._slot_offsets, self._length, self._updates = told[11:]
+        self._draw()
+
+    def _of_width(self, vectors: Float[np.ndarray, "rows width"]) -> Float[np.ndarray, "rows dim"]:
+        """The vectors, as wide as the policy was made for."""
+        if self._dim == 0:
+            return np.zeros((len(vectors), 0))
+        if vectors.shape[1] != self._dim:
+            raise ValueError(f"vectors have {vectors.shape[1]} columns, and the policy was made for {self._dim}")
+        return vectors
+
+    def _own(self, vectors: Float[np.ndarray, "cards width"]) -> Float[np.ndarray, "cards own"]:
+        """Of the cards, as far as they are read."""
+        return self._of_width(vectors) if self._reads_cards and len(vectors) else np.zeros((len(vectors), self._width))
+
+    def _features(self, users: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows k"]:
+        """1, and the vectors in units in which the typical one is as long as it has directions."""
+        return np.column_stack([np.ones(len(users)), users * (np.sqrt(self._dim) / self._length)])
+
+    def _prior_means(
+        self, kinds: Int[np.ndarray, " cards"], vectors: Float[np.ndarray, "cards own"]
+    ) -> Float[np.ndarray, "cards k"]:
+        """Of cards of these kinds with these vectors."""
+        means = np.tile(self._mean, (len(kinds), 1))
+        means[:, 0] += self._by_kind[kinds]
+        if self._reads_cards:
+            means[:, 1:] += vectors * self._by_direction
+        return means
+
+    def _grow(
+        self,
+        rows: Int[np.ndarray, " rows"],
+        kinds: Int[np.ndarray, " rows"],
+        vectors: Float[np.ndarray, "rows own"],
+    ) -> None:
+        """Takes in cards that were not known."""
+        found, first = np.unique(rows, return_index=True)
+        is_new = ~np.isin(found, self._rows)
+        if not is_new.any():
+            return
+        new = first[is_new]
+        together = np.concatenate([self._rows, rows[new]])
+        order = np.argsort(together)
+        none = Evidence.none(len(new), 1 + self._dim)
+        self._rows = together[order]
+        self._kinds = np.concatenate([self._kinds, kinds[new]])[order]
+        self._vectors = np.concatenate([self._vectors, vectors[new]])[order]
+        self._evidence = Evidence(
+            precision=np.concatenate([self._evidence.precision, none.precision])[order],
+            shift=np.concatenate([self._evidence.shift, none.shift])[order],
+        )
+        self._deviations = self._deviations.grown(order)
+
+    def _learn(self, cards: Int[np.ndarray, " rows"], users: Float[np.ndarray, "rows dim"], seen: Outcomes) -> None:
+        """Fades what is known, and adds a batch, in the order of its cards."""
+        features, rewards = self._features(users), seen.rewards
+        segments = np.where(seen.context.segments < self._segments, seen.context.segments, -1)
+        slots = np.minimum(seen.slots, self.slots - 1)
+        evidence, deviations = self._evidence.faded(self._keep), self._deviations.faded(self._keep)
+        means, precision = self._prior_means(self._kinds, self._vectors), np.linalg.inv(self._covariance)
+        by_segment = deviations.means(cards, segments)
+        if self._has_slot_offsets:
+            thought = posterior(evidence, means, precision)[0]
+            logits = (features * thought[cards]).sum(axis=1) + by_segment
+            self._slot_offsets = slot_offsets(self._slot_offsets, logits, slots, rewards, self._always_seen)
+        offsets = by_segment + self._slot_offsets[slots]
+        batch = Batch(cards=cards, features=features, offsets=offsets, rewards=rewards)
+        self._evidence = learned(evidence, batch, means, precision)
+        if self._segments:
+            thought = posterior(self._evidence, means, precision)[0]
+            chances = expit((features * thought[cards]).sum(axis=1) + offsets)
+            deviations = deviations.learned(cards, segments, chances, rewards)
+        self._deviations = deviations
+        self._learn_prior()
+
+    def _learn_prior(self) -> None:
+        """Estimates what cards have in common from all that are known."""
+        for _ in range(PRIOR_STEPS):
+            means = self._prior_means(self._kinds, self._vectors)
+            found, self._covariance = prior_covariance(
+                self._evidence, means, self._covariance, self._guess, self._prior_cards
+            )
+            by_vector = np.zeros_like(found)
+            if self._reads_cards:
+                apart = found[:, 1:] - found[:, 1:].mean(axis=0)
+                squares = (self._vectors**2).sum(axis=0)
+                typical = max(float(squares.mean()) / len(self._rows), 1e-12)  # a card's share of them
+                self._by_direction = (apart * self._vectors).sum(axis=0) / (squares + self._prior_cards * typical)
+                by_vector[:, 1:] = self._vectors * self._by_direction
+            self._mean = (found - by_vector).mean(axis=0)
+            sums = np.bincount(self._kinds, found[:, 0] - self._mean[0], len(KINDS))
+            self._by_kind = sums / (np.bincount(self._kinds, minlength=len(KINDS)) + KIND_CARDS)
+
+    def _noise(self, purpose: int, number: int, *shape: int) -> Float32[np.ndarray, "..."]:
+        """Standard normal numbers that belong to the state: the same whoever asks, and however often."""
+        seeds = [self._seed, int(self._updates), purpose, number]
+        return self._breadth * np.random.default_rng(seeds).standard_normal(shape, dtype=np.float32)
+
+    def _draw(self) -> None:
+        """Draws every known card's weights for each member."""
+        k = 1 + self._dim
+        means, precision = posterior(
+            self._evidence, self._prior_means(self._kinds, self._vectors), np.linalg.inv(self._covariance)
+        )
+        noise = self._noise(_CARD, 0, len(means), k, self._members)
+        apart = np.linalg.solve(np.linalg.cholesky(precision).transpose(0, 2, 1), noise)
+        self._weights = (means[..., None] + apart).astype(np.float32)
+        self._prepared_for: Candidates | None = None
+        self._card_weights = np.zeros((self._members, k, 0), dtype=np.float32)
+        self._of_segment: dict[int, np.ndarray] = {}
+
+    def _prepare(self, candidates: Candidates) -> None:
+        """Gathers the draws of the candidates; kept while the same cards are asked for."""
+        before = self._prepared_for
+        if before is not None and all(
+            getattr(before, name) is getattr(candidates, name) for name in ("content_rows", "vectors", "kinds")
+        ):
+            return
+        place, is_known = self._places(candidates.content_rows)
+        own = self._own(candidates.vectors)
+        weights = np.empty((len(candidates), 1 + self._dim, self._members), dtype=np.float32)
+        weights[is_known] = self._weights[place[is_known]]
+        new = np.flatnonzero(~is_known)
+        means = self._prior_means(candidates.kinds[new], own[new])
+        means[:, 0] += self._cold * np.sqrt(self._covariance[0, 0])
+        root = np.linalg.cholesky(self._covariance)
+        for at, mean in zip(new.tolist(), means, strict=True):
+            noise = self._noise(_NEW, int(candidates.content_rows[at]), 1 + self._dim, self._members)
+            weights[at] = mean[:, None] + root @ noise
+        self._prepared_for, self._of_segment = candidates, {}
+        self._card_weights = np.ascontiguousarray(weights.transpose(2, 1, 0))
+
+    def _places(self, rows: Int[np.ndarray, " cards"]) -> tuple[Int[np.ndarray, " cards"], Bool[np.ndarray, " cards"]]:
+        """Where cards stand among those known, and whether they do."""
+        place = np.searchsorted(self._rows, rows)
+        is_known = np.isin(rows, self._rows)
+        return np.where(is_known, place, 0), is_known
+
+    def _scores(self, context: Context, candidates: Candidates) -> Float32[np.ndarray, "members listeners cards"]:
+        """Logits of the prepared cards."""
+        features = self._features(self._of_width(context.user_vectors)).astype(np.float32)
+        scores = np.matmul(features, self._card_weights)
+        if self._segments and len(self._rows):
+            segments, own = np.unique(context.segments, return_inverse=True)
+            for at, segment in enumerate(segments.tolist()):
+                if 0 <= segment < self._segments:
+                    scores[:, own == at] += self._deviating(segment, candidates)[:, None]
+        return scores
+
+    def _deviating(self, segment: int, candidates: Candidates) -> Float32[np.ndarray, "members cards"]:
+        """Draws of what a segment thinks of the prepared cards."""
+        if segment not in self._of_segment:
+            place, is_known = self._places(candidates.content_rows)
+            noise = self._noise(_SEGMENT, segment, self._members, len(self._rows))
+            draws = self._deviations.draws(segment, noise)
+            self._of_segment[segment] = np.where(is_known, draws[:, place], 0).astype(np.float32)
+        return self._of_segment[segment]

@@ -1,0 +1,183 @@
+"""A mix of kinds first, then cards of each kind: any policy, with slots shared out among kinds by the situation.
+
+What a kind is worth to a listener at a time of day and a day of the week is learned by a Bayesian linear model for each
+kind, and slots are given to kinds in proportion to it, in the manner of Feijer et al. 2025, "Calibrated Recommendations
+with Contextual Bandits" (arXiv 2509.05460): what a listener wants in the morning is not what the past three months
+look like on the whole. Within a kind the wrapped policy chooses among its cards as if there were no others.
+
+For each slot a kind is drawn, by how far it is behind its share of the slots so far, and any kind that has cards left
+with a small chance. The chance of a card in a slot is the chance of its kind times the chance that the wrapped policy
+gave it among cards of that kind, given those before: a product of two exact ones.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.contract.policy import Candidates, Context, Outcomes, Policy
+from towers.contract.schema import KINDS
+from towers.contract.slate import NOTHING, Slate
+from towers.policies.bandit.arrays import taken
+from towers.policies.bandit.features import CYCLES, cycles
+
+LEAST_WORTH = 1e-4
+"""Of a kind, however bad it is thought to be."""
+POLICY = "policy."
+"""Before the names of the wrapped policy's arrays in the state."""
+
+
+class KindsFirst:
+    """Shares slots out among kinds, and asks another policy for the cards of each.
+
+    Args:
+        policy: chooses among cards of a kind; its slots are as many as this one's.
+        dim: of the listeners' vectors, as far as a kind's worth depends on them; 0: they are not read.
+        sharpness: power of a kind's worth that its share of the slots is in proportion to; 0: all kinds get the same.
+        kind_floor: chance of any kind that has cards left, for a slot.
+        prior_reward: of a card of a kind of which nothing is known.
+        prior_outcomes: how many outcomes the prior counts as.
+        keep: share of what was learned of kinds that an update leaves.
+        policy_id: in the log.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        dim: int = 0,
+        sharpness: float = 1.0,
+        kind_floor: float = 0.05,
+        prior_reward: float = 0.05,
+        prior_outcomes: float = 20.0,
+        keep: float = 1.0,
+        policy_id: str = "kinds-first",
+    ):
+        self.policy_id, self.slots = policy_id, policy.slots
+        self._policy, self._dim = policy, dim
+        self._numbers = {"sharpness": sharpness, "kind_floor": kind_floor, "prior_reward": prior_reward,
+                         "prior_outcomes": prior_outcomes, "keep": keep}  # fmt: skip
+        width = 1 + len(CYCLES) + dim
+        self._products = np.zeros((len(KINDS), width, width))
+        self._rewards = np.zeros((len(KINDS), width))
+
+    def settings(self) -> dict[str, Any]:
+        """The keywords, as JSON has them, but for the wrapped policy: its own settings and class."""
+        inner = {"_target_": f"{type(self._policy).__module__}.{type(self._policy).__qualname__}"}
+        inner.update(self._policy.settings())  # pyright: ignore[reportAttributeAccessIssue]
+        return {"policy": inner, "dim": self._dim, **self._numbers, "policy_id": self.policy_id}
+
+    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
+        """One slate for each listener."""
+        listeners = len(context)
+        kinds = np.unique(candidates.kinds)
+        drawn = generator.random((listeners, self.slots))
+        slates = [self._policy.select(context, _of_kind(candidates, kind), generator) for kind in kinds]
+        rows = np.stack([slate.content_rows for slate in slates]) if slates else np.zeros((0, listeners, self.slots))
+        within = np.stack([slate.propensities for slate in slates]) if slates else np.ones(rows.shape)
+        room = (rows != NOTHING).sum(axis=2)
+        shares = self._shares(context)[:, kinds].T
+        used = np.zeros((len(kinds), listeners), dtype=np.int64)
+        chosen = np.full((listeners, self.slots), NOTHING)
+        chances = np.ones((listeners, self.slots))
+        everybody = np.arange(listeners)
+        for slot in range(self.slots if len(kinds) else 0):
+            is_open = used < room
+            of_kinds = _next_kind(shares, used, is_open, slot, self._numbers["kind_floor"])
+            kind = (drawn[:, slot] >= np.cumsum(of_kinds, axis=0)).sum(axis=0)
+            # Rounding may leave a sum just below 1: then it is the last kind that has a chance.
+            last = len(kinds) - 1 - np.argmax(of_kinds[::-1] > 0, axis=0)
+            kind = np.minimum(kind, last)
+            has_any = is_open.any(axis=0)
+            place = np.minimum(used[kind, everybody], self.slots - 1)
+            chance = of_kinds[kind, everybody] * within[kind, everybody, place]
+            chosen[:, slot] = np.where(has_any, rows[kind, everybody, place], NOTHING)
+            chances[:, slot] = np.where(has_any, chance, 1.0)
+            used[kind, everybody] += has_any
+        return Slate(content_rows=chosen, propensities=chances, shelf=slates[0].shelf if slates else "home")
+
+    def update(self, outcomes: Outcomes) -> None:
+        """Teaches the kinds by the slots that were seen, and the wrapped policy."""
+        seen = outcomes.of(outcomes.is_seen)
+        if not len(seen):
+            return
+        features = self._features(seen.context)
+        products, rewards = self._numbers["keep"] * self._products, self._numbers["keep"] * self._rewards
+        for kind in np.unique(seen.kinds):
+            own = features[seen.kinds == kind]
+            products[kind] += own.T @ own
+            rewards[kind] += own.T @ seen.rewards[seen.kinds == kind]
+        self._products, self._rewards = products, rewards
+        self._policy.update(outcomes)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What was learned of kinds, and the wrapped policy's state."""
+        inner = {POLICY + name: array for name, array in self._policy.state().items()}
+        return {"kind_products": self._products, "kind_rewards": self._rewards, **inner}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `state` gave.
+
+        Raises:
+            ValueError: an array is missing, or has another shape.
+        """
+        products = taken(state, "kind_products", self._products.shape)
+        rewards = taken(state, "kind_rewards", self._rewards.shape)
+        inner = {name.removeprefix(POLICY): array for name, array in state.items() if name.startswith(POLICY)}
+        self._policy.restore(inner)
+        self._products, self._rewards = products, rewards
+
+    def _features(self, context: Context) -> Float[np.ndarray, "listeners width"]:
+        """1, the time, and the listener."""
+        users = context.user_vectors[:, : self._dim]
+        if users.shape[1] != self._dim:
+            raise ValueError(f"vectors have {users.shape[1]} columns, and the policy was made for {self._dim}")
+        return np.column_stack([np.ones(len(context)), cycles(context.times_us), users])
+
+    def _shares(self, context: Context) -> Float[np.ndarray, "listeners kinds"]:
+        """What share of the slots each kind is worth."""
+        strength, prior = self._numbers["prior_outcomes"], self._numbers["prior_reward"]
+        width = self._products.shape[1]
+        wanted = self._rewards + strength * np.eye(width)[0] * prior
+        weights = np.linalg.solve(self._products + strength * np.eye(width), wanted[..., None])[..., 0]
+        worth = np.maximum(self._features(context) @ weights.T, LEAST_WORTH) ** self._numbers["sharpness"]
+        return worth / worth.sum(axis=1, keepdims=True)
+
+
+def _of_kind(candidates: Candidates, kind: int) -> Candidates:
+    """The cards of a kind."""
+    own = candidates.kinds == kind
+    allowed = candidates.is_allowed
+    return Candidates(
+        content_rows=candidates.content_rows[own],
+        vectors=candidates.vectors[own],
+        kinds=candidates.kinds[own],
+        is_allowed=None if allowed is None else allowed[:, own],
+        pairs={name: array[:, own] for name, array in candidates.pairs.items()},
+    )
+
+
+def _next_kind(
+    shares: Float[np.ndarray, "kinds listeners"],
+    used: Int[np.ndarray, "kinds listeners"],
+    is_open: np.ndarray,
+    slot: int,
+    floor: float,
+) -> Float[np.ndarray, "kinds listeners"]:
+    """The chance of each kind for a slot: in proportion to how far it is behind its share; any open kind by the floor.
+
+    Args:
+        shares: of all slots.
+        used: slots that each kind has so far.
+        is_open: whether it has cards left.
+        slot: the slot, from 0.
+        floor: chance of any.
+    """
+    own = np.where(is_open, shares, 0)
+    own = own / np.maximum(own.sum(axis=0), 1e-12)
+    behind = np.where(is_open, np.maximum((slot + 1) * own - used, 0), 0)
+    total = behind.sum(axis=0)
+    drawn = np.where(total > 0, behind / np.where(total > 0, total, 1), own)
+    anything = is_open / np.maximum(is_open.sum(axis=0), 1)
+    return (1 - floor) * drawn + floor * anything
