@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from towers.contract.policy import Candidates, Context
 from towers.contract.slate import Slate
-from towers.policies.bandit.drawing import Draws, rankings_of, slate_of
+from towers.policies.bandit.drawing import Draws, chances_of, places_of, rankings_of, slate_of
 
 SCORES_AT_ONCE = 8_000_000
 """Scores of members, listeners and cards that are held at once: 32 MB."""
@@ -52,6 +52,36 @@ def chosen(
         propensities=np.concatenate([slate.propensities for slate in slates]),
         shelf=shelf,
     )
+
+
+def chances_by(
+    scores: Scores,
+    context: Context,
+    candidates: Candidates,
+    shown: Int[np.ndarray, "listeners slots"],
+    *,
+    members: int,
+    floor: float,
+) -> Float[np.ndarray, "listeners slots cards"]:
+    """The chance with which `chosen` takes each card for each slot, given what is shown in the slots before.
+
+    Args:
+        scores: as `chosen` takes it.
+        context: the listeners.
+        candidates: the cards.
+        shown: rows of the cards that were shown.
+        members: that `scores` has.
+        floor: chance of any card.
+    """
+    places, slots = places_of(candidates.content_rows, shown), shown.shape[1]
+    at_once = max(1, SCORES_AT_ONCE // (members * max(1, len(candidates))))
+    found = np.zeros((len(context), slots, len(candidates)))
+    for start in range(0, len(context), at_once):
+        part = slice(start, start + at_once)
+        own = candidates.for_(part)
+        rankings = rankings_of(scores(context.of(part), own), slots, own.is_allowed)
+        found[part] = chances_of(rankings, places[part], floor, len(own), own.is_allowed)
+    return found
 
 
 def _part(

@@ -23,7 +23,7 @@ from towers.contract.schema import KINDS
 from towers.contract.slate import Slate
 from towers.policies.bandit.arrays import taken
 from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, posterior, prior_covariance
-from towers.policies.bandit.choosing import chosen
+from towers.policies.bandit.choosing import chances_by, chosen
 from towers.policies.bandit.deviations import Deviations
 from towers.policies.bandit.slot_offsets import slot_offsets
 
@@ -126,6 +126,13 @@ class HierarchicalThompson:
         self._prepare(candidates)
         return chosen(self._scores, context, candidates, generator,
                       members=self._members, slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        self._prepare(candidates)
+        return chances_by(self._scores, context, candidates, shown, members=self._members, floor=self._floor)
 
     def update(self, outcomes: Outcomes) -> None:
         """Learns from the slots that were seen.

@@ -20,6 +20,7 @@ from towers.contract.policy import Candidates, Context, Outcomes, Policy
 from towers.contract.schema import KINDS
 from towers.contract.slate import NOTHING, Slate
 from towers.policies.bandit.arrays import taken
+from towers.policies.bandit.drawing import places_of
 from towers.policies.bandit.features import CYCLES, cycles
 
 LEAST_WORTH = 1e-4
@@ -96,6 +97,38 @@ class KindsFirst:
             chances[:, slot] = np.where(has_any, chance, 1.0)
             used[kind, everybody] += has_any
         return Slate(content_rows=chosen, propensities=chances, shelf=slates[0].shelf if slates else "home")
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        kinds = np.unique(candidates.kinds)
+        places = places_of(candidates.content_rows, shown)
+        of_place = np.append(candidates.kinds, NOTHING)[places]
+        everybody = np.arange(len(context))
+        own, room, within = [], [], []
+        for kind in kinds.tolist():
+            cards = _of_kind(candidates, kind)
+            # What was shown of this kind, one after the other: what the wrapped policy would see of it.
+            order = np.argsort(of_place != kind, axis=1, kind="stable")
+            of_kind = np.where(
+                np.take_along_axis(of_place, order, axis=1) == kind, np.take_along_axis(shown, order, axis=1), NOTHING
+            )
+            allowed = cards.is_allowed
+            left = np.full(len(context), len(cards)) if allowed is None else allowed.sum(axis=1)
+            own.append(np.flatnonzero(candidates.kinds == kind))
+            room.append(np.minimum(left, self.slots))
+            within.append(self._policy.chances(context, cards, of_kind))
+        shares = self._shares(context)[:, kinds].T
+        used = np.zeros((len(kinds), len(context)), dtype=np.int64)
+        found = np.zeros((*shown.shape, len(candidates)))
+        for slot in range(shown.shape[1] if len(kinds) else 0):
+            of_kinds = _next_kind(shares, used, used < np.stack(room), slot, self._numbers["kind_floor"])
+            for number, cards in enumerate(own):
+                place = np.minimum(used[number], shown.shape[1] - 1)
+                found[:, slot, cards] = of_kinds[number][:, None] * within[number][everybody, place]
+            used += of_place[:, slot] == kinds[:, None]
+        return found
 
     def update(self, outcomes: Outcomes) -> None:
         """Teaches the kinds by the slots that were seen, and the wrapped policy."""

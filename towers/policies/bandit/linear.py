@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import Slate
 from towers.policies.bandit.arrays import taken
-from towers.policies.bandit.choosing import chosen
+from towers.policies.bandit.choosing import chances_by, chosen
 from towers.policies.bandit.features import Features
 
 NOISE_STEPS = 3
@@ -137,12 +137,14 @@ class LinearThompson:
         Raises:
             ValueError: vectors of another width, or a pair that is missing.
         """
-
-        def scores(context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
-            return self._features.scores(self._thetas, context, candidates)
-
-        return chosen(scores, context, candidates, generator,
+        return chosen(self._scores, context, candidates, generator,
                       members=self._members, slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        return chances_by(self._scores, context, candidates, shown, members=self._members, floor=self._floor)
 
     def update(self, outcomes: Outcomes) -> None:
         """Learns from the slots that were seen."""
@@ -166,6 +168,10 @@ class LinearThompson:
         updates, thetas = taken(state, "updates", ()), taken(state, "thetas", self._thetas.shape)
         self._head.restore(state)
         self._updates, self._thetas = updates, thetas
+
+    def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
+        """What each draw expects."""
+        return self._features.scores(self._thetas, context, candidates)
 
     def _drawn(self) -> Float[np.ndarray, "members features"]:
         """Draws of the posterior, the same for the same seed and number of updates; in single precision, for speed."""
@@ -230,6 +236,12 @@ class LinUCB:
         # All features are made, so as many listeners are taken at once as if each feature were a member.
         return chosen(self._scores, context, candidates, generator,
                       members=len(self._features), slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        return chances_by(self._scores, context, candidates, shown, members=len(self._features), floor=self._floor)
 
     def update(self, outcomes: Outcomes) -> None:
         """Learns from the slots that were seen."""
