@@ -4,6 +4,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -133,12 +134,14 @@ class TestPages:
         assert pages[0] == pages[1] == pages[2]
 
 
-class TestRefusals:
-    @pytest.fixture
-    def client(self, place: Place):
-        with TestClient(place.app()) as asking:
-            yield asking
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One server for all that is refused."""
+    with TestClient(Place(tmp_path_factory.mktemp("refusals")).app()) as asking:
+        yield asking
 
+
+class TestRefusals:
     @pytest.mark.parametrize(
         ("path", "status", "said"),
         [
@@ -168,9 +171,7 @@ class TestRefusals:
             ({"request_id": "unknown", "slot": 0, "clicked": True}, 404, "request 'unknown': no page of this id"),
         ],
     )
-    def test_outcomes_leave_the_log_as_it_is(
-        self, place: Place, client: TestClient, body: dict, status: int, said: str
-    ) -> None:
+    def test_outcomes_leave_the_log_as_it_is(self, client: TestClient, body: dict, status: int, said: str) -> None:
         page = client.get("/home", params={"user": "u0"}).json()
         if body and body != {"slot": 0}:
             body = {"request_id": page["request_id"], **body}
@@ -180,12 +181,12 @@ class TestRefusals:
         told = {"request_id": page["request_id"], "slot": 0, "clicked": False}
         assert client.post("/outcome", json=told).status_code == 200  # it still waits
 
-    def test_an_outcome_twice(self, place: Place, client: TestClient) -> None:
-        page = client.get("/home", params={"user": "u0"}).json()
-        told = {"request_id": page["request_id"], "slot": 0}
-        assert client.post("/outcome", json=told | {"clicked": True}).status_code == 200
-        self.check(client.post("/outcome", json=told | {"clicked": False}), 409, "request ")
-        client.__exit__(None, None, None)
+    def test_an_outcome_twice(self, place: Place) -> None:
+        with TestClient(place.app()) as client:
+            page = client.get("/home", params={"user": "u0"}).json()
+            told = {"request_id": page["request_id"], "slot": 0}
+            assert client.post("/outcome", json=told | {"clicked": True}).status_code == 200
+            self.check(client.post("/outcome", json=told | {"clicked": False}), 409, "request ")
         assert [row["clicked"] for row in place.rows()] == [True]
 
     def check(self, response, status: int, said: str) -> None:
