@@ -102,7 +102,7 @@ class Features:
         Raises:
             ValueError: vectors of another width, or a pair that is missing.
         """
-        users, at = context.user_vectors, self._directions
+        users, at = context.user_vectors.astype(thetas.dtype, copy=False), self._directions
         if users.shape[1] != self.dim:
             raise ValueError(VALUE_OF_ANOTHER_WIDTH.format(found=users.shape[1], dim=self.dim))
         kinds = len(KINDS)
@@ -110,7 +110,7 @@ class Features:
         by_kind = thetas[:, None, at + 1 : at + 1 + kinds] + thetas[:, None, -1:]
         if self._has_times:
             of_times = thetas[:, at + 1 + kinds : at + 1 + kinds + len(CYCLES) * kinds]
-            times = cycles(context.times_us)
+            times = cycles(context.times_us).astype(thetas.dtype, copy=False)
             by_kind = by_kind + np.matmul(times, of_times.reshape(len(thetas), len(CYCLES), kinds))
         else:
             by_kind = np.broadcast_to(by_kind, (len(thetas), len(users), kinds))
@@ -119,7 +119,7 @@ class Features:
             whole = whole + products * users
         asked = [whole, by_kind]
         if self._has_products and self._axes is not None:
-            asked.append(products * (users @ self._axes))
+            asked.append(products * (users @ self._axes.astype(thetas.dtype, copy=False)))
         queries = np.concatenate(asked, axis=-1).astype(thetas.dtype, copy=False)
         cards = self._cards(candidates, thetas.dtype)
         scores = (queries.reshape(-1, queries.shape[-1]) @ cards).reshape(len(thetas), len(users), -1)

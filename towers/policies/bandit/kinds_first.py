@@ -74,9 +74,10 @@ class KindsFirst:
         listeners = len(context)
         kinds = np.unique(candidates.kinds)
         drawn = generator.random((listeners, self.slots))
-        slates = [self._policy.select(context, _of_kind(candidates, kind), generator) for kind in kinds]
-        rows = np.stack([slate.content_rows for slate in slates]) if slates else np.zeros((0, listeners, self.slots))
-        within = np.stack([slate.propensities for slate in slates]) if slates else np.ones(rows.shape)
+        slates = [self._policy.select(context, _of_kind(candidates, kind), generator) for kind in kinds.tolist()]
+        empty = np.full((0, listeners, self.slots), NOTHING)
+        rows = np.stack([slate.content_rows for slate in slates]) if slates else empty
+        within = np.stack([slate.propensities for slate in slates]) if slates else np.ones(empty.shape)
         room = (rows != NOTHING).sum(axis=2)
         shares = self._shares(context)[:, kinds].T
         used = np.zeros((len(kinds), listeners), dtype=np.int64)
@@ -157,6 +158,9 @@ class KindsFirst:
         """
         products = taken(state, "kind_products", self._products.shape)
         rewards = taken(state, "kind_rewards", self._rewards.shape)
+        missing = [POLICY + name for name in self._policy.state() if POLICY + name not in state]
+        if missing:
+            raise ValueError(f"the policy's state has no {missing[0]!r}")
         inner = {name.removeprefix(POLICY): array for name, array in state.items() if name.startswith(POLICY)}
         self._policy.restore(inner)
         self._products, self._rewards = products, rewards
