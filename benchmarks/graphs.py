@@ -1,15 +1,25 @@
-"""Graphs of the same network are traced once: the exporter takes seconds, and what most looks at an export is beside
-it. Every export still holds its file against torch."""
+"""Graphs of networks of the same make are traced once: the exporter takes seconds, and what most looks at an export is
+beside it. Every export still holds its file against torch.
 
+A graph is traced with random weights, each number of which is found again by its value in what the exporter has folded;
+there the network's own are put. tests/publishing/test_writer.py and tests/end_to_end/test_export.py compare with a
+graph that is traced with these weights, byte for byte.
+"""
+
+import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import onnx
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from towers.manifest import atomic_file
 from towers.publishing.onnx import towers
@@ -25,8 +35,10 @@ def traced_once(folder: Path) -> Iterator[None]:
         path = folder / f"{_digest_of(model, shapes, names)}.onnx"
         if not path.exists():
             with atomic_file(path) as temporary:
-                onnx.save(_trace(model, example, shapes, names), temporary)
-        return onnx.load(path)
+                onnx.save(_trace(_with_random_weights(model), example, shapes, names), temporary)
+        traced = onnx.load(path)
+        _fill(traced, _weights_of(_with_random_weights(model)), _weights_of(model))
+        return traced
 
     with patch.object(towers, "_graph", graph):
         yield
@@ -39,15 +51,58 @@ def traced_anew() -> Iterator[None]:
         yield
 
 
+def _tensors_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return chain(model.named_parameters(), model.named_buffers())
+
+
+def _is_weights(tensor: Tensor) -> bool:
+    """Whether its numbers are the network's own. Nothing but zeros or ones, as before a training, is not: of these the
+    exporter keeps one for all of a shape."""
+    return tensor.is_floating_point() and not bool((tensor == 0).all() or (tensor == 1).all())
+
+
+def _weights_of(model: nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().numpy() for name, tensor in _tensors_of(model) if _is_weights(tensor)}
+
+
+def _with_random_weights(model: nn.Module) -> nn.Module:
+    """A copy of the network, the same whenever it is asked for."""
+    copied, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _, tensor in _tensors_of(copied):
+            if _is_weights(tensor):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))  # whatever its strides
+    return copied
+
+
+def _fill(traced: onnx.ModelProto, random: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> None:
+    """Puts `own` weights where the `random` ones stand, as they are or transposed, whatever their shape."""
+    names: dict[bytes, tuple[str, bool]] = {}
+    for name, weights in random.items():
+        names[weights.T.tobytes()] = name, True
+        names[weights.tobytes()] = name, False
+    for initializer in traced.graph.initializer:
+        found = names.get(onnx.numpy_helper.to_array(initializer).tobytes())
+        if found is not None:
+            name, is_transposed = found
+            initializer.raw_data = (own[name].T if is_transposed else own[name]).tobytes()
+
+
 def _digest_of(model: nn.Module, shapes: Any, names: Sequence[str]) -> str:
-    """Digests all that decides what is traced: classes, their plain settings and every tensor."""
-    plain = (bool, int, float, str, tuple, type(None))
+    """Digests all that decides what is traced: classes, their settings, and every tensor but for its weights."""
     told = [
-        (name, type(part).__qualname__, {key: of for key, of in sorted(vars(part).items()) if isinstance(of, plain)})
+        (name, type(part).__qualname__, [(key, _setting(of)) for key, of in sorted(vars(part).items())])
         for name, part in model.named_modules()
     ]
     digest = hashlib.sha256(repr((told, shapes, list(names))).encode())
-    for name, tensor in model.state_dict().items():
+    for name, tensor in _tensors_of(model):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        if not _is_weights(tensor):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _setting(of: Any) -> Any:
+    """What a network is told beside its weights: plain values, dataclasses of them, and functions by their names."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return of if isinstance(of, plain) or is_dataclass(of) else getattr(of, "__qualname__", None)

@@ -1,12 +1,13 @@
 """What several rooms' tests share. Towers is imported inside the fixtures, so that jaxtyping's hook comes first."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.data import raw_set
-from tests.made_once import copy_once_made
+from tests.made_once import copy_once_made, folder_of_this_code
 
 TINY_WORLD = {
     "seed": 0,
@@ -115,9 +116,38 @@ def world_store(tmp_path_factory, make_builder, world_folder):
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory, pytestconfig) -> tuple[Path, str]:
+def graphs(pytestconfig) -> Path:
+    """Where the traced graphs of exported towers are kept, for all processes. Tracing is most of a small export."""
+    from benchmarks import graphs
+    from towers.manifest import library_versions
+
+    recipe = (sys.version, str(library_versions()), version("onnxscript"), Path(graphs.__file__).read_text())
+    return folder_of_this_code(pytestconfig.cache.mkdir("towers"), "graphs", recipe)
+
+
+@pytest.fixture(scope="module")
+def graphs_traced_once(graphs):
+    """Within a module, the graph of a network is traced where no network of the same make has been."""
+    from benchmarks.graphs import traced_once
+
+    with traced_once(graphs):
+        yield
+
+
+@pytest.fixture
+def graphs_traced_anew(graphs_traced_once):
+    """The exporter as it is, for a test that is about it."""
+    from benchmarks.graphs import traced_anew
+
+    with traced_anew():
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, pytestconfig, graphs) -> tuple[Path, str]:
     """A folder in which a small demo ran from beginning to end, and what it printed. What is there is not changed;
     more may be written beside it. For tests without jaxtyping's hook, as the demo exports."""
+    from benchmarks.graphs import traced_once
     from tests.command_line import EXPORT, SMALL_WORLD, ok
     from towers.manifest import library_versions
 
@@ -126,7 +156,8 @@ def demo(tmp_path_factory, pytestconfig) -> tuple[Path, str]:
     recipe = (*command, sys.version, str(library_versions()))
 
     def make(empty: Path) -> None:
-        printed = ok(empty, *command)
+        with traced_once(graphs):
+            printed = ok(empty, *command)
         (empty / "printed.txt").write_text(printed)
 
     copy_once_made(folder, pytestconfig.cache.mkdir("towers"), "demo", recipe, make)

@@ -37,6 +37,24 @@ def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], 
         shutil.copytree(whole, target, symlinks=True)
 
 
+def folder_of_this_code(cache: Path, name: str, recipe: Iterable[str]) -> Path:
+    """A folder that is the same for the same code and recipe, to be filled piece by piece; what earlier code has left
+    goes.
+
+    Args:
+        cache: folder for what is kept between runs.
+        name: of what is kept.
+        recipe: whatever decides what is kept, beside the code.
+    """
+    folder = cache / f"{name}-{digest_of_sources(recipe)}"
+    with FileLock(cache / f"{name}.lock"):
+        for left in cache.glob(f"{name}-*"):
+            if left != folder:
+                shutil.rmtree(left)
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
 def digest_of_sources(recipe: Iterable[str]) -> str:
     """Of the code, the configuration and the recipe."""
     digest = hashlib.sha256("\0".join(recipe).encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import made_once
-from tests.made_once import copy_once_made
+from tests.made_once import copy_once_made, folder_of_this_code
 
 
 @pytest.fixture
@@ -75,3 +75,14 @@ def test_after_a_kill_it_is_made_anew(sources):
     ask(sources, "after")
     assert (sources / "after" / "made").read_text() == "whole"
     assert len(list((sources / "cache").glob("thing-*"))) == 1
+
+
+def test_a_folder_is_kept_while_the_code_stays_the_same(sources):
+    first = folder_of_this_code(sources / "cache", "pieces", ["recipe"])
+    (first / "piece").touch()
+    assert folder_of_this_code(sources / "cache", "pieces", ["recipe"]) == first
+    assert (first / "piece").exists()
+    (sources / "root" / "towers" / "code.py").write_text("A = 2")
+    second = folder_of_this_code(sources / "cache", "pieces", ["recipe"])
+    assert not list(second.iterdir())
+    assert not first.exists()

@@ -85,6 +85,22 @@ def user_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def turned_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
+    """The exported user tower that reads and writes turned vectors."""
+    path, columns = tmp_path_factory.mktemp("turned") / "user_tower.onnx", world_store.user_codes.shape[1]
+    export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, reads=ROTATION.T, writes=ROTATION)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cut_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
+    """One that reads the model's vectors and writes turned ones, cut."""
+    path, columns = tmp_path_factory.mktemp("cut") / "user_tower.onnx", world_store.user_codes.shape[1]
+    export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, writes=ROTATION[:CUT])
+    return path
+
+
 def metadata_of(store: Store, row: int) -> dict:
     columns = [name for name in store.contents.column_names if name in CONTRACT[schema.CONTENTS]]
     return store.contents.select(columns).slice(row, 1).to_pylist()[0]
@@ -223,16 +239,15 @@ def project(vectors: np.ndarray, writes: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("reads", "writes"),
-    [(ROTATION.T, ROTATION), (None, ROTATION[:CUT])],
-    ids=["turned", "cut and turned"],
+    ("tower", "reads_turned", "writes"), [("turned_tower", True, ROTATION), ("cut_tower", False, ROTATION[:CUT])]
 )
-def test_parity_of_the_user_tower_through_matrices(world_store, two_tower, vectors, tmp_path, reads, writes) -> None:
+def test_parity_of_the_user_tower_through_matrices(
+    world_store, two_tower, vectors, tower, reads_turned, writes, request
+) -> None:
     from towers.data.loaders import UserBatches
 
-    path, columns = tmp_path / "user_tower.onnx", world_store.user_codes.shape[1]
-    export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, reads=reads, writes=writes)
-    inputs = vectors if reads is None else project(vectors, writes)
+    path = request.getfixturevalue(tower)
+    inputs = project(vectors, writes) if reads_turned else vectors
     rows = listeners_compared(world_store)
     batches = UserBatches(world_store, world_store.histories.offsets[1:], rows, 20, 1_024)
     expected = project(embed_users(two_tower, batches, torch.from_numpy(vectors)), writes)
@@ -273,9 +288,8 @@ def test_variants_are_kept_where_the_nearest_stay(world_store, user_tower, vecto
         write_variants(path, ["int4"], encode, vectors, 0.5)
 
 
-def test_what_turns_vectors_stays_in_float32_in_int8(world_store, two_tower, vectors, tmp_path) -> None:
-    path, columns = tmp_path / "user_tower.onnx", world_store.user_codes.shape[1]
-    export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, reads=ROTATION.T, writes=ROTATION)
+def test_what_turns_vectors_stays_in_float32_in_int8(turned_tower, vectors, tmp_path) -> None:
+    path = Path(shutil.copy(turned_tower, tmp_path))
     write_variants(path, ["int8"], lambda file: vectors[:3], vectors, 0.0)
     graph = onnx.load(tmp_path / "user_tower.int8.onnx").graph
     kinds = [node.op_type for node in graph.node if any(name.endswith(TURN) for name in node.input)]

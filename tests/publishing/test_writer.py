@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from tests.publishing.listening import DIM, unit, vectors_by_taste
 from tests.publishing.trained_by_taste import SETTINGS, TrainedByTaste, in_blocks, write
@@ -18,6 +17,7 @@ from towers.data.store import Store
 from towers.errors import UserError
 from towers.publishing.card import model_card
 from towers.publishing.held_out import HeldOutListening
+from towers.publishing.onnx import towers
 from towers.publishing.trained import Trained
 from towers.publishing.writer import CURRENT, publish
 from towers.retrieval import files
@@ -88,17 +88,16 @@ def test_the_same_bytes_from_blocks_of_any_size_on_any_number_of_threads(written
     assert digests(again) == digests(written)
 
 
-@pytest.mark.usefixtures("graphs_traced_anew")
 def test_towers_are_exported_before_threads_start(make_trained, monkeypatch, tmp_path):
     """Threads share with torch's exporter how the process warns and, in Python 3.11.7, how deep its parser is."""
     running: list[list[str]] = []
-    export = torch.onnx.export
+    graph = towers._graph
 
-    def noting(*arguments: Any, **options: Any) -> Any:
+    def noting(*arguments: Any) -> Any:
         running.append([thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name])
-        return export(*arguments, **options)
+        return graph(*arguments)
 
-    monkeypatch.setattr(torch.onnx, "export", noting)
+    monkeypatch.setattr(towers, "_graph", noting)
     write(tmp_path / "v1", make_trained())
     assert running
     assert not any(running)

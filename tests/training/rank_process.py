@@ -1,9 +1,10 @@
-"""One of several processes that share a step, then a refresh of the audio memory. Run by test_ranks.py.
+"""Groups of processes that share a step, then a refresh of the audio memory. Run by test_processes.py.
 
-Writes the gradient of everything, the table after the refresh, and how far it had drifted, as a file.
+Each process writes the gradient of everything, the table after the refresh, and how far it had drifted, as a file.
 """
 
 import contextlib
+import multiprocessing
 import pickle
 import sys
 from pathlib import Path
@@ -20,7 +21,25 @@ SOUNDS_AT_ONCE = 5
 """So that a refresh of the tiny world has several rounds, and ends in one where a rank has few sounds or none."""
 
 
-def main(folder: Path, rank: int, ranks: int) -> None:
+def main(folder: Path) -> None:
+    """Runs the groups in `folder`, one after the other; a group's folder bears the number of its processes.
+
+    They are forks of this process, which has imported what they need and has started no thread.
+    """
+    context = multiprocessing.get_context("fork")
+    for group in sorted(folder.iterdir()):
+        ranks = int(group.name.partition("-")[0])
+        processes = [context.Process(target=share, args=(group, rank, ranks)) for rank in range(ranks)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        if any(process.exitcode for process in processes):
+            raise SystemExit(f"{group.name}: exit codes {[process.exitcode for process in processes]}")
+
+
+def share(folder: Path, rank: int, ranks: int) -> None:
+    """What one of `ranks` processes does."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=ranks)
     with (folder / "cases.pickle").open("rb") as file:
@@ -39,4 +58,4 @@ def main(folder: Path, rank: int, ranks: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]))

@@ -27,6 +27,8 @@ OBJECTIVES = (
     "exact_softmax", "sampled_softmax", "sampled_softmax_uniform", "sampled_softmax_uniform_corrected",
     "sampled_softmax_popularity", "logq_softmax", "streaming_softmax", "gbce",
 )  # fmt: skip
+GROUPS = ((2, 1), (3, 1), (2, 4))
+"""Processes, and micro-batches of each."""
 
 
 @pytest.fixture(scope="module")
@@ -111,25 +113,31 @@ def test_one_process_against_the_plain_formula_in_float64(cases, alone, name):
         )
 
 
-@pytest.fixture(scope="module", params=[(2, 1), (3, 1), (2, 4)])
-def together(request, cases, world_store, tmp_path_factory):
+@pytest.fixture(scope="module")
+def groups(cases, world_store, tmp_path_factory):
+    """A folder for each of some numbers of processes and of micro-batches, with what each process found."""
+    folder = tmp_path_factory.mktemp("groups")
+    for ranks, micro_batches in GROUPS:
+        made = {}
+        for name, (make, batches) in cases.items():
+            learner = make()
+            made[name] = learner, batches(learner.objective, ranks, micro_batches)
+        group = folder / f"{ranks}-{micro_batches}"
+        group.mkdir()
+        (group / "cases.pickle").write_bytes(pickle.dumps((made, np.array(world_store.spectrograms.records))))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.rank_process", str(folder)], capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module", params=GROUPS)
+def together(request, groups):
     """What each of some processes found, each in some micro-batches."""
-    (ranks, micro_batches), folder = request.param, tmp_path_factory.mktemp("ranks")
-    made = {}
-    for name, (make, batches) in cases.items():
-        learner = make()
-        made[name] = learner, batches(learner.objective, ranks, micro_batches)
-    (folder / "cases.pickle").write_bytes(pickle.dumps((made, np.array(world_store.spectrograms.records))))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-m", "tests.training.rank_process", str(folder)]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(ranks)], env=environment, stderr=subprocess.PIPE, text=True)
-        for rank in range(ranks)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors[-3000:]
-    return [torch.load(folder / f"found{rank}.pt") for rank in range(ranks)]
+    ranks, micro_batches = request.param
+    return [torch.load(groups / f"{ranks}-{micro_batches}" / f"found{rank}.pt") for rank in range(ranks)]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
