@@ -119,7 +119,7 @@ def test_torchrun_brings_its_own_processes(demo: tuple[Path, str]) -> None:
         *TRAIN, "trainer.max_epochs=1", "content_tower.part_dropout=0", "content_tower.id_dropout=0",
         "content_tower.dropout=0", "user_tower.dropout=0", "audio_encoder.dropout=0",
     )  # fmt: skip
-    ok(folder, *still, "name=alone", "placement=none")
+    ok(folder, *still, "name=alone")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "towers"]
     done = subprocess.run(
         [*command, *still, "name=two"], cwd=folder, env={**environment(), "CUDA_VISIBLE_DEVICES": ""},

@@ -24,6 +24,12 @@ class Fixed:
         rows = np.tile(self.rows, (len(context), 1))
         return Slate(content_rows=rows, propensities=np.full(rows.shape, 0.5 if generator else 1), shelf="home")
 
+    def chances(self, context: Context, candidates: Candidates, shown: np.ndarray) -> np.ndarray:
+        chances = np.zeros((*shown.shape, len(candidates)))
+        for slot, row in enumerate(self.rows[: shown.shape[1]]):
+            chances[:, slot, candidates.content_rows == row] = 1
+        return chances
+
     def update(self, outcomes: Outcomes) -> None:
         self.told.append(outcomes)
 
