@@ -3,6 +3,8 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +93,14 @@ def test_versions_of_the_same_weights_as_the_one_put_back(ledger):
     back(ledger)
     assert ledger.served().name == "v2"
     assert (ledger.of_version("v3").bar.weights, ledger.of_version("v3").bar.source) == (None, "source of v3")
+
+
+def test_what_serves_is_named_as_that_from_a_folder_of_ones_own(ledger, monkeypatch):
+    """The paths of the configuration are relative to it."""
+    monkeypatch.chdir(ledger.exports.parent)
+    near = replace(ledger, exports=Path(ledger.exports.name))
+    with pytest.raises(UserError, match=r"^to=v3: it serves already"):
+        back(near, "v3")
 
 
 def test_input_that_does_not_fit_changes_nothing(ledger):

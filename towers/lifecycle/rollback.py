@@ -155,10 +155,10 @@ def _named(ledger: Ledger, to: str) -> Path:
     entries = ledger.entries()
     entry = next((entry for entry in entries if to in _names(entry)), None)
     folder = ledger.exports / to if entry is None or entry.export is None else entry.export
+    if folder.resolve() == ledger.served() and not folder.is_symlink():  # first: the ledger has its whole path
+        raise UserError(f"to={to}: it serves already; there are: {_listed(entries)}")
     if not (folder / MANIFEST).exists() or folder.parent != ledger.exports or folder.is_symlink():
         raise UserError(f"to={to}: no such version in {ledger.exports}; there are: {_listed(entries)}")
-    if folder.resolve() == ledger.served():
-        raise UserError(f"to={to}: it serves already; there are: {_listed(entries)}")
     if entry is not None and not entry.record.serving_s:
         raise UserError(f"to={to}: it has never served; there are: {_listed(entries)}")
     if fault := _fault(ledger, folder):
