@@ -160,6 +160,7 @@ class TestOnTheCommandLine:
         assert "no space left on the disk" in line
 
 
+# macOS has no O_TMPFILE: there a probe has a name for a moment.
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
 def test_a_probe_that_is_killed_leaves_nothing(tmp_path, monkeypatch):
     def killed(*arguments, **named):

@@ -33,7 +33,7 @@ def small_disk(tmp_path) -> Iterator[tuple[Path, Callable[[int], None]]]:
             resized = mounts.enter_context(disk(folder, 64 << 20))
         except subprocess.CalledProcessError:
             # The super-user of a container may lack the right, and no other way to fill a disk spares the machine's.
-            pytest.skip("mounts are not allowed here")
+            pytest.skip("mounts are not allowed here")  # a container without CAP_SYS_ADMIN has no full disk to try
         yield folder, resized
 
 

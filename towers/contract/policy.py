@@ -28,7 +28,7 @@ class Context:
         return len(self.user_vectors)
 
     def of(self, chosen: slice | Int[np.ndarray, " some"] | Bool[np.ndarray, " listeners"]) -> "Context":
-        """The same of some of the listeners."""
+        """Keeps some of the listeners, chosen by rows or by a mask."""
         return Context(
             user_vectors=self.user_vectors[chosen], segments=self.segments[chosen], times_us=self.times_us[chosen]
         )
@@ -72,7 +72,7 @@ class Candidates:
         return len(self.content_rows)
 
     def for_(self, chosen: slice | Int[np.ndarray, " some"] | Bool[np.ndarray, " listeners"]) -> "Candidates":
-        """The same cards for some of the listeners."""
+        """Keeps all cards, and what is known of them for some of the listeners, chosen by rows or by a mask."""
         return Candidates(
             content_rows=self.content_rows,
             vectors=self.vectors,
@@ -112,7 +112,7 @@ class Outcomes:
         return len(self.content_rows)
 
     def of(self, chosen: slice | Int[np.ndarray, " some"] | Bool[np.ndarray, " rows"]) -> "Outcomes":
-        """Some of the rows."""
+        """Keeps some of the rows, chosen by number or by a mask."""
         return Outcomes(
             context=self.context.of(chosen),
             content_rows=self.content_rows[chosen],

@@ -212,8 +212,8 @@ def _twins(folders: Folders) -> dict[str, frozenset[Path]]:
 
 
 def _before(folders: Folders) -> dict[Path, str]:
-    """Of each data set the two versions that served before the one that does, and why they stay: a roll back leads
-    there."""
+    """Finds, for each data set, the two versions that served before the champion, to which a roll back may lead, and
+    says why they stay."""
     known = ledgers(folders.nights, folders.exports, folders.runs)
     return {entry.export: "served before" for each in known for entry in each.retired()[:2] if entry.export is not None}
 

@@ -106,7 +106,7 @@ def empirical_bernstein(
 def _sums(
     columns: Float[np.ndarray, "requests columns"], listeners: Int[np.ndarray, " requests"]
 ) -> Float[np.ndarray, "listeners columns"]:
-    """Of each listener."""
+    """Sums the rows of each listener, so that listeners, not requests, are the independent units."""
     names, listener = np.unique(listeners, return_inverse=True)
     if len(names) == len(listeners):
         return columns

@@ -122,7 +122,7 @@ class _Regressions:
         return cls(shown=shown, new=new, part=part, products=products, penalty=penalty)
 
     def weights(self, fold: int, targets: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " columns"]:
-        """Of the regression that never saw a fold; 0 where there is no other row."""
+        """Solves the ridge regression of all folds but one; gives its coefficients, 0 where there is no other row."""
         shrinking = np.full(self.shown.shape[1], self.penalty)
         shrinking[0] = _NO_PENALTY
         left = self.products.sum(axis=0) - self.products[fold] + np.diag(shrinking)

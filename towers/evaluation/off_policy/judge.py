@@ -171,7 +171,7 @@ def effective_number(exposure: Float[np.ndarray, "some kinds"]) -> Float[np.ndar
 
 
 def _terms(slates: Slates, clip: float, switch: float) -> dict[str, Terms]:
-    """Of every estimator that the log has all for."""
+    """Computes the terms of each estimator for which the log has every column that it needs."""
     terms = {IPS: ips(slates), CLIPPED_IPS: ips(slates, clip=clip), SNIPS: snips(slates)}
     if slates.slot_ratios is not None and slates.depth > 1:
         terms[PSEUDO_INVERSE] = pseudo_inverse(slates)

@@ -188,10 +188,11 @@ class Slates:
         return products if weighting == "cascade" else np.broadcast_to(products[:, -1:], products.shape).copy()
 
     def on_policy(self) -> "Slates":
-        """The same for the policy that logged: all its weights are 1, so that means are its own."""
+        """Sets all importance weights to 1, so that estimators give the logging policy's own mean reward."""
         ones = np.ones_like(self.ratios)
         return replace(self, ratios=ones, slot_ratios=ones, estimates=None, new_estimates=None)
 
     def of(self, rewards: Float[np.ndarray, "requests slots"]) -> "Slates":
-        """The same with something else in the place of the reward, which no model estimates."""
+        """Gives the slates with another figure in the place of the reward (skips, exposure), without a direct model's
+        estimates, which are of the reward."""
         return replace(self, rewards=rewards, estimates=None, new_estimates=None)

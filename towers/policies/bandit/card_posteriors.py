@@ -15,7 +15,7 @@ from scipy.special import expit
 
 NEWTON_STEPS = 20
 TOLERANCE = 1e-3
-"""Of a logit: what a step of Newton's moves when it is the last."""
+"""Newton's method ends when no logit moves by more than this in a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Evidence:
 
     @classmethod
     def none(cls, cards: int, k: int) -> "Evidence":
-        """Of cards that nobody has seen."""
+        """Makes it for cards that nobody has seen yet."""
         return cls(precision=np.zeros((cards, k, k)), shift=np.zeros((cards, k)))
 
     def faded(self, keep: float) -> "Evidence":

@@ -24,7 +24,7 @@ class Deviations:
 
     @classmethod
     def none(cls, cards: int, segments: int, variance: float) -> "Deviations":
-        """Of cards that nobody has seen."""
+        """Makes it for cards that nobody has seen yet."""
         return cls(precision=np.zeros((cards, segments)), shift=np.zeros((cards, segments)), variance=variance)
 
     def grown(self, order: Int[np.ndarray, " cards"]) -> "Deviations":
