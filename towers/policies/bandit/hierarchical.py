@@ -23,7 +23,7 @@ from towers.contract.schema import KINDS
 from towers.contract.slate import Slate
 from towers.policies.bandit.arrays import taken
 from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, posterior, prior_covariance
-from towers.policies.bandit.choosing import chances_by, chosen
+from towers.policies.bandit.choosing import Drawing, chances_by, chosen
 from towers.policies.bandit.deviations import Deviations
 from towers.policies.bandit.slot_offsets import slot_offsets
 
@@ -46,6 +46,7 @@ class HierarchicalThompson:
         slots: of a slate.
         members: draws of the posterior; more are nearer to a draw for every request.
         floor: chance of any card.
+        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
         breadth: factor on the standard deviations of the draws; below 1 less is tried.
         prior_reward: of a card, before anything is known of any.
         card_spread: standard deviation of intercepts of cards, in logits, before it is estimated.
@@ -70,6 +71,7 @@ class HierarchicalThompson:
         slots: int = 12,
         members: int = 16,
         floor: float = 0.05,
+        per_slate: bool = False,
         breadth: float = 0.6,
         prior_reward: float = 0.01,
         card_spread: float = 1.0,
@@ -87,13 +89,15 @@ class HierarchicalThompson:
         self.slots, self.policy_id = slots, policy_id
         self._settings: dict[str, Any] = {
             "dim": dim, "segments": segments, "reads_cards": reads_cards, "slots": slots, "members": members,
-            "floor": floor, "breadth": breadth, "prior_reward": prior_reward, "card_spread": card_spread,
-            "taste_spread": taste_spread, "segment_spread": segment_spread, "prior_cards": prior_cards,
+            "floor": floor, "per_slate": per_slate, "breadth": breadth, "prior_reward": prior_reward,
+            "card_spread": card_spread, "taste_spread": taste_spread, "segment_spread": segment_spread,
+            "prior_cards": prior_cards,
             "cold_quantile": cold_quantile, "always_seen": always_seen, "has_slot_offsets": has_slot_offsets,
             "keep": keep, "seed": seed, "shelf": shelf, "policy_id": policy_id,
         }  # fmt: skip
         self._dim, self._segments, self._reads_cards = dim, segments, reads_cards
-        self._members, self._floor, self._breadth, self._shelf, self._seed = members, floor, breadth, shelf, seed
+        self._drawing = Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf)
+        self._members, self._breadth, self._seed = members, breadth, seed
         self._always_seen, self._has_slot_offsets, self._keep = always_seen, has_slot_offsets, keep
         self._cold, self._prior_cards = float(ndtri(cold_quantile)), prior_cards
         self._guess = np.diag([card_spread**2] + [taste_spread**2 / max(dim, 1)] * dim)
@@ -124,15 +128,14 @@ class HierarchicalThompson:
             ValueError: vectors of another width.
         """
         self._prepare(candidates)
-        return chosen(self._scores, context, candidates, generator,
-                      members=self._members, slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
+        return chosen(self._drawing, self._scores, context, candidates, generator)
 
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
         """The chance of each candidate for each slot, given what is shown in the slots before."""
         self._prepare(candidates)
-        return chances_by(self._scores, context, candidates, shown, members=self._members, floor=self._floor)
+        return chances_by(self._drawing, self._scores, context, candidates, shown)
 
     def update(self, outcomes: Outcomes) -> None:
         """Learns from the slots that were seen.

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import Slate
 from towers.policies.bandit.arrays import taken
-from towers.policies.bandit.choosing import chances_by, chosen
+from towers.policies.bandit.choosing import Drawing, chances_by, chosen
 from towers.policies.bandit.features import Features
 
 NOISE_STEPS = 3
@@ -91,6 +91,7 @@ class LinearThompson:
         slots: of a slate.
         members: draws of the posterior; more are nearer to a draw for every request.
         floor: chance of any card.
+        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
         breadth: factor on the standard deviations of the draws; below 1 less is tried.
         prior_reward: of a card of which nothing is known.
         prior_spread: standard deviation of each weight beforehand.
@@ -108,6 +109,7 @@ class LinearThompson:
         slots: int = 12,
         members: int = 16,
         floor: float = 0.05,
+        per_slate: bool = False,
         breadth: float = 1.0,
         prior_reward: float = 0.01,
         prior_spread: float = 0.1,
@@ -119,7 +121,8 @@ class LinearThompson:
     ):
         self.slots, self.policy_id = slots, policy_id
         self._features = features if isinstance(features, Features) else Features(**features)
-        self._members, self._floor, self._breadth, self._seed, self._shelf = members, floor, breadth, seed, shelf
+        self._drawing = Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf)
+        self._breadth, self._seed = breadth, seed
         self._prior = {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep}
         self._head = Head(len(self._features), **self._prior)
         self._updates = np.zeros((), dtype=np.int64)
@@ -127,9 +130,8 @@ class LinearThompson:
 
     def settings(self) -> dict[str, Any]:
         """The keywords, as JSON has them."""
-        return {"features": self._features.settings(), "slots": self.slots, "members": self._members,
-                "floor": self._floor, "breadth": self._breadth, **self._prior, "seed": self._seed,
-                "shelf": self._shelf, "policy_id": self.policy_id}  # fmt: skip
+        return {"features": self._features.settings(), **self._drawing.settings(), "breadth": self._breadth,
+                **self._prior, "seed": self._seed, "policy_id": self.policy_id}  # fmt: skip
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
         """One slate for each listener.
@@ -137,14 +139,13 @@ class LinearThompson:
         Raises:
             ValueError: vectors of another width, or a pair that is missing.
         """
-        return chosen(self._scores, context, candidates, generator,
-                      members=self._members, slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
+        return chosen(self._drawing, self._scores, context, candidates, generator)
 
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
         """The chance of each candidate for each slot, given what is shown in the slots before."""
-        return chances_by(self._scores, context, candidates, shown, members=self._members, floor=self._floor)
+        return chances_by(self._drawing, self._scores, context, candidates, shown)
 
     def update(self, outcomes: Outcomes) -> None:
         """Learns from the slots that were seen."""
@@ -177,7 +178,7 @@ class LinearThompson:
         """Draws of the posterior, the same for the same seed and number of updates; in single precision, for speed."""
         mean, precision = self._head.posterior()
         generator = np.random.default_rng([self._seed, int(self._updates)])
-        noise = generator.standard_normal((len(mean), self._members))
+        noise = generator.standard_normal((len(mean), self._drawing.members))
         apart = np.linalg.solve(np.linalg.cholesky(precision).T, noise)
         return (mean[:, None] + self._breadth * apart).T.astype(np.float32)
 
@@ -193,6 +194,7 @@ class LinUCB:
         slots: of a slate.
         width: standard deviations above the mean; their alpha.
         floor: chance of any card.
+        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
         prior_reward: of a card of which nothing is known.
         prior_spread: standard deviation of each weight beforehand.
         noise: standard deviation of a reward around the model; null: it is fitted.
@@ -208,6 +210,7 @@ class LinUCB:
         slots: int = 12,
         width: float = 1.0,
         floor: float = 0.05,
+        per_slate: bool = False,
         prior_reward: float = 0.01,
         prior_spread: float = 0.1,
         noise: float | None = None,
@@ -217,7 +220,8 @@ class LinUCB:
     ):
         self.slots, self.policy_id = slots, policy_id
         self._features = features if isinstance(features, Features) else Features(**features)
-        self._width, self._floor, self._shelf = width, floor, shelf
+        self._drawing = Drawing(slots=slots, floor=floor, per_slate=per_slate, shelf=shelf)
+        self._width = width
         self._prior = {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep}
         self._head = Head(len(self._features), **self._prior)
         self._mean, self._root = self._solved()
@@ -225,7 +229,8 @@ class LinUCB:
     def settings(self) -> dict[str, Any]:
         """The keywords, as JSON has them."""
         return {"features": self._features.settings(), "slots": self.slots, "width": self._width,
-                "floor": self._floor, **self._prior, "shelf": self._shelf, "policy_id": self.policy_id}  # fmt: skip
+                "floor": self._drawing.floor, "per_slate": self._drawing.per_slate, **self._prior,
+                "shelf": self._drawing.shelf, "policy_id": self.policy_id}  # fmt: skip
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
         """One slate for each listener.
@@ -234,14 +239,13 @@ class LinUCB:
             ValueError: vectors of another width, or a pair that is missing.
         """
         # All features are made, so as many listeners are taken at once as if each feature were a member.
-        return chosen(self._scores, context, candidates, generator,
-                      members=len(self._features), slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
+        return chosen(self._drawing, self._scores, context, candidates, generator, per_card=len(self._features))
 
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
         """The chance of each candidate for each slot, given what is shown in the slots before."""
-        return chances_by(self._scores, context, candidates, shown, members=len(self._features), floor=self._floor)
+        return chances_by(self._drawing, self._scores, context, candidates, shown, per_card=len(self._features))
 
     def update(self, outcomes: Outcomes) -> None:
         """Learns from the slots that were seen."""

@@ -14,13 +14,11 @@ from jaxtyping import Float, Int
 
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import NOTHING, Slate
-from towers.errors import require_counts
+from towers.policies.bandit.choosing import SCORES_AT_ONCE, Drawing
 from towers.policies.bandit.counts import NOT_KNOWN, Counts
-from towers.policies.bandit.drawing import Draws, chances_of, places_of, rankings_of, slate_of
-from towers.policies.bandit.whole_slates import whole_chances_of, whole_slates_of
+from towers.policies.bandit.drawing import rankings_of
 
 LISTENERS_AT_ONCE = 2_000
-SCORES_AT_ONCE = 8_000_000
 CARD_SETS = 8
 """Sets of candidates whose rankings are kept between two updates: the shelves of a page."""
 
@@ -57,14 +55,11 @@ class SegmentWise(ABC):
         shelf: str,
         policy_id: str,
     ):
-        require_counts(slots=slots, members=members)
-        if not 0 <= floor <= 1:
-            raise ValueError(f"floor must be between 0 and 1, got {floor}")
+        self._drawing = Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf)
         if not 0 < discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {discount}")
-        self.slots, self.by_segment, self.members, self.floor = slots, by_segment, members, floor
-        self.per_slate, self.discount, self.seed = per_slate, discount, seed
-        self.shelf, self.policy_id = shelf, policy_id
+        self.slots, self.members, self.policy_id = slots, members, policy_id
+        self.by_segment, self.discount, self.seed = by_segment, discount, seed
         self._counts = Counts()
         self._updates = 0
         # Rankings of each segment since the last update, by the candidates' content_rows.
@@ -73,8 +68,7 @@ class SegmentWise(ABC):
     def settings(self) -> dict[str, Any]:
         """Keywords of the constructor that all segment-wise policies have."""
         return {
-            "slots": self.slots, "by_segment": self.by_segment, "members": self.members, "floor": self.floor,
-            "per_slate": self.per_slate, "discount": self.discount, "seed": self.seed, "shelf": self.shelf,
+            **self._drawing.settings(), "by_segment": self.by_segment, "discount": self.discount, "seed": self.seed,
             "policy_id": self.policy_id,
         }  # fmt: skip
 
@@ -96,33 +90,13 @@ class SegmentWise(ABC):
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
         """One slate for each listener, as long as the candidates allow."""
-        listeners = len(context)
-        draws = Draws.of(generator, listeners, self.slots)
-        at_once = LISTENERS_AT_ONCE
-        if candidates.is_allowed is not None:
-            at_once = max(1, min(at_once, SCORES_AT_ONCE // (self.members * max(1, len(candidates)))))
-        segments = self._segments(context)
-        drawn = whole_slates_of if self.per_slate else slate_of
-        parts = []
-        for start in range(0, listeners, at_once) or (0,):
-            part = slice(start, start + at_once)
-            own = candidates.for_(part)
-            rankings = self._rankings(segments[part], own)
-            parts.append(drawn(rankings, draws.for_(part), self.floor, own.content_rows, own.is_allowed, self.shelf))
-        return Slate(
-            content_rows=np.concatenate([slate.content_rows for slate in parts]),
-            propensities=np.concatenate([slate.propensities for slate in parts]),
-            shelf=self.shelf,
-        )
+        return self._drawing.select(self._rankings, context, candidates, generator, at_once=self._at_once(candidates))
 
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
         """The chance of each candidate for each slot, given what is shown in the slots before."""
-        places = places_of(candidates.content_rows, shown)
-        rankings = self._rankings(self._segments(context), candidates)
-        of = whole_chances_of if self.per_slate else chances_of
-        return of(rankings, places, self.floor, len(candidates), candidates.is_allowed)
+        return self._drawing.chances(self._rankings, context, candidates, shown, at_once=self._at_once(candidates))
 
     def update(self, outcomes: Outcomes) -> None:
         """Counts what was seen, after what was counted before has faded."""
@@ -151,11 +125,15 @@ class SegmentWise(ABC):
         """The segments as far as they are told apart."""
         return context.segments if self.by_segment else np.full(len(context), NOT_KNOWN)
 
-    def _rankings(
-        self, segments: Int[np.ndarray, " listeners"], candidates: Candidates
-    ) -> Int[np.ndarray, "members listeners depth"]:
+    def _at_once(self, candidates: Candidates) -> int:
+        """Listeners who are worked on at once: fewer where each has a ranking of his own."""
+        if candidates.is_allowed is None:
+            return LISTENERS_AT_ONCE
+        return max(1, min(LISTENERS_AT_ONCE, SCORES_AT_ONCE // (self.members * max(1, len(candidates)))))
+
+    def _rankings(self, context: Context, candidates: Candidates) -> Int[np.ndarray, "members listeners depth"]:
         """Each member's ranking for each listener."""
-        different, own = np.unique(segments, return_inverse=True)
+        different, own = np.unique(self._segments(context), return_inverse=True)
         if candidates.is_allowed is not None:
             scores = [self._scored(segment, candidates) for segment in different.tolist()]
             each = np.stack(scores, axis=1)[:, own] if scores else np.zeros((self.members, 0, len(candidates)))
