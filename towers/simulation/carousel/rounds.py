@@ -137,7 +137,7 @@ def outcomes_of(
     return Outcomes(
         context=world.context(asked[listener], number),
         content_rows=rows,
-        vectors=np.zeros((len(rows), 0)),
+        vectors=world.known[world.places(rows)],
         kinds=world.cards.kinds[world.places(rows)],
         slots=slot,
         propensities=slate.propensities[listener, slot],
