@@ -31,9 +31,8 @@ from rich.table import Table
 from benchmarks.measuring import add_smallest, write_result
 from towers.contract.policy import Policy
 from towers.policies.bandit.cascade import Cascade, everything
-from towers.policies.bandit.greedy import EpsilonGreedy, ExploreThenCommit
-from towers.policies.bandit.kl_ucb import KlUcb
-from towers.policies.bandit.thompson import Thompson
+from towers.policies.bandit.segment_rules import BestMean, BetaDraws, ExploreFirst, Rule, UpperBounds
+from towers.policies.bandit.segment_wise import SegmentWise
 from towers.policies.bandit.uniform import Uniform
 from towers.simulation.carousel.changes import Change, NewCards, ReplacedCards, TurnedTastes
 from towers.simulation.carousel.files import carousel_of_files
@@ -44,19 +43,29 @@ from towers.simulation.carousel.world import Carousel
 LAST = 20
 """Rounds at the end whose slope is told."""
 Make = Callable[[int], Policy]
+
+
+def _published(rule: Rule, floor: float = 0.0, by_segment: bool = True, discount: float = 1.0) -> Make:
+    """A policy that draws once for a slate."""
+    return lambda seed: SegmentWise(
+        rule=rule, floor=floor, by_segment=by_segment, discount=discount, per_slate=True, seed=seed,
+        policy_id=type(rule).__name__,
+    )  # fmt: skip
+
+
 POLICIES: dict[str, Make] = {
     "random": lambda seed: Uniform(),
-    "popular": lambda seed: EpsilonGreedy(epsilon=0.05, unseen=0.0, by_segment=False, per_slate=True, seed=seed),
-    "epsilon-greedy-explore": lambda seed: EpsilonGreedy(epsilon=0.1, per_slate=True, seed=seed),
-    "epsilon-greedy-exploit": lambda seed: EpsilonGreedy(epsilon=0.01, per_slate=True, seed=seed),
-    "etc-explore": lambda seed: ExploreThenCommit(explorations=100, floor=0.0, per_slate=True, seed=seed),
-    "etc-exploit": lambda seed: ExploreThenCommit(explorations=20, floor=0.0, per_slate=True, seed=seed),
-    "kl-ucb": lambda seed: KlUcb(floor=0.0, per_slate=True, seed=seed),
-    "naive": lambda seed: Thompson(beta=1.0, floor=0.0, per_slate=True, seed=seed),
-    "naive-all-listeners": lambda seed: Thompson(beta=1.0, by_segment=False, floor=0.0, per_slate=True, seed=seed),
-    "pessimistic": lambda seed: Thompson(beta=99.0, floor=0.0, per_slate=True, seed=seed),
-    "forgetting": lambda seed: Thompson(beta=99.0, floor=0.0, per_slate=True, discount=0.9, seed=seed),
-    "floored": lambda seed: Thompson(beta=99.0, seed=seed),
+    "popular": _published(BestMean(unseen=0.0), floor=0.05, by_segment=False),
+    "epsilon-greedy-explore": _published(BestMean(), floor=0.1),
+    "epsilon-greedy-exploit": _published(BestMean(), floor=0.01),
+    "etc-explore": _published(ExploreFirst(100)),
+    "etc-exploit": _published(ExploreFirst(20)),
+    "kl-ucb": _published(UpperBounds()),
+    "naive": _published(BetaDraws(beta=1.0)),
+    "naive-all-listeners": _published(BetaDraws(beta=1.0), by_segment=False),
+    "pessimistic": _published(BetaDraws(beta=99.0)),
+    "forgetting": _published(BetaDraws(beta=99.0), discount=0.9),
+    "floored": lambda seed: SegmentWise(rule=BetaDraws(beta=99.0), seed=seed, policy_id="floored"),
 }
 CASCADE_OF = ("epsilon-greedy-explore", "pessimistic")
 """Those that play once more without the cascade, as in the published Figure 3."""

@@ -10,6 +10,7 @@ context. The towers end in an inner product, so their vectors' product, element 
 product, kinds, times and pairs alone, and is the plain linear model.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,7 +84,80 @@ class Head:
         self.products, self.rewards, self.sums = told
 
 
-class LinearThompson:
+class LinearPolicy(ABC):
+    """What the policies below have in common: features, a posterior, and slates drawn by scores.
+
+    Args:
+        features: what the model reads, or the keywords of `Features`.
+        drawing: how slates are drawn.
+        prior: keywords of `Head`, but for the number of features.
+        policy_id: in the log.
+    """
+
+    def __init__(
+        self,
+        features: Features | Mapping[str, Any],
+        drawing: Drawing,
+        prior: Mapping[str, float | None],
+        policy_id: str,
+    ):
+        self.slots, self.policy_id = drawing.slots, policy_id
+        self._features = features if isinstance(features, Features) else Features(**features)
+        self._drawing, self._prior = drawing, prior
+        self._head = Head(len(self._features), **prior)  # pyright: ignore[reportArgumentType]
+
+    def settings(self) -> dict[str, Any]:
+        """The keywords that both have, as JSON has them."""
+        told = {"features": self._features.settings(), **self._drawing.settings(), **self._prior}
+        return {**told, "policy_id": self.policy_id}
+
+    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
+        """One slate for each listener.
+
+        Raises:
+            ValueError: vectors of another width, or a pair that is missing.
+        """
+        return chosen(self._drawing, self._scores, context, candidates, generator, per_card=self._per_card())
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        return chances_by(self._drawing, self._scores, context, candidates, shown, per_card=self._per_card())
+
+    def update(self, outcomes: Outcomes) -> None:
+        """Learns from the slots that were seen."""
+        seen = outcomes.of(outcomes.is_seen)
+        if len(seen):
+            self._head.learn(self._features.rows(seen), seen.rewards)
+            self._learned()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The sums."""
+        return self._head.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `state` gave.
+
+        Raises:
+            ValueError: an array is missing, or has another shape.
+        """
+        self._head.restore(state)
+
+    @abstractmethod
+    def _learned(self) -> None:
+        """Makes from the posterior what is scored by, after an update."""
+
+    @abstractmethod
+    def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
+        """What each member thinks of each card; higher is better."""
+
+    def _per_card(self) -> int:
+        """Numbers that are held at once for a listener and a card."""
+        return self._drawing.members
+
+
+class LinearThompson(LinearPolicy):
     """Linear Thompson sampling: members are draws of theta, made anew after each update from a seed in the state.
 
     Args:
@@ -119,46 +193,23 @@ class LinearThompson:
         shelf: str = "home",
         policy_id: str = "linear-thompson",
     ):
-        self.slots, self.policy_id = slots, policy_id
-        self._features = features if isinstance(features, Features) else Features(**features)
-        self._drawing = Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf)
+        super().__init__(
+            features,
+            Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf),
+            {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep},
+            policy_id,
+        )
         self._breadth, self._seed = breadth, seed
-        self._prior = {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep}
-        self._head = Head(len(self._features), **self._prior)
         self._updates = np.zeros((), dtype=np.int64)
         self._thetas = self._drawn()
 
     def settings(self) -> dict[str, Any]:
         """The keywords, as JSON has them."""
-        return {"features": self._features.settings(), **self._drawing.settings(), "breadth": self._breadth,
-                **self._prior, "seed": self._seed, "policy_id": self.policy_id}  # fmt: skip
-
-    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener.
-
-        Raises:
-            ValueError: vectors of another width, or a pair that is missing.
-        """
-        return chosen(self._drawing, self._scores, context, candidates, generator)
-
-    def chances(
-        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
-    ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance of each candidate for each slot, given what is shown in the slots before."""
-        return chances_by(self._drawing, self._scores, context, candidates, shown)
-
-    def update(self, outcomes: Outcomes) -> None:
-        """Learns from the slots that were seen."""
-        seen = outcomes.of(outcomes.is_seen)
-        if not len(seen):
-            return
-        self._head.learn(self._features.rows(seen), seen.rewards)
-        self._updates = self._updates + 1
-        self._thetas = self._drawn()
+        return {**super().settings(), "breadth": self._breadth, "seed": self._seed}
 
     def state(self) -> dict[str, np.ndarray]:
         """The sums, how many updates there were, and the draws."""
-        return {**self._head.state(), "updates": self._updates, "thetas": self._thetas}
+        return {**super().state(), "updates": self._updates, "thetas": self._thetas}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes what `state` gave.
@@ -167,8 +218,13 @@ class LinearThompson:
             ValueError: an array is missing, or has another shape.
         """
         updates, thetas = taken(state, "updates", ()), taken(state, "thetas", self._thetas.shape)
-        self._head.restore(state)
+        super().restore(state)
         self._updates, self._thetas = updates, thetas
+
+    def _learned(self) -> None:
+        """Draws anew."""
+        self._updates = self._updates + 1
+        self._thetas = self._drawn()
 
     def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
         """What each draw expects."""
@@ -183,7 +239,7 @@ class LinearThompson:
         return (mean[:, None] + self._breadth * apart).T.astype(np.float32)
 
 
-class LinUCB:
+class LinUCB(LinearPolicy):
     """Ranks cards by the upper end of an interval of their reward; nothing is drawn but the floor.
 
     A card's score is `x . mean + width * sqrt(x' precision^-1 x)`, with its features x (Li et al. 2010, "A
@@ -218,45 +274,19 @@ class LinUCB:
         shelf: str = "home",
         policy_id: str = "lin-ucb",
     ):
-        self.slots, self.policy_id = slots, policy_id
-        self._features = features if isinstance(features, Features) else Features(**features)
-        self._drawing = Drawing(slots=slots, floor=floor, per_slate=per_slate, shelf=shelf)
+        super().__init__(
+            features,
+            Drawing(slots=slots, floor=floor, per_slate=per_slate, shelf=shelf),
+            {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep},
+            policy_id,
+        )
         self._width = width
-        self._prior = {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep}
-        self._head = Head(len(self._features), **self._prior)
-        self._mean, self._root = self._solved()
+        self._learned()
 
     def settings(self) -> dict[str, Any]:
-        """The keywords, as JSON has them."""
-        return {"features": self._features.settings(), "slots": self.slots, "width": self._width,
-                "floor": self._drawing.floor, "per_slate": self._drawing.per_slate, **self._prior,
-                "shelf": self._drawing.shelf, "policy_id": self.policy_id}  # fmt: skip
-
-    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener.
-
-        Raises:
-            ValueError: vectors of another width, or a pair that is missing.
-        """
-        # All features are made, so as many listeners are taken at once as if each feature were a member.
-        return chosen(self._drawing, self._scores, context, candidates, generator, per_card=len(self._features))
-
-    def chances(
-        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
-    ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance of each candidate for each slot, given what is shown in the slots before."""
-        return chances_by(self._drawing, self._scores, context, candidates, shown, per_card=len(self._features))
-
-    def update(self, outcomes: Outcomes) -> None:
-        """Learns from the slots that were seen."""
-        seen = outcomes.of(outcomes.is_seen)
-        if len(seen):
-            self._head.learn(self._features.rows(seen), seen.rewards)
-            self._mean, self._root = self._solved()
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The sums."""
-        return self._head.state()
+        """The keywords, as JSON has them; it has one member."""
+        shared = {name: value for name, value in super().settings().items() if name != "members"}
+        return {**shared, "width": self._width}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes what `state` gave.
@@ -264,13 +294,17 @@ class LinUCB:
         Raises:
             ValueError: an array is missing, or has another shape.
         """
-        self._head.restore(state)
-        self._mean, self._root = self._solved()
+        super().restore(state)
+        self._learned()
 
-    def _solved(self) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, "features features"]]:
-        """The mean, and what features are multiplied by for a vector as long as their standard deviation."""
-        mean, precision = self._head.posterior()
-        return mean, np.linalg.inv(np.linalg.cholesky(precision)).T
+    def _learned(self) -> None:
+        """Keeps the mean, and what features are multiplied by for a vector as long as their standard deviation."""
+        self._mean, precision = self._head.posterior()
+        self._root = np.linalg.inv(np.linalg.cholesky(precision)).T
+
+    def _per_card(self) -> int:
+        """All features are made, so as many listeners are taken at once as if each feature were a member."""
+        return len(self._features)
 
     def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "1 listeners cards"]:
         """The upper ends."""

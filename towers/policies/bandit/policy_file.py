@@ -222,7 +222,7 @@ def version_folder(folder: Path) -> Path:
     for found in (folder, folder / CURRENT):
         if (found / ABOUT).exists():
             return found.resolve()
-    raise UserError(f"{folder}: no policy here; write one with policy_file.write_policy")
+    raise UserError(f"{folder}: no policy here; write one with `towers home action=train`")
 
 
 def roll_back(folder: Path, version: str | None = None) -> Path:
