@@ -65,6 +65,12 @@ class EpsilonGreedy(SegmentWise):
         """Mean rewards."""
         return ties_broken(mean_of(seen, rewarded, self.unseen), self.members, generator)
 
+    def means(
+        self, seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"]
+    ) -> Float[np.ndarray, " cards"]:
+        """Mean rewards."""
+        return mean_of(seen, rewarded, self.unseen)
+
 
 class ExploreThenCommit(SegmentWise):
     """Shows each card until it was seen often enough, those furthest from it first, then those with the best means.
@@ -118,3 +124,9 @@ class ExploreThenCommit(SegmentWise):
         missing = np.maximum(self.explorations - seen, 0.0)
         # Means are at most 1, so one more that is missing weighs more than any mean.
         return ties_broken(2 * missing + mean_of(seen, rewarded, 0.0), self.members, generator)
+
+    def means(
+        self, seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"]
+    ) -> Float[np.ndarray, " cards"]:
+        """Mean rewards; 0 for a card that nobody has seen."""
+        return mean_of(seen, rewarded, 0.0)

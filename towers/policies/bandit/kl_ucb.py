@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import rel_entr
 
-from towers.policies.bandit.segment_wise import SegmentWise, ties_broken
+from towers.policies.bandit.segment_wise import SegmentWise, mean_of, ties_broken
 
 HALVINGS = 30
 """Of the interval that a bound is searched in: it is exact to a billionth."""
@@ -63,6 +63,12 @@ class KlUcb(SegmentWise):
         """Upper bounds."""
         bounds = upper_bounds(seen, rewarded, self._counts.total)
         return ties_broken(bounds, self.members, generator)
+
+    def means(
+        self, seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"]
+    ) -> Float[np.ndarray, " cards"]:
+        """Mean rewards; 1 for a card that nobody has seen, as its bound is."""
+        return mean_of(seen, rewarded, 1.0)
 
 
 def upper_bounds(

@@ -155,6 +155,10 @@ class LinearThompson:
         self._updates = self._updates + 1
         self._thetas = self._drawn()
 
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The reward of each row by the mean of theta, cut to [0, 1]; in whichever slot."""
+        return (self._features.rows(outcomes) @ self._head.posterior()[0]).clip(0, 1)
+
     def state(self) -> dict[str, np.ndarray]:
         """The sums, how many updates there were, and the draws."""
         return {**self._head.state(), "updates": self._updates, "thetas": self._thetas}
@@ -249,6 +253,10 @@ class LinUCB:
         if len(seen):
             self._head.learn(self._features.rows(seen), seen.rewards)
             self._mean, self._root = self._solved()
+
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The reward of each row by the mean of theta, cut to [0, 1]; in whichever slot."""
+        return (self._features.rows(outcomes) @ self._mean).clip(0, 1)
 
     def state(self) -> dict[str, np.ndarray]:
         """The sums."""

@@ -94,6 +94,13 @@ class SegmentWise(ABC):
         """
         ...
 
+    @abstractmethod
+    def means(
+        self, seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"]
+    ) -> Float[np.ndarray, " cards"]:
+        """The mean reward that the rule expects of cards; its parameters are those of `scores`."""
+        ...
+
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
         """One slate for each listener, as long as the candidates allow."""
         listeners = len(context)
@@ -130,6 +137,15 @@ class SegmentWise(ABC):
         self._counts.add(outcomes, self._segments(outcomes.context))
         self._updates += 1
         self._ranked = {}
+
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The mean reward that it expects of each row's card in the listener's segment, in whichever slot."""
+        segments = self._segments(outcomes.context)
+        found = np.zeros(len(outcomes))
+        for segment in np.unique(segments).tolist():
+            own = segments == segment
+            found[own] = self.means(*self._counts.of(segment, outcomes.content_rows[own]))
+        return found
 
     def state(self) -> dict[str, np.ndarray]:
         """Counts by segment, and the number of updates."""

@@ -70,3 +70,9 @@ class Thompson(SegmentWise):
         """Draws from the posteriors."""
         size = (self.members, len(seen))
         return generator.beta(self.alpha + rewarded, self.beta + np.maximum(seen - rewarded, 0), size=size)
+
+    def means(
+        self, seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"]
+    ) -> Float[np.ndarray, " cards"]:
+        """The means of the posteriors."""
+        return (self.alpha + rewarded) / (self.alpha + self.beta + np.maximum(seen, rewarded))
