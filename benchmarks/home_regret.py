@@ -37,11 +37,10 @@ from towers.policies.bandit.uniform import Uniform
 from towers.simulation.carousel.changes import Change, NewCards, ReplacedCards, TurnedTastes
 from towers.simulation.carousel.files import carousel_of_files
 from towers.simulation.carousel.made import made_carousel
-from towers.simulation.carousel.rounds import Round, rounds_of
+from towers.simulation.carousel.rounds import rounds_of
+from towers.simulation.carousel.summary import after_change, figures_of
 from towers.simulation.carousel.world import Carousel
 
-LAST = 20
-"""Rounds at the end whose slope is told."""
 Make = Callable[[int], Policy]
 
 
@@ -150,33 +149,6 @@ def changes_of(arguments: argparse.Namespace) -> list[Change]:
     if arguments.new_at is not None:
         changes.append(NewCards(before_round=arguments.new_at, cards=20))
     return changes
-
-
-def after_change(rounds: list[Round], at: int) -> dict[str, float]:
-    """Rounds until regret is what it was, infinite where it never is, and the exposure of new cards in their fifth."""
-    regret = np.array([played.regret / played.random_regret for played in rounds])
-    bound = 1.1 * regret[max(0, at - 10) : at].mean()
-    recovered = np.flatnonzero(regret[at:] <= bound)
-    fifth = rounds[min(at + 4, len(rounds) - 1)]
-    fair = fifth.best_exposure.sum()
-    return {
-        "recovered_in": float(recovered[0]) if len(recovered) else float("inf"),
-        "new_exposure": float(fifth.exposure.sum() / fair) if fair else float("nan"),
-    }
-
-
-def figures_of(rounds: list[Round]) -> dict[str, float]:
-    """Regret relative to random's: of all rounds, of the first ten and of the last; and streams a slate."""
-    regret = np.array([played.regret for played in rounds])
-    random = np.array([played.random_regret for played in rounds])
-    return {
-        "cumulative": float(regret.sum() / random.sum()),
-        "first_10": float(regret[:10].sum() / random[:10].sum()),
-        "last_20": float(regret[-LAST:].sum() / random[-LAST:].sum()),
-        "expected_streams": float(np.mean([played.expected for played in rounds])),
-        "best_streams": float(np.mean([played.best for played in rounds])),
-        "random_streams": float(np.mean([played.random for played in rounds])),
-    }
 
 
 def as_table(figures: dict[str, list[dict[str, float]]]) -> Table:

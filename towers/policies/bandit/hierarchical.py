@@ -156,6 +156,28 @@ class HierarchicalThompson:
         self._updates = self._updates + 1
         self._draw()
 
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The chance of a reward of each row, of a slot that is seen, by the means of all that its logit is made of.
+
+        Raises:
+            ValueError: vectors of another width.
+        """
+        place, is_known = self._places(outcomes.content_rows)
+        weights = self._prior_means(outcomes.kinds, self._own(outcomes.vectors))
+        weights[:, 0] += self._cold * np.sqrt(self._covariance[0, 0])
+        by_segment = np.zeros(len(outcomes))
+        if is_known.any():
+            known, at = np.unique(place[is_known], return_inverse=True)
+            evidence = Evidence(precision=self._evidence.precision[known], shift=self._evidence.shift[known])
+            means = self._prior_means(self._kinds[known], self._vectors[known])
+            weights[is_known] = posterior(evidence, means, np.linalg.inv(self._covariance))[0][at]
+            if self._segments:
+                segments = outcomes.context.segments[is_known]
+                segments = np.where(segments < self._segments, segments, -1)
+                by_segment[is_known] = self._deviations.means(place[is_known], segments)
+        offsets = by_segment + self._slot_offsets[np.minimum(outcomes.slots, self.slots - 1)]
+        return expit((self._features(self._of_width(outcomes.context.user_vectors)) * weights).sum(axis=1) + offsets)
+
     def state(self) -> dict[str, np.ndarray]:
         """What it has learned; draws are made from it again."""
         return {
