@@ -76,7 +76,7 @@ def _log(log: HomeLog, home: Home, filled: list[Filled], request_id: str, user_i
                     slot=shelf.first_slot + at,
                     shelf=shelf.shelf.name,
                     propensity=chance,
-                    policy_id=home.version.policy.policy_id,
+                    policy_id=home.version.logged_as,
                     space_id=home.snapshot.export.space_id,
                 )
             )
