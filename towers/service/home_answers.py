@@ -37,7 +37,7 @@ def page(live: LiveHome, user_id: str, look: bool) -> str:
     if log is not None and not look:
         rows, could = impressions_of(
             filled, home.card_ids, request_id=request_id, user_id=user_id, now_us=now_us,
-            policy_id=home.version.policy.policy_id, space_id=home.snapshot.export.space_id,
+            policy_id=home.version.logged_as, space_id=home.snapshot.export.space_id,
         )  # fmt: skip
         if rows:
             log.show(rows, home.card_ids, could)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from towers.contract.policy import Policy
 from towers.policies.bandit.home import Shelf, draw_page, impressions_of
 from towers.policies.bandit.home_cards import HomeCards
+from towers.policies.bandit.policy_file import PolicyVersion
 from towers.service.home_log import CardIds, HomeLog, Outcome
 from towers.simulation.carousel.world import Carousel, streams
 
@@ -21,7 +21,7 @@ def visit(
     log: HomeLog,
     cards: HomeCards,
     world: Carousel,
-    policy: Policy,
+    version: PolicyVersion,
     shelves: Sequence[Shelf],
     *,
     pages: int,
@@ -38,7 +38,7 @@ def visit(
         log: that is written to.
         cards: of the export that the world was made of, in the same order.
         world: says what listeners want (`catalogue_carousel`); its listeners are those of the export.
-        policy: chooses.
+        version: of the policy that chooses.
         shelves: of the page.
         pages: how many.
         first_us: time of the first, microseconds since 1970, UTC.
@@ -58,10 +58,10 @@ def visit(
         user = int(generator.integers(len(world.listeners)))
         user_id, request_id = world.listeners.ids[user], generator.bytes(16).hex()
         context, candidates = cards.of_listener(user, now_us, log.satiation(user_id, place_of, now_us))
-        filled = draw_page(policy, cards, context, candidates, shelves, generator)
+        filled = draw_page(version.policy, cards, context, candidates, shelves, generator)
         rows, could = impressions_of(
             filled, card_ids, request_id=request_id, user_id=user_id, now_us=now_us,
-            policy_id=policy.policy_id, space_id=export.space_id,
+            policy_id=version.logged_as, space_id=export.space_id,
         )  # fmt: skip
         if rows:
             log.show(rows, card_ids, could)

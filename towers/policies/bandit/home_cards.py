@@ -13,7 +13,7 @@ from towers.contract.policy import Candidates, Context
 from towers.errors import UserError
 from towers.features.familiarity import ages
 from towers.features.ragged import Ragged
-from towers.retrieval.encoders import Events
+from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.export import Export
 from towers.retrieval.query import Standing
 
@@ -186,6 +186,15 @@ class HomeCards:
             pairs={name: values[None] for name, values in pairs.items()},
         )
         return context, candidates
+
+    def familiar_at(
+        self, user_row: int, time_us: int
+    ) -> tuple[Float[np.ndarray, " cards"], Float[np.ndarray, " cards"]]:
+        """`familiarity` and `recency` of each card after what a listener of the export did before a time."""
+        events = self.export.events(user_row)
+        before = events.timestamp_us < time_us
+        told = Events(**{name: getattr(events, name)[before] for name in EVENT_COLUMNS})
+        return self.familiar(told, time_us)
 
     def familiar(self, events: Events, now_us: int) -> tuple[Float[np.ndarray, " cards"], Float[np.ndarray, " cards"]]:
         """`familiarity` and `recency` of each card after a listener's events, see `PAIRS`.
