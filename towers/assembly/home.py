@@ -30,6 +30,7 @@ class SimulationPlan:
     """What `towers home action=simulate` does.
 
     Args:
+        title: of the page.
         policies: by name, what makes each; the one that was asked for comes first.
         open_world: opens the world.
         changes: of the world.
@@ -42,6 +43,7 @@ class SimulationPlan:
         evaluations: folder of results.
     """
 
+    title: str
     policies: Mapping[str, Callable[[int, int], WritablePolicy]]
     open_world: Callable[[], Carousel]
     changes: tuple[Change, ...]
@@ -83,6 +85,7 @@ def simulation_plan(config: DictConfig) -> SimulationPlan:
     if config.world.get("_partial_"):
         versions["export"] = Export(Path(config.export)).version
     return SimulationPlan(
+        title=f"{next(iter(policies))} on a carousel",
         policies=policies,
         open_world=partial(world_of, config),
         changes=tuple(changes.values()),

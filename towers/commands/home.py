@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from omegaconf import DictConfig
 
-from towers.commands.home_simulation import simulate
+from towers.commands import home_policy, home_simulation
 from towers.config.instantiate import value
 from towers.errors import UserError
 
@@ -18,6 +18,12 @@ def run(config: DictConfig) -> None:
 
 
 ACTIONS: dict[str, Callable[[DictConfig], object]] = {
-    "simulate": simulate,
+    "simulate": home_simulation.simulate,
+    "train": home_policy.train,
+    "update": home_policy.update,
+    "evaluate": home_policy.evaluate,
+    "gate": home_policy.gate,
+    "log": home_policy.write_log,
+    "rollback": home_policy.rolled_back,
 }
 """By their names, what the command can do."""

@@ -7,11 +7,13 @@ from rich.console import Console
 
 from towers.assembly.home import SimulationPlan, simulation_plan
 from towers.commands.progress import StageProgress
+from towers.lifecycle.home_report.pages import write_simulation_page
 from towers.lifecycle.home_report.playing import played
-from towers.lifecycle.home_report.simulation import FILE, PAGE, simulation_table, write_simulation_page
+from towers.lifecycle.home_report.tables import simulation_table
 from towers.manifest import read_json
 from towers.simulation.carousel.summary import Played
 
+PAGE = "report.html"
 TABLE_WIDTH = 120
 
 
@@ -19,18 +21,19 @@ def simulate(config: DictConfig) -> Path:
     """Plays all policies, unless that is done; prints a table, and writes a page.
 
     Returns:
-        The folder with the page and all figures.
+        The folder with report.html and all figures in report.json.
     """
     plan = simulation_plan(config)
     target = plan.evaluations / f"home-simulation-{plan.fingerprint[:12]}"
-    if (target / FILE).exists():
+    page = target / PAGE
+    if page.exists():
         print(f"nothing to simulate: {target} is up to date")
-        plays = [Played.of_json(each) for each in read_json(target / FILE)["plays"]]
+        plays = [Played.of_json(each) for each in read_json(page.with_suffix(".json"))["played"]]
     else:
         plays = _plays(plan)
-        write_simulation_page(plays, plan.settings, target / PAGE)
+        write_simulation_page(plays, {"title": plan.title, **plan.settings}, page)
     Console(width=TABLE_WIDTH).print(simulation_table(plays))
-    print(f"simulated {len(plan.policies)} policies: {target / PAGE}")
+    print(f"simulated {len(plan.policies)} policies: {page}")
     return target
 
 

@@ -5,24 +5,18 @@ asked with what it would have been told then: the listener's vector in the expor
 tired they were of every card by the log, and exactly the cards that the shelf could have shown.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from towers.contract.policy import Candidates, Context, Policy
-from towers.contract.slate import NOTHING
-from towers.errors import UserError
+from towers.contract.policy import Policy
 from towers.evaluation.off_policy.log import LoggedBandit
-from towers.policies.bandit.features import DAY_US, Features
-from towers.policies.bandit.home_cards import PAIRS, HomeCards
-from towers.policies.bandit.log_outcomes import slates_of
-from towers.policies.bandit.reward import Reactions, Reward
-from towers.policies.bandit.satiation import Tired
+from towers.policies.bandit.home_cards import HomeCards
+from towers.policies.bandit.reward import Reward
 from towers.publishing.sinks.sink import Progress
 
 NEW_DAYS: Final = 7
