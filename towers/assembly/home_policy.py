@@ -19,6 +19,7 @@ from towers.lifecycle.gate.verdict import Force, force_of
 from towers.lifecycle.home.log import read_log
 from towers.lifecycle.home.versions import HomeData
 from towers.lifecycle.home_gate.gate import HomeRule
+from towers.policies.bandit.home import Shelf
 from towers.policies.bandit.home_cards import chosen_cards
 from towers.policies.bandit.log_outcomes import Attention
 from towers.policies.bandit.policy_file import WritablePolicy, versions_of
@@ -44,6 +45,7 @@ class HomePlan:
         judge: what a log says of a policy.
         rules: of the gate, by name; null: switched off.
         force: who lets a version serve whatever the gate says; null: nobody.
+        shelves: of the page.
         evaluations: folder of results.
         settings: what decides a judgement, as plain values.
     """
@@ -60,6 +62,7 @@ class HomePlan:
     judge: OffPolicyJudge
     rules: Mapping[str, HomeRule | None]
     force: Force | None
+    shelves: tuple[Shelf, ...]
     evaluations: Path
     settings: dict[str, Any]
 
@@ -134,6 +137,7 @@ def home_plan(config: DictConfig) -> HomePlan:
         judge=instantiate(config.home_gate.judge, "home_gate.judge"),
         rules=rules,
         force=force_of(value(config, "home_gate.force", bool), value(config, "home_gate.why", str | None), "home_gate"),
+        shelves=instantiate(config.shelves, "shelves").shelves,
         evaluations=Path(config.paths.evaluations),
         settings={key: settings[key] for key in ("reward", "attention", "held_out", "home_gate")},
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from omegaconf import DictConfig
 
-from towers.commands import home_policy, home_simulation
+from towers.commands import home_policy, home_simulation, home_visits
 from towers.config.instantiate import value
 from towers.errors import UserError
 
@@ -23,6 +23,7 @@ ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "update": home_policy.update,
     "evaluate": home_policy.evaluate,
     "gate": home_policy.gate,
+    "visit": home_visits.visits,
     "log": home_policy.write_log,
     "rollback": home_policy.rolled_back,
 }

@@ -35,9 +35,7 @@ class MemberDrawing(Drawing):
             own = candidates.for_(part)
             rankings = rank(context.of(part), own)
             drawn = draws.for_(part)
-            slates.append(
-                member_slates_of(rankings, drawn, self.floor, own.content_rows, own.is_allowed, self.shelf)
-            )
+            slates.append(member_slates_of(rankings, drawn, self.floor, own.content_rows, own.is_allowed, self.shelf))
         return Slate(
             content_rows=np.concatenate([slate.content_rows for slate in slates]),
             propensities=np.concatenate([slate.propensities for slate in slates]),
