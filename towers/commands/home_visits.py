@@ -28,7 +28,7 @@ def visits(config: DictConfig) -> int:
     cards, world = cards_of(config, export, version.card_ids), world_of(config)
     log = HomeLog(plan.log)
     times_us = read_log(plan.log)["timestamp"].cast(pa.int64()).to_numpy()
-    first_us = int(times_us[-1]) + 1 if len(times_us) else export.until_us
+    first_us = int(times_us[-1]) + 1 if len(times_us) else export.until_us or 0
     with StageProgress() as progress:
         streamed = visit(
             log, cards, world, version, plan.shelves, pages=pages, first_us=first_us,

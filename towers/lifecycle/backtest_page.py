@@ -4,13 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from towers.evaluation.report import page as report_page
 from towers.evaluation.report.drawing import INK, Picture, Series, line_chart
 from towers.evaluation.report.svg import inline_svg
+from towers.evaluation.report.templates import template
 from towers.lifecycle.backtest import ANEW, SUBJECTS, PastNight, lines, summed_up
 from towers.manifest import atomic_file
 
@@ -36,16 +35,8 @@ def write_backtest_page(
 
 def render(nights: Sequence[PastNight], main_metric: str, keys: Sequence[str], title: str) -> str:
     """The whole page; the same nights give the same text."""
-    environment = Environment(
-        loader=FileSystemLoader([Path(__file__).parent, Path(report_page.__file__).parent]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"svg": _svg, "figure": _figure}
     judged = [name for name in SUBJECTS if any(name in night.quality for night in nights)]
-    return environment.get_template(TEMPLATE).render(
+    return template(TEMPLATE, Path(__file__).parent, {"svg": _svg, "figure": _figure}).render(
         nights=nights,
         title=title,
         main_metric=main_metric,

@@ -1,10 +1,8 @@
 """A report as one HTML file that needs nothing else: no other host, no script."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from towers.evaluation.acceptance import acceptance
@@ -13,6 +11,7 @@ from towers.evaluation.report.drawing import Picture
 from towers.evaluation.report.figures import draw, slice_groups, slice_title
 from towers.evaluation.report.pieces import Report, list_metrics, strongest
 from towers.evaluation.report.svg import inline_svg
+from towers.evaluation.report.templates import flat, template
 from towers.evaluation.result import metric_key
 from towers.manifest import atomic_file
 
@@ -21,14 +20,7 @@ TEMPLATE = "page.html.jinja"
 
 def render(report: Report) -> str:
     """The whole page; the same report gives the same text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "figure": _figure,
         "slice_title": slice_title,
         "decimals": _decimals,
@@ -36,7 +28,7 @@ def render(report: Report) -> str:
         "short": _short,
         "grouped": _grouped,
     }
-    return environment.get_template(TEMPLATE).render(
+    return template(TEMPLATE, filters=filters).render(
         report=report,
         pictures=draw(report),
         headline=headline_rows(report),
@@ -47,7 +39,7 @@ def render(report: Report) -> str:
         shown=strongest(report),
         list_metrics=list_metrics(report),
         tuned={name: choice for name, choice in report.tuning.items() if choice["trials"]},
-        environment=_flat(report.environment),
+        environment=flat(report.environment),
     )
 
 
@@ -145,12 +137,3 @@ def _signed(value: float) -> str:
 
 def _grouped(value: int | float) -> str:
     return f"{value:,.0f}"
-
-
-def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested values as names with dots, in their order."""
-    if isinstance(values, dict):
-        return [pair for key, value in values.items() for pair in _flat(value, f"{prefix}{key}.")]
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        return [(prefix[:-1], ", ".join(str(value) for value in values))]
-    return [(prefix[:-1], str(values))]

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from towers.data.profiling.profile import Profile, sum_of
 from towers.data.profiling.verdict import Verdict
 from towers.evaluation.report.bars import bars
+from towers.evaluation.report.templates import template
 from towers.manifest import atomic_file
 
 FILE = "profile.html"
@@ -43,16 +43,7 @@ def write_profile_page(profile: Profile, verdict: Verdict, path: Path, title: st
 
 def render(profile: Profile, verdict: Verdict, title: str) -> str:
     """Returns the whole page; the same profile gives the same text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
-        profile=profile, verdict=verdict, title=title, charts=charts(profile)
-    )
+    return template(TEMPLATE).render(profile=profile, verdict=verdict, title=title, charts=charts(profile))
 
 
 def charts(profile: Profile) -> list[Chart]:

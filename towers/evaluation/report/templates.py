@@ -1,6 +1,6 @@
 """Templates of pages: HTML files without scripts, which load nothing from elsewhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +26,16 @@ def template(name: str, folder: Path = HERE, filters: Mapping[str, Callable[...,
     )
     environment.filters |= filters or {}
     return environment.get_template(name)
+
+
+def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as names with dots, in their order.
+
+    >>> flat({"world": {"cards": 30, "file": None}, "seeds": [0, 1]})
+    [('world.cards', '30'), ('world.file', '–'), ('seeds', '0, 1')]
+    """
+    if isinstance(values, Mapping):
+        return [pair for key, value in values.items() for pair in flat(value, f"{prefix}{key}.")]
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [(prefix[:-1], ", ".join(str(value) for value in values))]
+    return [(prefix[:-1], "–" if values is None else str(values))]

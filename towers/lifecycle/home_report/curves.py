@@ -89,13 +89,13 @@ def _calibration(plays: Mapping[str, Sequence[Played]]) -> list[Picture]:
         most = 0.0
         for name, told in calibrations.items():
             place, bins = names.index(name), told["bins"]
+            colour = COLOURS[place % len(COLOURS)]
             expected, observed = ([one[key] for one in bins] for key in ("expected", "observed"))
             most = max(most, *expected, *observed)
-            # A line of which every mark has an id of its own, for its tooltip.
-            axes.plot(expected, observed, color=COLOURS[place % len(COLOURS)], linewidth=1, linestyle=_dashes(place))
+            axes.plot(expected, observed, color=colour, linewidth=1, alpha=0.5, linestyle=_dashes(place))
             (marks,) = axes.plot(
-                expected, observed, color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)],
-                linestyle="", label=name, clip_on=False, zorder=4, gid=f"calibration-{place}",
+                expected, observed, color=colour, marker=MARKERS[place % len(MARKERS)], linestyle="", label=name,
+                clip_on=False, zorder=4, gid=f"calibration-{place}",
             )  # fmt: skip
             tooltips[str(marks.get_gid())] = [
                 f"{name}: {one['expected']:.4f} predicted, {one['observed']:.4f} came, {one['pairs']:,.0f} slots"

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from towers.evaluation.off_policy.judge import DIRECT, OffPolicyResult
 from towers.evaluation.report.drawing import COLOURS, INK, WIDTH, Picture, Series, dot_chart
 from towers.evaluation.report.svg import inline_svg
-from towers.evaluation.report.templates import template
+from towers.evaluation.report.templates import flat, template
 from towers.lifecycle.gate.verdict import Verdict
 from towers.lifecycle.home_report.curves import simulation_pictures
 from towers.lifecycle.home_report.tables import (
@@ -84,7 +84,7 @@ def _render(kicker: str, about: Mapping[str, Any], **pieces: Any) -> str:
     given = {"played": None, "result": None, "verdict": None} | pieces
     facts = {name: value for name, value in about.items() if name != "title"}
     opened = template(TEMPLATE, Path(__file__).parent, {"svg": _svg})
-    return opened.render(kicker=kicker, title=about.get("title", "Home page"), about=_flat(facts), **given)
+    return opened.render(kicker=kicker, title=about.get("title", "Home page"), about=flat(facts), **given)
 
 
 def _estimates_picture(result: OffPolicyResult) -> Picture:
@@ -96,6 +96,8 @@ def _estimates_picture(result: OffPolicyResult) -> Picture:
     axes, production = figure.axes[0], result.production
     axes.axvspan(production.low, production.high, color=COLOURS[1], alpha=0.16, linewidth=0)
     axes.axvline(production.mean, color=COLOURS[1], linewidth=1.2)
+    # Above the first row.
+    axes.text(production.mean, -0.68, "production", ha="center", va="bottom", fontsize=10, color=COLOURS[1])
     ends = [each for bound in (*found, production) for each in (bound.low, bound.mean, bound.high)]
     known = [each for each in ends if math.isfinite(each)]
     room = 0.08 * (max(known) - min(known)) or 0.1
@@ -118,15 +120,6 @@ def _svg(picture: Picture) -> Markup:
 def _write(page: str, path: Path) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested values as names with dots, in their order."""
-    if isinstance(values, Mapping):
-        return [pair for key, value in values.items() for pair in _flat(value, f"{prefix}{key}.")]
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        return [(prefix[:-1], ", ".join(str(value) for value in values))]
-    return [(prefix[:-1], "–" if values is None else str(values))]
 
 
 def _plain(value: Any) -> Any:

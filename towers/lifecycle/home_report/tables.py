@@ -97,7 +97,7 @@ def simulation_cells(played: Sequence[Played]) -> Cells:
 
 
 def estimates_cells(result: OffPolicyResult) -> Cells:
-    """A row an estimator, production last: the reward of a slate, its 95 % interval, and both relative to production's."""
+    """A row an estimator, production last: the reward of a slate, its interval, and both relative to production's."""
     production = result.production.mean
     found = {**result.estimates, BERNSTEIN: result.bernstein, PRODUCTION: result.production}
     rows = tuple(

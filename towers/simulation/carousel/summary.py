@@ -1,6 +1,5 @@
 """What a play of a policy comes to: its figures, what it predicted of rewards, and both as JSON."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,12 +43,12 @@ class Played:
         return figures_of(self.rounds) | after
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, the figures among them; a number that is not finite is null."""
+        """JSON values, the figures among them, which need not be finite."""
         return {
             "name": self.name,
             "changed_at": self.changed_at,
-            "figures": _finite(self.figures),
-            "calibration": None if self.calibration is None else _finite(self.calibration),
+            "figures": self.figures,
+            "calibration": None if self.calibration is None else dict(self.calibration),
             "rounds": [_round(one) for one in self.rounds],
         }
 
@@ -147,11 +146,4 @@ def _round(played: Round) -> dict[str, Any]:
         "entered": len(played.entered),
         "exposure": float(played.exposure.sum()),
         "best_exposure": float(played.best_exposure.sum()),
-    }
-
-
-def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
     }
