@@ -1,4 +1,4 @@
-"""A home page that listeners use: a small export, listeners whose tastes are its vectors, and the log of what they did."""
+"""A home page that is used: a small export, listeners whose tastes are its vectors, and the log of what they did."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def page_export(folder: Path, listeners: int = 60) -> Export:
 def new_policy(**changes) -> LinearThompson:
     """A policy that reads vectors and pairs, and tries much."""
     features = {"dim": DIM, "has_times": False, "pairs": list(PAIRS)}
-    given = {"slots": 2, "members": 8, "floor": 0.3, "prior_reward": 0.3, "prior_spread": 0.5, "policy_id": "home"}
+    given = {"slots": 2, "members": 8, "floor": 0.5, "prior_reward": 0.3, "prior_spread": 0.5, "policy_id": "home"}
     return LinearThompson(features=features, **given | changes)
 
 
@@ -49,13 +49,13 @@ def card_rows(export: Export) -> np.ndarray:
 def use(
     export: Export, version: PolicyVersion, folder: Path, pages: int, begin_us: int = BEGIN_US, seed: int = 0
 ) -> None:
-    """Draws pages, twelve an hour, as a server does, and tells what their listeners did with them."""
+    """Draws pages, four an hour, as a server does, and tells what their listeners did with them."""
     draw = np.random.default_rng(seed)
     cards = HomeCards(export=export, rows=card_rows(export), known_ids=version.card_ids)
     ids, tired = CardIds(cards.ids), Tired()
     log = HomeLog(folder)
     for page in range(pages):
-        now_us = begin_us + page * HOUR_US // 12
+        now_us = begin_us + page * HOUR_US // 4
         user = int(draw.integers(len(export.user_ids)))
         context, candidates = cards.of_listener(user, now_us, tired.of_all(user, len(cards.rows), now_us))
         rows, could, told = [], [], []
