@@ -22,7 +22,7 @@ from towers.errors import UserError
         ("watch_s=0", "watch_s=0.0: must be above 0"),
         ("limits.max_k=0", "limits: max_k=0: must be at least 1"),
         ("+limits.max_q=1", "limits.max_q: unknown"),
-        ("home.policy=nowhere", "nowhere: no policy here; write one with policy_file.write_policy"),
+        ("home.policy=nowhere", "nowhere: no policy here; write one with `towers home action=train`"),
     ],
 )
 def test_mistakes(argument: str, said: str) -> None:

@@ -18,6 +18,12 @@ class TestHierarchicalThompson(PolicyContract):
         return HierarchicalThompson(dim=2, segments=3, reads_cards=True, slots=2, members=5, keep=0.9)
 
 
+class TestHierarchicalThompsonPerSlate(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return HierarchicalThompson(dim=2, segments=3, slots=2, members=5, floor=0.2, per_slate=True)
+
+
 def outcomes(cards, rewards, users, slots=None, segments=None):
     count = len(cards)
     zeros = np.zeros(count, dtype=np.int64)

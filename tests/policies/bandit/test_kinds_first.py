@@ -13,14 +13,22 @@ PLAYLIST, EPISODE = KIND_CODES["playlist"], KIND_CODES["episode"]
 HOUR_US = 3_600_000_000
 
 
-def cards_first(slots):
-    return LinearThompson(features={"dim": 2}, slots=slots, members=4)
+def cards_first(slots, *, per_slate=False):
+    return LinearThompson(features={"dim": 2}, slots=slots, members=4, per_slate=per_slate)
 
 
 class TestKindsFirst(PolicyContract):
     @pytest.fixture
     def policy(self):
         return KindsFirst(policy=cards_first(3), dim=2)
+
+
+class TestKindsFirstPerSlate(PolicyContract):
+    """Each kind's cards are those of one member of the wrapped policy; the mix of kinds is drawn in each slot."""
+
+    @pytest.fixture
+    def policy(self):
+        return KindsFirst(policy=cards_first(3, per_slate=True), dim=2)
 
 
 def test_a_slot_goes_to_who_is_behind():

@@ -16,6 +16,12 @@ class TestLinearThompson(PolicyContract):
         return LinearThompson(features=features, slots=2, members=5, keep=0.9)
 
 
+class TestLinearThompsonPerSlate(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return LinearThompson(features={"dim": 2}, slots=2, members=5, floor=0.2, per_slate=True)
+
+
 class TestLinUCB(PolicyContract):
     @pytest.fixture
     def policy(self):

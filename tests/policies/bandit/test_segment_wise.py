@@ -1,6 +1,8 @@
 """Segment-wise policies: each keeps to the contract, and chooses as its rule says."""
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,20 +10,38 @@ import pytest
 from tests.contracts.policy import CANDIDATES, LISTENERS, PolicyContract, context_of, outcomes_of, same, taught
 from towers.contract.policy import Candidates, Outcomes
 from towers.policies.bandit.counts import Counts
-from towers.policies.bandit.greedy import EpsilonGreedy, ExploreThenCommit
-from towers.policies.bandit.kl_ucb import KlUcb, upper_bounds
-from towers.policies.bandit.segment_wise import SegmentWise, ties_broken
-from towers.policies.bandit.thompson import Thompson
+from towers.policies.bandit.policy_file import built, described
+from towers.policies.bandit.segment_rules import (
+    BestMean,
+    BetaDraws,
+    Counted,
+    ExploreFirst,
+    Rule,
+    UpperBounds,
+    ties_broken,
+    upper_bounds,
+)
+from towers.policies.bandit.segment_wise import SegmentWise
 
 ROWS = CANDIDATES.content_rows
-POLICIES = {
-    "thompson": lambda **keywords: Thompson(members=8, **keywords),
-    "epsilon-greedy": lambda **keywords: EpsilonGreedy(members=4, **keywords),
-    "popular": lambda **keywords: EpsilonGreedy(epsilon=0.05, unseen=0.0, by_segment=False, members=4, **keywords),
-    "per slate": lambda **keywords: Thompson(members=5, floor=0.2, per_slate=True, **keywords),
-    "explore-then-commit": lambda **keywords: ExploreThenCommit(explorations=30, members=4, **keywords),
-    "kl-ucb": lambda **keywords: KlUcb(members=4, **keywords),
+POLICIES: dict[str, dict[str, Any]] = {
+    "thompson": {"rule": BetaDraws(), "members": 8},
+    "epsilon-greedy": {"rule": BestMean(), "members": 4, "floor": 0.1},
+    "popular": {"rule": BestMean(unseen=0.0), "members": 4, "by_segment": False},
+    "per slate": {"rule": BetaDraws(), "members": 5, "floor": 0.2, "per_slate": True},
+    "explore-then-commit": {"rule": ExploreFirst(30), "members": 4},
+    "kl-ucb": {"rule": UpperBounds(), "members": 4},
 }
+
+
+def named(name: str, slots: int) -> SegmentWise:
+    """One of the policies above."""
+    return SegmentWise(**POLICIES[name], slots=slots, policy_id=name)
+
+
+def unfloored(rule: Rule, **keywords: Any) -> SegmentWise:
+    """A policy that takes nothing but what its rule says, for one slot."""
+    return SegmentWise(rule=rule, slots=1, floor=0.0, policy_id="unfloored", **keywords)
 
 
 def shown(segment: int, rewards: Mapping[int, Sequence[float]], *, is_seen: bool = True) -> Outcomes:
@@ -49,10 +69,10 @@ class Shared(PolicyContract):
 
     @pytest.fixture
     def policy(self):
-        return POLICIES[self.make](slots=3)
+        return named(self.make, slots=3)
 
     def test_its_settings_build_it_again(self, policy):
-        again = type(policy)(**policy.settings())
+        again = built(json.loads(json.dumps(described(policy))), "policy.json")
         assert again.settings() == policy.settings()
         again.restore(taught(policy).state())
         chosen = [each.select(context_of(60), CANDIDATES, np.random.default_rng(4)) for each in (policy, again)]
@@ -122,13 +142,13 @@ def test_counts_by_hand():
 
 @pytest.mark.parametrize("spoilt", [np.zeros(3), np.zeros((2, 1)), np.zeros((0, 4))])
 def test_counts_of_another_shape_are_refused(spoilt):
-    state = taught(POLICIES["thompson"](slots=2)).state()
+    state = taught(named("thompson", slots=2)).state()
     with pytest.raises(ValueError, match="seen must be"):
-        POLICIES["thompson"](slots=2).restore({**state, "seen": spoilt})
+        named("thompson", slots=2).restore({**state, "seen": spoilt})
 
 
 def test_the_greedy_takes_the_best_of_each_segment():
-    policy = EpsilonGreedy(epsilon=0.0, slots=1)
+    policy = unfloored(BestMean())
     policy.update(shown(0, {7: [1, 0], 2: [1, 1, 0], 30: [0], 11: [0]}))
     policy.update(shown(1, {7: [1], 2: [0], 30: [0], 11: [0]}))
     assert first_shares(policy, 0)[2] == 1
@@ -138,13 +158,13 @@ def test_the_greedy_takes_the_best_of_each_segment():
 
 def test_a_card_that_nobody_saw_is_tried_or_left():
     for unseen, first in ((1.0, 11), (0.0, 7)):
-        policy = EpsilonGreedy(epsilon=0.0, unseen=unseen, slots=1)
+        policy = unfloored(BestMean(unseen))
         policy.update(shown(0, {7: [1, 1, 0], 2: [0], 30: [0]}))
         assert first_shares(policy, 0)[first] == 1
 
 
 def test_exploring_comes_before_committing():
-    policy = ExploreThenCommit(explorations=2, floor=0.0, slots=1)
+    policy = unfloored(ExploreFirst(2))
     policy.update(shown(0, {7: [1, 1], 2: [0, 0], 30: [0], 11: [0, 0, 1]}))
     assert first_shares(policy, 0)[30] == 1
     policy.update(shown(0, {30: [0]}))
@@ -164,16 +184,17 @@ def test_upper_bounds_by_their_definition():
 
 def test_draws_are_of_the_posterior():
     """Beta(1 + 30, 99 + 70): mean 31 / 200."""
-    drawn = Thompson(members=20_000).scores(np.array([100.0, 0.0]), np.array([30.0, 0.0]), np.random.default_rng(0))
+    counted = Counted(seen=np.array([100.0, 0.0]), rewarded=np.array([30.0, 0.0]), total=100.0)
+    drawn = BetaDraws().scores(counted, 20_000, np.random.default_rng(0))
     assert drawn.mean(axis=0) == pytest.approx([31 / 200, 1 / 100], rel=0.03)
     assert drawn.var(axis=0)[0] == pytest.approx(31 * 169 / 200**2 / 201, rel=0.05)
 
 
 def test_a_new_card_is_drawn_by_the_prior_until_it_is_seen():
     """Next to cards that are streamed every tenth time the pessimistic prior tries a new one now and then."""
-    policy = Thompson(floor=0.0, slots=1, members=400)
+    policy = unfloored(BetaDraws(), members=400)
     policy.update(shown(0, {row: [1] * 20 + [0] * 180 for row in (7, 2, 30)}))
-    naive = Thompson(beta=1.0, floor=0.0, slots=1, members=400)
+    naive = unfloored(BetaDraws(beta=1.0), members=400)
     naive.restore(policy.state())
     assert first_shares(policy, 0)[11] < 0.02
     assert first_shares(naive, 0)[11] > 0.7
@@ -182,7 +203,7 @@ def test_a_new_card_is_drawn_by_the_prior_until_it_is_seen():
 def test_forgetting():
     """What was learned long ago weighs less than what came lately; without forgetting it does not."""
     for discount, first in ((0.3, 2), (1.0, 7)):
-        policy = EpsilonGreedy(epsilon=0.0, discount=discount, slots=1)
+        policy = unfloored(BestMean(), discount=discount)
         policy.update(shown(0, {7: [1] * 9 + [0], 2: [0] * 10, 30: [0], 11: [0]}))
         for _ in range(2):
             policy.update(shown(0, {7: [0] * 4, 2: [1] * 4, 30: [0], 11: [0]}))
@@ -190,7 +211,7 @@ def test_forgetting():
 
 
 def test_members_are_drawn_anew_by_each_update_and_kept_until_then():
-    policy = Thompson(members=2, floor=0.0, slots=1, beta=1.0)
+    policy = unfloored(BetaDraws(beta=1.0), members=2)
     chosen = [first_shares(policy, 0), first_shares(policy, 0)]
     policy.update(outcomes_of(context_of(0), policy.select(context_of(0), CANDIDATES, np.random.default_rng(0))))
     assert chosen[0] == chosen[1] != first_shares(policy, 0)
@@ -204,9 +225,17 @@ def test_ties_are_broken_without_changing_what_differs():
 
 
 @pytest.mark.parametrize(
-    ("keywords", "message"),
-    [({"discount": 0.0}, "discount"), ({"floor": 1.5}, "floor"), ({"members": 0}, "members"), ({"beta": 0.0}, "beta")],
+    ("keywords", "message"), [({"discount": 0.0}, "discount"), ({"floor": 1.5}, "floor"), ({"members": 0}, "members")]
 )
 def test_wrong_keywords(keywords, message):
     with pytest.raises(ValueError, match=message):
-        Thompson(**keywords)
+        SegmentWise(rule=BetaDraws(), policy_id="wrong", **keywords)
+
+
+@pytest.mark.parametrize(
+    ("rule", "keyword", "value"),
+    [(BetaDraws, "alpha", -1.0), (BetaDraws, "beta", 0.0), (ExploreFirst, "explorations", 0)],
+)
+def test_wrong_keywords_of_rules(rule, keyword, value):
+    with pytest.raises(ValueError, match=keyword):
+        rule(**{keyword: value})

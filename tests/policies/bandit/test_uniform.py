@@ -19,5 +19,5 @@ def test_every_card_is_as_likely_as_any():
 
 
 def test_no_slots():
-    with pytest.raises(ValueError, match="slots=0: must be at least 1"):
+    with pytest.raises(ValueError, match="slots must be at least 1, got 0"):
         Uniform(slots=0)

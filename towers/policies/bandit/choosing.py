@@ -1,96 +1,167 @@
-"""How a policy that gives every card a score, once for each member, chooses slates for listeners in parts."""
+"""How a policy's rankings become slates: in each slot anew or once for a slate, for listeners in parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from towers.contract.policy import Candidates, Context
 from towers.contract.slate import Slate
+from towers.errors import require_counts
 from towers.policies.bandit.drawing import Draws, chances_of, places_of, rankings_of, slate_of
+from towers.policies.bandit.whole_slates import whole_chances_of, whole_slates_of
 
 SCORES_AT_ONCE = 8_000_000
 """Scores of members, listeners and cards that are held at once: 32 MB."""
 
+Rank = Callable[[Context, Candidates], Int[np.ndarray, "members listeners depth"]]
 Scores = Callable[[Context, Candidates], Float[np.ndarray, "members listeners cards"]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """What every policy that explores draws its slates by.
+
+    Args:
+        slots: cards in a slate.
+        members: equally likely rankings; a policy whose scores are not drawn has one.
+        floor: chance of any card, in [0, 1].
+        per_slate: whether a member, or the floor, decides for a whole slate (`whole_slates`), as published, and not in
+            each slot anew (`drawing`).
+        shelf: name of the shelf in its slates.
+
+    Raises:
+        ValueError: `slots` or `members` below 1, or a floor outside its bounds.
+    """
+
+    slots: int = 12
+    members: int = 1
+    floor: float = 0.05
+    per_slate: bool = False
+    shelf: str = "home"
+
+    def __post_init__(self) -> None:
+        require_counts(slots=self.slots, members=self.members)
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor must be between 0 and 1, got {self.floor}")
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the keywords, as a policy's own settings have them."""
+        return asdict(self)
+
+    def select(
+        self, rank: Rank, context: Context, candidates: Candidates, generator: np.random.Generator, *, at_once: int
+    ) -> Slate:
+        """Draws a slate for each listener, the same in parts of any size.
+
+        Args:
+            rank: each member's ranking for each listener, as `drawing.slate_of` takes them.
+            context: the listeners.
+            candidates: the cards.
+            generator: the random numbers are drawn from it.
+            at_once: listeners in a part.
+        """
+        draws = Draws.of(generator, len(context), self.slots)
+        draw = whole_slates_of if self.per_slate else slate_of
+        slates = [
+            draw(rank(of_part, own), draws.for_(part), self.floor, own.content_rows, own.is_allowed, self.shelf)
+            for part, of_part, own in _parts(context, candidates, at_once)
+        ]
+        return Slate(
+            content_rows=np.concatenate([slate.content_rows for slate in slates]),
+            propensities=np.concatenate([slate.propensities for slate in slates]),
+            shelf=self.shelf,
+        )
+
+    def chances(
+        self,
+        rank: Rank,
+        context: Context,
+        candidates: Candidates,
+        shown: Int[np.ndarray, "listeners slots"],
+        *,
+        at_once: int,
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance with which `select` takes each card for each slot, given what is shown in the slots before.
+
+        Args:
+            rank: as `select` takes it.
+            context: the listeners.
+            candidates: the cards.
+            shown: rows of the cards that were shown.
+            at_once: listeners in a part.
+        """
+        places = places_of(candidates.content_rows, shown)
+        chances = whole_chances_of if self.per_slate else chances_of
+        found = np.zeros((*shown.shape, len(candidates)))
+        for part, of_part, own in _parts(context, candidates, at_once):
+            found[part] = chances(rank(of_part, own), places[part], self.floor, len(own), own.is_allowed)
+        return found
+
+
 def chosen(
+    drawing: Drawing,
     scores: Scores,
     context: Context,
     candidates: Candidates,
     generator: np.random.Generator,
     *,
-    members: int,
-    slots: int,
-    floor: float,
-    shelf: str,
+    per_card: int | None = None,
 ) -> Slate:
-    """Draws a slate for each listener, the same in parts of any size.
+    """Draws a slate for each listener by scores.
 
     Args:
-        scores: of a context and the candidates that it may be shown; higher is better.
+        drawing: how.
+        scores: of a context and the candidates that it may be shown, once for each member; higher is better.
         context: the listeners.
         candidates: the cards.
         generator: the random numbers are drawn from it.
-        members: that `scores` has.
-        slots: of a slate.
-        floor: chance of any card.
-        shelf: of the slate.
+        per_card: numbers that `scores` holds for a listener and a card; null: one for each member.
     """
-    draws = Draws.of(generator, len(context), slots)
-    at_once = max(1, SCORES_AT_ONCE // (members * max(1, len(candidates))))
-    if len(context) <= at_once:
-        return _part(scores(context, candidates), draws, candidates, floor, shelf)
-    parts = [slice(start, start + at_once) for start in range(0, len(context), at_once)]
-    slates = []
-    for part in parts:
-        own = candidates.for_(part)
-        slates.append(_part(scores(context.of(part), own), draws.for_(part), own, floor, shelf))
-    return Slate(
-        content_rows=np.concatenate([slate.content_rows for slate in slates]),
-        propensities=np.concatenate([slate.propensities for slate in slates]),
-        shelf=shelf,
-    )
+    at_once = _at_once(per_card or drawing.members, candidates)
+    return drawing.select(_by(scores, drawing.slots), context, candidates, generator, at_once=at_once)
 
 
 def chances_by(
+    drawing: Drawing,
     scores: Scores,
     context: Context,
     candidates: Candidates,
     shown: Int[np.ndarray, "listeners slots"],
     *,
-    members: int,
-    floor: float,
+    per_card: int | None = None,
 ) -> Float[np.ndarray, "listeners slots cards"]:
     """The chance with which `chosen` takes each card for each slot, given what is shown in the slots before.
 
     Args:
+        drawing: how.
         scores: as `chosen` takes it.
         context: the listeners.
         candidates: the cards.
         shown: rows of the cards that were shown.
-        members: that `scores` has.
-        floor: chance of any card.
+        per_card: as `chosen` takes it.
     """
-    places, slots = places_of(candidates.content_rows, shown), shown.shape[1]
-    at_once = max(1, SCORES_AT_ONCE // (members * max(1, len(candidates))))
-    found = np.zeros((len(context), slots, len(candidates)))
+    at_once = _at_once(per_card or drawing.members, candidates)
+    return drawing.chances(_by(scores, shown.shape[1]), context, candidates, shown, at_once=at_once)
+
+
+def _by(scores: Scores, slots: int) -> Rank:
+    """The ranking by scores."""
+    return lambda context, candidates: rankings_of(scores(context, candidates), slots, candidates.is_allowed)
+
+
+def _at_once(per_card: int, candidates: Candidates) -> int:
+    """Listeners whose scores are held at once."""
+    return max(1, SCORES_AT_ONCE // (per_card * max(1, len(candidates))))
+
+
+def _parts(context: Context, candidates: Candidates, at_once: int) -> Iterator[tuple[slice, Context, Candidates]]:
+    """Listeners in parts, with what is known of them; a few of them, or none, are one part."""
+    if len(context) <= at_once:
+        yield slice(None), context, candidates
+        return
     for start in range(0, len(context), at_once):
         part = slice(start, start + at_once)
-        own = candidates.for_(part)
-        rankings = rankings_of(scores(context.of(part), own), slots, own.is_allowed)
-        found[part] = chances_of(rankings, places[part], floor, len(own), own.is_allowed)
-    return found
-
-
-def _part(
-    scores: Float[np.ndarray, "members listeners cards"],
-    draws: Draws,
-    candidates: Candidates,
-    floor: float,
-    shelf: str,
-) -> Slate:
-    """Slates of as many listeners as are worked on at once."""
-    rankings = rankings_of(scores, draws.coins.shape[1], candidates.is_allowed)
-    return slate_of(rankings, draws, floor, candidates.content_rows, candidates.is_allowed, shelf)
+        yield part, context.of(part), candidates.for_(part)

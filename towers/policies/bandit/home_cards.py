@@ -214,6 +214,24 @@ class HomeCards:
         return np.log1p(times), recency
 
 
+def chosen_cards(export: Export, path: Path | None, most: int = MOST, known_ids: tuple[str, ...] = ()) -> HomeCards:
+    """The cards of a home page: those of a file, or the most played ones.
+
+    Args:
+        export: opened.
+        path: of a file with ids; null: there is none.
+        most: so many cards at most, where there is none.
+        known_ids: ids by number, of a policy's file.
+
+    Raises:
+        UserError: as `cards_of_file`, or the export has no card.
+    """
+    rows = most_played_cards(export, most=most) if path is None else cards_of_file(export, path)
+    if not len(rows):
+        raise UserError(f"{export.folder}: has no playlist, episode or artist that could be a card")
+    return HomeCards(export=export, rows=rows, known_ids=known_ids)
+
+
 def kinds_allowed(kinds: Integer[np.ndarray, " cards"], names: Sequence[str]) -> Bool[np.ndarray, " cards"]:
     """Which cards are of these kinds; all where none are named."""
     return np.isin(kinds, [schema.KIND_CODES[name] for name in names]) if names else np.ones(len(kinds), bool)

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers.contract.policy import Candidates, Context, Outcomes, Policy
+from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.schema import KINDS
 from towers.contract.slate import NOTHING, Slate
 from towers.policies.bandit.arrays import taken
 from towers.policies.bandit.drawing import places_of
 from towers.policies.bandit.features import CYCLES, cycles
+from towers.policies.bandit.policy_file import WritablePolicy, described
 
 LEAST_WORTH = 1e-4
 """Of a kind, however bad it is thought to be."""
@@ -46,7 +47,7 @@ class KindsFirst:
     def __init__(
         self,
         *,
-        policy: Policy,
+        policy: WritablePolicy,
         dim: int = 0,
         sharpness: float = 1.0,
         kind_floor: float = 0.05,
@@ -65,9 +66,7 @@ class KindsFirst:
 
     def settings(self) -> dict[str, Any]:
         """The keywords, as JSON has them, but for the wrapped policy: its own settings and class."""
-        inner = {"_target_": f"{type(self._policy).__module__}.{type(self._policy).__qualname__}"}
-        inner.update(self._policy.settings())  # pyright: ignore[reportAttributeAccessIssue]
-        return {"policy": inner, "dim": self._dim, **self._numbers, "policy_id": self.policy_id}
+        return {"policy": described(self._policy), "dim": self._dim, **self._numbers, "policy_id": self.policy_id}
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
         """One slate for each listener."""

@@ -10,6 +10,7 @@ context. The towers end in an inner product, so their vectors' product, element 
 product, kinds, times and pairs alone, and is the plain linear model.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from jaxtyping import Float, Int
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import Slate
 from towers.policies.bandit.arrays import taken
-from towers.policies.bandit.choosing import chances_by, chosen
+from towers.policies.bandit.choosing import Drawing, chances_by, chosen
 from towers.policies.bandit.features import Features
 
 NOISE_STEPS = 3
@@ -83,7 +84,84 @@ class Head:
         self.products, self.rewards, self.sums = told
 
 
-class LinearThompson:
+class LinearPolicy(ABC):
+    """What the policies below have in common: features, a posterior, and slates drawn by scores.
+
+    Args:
+        features: what the model reads, or the keywords of `Features`.
+        drawing: how slates are drawn.
+        prior: keywords of `Head`, but for the number of features.
+        policy_id: in the log.
+    """
+
+    def __init__(
+        self,
+        features: Features | Mapping[str, Any],
+        drawing: Drawing,
+        prior: Mapping[str, float | None],
+        policy_id: str,
+    ):
+        self.slots, self.policy_id = drawing.slots, policy_id
+        self._features = features if isinstance(features, Features) else Features(**features)
+        self._drawing, self._prior = drawing, prior
+        self._head = Head(len(self._features), **prior)  # pyright: ignore[reportArgumentType]
+
+    def settings(self) -> dict[str, Any]:
+        """The keywords that both have, as JSON has them."""
+        told = {"features": self._features.settings(), **self._drawing.settings(), **self._prior}
+        return {**told, "policy_id": self.policy_id}
+
+    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
+        """One slate for each listener.
+
+        Raises:
+            ValueError: vectors of another width, or a pair that is missing.
+        """
+        return chosen(self._drawing, self._scores, context, candidates, generator, per_card=self._per_card())
+
+    def chances(
+        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        return chances_by(self._drawing, self._scores, context, candidates, shown, per_card=self._per_card())
+
+    def update(self, outcomes: Outcomes) -> None:
+        """Learns from the slots that were seen."""
+        seen = outcomes.of(outcomes.is_seen)
+        if len(seen):
+            self._head.learn(self._features.rows(seen), seen.rewards)
+            self._learned()
+
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The reward of each row by the mean of theta, cut to [0, 1]; in whichever slot."""
+        return (self._features.rows(outcomes) @ self._head.posterior()[0]).clip(0, 1)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The sums."""
+        return self._head.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `state` gave.
+
+        Raises:
+            ValueError: an array is missing, or has another shape.
+        """
+        self._head.restore(state)
+
+    @abstractmethod
+    def _learned(self) -> None:
+        """Makes from the posterior what is scored by, after an update."""
+
+    @abstractmethod
+    def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
+        """What each member thinks of each card; higher is better."""
+
+    def _per_card(self) -> int:
+        """Numbers that are held at once for a listener and a card."""
+        return self._drawing.members
+
+
+class LinearThompson(LinearPolicy):
     """Linear Thompson sampling: members are draws of theta, made anew after each update from a seed in the state.
 
     Args:
@@ -91,6 +169,7 @@ class LinearThompson:
         slots: of a slate.
         members: draws of the posterior; more are nearer to a draw for every request.
         floor: chance of any card.
+        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
         breadth: factor on the standard deviations of the draws; below 1 less is tried.
         prior_reward: of a card of which nothing is known.
         prior_spread: standard deviation of each weight beforehand.
@@ -108,6 +187,7 @@ class LinearThompson:
         slots: int = 12,
         members: int = 16,
         floor: float = 0.05,
+        per_slate: bool = False,
         breadth: float = 1.0,
         prior_reward: float = 0.01,
         prior_spread: float = 0.1,
@@ -117,47 +197,23 @@ class LinearThompson:
         shelf: str = "home",
         policy_id: str = "linear-thompson",
     ):
-        self.slots, self.policy_id = slots, policy_id
-        self._features = features if isinstance(features, Features) else Features(**features)
-        self._members, self._floor, self._breadth, self._seed, self._shelf = members, floor, breadth, seed, shelf
-        self._prior = {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep}
-        self._head = Head(len(self._features), **self._prior)
+        super().__init__(
+            features,
+            Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf),
+            {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep},
+            policy_id,
+        )
+        self._breadth, self._seed = breadth, seed
         self._updates = np.zeros((), dtype=np.int64)
         self._thetas = self._drawn()
 
     def settings(self) -> dict[str, Any]:
         """The keywords, as JSON has them."""
-        return {"features": self._features.settings(), "slots": self.slots, "members": self._members,
-                "floor": self._floor, "breadth": self._breadth, **self._prior, "seed": self._seed,
-                "shelf": self._shelf, "policy_id": self.policy_id}  # fmt: skip
-
-    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener.
-
-        Raises:
-            ValueError: vectors of another width, or a pair that is missing.
-        """
-        return chosen(self._scores, context, candidates, generator,
-                      members=self._members, slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
-
-    def chances(
-        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
-    ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance of each candidate for each slot, given what is shown in the slots before."""
-        return chances_by(self._scores, context, candidates, shown, members=self._members, floor=self._floor)
-
-    def update(self, outcomes: Outcomes) -> None:
-        """Learns from the slots that were seen."""
-        seen = outcomes.of(outcomes.is_seen)
-        if not len(seen):
-            return
-        self._head.learn(self._features.rows(seen), seen.rewards)
-        self._updates = self._updates + 1
-        self._thetas = self._drawn()
+        return {**super().settings(), "breadth": self._breadth, "seed": self._seed}
 
     def state(self) -> dict[str, np.ndarray]:
         """The sums, how many updates there were, and the draws."""
-        return {**self._head.state(), "updates": self._updates, "thetas": self._thetas}
+        return {**super().state(), "updates": self._updates, "thetas": self._thetas}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes what `state` gave.
@@ -166,8 +222,13 @@ class LinearThompson:
             ValueError: an array is missing, or has another shape.
         """
         updates, thetas = taken(state, "updates", ()), taken(state, "thetas", self._thetas.shape)
-        self._head.restore(state)
+        super().restore(state)
         self._updates, self._thetas = updates, thetas
+
+    def _learned(self) -> None:
+        """Draws anew."""
+        self._updates = self._updates + 1
+        self._thetas = self._drawn()
 
     def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
         """What each draw expects."""
@@ -177,12 +238,12 @@ class LinearThompson:
         """Draws of the posterior, the same for the same seed and number of updates; in single precision, for speed."""
         mean, precision = self._head.posterior()
         generator = np.random.default_rng([self._seed, int(self._updates)])
-        noise = generator.standard_normal((len(mean), self._members))
+        noise = generator.standard_normal((len(mean), self._drawing.members))
         apart = np.linalg.solve(np.linalg.cholesky(precision).T, noise)
         return (mean[:, None] + self._breadth * apart).T.astype(np.float32)
 
 
-class LinUCB:
+class LinUCB(LinearPolicy):
     """Ranks cards by the upper end of an interval of their reward; nothing is drawn but the floor.
 
     A card's score is `x . mean + width * sqrt(x' precision^-1 x)`, with its features x (Li et al. 2010, "A
@@ -193,6 +254,7 @@ class LinUCB:
         slots: of a slate.
         width: standard deviations above the mean; their alpha.
         floor: chance of any card.
+        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
         prior_reward: of a card of which nothing is known.
         prior_spread: standard deviation of each weight beforehand.
         noise: standard deviation of a reward around the model; null: it is fitted.
@@ -208,6 +270,7 @@ class LinUCB:
         slots: int = 12,
         width: float = 1.0,
         floor: float = 0.05,
+        per_slate: bool = False,
         prior_reward: float = 0.01,
         prior_spread: float = 0.1,
         noise: float | None = None,
@@ -215,44 +278,19 @@ class LinUCB:
         shelf: str = "home",
         policy_id: str = "lin-ucb",
     ):
-        self.slots, self.policy_id = slots, policy_id
-        self._features = features if isinstance(features, Features) else Features(**features)
-        self._width, self._floor, self._shelf = width, floor, shelf
-        self._prior = {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep}
-        self._head = Head(len(self._features), **self._prior)
-        self._mean, self._root = self._solved()
+        super().__init__(
+            features,
+            Drawing(slots=slots, floor=floor, per_slate=per_slate, shelf=shelf),
+            {"prior_reward": prior_reward, "prior_spread": prior_spread, "noise": noise, "keep": keep},
+            policy_id,
+        )
+        self._width = width
+        self._learned()
 
     def settings(self) -> dict[str, Any]:
-        """The keywords, as JSON has them."""
-        return {"features": self._features.settings(), "slots": self.slots, "width": self._width,
-                "floor": self._floor, **self._prior, "shelf": self._shelf, "policy_id": self.policy_id}  # fmt: skip
-
-    def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener.
-
-        Raises:
-            ValueError: vectors of another width, or a pair that is missing.
-        """
-        # All features are made, so as many listeners are taken at once as if each feature were a member.
-        return chosen(self._scores, context, candidates, generator,
-                      members=len(self._features), slots=self.slots, floor=self._floor, shelf=self._shelf)  # fmt: skip
-
-    def chances(
-        self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
-    ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance of each candidate for each slot, given what is shown in the slots before."""
-        return chances_by(self._scores, context, candidates, shown, members=len(self._features), floor=self._floor)
-
-    def update(self, outcomes: Outcomes) -> None:
-        """Learns from the slots that were seen."""
-        seen = outcomes.of(outcomes.is_seen)
-        if len(seen):
-            self._head.learn(self._features.rows(seen), seen.rewards)
-            self._mean, self._root = self._solved()
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The sums."""
-        return self._head.state()
+        """The keywords, as JSON has them; it has one member."""
+        shared = {name: value for name, value in super().settings().items() if name != "members"}
+        return {**shared, "width": self._width}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes what `state` gave.
@@ -260,13 +298,17 @@ class LinUCB:
         Raises:
             ValueError: an array is missing, or has another shape.
         """
-        self._head.restore(state)
-        self._mean, self._root = self._solved()
+        super().restore(state)
+        self._learned()
 
-    def _solved(self) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, "features features"]]:
-        """The mean, and what features are multiplied by for a vector as long as their standard deviation."""
-        mean, precision = self._head.posterior()
-        return mean, np.linalg.inv(np.linalg.cholesky(precision)).T
+    def _learned(self) -> None:
+        """Keeps the mean, and what features are multiplied by for a vector as long as their standard deviation."""
+        self._mean, precision = self._head.posterior()
+        self._root = np.linalg.inv(np.linalg.cholesky(precision)).T
+
+    def _per_card(self) -> int:
+        """All features are made, so as many listeners are taken at once as if each feature were a member."""
+        return len(self._features)
 
     def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "1 listeners cards"]:
         """The upper ends."""

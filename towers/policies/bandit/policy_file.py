@@ -228,7 +228,7 @@ def version_folder(folder: Path) -> Path:
     for found in (folder, folder / CURRENT):
         if (found / ABOUT).exists():
             return found.resolve()
-    raise UserError(f"{folder}: no policy here; write one with policy_file.write_policy")
+    raise UserError(f"{folder}: no policy here; write one with `towers home action=train`")
 
 
 def serve_version(folder: Path, version: str) -> Path:

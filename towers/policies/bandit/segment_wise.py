@@ -5,8 +5,8 @@ listeners cheap. Whatever is random in a rule is drawn anew at every update, fro
 the segment; a policy's members are the draws. So a choice and its chance follow from (seed, state) bit for bit.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,31 +14,31 @@ from jaxtyping import Float, Int
 
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import NOTHING, Slate
-from towers.errors import require_counts
+from towers.policies.bandit.choosing import SCORES_AT_ONCE, Drawing
 from towers.policies.bandit.counts import NOT_KNOWN, Counts
-from towers.policies.bandit.drawing import Draws, chances_of, places_of, rankings_of, slate_of
-from towers.policies.bandit.whole_slates import whole_chances_of, whole_slates_of
+from towers.policies.bandit.drawing import rankings_of
+from towers.policies.bandit.segment_rules import Counted, Rule
 
 LISTENERS_AT_ONCE = 2_000
-SCORES_AT_ONCE = 8_000_000
 CARD_SETS = 8
 """Sets of candidates whose rankings are kept between two updates: the shelves of a page."""
 
 
-class SegmentWise(ABC):
-    """A segment-wise policy, but for its rule.
+class SegmentWise:
+    """Chooses by what listeners of the same segment did, under a rule.
 
     Args:
+        rule: what is thought of a card by its counts (`segment_rules`).
+        policy_id: its name in the log.
         slots: cards in a slate.
         by_segment: whether segments are told apart; otherwise all listeners are one.
-        members: draws of whatever the rule draws, of which each slot takes one.
-        floor: chance of any card, in [0, 1].
+        members: draws of whatever the rule draws: of the posterior, or orders of cards that are thought equally good.
+        floor: chance of any card, in [0, 1]; the epsilon of epsilon-greedy.
         per_slate: whether a member, or the floor, decides for a whole slate, as published, and not in each slot anew.
         discount: share of its counts that an update keeps before it adds its own, above 0 and at most 1; below 1 the
             policy forgets.
         seed: of the draws.
         shelf: name of the shelf in its slates.
-        policy_id: its name in the log.
 
     Raises:
         ValueError: a number below 1, or a share outside its bounds.
@@ -47,89 +47,58 @@ class SegmentWise(ABC):
     def __init__(
         self,
         *,
-        slots: int,
-        by_segment: bool,
-        members: int,
-        floor: float,
-        per_slate: bool,
-        discount: float,
-        seed: int,
-        shelf: str,
+        rule: Rule,
         policy_id: str,
+        slots: int = 12,
+        by_segment: bool = True,
+        members: int = 32,
+        floor: float = 0.05,
+        per_slate: bool = False,
+        discount: float = 1.0,
+        seed: int = 0,
+        shelf: str = "home",
     ):
-        require_counts(slots=slots, members=members)
-        if not 0 <= floor <= 1:
-            raise ValueError(f"floor must be between 0 and 1, got {floor}")
+        self._drawing = Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf)
         if not 0 < discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {discount}")
-        self.slots, self.by_segment, self.members, self.floor = slots, by_segment, members, floor
-        self.per_slate, self.discount, self.seed = per_slate, discount, seed
-        self.shelf, self.policy_id = shelf, policy_id
+        self.slots, self.policy_id = slots, policy_id
+        self._rule, self._by_segment, self._discount, self._seed = rule, by_segment, discount, seed
         self._counts = Counts()
         self._updates = 0
         # Rankings of each segment since the last update, by the candidates' content_rows.
         self._ranked: dict[bytes, dict[int, Int[np.ndarray, "members slots"]]] = {}
 
     def settings(self) -> dict[str, Any]:
-        """Keywords of the constructor that all segment-wise policies have."""
-        return {
-            "slots": self.slots, "by_segment": self.by_segment, "members": self.members, "floor": self.floor,
-            "per_slate": self.per_slate, "discount": self.discount, "seed": self.seed, "shelf": self.shelf,
-            "policy_id": self.policy_id,
-        }  # fmt: skip
-
-    @abstractmethod
-    def scores(
-        self,
-        seen: Float[np.ndarray, " cards"],
-        rewarded: Float[np.ndarray, " cards"],
-        generator: np.random.Generator,
-    ) -> Float[np.ndarray, "members cards"]:
-        """The rule: what each member thinks of each card of a segment; higher is better.
-
-        Args:
-            seen: how often each card was seen in the segment.
-            rewarded: the sum of its rewards.
-            generator: the members are drawn from it.
-        """
-        ...
+        """The keywords, as JSON has them."""
+        rule = {"_target_": f"{type(self._rule).__module__}.{type(self._rule).__qualname__}", **asdict(self._rule)}
+        return {"rule": rule, **self._drawing.settings(), "by_segment": self._by_segment,
+                "discount": self._discount, "seed": self._seed, "policy_id": self.policy_id}  # fmt: skip
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
         """One slate for each listener, as long as the candidates allow."""
-        listeners = len(context)
-        draws = Draws.of(generator, listeners, self.slots)
-        at_once = LISTENERS_AT_ONCE
-        if candidates.is_allowed is not None:
-            at_once = max(1, min(at_once, SCORES_AT_ONCE // (self.members * max(1, len(candidates)))))
-        segments = self._segments(context)
-        drawn = whole_slates_of if self.per_slate else slate_of
-        parts = []
-        for start in range(0, listeners, at_once) or (0,):
-            part = slice(start, start + at_once)
-            own = candidates.for_(part)
-            rankings = self._rankings(segments[part], own)
-            parts.append(drawn(rankings, draws.for_(part), self.floor, own.content_rows, own.is_allowed, self.shelf))
-        return Slate(
-            content_rows=np.concatenate([slate.content_rows for slate in parts]),
-            propensities=np.concatenate([slate.propensities for slate in parts]),
-            shelf=self.shelf,
-        )
+        return self._drawing.select(self._rankings, context, candidates, generator, at_once=self._at_once(candidates))
 
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
         """The chance of each candidate for each slot, given what is shown in the slots before."""
-        places = places_of(candidates.content_rows, shown)
-        rankings = self._rankings(self._segments(context), candidates)
-        of = whole_chances_of if self.per_slate else chances_of
-        return of(rankings, places, self.floor, len(candidates), candidates.is_allowed)
+        return self._drawing.chances(self._rankings, context, candidates, shown, at_once=self._at_once(candidates))
 
     def update(self, outcomes: Outcomes) -> None:
         """Counts what was seen, after what was counted before has faded."""
-        self._counts.fade(self.discount)
+        self._counts.fade(self._discount)
         self._counts.add(outcomes, self._segments(outcomes.context))
         self._updates += 1
         self._ranked = {}
+
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The mean reward that it expects of each row's card in the listener's segment, in whichever slot."""
+        segments = self._segments(outcomes.context)
+        found = np.zeros(len(outcomes))
+        for segment in np.unique(segments).tolist():
+            own = segments == segment
+            found[own] = self._rule.means(self._counted(segment, outcomes.content_rows[own]))
+        return found
 
     def state(self) -> dict[str, np.ndarray]:
         """Counts by segment, and the number of updates."""
@@ -149,16 +118,20 @@ class SegmentWise(ABC):
 
     def _segments(self, context: Context) -> Int[np.ndarray, " listeners"]:
         """The segments as far as they are told apart."""
-        return context.segments if self.by_segment else np.full(len(context), NOT_KNOWN)
+        return context.segments if self._by_segment else np.full(len(context), NOT_KNOWN)
 
-    def _rankings(
-        self, segments: Int[np.ndarray, " listeners"], candidates: Candidates
-    ) -> Int[np.ndarray, "members listeners depth"]:
+    def _at_once(self, candidates: Candidates) -> int:
+        """Listeners who are worked on at once: fewer where each has a ranking of his own."""
+        if candidates.is_allowed is None:
+            return LISTENERS_AT_ONCE
+        return max(1, min(LISTENERS_AT_ONCE, SCORES_AT_ONCE // (self._drawing.members * max(1, len(candidates)))))
+
+    def _rankings(self, context: Context, candidates: Candidates) -> Int[np.ndarray, "members listeners depth"]:
         """Each member's ranking for each listener."""
-        different, own = np.unique(segments, return_inverse=True)
+        different, own = np.unique(self._segments(context), return_inverse=True)
         if candidates.is_allowed is not None:
             scores = [self._scored(segment, candidates) for segment in different.tolist()]
-            each = np.stack(scores, axis=1)[:, own] if scores else np.zeros((self.members, 0, len(candidates)))
+            each = np.stack(scores, axis=1)[:, own] if scores else np.zeros((self._drawing.members, 0, len(candidates)))
             return rankings_of(each, self.slots, candidates.is_allowed)
         key = candidates.content_rows.tobytes()
         if key not in self._ranked and len(self._ranked) >= CARD_SETS:
@@ -168,28 +141,15 @@ class SegmentWise(ABC):
             if segment not in ranked:
                 ranked[segment] = rankings_of(self._scored(segment, candidates)[:, None], self.slots, None)[:, 0]
         if not len(different):
-            return np.full((self.members, 0, min(self.slots, len(candidates))), NOTHING)
+            return np.full((self._drawing.members, 0, min(self.slots, len(candidates))), NOTHING)
         return np.stack([ranked[segment] for segment in different.tolist()], axis=1)[:, own]
 
     def _scored(self, segment: int, candidates: Candidates) -> Float[np.ndarray, "members cards"]:
         """What each member thinks of the candidates: the same whenever it is asked between two updates."""
-        seen, rewarded = self._counts.of(segment, candidates.content_rows)
-        drawing = np.random.default_rng([self.seed, self._updates, segment + 1])
-        return self.scores(seen, rewarded, drawing)
+        drawing = np.random.default_rng([self._seed, self._updates, segment + 1])
+        return self._rule.scores(self._counted(segment, candidates.content_rows), self._drawing.members, drawing)
 
-
-def mean_of(
-    seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"], unseen: float
-) -> Float[np.ndarray, " cards"]:
-    """The mean reward of each card, and another number where it was never seen."""
-    return np.divide(rewarded, seen, out=np.full(len(seen), unseen), where=seen > 0)
-
-
-def ties_broken(
-    scores: Float[np.ndarray, " cards"], members: int, generator: np.random.Generator
-) -> Float[np.ndarray, "members cards"]:
-    """The same scores for each member, with equal ones in an order of its own."""
-    order = np.argsort(generator.random((members, len(scores))), axis=1)
-    # Ranks among different scores, not tiny numbers added to them, so that no two that differ change places.
-    rank = np.unique(scores, return_inverse=True)[1]
-    return rank + order / max(len(scores), 1)
+    def _counted(self, segment: int, content_rows: Int[np.ndarray, " cards"]) -> Counted:
+        """What is known of cards in a segment."""
+        seen, rewarded = self._counts.of(segment, content_rows)
+        return Counted(seen=seen, rewarded=rewarded, total=self._counts.total)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.slate import Slate
-from towers.policies.bandit.drawing import Draws, chances_of, places_of, slate_of
+from towers.policies.bandit.choosing import Drawing
 
 
 class Uniform:
@@ -21,27 +21,22 @@ class Uniform:
     """
 
     def __init__(self, slots: int = 12, shelf: str = "home", policy_id: str = "uniform"):
-        if slots < 1:
-            raise ValueError(f"slots={slots}: must be at least 1")
-        self.slots, self.shelf, self.policy_id = slots, shelf, policy_id
+        self._drawing = Drawing(slots=slots, floor=1.0, shelf=shelf)
+        self.slots, self.policy_id = slots, policy_id
 
     def settings(self) -> dict[str, Any]:
         """Keywords of the constructor."""
-        return {"slots": self.slots, "shelf": self.shelf, "policy_id": self.policy_id}
+        return {"slots": self.slots, "shelf": self._drawing.shelf, "policy_id": self.policy_id}
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
         """One slate for each listener, by the floor alone."""
-        nobody = np.zeros((1, len(context), 0), np.int64)
-        draws = Draws.of(generator, len(context), self.slots)
-        return slate_of(nobody, draws, 1.0, candidates.content_rows, candidates.is_allowed, self.shelf)
+        return self._drawing.select(_unranked, context, candidates, generator, at_once=max(len(context), 1))
 
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
         """The same for each card that is left."""
-        nobody = np.zeros((1, len(context), 0), np.int64)
-        places = places_of(candidates.content_rows, shown)
-        return chances_of(nobody, places, 1.0, len(candidates), candidates.is_allowed)
+        return self._drawing.chances(_unranked, context, candidates, shown, at_once=max(len(context), 1))
 
     def update(self, outcomes: Outcomes) -> None:
         """Does nothing."""
@@ -52,3 +47,8 @@ class Uniform:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Does nothing."""
+
+
+def _unranked(context: Context, candidates: Candidates) -> Int[np.ndarray, "1 listeners 0"]:
+    """One member who ranks nothing."""
+    return np.zeros((1, len(context), 0), np.int64)

@@ -3,7 +3,7 @@
 import { Refusal, fetched, queryOf } from "./api.js";
 import { contentList, contentRow } from "./content_row.js";
 import { element, icon } from "./dom.js";
-import { listenerPicker } from "./listeners_view.js";
+import { listenerPicker, personHead } from "./listeners_view.js";
 import { homeLink, listenerLink } from "./routes.js";
 import { count } from "./words.js";
 
@@ -18,35 +18,27 @@ export async function homeView(route, signal) {
   const node = element(
     "div",
     {},
-    element(
-      "div",
-      { class: "person" },
-      element(
-        "div",
-        {},
-        element("p", { class: "kind" }, icon("listener"), "Home page"),
-        element("h1", { tabindex: -1 }, home.user_id),
-        about,
+    personHead(
+      "Home page",
+      home.user_id,
+      about,
+      [
         element(
-          "p",
-          { class: "actions" },
-          element(
-            "button",
-            {
-              type: "button",
-              class: "button",
-              onclick: async () => {
-                const again = await drawn(route.id, signal);
-                shelves.replaceChildren(...again.shelves.map(shelf));
-                about.replaceChildren(facts(again));
-              },
+          "button",
+          {
+            type: "button",
+            class: "button",
+            onclick: async () => {
+              const again = await drawn(route.id, signal);
+              shelves.replaceChildren(...again.shelves.map(shelf));
+              about.replaceChildren(facts(again));
             },
-            "Draw again",
-          ),
-          element("a", { class: "button", href: listenerLink(home.user_id) }, icon("listener"), "Listener"),
+          },
+          "Draw again",
         ),
-      ),
-      listenerPicker(homeLink),
+        element("a", { class: "button", href: listenerLink(home.user_id) }, icon("listener"), "Listener"),
+      ],
+      homeLink,
     ),
     shelves,
   );

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { contentList, contentRow } from "./content_row.js";
 import { dial } from "./dial.js";
 import { element, icon } from "./dom.js";
-import { listenerPicker } from "./listeners_view.js";
+import { personHead } from "./listeners_view.js";
 import { homeLink, listenerLink, mapLink, playlistLink } from "./routes.js";
 import { PLAYABLE_KINDS, capital, count, day, kindsOf, moment } from "./words.js";
 
@@ -36,29 +36,10 @@ export async function listenerView(route, signal) {
   const node = element(
     "div",
     {},
-    element(
-      "div",
-      { class: "person" },
-      element(
-        "div",
-        {},
-        element("p", { class: "kind" }, icon("listener"), "Listener"),
-        element("h1", { tabindex: -1 }, user.user_id),
-        element("p", { class: "about" }, facts.join(" · ")),
-        element(
-          "p",
-          { class: "actions" },
-          element(
-            "a",
-            { class: "button", href: playlistLink(null, { user: user.user_id }) },
-            icon("playlist"),
-            "Playlists",
-          ),
-          element("a", { class: "button", href: homeLink(user.user_id) }, icon("whole"), "Home page"),
-        ),
-      ),
-      listenerPicker(),
-    ),
+    personHead("Listener", user.user_id, element("p", { class: "about" }, facts.join(" · ")), [
+      element("a", { class: "button", href: playlistLink(null, { user: user.user_id }) }, icon("playlist"), "Playlists"),
+      element("a", { class: "button", href: homeLink(user.user_id) }, icon("whole"), "Home page"),
+    ]),
     element(
       "div",
       { class: "halves" },

@@ -1,4 +1,4 @@
-/** A choice of listeners. */
+/** A choice of listeners, and the head of pages about one. */
 
 import { ask } from "./api.js";
 import { combobox } from "./combobox.js";
@@ -39,6 +39,23 @@ export async function listenersView(_, signal) {
       : element("p", { class: "empty" }, "This version has no listeners."),
   );
   return { title: "Listeners", node };
+}
+
+/** The head of a page about a listener: what the page is, facts, buttons that lead on, and a choice of another one. */
+export function personHead(kind, userId, about, actions, linkOf) {
+  return element(
+    "div",
+    { class: "person" },
+    element(
+      "div",
+      {},
+      element("p", { class: "kind" }, icon("listener"), kind),
+      element("h1", { tabindex: -1 }, userId),
+      about,
+      element("p", { class: "actions" }, actions),
+    ),
+    listenerPicker(linkOf),
+  );
 }
 
 /** A box that finds a listener by id, and a button for one by chance; `linkOf` says where an id leads. */
