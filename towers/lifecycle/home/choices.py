@@ -11,16 +11,22 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from towers.contract.policy import Policy
+from towers.contract.policy import Candidates, Context, Policy
+from towers.errors import UserError
 from towers.evaluation.off_policy.log import LoggedBandit
-from towers.policies.bandit.home_cards import HomeCards
-from towers.policies.bandit.reward import Reward
+from towers.lifecycle.home.slates import JudgedSlates
+from towers.policies.bandit.features import Features
+from towers.policies.bandit.home_cards import PAIRS, HomeCards
+from towers.policies.bandit.reward import Reactions, Reward
+from towers.policies.bandit.satiation import Tired
 from towers.publishing.sinks.sink import Progress
 
-NEW_DAYS: Final = 7
-"""A card is new for so many days after a page could first show it."""
+EARNED: Final = "earned"
+"""What is known of a card beside `PAIRS`: the mean of what it earned in the rows that are not judged."""
+EARNED_ROWS: Final = 20.0
+"""Rows of the average card that each card's mean is begun with."""
 WIDE: Final = 64
 """Vectors of more directions than these enter the direct model by their inner product alone."""
 AT_ONCE: Final = 8_000_000
@@ -73,11 +79,143 @@ def choices_of(
         production: `Impression.policy_id` of what is in production; null: not known.
 
     Raises:
-        UserError: no row is left, or one does not say which cards it was chosen from.
+        UserError: no slate is left, or the policy was made for other vectors.
     """
-    raise NotImplementedError
+    slates = JudgedSlates.of(cards, impressions, min(slots or policy.slots, policy.slots), after_us)
+    reactions = Reactions.of(impressions)
+    past = _Past(cards, slates, reward.of(reactions), reward.is_stream(reactions))
+    model = Features(dim=cards.vectors.shape[1], has_products=cards.vectors.shape[1] <= WIDE, pairs=(*PAIRS, EARNED))
+    at_once = max(1, AT_ONCE // (max(1, len(cards.rows)) * len(model)))
+    chances, shown, mean = [], [], []
+    for start in range(0, len(slates), at_once):
+        some = np.arange(start, min(start + at_once, len(slates)))
+        context, candidates = past.before(some)
+        told = _asked(policy, context, candidates, slates.numbers[some])
+        of_all = model.of_all(context, past.with_earned(candidates))
+        place = slates.places[some]
+        at = np.arange(len(some))[:, None]
+        # A card that is none by now has no chance, and nothing is known of it.
+        chances.append(np.where(place >= 0, told[at, np.arange(place.shape[1]), place], 0.0))
+        shown.append(np.where((place >= 0)[..., None], of_all[at, place], 0.0))
+        mean.append(np.matmul(told, of_all))
+        on_progress("judge", int(some[-1]) + 1, len(slates))
+    slate, slot = np.nonzero(slates.rows >= 0)
+    row = slates.rows[slate, slot]
+    shelf = np.eye(slates.num_shelves)[slates.shelf[slate]]
+    log = LoggedBandit(
+        requests=slate,
+        listeners=slates.user[slate],
+        slots=slot,
+        propensities=impressions["propensity"].fill_null(1.0).to_numpy()[row],
+        new_propensities=np.minimum(np.concatenate(chances)[slate, slot], 1.0),
+        rewards=reward.of(reactions)[row],
+        guards={SKIPS: reactions.skipped[row].astype(float), NEW_CARDS: slates.is_new[row].astype(float)},
+        kinds=slates.kinds[row],
+    )
+    is_own = impressions["policy_id"].to_numpy()[row] == production
+    return Choices(
+        log=log,
+        features=np.column_stack([np.concatenate(shown)[slate, slot], shelf]),
+        new_features=np.column_stack([np.concatenate(mean)[slate, slot], shelf]),
+        production=_of(log, is_own) if is_own.any() and not is_own.all() else None,
+        left_out=slates.left_out,
+    )
 
 
-def ids_of(impressions: pa.Table) -> list[str]:
-    """Ids of all contents that were shown or could have been."""
-    raise NotImplementedError
+def _asked(
+    policy: Policy, context: Context, candidates: Candidates, shown: Int[np.ndarray, "slates slots"]
+) -> Float[np.ndarray, "slates slots cards"]:
+    """A policy's chances.
+
+    Raises:
+        UserError: it was made for other vectors, or reads what is not known.
+    """
+    try:
+        return policy.chances(context, candidates, shown)
+    except ValueError as error:
+        raise UserError(f"policy {policy.policy_id}: cannot choose among these cards ({error})") from None
+
+
+def _of(log: LoggedBandit, chosen: Bool[np.ndarray, " rows"]) -> LoggedBandit:
+    """Some of the rows, without estimates."""
+    assert log.kinds is not None
+    return LoggedBandit(
+        requests=log.requests[chosen],
+        listeners=log.listeners[chosen],
+        slots=log.slots[chosen],
+        propensities=log.propensities[chosen],
+        new_propensities=log.new_propensities[chosen],
+        rewards=log.rewards[chosen],
+        guards={name: values[chosen] for name, values in log.guards.items()},
+        kinds=log.kinds[chosen],
+    )
+
+
+class _Past:
+    """What a policy would have been told of the listeners of slates, which are asked for in the order of time.
+
+    Args:
+        cards: that policies choose from.
+        slates: that are judged.
+        rewards: `[rows]`, of the whole log.
+        is_stream: `[rows]`, whether each row was listened to.
+    """
+
+    def __init__(
+        self,
+        cards: HomeCards,
+        slates: JudgedSlates,
+        rewards: Float[np.ndarray, " rows"],
+        is_stream: Bool[np.ndarray, " rows"],
+    ):
+        self._cards, self._slates = cards, slates
+        self._tired, self._next = Tired(), 0
+        columns = (slates.user_of_row, slates.place_of_row, slates.times_us, is_stream)
+        self._rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        self._known: tuple[tuple[int, int], np.ndarray] | None = None
+        is_earlier = slates.is_earlier & (slates.place_of_row >= 0)
+        place, earned = slates.place_of_row[is_earlier], rewards[is_earlier]
+        usual = float(earned.mean()) if len(earned) else 0.0
+        sums = np.bincount(place, earned, minlength=len(cards.rows)) + EARNED_ROWS * usual
+        self._earned = sums / (np.bincount(place, minlength=len(cards.rows)) + EARNED_ROWS)
+
+    def before(self, some: Int[np.ndarray, " some"]) -> tuple[Context, Candidates]:
+        """The listeners of some slates, and all cards as they stood to them; later slates are asked for later."""
+        slates, cards = self._slates, self._cards
+        pairs = np.stack([self._pairs(int(slates.user[one]), int(slates.when_us[one])) for one in some])
+        context = Context(
+            user_vectors=np.asarray(cards.export.user_vectors[slates.user[some]]),
+            segments=np.full(len(some), -1),
+            times_us=slates.when_us[some],
+        )
+        return context, Candidates(
+            content_rows=cards.numbers,
+            vectors=cards.vectors,
+            kinds=cards.kinds,
+            is_allowed=slates.could(some),
+            pairs={name: pairs[:, place] for place, name in enumerate(PAIRS)},
+        )
+
+    def with_earned(self, candidates: Candidates) -> Candidates:
+        """The same with what is known of cards to the direct model alone."""
+        listeners = len(candidates.pairs[PAIRS[0]])
+        earned = np.broadcast_to(self._earned, (listeners, len(candidates)))
+        return Candidates(
+            content_rows=candidates.content_rows,
+            vectors=candidates.vectors,
+            kinds=candidates.kinds,
+            pairs={**candidates.pairs, EARNED: earned},
+        )
+
+    def _pairs(self, user: int, now_us: int) -> Float[np.ndarray, "pairs cards"]:
+        """`PAIRS` of a listener and all cards; shelves of one page share them."""
+        while self._next < len(self._rows) and self._rows[self._next][2] < now_us:
+            one, place, time_us, was_heard = self._rows[self._next]
+            if place >= 0:
+                self._tired.shown(one, place, time_us, was_heard)
+            self._next += 1
+        if self._known is None or self._known[0] != (user, now_us):
+            familiarity, recency = self._cards.familiar_at(user, now_us)
+            satiation = self._tired.of_all(user, len(self._cards.rows), now_us)
+            self._known = (user, now_us), np.stack([familiarity, recency, satiation])
+        return self._known[1]

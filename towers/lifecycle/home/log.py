@@ -49,10 +49,9 @@ def read_log(folder: Path, after_us: int | None = None) -> pa.Table:
         parts.add(path, _read(path))
     table = parts.table()
     _check_requests(table, parts)
-    order = pc.sort_indices(
-        table.select(["timestamp", "request_id", "slot"]),
-        sort_keys=[("timestamp", "ascending"), ("request_id", "ascending"), ("slot", "ascending")],
-    ).to_numpy()
+    keys = ("timestamp", "request_id", "slot")
+    placed = table.select([*keys]).append_column("row", pa.array(np.arange(len(table))))
+    order = placed.sort_by([(name, "ascending") for name in keys])["row"].to_numpy()
     times_us = table["timestamp"].cast(pa.int64()).to_numpy()[order]
     is_kept = np.ones(len(order), bool)
     if until_us is not None:
@@ -78,21 +77,81 @@ def _stable(folder: Path) -> tuple[list[Path], int | None]:
         paths = sorted(inside.glob("*.parquet"))
         until_us = waiting_since_us(folder) if served.exists() else None
         if paths == sorted(inside.glob("*.parquet")):
-            break
-    if not paths and not served.exists():
-        raise UserError(f"{inside}: has no Parquet file; give the folder of home.log, or of raw data")
-    return paths, until_us
+            if not paths and not served.exists():
+                raise UserError(f"{inside}: has no Parquet file; give the folder of home.log, or of raw data")
+            return paths, until_us
+    raise UserError(f"{inside}: files come and go while it is read; try again")
 
 
-class _Parts:
-    """Rows of several files in one table, with the ids of candidates numbered over all of them."""
+class Numbered:
+    """Lists of ids as numbers of one list of different ids, taken in piece by piece."""
 
     def __init__(self) -> None:
-        self._number_of: dict[str, int] = {}
-        self._tables: list[pa.Table] = []
+        self.number_of: dict[str, int] = {}
         self._codes: list[np.ndarray] = []
         self._lengths: list[np.ndarray] = []
         self._has_any: list[np.ndarray] = []
+
+    def add(self, lists: pa.ListArray) -> tuple[Int[np.ndarray, " ids"], Int[np.ndarray, " rows"]]:
+        """Takes in lists of ids.
+
+        Returns:
+            Their ids as numbers, -1 for null, int32; and how many each list has, 0 for null.
+        """
+        encoded = lists.flatten()
+        if not pa.types.is_dictionary(encoded.type):
+            encoded = encoded.dictionary_encode()
+        known = [self.number_of.setdefault(one, len(self.number_of)) for one in encoded.dictionary.to_pylist()]
+        codes = np.array([*known, -1], np.int32)[encoded.indices.fill_null(len(known)).to_numpy()]
+        lengths = pc.call_function("list_value_length", [lists]).fill_null(0).to_numpy().astype(np.int64)
+        self._codes.append(codes)
+        self._lengths.append(lengths)
+        self._has_any.append(lists.is_valid().to_numpy(zero_copy_only=False))
+        return codes, lengths
+
+    def lists(self, where: str) -> pa.ListArray:
+        """All lists, with ids as numbers.
+
+        Args:
+            where: for messages.
+
+        Raises:
+            UserError: there are more ids than Arrow counts in one array.
+        """
+        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
+        offsets = np.cumsum(lengths)
+        if offsets[-1] > np.iinfo(np.int32).max:
+            raise UserError(
+                f"{where}: {offsets[-1]:,} candidates are more than are read at once; read the newest alone"
+            )
+        codes = np.concatenate([np.zeros(0, np.int32), *self._codes])
+        ids = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array([*self.number_of], pa.string()))
+        is_null = ~np.concatenate([np.zeros(0, bool), *self._has_any])
+        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), ids, mask=pa.array(is_null))
+
+
+def numbered(impressions: pa.Table) -> pa.Table:
+    """Impressions of `IMPRESSION_SCHEMA` in `LOGGED_SCHEMA`; those that are so already are not changed."""
+    if impressions.schema.equals(LOGGED_SCHEMA):
+        return impressions
+    taken = Numbered()
+    for chunk in impressions[CANDIDATES].chunks:
+        taken.add(chunk)
+    return _with_candidates(impressions.drop_columns([CANDIDATES]), taken.lists("impressions"))
+
+
+def _with_candidates(others: pa.Table, lists: pa.ListArray) -> pa.Table:
+    columns = {name: others[name] for name in others.column_names} | {CANDIDATES: lists}
+    columns = {name: columns[name] for name in LOGGED_SCHEMA.names}
+    return pa.table(columns, schema=LOGGED_SCHEMA)
+
+
+class _Parts:
+    """Rows of several files in one table."""
+
+    def __init__(self) -> None:
+        self._candidates = Numbered()
+        self._tables: list[pa.Table] = []
         self._paths: list[Path] = []
 
     def add(self, path: Path, table: pa.Table) -> None:
@@ -102,39 +161,20 @@ class _Parts:
             UserError: a row of it is not as the contract says.
         """
         column = table[CANDIDATES].combine_chunks()
-        codes = self._numbered(column.flatten())
-        lengths = pc.call_function("list_value_length", [column]).fill_null(0).to_numpy().astype(np.int64)
-        has_any = column.is_valid().to_numpy(zero_copy_only=False)
-        chosen = np.array([self._number_of.get(one, -1) for one in table["chosen_id"].to_pylist()], np.int32)
+        codes, lengths = self._candidates.add(column)
+        number_of = self._candidates.number_of
+        chosen = np.array([number_of.get(one, -2) for one in table["chosen_id"].to_pylist()], np.int64)
         row = np.repeat(np.arange(len(table)), lengths)
-        is_met = codes == chosen[row]
-        is_candidate = ~has_any | (np.bincount(row[is_met], minlength=len(table)) > 0)
-        _check_rows(path, table, is_candidate)
+        is_candidate = np.bincount(row[codes == chosen[row]], minlength=len(table)) > 0
+        _check_rows(path, table, is_candidate | column.is_null().to_numpy(zero_copy_only=False))
         self._paths.append(path)
         self._tables.append(table.drop_columns([CANDIDATES]))
-        self._codes.append(codes)
-        self._lengths.append(lengths)
-        self._has_any.append(has_any)
 
     def table(self) -> pa.Table:
         """All rows, of `LOGGED_SCHEMA`, in the order of files and rows."""
         if not self._tables:
             return LOGGED_SCHEMA.empty_table()
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(self._lengths))])
-        if offsets[-1] > np.iinfo(np.int32).max:
-            raise UserError(
-                f"{self._paths[0].parent}: {offsets[-1]:,} candidates are more than are read at once; learn from fewer "
-                "files, the newest alone"
-            )
-        codes = pa.DictionaryArray.from_arrays(
-            pa.array(np.concatenate(self._codes), pa.int32()), pa.array([*self._number_of], pa.string())
-        )
-        lists = pa.ListArray.from_arrays(
-            pa.array(offsets.astype(np.int32)), codes, mask=pa.array(~np.concatenate(self._has_any))
-        )
-        table = pa.concat_tables(self._tables)
-        columns = {name: lists if name == CANDIDATES else table[name] for name in LOGGED_SCHEMA.names}
-        return pa.table(columns, schema=LOGGED_SCHEMA)
+        return _with_candidates(pa.concat_tables(self._tables), self._candidates.lists(str(self._paths[0].parent)))
 
     def where(self, row: int) -> str:
         """Names the file and the row in it of a row of `table`."""
@@ -143,13 +183,6 @@ class _Parts:
                 return f"{path}, row {row}"
             row -= len(table)
         raise IndexError(row)
-
-    def _numbered(self, ids: pa.Array) -> Int[np.ndarray, " ids"]:
-        """Numbers of ids, int32; -1 for null."""
-        encoded = ids.dictionary_encode()
-        known = [self._number_of.setdefault(one, len(self._number_of)) for one in encoded.dictionary.to_pylist()]
-        places = encoded.indices.fill_null(len(known)).to_numpy()
-        return np.array([*known, -1], np.int32)[places]
 
 
 def _read(path: Path) -> pa.Table:

@@ -21,8 +21,9 @@ from jaxtyping import Int
 
 from towers.errors import UserError
 from towers.evaluation.off_policy.judge import OffPolicyJudge, OffPolicyResult
-from towers.lifecycle.home.choices import choices_of, ids_of
+from towers.lifecycle.home.choices import choices_of
 from towers.lifecycle.home.learning import Lesson, learn
+from towers.lifecycle.home.slates import ids_of
 from towers.lifecycle.home_gate.gate import HomeEvidence
 from towers.manifest import digest_of
 from towers.policies.bandit.home_cards import HomeCards

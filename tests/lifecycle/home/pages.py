@@ -1,0 +1,81 @@
+"""A home page that is used: a small export, listeners whose tastes are its vectors, and the log of what they did."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from tests.retrieval.small_export import content, small_export
+from towers.contract.impressions import Impression
+from towers.policies.bandit.home import Shelf, draw_page
+from towers.policies.bandit.home_cards import PAIRS, HomeCards, most_played_cards
+from towers.policies.bandit.linear import LinearThompson
+from towers.policies.bandit.policy_file import PolicyVersion
+from towers.policies.bandit.satiation import Tired
+from towers.retrieval.export import Export
+from towers.service.home_log import CardIds, HomeLog, Outcome
+
+DIM = 4
+BEGIN_US = 1_780_272_000_000_000  # 1 June 2026
+HOUR_US = 3_600_000_000
+SHELVES = (
+    Shelf(name="picked", title="Picked for you", slots=2),
+    Shelf(name="talk", title="Podcasts", slots=1, kinds=("episode",)),
+)
+
+
+def page_export(folder: Path, listeners: int = 60) -> Export:
+    """Ten tracks and eight cards in four directions; a listener stands where the last track that they played does."""
+    draw = np.random.default_rng(0)
+    contents = [content(f"t{at}") for at in range(10)]
+    contents += [content(f"p{at}", "playlist") for at in range(4)] + [content(f"e{at}", "episode") for at in range(4)]
+    vectors = draw.normal(size=(len(contents), DIM))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    heard = {f"u{at:02}": draw.integers(10, size=3).tolist() for at in range(listeners)}
+    return small_export(folder, contents, vectors, heard)
+
+
+def new_policy(**changes) -> LinearThompson:
+    """A policy that reads vectors and pairs, and tries much."""
+    features = {"dim": DIM, "has_times": False, "pairs": list(PAIRS)}
+    given = {"slots": 2, "members": 8, "floor": 0.5, "prior_reward": 0.3, "prior_spread": 0.5, "policy_id": "home"}
+    return LinearThompson(features=features, **given | changes)
+
+
+def card_rows(export: Export) -> np.ndarray:
+    return most_played_cards(export)
+
+
+def use(
+    export: Export, version: PolicyVersion, folder: Path, pages: int, begin_us: int = BEGIN_US, seed: int = 0
+) -> None:
+    """Draws pages, four an hour, as a server does, and tells what their listeners did with them."""
+    draw = np.random.default_rng(seed)
+    cards = HomeCards(export=export, rows=card_rows(export), known_ids=version.card_ids)
+    ids, tired = CardIds(cards.ids), Tired()
+    log = HomeLog(folder)
+    for page in range(pages):
+        now_us = begin_us + page * HOUR_US // 4
+        user = int(draw.integers(len(export.user_ids)))
+        context, candidates = cards.of_listener(user, now_us, tired.of_all(user, len(cards.rows), now_us))
+        rows, could, told = [], [], []
+        for shelf in draw_page(version.policy, cards, context, candidates, SHELVES, draw):
+            for at, (place, chance) in enumerate(zip(shelf.places.tolist(), shelf.propensities.tolist(), strict=True)):
+                liking = float(context.user_vectors[0] @ cards.vectors[place])
+                is_heard = bool(draw.random() < expit(4 * liking - 1))
+                slot = shelf.first_slot + at
+                rows.append(
+                    Impression(
+                        request_id=f"{seed}-{page}", user_id=export.user_ids[user], timestamp_us=now_us, slot=slot,
+                        chosen_id=cards.ids[place], shelf=shelf.shelf.name, propensity=chance,
+                        policy_id=version.logged_as, space_id=export.space_id,
+                    )
+                )  # fmt: skip
+                could.append(np.packbits(shelf.could).tobytes())
+                told.append({"slot": slot, "played_ms": 40_000 if is_heard else 2_000, "skipped": not is_heard})
+                tired.shown(user, place, now_us, is_heard)
+        log.show(rows, ids, could)
+        for one in told:
+            log.tell(Outcome(request_id=f"{seed}-{page}", clicked=True, **one), now_us + 1)
+    log.write_parts(begin_us + pages * HOUR_US, everything=True)
+    log.close()
