@@ -110,7 +110,8 @@ def _calibration(plays: Mapping[str, Sequence[Played]]) -> list[Picture]:
     caption = (
         "Rewards that a policy predicted for slots before it learned what came of them, in bins that each expect a "
         "tenth of all reward, and their mean reward; only of slots that were seen, in the last rounds of the first "
-        "seed. On the dotted line predictions are right. Policies show what they think is best, so the cards that they overrate weigh most."
+        "seed. On the dotted line predictions are right. "
+        "Policies show what they think is best, so the cards that they overrate weigh most."
     )
     return [Picture(name="calibration-chart", title="Predicted and observed rewards", caption=caption, figure=figure,
                     tooltips=tooltips)]  # fmt: skip
