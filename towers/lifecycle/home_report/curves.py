@@ -52,7 +52,7 @@ def _regret(plays: Mapping[str, Sequence[Played]]) -> list[Picture]:
         rounds = max(len(one.rounds) for of_seeds in plays.values() for one in of_seeds)
         most = max(float(np.max(np.asarray(line.get_ydata()))) for line in axes.get_lines() if line.get_marker())
         axes.plot((1, rounds), at, color=INK, linewidth=1, linestyle=":", alpha=0.7)
-        axes.set_ylim(0, min(1.05, 1.15 * most))  # random's line need not be seen
+        axes.set_ylim(0, min(1.12, 1.15 * most))  # random's line need not be seen
     return found
 
 
@@ -109,8 +109,9 @@ def _calibration(plays: Mapping[str, Sequence[Played]]) -> list[Picture]:
         legend_below(figure, axes, list(calibrations))
     caption = (
         "Rewards that a policy predicted for slots before it learned what came of them, in bins that each expect a "
-        "tenth of all reward, and their mean reward; slots that were seen alone. On the dotted line predictions are "
-        "right. Policies show what they think is best, so the cards that they overrate weigh most."
+        "tenth of all reward, and their mean reward; only of slots that were seen, in the last rounds of the first "
+        "seed. On the dotted line predictions are right. "
+        "Policies show what they think is best, so the cards that they overrate weigh most."
     )
     return [Picture(name="calibration-chart", title="Predicted and observed rewards", caption=caption, figure=figure,
                     tooltips=tooltips)]  # fmt: skip
