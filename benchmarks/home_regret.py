@@ -31,17 +31,17 @@ from rich.table import Table
 from benchmarks.measuring import add_smallest, write_result
 from towers.contract.policy import Policy
 from towers.policies.bandit.cascade import Cascade, everything
+from towers.policies.bandit.hierarchical import HierarchicalThompson
 from towers.policies.bandit.segment_rules import BestMean, BetaDraws, ExploreFirst, Rule, UpperBounds
 from towers.policies.bandit.segment_wise import SegmentWise
 from towers.policies.bandit.uniform import Uniform
 from towers.simulation.carousel.changes import Change, NewCards, ReplacedCards, TurnedTastes
 from towers.simulation.carousel.files import carousel_of_files
 from towers.simulation.carousel.made import made_carousel
-from towers.simulation.carousel.rounds import Round, rounds_of
+from towers.simulation.carousel.rounds import rounds_of
+from towers.simulation.carousel.summary import after_change, figures_of
 from towers.simulation.carousel.world import Carousel
 
-LAST = 20
-"""Rounds at the end whose slope is told."""
 Make = Callable[[int], Policy]
 
 
@@ -67,14 +67,21 @@ POLICIES: dict[str, Make] = {
     "forgetting": _published(BetaDraws(beta=99.0), discount=0.9),
     "floored": lambda seed: SegmentWise(rule=BetaDraws(beta=99.0), seed=seed, policy_id="floored"),
 }
-CASCADE_OF = ("epsilon-greedy-explore", "pessimistic")
+OURS: dict[str, dict[str, Any]] = {
+    "hierarchical": {"floor": 0.0},
+    "hierarchical-floored": {},
+    "hierarchical-floored-per-slot": {"per_slate": False},
+    "hierarchical-forgetting": {"floor": 0.0, "keep": 0.9},
+}
+"""The policy of this repository that knows listeners' vectors, and how it differs from its defaults."""
+CASCADE_OF = ("epsilon-greedy-explore", "pessimistic", "hierarchical")
 """Those that play once more without the cascade, as in the published Figure 3."""
 NO_CASCADE = "-no-cascade"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policies", nargs="+", default=[*POLICIES], choices=[*POLICIES], metavar="NAME")
+    parser.add_argument("--policies", nargs="+", default=[*POLICIES, *OURS], choices=[*POLICIES, *OURS], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--listeners-per-round", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the rounds")
@@ -92,7 +99,7 @@ def main() -> None:
     parser.add_argument("--new-at", type=int, help="round before which 20 cards enter")
     add_smallest(
         parser, rounds=8, new_at=2, listeners_per_round=40, seeds=[0], made_cards=30, made_listeners=60, segments=3,
-        policies=["random", "epsilon-greedy-explore", "kl-ucb", "pessimistic", "floored"],
+        policies=["random", "epsilon-greedy-explore", "kl-ucb", "pessimistic", "floored", "hierarchical"],
     )  # fmt: skip
     arguments = parser.parse_args()
     if (arguments.cards is None) != (arguments.listeners is None):
@@ -126,7 +133,7 @@ def played(
 ) -> dict[str, float]:
     """What a policy loses, and what its rounds cost in processor time, the world's part of them included."""
     attention = everything if name.endswith(NO_CASCADE) else Cascade(without_stream=arguments.without_stream)
-    policy = POLICIES[name.removesuffix(NO_CASCADE)](seed)
+    policy = made(name.removesuffix(NO_CASCADE), world, seed)
     began = time.process_time()
     rounds = list(
         rounds_of(
@@ -140,6 +147,16 @@ def played(
     return {**figures_of(rounds), **after, "processor_s": processor_s}
 
 
+def made(name: str, world: Carousel, seed: int) -> Policy:
+    """A policy that has learned nothing."""
+    if name not in OURS:
+        return POLICIES[name](seed)
+    dim = world.listeners.vectors.shape[1]
+    # On this world whatever was seen, was looked at by a listener who would have streamed it: slots have no offsets.
+    own: dict[str, Any] = {"dim": dim, "per_slate": True, "has_slot_offsets": False, "seed": seed, **OURS[name]}
+    return HierarchicalThompson(**own)
+
+
 def changes_of(arguments: argparse.Namespace) -> list[Change]:
     """What happens to the world."""
     changes: list[Change] = []
@@ -150,33 +167,6 @@ def changes_of(arguments: argparse.Namespace) -> list[Change]:
     if arguments.new_at is not None:
         changes.append(NewCards(before_round=arguments.new_at, cards=20))
     return changes
-
-
-def after_change(rounds: list[Round], at: int) -> dict[str, float]:
-    """Rounds until regret is what it was, infinite where it never is, and the exposure of new cards in their fifth."""
-    regret = np.array([played.regret / played.random_regret for played in rounds])
-    bound = 1.1 * regret[max(0, at - 10) : at].mean()
-    recovered = np.flatnonzero(regret[at:] <= bound)
-    fifth = rounds[min(at + 4, len(rounds) - 1)]
-    fair = fifth.best_exposure.sum()
-    return {
-        "recovered_in": float(recovered[0]) if len(recovered) else float("inf"),
-        "new_exposure": float(fifth.exposure.sum() / fair) if fair else float("nan"),
-    }
-
-
-def figures_of(rounds: list[Round]) -> dict[str, float]:
-    """Regret relative to random's: of all rounds, of the first ten and of the last; and streams a slate."""
-    regret = np.array([played.regret for played in rounds])
-    random = np.array([played.random_regret for played in rounds])
-    return {
-        "cumulative": float(regret.sum() / random.sum()),
-        "first_10": float(regret[:10].sum() / random[:10].sum()),
-        "last_20": float(regret[-LAST:].sum() / random[-LAST:].sum()),
-        "expected_streams": float(np.mean([played.expected for played in rounds])),
-        "best_streams": float(np.mean([played.best for played in rounds])),
-        "random_streams": float(np.mean([played.random for played in rounds])),
-    }
 
 
 def as_table(figures: dict[str, list[dict[str, float]]]) -> Table:

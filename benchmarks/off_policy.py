@@ -18,8 +18,9 @@ is known. Every repetition is another log of other listeners, five requests each
 |          | planted in three ways: production mixed with a better or worse one; production's scores moved towards it; |
 |          | a policy that has learned the cards anew, with other errors |
 
-The gate's rules are those of its default configuration. `value` is without its guardrails: what is better may well show
-fewer new cards. An impression is a slot shown: a request has `--slots` of them.
+The gate's rules are those of its default configuration. `value` is without its guardrails, and `breaks` names those
+that a policy breaks in truth: a refusal by one of them is no error. An impression is a slot shown: a request has
+`--slots` of them.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.measuring import add_smallest, write_result
-from benchmarks.off_policy_world import SoftmaxPolicy, World
+from benchmarks.off_policy_world import SoftmaxPolicy, Truth, World
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.evaluation.off_policy.judge import DR, SNIPS, OffPolicyJudge, OffPolicyResult
@@ -57,10 +58,15 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A policy and what it earns truly."""
+    """A policy and what it does truly."""
 
     policy: SoftmaxPolicy
-    value: float
+    truth: Truth
+
+    @property
+    def value(self) -> float:
+        """What it earns."""
+        return self.truth.streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +110,11 @@ def set_up(arguments: argparse.Namespace) -> Setting:
     """The policies and the gate."""
     world = World(slots=arguments.slots, base=arguments.base)
     production = world.policy("production", 1.0, 1.0)
-    value = world.value(production, arguments.truth)
 
     def known(policy: SoftmaxPolicy) -> Known:
-        return Known(policy=policy, value=world.value(policy, arguments.truth))
+        return Known(policy=policy, truth=world.truth(policy, arguments.truth))
+
+    logging = known(production)
 
     config = OmegaConf.load(f"{CONFIG_DIR}/home_gate/default.yaml")
     rules = {str(name): instantiate(node, f"home_gate.rules.{name}") for name, node in config.rules.items()}
@@ -116,10 +123,10 @@ def set_up(arguments: argparse.Namespace) -> Setting:
     planted = {
         f"{name} {goal - 1:+.0%}": known(policy)
         for goal in (WORSE, BETTER)
-        for name, policy in plants(world, production, value * goal).items()
+        for name, policy in plants(world, production, logging.value * goal).items()
     }
     return Setting(
-        world=world, production=Known(policy=production, value=value), rules=rules,
+        world=world, production=logging, rules=rules,
         ten={name: known(policy) for name, policy in ten.items()}, planted=planted,
         judge=replace(judge_of, resamples=arguments.resamples),
     )  # fmt: skip
@@ -127,7 +134,7 @@ def set_up(arguments: argparse.Namespace) -> Setting:
 
 def plants(world: World, production: SoftmaxPolicy, goal: float) -> dict[str, SoftmaxPolicy]:
     """Policies that earn a given reward, in three ways."""
-    is_better = goal > world.value(production, 20_000)
+    is_better = goal > world.truth(production, 20_000).streams
     away = world.policy("away", 3.0, 0.0) if is_better else world.policy("away", -1.0, 1.0)
 
     def moved(share: float) -> SoftmaxPolicy:
@@ -149,7 +156,7 @@ def reaching(way: Callable[[float], SoftmaxPolicy], world: World, goal: float, i
     low, high = 0.0, 1.0
     for _ in range(14):
         middle = (low + high) / 2
-        is_short = (world.value(way(middle), 20_000) < goal) == is_better
+        is_short = (world.truth(way(middle), 20_000).streams < goal) == is_better
         low, high = (middle, high) if is_short else (low, middle)
     return way((low + high) / 2)
 
@@ -180,7 +187,10 @@ def measured(setting: Setting, impressions: int, repetitions: int) -> dict[str, 
             np.mean([one.bernstein.low <= truth[name] for name in truth for one in results[name]])
         ),
         "spearman": {estimator: order(results, truth, estimator) for estimator in estimators},
-        "gate": {name: rates(setting, refused[name]) for name in setting.planted},
+        "gate": {
+            name: {**rates(setting, refused[name]), "breaks": breaks(setting, known)}
+            for name, known in setting.planted.items()
+        },
         "planted error": {
             name: float(np.mean([abs(one.estimates[DR].mean / known.value - 1) for one in results[name]]))
             for name, known in setting.planted.items()
@@ -239,6 +249,17 @@ def rates(setting: Setting, refused: list[tuple[str, ...]]) -> dict[str, Any]:
     }
 
 
+def breaks(setting: Setting, known: Known) -> dict[str, float]:
+    """Guardrails that a policy breaks in truth, each with its figure over production's."""
+    broken = {}
+    for name, rule in setting.rules.items():
+        if isinstance(rule, Guardrail):
+            share = getattr(known.truth, rule.figure) / getattr(setting.production.truth, rule.figure)
+            if share < (rule.least or 0.0) or share > (rule.most or float("inf")):
+                broken[name] = share
+    return broken
+
+
 def show(figures: dict[str, Any], title: str) -> None:
     """Prints them."""
     console = Console(width=140)
@@ -253,12 +274,13 @@ def show(figures: dict[str, Any], title: str) -> None:
         )  # fmt: skip
     console.print(table)
     print(f"the empirical-Bernstein bound is below the truth in {figures['bernstein']:.1%}")
-    gate = Table("planted", "effective share", "error of dr", "accepted", "value", "refused by")
+    gate = Table("planted", "effective share", "error of dr", "accepted", "value", "refused by", "breaks")
     for name, rate in figures["gate"].items():
         by = ", ".join(f"{rule} {share:.1%}" for rule, share in rate["refused by"].items())
         gate.add_row(
             name, f"{figures['effective share'][name]:.2f}", f"{figures['planted error'][name]:.2%}",
             f"{rate['accepted']:.1%}", f"{rate['value']:.1%}", by,
+            ", ".join(f"{guard} {share:.2f}" for guard, share in rate["breaks"].items()),
         )  # fmt: skip
     console.print(gate)
 

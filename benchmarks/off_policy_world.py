@@ -4,6 +4,9 @@ A listener streams a card that they look at with a chance of `sigmoid(base + pop
 mood is theirs alone and nobody knows it, so that the requests of a listener go together. They look at the first slot,
 and at each next one unless they have streamed the card before and stop with a chance of a half. Some skip what they do
 not stream.
+
+Some cards are new. Nobody has listened to them, so no policy knows their popularity, and all policies know their
+vectors from the same source, with the same errors.
 """
 
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from towers.evaluation.off_policy.log import LoggedBandit
 STOP, SKIP = 0.5, 0.4
 FLOOR = 0.05
 KINDS, NEW_SHARE = 3, 0.15
-TRUTH_SEED = 10_000_019
+TRUTH_SEED, NEW_SEED = 10_000_019, 10_000_079
 
 Scores = Callable[[Float[np.ndarray, "requests dim"]], Float[np.ndarray, "requests cards"]]
 
@@ -57,6 +60,23 @@ class Judged:
     log: LoggedBandit
     features: Float[np.ndarray, "rows features"]
     new_features: Float[np.ndarray, "rows features"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Expectations of one slate of a policy.
+
+    Args:
+        streams: of it, the reward.
+        skips: of it.
+        new_cards: shown in it.
+        kinds: how many there are in effect: exp of the entropy of exposure over kinds.
+    """
+
+    streams: float
+    skips: float
+    new_cards: float
+    kinds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,29 +120,48 @@ class World:
             seed: of the noise.
         """
         generator = np.random.default_rng(seed)
-        vectors = self.vectors + noise * generator.normal(size=self.vectors.shape) / self.dim**0.5
+        errors = generator.normal(size=self.vectors.shape) / self.dim**0.5
         popularity = self.popularity + noise * generator.normal(scale=0.5, size=self.cards)
+        is_new = self.is_new
+        popularity[is_new] = 0.0
+        errors[is_new] = np.random.default_rng([self.seed, NEW_SEED]).normal(size=errors[is_new].shape) / self.dim**0.5
+        vectors = self.vectors + noise * errors
         return SoftmaxPolicy(name=name, scores=lambda tastes: temper * (popularity + tastes @ vectors.T))
 
-    def value(self, policy: SoftmaxPolicy, requests: int = 200_000) -> float:
-        """True streams of a slate: the mean over listeners that no log has seen.
+    @property
+    def is_new(self) -> Bool[np.ndarray, " cards"]:
+        """Which cards nobody has listened to yet."""
+        return np.arange(self.cards) < NEW_SHARE * self.cards
+
+    def truth(self, policy: SoftmaxPolicy, requests: int = 200_000) -> "Truth":
+        """What a policy truly does: means over listeners that no log has seen.
 
         Everything that can be summed over is summed over: with one slot the cards, else what is streamed.
         """
-        generator, total = np.random.default_rng(TRUTH_SEED), 0.0
+        generator = np.random.default_rng(TRUTH_SEED)
+        streams = skips = new_cards = 0.0
+        by_kind, kinds = np.zeros(KINDS), np.arange(self.cards) % KINDS
         for _ in range(0, requests, 20_000):
             tastes, moods = self._listeners(generator, 20_000)
             odds = 1 / (1 + np.exp(-self.true_scores(tastes) - moods[:, None]))
             is_taken, looks = np.zeros(odds.shape, dtype=bool), np.ones(len(odds))
             for slot in range(self.slots):
                 chances = policy.chances(tastes, is_taken)
-                total += float((looks * (chances * odds).sum(axis=1)).sum())
+                streamed = (looks * (chances * odds).sum(axis=1)).sum()
+                streams += float(streamed)
+                skips += float(SKIP * (looks.sum() - streamed))
+                new_cards += float(chances[:, self.is_new].sum())
+                by_kind += np.bincount(kinds, chances.sum(axis=0), KINDS)
                 draws = generator.random(len(odds))
                 if slot + 1 < self.slots:
                     shown = drawn(chances, draws)
                     is_taken[np.arange(len(odds)), shown] = True
                     looks = looks * (1 - STOP * odds[np.arange(len(odds)), shown])
-        return total / (20_000 * -(-requests // 20_000))
+        share, listeners = by_kind / by_kind.sum(), 20_000 * -(-requests // 20_000)
+        return Truth(
+            streams=streams / listeners, skips=skips / listeners, new_cards=new_cards / listeners,
+            kinds=float(np.exp(-(share * np.log(share)).sum())),
+        )  # fmt: skip
 
     def log(self, logged: SoftmaxPolicy, requests: int, seed: int) -> "Log":
         """What a policy shows to listeners, and what they do."""
@@ -200,7 +239,7 @@ class Log:
             rewards=self.rewards.ravel(),
             guards={
                 "skips": self.skips.ravel(),
-                "new_cards": (self.shown.ravel() < NEW_SHARE * world.cards).astype(float),
+                "new_cards": world.is_new[self.shown.ravel()].astype(float),
             },
             kinds=self.shown.ravel() % KINDS,
         )

@@ -23,6 +23,7 @@ COMMANDS = {
     "similar": "what is near a track, an episode or an artist",
     "embed": "the vector of a listener or a content that is new",
     "playlists": "lists for one listener, several, or all: Discover Weekly, blends, editors' pools",
+    "home": "the policy of the home page: simulated, trained from a log, judged, led to where it serves",
     "serve": "an export over HTTP, and a page to explore the space",
     "clean": "removes old runs, stores and exports, never what serves; a dry run by default",
     "retrain": "the nightly cycle: what came is trained on, judged, and published where it is not worse",

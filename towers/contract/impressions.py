@@ -50,7 +50,7 @@ class Impression:
         saved: whether the listener saved it.
 
     Raises:
-        ValueError: a propensity outside (0, 1], a slot below 0, or a chosen content that is no candidate.
+        ValueError: a propensity outside (0, 1], a slot or a time below 0, or a chosen content that is no candidate.
     """
 
     request_id: str
@@ -74,6 +74,8 @@ class Impression:
             raise ValueError(f"propensity must be above 0 and at most 1, got {self.propensity}")
         if self.slot is not None and self.slot < 0:
             raise ValueError(f"slot must be 0 or more, got {self.slot}")
+        if self.played_ms is not None and self.played_ms < 0:
+            raise ValueError(f"played_ms must be 0 or more, got {self.played_ms}")
         candidate_ids = self.candidate_ids
         if self.chosen_id is not None and candidate_ids is not None and self.chosen_id not in candidate_ids:
             raise ValueError(f"chosen_id {self.chosen_id!r} is not among the {len(candidate_ids)} candidate_ids")

@@ -177,3 +177,19 @@ class Policy(Protocol):
             ValueError: an array is missing, or has another shape.
         """
         ...
+
+
+@runtime_checkable  # whoever reports a policy asks whether it predicts at all
+class Predicts(Protocol):
+    """A policy that says beforehand what reward it expects, so that its predictions can be held against what came."""
+
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The mean reward that it expects of each row, by what it has learned so far; it learns nothing from it.
+
+        Args:
+            outcomes: whose cards, listeners and slots are read, and whose rewards are not.
+
+        Returns:
+            Rewards of slots that are seen, in [0, 1].
+        """
+        ...

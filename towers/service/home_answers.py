@@ -5,12 +5,11 @@ import uuid
 
 import numpy as np
 
-from towers.contract.impressions import Impression
 from towers.errors import UserError
-from towers.policies.bandit.home import Filled, draw_page
+from towers.policies.bandit.home import Filled, draw_page, impressions_of
 from towers.service.cards import quoted, written
 from towers.service.home_live import Home, LiveHome
-from towers.service.home_log import HomeLog, Outcome
+from towers.service.home_log import Outcome
 from towers.service.reasons import for_listener
 
 
@@ -36,7 +35,12 @@ def page(live: LiveHome, user_id: str, look: bool) -> str:
     generator = np.random.default_rng(int(request_id, 16))
     filled = draw_page(home.version.policy, home.cards, context, candidates, home.shelves, generator)
     if log is not None and not look:
-        _log(log, home, filled, request_id, user_id, now_us)
+        rows, could = impressions_of(
+            filled, home.card_ids, request_id=request_id, user_id=user_id, now_us=now_us,
+            policy_id=home.version.logged_as, space_id=home.snapshot.export.space_id,
+        )  # fmt: skip
+        if rows:
+            log.show(rows, home.card_ids, could)
     told = {
         "version": home.snapshot.version,
         "space_id": home.snapshot.export.space_id,
@@ -60,29 +64,6 @@ def outcome(live: LiveHome, told: Outcome) -> str:
         raise UserError("outcome: nothing is logged here; start the server with home.log=FOLDER")
     slot = live.log.tell(told, time.time_ns() // 1_000)
     return written({"request_id": told.request_id, "slot": slot})
-
-
-def _log(log: HomeLog, home: Home, filled: list[Filled], request_id: str, user_id: str, now_us: int) -> None:
-    rows, could = [], []
-    for shelf in filled:
-        bits = np.packbits(shelf.could).tobytes()
-        for at, (place, chance) in enumerate(zip(shelf.places.tolist(), shelf.propensities.tolist(), strict=True)):
-            rows.append(
-                Impression(
-                    request_id=request_id,
-                    user_id=user_id,
-                    timestamp_us=now_us,
-                    chosen_id=home.card_ids[place],
-                    slot=shelf.first_slot + at,
-                    shelf=shelf.shelf.name,
-                    propensity=chance,
-                    policy_id=home.version.policy.policy_id,
-                    space_id=home.snapshot.export.space_id,
-                )
-            )
-            could.append(bits)
-    if rows:
-        log.show(rows, home.card_ids, could)
 
 
 def _shelves(home: Home, filled: list[Filled], user_row: int) -> str:

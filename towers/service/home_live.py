@@ -11,7 +11,7 @@ from typing import Any
 
 from towers.errors import UserError
 from towers.policies.bandit.home import Shelf, Shelves
-from towers.policies.bandit.home_cards import MOST, HomeCards, cards_of_file, most_played_cards
+from towers.policies.bandit.home_cards import MOST, HomeCards, chosen_cards
 from towers.policies.bandit.policy_file import PolicyVersion, open_policy, version_folder
 from towers.service.home_log import CardIds, HomeLog
 from towers.service.live import RETRY_S, Live
@@ -98,13 +98,8 @@ class Home:
                 f"home.shelves: {longest.name!r} has {longest.slots} slots, and the policy {version.policy.policy_id} "
                 f"chooses {version.policy.slots}"
             )
-        if settings.cards is None:
-            rows = most_played_cards(export, most=settings.max_cards)
-        else:
-            rows = cards_of_file(export, Path(settings.cards))
-        if not len(rows):
-            raise UserError(f"{export.folder}: has no playlist, episode or artist that could be a card")
-        cards = HomeCards(export=export, rows=rows, known_ids=version.card_ids)
+        path = None if settings.cards is None else Path(settings.cards)
+        cards = chosen_cards(export, path, settings.max_cards, version.card_ids)
         cards.warm()
         home = cls(snapshot=snapshot, version=version, cards=cards, shelves=settings.shelves.shelves)
         _ = home.card_ids, home.place_of

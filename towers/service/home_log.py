@@ -305,6 +305,22 @@ class HomeLog:
         return _Transaction(self._database)
 
 
+def waiting_since_us(folder: Path) -> int | None:
+    """When the first row was shown that is in no part yet, in microseconds since 1970, UTC; null where all are.
+
+    Args:
+        folder: of a log.
+
+    Raises:
+        UserError: its database is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(folder / OPEN, timeout=10.0)) as reading:
+            return reading.execute("SELECT MIN(timestamp_us) FROM shown WHERE is_written = 0").fetchone()[0]
+    except sqlite3.Error as error:
+        raise UserError(f"{folder / OPEN}: cannot be read ({error}); restore it") from None
+
+
 class CardIds(tuple[str, ...]):
     """Ids of cards, with their digest, which is made once."""
 

@@ -25,6 +25,7 @@ from towers.policies.bandit.arrays import taken
 from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, posterior, prior_covariance
 from towers.policies.bandit.choosing import Drawing, chances_by, chosen
 from towers.policies.bandit.deviations import Deviations
+from towers.policies.bandit.member_slates import MemberDrawing
 from towers.policies.bandit.slot_offsets import slot_offsets
 
 PRIOR_STEPS = 3
@@ -46,7 +47,8 @@ class HierarchicalThompson:
         slots: of a slate.
         members: draws of the posterior; more are nearer to a draw for every request.
         floor: chance of any card.
-        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
+        per_slate: whether a member decides for a whole slate (`member_slates`) and not in each slot anew (`drawing`);
+            the floor decides in each slot.
         breadth: factor on the standard deviations of the draws; below 1 less is tried.
         prior_reward: of a card, before anything is known of any.
         card_spread: standard deviation of intercepts of cards, in logits, before it is estimated.
@@ -96,7 +98,8 @@ class HierarchicalThompson:
             "keep": keep, "seed": seed, "shelf": shelf, "policy_id": policy_id,
         }  # fmt: skip
         self._dim, self._segments, self._reads_cards = dim, segments, reads_cards
-        self._drawing = Drawing(slots=slots, members=members, floor=floor, per_slate=per_slate, shelf=shelf)
+        drawing = MemberDrawing if per_slate else Drawing
+        self._drawing = drawing(slots=slots, members=members, floor=floor, shelf=shelf)
         self._members, self._breadth, self._seed = members, breadth, seed
         self._always_seen, self._has_slot_offsets, self._keep = always_seen, has_slot_offsets, keep
         self._cold, self._prior_cards = float(ndtri(cold_quantile)), prior_cards
@@ -155,6 +158,28 @@ class HierarchicalThompson:
         self._learn(np.searchsorted(self._rows, seen.content_rows), users, seen)
         self._updates = self._updates + 1
         self._draw()
+
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The chance of a reward of each row, of a slot that is seen, by the means of all that its logit is made of.
+
+        Raises:
+            ValueError: vectors of another width.
+        """
+        place, is_known = self._places(outcomes.content_rows)
+        weights = self._prior_means(outcomes.kinds, self._own(outcomes.vectors))
+        weights[:, 0] += self._cold * np.sqrt(self._covariance[0, 0])
+        by_segment = np.zeros(len(outcomes))
+        if is_known.any():
+            known, at = np.unique(place[is_known], return_inverse=True)
+            evidence = Evidence(precision=self._evidence.precision[known], shift=self._evidence.shift[known])
+            means = self._prior_means(self._kinds[known], self._vectors[known])
+            weights[is_known] = posterior(evidence, means, np.linalg.inv(self._covariance))[0][at]
+            if self._segments:
+                segments = outcomes.context.segments[is_known]
+                segments = np.where(segments < self._segments, segments, -1)
+                by_segment[is_known] = self._deviations.means(place[is_known], segments)
+        offsets = by_segment + self._slot_offsets[np.minimum(outcomes.slots, self.slots - 1)]
+        return expit((self._features(self._of_width(outcomes.context.user_vectors)) * weights).sum(axis=1) + offsets)
 
     def state(self) -> dict[str, np.ndarray]:
         """What it has learned; draws are made from it again."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.contract import schema
+from towers.contract.impressions import Impression
 from towers.contract.policy import Candidates, Context, Policy
 from towers.contract.slate import NOTHING
 from towers.policies.bandit.home_cards import HomeCards, kinds_allowed
@@ -112,6 +113,51 @@ def draw_page(
         is_free[places] = False
         slot += len(places)
     return filled
+
+
+def impressions_of(
+    filled: Sequence[Filled],
+    card_ids: Sequence[str],
+    *,
+    request_id: str,
+    user_id: str,
+    now_us: int,
+    policy_id: str,
+    space_id: str,
+) -> tuple[list[Impression], list[bytes]]:
+    """What a log keeps of a page: a row for each card, without its candidates, and these as bits.
+
+    Args:
+        filled: the shelves.
+        card_ids: of `HomeCards`, in their order.
+        request_id: of the page.
+        user_id: whose page it is.
+        now_us: microseconds since 1970, UTC.
+        policy_id: who chose.
+        space_id: of the vectors that it chose by.
+
+    Returns:
+        The rows, and for each which of the cards the policy chose from, packed (`numpy.packbits`).
+    """
+    rows, could = [], []
+    for shelf in filled:
+        bits = np.packbits(shelf.could).tobytes()
+        for at, (place, chance) in enumerate(zip(shelf.places.tolist(), shelf.propensities.tolist(), strict=True)):
+            rows.append(
+                Impression(
+                    request_id=request_id,
+                    user_id=user_id,
+                    timestamp_us=now_us,
+                    chosen_id=card_ids[int(place)],
+                    slot=shelf.first_slot + at,
+                    shelf=shelf.shelf.name,
+                    propensity=chance,
+                    policy_id=policy_id,
+                    space_id=space_id,
+                )
+            )
+            could.append(bits)
+    return rows, could
 
 
 def _some(candidates: Candidates, chosen: Bool[np.ndarray, " cards"]) -> Candidates:

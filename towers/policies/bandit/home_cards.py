@@ -13,7 +13,7 @@ from towers.contract.policy import Candidates, Context
 from towers.errors import UserError
 from towers.features.familiarity import ages
 from towers.features.ragged import Ragged
-from towers.retrieval.encoders import Events
+from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.export import Export
 from towers.retrieval.query import Standing
 
@@ -187,6 +187,15 @@ class HomeCards:
         )
         return context, candidates
 
+    def familiar_at(
+        self, user_row: int, time_us: int
+    ) -> tuple[Float[np.ndarray, " cards"], Float[np.ndarray, " cards"]]:
+        """`familiarity` and `recency` of each card after what a listener of the export did before a time."""
+        events = self.export.events(user_row)
+        before = events.timestamp_us < time_us
+        told = Events(**{name: getattr(events, name)[before] for name in EVENT_COLUMNS})
+        return self.familiar(told, time_us)
+
     def familiar(self, events: Events, now_us: int) -> tuple[Float[np.ndarray, " cards"], Float[np.ndarray, " cards"]]:
         """`familiarity` and `recency` of each card after a listener's events, see `PAIRS`.
 
@@ -203,6 +212,24 @@ class HomeCards:
         recency = np.zeros(len(self.rows))
         np.maximum.at(recency, cards.values, np.repeat(1 / (1 + age), cards.lengths))
         return np.log1p(times), recency
+
+
+def chosen_cards(export: Export, path: Path | None, most: int = MOST, known_ids: tuple[str, ...] = ()) -> HomeCards:
+    """The cards of a home page: those of a file, or the most played ones.
+
+    Args:
+        export: opened.
+        path: of a file with ids; null: there is none.
+        most: so many cards at most, where there is none.
+        known_ids: ids by number, of a policy's file.
+
+    Raises:
+        UserError: as `cards_of_file`, or the export has no card.
+    """
+    rows = most_played_cards(export, most=most) if path is None else cards_of_file(export, path)
+    if not len(rows):
+        raise UserError(f"{export.folder}: has no playlist, episode or artist that could be a card")
+    return HomeCards(export=export, rows=rows, known_ids=known_ids)
 
 
 def kinds_allowed(kinds: Integer[np.ndarray, " cards"], names: Sequence[str]) -> Bool[np.ndarray, " cards"]:

@@ -132,6 +132,10 @@ class LinearPolicy(ABC):
             self._head.learn(self._features.rows(seen), seen.rewards)
             self._learned()
 
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The reward of each row by the mean of theta, cut to [0, 1]; in whichever slot."""
+        return (self._features.rows(outcomes) @ self._head.posterior()[0]).clip(0, 1)
+
     def state(self) -> dict[str, np.ndarray]:
         """The sums."""
         return self._head.state()

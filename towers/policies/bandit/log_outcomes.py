@@ -11,7 +11,6 @@ from towers.contract.policy import Context, Outcomes
 from towers.policies.bandit.home_cards import HomeCards
 from towers.policies.bandit.reward import Reactions, Reward
 from towers.policies.bandit.satiation import satiation_of
-from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.ids import Ids
 
 Attention = Callable[[Float[np.ndarray, "slates slots"]], Bool[np.ndarray, "slates slots"]]
@@ -33,7 +32,9 @@ class Learned:
     left_out: dict[str, int]
 
 
-def outcomes_of(cards: HomeCards, impressions: pa.Table, reward: Reward, attention: Attention) -> Learned:
+def outcomes_of(
+    cards: HomeCards, impressions: pa.Table, reward: Reward, attention: Attention, after_us: int | None = None
+) -> Learned:
     """Outcomes in the vectors and numbers of a policy.
 
     Args:
@@ -41,6 +42,8 @@ def outcomes_of(cards: HomeCards, impressions: pa.Table, reward: Reward, attenti
         impressions: of `IMPRESSION_SCHEMA`, in time order, with outcomes.
         reward: what the outcomes are worth.
         attention: which slots of a shelf were looked at.
+        after_us: earlier rows, and those of this time, say how tired listeners are and nothing else; null: there are
+            none.
     """
     export = cards.export
     user = _rows(export.user_ids, impressions["user_id"])
@@ -55,14 +58,16 @@ def outcomes_of(cards: HomeCards, impressions: pa.Table, reward: Reward, attenti
         "no such content in the export": content < 0,
         "no card of this policy": number < 0,
     }
-    is_out, left_out = np.zeros(len(impressions), bool), {}
+    times_us = impressions["timestamp"].cast(pa.int64()).to_numpy()
+    is_out = np.zeros(len(impressions), bool) if after_us is None else times_us <= after_us
+    left_out = {}
     for reason, is_so in reasons.items():
         left_out[reason] = int((is_so & ~is_out).sum())
         is_out |= is_so
     reactions = Reactions.of(impressions)
     is_stream = reward.is_stream(reactions)
-    slots, is_seen = _slots_and_seen(impressions, is_stream, attention)
-    times_us = impressions["timestamp"].cast(pa.int64()).to_numpy()
+    slate, slots = slates_of(impressions)
+    is_seen = _is_seen(slate, slots, is_stream, attention)
     rows = np.flatnonzero(~is_out)
     tired = satiation_of(user, number, times_us, is_stream)
     familiarity, recency = _familiar(cards, user[rows], number[rows], times_us[rows])
@@ -89,21 +94,28 @@ def _rows(known: Ids, ids: pa.ChunkedArray) -> Int[np.ndarray, " rows"]:
     return known.rows(ids.fill_null("")).astype(np.int64)
 
 
-def _slots_and_seen(
-    impressions: pa.Table, is_stream: Bool[np.ndarray, " rows"], attention: Attention
-) -> tuple[Int[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """The slot of each row on its own shelf, and whether it was looked at."""
+def slates_of(impressions: pa.Table) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
+    """The slate of each row, a shelf of a request, as a number from 0; and its slot there, from the shelf's first."""
     slot = impressions["slot"].fill_null(0).to_numpy()
-    shelf = impressions["shelf"].fill_null("")
-    requests = impressions["request_id"].to_pylist()
-    keys = [f"{request}\0{name}" for request, name in zip(requests, shelf.to_pylist(), strict=True)]
-    _, of = np.unique(np.array(keys, dtype=object), return_inverse=True)
-    first = np.full(of.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    shelf = impressions["shelf"].fill_null("").to_pylist()
+    number_of: dict[tuple[str, str], int] = {}
+    keys = zip(impressions["request_id"].to_pylist(), shelf, strict=True)
+    of = np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
+    first = np.full(len(number_of), np.iinfo(np.int64).max)
     np.minimum.at(first, of, slot)
-    own = slot - first[of]
-    streams = np.zeros((len(first), int(own.max(initial=-1)) + 1))
-    streams[of, own] = is_stream
-    return own, attention(streams)[of, own]
+    return of, slot - first[of]
+
+
+def _is_seen(
+    slate: Int[np.ndarray, " rows"],
+    slot: Int[np.ndarray, " rows"],
+    is_stream: Bool[np.ndarray, " rows"],
+    attention: Attention,
+) -> Bool[np.ndarray, " rows"]:
+    """Whether each row was looked at."""
+    streams = np.zeros((int(slate.max(initial=-1)) + 1, int(slot.max(initial=-1)) + 1))
+    streams[slate, slot] = is_stream
+    return attention(streams)[slate, slot]
 
 
 def _familiar(
@@ -118,9 +130,7 @@ def _familiar(
     order = np.lexsort((times_us, user))
     is_new = (np.diff(user[order], prepend=-1) != 0) | (np.diff(times_us[order], prepend=-1) != 0)
     for own in np.split(order, np.flatnonzero(is_new)[1:]) if len(order) else ():
-        events, time_us = cards.export.events(int(user[own[0]])), int(times_us[own[0]])
-        before = events.timestamp_us < time_us
-        told = Events(**{name: getattr(events, name)[before] for name in EVENT_COLUMNS})
+        pairs = np.stack(cards.familiar_at(int(user[own[0]]), int(times_us[own[0]])), axis=1)
         own = own[places[own] >= 0]
-        found[own] = np.stack(cards.familiar(told, time_us), axis=1)[places[own]]
+        found[own] = pairs[places[own]]
     return found[:, 0], found[:, 1]

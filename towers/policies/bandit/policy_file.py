@@ -4,6 +4,7 @@
 policies/NAME/000001/policy.json   format, class, settings, space, number of the update, what it learned from, digests
 policies/NAME/000001/state.npz     its arrays
 policies/NAME/000001/cards.json    ids of the cards by the number that the state knows them by
+policies/NAME/served.json          which versions have been current, in that order
 policies/NAME/current -> 000001    swapped last
 ```
 A version is written beside the others and renamed when it is whole, so a kill leaves the state of before or the new
@@ -35,7 +36,7 @@ from towers.manifest import (
 )
 
 FORMAT: Final = 1
-CURRENT, ABOUT, STATE, CARDS = "current", "policy.json", "state.npz", "cards.json"
+CURRENT, ABOUT, STATE, CARDS, SERVED = "current", "policy.json", "state.npz", "cards.json", "served.json"
 ROOM: Final = "towers.policies.bandit."
 """Where the classes of policies are; a file that names another one is refused."""
 NEEDED: Final = {
@@ -79,6 +80,11 @@ class PolicyVersion:
     def version(self) -> str:
         """Name of the version."""
         return self.folder.name
+
+    @property
+    def logged_as(self) -> str:
+        """Its `Impression.policy_id`: the policy and the version, as every version chooses in a way of its own."""
+        return f"{self.policy.policy_id}@{self.version}"
 
 
 def described(policy: WritablePolicy) -> dict[str, Any]:
@@ -164,7 +170,7 @@ def write_policy(
             }
             write_json(temporary / ABOUT, {**about, "digest": digest_of(about)})
         if becomes_current:
-            point_to(folder / CURRENT, target)
+            _lead_to(folder, target)
         _prune(folder, keep)
     return target
 
@@ -225,12 +231,34 @@ def version_folder(folder: Path) -> Path:
     raise UserError(f"{folder}: no policy here; write one with `towers home action=train`")
 
 
+def serve_version(folder: Path, version: str) -> Path:
+    """Points `current` to a version, which is opened first.
+
+    Args:
+        folder: of the policy.
+        version: its name.
+
+    Returns:
+        Folder of the version that chooses from now on.
+
+    Raises:
+        UserError: there is no such version, or it is damaged.
+    """
+    names = [path.name for path in versions_of(folder)]
+    if version not in names:
+        raise UserError(f"{folder}: no version {version}; there are {', '.join(names) or 'none'}")
+    target = folder / version
+    open_policy(target)
+    _lead_to(folder, target)
+    return target
+
+
 def roll_back(folder: Path, version: str | None = None) -> Path:
     """Points `current` to an earlier version, which is opened first.
 
     Args:
         folder: of the policy.
-        version: its name; null: the one before the current one.
+        version: its name; null: the last one before the current one that has served.
 
     Returns:
         Folder of the version that chooses from now on.
@@ -238,19 +266,26 @@ def roll_back(folder: Path, version: str | None = None) -> Path:
     Raises:
         UserError: there is no such version, none before, or it is damaged.
     """
-    there, now = versions_of(folder), version_folder(folder)
-    names = [path.name for path in there]
     if version is None:
-        before = [name for name in names if name < now.name]
+        now, served = version_folder(folder).name, _served(folder)
+        before = [path.name for path in versions_of(folder) if path.name < now and path.name in served]
         if not before:
-            raise UserError(f"{folder}: no version before {now.name} is kept")
+            raise UserError(f"{folder}: no version before {now} that has served is kept")
         version = before[-1]
-    if version not in names:
-        raise UserError(f"{folder}: no version {version}; there are {', '.join(names)}")
-    target = folder / version
-    open_policy(target)
+    return serve_version(folder, version)
+
+
+def _lead_to(folder: Path, target: Path) -> None:
+    """Notes that a version serves, then makes it do so."""
+    served = [name for name in _served(folder) if name != target.name and (folder / name).is_dir()]
+    write_json(folder / SERVED, {"versions": [*served, target.name]})
     point_to(folder / CURRENT, target)
-    return target
+
+
+def _served(folder: Path) -> list[str]:
+    """Names of the versions that have served, in that order."""
+    path = folder / SERVED
+    return list(read_json(path).get("versions", [])) if path.exists() else []
 
 
 def _plain(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -20,6 +20,33 @@ def faded(value: float, since_us: int) -> float:
     return value * 0.5 ** (max(since_us, 0) / HALVED_US)
 
 
+class Tired:
+    """How tired listeners are of cards, told of what they are shown in the order of time.
+
+    Listeners and cards are any numbers that stand for them.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[int, dict[int, tuple[float, int]]] = {}
+
+    def of(self, user: int, card: int, time_us: int) -> float:
+        """`s` of a listener and a card."""
+        value, at_us = self._sums.get(user, {}).get(card, (0.0, time_us))
+        return faded(value, time_us - at_us)
+
+    def of_all(self, user: int, cards: int, time_us: int) -> Float[np.ndarray, " cards"]:
+        """`log(1 + s)` of a listener and the cards from 0 on."""
+        found = np.zeros(cards)
+        for card, (value, at_us) in self._sums.get(user, {}).items():
+            found[card] = faded(value, time_us - at_us)
+        return np.log1p(found)
+
+    def shown(self, user: int, card: int, time_us: int, is_stream: bool) -> None:
+        """Takes in that a card was shown, and whether it was listened to."""
+        value = 0.0 if is_stream else self.of(user, card, time_us) + 1.0
+        self._sums.setdefault(user, {})[card] = (value, time_us)
+
+
 def satiation_of(
     user: Integer[np.ndarray, " rows"],
     card: Integer[np.ndarray, " rows"],
@@ -34,12 +61,9 @@ def satiation_of(
         timestamp_us: in time order.
         is_stream: whether the row was listened to.
     """
-    sums: dict[tuple[int, int], tuple[float, int]] = {}
-    found = np.zeros(len(user))
+    tired, found = Tired(), np.zeros(len(user))
     columns = (user.tolist(), card.tolist(), timestamp_us.tolist(), is_stream.tolist())
-    for place, (one, shown, time_us, was_heard) in enumerate(zip(*columns, strict=True)):
-        value, at_us = sums.get((one, shown), (0.0, time_us))
-        before = faded(value, time_us - at_us)
-        found[place] = before
-        sums[one, shown] = (0.0 if was_heard else before + 1.0, time_us)
+    for place, (one, number, time_us, was_heard) in enumerate(zip(*columns, strict=True)):
+        found[place] = tired.of(one, number, time_us)
+        tired.shown(one, number, time_us, was_heard)
     return np.log1p(found)

@@ -48,6 +48,11 @@ class Rule(ABC):
         """
         ...
 
+    @abstractmethod
+    def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
+        """The mean reward that it expects of each card of a segment."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BetaDraws(Rule):
@@ -83,6 +88,10 @@ class BetaDraws(Rule):
         size = (members, len(failed))
         return generator.beta(self.alpha + counted.rewarded, self.beta + failed, size=size)
 
+    def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
+        """Returns the means of the posteriors."""
+        return (self.alpha + counted.rewarded) / (self.alpha + self.beta + np.maximum(counted.seen, counted.rewarded))
+
 
 @dataclass(frozen=True, slots=True)
 class BestMean(Rule):
@@ -103,6 +112,10 @@ class BestMean(Rule):
     ) -> Float[np.ndarray, "members cards"]:
         """Returns mean rewards."""
         return ties_broken(_mean_of(counted.seen, counted.rewarded, self.unseen), members, generator)
+
+    def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
+        """Returns mean rewards."""
+        return _mean_of(counted.seen, counted.rewarded, self.unseen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +144,10 @@ class ExploreFirst(Rule):
         # Means are at most 1, so one more that is missing weighs more than any mean.
         return ties_broken(2 * missing + _mean_of(counted.seen, counted.rewarded, 0.0), members, generator)
 
+    def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
+        """Returns mean rewards; 0 for a card that nobody has seen."""
+        return _mean_of(counted.seen, counted.rewarded, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class UpperBounds(Rule):
@@ -146,6 +163,10 @@ class UpperBounds(Rule):
     ) -> Float[np.ndarray, "members cards"]:
         """Finds the bounds."""
         return ties_broken(upper_bounds(counted.seen, counted.rewarded, counted.total), members, generator)
+
+    def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
+        """Returns mean rewards; 1 for a card that nobody has seen, as its bound is."""
+        return _mean_of(counted.seen, counted.rewarded, 1.0)
 
 
 def upper_bounds(

@@ -91,6 +91,15 @@ class SegmentWise:
         self._updates += 1
         self._ranked = {}
 
+    def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
+        """The mean reward that it expects of each row's card in the listener's segment, in whichever slot."""
+        segments = self._segments(outcomes.context)
+        found = np.zeros(len(outcomes))
+        for segment in np.unique(segments).tolist():
+            own = segments == segment
+            found[own] = self._rule.means(self._counted(segment, outcomes.content_rows[own]))
+        return found
+
     def state(self) -> dict[str, np.ndarray]:
         """Counts by segment, and the number of updates."""
         return {**self._counts.state(), "updates": np.array(self._updates)}
@@ -137,7 +146,10 @@ class SegmentWise:
 
     def _scored(self, segment: int, candidates: Candidates) -> Float[np.ndarray, "members cards"]:
         """What each member thinks of the candidates: the same whenever it is asked between two updates."""
-        seen, rewarded = self._counts.of(segment, candidates.content_rows)
         drawing = np.random.default_rng([self._seed, self._updates, segment + 1])
-        counted = Counted(seen=seen, rewarded=rewarded, total=self._counts.total)
-        return self._rule.scores(counted, self._drawing.members, drawing)
+        return self._rule.scores(self._counted(segment, candidates.content_rows), self._drawing.members, drawing)
+
+    def _counted(self, segment: int, content_rows: Int[np.ndarray, " cards"]) -> Counted:
+        """What is known of cards in a segment."""
+        seen, rewarded = self._counts.of(segment, content_rows)
+        return Counted(seen=seen, rewarded=rewarded, total=self._counts.total)

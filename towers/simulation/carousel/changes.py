@@ -4,7 +4,7 @@ Cards that come are drawn from the normal distribution that the world's cards ha
 better nor worse than those that are there; their kinds are drawn from those of the cards that are there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -85,7 +85,7 @@ class TurnedTastes:
         source = np.arange(len(cards))
         source[turned] = np.roll(turned, 1)
         weights, biases = cards.weights[source], cards.biases[source]
-        changed = Cards(rows=cards.rows, ids=cards.ids, weights=weights, biases=biases, kinds=cards.kinds)
+        changed = replace(cards, weights=weights, biases=biases)
         return Carousel(cards=changed, listeners=world.listeners, slots=world.slots)
 
 
@@ -94,16 +94,18 @@ def _with_cards(
 ) -> Carousel:
     """The world with some of its cards, and new ones behind them."""
     cards = world.cards
-    known = np.column_stack([cards.weights, cards.biases])
+    # With what policies are told of them, so that they are told as much of those that come.
+    known = np.column_stack([cards.weights, cards.biases, world.known])
     spread = np.atleast_2d(np.cov(known, rowvar=False)) if len(known) > 1 else np.zeros((known.shape[1],) * 2)
     drawn = generator.multivariate_normal(known.mean(axis=0), spread, size=more, check_valid="ignore")
     drawn = drawn.astype(cards.weights.dtype)
-    rows = len(cards.ids) + np.arange(more)
+    rows, dim = len(cards.ids) + np.arange(more), cards.weights.shape[1]
     changed = Cards(
         rows=np.concatenate([cards.rows[staying], rows]),
         ids=(*cards.ids, *(f"new-card-{row}" for row in rows)),
-        weights=np.concatenate([cards.weights[staying], drawn[:, :-1]]),
-        biases=np.concatenate([cards.biases[staying], drawn[:, -1]]),
+        weights=np.concatenate([cards.weights[staying], drawn[:, :dim]]),
+        biases=np.concatenate([cards.biases[staying], drawn[:, dim]]),
         kinds=np.concatenate([cards.kinds[staying], generator.choice(cards.kinds, size=more)]),
+        vectors=None if cards.vectors is None else np.concatenate([cards.vectors[staying], drawn[:, dim + 1 :]]),
     )
     return Carousel(cards=changed, listeners=world.listeners, slots=world.slots)

@@ -22,6 +22,8 @@ Attention = Callable[[Float[np.ndarray, "listeners slots"]], Bool[np.ndarray, "l
 """Which slots were seen, from what was streamed of each: what a policy may take for a refusal."""
 Progress = Callable[[int, int], None]
 """Is told how many rounds are done, and of how many."""
+Watch = Callable[[int, Outcomes], None]
+"""Is told a round's number and what came of it, before the policy learns from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ def rounds_of(
     listeners: int = 20_000,
     changes: Sequence[Change] = (),
     seed: int = 0,
+    watch: Watch | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Round]:
     """Plays rounds, each as it is asked for; the policy learns on the way.
@@ -88,6 +91,7 @@ def rounds_of(
         listeners: of a round, drawn with replacement.
         changes: of the world, each before its round.
         seed: of listeners, slates, streams and changes.
+        watch: is told of every round before the policy is.
         progress: is told of every round that is done.
     """
     coming, choosing, streaming, changing, blind = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(5))
@@ -102,7 +106,10 @@ def rounds_of(
         chances = world.chances(asked, places)
         is_streamed = streams(chances, streaming)
         is_seen = attention(is_streamed.astype(float)) & (places != NOTHING)
-        policy.update(outcomes_of(world, asked, number, slate, is_streamed, is_seen))
+        outcomes = outcomes_of(world, asked, number, slate, is_streamed, is_seen)
+        if watch is not None:
+            watch(number, outcomes)
+        policy.update(outcomes)
         entered = np.array([row for row in world.cards.rows.tolist() if row not in first], dtype=np.int64)
         best = world.best(asked)
         by_chance = random_places(len(world.cards), listeners, world.slots, blind)
@@ -137,7 +144,7 @@ def outcomes_of(
     return Outcomes(
         context=world.context(asked[listener], number),
         content_rows=rows,
-        vectors=np.zeros((len(rows), 0)),
+        vectors=world.known[world.places(rows)],
         kinds=world.cards.kinds[world.places(rows)],
         slots=slot,
         propensities=slate.propensities[listener, slot],

@@ -34,6 +34,7 @@ class Cards:
         weights: `[cards, dim]`.
         biases: `[cards]`.
         kinds: `[cards]`, index into `schema.KINDS`.
+        vectors: `[cards, known]`, what policies are told of each; null: nothing.
     """
 
     rows: Int[np.ndarray, " cards"]
@@ -41,6 +42,7 @@ class Cards:
     weights: Float[np.ndarray, "cards dim"]
     biases: Float[np.ndarray, " cards"]
     kinds: Int[np.ndarray, " cards"]
+    vectors: Float[np.ndarray, "cards known"] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,9 +81,15 @@ class Carousel:
     slots: int = 12
     _best: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def known(self) -> Float[np.ndarray, "cards known"]:
+        """`[cards, known]`, the vectors that policies are told of; without columns where that is nothing."""
+        vectors = self.cards.vectors
+        return np.zeros((len(self.cards), 0), np.float32) if vectors is None else vectors
+
     def candidates(self) -> Candidates:
-        """The cards as policies are told of them: their kinds, and nothing of their weights."""
-        return Candidates(content_rows=self.cards.rows, vectors=np.zeros((len(self.cards), 0)), kinds=self.cards.kinds)
+        """The cards as policies are told of them: their kinds and vectors, and nothing of their weights."""
+        return Candidates(content_rows=self.cards.rows, vectors=self.known, kinds=self.cards.kinds)
 
     def context(self, listeners: Int[np.ndarray, " asked"], number: int) -> Context:
         """The listeners as policies are told of them; a round is a day, from 0."""

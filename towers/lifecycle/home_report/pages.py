@@ -1,0 +1,138 @@
+"""Report pages of the home page: how policies play against a world, and what a log says of one of them.
+
+A page is one HTML file without scripts, which loads nothing from elsewhere. Its figures stand beside it as JSON.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from towers.evaluation.off_policy.judge import DIRECT, OffPolicyResult
+from towers.evaluation.report.drawing import COLOURS, INK, WIDTH, Picture, Series, dot_chart
+from towers.evaluation.report.svg import inline_svg
+from towers.evaluation.report.templates import template
+from towers.lifecycle.gate.verdict import Verdict
+from towers.lifecycle.home_report.curves import simulation_pictures
+from towers.lifecycle.home_report.tables import (
+    ESTIMATORS,
+    estimates_cells,
+    guards_cells,
+    simulation_cells,
+    weights_cells,
+)
+from towers.manifest import atomic_file, write_json
+from towers.simulation.carousel.summary import Played
+
+TEMPLATE = "home.html.jinja"
+
+
+def write_simulation_page(played: Sequence[Played], about: Mapping[str, Any], path: Path) -> None:
+    """Writes how policies played, and the figures as JSON beside it under the same name, each whole or not at all.
+
+    Args:
+        played: at least one; plays of one name are the same policy on other seeds.
+        about: what it was made from, nested as it likes; `title`: of the page.
+        path: the HTML file to write.
+    """
+    page = render_simulation(played, about)
+    write_json(path.with_suffix(".json"), _plain({"about": about, "played": [one.to_json() for one in played]}))
+    _write(page, path)
+
+
+def write_judgement_page(
+    result: OffPolicyResult, verdict: Verdict | None, about: Mapping[str, Any], path: Path
+) -> None:
+    """Writes what a log says of a policy, and the figures as JSON beside it, each whole or not at all.
+
+    Args:
+        result: of the judge.
+        verdict: of the gate; null: it was not asked.
+        about: what it was made from, nested as it likes; `title`: of the page.
+        path: the HTML file to write.
+    """
+    page = render_judgement(result, verdict, about)
+    told = {"about": about, "result": result.to_json(), "verdict": None if verdict is None else verdict.to_json()}
+    write_json(path.with_suffix(".json"), _plain(told))
+    _write(page, path)
+
+
+def render_simulation(played: Sequence[Played], about: Mapping[str, Any]) -> str:
+    """The whole page; the same plays give the same text."""
+    return _render("Home page, simulated", about, played=simulation_cells(played), pictures=simulation_pictures(played))
+
+
+def render_judgement(result: OffPolicyResult, verdict: Verdict | None, about: Mapping[str, Any]) -> str:
+    """The whole page; the same result gives the same text."""
+    return _render(
+        "Home page, judged by a log",
+        about,
+        result=result,
+        verdict=verdict,
+        pictures={"estimates": [_estimates_picture(result)]},
+        estimates=estimates_cells(result),
+        weights=weights_cells(result),
+        guards=guards_cells(result),
+        estimators=ESTIMATORS,
+    )
+
+
+def _render(kicker: str, about: Mapping[str, Any], **pieces: Any) -> str:
+    given = {"played": None, "result": None, "verdict": None} | pieces
+    facts = {name: value for name, value in about.items() if name != "title"}
+    opened = template(TEMPLATE, Path(__file__).parent, {"svg": _svg})
+    return opened.render(kicker=kicker, title=about.get("title", "Home page"), about=_flat(facts), **given)
+
+
+def _estimates_picture(result: OffPolicyResult) -> Picture:
+    """The estimates with their intervals, beside production's."""
+    labels, found = [*result.estimates], [*result.estimates.values()]
+    one = Series(name="new policy", means=[each.mean for each in found], place=0,
+                 bounds=[(each.low, each.high) for each in found])  # fmt: skip
+    figure: Figure = dot_chart(labels, [one], xlabel="reward of a slate", width=WIDTH)
+    axes, production = figure.axes[0], result.production
+    axes.axvspan(production.low, production.high, color=COLOURS[1], alpha=0.16, linewidth=0)
+    axes.axvline(production.mean, color=COLOURS[1], linewidth=1.2)
+    ends = [each for bound in (*found, production) for each in (bound.low, bound.mean, bound.high)]
+    known = [each for each in ends if math.isfinite(each)]
+    room = 0.08 * (max(known) - min(known)) or 0.1
+    axes.set_xlim(min(known) - room, max(known) + room)  # differences are looked at, not shares of the whole
+    axes.spines["left"].set_color(INK)
+    caption = (
+        "The reward of a slate that each estimator expects of the new policy, with its 95 % interval over listeners; "
+        "the band is what production earned. The axis does not begin at 0."
+    )
+    if DIRECT in result.estimates:
+        caption += " The direct method alone is never decisive: its interval knows nothing of the model's errors."
+    return Picture(name="estimates-chart", title="Estimates beside production", caption=caption, figure=figure)
+
+
+def _svg(picture: Picture) -> Markup:
+    label = f"{picture.title}. {picture.caption}"
+    return Markup(inline_svg(picture.figure, name=picture.name, label=label, tooltips=picture.tooltips))
+
+
+def _write(page: str, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as names with dots, in their order."""
+    if isinstance(values, Mapping):
+        return [pair for key, value in values.items() for pair in _flat(value, f"{prefix}{key}.")]
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [(prefix[:-1], ", ".join(str(value) for value in values))]
+    return [(prefix[:-1], "–" if values is None else str(values))]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: a number that is not finite is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,180 @@
+"""How a slate is drawn by one member, with a floor in each slot.
+
+Thompson sampling explores best where a listener's whole slate is one draw of the posterior. A floor that decides for
+whole slates, as `whole_slates` has it, then gives a twentieth of all listeners nothing but random cards. Here it decides
+in each slot anew, as in `drawing`: a random card stands among others that were chosen, which costs far less, since a
+slate loses one card in twelve and not all of them, and any card keeps its floor in each slot, whatever stands before.
+
+Chances are exact: the cards in the slots before say by Bayes' rule which members may have drawn the slate, and the
+chance of a card is `(1 - floor) * weight of the members whose best card left it is + floor / cards left`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.contract.policy import Candidates, Context
+from towers.contract.slate import NOTHING, Slate
+from towers.policies.bandit.choosing import Drawing, Rank
+from towers.policies.bandit.drawing import Draws, places_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberDrawing(Drawing):
+    """A `Drawing` whose member, but not its floor, is drawn once for a slate."""
+
+    def select(
+        self, rank: Rank, context: Context, candidates: Candidates, generator: np.random.Generator, *, at_once: int
+    ) -> Slate:
+        """Draws a slate for each listener, as `Drawing.select` does."""
+        draws = Draws.of(generator, len(context), self.slots)
+        slates = []
+        for part in _parts(len(context), at_once):
+            own = candidates.for_(part)
+            rankings = rank(context.of(part), own)
+            drawn = draws.for_(part)
+            slates.append(member_slates_of(rankings, drawn, self.floor, own.content_rows, own.is_allowed, self.shelf))
+        return Slate(
+            content_rows=np.concatenate([slate.content_rows for slate in slates]),
+            propensities=np.concatenate([slate.propensities for slate in slates]),
+            shelf=self.shelf,
+        )
+
+    def chances(
+        self,
+        rank: Rank,
+        context: Context,
+        candidates: Candidates,
+        shown: Int[np.ndarray, "listeners slots"],
+        *,
+        at_once: int,
+    ) -> Float[np.ndarray, "listeners slots cards"]:
+        """The chance with which `select` takes each card for each slot, given what is shown in the slots before."""
+        places, found = places_of(candidates.content_rows, shown), np.zeros((*shown.shape, len(candidates)))
+        for part in _parts(len(context), at_once):
+            own = candidates.for_(part)
+            found[part] = member_chances_of(
+                rank(context.of(part), own), places[part], self.floor, len(own), own.is_allowed
+            )
+        return found
+
+
+def member_slates_of(
+    rankings: Int[np.ndarray, "members listeners depth"],
+    draws: Draws,
+    floor: float,
+    content_rows: Int[np.ndarray, " cards"],
+    is_allowed: Bool[np.ndarray, "listeners cards"] | None,
+    shelf: str,
+) -> Slate:
+    """Draws slates as `drawing.slate_of` does, but a listener's member once for all slots."""
+    listeners, slots = draws.coins.shape
+    everybody = np.arange(listeners)
+    own = (draws.members[:, 0] * len(rankings)).astype(np.int64)
+    is_free = _free(listeners, len(content_rows), is_allowed)
+    left, members = is_free.sum(axis=1), _Members(rankings, floor)
+    places, chances = np.full((listeners, slots), NOTHING), np.ones((listeners, slots))
+    for slot in range(slots):
+        has_any = left > 0
+        picks = members.picks()
+        card = picks[own, everybody]
+        chance = has_any & (draws.coins[:, slot] < floor)
+        number = (draws.cards[chance, slot] * left[chance]).astype(np.int64)
+        card[chance] = (np.cumsum(is_free[chance], axis=1) > number[:, None]).argmax(axis=1)
+        card = np.where(has_any, card, NOTHING)
+        chances[:, slot] = np.where(has_any, members.chance(picks, card, left), 1.0)
+        members.follow(picks, card, left)
+        is_free[everybody[has_any], card[has_any]] = False
+        left = left - has_any
+        places[:, slot] = card
+    return Slate(content_rows=np.append(content_rows, NOTHING)[places], propensities=chances, shelf=shelf)
+
+
+def member_chances_of(
+    rankings: Int[np.ndarray, "members listeners depth"],
+    shown: Int[np.ndarray, "listeners slots"],
+    floor: float,
+    cards: int,
+    is_allowed: Bool[np.ndarray, "listeners cards"] | None,
+) -> Float[np.ndarray, "listeners slots cards"]:
+    """The chance with which `member_slates_of` takes each card for each slot, as `drawing.chances_of`; where it never
+    shows what stands in the slots before, every member is equally likely again."""
+    listeners, slots = shown.shape
+    everybody = np.arange(listeners)
+    is_free = _free(listeners, cards, is_allowed)
+    members = _Members(rankings, floor)
+    found = np.zeros((listeners, slots, cards + 1))  # the last is that of NOTHING
+    for slot in range(slots):
+        left = is_free.sum(axis=1)
+        picks, weights = members.picks(), members.weights
+        for pick, weight in zip(picks, weights, strict=True):
+            found[everybody, slot, pick] += (1 - floor) * weight
+        found[:, slot] += (floor / np.maximum(left, 1))[:, None] * is_free
+        card = shown[:, slot]
+        has_card = card != NOTHING
+        members.follow(picks, card, left)
+        is_free[everybody[has_card], card[has_card]] = False
+    return found[..., :cards]
+
+
+class _Members:
+    """How likely each member is to have drawn a slate, slot by slot.
+
+    Args:
+        rankings: as `drawing.slate_of` takes them.
+        floor: chance of any card.
+    """
+
+    def __init__(self, rankings: Int[np.ndarray, "members listeners depth"], floor: float):
+        # Behind each ranking stands NOTHING, so that every member has a pick.
+        self._ended = np.concatenate([rankings, np.full((*rankings.shape[:2], 1), NOTHING)], axis=2)
+        self._is_shown = np.zeros(self._ended.shape, dtype=bool)
+        self._floor = floor
+        self.weights = np.full(rankings.shape[:2], 1 / len(rankings))
+
+    def picks(self) -> Int[np.ndarray, "members listeners"]:
+        """The best card of each member that is not shown yet."""
+        first = self._is_shown.argmin(axis=2)
+        return np.take_along_axis(self._ended, first[..., None], axis=2)[..., 0]
+
+    def chance(
+        self,
+        picks: Int[np.ndarray, "members listeners"],
+        card: Int[np.ndarray, " listeners"],
+        left: Int[np.ndarray, " listeners"],
+    ) -> Float[np.ndarray, " listeners"]:
+        """The chance of a card, of as many as are left."""
+        return (1 - self._floor) * (self.weights * (picks == card)).sum(axis=0) + self._floor / np.maximum(left, 1)
+
+    def follow(
+        self,
+        picks: Int[np.ndarray, "members listeners"],
+        card: Int[np.ndarray, " listeners"],
+        left: Int[np.ndarray, " listeners"],
+    ) -> None:
+        """Takes a slot's card for shown; `NOTHING` says nothing."""
+        has_card = card != NOTHING
+        likely = self.weights * ((1 - self._floor) * (picks == card) + self._floor / np.maximum(left, 1))
+        total = likely.sum(axis=0)
+        is_told = has_card & (total > 0)
+        told = likely / np.where(is_told, total, 1.0)
+        lost = has_card & (total <= 0)
+        self.weights = np.where(is_told, told, np.where(lost, 1 / len(likely), self.weights))
+        self._is_shown |= (self._ended == card[:, None]) & has_card[:, None]
+
+
+def _free(
+    listeners: int, cards: int, is_allowed: Bool[np.ndarray, "listeners cards"] | None
+) -> Bool[np.ndarray, "listeners more"]:
+    """Which cards are left to each listener before the first slot; behind them stands NOTHING, which never is."""
+    is_free = np.zeros((listeners, cards + 1), dtype=bool)
+    is_free[:, :cards] = True if is_allowed is None else is_allowed
+    return is_free
+
+
+def _parts(listeners: int, at_once: int) -> Iterator[slice]:
+    """Listeners in parts; none of them are one part."""
+    for start in range(0, max(listeners, 1), at_once):
+        yield slice(start, start + at_once)
