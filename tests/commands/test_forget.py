@@ -9,9 +9,11 @@ import pytest
 
 from tests.command_line import SMALL_WORLD, ok, refused, run_of
 from tests.lifecycle.naming import naming
+from tests.service.test_home_log import NOW_US, row, show, written
 from towers.lifecycle import forgetting, forgetting_exports
 from towers.publishing.sinks.lancedb import LanceSink
 from towers.retrieval.export import Export
+from towers.service.home_log import HomeLog
 
 pytestmark = pytest.mark.unhooked
 
@@ -143,3 +145,23 @@ def test_what_is_not_understood(tmp_path: Path) -> None:
     assert "several ids are users=[ID,ID]" in ok(tmp_path, "forget", "user=[a,b]")
     assert ok(tmp_path, "forget", "users=[a,b]") == "nothing holds them\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_of_a_home_page(tmp_path: Path) -> None:
+    log = HomeLog(tmp_path / "log")
+    show(log, row(user_id="gone-listener"), row("r2", user_id="bob"))
+    log.write_parts(NOW_US, everything=True)
+    told = ok(tmp_path, "forget", "user=gone-listener", "home_log=log")
+    assert "home log" in told
+    assert "1 rows of 1 parts" in told
+    assert "this was a dry run: remove=true removes them" in told
+    assert naming(tmp_path, "gone-listener")
+    told = ok(tmp_path, "forget", "user=gone-listener", "home_log=log", "remove=true")
+    assert "nothing holds them any more: 1 things changed" in told
+    assert naming(tmp_path, "gone-listener") == []
+    assert written(log)["user_id"].to_pylist() == ["bob"]
+    assert ok(tmp_path, "forget", "user=gone-listener", "home_log=log") == "nothing holds them\n"
+    assert "elsewhere: no log of a home page here" in refused(
+        tmp_path, "forget", "user=gone-listener", "home_log=elsewhere"
+    )
+    log.close()

@@ -53,6 +53,7 @@ def forgetting_plan(config: DictConfig, on_progress: Progress) -> ForgettingPlan
         places=Places(
             folders=folders,
             lists=tuple(path for each in value(config, "lists", list[str]) if (path := Path(each)).exists()),
+            home_log=None if (home_log := value(config, "home_log", str | None)) is None else Path(home_log),
             sink=instantiate(config.sink, "sink"),
             is_held=is_held,
             prepared=config.data.name if has_data else None,

@@ -1,5 +1,5 @@
-"""Finds everything that still holds some listeners (stores, runs, exports, evaluations, lists, engines), and removes
-it. Raw data is the caller's own and is left alone."""
+"""Finds everything that still holds some listeners (stores, runs, exports, evaluations, lists, engines, the log of a
+home page), and removes it. Raw data is the caller's own and is left alone."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from towers.data.store import CURRENT
 from towers.errors import UserError
 from towers.lifecycle import forgetting_evaluations as evaluations
 from towers.lifecycle import forgetting_exports as exports
+from towers.lifecycle import forgetting_home as home
 from towers.lifecycle import forgetting_stores as stores
 from towers.lifecycle.cleaning import remove
 from towers.lifecycle.forgetting_rows import count_in, drop_rows, is_one_of
@@ -63,6 +64,7 @@ class Places:
     Args:
         folders: where stores, runs, exports and evaluations are.
         lists: Parquet files, and folders of them, with lists and recommendations.
+        home_log: folder of the log of a home page; null: none.
         sink: the engine that was filled from the exports.
         is_held: says of a run's folder whether it is being trained.
         prepared: the data set that is prepared without them before anything is removed; null: none.
@@ -71,6 +73,7 @@ class Places:
 
     folders: Folders
     lists: Sequence[Path]
+    home_log: Path | None
     sink: Sink
     is_held: Callable[[Path], bool]
     prepared: str | None
@@ -99,6 +102,7 @@ class Places:
             self._evaluations(user_ids, rows),
             self._exports(found, user_ids),
             self._engine({USERS: [*user_ids], CONTENTS: playlists}),
+            self._home_log(user_ids),
             self._logs(user_ids),
             self._rejected(user_ids),
             self._stores(held, user_ids),
@@ -118,6 +122,7 @@ class Places:
             self.folders.exports,
             self.folders.evaluations,
             *self.lists,
+            *([] if self.home_log is None else [self.home_log]),
         )
         for item in {item.path: item for folder in all_of_them for item in leftovers(folder, time.time())}.values():
             yield _going("leftover", item.path, "who knows what")
@@ -164,6 +169,14 @@ class Places:
     def _empty(self, ids: Mapping[str, Sequence[str]]) -> None:
         current = self.folders.exports / CURRENT
         self.sink.forget(ids, Export(current, check_files=False) if current.exists() else None, self.on_progress)
+
+    def _home_log(self, user_ids: Sequence[str]) -> Iterator[Trace]:
+        """Looks into the log after the exports, so that its server shows them no further page."""
+        if self.home_log is not None and (told := home.logged(self.home_log, user_ids).told):
+            erase = partial(home.clear_log, self.home_log, user_ids)
+            yield Trace(
+                kind="home log", path=self.home_log, told=told, fate="its parts and database " + ANEW, erase=erase
+            )
 
     def _logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
         """Finds event logs, from which the next prepare would bring the listeners back."""

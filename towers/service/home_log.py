@@ -29,7 +29,7 @@ from towers.errors import UserError
 from towers.manifest import alone, atomic_file, digest_of
 from towers.policies.bandit.satiation import HALVED_US, faded
 
-IMPRESSIONS, OPEN = "impressions", "open.sqlite"
+IMPRESSIONS, OPEN, WRITING = "impressions", "open.sqlite", ".writing"
 SECOND_US = 1_000_000
 AT_ONCE = 2_000
 """Rows of a part, at most: pages wait while they are named; with a thousand candidates a row they take some 20 MB."""
@@ -109,6 +109,7 @@ class HomeLog:
             self._database = sqlite3.connect(folder / OPEN, timeout=10.0, isolation_level=None, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute("PRAGMA secure_delete=ON")  # a row that is in a part leaves no bytes here
             self._database.executescript(_TABLES)
         except (OSError, sqlite3.Error) as error:
             raise UserError(f"{folder}: the log cannot be opened ({error})") from None
@@ -218,7 +219,7 @@ class HomeLog:
         """
         now_us = time.time_ns() // 1_000 if now_us is None else now_us
         num_written = 0
-        with alone(self.folder / ".writing", lambda: None):
+        with alone(self.folder / WRITING, lambda: None):
             for (part,) in self._all("SELECT DISTINCT part FROM shown WHERE part IS NOT NULL AND is_written = 0"):
                 num_written += self._write(part)
             while True:

@@ -17,6 +17,10 @@ SCORES_AT_ONCE = 8_000_000
 """Scores of members, listeners and cards that are held at once: 32 MB."""
 
 Rank = Callable[[Context, Candidates], Int[np.ndarray, "members listeners depth"]]
+SlatesOf = Callable[..., Slate]
+"""`drawing.slate_of`, or another of its signature."""
+ChancesOf = Callable[..., Float[np.ndarray, "listeners slots cards"]]
+"""`drawing.chances_of`, or another of its signature."""
 Scores = Callable[[Context, Candidates], Float[np.ndarray, "members listeners cards"]]
 
 
@@ -64,7 +68,7 @@ class Drawing:
             at_once: listeners in a part.
         """
         draws = Draws.of(generator, len(context), self.slots)
-        draw = whole_slates_of if self.per_slate else slate_of
+        draw = self._ways()[0]
         slates = [
             draw(rank(of_part, own), draws.for_(part), self.floor, own.content_rows, own.is_allowed, self.shelf)
             for part, of_part, own in _parts(context, candidates, at_once)
@@ -94,11 +98,15 @@ class Drawing:
             at_once: listeners in a part.
         """
         places = places_of(candidates.content_rows, shown)
-        chances = whole_chances_of if self.per_slate else chances_of
+        chances = self._ways()[1]
         found = np.zeros((*shown.shape, len(candidates)))
         for part, of_part, own in _parts(context, candidates, at_once):
             found[part] = chances(rank(of_part, own), places[part], self.floor, len(own), own.is_allowed)
         return found
+
+    def _ways(self) -> tuple[SlatesOf, ChancesOf]:
+        """How slates are drawn from rankings, and how likely each card then is."""
+        return (whole_slates_of, whole_chances_of) if self.per_slate else (slate_of, chances_of)
 
 
 def chosen(

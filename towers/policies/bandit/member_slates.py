@@ -9,56 +9,22 @@ Chances are exact: the cards in the slots before say by Bayes' rule which member
 chance of a card is `(1 - floor) * weight of the members whose best card left it is + floor / cards left`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.contract.policy import Candidates, Context
 from towers.contract.slate import NOTHING, Slate
-from towers.policies.bandit.choosing import Drawing, Rank
-from towers.policies.bandit.drawing import Draws, places_of
+from towers.policies.bandit.choosing import ChancesOf, Drawing, SlatesOf
+from towers.policies.bandit.drawing import Draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberDrawing(Drawing):
     """A `Drawing` whose member, but not its floor, is drawn once for a slate."""
 
-    def select(
-        self, rank: Rank, context: Context, candidates: Candidates, generator: np.random.Generator, *, at_once: int
-    ) -> Slate:
-        """Draws a slate for each listener, as `Drawing.select` does."""
-        draws = Draws.of(generator, len(context), self.slots)
-        slates = []
-        for part in _parts(len(context), at_once):
-            own = candidates.for_(part)
-            rankings = rank(context.of(part), own)
-            drawn = draws.for_(part)
-            slates.append(member_slates_of(rankings, drawn, self.floor, own.content_rows, own.is_allowed, self.shelf))
-        return Slate(
-            content_rows=np.concatenate([slate.content_rows for slate in slates]),
-            propensities=np.concatenate([slate.propensities for slate in slates]),
-            shelf=self.shelf,
-        )
-
-    def chances(
-        self,
-        rank: Rank,
-        context: Context,
-        candidates: Candidates,
-        shown: Int[np.ndarray, "listeners slots"],
-        *,
-        at_once: int,
-    ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance with which `select` takes each card for each slot, given what is shown in the slots before."""
-        places, found = places_of(candidates.content_rows, shown), np.zeros((*shown.shape, len(candidates)))
-        for part in _parts(len(context), at_once):
-            own = candidates.for_(part)
-            found[part] = member_chances_of(
-                rank(context.of(part), own), places[part], self.floor, len(own), own.is_allowed
-            )
-        return found
+    def _ways(self) -> tuple[SlatesOf, ChancesOf]:
+        return member_slates_of, member_chances_of
 
 
 def member_slates_of(
@@ -172,9 +138,3 @@ def _free(
     is_free = np.zeros((listeners, cards + 1), dtype=bool)
     is_free[:, :cards] = True if is_allowed is None else is_allowed
     return is_free
-
-
-def _parts(listeners: int, at_once: int) -> Iterator[slice]:
-    """Listeners in parts; none of them are one part."""
-    for start in range(0, max(listeners, 1), at_once):
-        yield slice(start, start + at_once)
