@@ -1,5 +1,6 @@
 """`towers home action=simulate`: policies play in a world; what each loses is told beside what random slates lose."""
 
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,10 +11,10 @@ from towers.commands.progress import StageProgress
 from towers.lifecycle.home_report.pages import write_simulation_page
 from towers.lifecycle.home_report.playing import played
 from towers.lifecycle.home_report.tables import simulation_table
-from towers.manifest import read_json
+from towers.manifest import atomic_file
 from towers.simulation.carousel.summary import Played
 
-PAGE = "report.html"
+PAGE, TABLE = "report.html", "table.txt"
 TABLE_WIDTH = 120
 
 
@@ -21,19 +22,22 @@ def simulate(config: DictConfig) -> Path:
     """Plays all policies, unless that is done; prints a table, and writes a page.
 
     Returns:
-        The folder with report.html and all figures in report.json.
+        The folder with report.html, all figures in report.json, and table.txt.
     """
     plan = simulation_plan(config)
     target = plan.evaluations / f"home-simulation-{plan.fingerprint[:12]}"
-    page = target / PAGE
-    if page.exists():
+    if (target / TABLE).exists():
         print(f"nothing to simulate: {target} is up to date")
-        plays = [Played.of_json(each) for each in read_json(page.with_suffix(".json"))["played"]]
-    else:
-        plays = _plays(plan)
-        write_simulation_page(plays, {"title": plan.title, **plan.settings}, page)
-    Console(width=TABLE_WIDTH).print(simulation_table(plays))
-    print(f"simulated {len(plan.policies)} policies: {page}")
+        print((target / TABLE).read_text(), end="")
+        return target
+    plays = _plays(plan)
+    write_simulation_page(plays, {"title": plan.title, **plan.settings}, target / PAGE)
+    console = Console(record=True, width=TABLE_WIDTH)
+    console.print(simulation_table(plays))
+    # Whoever finds it takes the rest for written.
+    with atomic_file(target / TABLE) as temporary:
+        temporary.write_text(console.export_text())
+    print(f"simulated {len(plan.policies)} policies: {target / PAGE}")
     return target
 
 
@@ -48,13 +52,9 @@ def _plays(plan: SimulationPlan) -> list[Played]:
         for name, make in plan.policies.items():
             for seed in plan.seeds:
                 stage = name if len(plan.seeds) == 1 else f"{name}, seed {seed}"
-
-                def told(done: int, total: int, stage: str = stage) -> None:
-                    progress.update(stage, done, total)
-
                 play = played(
                     name, make(dim, segments), world, plan.attention, rounds=plan.rounds, listeners=plan.listeners,
-                    changes=plan.changes, seed=seed, progress=told,
+                    changes=plan.changes, seed=seed, progress=partial(progress.update, stage),
                 )  # fmt: skip
                 plays.append(play)
     return plays

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from rich.console import Console
+from towers.policies.bandit.thompson import Thompson
 
 from tests.evaluation.off_policy.test_judge import JUDGE, logged
 from towers.evaluation.intervals import Interval
@@ -21,7 +22,6 @@ from towers.lifecycle.home_report.pages import (
 from towers.lifecycle.home_report.playing import played
 from towers.lifecycle.home_report.tables import estimates_table, simulation_cells, simulation_table
 from towers.policies.bandit.cascade import Cascade
-from towers.policies.bandit.thompson import Thompson
 from towers.policies.bandit.uniform import Uniform
 from towers.simulation.carousel.changes import NewCards
 from towers.simulation.carousel.made import made_carousel

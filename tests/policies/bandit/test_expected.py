@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from scipy.special import expit
+from towers.policies.bandit.greedy import EpsilonGreedy, ExploreThenCommit
+from towers.policies.bandit.kl_ucb import KlUcb
+from towers.policies.bandit.thompson import Thompson
 
 from tests.contracts.policy import CANDIDATES, context_of, outcomes_of, taught
 from towers.contract.policy import Outcomes, Predicts
-from towers.policies.bandit.greedy import EpsilonGreedy, ExploreThenCommit
 from towers.policies.bandit.hierarchical import HierarchicalThompson
-from towers.policies.bandit.kl_ucb import KlUcb
 from towers.policies.bandit.linear import LinearThompson, LinUCB
-from towers.policies.bandit.thompson import Thompson
 
 POLICIES = {
     "thompson": lambda: Thompson(slots=2),

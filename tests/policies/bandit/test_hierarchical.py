@@ -15,7 +15,7 @@ from towers.policies.bandit.slot_offsets import slot_offsets
 class TestHierarchicalThompson(PolicyContract):
     @pytest.fixture
     def policy(self):
-        return HierarchicalThompson(dim=2, segments=3, reads_cards=True, slots=2, members=5, keep=0.9)
+        return HierarchicalThompson(dim=2, segments=3, reads_cards=True, slots=2, members=5, keep=0.9, per_slate=False)
 
 
 class TestHierarchicalThompsonPerSlate(PolicyContract):
@@ -152,12 +152,45 @@ def test_it_learns_whom_a_card_is_for(reads_cards):
     assert (shown == (users[:, 0] < 0))[is_clear].mean() > 0.8
 
 
+def test_cards_that_turned_are_forgotten_and_those_that_stayed_are_not():
+    """Of two hundred cards most turn over night; of those that were not shown then as large a share is forgotten."""
+    generator = np.random.default_rng(0)
+    chances = expit(generator.normal(-2, 1.5, size=200))
+    policy = HierarchicalThompson(slots=1, members=2)
+
+    def played(cards):
+        policy.update(outcomes(cards, generator.random(len(cards)) < chances[cards], np.zeros((len(cards), 0))))
+        return policy._evidence.precision[:, 0, 0]
+
+    for _ in range(10):
+        before = played(np.repeat(np.arange(200), 100))
+    chances[20:100] = 0.7
+    after = played(np.repeat(np.arange(100), 100))
+    assert (after[20:100] < 30).mean() >= 0.8  # what is left is of one batch of 100 at .7, of what was ten batches
+    assert (after[:20] > before[:20] / 2).mean() >= 0.6
+    left = after[100:] / before[100:]
+    assert left == pytest.approx(left[0])
+    assert 0.1 < left[0] < 0.5
+
+
+def test_nothing_is_forgotten_where_nothing_turns():
+    generator = np.random.default_rng(0)
+    policies = [HierarchicalThompson(slots=1, members=2, change_chance=chance) for chance in (0.0, 1e-3)]
+    chances = expit(generator.normal(-3, 1, size=100))
+    for _ in range(8):
+        cards = np.sort(generator.integers(0, 100, 2_000))
+        told = outcomes(cards, generator.random(2_000) < chances[cards], np.zeros((2_000, 0)))
+        for policy in policies:
+            policy.update(told)
+    assert policies[0]._evidence.precision == pytest.approx(policies[1]._evidence.precision, rel=0.02)
+
+
 def test_without_forgetting_it_holds_on_to_what_was_true():
     generator = np.random.default_rng(0)
     cards = np.repeat([0, 1], 500)
     thoughts = {}
     for keep in (1.0, 0.5):
-        policy = HierarchicalThompson(slots=1, members=2, keep=keep)
+        policy = HierarchicalThompson(slots=1, members=2, keep=keep, change_chance=0.0)
         for chances in [np.array([0.4, 0.1])] * 12 + [np.array([0.1, 0.4])] * 5:
             policy.update(outcomes(cards, generator.random(1_000) < chances[cards], np.zeros((1_000, 0))))
         thoughts[keep] = policy._weights[:, 0].mean(axis=1)

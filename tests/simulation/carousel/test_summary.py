@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from towers.policies.bandit.thompson import Thompson
 
 from towers.contract.policy import Predicts
 from towers.policies.bandit.cascade import Cascade
-from towers.policies.bandit.thompson import Thompson
 from towers.policies.bandit.uniform import Uniform
 from towers.simulation.carousel.made import made_carousel
 from towers.simulation.carousel.rounds import Round, rounds_of

@@ -35,9 +35,9 @@ class Evidence:
         """Makes it for cards that nobody has seen yet."""
         return cls(precision=np.zeros((cards, k, k)), shift=np.zeros((cards, k)))
 
-    def faded(self, keep: float) -> "Evidence":
-        """A share of it is left."""
-        return Evidence(precision=keep * self.precision, shift=keep * self.shift)
+    def faded(self, keep: Float[np.ndarray, " cards"]) -> "Evidence":
+        """A share of each card's is left."""
+        return Evidence(precision=keep[:, None, None] * self.precision, shift=keep[:, None] * self.shift)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

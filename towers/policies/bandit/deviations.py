@@ -33,9 +33,10 @@ class Deviations:
         precision, shift = np.concatenate([self.precision, more]), np.concatenate([self.shift, more])
         return Deviations(precision=precision[order], shift=shift[order], variance=self.variance)
 
-    def faded(self, keep: float) -> "Deviations":
-        """A share of the evidence is left."""
-        return Deviations(precision=keep * self.precision, shift=keep * self.shift, variance=self.variance)
+    def faded(self, keep: Float[np.ndarray, " cards"]) -> "Deviations":
+        """A share of each card's evidence is left."""
+        precision, shift = keep[:, None] * self.precision, keep[:, None] * self.shift
+        return Deviations(precision=precision, shift=shift, variance=self.variance)
 
     def means(self, cards: Int[np.ndarray, " rows"], segments: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
         """What is thought of a card by a segment; 0 where the segment is below 0."""

@@ -22,6 +22,7 @@ from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.schema import KINDS
 from towers.contract.slate import Slate
 from towers.policies.bandit.arrays import taken
+from towers.policies.bandit.card_changes import kept_shares
 from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, posterior, prior_covariance
 from towers.policies.bandit.choosing import Drawing, chances_by, chosen
 from towers.policies.bandit.deviations import Deviations
@@ -59,6 +60,8 @@ class HierarchicalThompson:
         always_seen: slots from the first on that every listener looks at.
         has_slot_offsets: whether slots behind them have offsets.
         keep: share of what was learned that an update leaves.
+        change_chance: that a card turns into another between two updates, before a batch says more (`card_changes`);
+            what was learned of it is forgotten as far as the batch says it has. 0: no card does.
         seed: of the draws.
         shelf: of the slates.
         policy_id: in the log.
@@ -73,17 +76,18 @@ class HierarchicalThompson:
         slots: int = 12,
         members: int = 16,
         floor: float = 0.05,
-        per_slate: bool = False,
+        per_slate: bool = True,
         breadth: float = 0.6,
         prior_reward: float = 0.01,
         card_spread: float = 1.0,
-        taste_spread: float = 1.0,
+        taste_spread: float = 2.0,
         segment_spread: float = 0.3,
         prior_cards: float = 20.0,
         cold_quantile: float = 0.5,
         always_seen: int = 3,
         has_slot_offsets: bool = True,
         keep: float = 1.0,
+        change_chance: float = 1e-3,
         seed: int = 0,
         shelf: str = "home",
         policy_id: str = "hierarchical-thompson",
@@ -95,13 +99,14 @@ class HierarchicalThompson:
             "card_spread": card_spread, "taste_spread": taste_spread, "segment_spread": segment_spread,
             "prior_cards": prior_cards,
             "cold_quantile": cold_quantile, "always_seen": always_seen, "has_slot_offsets": has_slot_offsets,
-            "keep": keep, "seed": seed, "shelf": shelf, "policy_id": policy_id,
+            "keep": keep, "change_chance": change_chance, "seed": seed, "shelf": shelf, "policy_id": policy_id,
         }  # fmt: skip
         self._dim, self._segments, self._reads_cards = dim, segments, reads_cards
         drawing = MemberDrawing if per_slate else Drawing
         self._drawing = drawing(slots=slots, members=members, floor=floor, shelf=shelf)
         self._members, self._breadth, self._seed = members, breadth, seed
         self._always_seen, self._has_slot_offsets, self._keep = always_seen, has_slot_offsets, keep
+        self._change_chance = change_chance
         self._cold, self._prior_cards = float(ndtri(cold_quantile)), prior_cards
         self._guess = np.diag([card_spread**2] + [taste_spread**2 / max(dim, 1)] * dim)
         # What is learned; every update makes new arrays.
@@ -274,7 +279,8 @@ class HierarchicalThompson:
         features, rewards = self._features(users), seen.rewards
         segments = np.where(seen.context.segments < self._segments, seen.context.segments, -1)
         slots = np.minimum(seen.slots, self.slots - 1)
-        evidence, deviations = self._evidence.faded(self._keep), self._deviations.faded(self._keep)
+        kept = np.full(len(self._rows), self._keep)
+        evidence, deviations = self._evidence.faded(kept), self._deviations.faded(kept)
         means, precision = self._prior_means(self._kinds, self._vectors), np.linalg.inv(self._covariance)
         by_segment = deviations.means(cards, segments)
         if self._has_slot_offsets:
@@ -283,6 +289,11 @@ class HierarchicalThompson:
             self._slot_offsets = slot_offsets(self._slot_offsets, logits, slots, rewards, self._always_seen)
         offsets = by_segment + self._slot_offsets[slots]
         batch = Batch(cards=cards, features=features, offsets=offsets, rewards=rewards)
+        kept = kept_shares(evidence, batch, means, precision, self._change_chance)
+        if (kept < 1).any():
+            evidence, deviations = evidence.faded(kept), deviations.faded(kept)
+            offsets = deviations.means(cards, segments) + self._slot_offsets[slots]
+            batch = Batch(cards=cards, features=features, offsets=offsets, rewards=rewards)
         self._evidence = learned(evidence, batch, means, precision)
         if self._segments:
             thought = posterior(self._evidence, means, precision)[0]

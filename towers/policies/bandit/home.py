@@ -1,7 +1,7 @@
 """A home page: shelves one below the other, each drawn by the policy among the cards that no shelf above it shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -104,7 +104,8 @@ def draw_page(
     slot, filled = 0, []
     for shelf in shelves:
         could = is_free & kinds_allowed(candidates.kinds, shelf.kinds)
-        slate = policy.select(context, _some(candidates, could), generator)
+        # The same cards for all shelves, so that a policy keeps what it has made of them.
+        slate = policy.select(context, replace(candidates, is_allowed=could[None]), generator)
         is_shown = slate.content_rows[0, : shelf.slots] != NOTHING
         numbers = slate.content_rows[0, : shelf.slots][is_shown]
         places = cards.place_of_number[numbers]
@@ -158,13 +159,3 @@ def impressions_of(
             )
             could.append(bits)
     return rows, could
-
-
-def _some(candidates: Candidates, chosen: Bool[np.ndarray, " cards"]) -> Candidates:
-    """Some of the cards, all of them allowed."""
-    return Candidates(
-        content_rows=candidates.content_rows[chosen],
-        vectors=candidates.vectors[chosen],
-        kinds=candidates.kinds[chosen],
-        pairs={name: array[:, chosen] for name, array in candidates.pairs.items()},
-    )

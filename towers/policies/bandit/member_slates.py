@@ -1,9 +1,9 @@
 """How a slate is drawn by one member, with a floor in each slot.
 
 Thompson sampling explores best where a listener's whole slate is one draw of the posterior. A floor that decides for
-whole slates, as `whole_slates` has it, then gives a twentieth of all listeners nothing but random cards. Here it decides
-in each slot anew, as in `drawing`: a random card stands among others that were chosen, which costs far less, since a
-slate loses one card in twelve and not all of them, and any card keeps its floor in each slot, whatever stands before.
+whole slates, as `whole_slates` has it, then gives some listeners nothing but random cards. Here it decides in each slot
+anew, as in `drawing`: a random card stands among others that were chosen, which costs far less, since a slate loses one
+card in twelve and not all of them, and any card keeps its floor in each slot, whatever stands before.
 
 Chances are exact: the cards in the slots before say by Bayes' rule which members may have drawn the slate, and the
 chance of a card is `(1 - floor) * weight of the members whose best card left it is + floor / cards left`.
@@ -37,6 +37,9 @@ def member_slates_of(
 ) -> Slate:
     """Draws slates as `drawing.slate_of` does, but a listener's member once for all slots."""
     listeners, slots = draws.coins.shape
+    if listeners == 1 and is_allowed is None:
+        shown, for_one = _drawn_for_one(rankings[:, 0].tolist(), draws, floor, len(content_rows))
+        return Slate(content_rows=np.append(content_rows, NOTHING)[shown], propensities=for_one, shelf=shelf)
     everybody = np.arange(listeners)
     own = (draws.members[:, 0] * len(rankings)).astype(np.int64)
     is_free = _free(listeners, len(content_rows), is_allowed)
@@ -85,6 +88,39 @@ def member_chances_of(
     return found[..., :cards]
 
 
+def _drawn_for_one(
+    rankings: list[list[int]], draws: Draws, floor: float, cards: int
+) -> tuple[Int[np.ndarray, "1 slots"], Float[np.ndarray, "1 slots"]]:
+    """The loop of `member_slates_of` for one listener to whom all cards may be shown, in plain numbers: several times
+    as quick as arrays of length 1."""
+    coins, numbers = draws.coins[0].tolist(), draws.cards[0].tolist()
+    own = int(draws.members[0, 0] * len(rankings))
+    weights, heads = [1 / len(rankings)] * len(rankings), [0] * len(rankings)
+    shown: list[int] = []
+    chances = [1.0] * len(coins)
+    for slot in range(min(len(coins), cards)):
+        left = cards - slot
+        of_any = floor / left
+        for member, ranking in enumerate(rankings):
+            while ranking[heads[member]] in shown:
+                heads[member] += 1
+        card = rankings[own][heads[own]]
+        if coins[slot] < floor:
+            card = int(numbers[slot] * left)
+            for earlier in sorted(shown):
+                card += card >= earlier
+        likely = [
+            weight * ((1 - floor) * (ranking[head] == card) + of_any)
+            for weight, ranking, head in zip(weights, rankings, heads, strict=True)
+        ]
+        total = sum(likely)
+        chances[slot] = min(total, 1.0)
+        weights = [one / total for one in likely]
+        shown.append(card)
+    places = shown + [NOTHING] * (len(coins) - len(shown))
+    return np.array([places]), np.array([chances])
+
+
 class _Members:
     """How likely each member is to have drawn a slate, slot by slot.
 
@@ -112,7 +148,9 @@ class _Members:
         left: Int[np.ndarray, " listeners"],
     ) -> Float[np.ndarray, " listeners"]:
         """The chance of a card, of as many as are left."""
-        return (1 - self._floor) * (self.weights * (picks == card)).sum(axis=0) + self._floor / np.maximum(left, 1)
+        own = (self.weights * (picks == card)).sum(axis=0)
+        # Sums of weights round, so that a chance of 1 could come out above it.
+        return np.minimum((1 - self._floor) * own + self._floor / np.maximum(left, 1), 1.0)
 
     def follow(
         self,
