@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 import pytest
 from rich.console import Console
-from towers.policies.bandit.thompson import Thompson
 
 from tests.evaluation.off_policy.test_judge import JUDGE, logged
 from towers.evaluation.intervals import Interval
@@ -22,6 +21,8 @@ from towers.lifecycle.home_report.pages import (
 from towers.lifecycle.home_report.playing import played
 from towers.lifecycle.home_report.tables import estimates_table, simulation_cells, simulation_table
 from towers.policies.bandit.cascade import Cascade
+from towers.policies.bandit.segment_rules import BetaDraws
+from towers.policies.bandit.segment_wise import SegmentWise
 from towers.policies.bandit.uniform import Uniform
 from towers.simulation.carousel.changes import NewCards
 from towers.simulation.carousel.made import made_carousel
@@ -33,7 +34,10 @@ ABOUT = {"title": "Thirty <cards>", "world": {"cards": 30}, "seeds": [0, 1]}
 def plays(changes=(), seeds=(0, 1)):
     """Random slates, and Thompson sampling with a prior near the truth."""
     world = made_carousel(cards=30, listeners=60, segments=3, mean_bias=-2.0)
-    policies = {"random": lambda seed: Uniform(), "thompson": lambda seed: Thompson(beta=9.0, floor=0.0, seed=seed)}
+    policies = {
+        "random": lambda seed: Uniform(),
+        "thompson": lambda seed: SegmentWise(rule=BetaDraws(beta=9.0), policy_id="thompson", floor=0.0, seed=seed),
+    }
     return tuple(
         played(name, make(seed), world, Cascade(), rounds=6, listeners=60, changes=changes, seed=seed, predicted=3)
         for seed in seeds

@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 from scipy.special import expit
-from towers.policies.bandit.greedy import EpsilonGreedy, ExploreThenCommit
-from towers.policies.bandit.kl_ucb import KlUcb
-from towers.policies.bandit.thompson import Thompson
 
 from tests.contracts.policy import CANDIDATES, context_of, outcomes_of, taught
 from towers.contract.policy import Outcomes, Predicts
 from towers.policies.bandit.hierarchical import HierarchicalThompson
 from towers.policies.bandit.linear import LinearThompson, LinUCB
+from towers.policies.bandit.segment_rules import BestMean, BetaDraws, ExploreFirst, UpperBounds
+from towers.policies.bandit.segment_wise import SegmentWise
 
 POLICIES = {
-    "thompson": lambda: Thompson(slots=2),
+    "thompson": lambda: SegmentWise(rule=BetaDraws(), policy_id="thompson", slots=2),
     "linear": lambda: LinearThompson(features={"dim": 2}, slots=2),
     "ucb": lambda: LinUCB(features={"dim": 2}, slots=2),
     "hierarchical": lambda: HierarchicalThompson(dim=2, segments=3, slots=2),
@@ -34,14 +33,15 @@ def shown(listeners=6):
 
 
 @pytest.mark.parametrize(
-    ("policy", "unseen", "seen"),
+    ("rule", "unseen", "seen"),
     [
-        (Thompson(alpha=1.0, beta=4.0), 1 / 5, (1 + 2) / (5 + 3)), (EpsilonGreedy(unseen=0.5), 0.5, 2 / 3),
-        (ExploreThenCommit(), 0, 2 / 3), (KlUcb(), 1, 2 / 3),
+        (BetaDraws(alpha=1.0, beta=4.0), 1 / 5, (1 + 2) / (5 + 3)), (BestMean(unseen=0.5), 0.5, 2 / 3),
+        (ExploreFirst(), 0, 2 / 3), (UpperBounds(), 1, 2 / 3),
     ],
 )  # fmt: skip
-def test_a_card_by_hand(policy, unseen, seen):
+def test_a_card_by_hand(rule, unseen, seen):
     """In segment 0 the first card was seen three times and rewarded twice; nowhere else."""
+    policy = SegmentWise(rule=rule, policy_id="by hand")
     rows = shown(listeners=1).of(np.array([0, 0, 0]))
     assert policy.expected(rows).tolist() == [unseen] * 3
     rows.rewards[:] = [1, 0, 1]

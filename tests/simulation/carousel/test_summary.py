@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from towers.policies.bandit.thompson import Thompson
 
 from towers.contract.policy import Predicts
 from towers.policies.bandit.cascade import Cascade
+from towers.policies.bandit.segment_rules import BetaDraws
+from towers.policies.bandit.segment_wise import SegmentWise
 from towers.policies.bandit.uniform import Uniform
 from towers.simulation.carousel.made import made_carousel
 from towers.simulation.carousel.rounds import Round, rounds_of
@@ -69,7 +70,10 @@ def test_a_play_as_json():
 
 def test_predictions_are_made_before_the_policy_learns():
     """Nothing is known in the first round, so that the prior's mean is predicted; later it is not."""
-    world, policy = made_carousel(cards=30, listeners=60, segments=3, mean_bias=-2.0), Thompson(alpha=1.0, beta=3.0)
+    world, policy = (
+        made_carousel(cards=30, listeners=60, segments=3, mean_bias=-2.0),
+        SegmentWise(rule=BetaDraws(beta=3.0), policy_id="thompson"),
+    )
     predictions, late = Predictions(policy), Predictions(policy, since=2)
 
     def both(number, outcomes):
@@ -88,5 +92,5 @@ def test_predictions_are_made_before_the_policy_learns():
 
 
 def test_who_predicts():
-    assert isinstance(Thompson(), Predicts)
+    assert isinstance(SegmentWise(rule=BetaDraws(), policy_id="thompson"), Predicts)
     assert not isinstance(Uniform(), Predicts)
