@@ -6,8 +6,7 @@ import numpy as np
 from scipy.special import expit
 
 from tests.retrieval.small_export import content, small_export
-from towers.contract.impressions import Impression
-from towers.policies.bandit.home import Shelf, draw_page
+from towers.policies.bandit.home import Shelf, draw_page, impressions_of
 from towers.policies.bandit.home_cards import PAIRS, HomeCards, most_played_cards
 from towers.policies.bandit.linear import LinearThompson
 from towers.policies.bandit.policy_file import PolicyVersion
@@ -35,11 +34,12 @@ def page_export(folder: Path, listeners: int = 60) -> Export:
     return small_export(folder, contents, vectors, heard)
 
 
-def new_policy(**changes) -> LinearThompson:
+def new_policy(dim: int = DIM, slots: int = 2) -> LinearThompson:
     """A policy that reads vectors and pairs, and tries much."""
-    features = {"dim": DIM, "has_times": False, "pairs": list(PAIRS)}
-    given = {"slots": 2, "members": 8, "floor": 0.5, "prior_reward": 0.3, "prior_spread": 0.5, "policy_id": "home"}
-    return LinearThompson(features=features, **given | changes)
+    return LinearThompson(
+        features={"dim": dim, "has_times": False, "pairs": list(PAIRS)},
+        slots=slots, members=8, floor=0.5, prior_reward=0.3, prior_spread=0.5, policy_id="home",
+    )  # fmt: skip
 
 
 def card_rows(export: Export) -> np.ndarray:
@@ -58,24 +58,21 @@ def use(
         now_us = begin_us + page * HOUR_US // 4
         user = int(draw.integers(len(export.user_ids)))
         context, candidates = cards.of_listener(user, now_us, tired.of_all(user, len(cards.rows), now_us))
-        rows, could, told = [], [], []
-        for shelf in draw_page(version.policy, cards, context, candidates, SHELVES, draw):
-            for at, (place, chance) in enumerate(zip(shelf.places.tolist(), shelf.propensities.tolist(), strict=True)):
-                liking = float(context.user_vectors[0] @ cards.vectors[place])
-                is_heard = bool(draw.random() < expit(4 * liking - 1))
-                slot = shelf.first_slot + at
-                rows.append(
-                    Impression(
-                        request_id=f"{seed}-{page}", user_id=export.user_ids[user], timestamp_us=now_us, slot=slot,
-                        chosen_id=cards.ids[place], shelf=shelf.shelf.name, propensity=chance,
-                        policy_id=version.logged_as, space_id=export.space_id,
-                    )
-                )  # fmt: skip
-                could.append(np.packbits(shelf.could).tobytes())
-                told.append({"slot": slot, "played_ms": 40_000 if is_heard else 2_000, "skipped": not is_heard})
-                tired.shown(user, place, now_us, is_heard)
+        filled = draw_page(version.policy, cards, context, candidates, SHELVES, draw)
+        rows, could = impressions_of(
+            filled, ids, request_id=f"{seed}-{page}", user_id=export.user_ids[user], now_us=now_us,
+            policy_id=version.logged_as, space_id=export.space_id,
+        )  # fmt: skip
         log.show(rows, ids, could)
-        for one in told:
-            log.tell(Outcome(request_id=f"{seed}-{page}", clicked=True, **one), now_us + 1)
+        places = [place for shelf in filled for place in shelf.places.tolist()]
+        for slot, place in enumerate(places):
+            liking = float(context.user_vectors[0] @ cards.vectors[place])
+            is_heard = bool(draw.random() < expit(4 * liking - 1))
+            tired.shown(user, place, now_us, is_heard)
+            told = Outcome(
+                request_id=f"{seed}-{page}", slot=slot, clicked=True, played_ms=40_000 if is_heard else 2_000,
+                skipped=not is_heard,
+            )  # fmt: skip
+            log.tell(told, now_us + 1)
     log.write_parts(begin_us + pages * HOUR_US, everything=True)
     log.close()

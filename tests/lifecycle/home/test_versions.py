@@ -1,24 +1,28 @@
 """The way from a log to the policy that serves: learned from the older part, judged by the newer one, then served."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from omegaconf import OmegaConf
 
-from tests.lifecycle.home.pages import BEGIN_US, HOUR_US, card_rows, new_policy, page_export, use
+from tests.lifecycle.home.pages import BEGIN_US, DIM, HOUR_US, card_rows, new_policy, page_export, use
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.errors import UserError
 from towers.lifecycle.home.choices import choices_of
+from towers.lifecycle.home.learning import Lesson, learn
 from towers.lifecycle.home.log import LOGGED_SCHEMA, read_log
-from towers.lifecycle.home.versions import HomeData, judged, lead_to, trained, updated
+from towers.lifecycle.home.versions import HomeData, Made, judged, lead_to, trained, updated
 from towers.lifecycle.home_gate.gate import judge
 from towers.lifecycle.home_gate.rules import EffectiveRequests, LargestWeight
 from towers.policies.bandit.cascade import Cascade
+from towers.policies.bandit.hierarchical import HierarchicalThompson
 from towers.policies.bandit.home_cards import HomeCards
+from towers.policies.bandit.kinds_first import KindsFirst
 from towers.policies.bandit.policy_file import open_policy, roll_back, versions_of, write_policy
 from towers.policies.bandit.reward import StreamAndSave
 
@@ -44,6 +48,14 @@ def data_of(export, impressions) -> HomeData:
         export=export, card_rows=card_rows(export), impressions=impressions, reward=StreamAndSave(),
         attention=Cascade(),
     )  # fmt: skip
+
+
+def written(made: Made) -> tuple[Path, Lesson]:
+    """Of a version that was written beside the one that serves."""
+    assert made.folder is not None
+    assert made.lesson is not None
+    assert not made.is_current
+    return made.folder, made.lesson
 
 
 @pytest.fixture(scope="module")
@@ -83,28 +95,55 @@ def test_the_log_says_exactly_what_the_policy_in_production_did(export, served):
     assert choices.log.guards["new_cards"].sum() == 0
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: HierarchicalThompson(dim=DIM, reads_cards=True, slots=2, members=4),
+        lambda: KindsFirst(policy=new_policy(), dim=DIM, policy_id="kinds"),
+    ],
+)
+def test_so_it_is_of_what_has_learned(export, served, tmp_path, make):
+    """Of policies that draw a member for a whole slate, and of those that choose kinds first."""
+    policy = make()
+    data = data_of(export, served[1].slice(0, 300))
+    learn(policy, data.cards(), data.impressions, data.reward, data.attention, quiet)
+    write_policy(
+        tmp_path / "policy", policy, space_id="space", update=1, learned_from={}, card_ids=data.cards().card_ids
+    )
+    version = open_policy(tmp_path / "policy")
+    use(export, version, tmp_path / "log", 40, seed=1)
+    log = read_log(tmp_path / "log")
+    choices = choices_of(data.cards(version.card_ids), log, version.policy, data.reward, quiet)
+    assert len({*log["propensity"].to_pylist()}) > 10
+    assert choices.log.new_propensities == pytest.approx(choices.log.propensities, abs=1e-9)
+
+
 def test_a_version_learns_passes_the_gate_and_serves(export, served, policies):
     data = data_of(export, served[1])
     made = updated(policies, data, quiet, held_out=0.5)
-    assert made.folder is not None
-    assert made.lesson is not None
+    folder, lesson = written(made)
     assert open_policy(policies).version == "000001"
-    assert (made.lesson.rows, made.held_out) == (1.5 * PAGES, 1.5 * PAGES)
-    assert made.lesson.batches == 4  # days
-    assert made.lesson.figures["clicks"] == 1
-    version = open_policy(made.folder)
+    assert (lesson.rows, made.held_out) == (1.5 * PAGES, 1.5 * PAGES)
+    assert lesson.batches == 4  # days
+    assert lesson.figures["clicks"] == 1
+    # What it expects beforehand of the first batch is the prior; in the end it knows who likes what.
+    half = len(lesson.predicted) // 2
+    assert len(lesson.predicted) == len(lesson.observed) == lesson.rows
+    assert lesson.predicted[:10] == pytest.approx(0.3)
+    assert np.corrcoef(lesson.predicted[half:], lesson.observed[half:])[0, 1] > 0.2
+    version = open_policy(folder)
     told = version.learned_from
     assert (told["from_us"], told["goes_on_from"], told["production"]) == (BEGIN_US, "000001", "000001")
     assert told["until_us"] == data.times_us[data.times_us <= told["until_us"]][-1]
 
-    result, evidence = judged(policies, made.folder, data, JUDGE, quiet)
+    result, evidence = judged(policies, folder, data, JUDGE, quiet)
     assert result.requests == PAGES
     assert result.estimates["dr"].low > result.production.mean
     verdict = judge(evidence, RULES)
     assert verdict.passed, verdict.lines()
 
-    lead_to(policies, made.folder)
-    assert open_policy(policies).folder == made.folder
+    lead_to(policies, folder)
+    assert open_policy(policies).folder == folder
     assert roll_back(policies).name == "000001"
 
 
@@ -114,31 +153,30 @@ def test_a_worse_version_is_refused_and_never_rolled_back_to(export, served, pol
     turned = pa.array(np.where(log["skipped"].to_numpy(), 40_000, 2_000))
     turned = log.set_column(log.column_names.index("played_ms"), "played_ms", turned)
     turned = turned.set_column(log.column_names.index("skipped"), "skipped", pa.array(~log["skipped"].to_numpy()))
-    worse = updated(policies, data_of(export, turned), quiet, held_out=0.5)
+    worse, _ = written(updated(policies, data_of(export, turned), quiet, held_out=0.5))
     data = data_of(export, log)
-    result, evidence = judged(policies, worse.folder, data, JUDGE, quiet)
+    result, evidence = judged(policies, worse, data, JUDGE, quiet)
     verdict = judge(evidence, RULES)
     assert "lower_bound" in [outcome.rule for outcome in verdict.refused]
     assert result.estimates["dr"].high < result.production.mean
 
-    better = updated(policies, data, quiet, held_out=0.5)
-    assert open_policy(better.folder).learned_from["goes_on_from"] == "000001"  # not from what was refused
-    lead_to(policies, better.folder)
+    better, _ = written(updated(policies, data, quiet, held_out=0.5))
+    assert open_policy(better).learned_from["goes_on_from"] == "000001"  # not from what was refused
+    lead_to(policies, better)
     assert roll_back(policies).name == "000001"
 
 
 def test_an_update_goes_on_from_what_serves(export, served, policies):
     data = data_of(export, served[1])
-    first = updated(policies, data, quiet, held_out=0.5)
-    lead_to(policies, first.folder)
-    second = updated(policies, data, quiet, held_out=0.5)
-    assert second.lesson.rows == pytest.approx(first.held_out / 2, abs=6)
-    assert second.lesson.first_us > first.lesson.last_us
-    lead_to(policies, second.folder)
-    last = updated(policies, data, quiet, held_out=0.0)
-    assert first.lesson.rows + second.lesson.rows + last.lesson.rows == 3 * PAGES
-    assert open_policy(last.folder).update == first.lesson.batches + second.lesson.batches + last.lesson.batches
-    lead_to(policies, last.folder)
+    lessons = []
+    for held_out in (0.5, 0.5, 0.0):
+        folder, lesson = written(updated(policies, data, quiet, held_out=held_out))
+        lessons.append(lesson)
+        lead_to(policies, folder)
+    first, second, last = lessons
+    assert (first.rows, second.rows, last.rows) == (1.5 * PAGES, 0.75 * PAGES, 0.75 * PAGES)
+    assert first.last_us < second.first_us < second.last_us < last.first_us
+    assert open_policy(policies).update == first.batches + second.batches + last.batches
 
     there = versions_of(policies)
     nothing = updated(policies, data, quiet)
@@ -146,20 +184,19 @@ def test_an_update_goes_on_from_what_serves(export, served, policies):
     assert nothing.lesson is None
     assert versions_of(policies) == there
     with pytest.raises(UserError, match="has no row that it has not learned from"):
-        judged(policies, last.folder, data, JUDGE, quiet)
+        judged(policies, policies, data, JUDGE, quiet)
 
 
 def test_trained_from_nothing_it_learns_the_same_as_by_an_update(export, served, policies, tmp_path):
     data = data_of(export, served[1])
-    one = trained(tmp_path / "new", new_policy(), data, quiet)
-    assert not one.is_current  # it has a log to be judged by
+    one, _ = written(trained(tmp_path / "new", new_policy(), data, quiet))  # it has a log to be judged by
     assert not (tmp_path / "new" / "current").exists()
-    same = updated(policies, data, quiet)
-    states = [open_policy(made.folder).policy.state() for made in (one, same)]
+    same, _ = written(updated(policies, data, quiet))
+    states = [open_policy(folder).policy.state() for folder in (one, same)]
     assert {name: array.tolist() for name, array in states[0].items()} == {
         name: array.tolist() for name, array in states[1].items()
     }
-    assert judged(tmp_path / "new", one.folder, data, JUDGE, quiet)[0].requests == 0.4 * PAGES
+    assert judged(tmp_path / "new", one, data, JUDGE, quiet)[0].requests == 0.4 * PAGES
 
 
 def test_production_is_the_current_versions_own_rows(export, served, policies, tmp_path):
@@ -227,10 +264,8 @@ class TestRefusals:
         assert len(versions_of(tmp_path / "other")) == 1
 
     def test_a_policy_of_other_vectors(self, export, served, tmp_path):
-        wide = new_policy()
-        wide = type(wide)(**wide.settings() | {"features": {"dim": 9}})
         with pytest.raises(UserError, match="home cannot learn from this log"):
-            trained(tmp_path / "wide", wide, data_of(export, served[1]), quiet)
+            trained(tmp_path / "wide", new_policy(dim=9), data_of(export, served[1]), quiet)
         assert not (tmp_path / "wide").exists()
 
     def test_a_share_that_is_none(self, export, served, policies):

@@ -26,6 +26,7 @@ from towers.policies.bandit.policy_file import (
     described,
     open_policy,
     roll_back,
+    serve_version,
     version_folder,
     versions_of,
     write_policy,
@@ -108,12 +109,25 @@ class TestVersions:
         assert roll_back(tmp_path / "p").name == "000002"
         assert open_policy(tmp_path / "p").policy.state()["seen"] == 1
         assert roll_back(tmp_path / "p", "000001").name == "000001"
-        with pytest.raises(UserError, match="no version before 000001 is kept"):
+        with pytest.raises(UserError, match="no version before 000001 that has served is kept"):
             roll_back(tmp_path / "p")
         with pytest.raises(UserError, match="no version 000009; there are 000001, 000002, 000003"):
             roll_back(tmp_path / "p", "000009")
         write_policy(tmp_path / "p", Counting(8), space_id="s", update=1, learned_from={})
         assert version_folder(tmp_path / "p").name == "000004"
+
+    def test_rolled_back_to_what_has_served_alone(self, tmp_path: Path):
+        """The second version was refused: it is there, and has never been the current one."""
+        for seen, serves in enumerate((True, False, False)):
+            write_policy(
+                tmp_path / "p", Counting(seen), space_id="s", update=seen, learned_from={}, becomes_current=serves
+            )
+        assert serve_version(tmp_path / "p", "000003").name == "000003"
+        assert roll_back(tmp_path / "p").name == "000001"
+        with pytest.raises(UserError, match="no version before 000001 that has served"):
+            roll_back(tmp_path / "p")
+        with pytest.raises(UserError, match="no version 7; there are"):
+            serve_version(tmp_path / "p", "7")
 
     def test_a_damaged_one_is_not_rolled_back_to(self, tmp_path: Path):
         first = write_policy(tmp_path / "p", Counting(0), space_id="s", update=0, learned_from={})

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
-from towers.contract.policy import Policy
+from towers.contract.policy import Policy, Predicts
 from towers.policies.bandit.features import DAY_US
 from towers.policies.bandit.home_cards import HomeCards
 from towers.policies.bandit.log_outcomes import Attention, outcomes_of
@@ -14,7 +15,7 @@ from towers.policies.bandit.reward import Reactions, Reward, summed
 from towers.publishing.sinks.sink import Progress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lesson:
     """What a policy was taught.
 
@@ -25,6 +26,9 @@ class Lesson:
         last_us: time of the last one.
         batches: in how many updates.
         figures: means over these rows (`reward.summed`), beside one another: reward, streams, clicks, skips, saves.
+        predicted: what the policy expected of each row that was seen, just before the batch that it is in was learned;
+            empty where it does not say (`Predicts`).
+        observed: rewards of the same rows.
     """
 
     rows: int
@@ -33,6 +37,8 @@ class Lesson:
     last_us: int | None
     batches: int
     figures: Mapping[str, float]
+    predicted: Float[np.ndarray, " seen"]
+    observed: Float[np.ndarray, " seen"]
 
 
 def learn(
@@ -58,14 +64,20 @@ def learn(
             nothing else; null: there are none.
 
     Raises:
-        UserError: the policy cannot learn from these vectors, or from what is known of pairs.
+        ValueError: the policy cannot learn from these vectors, or from what is known of pairs.
     """
     learned = outcomes_of(cards, impressions, reward, attention, after_us)
     outcomes, rows = learned.outcomes, len(learned.rows)
     times_us = outcomes.context.times_us
     days = np.split(np.arange(rows), np.flatnonzero(np.diff(times_us // DAY_US)) + 1) if rows else []
+    predicted, observed = [np.zeros(0)], [np.zeros(0)]
     for day in days:
-        policy.update(outcomes.of(slice(int(day[0]), int(day[-1]) + 1)))
+        batch = outcomes.of(slice(int(day[0]), int(day[-1]) + 1))
+        seen = batch.of(batch.is_seen)
+        if isinstance(policy, Predicts) and len(seen):
+            predicted.append(policy.expected(seen))
+            observed.append(seen.rewards)
+        policy.update(batch)
         on_progress("learn", int(day[-1]) + 1, rows)
     return Lesson(
         rows=rows,
@@ -74,4 +86,6 @@ def learn(
         last_us=int(times_us[-1]) if rows else None,
         batches=len(days),
         figures=summed(Reactions.of(impressions.take(pa.array(learned.rows))), reward),
+        predicted=np.concatenate(predicted),
+        observed=np.concatenate(observed),
     )
