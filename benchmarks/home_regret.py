@@ -6,12 +6,14 @@ the last rounds relative to random's, and for two of them what the cascade model
 they lose than the same policy that takes every slot of every slate for seen. Published for 100 rounds of 20,000
 listeners (Bendada et al., RecSys 2020, Figure 2): about .19 for epsilon-greedy, .20 for naive and .12 for pessimistic
 Thompson sampling. They draw once for a whole slate, as published; `floored` is the pessimistic one as it may serve,
-which decides in each slot anew and keeps a floor of 5 % there.
+which decides in each slot anew and keeps a floor of 5 % there. Ours is `hierarchical`: once without a floor, as the
+published ones play, and once with one of 5 % in each slot, as it serves.
 
 With `--replace-at`, `--turn-at` or `--new-at` the world changes before that round, and two columns more say after how
 many rounds regret is again within a tenth of what it was in the ten rounds before, and how often new cards were shown
 in the fifth round of theirs, relative to the best slates. `forgetting` is the pessimistic one that keeps nine tenths of
-its counts a round.
+its counts a round; `hierarchical` notices by itself that cards have changed, `hierarchical-still` does not, and
+`hierarchical-forgetting` forgets beside it.
 
     OMP_NUM_THREADS=1 python benchmarks/home_regret.py                  # a processor minute a policy and seed
     OMP_NUM_THREADS=1 python benchmarks/home_regret.py --policies pessimistic --cards FILE --listeners FILE
@@ -71,7 +73,8 @@ OURS: dict[str, dict[str, Any]] = {
     "hierarchical": {"floor": 0.0},
     "hierarchical-floored": {},
     "hierarchical-floored-per-slot": {"per_slate": False},
-    "hierarchical-forgetting": {"floor": 0.0, "keep": 0.9},
+    "hierarchical-still": {"floor": 0.0, "change_chance": 0.0},
+    "hierarchical-forgetting": {"keep": 0.6},
 }
 """The policy of this repository that knows listeners' vectors, and how it differs from its defaults."""
 CASCADE_OF = ("epsilon-greedy-explore", "pessimistic", "hierarchical")
