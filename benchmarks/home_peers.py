@@ -7,9 +7,10 @@ Vowpal Wabbit (`--cb_explore_adf` with squarecb, bag and cover) runs in a proces
 told the listener's vector and segment and the card's number, with interactions of the one or the other or both with the
 card, and each slot that was seen is an example, with the propensity and the cost -1 for a stream. It gives a
 chance for each card; a slate is drawn from these without repeats (`drawn`, with 1 % of the chances spread over all
-cards), or has the likeliest cards in order (`ranked`). It is slow, so the world is smaller than that of
-`home_regret.py`: fewer cards, listeners and rounds, and fewer segments, so that a segment has about half as many
-impressions of a card as there.
+cards), or has the likeliest cards in order (`ranked`). Bags and covers put few cards in an order, so that the rest of
+such a slate is random; asking them again for each slot would be fairer to them, and is not done. It is slow, so the
+world is smaller than that of `home_regret.py`: fewer cards, listeners and rounds, and fewer segments, so that a segment
+has about half as many impressions of a card as there.
 
 | figure | is |
 |---|---|
