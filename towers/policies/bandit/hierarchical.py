@@ -55,7 +55,8 @@ class HierarchicalThompson:
         floor: chance of any card.
         per_slate: whether a member decides for a whole slate (`member_slates`) and not in each slot anew (`drawing`);
             the floor decides in each slot.
-        breadth: factor on the standard deviations of the draws; below 1 less is tried.
+        breadth: factor on the standard deviations of the draws; below 1 less is tried. Cards of which less is known
+            than of the typical one are drawn wider, up to 1.
         prior_reward: of a card, before anything is known of any.
         card_spread: standard deviation of intercepts of cards, in logits, before it is estimated.
         taste_spread: the same of a card's response to a listener of typical length.
@@ -328,7 +329,18 @@ class HierarchicalThompson:
     def _noise(self, purpose: int, number: int, *shape: int) -> Float32[np.ndarray, "..."]:
         """Standard normal numbers that belong to the state: the same whoever asks, and however often."""
         seeds = [self._seed, int(self._updates), purpose, number]
-        return self._breadth * np.random.default_rng(seeds).standard_normal(shape, dtype=np.float32)
+        return np.random.default_rng(seeds).standard_normal(shape, dtype=np.float32)
+
+    def _own_breadth(self, roots: Float[np.ndarray, "cards k k"]) -> Float[np.ndarray, " cards"]:
+        """Each card's factor on its draws, from the roots of its precision: `breadth` where as much is known of it as
+        of the typical card, 1 where nothing is, so that a new card is tried among known ones as often as it may win."""
+        if not len(roots):
+            return np.zeros(0)
+        prior = -np.linalg.slogdet(self._covariance)[1]
+        precise = 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        unknown = np.exp(np.minimum(prior - precise, 0) / roots.shape[1])
+        typical = np.median(unknown)
+        return self._breadth + (1 - self._breadth) * np.clip((unknown - typical) / max(1 - typical, 1e-9), 0, 1)
 
     def _draw(self) -> None:
         """Draws every known card's weights for each member."""
@@ -336,8 +348,9 @@ class HierarchicalThompson:
         means, precision = posterior(
             self._evidence, self._prior_means(self._kinds, self._vectors), np.linalg.inv(self._covariance)
         )
-        noise = self._noise(_CARD, 0, len(means), k, self._members)
-        apart = np.linalg.solve(np.linalg.cholesky(precision).transpose(0, 2, 1), noise)
+        root = np.linalg.cholesky(precision)
+        noise = self._noise(_CARD, 0, len(means), k, self._members) * self._own_breadth(root)[:, None, None]
+        apart = np.linalg.solve(root.transpose(0, 2, 1), noise)
         self._weights = (means[..., None] + apart).astype(np.float32)
         self._prepared_for: Candidates | None = None
         self._card_weights = np.zeros((self._members, k, 0), dtype=np.float32)
@@ -360,7 +373,8 @@ class HierarchicalThompson:
         root = np.linalg.cholesky(self._covariance)
         for at, mean in zip(new.tolist(), means, strict=True):
             noise = self._noise(_NEW, int(candidates.content_rows[at]), 1 + self._dim, self._members)
-            weights[at] = mean[:, None] + root @ noise
+            # Where any card is known, a new one is drawn in full width; before that, all are as those known will be.
+            weights[at] = mean[:, None] + (1.0 if len(self._rows) else self._breadth) * (root @ noise)
         self._prepared_for, self._of_segment = candidates, {}
         self._card_weights = np.ascontiguousarray(weights.transpose(2, 1, 0))
 
@@ -385,7 +399,7 @@ class HierarchicalThompson:
         """Draws of what a segment thinks of the prepared cards."""
         if segment not in self._of_segment:
             place, is_known = self._places(candidates.content_rows)
-            noise = self._noise(_SEGMENT, segment, self._members, len(self._rows))
+            noise = self._breadth * self._noise(_SEGMENT, segment, self._members, len(self._rows))
             draws = self._deviations.draws(segment, noise)
             self._of_segment[segment] = np.where(is_known, draws[:, place], 0).astype(np.float32)
         return self._of_segment[segment]

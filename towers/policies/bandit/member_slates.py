@@ -96,27 +96,29 @@ def _drawn_for_one(
     coins, numbers = draws.coins[0].tolist(), draws.cards[0].tolist()
     own = int(draws.members[0, 0] * len(rankings))
     weights, heads = [1 / len(rankings)] * len(rankings), [0] * len(rankings)
+    picks = [ranking[0] if ranking else NOTHING for ranking in rankings]
     shown: list[int] = []
     chances = [1.0] * len(coins)
     for slot in range(min(len(coins), cards)):
         left = cards - slot
         of_any = floor / left
-        for member, ranking in enumerate(rankings):
-            while ranking[heads[member]] in shown:
-                heads[member] += 1
-        card = rankings[own][heads[own]]
+        of_pick = 1 - floor + of_any
+        card = picks[own]
         if coins[slot] < floor:
             card = int(numbers[slot] * left)
             for earlier in sorted(shown):
                 card += card >= earlier
-        likely = [
-            weight * ((1 - floor) * (ranking[head] == card) + of_any)
-            for weight, ranking, head in zip(weights, rankings, heads, strict=True)
-        ]
-        total = sum(likely)
+        weights = [weight * (of_pick if pick == card else of_any) for weight, pick in zip(weights, picks, strict=True)]
+        total = sum(weights)
         chances[slot] = min(total, 1.0)
-        weights = [one / total for one in likely]
+        weights = [weight / total for weight in weights]
         shown.append(card)
+        for member, pick in enumerate(picks):
+            if pick == card:
+                ranking, head = rankings[member], heads[member]
+                while head < len(ranking) and ranking[head] in shown:
+                    head += 1
+                heads[member], picks[member] = head, ranking[head] if head < len(ranking) else NOTHING
     places = shown + [NOTHING] * (len(coins) - len(shown))
     return np.array([places]), np.array([chances])
 
