@@ -17,7 +17,7 @@ POLICIES = {
     "ucb": lambda: LinUCB(features={"dim": 2}, slots=2),
     "hierarchical": lambda: HierarchicalThompson(dim=2, segments=3, slots=2),
     "hierarchical, of cards": lambda: HierarchicalThompson(dim=2, reads_cards=True, slots=2),
-    "hierarchical, of nothing": lambda: HierarchicalThompson(slots=2),
+    "hierarchical, of nothing": lambda: HierarchicalThompson(dim=0, slots=2),
 }
 
 

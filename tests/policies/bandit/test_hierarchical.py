@@ -120,7 +120,7 @@ def test_a_card_that_nobody_has_seen_is_thought_to_be_as_others_are():
     new = Candidates(content_rows=np.array([500]), vectors=np.zeros((1, 0)), kinds=np.zeros(1, np.int64))
     means = []
     for quantile in (0.5, 0.1):
-        policy = HierarchicalThompson(members=400, breadth=1.0, cold_quantile=quantile)
+        policy = HierarchicalThompson(dim=0, members=400, breadth=1.0, cold_quantile=quantile)
         policy.update(outcomes(cards, rewards, np.zeros((20_000, 0))))
         policy._prepare(new)
         drawn = policy._card_weights[:, 0, 0]
@@ -156,7 +156,7 @@ def test_cards_that_turned_are_forgotten_and_those_that_stayed_are_not():
     """Of two hundred cards most turn over night; of those that were not shown then as large a share is forgotten."""
     generator = np.random.default_rng(0)
     chances = expit(generator.normal(-2, 1.5, size=200))
-    policy = HierarchicalThompson(slots=1, members=2)
+    policy = HierarchicalThompson(dim=0, slots=1, members=2)
 
     def played(cards):
         policy.update(outcomes(cards, generator.random(len(cards)) < chances[cards], np.zeros((len(cards), 0))))
@@ -175,7 +175,7 @@ def test_cards_that_turned_are_forgotten_and_those_that_stayed_are_not():
 
 def test_nothing_is_forgotten_where_nothing_turns():
     generator = np.random.default_rng(0)
-    policies = [HierarchicalThompson(slots=1, members=2, change_chance=chance) for chance in (0.0, 1e-3)]
+    policies = [HierarchicalThompson(dim=0, slots=1, members=2, change_chance=chance) for chance in (0.0, 1e-3)]
     chances = expit(generator.normal(-3, 1, size=100))
     for _ in range(8):
         cards = np.sort(generator.integers(0, 100, 2_000))
@@ -190,7 +190,7 @@ def test_without_forgetting_it_holds_on_to_what_was_true():
     cards = np.repeat([0, 1], 500)
     thoughts = {}
     for keep in (1.0, 0.5):
-        policy = HierarchicalThompson(slots=1, members=2, keep=keep, change_chance=0.0)
+        policy = HierarchicalThompson(dim=0, slots=1, members=2, keep=keep, change_chance=0.0)
         for chances in [np.array([0.4, 0.1])] * 12 + [np.array([0.1, 0.4])] * 5:
             policy.update(outcomes(cards, generator.random(1_000) < chances[cards], np.zeros((1_000, 0))))
         thoughts[keep] = policy._weights[:, 0].mean(axis=1)

@@ -76,7 +76,7 @@ class HierarchicalThompson:
     def __init__(
         self,
         *,
-        dim: int = 0,
+        dim: int,
         segments: int = 0,
         reads_cards: bool = False,
         slots: int = 12,
