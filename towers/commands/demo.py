@@ -8,12 +8,13 @@ from rich.console import Console
 
 from towers.assembly.evaluation import evaluation_plan
 from towers.assembly.export import export_plan
-from towers.commands import evaluate, export, prepare, train
-from towers.config.composing import seen_by
+from towers.commands import evaluate, export, home, prepare, train
+from towers.config.composing import compose, seen_by
 from towers.config.instantiate import instantiate
 from towers.contract import schema
 from towers.data.compact import compacted
 from towers.data.store import Store
+from towers.policies.bandit.policy_file import CURRENT
 from towers.retrieval.export import Export
 from towers.retrieval.mixing import listeners_against
 from towers.retrieval.original import Original
@@ -22,25 +23,46 @@ from towers.retrieval.show import found_table, history_table, title_card
 from towers.training.rank import is_first_process
 
 SHOWN = 8
+VISITS = 300
 
 
 def run(config: DictConfig) -> Path:
     """Makes the world, prepares, trains, evaluates, exports, and shows; returns the export's folder."""
     world = Path(config.data.root)
-    print(f"1/5 world: {world}")
+    print(f"1/6 world: {world}")
     instantiate(config.world, "world").write(world)
-    print("2/5 prepare")
+    print("2/6 prepare")
     store = prepare.prepare(seen_by("prepare", config))
-    print("3/5 train")
+    print("3/6 train")
     folder = train.run(seen_by("train", config))
     if not is_first_process():
         return folder
-    print("4/5 evaluate")
+    print("4/6 evaluate")
     evaluate.evaluate(evaluation_plan(seen_by("evaluate", config)), folder)
-    print("5/5 export")
+    print("5/6 export")
     target = export.export(export_plan(seen_by("export", config)), folder)
-    show(Export(target), compacted(store))  # an export's rows are those of a store without holes
+    print("6/6 home page")
+    at_home = learn_home(target, Path(config.paths.policies) / config.data.name)
+    opened, compact = Export(target), compacted(store)  # an export's rows are those of a store without holes
+    show(opened, compact)
+    home.run(compose("home", [*at_home, "action=show", f"user={opened.user_ids[typical_listener(compact)]}"]))
+    print(f"your own home page: towers serve home.policy={at_home[1].partition('=')[2]}")
     return target
+
+
+def learn_home(target: Path, folder: Path) -> list[str]:
+    """Teaches a policy by visits of invented listeners, unless one is there; returns what `towers home` finds it by."""
+    shared = [f"export={target}", f"folder={folder}", f"log={folder}-log"]
+    if (folder / CURRENT).exists():
+        print(f"nothing to learn: {folder} serves")
+        return shared
+    # The first version knows nothing and explores; no log of it says enough of another, and there is nobody to lose.
+    home.run(compose("home", [f"export={target}", f"folder={folder}", "action=train"]))
+    home.run(compose("home", [*shared, "action=visit", "world=catalogue", f"visits.pages={VISITS}"]))
+    home.run(compose("home", [*shared, "action=update"]))
+    force = ["home_gate.force=true", "home_gate.why=the listeners of the demo are invented"]
+    home.run(compose("home", [*shared, "action=gate", *force]))
+    return shared
 
 
 def show(opened: Export, store: Store) -> None:

@@ -24,6 +24,7 @@ ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "evaluate": home_policy.evaluate,
     "gate": home_policy.gate,
     "visit": home_visits.visits,
+    "show": home_visits.show,
     "log": home_policy.write_log,
     "rollback": home_policy.rolled_back,
 }

@@ -1,17 +1,22 @@
-"""`towers home action=visit`: listeners whom a world invents come to the home page, and are logged as by a server."""
+"""`towers home` before there are listeners: action=visit invents some, action=show prints the page of one."""
 
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 from omegaconf import DictConfig
+from rich.console import Console
 
 from towers.assembly.home import cards_of, world_of
 from towers.assembly.home_policy import home_plan
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
+from towers.config.overrides import raw_text
 from towers.errors import UserError
 from towers.lifecycle.home.log import read_log
 from towers.lifecycle.home.visits import visit
+from towers.policies.bandit.home import draw_page
+from towers.policies.bandit.home_shown import shelf_table
 from towers.policies.bandit.policy_file import open_policy
 from towers.retrieval.export import Export
 from towers.service.home_log import HomeLog
@@ -37,3 +42,21 @@ def visits(config: DictConfig) -> int:
     log.close()
     print(f"{pages:,} pages of {version.folder}, {streamed:,} cards streamed: logged in {plan.log}")
     return streamed
+
+
+def show(config: DictConfig) -> None:
+    """Prints a listener's page, drawn by the version that serves; nothing is logged."""
+    plan = home_plan(config)
+    user_id = raw_text("user", config.user)
+    if user_id is None:
+        raise UserError("user=null: give the id of a listener of the export")
+    export = Export(plan.export)
+    version = open_policy(plan.folder, export.space_id)
+    cards = cards_of(config, export, version.card_ids)
+    now_us = export.until_us or 0
+    context, candidates = cards.of_listener(user_row, now_us, np.zeros(len(cards.rows)))
+    user_row = export.user_row(user_id)
+    generator = np.random.default_rng([value(config, "visits.seed", int), user_row])
+    console = Console()
+    for filled in draw_page(version.policy, cards, context, candidates, plan.shelves, generator):
+        console.print(shelf_table(cards, filled))
