@@ -53,9 +53,8 @@ def show(config: DictConfig) -> None:
     export = Export(plan.export)
     version = open_policy(plan.folder, export.space_id)
     cards = cards_of(config, export, version.card_ids)
-    now_us = export.until_us or 0
+    user_row, now_us = export.user_row(user_id), export.until_us or 0
     context, candidates = cards.of_listener(user_row, now_us, np.zeros(len(cards.rows)))
-    user_row = export.user_row(user_id)
     generator = np.random.default_rng([value(config, "visits.seed", int), user_row])
     console = Console()
     for filled in draw_page(version.policy, cards, context, candidates, plan.shelves, generator):
