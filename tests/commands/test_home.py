@@ -69,6 +69,7 @@ class TestTheLoop:
         assert ok(tmp_path, "home", "action=log", "log=log").startswith("wrote 0 rows")
         printed = ok(tmp_path, "home", "action=update", "log=log", EXPORT)
         assert "held out to judge it by" in printed
+        assert "before it learned them, it expected" in printed
         assert "it does not serve" in printed
         evaluated = ok(tmp_path, "home", "action=evaluate", "log=log", EXPORT)
         assert "effective_requests" in evaluated

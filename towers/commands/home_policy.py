@@ -10,6 +10,7 @@ from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.errors import GateRefused, UserError
 from towers.evaluation.off_policy.judge import OffPolicyResult
+from towers.evaluation.reliability import reliability
 from towers.lifecycle.gate.verdict import Verdict
 from towers.lifecycle.home.versions import Made, judged, lead_to, trained, updated
 from towers.lifecycle.home_gate.gate import HomeEvidence
@@ -56,6 +57,11 @@ def _told(plan: HomePlan, made: Made) -> Made:
         lesson = made.lesson
         figures = ", ".join(f"{name} {mean:.4f}" for name, mean in lesson.figures.items())
         print(f"learned from {lesson.rows:,} cards that were shown, in {lesson.batches} updates; each: {figures}")
+        if found := reliability(lesson.predicted, lesson.observed):
+            print(
+                f"before it learned them, it expected {found['expected']:.4f} of a card that was seen, and "
+                f"{found['observed']:.4f} came; off by {found['calibration_error']:.0%} in bins"
+            )
         for reason, rows in lesson.left_out.items():
             print(f"left out, {reason}: {rows:,}")
         print(f"held out to judge it by: {made.held_out:,}")

@@ -73,6 +73,8 @@ class Drawing:
             draw(rank(of_part, own), draws.for_(part), self.floor, own.content_rows, own.is_allowed, self.shelf)
             for part, of_part, own in _parts(context, candidates, at_once)
         ]
+        if len(slates) == 1:
+            return slates[0]
         return Slate(
             content_rows=np.concatenate([slate.content_rows for slate in slates]),
             propensities=np.concatenate([slate.propensities for slate in slates]),

@@ -19,6 +19,9 @@ from towers.policies.bandit.choosing import ChancesOf, Drawing, SlatesOf
 from towers.policies.bandit.drawing import Draws
 
 
+LEAST = 1e-200
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberDrawing(Drawing):
     """A `Drawing` whose member, but not its floor, is drawn once for a slate."""
@@ -95,7 +98,8 @@ def _drawn_for_one(
     as quick as arrays of length 1."""
     coins, numbers = draws.coins[0].tolist(), draws.cards[0].tolist()
     own = int(draws.members[0, 0] * len(rankings))
-    weights, heads = [1 / len(rankings)] * len(rankings), [0] * len(rankings)
+    # Each slot's chance is what it leaves of the weights' sum, which is made 1 again only where it becomes tiny.
+    weights, heads, before = [1.0] * len(rankings), [0] * len(rankings), float(len(rankings))
     picks = [ranking[0] if ranking else NOTHING for ranking in rankings]
     shown: list[int] = []
     chances = [1.0] * len(coins)
@@ -110,8 +114,9 @@ def _drawn_for_one(
                 card += card >= earlier
         weights = [weight * (of_pick if pick == card else of_any) for weight, pick in zip(weights, picks, strict=True)]
         total = sum(weights)
-        chances[slot] = min(total, 1.0)
-        weights = [weight / total for weight in weights]
+        chances[slot], before = min(total / before, 1.0), total
+        if total < LEAST:
+            weights, before = [weight / total for weight in weights], 1.0
         shown.append(card)
         for member, pick in enumerate(picks):
             if pick == card:
