@@ -10,8 +10,8 @@ from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.errors import GateRefused, UserError
 from towers.evaluation.off_policy.judge import OffPolicyResult
-from towers.evaluation.reliability import reliability
 from towers.lifecycle.gate.verdict import Verdict
+from towers.lifecycle.home.told import lines_of
 from towers.lifecycle.home.versions import Made, judged, lead_to, trained, updated
 from towers.lifecycle.home_gate.gate import HomeEvidence
 from towers.lifecycle.home_gate.gate import judge as verdict_of
@@ -33,7 +33,8 @@ def train(config: DictConfig) -> Made:
         made = trained(
             plan.folder, plan.policy(data.export.dim), data, progress.update, held_out=plan.held_out, keep=plan.keep
         )
-    return _told(plan, made)
+    print("\n".join(lines_of(made, plan.folder, plan.log_name)))
+    return made
 
 
 def update(config: DictConfig) -> Made:
@@ -41,32 +42,7 @@ def update(config: DictConfig) -> Made:
     plan = home_plan(config)
     with StageProgress() as progress:
         made = updated(plan.folder, plan.data(), progress.update, held_out=plan.held_out, keep=plan.keep)
-    return _told(plan, made)
-
-
-def _told(plan: HomePlan, made: Made) -> Made:
-    """Says what was made."""
-    if made.folder is None:
-        left_out = {} if made.lesson is None else made.lesson.left_out
-        reasons = "".join(f"; {rows:,} rows: {reason}" for reason, rows in left_out.items())
-        print(f"nothing to learn: {plan.log_name} has nothing that {plan.folder} has not learned from{reasons}")
-        return made
-    if made.lesson is None:
-        print("there is no log: the policy has learned nothing yet, and explores")
-    else:
-        lesson = made.lesson
-        figures = ", ".join(f"{name} {mean:.4f}" for name, mean in lesson.figures.items())
-        print(f"learned from {lesson.rows:,} cards that were shown, in {lesson.batches} updates; each: {figures}")
-        if found := reliability(lesson.predicted, lesson.observed):
-            print(
-                f"before it learned them, it expected {found['expected']:.4f} of a card that was seen, and "
-                f"{found['observed']:.4f} came; off by {found['calibration_error']:.0%} in bins"
-            )
-        for reason, rows in lesson.left_out.items():
-            print(f"left out, {reason}: {rows:,}")
-        print(f"held out to judge it by: {made.held_out:,}")
-    serves = "it serves" if made.is_current else "it does not serve: action=gate judges it, and lets it if it passes"
-    print(f"wrote {made.folder}; {serves}")
+    print("\n".join(lines_of(made, plan.folder, plan.log_name)))
     return made
 
 

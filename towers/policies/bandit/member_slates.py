@@ -18,7 +18,6 @@ from towers.contract.slate import NOTHING, Slate
 from towers.policies.bandit.choosing import ChancesOf, Drawing, SlatesOf
 from towers.policies.bandit.drawing import Draws
 
-
 LEAST = 1e-200
 
 
