@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from omegaconf import DictConfig
 
-from towers.config.instantiate import instantiate, value
+from towers.config.instantiate import complete, instantiate, value
 from towers.errors import UserError
 from towers.service.home_live import HomeSettings
 from towers.service.server import Serving, end_with_input, serve
@@ -47,7 +47,7 @@ def run(config: DictConfig) -> None:
 
 def _home(config: DictConfig) -> HomeSettings | None:
     """The home page's settings; null where no policy is given."""
-    return None if value(config, "home.policy", str | None) is None else instantiate(config.home, "home")
+    return None if value(config, "home.policy", str | None) is None else complete(config.home, "home")
 
 
 def _positive(key: str, number: Number) -> Number:
