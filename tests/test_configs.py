@@ -686,12 +686,14 @@ class TestKeysThatAreNone:
             (
                 "similar",
                 "usr=3",
-                "usr: no such key; did you mean user, of towers forget and towers home and towers playlists and towers recommend?",
+                "usr: no such key; did you mean user, of towers forget and towers home and towers playlists and "
+                "towers recommend?",
             ),
             (
                 "similar",
                 "user=3",
-                "user: no key of this command, but of towers forget and towers home and towers playlists and towers recommend",
+                "user: no key of this command, but of towers forget and towers home and towers playlists and "
+                "towers recommend",
             ),
             ("recommend", "export.dim=3", "export.dim: no key of this command, but of towers export"),
             ("demo", "world.num_trcks=3", "world.num_trcks: no such key; did you mean world.num_tracks?"),
