@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from towers.errors import UserError
-from towers.policies.bandit.home import Shelf, Shelves
+from towers.policies.bandit.home import Shelf, Shelves, draw_page
 from towers.policies.bandit.home_cards import MOST, HomeCards, chosen_cards
 from towers.policies.bandit.policy_file import PolicyVersion, open_policy, version_folder
 from towers.service.home_log import CardIds, HomeLog
@@ -102,8 +104,15 @@ class Home:
         cards = chosen_cards(export, path, settings.max_cards, version.card_ids)
         cards.warm()
         home = cls(snapshot=snapshot, version=version, cards=cards, shelves=settings.shelves.shelves)
-        _ = home.card_ids, home.place_of
+        home.warm()
         return home
+
+    def warm(self) -> None:
+        """Makes what is made once, and draws a page, so that nobody waits for what a policy prepares."""
+        _ = self.card_ids, self.place_of
+        if len(self.snapshot.export.user_ids):
+            context, candidates = self.cards.of_listener(0, time.time_ns() // 1_000, np.zeros(len(self.card_ids)))
+            draw_page(self.version.policy, self.cards, context, candidates, self.shelves, np.random.default_rng(0))
 
     @cached_property
     def card_ids(self) -> CardIds:
