@@ -1,6 +1,6 @@
 """What a policy has shown and what came of it, beside what another policy would have done: what judging it rests on."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -69,6 +69,12 @@ class LoggedBandit:
 
     def __len__(self) -> int:
         return len(self.requests)
+
+    def of(self, chosen: Bool[np.ndarray, " rows"]) -> "LoggedBandit":
+        """Keeps some of the rows, chosen by a mask."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept = {name: None if array is None else array[chosen] for name, array in columns.items() if name != "guards"}
+        return replace(self, **kept, guards={name: array[chosen] for name, array in self.guards.items()})
 
     def slates(self, slots: int | None = None) -> "Slates":
         """The rows as slates.

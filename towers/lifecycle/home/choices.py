@@ -117,7 +117,7 @@ def choices_of(
         log=log,
         features=np.column_stack([np.concatenate(shown)[slate, slot], shelf]),
         new_features=np.column_stack([np.concatenate(mean)[slate, slot], shelf]),
-        production=_of(log, is_own) if is_own.any() and not is_own.all() else None,
+        production=log.of(is_own) if is_own.any() and not is_own.all() else None,
         left_out=slates.left_out,
     )
 
@@ -134,21 +134,6 @@ def _asked(
         return policy.chances(context, candidates, shown)
     except ValueError as error:
         raise UserError(f"policy {policy.policy_id}: cannot choose among these cards ({error})") from None
-
-
-def _of(log: LoggedBandit, chosen: Bool[np.ndarray, " rows"]) -> LoggedBandit:
-    """Some of the rows, without estimates."""
-    assert log.kinds is not None
-    return LoggedBandit(
-        requests=log.requests[chosen],
-        listeners=log.listeners[chosen],
-        slots=log.slots[chosen],
-        propensities=log.propensities[chosen],
-        new_propensities=log.new_propensities[chosen],
-        rewards=log.rewards[chosen],
-        guards={name: values[chosen] for name, values in log.guards.items()},
-        kinds=log.kinds[chosen],
-    )
 
 
 class _Past:
