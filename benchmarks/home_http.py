@@ -5,6 +5,7 @@ folder. So many connections, kept alive, each ask for a random listener's page a
 every page one outcome is told. Pages and outcomes are logged, so the figures have that in them.
 
     python -m benchmarks.home_http                         # 1,000 cards of dim 64 among 20,000 contents
+    python -m benchmarks.home_http --chosen-by hierarchical
     python -m benchmarks.home_http --policy policies/home  # of the same space as --export
 """
 
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -28,17 +29,23 @@ from rich.table import Table
 from benchmarks.measuring import add_smallest, write_result
 from benchmarks.serving_http import cpu_seconds
 from tests.retrieval.small_export import SPACE, content, small_export
-from towers.policies.bandit.policy_file import write_policy
+from towers.policies.bandit.hierarchical import HierarchicalThompson
+from towers.policies.bandit.policy_file import WritablePolicy, write_policy
 from towers.policies.bandit.uniform import Uniform
 from towers.retrieval.export import Export
 
 KINDS = ("playlist", "episode", "artist")
+POLICIES: dict[str, Callable[[int], WritablePolicy]] = {
+    "uniform": lambda dim: Uniform(),
+    "hierarchical": lambda dim: HierarchicalThompson(dim=dim),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--export", type=Path, help="none: a synthetic one")
-    parser.add_argument("--policy", type=Path, help="folder of a policy; none: the random one")
+    parser.add_argument("--policy", type=Path, help="folder of a policy; none: one that has learned nothing")
+    parser.add_argument("--chosen-by", choices=[*POLICIES], default="uniform", help="the policy, where none is given")
     parser.add_argument("--cards", type=int, default=1_000)
     parser.add_argument("--tracks", type=int, default=19_000)
     parser.add_argument("--dim", type=int, default=64)
@@ -56,7 +63,8 @@ def main() -> None:
         policy = arguments.policy or Path(scratch) / "policy"
         if arguments.policy is None:
             space_id = Export(folder).space_id
-            write_policy(policy, Uniform(), space_id=space_id, update=0, learned_from={})
+            made = POLICIES[arguments.chosen_by](Export(folder).dim)
+            write_policy(policy, made, space_id=space_id, update=0, learned_from={})
         rows = list(measure(folder, policy, Path(scratch) / "log", arguments))
     table = Table(title=f"towers serve /home, {arguments.cards:,} cards x {arguments.dim}")
     for column in rows[0]:
@@ -67,7 +75,9 @@ def main() -> None:
     given = {
         name: path and path.resolve().name for name, path in vars(arguments).items() if name in ("export", "policy")
     }
-    write_result(arguments, "home_http", {"sizes": {**vars(arguments), **given}, "figures": rows})
+    write_result(
+        arguments, f"home_http-{arguments.chosen_by}", {"sizes": {**vars(arguments), **given}, "figures": rows}
+    )
 
 
 def synthetic_export(folder: Path, arguments: argparse.Namespace) -> Path:
