@@ -17,6 +17,7 @@ from towers.errors import UserError
 from towers.lifecycle.forgetting import Places
 from towers.manifest import scratch_directory
 from towers.publishing.sinks.sink import Progress
+from towers.service.home_log import OPEN
 from towers.training.run_folder import is_held
 
 PENDING = "forget"
@@ -53,7 +54,7 @@ def forgetting_plan(config: DictConfig, on_progress: Progress) -> ForgettingPlan
         places=Places(
             folders=folders,
             lists=tuple(path for each in value(config, "lists", list[str]) if (path := Path(each)).exists()),
-            home_log=None if (home_log := value(config, "home_log", str | None)) is None else Path(home_log),
+            home_logs=_home_logs(config),
             sink=instantiate(config.sink, "sink"),
             is_held=is_held,
             prepared=config.data.name if has_data else None,
@@ -96,6 +97,13 @@ def _user_ids(config: DictConfig) -> tuple[str, ...]:
     if not found:
         raise UserError("user: nobody is named; give user=ID, users=[ID,ID], or users=FILE with an id a line")
     return tuple(dict.fromkeys(found))
+
+
+def _home_logs(config: DictConfig) -> tuple[Path, ...]:
+    """The log that is named, and those that lie beside policies, as the demo's does."""
+    named = value(config, "home_log", str | None)
+    beside = sorted(path.parent for path in Path(config.paths.policies).glob(f"*/{OPEN}"))
+    return tuple(dict.fromkeys([*([] if named is None else [Path(named)]), *beside]))
 
 
 def _roots(stores: Path) -> tuple[Path, ...]:

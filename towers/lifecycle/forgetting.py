@@ -64,7 +64,7 @@ class Places:
     Args:
         folders: where stores, runs, exports and evaluations are.
         lists: Parquet files, and folders of them, with lists and recommendations.
-        home_log: folder of the log of a home page; null: none.
+        home_logs: folders of the logs of home pages.
         sink: the engine that was filled from the exports.
         is_held: says of a run's folder whether it is being trained.
         prepared: the data set that is prepared without them before anything is removed; null: none.
@@ -73,7 +73,7 @@ class Places:
 
     folders: Folders
     lists: Sequence[Path]
-    home_log: Path | None
+    home_logs: Sequence[Path]
     sink: Sink
     is_held: Callable[[Path], bool]
     prepared: str | None
@@ -102,7 +102,7 @@ class Places:
             self._evaluations(user_ids, rows),
             self._exports(found, user_ids),
             self._engine({USERS: [*user_ids], CONTENTS: playlists}),
-            self._home_log(user_ids),
+            self._home_logs(user_ids),
             self._logs(user_ids),
             self._rejected(user_ids),
             self._stores(held, user_ids),
@@ -122,7 +122,7 @@ class Places:
             self.folders.exports,
             self.folders.evaluations,
             *self.lists,
-            *([] if self.home_log is None else [self.home_log]),
+            *self.home_logs,
         )
         for item in {item.path: item for folder in all_of_them for item in leftovers(folder, time.time())}.values():
             yield _going("leftover", item.path, "who knows what")
@@ -170,13 +170,12 @@ class Places:
         current = self.folders.exports / CURRENT
         self.sink.forget(ids, Export(current, check_files=False) if current.exists() else None, self.on_progress)
 
-    def _home_log(self, user_ids: Sequence[str]) -> Iterator[Trace]:
-        """Looks into the log after the exports, so that its server shows them no further page."""
-        if self.home_log is not None and (told := home.logged(self.home_log, user_ids).told):
-            erase = partial(home.clear_log, self.home_log, user_ids)
-            yield Trace(
-                kind="home log", path=self.home_log, told=told, fate="its parts and database " + ANEW, erase=erase
-            )
+    def _home_logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
+        """Looks into the logs after the exports, so that their servers show them no further page."""
+        for log in self.home_logs:
+            if told := home.logged(log, user_ids).told:
+                erase = partial(home.clear_log, log, user_ids)
+                yield Trace(kind="home log", path=log, told=told, fate="its parts and database " + ANEW, erase=erase)
 
     def _logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
         """Finds event logs, from which the next prepare would bring the listeners back."""

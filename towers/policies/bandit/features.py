@@ -145,7 +145,7 @@ class Features:
         self._prepared = (candidates.vectors, candidates.kinds, cards)
         return cards
 
-    def _checked(self, vectors: Float[np.ndarray, "... width"]) -> Float[np.ndarray, "... width"]:
+    def _checked(self, vectors: Float[np.ndarray, "... width"]) -> Float[np.ndarray, "... dim"]:
         """Vectors of the width that the features were made for; no card, no width."""
         if vectors.shape[-1] != self.dim and vectors.size:
             raise ValueError(VALUE_OF_ANOTHER_WIDTH.format(found=vectors.shape[-1], dim=self.dim))
@@ -160,8 +160,8 @@ class Features:
 
     def _of(
         self,
-        users: Float[np.ndarray, "... dim"],
-        vectors: Float[np.ndarray, "... dim"],
+        users: Float[np.ndarray, "... of_users"],
+        vectors: Float[np.ndarray, "... of_cards"],
         kinds: Int[np.ndarray, "..."],
         times_us: Int[np.ndarray, "..."],
         pairs: list[np.ndarray],
