@@ -18,7 +18,8 @@ from towers.contract.slate import NOTHING, Slate
 from towers.policies.bandit.choosing import ChancesOf, Drawing, SlatesOf
 from towers.policies.bandit.drawing import Draws
 
-LEAST = 1e-200
+MOST = 1e200
+"""Sum of members' weights from which on it is made 1 again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,32 +98,36 @@ def _drawn_for_one(
     as quick as arrays of length 1."""
     coins, numbers = draws.coins[0].tolist(), draws.cards[0].tolist()
     own = int(draws.members[0, 0] * len(rankings))
-    # Each slot's chance is what it leaves of the weights' sum, which is made 1 again only where it becomes tiny.
-    weights, heads, before = [1.0] * len(rankings), [0] * len(rankings), float(len(rankings))
+    # Weights of members in no unit, so that those whose best card was not shown stay what they are.
+    weights, heads, total = [1.0] * len(rankings), [0] * len(rankings), float(len(rankings))
     picks = [ranking[0] if ranking else NOTHING for ranking in rankings]
     shown: list[int] = []
     chances = [1.0] * len(coins)
     for slot in range(min(len(coins), cards)):
-        left = cards - slot
-        of_any = floor / left
-        of_pick = 1 - floor + of_any
+        of_any = floor / (cards - slot)
         card = picks[own]
         if coins[slot] < floor:
-            card = int(numbers[slot] * left)
+            card = int(numbers[slot] * (cards - slot))
             for earlier in sorted(shown):
                 card += card >= earlier
-        weights = [weight * (of_pick if pick == card else of_any) for weight, pick in zip(weights, picks, strict=True)]
-        total = sum(weights)
-        chances[slot], before = min(total / before, 1.0), total
-        if total < LEAST:
-            weights, before = [weight / total for weight in weights], 1.0
+        agreeing = [member for member, pick in enumerate(picks) if pick == card]
+        agreed = sum([weights[member] for member in agreeing])
+        chances[slot] = min((1 - floor) * agreed / total + of_any, 1.0)
+        if floor:
+            times = 1 + (1 - floor) / of_any
+            for member in agreeing:
+                weights[member] *= times
+            total += agreed * (times - 1)
+            if total > MOST:
+                weights, total = [weight / total for weight in weights], 1.0
+        else:
+            weights, total = [weight * (pick == card) for weight, pick in zip(weights, picks, strict=True)], agreed
         shown.append(card)
-        for member, pick in enumerate(picks):
-            if pick == card:
-                ranking, head = rankings[member], heads[member]
-                while head < len(ranking) and ranking[head] in shown:
-                    head += 1
-                heads[member], picks[member] = head, ranking[head] if head < len(ranking) else NOTHING
+        for member in agreeing:
+            ranking, head = rankings[member], heads[member]
+            while head < len(ranking) and ranking[head] in shown:
+                head += 1
+            heads[member], picks[member] = head, ranking[head] if head < len(ranking) else NOTHING
     places = shown + [NOTHING] * (len(coins) - len(shown))
     return np.array([places]), np.array([chances])
 
