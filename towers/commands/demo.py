@@ -23,7 +23,7 @@ from towers.retrieval.show import found_table, history_table, title_card
 from towers.training.rank import is_first_process
 
 SHOWN = 8
-VISITS = 300
+VISITS = 200
 
 
 def run(config: DictConfig) -> Path:
