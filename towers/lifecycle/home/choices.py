@@ -182,7 +182,7 @@ class _Past:
         )
 
     def with_earned(self, candidates: Candidates) -> Candidates:
-        """The same with what is known of cards to the direct model alone."""
+        """Adds to the candidates the mean reward that each card earned earlier, which the direct model alone reads."""
         listeners = len(candidates.pairs[PAIRS[0]])
         earned = np.broadcast_to(self._earned, (listeners, len(candidates)))
         return Candidates(

@@ -200,7 +200,7 @@ def _read(path: Path) -> pa.Table:
         if field.name not in table.column_names:
             columns[field.name] = pa.nulls(len(table), field.type)
             continue
-        try:
+        try:  # Arrow tells a value that does not fit from a pair of types that it never casts
             columns[field.name] = table[field.name].cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             found = table.schema.field(field.name).type

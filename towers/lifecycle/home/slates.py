@@ -37,7 +37,7 @@ class Logged:
 
     @classmethod
     def of(cls, impressions: pa.Table) -> "Logged":
-        """Of impressions in either schema."""
+        """Numbers the candidate lists of impressions, whose ids are text or numbers already."""
         column = numbered(impressions)[CANDIDATES].combine_chunks()
         values = column.flatten()
         lengths = np.diff(column.offsets.to_numpy())
@@ -121,7 +121,7 @@ class JudgedSlates:
 
     @classmethod
     def of(cls, cards: HomeCards, impressions: pa.Table, slots: int, after_us: int | None) -> "JudgedSlates":
-        """Of impressions in time order.
+        """Builds the slates of impressions, which are in time order.
 
         A slate is left out as a whole where one of its first slots lacks what judging needs.
 

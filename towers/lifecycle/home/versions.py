@@ -321,7 +321,7 @@ def _cut_us(data: HomeData, after_us: int | None, held_out: float) -> int | None
 
 
 def _digest(impressions: pa.Table, after_us: int | None) -> str:
-    """Of what rows say, in their order."""
+    """Computes a digest of what the rows of a log say, in their order."""
     times_us = impressions["timestamp"].cast(pa.int64())
     if after_us is not None:
         impressions = impressions.filter(pa.array(times_us.to_numpy() > after_us))

@@ -12,9 +12,9 @@ from towers.simulation.carousel.world import Carousel, streams
 
 MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
 SHORTEST_MS, LONGEST_MS = 45_000, 240_000
-"""Of a stream."""
+"""How long a simulated stream plays, at least and at most."""
 SAVED_SHARE = 0.2
-"""Of the streams."""
+"""The share of simulated streams whose card is saved as well."""
 
 
 def visit(

@@ -123,7 +123,7 @@ def _write(page: str, path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: a number that is not finite is null."""
+    """Turns a value into one that JSON can hold: a number that is not finite becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -49,7 +49,7 @@ class Cells:
     rows: tuple[tuple[str, ...], ...]
 
     def rich(self) -> Table:
-        """For a terminal; numbers stand on the right."""
+        """Makes a table for a terminal, with numbers aligned on the right."""
         table = Table()
         for place, heading in enumerate(self.headings):
             table.add_column(heading, justify="right" if place else "left")

@@ -123,3 +123,23 @@ def prior_covariance(
     apart = means - prior_means
     total = np.linalg.inv(precision).sum(axis=0) + apart.T @ apart + guess_cards * guess
     return means, (total + total.T) / 2 / (len(means) + guess_cards)
+
+
+def less_known(
+    roots: Float[np.ndarray, "cards k k"], covariance: Float[np.ndarray, "k k"]
+) -> Float[np.ndarray, " cards"]:
+    """How much less is known of each card than of the typical one: 0 where as much or more is, 1 where nothing is.
+
+    What is known of a card is measured by the determinant of its posterior's precision, beside that of the prior.
+
+    Args:
+        roots: Cholesky factors of the precisions of the posteriors.
+        covariance: of the prior.
+    """
+    if not len(roots):
+        return np.zeros(0)
+    prior = -np.linalg.slogdet(covariance)[1]
+    precise = 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+    unknown = np.exp(np.minimum(prior - precise, 0) / roots.shape[1])
+    typical = np.median(unknown)
+    return np.clip((unknown - typical) / max(1 - typical, 1e-9), 0, 1)

@@ -28,7 +28,7 @@ from towers.contract.schema import KINDS
 from towers.contract.slate import Slate
 from towers.policies.bandit.arrays import taken
 from towers.policies.bandit.card_changes import kept_shares
-from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, posterior, prior_covariance
+from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, less_known, posterior, prior_covariance
 from towers.policies.bandit.choosing import Drawing, chances_by, chosen
 from towers.policies.bandit.deviations import Deviations
 from towers.policies.bandit.member_slates import MemberDrawing
@@ -331,17 +331,6 @@ class HierarchicalThompson:
         seeds = [self._seed, int(self._updates), purpose, number]
         return np.random.default_rng(seeds).standard_normal(shape, dtype=np.float32)
 
-    def _own_breadth(self, roots: Float[np.ndarray, "cards k k"]) -> Float[np.ndarray, " cards"]:
-        """Each card's factor on its draws, from the roots of its precision: `breadth` where as much is known of it as
-        of the typical card, 1 where nothing is, so that a new card is tried among known ones as often as it may win."""
-        if not len(roots):
-            return np.zeros(0)
-        prior = -np.linalg.slogdet(self._covariance)[1]
-        precise = 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-        unknown = np.exp(np.minimum(prior - precise, 0) / roots.shape[1])
-        typical = np.median(unknown)
-        return self._breadth + (1 - self._breadth) * np.clip((unknown - typical) / max(1 - typical, 1e-9), 0, 1)
-
     def _draw(self) -> None:
         """Draws every known card's weights for each member."""
         k = 1 + self._dim
@@ -349,7 +338,9 @@ class HierarchicalThompson:
             self._evidence, self._prior_means(self._kinds, self._vectors), np.linalg.inv(self._covariance)
         )
         root = np.linalg.cholesky(precision)
-        noise = self._noise(_CARD, 0, len(means), k, self._members) * self._own_breadth(root)[:, None, None]
+        # A new card is drawn wider among known ones, so that it is tried as often as it may win.
+        breadths = self._breadth + (1 - self._breadth) * less_known(root, self._covariance)
+        noise = self._noise(_CARD, 0, len(means), k, self._members) * breadths[:, None, None]
         apart = np.linalg.solve(root.transpose(0, 2, 1), noise)
         self._weights = (means[..., None] + apart).astype(np.float32)
         self._prepared_for: Candidates | None = None

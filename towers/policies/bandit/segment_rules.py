@@ -13,7 +13,7 @@ from scipy.special import rel_entr
 from towers.errors import require_counts
 
 HALVINGS = 30
-"""Of the interval that a bound is searched in: it is exact to a billionth."""
+"""How often bisection halves the interval in which an upper bound lies: the bound is exact to a billionth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ def _mean_of(
 def ties_broken(
     scores: Float[np.ndarray, " cards"], members: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "members cards"]:
-    """The same scores for each member, with equal ones in an order of its own."""
+    """Ranks cards by their scores for each member, with cards of equal score in a random order of the member's own."""
     order = np.argsort(generator.random((members, len(scores))), axis=1)
     # Ranks among different scores, not tiny numbers added to them, so that no two that differ change places.
     rank = np.unique(scores, return_inverse=True)[1]
