@@ -1,0 +1,113 @@
+"""Listening as a simulator reads it and writes it: plays in sessions, one row each."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+SKIP, PARTIAL, FINISH = 0, 1, 2
+"""Outcomes of a play: skipped; left before `FINISHED` of it without a skip; heard to its end."""
+OUTCOMES = ("skip", "partial", "finish")
+FINISHED = 0.9
+"""Share of a content's length from which on a play that was not skipped counts as finished."""
+
+
+@dataclass(frozen=True, slots=False, kw_only=True)
+class SessionLog:
+    """Plays, by listener and then by time; a skipped content is a play too.
+
+    Args:
+        user_ids: raw ids; a listener's row is the place in it. A listener may have no play.
+        listener: `[plays]`, row of the listener, rising.
+        content: `[plays]`, row of the content in the `Space`.
+        start_us: `[plays]`, int64, when the play began, microseconds since 1970, UTC.
+        session: `[plays]`, number of the session, from 0 without a gap, rising; a session is of one listener.
+        outcome: `[plays]`, int8, one of `SKIP`, `PARTIAL`, `FINISH`.
+        fraction: `[plays]`, float32, how much of the content was played, from 0 to 1.
+        liked: `[plays]`, whether a like followed in the same session.
+        saved: `[plays]`, whether a save followed in the same session.
+        disliked: `[plays]`, whether a dislike followed in the same session.
+        context: `[plays]`, code in `contexts`.
+        contexts: names of the raw contract such as `home`.
+        device: `[plays]`, code in `devices`.
+        devices: names such as `phone`.
+    """
+
+    user_ids: tuple[str, ...]
+    listener: Int[np.ndarray, " plays"]
+    content: Int[np.ndarray, " plays"]
+    start_us: Int[np.ndarray, " plays"]
+    session: Int[np.ndarray, " plays"]
+    outcome: Int[np.ndarray, " plays"]
+    fraction: Float[np.ndarray, " plays"]
+    liked: Bool[np.ndarray, " plays"]
+    saved: Bool[np.ndarray, " plays"]
+    disliked: Bool[np.ndarray, " plays"]
+    context: Int[np.ndarray, " plays"]
+    contexts: tuple[str, ...]
+    device: Int[np.ndarray, " plays"]
+    devices: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.listener)
+
+    @cached_property
+    def session_begins(self) -> Int[np.ndarray, " sessions"]:
+        """The place of each session's first play."""
+        return np.flatnonzero(np.diff(self.session, prepend=-1))
+
+    @cached_property
+    def session_lengths(self) -> Int[np.ndarray, " sessions"]:
+        """Number of plays of each session."""
+        return np.diff(self.session_begins, append=len(self))
+
+    @cached_property
+    def position(self) -> Int[np.ndarray, " plays"]:
+        """The place of each play in its session, from 0."""
+        return np.arange(len(self)) - np.repeat(self.session_begins, self.session_lengths)
+
+    def taken(self, keep: Bool[np.ndarray, " plays"]) -> "SessionLog":
+        """The plays that `keep` says, with their listeners' rows as they are and sessions numbered anew.
+
+        A caller that keeps a part of a session gets a shorter session.
+        """
+        columns = {name: getattr(self, name)[keep] for name in _COLUMNS}
+        columns["session"] = np.unique(columns["session"], return_inverse=True)[1].astype(np.int64)
+        return replace(self, **columns)
+
+    def of_listeners(self, keep: Bool[np.ndarray, " listeners"]) -> "SessionLog":
+        """Some listeners' plays, with rows numbered anew."""
+        rows = np.cumsum(keep) - 1
+        kept = self.taken(keep[self.listener])
+        user_ids = tuple(user_id for user_id, is_kept in zip(self.user_ids, keep, strict=True) if is_kept)
+        return replace(kept, user_ids=user_ids, listener=rows[kept.listener])
+
+    def between(self, begin_us: int, end_us: int) -> "SessionLog":
+        """Sessions that began at `begin_us` or later and before `end_us`, whole."""
+        starts = self.start_us[self.session_begins]
+        return self.taken(((starts >= begin_us) & (starts < end_us))[self.session])
+
+
+_COLUMNS: tuple[str, ...] = (
+    "listener", "content", "start_us", "session", "outcome", "fraction", "liked", "saved", "disliked", "context", "device",
+)  # fmt: skip
+
+
+def joined(parts: dict[str, list[Shaped[np.ndarray, " plays"]]], user_ids: tuple[str, ...], contexts: tuple[str, ...],
+           devices: tuple[str, ...]) -> SessionLog:  # fmt: skip
+    """A log of plays that were collected in any order.
+
+    Args:
+        parts: by the names of the columns, pieces of equal lengths in each; `session` may be any number that is the same
+            for the plays of one session of one listener, and grows with time for a listener.
+        user_ids: see `SessionLog`.
+        contexts: see `SessionLog`.
+        devices: see `SessionLog`.
+    """
+    columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    order = np.lexsort((columns["start_us"], columns["session"], columns["listener"]))
+    columns = {name: column[order] for name, column in columns.items()}
+    is_new = np.diff(columns["listener"], prepend=-1).astype(bool) | np.diff(columns["session"], prepend=-1).astype(bool)
+    columns["session"] = np.cumsum(is_new) - 1
+    return SessionLog(user_ids=user_ids, contexts=contexts, devices=devices, **columns)

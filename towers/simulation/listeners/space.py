@@ -1,0 +1,56 @@
+"""What a simulated listener can listen to: the contents of an export, as the simulator reads them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=False, kw_only=True)
+class Space:
+    """The contents, one row each, with their places in the space.
+
+    Args:
+        space_id: of the export; vectors of equal space_id may be compared.
+        content_ids: raw ids.
+        vectors: `[contents, dim]`, float32, unit length.
+        region: `[contents]`, the named region each lies in; -1 where it is in none.
+        region_names: a name for each region.
+        artist: `[contents]`, code of the first artist; -1 where it is not known.
+        duration_ms: `[contents]`, float64, of the whole content; the median of the others where it is not known.
+        released_us: `[contents]`, int64, microseconds since 1970 of its release; the least number where it is not known.
+        kind: `[contents]`, code in `kinds`.
+        kinds: names such as `track`.
+        is_playable: `[contents]`, whether it may be listened to at all (artists and playlists may not).
+        plays: `[contents]`, float64, how often listeners of the fit played it; zeros before a fit.
+    """
+
+    space_id: str
+    content_ids: Sequence[str]
+    vectors: Float[np.ndarray, "contents dim"]
+    region: Int[np.ndarray, " contents"]
+    region_names: tuple[str, ...]
+    artist: Int[np.ndarray, " contents"]
+    duration_ms: Float[np.ndarray, " contents"]
+    released_us: Int[np.ndarray, " contents"]
+    kind: Int[np.ndarray, " contents"]
+    kinds: tuple[str, ...]
+    is_playable: Bool[np.ndarray, " contents"]
+    plays: Float[np.ndarray, " contents"]
+
+    def __len__(self) -> int:
+        return len(self.content_ids)
+
+    @cached_property
+    def log_popularity(self) -> Float[np.ndarray, " contents"]:
+        """Logarithm of a content's plays over the mean of those that can be played, each counted one play more; float32."""
+        counted = self.plays + 1.0
+        return np.log(counted / counted[self.is_playable].mean()).astype(np.float32)
+
+    def with_plays(self, plays: Float[np.ndarray, " contents"]) -> "Space":
+        """The same contents with other numbers of plays."""
+        return replace(self, plays=plays)
