@@ -16,5 +16,8 @@ def is_held_out(user_ids: Iterable[str], share: float, seed: int) -> Bool[np.nda
         seed: another one leaves out others.
     """
     key = str(seed).encode()
-    drawn = [int.from_bytes(hashlib.blake2b(user_id.encode(), key=key, digest_size=8).digest(), "big") for user_id in user_ids]
+    drawn = [
+        int.from_bytes(hashlib.blake2b(user_id.encode(), key=key, digest_size=8).digest(), "big")
+        for user_id in user_ids
+    ]
     return np.array(drawn, np.uint64) / 2.0**64 < share

@@ -90,7 +90,8 @@ class SessionLog:
 
 
 _COLUMNS: tuple[str, ...] = (
-    "listener", "content", "start_us", "session", "outcome", "fraction", "liked", "saved", "disliked", "context", "device",
+    "listener", "content", "start_us", "session", "outcome", "fraction", "liked", "saved", "disliked", "context",
+    "device",
 )  # fmt: skip
 
 
@@ -99,8 +100,8 @@ def joined(parts: dict[str, list[Shaped[np.ndarray, " plays"]]], user_ids: tuple
     """A log of plays that were collected in any order.
 
     Args:
-        parts: by the names of the columns, pieces of equal lengths in each; `session` may be any number that is the same
-            for the plays of one session of one listener, and grows with time for a listener.
+        parts: by the names of the columns, pieces of equal lengths in each; `session` may be any number that is the
+            same for the plays of one session of one listener, and grows with time for a listener.
         user_ids: see `SessionLog`.
         contexts: see `SessionLog`.
         devices: see `SessionLog`.
@@ -108,6 +109,8 @@ def joined(parts: dict[str, list[Shaped[np.ndarray, " plays"]]], user_ids: tuple
     columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
     order = np.lexsort((columns["start_us"], columns["session"], columns["listener"]))
     columns = {name: column[order] for name, column in columns.items()}
-    is_new = np.diff(columns["listener"], prepend=-1).astype(bool) | np.diff(columns["session"], prepend=-1).astype(bool)
+    is_new = np.diff(columns["listener"], prepend=-1).astype(bool) | np.diff(columns["session"], prepend=-1).astype(
+        bool
+    )
     columns["session"] = np.cumsum(is_new) - 1
     return SessionLog(user_ids=user_ids, contexts=contexts, devices=devices, **columns)

@@ -22,7 +22,8 @@ class Space:
         region_names: a name for each region.
         artist: `[contents]`, code of the first artist; -1 where it is not known.
         duration_ms: `[contents]`, float64, of the whole content; the median of the others where it is not known.
-        released_us: `[contents]`, int64, microseconds since 1970 of its release; the least number where it is not known.
+        released_us: `[contents]`, int64, microseconds since 1970 of its release; the least number where
+            it is not known.
         kind: `[contents]`, code in `kinds`.
         kinds: names such as `track`.
         is_playable: `[contents]`, whether it may be listened to at all (artists and playlists may not).
@@ -47,7 +48,7 @@ class Space:
 
     @cached_property
     def log_popularity(self) -> Float[np.ndarray, " contents"]:
-        """Logarithm of a content's plays over the mean of those that can be played, each counted one play more; float32."""
+        """Logarithm of a content's plays over the mean of all that can be played, float32; each counts one play more."""
         counted = self.plays + 1.0
         return np.log(counted / counted[self.is_playable].mean()).astype(np.float32)
 
