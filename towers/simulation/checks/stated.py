@@ -97,11 +97,14 @@ def stated(space: Space, end_us: int) -> tuple[Statistic, ...]:
     )  # fmt: skip
 
 
+def played_us(log: SessionLog, space: Space) -> Int[np.ndarray, " plays"]:
+    """How long each play took."""
+    return (log.fraction.astype(np.float64) * space.duration_ms[log.content] * 1_000).astype(np.int64)
+
+
 def session_ends_us(log: SessionLog, space: Space) -> Int[np.ndarray, " sessions"]:
     """When the last play of each session ended."""
-    last = log.session_begins + log.session_lengths - 1
-    played_us = log.fraction[last].astype(np.float64) * space.duration_ms[log.content[last]] * 1_000
-    return log.start_us[last] + played_us.astype(np.int64)
+    return (log.start_us + played_us(log, space))[log.session_begins + log.session_lengths - 1]
 
 
 def skip_runs(log: SessionLog) -> tuple[Int[np.ndarray, " runs"], Int[np.ndarray, " runs"]]:
