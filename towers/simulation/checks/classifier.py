@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.simulation.checks.auc import weighted_auc
 from towers.simulation.checks.heard import Heard
 from towers.simulation.checks.resampling import Draws, bounds
 from towers.simulation.checks.session_features import SessionFeatures, session_features
@@ -59,7 +60,7 @@ class Scored:
 
     def auc(self, weights: Float[np.ndarray, " listeners"]) -> float:
         """The mean of the folds' AUC, with a weight for each listener; NaN where a kind is missing in all folds."""
-        each = [_auc(self.score[mine], self.is_second[mine], weights[self.listener[mine]])
+        each = [weighted_auc(self.score[mine], self.is_second[mine], weights[self.listener[mine]])
                 for fold in range(FOLDS) if (mine := self.fold == fold).any()]  # fmt: skip
         known = [one for one in each if np.isfinite(one)]
         return float(np.mean(known)) if known else float("nan")
@@ -217,12 +218,12 @@ def _lost(
 ) -> Float[np.ndarray, " features"]:
     """AUC that is lost when a feature's values change places (Breiman 2001)."""
     weights = np.ones(len(values))
-    whole = _auc(trees.decision_function(values), is_second, weights)
+    whole = weighted_auc(trees.decision_function(values), is_second, weights)
     lost = np.zeros(values.shape[1])
     for column in range(values.shape[1]):
         changed = values.copy()
         changed[:, column] = generator.permutation(changed[:, column])
-        lost[column] = whole - _auc(trees.decision_function(changed), is_second, weights)
+        lost[column] = whole - weighted_auc(trees.decision_function(changed), is_second, weights)
     return lost
 
 
@@ -232,15 +233,3 @@ def _told(scored: Sequence[Scored], draws: Draws) -> Told:
     each = np.array([np.mean([one.auc(weights) for one in scored]) for weights in draws.listeners])
     low, high = bounds(each)
     return Told(auc=float(each[0]), low=float(low), high=float(high))
-
-
-def _auc(score: Float[np.ndarray, " n"], is_second: Bool[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
-    """Area under the curve of a score with weights; equal scores count half. NaN without one of the kinds."""
-    order = np.argsort(score)
-    ordered, second = score[order], np.where(is_second, weights, 0.0)[order]
-    first = np.where(is_second, 0.0, weights)[order]
-    begins = np.flatnonzero(np.diff(ordered, prepend=np.nan) != 0)
-    firsts, seconds = (np.add.reduceat(each, begins) for each in (first, second))
-    below = np.cumsum(firsts) - firsts
-    total = firsts.sum() * seconds.sum()
-    return float((seconds * (below + firsts / 2)).sum() / total) if total > 0 else float("nan")
