@@ -141,6 +141,8 @@ def check(
 ) -> Checked:
     """Compares what listeners did in a period with what simulated ones did.
 
+    Listeners without a play before the period are left out: a simulator goes on from what it knows of somebody.
+
     Args:
         real: plays of sessions that began in the period.
         simulated: by member of the ensemble, plays of the same listeners, who ran freely from `begin_us` on.
@@ -156,10 +158,14 @@ def check(
         progress: is told what comes next.
 
     Raises:
-        UserError: nobody listened in the period, or there is no simulated log, or it is of other listeners.
+        UserError: nobody listened both before the period and in it, or there is no simulated log, or it is of other listeners.
     """
     settings = settings or CheckSettings()
     _require_logs(real, simulated, before)
+    is_known = np.bincount(before.listener, minlength=len(before.user_ids)) > 0
+    real, *simulated = (log.taken(is_known[log.listener]) for log in (real, *simulated))
+    if not len(real):
+        raise UserError("nobody of the listeners of the check listened before its period and in it: choose another one")
     mine, others = (
         [Heard(log=log, before=before, begin_us=begin_us, end_us=end_us) for log in logs]
         for logs in ([real], simulated)
@@ -184,8 +190,6 @@ def check(
 
 
 def _require_logs(real: SessionLog, simulated: Sequence[SessionLog], before: SessionLog) -> None:
-    if not len(real):
-        raise UserError("nobody of the listeners of the check listened in its period: choose another period")
     if not simulated:
         raise UserError("there are no simulated plays to check")
     if any(log.user_ids != before.user_ids for log in (real, *simulated)):
@@ -200,7 +204,7 @@ def _with_counted_plays(space: Space, before: SessionLog) -> Space:
 def _sizes(real: Heard, simulated: Sequence[Heard]) -> dict[str, int]:
     number = len(simulated)
     return {
-        "listeners": real.listeners,
+        "listeners": int((real.plays_before > 0).sum()),
         "listeners who played": len(np.unique(real.log.listener)),
         "simulated listeners who played": round(sum(len(np.unique(one.log.listener)) for one in simulated) / number),
         "sessions": len(real.log.session_begins),
