@@ -6,7 +6,7 @@ Which content it is, is a conditional logit over what they know, or over all tha
 leaves weights unbiased (McFadden 1978, "Modelling the choice of residential location").
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,9 @@ _NEWTON_STEPS: Final = 12
 _HALVINGS: Final = 12
 _RIDGE: Final = 1.0
 _NEW_DAYS: Final = 14.0
+_DRAWN_KNOWN: Final = 16
+_DRAWN_NEW: Final = 32
+"""Contents by which it is estimated how much all known and all new ones weigh for a listener."""
 
 OF_KNOWN: Final = (
     "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast",
@@ -79,6 +82,42 @@ class Choosing:
         may_come &= state.space.released_us[candidates] <= state.now_us[rows, None]
         may_come[~may_come.any(axis=1)] = True
         return candidates[_gumbel(utility + log_weight, may_come, rng)]
+
+    def attraction(
+        self,
+        state: ListenerState,
+        rows: Integer[np.ndarray, " some"],
+        content: Integer[np.ndarray, "some many"],
+        trait: Float[np.ndarray, " some"],
+        rng: np.random.Generator,
+    ) -> Float[np.ndarray, "some many"]:
+        """How much likelier each content is in its listener's own choice than an average content, as a logarithm.
+
+        It is the chance of the content under `repeats` and the choice among the known or among the new, times the number
+        of contents that can be played. What the chances are divided by is estimated from a few drawn contents.
+
+        Args:
+            state: of the listeners.
+            rows: of them.
+            content: of each listener.
+            trait: of `repeat`, of each listener.
+            rng: draws.
+        """
+        space, many = state.space, content.shape[1]
+        repeats = self.repeats(state, rows, trait)
+        met = state.memory.met[rows]
+        drawn = state.memory.order[rows[:, None], (rng.random((len(rows), _DRAWN_KNOWN)) * met[:, None]).astype(int)]
+        place = state.memory.places_of(rows, content)
+        places = np.concatenate([np.maximum(place, 0), drawn], axis=1)
+        known = _utility(known_features(state, rows, places, self.num_contexts), self.known, state.position[rows])
+        playable = np.log(space.is_playable.sum())
+        known_total = _log_mean(known[:, many:]) + np.log(np.maximum(met, 1))
+        of_known = np.log(np.maximum(repeats, 1e-9)) - known_total + playable
+        offered, log_weight = replace(self, max_candidates=_DRAWN_NEW).candidates(space, rng)
+        drawn_new = _utility(new_features(state, rows, offered, self.num_contexts), self.new, state.position[rows])
+        of_new = np.log(np.maximum(1.0 - repeats, 1e-9)) - _log_mean(drawn_new + log_weight) + _log_mean(log_weight)
+        new = _utility(new_features_each(state, rows, content, self.num_contexts), self.new, state.position[rows])
+        return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None]).astype(np.float32)
 
     def candidates(
         self, space: Space, rng: np.random.Generator
@@ -163,6 +202,32 @@ def new_features(
     released = np.broadcast_to(space.released_us[content], found["slow"].shape)
     found["novelty"] = _novelty(state, rows, released)
     found["same_artist"] = _same_artist(state, rows, np.broadcast_to(space.artist[content], found["slow"].shape))
+    return _stacked(found, OF_NEW, state.context[rows], num_contexts)
+
+
+def new_features_each(
+    state: ListenerState,
+    rows: Integer[np.ndarray, " some"],
+    content: Integer[np.ndarray, "some many"],
+    num_contexts: int,
+) -> Float[np.ndarray, "some many features"]:
+    """The same as `new_features`, of other contents for each listener."""
+    space = state.space
+    vectors = space.vectors[content]
+    found = {name: np.matmul(vectors, taste[:, :, None])[..., 0] for name, taste in _tastes(state, rows).items()}
+    likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
+    found["taste"] = features.taste_affinity(state, rows, likeness)
+    found["slow_squared"] = found["slow"] ** 2
+    counts = state.region_plays[rows]
+    share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
+    found["region_share"] = np.take_along_axis(share, space.region[content] % counts.shape[1], axis=1)
+    artist = space.artist[content]
+    place = state.artists.places_of(rows, artist)
+    plays = state.artists.plays[rows[:, None], np.maximum(place, 0)]
+    found["artist_plays"] = np.where(place >= 0, np.log1p(plays), 0.0)
+    found["popularity"] = space.log_popularity[content]
+    found["novelty"] = _novelty(state, rows, space.released_us[content])
+    found["same_artist"] = _same_artist(state, rows, artist)
     return _stacked(found, OF_NEW, state.context[rows], num_contexts)
 
 
@@ -259,6 +324,12 @@ def _utility(
     position: Integer[np.ndarray, " some"],
 ) -> Float[np.ndarray, "some many"]:
     return np.matmul(read, weights.astype(np.float32)[(position > 0).astype(int)][..., None])[..., 0]
+
+
+def _log_mean(utility: Float[np.ndarray, "*some many"]) -> Float[np.ndarray, "*some"]:
+    """The logarithm of the mean of what utilities weigh."""
+    top = utility.max(axis=-1, keepdims=True)
+    return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]
 
 
 def _gumbel(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
