@@ -131,7 +131,9 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             num_candidates=candidates, own_pull=own_pull, own_candidates=own_candidates,
         )  # fmt: skip
         self._face = _Face(world, action, reward_weights)
-        self.observation_space, self.action_space = self._face.observation_space, self._face.action_space
+        # Gymnasium's Dict is a space of dict[str, Any], which is not one of arrays to a type checker.
+        self.observation_space: spaces.Space[Any] = self._face.observation_space
+        self.action_space = self._face.action_space
 
     @property
     def world(self) -> ListeningWorld:

@@ -13,8 +13,8 @@ from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 PARTS: Final = ("streams", "finishes", "saves", "likes", "active_days", "adopted_artists", "skips")
-"""Plays that were not skipped; those heard to their end; saves; likes; days with a play; artists who were unknown before
-the episode and whom the listener now played without a skip on a second day; skips."""
+"""Plays that were not skipped; those heard to their end; saves; likes; days with a play; artists who were unknown
+before the episode and whom the listener now played without a skip on a second day; skips."""
 _PLACES: Final = 256
 
 

@@ -18,7 +18,7 @@ from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 NEVER: Final = np.iinfo(np.int64).max
-OWN_PULL: Final = 6.0
+OWN_PULL: Final = 5.0
 _DRAWS: Final = 20
 _BLOCK: Final = 512
 
@@ -235,9 +235,7 @@ class ListeningWorld:
     ) -> tuple[Int[np.ndarray, " some"], Bool[np.ndarray, " some"]]:
         listeners, space = self.listeners, self.space
         weighs = np.full((len(rows), slates.shape[1] + 1), self.own_pull)
-        for begin in range(0, len(rows), _BLOCK):
-            at = slice(begin, begin + _BLOCK)
-            weighs[at, :-1] = listeners.attraction(rows[at], slates[at])
+        weighs[:, :-1] = listeners.attraction(rows, slates)
         may_come = space.is_playable[slates] & (space.released_us[slates] <= self.now_us[rows, None])
         earlier = np.tril(np.ones((slates.shape[1],) * 2, bool), -1)
         may_come &= ~((slates[:, :, None] == slates[:, None]) & earlier).any(axis=2)

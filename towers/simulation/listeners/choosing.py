@@ -76,7 +76,7 @@ class Choosing:
         for begin in range(0, len(rows), _BLOCK):
             some = order[begin : begin + _BLOCK]
             place = state.memory.listed(rows[some])
-            picked = _gumbel(self.known_utility(state, rows[some], place), place >= 0, rng)
+            picked = _drawn(self.known_utility(state, rows[some], place), place >= 0, rng)
             drawn[some] = state.memory.content[rows[some], place[np.arange(len(some)), picked]]
         return drawn
 
@@ -92,7 +92,7 @@ class Choosing:
             may_come &= state.space.released_us[candidates] <= state.now_us[some, None]
             may_come[~may_come.any(axis=1)] = True
             utility = self.new_utility(state, some, candidates) + log_weight
-            drawn[begin : begin + _BLOCK] = candidates[_gumbel(utility, may_come, rng)]
+            drawn[begin : begin + _BLOCK] = candidates[_drawn(utility, may_come, rng)]
         return drawn
 
     def known_utility(
@@ -127,6 +127,23 @@ class Choosing:
             trait: of `repeat`, of each listener.
             rng: draws.
         """
+        offered, log_weight = replace(self, max_candidates=_DRAWN_NEW).candidates(state.space, rng)
+        found = np.empty(content.shape, np.float32)
+        for begin in range(0, len(rows), _BLOCK):
+            at = slice(begin, begin + _BLOCK)
+            found[at] = self._attraction(state, rows[at], content[at], trait[at], offered, log_weight, rng)
+        return found
+
+    def _attraction(
+        self,
+        state: ListenerState,
+        rows: Integer[np.ndarray, " some"],
+        content: Integer[np.ndarray, "some many"],
+        trait: Float[np.ndarray, " some"],
+        offered: Int[np.ndarray, " offered"],
+        log_weight: Float[np.ndarray, " offered"],
+        rng: np.random.Generator,
+    ) -> Float[np.ndarray, "some many"]:
         many, met = content.shape[1], state.memory.met[rows]
         repeats = self.repeats(state, rows, trait)
         drawn = state.memory.order[rows[:, None], (rng.random((len(rows), _DRAWN_KNOWN)) * met[:, None]).astype(int)]
@@ -134,11 +151,10 @@ class Choosing:
         known = self.known_utility(state, rows, np.concatenate([np.maximum(place, 0), drawn], axis=1))
         chances = np.maximum(np.stack([repeats, 1.0 - repeats]), 1e-9)
         of_known = np.log(chances[0] * state.space.is_playable.sum() / np.maximum(met, 1)) - _log_mean(known[:, many:])
-        offered, log_weight = replace(self, max_candidates=_DRAWN_NEW).candidates(state.space, rng)
         of_new = np.log(chances[1]) + _log_mean(log_weight)
         of_new -= _log_mean(self.new_utility(state, rows, offered) + log_weight)
         new = self.new_utility(state, rows, content)
-        return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None]).astype(np.float32)
+        return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None])
 
     def candidates(
         self, space: Space, rng: np.random.Generator
@@ -230,19 +246,21 @@ def _artist_plays(state: ListenerState, rows: np.ndarray, artist: np.ndarray) ->
         place = artists.places_of(rows, artist)
         return np.where(place >= 0, np.log1p(artists.plays[rows[:, None], np.maximum(place, 0)], dtype=np.float32), 0.0)
     heard = np.zeros((len(rows), int(state.space.artist.max(initial=0)) + 2), np.float32)
-    known, plays = artists.content[rows], artists.plays[rows]
-    line, slot = np.nonzero(known >= 0)
-    heard[line, known[line, slot]] = np.log1p(plays[line, slot])
+    place = artists.listed(rows)
+    at = rows[:, None], np.maximum(place, 0)
+    # The last column is of those who are not known, as artists and as places.
+    heard[np.arange(len(rows))[:, None], np.where(place >= 0, artists.content[at], -1)] = np.log1p(artists.plays[at])
+    heard[:, -1] = 0.0
     return heard[:, artist]
 
 
 def knows(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, "some contents"]:
     """Whether each listener knows each content."""
-    known = np.zeros((len(rows), len(state.space)), bool)
-    content = state.memory.content[rows]
-    line, slot = np.nonzero(content >= 0)
-    known[line, content[line, slot]] = True
-    return known
+    known = np.zeros((len(rows), len(state.space) + 1), bool)
+    place = state.memory.listed(rows)
+    content = np.where(place >= 0, state.memory.content[rows[:, None], np.maximum(place, 0)], -1)
+    known[np.arange(len(rows))[:, None], content] = True
+    return known[:, :-1]
 
 
 def fit_choice(
@@ -353,7 +371,8 @@ def _log_mean(utility: Float[np.ndarray, "*some many"]) -> Float[np.ndarray, "*s
     return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]
 
 
-def _gumbel(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
+def _drawn(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
     """One of each row, by a softmax of its utilities."""
-    noisy = utility + rng.gumbel(size=utility.shape)
-    return np.where(may_come, noisy, -np.inf).argmax(axis=1)
+    utility = np.where(may_come, utility, -np.inf)
+    cumulative = np.exp(utility - utility.max(axis=1, keepdims=True)).cumsum(axis=1, dtype=float)
+    return (cumulative <= rng.random((len(utility), 1)) * cumulative[:, -1:]).sum(axis=1)
