@@ -1,7 +1,7 @@
 """Simple policies that serve slates: what the order of policies in a simulator is checked with, and what an agent
 should beat."""
 
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
@@ -13,6 +13,7 @@ from towers.simulation.listeners.space import Space
 MOST_OF_A_REGION: Final = 2
 
 
+@runtime_checkable
 class ServingPolicy(Protocol):
     """Chooses slates by what a service knows."""
 

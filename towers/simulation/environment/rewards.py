@@ -1,6 +1,7 @@
 """What a step was good for, by part, and the parts that need to remember: days on which somebody listened, and artists
 who became theirs."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -104,6 +105,6 @@ class Rewards:
         self._active_day[:] = arrays["active_day"]
 
 
-def total(parts: dict[str, Int[np.ndarray, " some"]], weights: dict[str, float]) -> Float[np.ndarray, " some"]:
+def total(parts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Float[np.ndarray, " some"]:
     """The parts as one number for each listener, float64."""
     return sum((weight * parts[name] for name, weight in weights.items()), np.zeros(len(parts["streams"])))
