@@ -23,13 +23,14 @@ _RIDGE: Final = 1.0
 _NEW_DAYS: Final = 14.0
 
 OF_KNOWN: Final = (
-    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity", "session_squared",
-    "session", "novelty", "previous", "same_artist",
+    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity",
+    "popular_and_near", "session_squared", "session", "session_early", "fast_early", "novelty", "previous",
+    "same_artist",
 )  # fmt: skip
 OF_NEW: Final = (
-    "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "region_share", "artist_plays", "popularity_squared",
-    "popular_and_near",
-    "popularity", "novelty", "previous", "same_artist",
+    "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "session_early",
+    "fast_early", "region_share", "artist_plays", "popularity_squared", "popular_and_near", "popularity", "novelty",
+    "previous", "same_artist",
 )  # fmt: skip
 _BY_CONTEXT: Final = 2
 """The last so many features have a weight of their own in each context."""
@@ -137,6 +138,8 @@ def known_features(
     likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
     found["taste"] = features.taste_affinity(state, rows, likeness)
     found["session_squared"] = found["session"] ** 2
+    found["popular_and_near"] = found["popularity"] * found["taste"]
+    _early(found, state, rows)
     found["same_artist"] = _same_artist(state, rows, space.artist[content])
     return _stacked(found, OF_KNOWN, state.context[rows], num_contexts)
 
@@ -163,6 +166,7 @@ def new_features(
     line, slot = np.nonzero(artist >= 0)
     heard[line, artist[line, slot]] = np.log1p(plays[line, slot])
     found["artist_plays"] = heard[:, space.artist[content]]
+    _early(found, state, rows)
     found["popularity"] = np.broadcast_to(space.log_popularity[content], found["slow"].shape)
     found["popularity_squared"] = found["popularity"] ** 2
     found["popular_and_near"] = found["popularity"] * found["fast"]
@@ -237,6 +241,13 @@ def _tastes(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> dict[st
         "session": features.unit(state.session_taste[rows]),
         "previous": previous.astype(np.float32),
     }
+
+
+def _early(found: dict[str, np.ndarray], state: ListenerState, rows: Integer[np.ndarray, " some"]) -> None:
+    # After one play or two, a session's mean says less of what it is about than later.
+    early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
+    for name in ("session", "fast"):
+        found[f"{name}_early"] = found[name] * early
 
 
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:
