@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from towers.evaluation.report.drawing import (
     COLOURS,
@@ -77,6 +78,10 @@ def _curves(one: Compared) -> Picture:
             axes.set_xticks(places, one.labels)
         elif places[-1] > LONG_SHARE * max(places[0], 1e-9):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0, None if statistic.told == "points" else 1)
         axes.set_xlabel(_axis(one))
         axes.set_ylabel("share up to it" if statistic.told == "KS" else "share")

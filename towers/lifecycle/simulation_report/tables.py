@@ -11,10 +11,13 @@ TOO_SMALL = "the sample cannot tell"
 
 
 def verdict_cells(verdict: Verdict) -> Cells:
-    """A row a limit: its figure with interval, what passes, what the sample's size makes of it, and the outcome."""
-    rows = tuple((one.title, text(one.figure, ".4f"), _interval(one.low, one.high, ".4f"), one.allowed, one.told,
-                  text(one.noise, ".4f"), outcome(one)) for one in verdict.limits)  # fmt: skip
-    headings = ("limit", "figure", "95 % interval", "passes", "told as", "chance alone", "outcome")
+    """A row a limit: the outcome, its figure with interval, what passes, and what the sample's size makes of it."""
+    rows = tuple(
+        (one.title, outcome(one), text(one.figure, _form(one)), _interval(one.low, one.high, ".4f"), one.allowed,
+         one.told, text(one.noise, ".4f"))
+        for one in verdict.limits
+    )  # fmt: skip
+    headings = ("limit", "outcome", "figure", "95 % interval", "passes", "told as", "chance alone")
     return Cells(headings=headings, rows=rows)
 
 
@@ -32,7 +35,7 @@ def outcome(limit: Limit) -> str:
 def statistics_cells(checked: Checked) -> Cells:
     """A row a figure, and of a curve its bins together: real, simulated and their difference."""
     rows = tuple(_statistic(one) for one in checked.compared)
-    headings = ("statistic", "real", "simulated", "difference", "95 % interval", "mean over bins", "limit")
+    headings = ("statistic", "real", "simulated", "difference", "mean over bins")
     return Cells(headings=headings, rows=rows)
 
 
@@ -76,6 +79,11 @@ def failures(checked: Checked) -> list[str]:
     return found
 
 
+def _form(limit: Limit) -> str:
+    """Figures without an interval are counts."""
+    return ".4f" if limit.low is not None else ".0f"
+
+
 def _of_segment(one: Compared) -> str:
     form = "+.3f" if len(one.labels) == 1 else ".3f"
     return text(one.difference, form) + (" beyond" if one.is_clearly_beyond else "")
@@ -83,11 +91,11 @@ def _of_segment(one: Compared) -> str:
 
 def _statistic(one: Compared) -> tuple[str, ...]:
     is_single = len(one.labels) == 1
-    real, simulated = (_value(curve.values[0], curve.low[0], curve.high[0]) if is_single else "curve"
+    real, simulated = (_value(curve.values[0], curve.low[0], curve.high[0]) if is_single else "see chart"
                        for curve in (one.real, one.simulated))  # fmt: skip
     mean = text(one.mean, ".4f") if one.statistic.told == "points" and not is_single else "–"
     return (one.statistic.title, real, simulated, text(one.difference, "+.4f" if is_single else ".4f"),
-            _interval(one.low, one.high, ".4f"), mean, f"{one.statistic.limit:g} {one.statistic.told}")  # fmt: skip
+    mean)  # fmt: skip
 
 
 def _value(value: float, low: float, high: float) -> str:
