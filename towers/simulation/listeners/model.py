@@ -18,7 +18,9 @@ from towers.simulation.listeners.state import Drift
 
 FORMAT: Final = 1
 _FACTS, _SPACE, _MODEL = "simulator.json", "space.npz", "model-{}.npz"
-_SPACE_ARRAYS: Final = ("vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays")
+_SPACE_ARRAYS: Final = (
+    "vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays", "days",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,8 @@ class Simulator:
         write_json(folder / _FACTS, facts)
         np.savez_compressed(folder / _SPACE, **{name: getattr(self.space, name) for name in _SPACE_ARRAYS})
         for place, model in enumerate((self.central, *self.members)):
-            np.savez_compressed(folder / _MODEL.format(place), **dict(_flat(model.facts())))
+            arrays: dict[str, Any] = dict(_flat(model.facts()))
+            np.savez_compressed(folder / _MODEL.format(place), **arrays)
 
     @classmethod
     def read(cls, folder: Path) -> "Simulator":
