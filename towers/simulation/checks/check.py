@@ -16,7 +16,7 @@ from towers.simulation.checks.resampling import draws
 from towers.simulation.checks.segments import Segment, segments
 from towers.simulation.checks.skip_prediction import SkipData, SkipPrediction, skip_prediction
 from towers.simulation.checks.stated import stated
-from towers.simulation.checks.verdict import FILE, Limit, Verdict
+from towers.simulation.checks.verdict import FILE, TRIALS, Limit, Verdict
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 
@@ -240,8 +240,8 @@ def _of_classifier(apart: ToldApart) -> tuple[Limit, ...]:
 
     return (
         limit("real_from_simulated", "Classifier: real from simulated", apart.simulated, None, MOST_AUC),
-        limit("real_from_real", "Classifier: real from real", apart.real, *REAL_AUC),
-        limit("real_from_shuffled", "Classifier: real from shuffled", apart.shuffled, SHUFFLED_AUC, None),
+        limit(TRIALS[0], "Classifier: real from real", apart.real, *REAL_AUC),
+        limit(TRIALS[1], "Classifier: real from shuffled", apart.shuffled, SHUFFLED_AUC, None),
     )
 
 
