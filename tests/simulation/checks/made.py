@@ -10,7 +10,7 @@ from towers.simulation.checks.check import Checked, CheckSettings, check
 from towers.simulation.checks.skip_prediction import SkipData
 
 LISTENERS = 24
-SETTINGS = CheckSettings(resamples=20, splits=10, trees=20)
+SETTINGS = CheckSettings(resamples=20, splits=10, trees=10)
 
 
 def skips_of(real):

@@ -37,7 +37,7 @@ def test_listeners_drawn_anew_are_not_told_from_themselves():
     anew = logs.heard(logs.listened(LISTENERS, seed=2, begin_us=BEGIN_US), before=real.before)
     steps = []
     drawn = draws(LISTENERS, 1, resamples=5, splits=1, seed=0)
-    apart = tell_apart(real, [anew], SPACE, drawn, trees=20, seed=0, progress=steps.append)
+    apart = tell_apart(real, [anew], SPACE, drawn, trees=10, seed=0, progress=steps.append)
     assert 0.4 < apart.simulated.auc < 0.6
     assert len(steps) == 2
     assert len(apart.scored[0].score) == len(real.log.session_begins) + len(anew.log.session_begins)
