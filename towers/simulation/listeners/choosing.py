@@ -28,13 +28,14 @@ _DRAWN_NEW: Final = 32
 """Contents by which it is estimated how much all known and all new ones weigh for a listener."""
 
 OF_KNOWN: Final = (
-    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity", "session_squared",
-    "session", "novelty", "previous", "same_artist",
+    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity",
+    "popular_and_near", "session_squared", "session", "session_early", "fast_early", "novelty", "previous",
+    "same_artist",
 )  # fmt: skip
 OF_NEW: Final = (
-    "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "region_share", "artist_plays", "popularity_squared",
-    "popular_and_near",
-    "popularity", "novelty", "previous", "same_artist",
+    "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "session_early",
+    "fast_early", "region_share", "artist_plays", "popularity_squared", "popular_and_near", "popularity", "novelty",
+    "previous", "same_artist",
 )  # fmt: skip
 _BY_CONTEXT: Final = 2
 """The last so many features have a weight of their own in each context."""
@@ -219,6 +220,8 @@ def _of_known(state: ListenerState, rows: np.ndarray, place: np.ndarray) -> dict
         "same_artist": _same_artist(state, rows, space.artist[content]),
     }
     found["session_squared"] = found["session"] ** 2
+    found["popular_and_near"] = found["popularity"] * found["taste"]
+    _early(found, state, rows)
     return found
 
 
@@ -231,6 +234,7 @@ def _of_new(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> dict
     share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
     found["region_share"] = share[np.arange(len(rows))[:, None], space.region[content]]
     found["artist_plays"] = _artist_plays(state, rows, space.artist[content])
+    _early(found, state, rows)
     found["popularity"] = np.broadcast_to(space.log_popularity[content], shape)
     found["popularity_squared"] = found["popularity"] ** 2
     found["popular_and_near"] = found["popularity"] * found["fast"]
@@ -325,6 +329,13 @@ def _likeness(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> di
     found = directions @ (vectors.swapaxes(1, 2) if content.ndim > 1 else vectors.T)
     likeness = {name: found[:, place] for place, name in enumerate(single)}
     return likeness | {"taste": features.taste_affinity(state, rows, found[:, len(single) :].swapaxes(1, 2))}
+
+
+def _early(found: dict[str, np.ndarray], state: ListenerState, rows: Integer[np.ndarray, " some"]) -> None:
+    # After one play or two, a session's mean says less of what it is about than later.
+    early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
+    for name in ("session", "fast"):
+        found[f"{name}_early"] = found[name] * early
 
 
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:
