@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from towers.simulation.listeners.fitting import FitSettings, fit
+from towers.simulation.listeners.live import Population, population_of
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP, SessionLog
 from towers.simulation.listeners.space import DAY_US, Space
@@ -69,6 +70,12 @@ def simulator() -> Simulator:
         recovery_hours=(1.0, 1.001),
     )
     return fit(log(), space(), settings, UNTIL_US)
+
+
+@cache
+def population() -> Population:
+    """The listeners of `log` after it."""
+    return population_of(simulator().central, simulator().space, log(), UNTIL_US)
 
 
 def hidden(simulated: Simulator, by: float) -> Simulator:

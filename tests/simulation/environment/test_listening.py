@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.simulation.environment.small import CONTENTS, LISTENERS, hidden, log, simulator
+from tests.simulation.environment.small import CONTENTS, LISTENERS, hidden, log, population, simulator
 from towers.errors import UserError
 from towers.simulation.environment.listening import ID, ListeningVectorEnv
 from towers.simulation.environment.rewards import PARTS
-from towers.simulation.listeners.live import population_of
 
 
 def one(**settings) -> gymnasium.Env:
-    settings = {"simulator": simulator(), "log": log(), "slate": 4, "candidates": 20} | settings
+    settings = {"simulator": simulator(), "population": population(), "slate": 4, "candidates": 20} | settings
     return gymnasium.make(ID, **settings)
 
 
 def many(number: int, **settings) -> ListeningVectorEnv:
-    settings = {"simulator": simulator(), "log": log(), "slate": 4, "candidates": 20} | settings
+    settings = {"simulator": simulator(), "population": population(), "slate": 4, "candidates": 20} | settings
     return gymnasium.make_vec(ID, number, "vector_entry_point", **settings)
 
 
@@ -44,10 +43,10 @@ def test_passes_gymnasiums_check(action):
 
 
 def test_one_listener_is_the_same_alone_and_as_a_vector_of_one():
-    single, vector = one(days=3.0).unwrapped, many(1, days=3.0)
+    single, vector = one(days=1.0).unwrapped, many(1, days=1.0)
     seen, _ = single.reset(seed=5)
     also_seen, _ = vector.reset(seed=5)
-    for _ in range(60):
+    for _ in range(16):
         slate = seen["candidates"][:4].astype(np.int64)
         assert equal({name: value[None] for name, value in seen.items()}, also_seen)
         seen, reward, terminated, truncated, info = single.step(slate)
@@ -67,7 +66,7 @@ def test_a_seed_repeats_everything_bit_for_bit():
         env = many(30)
         seen, _ = env.reset(seed=seed)
         rows = []
-        for _ in range(15):
+        for _ in range(5):
             seen, rewards, *_ = env.step(nearest(env, seen))
             rows.append([seen, {"reward": rewards}])
         runs.append(rows)
@@ -78,17 +77,17 @@ def test_a_seed_repeats_everything_bit_for_bit():
 
 
 def test_a_state_that_was_kept_goes_on_bit_for_bit_in_another_environment():
-    env, other = many(25, days=5.0), many(25, days=5.0)
+    env, other = many(25, days=2.0), many(25, days=2.0)
     seen, _ = env.reset(seed=1)
     other.reset(seed=2)
-    for _ in range(12):
+    for _ in range(5):
         seen, *_ = env.step(nearest(env, seen))
     kept, begin = env.unwrapped.state(), seen
     runs = []
     for going_on in (env, env, other):
         going_on.unwrapped.restore(kept)
         seen, rows = begin, []
-        for _ in range(20):
+        for _ in range(7):
             seen, rewards, terminated, truncated, _ = going_on.step(nearest(going_on, seen))
             rows.append(seen | {"reward": rewards, "over": terminated | truncated})
         runs.append(rows)
@@ -123,7 +122,8 @@ def test_actions_of_another_shape_and_queries_without_numbers_are_refused():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [({"action": "song"}, "slate or query"), ({"reward_weights": {"joy": 1.0}}, "joy"), ({"member": 1}, "1 members"),
-     ({"simulator": None}, "simulator="), ({"slate": 1_000}, "1000 contents"), ({"simulator": "nowhere"}, "nowhere")],
+     ({"simulator": None}, "simulator="), ({"slate": 1_000}, "1000 contents"), ({"simulator": "nowhere"}, "nowhere"),
+     ({"log": log()}, "not both"), ({"population": None, "log": log().between(0, 1)}, "no plays")],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_named(settings, named):
     with pytest.raises(UserError, match=named):
@@ -131,10 +131,9 @@ def test_settings_that_cannot_be_are_named(settings, named):
 
 
 def test_hidden_traits_and_models_are_not_in_the_first_observation():
-    population = population_of(simulator().central, simulator().space, log(), simulator().until_us)
-    other = replace(population, modes={name: mode + 1.0 for name, mode in population.modes.items()})
-    seen = [many(40, log=None, population=who).reset(seed=4)[0] for who in (population, other)]
-    seen.append(many(40, log=None, population=population, simulator=hidden(simulator(), 2.0)).reset(seed=4)[0])
+    other = replace(population(), modes={name: mode + 1.0 for name, mode in population().modes.items()})
+    seen = [many(40, population=who).reset(seed=4)[0] for who in (population(), other)]
+    seen.append(many(40, simulator=hidden(simulator(), 2.0)).reset(seed=4)[0])
     assert equal(seen[0], seen[1])
     assert equal(seen[0], seen[2])
 
@@ -152,7 +151,7 @@ def test_hidden_traits_are_not_seen_while_the_same_is_played_and_left_in_the_sam
 def test_observations_lie_in_their_space_and_tell_what_was_played():
     env = many(20, days=4.0)
     seen, _ = env.reset(seed=6)
-    for _ in range(25):
+    for _ in range(8):
         before = seen
         seen, _, terminated, truncated, infos = env.step(nearest(env, seen))
         assert env.observation_space.contains(seen)
@@ -165,10 +164,10 @@ def test_observations_lie_in_their_space_and_tell_what_was_played():
 
 def test_reward_is_the_weighted_sum_of_its_parts():
     weights = {"streams": 1.0, "saves": 4.0, "skips": -0.5, "active_days": 2.0}
-    env = many(30, reward_weights=weights)
+    env = many(120, reward_weights=weights)
     seen, _ = env.reset(seed=9)
     sums = dict.fromkeys(PARTS, 0)
-    for _ in range(20):
+    for _ in range(12):
         seen, rewards, _, _, infos = env.step(nearest(env, seen))
         assert rewards == pytest.approx(sum(weight * infos[name] for name, weight in weights.items()))
         told = infos["_streams"]
@@ -180,8 +179,8 @@ def test_reward_is_the_weighted_sum_of_its_parts():
 
 
 def test_listeners_are_new_without_a_log_and_known_with_one():
-    unknown, _ = many(10, log=None).reset(seed=0)
-    known, _ = many(10).reset(seed=0)
+    unknown, _ = many(10, population=None).reset(seed=0)
+    known, _ = many(10, population=None, log=log()).reset(seed=0)
     assert (unknown["recent"] == -1).all()
     assert not unknown["taste"].any()
     assert (known["recent"][:, 0] >= 0).all()

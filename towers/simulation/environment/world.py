@@ -267,7 +267,7 @@ class ListeningWorld:
 
 def _nothing() -> Step:
     nothing, no = np.zeros(0, np.int64), np.zeros(0, bool)
-    parts = dict.fromkeys(PARTS, nothing)
+    parts: dict[str, np.ndarray] = dict.fromkeys(PARTS, nothing)
     return Step(content=nothing, is_own=no, parts=parts, terminated=no, truncated=no)
 
 

@@ -152,7 +152,7 @@ class Choosing:
         known = self.known_utility(state, rows, np.concatenate([np.maximum(place, 0), drawn], axis=1))
         chances = np.maximum(np.stack([repeats, 1.0 - repeats]), 1e-9)
         of_known = np.log(chances[0] * state.space.is_playable.sum() / np.maximum(met, 1)) - _log_mean(known[:, many:])
-        of_new = np.log(chances[1]) + _log_mean(log_weight)
+        of_new = np.log(chances[1]) + _log_mean(log_weight[None])
         of_new -= _log_mean(self.new_utility(state, rows, offered) + log_weight)
         new = self.new_utility(state, rows, content)
         return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None])
@@ -376,7 +376,7 @@ def _utility(
     return total
 
 
-def _log_mean(utility: Float[np.ndarray, "*some many"]) -> Float[np.ndarray, "*some"]:
+def _log_mean(utility: Float[np.ndarray, "some many"]) -> Float[np.ndarray, " some"]:
     """The logarithm of the mean of what utilities weigh."""
     top = utility.max(axis=-1, keepdims=True)
     return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]
