@@ -101,6 +101,11 @@ def recent_first(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> In
     return np.take_along_axis(state.recent[rows], _backwards(state, rows), axis=1)
 
 
+def last_played(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, " some"]:
+    """Row of the content that each listener played last; -1 for none."""
+    return state.recent[rows, (state.plays[rows] - 1) % RECENT]
+
+
 def recent_skips(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np.ndarray:
     """Whether each of `recent_first` was skipped."""
     return np.take_along_axis(state.recent_skipped[rows], _backwards(state, rows), axis=1)
