@@ -1,0 +1,105 @@
+"""Who and when a simulator is fitted to, and who and when it is checked by: the two share neither listener nor time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from towers.data.event_times import shown_time
+from towers.errors import UserError
+from towers.simulation.listeners.held_out import is_held_out
+from towers.simulation.listeners.session_log import SessionLog
+
+EARLIEST_US = np.iinfo(np.int64).min
+"""Before any event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Which listeners a fit leaves out.
+
+    Args:
+        share: of all listeners, above 0 and below 1.
+        seed: of who they are.
+
+    Raises:
+        UserError: a share that leaves nobody.
+    """
+
+    share: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UserError(f"held_out.share={self.share}: must be above 0 and below 1")
+
+    def among(self, user_ids: tuple[str, ...]) -> Bool[np.ndarray, " listeners"]:
+        """Says of each listener whether they are left out."""
+        return is_held_out(user_ids, self.share, self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a simulator is checked by: held-out listeners, in a period that the fit has not seen.
+
+    Args:
+        before: what they played before the period.
+        real: what they played in it; rows of listeners as in `before`.
+        begin_us: of the period, microseconds since 1970, UTC.
+        end_us: behind its end.
+    """
+
+    before: SessionLog
+    real: SessionLog
+    begin_us: int
+    end_us: int
+
+
+def fitted_part(log: SessionLog, held_out: HeldOut, until_us: int, least: int) -> SessionLog:
+    """What a fit reads: other listeners, and sessions that began before.
+
+    Args:
+        log: of everybody.
+        held_out: who is left out.
+        until_us: no session from then on.
+        least: number of listeners that a fit needs.
+
+    Raises:
+        UserError: fewer listeners played before.
+    """
+    kept = with_plays(log.of_listeners(~held_out.among(log.user_ids)).between(EARLIEST_US, until_us))
+    if len(kept.user_ids) < least:
+        raise UserError(
+            f"store: {len(kept.user_ids):,} listeners who are not held out play before {shown_time(until_us)}, and a "
+            f"fit needs {least:,} (fit.min_listeners); give a store of more, or a later until"
+        )
+    return kept
+
+
+def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int | None) -> Checked:
+    """What a check reads.
+
+    Args:
+        log: of everybody.
+        held_out: who is left out of the fit.
+        begin_us: of the period.
+        end_us: behind its end; null: behind the last play of all.
+
+    Raises:
+        UserError: the period is empty, or no held-out listener plays in it.
+    """
+    end_us = int(log.start_us.max()) + 1 if end_us is None else end_us
+    theirs = log.of_listeners(held_out.among(log.user_ids))
+    theirs = with_plays(theirs.between(EARLIEST_US, end_us))
+    real = theirs.between(begin_us, end_us)
+    if not len(real):
+        raise UserError(
+            f"store: no held-out listener plays from {shown_time(begin_us)} to {shown_time(end_us)}, so there is "
+            "nothing to check by; give a store with later events, or fit with an earlier until"
+        )
+    return Checked(before=theirs.between(EARLIEST_US, begin_us), real=real, begin_us=begin_us, end_us=end_us)
+
+
+def with_plays(log: SessionLog) -> SessionLog:
+    """The same plays without listeners who have none."""
+    return log.of_listeners(np.bincount(log.listener, minlength=len(log.user_ids)) > 0)
