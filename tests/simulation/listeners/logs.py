@@ -46,7 +46,7 @@ def logged(table, space):
         listener=listener,
         content=np.array([*found, NOWHERE])[content],
         action=np.array([schema.ACTION_CODES[action] for action in rows["action"].to_pylist()], np.int8),
-        timestamp_us=rows["timestamp"].cast(pa.int64()).to_numpy(),
+        timestamp_us=rows["timestamp"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy(),
         played_ms=rows["played_ms"].fill_null(-1).to_numpy(),
         session=coded("session_id")[0],
         context=context,

@@ -74,7 +74,7 @@ def write_raw_data(
         UserError: the folder exists, or that of the real data does not.
     """
     if folder.exists():
-        raise UserError(f"out={folder}: exists; give another folder or remove it")
+        raise UserError(f"run.out={folder}: exists; give another folder or remove it")
     if not root.is_dir():
         raise UserError(f"root={root}: no such folder; give the folder of the real data, whose contents/ goes along")
     events = event_table(simulated, space, "simulated-")
