@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.simulation.listeners.logs import logged
+from tests.simulation.listeners.logs import EXPORT, logged
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.data.store import Store
 from towers.errors import UserError
@@ -24,8 +24,13 @@ COLUMNS = (
 
 
 @pytest.fixture(scope="module")
-def space(small):
-    return space_of(Export(small.export))
+def small(listened_world):
+    return listened_world
+
+
+@pytest.fixture(scope="module")
+def space():
+    return space_of(Export(EXPORT))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,47 @@
-"""Small spaces and logs, and how the rows of `events/` come back as arrays."""
+"""Small spaces and worlds, and how the rows of `events/` come back as arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from towers.contract import schema
 from towers.simulation.listeners.raw_events import NOT_IN_SPACE, NOWHERE, LoggedEvents
 from towers.simulation.listeners.space import Space
+
+EXPORT = Path(__file__).parents[2] / "golden" / "format-4" / "export"
+"""Of the contents of `WORLD`; it knows nearly all of its listeners."""
+WORLD = {
+    "seed": 0, "num_tracks": 24, "num_episodes": 4, "num_listeners": 70, "num_days": 120, "evaluation_days": 15,
+    "start_date": "2026-01-05", "events_per_listener": 86.0, "new_release_share": 0.3, "genre_missing_share": 0.3,
+    "clip_duration_s": 1.0, "sample_rate": 8_000,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallWorld:
+    """Folders of an invented world without sound as raw data and as a prepared store, and its events."""
+
+    raw: Path
+    store: Path
+    events: pa.Table
+
+
+def write_world(folder, make_builder):
+    """Writes and prepares a small world."""
+    from towers.data.splits.temporal import GlobalTemporal
+    from towers.simulation.world import World
+
+    tables = World(**WORLD).tables()
+    tables["contents"] = tables["contents"].drop_columns(["audio"])
+    for name, table in tables.items():
+        (folder / "raw" / name).mkdir(parents=True)
+        pq.write_table(table, folder / "raw" / name / "part-0.parquet")
+    split = GlobalTemporal(validation_days=15.0, test_days=15.0)
+    make_builder(folder / "raw", folder / "stores" / "small", split=split).build()
+    return SmallWorld(raw=folder / "raw", store=folder / "stores" / "small", events=tables["events"])
 
 
 def small_space(durations_ms=(1_000.0, 3_333.0, 200_000.0, 5.0), is_playable=None):

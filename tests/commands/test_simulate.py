@@ -1,0 +1,143 @@
+"""`towers simulate` as a user runs it, on a small invented world."""
+
+import json
+
+import pytest
+
+from tests.command_line import ok, refused
+from tests.simulation.listeners.logs import EXPORT
+from towers.config.composing import compose
+from towers.contract.provenance import Provenance
+from towers.data.forgetting import read_forgotten
+from towers.retrieval.export import Export
+from towers.simulation.listeners.held_out import is_held_out
+
+FIT = (f"export='{EXPORT}'", "fit.ensemble=2", "fit.min_listeners=20")
+
+
+@pytest.fixture(scope="module")
+def store(listened_world):
+    return f"store={listened_world.store}"
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, store):
+    """A folder with a fitted simulator, and what the fit printed. Nothing there is changed."""
+    folder = tmp_path_factory.mktemp("fitted")
+    return folder, ok(folder, "simulate", "action=fit", store, *FIT)
+
+
+def versions(folder):
+    """Folders of the versions of the simulator."""
+    there = (folder / "simulators" / "listeners").iterdir()
+    return [path for path in there if path.is_dir() and not path.is_symlink()]
+
+
+def test_hold_out_writes_ids_for_a_prepare(tmp_path, listened_world, store):
+    printed = ok(tmp_path, "simulate", "action=hold_out", store)
+    user_ids = read_forgotten(tmp_path / "simulators" / "listeners" / "held_out.txt")
+    assert 10 < len(user_ids) < 30
+    assert is_held_out(user_ids, 0.3, 0).all()
+    commands = [line.strip() for line in printed.splitlines() if line.startswith("  towers ")]
+    assert [command.split()[1] for command in commands] == ["prepare", "train", "export", "simulate"]
+    for command in commands:
+        _, name, *overrides = command.split()
+        config = compose(name, overrides)
+        if name == "prepare":
+            assert config.data.root == str(listened_world.raw)
+            assert config.data.forget == "simulators/listeners/held_out.txt"
+            assert config.data.split.validation_start == "2026-04-04T22:23:18+00:00"
+        if name == "export":
+            assert config.as_of == "2026-04-04T22:23:18+00:00"
+
+
+def test_a_fit_leaves_out_listeners_and_later_time(fitted):
+    folder, printed = fitted
+    (version,) = versions(folder)
+    assert version == (folder / "simulators" / "listeners" / "current").resolve()
+    origin = json.loads((version / "fit.json").read_text())
+    assert origin["until_us"] == Export(EXPORT).provenance.trained_until_us == 1775341398875001
+    assert 20 < origin["listeners"] < 60
+    assert f"fitted to {origin['plays']:,} plays of {origin['listeners']} listeners" in printed
+    assert f"has seen {origin['held_out_in_export']} listeners who are held out, so no check will pass" in printed
+    assert "ensemble: 2" in (version / "config.yaml").read_text()
+
+
+def test_the_same_fit_is_not_made_again(fitted, store):
+    folder, _ = fitted
+    assert "nothing to fit" in ok(folder, "simulate", "action=fit", store, *FIT)
+    assert len(versions(folder)) == 1
+
+
+def test_a_run_is_prepared_like_real_data(fitted, store, tmp_path, make_builder):
+    folder, _ = fitted
+    out = tmp_path / "out"
+    days = ("run.days=3", "run.listeners=30", f"run.out={out}", "run.from=2026-04-20", "force=true")
+    printed = ok(folder, "simulate", "action=run", store, *days)
+    assert "30 listeners from 2026-04-20T00:00:00+00:00 to 2026-04-23T00:00:00+00:00" in printed
+    assert {path.stem for path in (out / "events").iterdir()} <= {
+        "before", "2026-04-20", "2026-04-21", "2026-04-22", "2026-04-23",
+    }  # fmt: skip
+    store_again = make_builder(out, tmp_path / "store").build()[0]
+    assert store_again.end_us is not None
+    assert store_again.end_us > 1_776_643_200_000_000  # simulated days are in it
+
+
+class TestMistakes:
+    def test_an_action(self, tmp_path):
+        assert "must be one of hold_out, fit, check, run" in refused(tmp_path, "simulate", "action=guess")
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ((), "store=null: give the folder of a prepared store"),
+            (("store=nowhere",), "nowhere: no prepared store here"),
+            (("held_out.share=1.5",), "held_out.share=1.5: must be above 0 and below 1"),
+            (("until=soon",), "until=soon: not an ISO date or time"),
+            (("run.days=0",), "run.days=0: must be above 0"),
+            (("run.listeners=0",), "run.listeners=0: must be at least 1"),
+            (("run.member=-1",), "run.member=-1: must be 0 or more"),
+        ],
+    )
+    def test_a_value(self, tmp_path, store, arguments, said):
+        given = arguments if not arguments or arguments[0].startswith("store") else (store, *arguments)
+        assert said in refused(tmp_path, "simulate", *FIT, *given)
+        assert not (tmp_path / "simulators").exists()
+
+    def test_a_fit_of_too_few(self, tmp_path, store):
+        said = refused(tmp_path, "simulate", store, *FIT, "fit.min_listeners=1000")
+        assert "and a fit needs 1,000 (fit.min_listeners)" in said
+        assert not [*tmp_path.rglob("fit.json")]
+
+    def test_an_export_that_does_not_say_until_when(self, tmp_path, store, monkeypatch):
+        monkeypatch.setattr(Export, "provenance", Provenance())
+        said = refused(tmp_path, "simulate", store, *FIT)
+        assert "until=null: export" in said
+
+    def test_no_simulator(self, tmp_path, store):
+        assert "no simulator here; fit one" in refused(tmp_path, "simulate", "action=run", store)
+
+    @pytest.mark.parametrize("action", ["run", "check"])
+    def test_an_export_of_another_space(self, fitted, store, action):
+        other = EXPORT.parents[1] / "format-3" / "export"
+        said = refused(fitted[0], "simulate", f"action={action}", store, f"export='{other}'", "force=true")
+        assert "is of space" in said
+        assert "fit a simulator in this space" in said
+
+    def test_an_out_that_exists(self, fitted, store, tmp_path):
+        (tmp_path / "out").mkdir()
+        said = refused(fitted[0], "simulate", "action=run", store, f"run.out={tmp_path / 'out'}", "force=true")
+        assert "exists; give another folder" in said
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("run.member=2",), "run.member=2: the simulator has 2 models, from 0"),
+            (("run.listeners=500",), "run.listeners=500: only"),
+            (("run.from=2020-01-01",), "run.from=2020-01-01T00:00:00+00:00: nobody has played before"),
+        ],
+    )
+    def test_a_run_that_cannot_be(self, fitted, store, tmp_path, arguments, said):
+        out = f"run.out={tmp_path / 'out'}"
+        assert said in refused(fitted[0], "simulate", "action=run", store, out, "force=true", *arguments)
+        assert not (tmp_path / "out").exists()
