@@ -117,6 +117,19 @@ class TestMistakes:
     def test_no_simulator(self, tmp_path, store):
         assert "no simulator here; fit one" in refused(tmp_path, "simulate", "action=run", store)
 
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"format": 2}, "fit.json: of another format than 1; fit the simulator again"),
+            ({"until": 3}, "fit.json: changed since it was written; fit the simulator again"),
+        ],
+    )
+    def test_a_version_that_cannot_be_read(self, fitted, store, tmp_path, change, said):
+        (version,) = versions(fitted[0])
+        about = json.loads((version / "fit.json").read_text())
+        (tmp_path / "fit.json").write_text(json.dumps(about | change))
+        assert said in refused(tmp_path, "simulate", "action=run", store, f"folder={tmp_path}")
+
     @pytest.mark.parametrize("action", ["run", "check"])
     def test_an_export_of_another_space(self, fitted, store, action):
         other = EXPORT.parents[1] / "format-3" / "export"
