@@ -48,7 +48,7 @@ class Space:
 
     @cached_property
     def log_popularity(self) -> Float[np.ndarray, " contents"]:
-        """Logarithm of a content's plays over the mean of all that can be played, float32; each counts one play more."""
+        """Logarithm of a content's plays over the mean of all that can be played, each with one more; float32."""
         counted = self.plays + 1.0
         return np.log(counted / counted[self.is_playable].mean()).astype(np.float32)
 

@@ -1,0 +1,204 @@
+"""Fits every module of the simulator to a log, once to all listeners and once for each member of an ensemble."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize_scalar
+
+from towers.errors import UserError
+from towers.simulation.listeners.choosing import Choosing, fit_choice
+from towers.simulation.listeners.logistic import fit_mixed_logistic
+from towers.simulation.listeners.model import ListenerModel, Simulator
+from towers.simulation.listeners.replay import Choices, Recorded, record, replay
+from towers.simulation.listeners.response import fit_response
+from towers.simulation.listeners.returning import Returning, fit_returning
+from towers.simulation.listeners.session_log import SKIP, SessionLog
+from towers.simulation.listeners.sessions import fit_sessions, pauses_of
+from towers.simulation.listeners.space import Space
+from towers.simulation.listeners.state import Drift, ListenerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """How a simulator is fitted.
+
+    Args:
+        members: models of the ensemble, each fitted to listeners drawn with replacement.
+        seed: of what is drawn.
+        min_listeners: listeners with plays that a fit needs at least.
+        max_listeners: of so many the plays are read; of more, some are drawn.
+        num_choices: choices of known contents, and as many of new ones, that are compared with others.
+        max_candidates: contents that a simulated listener weighs at most when they choose something new.
+        drift_listeners: listeners by whom the speeds of taste and satiation are chosen.
+        slow_rates: shares of the slow taste that a play replaces, of which the likeliest is taken.
+        fast_rates: the same of the fast taste.
+        recovery_hours: the shortest and the longest time in which satiation may fall to 1/e, in hours.
+    """
+
+    members: int = 5
+    seed: int = 0
+    min_listeners: int = 100
+    max_listeners: int = 20_000
+    num_choices: int = 15_000
+    max_candidates: int = 5_000
+    drift_listeners: int = 600
+    slow_rates: Sequence[float] = (0.005, 0.01, 0.02, 0.04)
+    fast_rates: Sequence[float] = (0.1, 0.2, 0.4)
+    recovery_hours: Sequence[float] = (0.1, 100.0)
+
+
+def fit(
+    log: SessionLog,
+    space: Space,
+    settings: FitSettings,
+    until_us: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Simulator:
+    """Fits a simulator to a log.
+
+    Args:
+        log: plays of the fit's listeners, all before `until_us`.
+        space: contents; their numbers of plays are counted anew.
+        settings: see `FitSettings`.
+        until_us: end of the log's period, microseconds.
+        progress: is told what is done.
+
+    Raises:
+        UserError: the log has too few listeners, or none of them came back.
+    """
+    rng = np.random.default_rng([settings.seed, 21])
+    listening = np.flatnonzero(np.bincount(log.listener, minlength=len(log.user_ids)))
+    if len(listening) < settings.min_listeners:
+        raise UserError(
+            f"the log has {len(listening):,} listeners with plays before the check, and a fit needs "
+            f"{settings.min_listeners:,} (fit.min_listeners)"
+        )
+    kept = np.zeros(len(log.user_ids), bool)
+    kept[rng.permutation(listening)[: settings.max_listeners]] = True
+    log = log.of_listeners(kept)
+    space = space.with_plays(np.bincount(log.content, minlength=len(space)).astype(float))
+    drift = fit_drift(log, space, settings, progress)
+    progress(f"{len(log):,} plays of {len(log.user_ids):,} listeners are walked through")
+    recorded = record(log, space, drift, settings.num_choices, settings.seed)
+    pauses = pauses_of(log, recorded.ended_us)
+    everybody = np.ones(len(log.user_ids))
+    central = _fitted(log, recorded, pauses, until_us, everybody, settings, None)
+    progress("fitted to all listeners")
+    members = []
+    for member in range(settings.members):
+        drawn = rng.integers(len(log.user_ids), size=len(log.user_ids))
+        weights = np.bincount(drawn, minlength=len(log.user_ids)).astype(float)
+        members.append(_fitted(log, recorded, pauses, until_us, weights, settings, central))
+        progress(f"member {member + 1} of {settings.members}")
+    return Simulator(
+        central=central, members=tuple(members), space=space, contexts=log.contexts, devices=log.devices,
+        until_us=until_us,
+    )  # fmt: skip
+
+
+def _fitted(
+    log: SessionLog,
+    recorded: Recorded,
+    pauses: Float[np.ndarray, " quantiles"],
+    until_us: int,
+    weights: Float[np.ndarray, " listeners"],
+    settings: FitSettings,
+    start: ListenerModel | None,
+) -> ListenerModel:
+    repeat = fit_mixed_logistic(
+        recorded.repeat, recorded.is_repeat, log.listener, weights, start.choosing.repeat if start else None
+    )
+    return ListenerModel(
+        drift=recorded.state.drift,
+        response=fit_response(
+            log, recorded.of_content, recorded.of_moment, weights, start.response if start else None
+        ),
+        choosing=Choosing(
+            repeat=repeat, known=_choice(recorded.known, weights), new=_choice(recorded.new, weights),
+            num_contexts=len(log.contexts), max_candidates=settings.max_candidates,
+        ),  # fmt: skip
+        sessions=fit_sessions(log, recorded.leave, weights, pauses, start.sessions if start else None),
+        returning=_returning(log, recorded, until_us, weights),
+    )  # fmt: skip
+
+
+def _choice(choices: Choices | None, weights: Float[np.ndarray, " listeners"]) -> Float[np.ndarray, " features"]:
+    if choices is None:
+        raise UserError("the log has no repeats, or nothing but repeats, so there is no choice to learn from")
+    return fit_choice(choices.read, choices.may_come, weights[choices.listener])
+
+
+def gaps_of(
+    log: SessionLog, ended_us: np.ndarray, until_us: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Listener, end of a session, begin of the next or `until_us`, and whether there was a next, of every session."""
+    begins = log.session_begins
+    listener, last = log.listener[begins], begins + log.session_lengths - 1
+    ended = ended_us[last]
+    same = np.append(listener[1:] == listener[:-1], False)
+    until = np.where(same, np.append(log.start_us[begins][1:], 0), until_us)
+    # Sessions on two devices may overlap.
+    return listener, ended, np.maximum(until, ended + 1), same.astype(int)
+
+
+def _returning(
+    log: SessionLog, recorded: Recorded, until_us: int, weights: Float[np.ndarray, " listeners"]
+) -> Returning:
+    return fit_returning(*gaps_of(log, recorded.ended_us, until_us), weights)
+
+
+def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Callable[[str], None]) -> Drift:
+    """The speeds of tastes and of satiation under which the log's skips are likeliest, one after the other.
+
+    Args:
+        log: plays.
+        space: contents, with the plays of the fit.
+        settings: what may be chosen.
+        progress: is told what was chosen.
+    """
+    drawn = np.random.default_rng([settings.seed, 23]).permutation(len(log.user_ids))[: settings.drift_listeners]
+    kept = np.zeros(len(log.user_ids), bool)
+    kept[drawn] = True
+    some = log.of_listeners(kept)
+    drift = Drift()
+    drift = max(
+        (replace(drift, slow_rate=rate) for rate in settings.slow_rates), key=lambda it: _likelihood(some, space, it)
+    )
+    drift = max(
+        (replace(drift, fast_rate=rate) for rate in settings.fast_rates), key=lambda it: _likelihood(some, space, it)
+    )
+    low, high = np.log(settings.recovery_hours)
+    found = minimize_scalar(
+        lambda hours: -_likelihood(some, space, replace(drift, recovery_hours=float(np.exp(hours)))),
+        bounds=(low, high), method="bounded", options={"xatol": 0.1, "maxiter": 14},
+    )  # fmt: skip
+    drift = replace(drift, recovery_hours=float(np.exp(found.x)))
+    progress(
+        f"a play replaces {drift.slow_rate:.1%} of the slow taste, {drift.fast_rate:.0%} of the fast one; satiation "
+        f"falls to 1/e in {drift.recovery_hours:.2g} hours"
+    )
+    return drift
+
+
+def _likelihood(log: SessionLog, space: Space, drift: Drift) -> float:
+    """Log-likelihood of the skips of a log, with traits at their posterior modes and their price."""
+    from towers.simulation.listeners import features
+
+    read = np.empty((len(log), len(features.OF_CONTENT) + len(features.OF_MOMENT)), np.float32)
+
+    def look(state: ListenerState, rows: np.ndarray, plays: np.ndarray) -> None:
+        read[plays, : len(features.OF_CONTENT)] = features.of_content(state, rows, log.content[plays][:, None])[:, 0]
+        read[plays, len(features.OF_CONTENT) :] = features.of_moment(state, rows)
+
+    replay(log, space, drift, look)
+    is_skip, number = log.outcome == SKIP, len(log.user_ids)
+    model = fit_mixed_logistic(read, is_skip, log.listener, np.ones(number))
+    traits, _ = model.traits(read, is_skip, log.listener, number)
+    chance = model.chance(read, traits[log.listener])
+    price = 0.5 * float(((traits / model.spread) ** 2).sum()) + number * np.log(model.spread)
+    return float(np.log(np.where(is_skip, chance, 1.0 - chance)).sum()) - price
+
+
+__all__ = ["FitSettings", "fit", "fit_drift", "gaps_of"]

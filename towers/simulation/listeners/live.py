@@ -1,0 +1,159 @@
+"""Simulated listeners who live: they come, choose, react, leave and come back, by a fitted model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+
+from towers.simulation.listeners import sessions
+from towers.simulation.listeners.fitting import gaps_of
+from towers.simulation.listeners.model import ListenerModel
+from towers.simulation.listeners.replay import record
+from towers.simulation.listeners.response import TRAITS, Reaction
+from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog
+from towers.simulation.listeners.space import Space
+from towers.simulation.listeners.state import ListenerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """What is known of listeners at an instant: their states, and what their plays say of their traits.
+
+    Args:
+        state: after their last plays.
+        modes: by name of a trait, its likeliest value for each listener.
+        deviations: by name of a trait, how uncertain it is.
+        pace_shape: `[listeners]`, shape of the gamma distribution of each one's pace.
+        pace_rate: `[listeners]`, its rate.
+        contexts: `[listeners, contexts]`, sessions in each.
+        devices: `[listeners, devices]`, sessions on each.
+        user_ids: raw ids.
+        context_names: by code.
+        device_names: by code.
+    """
+
+    state: ListenerState
+    modes: dict[str, Float[np.ndarray, " listeners"]]
+    deviations: dict[str, Float[np.ndarray, " listeners"]]
+    pace_shape: Float[np.ndarray, " listeners"]
+    pace_rate: Float[np.ndarray, " listeners"]
+    contexts: Float[np.ndarray, "listeners contexts"]
+    devices: Float[np.ndarray, "listeners devices"]
+    user_ids: tuple[str, ...]
+    context_names: tuple[str, ...]
+    device_names: tuple[str, ...]
+
+
+def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us: int) -> Population:
+    """Listeners as they are after their plays of a log; one without a play is new, and has the population's traits.
+
+    Args:
+        model: fitted, perhaps to other listeners.
+        space: contents, with the plays of the fit.
+        log: their plays, all before `until_us`.
+        until_us: the present, microseconds.
+    """
+    seen = record(log, space, model.drift)
+    number, is_skip = len(log.user_ids), log.outcome == SKIP
+    read = model.response.design(seen.of_content, seen.of_moment, log.context)
+    happened = {
+        "skip": (np.ones(len(log), bool), is_skip), "finish": (~is_skip, log.outcome == FINISH),
+        "like": (~is_skip, log.liked), "save": (~is_skip, log.saved), "dislike": (is_skip, log.disliked),
+    }  # fmt: skip
+    found = {
+        name: model.response.chances[name].traits(read[rows], event[rows], log.listener[rows], number)
+        for name, (rows, event) in happened.items()
+    }
+    is_last = np.append(log.session[1:] != log.session[:-1], True)
+    found["leave"] = model.sessions.leaving.traits(seen.leave, is_last, log.listener, number)
+    found["repeat"] = model.choosing.repeat.traits(seen.repeat, seen.is_repeat, log.listener, number)
+    listener, ended, until, came_back = gaps_of(log, seen.ended_us, until_us)
+    exposure = np.bincount(listener, model.returning.exposure_of(ended, until), number)
+    shape, rate = model.returning.posterior(np.bincount(listener, came_back, number), exposure)
+    begins = log.session_begins
+    return Population(
+        state=seen.state, modes={name: mode for name, (mode, _) in found.items()},
+        deviations={name: deviation for name, (_, deviation) in found.items()}, pace_shape=shape, pace_rate=rate,
+        contexts=sessions.counts_of(log.listener[begins], log.context[begins], log, len(log.contexts)),
+        devices=sessions.counts_of(log.listener[begins], log.device[begins], log, len(log.devices)),
+        user_ids=log.user_ids, context_names=log.contexts, device_names=log.devices,
+    )  # fmt: skip
+
+
+class Listeners:
+    """Listeners who act.
+
+    Args:
+        model: how they behave.
+        population: as they are now; their state is moved along.
+        seed: of all that is drawn, traits included.
+    """
+
+    def __init__(self, model: ListenerModel, population: Population, seed: int):
+        self.model, self.state = model, population.state
+        self.rng = np.random.default_rng(seed)
+        number = len(self.state)
+        self.traits = {
+            name: self.rng.normal(mode, population.deviations[name]) for name, mode in population.modes.items()
+        }
+        self.pace = self.rng.gamma(population.pace_shape) / population.pace_rate
+        self._contexts = model.sessions.contexts.of_counts(population.contexts).cumsum(axis=1)
+        self._devices = model.sessions.devices.of_counts(population.devices).cumsum(axis=1)
+        assert len(self.pace) == number
+
+    def next_session_us(
+        self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
+    ) -> Int[np.ndarray, " some"]:
+        """When each listener's next session begins, later than `after_us`; the largest number for never."""
+        return self.model.returning.draw(self.pace[rows], self.state.ended_us[rows], after_us, self.rng)
+
+    def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
+        """Listeners begin a session, in a context and on a device of their habit."""
+        context, device = (self._drawn(chances[rows]) for chances in (self._contexts, self._devices))
+        self.state.begin_session(rows, time_us, context, device)
+
+    def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
+        """What each listener puts on by their own choice."""
+        choosing, state = self.model.choosing, self.state
+        content = np.zeros(len(rows), int)
+        repeats = self.rng.random(len(rows)) < choosing.repeats(state, rows, self.traits["repeat"][rows])
+        if repeats.any():
+            content[repeats] = choosing.draw_known(state, rows[repeats], self.rng)
+        if not repeats.all():
+            content[~repeats] = choosing.draw_new(state, rows[~repeats], self.rng)
+        return content
+
+    def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
+        """What each listener does with a content that plays now; their state moves on to its end."""
+        response = self.model.response
+        read = response.of_plays(self.state, rows, content[:, None])[:, 0]
+        reaction = response.draw(read, {name: self.traits[name][rows] for name in TRAITS}, self.rng)
+        self.state.play(rows, content, reaction.outcome, reaction.fraction)
+        return reaction
+
+    def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
+        """Whether each listener ends the session after the play that just ended."""
+        read = sessions.leave_features(self.state, rows, len(self._contexts[0]))
+        return self.rng.random(len(rows)) < self.model.sessions.leaving.chance(read, self.traits["leave"][rows])
+
+    def go_on(self, rows: Integer[np.ndarray, " some"]) -> None:
+        """Lets the pause before the next play pass."""
+        self.state.at(rows, self.state.ended_us[rows] + self.model.sessions.draw_pause_us(len(rows), self.rng))
+
+    def _drawn(self, cumulative: Float[np.ndarray, "some codes"]) -> Int[np.ndarray, " some"]:
+        drawn = self.rng.random((len(cumulative), 1)) * cumulative[:, -1:]
+        return (drawn > cumulative).sum(axis=1)
+
+    def arrays(self) -> dict[str, Any]:
+        """All that changes, to be kept; `restore` takes it back."""
+        return {"state": {name: value.copy() for name, value in self.state.arrays().items()},
+                "traits": {name: value.copy() for name, value in self.traits.items()}, "pace": self.pace.copy(),
+                "rng": self.rng.bit_generator.state}  # fmt: skip
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        self.state.restore(arrays["state"])
+        self.traits = {name: value.copy() for name, value in arrays["traits"].items()}
+        self.pace = arrays["pace"].copy()
+        self.rng.bit_generator.state = arrays["rng"]

@@ -1,0 +1,135 @@
+"""What simulated listeners remember of single contents: how often each was played, when, and how it was left."""
+
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+
+_EMPTY: Final = -1
+_PROBES: Final = 8
+_HOUR_US: Final = 3_600_000_000
+DECAY: Final = 0.5
+"""Power of the age by which an encounter fades, as in ACT-R."""
+_MIN_AGE_HOURS: Final = 0.05
+
+
+class ContentMemory:
+    """A table of a fixed number of places for each listener, found by open addressing.
+
+    A listener who meets more contents than there are places near where one belongs forgets the one that was met the
+    longest time ago.
+
+    Args:
+        num_listeners: rows.
+        places: of each listener, a power of two; three times the contents of an ordinary listener leave room.
+    """
+
+    def __init__(self, num_listeners: int, places: int):
+        shape = (num_listeners, places)
+        self._mask = places - 1
+        self.content = np.full(shape, _EMPTY, np.int32)
+        self.plays = np.zeros(shape, np.int32)
+        self.skips = np.zeros(shape, np.int32)
+        self.was_skipped = np.zeros(shape, bool)
+        self.first_us = np.zeros(shape, np.int64)
+        self.last_us = np.zeros(shape, np.int64)
+        self.session = np.full(shape, -1, np.int32)
+        self.order = np.zeros(shape, np.int16 if places <= 2**15 else np.int32)
+        self.met = np.zeros(num_listeners, np.int32)
+
+    def _first_place(self, content: Integer[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+        # Fibonacci hashing spreads rows that follow each other.
+        return ((content.astype(np.int64) * 2_654_435_769) >> 16) & self._mask
+
+    def places_of(
+        self, listener: Integer[np.ndarray, " asked"], content: Integer[np.ndarray, "asked *many"]
+    ) -> Int[np.ndarray, "asked *many"]:
+        """The place of each content in its listener's row of the table; -1 where the listener has not met it."""
+        rows = np.broadcast_to(listener.reshape(-1, *[1] * (content.ndim - 1)), content.shape).ravel()
+        wanted = content.ravel().astype(np.int32)
+        place = self._first_place(wanted)
+        found = np.full(len(wanted), -1)
+        open_ = np.arange(len(wanted))
+        for _ in range(_PROBES):
+            there = self.content[rows[open_], place[open_]]
+            hit = there == wanted[open_]
+            found[open_[hit]] = place[open_[hit]]
+            # An empty place ends the search: what is met is never taken out, only replaced.
+            open_ = open_[~hit & (there != _EMPTY)]
+            if not len(open_):
+                break
+            place[open_] = (place[open_] + 1) & self._mask
+        return found.reshape(content.shape)
+
+    def meet(
+        self,
+        listener: Integer[np.ndarray, " met"],
+        content: Integer[np.ndarray, " met"],
+        time_us: Integer[np.ndarray, " met"],
+        session: Integer[np.ndarray, " met"],
+        is_skip: Bool[np.ndarray, " met"],
+    ) -> None:
+        """Adds one encounter of each listener, who must differ."""
+        place = self.places_of(listener, content)
+        new = np.flatnonzero(place < 0)
+        if len(new):
+            place[new] = self._free_places(listener[new], content[new])
+            at = listener[new], place[new]
+            fresh = new[self.content[at] == _EMPTY]
+            self.order[listener[fresh], self.met[listener[fresh]]] = place[fresh]
+            self.met[listener[fresh]] += 1
+            self.content[at] = content[new]
+            self.plays[at], self.skips[at] = 0, 0
+            self.first_us[at] = time_us[new]
+        at = listener, place
+        self.plays[at] += 1
+        self.skips[at] += is_skip
+        self.was_skipped[at] = is_skip
+        self.last_us[at] = time_us
+        self.session[at] = session
+
+    def _free_places(
+        self, listener: Integer[np.ndarray, " new"], content: Integer[np.ndarray, " new"]
+    ) -> Int[np.ndarray, " new"]:
+        offered = (self._first_place(content)[:, None] + np.arange(_PROBES)) & self._mask
+        rows = listener[:, None]
+        met_us = np.where(self.content[rows, offered] == _EMPTY, np.iinfo(np.int64).min, self.last_us[rows, offered])
+        return np.take_along_axis(offered, met_us.argmin(axis=1)[:, None], axis=1)[:, 0]
+
+    def listed(self, listener: Integer[np.ndarray, " asked"]) -> Int[np.ndarray, "asked met"]:
+        """The places of all that each listener has met, in the order of the first meetings; -1 behind the last."""
+        met = self.met[listener]
+        places = self.order[listener, : int(met.max(initial=1))].astype(int)
+        return np.where(np.arange(places.shape[1]) < met[:, None], places, -1)
+
+    def activation(
+        self,
+        listener: Integer[np.ndarray, " asked"],
+        place: Integer[np.ndarray, "asked *many"],
+        now_us: Integer[np.ndarray, " asked"],
+    ) -> Float[np.ndarray, "asked *many"]:
+        """Base-level activation, float32: the logarithm of the sum over encounters of `age_hours ** -DECAY`; 0 where not met.
+
+        The last encounter counts by its age, earlier ones as if spread evenly since the first (Petrov 2006, "Computationally
+        efficient approximation of the base-level learning equation in ACT-R").
+        """
+        shape = (-1, *[1] * (place.ndim - 1))
+        at = listener.reshape(shape), np.maximum(place, 0)
+        now = now_us.reshape(shape)
+        last = np.maximum((now - self.last_us[at]) / _HOUR_US, _MIN_AGE_HOURS)
+        first = np.maximum((now - self.first_us[at]) / _HOUR_US, last + _MIN_AGE_HOURS)
+        earlier = (first ** (1.0 - DECAY) - last ** (1.0 - DECAY)) / ((1.0 - DECAY) * (first - last))
+        total = last**-DECAY + (self.plays[at] - 1) * earlier
+        return np.where(place >= 0, np.log(np.maximum(total, 1e-9)), 0.0).astype(np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it by name, to be kept; `restore` takes it back."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        for name in _ARRAYS:
+            getattr(self, name)[:] = arrays[name]
+
+
+_ARRAYS: Final = ("content", "plays", "skips", "was_skipped", "first_us", "last_us", "session", "order", "met")

@@ -1,0 +1,134 @@
+"""A fitted simulator: all modules' parameters, several times, and the contents they are about."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from towers.errors import UserError
+from towers.manifest import read_json, write_json
+from towers.simulation.listeners.choosing import Choosing
+from towers.simulation.listeners.response import Response
+from towers.simulation.listeners.returning import Returning
+from towers.simulation.listeners.sessions import Sessions
+from towers.simulation.listeners.space import Space
+from towers.simulation.listeners.state import Drift
+
+FORMAT: Final = 1
+_FACTS, _SPACE, _MODEL = "simulator.json", "space.npz", "model-{}.npz"
+_SPACE_ARRAYS: Final = ("vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerModel:
+    """How listeners behave: the parameters of every module.
+
+    Args:
+        drift: how tastes move and satiation fades.
+        response: what happens to a content that plays.
+        choosing: what listeners put on themselves.
+        sessions: how a session runs.
+        returning: when the next one begins.
+    """
+
+    drift: Drift
+    response: Response
+    choosing: Choosing
+    sessions: Sessions
+    returning: Returning
+
+    def facts(self) -> dict[str, Any]:
+        """All parameters by name, for a file."""
+        return {
+            "drift": asdict(self.drift), "response": self.response.facts(), "choosing": self.choosing.facts(),
+            "sessions": self.sessions.facts(), "returning": self.returning.facts(),
+        }  # fmt: skip
+
+    @classmethod
+    def of_facts(cls, facts: dict[str, Any]) -> "ListenerModel":
+        """What `facts` made."""
+        return cls(
+            drift=Drift(**facts["drift"]), response=Response.of_facts(facts["response"]),
+            choosing=Choosing.of_facts(facts["choosing"]), sessions=Sessions.of_facts(facts["sessions"]),
+            returning=Returning(**facts["returning"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulator:
+    """What a fit made.
+
+    Args:
+        central: fitted to all listeners.
+        members: each fitted to as many listeners, drawn with replacement: their differences are what is not known.
+        space: the contents, with their plays in the fit's log.
+        contexts: names of the codes of contexts.
+        devices: names of the codes of devices.
+        until_us: nothing from this instant on was in the fit's log.
+    """
+
+    central: ListenerModel
+    members: tuple[ListenerModel, ...]
+    space: Space
+    contexts: tuple[str, ...]
+    devices: tuple[str, ...]
+    until_us: int
+
+    def write(self, folder: Path) -> None:
+        """Makes `folder` with a file of facts, one of the space, and one of each model."""
+        folder.mkdir(parents=True)
+        facts = {
+            "format": FORMAT, "space_id": self.space.space_id, "members": len(self.members), "contexts": self.contexts,
+            "devices": self.devices, "until_us": self.until_us, "kinds": self.space.kinds,
+            "region_names": self.space.region_names, "content_ids": list(self.space.content_ids),
+        }  # fmt: skip
+        write_json(folder / _FACTS, facts)
+        np.savez_compressed(folder / _SPACE, **{name: getattr(self.space, name) for name in _SPACE_ARRAYS})
+        for place, model in enumerate((self.central, *self.members)):
+            np.savez_compressed(folder / _MODEL.format(place), **dict(_flat(model.facts())))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Simulator":
+        """What `write` wrote.
+
+        Raises:
+            UserError: there is none, or it is of another format.
+        """
+        if not (folder / _FACTS).exists():
+            raise UserError(f"{folder} holds no simulator; `towers simulate action=fit` makes one")
+        facts = read_json(folder / _FACTS)
+        if facts.get("format") != FORMAT:
+            raise UserError(f"{folder} is of format {facts.get('format')}, and {FORMAT} can be read; fit it again")
+        with np.load(folder / _SPACE) as arrays:
+            space = Space(
+                space_id=facts["space_id"], content_ids=facts["content_ids"], kinds=tuple(facts["kinds"]),
+                region_names=tuple(facts["region_names"]), **{name: arrays[name] for name in _SPACE_ARRAYS},
+            )  # fmt: skip
+        models = [_read_model(folder / _MODEL.format(place)) for place in range(facts["members"] + 1)]
+        return cls(
+            central=models[0], members=tuple(models[1:]), space=space, contexts=tuple(facts["contexts"]),
+            devices=tuple(facts["devices"]), until_us=facts["until_us"],
+        )  # fmt: skip
+
+
+def _read_model(path: Path) -> ListenerModel:
+    facts: dict[str, Any] = {}
+    with np.load(path) as arrays:
+        for name in arrays.files:
+            *parents, leaf = name.split(".")
+            inner = facts
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            value = arrays[name]
+            inner[leaf] = value if value.ndim else value.item()
+    return ListenerModel.of_facts(facts)
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, np.asarray(value)

@@ -1,0 +1,201 @@
+"""What a listener does with a content that plays: skips it and when, hears it to its end, likes, saves or dislikes it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+
+from towers.simulation.listeners import features
+from towers.simulation.listeners.logistic import MixedLogistic, fit_mixed_logistic
+from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP, SessionLog
+from towers.simulation.listeners.state import ListenerState
+
+TRAITS: Final = ("skip", "finish", "like", "save", "dislike")
+"""Chances that have a trait of the listener: a skip; the end of what is not skipped; a like and a save of what is not
+skipped; a dislike of what is."""
+_PAIRED: Final = (
+    "session_affinity", "fast_affinity", "slow_affinity", "is_known", "activation", "known_skip_share", "position", "popularity",
+    "region_share", "early", "satiation",
+)  # fmt: skip
+"""Features whose products the chance of a skip reads, too: a boosted tree finds no more than these in the catalogue."""
+_QUANTILES: Final = 201
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """The fitted chances of what happens to a content that plays.
+
+    Args:
+        chances: by their names in `TRAITS`.
+        centre: `[paired]`, means of the features whose products are read.
+        width: `[paired]`, their standard deviations.
+        fractions: `[outcomes, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`, `FINISH`), as
+            quantiles at even steps from 0 to 1.
+        num_contexts: codes of contexts.
+    """
+
+    chances: dict[str, MixedLogistic]
+    centre: Float[np.ndarray, " paired"]
+    width: Float[np.ndarray, " paired"]
+    fractions: Float[np.ndarray, "outcomes quantiles"]
+    num_contexts: int
+
+    def design(
+        self,
+        of_content: Float[np.ndarray, "*rows content_features"],
+        of_moment: Float[np.ndarray, "*rows moment_features"],
+        context: Integer[np.ndarray, "*rows"],
+    ) -> Float[np.ndarray, "*rows features"]:
+        """What the chances read, float32: the features, the context, and products of pairs."""
+        return design(of_content, of_moment, context, self.centre, self.width, self.num_contexts)
+
+    def of_plays(
+        self, state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
+    ) -> Float[np.ndarray, "some many features"]:
+        """`design` for contents that listeners might play at this instant, many each."""
+        shape = content.shape
+        moment = np.broadcast_to(features.of_moment(state, rows)[:, None], (*shape, len(features.OF_MOMENT)))
+        context = np.broadcast_to(state.context[rows, None], shape)
+        return self.design(features.of_content(state, rows, content), moment, context)
+
+    def skip_chance(
+        self, read: Float[np.ndarray, "*rows features"], trait: Float[np.ndarray, "*#rows"]
+    ) -> Float[np.ndarray, "*rows"]:
+        """The chance that each is skipped.
+
+        Args:
+            read: of `design`.
+            trait: of `skip`, of the listener.
+        """
+        return self.chances["skip"].chance(read, trait)
+
+    def draw(
+        self,
+        read: Float[np.ndarray, "rows features"],
+        traits: dict[str, Float[np.ndarray, " rows"]],
+        rng: np.random.Generator,
+    ) -> "Reaction":
+        """What listeners do with a content each.
+
+        Args:
+            read: of `design`.
+            traits: by name, of each row's listener.
+            rng: draws.
+        """
+        drawn = rng.random((len(TRAITS) + 1, len(read)))
+        happened = {
+            name: drawn[place] < self.chances[name].chance(read, traits[name]) for place, name in enumerate(TRAITS)
+        }
+        is_skip = happened["skip"]
+        outcome = np.where(is_skip, SKIP, np.where(happened["finish"], FINISH, PARTIAL)).astype(np.int8)
+        step = drawn[-1] * (self.fractions.shape[1] - 1)
+        low = step.astype(int)
+        fraction = self.fractions[outcome, low] * (1 - step + low) + self.fractions[outcome, low + 1] * (step - low)
+        return Reaction(
+            outcome=outcome, fraction=fraction.astype(np.float32), liked=~is_skip & happened["like"],
+            saved=~is_skip & happened["save"], disliked=is_skip & happened["dislike"],
+        )  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """Its parameters by name, for a file."""
+        chances = {name: chance.facts() for name, chance in self.chances.items()}
+        return {"chances": chances} | {name: getattr(self, name) for name in _PLAIN}
+
+    @classmethod
+    def of_facts(cls, facts: dict[str, Any]) -> "Response":
+        """What `facts` made."""
+        chances = {name: MixedLogistic(**chance) for name, chance in facts["chances"].items()}
+        return cls(chances=chances, **{name: facts[name] for name in _PLAIN})
+
+
+_PLAIN: Final = ("centre", "width", "fractions", "num_contexts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction:
+    """What listeners did with a content each; columns as in `SessionLog`."""
+
+    outcome: Int[np.ndarray, " rows"]
+    fraction: Float[np.ndarray, " rows"]
+    liked: Bool[np.ndarray, " rows"]
+    saved: Bool[np.ndarray, " rows"]
+    disliked: Bool[np.ndarray, " rows"]
+
+
+def design(
+    of_content: Float[np.ndarray, "*rows content_features"],
+    of_moment: Float[np.ndarray, "*rows moment_features"],
+    context: Integer[np.ndarray, "*rows"],
+    centre: Float[np.ndarray, " paired"],
+    width: Float[np.ndarray, " paired"],
+    num_contexts: int,
+) -> Float[np.ndarray, "*rows features"]:
+    """See `Response.design`."""
+    plain = np.concatenate([of_content, of_moment], axis=-1)
+    paired = (plain[..., _places()] - centre.astype(np.float32)) / width.astype(np.float32)
+    first, second = np.triu_indices(len(_PAIRED))
+    # The contexts but one: the last is what the bias speaks of.
+    contexts = context[..., None] == np.arange(num_contexts - 1)
+    return np.concatenate([plain, contexts, paired[..., first] * paired[..., second]], axis=-1, dtype=np.float32)
+
+
+def names(contexts: tuple[str, ...]) -> tuple[str, ...]:
+    """What the columns of `design` are called."""
+    first, second = np.triu_indices(len(_PAIRED))
+    products = tuple(f"{_PAIRED[one]} x {_PAIRED[other]}" for one, other in zip(first, second, strict=True))
+    return features.OF_CONTENT + features.OF_MOMENT + contexts[:-1] + products
+
+
+def _places() -> list[int]:
+    known = features.OF_CONTENT + features.OF_MOMENT
+    return [known.index(name) for name in _PAIRED]
+
+
+def fit_response(
+    log: SessionLog,
+    of_content: Float[np.ndarray, "plays content_features"],
+    of_moment: Float[np.ndarray, "plays moment_features"],
+    listener_weights: Float[np.ndarray, " listeners"],
+    start: Response | None = None,
+) -> Response:
+    """Fits all chances to the plays of a log.
+
+    Args:
+        log: plays.
+        of_content: of each play, before it.
+        of_moment: of each play, before it.
+        listener_weights: see `fit_mixed_logistic`.
+        start: an earlier fit to nearly the same plays.
+    """
+    if start:
+        centre, width = start.centre, start.width
+    else:
+        plain = np.concatenate([of_content, of_moment], axis=-1)[:, _places()]
+        centre, width = plain.mean(axis=0, dtype=float), np.maximum(plain.std(axis=0, dtype=float), 1e-6)
+    read = design(of_content, of_moment, log.context, centre, width, len(log.contexts))
+    is_skip = log.outcome == SKIP
+    asked = {
+        "skip": (np.ones(len(log), bool), is_skip),
+        "finish": (~is_skip, log.outcome == FINISH),
+        "like": (~is_skip, log.liked),
+        "save": (~is_skip, log.saved),
+        "dislike": (is_skip, log.disliked),
+    }
+    chances = {
+        name: fit_mixed_logistic(
+            read[rows], happened[rows], log.listener[rows], listener_weights, start.chances[name] if start else None
+        )
+        for name, (rows, happened) in asked.items()
+    }
+    steps = np.linspace(0.0, 1.0, _QUANTILES)
+    fractions = np.stack(
+        [_quantiles(log.fraction[log.outcome == outcome], steps) for outcome in (SKIP, PARTIAL, FINISH)]
+    )
+    return Response(
+        chances=chances, centre=centre, width=width, fractions=fractions, num_contexts=len(log.contexts)
+    )  # fmt: skip
+
+
+def _quantiles(values: Float[np.ndarray, " plays"], steps: Float[np.ndarray, " steps"]) -> np.ndarray:
+    return np.quantile(values, steps) if len(values) else np.full(len(steps), 0.5)

@@ -1,0 +1,184 @@
+"""When a listener comes back: the hazard of the next session, by days since the last, hour and day of the week.
+
+`hazard = pace of the listener x recency(hours since the last session) x hour of the day x day of the week`, in sessions an
+hour, constant within an hour of the clock. A listener's pace is gamma distributed about 1: a shared frailty, whose posterior
+is a gamma distribution again (Vaupel, Manton and Stallard 1979, "The impact of heterogeneity in individual frailty").
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float, Int, Integer
+from scipy.optimize import minimize_scalar
+from scipy.special import gammaln
+
+HOUR_US: Final = 3_600_000_000
+_WEEK: Final = 168
+_EDGES: Final = (0, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 720)
+"""Hours of the clock since the end of the last session at which the hazard may change."""
+_HORIZON_HOURS: Final = 2400
+"""A listener who stays away for a hundred days is taken to be gone."""
+_ROUNDS: Final = 25
+_MAX_LISTENERS: Final = 2_000
+"""So many tell how hazards move; the pace of each is known by their own sessions."""
+
+
+@dataclass(frozen=True, slots=False, kw_only=True)
+class Returning:
+    """The fitted hazard.
+
+    Args:
+        recency: `[steps]`, sessions an hour by the steps of `_EDGES`, of a listener of pace 1.
+        hour: `[24]`, factors of the hours of the day, UTC, of mean 1.
+        weekday: `[7]`, factors of the days of the week from Monday, of mean 1.
+        shape: of the gamma distribution of paces, whose mean is 1.
+    """
+
+    recency: Float[np.ndarray, " steps"]
+    hour: Float[np.ndarray, " 24"]
+    weekday: Float[np.ndarray, " 7"]
+    shape: float
+
+    @cached_property
+    def _of_week(self) -> Float[np.ndarray, " 168"]:
+        return (self.weekday[:, None] * self.hour).ravel()
+
+    @cached_property
+    def cumulative(self) -> Float[np.ndarray, "168 hours"]:
+        """By hour of the week in which the last session ended, the hazard summed up to each hour after it."""
+        elapsed = np.arange(_HORIZON_HOURS)
+        rates = self.recency[_step(elapsed)] * self._of_week[(np.arange(_WEEK)[:, None] + elapsed) % _WEEK]
+        return np.concatenate([np.zeros((_WEEK, 1)), rates.cumsum(axis=1)], axis=1)
+
+    def posterior(
+        self, num_sessions: Integer[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
+    ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
+        """Shape and rate of the gamma distribution of each listener's pace.
+
+        Args:
+            num_sessions: how often each came back.
+            exposure: hazard of pace 1, summed up over the hours in which they might have (`exposure_of`).
+        """
+        return self.shape + num_sessions, self.shape + exposure
+
+    def exposure_of(
+        self, ended_us: Integer[np.ndarray, " gaps"], until_us: Integer[np.ndarray, " gaps"]
+    ) -> Float[np.ndarray, " gaps"]:
+        """The hazard of pace 1 from the end of a session until an instant, summed up."""
+        phase, hours = _phase(ended_us), np.maximum(until_us - ended_us // HOUR_US * HOUR_US, 0) / HOUR_US
+        whole = np.minimum(hours.astype(int), _HORIZON_HOURS - 1)
+        table = self.cumulative
+        return table[phase, whole] + (hours - whole).clip(0, 1) * (table[phase, whole + 1] - table[phase, whole])
+
+    def draw(
+        self,
+        pace: Float[np.ndarray, " gaps"],
+        ended_us: Integer[np.ndarray, " gaps"],
+        after_us: Integer[np.ndarray, " gaps"],
+        rng: np.random.Generator,
+    ) -> Int[np.ndarray, " gaps"]:
+        """When each comes back, microseconds; the largest number for never.
+
+        Args:
+            pace: of the listeners.
+            ended_us: when their last sessions ended.
+            after_us: until when they are known to have stayed away.
+            rng: draws.
+        """
+        done = self.exposure_of(ended_us, np.maximum(after_us, ended_us))
+        wanted = done + rng.exponential(size=len(pace)) / np.maximum(pace, 1e-9)
+        phase, table = _phase(ended_us), self.cumulative
+        low, high = np.zeros(len(pace), int), np.full(len(pace), _HORIZON_HOURS)
+        for _ in range(int(np.ceil(np.log2(_HORIZON_HOURS))) + 1):
+            middle = (low + high) // 2
+            is_below = table[phase, np.minimum(middle + 1, _HORIZON_HOURS)] < wanted
+            low, high = np.where(is_below, np.minimum(middle + 1, high), low), np.where(is_below, high, middle)
+        hour = np.minimum(low, _HORIZON_HOURS - 1)
+        rate = np.maximum(table[phase, hour + 1] - table[phase, hour], 1e-12)
+        at = hour + ((wanted - table[phase, hour]) / rate).clip(0, 1)
+        start_us = ended_us // HOUR_US * HOUR_US + (at * HOUR_US).astype(np.int64)
+        never = wanted > table[phase, -1]
+        return np.where(never, np.iinfo(np.int64).max, np.maximum(start_us, np.maximum(after_us, ended_us) + 1))
+
+    def facts(self) -> dict[str, Any]:
+        """Its parameters by name, for a file."""
+        return {name: getattr(self, name) for name in ("recency", "hour", "weekday", "shape")}
+
+
+def fit_returning(
+    listener: Integer[np.ndarray, " gaps"],
+    ended_us: Integer[np.ndarray, " gaps"],
+    until_us: Integer[np.ndarray, " gaps"],
+    came_back: Integer[np.ndarray, " gaps"],
+    listener_weights: Float[np.ndarray, " listeners"],
+) -> Returning:
+    """Fits the hazard to gaps between sessions by maximum likelihood, each factor in turn (Poisson regression).
+
+    Args:
+        listener: row.
+        ended_us: when a session ended.
+        until_us: when the next one began, or the log ended.
+        came_back: 1 where the next one began, 0 where the log ended first.
+        listener_weights: how often each listener counts.
+    """
+    num_listeners = len(listener_weights)
+    told = listener < _MAX_LISTENERS if num_listeners > _MAX_LISTENERS else np.ones(len(listener), bool)
+    begin = ended_us // HOUR_US
+    hours = np.clip(until_us // HOUR_US - begin, 0, _HORIZON_HOURS - 1)
+    cells = hours[told] + 1
+    gap = np.repeat(np.flatnonzero(told), cells)
+    elapsed = np.arange(len(gap)) - np.repeat(np.cumsum(cells) - cells, cells)
+    clock = begin[gap] + elapsed
+    is_last = elapsed == hours[gap]
+    # Of the first and the last hour only a part was there to come back in.
+    share = np.where(is_last, (until_us[gap] % HOUR_US) / HOUR_US, 1.0)
+    share = np.clip(share - np.where(elapsed == 0, (ended_us[gap] % HOUR_US) / HOUR_US, 0.0), 1e-3, 1.0)
+    step, hour, weekday = _step(elapsed), clock % 24, (clock // 24 + 3) % 7
+    weight = listener_weights[listener[gap]]
+    exposed, happened = share * weight, weight * (is_last & (came_back[gap] == 1))
+    returning = Returning(recency=np.full(len(_EDGES), 0.01), hour=np.ones(24), weekday=np.ones(7), shape=1.0)
+    pace = np.ones(num_listeners)
+    sessions = np.bincount(listener, came_back, num_listeners)
+    for _ in range(_ROUNDS):
+        base = exposed * pace[listener[gap]]
+        recency = _ratio(step, happened, base * returning.hour[hour] * returning.weekday[weekday], len(_EDGES), 0.5)
+        by_hour = _ratio(hour, happened, base * recency[step] * returning.weekday[weekday], 24, 2.0)
+        by_day = _ratio(weekday, happened, base * recency[step] * by_hour[hour], 7, 20.0)
+        by_hour, by_day = by_hour / by_hour.mean(), by_day / by_day.mean()
+        recency = _ratio(step, happened, base * by_hour[hour] * by_day[weekday], len(_EDGES), 0.5)
+        returning = Returning(recency=recency, hour=by_hour, weekday=by_day, shape=returning.shape)
+        exposure = np.bincount(listener, returning.exposure_of(ended_us, until_us), num_listeners)
+        shape = _shape(sessions, exposure, listener_weights)
+        returning = Returning(recency=recency, hour=by_hour, weekday=by_day, shape=shape)
+        pace = np.divide(*returning.posterior(sessions, exposure))
+        pace /= np.average(pace, weights=listener_weights)
+    return returning
+
+
+def _ratio(code: np.ndarray, happened: np.ndarray, expected: np.ndarray, number: int, prior: float) -> np.ndarray:
+    """What happened over what was expected, by code, with `prior` events at the mean ratio."""
+    events, exposure = np.bincount(code, happened, number), np.bincount(code, expected, number)
+    mean = events.sum() / max(exposure.sum(), 1e-9)
+    return np.maximum((events + prior) / (exposure + prior / max(mean, 1e-9)), 1e-9)
+
+
+def _shape(sessions: np.ndarray, exposure: np.ndarray, listener_weights: np.ndarray) -> float:
+    """The shape under which the listeners' numbers of sessions are most likely (negative binomial)."""
+
+    def loss(log_shape: float) -> float:
+        shape = np.exp(log_shape)
+        terms = gammaln(shape + sessions) - gammaln(shape) + shape * log_shape
+        return -float(listener_weights @ (terms - (shape + sessions) * np.log(shape + exposure)))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded").x))
+
+
+def _step(elapsed_hours: Integer[np.ndarray, "*cells"]) -> Int[np.ndarray, "*cells"]:
+    return np.searchsorted(_EDGES, elapsed_hours, "right") - 1
+
+
+def _phase(time_us: Integer[np.ndarray, " gaps"]) -> Int[np.ndarray, " gaps"]:
+    # Hour of the week from Monday; 1970 began on a Thursday.
+    return (time_us // HOUR_US + 72) % _WEEK

@@ -1,0 +1,177 @@
+"""The state of simulated listeners: what they remember, like at the moment, have had enough of, and where they are.
+
+The same code moves the state along a real log, when modules are fitted, and along invented plays, when they are used.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from towers.simulation.listeners.memory import ContentMemory
+from towers.simulation.listeners.session_log import SKIP
+from towers.simulation.listeners.space import Space
+
+RECENT: Final = 20
+"""Plays of a listener that are remembered one by one."""
+_HOUR_US: Final = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How fast a listener's taste moves and satiation fades.
+
+    Args:
+        slow_rate: share of the slow taste that one play replaces, once there are many plays.
+        fast_rate: the same of the fast taste.
+        skip_weight: how much of a step a skip makes beside a play that was not skipped.
+        recovery_hours: hours in which satiation falls to 1/e.
+    """
+
+    slow_rate: float = 0.02
+    fast_rate: float = 0.2
+    skip_weight: float = 0.2
+    recovery_hours: float = 1.0
+
+
+class ListenerState:
+    """All simulated listeners, a row each.
+
+    Args:
+        space: what there is to listen to.
+        num_listeners: rows.
+        drift: see `Drift`.
+        places: of each listener in the memory of contents, a power of two.
+    """
+
+    def __init__(self, space: Space, num_listeners: int, drift: Drift, places: int = 512):
+        n, dim = num_listeners, space.vectors.shape[1]
+        self.space, self.drift = space, drift
+        self.memory = ContentMemory(n, places)
+        self.slow = np.zeros((n, dim), np.float32)
+        self.fast = np.zeros((n, dim), np.float32)
+        self.slow_weight = np.zeros(n, np.float32)
+        self.session_taste = np.zeros((n, dim), np.float32)
+        # The last region counts contents that lie in none.
+        self.satiation = np.zeros((n, len(space.region_names) + 1), np.float32)
+        self.satiated_us = np.zeros(n, np.int64)
+        self.region_plays = np.zeros((n, len(space.region_names) + 1), np.float32)
+        self.artists = ContentMemory(n, places)
+        self.recent = np.full((n, RECENT), -1, np.int32)
+        self.recent_skipped = np.zeros((n, RECENT), bool)
+        self.recent_repeated = np.zeros((n, RECENT), bool)
+        self.plays = np.zeros(n, np.int32)
+        self.skips = np.zeros(n, np.int32)
+        self.repeats = np.zeros(n, np.int32)
+        self.sessions = np.zeros(n, np.int32)
+        self.position = np.zeros(n, np.int32)
+        self.streak = np.zeros(n, np.int32)
+        self.context = np.zeros(n, np.int16)
+        self.device = np.zeros(n, np.int16)
+        self.now_us = np.zeros(n, np.int64)
+        self.ended_us = np.zeros(n, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.plays)
+
+    def begin_session(
+        self,
+        rows: Integer[np.ndarray, " some"],
+        time_us: Integer[np.ndarray, " some"],
+        context: Integer[np.ndarray, " some"],
+        device: Integer[np.ndarray, " some"],
+    ) -> None:
+        """Listeners start a session each."""
+        self.now_us[rows] = time_us
+        self.sessions[rows] += 1
+        self.position[rows] = 0
+        self.streak[rows] = 0
+        self.session_taste[rows] = 0.0
+        self.context[rows], self.device[rows] = context, device
+
+    def at(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
+        """Lets time pass until `time_us`."""
+        self.now_us[rows] = time_us
+
+    def play(
+        self,
+        rows: Integer[np.ndarray, " some"],
+        content: Integer[np.ndarray, " some"],
+        outcome: Integer[np.ndarray, " some"],
+        fraction: Float[np.ndarray, " some"],
+    ) -> None:
+        """Each of the listeners, who must differ, plays a content from their present instant on."""
+        space, drift = self.space, self.drift
+        is_skip = outcome == SKIP
+        # A chain of places would not be unique within a session otherwise; whether it is a repeat is asked before.
+        is_repeat = self.memory.places_of(rows, content) >= 0
+        self.memory.meet(rows, content, self.now_us[rows], self.sessions[rows], is_skip)
+        weight = np.where(is_skip, drift.skip_weight, 1.0).astype(np.float32)
+        vectors = space.vectors[content]
+        # The first plays are averaged, so that a new listener's taste is theirs at once.
+        self.slow_weight[rows] += weight
+        rate = np.maximum(drift.slow_rate, 1.0 / np.maximum(self.slow_weight[rows], 1.0)) * weight
+        self.slow[rows] += rate[:, None] * (vectors - self.slow[rows])
+        rate = np.maximum(drift.fast_rate, 1.0 / np.maximum(self.slow_weight[rows], 1.0)) * weight
+        self.fast[rows] += rate[:, None] * (vectors - self.fast[rows])
+        self.session_taste[rows] += (vectors - self.session_taste[rows]) / (self.position[rows, None] + 1)
+        self._satiate(rows, content, fraction)
+        self.region_plays[rows, space.region[content]] += weight
+        artist = space.artist[content]
+        named = artist >= 0
+        self.artists.meet(
+            rows[named], artist[named], self.now_us[rows[named]], self.sessions[rows[named]], is_skip[named]
+        )
+        slot = self.plays[rows] % RECENT
+        self.recent[rows, slot] = content
+        self.recent_skipped[rows, slot] = is_skip
+        self.recent_repeated[rows, slot] = is_repeat
+        self.plays[rows] += 1
+        self.skips[rows] += is_skip
+        self.repeats[rows] += is_repeat
+        self.position[rows] += 1
+        self.streak[rows] = np.where(is_skip, self.streak[rows] + 1, 0)
+        played_us = (fraction * space.duration_ms[content] * 1000.0).astype(np.int64)
+        self.ended_us[rows] = self.now_us[rows] + played_us
+
+    def _satiate(
+        self,
+        rows: Integer[np.ndarray, " some"],
+        content: Integer[np.ndarray, " some"],
+        fraction: Float[np.ndarray, " some"],
+    ) -> None:
+        self.satiation[rows] *= self.faded(rows)[:, None]
+        self.satiated_us[rows] = self.now_us[rows]
+        self.satiation[rows, self.space.region[content]] += fraction
+
+    def faded(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+        """The share of satiation that is left at the listeners' present instant, float32."""
+        hours = (self.now_us[rows] - self.satiated_us[rows]) / _HOUR_US
+        return np.exp(-np.maximum(hours, 0.0) / self.drift.recovery_hours).astype(np.float32)
+
+    def satiation_of(
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some *many"]
+    ) -> Float[np.ndarray, "some *many"]:
+        """How much listeners have had of each content's region lately: plays of it, faded; float32."""
+        shape = (-1, *[1] * (content.ndim - 1))
+        return self.satiation[rows.reshape(shape), self.space.region[content]] * self.faded(rows).reshape(shape)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it by name, to be kept; `restore` takes it back."""
+        own = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        for part in _MEMORIES:
+            own |= {f"{part}.{name}": value for name, value in getattr(self, part).arrays().items()}
+        return own
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                value[:] = arrays[name]
+        for part in _MEMORIES:
+            memory: ContentMemory = getattr(self, part)
+            memory.restore({name: arrays[f"{part}.{name}"] for name in memory.arrays()})
+
+
+_MEMORIES: Final = ("memory", "artists")
