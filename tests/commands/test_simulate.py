@@ -12,7 +12,10 @@ from towers.data.forgetting import read_forgotten
 from towers.retrieval.export import Export
 from towers.simulation.listeners.held_out import is_held_out
 
-FIT = (f"export='{EXPORT}'", "fit.ensemble=2", "fit.min_listeners=20")
+FIT = (
+    f"export='{EXPORT}'", "fit.members=1", "fit.min_listeners=20", "fit.num_choices=500", "fit.drift_listeners=10",
+    "fit.slow_rates=[0.02]", "fit.fast_rates=[0.2]",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def test_a_fit_leaves_out_listeners_and_later_time(fitted):
     assert 20 < origin["listeners"] < 60
     assert f"fitted to {origin['plays']:,} plays of {origin['listeners']} listeners" in printed
     assert f"has seen {origin['held_out_in_export']} listeners who are held out, so no check will pass" in printed
-    assert "ensemble: 2" in (version / "config.yaml").read_text()
+    assert "members: 1" in (version / "config.yaml").read_text()
 
 
 def test_the_same_fit_is_not_made_again(fitted, store):
@@ -145,7 +148,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (("run.member=2",), "run.member=2: the simulator has 2 models, from 0"),
+            (("run.member=1",), "run.member=1: the ensemble has 1 models, from 0"),
             (("run.listeners=500",), "run.listeners=500: only"),
             (("run.from=2020-01-01",), "run.from=2020-01-01T00:00:00+00:00: nobody has played before"),
         ],

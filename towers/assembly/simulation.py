@@ -99,7 +99,7 @@ def simulate_plan(config: DictConfig) -> SimulatePlan:
             days=value(config, "run.days", float),
             listeners=value(config, "run.listeners", int | None),
             begin_us=_instant(config, "run.from"),
-            member=value(config, "run.member", int),
+            member=value(config, "run.member", int | None),
             seed=value(config, "run.seed", int),
         ),
         out=Path(value(config, "run.out", str)),

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from towers.errors import UserError
-from towers.lifecycle.simulator.parts import HeldOut, checked_part, fitted_part
+from towers.lifecycle.simulator.parts import HeldOut, checked_part, coded_as, fitted_part
 from towers.simulation.listeners.session_log import FINISH, joined
 
 DAY_US = 86_400_000_000
@@ -29,7 +31,7 @@ def log():
 
 
 def test_a_fit_and_its_check_share_neither_listener_nor_time(log):
-    fitted, checked = fitted_part(log, HELD_OUT, 6 * DAY_US, 1), checked_part(log, HELD_OUT, 6 * DAY_US, None)
+    fitted, checked = fitted_part(log, HELD_OUT, 6 * DAY_US), checked_part(log, HELD_OUT, 6 * DAY_US, None)
     assert not {*fitted.user_ids} & {*checked.real.user_ids}
     assert {*fitted.user_ids} | {*checked.real.user_ids} == {*log.user_ids}
     assert fitted.start_us.max() < checked.begin_us == checked.real.start_us.min() == 6 * DAY_US
@@ -40,7 +42,7 @@ def test_a_fit_and_its_check_share_neither_listener_nor_time(log):
 
 
 def test_a_session_is_whole_where_it_begins_before(log):
-    fitted = fitted_part(log, HELD_OUT, 6 * DAY_US + 1, 1)
+    fitted = fitted_part(log, HELD_OUT, 6 * DAY_US + 1)
     assert (fitted.session_lengths == 2).all()
     assert fitted.start_us.max() == 6 * DAY_US + 1
 
@@ -53,15 +55,18 @@ def test_a_check_that_ends_earlier(log):
 
 def test_a_listener_who_comes_later_is_not_fitted_to(log):
     assert not HELD_OUT.among(("u39",)).any()
-    assert "u39" not in fitted_part(log, HELD_OUT, 5 * DAY_US, 1).user_ids
-    assert "u39" in fitted_part(log, HELD_OUT, 5 * DAY_US + 1, 1).user_ids
+    assert "u39" not in fitted_part(log, HELD_OUT, 5 * DAY_US).user_ids
+    assert "u39" in fitted_part(log, HELD_OUT, 5 * DAY_US + 1).user_ids
 
 
-def test_too_few_listeners(log):
-    number = len(fitted_part(log, HELD_OUT, 6 * DAY_US, 1).user_ids)
-    assert len(fitted_part(log, HELD_OUT, 6 * DAY_US, number)) > 0
-    with pytest.raises(UserError, match=rf"^store: {number} listeners .* a fit needs {number + 1} "):
-        fitted_part(log, HELD_OUT, 6 * DAY_US, number + 1)
+def test_codes_follow_the_names_that_a_simulator_knows(log):
+    code = np.arange(len(log)) % 4
+    code[4] = 0
+    named = replace(log, context=code, contexts=("album", "home", "new", "radio"))
+    told = coded_as(named, ("radio", "home", "album"), ("speaker", "phone"))
+    assert told.context[:4].tolist() == [2, 1, 2, 0]  # `new` is not known, and `album` the most frequent
+    assert (told.device == 1).all()
+    assert told.devices == ("speaker", "phone")
 
 
 @pytest.mark.parametrize(("begin_us", "end_us"), [(10 * DAY_US, None), (6 * DAY_US, 6 * DAY_US), (20 * DAY_US, 9)])

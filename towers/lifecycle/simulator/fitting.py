@@ -94,9 +94,9 @@ def fit_version(request: FitRequest, progress: Callable[[str], None]) -> Fitted:
         return Fitted(folder=version.folder, origin=version.origin, is_new=False)
     space = space_of(export)
     listened = read_store(request.store, space)
-    part = fitted_part(listened.log, request.held_out, until_us, request.settings.min_listeners)
+    part = fitted_part(listened.log, request.held_out, until_us)
     origin = _origin(request, export, listened, part, until_us)
-    simulator = fit(part, space, request.settings, progress)
+    simulator = fit(part, space, request.settings, until_us, progress)
     folder = write_version(request.folder, name, simulator, origin, request.save_config)
     return Fitted(folder=folder, origin=origin, is_new=True)
 

@@ -1,9 +1,9 @@
 """Who and when a simulator is fitted to, and who and when it is checked by: the two share neither listener nor time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from towers.data.event_times import shown_time
 from towers.errors import UserError
@@ -55,25 +55,15 @@ class Checked:
     end_us: int
 
 
-def fitted_part(log: SessionLog, held_out: HeldOut, until_us: int, least: int) -> SessionLog:
+def fitted_part(log: SessionLog, held_out: HeldOut, until_us: int) -> SessionLog:
     """What a fit reads: other listeners, and sessions that began before.
 
     Args:
         log: of everybody.
         held_out: who is left out.
         until_us: no session from then on.
-        least: number of listeners that a fit needs.
-
-    Raises:
-        UserError: fewer listeners played before.
     """
-    kept = with_plays(log.of_listeners(~held_out.among(log.user_ids)).between(EARLIEST_US, until_us))
-    if len(kept.user_ids) < least:
-        raise UserError(
-            f"store: {len(kept.user_ids):,} listeners who are not held out play before {shown_time(until_us)}, and a "
-            f"fit needs {least:,} (fit.min_listeners); give a store of more, or a later until"
-        )
-    return kept
+    return with_plays(log.of_listeners(~held_out.among(log.user_ids)).between(EARLIEST_US, until_us))
 
 
 def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int | None) -> Checked:
@@ -98,6 +88,35 @@ def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int 
             "nothing to check by; give a store with later events, or fit with an earlier until"
         )
     return Checked(before=theirs.between(EARLIEST_US, begin_us), real=real, begin_us=begin_us, end_us=end_us)
+
+
+def coded_as(log: SessionLog, contexts: tuple[str, ...], devices: tuple[str, ...]) -> SessionLog:
+    """The same plays with the codes of other names of contexts and devices.
+
+    Args:
+        log: plays.
+        contexts: names that a simulator knows.
+        devices: the same of devices.
+
+    Returns:
+        Plays in a context or on a device that is not among them have the one that most of the others have.
+    """
+    return replace(
+        log,
+        context=_recoded(log.context, log.contexts, contexts),
+        contexts=contexts,
+        device=_recoded(log.device, log.devices, devices),
+        devices=devices,
+    )
+
+
+def _recoded(
+    code: Int[np.ndarray, " plays"], names: tuple[str, ...], known: tuple[str, ...]
+) -> Int[np.ndarray, " plays"]:
+    place = {name: number for number, name in enumerate(known)}
+    found = np.array([place.get(name, -1) for name in names], np.int64)[code]
+    most = int(np.bincount(found[found >= 0], minlength=1).argmax())
+    return np.where(found >= 0, found, most)
 
 
 def with_plays(log: SessionLog) -> SessionLog:

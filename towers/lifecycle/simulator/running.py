@@ -6,7 +6,7 @@ import numpy as np
 
 from towers.data.event_times import shown_time
 from towers.errors import UserError
-from towers.lifecycle.simulator.parts import EARLIEST_US, with_plays
+from towers.lifecycle.simulator.parts import EARLIEST_US, coded_as, with_plays
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.rollout import listen
 from towers.simulation.listeners.session_log import SessionLog
@@ -21,7 +21,7 @@ class Run:
         days: length of the simulated period.
         listeners: number of listeners, drawn from all who have played before; null: all of them.
         begin_us: when it begins, microseconds since 1970, UTC; null: behind the last play of the log.
-        member: which model of the ensemble, from 0.
+        member: which model of the ensemble, from 0; null: the one that is fitted to all listeners.
         seed: of who is drawn and of what they do.
 
     Raises:
@@ -31,7 +31,7 @@ class Run:
     days: float
     listeners: int | None
     begin_us: int | None
-    member: int
+    member: int | None
     seed: int
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class Run:
         if self.listeners is not None and self.listeners < 1:
             raise UserError(f"run.listeners={self.listeners}: must be at least 1, or null for everybody")
         for key in ("member", "seed"):
-            if getattr(self, key) < 0:
+            if (getattr(self, key) or 0) < 0:
                 raise UserError(f"run.{key}={getattr(self, key)}: must be 0 or more")
 
 
@@ -72,10 +72,12 @@ def simulate(simulator: Simulator, log: SessionLog, run: Run) -> Simulated:
     Raises:
         UserError: a model that the simulator does not have, more listeners than have played before, or none.
     """
-    if run.member >= len(simulator.models):
-        raise UserError(f"run.member={run.member}: the simulator has {len(simulator.models)} models, from 0")
+    number = len(simulator.members)
+    if run.member is not None and run.member >= number:
+        raise UserError(f"run.member={run.member}: the ensemble has {number} models, from 0; null is none of them")
+    model = simulator.central if run.member is None else simulator.members[run.member]
     begin_us = int(log.start_us.max()) + 1 if run.begin_us is None else run.begin_us
-    before = with_plays(log.between(EARLIEST_US, begin_us))
+    before = with_plays(coded_as(log, simulator.contexts, simulator.devices).between(EARLIEST_US, begin_us))
     number = len(before.user_ids)
     if not number:
         raise UserError(f"run.from={shown_time(begin_us)}: nobody has played before; give a later time")
@@ -85,5 +87,5 @@ def simulate(simulator: Simulator, log: SessionLog, run: Run) -> Simulated:
         drawn = np.random.default_rng([run.seed, 0]).permutation(number)[: run.listeners]
         before = before.of_listeners(np.isin(np.arange(number), drawn))
     end_us = begin_us + round(run.days * DAY_US)
-    heard = listen(simulator.models[run.member], simulator.space, before, begin_us, end_us, run.seed)
+    heard = listen(model, simulator.space, before, begin_us, end_us, run.seed)
     return Simulated(before=before, log=heard, begin_us=begin_us, end_us=end_us)
