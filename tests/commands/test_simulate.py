@@ -148,7 +148,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (("run.member=1",), "run.member=1: the ensemble has 1 models, from 0"),
+            (("run.member=1",), "run.member=1: must be below 1, the number of models"),
             (("run.listeners=500",), "run.listeners=500: only"),
             (("run.from=2020-01-01",), "run.from=2020-01-01T00:00:00+00:00: nobody has played before"),
         ],

@@ -61,7 +61,7 @@ def test_a_listener_who_comes_later_is_not_fitted_to(log):
 
 def test_codes_follow_the_names_that_a_simulator_knows(log):
     code = np.arange(len(log)) % 4
-    code[4] = 0
+    code[5] = 0
     named = replace(log, context=code, contexts=("album", "home", "new", "radio"))
     told = coded_as(named, ("radio", "home", "album"), ("speaker", "phone"))
     assert told.context[:4].tolist() == [2, 1, 2, 0]  # `new` is not known, and `album` the most frequent

@@ -74,7 +74,7 @@ def simulate(simulator: Simulator, log: SessionLog, run: Run) -> Simulated:
     """
     number = len(simulator.members)
     if run.member is not None and run.member >= number:
-        raise UserError(f"run.member={run.member}: the ensemble has {number} models, from 0; null is none of them")
+        raise UserError(f"run.member={run.member}: must be below {number}, the number of models; null: the one of all")
     model = simulator.central if run.member is None else simulator.members[run.member]
     begin_us = int(log.start_us.max()) + 1 if run.begin_us is None else run.begin_us
     before = with_plays(coded_as(log, simulator.contexts, simulator.devices).between(EARLIEST_US, begin_us))
