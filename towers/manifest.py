@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -98,6 +99,19 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes `value` readably, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def json_numbers(value: Any) -> Any:
+    """A nested value as JSON can hold it: a number that is not finite becomes null, a tuple a list.
+
+    >>> json_numbers({"regret": (0.5, float("nan"))})
+    {'regret': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): json_numbers(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_numbers(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

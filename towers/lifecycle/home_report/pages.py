@@ -24,7 +24,7 @@ from towers.lifecycle.home_report.tables import (
     simulation_cells,
     weights_cells,
 )
-from towers.manifest import atomic_file, write_json
+from towers.manifest import atomic_file, json_numbers, write_json
 from towers.simulation.carousel.summary import Played
 
 TEMPLATE = "home.html.jinja"
@@ -39,7 +39,7 @@ def write_simulation_page(played: Sequence[Played], about: Mapping[str, Any], pa
         path: the HTML file to write.
     """
     page = render_simulation(played, about)
-    write_json(path.with_suffix(".json"), _plain({"about": about, "played": [one.to_json() for one in played]}))
+    write_json(path.with_suffix(".json"), json_numbers({"about": about, "played": [one.to_json() for one in played]}))
     _write(page, path)
 
 
@@ -56,7 +56,7 @@ def write_judgement_page(
     """
     page = render_judgement(result, verdict, about)
     told = {"about": about, "result": result.to_json(), "verdict": None if verdict is None else verdict.to_json()}
-    write_json(path.with_suffix(".json"), _plain(told))
+    write_json(path.with_suffix(".json"), json_numbers(told))
     _write(page, path)
 
 
@@ -120,12 +120,3 @@ def _svg(picture: Picture) -> Markup:
 def _write(page: str, path: Path) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Turns a value into one that JSON can hold: a number that is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,235 @@
+"""A classifier that tries to tell real from simulated sessions, and whether it is strong enough to count.
+
+Gradient-boosted trees (scikit-learn's `HistGradientBoostingClassifier`, in the extra `train`) see one row a session.
+Listeners are split into folds: sessions are scored by trees that have seen neither the listener's real sessions nor
+the simulated ones.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.simulation.checks.auc import weighted_auc
+from towers.simulation.checks.heard import Heard
+from towers.simulation.checks.resampling import Draws, bounds
+from towers.simulation.checks.session_features import SessionFeatures, session_features
+from towers.simulation.checks.stated import played_us
+from towers.simulation.listeners.session_log import SessionLog
+from towers.simulation.listeners.space import Space
+
+FOLDS = 5
+MOST_TELLING = 12
+"""So many features are told."""
+ACTIONS = ("outcome", "fraction", "liked", "saved", "disliked")
+"""Columns that are shuffled together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How well sessions of two kinds are told apart.
+
+    Args:
+        auc: chance that a session of the second kind has a higher score than one of the first: .5 is not at all.
+        low: lower 95 % bound, over listeners.
+        high: upper one.
+    """
+
+    auc: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Scores of sessions of two kinds, each by trees that have not seen its listener.
+
+    Args:
+        listener: row of each session's listener.
+        is_second: whether it is of the second kind.
+        score: any number, higher for the second kind.
+        fold: that the session was scored in; scores of other folds are of other trees.
+    """
+
+    listener: Int[np.ndarray, " sessions"]
+    is_second: Bool[np.ndarray, " sessions"]
+    score: Float[np.ndarray, " sessions"]
+    fold: Int[np.ndarray, " sessions"]
+
+    def auc(self, weights: Float[np.ndarray, " listeners"]) -> float:
+        """The mean of the folds' AUC, with a weight for each listener; NaN where a kind is missing in all folds."""
+        each = [weighted_auc(self.score[mine], self.is_second[mine], weights[self.listener[mine]])
+                for fold in range(FOLDS) if (mine := self.fold == fold).any()]  # fmt: skip
+        known = [one for one in each if np.isfinite(one)]
+        return float(np.mean(known)) if known else float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldApart:
+    """What the classifier found.
+
+    Args:
+        simulated: real sessions from simulated ones; mean over the members of the ensemble.
+        real: real sessions of one random half of the listeners from those of the other.
+        shuffled: real sessions from the same ones with their actions shuffled among all plays.
+        shuffled_within: the same, with actions shuffled within each session alone.
+        features: by name, how much AUC is lost when the feature is shuffled: the most telling ones, best first.
+        names: of all features that it saw.
+        scored: by member, for groups of listeners.
+    """
+
+    simulated: Told
+    real: Told
+    shuffled: Told
+    shuffled_within: Told
+    features: dict[str, float]
+    names: tuple[str, ...]
+    scored: tuple[Scored, ...]
+
+    def among(self, draws: Draws) -> Told:
+        """How well the sessions of some listeners are told from simulated ones, as `draws` has them."""
+        return _told(self.scored, draws)
+
+
+def tell_apart(
+    real: Heard, simulated: Sequence[Heard], space: Space, draws: Draws, seed: int, progress: Callable[[str], None]
+) -> ToldApart:
+    """Tries to tell sessions apart: real from simulated, and as a trial of itself real from real and from shuffled.
+
+    Args:
+        real: at least one session.
+        simulated: by member, of the same listeners.
+        space: contents that were played.
+        draws: of listeners and members.
+        seed: of folds, trees, halves and shuffles.
+        progress: is told what comes next.
+    """
+    generator = np.random.default_rng(seed)
+    fold_of = generator.permutation(real.listeners) % FOLDS
+    of = _features_for(space, real.log.contexts, real.log.devices)
+    mine = of(real)
+    progress("telling real sessions from simulated ones")
+    scored, lost = [], {}
+    for member, other in enumerate(simulated):
+        if not len(other.log):
+            continue
+        found, drops = _scored(mine, of(other), fold_of, seed, looks=member == 0)
+        scored.append(found)
+        lost = lost or drops
+    progress("telling real sessions from real ones, and from shuffled ones")
+    half = generator.permutation(real.listeners) % 2 == 1
+    halves = _halves_scored(mine, half, fold_of, seed)
+    shuffled, within = (
+        _scored(mine, of(_with_log(real, shuffled_actions(real.log, space, generator, within=each))), fold_of, seed)[0]
+        for each in (False, True)
+    )
+    best = sorted(lost, key=lambda name: -lost[name])[:MOST_TELLING]
+    return ToldApart(
+        simulated=_told(scored, draws),
+        real=_told([halves], draws),
+        shuffled=_told([shuffled], draws),
+        shuffled_within=_told([within], draws),
+        features={name: lost[name] for name in best},
+        names=mine.names,
+        scored=tuple(scored),
+    )
+
+
+def shuffled_actions(log: SessionLog, space: Space, generator: np.random.Generator, *, within: bool) -> SessionLog:
+    """The same plays with what was done with them shuffled: `ACTIONS` go together.
+
+    Later plays of a session begin as much earlier or later as the ones before it now take, or the clock would tell.
+
+    Args:
+        log: the plays.
+        space: contents that were played.
+        generator: of the order.
+        within: whether an action stays in its session.
+    """
+    drawn = generator.random(len(log))
+    order = np.lexsort((drawn, log.session)) if within else np.argsort(drawn)
+    shuffled = replace(log, **{name: getattr(log, name)[order] for name in ACTIONS})
+    longer_us = played_us(shuffled, space) - played_us(log, space)
+    so_far = np.cumsum(longer_us) - longer_us
+    moved_us = so_far - np.repeat(so_far[log.session_begins], log.session_lengths)
+    return replace(shuffled, start_us=log.start_us + moved_us)
+
+
+def _with_log(heard: Heard, log: SessionLog) -> Heard:
+    return Heard(log=log, before=heard.before, begin_us=heard.begin_us, end_us=heard.end_us)
+
+
+def _features_for(
+    space: Space, contexts: tuple[str, ...], devices: tuple[str, ...]
+) -> Callable[[Heard], SessionFeatures]:
+    return lambda heard: session_features(heard, space, contexts, devices)
+
+
+def _scored(
+    first: SessionFeatures, second: SessionFeatures, fold_of: Int[np.ndarray, " listeners"], seed: int,
+    *, looks: bool = False,
+) -> tuple[Scored, dict[str, float]]:  # fmt: skip
+    values = np.concatenate([first.values, second.values])
+    listener = np.concatenate([first.listener, second.listener])
+    is_second = np.arange(len(values)) >= len(first.values)
+    score = np.zeros(len(values))
+    lost = np.zeros((FOLDS, values.shape[1]))
+    fold = fold_of[listener]
+    generator = np.random.default_rng(seed)
+    for number in range(FOLDS):
+        tested = fold == number
+        if not tested.any() or len(np.unique(is_second[~tested])) < 2:
+            continue
+        trees = _trees(seed).fit(values[~tested], is_second[~tested])
+        score[tested] = trees.decision_function(values[tested])
+        if looks:
+            lost[number] = _lost(trees, values[tested], is_second[tested], generator)
+    names = dict(zip(first.names, lost.mean(axis=0).tolist(), strict=True)) if looks else {}
+    return Scored(listener=listener, is_second=is_second, score=score, fold=fold), names
+
+
+def _halves_scored(
+    features: SessionFeatures, half: Bool[np.ndarray, " listeners"], fold_of: Int[np.ndarray, " listeners"], seed: int
+) -> Scored:
+    one, other = (
+        SessionFeatures(values=features.values[keep], names=features.names, listener=features.listener[keep])
+        for keep in (~half[features.listener], half[features.listener])
+    )
+    return _scored(one, other, fold_of, seed)[0]
+
+
+def _trees(seed: int) -> Any:
+    # A whole process that checks needs it, and nobody else.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        learning_rate=0.06, max_iter=150, max_leaf_nodes=15, min_samples_leaf=30, l2_regularization=1.0,
+        early_stopping=False, random_state=seed,  # pyright: ignore[reportArgumentType]  # a bool by its documentation
+    )  # fmt: skip
+
+
+def _lost(
+    trees: Any,
+    values: Float[np.ndarray, "n features"],
+    is_second: Bool[np.ndarray, " n"],
+    generator: np.random.Generator,
+) -> Float[np.ndarray, " features"]:
+    """AUC that is lost when a feature's values change places (Breiman 2001)."""
+    weights = np.ones(len(values))
+    whole = weighted_auc(trees.decision_function(values), is_second, weights)
+    lost = np.zeros(values.shape[1])
+    for column in range(values.shape[1]):
+        changed = values.copy()
+        changed[:, column] = generator.permutation(changed[:, column])
+        lost[column] = whole - weighted_auc(trees.decision_function(changed), is_second, weights)
+    return lost
+
+
+def _told(scored: Sequence[Scored], draws: Draws) -> Told:
+    if not scored:
+        return Told(auc=float("nan"), low=float("nan"), high=float("nan"))
+    each = np.array([np.mean([one.auc(weights) for one in scored]) for weights in draws.listeners])
+    low, high = bounds(each)
+    return Told(auc=float(each[0]), low=float(low), high=float(high))

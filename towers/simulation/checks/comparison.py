@@ -1,0 +1,182 @@
+"""Statistics of real plays beside those of simulated ones, with intervals, for all listeners and for some of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.simulation.checks.heard import Heard
+from towers.simulation.checks.resampling import TAILS, Draws, bounds
+from towers.simulation.checks.statistics import Statistic
+
+POINTS = 120
+"""At most so many bins of a curve are kept to be shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A curve with the 95 % bounds of each bin; an interval of listeners and, if simulated, of the ensemble too."""
+
+    values: Float[np.ndarray, " bins"]
+    low: Float[np.ndarray, " bins"]
+    high: Float[np.ndarray, " bins"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A statistic of real and simulated plays.
+
+    Args:
+        statistic: that was compared.
+        difference: that is held to the limit; signed where the statistic has but one bin. NaN where too little
+            was played to tell one.
+        low: lower 95 % bound of the difference.
+        high: upper one.
+        mean: mean distance of the bins, weighted by what was counted in each of the real plays.
+        noise: what the size of the real sample makes of a difference by itself: 19 times in 20 it is at most this.
+            Half of what random halves of the listeners differ by, for two halves stray from each other twice as far
+            as the whole from the truth.
+        labels: of the bins that are shown.
+        real: the real curve.
+        simulated: the simulated one.
+        is_held: by bin, whether it is large enough to be held to the limit.
+    """
+
+    statistic: Statistic
+    difference: float
+    low: float
+    high: float
+    mean: float
+    noise: float
+    labels: tuple[str, ...]
+    real: Curve
+    simulated: Curve
+    is_held: Bool[np.ndarray, " bins"]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the limit."""
+        return abs(self.difference) <= self.statistic.limit
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the sample can tell: the interval is no wider than the limit."""
+        return self.high - self.low <= self.statistic.limit
+
+    @property
+    def is_clearly_beyond(self) -> bool:
+        """Whether all of the interval lies beyond the limit."""
+        return self.low > self.statistic.limit or self.high < -self.statistic.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that is told, for a file."""
+        statistic = self.statistic
+        return {
+            "name": statistic.name, "title": statistic.title, "told": statistic.told, "limit": statistic.limit,
+            "difference": self.difference, "low": self.low, "high": self.high, "mean": self.mean,
+            "noise": self.noise, "labels": list(self.labels), "is_held": self.is_held.tolist(),
+            "real": _listed(self.real), "simulated": _listed(self.simulated),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """One statistic's counts by listener and cell, from which any group of listeners is compared.
+
+    Args:
+        statistic: that was counted.
+        real: sparse, `[listeners, cells]`.
+        simulated: one for each member of the ensemble.
+    """
+
+    statistic: Statistic
+    real: Any
+    simulated: tuple[Any, ...]
+
+
+def counts_of(statistic: Statistic, real: Heard, simulated: Sequence[Heard]) -> Counts:
+    """Counts a statistic in real and simulated plays of the same listeners."""
+    return Counts(statistic=statistic, real=statistic.counts(real),
+                  simulated=tuple(statistic.counts(one) for one in simulated))  # fmt: skip
+
+
+def compared(counts: Counts, draws: Draws) -> Compared:
+    """Compares real and simulated curves, in the sample and in all draws of it.
+
+    The same listeners are drawn for both, as they are the same: what makes listeners differ cancels out.
+    """
+    statistic = counts.statistic
+    real_counts = _summed(counts.real, draws.listeners)
+    weights = statistic.weights(real_counts[0])
+    real, simulated = statistic.curve(real_counts), _of_ensemble(counts, draws)
+    difference = statistic.distance(real, simulated, weights)
+    low, high = bounds(difference)
+    if difference[0] >= 0 and len(statistic.labels()) > 1:
+        low = np.maximum(low, 0.0)
+    shown = _shown(len(weights), real_counts[0])
+    return Compared(
+        statistic=statistic,
+        difference=float(difference[0]),
+        low=float(low),
+        high=float(high),
+        mean=_mean_distance(real[0], simulated[0], weights),
+        noise=_noise(counts, draws, weights),
+        labels=tuple(statistic.labels()[at] for at in shown),
+        real=_curve(real[:, shown]),
+        simulated=_curve(simulated[:, shown]),
+        is_held=weights[shown] > 0,
+    )
+
+
+def _of_ensemble(counts: Counts, draws: Draws) -> Float[np.ndarray, "draws bins"]:
+    statistic = counts.statistic
+    members = [_summed(one, draws.listeners) for one in counts.simulated]
+    pairs = list(zip(draws.members.T[:, :, None], members, strict=True))
+    if statistic.is_pooled:
+        return statistic.curve(np.add.reduce([share * one for share, one in pairs]))
+    return np.add.reduce([share * statistic.curve(one) for share, one in pairs])
+
+
+def _noise(counts: Counts, draws: Draws, weights: Float[np.ndarray, " bins"]) -> float:
+    everybody = draws.listeners[0]
+    one, other = (
+        counts.statistic.curve(_summed(counts.real, half)) for half in (draws.halves, everybody - draws.halves)
+    )
+    distances = np.abs(counts.statistic.distance(one, other, weights))
+    known = distances[np.isfinite(distances)]
+    return float(np.quantile(known, 0.95)) / 2 if len(known) else float("nan")
+
+
+def _mean_distance(
+    real: Float[np.ndarray, " bins"], simulated: Float[np.ndarray, " bins"], weights: Float[np.ndarray, " bins"]
+) -> float:
+    distance = np.abs(simulated - real)
+    known = np.isfinite(distance) & (weights > 0)
+    return float(np.average(distance[known], weights=weights[known])) if known.any() else float("nan")
+
+
+def _summed(counts: Any, weights: Float[np.ndarray, "draws listeners"]) -> Float[np.ndarray, "draws cells"]:
+    return np.ascontiguousarray((counts.T @ weights.T).T)
+
+
+def _shown(bins: int, counts: Float[np.ndarray, " cells"]) -> Int[np.ndarray, " shown"]:
+    """Bins that a curve is shown at: from the first to the last that were counted, not too many."""
+    if len(counts) != bins or bins <= 1:
+        return np.arange(bins)
+    filled = np.flatnonzero(counts)
+    first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, bins - 1)
+    return np.unique(np.linspace(first, last, min(POINTS, last - first + 1)).astype(np.int64))
+
+
+def _curve(drawn: Float[np.ndarray, "draws bins"]) -> Curve:
+    known = np.isfinite(drawn).any(axis=0)
+    bound = np.full((2, drawn.shape[1]), np.nan)
+    if known.any():
+        bound[:, known] = np.nanquantile(drawn[:, known], TAILS, axis=0)
+    return Curve(values=drawn[0], low=bound[0], high=bound[1])
+
+
+def _listed(curve: Curve) -> dict[str, list[float]]:
+    return {"values": curve.values.tolist(), "low": curve.low.tolist(), "high": curve.high.tolist()}

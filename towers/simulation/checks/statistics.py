@@ -1,0 +1,243 @@
+"""What is compared between real and simulated plays: each statistic with its limit and with how a difference is told.
+
+A statistic counts plays, sessions or gaps of each listener in cells, and makes a curve of the counts of many listeners
+together; a difference is a distance between two curves. So any weights of listeners give a figure, and draws of
+listeners an interval.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+
+from towers.simulation.checks.heard import Heard
+
+Cells = tuple[Int[np.ndarray, " observations"], Int[np.ndarray, " observations"]]
+"""Of each thing that is counted, the listener's row and the cell."""
+
+
+@runtime_checkable  # for the tests, which check annotations at run time
+class Statistic(Protocol):
+    """A figure or a curve of plays of a period.
+
+    Attributes:
+        name: of the limit, of letters, digits and `_`.
+        title: a few words for people.
+        words: what is counted and how the difference is told, one sentence.
+        told: unit of the difference.
+        limit: the largest difference that passes.
+        is_pooled: whether the plays of an ensemble's members are counted together, or each has its own curve and the
+            mean of these is taken.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102  # told above
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def words(self) -> str: ...  # noqa: D102
+    @property
+    def told(self) -> str: ...  # noqa: D102
+    @property
+    def limit(self) -> float: ...  # noqa: D102
+    @property
+    def is_pooled(self) -> bool: ...  # noqa: D102
+
+    def labels(self) -> tuple[str, ...]:
+        """One for each bin of the curve."""
+        ...
+
+    def counts(self, heard: Heard) -> Any:
+        """Counts by listener and cell: a sparse matrix `[listeners, cells]`."""
+        ...
+
+    def curve(self, counts: Float[np.ndarray, "draws cells"]) -> Float[np.ndarray, "draws bins"]:
+        """The curve of all listeners' counts; NaN where there is nothing to count."""
+        ...
+
+    def weights(self, counts: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " bins"]:
+        """How much each bin weighs, by the real counts; 0 for one that is too small to be held to the limit."""
+        ...
+
+    def distance(
+        self,
+        real: Float[np.ndarray, "draws bins"],
+        simulated: Float[np.ndarray, "draws bins"],
+        weights: Float[np.ndarray, " bins"],
+    ) -> Float[np.ndarray, " draws"]:
+        """The difference that is held to the limit; signed (simulated - real) where there is but one bin."""
+        ...
+
+
+def counted(cells: Cells, listeners: int, num_cells: int) -> Any:
+    """Sparse counts by listener and cell."""
+    ones = np.ones(len(cells[0]))
+    return sparse.csr_array((ones, (cells[0], cells[1])), shape=(listeners, num_cells))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Shares of plays or sessions, in bins; the largest difference of all bins is held to the limit.
+
+    Args:
+        name: see `Statistic`.
+        title: see `Statistic`.
+        words: see `Statistic`.
+        limit: as a share: .02 is 2 points.
+        bins: a label each.
+        observe: listener, bin, and whether it is one of the share, of all that is counted.
+        fewest: real observations from which on a bin is held to the limit.
+    """
+
+    name: str
+    title: str
+    words: str
+    limit: float
+    bins: tuple[str, ...]
+    observe: Callable[[Heard], tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]]
+    fewest: int = 0
+    told: str = "points"
+    is_pooled: bool = True
+
+    def labels(self) -> tuple[str, ...]:
+        """See `Statistic`."""
+        return self.bins
+
+    def counts(self, heard: Heard) -> Any:
+        """See `Statistic`; the first half of the cells are the bins' hits, the second their observations."""
+        listener, bin_of, is_hit = self.observe(heard)
+        cells = np.concatenate([bin_of[is_hit], bin_of + len(self.bins)])
+        return counted((np.concatenate([listener[is_hit], listener]), cells), heard.listeners, 2 * len(self.bins))
+
+    def curve(self, counts: Float[np.ndarray, "draws cells"]) -> Float[np.ndarray, "draws bins"]:
+        """See `Statistic`."""
+        hits, all_ = counts[:, : len(self.bins)], counts[:, len(self.bins) :]
+        return np.where(all_ > 0, hits / np.maximum(all_, 1e-12), np.nan)
+
+    def weights(self, counts: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " bins"]:
+        """See `Statistic`."""
+        observations = counts[len(self.bins) :]
+        return np.where(observations >= self.fewest, observations, 0.0)
+
+    def distance(
+        self,
+        real: Float[np.ndarray, "draws bins"],
+        simulated: Float[np.ndarray, "draws bins"],
+        weights: Float[np.ndarray, " bins"],
+    ) -> Float[np.ndarray, " draws"]:
+        """See `Statistic`; a bin that is empty in the simulated plays has no rate, and gives NaN."""
+        difference = (simulated - real)[:, weights > 0]
+        if difference.shape[1] == 1 and len(self.bins) == 1:
+            return difference[:, 0]
+        return np.abs(difference).max(axis=1) if difference.shape[1] else np.full(len(real), np.nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A distribution of a number, as the shares of cells of it.
+
+    Args:
+        name: see `Statistic`.
+        title: see `Statistic`.
+        words: see `Statistic`.
+        limit: of the distance, 0 to 1.
+        told: Kolmogorov-Smirnov, the largest difference of the two shares below a value; or total variation, half the
+            sum of the differences of the cells' shares.
+        values: label of each cell.
+        observe: listener and cell.
+    """
+
+    name: str
+    title: str
+    words: str
+    limit: float
+    told: Literal["KS", "total variation"]
+    values: tuple[str, ...]
+    observe: Callable[[Heard], Cells]
+    is_pooled: bool = True
+
+    def labels(self) -> tuple[str, ...]:
+        """See `Statistic`."""
+        return self.values
+
+    def counts(self, heard: Heard) -> Any:
+        """See `Statistic`."""
+        return counted(self.observe(heard), heard.listeners, len(self.values))
+
+    def curve(self, counts: Float[np.ndarray, "draws cells"]) -> Float[np.ndarray, "draws bins"]:
+        """See `Statistic`; shares of the cells, or up to each cell where the difference is told as KS."""
+        total = counts.sum(axis=1, keepdims=True)
+        shares = np.where(total > 0, counts / np.maximum(total, 1e-12), np.nan)
+        return np.cumsum(shares, axis=1) if self.told == "KS" else shares
+
+    def weights(self, counts: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " bins"]:
+        """See `Statistic`."""
+        return np.ones(len(counts))
+
+    def distance(
+        self,
+        real: Float[np.ndarray, "draws bins"],
+        simulated: Float[np.ndarray, "draws bins"],
+        weights: Float[np.ndarray, " bins"],
+    ) -> Float[np.ndarray, " draws"]:
+        """See `Statistic`."""
+        difference = np.abs(simulated - real)
+        return difference.max(axis=1) if self.told == "KS" else difference.sum(axis=1) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concentration:
+    """The Gini coefficient of plays over contents.
+
+    It falls with the number of plays, so each member of an ensemble has its own.
+
+    Args:
+        name: see `Statistic`.
+        title: see `Statistic`.
+        words: see `Statistic`.
+        limit: of the difference of the coefficients.
+        could_be_played: by content.
+    """
+
+    name: str
+    title: str
+    words: str
+    limit: float
+    could_be_played: Bool[np.ndarray, " contents"] = field(repr=False)
+    told: str = "difference"
+    is_pooled: bool = False
+
+    def labels(self) -> tuple[str, ...]:
+        """See `Statistic`."""
+        return ("all",)
+
+    def counts(self, heard: Heard) -> Any:
+        """See `Statistic`."""
+        cell = np.cumsum(self.could_be_played) - 1
+        counts = self.could_be_played[heard.log.content]
+        cells = (heard.log.listener[counts], cell[heard.log.content[counts]])
+        return counted(cells, heard.listeners, int(self.could_be_played.sum()))
+
+    def curve(self, counts: Float[np.ndarray, "draws cells"]) -> Float[np.ndarray, "draws bins"]:
+        """See `Statistic`."""
+        n, total = counts.shape[1], counts.sum(axis=1)
+        if not n:
+            return np.full((len(counts), 1), np.nan)
+        ranked = np.sort(counts, axis=1) @ (2.0 * np.arange(1, n + 1) - n - 1)
+        return np.where(total > 0, ranked / np.maximum(n * total, 1e-12), np.nan)[:, None]
+
+    def weights(self, counts: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " bins"]:
+        """See `Statistic`."""
+        return np.ones(1)
+
+    def distance(
+        self,
+        real: Float[np.ndarray, "draws bins"],
+        simulated: Float[np.ndarray, "draws bins"],
+        weights: Float[np.ndarray, " bins"],
+    ) -> Float[np.ndarray, " draws"]:
+        """See `Statistic`."""
+        return (simulated - real)[:, 0]
