@@ -15,6 +15,7 @@ from towers.errors import UserError
 from towers.lifecycle.simulator.fitting import FitRequest
 from towers.lifecycle.simulator.parts import HeldOut
 from towers.lifecycle.simulator.running import Run
+from towers.simulation.checks.check import CheckSettings
 from towers.simulation.listeners.fitting import FitSettings
 
 CONFIG = "config.yaml"
@@ -32,10 +33,10 @@ class SimulatePlan:
         export: folder of the export that was asked for; null: the one that belongs to the simulator.
         until_us: where the fit ends and the check begins, microseconds since 1970, UTC; null: where the export's
             training ends.
-        check_end_us: behind the end of the check; null: the end of the log.
+        end_us: behind the end of the check; null: the end of the log.
         held_out: whom a fit leaves out.
         fit: its settings.
-        check_seed: of what is drawn in a check.
+        check: how real and simulated listeners are compared.
         run: who is simulated, and when.
         out: folder for what they play.
         with_history: whether what they really played before stands beside it.
@@ -49,10 +50,10 @@ class SimulatePlan:
     store: Path
     export: Path | None
     until_us: int | None
-    check_end_us: int | None
+    end_us: int | None
     held_out: HeldOut
     fit: FitSettings
-    check_seed: int
+    check: CheckSettings
     run: Run
     out: Path
     with_history: bool
@@ -91,10 +92,10 @@ def simulate_plan(config: DictConfig) -> SimulatePlan:
         store=Path(store),
         export=None if export is None else Path(export),
         until_us=_instant(config, "until"),
-        check_end_us=_instant(config, "check.end"),
+        end_us=_instant(config, "end"),
         held_out=instantiate(config.held_out, "held_out"),
         fit=instantiate(config.fit, "fit"),
-        check_seed=value(config, "check.seed", int),
+        check=instantiate(config.check, "check"),
         run=Run(
             days=value(config, "run.days", float),
             listeners=value(config, "run.listeners", int | None),

@@ -10,7 +10,8 @@ from towers.assembly.simulation import SimulatePlan, simulate_plan
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.data.event_times import shown_time
-from towers.errors import UserError
+from towers.errors import GateRefused, UserError
+from towers.lifecycle.simulator.checking import check_version
 from towers.lifecycle.simulator.fitting import fit_version
 from towers.lifecycle.simulator.held_out_file import Left, leave_out
 from towers.lifecycle.simulator.log import read_store
@@ -18,6 +19,7 @@ from towers.lifecycle.simulator.raw_data import write_raw_data
 from towers.lifecycle.simulator.running import simulate
 from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
 from towers.retrieval.export import Export
+from towers.simulation.checks.verdict import FILE, Verdict, require_checked
 
 
 def run(config: DictConfig) -> None:
@@ -63,10 +65,32 @@ def fit(config: DictConfig) -> Path:
     return made.folder
 
 
+def check(config: DictConfig) -> Verdict:
+    """Compares simulated with real listeners whom nobody has seen.
+
+    Raises:
+        GateRefused: a limit is missed.
+    """
+    plan = simulate_plan(config)
+    version = opened(plan)
+    with StageProgress() as progress:
+        found = check_version(
+            version, plan.store, plan.end_us, plan.check, lambda text: progress.update("check", 0, 0, text)
+        )
+    verdict = found.verdict
+    for limit in verdict.failed:
+        print(f"missed: {limit.line()}")
+    print(f"{verdict.words} {version.folder / FILE}")
+    if not verdict.passed:
+        raise GateRefused(f"{version.folder}: {verdict.words}")
+    return verdict
+
+
 def run_days(config: DictConfig) -> Path:
     """Lets listeners go on, and writes what they play as raw data."""
     plan = simulate_plan(config)
     version = opened(plan)
+    require_checked(version.folder, plan.force)
     if plan.out.exists():
         raise UserError(f"run.out={plan.out}: exists; give another folder or remove it")
     with StageProgress() as progress:
@@ -114,6 +138,7 @@ def opened(plan: SimulatePlan) -> SimulatorVersion:
 ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "hold_out": hold_out,
     "fit": fit,
+    "check": check,
     "run": run_days,
 }
 """By their names, what the command can do."""

@@ -39,7 +39,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class Period:
     """What a simulator is checked by: held-out listeners, in a period that the fit has not seen.
 
     Args:
@@ -66,7 +66,7 @@ def fitted_part(log: SessionLog, held_out: HeldOut, until_us: int) -> SessionLog
     return with_plays(log.of_listeners(~held_out.among(log.user_ids)).between(EARLIEST_US, until_us))
 
 
-def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int | None) -> Checked:
+def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int | None) -> Period:
     """What a check reads.
 
     Args:
@@ -87,7 +87,7 @@ def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int 
             f"store: no held-out listener plays from {shown_time(begin_us)} to {shown_time(end_us)}, so there is "
             "nothing to check by; give a store with later events, or fit with an earlier until"
         )
-    return Checked(before=theirs.between(EARLIEST_US, begin_us), real=real, begin_us=begin_us, end_us=end_us)
+    return Period(before=theirs.between(EARLIEST_US, begin_us), real=real, begin_us=begin_us, end_us=end_us)
 
 
 def coded_as(log: SessionLog, contexts: tuple[str, ...], devices: tuple[str, ...]) -> SessionLog:

@@ -63,6 +63,12 @@ class Origin:
     sessions: int
     left_out: Mapping[str, int]
 
+    @property
+    def has_seen_period(self) -> bool:
+        """Whether the export has seen what comes after the fit, or does not say that it has not."""
+        until_us = (self.trained_until_us, self.as_of_us)
+        return any(each is None or each > self.until_us for each in until_us)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatorVersion:
