@@ -80,9 +80,10 @@ def check(config: DictConfig) -> Verdict:
     verdict = found.verdict
     for limit in verdict.failed:
         print(f"missed: {limit.line()}")
-    print(f"{verdict.words} {version.folder / FILE}")
+    path, number = version.folder / FILE, len(verdict.limits)
     if not verdict.passed:
-        raise GateRefused(f"{version.folder}: {verdict.words}")
+        raise GateRefused(f"{version.folder} misses {len(verdict.failed)} of {number} limits; all are in {path}")
+    print(f"{version.folder} keeps all {number} limits: {path}")
     return verdict
 
 
