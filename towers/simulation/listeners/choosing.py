@@ -1,9 +1,9 @@
 """What a listener puts on when nobody recommends: something known or something new, and which.
 
-Whether it is known is a logistic regression with a trait of the listener (novelty seeking, with its sign turned); which
-content it is, is a conditional logit over what they know, or over all that they do not (McFadden 1974, "Conditional logit
-analysis of qualitative choice behavior"), fitted to the chosen one beside some drawn evenly, which leaves weights unbiased
-(McFadden 1978, "Modelling the choice of residential location").
+Whether it is known is a logistic regression with a trait of the listener (novelty seeking, with its sign turned).
+Which content it is, is a conditional logit over what they know, or over all that they do not (McFadden 1974,
+"Conditional logit analysis of qualitative choice behavior"), fitted to the chosen one beside some drawn evenly, which
+leaves weights unbiased (McFadden 1978, "Modelling the choice of residential location").
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,18 @@ from towers.simulation.listeners.logistic import MixedLogistic
 from towers.simulation.listeners.space import DAY_US, Space
 from towers.simulation.listeners.state import ListenerState
 
-_NEWTON_STEPS: Final = 8
+_NEWTON_STEPS: Final = 12
+_HALVINGS: Final = 12
 _RIDGE: Final = 1.0
 _NEW_DAYS: Final = 14.0
 
 OF_KNOWN: Final = (
-    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "fast", "session", "novelty", "previous", "same_artist",
+    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast",
+    "session", "novelty", "previous", "same_artist",
 )  # fmt: skip
 OF_NEW: Final = (
-    "slow", "slow_squared", "fast", "session", "region_share", "artist_plays", "popularity", "novelty", "previous", "same_artist",
+    "slow", "taste", "slow_squared", "fast", "session", "region_share", "artist_plays",
+    "popularity", "novelty", "previous", "same_artist",
 )  # fmt: skip
 _BY_CONTEXT: Final = 2
 """The last so many features have a weight of their own in each context."""
@@ -37,15 +40,16 @@ class Choosing:
 
     Args:
         repeat: chance that the next content is a known one; its trait is the listener's.
-        known: `[features]`, weights of which known one (`OF_KNOWN`, and the last two by context).
-        new: `[features]`, weights of which new one (`OF_NEW`, and the last two by context).
+        known: `[2, features]`, weights of which known one (`OF_KNOWN`, and the last two by context), of the first
+            play of a session and of later ones.
+        new: `[2, features]`, the same of which new one (`OF_NEW`).
         num_contexts: codes of contexts.
         max_candidates: so many contents at most are weighed when something new is chosen.
     """
 
     repeat: MixedLogistic
-    known: Float[np.ndarray, " known_features"]
-    new: Float[np.ndarray, " new_features"]
+    known: Float[np.ndarray, "2 known_features"]
+    new: Float[np.ndarray, "2 new_features"]
     num_contexts: int
     max_candidates: int
 
@@ -61,7 +65,7 @@ class Choosing:
     ) -> Int[np.ndarray, " some"]:
         """A content that each listener knows, of those who know one."""
         place = state.memory.listed(rows)
-        utility = known_features(state, rows, place, self.num_contexts) @ self.known.astype(np.float32)
+        utility = _utility(known_features(state, rows, place, self.num_contexts), self.known, state.position[rows])
         picked = _gumbel(utility, place >= 0, rng)
         return state.memory.content[rows, np.take_along_axis(place, picked[:, None], axis=1)[:, 0]].astype(int)
 
@@ -70,7 +74,7 @@ class Choosing:
     ) -> Int[np.ndarray, " some"]:
         """A content that each listener does not know yet; any where none is left."""
         candidates, log_weight = self.candidates(state.space, rng)
-        utility = new_features(state, rows, candidates, self.num_contexts) @ self.new.astype(np.float32)
+        utility = _utility(new_features(state, rows, candidates, self.num_contexts), self.new, state.position[rows])
         may_come = ~knows(state, rows)[:, candidates]
         may_come &= state.space.released_us[candidates] <= state.now_us[rows, None]
         may_come[~may_come.any(axis=1)] = True
@@ -79,7 +83,7 @@ class Choosing:
     def candidates(
         self, space: Space, rng: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
-        """What may be chosen: all that can be played, or some, the popular ones more often, with the weights that undo it."""
+        """What may be chosen: all that can be played, or a sample with weights that undo its leaning to the popular."""
         playable = np.flatnonzero(space.is_playable)
         if len(playable) <= self.max_candidates:
             return playable, np.zeros(len(playable), np.float32)
@@ -128,6 +132,8 @@ def known_features(
     }
     for name, taste in _tastes(state, rows).items():
         found[name] = np.matmul(vectors, taste[:, :, None])[..., 0]
+    likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
+    found["taste"] = features.taste_affinity(state, rows, likeness)
     found["same_artist"] = _same_artist(state, rows, space.artist[content])
     return _stacked(found, OF_KNOWN, state.context[rows], num_contexts)
 
@@ -142,6 +148,8 @@ def new_features(
     space = state.space
     vectors = space.vectors[content]
     found = {name: taste @ vectors.T for name, taste in _tastes(state, rows).items()}
+    likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
+    found["taste"] = features.taste_affinity(state, rows, likeness)
     found["slow_squared"] = found["slow"] ** 2
     counts = state.region_plays[rows]
     share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
@@ -182,16 +190,36 @@ def fit_choice(
     scale = np.maximum(read[may_come].std(axis=0, dtype=float), 1e-3)
     rows = (read / scale).astype(np.float32)
     found = np.zeros(read.shape[-1])
+    chance = _chances(rows, found, may_come)
+    likelihood = _likelihood(chance, weights, found)
     for _ in range(_NEWTON_STEPS):
-        utility = np.where(may_come, rows @ found.astype(np.float32), -np.inf)
-        chance = np.exp(utility - utility.max(axis=1, keepdims=True))
-        chance /= chance.sum(axis=1, keepdims=True)
         expected = np.einsum("mk,mkf->mf", chance, rows)
         gradient = weights @ (rows[:, 0] - expected) - _RIDGE * found
         weighed = (rows * np.sqrt(chance * weights[:, None])[..., None].astype(np.float32)).reshape(-1, rows.shape[-1])
         outer = weighed.T @ weighed - (expected * weights[:, None]).T @ expected
-        found = found + np.clip(np.linalg.solve(outer + _RIDGE * np.eye(len(found)), gradient), -2.0, 2.0)
+        step = np.linalg.solve(outer + _RIDGE * np.eye(len(found)), gradient)
+        # A whole step may overshoot where choices are nearly certain: it is halved until it helps.
+        for _ in range(_HALVINGS):
+            chance = _chances(rows, found + step, may_come)
+            if (reached := _likelihood(chance, weights, found + step)) > likelihood:
+                break
+            step = step / 2.0
+        else:
+            break
+        found, gained, likelihood = found + step, reached - likelihood, reached
+        if gained < 1e-3:
+            break
     return found / scale
+
+
+def _likelihood(chance: np.ndarray, weights: np.ndarray, found: np.ndarray) -> float:
+    return float(weights @ np.log(chance[:, 0] + 1e-30)) - 0.5 * _RIDGE * float(found @ found)
+
+
+def _chances(rows: np.ndarray, found: np.ndarray, may_come: np.ndarray) -> Float[np.ndarray, "choices offered"]:
+    utility = np.where(may_come, rows @ found.astype(np.float32), -np.inf)
+    chance = np.exp(utility - utility.max(axis=1, keepdims=True))
+    return chance / chance.sum(axis=1, keepdims=True)
 
 
 def _tastes(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> dict[str, Float[np.ndarray, "some dim"]]:
@@ -223,6 +251,14 @@ def _stacked(
     plain = np.stack([found[name] for name in names[:-_BY_CONTEXT]], axis=-1).astype(np.float32)
     here = (context[:, None] == np.arange(num_contexts)).astype(np.float32)[:, None]
     return np.concatenate([plain, *(found[name][..., None] * here for name in names[-_BY_CONTEXT:])], axis=-1)
+
+
+def _utility(
+    read: Float[np.ndarray, "some many features"],
+    weights: Float[np.ndarray, "2 features"],
+    position: Integer[np.ndarray, " some"],
+) -> Float[np.ndarray, "some many"]:
+    return np.matmul(read, weights.astype(np.float32)[(position > 0).astype(int)][..., None])[..., 0]
 
 
 def _gumbel(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:

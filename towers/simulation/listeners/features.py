@@ -10,17 +10,19 @@ from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import RECENT, ListenerState
 
 _HOUR_US: Final = 3_600_000_000
+_SHARPNESS: Final = 8.0
 _NEW_DAYS: Final = 14.0
 """Days in which a release ceases to be new to 1/e."""
 
 OF_CONTENT: Final = (
-    "slow_affinity", "fast_affinity", "session_affinity", "nearest_recent", "region_share", "is_known", "activation", "known_skip_share",
-    "was_skipped", "in_session", "artist_plays", "artist_run", "popularity", "novelty", "satiation",
+    "slow_affinity", "taste_affinity", "fast_affinity", "session_affinity", "nearest_recent", "region_share",
+    "is_known", "activation", "known_skip_share", "was_skipped", "in_session", "artist_plays", "artist_run",
+    "popularity", "novelty", "satiation",
 )  # fmt: skip
 """Of a listener and a content."""
 OF_MOMENT: Final = (
-    "position", "first", "second", "early", "previous_skipped", "recent_skips", "streak", "recent_repeats", "experience",
-    "morning_sin", "morning_cos", "noon_sin", "noon_cos", "weekend",
+    "position", "first", "second", "early", "previous_skipped", "recent_skips", "streak", "recent_repeats",
+    "experience", "morning_sin", "morning_cos", "noon_sin", "noon_cos", "weekend",
 )  # fmt: skip
 """Of a listener and an instant."""
 
@@ -34,6 +36,7 @@ def of_content(
     found = np.empty((*content.shape, len(OF_CONTENT)), np.float32)
     put = _putter(found, OF_CONTENT)
     put("slow_affinity", np.einsum("nkd,nd->nk", vectors, unit(state.slow[rows])))
+    put("taste_affinity", taste_affinity(state, rows, np.einsum("nkd,ntd->nkt", vectors, unit_tastes(state, rows))))
     put("fast_affinity", np.einsum("nkd,nd->nk", vectors, unit(state.fast[rows])))
     put("session_affinity", np.einsum("nkd,nd->nk", vectors, unit(state.session_taste[rows])))
     recent = state.recent[rows]
@@ -105,6 +108,27 @@ def recent_skips(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np
 
 def _backwards(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np.ndarray:
     return (state.plays[rows, None] - 1 - np.arange(RECENT)) % RECENT
+
+
+def unit_tastes(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some tastes dim"]:
+    """The separate tastes of each listener, of length 1; those that are not open are 0."""
+    tastes = state.tastes[rows]
+    return tastes / np.maximum(np.linalg.norm(tastes, axis=2, keepdims=True), 1e-6)
+
+
+def taste_affinity(
+    state: ListenerState, rows: Integer[np.ndarray, " some"], likeness: Float[np.ndarray, "some many tastes"]
+) -> Float[np.ndarray, "some many"]:
+    """How well contents match the best of several tastes: a soft maximum of cosines, weighed by plays of each.
+
+    Args:
+        state: of the listeners.
+        rows: of them.
+        likeness: cosine of each content to each taste.
+    """
+    weight = state.taste_weight[rows]
+    share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-6)
+    return np.log((np.exp(_SHARPNESS * likeness) * share[:, None]).sum(axis=-1) + 1e-6) / _SHARPNESS
 
 
 def unit(vectors: Float[np.ndarray, "some dim"]) -> Float[np.ndarray, "some dim"]:

@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize_scalar
+from scipy.optimize import fminbound
 
 from towers.errors import UserError
+from towers.simulation.listeners import features
 from towers.simulation.listeners.choosing import Choosing, fit_choice
 from towers.simulation.listeners.logistic import fit_mixed_logistic
 from towers.simulation.listeners.model import ListenerModel, Simulator
 from towers.simulation.listeners.replay import Choices, Recorded, record, replay
 from towers.simulation.listeners.response import fit_response
-from towers.simulation.listeners.returning import Returning, fit_returning
+from towers.simulation.listeners.returning import fit_returning
 from towers.simulation.listeners.session_log import SKIP, SessionLog
 from towers.simulation.listeners.sessions import fit_sessions, pauses_of
 from towers.simulation.listeners.space import Space
@@ -29,7 +30,7 @@ class FitSettings:
         seed: of what is drawn.
         min_listeners: listeners with plays that a fit needs at least.
         max_listeners: of so many the plays are read; of more, some are drawn.
-        num_choices: choices of known contents, and as many of new ones, that are compared with others.
+        num_choices: first choices of sessions, and as many later ones, that are compared with other contents.
         max_candidates: contents that a simulated listener weighs at most when they choose something new.
         drift_listeners: listeners by whom the speeds of taste and satiation are chosen.
         slow_rates: shares of the slow taste that a play replaces, of which the likeliest is taken.
@@ -41,7 +42,7 @@ class FitSettings:
     seed: int = 0
     min_listeners: int = 100
     max_listeners: int = 20_000
-    num_choices: int = 15_000
+    num_choices: int = 12_000
     max_candidates: int = 5_000
     drift_listeners: int = 600
     slow_rates: Sequence[float] = (0.005, 0.01, 0.02, 0.04)
@@ -110,24 +111,27 @@ def _fitted(
     repeat = fit_mixed_logistic(
         recorded.repeat, recorded.is_repeat, log.listener, weights, start.choosing.repeat if start else None
     )
+    choosing = Choosing(
+        repeat=repeat, known=_choice(recorded.known, weights), new=_choice(recorded.new, weights),
+        num_contexts=len(log.contexts), max_candidates=settings.max_candidates,
+    )  # fmt: skip
+    response = fit_response(log, recorded.of_content, recorded.of_moment, weights, start.response if start else None)
     return ListenerModel(
         drift=recorded.state.drift,
-        response=fit_response(
-            log, recorded.of_content, recorded.of_moment, weights, start.response if start else None
-        ),
-        choosing=Choosing(
-            repeat=repeat, known=_choice(recorded.known, weights), new=_choice(recorded.new, weights),
-            num_contexts=len(log.contexts), max_candidates=settings.max_candidates,
-        ),  # fmt: skip
+        response=response,
+        choosing=choosing,
         sessions=fit_sessions(log, recorded.leave, weights, pauses, start.sessions if start else None),
-        returning=_returning(log, recorded, until_us, weights),
-    )  # fmt: skip
+        returning=fit_returning(*gaps_of(log, recorded.ended_us, until_us), weights),
+    )
 
 
-def _choice(choices: Choices | None, weights: Float[np.ndarray, " listeners"]) -> Float[np.ndarray, " features"]:
+def _choice(choices: Choices | None, weights: Float[np.ndarray, " listeners"]) -> Float[np.ndarray, "2 features"]:
     if choices is None:
         raise UserError("the log has no repeats, or nothing but repeats, so there is no choice to learn from")
-    return fit_choice(choices.read, choices.may_come, weights[choices.listener])
+    parts = (choices.is_first, ~choices.is_first)
+    return np.stack([
+        fit_choice(choices.read[part], choices.may_come[part], weights[choices.listener[part]]) for part in parts
+    ])  # fmt: skip
 
 
 def gaps_of(
@@ -141,12 +145,6 @@ def gaps_of(
     until = np.where(same, np.append(log.start_us[begins][1:], 0), until_us)
     # Sessions on two devices may overlap.
     return listener, ended, np.maximum(until, ended + 1), same.astype(int)
-
-
-def _returning(
-    log: SessionLog, recorded: Recorded, until_us: int, weights: Float[np.ndarray, " listeners"]
-) -> Returning:
-    return fit_returning(*gaps_of(log, recorded.ended_us, until_us), weights)
 
 
 def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Callable[[str], None]) -> Drift:
@@ -170,11 +168,11 @@ def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Ca
         (replace(drift, fast_rate=rate) for rate in settings.fast_rates), key=lambda it: _likelihood(some, space, it)
     )
     low, high = np.log(settings.recovery_hours)
-    found = minimize_scalar(
-        lambda hours: -_likelihood(some, space, replace(drift, recovery_hours=float(np.exp(hours)))),
-        bounds=(low, high), method="bounded", options={"xatol": 0.1, "maxiter": 14},
+    found = fminbound(
+        lambda hours: -_likelihood(some, space, replace(drift, recovery_hours=float(np.exp(hours)))), low, high,
+        xtol=0.1, maxfun=14,
     )  # fmt: skip
-    drift = replace(drift, recovery_hours=float(np.exp(found.x)))
+    drift = replace(drift, recovery_hours=float(np.exp(found)))
     progress(
         f"a play replaces {drift.slow_rate:.1%} of the slow taste, {drift.fast_rate:.0%} of the fast one; satiation "
         f"falls to 1/e in {drift.recovery_hours:.2g} hours"
@@ -184,8 +182,6 @@ def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Ca
 
 def _likelihood(log: SessionLog, space: Space, drift: Drift) -> float:
     """Log-likelihood of the skips of a log, with traits at their posterior modes and their price."""
-    from towers.simulation.listeners import features
-
     read = np.empty((len(log), len(features.OF_CONTENT) + len(features.OF_MOMENT)), np.float32)
 
     def look(state: ListenerState, rows: np.ndarray, plays: np.ndarray) -> None:
@@ -199,6 +195,3 @@ def _likelihood(log: SessionLog, space: Space, drift: Drift) -> float:
     chance = model.chance(read, traits[log.listener])
     price = 0.5 * float(((traits / model.spread) ** 2).sum()) + number * np.log(model.spread)
     return float(np.log(np.where(is_skip, chance, 1.0 - chance)).sum()) - price
-
-
-__all__ = ["FitSettings", "fit", "fit_drift", "gaps_of"]

@@ -1,9 +1,8 @@
 """Logistic regression with a trait of each listener, shrunk to the population: one chance of one event.
 
-`P(event) = 1 / (1 + exp(-(x · weights + bias + trait of the listener)))`, traits normal about 0. Weights are found by maximum
-likelihood with a ridge, traits by their posterior mode, their spread by the EM step of the Laplace approximation (Bates and
-DebRoy 2004, "Linear mixed models and penalized least squares"; Breslow and Clayton 1993, "Approximate inference in generalized
-linear mixed models").
+`P(event) = 1 / (1 + exp(-(x · weights + bias + trait of the listener)))`, traits normal about 0. Weights are found by
+maximum likelihood with a ridge, traits by their posterior mode, their spread by the EM step of the Laplace
+approximation (Breslow and Clayton 1993, "Approximate inference in generalized linear mixed models").
 """
 
 from dataclasses import dataclass

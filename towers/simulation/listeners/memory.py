@@ -42,8 +42,8 @@ class ContentMemory:
         return ((content.astype(np.int64) * 2_654_435_769) >> 16) & self._mask
 
     def places_of(
-        self, listener: Integer[np.ndarray, " asked"], content: Integer[np.ndarray, "asked *many"]
-    ) -> Int[np.ndarray, "asked *many"]:
+        self, listener: Integer[np.ndarray, " asked"], content: Integer[np.ndarray, "asked ..."]
+    ) -> Int[np.ndarray, "asked ..."]:
         """The place of each content in its listener's row of the table; -1 where the listener has not met it."""
         rows = np.broadcast_to(listener.reshape(-1, *[1] * (content.ndim - 1)), content.shape).ravel()
         wanted = content.ravel().astype(np.int32)
@@ -105,13 +105,13 @@ class ContentMemory:
     def activation(
         self,
         listener: Integer[np.ndarray, " asked"],
-        place: Integer[np.ndarray, "asked *many"],
+        place: Integer[np.ndarray, "asked ..."],
         now_us: Integer[np.ndarray, " asked"],
-    ) -> Float[np.ndarray, "asked *many"]:
-        """Base-level activation, float32: the logarithm of the sum over encounters of `age_hours ** -DECAY`; 0 where not met.
+    ) -> Float[np.ndarray, "asked ..."]:
+        """Base-level activation, the logarithm of `age_hours ** -DECAY` summed over encounters, float32; 0 if not met.
 
-        The last encounter counts by its age, earlier ones as if spread evenly since the first (Petrov 2006, "Computationally
-        efficient approximation of the base-level learning equation in ACT-R").
+        The last encounter counts by its age, earlier ones as if spread evenly since the first (Petrov 2006,
+        "Computationally efficient approximation of the base-level learning equation in ACT-R").
         """
         shape = (-1, *[1] * (place.ndim - 1))
         at = listener.reshape(shape), np.maximum(place, 0)

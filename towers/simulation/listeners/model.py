@@ -87,7 +87,8 @@ class Simulator:
         write_json(folder / _FACTS, facts)
         np.savez_compressed(folder / _SPACE, **{name: getattr(self.space, name) for name in _SPACE_ARRAYS})
         for place, model in enumerate((self.central, *self.members)):
-            np.savez_compressed(folder / _MODEL.format(place), **dict(_flat(model.facts())))
+            arrays: dict[str, Any] = dict(_flat(model.facts()))
+            np.savez_compressed(folder / _MODEL.format(place), **arrays)
 
     @classmethod
     def read(cls, folder: Path) -> "Simulator":

@@ -67,11 +67,13 @@ class Choices:
         read: `[choices, offered, features]`, the chosen one first.
         may_come: `[choices, offered]`, false where there was nothing.
         listener: `[choices]`, who chose.
+        is_first: `[choices]`, whether it was the first play of a session.
     """
 
     read: Float[np.ndarray, "choices offered features"]
     may_come: Bool[np.ndarray, "choices offered"]
     listener: Int[np.ndarray, " choices"]
+    is_first: Bool[np.ndarray, " choices"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +110,7 @@ def record(log: SessionLog, space: Space, drift: Drift, num_choices: int = 0, se
         log: plays.
         space: contents, with plays of the fit.
         drift: how tastes move.
-        num_choices: about so many choices of known and of new contents are recorded with what else there was.
+        num_choices: about so many first and later choices are recorded with what else there was.
         seed: of what else there was.
     """
     rng = np.random.default_rng([seed, 22])
@@ -118,7 +120,10 @@ def record(log: SessionLog, space: Space, drift: Drift, num_choices: int = 0, se
     repeat = np.empty((len(log), len(features.OF_MOMENT) + 1 + contexts), np.float32)
     leave = np.empty((len(log), len(features.OF_MOMENT) + 7 + contexts), np.float32)
     is_repeat, ended_us = np.zeros(len(log), bool), np.zeros(len(log), np.int64)
-    is_asked = rng.random(len(log)) < 2.0 * num_choices / max(len(log), 1)
+    # As many of the first plays of sessions as of later ones, which have weights of their own.
+    is_first = log.position == 0
+    chance = num_choices / np.maximum(np.where(is_first, is_first.sum(), (~is_first).sum()), 1)
+    is_asked = rng.random(len(log)) < chance
     known: list[_Piece] = []
     new: list[_Piece] = []
     playable = np.flatnonzero(space.is_playable)
@@ -146,14 +151,14 @@ def record(log: SessionLog, space: Space, drift: Drift, num_choices: int = 0, se
     )  # fmt: skip
 
 
-_Piece = tuple[np.ndarray, np.ndarray, np.ndarray]
+_Piece = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _joined(pieces: list[_Piece]) -> Choices | None:
     if not pieces:
         return None
-    read, may_come, listener = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    return Choices(read=read, may_come=may_come, listener=listener)
+    read, may_come, listener, is_first = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return Choices(read=read, may_come=may_come, listener=listener, is_first=is_first)
 
 
 def _known_offered(
@@ -167,7 +172,7 @@ def _known_offered(
     drawn = (rng.random((len(rows), _OFFERED)) * met[:, None]).astype(int)
     places = np.column_stack([chosen, state.memory.order[rows[:, None], drawn]]).astype(int)
     may_come = (places != chosen[:, None]) | (np.arange(_OFFERED + 1) == 0)
-    return choosing.known_features(state, rows, places, num_contexts), may_come, rows
+    return choosing.known_features(state, rows, places, num_contexts), may_come, rows, state.position[rows] == 0
 
 
 def _new_offered(
@@ -188,4 +193,4 @@ def _new_offered(
     may_come &= state.space.released_us[content] <= state.now_us[rows, None]
     may_come &= content != chosen[:, None]
     may_come[:, 0] = True
-    return np.take_along_axis(read, places[..., None], axis=1), may_come, rows
+    return np.take_along_axis(read, places[..., None], axis=1), may_come, rows, state.position[rows] == 0

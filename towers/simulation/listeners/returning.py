@@ -1,8 +1,9 @@
 """When a listener comes back: the hazard of the next session, by days since the last, hour and day of the week.
 
-`hazard = pace of the listener x recency(hours since the last session) x hour of the day x day of the week`, in sessions an
-hour, constant within an hour of the clock. A listener's pace is gamma distributed about 1: a shared frailty, whose posterior
-is a gamma distribution again (Vaupel, Manton and Stallard 1979, "The impact of heterogeneity in individual frailty").
+`hazard = pace of the listener x recency(hours since the last session) x hour of the day x day of the week`, in
+sessions an hour, constant within an hour of the clock. A listener's pace is gamma distributed about 1: a shared
+frailty, whose posterior is a gamma distribution again (Vaupel, Manton and Stallard 1979, "The impact of heterogeneity
+in individual frailty on the dynamics of mortality").
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
-from scipy.optimize import minimize_scalar
+from scipy.optimize import fminbound
 from scipy.special import gammaln
 
 HOUR_US: Final = 3_600_000_000
@@ -172,7 +173,7 @@ def _shape(sessions: np.ndarray, exposure: np.ndarray, listener_weights: np.ndar
         terms = gammaln(shape + sessions) - gammaln(shape) + shape * log_shape
         return -float(listener_weights @ (terms - (shape + sessions) * np.log(shape + exposure)))
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded").x))
+    return float(np.exp(fminbound(loss, -3.0, 5.0)))
 
 
 def _step(elapsed_hours: Integer[np.ndarray, "*cells"]) -> Int[np.ndarray, "*cells"]:

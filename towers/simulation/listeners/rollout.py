@@ -1,10 +1,12 @@
-"""Free-running listeners: from their state at an instant on they come, listen and leave without a real play in between."""
+"""Free-running listeners: from an instant on they come, listen and leave without a real play in between."""
+
+from dataclasses import asdict
 
 import numpy as np
 
 from towers.simulation.listeners.live import Listeners, Population, population_of
 from towers.simulation.listeners.model import ListenerModel
-from towers.simulation.listeners.session_log import SessionLog, joined
+from towers.simulation.listeners.session_log import COLUMNS, SessionLog, joined
 from towers.simulation.listeners.space import Space
 
 MAX_PLAYS = 200
@@ -22,8 +24,8 @@ def listen(model: ListenerModel, space: Space, before: SessionLog, begin_us: int
         end_us: sessions begin before this.
         seed: of all that is drawn.
     """
-    return lived(Listeners(model, population := population_of(model, space, before, begin_us), seed), population,
-                 begin_us, end_us)  # fmt: skip
+    population = population_of(model, space, before, begin_us)
+    return lived(Listeners(model, population, seed), population, begin_us, end_us)
 
 
 def lived(listeners: Listeners, population: Population, begin_us: int, end_us: int) -> SessionLog:
@@ -41,9 +43,7 @@ def lived(listeners: Listeners, population: Population, begin_us: int, end_us: i
     everybody = np.flatnonzero(state.sessions > 0)
     start_us = np.full(number, np.iinfo(np.int64).max)
     start_us[everybody] = listeners.next_session_us(everybody, np.full(len(everybody), begin_us))
-    names = ("listener", "content", "start_us", "session", "outcome", "fraction", "liked", "saved", "disliked", "context",
-             "device")  # fmt: skip
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     rows = everybody[start_us[everybody] < end_us]
     is_new = np.ones(len(rows), bool)
     while len(rows):
@@ -52,17 +52,19 @@ def lived(listeners: Listeners, population: Population, begin_us: int, end_us: i
         listeners.go_on(rows[~is_new])
         content, at_us = listeners.choose(rows), state.now_us[rows].copy()
         reaction = listeners.react(rows, content)
-        pieces = (rows, content, at_us, state.sessions[rows].copy(), reaction.outcome, reaction.fraction, reaction.liked,
-                  reaction.saved, reaction.disliked, state.context[rows].copy(), state.device[rows].copy())  # fmt: skip
-        for name, piece in zip(names, pieces, strict=True):
-            parts[name].append(piece)
+        pieces = asdict(reaction) | {
+            "listener": rows, "content": content, "start_us": at_us, "session": state.sessions[rows],
+            "context": state.context[rows], "device": state.device[rows],
+        }  # fmt: skip
+        for name in COLUMNS:
+            parts[name].append(pieces[name])
         leaves = listeners.leave(rows) | (state.position[rows] >= MAX_PLAYS)
         gone = rows[leaves]
         start_us[gone] = listeners.next_session_us(gone, state.ended_us[gone])
         stays = ~leaves | (start_us[rows] < end_us)
         rows, is_new = rows[stays], leaves[stays]
     if not parts["listener"]:
-        parts = {name: [np.zeros(0, bool if name in _FLAGS else np.int64)] for name in names}
+        parts = {name: [np.zeros(0, bool if name in _FLAGS else np.int64)] for name in COLUMNS}
     return joined(parts, population.user_ids, population.context_names, population.device_names)
 
 

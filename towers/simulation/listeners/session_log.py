@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -72,7 +73,7 @@ class SessionLog:
 
         A caller that keeps a part of a session gets a shorter session.
         """
-        columns = {name: getattr(self, name)[keep] for name in _COLUMNS}
+        columns = {name: getattr(self, name)[keep] for name in COLUMNS}
         columns["session"] = np.unique(columns["session"], return_inverse=True)[1].astype(np.int64)
         return replace(self, **columns)
 
@@ -89,10 +90,11 @@ class SessionLog:
         return self.taken(((starts >= begin_us) & (starts < end_us))[self.session])
 
 
-_COLUMNS: tuple[str, ...] = (
+COLUMNS: Final = (
     "listener", "content", "start_us", "session", "outcome", "fraction", "liked", "saved", "disliked", "context",
     "device",
 )  # fmt: skip
+"""The names of a log's arrays."""
 
 
 def joined(parts: dict[str, list[Shaped[np.ndarray, " plays"]]], user_ids: tuple[str, ...], contexts: tuple[str, ...],

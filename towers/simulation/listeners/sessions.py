@@ -87,7 +87,7 @@ class Sessions:
 def leave_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], num_contexts: int
 ) -> Float[np.ndarray, "some features"]:
-    """What the chance of leaving after a play reads: the moment, the number of plays so far one by one, the context; float32."""
+    """What the chance of leaving after a play reads: the moment, the plays so far, the context."""
     position = state.position[rows, None]
     steps = position == np.arange(1, 6)
     contexts = state.context[rows, None] == np.arange(num_contexts - 1)

@@ -13,6 +13,11 @@ from towers.simulation.listeners.memory import ContentMemory
 from towers.simulation.listeners.session_log import SKIP
 from towers.simulation.listeners.space import Space
 
+TASTES: Final = 3
+"""Separate tastes of a listener, which a mean of all would lose."""
+_APART: Final = 0.55
+"""Cosine to all tastes below which a play opens another, while there is room."""
+_TASTE_RATE: Final = 0.05
 RECENT: Final = 20
 """Plays of a listener that are remembered one by one."""
 _HOUR_US: Final = 3_600_000_000
@@ -52,6 +57,8 @@ class ListenerState:
         self.slow = np.zeros((n, dim), np.float32)
         self.fast = np.zeros((n, dim), np.float32)
         self.slow_weight = np.zeros(n, np.float32)
+        self.tastes = np.zeros((n, TASTES, dim), np.float32)
+        self.taste_weight = np.zeros((n, TASTES), np.float32)
         self.session_taste = np.zeros((n, dim), np.float32)
         # The last region counts contents that lie in none.
         self.satiation = np.zeros((n, len(space.region_names) + 1), np.float32)
@@ -109,12 +116,7 @@ class ListenerState:
         self.memory.meet(rows, content, self.now_us[rows], self.sessions[rows], is_skip)
         weight = np.where(is_skip, drift.skip_weight, 1.0).astype(np.float32)
         vectors = space.vectors[content]
-        # The first plays are averaged, so that a new listener's taste is theirs at once.
-        self.slow_weight[rows] += weight
-        rate = np.maximum(drift.slow_rate, 1.0 / np.maximum(self.slow_weight[rows], 1.0)) * weight
-        self.slow[rows] += rate[:, None] * (vectors - self.slow[rows])
-        rate = np.maximum(drift.fast_rate, 1.0 / np.maximum(self.slow_weight[rows], 1.0)) * weight
-        self.fast[rows] += rate[:, None] * (vectors - self.fast[rows])
+        self._move_tastes(rows, vectors, weight)
         self.session_taste[rows] += (vectors - self.session_taste[rows]) / (self.position[rows, None] + 1)
         self._satiate(rows, content, fraction)
         self.region_plays[rows, space.region[content]] += weight
@@ -135,6 +137,32 @@ class ListenerState:
         played_us = (fraction * space.duration_ms[content] * 1000.0).astype(np.int64)
         self.ended_us[rows] = self.now_us[rows] + played_us
 
+    def _move_tastes(
+        self,
+        rows: Integer[np.ndarray, " some"],
+        vectors: Float[np.ndarray, "some dim"],
+        weight: Float[np.ndarray, " some"],
+    ) -> None:
+        # The first plays are averaged, so that a new listener's taste is theirs at once.
+        self.slow_weight[rows] += weight
+        averaged = 1.0 / np.maximum(self.slow_weight[rows], 1.0)
+        rate = np.maximum(self.drift.slow_rate, averaged) * weight
+        self.slow[rows] += rate[:, None] * (vectors - self.slow[rows])
+        rate = np.maximum(self.drift.fast_rate, averaged) * weight
+        self.fast[rows] += rate[:, None] * (vectors - self.fast[rows])
+        # Online k-means: the nearest taste moves, or a free one is opened.
+        tastes, is_open = self.tastes[rows], self.taste_weight[rows] > 0
+        lengths = np.maximum(np.linalg.norm(tastes, axis=2), 1e-6)
+        likeness = np.where(is_open, np.matmul(tastes, vectors[:, :, None])[..., 0] / lengths, -1.0)
+        nearest = likeness.argmax(axis=1)
+        opens = ~is_open.all(axis=1) & (likeness.max(axis=1) < _APART)
+        nearest = np.where(opens, is_open.argmin(axis=1), nearest)
+        self.taste_weight[rows, nearest] += weight
+        averaged = 1.0 / np.maximum(self.taste_weight[rows, nearest], 1.0)
+        rate = np.maximum(_TASTE_RATE, averaged) * weight
+        rate = np.where(opens, 1.0, rate).astype(np.float32)
+        self.tastes[rows, nearest] += rate[:, None] * (vectors - self.tastes[rows, nearest])
+
     def _satiate(
         self,
         rows: Integer[np.ndarray, " some"],
@@ -151,8 +179,8 @@ class ListenerState:
         return np.exp(-np.maximum(hours, 0.0) / self.drift.recovery_hours).astype(np.float32)
 
     def satiation_of(
-        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some *many"]
-    ) -> Float[np.ndarray, "some *many"]:
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some ..."]
+    ) -> Float[np.ndarray, "some ..."]:
         """How much listeners have had of each content's region lately: plays of it, faded; float32."""
         shape = (-1, *[1] * (content.ndim - 1))
         return self.satiation[rows.reshape(shape), self.space.region[content]] * self.faded(rows).reshape(shape)
