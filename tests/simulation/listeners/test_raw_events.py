@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.listeners.logs import logged, small_space
@@ -45,6 +45,7 @@ def log_of(sessions):
     return joined(parts, ("ann", "ben", "cat"), NAMES, NAMES)
 
 
+@settings(max_examples=50)
 @given(SESSIONS)
 def test_what_is_written_is_read_again(sessions):
     log = log_of(sessions)
@@ -60,6 +61,7 @@ def test_what_is_written_is_read_again(sessions):
         np.testing.assert_array_equal(told, np.array(NAMES, object)[getattr(log, code)])
 
 
+@settings(max_examples=50)
 @given(SESSIONS, st.lists(st.floats(0, 1), min_size=24, max_size=24))
 def test_an_outcome_outlives_whole_milliseconds(sessions, shares):
     """A simulated fraction is any number; what was finished stays so, and what was not does not become so."""
