@@ -1,18 +1,30 @@
 """`towers simulate` as a user runs it, on a small invented world."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 
-from tests.command_line import ok, refused
+from tests.command_line import ok, refused, towers
 from tests.simulation.listeners.logs import EXPORT
 from towers.config.composing import compose
 from towers.contract.provenance import Provenance
 from towers.data.event_times import instant_us
 from towers.data.forgetting import read_forgotten
+from towers.lifecycle.simulator.checking import skip_data
+from towers.lifecycle.simulator.log import read_store
+from towers.lifecycle.simulator.parts import HeldOut, checked_part, coded_as, fitted_part
+from towers.lifecycle.simulator.versions import open_version
 from towers.retrieval.export import Export
+from towers.simulation.checks.verdict import Limit, Verdict
 from towers.simulation.listeners.held_out import is_held_out
+from towers.simulation.listeners.session_log import SKIP
 
+# A fit walks through a log play by play, and checks of every call take longer than it does itself.
+pytestmark = pytest.mark.unhooked
+UNTIL_US = 1_775_341_398_875_001
+"""End of the export's training."""
 FIT = (
     f"export='{EXPORT}'", "fit.members=1", "fit.min_listeners=20", "fit.num_choices=500", "fit.drift_listeners=10",
     "fit.slow_rates=[0.02]", "fit.fast_rates=[0.2]",
@@ -47,7 +59,7 @@ def test_hold_out_writes_ids_for_a_prepare(tmp_path, listened_world, store):
     prepared = compose("prepare", commands[0].split()[2:]).data
     assert (prepared.name, prepared.root) == ("small-held-out", str(listened_world.raw))
     assert prepared.forget == "simulators/listeners/held_out.txt"
-    assert instant_us("", prepared.split.validation_start) == 1_775_341_398_000_000
+    assert instant_us("", prepared.split.validation_start) == 1_775_341_333_000_000
     assert f" as_of={prepared.split.validation_start} " in commands[2]
     assert " paths.exports=simulators/listeners/exports " in commands[2]
     assert commands[3] == f"towers simulate action=fit folder=simulators/listeners store={listened_world.store}"
@@ -58,7 +70,7 @@ def test_a_fit_leaves_out_listeners_and_later_time(fitted):
     (version,) = versions(folder)
     assert version == (folder / "simulators" / "listeners" / "current").resolve()
     origin = json.loads((version / "fit.json").read_text())
-    assert origin["until_us"] == Export(EXPORT).provenance.trained_until_us == 1775341398875001
+    assert origin["until_us"] == Export(EXPORT).provenance.trained_until_us == UNTIL_US
     assert 20 < origin["listeners"] < 60
     assert f"fitted to {origin['plays']:,} plays of {origin['listeners']} listeners" in printed
     assert f"has seen {origin['held_out_in_export']} listeners who are held out, so no check will pass" in printed
@@ -83,6 +95,72 @@ def test_a_run_is_prepared_like_real_data(fitted, store, tmp_path, make_builder)
     store_again = make_builder(out, tmp_path / "store").build()[0]
     assert store_again.end_us is not None
     assert store_again.end_us > 1_776_643_200_000_000  # simulated days are in it
+
+
+class TestCheck:
+    """Its figures have tests of their own; these are about whom it compares and what it decides."""
+
+    @pytest.mark.slow
+    def test_held_out_listeners_are_compared(self, fitted, store, tmp_path):
+        shutil.copytree(fitted[0] / "simulators" / "listeners", tmp_path / "copy", symlinks=True)
+        folder = f"folder={tmp_path / 'copy'}"
+        done = towers(tmp_path, "simulate", "action=check", store, folder, "check.resamples=20", "check.splits=10")
+        assert done.returncode == 3
+        (line,) = done.stderr.strip().splitlines()
+        told = json.loads((tmp_path / "copy" / "current" / "check.json").read_text())
+        failed = [limit for limit in told["verdict"]["limits"] if not limit["passed"]]
+        assert f"misses {len(failed)} of {len(told['verdict']['limits'])} limits" in line
+        assert done.stdout.count("missed: ") == len(failed)
+        assert {"seen_listeners", "seen_period"} <= {limit["name"] for limit in failed}
+        assert told["about"]["fit"]["until_us"] == told["about"]["begin_us"] == UNTIL_US
+        said = refused(tmp_path, "simulate", "action=run", store, folder)
+        assert "this simulator misses limits of its check (" in said
+
+    def test_chances_of_a_skip_are_told_before_the_play(self, fitted, listened_world):
+        (folder,) = versions(fitted[0])
+        simulator = open_version(folder).simulator
+        log = coded_as(read_store(listened_world.store, simulator.space).log, simulator.contexts, simulator.devices)
+        period = checked_part(log, HeldOut(), UNTIL_US, None)
+        data = skip_data(simulator, fitted_part(log, HeldOut(), UNTIL_US), period)
+        assert len(data.predicted) == len(period.real)
+        np.testing.assert_array_equal(data.is_skip, period.real.outcome == SKIP)
+        np.testing.assert_array_equal(data.listener, period.real.listener)
+        for play in (0, len(period.real) // 2, len(period.real) - 1):
+            whose = period.real.listener[play]
+            earlier = np.append(
+                period.before.outcome[period.before.listener == whose],
+                period.real.outcome[:play][period.real.listener[:play] == whose],
+            )
+            share = (earlier == SKIP).mean() if len(earlier) else np.nan
+            assert data.features[play, -1] == pytest.approx(share, nan_ok=True)
+        # What comes later changes no chance of before.
+        shorter = checked_part(log, HeldOut(), UNTIL_US, UNTIL_US + 10 * 86_400_000_000)
+        first = skip_data(simulator, shorter.before, shorter)
+        ids = np.array(period.real.user_ids)[period.real.listener]
+        there = np.isin(ids, shorter.real.user_ids) & (period.real.start_us <= shorter.real.start_us.max())
+        np.testing.assert_allclose(data.predicted[there], first.predicted, atol=1e-6)
+
+    @pytest.mark.parametrize(("figure", "said"), [(0.5, "Session length: 0.5 (KS; at most 0.05)"), (0.01, None)])
+    def test_a_run_asks_for_the_verdict(self, fitted, store, tmp_path, figure, said):
+        shutil.copytree(fitted[0] / "simulators" / "listeners", tmp_path / "copy", symlinks=True)
+        limit = Limit(name="length", title="Session length", told="KS", figure=figure, least=None, most=0.05)
+        told = json.dumps({"verdict": Verdict(limits=(limit,)).to_json()})
+        (tmp_path / "copy" / "current" / "check.json").write_text(told)
+        given = ("action=run", store, f"folder={tmp_path / 'copy'}", "run.listeners=5", "run.out=out")
+        if said is None:
+            assert "wrote out" in ok(tmp_path, "simulate", *given)
+        else:
+            assert said in refused(tmp_path, "simulate", *given)
+            assert not (tmp_path / "out").exists()
+
+    def test_a_run_without_a_check(self, fitted, store):
+        said = refused(fitted[0], "simulate", "action=run", store)
+        assert "this simulator was not checked; run towers simulate action=check, or take it" in said
+
+    def test_a_period_without_plays(self, fitted, store):
+        said = refused(fitted[0], "simulate", "action=check", store, "end=2026-04-01")
+        assert "no held-out listener plays from 2026-04-04T22:23:18+00:00 to 2026-04-01T00:00:00+00:00" in said
+        assert not [*fitted[0].rglob("check.json")]
 
 
 class TestMistakes:

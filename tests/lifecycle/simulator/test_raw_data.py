@@ -115,7 +115,7 @@ class TestRefusals:
         shutil.copytree(small.raw, raw)
         pq.write_table(small.events.drop_columns(["session_id"]), raw / "events" / "part-0.parquet")
         make_builder(raw, tmp_path / "store").build()
-        with pytest.raises(UserError, match=r"^store=.*: none of its 4,762 plays names a session; write session_id"):
+        with pytest.raises(UserError, match=r"^store=.*: none of its 1,976 plays names a session; write session_id"):
             read_store(tmp_path / "store", space)
 
     def test_no_clock(self, tmp_path, small, space, monkeypatch):
