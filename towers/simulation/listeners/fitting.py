@@ -79,7 +79,7 @@ def fit(
     kept = np.zeros(len(log.user_ids), bool)
     kept[rng.permutation(listening)[: settings.max_listeners]] = True
     log = log.of_listeners(kept)
-    space = space.with_plays(np.bincount(log.content, minlength=len(space)).astype(float))
+    space = space.counted(log.content, int(log.start_us.min()), until_us)
     drift = fit_drift(log, space, settings, progress)
     progress(f"{len(log):,} plays of {len(log.user_ids):,} listeners are walked through")
     recorded = record(log, space, drift, settings.num_choices, settings.seed)

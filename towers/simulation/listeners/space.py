@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 DAY_US = 86_400_000_000
+_PRIOR_DAYS = 3.0
 
 
 @dataclass(frozen=True, slots=False, kw_only=True)
@@ -28,6 +29,7 @@ class Space:
         kinds: names such as `track`.
         is_playable: `[contents]`, whether it may be listened to at all (artists and playlists may not).
         plays: `[contents]`, float64, how often listeners of the fit played it; zeros before a fit.
+        days: `[contents]`, float64, days of the fit's log on which it was there to be played; null: the same for all.
     """
 
     space_id: str
@@ -42,16 +44,31 @@ class Space:
     kinds: tuple[str, ...]
     is_playable: Bool[np.ndarray, " contents"]
     plays: Float[np.ndarray, " contents"]
+    days: Float[np.ndarray, " contents"] | None = None
 
     def __len__(self) -> int:
         return len(self.content_ids)
 
     @cached_property
     def log_popularity(self) -> Float[np.ndarray, " contents"]:
-        """Logarithm of a content's plays over the mean of all that can be played, each with one more; float32."""
-        counted = self.plays + 1.0
-        return np.log(counted / counted[self.is_playable].mean()).astype(np.float32)
+        """Logarithm of a content's plays a day over the mean of all that can be played, float32.
 
-    def with_plays(self, plays: Float[np.ndarray, " contents"]) -> "Space":
-        """The same contents with other numbers of plays."""
-        return replace(self, plays=plays)
+        What is new is taken to be as popular as the mean, until some days have told.
+        """
+        days = np.ones(len(self)) if self.days is None else self.days
+        mean = max(float(self.plays[self.is_playable].sum()), 1.0) / max(float(days[self.is_playable].sum()), 1e-9)
+        prior = _PRIOR_DAYS if self.days is not None else 1.0 / mean
+        return np.log((self.plays / mean + prior) / (days + prior)).astype(np.float32)
+
+    def counted(
+        self, content: Int[np.ndarray, " plays"], begin_us: int, until_us: int
+    ) -> "Space":
+        """The same contents with the numbers of plays of a log.
+
+        Args:
+            content: row of each play's content.
+            begin_us: when the log begins, microseconds since 1970.
+            until_us: when it ends.
+        """
+        days = np.clip((until_us - np.maximum(self.released_us, begin_us)) / DAY_US, 0.0, None)
+        return replace(self, plays=np.bincount(content, minlength=len(self)).astype(float), days=days)
