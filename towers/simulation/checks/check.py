@@ -158,7 +158,7 @@ def check(
         progress: is told what comes next.
 
     Raises:
-        UserError: nobody listened both before the period and in it, or there is no simulated log, or it is of other listeners.
+        UserError: nobody listened both before the period and in it, there is no simulated log, or it is of others.
     """
     settings = settings or CheckSettings()
     _require_logs(real, simulated, before)

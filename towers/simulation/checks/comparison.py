@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.simulation.checks.heard import Heard
-from towers.simulation.checks.resampling import TAILS, Draws, bounds
+from towers.simulation.checks.resampling import Draws, bounds
 from towers.simulation.checks.statistics import Statistic
 
 POINTS = 120
@@ -171,11 +171,8 @@ def _shown(bins: int, counts: Float[np.ndarray, " cells"]) -> Int[np.ndarray, " 
 
 
 def _curve(drawn: Float[np.ndarray, "draws bins"]) -> Curve:
-    known = np.isfinite(drawn).any(axis=0)
-    bound = np.full((2, drawn.shape[1]), np.nan)
-    if known.any():
-        bound[:, known] = np.nanquantile(drawn[:, known], TAILS, axis=0)
-    return Curve(values=drawn[0], low=bound[0], high=bound[1])
+    low, high = np.clip(bounds(drawn), 0.0, 1.0)  # all are shares, or a coefficient within the same bounds
+    return Curve(values=drawn[0], low=low, high=high)
 
 
 def _listed(curve: Curve) -> dict[str, list[float]]:
