@@ -23,11 +23,12 @@ from towers.simulation.listeners.session_log import SKIP
 
 # A fit walks through a log play by play, and checks of every call take longer than it does itself.
 pytestmark = pytest.mark.unhooked
+HALF = HeldOut(share=0.5, seed=0)
 UNTIL_US = 1_775_341_398_875_001
 """End of the export's training."""
 FIT = (
     f"export='{EXPORT}'", "fit.members=1", "fit.min_listeners=20", "fit.num_choices=500", "fit.drift_listeners=10",
-    "fit.slow_rates=[0.02]", "fit.fast_rates=[0.2]",
+    "held_out.share=0.5", "fit.slow_rates=[0.02]", "fit.fast_rates=[0.2]",
 )  # fmt: skip
 
 
@@ -111,6 +112,7 @@ class TestCheck:
         failed = [limit for limit in told["verdict"]["limits"] if not limit["passed"]]
         assert f"misses {len(failed)} of {len(told['verdict']['limits'])} limits" in line
         assert done.stdout.count("missed: ") == len(failed)
+        assert "Session length" in (tmp_path / "copy" / "current" / "report.html").read_text()
         assert {"seen_listeners", "seen_period"} <= {limit["name"] for limit in failed}
         assert told["about"]["fit"]["until_us"] == told["about"]["begin_us"] == UNTIL_US
         said = refused(tmp_path, "simulate", "action=run", store, folder)
@@ -120,8 +122,8 @@ class TestCheck:
         (folder,) = versions(fitted[0])
         simulator = open_version(folder).simulator
         log = coded_as(read_store(listened_world.store, simulator.space).log, simulator.contexts, simulator.devices)
-        period = checked_part(log, HeldOut(), UNTIL_US, None)
-        data = skip_data(simulator, fitted_part(log, HeldOut(), UNTIL_US), period)
+        period = checked_part(log, HALF, UNTIL_US, None)
+        data = skip_data(simulator, fitted_part(log, HALF, UNTIL_US), period)
         assert len(data.predicted) == len(period.real)
         np.testing.assert_array_equal(data.is_skip, period.real.outcome == SKIP)
         np.testing.assert_array_equal(data.listener, period.real.listener)
@@ -134,7 +136,7 @@ class TestCheck:
             share = (earlier == SKIP).mean() if len(earlier) else np.nan
             assert data.features[play, -1] == pytest.approx(share, nan_ok=True)
         # What comes later changes no chance of before.
-        shorter = checked_part(log, HeldOut(), UNTIL_US, UNTIL_US + 10 * 86_400_000_000)
+        shorter = checked_part(log, HALF, UNTIL_US, UNTIL_US + 10 * 86_400_000_000)
         first = skip_data(simulator, shorter.before, shorter)
         ids = np.array(period.real.user_ids)[period.real.listener]
         there = np.isin(ids, shorter.real.user_ids) & (period.real.start_us <= shorter.real.start_us.max())

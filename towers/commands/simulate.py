@@ -1,4 +1,7 @@
-"""`towers simulate`: listeners made of an event log, fitted, checked, and let go on by themselves."""
+"""`towers simulate`: listeners made of an event log, fitted, checked, and let go on by themselves.
+
+What draws the page of a check is imported by that action alone: a run on a machine that serves needs none of it.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +14,6 @@ from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.data.event_times import shown_time
 from towers.errors import GateRefused, UserError
-from towers.lifecycle.simulator.checking import check_version
 from towers.lifecycle.simulator.fitting import fit_version
 from towers.lifecycle.simulator.held_out_file import Left, leave_out
 from towers.lifecycle.simulator.log import read_store
@@ -19,7 +21,7 @@ from towers.lifecycle.simulator.raw_data import write_raw_data
 from towers.lifecycle.simulator.running import simulate
 from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
 from towers.retrieval.export import Export
-from towers.simulation.checks.verdict import FILE, Verdict, require_checked
+from towers.simulation.checks.verdict import Verdict, require_checked
 
 
 def run(config: DictConfig) -> None:
@@ -71,6 +73,8 @@ def check(config: DictConfig) -> Verdict:
     Raises:
         GateRefused: a limit is missed.
     """
+    from towers.lifecycle.simulator.checking import PAGE, check_version
+
     plan = simulate_plan(config)
     version = opened(plan)
     with StageProgress() as progress:
@@ -80,7 +84,7 @@ def check(config: DictConfig) -> Verdict:
     verdict = found.verdict
     for limit in verdict.failed:
         print(f"missed: {limit.line()}")
-    path, number = version.folder / FILE, len(verdict.limits)
+    path, number = version.folder / PAGE, len(verdict.limits)
     if not verdict.passed:
         raise GateRefused(f"{version.folder} misses {len(verdict.failed)} of {number} limits; all are in {path}")
     print(f"{version.folder} keeps all {number} limits: {path}")

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 
+from towers.lifecycle.simulation_report.pages import write_check_page
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import HeldOut, Period, checked_part, coded_as, fitted_part
 from towers.lifecycle.simulator.versions import SimulatorVersion
@@ -19,6 +21,9 @@ from towers.simulation.listeners.rollout import listen
 from towers.simulation.listeners.session_log import SKIP, SessionLog, joined
 from towers.simulation.listeners.space import Space
 
+PAGE: Final = "report.html"
+"""Of a version, once it was checked; beside `check.json`."""
+
 
 def check_version(
     version: SimulatorVersion, store: Path, end_us: int | None, settings: CheckSettings, progress: Callable[[str], None]
@@ -26,7 +31,7 @@ def check_version(
     """Lets the held-out listeners run freely through the time after the fit, by every model, and compares.
 
     Args:
-        version: of the simulator; `check.json` is written into its folder.
+        version: of the simulator; `check.json` and a page are written into its folder.
         store: folder of the prepared store of all listeners.
         end_us: behind the end of the period, microseconds since 1970, UTC; null: behind the last play.
         settings: of the check.
@@ -58,6 +63,8 @@ def check_version(
         "begin_us": period.begin_us, "end_us": period.end_us, "settings": asdict(settings),
         "libraries": library_versions(),
     }  # fmt: skip
+    # Whoever reads the verdict finds the page, too.
+    write_check_page(found, {"title": f"Simulated listeners, {version.folder.name}", **about}, version.folder / PAGE)
     found.write(version.folder, about)
     return found
 

@@ -60,9 +60,7 @@ class Space:
         prior = _PRIOR_DAYS if self.days is not None else 1.0 / mean
         return np.log((self.plays / mean + prior) / (days + prior)).astype(np.float32)
 
-    def counted(
-        self, content: Int[np.ndarray, " plays"], begin_us: int, until_us: int
-    ) -> "Space":
+    def counted(self, content: Int[np.ndarray, " plays"], begin_us: int, until_us: int) -> "Space":
         """The same contents with the numbers of plays of a log.
 
         Args:
