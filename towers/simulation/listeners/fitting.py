@@ -115,7 +115,9 @@ def _fitted(
         repeat=repeat, known=_choice(recorded.known, weights), new=_choice(recorded.new, weights),
         num_contexts=len(log.contexts), max_candidates=settings.max_candidates,
     )  # fmt: skip
-    response = fit_response(log, recorded.of_content, recorded.of_moment, weights, start.response if start else None)
+    response = fit_response(
+        log, recorded.state.space, recorded.of_content, recorded.of_moment, weights, start.response if start else None
+    )
     return ListenerModel(
         drift=recorded.state.drift,
         response=response,

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 DAY_US = 86_400_000_000
 _PRIOR_DAYS = 3.0
+_DURATION_STEPS = (0.1, 0.25, 0.5, 0.75, 0.85, 0.9, 0.93, 0.96, 0.98)
+DURATION_GROUPS = len(_DURATION_STEPS) + 1
 
 
 @dataclass(frozen=True, slots=False, kw_only=True)
@@ -60,7 +62,19 @@ class Space:
         prior = _PRIOR_DAYS if self.days is not None else 1.0 / mean
         return np.log((self.plays / mean + prior) / (days + prior)).astype(np.float32)
 
-    def counted(self, content: Int[np.ndarray, " plays"], begin_us: int, until_us: int) -> "Space":
+    @cached_property
+    def duration_group(self) -> Int[np.ndarray, " contents"]:
+        """A group of contents of like length, from 0 to `DURATION_GROUPS - 1`, the longest last and finely divided."""
+        played = np.repeat(self.duration_ms, np.minimum(self.plays, 1_000).astype(int))
+        edges = np.quantile(played if len(played) else self.duration_ms, _DURATION_STEPS)
+        return np.searchsorted(edges, self.duration_ms, "right")
+
+    def counted(
+        self,
+        content: Int[np.ndarray, " plays"],
+        begin_us: int,
+        until_us: int,
+    ) -> "Space":
         """The same contents with the numbers of plays of a log.
 
         Args:
