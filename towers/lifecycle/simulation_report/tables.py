@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from towers.lifecycle.home_report.tables import Cells, text
-from towers.simulation.checks.check import Checked
+from towers.simulation.checks.check import MOST_AUC, Checked
 from towers.simulation.checks.comparison import Compared
 from towers.simulation.checks.verdict import Limit, Verdict
 
@@ -74,6 +74,8 @@ def failures(checked: Checked) -> list[str]:
     found = []
     for one in checked.segments:
         beyond = [each.statistic.title.lower() for each in one.compared if each.is_clearly_beyond]
+        if one.told.low > MOST_AUC:
+            beyond.append("told from real ones by the classifier")
         if beyond:
             found.append(f"{one.segment.name} ({one.segment.words}): {', '.join(beyond)}")
     return found

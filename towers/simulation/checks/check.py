@@ -37,15 +37,17 @@ class CheckSettings:
     Args:
         resamples: draws of listeners that intervals are made of.
         splits: random halves of the real listeners, which say what a sample of its size can tell.
+        trees: of each classifier of sessions; of fewer it may be too weak to count.
         seed: of draws, folds, trees and shuffles.
     """
 
     resamples: int = 400
     splits: int = 100
+    trees: int = 150
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_counts(resamples=self.resamples, splits=self.splits)
+        require_counts(resamples=self.resamples, splits=self.splits, trees=self.trees)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,7 @@ def check(
     progress("comparing statistics")
     counts = [counts_of(statistic, mine[0], others) for statistic in stated(space, end_us)]
     found = tuple(compared(one, drawn) for one in counts)
-    apart = tell_apart(mine[0], others, space, drawn, settings.seed, progress)
+    apart = tell_apart(mine[0], others, space, drawn, trees=settings.trees, seed=settings.seed, progress=progress)
     predicted = None if skips is None else skip_prediction(skips, drawn, settings.seed, progress)
     progress("looking at some of the listeners")
     groups = []

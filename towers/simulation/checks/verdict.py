@@ -48,8 +48,10 @@ class Limit:
     @property
     def can_tell(self) -> bool:
         """Whether the sample can tell: the interval lies on one side of each bound, or is narrower than the limit."""
-        if self.low is None or self.high is None or not (math.isfinite(self.low) and math.isfinite(self.high)):
+        if self.low is None or self.high is None:
             return math.isfinite(self.figure)
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return False
         width = self.high - self.low
         is_between = any(one is not None and self.low < one < self.high for one in (self.least, self.most))
         return not is_between or width <= abs(self.most if self.most is not None else self.least or 0.0)
