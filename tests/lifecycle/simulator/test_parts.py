@@ -75,6 +75,13 @@ def test_a_period_without_plays(log, begin_us, end_us):
         checked_part(log, HELD_OUT, begin_us, end_us)
 
 
+def test_too_few_who_played_before_and_in_the_period(log):
+    enough, few = (log.of_listeners(np.arange(len(log.user_ids)) < number) for number in (25, 23))
+    assert len(checked_part(enough, HELD_OUT, 6 * DAY_US, None).real.user_ids) == 10
+    with pytest.raises(UserError, match=r"^store: 9 held-out listeners play both before .* and a check needs 10;"):
+        checked_part(few, HELD_OUT, 6 * DAY_US, None)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_share_that_leaves_nobody(share):
     with pytest.raises(UserError, match=r"^held_out\.share="):

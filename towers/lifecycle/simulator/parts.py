@@ -10,6 +10,8 @@ from towers.errors import UserError
 from towers.simulation.listeners.held_out import is_held_out
 from towers.simulation.listeners.session_log import SessionLog
 
+FEWEST = 10
+"""So many held-out listeners who play before the period and in it are the least that anything can be said of."""
 EARLIEST_US = np.iinfo(np.int64).min
 """Before any event."""
 
@@ -76,7 +78,7 @@ def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int 
         end_us: behind its end; null: behind the last play of all.
 
     Raises:
-        UserError: the period is empty, or no held-out listener plays in it.
+        UserError: no held-out listener plays in the period, or fewer than `FEWEST` who played before, too.
     """
     end_us = int(log.start_us.max()) + 1 if end_us is None else end_us
     theirs = log.of_listeners(held_out.among(log.user_ids))
@@ -87,7 +89,14 @@ def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int 
             f"store: no held-out listener plays from {shown_time(begin_us)} to {shown_time(end_us)}, so there is "
             "nothing to check by; give a store with later events, or fit with an earlier until"
         )
-    return Period(before=theirs.between(EARLIEST_US, begin_us), real=real, begin_us=begin_us, end_us=end_us)
+    before = theirs.between(EARLIEST_US, begin_us)
+    number = len(np.intersect1d(before.listener, real.listener))
+    if number < FEWEST:
+        raise UserError(
+            f"store: {number} held-out listeners play both before {shown_time(begin_us)} and from then to "
+            f"{shown_time(end_us)}, and a check needs {FEWEST}; fit with a larger held_out.share or an earlier until"
+        )
+    return Period(before=before, real=real, begin_us=begin_us, end_us=end_us)
 
 
 def coded_as(log: SessionLog, contexts: tuple[str, ...], devices: tuple[str, ...]) -> SessionLog:
