@@ -85,6 +85,7 @@ class Listeners:
     def __init__(self, model: ListenerModel, population: Population, seed: int):
         self.model, self.state = model, population.state
         self.rng = np.random.default_rng(seed)
+        self.state.space = self.state.space.drawn(self.rng)
         number = len(self.state)
         self.traits = {
             name: self.rng.normal(mode, population.deviations[name]) for name, mode in population.modes.items()

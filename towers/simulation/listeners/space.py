@@ -7,8 +7,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.simulation.listeners.frailty import gamma_shape
+
 DAY_US = 86_400_000_000
-_PRIOR_DAYS = 3.0
+_LEAST = 1e-4
 _DURATION_STEPS = (0.1, 0.25, 0.5, 0.75, 0.85, 0.9, 0.93, 0.96, 0.98)
 DURATION_GROUPS = len(_DURATION_STEPS) + 1
 
@@ -53,14 +55,28 @@ class Space:
 
     @cached_property
     def log_popularity(self) -> Float[np.ndarray, " contents"]:
-        """Logarithm of a content's plays a day over the mean of all that can be played, float32.
+        """Logarithm of a content's plays a day over the mean of all that can be played, float32: what its plays make of the
+        mean, which is what is known of a release."""
+        shape, rate, mean = self._popularity
+        return np.log(shape / rate / mean).astype(np.float32)
 
-        What is new is taken to be as popular as the mean, until some days have told.
-        """
+    def drawn(self, rng: np.random.Generator) -> "Space":
+        """The same contents with popularities that are as likely as these: those of new releases differ as widely as the
+        popularities of all do."""
+        shape, rate, mean = self._popularity
+        drawn = np.maximum(rng.gamma(shape) / rate / mean, _LEAST)
+        copy = replace(self)
+        copy.__dict__["log_popularity"] = np.log(drawn).astype(np.float32)
+        return copy
+
+    @cached_property
+    def _popularity(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Shape and rate of the gamma distribution of each content's plays a day, and the mean of all."""
         days = np.ones(len(self)) if self.days is None else self.days
-        mean = max(float(self.plays[self.is_playable].sum()), 1.0) / max(float(days[self.is_playable].sum()), 1e-9)
-        prior = _PRIOR_DAYS if self.days is not None else 1.0 / mean
-        return np.log((self.plays / mean + prior) / (days + prior)).astype(np.float32)
+        there = self.is_playable & (days > 0)
+        mean = (float(self.plays[there].sum()) + 1e-9) / max(float(days[there].sum()), 1e-9)
+        shape = gamma_shape(self.plays[there], days[there] * mean, np.ones(int(there.sum()))) if there.any() else 1.0
+        return shape + self.plays, shape / mean + days, mean
 
     @cached_property
     def duration_group(self) -> Int[np.ndarray, " contents"]:
