@@ -149,7 +149,7 @@ class TestCheck:
             share = (earlier == SKIP).mean() if len(earlier) else np.nan
             assert data.features[play, -1] == pytest.approx(share, nan_ok=True)
         # What comes later changes no chance of before.
-        shorter = checked_part(log, HALF, UNTIL_US, UNTIL_US + 10 * 86_400_000_000)
+        shorter = checked_part(log, HALF, UNTIL_US, UNTIL_US + 25 * 86_400_000_000)
         first = skip_data(simulator, shorter.before, shorter)
         ids = np.array(period.real.user_ids)[period.real.listener]
         there = np.isin(ids, shorter.real.user_ids) & (period.real.start_us <= shorter.real.start_us.max())

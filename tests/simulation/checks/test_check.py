@@ -38,6 +38,12 @@ def test_what_was_seen_and_what_was_not_measured_fails():
     assert "not measured" in missed["skip_calibration"]
 
 
+def test_what_chance_alone_misses():
+    each = np.array([one.beyond_by_chance for one in checked().compared])
+    assert checked().missed_by_chance == each.any(axis=0).mean()
+    assert checked().missed_by_chance > 0.2, "so few listeners say little"
+
+
 def test_it_is_written(tmp_path):
     checked().write(tmp_path, {"export": "made"})
     told = json.loads((tmp_path / "check.json").read_text(), parse_constant=pytest.fail)

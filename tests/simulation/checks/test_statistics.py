@@ -177,6 +177,19 @@ def test_without_simulated_plays_nothing_passes(real):
     assert not any(one.passed for one in told.values())
 
 
+def test_noise_is_what_halves_differ_by(real):
+    """Of a share: half of the difference of two halves, 95 % of the splits."""
+    drawn = draws(real.listeners, 1, resamples=3, splits=20, seed=0)
+    statistic = next(one for one in stated(SPACE, END_US) if one.name == "return_1")
+    one = compared(counts_of(statistic, real, [real]), drawn)
+    listener, _, came = statistic.observe(real)
+    each = []
+    for half in drawn.halves[:, listener].astype(bool):
+        each.append(abs(came[half].mean() - came[~half].mean()) / 2)
+    assert one.noise == pytest.approx(np.quantile(each, 0.95))
+    assert one.beyond_by_chance.tolist() == [each > 0.02 for each in each]
+
+
 def test_draws_are_of_listeners_and_repeatable():
     one, other = (draws(10, 2, resamples=5, splits=4, seed=3) for _ in range(2))
     np.testing.assert_array_equal(one.listeners, other.listeners)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,11 @@ def test_verdict():
     assert good.words == "The simulator keeps all 1 limits."
     assert not bad.passed
     assert bad.words == "The simulator misses 1 of 2 limits: session length."
+
+
+def test_a_classifier_that_is_too_weak():
+    weak = Verdict(limits=(replace(limit(0.7, 0.8, None), name="real_from_shuffled"),))
+    assert weak.words.endswith("The classifier failed its own trial: what it says of the simulator does not count.")
 
 
 def written(folder, *limits):

@@ -47,6 +47,7 @@ def render_check(checked: Checked, about: Mapping[str, Any]) -> str:
         title=about.get("title", "Simulated listeners"),
         verdict=checked.verdict,
         sizes=checked.sizes,
+        by_chance=checked.missed_by_chance,
         limits=verdict_cells(checked.verdict),
         fewest=FEWEST,
         statistics=statistics_cells(checked),

@@ -16,7 +16,7 @@ from towers.simulation.checks.resampling import draws
 from towers.simulation.checks.segments import Segment, segments
 from towers.simulation.checks.skip_prediction import SkipData, SkipPrediction, skip_prediction
 from towers.simulation.checks.stated import stated
-from towers.simulation.checks.verdict import FILE, Limit, Verdict
+from towers.simulation.checks.verdict import FILE, TRIALS, Limit, Verdict
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 
@@ -42,7 +42,7 @@ class CheckSettings:
     """
 
     resamples: int = 400
-    splits: int = 100
+    splits: int = 200
     trees: int = 150
     seed: int = 0
 
@@ -92,6 +92,11 @@ class Checked:
                   least=None, most=0.0),
         ))  # fmt: skip
 
+    @property
+    def missed_by_chance(self) -> float:
+        """In what share of samples of this size a simulator without a fault would miss the limit of a statistic."""
+        return float(np.any([one.beyond_by_chance for one in self.compared], axis=0).mean())
+
     def to_json(self) -> dict[str, Any]:
         """All of it, for a file; numbers that are not finite are null."""
         apart = self.told_apart
@@ -100,6 +105,7 @@ class Checked:
             "format": FORMAT,
             "verdict": self.verdict.to_json(),
             "sizes": dict(self.sizes),
+            "missed_by_chance": self.missed_by_chance,
             "statistics": [one.to_json() for one in self.compared],
             "classifier": told | {"most_telling": apart.features, "features": list(apart.names)},
             "skip_prediction": None if self.skips is None else asdict(self.skips) | {"behind": self.skips.behind},
@@ -234,8 +240,8 @@ def _of_classifier(apart: ToldApart) -> tuple[Limit, ...]:
 
     return (
         limit("real_from_simulated", "Classifier: real from simulated", apart.simulated, None, MOST_AUC),
-        limit("real_from_real", "Classifier: real from real", apart.real, *REAL_AUC),
-        limit("real_from_shuffled", "Classifier: real from shuffled", apart.shuffled, SHUFFLED_AUC, None),
+        limit(TRIALS[0], "Classifier: real from real", apart.real, *REAL_AUC),
+        limit(TRIALS[1], "Classifier: real from shuffled", apart.shuffled, SHUFFLED_AUC, None),
     )
 
 

@@ -235,8 +235,9 @@ def _largest(log: SessionLog, values: Values) -> Sessions:
 
 
 def _distinct(log: SessionLog, codes: np.ndarray) -> Int[np.ndarray, " sessions"]:
-    pairs = np.unique(np.column_stack([log.session, codes]), axis=0)
-    return np.bincount(pairs[:, 0], minlength=len(log.session_begins))
+    size = int(codes.max(initial=0)) + 2  # a code may be -1
+    pairs = np.unique(log.session * size + codes + 1)
+    return np.bincount(pairs // size, minlength=len(log.session_begins))
 
 
 def _at_the_end(log: SessionLog, is_skip: Bool[np.ndarray, " plays"]) -> Int[np.ndarray, " sessions"]:

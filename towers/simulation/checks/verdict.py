@@ -10,6 +10,8 @@ from towers.errors import UserError
 from towers.manifest import json_numbers, read_json
 
 FILE: Final = "check.json"
+TRIALS: Final = ("real_from_real", "real_from_shuffled")
+"""Names of the limits that the classifier has to keep itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,10 @@ class Verdict:
         failed = [one.title.lower() for one in self.failed]
         if not failed:
             return f"The simulator keeps all {len(self.limits)} limits."
-        return f"The simulator misses {len(failed)} of {len(self.limits)} limits: {', '.join(failed)}."
+        words = f"The simulator misses {len(failed)} of {len(self.limits)} limits: {', '.join(failed)}."
+        if any(one.name in TRIALS for one in self.failed):
+            words += " The classifier failed its own trial: what it says of the simulator does not count."
+        return words
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for a file; numbers that are not finite are null."""
