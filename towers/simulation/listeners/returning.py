@@ -54,7 +54,7 @@ class Returning:
         return np.concatenate([np.zeros((_WEEK, 1)), rates.cumsum(axis=1)], axis=1)
 
     def posterior(
-        self, num_sessions: Integer[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
+        self, num_sessions: Float[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
     ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
         """Shape and rate of the gamma distribution of each listener's pace.
 
