@@ -1,7 +1,7 @@
 """Simulated listeners who live: they come, choose, react, leave and come back, by a fitted model."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
@@ -81,8 +81,49 @@ def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us:
     )  # fmt: skip
 
 
+@runtime_checkable
+class Acting(Protocol):
+    """Listeners who act, whatever they act by; `Listeners` says what each method does."""
+
+    state: ListenerState
+
+    def next_session_us(
+        self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
+    ) -> Int[np.ndarray, " some"]:
+        """When each listener's next session begins, later than `after_us`; the largest number for never."""
+        ...
+
+    def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
+        """Listeners begin a session."""
+        ...
+
+    def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
+        """What each listener puts on by their own choice."""
+        ...
+
+    def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
+        """What each listener does with a content that plays now; their state moves on to its end."""
+        ...
+
+    def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
+        """Whether each listener ends the session after the play that just ended."""
+        ...
+
+    def go_on(self, rows: Integer[np.ndarray, " some"]) -> None:
+        """Lets the pause before the next play pass."""
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """All that changes, to be kept; `restore` takes it back."""
+        ...
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        ...
+
+
 class Listeners:
-    """Listeners who act.
+    """Listeners who act by a fitted model.
 
     Args:
         model: how they behave.

@@ -17,7 +17,7 @@ from scipy.special import gammaln
 
 HOUR_US: Final = 3_600_000_000
 _WEEK: Final = 168
-_EDGES: Final = (0, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 720)
+EDGES: Final = (0, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 720)
 """Hours of the clock since the end of the last session at which the hazard may change."""
 _HORIZON_HOURS: Final = 2400
 """A listener who stays away for a hundred days is taken to be gone."""
@@ -31,7 +31,7 @@ class Returning:
     """The fitted hazard.
 
     Args:
-        recency: `[steps]`, sessions an hour by the steps of `_EDGES`, of a listener of pace 1.
+        recency: `[steps]`, sessions an hour by the steps of `EDGES`, of a listener of pace 1.
         hour: `[24]`, factors of the hours of the day, UTC, of mean 1.
         weekday: `[7]`, factors of the days of the week from Monday, of mean 1.
         shape: of the gamma distribution of paces, whose mean is 1.
@@ -139,16 +139,16 @@ def fit_returning(
     step, hour, weekday = _step(elapsed), clock % 24, (clock // 24 + 3) % 7
     weight = listener_weights[listener[gap]]
     exposed, happened = share * weight, weight * (is_last & (came_back[gap] == 1))
-    returning = Returning(recency=np.full(len(_EDGES), 0.01), hour=np.ones(24), weekday=np.ones(7), shape=1.0)
+    returning = Returning(recency=np.full(len(EDGES), 0.01), hour=np.ones(24), weekday=np.ones(7), shape=1.0)
     pace = np.ones(num_listeners)
     sessions = np.bincount(listener, came_back, num_listeners)
     for _ in range(_ROUNDS):
         base = exposed * pace[listener[gap]]
-        recency = _ratio(step, happened, base * returning.hour[hour] * returning.weekday[weekday], len(_EDGES), 0.5)
+        recency = _ratio(step, happened, base * returning.hour[hour] * returning.weekday[weekday], len(EDGES), 0.5)
         by_hour = _ratio(hour, happened, base * recency[step] * returning.weekday[weekday], 24, 2.0)
         by_day = _ratio(weekday, happened, base * recency[step] * by_hour[hour], 7, 20.0)
         by_hour, by_day = by_hour / by_hour.mean(), by_day / by_day.mean()
-        recency = _ratio(step, happened, base * by_hour[hour] * by_day[weekday], len(_EDGES), 0.5)
+        recency = _ratio(step, happened, base * by_hour[hour] * by_day[weekday], len(EDGES), 0.5)
         returning = Returning(recency=recency, hour=by_hour, weekday=by_day, shape=returning.shape)
         exposure = np.bincount(listener, returning.exposure_of(ended_us, until_us), num_listeners)
         shape = _shape(sessions, exposure, listener_weights)
@@ -177,7 +177,7 @@ def _shape(sessions: np.ndarray, exposure: np.ndarray, listener_weights: np.ndar
 
 
 def _step(elapsed_hours: Integer[np.ndarray, "*cells"]) -> Int[np.ndarray, "*cells"]:
-    return np.searchsorted(_EDGES, elapsed_hours, "right") - 1
+    return np.searchsorted(EDGES, elapsed_hours, "right") - 1
 
 
 def _phase(time_us: Integer[np.ndarray, " gaps"]) -> Int[np.ndarray, " gaps"]:
