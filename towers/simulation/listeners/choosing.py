@@ -23,11 +23,12 @@ _RIDGE: Final = 1.0
 _NEW_DAYS: Final = 14.0
 
 OF_KNOWN: Final = (
-    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast",
+    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity", "session_squared",
     "session", "novelty", "previous", "same_artist",
 )  # fmt: skip
 OF_NEW: Final = (
-    "slow", "taste", "slow_squared", "fast", "session", "region_share", "artist_plays",
+    "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "region_share", "artist_plays", "popularity_squared",
+    "popular_and_near",
     "popularity", "novelty", "previous", "same_artist",
 )  # fmt: skip
 _BY_CONTEXT: Final = 2
@@ -129,11 +130,13 @@ def known_features(
         "was_skipped": memory.was_skipped[at],
         "in_session": memory.session[at] == state.sessions[rows, None],
         "novelty": _novelty(state, rows, space.released_us[content]),
+        "popularity": space.log_popularity[content],
     }
     for name, taste in _tastes(state, rows).items():
         found[name] = np.matmul(vectors, taste[:, :, None])[..., 0]
     likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
     found["taste"] = features.taste_affinity(state, rows, likeness)
+    found["session_squared"] = found["session"] ** 2
     found["same_artist"] = _same_artist(state, rows, space.artist[content])
     return _stacked(found, OF_KNOWN, state.context[rows], num_contexts)
 
@@ -150,7 +153,8 @@ def new_features(
     found = {name: taste @ vectors.T for name, taste in _tastes(state, rows).items()}
     likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
     found["taste"] = features.taste_affinity(state, rows, likeness)
-    found["slow_squared"] = found["slow"] ** 2
+    for name in ("slow", "fast", "session"):
+        found[f"{name}_squared"] = found[name] ** 2
     counts = state.region_plays[rows]
     share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
     found["region_share"] = share[:, space.region[content]]
@@ -160,6 +164,8 @@ def new_features(
     heard[line, artist[line, slot]] = np.log1p(plays[line, slot])
     found["artist_plays"] = heard[:, space.artist[content]]
     found["popularity"] = np.broadcast_to(space.log_popularity[content], found["slow"].shape)
+    found["popularity_squared"] = found["popularity"] ** 2
+    found["popular_and_near"] = found["popularity"] * found["fast"]
     released = np.broadcast_to(space.released_us[content], found["slow"].shape)
     found["novelty"] = _novelty(state, rows, released)
     found["same_artist"] = _same_artist(state, rows, np.broadcast_to(space.artist[content], found["slow"].shape))

@@ -79,7 +79,7 @@ def fit(
     kept = np.zeros(len(log.user_ids), bool)
     kept[rng.permutation(listening)[: settings.max_listeners]] = True
     log = log.of_listeners(kept)
-    space = space.with_plays(np.bincount(log.content, minlength=len(space)).astype(float))
+    space = space.counted(log.content, int(log.start_us.min()), until_us)
     drift = fit_drift(log, space, settings, progress)
     progress(f"{len(log):,} plays of {len(log.user_ids):,} listeners are walked through")
     recorded = record(log, space, drift, settings.num_choices, settings.seed)
@@ -115,7 +115,9 @@ def _fitted(
         repeat=repeat, known=_choice(recorded.known, weights), new=_choice(recorded.new, weights),
         num_contexts=len(log.contexts), max_candidates=settings.max_candidates,
     )  # fmt: skip
-    response = fit_response(log, recorded.of_content, recorded.of_moment, weights, start.response if start else None)
+    response = fit_response(
+        log, recorded.state.space, recorded.of_content, recorded.of_moment, weights, start.response if start else None
+    )
     return ListenerModel(
         drift=recorded.state.drift,
         response=response,

@@ -11,7 +11,7 @@ from towers.simulation.listeners.fitting import gaps_of
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.replay import record
 from towers.simulation.listeners.response import TRAITS, Reaction
-from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog
+from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState
 
@@ -55,16 +55,8 @@ def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us:
         until_us: the present, microseconds.
     """
     seen = record(log, space, model.drift)
-    number, is_skip = len(log.user_ids), log.outcome == SKIP
-    read = model.response.design(seen.of_content, seen.of_moment, log.context)
-    happened = {
-        "skip": (np.ones(len(log), bool), is_skip), "finish": (~is_skip, log.outcome == FINISH),
-        "like": (~is_skip, log.liked), "save": (~is_skip, log.saved), "dislike": (is_skip, log.disliked),
-    }  # fmt: skip
-    found = {
-        name: model.response.chances[name].traits(read[rows], event[rows], log.listener[rows], number)
-        for name, (rows, event) in happened.items()
-    }
+    number = len(log.user_ids)
+    found = model.response.traits_of(log, space, seen.of_content, seen.of_moment)
     is_last = np.append(log.session[1:] != log.session[:-1], True)
     found["leave"] = model.sessions.leaving.traits(seen.leave, is_last, log.listener, number)
     found["repeat"] = model.choosing.repeat.traits(seen.repeat, seen.is_repeat, log.listener, number)
@@ -134,6 +126,7 @@ class Listeners:
     def __init__(self, model: ListenerModel, population: Population, seed: int):
         self.model, self.state = model, population.state
         self.rng = np.random.default_rng(seed)
+        self.state.space = self.state.space.drawn(self.rng)
         number = len(self.state)
         self.traits = {
             name: self.rng.normal(mode, population.deviations[name]) for name, mode in population.modes.items()
@@ -169,7 +162,8 @@ class Listeners:
         """What each listener does with a content that plays now; their state moves on to its end."""
         response = self.model.response
         read = response.of_plays(self.state, rows, content[:, None])[:, 0]
-        reaction = response.draw(read, {name: self.traits[name][rows] for name in TRAITS}, self.rng)
+        traits = {name: self.traits[name][rows] for name in TRAITS}
+        reaction = response.draw(read, self.state.space, content, traits, self.rng)
         self.state.play(rows, content, reaction.outcome, reaction.fraction)
         return reaction
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Integer
 
 _ROUNDS: Final = 12
 _TRAIT_STEPS: Final = 4
+_HALVINGS: Final = 6
 _RIDGE: Final = 3.0
 """Rows that speak for a weight of 0, of a standardised feature."""
 _MIN_SPREAD: Final = 1e-3
@@ -101,12 +102,26 @@ def fit_mixed_logistic(
         curvature = (weight * np.maximum(chance * (1.0 - chance), 1e-6)).astype(np.float32)
         hessian = (rows * curvature[:, None]).T @ rows + np.diag(ridge)
         step = np.linalg.solve(hessian.astype(float), gradient.astype(float))
-        # A step of more than three log-odds overshoots where an event hardly happens.
-        coefficients = coefficients + np.clip(step, -3.0, 3.0)
+        # A whole step overshoots where an event hardly happens or nearly always: it is halved until it helps.
+        offset, reached = traits[listener], -np.inf
+        before = _likelihood(fixed + offset, target, weight) - 0.5 * float(ridge @ coefficients**2)
+        for _ in range(_HALVINGS):
+            moved = coefficients + step
+            reached = _likelihood(rows @ moved.astype(np.float32) + offset, target, weight) - 0.5 * float(ridge @ moved**2)
+            if reached >= before:
+                coefficients = moved
+                break
+            step = step / 2.0
         counted = listener_weights > 0
         variance = np.average((traits**2 + deviation**2)[counted], weights=listener_weights[counted])
         spread = max(float(np.sqrt(variance)), _MIN_SPREAD)
     return MixedLogistic(mean=mean, scale=scale, weights=coefficients[:-1], bias=float(coefficients[-1]), spread=spread)
+
+
+def _likelihood(
+    log_odds: Float[np.ndarray, " rows"], target: Float[np.ndarray, " rows"], weight: Float[np.ndarray, " rows"]
+) -> float:
+    return float(weight @ (target * log_odds - np.logaddexp(0.0, log_odds)))
 
 
 def _scales(features: Float[np.ndarray, "rows features"]) -> tuple[np.ndarray, np.ndarray]:

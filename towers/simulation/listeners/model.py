@@ -18,7 +18,9 @@ from towers.simulation.listeners.state import Drift
 
 FORMAT: Final = 1
 _FACTS, _SPACE, _MODEL = "simulator.json", "space.npz", "model-{}.npz"
-_SPACE_ARRAYS: Final = ("vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays")
+_SPACE_ARRAYS: Final = (
+    "vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays", "days",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,7 +118,7 @@ def record(log: SessionLog, space: Space, drift: Drift, num_choices: int = 0, se
     of_content = np.empty((len(log), len(features.OF_CONTENT)), np.float32)
     of_moment = np.empty((len(log), len(features.OF_MOMENT)), np.float32)
     repeat = np.empty((len(log), len(features.OF_MOMENT) + 1 + contexts), np.float32)
-    leave = np.empty((len(log), len(features.OF_MOMENT) + 7 + contexts), np.float32)
+    leave = np.empty((len(log), len(features.OF_MOMENT) + 12 + contexts), np.float32)
     is_repeat, ended_us = np.zeros(len(log), bool), np.zeros(len(log), np.int64)
     # As many of the first plays of sessions as of later ones, which have weights of their own.
     is_first = log.position == 0

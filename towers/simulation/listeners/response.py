@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from towers.simulation.listeners import features
 from towers.simulation.listeners.logistic import MixedLogistic, fit_mixed_logistic
-from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP, SessionLog
+from towers.simulation.listeners.session_log import FINISH, FINISHED, PARTIAL, SKIP, SessionLog
+from towers.simulation.listeners.space import DURATION_GROUPS, Space
 from towers.simulation.listeners.state import ListenerState
 
 TRAITS: Final = ("skip", "finish", "like", "save", "dislike")
@@ -20,6 +21,7 @@ _PAIRED: Final = (
 )  # fmt: skip
 """Features whose products the chance of a skip reads, too: a boosted tree finds no more than these in the catalogue."""
 _QUANTILES: Final = 201
+_FEWEST: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +32,18 @@ class Response:
         chances: by their names in `TRAITS`.
         centre: `[paired]`, means of the features whose products are read.
         width: `[paired]`, their standard deviations.
-        fractions: `[outcomes, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`, `FINISH`), as
-            quantiles at even steps from 0 to 1.
+        amounts: `[outcomes, groups, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`, `FINISH`)
+            and by the group of its length, as quantiles at even steps from 0 to 1.
+        in_seconds: `[outcomes, groups]`, whether an amount is seconds and not a share of the content: what is alike of
+            many lengths, such as of those who stop after an hour.
         num_contexts: codes of contexts.
     """
 
     chances: dict[str, MixedLogistic]
     centre: Float[np.ndarray, " paired"]
     width: Float[np.ndarray, " paired"]
-    fractions: Float[np.ndarray, "outcomes quantiles"]
+    amounts: Float[np.ndarray, "outcomes groups quantiles"]
+    in_seconds: Bool[np.ndarray, "outcomes groups"]
     num_contexts: int
 
     def design(
@@ -49,6 +54,23 @@ class Response:
     ) -> Float[np.ndarray, "*rows features"]:
         """What the chances read, float32: the features, the context, and products of pairs."""
         return design(of_content, of_moment, context, self.centre, self.width, self.num_contexts)
+
+    def traits_of(
+        self,
+        log: SessionLog,
+        space: Space,
+        of_content: Float[np.ndarray, "plays content_features"],
+        of_moment: Float[np.ndarray, "plays moment_features"],
+    ) -> dict[str, tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]]:
+        """By name, the likeliest trait of each listener of a log and its standard deviation."""
+        read = self.design(of_content, of_moment, log.context)
+        group, number = space.duration_group[log.content], len(log.user_ids)
+        return {
+            name: self.chances[name].traits(
+                _with_length(name, read[rows], group[rows]), happened[rows], log.listener[rows], number
+            )
+            for name, (rows, happened) in _asked(log).items()
+        }
 
     def of_plays(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
@@ -95,6 +117,8 @@ class Response:
     def draw(
         self,
         read: Float[np.ndarray, "rows features"],
+        space: Space,
+        content: Int[np.ndarray, " rows"],
         traits: dict[str, Float[np.ndarray, " rows"]],
         rng: np.random.Generator,
     ) -> "Reaction":
@@ -102,20 +126,29 @@ class Response:
 
         Args:
             read: of `design`.
+            space: of the contents.
+            content: their rows.
             traits: by name, of each row's listener.
             rng: draws.
         """
         drawn = rng.random((len(TRAITS) + 1, len(read)))
+        group = space.duration_group[content]
         happened = {
-            name: drawn[place] < self.chances[name].chance(read, traits[name]) for place, name in enumerate(TRAITS)
+            name: drawn[place] < self.chances[name].chance(_with_length(name, read, group), traits[name])
+            for place, name in enumerate(TRAITS)
         }
         is_skip = happened["skip"]
         outcome = np.where(is_skip, SKIP, np.where(happened["finish"], FINISH, PARTIAL)).astype(np.int8)
-        step = drawn[-1] * (self.fractions.shape[1] - 1)
+        step = drawn[-1] * (self.amounts.shape[-1] - 1)
         low = step.astype(int)
-        fraction = self.fractions[outcome, low] * (1 - step + low) + self.fractions[outcome, low + 1] * (step - low)
+        below, above = self.amounts[outcome, group, low], self.amounts[outcome, group, low + 1]
+        amount = below + (step - low) * (above - below)
+        seconds = space.duration_ms[content] / 1000.0
+        fraction = np.where(self.in_seconds[outcome, group], amount / seconds, amount)
+        # What was left before its end is not finished, whatever the seconds of others say.
+        most = np.where(outcome == PARTIAL, np.nextafter(np.float32(FINISHED), np.float32(0)), 1.0)
         return Reaction(
-            outcome=outcome, fraction=fraction.astype(np.float32), liked=~is_skip & happened["like"],
+            outcome=outcome, fraction=np.clip(fraction, 0.0, most).astype(np.float32), liked=~is_skip & happened["like"],
             saved=~is_skip & happened["save"], disliked=is_skip & happened["dislike"],
         )  # fmt: skip
 
@@ -131,7 +164,7 @@ class Response:
         return cls(chances=chances, **{name: facts[name] for name in _PLAIN})
 
 
-_PLAIN: Final = ("centre", "width", "fractions", "num_contexts")
+_PLAIN: Final = ("centre", "width", "amounts", "in_seconds", "num_contexts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +207,30 @@ def _places() -> list[int]:
     return [known.index(name) for name in _PAIRED]
 
 
+def _asked(log: SessionLog) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By name of a chance, of which plays it is a chance, and whether it happened."""
+    is_skip = log.outcome == SKIP
+    return {
+        "skip": (np.ones(len(log), bool), is_skip),
+        "finish": (~is_skip, log.outcome == FINISH),
+        "like": (~is_skip, log.liked),
+        "save": (~is_skip, log.saved),
+        "dislike": (is_skip, log.disliked),
+    }
+
+
+def _with_length(
+    name: str, read: Float[np.ndarray, "rows features"], group: Integer[np.ndarray, " rows"]
+) -> Float[np.ndarray, "rows more_features"]:
+    """What a chance reads: whether the end is reached depends on how far away it is."""
+    if name != "finish":
+        return read
+    return np.concatenate([read, group[:, None] == np.arange(1, DURATION_GROUPS)], axis=1, dtype=np.float32)
+
+
 def fit_response(
     log: SessionLog,
+    space: Space,
     of_content: Float[np.ndarray, "plays content_features"],
     of_moment: Float[np.ndarray, "plays moment_features"],
     listener_weights: Float[np.ndarray, " listeners"],
@@ -185,6 +240,7 @@ def fit_response(
 
     Args:
         log: plays.
+        space: contents, with the plays of the fit.
         of_content: of each play, before it.
         of_moment: of each play, before it.
         listener_weights: see `fit_mixed_logistic`.
@@ -196,27 +252,43 @@ def fit_response(
         plain = np.concatenate([of_content, of_moment], axis=-1)[:, _places()]
         centre, width = plain.mean(axis=0, dtype=float), np.maximum(plain.std(axis=0, dtype=float), 1e-6)
     read = design(of_content, of_moment, log.context, centre, width, len(log.contexts))
-    is_skip = log.outcome == SKIP
-    asked = {
-        "skip": (np.ones(len(log), bool), is_skip),
-        "finish": (~is_skip, log.outcome == FINISH),
-        "like": (~is_skip, log.liked),
-        "save": (~is_skip, log.saved),
-        "dislike": (is_skip, log.disliked),
-    }
+    group = space.duration_group[log.content]
     chances = {
         name: fit_mixed_logistic(
-            read[rows], happened[rows], log.listener[rows], listener_weights, start.chances[name] if start else None
+            _with_length(name, read[rows], group[rows]), happened[rows], log.listener[rows], listener_weights,
+            start.chances[name] if start else None,
         )
-        for name, (rows, happened) in asked.items()
-    }
-    steps = np.linspace(0.0, 1.0, _QUANTILES)
-    fractions = np.stack(
-        [_quantiles(log.fraction[log.outcome == outcome], steps) for outcome in (SKIP, PARTIAL, FINISH)]
-    )
+        for name, (rows, happened) in _asked(log).items()
+    }  # fmt: skip
+    amounts, in_seconds = (start.amounts, start.in_seconds) if start else _amounts(log, space)
     return Response(
-        chances=chances, centre=centre, width=width, fractions=fractions, num_contexts=len(log.contexts)
+        chances=chances, centre=centre, width=width, amounts=amounts, in_seconds=in_seconds,
+        num_contexts=len(log.contexts),
     )  # fmt: skip
+
+
+def _amounts(log: SessionLog, space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """`amounts` and `in_seconds` of `Response`."""
+    steps = np.linspace(0.0, 1.0, _QUANTILES)
+    amounts, in_seconds = np.empty((3, DURATION_GROUPS, _QUANTILES)), np.zeros((3, DURATION_GROUPS), bool)
+    group = space.duration_group[log.content]
+    seconds = log.fraction * space.duration_ms[log.content] / 1000.0
+    for outcome in (SKIP, PARTIAL, FINISH):
+        of_outcome = log.outcome == outcome
+        for place in range(DURATION_GROUPS):
+            rows = of_outcome & (group == place)
+            # A group without plays is taken to be as all.
+            rows = rows if rows.sum() >= _FEWEST else of_outcome
+            share, taken = _quantiles(log.fraction[rows], steps), _quantiles(seconds[rows], steps)
+            in_seconds[outcome, place] = _breadth(taken) < _breadth(share)
+            amounts[outcome, place] = taken if in_seconds[outcome, place] else share
+    return amounts, in_seconds
+
+
+def _breadth(quantiles: Float[np.ndarray, " quantiles"]) -> float:
+    """The middle half of a distribution beside its middle."""
+    quarter = len(quantiles) // 4
+    return float((quantiles[-quarter - 1] - quantiles[quarter]) / max(quantiles[2 * quarter], 1e-9))
 
 
 def _quantiles(values: Float[np.ndarray, " plays"], steps: Float[np.ndarray, " steps"]) -> np.ndarray:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
-from scipy.optimize import fminbound
-from scipy.special import gammaln
+
+from towers.simulation.listeners.frailty import gamma_shape
 
 HOUR_US: Final = 3_600_000_000
 _WEEK: Final = 168
@@ -151,7 +151,7 @@ def fit_returning(
         recency = _ratio(step, happened, base * by_hour[hour] * by_day[weekday], len(EDGES), 0.5)
         returning = Returning(recency=recency, hour=by_hour, weekday=by_day, shape=returning.shape)
         exposure = np.bincount(listener, returning.exposure_of(ended_us, until_us), num_listeners)
-        shape = _shape(sessions, exposure, listener_weights)
+        shape = gamma_shape(sessions, exposure, listener_weights)
         returning = Returning(recency=recency, hour=by_hour, weekday=by_day, shape=shape)
         pace = np.divide(*returning.posterior(sessions, exposure))
         pace /= np.average(pace, weights=listener_weights)
@@ -163,17 +163,6 @@ def _ratio(code: np.ndarray, happened: np.ndarray, expected: np.ndarray, number:
     events, exposure = np.bincount(code, happened, number), np.bincount(code, expected, number)
     mean = events.sum() / max(exposure.sum(), 1e-9)
     return np.maximum((events + prior) / (exposure + prior / max(mean, 1e-9)), 1e-9)
-
-
-def _shape(sessions: np.ndarray, exposure: np.ndarray, listener_weights: np.ndarray) -> float:
-    """The shape under which the listeners' numbers of sessions are most likely (negative binomial)."""
-
-    def loss(log_shape: float) -> float:
-        shape = np.exp(log_shape)
-        terms = gammaln(shape + sessions) - gammaln(shape) + shape * log_shape
-        return -float(listener_weights @ (terms - (shape + sessions) * np.log(shape + exposure)))
-
-    return float(np.exp(fminbound(loss, -3.0, 5.0)))
 
 
 def _step(elapsed_hours: Integer[np.ndarray, "*cells"]) -> Int[np.ndarray, "*cells"]:

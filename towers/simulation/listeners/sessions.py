@@ -87,12 +87,14 @@ class Sessions:
 def leave_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], num_contexts: int
 ) -> Float[np.ndarray, "some features"]:
-    """What the chance of leaving after a play reads: the moment, the plays so far, the context."""
+    """What the chance of leaving after a play reads, float32: the moment, plays so far, skips in a row, the context."""
     position = state.position[rows, None]
     steps = position == np.arange(1, 6)
     contexts = state.context[rows, None] == np.arange(num_contexts - 1)
     late = np.maximum(position - np.array([10, 20, 40]), 0) / 10.0
-    return np.concatenate([features.of_moment(state, rows), steps, late, contexts], axis=1, dtype=np.float32)
+    # One by one, too: some give up after so many skips in a row.
+    streak = state.streak[rows, None] >= np.arange(2, 7)
+    return np.concatenate([features.of_moment(state, rows), steps, late, streak, contexts], axis=1, dtype=np.float32)
 
 
 def fit_sessions(

@@ -7,7 +7,12 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.simulation.listeners.frailty import gamma_shape
+
 DAY_US = 86_400_000_000
+_LEAST = 1e-4
+_DURATION_STEPS = (0.1, 0.25, 0.5, 0.75, 0.85, 0.9, 0.93, 0.96, 0.98)
+DURATION_GROUPS = len(_DURATION_STEPS) + 1
 
 
 @dataclass(frozen=True, slots=False, kw_only=True)
@@ -28,6 +33,7 @@ class Space:
         kinds: names such as `track`.
         is_playable: `[contents]`, whether it may be listened to at all (artists and playlists may not).
         plays: `[contents]`, float64, how often listeners of the fit played it; zeros before a fit.
+        days: `[contents]`, float64, days of the fit's log on which it was there to be played; null: the same for all.
     """
 
     space_id: str
@@ -42,16 +48,55 @@ class Space:
     kinds: tuple[str, ...]
     is_playable: Bool[np.ndarray, " contents"]
     plays: Float[np.ndarray, " contents"]
+    days: Float[np.ndarray, " contents"] | None = None
 
     def __len__(self) -> int:
         return len(self.content_ids)
 
     @cached_property
     def log_popularity(self) -> Float[np.ndarray, " contents"]:
-        """Logarithm of a content's plays over the mean of all that can be played, each with one more; float32."""
-        counted = self.plays + 1.0
-        return np.log(counted / counted[self.is_playable].mean()).astype(np.float32)
+        """Logarithm of a content's plays a day over the mean of all that can be played, float32: what its plays make of the
+        mean, which is what is known of a release."""
+        shape, rate, mean = self._popularity
+        return np.log(shape / rate / mean).astype(np.float32)
 
-    def with_plays(self, plays: Float[np.ndarray, " contents"]) -> "Space":
-        """The same contents with other numbers of plays."""
-        return replace(self, plays=plays)
+    def drawn(self, rng: np.random.Generator) -> "Space":
+        """The same contents with popularities that are as likely as these: those of new releases differ as widely as the
+        popularities of all do."""
+        shape, rate, mean = self._popularity
+        drawn = np.maximum(rng.gamma(shape) / rate / mean, _LEAST)
+        copy = replace(self)
+        copy.__dict__["log_popularity"] = np.log(drawn).astype(np.float32)
+        return copy
+
+    @cached_property
+    def _popularity(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Shape and rate of the gamma distribution of each content's plays a day, and the mean of all."""
+        days = np.ones(len(self)) if self.days is None else self.days
+        there = self.is_playable & (days > 0)
+        mean = (float(self.plays[there].sum()) + 1e-9) / max(float(days[there].sum()), 1e-9)
+        shape = gamma_shape(self.plays[there], days[there] * mean, np.ones(int(there.sum()))) if there.any() else 1.0
+        return shape + self.plays, shape / mean + days, mean
+
+    @cached_property
+    def duration_group(self) -> Int[np.ndarray, " contents"]:
+        """A group of contents of like length, from 0 to `DURATION_GROUPS - 1`, the longest last and finely divided."""
+        played = np.repeat(self.duration_ms, np.minimum(self.plays, 1_000).astype(int))
+        edges = np.quantile(played if len(played) else self.duration_ms, _DURATION_STEPS)
+        return np.searchsorted(edges, self.duration_ms, "right")
+
+    def counted(
+        self,
+        content: Int[np.ndarray, " plays"],
+        begin_us: int,
+        until_us: int,
+    ) -> "Space":
+        """The same contents with the numbers of plays of a log.
+
+        Args:
+            content: row of each play's content.
+            begin_us: when the log begins, microseconds since 1970.
+            until_us: when it ends.
+        """
+        days = np.clip((until_us - np.maximum(self.released_us, begin_us)) / DAY_US, 0.0, None)
+        return replace(self, plays=np.bincount(content, minlength=len(self)).astype(float), days=days)
