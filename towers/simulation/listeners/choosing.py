@@ -6,7 +6,7 @@ Which content it is, is a conditional logit over what they know, or over all tha
 leaves weights unbiased (McFadden 1978, "Modelling the choice of residential location").
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,11 @@ _NEWTON_STEPS: Final = 12
 _HALVINGS: Final = 12
 _RIDGE: Final = 1.0
 _NEW_DAYS: Final = 14.0
+_BLOCK: Final = 256
+"""Listeners whose contents are weighed at once: what stays in a core's cache is several times faster."""
+_DRAWN_KNOWN: Final = 16
+_DRAWN_NEW: Final = 32
+"""Contents by which it is estimated how much all known and all new ones weigh for a listener."""
 
 OF_KNOWN: Final = (
     "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity", "session_squared",
@@ -65,21 +70,75 @@ class Choosing:
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], rng: np.random.Generator
     ) -> Int[np.ndarray, " some"]:
         """A content that each listener knows, of those who know one."""
-        place = state.memory.listed(rows)
-        utility = _utility(known_features(state, rows, place, self.num_contexts), self.known, state.position[rows])
-        picked = _gumbel(utility, place >= 0, rng)
-        return state.memory.content[rows, np.take_along_axis(place, picked[:, None], axis=1)[:, 0]].astype(int)
+        drawn = np.zeros(len(rows), int)
+        # Those who know about as many side by side: the widest one of a block says how much is weighed for all of it.
+        order = np.argsort(state.memory.met[rows], kind="stable")
+        for begin in range(0, len(rows), _BLOCK):
+            some = order[begin : begin + _BLOCK]
+            place = state.memory.listed(rows[some])
+            picked = _gumbel(self.known_utility(state, rows[some], place), place >= 0, rng)
+            drawn[some] = state.memory.content[rows[some], place[np.arange(len(some)), picked]]
+        return drawn
 
     def draw_new(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], rng: np.random.Generator
     ) -> Int[np.ndarray, " some"]:
         """A content that each listener does not know yet; any where none is left."""
         candidates, log_weight = self.candidates(state.space, rng)
-        utility = _utility(new_features(state, rows, candidates, self.num_contexts), self.new, state.position[rows])
-        may_come = ~knows(state, rows)[:, candidates]
-        may_come &= state.space.released_us[candidates] <= state.now_us[rows, None]
-        may_come[~may_come.any(axis=1)] = True
-        return candidates[_gumbel(utility + log_weight, may_come, rng)]
+        drawn = np.zeros(len(rows), int)
+        for begin in range(0, len(rows), _BLOCK):
+            some = rows[begin : begin + _BLOCK]
+            may_come = ~knows(state, some)[:, candidates]
+            may_come &= state.space.released_us[candidates] <= state.now_us[some, None]
+            may_come[~may_come.any(axis=1)] = True
+            utility = self.new_utility(state, some, candidates) + log_weight
+            drawn[begin : begin + _BLOCK] = candidates[_gumbel(utility, may_come, rng)]
+        return drawn
+
+    def known_utility(
+        self, state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"]
+    ) -> Float[np.ndarray, "some met"]:
+        """Utility of contents that listeners know, by their places in the memory: `known_features` times weights."""
+        return _utility(_of_known(state, rows, place), OF_KNOWN, self.known, state, rows)
+
+    def new_utility(
+        self, state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."]
+    ) -> Float[np.ndarray, "some many"]:
+        """Utility of contents that listeners do not know, `[many]` or `[some, many]`: `new_features` times weights."""
+        return _utility(_of_new(state, rows, content), OF_NEW, self.new, state, rows)
+
+    def attraction(
+        self,
+        state: ListenerState,
+        rows: Integer[np.ndarray, " some"],
+        content: Integer[np.ndarray, "some many"],
+        trait: Float[np.ndarray, " some"],
+        rng: np.random.Generator,
+    ) -> Float[np.ndarray, "some many"]:
+        """How much likelier each content is in its listener's own choice than an average content, as a logarithm.
+
+        It is the chance of the content by `repeats` and by the choice among the known or among the new, times the
+        number of contents that can be played. What those choices divide by is estimated from a few drawn contents.
+
+        Args:
+            state: of the listeners.
+            rows: of them.
+            content: of each listener.
+            trait: of `repeat`, of each listener.
+            rng: draws.
+        """
+        many, met = content.shape[1], state.memory.met[rows]
+        repeats = self.repeats(state, rows, trait)
+        drawn = state.memory.order[rows[:, None], (rng.random((len(rows), _DRAWN_KNOWN)) * met[:, None]).astype(int)]
+        place = state.memory.places_of(rows, content)
+        known = self.known_utility(state, rows, np.concatenate([np.maximum(place, 0), drawn], axis=1))
+        chances = np.maximum(np.stack([repeats, 1.0 - repeats]), 1e-9)
+        of_known = np.log(chances[0] * state.space.is_playable.sum() / np.maximum(met, 1)) - _log_mean(known[:, many:])
+        offered, log_weight = replace(self, max_candidates=_DRAWN_NEW).candidates(state.space, rng)
+        of_new = np.log(chances[1]) + _log_mean(log_weight)
+        of_new -= _log_mean(self.new_utility(state, rows, offered) + log_weight)
+        new = self.new_utility(state, rows, content)
+        return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None]).astype(np.float32)
 
     def candidates(
         self, space: Space, rng: np.random.Generator
@@ -118,12 +177,22 @@ def known_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"], num_contexts: int
 ) -> Float[np.ndarray, "some met features"]:
     """Features of contents that listeners know, by their places in the memory, float32; -1 for none."""
+    return _stacked(_of_known(state, rows, place), OF_KNOWN, state.context[rows], num_contexts)
+
+
+def new_features(
+    state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."], num_contexts: int
+) -> Float[np.ndarray, "some many features"]:
+    """Features of contents, float32: `[many]`, the same for all listeners, or `[some, many]`, of each."""
+    return _stacked(_of_new(state, rows, content), OF_NEW, state.context[rows], num_contexts)
+
+
+def _of_known(state: ListenerState, rows: np.ndarray, place: np.ndarray) -> dict[str, np.ndarray]:
     memory, space = state.memory, state.space
     at = rows[:, None], np.maximum(place, 0)
     content = np.maximum(memory.content[at], 0)
-    vectors = space.vectors[content]
     plays = memory.plays[at]
-    found = {
+    found = _likeness(state, rows, content) | {
         "activation": memory.activation(rows, place, state.now_us[rows]),
         "plays": np.log(np.maximum(plays, 1)),
         "skip_share": (memory.skips[at] + 0.35) / (plays + 1.0),
@@ -131,45 +200,40 @@ def known_features(
         "in_session": memory.session[at] == state.sessions[rows, None],
         "novelty": _novelty(state, rows, space.released_us[content]),
         "popularity": space.log_popularity[content],
+        "same_artist": _same_artist(state, rows, space.artist[content]),
     }
-    for name, taste in _tastes(state, rows).items():
-        found[name] = np.matmul(vectors, taste[:, :, None])[..., 0]
-    likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
-    found["taste"] = features.taste_affinity(state, rows, likeness)
     found["session_squared"] = found["session"] ** 2
-    found["same_artist"] = _same_artist(state, rows, space.artist[content])
-    return _stacked(found, OF_KNOWN, state.context[rows], num_contexts)
+    return found
 
 
-def new_features(
-    state: ListenerState,
-    rows: Integer[np.ndarray, " some"],
-    content: Integer[np.ndarray, " candidates"],
-    num_contexts: int,
-) -> Float[np.ndarray, "some candidates features"]:
-    """Features of the same contents for all listeners, float32."""
-    space = state.space
-    vectors = space.vectors[content]
-    found = {name: taste @ vectors.T for name, taste in _tastes(state, rows).items()}
-    likeness = np.matmul(vectors, features.unit_tastes(state, rows).swapaxes(1, 2))
-    found["taste"] = features.taste_affinity(state, rows, likeness)
+def _of_new(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> dict[str, np.ndarray]:
+    space, shape = state.space, (len(rows), content.shape[-1])
+    found = _likeness(state, rows, content)
     for name in ("slow", "fast", "session"):
         found[f"{name}_squared"] = found[name] ** 2
     counts = state.region_plays[rows]
     share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
-    found["region_share"] = share[:, space.region[content]]
-    heard = np.zeros((len(rows), int(space.artist.max(initial=0)) + 2), np.float32)
-    artist, plays = state.artists.content[rows], state.artists.plays[rows]
-    line, slot = np.nonzero(artist >= 0)
-    heard[line, artist[line, slot]] = np.log1p(plays[line, slot])
-    found["artist_plays"] = heard[:, space.artist[content]]
-    found["popularity"] = np.broadcast_to(space.log_popularity[content], found["slow"].shape)
+    found["region_share"] = share[np.arange(len(rows))[:, None], space.region[content]]
+    found["artist_plays"] = _artist_plays(state, rows, space.artist[content])
+    found["popularity"] = np.broadcast_to(space.log_popularity[content], shape)
     found["popularity_squared"] = found["popularity"] ** 2
     found["popular_and_near"] = found["popularity"] * found["fast"]
-    released = np.broadcast_to(space.released_us[content], found["slow"].shape)
-    found["novelty"] = _novelty(state, rows, released)
-    found["same_artist"] = _same_artist(state, rows, np.broadcast_to(space.artist[content], found["slow"].shape))
-    return _stacked(found, OF_NEW, state.context[rows], num_contexts)
+    found["novelty"] = _novelty(state, rows, np.broadcast_to(space.released_us[content], shape))
+    found["same_artist"] = _same_artist(state, rows, np.broadcast_to(space.artist[content], shape))
+    return found
+
+
+def _artist_plays(state: ListenerState, rows: np.ndarray, artist: np.ndarray) -> np.ndarray:
+    """How often listeners have played artists, as a logarithm: the same artists for all, or artists of each."""
+    artists = state.artists
+    if artist.ndim > 1:
+        place = artists.places_of(rows, artist)
+        return np.where(place >= 0, np.log1p(artists.plays[rows[:, None], np.maximum(place, 0)], dtype=np.float32), 0.0)
+    heard = np.zeros((len(rows), int(state.space.artist.max(initial=0)) + 2), np.float32)
+    known, plays = artists.content[rows], artists.plays[rows]
+    line, slot = np.nonzero(known >= 0)
+    heard[line, known[line, slot]] = np.log1p(plays[line, slot])
+    return heard[:, artist]
 
 
 def knows(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, "some contents"]:
@@ -228,15 +292,21 @@ def _chances(rows: np.ndarray, found: np.ndarray, may_come: np.ndarray) -> Float
     return chance / chance.sum(axis=1, keepdims=True)
 
 
-def _tastes(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> dict[str, Float[np.ndarray, "some dim"]]:
+def _likeness(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> dict[str, np.ndarray]:
+    """Cosines of contents to what listeners like and have just heard, `[some, many]` each, by name."""
     last = features.recent_first(state, rows)[:, 0]
     previous = np.where(((state.position[rows] > 0) & (last >= 0))[:, None], state.space.vectors[last], 0.0)
-    return {
-        "slow": features.unit(state.slow[rows]),
-        "fast": features.unit(state.fast[rows]),
-        "session": features.unit(state.session_taste[rows]),
-        "previous": previous.astype(np.float32),
-    }
+    single = {
+        "slow": features.unit(state.slow[rows]), "fast": features.unit(state.fast[rows]),
+        "session": features.unit(state.session_taste[rows]), "previous": previous,
+    }  # fmt: skip
+    tastes = features.unit_tastes(state, rows)
+    directions = np.concatenate([np.stack(list(single.values()), axis=1), tastes], axis=1, dtype=np.float32)
+    vectors = state.space.vectors[content]
+    # [some, directions, many]; of the same contents for all it is one product of matrices.
+    found = directions @ (vectors.swapaxes(1, 2) if content.ndim > 1 else vectors.T)
+    likeness = {name: found[:, place] for place, name in enumerate(single)}
+    return likeness | {"taste": features.taste_affinity(state, rows, found[:, len(single) :].swapaxes(1, 2))}
 
 
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:
@@ -260,11 +330,27 @@ def _stacked(
 
 
 def _utility(
-    read: Float[np.ndarray, "some many features"],
+    found: dict[str, np.ndarray],
+    names: tuple[str, ...],
     weights: Float[np.ndarray, "2 features"],
-    position: Integer[np.ndarray, " some"],
+    state: ListenerState,
+    rows: Integer[np.ndarray, " some"],
 ) -> Float[np.ndarray, "some many"]:
-    return np.matmul(read, weights.astype(np.float32)[(position > 0).astype(int)][..., None])[..., 0]
+    """What `_stacked` times the weights would be, float32, without the many columns that are 0."""
+    of_row = weights.astype(np.float32)[(state.position[rows] > 0).astype(int)]
+    plain = len(names) - _BY_CONTEXT
+    num_contexts = (of_row.shape[1] - plain) // _BY_CONTEXT
+    total = np.zeros_like(found[names[0]], np.float32)
+    for place, name in enumerate(names):
+        column = place if place < plain else plain + (place - plain) * num_contexts + state.context[rows]
+        total += of_row[np.arange(len(rows)), column][:, None] * found[name].astype(np.float32, copy=False)
+    return total
+
+
+def _log_mean(utility: Float[np.ndarray, "*some many"]) -> Float[np.ndarray, "*some"]:
+    """The logarithm of the mean of what utilities weigh."""
+    top = utility.max(axis=-1, keepdims=True)
+    return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]
 
 
 def _gumbel(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:

@@ -1,6 +1,6 @@
 """Simulated listeners who live: they come, choose, react, leave and come back, by a fitted model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from towers.simulation.listeners import sessions
 from towers.simulation.listeners.fitting import gaps_of
 from towers.simulation.listeners.model import ListenerModel
-from towers.simulation.listeners.replay import record
+from towers.simulation.listeners.replay import PLACES, record
 from towers.simulation.listeners.response import TRAITS, Reaction
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
@@ -43,6 +43,46 @@ class Population:
     user_ids: tuple[str, ...]
     context_names: tuple[str, ...]
     device_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    def drawn(self, rows: Integer[np.ndarray, " drawn"]) -> "Population":
+        """Some of the listeners, perhaps more than once, each with a state of their own."""
+        state = ListenerState(self.state.space, len(rows), self.state.drift, self.state.memory.content.shape[1])
+        state.take(np.arange(len(rows)), self.state, rows)
+        return replace(
+            self, state=state, modes={name: mode[rows] for name, mode in self.modes.items()},
+            deviations={name: deviation[rows] for name, deviation in self.deviations.items()},
+            pace_shape=self.pace_shape[rows], pace_rate=self.pace_rate[rows], contexts=self.contexts[rows],
+            devices=self.devices[rows], user_ids=tuple(self.user_ids[row] for row in rows),
+        )  # fmt: skip
+
+
+def new_population(
+    model: ListenerModel, space: Space, contexts: tuple[str, ...], devices: tuple[str, ...], number: int, at_us: int
+) -> Population:
+    """Listeners of whom nothing is known: empty memories, and traits of the population that the model was fitted to.
+
+    Args:
+        model: fitted.
+        space: contents, with the plays of the fit.
+        contexts: names of the codes of contexts.
+        devices: names of the codes of devices.
+        number: of listeners.
+        at_us: when they arrive, microseconds: their first sessions follow as if one had just ended.
+    """
+    state = ListenerState(space, number, model.drift, PLACES)
+    state.now_us[:], state.ended_us[:] = at_us, at_us
+    spreads = {name: chance.spread for name, chance in model.response.chances.items()}
+    spreads |= {"leave": model.sessions.leaving.spread, "repeat": model.choosing.repeat.spread}
+    shape = np.full(number, model.returning.shape, float)
+    return Population(
+        state=state, modes={name: np.zeros(number) for name in spreads},
+        deviations={name: np.full(number, spread) for name, spread in spreads.items()}, pace_shape=shape,
+        pace_rate=shape.copy(), contexts=np.zeros((number, len(contexts))), devices=np.zeros((number, len(devices))),
+        user_ids=tuple(f"new-{row}" for row in range(number)), context_names=contexts, device_names=devices,
+    )  # fmt: skip
 
 
 def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us: int) -> Population:
@@ -134,7 +174,29 @@ class Listeners:
         self.pace = self.rng.gamma(population.pace_shape) / population.pace_rate
         self._contexts = model.sessions.contexts.of_counts(population.contexts).cumsum(axis=1)
         self._devices = model.sessions.devices.of_counts(population.devices).cumsum(axis=1)
+        self._source = population
         assert len(self.pace) == number
+
+    @classmethod
+    def drawn(cls, model: ListenerModel, population: Population, number: int, seed: int) -> "Listeners":
+        """Some listeners of a population, which stays as it is: whoever makes room is followed by another (`renew`)."""
+        listeners = cls(model, population.drawn(np.arange(number) % len(population)), seed)
+        listeners._source = population
+        listeners.renew(np.arange(number))
+        return listeners
+
+    def renew(self, rows: Integer[np.ndarray, " some"]) -> None:
+        """Rows are taken by other listeners of the population: drawn without one twice, where there are enough."""
+        source, rng = self._source, self.rng
+        number, there = len(rows), len(source)
+        who = rng.permutation(there)[:number] if number <= there else rng.integers(there, size=number)
+        self.state.take(rows, source.state, who)
+        for name, mode in source.modes.items():
+            self.traits[name][rows] = rng.normal(mode[who], source.deviations[name][who])
+        self.pace[rows] = rng.gamma(source.pace_shape[who]) / source.pace_rate[who]
+        habits = self.model.sessions
+        self._contexts[rows] = habits.contexts.of_counts(source.contexts[who]).cumsum(axis=1)
+        self._devices[rows] = habits.devices.of_counts(source.devices[who]).cumsum(axis=1)
 
     def next_session_us(
         self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
@@ -157,6 +219,13 @@ class Listeners:
         if not repeats.all():
             content[~repeats] = choosing.draw_new(state, rows[~repeats], self.rng)
         return content
+
+    def attraction(
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
+    ) -> Float[np.ndarray, "some many"]:
+        """Logarithm of how many average contents each content weighs in the own choice of its listener; see
+        `Choosing.attraction`."""
+        return self.model.choosing.attraction(self.state, rows, content, self.traits["repeat"][rows], self.rng)
 
     def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
         """What each listener does with a content that plays now; their state moves on to its end."""
@@ -184,6 +253,7 @@ class Listeners:
         """All that changes, to be kept; `restore` takes it back."""
         return {"state": {name: value.copy() for name, value in self.state.arrays().items()},
                 "traits": {name: value.copy() for name, value in self.traits.items()}, "pace": self.pace.copy(),
+                "contexts": self._contexts.copy(), "devices": self._devices.copy(),
                 "rng": self.rng.bit_generator.state}  # fmt: skip
 
     def restore(self, arrays: dict[str, Any]) -> None:
@@ -191,4 +261,5 @@ class Listeners:
         self.state.restore(arrays["state"])
         self.traits = {name: value.copy() for name, value in arrays["traits"].items()}
         self.pace = arrays["pace"].copy()
+        self._contexts, self._devices = arrays["contexts"].copy(), arrays["devices"].copy()
         self.rng.bit_generator.state = arrays["rng"]

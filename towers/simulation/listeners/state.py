@@ -208,5 +208,13 @@ class ListenerState:
             memory: ContentMemory = getattr(self, part)
             memory.restore({name: arrays[f"{part}.{name}"] for name in memory.arrays()})
 
+    def take(
+        self, rows: Integer[np.ndarray, " some"], other: "ListenerState", whose: Integer[np.ndarray, " some"]
+    ) -> None:
+        """Rows become copies of another state's rows `whose`, of as many places."""
+        theirs = other.arrays()
+        for name, value in self.arrays().items():
+            value[rows] = theirs[name][whose]
+
 
 _MEMORIES: Final = ("memory", "artists")

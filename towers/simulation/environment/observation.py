@@ -1,0 +1,74 @@
+"""What a service knows of a listener at an instant: counted from what was served and how it was left, and nothing else."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Integer, Shaped
+
+from towers.simulation.listeners import features
+from towers.simulation.listeners.space import DAY_US
+from towers.simulation.listeners.state import RECENT, ListenerState
+
+MOMENT: Final = (
+    "position", "hour", "weekday", "days_away", "days_in_episode", "plays", "skips", "sessions", "context", "device",
+)  # fmt: skip
+"""Plays so far in the session; hour of the day, UTC, with its fraction; day of the week from Monday; days between the
+last session's end and this one's begin, 0 before the second; days since the episode began; all plays, skips and sessions
+of the listener so far; codes of the context and the device."""
+_HOUR_US: Final = 3_600_000_000
+_BLOCK: Final = 512
+
+Observation = dict[str, Shaped[np.ndarray, "listeners ..."]]
+
+
+def observed(
+    state: ListenerState,
+    rows: Integer[np.ndarray, " some"],
+    candidates: Integer[np.ndarray, "some candidates"],
+    away_us: Integer[np.ndarray, " some"],
+    begin_us: Integer[np.ndarray, " some"],
+) -> Observation:
+    """What is known of each listener.
+
+    Args:
+        state: of the listeners, of which only what was served is read.
+        rows: of them.
+        candidates: of each.
+        away_us: from the last session's end to this one's begin.
+        begin_us: of the episode.
+
+    Returns:
+        `recent` `[some, RECENT]`, int32, contents that were played, the last one first, -1 where there are fewer;
+        `recent_skipped`, the same shape, int8, 1 where it was skipped; `taste` `[some, dim]`, float32, see
+        `recent_taste`; `moment` `[some, MOMENT]`, float32; `candidates`, int32.
+    """
+    recent = features.recent_first(state, rows).astype(np.int32)
+    skipped = features.recent_skips(state, rows) & (recent >= 0)
+    now = state.now_us[rows]
+    moment = np.empty((len(rows), len(MOMENT)), np.float32)
+    columns = (
+        state.position[rows], now / _HOUR_US % 24, (now // DAY_US + 3) % 7, away_us / DAY_US, (now - begin_us) / DAY_US,
+        state.plays[rows], state.skips[rows], state.sessions[rows], state.context[rows], state.device[rows],
+    )  # fmt: skip
+    for place, column in enumerate(columns):
+        moment[:, place] = column
+    # 23:59:59.99 is 24.0 in float32.
+    moment[:, 1] = np.minimum(moment[:, 1], np.nextafter(np.float32(24), np.float32(0)))
+    return {
+        "recent": recent, "recent_skipped": skipped.astype(np.int8), "taste": recent_taste(state, rows),
+        "moment": moment, "candidates": candidates.astype(np.int32),
+    }  # fmt: skip
+
+
+def recent_taste(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some dim"]:
+    """The mean of the vectors of each listener's last `RECENT` plays that were not skipped, of length 1; of all of them
+    where all were skipped, 0 where there are none; float32."""
+    found = np.zeros((len(rows), state.space.vectors.shape[1]), np.float32)
+    for begin in range(0, len(rows), _BLOCK):
+        some = rows[begin : begin + _BLOCK]
+        recent, is_skip = state.recent[some], state.recent_skipped[some]
+        weight = ((recent >= 0) & ~is_skip).astype(np.float32)
+        weight = np.where(weight.any(axis=1, keepdims=True), weight, recent >= 0).astype(np.float32)
+        mean = np.matmul(weight[:, None], state.space.vectors[np.maximum(recent, 0)])[:, 0]
+        found[begin : begin + _BLOCK] = features.unit(mean)
+    return found

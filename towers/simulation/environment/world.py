@@ -1,0 +1,278 @@
+"""A world of listeners who are served: slates go in, what was played and how it was left comes out.
+
+Listeners step together in numpy, each at their own pace: a step takes each of them through one play, whenever it is.
+"""
+
+from typing import Any, Final, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+
+from towers.errors import UserError
+from towers.simulation.environment.candidates import CandidateRetrieval
+from towers.simulation.environment.observation import Observation, observed, recent_taste
+from towers.simulation.environment.rewards import Rewards
+from towers.simulation.listeners.response import Reaction
+from towers.simulation.listeners.rollout import MAX_PLAYS
+from towers.simulation.listeners.space import DAY_US
+from towers.simulation.listeners.state import ListenerState
+
+NEVER: Final = np.iinfo(np.int64).max
+OWN_PULL: Final = 6.0
+_DRAWS: Final = 20
+_BLOCK: Final = 512
+
+Rows = Integer[np.ndarray, " some"]
+
+
+class LivingListeners(Protocol):
+    """Listeners who act, fitted or planted; see `live.Listeners`."""
+
+    state: ListenerState
+    rng: np.random.Generator
+
+    def renew(self, rows: Rows) -> None:
+        """Rows are taken by other listeners of a population."""
+        ...
+
+    def next_session_us(self, rows: Rows, after_us: Rows) -> Int[np.ndarray, " some"]:
+        """When each one's next session begins; `NEVER` for never."""
+        ...
+
+    def begin(self, rows: Rows, time_us: Rows) -> None:
+        """They begin a session."""
+        ...
+
+    def attraction(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
+        """Logarithm of how many average contents each content weighs for its listener."""
+        ...
+
+    def choose(self, rows: Rows) -> Int[np.ndarray, " some"]:
+        """What each puts on by own choice."""
+        ...
+
+    def react(self, rows: Rows, content: Rows) -> Reaction:
+        """What each does with a content, to its end."""
+        ...
+
+    def leave(self, rows: Rows) -> Bool[np.ndarray, " some"]:
+        """Whether each ends the session."""
+        ...
+
+    def go_on(self, rows: Rows) -> None:
+        """Lets the pause before the next play pass."""
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """All that changes."""
+        ...
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        ...
+
+
+class Step:
+    """What a step brought, a row for each listener that took it.
+
+    Args:
+        content: `[some]`, what was played.
+        is_own: `[some]`, whether it was the listener's own choice rather than from the slate.
+        parts: by the names of `rewards.PARTS`, `[some]` each.
+        terminated: `[some]`, whether the listener never comes back.
+        truncated: `[some]`, whether the episode's days are over.
+    """
+
+    __slots__ = ("content", "is_own", "parts", "terminated", "truncated")
+
+    def __init__(
+        self,
+        content: Int[np.ndarray, " some"],
+        is_own: Bool[np.ndarray, " some"],
+        parts: dict[str, Int[np.ndarray, " some"]],
+        terminated: Bool[np.ndarray, " some"],
+        truncated: Bool[np.ndarray, " some"],
+    ):
+        self.content, self.is_own, self.parts = content, is_own, parts
+        self.terminated, self.truncated = terminated, truncated
+
+
+class ListeningWorld:
+    """Listeners, each in a session at every instant that can be seen from outside.
+
+    In a step a listener is offered a slate and picks one of its contents or puts something on themselves, by a softmax
+    of what each weighs: a content as much as its likelihood under the listener's fitted own choice beside that of an
+    average content, own choice `exp(own_pull)` such contents. A log without impressions does not tell `own_pull`: it is
+    an assumption. Then they react, and stay or leave; who leaves is next seen at the begin of their next session. What
+    cannot be played, is not out yet or stands in the slate already is never picked.
+
+    An episode lasts `days`. A listener who does not come within them has none: another one is drawn.
+
+    Args:
+        listeners: act; their clocks stand at `begin_us` or before.
+        begin_us: when episodes begin, microseconds.
+        days: of an episode.
+        slate_size: contents of a slate.
+        num_candidates: of a listener, fewer where fewer can be played.
+        own_pull: logarithm of how many average contents weigh as much as own choice.
+    """
+
+    def __init__(
+        self,
+        listeners: LivingListeners,
+        begin_us: int,
+        days: float = 28.0,
+        slate_size: int = 10,
+        num_candidates: int = 200,
+        own_pull: float = OWN_PULL,
+    ):
+        self.listeners, self.space = listeners, listeners.state.space
+        self.begin_us, self.end_us = begin_us, begin_us + int(days * DAY_US)
+        self.slate_size, self.own_pull = slate_size, own_pull
+        self._retrieval = CandidateRetrieval(self.space, num_candidates)
+        if self._retrieval.number < slate_size:
+            raise UserError(
+                f"a slate of {slate_size} contents needs as many that can be played, and there are "
+                f"{self._retrieval.number}; make the slate smaller"
+            )
+        number = len(listeners.state)
+        self._rewards = Rewards(number)
+        self.candidates = np.full((number, self._retrieval.number), -1, np.int32)
+        self._away_us = np.zeros(number, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.listeners.state)
+
+    @property
+    def now_us(self) -> Int[np.ndarray, " listeners"]:
+        """The instant at which each listener is."""
+        return self.listeners.state.now_us
+
+    def reset(self, rows: Rows, rng: np.random.Generator | None = None) -> None:
+        """Other listeners begin an episode in these rows.
+
+        Args:
+            rows: of the world.
+            rng: from now on all is drawn from it; what was used so far if it is None.
+        """
+        listeners = self.listeners
+        listeners.rng = listeners.rng if rng is None else rng
+        self._rewards.forget(rows)
+        start_us = np.full(len(rows), NEVER)
+        for _ in range(_DRAWS):
+            absent = np.flatnonzero(start_us >= self.end_us)
+            if not len(absent):
+                break
+            listeners.renew(rows[absent])
+            start_us[absent] = listeners.next_session_us(rows[absent], np.full(len(absent), self.begin_us))
+        # Hardly any of these listeners come within the days: they come at once.
+        start_us = np.where(start_us < self.end_us, start_us, self.begin_us)
+        self._begin(rows, start_us)
+
+    def observe(self, rows: Rows) -> Observation:
+        """What a service knows of listeners; see `observation.observed`."""
+        begin_us = np.full(len(rows), self.begin_us)
+        return observed(self.listeners.state, rows, self.candidates[rows], self._away_us[rows], begin_us)
+
+    def slates_of(self, rows: Rows, query: Float[np.ndarray, "some dim"]) -> Int[np.ndarray, "some slate"]:
+        """The candidates of each listener that are nearest to a query, the nearest one first.
+
+        Raises:
+            UserError: a query holds a number that is not finite.
+        """
+        if not np.isfinite(query).all():
+            raise UserError("a query vector must be of finite numbers")
+        slates = np.empty((len(rows), self.slate_size), np.int64)
+        for begin in range(0, len(rows), _BLOCK):
+            at = slice(begin, begin + _BLOCK)
+            candidates = self.candidates[rows[at]]
+            vectors = self.space.vectors[np.maximum(candidates, 0)]
+            score = np.matmul(vectors, query[at, :, None].astype(np.float32))[..., 0]
+            slates[at] = best_of(np.where(candidates >= 0, score, -np.inf), candidates, self.slate_size)
+        # Where fewer are out, the first one stands there again, and counts once.
+        return np.where(slates < 0, slates[:, :1], slates)
+
+    def step(self, rows: Rows, slates: Integer[np.ndarray, "some slate"]) -> Step:
+        """Each listener plays one content.
+
+        Args:
+            rows: of listeners, each at most once, whose episodes are not over.
+            slates: rows of contents that each is offered.
+
+        Raises:
+            UserError: a content is not in the catalogue; nothing has changed.
+        """
+        self._require_contents(slates)
+        listeners, state = self.listeners, self.listeners.state
+        start_us = state.now_us[rows].copy()
+        content, is_own = self._picked(rows, slates)
+        begin_us = np.full(len(rows), self.begin_us)
+        was_known = self._rewards.known_before(state, rows, content, begin_us)
+        reaction = listeners.react(rows, content)
+        parts = self._rewards.of(rows, self.space.artist[content], was_known, start_us, reaction)
+        leaves = listeners.leave(rows) | (state.position[rows] >= MAX_PLAYS)
+        listeners.go_on(rows[~leaves])
+        truncated = ~leaves & (state.now_us[rows] >= self.end_us)
+        gone = rows[leaves]
+        next_us = listeners.next_session_us(gone, state.ended_us[gone])
+        terminated = np.zeros(len(rows), bool)
+        terminated[leaves] = next_us == NEVER
+        truncated[leaves] = (next_us >= self.end_us) & (next_us < NEVER)
+        comes = next_us < self.end_us
+        self._begin(gone[comes], next_us[comes])
+        return Step(content, is_own, parts, terminated, truncated)
+
+    def _begin(self, rows: Rows, start_us: Rows) -> None:
+        state = self.listeners.state
+        self._away_us[rows] = np.where(state.sessions[rows] > 0, start_us - state.ended_us[rows], 0)
+        self.listeners.begin(rows, start_us)
+        taste = recent_taste(state, rows)
+        taste = np.where(taste.any(axis=1, keepdims=True), taste, self._retrieval.default_query)
+        self.candidates[rows] = self._retrieval.of(taste, start_us)
+
+    def _picked(
+        self, rows: Rows, slates: Integer[np.ndarray, "some slate"]
+    ) -> tuple[Int[np.ndarray, " some"], Bool[np.ndarray, " some"]]:
+        listeners, space = self.listeners, self.space
+        weighs = np.full((len(rows), slates.shape[1] + 1), self.own_pull)
+        for begin in range(0, len(rows), _BLOCK):
+            at = slice(begin, begin + _BLOCK)
+            weighs[at, :-1] = listeners.attraction(rows[at], slates[at])
+        may_come = space.is_playable[slates] & (space.released_us[slates] <= self.now_us[rows, None])
+        earlier = np.tril(np.ones((slates.shape[1],) * 2, bool), -1)
+        may_come &= ~((slates[:, :, None] == slates[:, None]) & earlier).any(axis=2)
+        weighs[:, :-1][~may_come] = -np.inf
+        picked = (weighs + listeners.rng.gumbel(size=weighs.shape)).argmax(axis=1)
+        is_own = picked == slates.shape[1]
+        content = slates[np.arange(len(rows)), np.where(is_own, 0, picked)].astype(np.int64)
+        if is_own.any():
+            content[is_own] = listeners.choose(rows[is_own])
+        return content, is_own
+
+    def _require_contents(self, slates: Integer[np.ndarray, "some slate"]) -> None:
+        outside = (slates < 0) | (slates >= len(self.space))
+        if outside.any():
+            raise UserError(
+                f"a slate holds the content row {int(slates[outside][0])}, and the catalogue has "
+                f"{len(self.space):,} contents, rows 0 to {len(self.space) - 1}"
+            )
+
+    def arrays(self) -> dict[str, Any]:
+        """Copies of all that changes; `restore` takes it back."""
+        return {"listeners": self.listeners.arrays(), "rewards": self._rewards.arrays(),
+                "candidates": self.candidates.copy(), "away_us": self._away_us.copy()}  # fmt: skip
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        self.listeners.restore(arrays["listeners"])
+        self._rewards.restore(arrays["rewards"])
+        self.candidates[:], self._away_us[:] = arrays["candidates"], arrays["away_us"]
+
+
+def best_of(
+    score: Float[np.ndarray, "some candidates"], candidates: Integer[np.ndarray, "some candidates"], number: int
+) -> Int[np.ndarray, "some number"]:
+    """The candidates of the highest scores, the highest first."""
+    top = np.argpartition(-score, number - 1, axis=1)[:, :number]
+    order = np.argsort(-np.take_along_axis(score, top, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(candidates, np.take_along_axis(top, order, axis=1), axis=1).astype(np.int64)
