@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 from scipy.special import ndtr
 
-from towers.simulation.listeners.returning import EDGES, HOUR_US, Returning
+from towers.simulation.listeners.returning import EDGES, HOUR_US, SKIP_SHARES, Returning
 from towers.simulation.listening import HOUR_WEIGHTS
 
 SESSIONS_A_DAY: Final = 0.9
@@ -102,7 +102,7 @@ def _hazard() -> Returning:
     assert len(_RECENCY) == len(EDGES)
     return Returning(
         recency=np.array(_RECENCY) * SESSIONS_A_DAY / 24.0, hour=hour / hour.mean(), weekday=weekday / weekday.mean(),
-        shape=1.0,
+        satisfaction=np.ones(len(SKIP_SHARES) + 1), shape=1.0,
     )  # fmt: skip
 
 
