@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int, Integer, Shaped
 
 from towers.simulation.listeners.frailty import gamma_shape
 
@@ -63,7 +63,7 @@ class Returning:
         return np.concatenate([np.zeros((_WEEK, 1)), rates.cumsum(axis=1)], axis=1)
 
     def posterior(
-        self, num_sessions: Integer[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
+        self, num_sessions: Shaped[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
     ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
         """Shape and rate of the gamma distribution of each listener's pace.
 
@@ -78,6 +78,12 @@ class Returning:
         self, ended_us: Integer[np.ndarray, " gaps"], until_us: Integer[np.ndarray, " gaps"]
     ) -> Float[np.ndarray, " gaps"]:
         """The hazard of pace 1 and keenness 1 from the end of a session until an instant, summed up."""
+        return self._summed(ended_us, np.maximum(until_us, ended_us)) - self._summed(ended_us, ended_us)
+
+    def _summed(
+        self, ended_us: Integer[np.ndarray, " gaps"], until_us: Integer[np.ndarray, " gaps"]
+    ) -> Float[np.ndarray, " gaps"]:
+        """As `exposure_of`, from the begin of the hour in which the session ended."""
         phase, hours = _phase(ended_us), np.maximum(until_us - ended_us // HOUR_US * HOUR_US, 0) / HOUR_US
         whole = np.minimum(hours.astype(int), _HORIZON_HOURS - 1)
         table = self.cumulative
@@ -98,7 +104,7 @@ class Returning:
             after_us: until when they are known to have stayed away.
             rng: draws.
         """
-        done = self.exposure_of(ended_us, np.maximum(after_us, ended_us))
+        done = self._summed(ended_us, np.maximum(after_us, ended_us))
         wanted = done + rng.exponential(size=len(pace)) / np.maximum(pace, 1e-9)
         phase, table = _phase(ended_us), self.cumulative
         low, high = np.zeros(len(pace), int), np.full(len(pace), _HORIZON_HOURS)
