@@ -154,15 +154,17 @@ def _choice(choices: Choices | None, weights: Float[np.ndarray, " listeners"]) -
 
 def gaps_of(
     log: SessionLog, ended_us: np.ndarray, until_us: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Listener, end of a session, begin of the next or `until_us`, and whether there was a next, of every session."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Listener, end of a session, begin of the next or `until_us`, whether there was a next, and the share of skips, of
+    every session."""
     begins = log.session_begins
     listener, last = log.listener[begins], begins + log.session_lengths - 1
     ended = ended_us[last]
     same = np.append(listener[1:] == listener[:-1], False)
     until = np.where(same, np.append(log.start_us[begins][1:], 0), until_us)
     # Sessions on two devices may overlap.
-    return listener, ended, np.maximum(until, ended + 1), same.astype(int)
+    skip_share = np.add.reduceat(log.outcome == SKIP, begins, dtype=float) / log.session_lengths
+    return listener, ended, np.maximum(until, ended + 1), same.astype(int), skip_share
 
 
 def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Callable[[str], None]) -> Drift:

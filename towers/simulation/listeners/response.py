@@ -92,6 +92,28 @@ class Response:
         """
         return self.chances["skip"].chance(read, trait)
 
+    def effect(self, name: str, read: Float[np.ndarray, "rows features"]) -> float:
+        """By how much the log-odds of a skip rise with one feature, per unit of it, averaged over rows.
+
+        The products that the feature stands in count too.
+
+        Args:
+            name: of `features.OF_CONTENT` or `features.OF_MOMENT`.
+            read: of `design`.
+        """
+        plain, chance = features.OF_CONTENT + features.OF_MOMENT, self.chances["skip"]
+        weights = chance.weights / chance.scale
+        total = float(weights[plain.index(name)])
+        if name not in _PAIRED:
+            return total
+        paired = (read[:, _places()].mean(axis=0, dtype=float) - self.centre) / self.width
+        place, products = _PAIRED.index(name), weights[len(plain) + self.num_contexts - 1 :]
+        for weight, one, other in zip(products, *np.triu_indices(len(_PAIRED)), strict=True):
+            total += float(weight * ((one == place) * paired[other] + (other == place) * paired[one])) / float(
+                self.width[place]
+            )
+        return total
+
     def draw(
         self,
         read: Float[np.ndarray, "rows features"],
