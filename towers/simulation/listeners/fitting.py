@@ -14,7 +14,7 @@ from towers.simulation.listeners.logistic import fit_mixed_logistic
 from towers.simulation.listeners.model import ListenerModel, Simulator
 from towers.simulation.listeners.replay import Choices, Recorded, record, replay
 from towers.simulation.listeners.response import fit_response
-from towers.simulation.listeners.returning import fit_returning
+from towers.simulation.listeners.returning import fit_returning, gaps_of
 from towers.simulation.listeners.running_free import corrected
 from towers.simulation.listeners.session_log import SKIP, SessionLog
 from towers.simulation.listeners.sessions import fit_sessions, pauses_of
@@ -150,21 +150,6 @@ def _choice(choices: Choices | None, weights: Float[np.ndarray, " listeners"]) -
     return np.stack([
         fit_choice(choices.read[part], choices.may_come[part], weights[choices.listener[part]]) for part in parts
     ])  # fmt: skip
-
-
-def gaps_of(
-    log: SessionLog, ended_us: np.ndarray, until_us: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Listener, end of a session, begin of the next or `until_us`, whether there was a next, and the share of skips, of
-    every session."""
-    begins = log.session_begins
-    listener, last = log.listener[begins], begins + log.session_lengths - 1
-    ended = ended_us[last]
-    same = np.append(listener[1:] == listener[:-1], False)
-    until = np.where(same, np.append(log.start_us[begins][1:], 0), until_us)
-    # Sessions on two devices may overlap.
-    skip_share = np.add.reduceat(log.outcome == SKIP, begins, dtype=float) / log.session_lengths
-    return listener, ended, np.maximum(until, ended + 1), same.astype(int), skip_share
 
 
 def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Callable[[str], None]) -> Drift:
