@@ -27,8 +27,8 @@ _UNHEARD_TASTE_SPREAD: Final = 1.0
 _DRIFT_SPREAD: Final = 0.4
 
 # How far from a taste a piece may lie and still please.
-_TASTE_WIDTH: Final = 1.2
-_FOREIGN_LANGUAGE_PENALTY: Final = 2.5
+TASTE_WIDTH: Final = 1.2
+FOREIGN_LANGUAGE_PENALTY: Final = 2.5
 
 _RATE_SPREAD: Final = 0.7  # of the logarithm of a listener's activity
 _LATECOMER_SHARE: Final = 0.15
@@ -80,10 +80,10 @@ class Audience:
         """
         centres = self.centres[listener] + progress * self.drifts[listener]
         squares = ((repertoire.places[None] - centres[:, None]) ** 2).sum(axis=-1)
-        matches = self.log_weights[listener][:, None] - squares / (2.0 * _TASTE_WIDTH**2)
+        matches = self.log_weights[listener][:, None] - squares / (2.0 * TASTE_WIDTH**2)
         # Speech has the code of a language; music's -1 picks the appended column, which everybody understands.
         understands = np.append(self.understands[listener], True)[repertoire.language_codes]
-        return np.logaddexp.reduce(matches, axis=0) - _FOREIGN_LANGUAGE_PENALTY * ~understands
+        return np.logaddexp.reduce(matches, axis=0) - FOREIGN_LANGUAGE_PENALTY * ~understands
 
 
 def draw_audience(*, seed: int, num_listeners: int, num_days: int) -> Audience:

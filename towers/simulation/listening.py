@@ -14,7 +14,7 @@ from towers.simulation.repertoire import Repertoire
 DAY_MS: Final = 86_400_000
 
 DEVICES: Final = ("phone", "desktop", "speaker", "car")
-_MAIN_DEVICE_SHARE: Final = 0.8
+MAIN_DEVICE_SHARE: Final = 0.8
 
 # Of sessions. A tenth is steered by editors; what else is a `playlist` is the listener's own.
 _EDITORS: Final = "editors"
@@ -30,23 +30,23 @@ _MEAN_SESSION_PIECES: Final = 5.0
 _MAX_SESSION_PIECES: Final = 30
 # Rows of events a session, as it comes out: albums end early, and likes, searches and the rest are rows too.
 _MEAN_SESSION_EVENTS: Final = 5.3
-_HOUR_WEIGHTS: Final = (2, 1, 1, 1, 1, 2, 4, 7, 8, 6, 5, 5, 6, 6, 5, 5, 6, 8, 9, 9, 9, 8, 6, 4)
+HOUR_WEIGHTS: Final = (2, 1, 1, 1, 1, 2, 4, 7, 8, 6, 5, 5, 6, 6, 5, 5, 6, 8, 9, 9, 9, 8, 6, 4)
 
 # What is new gets shown: four times the exposure on the day of release, fading within weeks.
-_NOVELTY: Final = 3.0
-_NOVELTY_DAYS: Final = 14.0
+NOVELTY: Final = 3.0
+NOVELTY_DAYS: Final = 14.0
 
 _RADIO_WIDTH: Final = 1.2
 
 # The log-odds of a skip: of a piece on the listener's level of good matches, per unit of match, and when known.
-_SKIP_AT_GOOD_MATCH: Final = -0.75
-_SKIP_PER_MISMATCH: Final = 0.55
-_SKIP_WHEN_KNOWN: Final = -0.5
-_GOOD_MATCH_QUANTILE: Final = 0.95
+SKIP_AT_GOOD_MATCH: Final = -0.75
+SKIP_PER_MISMATCH: Final = 0.55
+SKIP_WHEN_KNOWN: Final = -0.5
+GOOD_MATCH_QUANTILE: Final = 0.95
 
-_LIKE_SHARE: Final = 0.09  # of plays at a good match
-_SAVE_SHARE: Final = 0.06
-_DISLIKE_SHARE: Final = 0.04  # of skips
+LIKE_SHARE: Final = 0.09  # of plays at a good match
+SAVE_SHARE: Final = 0.06
+DISLIKE_SHARE: Final = 0.04  # of skips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ class Listening:
         memory = _Memory(np.zeros(num_contents, dtype=np.int64), np.zeros(num_contents))
         num_sessions = int(rng.poisson(self._mean_sessions[listener]))
         days = rng.integers(join_day, self._num_days, num_sessions)
-        hours = rng.choice(24, num_sessions, p=np.array(_HOUR_WEIGHTS) / sum(_HOUR_WEIGHTS))
+        hours = rng.choice(24, num_sessions, p=np.array(HOUR_WEIGHTS) / sum(HOUR_WEIGHTS))
         starts_ms = np.sort(days * DAY_MS + hours * 3_600_000 + rng.integers(0, 3_600_000, num_sessions))
         main_device = int(rng.integers(len(DEVICES)))
         time_ms = 0
@@ -169,7 +169,7 @@ class Listening:
     def _open_session(self, listener: int, number: int, time_ms: int, main_device: int) -> _Session:
         rng, day = self._rng, time_ms / DAY_MS
         affinity = self._audience.affinity(self._repertoire, listener, day / self._num_days)
-        is_main = rng.random() < _MAIN_DEVICE_SHARE
+        is_main = rng.random() < MAIN_DEVICE_SHARE
         kinds = list(_CONTEXT_SHARES)
         return _Session(
             listener=listener,
@@ -178,7 +178,7 @@ class Listening:
             device=DEVICES[main_device if is_main else int(rng.integers(len(DEVICES)))],
             day=day,
             affinity=affinity,
-            good_match=float(np.quantile(affinity, _GOOD_MATCH_QUANTILE)),
+            good_match=float(np.quantile(affinity, GOOD_MATCH_QUANTILE)),
         )
 
     def _play_session(self, session: _Session, memory: _Memory, time_ms: int) -> int:
@@ -222,8 +222,8 @@ class Listening:
         """One piece, played or skipped, and what the listener makes of it; gives the time of its end, in ms."""
         rng, duration_ms = self._rng, int(self._repertoire.durations_ms[content])
         mismatch = session.good_match - float(session.affinity[content])
-        log_odds = _SKIP_AT_GOOD_MATCH + _SKIP_PER_MISMATCH * mismatch
-        log_odds += _SKIP_WHEN_KNOWN * int(memory.counts[content] > 0)
+        log_odds = SKIP_AT_GOOD_MATCH + SKIP_PER_MISMATCH * mismatch
+        log_odds += SKIP_WHEN_KNOWN * int(memory.counts[content] > 0)
         is_skip = rng.random() < 1.0 / (1.0 + math.exp(-log_odds))
         if is_skip:
             played_fraction = min(rng.exponential(0.08), 0.3)
@@ -244,9 +244,9 @@ class Listening:
     @staticmethod
     def _reactions(is_skip: bool, mismatch: float) -> tuple[tuple[str, float], ...]:
         if is_skip:
-            return (("dislike", _DISLIKE_SHARE if mismatch > 1.0 else 0.0),)
+            return (("dislike", DISLIKE_SHARE if mismatch > 1.0 else 0.0),)
         fit = min(math.exp(-0.5 * mismatch), 2.0)
-        return (("like", _LIKE_SHARE * fit), ("save", _SAVE_SHARE * fit))
+        return (("like", LIKE_SHARE * fit), ("save", SAVE_SHARE * fit))
 
     @staticmethod
     def _event(session: _Session, time_ms: int, action: str, content: int = -1, played_ms: int = -1) -> Event:
@@ -266,7 +266,7 @@ class Listening:
     def _exposure(self, day: float) -> Float[np.ndarray, " contents"]:
         """Log of how much each piece is shown to everybody: its popularity, and more while it is new."""
         ages = np.maximum(day - self._repertoire.release_days, 0.0)
-        return self._repertoire.log_popularity + np.log1p(_NOVELTY * np.exp(-ages / _NOVELTY_DAYS))
+        return self._repertoire.log_popularity + np.log1p(NOVELTY * np.exp(-ages / NOVELTY_DAYS))
 
     def _home_shelf(self, session: _Session, memory: _Memory) -> Float[np.ndarray, " contents"]:
         return session.affinity + self._exposure(session.day)

@@ -236,7 +236,6 @@ def _of_known(
     }
     found["session_squared"] = found["session"] ** 2
     found["popular_and_near"] = found["popularity"] * found["taste"]
-    _early(found, state, rows)
     return found
 
 
@@ -251,7 +250,6 @@ def _of_new(
     share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
     found["region_share"] = share[np.arange(len(rows))[:, None], space.region[content]]
     found["artist_plays"] = _artist_plays(state, rows, space.artist[content])
-    _early(found, state, rows)
     found["popularity"] = np.broadcast_to(space.log_popularity[content], shape)
     found["popularity_squared"] = found["popularity"] ** 2
     found["popular_and_near"] = found["popularity"] * found["fast"]
@@ -354,14 +352,10 @@ def _likeness(
     # [some, directions, many]; of the same contents for all it is one product of matrices.
     found = directions @ (vectors.swapaxes(1, 2) if content.ndim > 1 else vectors.T)
     likeness = {name: found[:, place] for place, name in enumerate(_ALONE)}
-    return likeness | {"taste": features.taste_affinity(state, rows, found[:, len(_ALONE) :].swapaxes(1, 2))}
-
-
-def _early(found: dict[str, np.ndarray], state: ListenerState, rows: Integer[np.ndarray, " some"]) -> None:
+    likeness["taste"] = features.taste_affinity(state, rows, found[:, len(_ALONE) :].swapaxes(1, 2))
     # After one play or two, a session's mean says less of what it is about than later.
     early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
-    for name in ("session", "fast"):
-        found[f"{name}_early"] = found[name] * early
+    return likeness | {f"{name}_early": likeness[name] * early for name in ("session", "fast")}
 
 
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:

@@ -1,16 +1,16 @@
 """Simulated listeners who live: they come, choose, react, leave and come back, by a fitted model."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
 from towers.simulation.listeners import sessions
-from towers.simulation.listeners.fitting import gaps_of
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.replay import PLACES, record
 from towers.simulation.listeners.response import TRAITS, Reaction
+from towers.simulation.listeners.returning import gaps_of
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState
@@ -100,8 +100,9 @@ def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us:
     is_last = np.append(log.session[1:] != log.session[:-1], True)
     found["leave"] = model.sessions.leaving.traits(seen.leave, is_last, log.listener, number)
     found["repeat"] = model.choosing.repeat.traits(seen.repeat, seen.is_repeat, log.listener, number)
-    listener, ended, until, came_back = gaps_of(log, seen.ended_us, until_us)
-    exposure = np.bincount(listener, model.returning.exposure_of(ended, until), number)
+    listener, ended, until, came_back, skip_share = gaps_of(log, seen.ended_us, until_us)
+    exposure = model.returning.exposure_of(ended, until) * model.returning.keenness(skip_share)
+    exposure = np.bincount(listener, exposure, number)
     shape, rate = model.returning.posterior(np.bincount(listener, came_back, number), exposure)
     begins = log.session_begins
     return Population(
@@ -113,8 +114,49 @@ def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us:
     )  # fmt: skip
 
 
+@runtime_checkable
+class Acting(Protocol):
+    """Listeners who act, whatever they act by; `Listeners` says what each method does."""
+
+    state: ListenerState
+
+    def next_session_us(
+        self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
+    ) -> Int[np.ndarray, " some"]:
+        """When each listener's next session begins, later than `after_us`; the largest number for never."""
+        ...
+
+    def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
+        """Listeners begin a session."""
+        ...
+
+    def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
+        """What each listener puts on by their own choice."""
+        ...
+
+    def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
+        """What each listener does with a content that plays now; their state moves on to its end."""
+        ...
+
+    def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
+        """Whether each listener ends the session after the play that just ended."""
+        ...
+
+    def go_on(self, rows: Integer[np.ndarray, " some"]) -> None:
+        """Lets the pause before the next play pass."""
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """All that changes, to be kept; `restore` takes it back."""
+        ...
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        ...
+
+
 class Listeners:
-    """Listeners who act.
+    """Listeners who act by a fitted model.
 
     Args:
         model: how they behave.
@@ -161,7 +203,10 @@ class Listeners:
         self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
     ) -> Int[np.ndarray, " some"]:
         """When each listener's next session begins, later than `after_us`; the largest number for never."""
-        return self.model.returning.draw(self.pace[rows], self.state.ended_us[rows], after_us, self.rng)
+        returning, state = self.model.returning, self.state
+        # Before their first play they are neither satisfied nor not.
+        keenness = np.where(state.plays[rows] > 0, returning.keenness(state.skip_share(rows)), 1.0)
+        return returning.draw(self.pace[rows] * keenness, state.ended_us[rows], after_us, self.rng)
 
     def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
         """Listeners begin a session, in a context and on a device of their habit."""

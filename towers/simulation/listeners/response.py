@@ -32,8 +32,8 @@ class Response:
         chances: by their names in `TRAITS`.
         centre: `[paired]`, means of the features whose products are read.
         width: `[paired]`, their standard deviations.
-        amounts: `[outcomes, groups, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`, `FINISH`)
-            and by the group of its length, as quantiles at even steps from 0 to 1.
+        amounts: `[outcomes, groups, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`,
+            `FINISH`) and by the group of its length, as quantiles at even steps from 0 to 1.
         in_seconds: `[outcomes, groups]`, whether an amount is seconds and not a share of the content: what is alike of
             many lengths, such as of those who stop after an hour.
         num_contexts: codes of contexts.
@@ -92,6 +92,28 @@ class Response:
         """
         return self.chances["skip"].chance(read, trait)
 
+    def effect(self, name: str, read: Float[np.ndarray, "rows features"]) -> float:
+        """By how much the log-odds of a skip rise with one feature, per unit of it, averaged over rows.
+
+        The products that the feature stands in count too.
+
+        Args:
+            name: of `features.OF_CONTENT` or `features.OF_MOMENT`.
+            read: of `design`.
+        """
+        plain, chance = features.OF_CONTENT + features.OF_MOMENT, self.chances["skip"]
+        weights = chance.weights / chance.scale
+        total = float(weights[plain.index(name)])
+        if name not in _PAIRED:
+            return total
+        paired = (read[:, _places()].mean(axis=0, dtype=float) - self.centre) / self.width
+        place, products = _PAIRED.index(name), weights[len(plain) + self.num_contexts - 1 :]
+        for weight, one, other in zip(products, *np.triu_indices(len(_PAIRED)), strict=True):
+            total += float(weight * ((one == place) * paired[other] + (other == place) * paired[one])) / float(
+                self.width[place]
+            )
+        return total
+
     def draw(
         self,
         read: Float[np.ndarray, "rows features"],
@@ -126,8 +148,9 @@ class Response:
         # What was left before its end is not finished, whatever the seconds of others say.
         most = np.where(outcome == PARTIAL, np.nextafter(np.float32(FINISHED), np.float32(0)), 1.0)
         return Reaction(
-            outcome=outcome, fraction=np.clip(fraction, 0.0, most).astype(np.float32), liked=~is_skip & happened["like"],
-            saved=~is_skip & happened["save"], disliked=is_skip & happened["dislike"],
+            outcome=outcome, fraction=np.clip(fraction, 0.0, most).astype(np.float32),
+            liked=~is_skip & happened["like"], saved=~is_skip & happened["save"],
+            disliked=is_skip & happened["dislike"],
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:

@@ -1,24 +1,27 @@
 """When a listener comes back: the hazard of the next session, by days since the last, hour and day of the week.
 
-`hazard = pace of the listener x recency(hours since the last session) x hour of the day x day of the week`, in
-sessions an hour, constant within an hour of the clock. A listener's pace is gamma distributed about 1: a shared
-frailty, whose posterior is a gamma distribution again (Vaupel, Manton and Stallard 1979, "The impact of heterogeneity
-in individual frailty on the dynamics of mortality").
+`hazard = pace of the listener x recency(hours since the last session) x hour of the day x day of the week x
+satisfaction(share of the last session's plays that were skipped)`, in sessions an hour, constant within an hour of the
+clock. A listener's pace is gamma distributed about 1: a shared frailty, whose posterior is a gamma distribution again
+(Vaupel, Manton and Stallard 1979, "The impact of heterogeneity in individual frailty on the dynamics of mortality").
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, Real
+from jaxtyping import Float, Int, Integer, Shaped
 
 from towers.simulation.listeners.frailty import gamma_shape
+from towers.simulation.listeners.session_log import SKIP, SessionLog
 
 HOUR_US: Final = 3_600_000_000
 _WEEK: Final = 168
-_EDGES: Final = (0, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 720)
+EDGES: Final = (0, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 720)
 """Hours of the clock since the end of the last session at which the hazard may change."""
+SKIP_SHARES: Final = (0.15, 0.35, 0.55, 0.75)
+"""Shares of the last session's plays that were skipped at which the hazard changes."""
 _HORIZON_HOURS: Final = 2400
 """A listener who stays away for a hundred days is taken to be gone."""
 _ROUNDS: Final = 25
@@ -31,16 +34,23 @@ class Returning:
     """The fitted hazard.
 
     Args:
-        recency: `[steps]`, sessions an hour by the steps of `_EDGES`, of a listener of pace 1.
+        recency: `[steps]`, sessions an hour by the steps of `EDGES`, of a listener of pace 1.
         hour: `[24]`, factors of the hours of the day, UTC, of mean 1.
         weekday: `[7]`, factors of the days of the week from Monday, of mean 1.
+        satisfaction: `[bins]`, factors by the share of the last session's plays that were skipped, in the bins between
+            `SKIP_SHARES`; of mean 1 over sessions.
         shape: of the gamma distribution of paces, whose mean is 1.
     """
 
     recency: Float[np.ndarray, " steps"]
     hour: Float[np.ndarray, " 24"]
     weekday: Float[np.ndarray, " 7"]
+    satisfaction: Float[np.ndarray, " bins"]
     shape: float
+
+    def keenness(self, skip_share: Float[np.ndarray, " gaps"]) -> Float[np.ndarray, " gaps"]:
+        """The factor of the hazard after sessions of whose plays such a share was skipped."""
+        return self.satisfaction[_bin(skip_share)]
 
     @cached_property
     def _of_week(self) -> Float[np.ndarray, " 168"]:
@@ -54,20 +64,27 @@ class Returning:
         return np.concatenate([np.zeros((_WEEK, 1)), rates.cumsum(axis=1)], axis=1)
 
     def posterior(
-        self, num_sessions: Real[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
+        self, num_sessions: Shaped[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
     ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
         """Shape and rate of the gamma distribution of each listener's pace.
 
         Args:
             num_sessions: how often each came back.
-            exposure: hazard of pace 1, summed up over the hours in which they might have (`exposure_of`).
+            exposure: hazard of pace 1, summed up over the hours in which they might have (`exposure_of` times
+                `keenness`).
         """
         return self.shape + num_sessions, self.shape + exposure
 
     def exposure_of(
         self, ended_us: Integer[np.ndarray, " gaps"], until_us: Integer[np.ndarray, " gaps"]
     ) -> Float[np.ndarray, " gaps"]:
-        """The hazard of pace 1 from the end of a session until an instant, summed up."""
+        """The hazard of pace 1 and keenness 1 from the end of a session until an instant, summed up."""
+        return self._summed(ended_us, np.maximum(until_us, ended_us)) - self._summed(ended_us, ended_us)
+
+    def _summed(
+        self, ended_us: Integer[np.ndarray, " gaps"], until_us: Integer[np.ndarray, " gaps"]
+    ) -> Float[np.ndarray, " gaps"]:
+        """As `exposure_of`, from the begin of the hour in which the session ended."""
         phase, hours = _phase(ended_us), np.maximum(until_us - ended_us // HOUR_US * HOUR_US, 0) / HOUR_US
         whole = np.minimum(hours.astype(int), _HORIZON_HOURS - 1)
         table = self.cumulative
@@ -83,12 +100,12 @@ class Returning:
         """When each comes back, microseconds; the largest number for never.
 
         Args:
-            pace: of the listeners.
+            pace: of the listeners, times their keenness.
             ended_us: when their last sessions ended.
             after_us: until when they are known to have stayed away.
             rng: draws.
         """
-        done = self.exposure_of(ended_us, np.maximum(after_us, ended_us))
+        done = self._summed(ended_us, np.maximum(after_us, ended_us))
         wanted = done + rng.exponential(size=len(pace)) / np.maximum(pace, 1e-9)
         phase, table = _phase(ended_us), self.cumulative
         low, high = np.zeros(len(pace), int), np.full(len(pace), _HORIZON_HOURS)
@@ -105,7 +122,7 @@ class Returning:
 
     def facts(self) -> dict[str, Any]:
         """Its parameters by name, for a file."""
-        return {name: getattr(self, name) for name in ("recency", "hour", "weekday", "shape")}
+        return {name: getattr(self, name) for name in ("recency", "hour", "weekday", "satisfaction", "shape")}
 
 
 def fit_returning(
@@ -113,6 +130,7 @@ def fit_returning(
     ended_us: Integer[np.ndarray, " gaps"],
     until_us: Integer[np.ndarray, " gaps"],
     came_back: Integer[np.ndarray, " gaps"],
+    skip_share: Float[np.ndarray, " gaps"],
     listener_weights: Float[np.ndarray, " listeners"],
 ) -> Returning:
     """Fits the hazard to gaps between sessions by maximum likelihood, each factor in turn (Poisson regression).
@@ -122,6 +140,7 @@ def fit_returning(
         ended_us: when a session ended.
         until_us: when the next one began, or the log ended.
         came_back: 1 where the next one began, 0 where the log ended first.
+        skip_share: share of the session's plays that were skipped.
         listener_weights: how often each listener counts.
     """
     num_listeners = len(listener_weights)
@@ -136,26 +155,49 @@ def fit_returning(
     # Of the first and the last hour only a part was there to come back in.
     share = np.where(is_last, (until_us[gap] % HOUR_US) / HOUR_US, 1.0)
     share = np.clip(share - np.where(elapsed == 0, (ended_us[gap] % HOUR_US) / HOUR_US, 0.0), 1e-3, 1.0)
-    step, hour, weekday = _step(elapsed), clock % 24, (clock // 24 + 3) % 7
+    step, hour, weekday, share_bin = _step(elapsed), clock % 24, (clock // 24 + 3) % 7, _bin(skip_share)[gap]
     weight = listener_weights[listener[gap]]
     exposed, happened = share * weight, weight * (is_last & (came_back[gap] == 1))
-    returning = Returning(recency=np.full(len(_EDGES), 0.01), hour=np.ones(24), weekday=np.ones(7), shape=1.0)
+    factors = {"hour": np.ones(24), "weekday": np.ones(7), "satisfaction": np.ones(len(SKIP_SHARES) + 1)}
+    returning = Returning(recency=np.full(len(EDGES), 0.01), **factors, shape=1.0)
     pace = np.ones(num_listeners)
     sessions = np.bincount(listener, came_back, num_listeners)
+    sessions_of_bin = np.bincount(_bin(skip_share), listener_weights[listener], len(SKIP_SHARES) + 1)
     for _ in range(_ROUNDS):
-        base = exposed * pace[listener[gap]]
-        recency = _ratio(step, happened, base * returning.hour[hour] * returning.weekday[weekday], len(_EDGES), 0.5)
-        by_hour = _ratio(hour, happened, base * recency[step] * returning.weekday[weekday], 24, 2.0)
-        by_day = _ratio(weekday, happened, base * recency[step] * by_hour[hour], 7, 20.0)
+        base, keen = exposed * pace[listener[gap]], returning.satisfaction[share_bin]
+        rest = base * keen * returning.hour[hour] * returning.weekday[weekday]
+        recency = _ratio(step, happened, rest, len(EDGES), 0.5)
+        by_hour = _ratio(hour, happened, base * keen * recency[step] * returning.weekday[weekday], 24, 2.0)
+        by_day = _ratio(weekday, happened, base * keen * recency[step] * by_hour[hour], 7, 20.0)
         by_hour, by_day = by_hour / by_hour.mean(), by_day / by_day.mean()
-        recency = _ratio(step, happened, base * by_hour[hour] * by_day[weekday], len(_EDGES), 0.5)
-        returning = Returning(recency=recency, hour=by_hour, weekday=by_day, shape=returning.shape)
-        exposure = np.bincount(listener, returning.exposure_of(ended_us, until_us), num_listeners)
-        shape = gamma_shape(sessions, exposure, listener_weights)
-        returning = Returning(recency=recency, hour=by_hour, weekday=by_day, shape=shape)
+        base = base * by_hour[hour] * by_day[weekday]
+        satisfaction = _ratio(share_bin, happened, base * recency[step], len(SKIP_SHARES) + 1, 20.0)
+        satisfaction = satisfaction / np.average(satisfaction, weights=sessions_of_bin + 1e-9)
+        recency = _ratio(step, happened, base * satisfaction[share_bin], len(EDGES), 0.5)
+        returning = Returning(
+            recency=recency, hour=by_hour, weekday=by_day, satisfaction=satisfaction, shape=returning.shape
+        )
+        exposure = returning.exposure_of(ended_us, until_us) * returning.keenness(skip_share)
+        exposure = np.bincount(listener, exposure, num_listeners)
+        returning = replace(returning, shape=gamma_shape(sessions, exposure, listener_weights))
         pace = np.divide(*returning.posterior(sessions, exposure))
         pace /= np.average(pace, weights=listener_weights)
     return returning
+
+
+def gaps_of(
+    log: SessionLog, ended_us: np.ndarray, until_us: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Listener, end of a session, begin of the next or `until_us`, whether there was a next, and the share of skips, of
+    every session."""
+    begins = log.session_begins
+    listener, last = log.listener[begins], begins + log.session_lengths - 1
+    ended = ended_us[last]
+    same = np.append(listener[1:] == listener[:-1], False)
+    until = np.where(same, np.append(log.start_us[begins][1:], 0), until_us)
+    # Sessions on two devices may overlap.
+    skip_share = np.add.reduceat(log.outcome == SKIP, begins, dtype=float) / log.session_lengths
+    return listener, ended, np.maximum(until, ended + 1), same.astype(int), skip_share
 
 
 def _ratio(code: np.ndarray, happened: np.ndarray, expected: np.ndarray, number: int, prior: float) -> np.ndarray:
@@ -166,7 +208,11 @@ def _ratio(code: np.ndarray, happened: np.ndarray, expected: np.ndarray, number:
 
 
 def _step(elapsed_hours: Integer[np.ndarray, "*cells"]) -> Int[np.ndarray, "*cells"]:
-    return np.searchsorted(_EDGES, elapsed_hours, "right") - 1
+    return np.searchsorted(EDGES, elapsed_hours, "right") - 1
+
+
+def _bin(skip_share: Float[np.ndarray, " gaps"]) -> Int[np.ndarray, " gaps"]:
+    return np.searchsorted(SKIP_SHARES, skip_share, "right")
 
 
 def _phase(time_us: Integer[np.ndarray, " gaps"]) -> Int[np.ndarray, " gaps"]:

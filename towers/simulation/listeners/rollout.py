@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from towers.simulation.listeners.live import Listeners, Population, population_of
+from towers.simulation.listeners.live import Acting, Listeners, population_of
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.session_log import COLUMNS, SessionLog, joined
 from towers.simulation.listeners.space import Space
@@ -25,19 +25,29 @@ def listen(model: ListenerModel, space: Space, before: SessionLog, begin_us: int
         seed: of all that is drawn.
     """
     population = population_of(model, space, before, begin_us)
-    return lived(Listeners(model, population, seed), population, begin_us, end_us)
+    listeners = Listeners(model, population, seed)
+    return lived(listeners, begin_us, end_us, before.user_ids, before.contexts, before.devices)
 
 
-def lived(listeners: Listeners, population: Population, begin_us: int, end_us: int) -> SessionLog:
+def lived(
+    listeners: Acting,
+    begin_us: int,
+    end_us: int,
+    user_ids: tuple[str, ...],
+    contexts: tuple[str, ...],
+    devices: tuple[str, ...],
+) -> SessionLog:
     """The plays of listeners between two instants, each at their own pace.
 
     Nobody waits for anybody: a step takes each listener through one play, whenever it is.
 
     Args:
-        listeners: act.
-        population: who they are.
+        listeners: act; those without a session so far never come.
         begin_us: from when on.
         end_us: sessions begin before this.
+        user_ids: of the listeners.
+        contexts: names of their contexts' codes.
+        devices: names of their devices' codes.
     """
     state, number = listeners.state, len(listeners.state)
     everybody = np.flatnonzero(state.sessions > 0)
@@ -65,7 +75,7 @@ def lived(listeners: Listeners, population: Population, begin_us: int, end_us: i
         rows, is_new = rows[stays], leaves[stays]
     if not parts["listener"]:
         parts = {name: [np.zeros(0, bool if name in _FLAGS else np.int64)] for name in COLUMNS}
-    return joined(parts, population.user_ids, population.context_names, population.device_names)
+    return joined(parts, user_ids, contexts, devices)
 
 
 _FLAGS = ("liked", "saved", "disliked")

@@ -74,6 +74,7 @@ class ListenerState:
         self.sessions = np.zeros(n, np.int32)
         self.position = np.zeros(n, np.int32)
         self.streak = np.zeros(n, np.int32)
+        self.session_skips = np.zeros(n, np.int32)
         self.context = np.zeros(n, np.int16)
         self.device = np.zeros(n, np.int16)
         self.now_us = np.zeros(n, np.int64)
@@ -94,6 +95,7 @@ class ListenerState:
         self.sessions[rows] += 1
         self.position[rows] = 0
         self.streak[rows] = 0
+        self.session_skips[rows] = 0
         self.session_taste[rows] = 0.0
         self.context[rows], self.device[rows] = context, device
 
@@ -133,6 +135,7 @@ class ListenerState:
         self.skips[rows] += is_skip
         self.repeats[rows] += is_repeat
         self.position[rows] += 1
+        self.session_skips[rows] += is_skip
         self.streak[rows] = np.where(is_skip, self.streak[rows] + 1, 0)
         played_us = (fraction * space.duration_ms[content] * 1000.0).astype(np.int64)
         self.ended_us[rows] = self.now_us[rows] + played_us
@@ -184,6 +187,10 @@ class ListenerState:
         """How much listeners have had of each content's region lately: plays of it, faded; float32."""
         shape = (-1, *[1] * (content.ndim - 1))
         return self.satiation[rows.reshape(shape), self.space.region[content]] * self.faded(rows).reshape(shape)
+
+    def skip_share(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+        """The share of the present or last session's plays that each skipped; 0 before the first play."""
+        return self.session_skips[rows] / np.maximum(self.position[rows], 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it by name, to be kept; `restore` takes it back."""

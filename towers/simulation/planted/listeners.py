@@ -1,0 +1,240 @@
+"""Listeners of a planted world: they come, choose, react, leave and come back by their hidden tastes."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+
+from towers.simulation.listeners.logistic import sigmoid
+from towers.simulation.listeners.replay import PLACES
+from towers.simulation.listeners.response import Reaction
+from towers.simulation.listeners.rollout import lived
+from towers.simulation.listeners.session_log import FINISH, FINISHED, PARTIAL, SKIP, SessionLog
+from towers.simulation.listeners.space import DAY_US
+from towers.simulation.listeners.state import Drift, ListenerState
+from towers.simulation.listening import (
+    DEVICES,
+    DISLIKE_SHARE,
+    GOOD_MATCH_QUANTILE,
+    LIKE_SHARE,
+    MAIN_DEVICE_SHARE,
+    NOVELTY,
+    NOVELTY_DAYS,
+    SAVE_SHARE,
+    SKIP_AT_GOOD_MATCH,
+    SKIP_PER_MISMATCH,
+    SKIP_WHEN_KNOWN,
+)
+from towers.simulation.planted.returns import LOSS, ByHazard, ByWeibull, Returns, next_scores
+from towers.simulation.planted.world import START_US, PlantedWorld
+
+CONTEXTS: Final = ("home", "search", "radio")
+_CONTEXT_PRIOR: Final = np.array([3.0, 1.5, 1.5])
+_REPEATS: Final = np.array([-0.3, 0.2, -1.5])
+"""Log-odds of a known content as the next, by context."""
+_LEAVES, _LEAVES_A_SKIP = -2.1, 0.3
+_SPREADS: Final = {"skip": 0.5, "leave": 0.4, "repeat": 0.6}
+"""Standard deviations of listeners' traits, in log-odds."""
+_MAX_MISMATCH: Final = 6.0
+_FINISHES: Final = 2.0
+_UNRELEASED: Final = 1e30
+_RETURNS: Final[dict[str, Returns]] = {
+    "hazard": ByHazard(), "weibull": ByWeibull(), "satisfaction": ByHazard(loss=LOSS),
+}  # fmt: skip
+
+
+class PlantedListeners:
+    """Listeners who act by what is true; what they offer is what fitted `Listeners` offer.
+
+    Args:
+        world: contents, tastes and what is planted.
+        seed: of all that is drawn; their tastes and traits are the world's.
+        number: of listeners; as many as the world's audience if it is None.
+    """
+
+    def __init__(self, world: PlantedWorld, seed: int, number: int | None = None):
+        self.world, self.rng = world, np.random.default_rng([seed, 34])
+        self.who = np.arange(len(world.audience) if number is None else number) % len(world.audience)
+        shape = len(self.who), len(world.space)
+        self.state = ListenerState(world.space, shape[0], Drift(recovery_hours=world.plant.recovery_hours), PLACES)
+        # To sign up counts as a session without a play, after which they come back.
+        self.state.sessions[:] = 1
+        self.state.ended_us[:] = START_US + world.audience.join_days[self.who] * DAY_US
+        self.heard = np.zeros(shape, np.int16)
+        self.scores = np.zeros(shape[0])
+        self._habits = Habits.of(world)
+        self._affinity = np.zeros(shape, np.float32)
+        self._good_match = np.zeros(shape[0], np.float32)
+        # A choice by a softmax of utilities is the least of exponential draws, each times exp(-utility).
+        self._price = np.ones(shape, np.float32)
+        self._source: PlantedListeners | None = None
+
+    @classmethod
+    def drawn(cls, source: "PlantedListeners", number: int, seed: int) -> "PlantedListeners":
+        """Listeners as they are in `source`, which stays as it is: whoever makes room is followed by another."""
+        listeners = cls(source.world, seed, number)
+        listeners._source = source
+        listeners.renew(np.arange(number))
+        return listeners
+
+    def renew(self, rows: Integer[np.ndarray, " some"]) -> None:
+        """Rows are taken by others of the source, none of them twice where there are enough; without one they stay."""
+        if (source := self._source) is None:
+            return
+        number, there = len(rows), len(source.who)
+        taken = self.rng.permutation(there)[:number] if number <= there else self.rng.integers(there, size=number)
+        self.state.take(rows, source.state, taken)
+        for name in _ARRAYS:
+            getattr(self, name)[rows] = getattr(source, name)[taken]
+
+    def next_session_us(
+        self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
+    ) -> Int[np.ndarray, " some"]:
+        """When each listener's next session begins, later than `after_us`; the largest number for never."""
+        self.scores[rows] = next_scores(self.scores[rows], self.rng)
+        pace, share = self._habits.pace[self.who[rows]], self.state.skip_share(rows)
+        return _RETURNS[self.world.plant.returns].draw(
+            pace, self.scores[rows], share, self.state.ended_us[rows], after_us, self.rng
+        )
+
+    def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
+        """Listeners begin a session, in a context and on a device of their habit."""
+        who = self.who[rows]
+        context, device = (self._drawn(shares[who]) for shares in (self._habits.contexts, self._habits.devices))
+        self.state.begin_session(rows, time_us, context, device)
+        affinity = self.world.affinity(who, time_us)
+        self._affinity[rows] = affinity
+        self._good_match[rows] = np.quantile(affinity, GOOD_MATCH_QUANTILE, axis=1)
+        space = self.state.space
+        age_days = (time_us[:, None] - space.released_us).astype(np.float32) / DAY_US
+        shown = self.world.repertoire.log_popularity + np.log1p(
+            NOVELTY * np.exp(-np.maximum(age_days, 0.0) / NOVELTY_DAYS)
+        )
+        price = np.exp(-np.clip(affinity + shown, -30.0, 30.0))
+        self._price[rows] = np.where(age_days >= 0.0, price, _UNRELEASED)
+
+    def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
+        """What each listener puts on by their own choice."""
+        heard = self.heard[rows]
+        repeats = self.rng.random(len(rows)) < self._repeats(rows)
+        price = self.rng.standard_exponential(heard.shape, np.float32) * self._price[rows] / np.maximum(heard, 1)
+        return np.where((heard > 0) == repeats[:, None], price, np.inf).argmin(axis=1)
+
+    def attraction(
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
+    ) -> Float[np.ndarray, "some many"]:
+        """Logarithm of how many average contents each content weighs in the own choice of its listener."""
+        heard = self.heard[rows]
+        weight, is_known = np.maximum(heard, 1) / self._price[rows], heard > 0
+        repeats = self._repeats(rows)[:, None]
+        of_known = repeats / np.maximum((weight * is_known).sum(axis=1, keepdims=True), 1e-30)
+        of_new = (1.0 - repeats) / np.maximum((weight * ~is_known).sum(axis=1, keepdims=True), 1e-30)
+        chance = np.take_along_axis(weight * np.where(is_known, of_known, of_new), content, axis=1)
+        return np.log(np.maximum(chance, 1e-30)) + np.log(heard.shape[1])
+
+    def _repeats(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+        """The chance that a listener's own choice is something known."""
+        trait = self._habits.traits["repeat"][self.who[rows]]
+        knows = (self.heard[rows] > 0).any(axis=1)
+        return np.where(knows, sigmoid(_REPEATS[self.state.context[rows]] + trait), 0.0)
+
+    def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
+        """What each listener does with a content that plays now; their state moves on to its end."""
+        rng, number = self.rng, len(rows)
+        mismatch = np.clip(self._good_match[rows] - self._affinity[rows, content], None, _MAX_MISMATCH)
+        is_skip = rng.random(number) < sigmoid(self.skip_log_odds(rows, content))
+        is_finished = ~is_skip & (rng.random(number) < sigmoid(_FINISHES - 0.3 * mismatch))
+        early = np.minimum(rng.exponential(0.08, number), 0.3)
+        fraction = np.where(is_skip, early, np.where(is_finished, 1.0, rng.uniform(0.35, FINISHED, number)))
+        fit, drawn = np.minimum(np.exp(-0.5 * mismatch), 2.0), rng.random((2, number))
+        reaction = Reaction(
+            outcome=np.where(is_skip, SKIP, np.where(is_finished, FINISH, PARTIAL)).astype(np.int8),
+            fraction=fraction.astype(np.float32), liked=~is_skip & (drawn[0] < LIKE_SHARE * fit),
+            saved=~is_skip & (drawn[1] < SAVE_SHARE * fit),
+            disliked=is_skip & (drawn[0] < np.where(mismatch > 1.0, DISLIKE_SHARE, 0.0)),
+        )  # fmt: skip
+        self.state.play(rows, content, reaction.outcome, reaction.fraction)
+        self.heard[rows, content] += 1
+        return reaction
+
+    def skip_log_odds(
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]
+    ) -> Float[np.ndarray, " some"]:
+        """The true log-odds of a skip of a content that would play now."""
+        mismatch = np.clip(self._good_match[rows] - self._affinity[rows, content], None, _MAX_MISMATCH)
+        satiation = self.state.satiation_of(rows, content)
+        known = SKIP_WHEN_KNOWN * (self.heard[rows, content] > 0)
+        usual = SKIP_AT_GOOD_MATCH + SKIP_PER_MISMATCH * mismatch + known + self._habits.traits["skip"][self.who[rows]]
+        return usual + self.world.plant.satiation * satiation
+
+    def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
+        """Whether each listener ends the session after the play that just ended."""
+        skips = np.minimum(self.state.streak[rows], 5)
+        log_odds = _LEAVES + _LEAVES_A_SKIP * skips + self._habits.traits["leave"][self.who[rows]]
+        return self.rng.random(len(rows)) < sigmoid(log_odds)
+
+    def go_on(self, rows: Integer[np.ndarray, " some"]) -> None:
+        """Lets the pause before the next play pass."""
+        pause_us = 1e6 * (0.5 + self.rng.exponential(2.0, len(rows)))
+        self.state.at(rows, self.state.ended_us[rows] + pause_us.astype(np.int64))
+
+    def _drawn(self, cumulative: Float[np.ndarray, "some codes"]) -> Int[np.ndarray, " some"]:
+        return (self.rng.random((len(cumulative), 1)) > cumulative[:, :-1]).sum(axis=1)
+
+    def arrays(self) -> dict[str, Any]:
+        """All that changes, to be kept; `restore` takes it back."""
+        own = {name: getattr(self, name).copy() for name in _ARRAYS}
+        state = {name: value.copy() for name, value in self.state.arrays().items()}
+        return own | {"state": state, "rng": self.rng.bit_generator.state}
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Becomes what `arrays` says."""
+        for name in _ARRAYS:
+            getattr(self, name)[:] = arrays[name]
+        self.state.restore(arrays["state"])
+        self.rng.bit_generator.state = arrays["rng"]
+
+
+_ARRAYS: Final = ("who", "heard", "scores", "_affinity", "_good_match", "_price")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What stays the same of each listener beside tastes.
+
+    Args:
+        traits: by name, in log-odds.
+        contexts: `[listeners, contexts]`, chances, summed up.
+        devices: `[listeners, devices]`, chances, summed up.
+        pace: `[listeners]`, how often they come, of mean 1.
+    """
+
+    traits: dict[str, Float[np.ndarray, " listeners"]]
+    contexts: Float[np.ndarray, "listeners contexts"]
+    devices: Float[np.ndarray, "listeners devices"]
+    pace: Float[np.ndarray, " listeners"]
+
+    @classmethod
+    def of(cls, world: PlantedWorld) -> "Habits":
+        """Those of a world's audience, drawn by the world's seed."""
+        rng, number = np.random.default_rng([world.plant.seed, 33]), len(world.audience)
+        shares = np.full((number, len(DEVICES)), (1.0 - MAIN_DEVICE_SHARE) / len(DEVICES))
+        shares[np.arange(number), rng.integers(len(DEVICES), size=number)] += MAIN_DEVICE_SHARE
+        return cls(
+            traits={name: rng.normal(0.0, spread, number) for name, spread in _SPREADS.items()},
+            contexts=rng.dirichlet(_CONTEXT_PRIOR, number).cumsum(axis=1), devices=shares.cumsum(axis=1),
+            pace=world.audience.activity / world.audience.activity.mean(),
+        )  # fmt: skip
+
+
+def planted_log(world: PlantedWorld, seed: int = 0) -> tuple[SessionLog, PlantedListeners]:
+    """What a planted world's listeners do from their first days to the end of its period, and who they are then.
+
+    Args:
+        world: who and what.
+        seed: of what is drawn beside the world itself.
+    """
+    listeners = PlantedListeners(world, seed)
+    log = lived(listeners, START_US, world.end_us, tuple(world.audience.user_ids), CONTEXTS, DEVICES)
+    return log, listeners
