@@ -107,7 +107,9 @@ def fit_mixed_logistic(
         before = _likelihood(fixed + offset, target, weight) - 0.5 * float(ridge @ coefficients**2)
         for _ in range(_HALVINGS):
             moved = coefficients + step
-            reached = _likelihood(rows @ moved.astype(np.float32) + offset, target, weight) - 0.5 * float(ridge @ moved**2)
+            reached = _likelihood(rows @ moved.astype(np.float32) + offset, target, weight) - 0.5 * float(
+                ridge @ moved**2
+            )
             if reached >= before:
                 coefficients = moved
                 break

@@ -97,7 +97,7 @@ COLUMNS: Final = (
 """The names of a log's arrays."""
 
 
-def joined(parts: dict[str, list[Shaped[np.ndarray, " plays"]]], user_ids: tuple[str, ...], contexts: tuple[str, ...],
+def joined(parts: dict[str, list[Shaped[np.ndarray, " _"]]], user_ids: tuple[str, ...], contexts: tuple[str, ...],
            devices: tuple[str, ...]) -> SessionLog:  # fmt: skip
     """A log of plays that were collected in any order.
 
