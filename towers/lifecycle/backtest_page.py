@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from towers.evaluation.report.drawing import INK, Picture, Series, line_chart
-from towers.evaluation.report.svg import inline_svg
+from towers.evaluation.report.svg import picture_svg
 from towers.evaluation.report.templates import template
 from towers.lifecycle.backtest import ANEW, SUBJECTS, PastNight, lines, summed_up
 from towers.manifest import atomic_file
@@ -36,7 +35,7 @@ def write_backtest_page(
 def render(nights: Sequence[PastNight], main_metric: str, keys: Sequence[str], title: str) -> str:
     """The whole page; the same nights give the same text."""
     judged = [name for name in SUBJECTS if any(name in night.quality for night in nights)]
-    return template(TEMPLATE, Path(__file__).parent, {"svg": _svg, "figure": _figure}).render(
+    return template(TEMPLATE, Path(__file__).parent, {"svg": picture_svg, "figure": _figure}).render(
         nights=nights,
         title=title,
         main_metric=main_metric,
@@ -126,10 +125,6 @@ def _date(axes: Axes, nights: Sequence[PastNight]) -> None:
     shown = range(0, len(nights), every)
     axes.set_xticks(list(shown), [nights[place].date[5:] for place in shown])
     axes.margins(x=0.04)
-
-
-def _svg(picture: Picture) -> Markup:
-    return Markup(inline_svg(picture.figure, name=picture.name, label=f"{picture.title}. {picture.caption}"))
 
 
 def _figure(value: float, form: str) -> str:

@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from towers.evaluation.acceptance import acceptance
 from towers.evaluation.intervals import Difference
-from towers.evaluation.report.drawing import Picture
 from towers.evaluation.report.figures import draw, slice_groups, slice_title
 from towers.evaluation.report.pieces import Report, list_metrics, strongest
-from towers.evaluation.report.svg import inline_svg
+from towers.evaluation.report.svg import picture_svg
 from towers.evaluation.report.templates import flat, template
 from towers.evaluation.result import metric_key
 from towers.manifest import atomic_file
@@ -21,7 +18,7 @@ TEMPLATE = "page.html.jinja"
 def render(report: Report) -> str:
     """The whole page; the same report gives the same text."""
     filters = {
-        "figure": _figure,
+        "figure": picture_svg,
         "slice_title": slice_title,
         "decimals": _decimals,
         "signed": _signed,
@@ -112,13 +109,6 @@ def _ahead(name: str, difference: Difference) -> str:
     low, high = 0.0 - difference.high_of_all, 0.0 - difference.low_of_all
     chance = "" if difference.is_clear else "; may be chance"
     return f"{name} by {-difference.mean:.4f} ({_decimals(low)} to {_decimals(high)}{chance})"
-
-
-def _figure(picture: Picture) -> Markup:
-    svg = inline_svg(
-        picture.figure, name=picture.name, label=f"{picture.title}. {picture.caption}", tooltips=picture.tooltips
-    )
-    return Markup(svg)
 
 
 def _decimals(value: float | None, digits: int = 4) -> str:

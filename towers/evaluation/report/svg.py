@@ -5,11 +5,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from towers.evaluation.report.drawing import INK, styled
+from towers.evaluation.report.drawing import INK, Picture, styled
 
 _LINK = "{http://www.w3.org/1999/xlink}href"
+
+
+def picture_svg(picture: Picture) -> Markup:
+    """The picture's chart for a template, told in words to those who do not see it."""
+    label = f"{picture.title}. {picture.caption}"
+    return Markup(inline_svg(picture.figure, name=picture.name, label=label, tooltips=picture.tooltips))
 
 
 def inline_svg(figure: Figure, *, name: str, label: str, tooltips: Mapping[str, Sequence[str]] | None = None) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from towers.evaluation.off_policy.judge import DIRECT, OffPolicyResult
 from towers.evaluation.report.drawing import COLOURS, INK, WIDTH, Picture, Series, dot_chart
-from towers.evaluation.report.svg import inline_svg
+from towers.evaluation.report.svg import picture_svg
 from towers.evaluation.report.templates import flat, template
 from towers.lifecycle.gate.verdict import Verdict
 from towers.lifecycle.home_report.curves import simulation_pictures
@@ -83,7 +82,7 @@ def render_judgement(result: OffPolicyResult, verdict: Verdict | None, about: Ma
 def _render(kicker: str, about: Mapping[str, Any], **pieces: Any) -> str:
     given = {"played": None, "result": None, "verdict": None} | pieces
     facts = {name: value for name, value in about.items() if name != "title"}
-    opened = template(TEMPLATE, Path(__file__).parent, {"svg": _svg})
+    opened = template(TEMPLATE, Path(__file__).parent, {"svg": picture_svg})
     return opened.render(kicker=kicker, title=about.get("title", "Home page"), about=flat(facts), **given)
 
 
@@ -110,11 +109,6 @@ def _estimates_picture(result: OffPolicyResult) -> Picture:
     if DIRECT in result.estimates:
         caption += " The direct method alone is never decisive: its interval knows nothing of the model's errors."
     return Picture(name="estimates-chart", title="Estimates beside production", caption=caption, figure=figure)
-
-
-def _svg(picture: Picture) -> Markup:
-    label = f"{picture.title}. {picture.caption}"
-    return Markup(inline_svg(picture.figure, name=picture.name, label=label, tooltips=picture.tooltips))
 
 
 def _write(page: str, path: Path) -> None:

@@ -16,7 +16,7 @@ from towers.simulation.checks.resampling import draws
 from towers.simulation.checks.segments import Segment, segments
 from towers.simulation.checks.skip_prediction import SkipData, SkipPrediction, skip_prediction
 from towers.simulation.checks.stated import stated
-from towers.simulation.checks.verdict import FILE, Limit, Verdict
+from towers.simulation.checks.verdict import FILE, TRIALS, Limit, Verdict
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 
@@ -37,15 +37,17 @@ class CheckSettings:
     Args:
         resamples: draws of listeners that intervals are made of.
         splits: random halves of the real listeners, which say what a sample of its size can tell.
+        trees: of each classifier of sessions; of fewer it may be too weak to count.
         seed: of draws, folds, trees and shuffles.
     """
 
     resamples: int = 400
-    splits: int = 100
+    splits: int = 200
+    trees: int = 150
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_counts(resamples=self.resamples, splits=self.splits)
+        require_counts(resamples=self.resamples, splits=self.splits, trees=self.trees)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,11 @@ class Checked:
                   least=None, most=0.0),
         ))  # fmt: skip
 
+    @property
+    def missed_by_chance(self) -> float:
+        """In what share of samples of this size a simulator without a fault would miss the limit of a statistic."""
+        return float(np.any([one.beyond_by_chance for one in self.compared], axis=0).mean())
+
     def to_json(self) -> dict[str, Any]:
         """All of it, for a file; numbers that are not finite are null."""
         apart = self.told_apart
@@ -98,6 +105,7 @@ class Checked:
             "format": FORMAT,
             "verdict": self.verdict.to_json(),
             "sizes": dict(self.sizes),
+            "missed_by_chance": self.missed_by_chance,
             "statistics": [one.to_json() for one in self.compared],
             "classifier": told | {"most_telling": apart.features, "features": list(apart.names)},
             "skip_prediction": None if self.skips is None else asdict(self.skips) | {"behind": self.skips.behind},
@@ -158,7 +166,7 @@ def check(
         progress: is told what comes next.
 
     Raises:
-        UserError: nobody listened both before the period and in it, or there is no simulated log, or it is of other listeners.
+        UserError: nobody listened both before the period and in it, there is no simulated log, or it is of others.
     """
     settings = settings or CheckSettings()
     _require_logs(real, simulated, before)
@@ -177,7 +185,7 @@ def check(
     progress("comparing statistics")
     counts = [counts_of(statistic, mine[0], others) for statistic in stated(space, end_us)]
     found = tuple(compared(one, drawn) for one in counts)
-    apart = tell_apart(mine[0], others, space, drawn, settings.seed, progress)
+    apart = tell_apart(mine[0], others, space, drawn, trees=settings.trees, seed=settings.seed, progress=progress)
     predicted = None if skips is None else skip_prediction(skips, drawn, settings.seed, progress)
     progress("looking at some of the listeners")
     groups = []
@@ -232,8 +240,8 @@ def _of_classifier(apart: ToldApart) -> tuple[Limit, ...]:
 
     return (
         limit("real_from_simulated", "Classifier: real from simulated", apart.simulated, None, MOST_AUC),
-        limit("real_from_real", "Classifier: real from real", apart.real, *REAL_AUC),
-        limit("real_from_shuffled", "Classifier: real from shuffled", apart.shuffled, SHUFFLED_AUC, None),
+        limit(TRIALS[0], "Classifier: real from real", apart.real, *REAL_AUC),
+        limit(TRIALS[1], "Classifier: real from shuffled", apart.shuffled, SHUFFLED_AUC, None),
     )
 
 

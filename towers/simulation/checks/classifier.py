@@ -7,6 +7,7 @@ the simulated ones.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,14 @@ class ToldApart:
 
 
 def tell_apart(
-    real: Heard, simulated: Sequence[Heard], space: Space, draws: Draws, seed: int, progress: Callable[[str], None]
+    real: Heard,
+    simulated: Sequence[Heard],
+    space: Space,
+    draws: Draws,
+    *,
+    trees: int,
+    seed: int,
+    progress: Callable[[str], None],
 ) -> ToldApart:
     """Tries to tell sessions apart: real from simulated, and as a trial of itself real from real and from shuffled.
 
@@ -103,26 +111,28 @@ def tell_apart(
         simulated: by member, of the same listeners.
         space: contents that were played.
         draws: of listeners and members.
+        trees: of each classifier.
         seed: of folds, trees, halves and shuffles.
         progress: is told what comes next.
     """
     generator = np.random.default_rng(seed)
     fold_of = generator.permutation(real.listeners) % FOLDS
     of = _features_for(space, real.log.contexts, real.log.devices)
+    scored_by = partial(_scored, fold_of=fold_of, trees=trees, seed=seed)
     mine = of(real)
     progress("telling real sessions from simulated ones")
     scored, lost = [], {}
     for member, other in enumerate(simulated):
         if not len(other.log):
             continue
-        found, drops = _scored(mine, of(other), fold_of, seed, looks=member == 0)
+        found, drops = scored_by(mine, of(other), looks=member == 0)
         scored.append(found)
         lost = lost or drops
     progress("telling real sessions from real ones, and from shuffled ones")
     half = generator.permutation(real.listeners) % 2 == 1
-    halves = _halves_scored(mine, half, fold_of, seed)
+    halves = scored_by(*_halves(mine, half))[0]
     shuffled, within = (
-        _scored(mine, of(_with_log(real, shuffled_actions(real.log, space, generator, within=each))), fold_of, seed)[0]
+        scored_by(mine, of(_with_log(real, shuffled_actions(real.log, space, generator, within=each))))[0]
         for each in (False, True)
     )
     best = sorted(lost, key=lambda name: -lost[name])[:MOST_TELLING]
@@ -168,9 +178,15 @@ def _features_for(
 
 
 def _scored(
-    first: SessionFeatures, second: SessionFeatures, fold_of: Int[np.ndarray, " listeners"], seed: int,
-    *, looks: bool = False,
-) -> tuple[Scored, dict[str, float]]:  # fmt: skip
+    first: SessionFeatures,
+    second: SessionFeatures,
+    fold_of: Int[np.ndarray, " listeners"],
+    *,
+    trees: int,
+    seed: int,
+    looks: bool = False,
+) -> tuple[Scored, dict[str, float]]:
+    """Scores of both kinds, and, if it `looks`, how much AUC is lost without each feature."""
     values = np.concatenate([first.values, second.values])
     listener = np.concatenate([first.listener, second.listener])
     is_second = np.arange(len(values)) >= len(first.values)
@@ -182,48 +198,45 @@ def _scored(
         tested = fold == number
         if not tested.any() or len(np.unique(is_second[~tested])) < 2:
             continue
-        trees = _trees(seed).fit(values[~tested], is_second[~tested])
-        score[tested] = trees.decision_function(values[tested])
+        fitted = _classifier(trees, seed).fit(values[~tested], is_second[~tested])
+        score[tested] = fitted.decision_function(values[tested])
         if looks:
-            lost[number] = _lost(trees, values[tested], is_second[tested], generator)
+            lost[number] = _lost(fitted, values[tested], is_second[tested], generator)
     names = dict(zip(first.names, lost.mean(axis=0).tolist(), strict=True)) if looks else {}
     return Scored(listener=listener, is_second=is_second, score=score, fold=fold), names
 
 
-def _halves_scored(
-    features: SessionFeatures, half: Bool[np.ndarray, " listeners"], fold_of: Int[np.ndarray, " listeners"], seed: int
-) -> Scored:
-    one, other = (
+def _halves(features: SessionFeatures, half: Bool[np.ndarray, " listeners"]) -> list[SessionFeatures]:
+    return [
         SessionFeatures(values=features.values[keep], names=features.names, listener=features.listener[keep])
         for keep in (~half[features.listener], half[features.listener])
-    )
-    return _scored(one, other, fold_of, seed)[0]
+    ]
 
 
-def _trees(seed: int) -> Any:
+def _classifier(trees: int, seed: int) -> Any:
     # A whole process that checks needs it, and nobody else.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
-        learning_rate=0.06, max_iter=150, max_leaf_nodes=15, min_samples_leaf=30, l2_regularization=1.0,
+        learning_rate=0.06, max_iter=trees, max_leaf_nodes=15, min_samples_leaf=30, l2_regularization=1.0,
         early_stopping=False, random_state=seed,  # pyright: ignore[reportArgumentType]  # a bool by its documentation
     )  # fmt: skip
 
 
 def _lost(
-    trees: Any,
+    fitted: Any,
     values: Float[np.ndarray, "n features"],
     is_second: Bool[np.ndarray, " n"],
     generator: np.random.Generator,
 ) -> Float[np.ndarray, " features"]:
     """AUC that is lost when a feature's values change places (Breiman 2001)."""
     weights = np.ones(len(values))
-    whole = weighted_auc(trees.decision_function(values), is_second, weights)
+    whole = weighted_auc(fitted.decision_function(values), is_second, weights)
     lost = np.zeros(values.shape[1])
     for column in range(values.shape[1]):
         changed = values.copy()
         changed[:, column] = generator.permutation(changed[:, column])
-        lost[column] = whole - weighted_auc(trees.decision_function(changed), is_second, weights)
+        lost[column] = whole - weighted_auc(fitted.decision_function(changed), is_second, weights)
     return lost
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.simulation.checks.heard import Heard
-from towers.simulation.checks.resampling import TAILS, Draws, bounds
+from towers.simulation.checks.resampling import Draws, bounds
 from towers.simulation.checks.statistics import Statistic
 
 POINTS = 120
@@ -38,6 +38,7 @@ class Compared:
         noise: what the size of the real sample makes of a difference by itself: 19 times in 20 it is at most this.
             Half of what random halves of the listeners differ by, for two halves stray from each other twice as far
             as the whole from the truth.
+        beyond_by_chance: by random split, whether noise alone would have missed the limit.
         labels: of the bins that are shown.
         real: the real curve.
         simulated: the simulated one.
@@ -50,6 +51,7 @@ class Compared:
     high: float
     mean: float
     noise: float
+    beyond_by_chance: Bool[np.ndarray, " splits"]
     labels: tuple[str, ...]
     real: Curve
     simulated: Curve
@@ -76,7 +78,8 @@ class Compared:
         return {
             "name": statistic.name, "title": statistic.title, "told": statistic.told, "limit": statistic.limit,
             "difference": self.difference, "low": self.low, "high": self.high, "mean": self.mean,
-            "noise": self.noise, "labels": list(self.labels), "is_held": self.is_held.tolist(),
+            "noise": self.noise, "missed_by_chance": float(self.beyond_by_chance.mean()),
+            "labels": list(self.labels), "is_held": self.is_held.tolist(),
             "real": _listed(self.real), "simulated": _listed(self.simulated),
         }  # fmt: skip
 
@@ -115,6 +118,7 @@ def compared(counts: Counts, draws: Draws) -> Compared:
     low, high = bounds(difference)
     if difference[0] >= 0 and len(statistic.labels()) > 1:
         low = np.maximum(low, 0.0)
+    noise = _noise(counts, draws, weights)
     shown = _shown(len(weights), real_counts[0])
     return Compared(
         statistic=statistic,
@@ -122,7 +126,8 @@ def compared(counts: Counts, draws: Draws) -> Compared:
         low=float(low),
         high=float(high),
         mean=_mean_distance(real[0], simulated[0], weights),
-        noise=_noise(counts, draws, weights),
+        noise=float(np.quantile(known, 0.95)) if len(known := noise[np.isfinite(noise)]) else float("nan"),
+        beyond_by_chance=noise > statistic.limit,
         labels=tuple(statistic.labels()[at] for at in shown),
         real=_curve(real[:, shown]),
         simulated=_curve(simulated[:, shown]),
@@ -139,14 +144,11 @@ def _of_ensemble(counts: Counts, draws: Draws) -> Float[np.ndarray, "draws bins"
     return np.add.reduce([share * statistic.curve(one) for share, one in pairs])
 
 
-def _noise(counts: Counts, draws: Draws, weights: Float[np.ndarray, " bins"]) -> float:
-    everybody = draws.listeners[0]
-    one, other = (
-        counts.statistic.curve(_summed(counts.real, half)) for half in (draws.halves, everybody - draws.halves)
-    )
-    distances = np.abs(counts.statistic.distance(one, other, weights))
-    known = distances[np.isfinite(distances)]
-    return float(np.quantile(known, 0.95)) / 2 if len(known) else float("nan")
+def _noise(counts: Counts, draws: Draws, weights: Float[np.ndarray, " bins"]) -> Float[np.ndarray, " splits"]:
+    """Half the distance of each pair of random halves; NaN where one of them has too little."""
+    others = draws.listeners[0] - draws.halves
+    one, other = (counts.statistic.curve(_summed(counts.real, half)) for half in (draws.halves, others))
+    return np.abs(counts.statistic.distance(one, other, weights)) / 2
 
 
 def _mean_distance(
@@ -171,11 +173,8 @@ def _shown(bins: int, counts: Float[np.ndarray, " cells"]) -> Int[np.ndarray, " 
 
 
 def _curve(drawn: Float[np.ndarray, "draws bins"]) -> Curve:
-    known = np.isfinite(drawn).any(axis=0)
-    bound = np.full((2, drawn.shape[1]), np.nan)
-    if known.any():
-        bound[:, known] = np.nanquantile(drawn[:, known], TAILS, axis=0)
-    return Curve(values=drawn[0], low=bound[0], high=bound[1])
+    low, high = np.clip(bounds(drawn), 0.0, 1.0)  # all are shares, or a coefficient within the same bounds
+    return Curve(values=drawn[0], low=low, high=high)
 
 
 def _listed(curve: Curve) -> dict[str, list[float]]:

@@ -118,7 +118,7 @@ def _of_actions(log: SessionLog) -> dict[str, np.ndarray]:
 def _of_contents(heard: Heard, space: Space) -> dict[str, np.ndarray]:
     log, content, begins = heard.log, heard.log.content, heard.log.session_begins
     age = np.where(_released(log, space), (log.start_us - space.released_us[content]) / DAY_US, np.nan)
-    popularity, affinity = space.log_popularity[content].astype(np.float64), heard.affinity(space)
+    popularity, affinity = np.log1p(space.plays)[content], heard.affinity(space)
     known = np.log1p(heard.earlier)
     cosine, artist, region = _after(log, space)
     return {
@@ -130,8 +130,8 @@ def _of_contents(heard: Heard, space: Space) -> dict[str, np.ndarray]:
         "earlier plays, deviation": _deviations(log, known),
         "among the last 20 already, mean": _means(log, heard.among_last),
         "days since last played, mean logarithm": _means(log, np.log1p(heard.since_last_s / 86_400)),
-        "popularity, mean": _means(log, popularity),
-        "popularity, deviation": _deviations(log, popularity),
+        "logarithm of popularity, mean": _means(log, popularity),
+        "logarithm of popularity, deviation": _deviations(log, popularity),
         "days since release, mean logarithm": _means(log, np.log1p(np.maximum(age, 0))),
         "new releases, share": _means(log, np.where(np.isfinite(age), age < NEW_DAYS, np.nan)),
         "not released yet, share": _means(log, np.where(np.isfinite(age), age < 0, np.nan)),
@@ -159,7 +159,7 @@ def _of_contrasts(heard: Heard, space: Space) -> dict[str, np.ndarray]:
     told = {
         "affinity": heard.affinity(space),
         "earlier plays": np.log1p(heard.earlier),
-        "popularity": space.log_popularity[content].astype(np.float64),
+        "popularity": np.log1p(space.plays)[content],
         "cosine to the play before": cosine,
         "same artist as before": artist,
         "position": log.position.astype(np.float64),
@@ -235,8 +235,9 @@ def _largest(log: SessionLog, values: Values) -> Sessions:
 
 
 def _distinct(log: SessionLog, codes: np.ndarray) -> Int[np.ndarray, " sessions"]:
-    pairs = np.unique(np.column_stack([log.session, codes]), axis=0)
-    return np.bincount(pairs[:, 0], minlength=len(log.session_begins))
+    size = int(codes.max(initial=0)) + 2  # a code may be -1
+    pairs = np.unique(log.session * size + codes + 1)
+    return np.bincount(pairs // size, minlength=len(log.session_begins))
 
 
 def _at_the_end(log: SessionLog, is_skip: Bool[np.ndarray, " plays"]) -> Int[np.ndarray, " sessions"]:

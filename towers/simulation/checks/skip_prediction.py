@@ -31,9 +31,6 @@ class SkipData:
         listener: `[plays]`, row of the listener.
         fit_features: `[fit_plays, features]`, the same of the plays that the simulator was fitted to.
         fit_is_skip: `[fit_plays]`, what came of them.
-
-    Raises:
-        ValueError: the arrays do not fit together.
     """
 
     predicted: Float[np.ndarray, " plays"]
@@ -42,13 +39,6 @@ class SkipData:
     listener: Int[np.ndarray, " plays"]
     fit_features: Float[np.ndarray, "fit_plays features"]
     fit_is_skip: Bool[np.ndarray, " fit_plays"]
-
-    def __post_init__(self) -> None:
-        plays = {len(self.predicted), len(self.features), len(self.is_skip), len(self.listener)}
-        if len(plays) > 1 or len(self.fit_features) != len(self.fit_is_skip):
-            raise ValueError("chances, features and outcomes are of different plays")
-        if self.features.shape[1] != self.fit_features.shape[1]:
-            raise ValueError("the check's plays have other features than the fit's")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

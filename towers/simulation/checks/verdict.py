@@ -10,6 +10,8 @@ from towers.errors import UserError
 from towers.manifest import json_numbers, read_json
 
 FILE: Final = "check.json"
+TRIALS: Final = ("real_from_real", "real_from_shuffled")
+"""Names of the limits that the classifier has to keep itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,10 @@ class Limit:
     @property
     def can_tell(self) -> bool:
         """Whether the sample can tell: the interval lies on one side of each bound, or is narrower than the limit."""
-        if self.low is None or self.high is None or not (math.isfinite(self.low) and math.isfinite(self.high)):
+        if self.low is None or self.high is None:
             return math.isfinite(self.figure)
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return False
         width = self.high - self.low
         is_between = any(one is not None and self.low < one < self.high for one in (self.least, self.most))
         return not is_between or width <= abs(self.most if self.most is not None else self.least or 0.0)
@@ -89,7 +93,10 @@ class Verdict:
         failed = [one.title.lower() for one in self.failed]
         if not failed:
             return f"The simulator keeps all {len(self.limits)} limits."
-        return f"The simulator misses {len(failed)} of {len(self.limits)} limits: {', '.join(failed)}."
+        words = f"The simulator misses {len(failed)} of {len(self.limits)} limits: {', '.join(failed)}."
+        if any(one.name in TRIALS for one in self.failed):
+            words += " The classifier failed its own trial: what it says of the simulator does not count."
+        return words
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for a file; numbers that are not finite are null."""

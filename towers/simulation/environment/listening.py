@@ -9,7 +9,7 @@ many = gymnasium.make_vec("towers/Listening-v0", 10_000, "vector_entry_point", s
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -34,7 +34,7 @@ except ModuleNotFoundError:
 
 ID: Final = "towers/Listening-v0"
 REWARD_WEIGHTS: Final[Mapping[str, float]] = {"streams": 1.0}
-Action = Literal["slate", "query"]
+
 _MOST: Final = float(2**31)
 
 
@@ -47,7 +47,7 @@ class _Face:
         reward_weights: by the names of `rewards.PARTS`; what a part counts in the scalar reward.
     """
 
-    def __init__(self, world: ListeningWorld, action: Action, reward_weights: Mapping[str, float]):
+    def __init__(self, world: ListeningWorld, action: str, reward_weights: Mapping[str, float]):
         unknown = sorted(set(reward_weights) - set(PARTS))
         if unknown:
             raise UserError(f"reward_weights: {unknown[0]} is none of {', '.join(PARTS)}")
@@ -120,7 +120,7 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         days: float = 28.0,
         slate: int = 10,
         candidates: int = 200,
-        action: Action = "slate",
+        action: str = "slate",
         reward_weights: Mapping[str, float] = REWARD_WEIGHTS,
         own_pull: float = OWN_PULL,
         own_candidates: int = OWN_CANDIDATES,
@@ -131,7 +131,9 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             num_candidates=candidates, own_pull=own_pull, own_candidates=own_candidates,
         )  # fmt: skip
         self._face = _Face(world, action, reward_weights)
-        self.observation_space, self.action_space = self._face.observation_space, self._face.action_space
+        # Gymnasium's Dict is a space of dict[str, Any], which is not one of arrays to a type checker.
+        self.observation_space: spaces.Space[Any] = self._face.observation_space
+        self.action_space = self._face.action_space
 
     @property
     def world(self) -> ListeningWorld:
@@ -208,7 +210,7 @@ class ListeningVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         days: float = 28.0,
         slate: int = 10,
         candidates: int = 200,
-        action: Action = "slate",
+        action: str = "slate",
         reward_weights: Mapping[str, float] = REWARD_WEIGHTS,
         own_pull: float = OWN_PULL,
         own_candidates: int = OWN_CANDIDATES,

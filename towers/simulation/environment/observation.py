@@ -1,4 +1,4 @@
-"""What a service knows of a listener at an instant: counted from what was served and how it was left, and nothing else."""
+"""What a service knows of a listener at an instant, counted from what was served and how it was left."""
 
 from typing import Final
 
@@ -7,14 +7,14 @@ from jaxtyping import Float, Integer, Shaped
 
 from towers.simulation.listeners import features
 from towers.simulation.listeners.space import DAY_US
-from towers.simulation.listeners.state import RECENT, ListenerState
+from towers.simulation.listeners.state import ListenerState
 
 MOMENT: Final = (
     "position", "hour", "weekday", "days_away", "days_in_episode", "plays", "skips", "sessions", "context", "device",
 )  # fmt: skip
 """Plays so far in the session; hour of the day, UTC, with its fraction; day of the week from Monday; days between the
-last session's end and this one's begin, 0 before the second; days since the episode began; all plays, skips and sessions
-of the listener so far; codes of the context and the device."""
+last session's end and this one's begin, 0 before the second; days since the episode began; all plays, skips and
+sessions of the listener so far; codes of the context and the device."""
 _HOUR_US: Final = 3_600_000_000
 _BLOCK: Final = 512
 

@@ -1,6 +1,7 @@
 """What a step was good for, by part, and the parts that need to remember: days on which somebody listened, and artists
 who became theirs."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +14,8 @@ from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 PARTS: Final = ("streams", "finishes", "saves", "likes", "active_days", "adopted_artists", "skips")
-"""Plays that were not skipped; those heard to their end; saves; likes; days with a play; artists who were unknown before
-the episode and whom the listener now played without a skip on a second day; skips."""
+"""Plays that were not skipped; those heard to their end; saves; likes; days with a play; artists who were unknown
+before the episode and whom the listener now played without a skip on a second day; skips."""
 _PLACES: Final = 256
 
 
@@ -104,6 +105,6 @@ class Rewards:
         self._active_day[:] = arrays["active_day"]
 
 
-def total(parts: dict[str, Int[np.ndarray, " some"]], weights: dict[str, float]) -> Float[np.ndarray, " some"]:
+def total(parts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Float[np.ndarray, " some"]:
     """The parts as one number for each listener, float64."""
     return sum((weight * parts[name] for name, weight in weights.items()), np.zeros(len(parts["streams"])))

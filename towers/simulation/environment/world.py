@@ -3,7 +3,8 @@
 Listeners step together in numpy, each at their own pace: a step takes each of them through one play, whenever it is.
 """
 
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
@@ -11,20 +12,21 @@ from jaxtyping import Bool, Float, Int, Integer
 from towers.errors import UserError
 from towers.simulation.environment.candidates import CandidateRetrieval
 from towers.simulation.environment.observation import Observation, observed, recent_taste
-from towers.simulation.environment.rewards import Rewards
+from towers.simulation.environment.rewards import PARTS, Rewards
 from towers.simulation.listeners.response import Reaction
 from towers.simulation.listeners.rollout import MAX_PLAYS
 from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 NEVER: Final = np.iinfo(np.int64).max
-OWN_PULL: Final = 6.0
+OWN_PULL: Final = 5.0
 _DRAWS: Final = 20
 _BLOCK: Final = 512
 
 Rows = Integer[np.ndarray, " some"]
 
 
+@runtime_checkable
 class LivingListeners(Protocol):
     """Listeners who act, fitted or planted; see `live.Listeners`."""
 
@@ -72,6 +74,7 @@ class LivingListeners(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What a step brought, a row for each listener that took it.
 
@@ -83,18 +86,11 @@ class Step:
         truncated: `[some]`, whether the episode's days are over.
     """
 
-    __slots__ = ("content", "is_own", "parts", "terminated", "truncated")
-
-    def __init__(
-        self,
-        content: Int[np.ndarray, " some"],
-        is_own: Bool[np.ndarray, " some"],
-        parts: dict[str, Int[np.ndarray, " some"]],
-        terminated: Bool[np.ndarray, " some"],
-        truncated: Bool[np.ndarray, " some"],
-    ):
-        self.content, self.is_own, self.parts = content, is_own, parts
-        self.terminated, self.truncated = terminated, truncated
+    content: Int[np.ndarray, " some"]
+    is_own: Bool[np.ndarray, " some"]
+    parts: dict[str, Int[np.ndarray, " some"]]
+    terminated: Bool[np.ndarray, " some"]
+    truncated: Bool[np.ndarray, " some"]
 
 
 class ListeningWorld:
@@ -203,6 +199,8 @@ class ListeningWorld:
             UserError: a content is not in the catalogue; nothing has changed.
         """
         self._require_contents(slates)
+        if not len(rows):
+            return _nothing()
         listeners, state = self.listeners, self.listeners.state
         start_us = state.now_us[rows].copy()
         content, is_own = self._picked(rows, slates)
@@ -220,7 +218,7 @@ class ListeningWorld:
         truncated[leaves] = (next_us >= self.end_us) & (next_us < NEVER)
         comes = next_us < self.end_us
         self._begin(gone[comes], next_us[comes])
-        return Step(content, is_own, parts, terminated, truncated)
+        return Step(content=content, is_own=is_own, parts=parts, terminated=terminated, truncated=truncated)
 
     def _begin(self, rows: Rows, start_us: Rows) -> None:
         state = self.listeners.state
@@ -235,9 +233,7 @@ class ListeningWorld:
     ) -> tuple[Int[np.ndarray, " some"], Bool[np.ndarray, " some"]]:
         listeners, space = self.listeners, self.space
         weighs = np.full((len(rows), slates.shape[1] + 1), self.own_pull)
-        for begin in range(0, len(rows), _BLOCK):
-            at = slice(begin, begin + _BLOCK)
-            weighs[at, :-1] = listeners.attraction(rows[at], slates[at])
+        weighs[:, :-1] = listeners.attraction(rows, slates)
         may_come = space.is_playable[slates] & (space.released_us[slates] <= self.now_us[rows, None])
         earlier = np.tril(np.ones((slates.shape[1],) * 2, bool), -1)
         may_come &= ~((slates[:, :, None] == slates[:, None]) & earlier).any(axis=2)
@@ -267,6 +263,12 @@ class ListeningWorld:
         self.listeners.restore(arrays["listeners"])
         self._rewards.restore(arrays["rewards"])
         self.candidates[:], self._away_us[:] = arrays["candidates"], arrays["away_us"]
+
+
+def _nothing() -> Step:
+    nothing, no = np.zeros(0, np.int64), np.zeros(0, bool)
+    parts: dict[str, np.ndarray] = dict.fromkeys(PARTS, nothing)
+    return Step(content=nothing, is_own=no, parts=parts, terminated=no, truncated=no)
 
 
 def best_of(

@@ -28,13 +28,14 @@ _DRAWN_NEW: Final = 32
 """Contents by which it is estimated how much all known and all new ones weigh for a listener."""
 
 OF_KNOWN: Final = (
-    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity", "session_squared",
-    "session", "novelty", "previous", "same_artist",
+    "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity",
+    "popular_and_near", "session_squared", "session", "session_early", "fast_early", "novelty", "previous",
+    "same_artist",
 )  # fmt: skip
 OF_NEW: Final = (
-    "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "region_share", "artist_plays", "popularity_squared",
-    "popular_and_near",
-    "popularity", "novelty", "previous", "same_artist",
+    "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "session_early",
+    "fast_early", "region_share", "artist_plays", "popularity_squared", "popular_and_near", "popularity", "novelty",
+    "previous", "same_artist",
 )  # fmt: skip
 _BY_CONTEXT: Final = 2
 """The last so many features have a weight of their own in each context."""
@@ -76,7 +77,7 @@ class Choosing:
         for begin in range(0, len(rows), _BLOCK):
             some = order[begin : begin + _BLOCK]
             place = state.memory.listed(rows[some])
-            picked = _gumbel(self.known_utility(state, rows[some], place), place >= 0, rng)
+            picked = _drawn(self.known_utility(state, rows[some], place), place >= 0, rng)
             drawn[some] = state.memory.content[rows[some], place[np.arange(len(some)), picked]]
         return drawn
 
@@ -92,7 +93,7 @@ class Choosing:
             may_come &= state.space.released_us[candidates] <= state.now_us[some, None]
             may_come[~may_come.any(axis=1)] = True
             utility = self.new_utility(state, some, candidates) + log_weight
-            drawn[begin : begin + _BLOCK] = candidates[_gumbel(utility, may_come, rng)]
+            drawn[begin : begin + _BLOCK] = candidates[_drawn(utility, may_come, rng)]
         return drawn
 
     def known_utility(
@@ -127,6 +128,23 @@ class Choosing:
             trait: of `repeat`, of each listener.
             rng: draws.
         """
+        offered, log_weight = replace(self, max_candidates=_DRAWN_NEW).candidates(state.space, rng)
+        found = np.empty(content.shape, np.float32)
+        for begin in range(0, len(rows), _BLOCK):
+            at = slice(begin, begin + _BLOCK)
+            found[at] = self._attraction(state, rows[at], content[at], trait[at], offered, log_weight, rng)
+        return found
+
+    def _attraction(
+        self,
+        state: ListenerState,
+        rows: Integer[np.ndarray, " some"],
+        content: Integer[np.ndarray, "some many"],
+        trait: Float[np.ndarray, " some"],
+        offered: Int[np.ndarray, " offered"],
+        log_weight: Float[np.ndarray, " offered"],
+        rng: np.random.Generator,
+    ) -> Float[np.ndarray, "some many"]:
         many, met = content.shape[1], state.memory.met[rows]
         repeats = self.repeats(state, rows, trait)
         drawn = state.memory.order[rows[:, None], (rng.random((len(rows), _DRAWN_KNOWN)) * met[:, None]).astype(int)]
@@ -134,11 +152,10 @@ class Choosing:
         known = self.known_utility(state, rows, np.concatenate([np.maximum(place, 0), drawn], axis=1))
         chances = np.maximum(np.stack([repeats, 1.0 - repeats]), 1e-9)
         of_known = np.log(chances[0] * state.space.is_playable.sum() / np.maximum(met, 1)) - _log_mean(known[:, many:])
-        offered, log_weight = replace(self, max_candidates=_DRAWN_NEW).candidates(state.space, rng)
-        of_new = np.log(chances[1]) + _log_mean(log_weight)
+        of_new = np.log(chances[1]) + _log_mean(log_weight[None])
         of_new -= _log_mean(self.new_utility(state, rows, offered) + log_weight)
         new = self.new_utility(state, rows, content)
-        return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None]).astype(np.float32)
+        return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None])
 
     def candidates(
         self, space: Space, rng: np.random.Generator
@@ -203,6 +220,8 @@ def _of_known(state: ListenerState, rows: np.ndarray, place: np.ndarray) -> dict
         "same_artist": _same_artist(state, rows, space.artist[content]),
     }
     found["session_squared"] = found["session"] ** 2
+    found["popular_and_near"] = found["popularity"] * found["taste"]
+    _early(found, state, rows)
     return found
 
 
@@ -215,6 +234,7 @@ def _of_new(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> dict
     share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
     found["region_share"] = share[np.arange(len(rows))[:, None], space.region[content]]
     found["artist_plays"] = _artist_plays(state, rows, space.artist[content])
+    _early(found, state, rows)
     found["popularity"] = np.broadcast_to(space.log_popularity[content], shape)
     found["popularity_squared"] = found["popularity"] ** 2
     found["popular_and_near"] = found["popularity"] * found["fast"]
@@ -230,19 +250,21 @@ def _artist_plays(state: ListenerState, rows: np.ndarray, artist: np.ndarray) ->
         place = artists.places_of(rows, artist)
         return np.where(place >= 0, np.log1p(artists.plays[rows[:, None], np.maximum(place, 0)], dtype=np.float32), 0.0)
     heard = np.zeros((len(rows), int(state.space.artist.max(initial=0)) + 2), np.float32)
-    known, plays = artists.content[rows], artists.plays[rows]
-    line, slot = np.nonzero(known >= 0)
-    heard[line, known[line, slot]] = np.log1p(plays[line, slot])
+    place = artists.listed(rows)
+    at = rows[:, None], np.maximum(place, 0)
+    # The last column is of those who are not known, as artists and as places.
+    heard[np.arange(len(rows))[:, None], np.where(place >= 0, artists.content[at], -1)] = np.log1p(artists.plays[at])
+    heard[:, -1] = 0.0
     return heard[:, artist]
 
 
 def knows(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, "some contents"]:
     """Whether each listener knows each content."""
-    known = np.zeros((len(rows), len(state.space)), bool)
-    content = state.memory.content[rows]
-    line, slot = np.nonzero(content >= 0)
-    known[line, content[line, slot]] = True
-    return known
+    known = np.zeros((len(rows), len(state.space) + 1), bool)
+    place = state.memory.listed(rows)
+    content = np.where(place >= 0, state.memory.content[rows[:, None], np.maximum(place, 0)], -1)
+    known[np.arange(len(rows))[:, None], content] = True
+    return known[:, :-1]
 
 
 def fit_choice(
@@ -309,6 +331,13 @@ def _likeness(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> di
     return likeness | {"taste": features.taste_affinity(state, rows, found[:, len(single) :].swapaxes(1, 2))}
 
 
+def _early(found: dict[str, np.ndarray], state: ListenerState, rows: Integer[np.ndarray, " some"]) -> None:
+    # After one play or two, a session's mean says less of what it is about than later.
+    early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
+    for name in ("session", "fast"):
+        found[f"{name}_early"] = found[name] * early
+
+
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:
     last = features.recent_first(state, rows)[:, 0]
     is_there = (state.position[rows] > 0) & (last >= 0) & (state.space.artist[last] >= 0)
@@ -347,13 +376,14 @@ def _utility(
     return total
 
 
-def _log_mean(utility: Float[np.ndarray, "*some many"]) -> Float[np.ndarray, "*some"]:
+def _log_mean(utility: Float[np.ndarray, "some many"]) -> Float[np.ndarray, " some"]:
     """The logarithm of the mean of what utilities weigh."""
     top = utility.max(axis=-1, keepdims=True)
     return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]
 
 
-def _gumbel(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
+def _drawn(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
     """One of each row, by a softmax of its utilities."""
-    noisy = utility + rng.gumbel(size=utility.shape)
-    return np.where(may_come, noisy, -np.inf).argmax(axis=1)
+    utility = np.where(may_come, utility, -np.inf)
+    cumulative = np.exp(utility - utility.max(axis=1, keepdims=True)).cumsum(axis=1, dtype=float)
+    return (cumulative <= rng.random((len(utility), 1)) * cumulative[:, -1:]).sum(axis=1)

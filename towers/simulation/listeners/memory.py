@@ -8,8 +8,6 @@ from jaxtyping import Bool, Float, Int, Integer
 _EMPTY: Final = -1
 _PROBES: Final = 8
 _HOUR_US: Final = 3_600_000_000
-DECAY: Final = 0.5
-"""Power of the age by which an encounter fades, as in ACT-R."""
 _MIN_AGE_HOURS: Final = 0.05
 
 
@@ -108,7 +106,7 @@ class ContentMemory:
         place: Integer[np.ndarray, "asked ..."],
         now_us: Integer[np.ndarray, " asked"],
     ) -> Float[np.ndarray, "asked ..."]:
-        """Base-level activation, the logarithm of `age_hours ** -DECAY` summed over encounters, float32; 0 if not met.
+        """Base-level activation, the logarithm of `age_hours ** -0.5` summed over encounters, float32; 0 if not met.
 
         The last encounter counts by its age, earlier ones as if spread evenly since the first (Petrov 2006,
         "Computationally efficient approximation of the base-level learning equation in ACT-R").
@@ -116,10 +114,11 @@ class ContentMemory:
         shape = (-1, *[1] * (place.ndim - 1))
         at = listener.reshape(shape), np.maximum(place, 0)
         now = now_us.reshape(shape)
-        last = np.maximum((now - self.last_us[at]) / _HOUR_US, _MIN_AGE_HOURS)
-        first = np.maximum((now - self.first_us[at]) / _HOUR_US, last + _MIN_AGE_HOURS)
-        earlier = (first ** (1.0 - DECAY) - last ** (1.0 - DECAY)) / ((1.0 - DECAY) * (first - last))
-        total = last**-DECAY + (self.plays[at] - 1) * earlier
+        last = np.maximum(((now - self.last_us[at]) / _HOUR_US).astype(np.float32), _MIN_AGE_HOURS)
+        first = np.maximum(((now - self.first_us[at]) / _HOUR_US).astype(np.float32), last + _MIN_AGE_HOURS)
+        # The mean of age ** -0.5 between two ages, which has no difference of nearly equal numbers.
+        earlier = 2.0 / (np.sqrt(first) + np.sqrt(last))
+        total = 1.0 / np.sqrt(last) + (self.plays[at] - 1) * earlier
         return np.where(place >= 0, np.log(np.maximum(total, 1e-9)), 0.0).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -1,0 +1,151 @@
+"""Simple policies that serve slates: what the order of policies in a simulator is checked with, and what an agent
+should beat."""
+
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int, Integer
+
+from towers.simulation.environment.observation import Observation
+from towers.simulation.environment.world import best_of
+from towers.simulation.listeners.space import Space
+
+MOST_OF_A_REGION: Final = 2
+
+
+@runtime_checkable
+class ServingPolicy(Protocol):
+    """Chooses slates by what a service knows."""
+
+    name: str
+
+    def begin(self, seed: int) -> None:
+        """A period begins; what was learned in another one is forgotten."""
+        ...
+
+    def begin_day(self, streamed: Int[np.ndarray, " contents"] | None) -> None:
+        """A day begins, on the day before of which all listeners together streamed each content so often; None on the
+        first day."""
+        ...
+
+    def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
+        """A slate of content rows for each listener of an observation."""
+        ...
+
+
+class _Policy:
+    """What a policy does that learns nothing.
+
+    Args:
+        space: contents, with the plays of the fit.
+        slate_size: contents of a slate.
+    """
+
+    def __init__(self, space: Space, slate_size: int = 10):
+        self._space, self._slate_size = space, slate_size
+
+    def begin(self, seed: int) -> None:
+        """See `ServingPolicy.begin`."""
+
+    def begin_day(self, streamed: Int[np.ndarray, " contents"] | None) -> None:
+        """See `ServingPolicy.begin_day`."""
+
+    def _filled(self, slates: Integer[np.ndarray, "listeners slate"]) -> Int[np.ndarray, "listeners slate"]:
+        # Where a listener has fewer candidates, the first one stands there again, and counts once.
+        return np.where(slates < 0, slates[:, :1], slates).astype(np.int64)
+
+
+class RandomCandidates(_Policy):
+    """Any of the candidates."""
+
+    name = "random"
+
+    def begin(self, seed: int) -> None:
+        """See `ServingPolicy.begin`."""
+        self._rng = np.random.default_rng([seed, 31])
+
+    def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
+        """See `ServingPolicy.act`."""
+        candidates = observation["candidates"]
+        score = np.where(candidates >= 0, self._rng.random(candidates.shape), -1.0)
+        return self._filled(best_of(score, candidates, self._slate_size))
+
+
+class MostPlayed(_Policy):
+    """What was played most in the log of the fit, the same for everybody."""
+
+    name = "most played"
+
+    def __init__(self, space: Space, slate_size: int = 10):
+        super().__init__(space, slate_size)
+        self._slate = self._top(np.zeros(len(space)))
+
+    def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
+        """See `ServingPolicy.act`."""
+        return np.tile(self._slate, (len(observation["candidates"]), 1))
+
+    def _top(self, streamed: Float[np.ndarray, " contents"]) -> Int[np.ndarray, " slate"]:
+        """What was streamed most, and of equals what was played most in the log of the fit."""
+        return np.lexsort((-self._space.plays, -streamed, ~self._space.is_playable))[: self._slate_size]
+
+
+class YesterdaysMostPlayed(MostPlayed):
+    """What all listeners together streamed most on the day before; on the first day, what was played most of all."""
+
+    name = "yesterday's most played"
+
+    def begin_day(self, streamed: Int[np.ndarray, " contents"] | None) -> None:
+        """See `ServingPolicy.begin_day`."""
+        self._slate = self._top(np.zeros(len(self._space)) if streamed is None else streamed.astype(float))
+
+
+class Nearest(_Policy):
+    """The candidates that are nearest to the mean of what the listener played lately."""
+
+    name = "nearest"
+
+    def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
+        """See `ServingPolicy.act`."""
+        candidates = observation["candidates"]
+        return self._filled(best_of(self._score(observation), candidates, self._slate_size))
+
+    def _score(self, observation: Observation) -> Float[np.ndarray, "listeners candidates"]:
+        candidates = observation["candidates"]
+        score = np.empty(candidates.shape, np.float32)
+        for row, (some, taste) in enumerate(zip(candidates, observation["taste"], strict=True)):
+            score[row] = self._space.vectors[some] @ taste
+        return np.where(candidates >= 0, score, -np.inf)
+
+
+class NearestOfRegions(Nearest):
+    """As `Nearest`, at most `MOST_OF_A_REGION` of a named region; more only where nothing else is left."""
+
+    name = "nearest, two of a region"
+
+    def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
+        """See `ServingPolicy.act`."""
+        candidates, score = observation["candidates"], self._score(observation)
+        order = np.argsort(-score, axis=1, kind="stable")
+        sorted_ = np.take_along_axis(candidates, order, axis=1)
+        earlier = earlier_equals(self._space.region[sorted_])
+        is_over = (earlier >= MOST_OF_A_REGION) & (self._space.region[sorted_] >= 0)
+        # Those over the limit come behind all others, and places without a candidate behind them.
+        first = np.argsort(is_over + 2 * (sorted_ < 0), axis=1, kind="stable")[:, : self._slate_size]
+        return self._filled(np.take_along_axis(sorted_, first, axis=1))
+
+
+def earlier_equals(values: Integer[np.ndarray, "rows many"]) -> Int[np.ndarray, "rows many"]:
+    """How many equal values stand before each one in its row."""
+    order = np.argsort(values, axis=1, kind="stable")
+    sorted_ = np.take_along_axis(values, order, axis=1)
+    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    begins = np.diff(sorted_, axis=1, prepend=sorted_[:, :1] - 1) != 0
+    found = np.empty(values.shape, np.int64)
+    np.put_along_axis(found, order, place - np.maximum.accumulate(np.where(begins, place, 0), axis=1), axis=1)
+    return found
+
+
+def five_policies(space: Space, slate_size: int = 10) -> tuple[ServingPolicy, ...]:
+    """The policies whose order is checked."""
+    kinds = RandomCandidates, MostPlayed, YesterdaysMostPlayed, Nearest, NearestOfRegions
+    return tuple(kind(space, slate_size) for kind in kinds)

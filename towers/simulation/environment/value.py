@@ -1,0 +1,83 @@
+"""What a policy is worth among simulated listeners, paired: every policy meets the same listeners."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float
+
+from towers.simulation.environment.policies import ServingPolicy
+from towers.simulation.environment.rewards import PARTS, total
+from towers.simulation.environment.world import ListeningWorld
+from towers.simulation.listeners.space import DAY_US
+
+_RESAMPLES: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyValue:
+    """What listeners did under a policy.
+
+    Args:
+        name: of the policy.
+        parts: by the names of `rewards.PARTS`, `[listeners]`, summed over an episode; those of all seeds one behind the
+            other, so that equal places are the same listener under another policy.
+    """
+
+    name: str
+    parts: Mapping[str, Float[np.ndarray, " listeners"]]
+
+    def mean(self) -> dict[str, tuple[float, float, float]]:
+        """Of each part, the mean of a listener and its 95 % interval."""
+        return {name: mean_and_interval(part) for name, part in self.parts.items()}
+
+    def over(self, other: "PolicyValue") -> dict[str, tuple[float, float, float]]:
+        """Of each part, by how much it is more than another policy's, with the 95 % interval of the pairs."""
+        return {name: mean_and_interval(part - other.parts[name]) for name, part in self.parts.items()}
+
+    def reward(self, weights: Mapping[str, float]) -> Float[np.ndarray, " listeners"]:
+        """The scalar reward of each listener's episode."""
+        return total(self.parts, weights)
+
+
+def value_of(policy: ServingPolicy, world: ListeningWorld, seeds: Sequence[int]) -> PolicyValue:
+    """Lets a policy serve all listeners of a world for an episode, once for each seed.
+
+    Listeners wait at midnight until all others have come to it, so that what was streamed yesterday is complete.
+
+    Args:
+        policy: serves.
+        world: of listeners; its days are the episode's.
+        seeds: of who they are and of all that is drawn; listeners are the same for all policies.
+    """
+    found = [_served(policy, world, seed) for seed in seeds]
+    return PolicyValue(
+        name=policy.name, parts={name: np.concatenate([parts[name] for parts in found]).astype(float) for name in PARTS}
+    )
+
+
+def _served(policy: ServingPolicy, world: ListeningWorld, seed: int) -> dict[str, np.ndarray]:
+    world.reset(np.arange(len(world)), np.random.default_rng([seed, 32]))
+    policy.begin(seed)
+    sums = {name: np.zeros(len(world), np.int64) for name in PARTS}
+    is_over = np.zeros(len(world), bool)
+    streamed = None
+    for midnight_us in range((world.begin_us // DAY_US + 1) * DAY_US, world.end_us + DAY_US, DAY_US):
+        policy.begin_day(streamed)
+        streamed = np.zeros(len(world.space), np.int64)
+        while len(rows := np.flatnonzero(~is_over & (world.now_us < midnight_us))):
+            step = world.step(rows, policy.act(world.observe(rows)))
+            for name, part in step.parts.items():
+                sums[name][rows] += part
+            np.add.at(streamed, step.content, step.parts["streams"])
+            is_over[rows] = step.terminated | step.truncated
+    return sums
+
+
+def mean_and_interval(values: Float[np.ndarray, " listeners"]) -> tuple[float, float, float]:
+    """The mean, and the 95 % interval of it by a bootstrap over listeners."""
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(len(values), np.full(len(values), 1.0 / len(values)), _RESAMPLES)
+    low, high = np.quantile(counts @ values / len(values), (0.025, 0.975))
+    return float(values.mean()), float(low), float(high)
