@@ -16,6 +16,7 @@ import argparse
 import time
 from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
@@ -68,7 +69,7 @@ def compared(true: list[PolicyValue], simulated: list[PolicyValue], part: str) -
         for kind, values in (("true", true), ("simulated", simulated))
     }
     columns = [[mean[0] for mean in means[kind].values()] for kind in means]
-    return {"tau": float(kendalltau(*columns)[0]), **means}
+    return {"tau": float(np.asarray(kendalltau(*columns))[0]), **means}
 
 
 def measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:

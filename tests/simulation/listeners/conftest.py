@@ -11,7 +11,7 @@ from towers.simulation.planted.listeners import planted_log
 from towers.simulation.planted.world import Plant, PlantedWorld
 
 QUICK = FitSettings(
-    members=1, min_listeners=10, num_choices=400, slow_rates=(0.02,), fast_rates=(0.2,), recovery_hours=(2.0, 2.0)
+    members=1, min_listeners=10, num_choices=200, slow_rates=(0.02,), fast_rates=(0.2,), recovery_hours=(2.0, 2.0)
 )
 
 
@@ -25,7 +25,7 @@ class Fitted(NamedTuple):
 
 @pytest.fixture(scope="session")
 def fitted() -> Fitted:
-    """Eighty listeners in six days."""
-    world = PlantedWorld(Plant(num_listeners=80, num_days=6, num_tracks=80, num_episodes=10, satiation=0.5))
+    """Forty listeners in three days."""
+    world = PlantedWorld(Plant(num_listeners=40, num_days=3, num_tracks=50, num_episodes=10, satiation=0.5))
     log, _ = planted_log(world)
     return Fitted(world, log, fit(log, world.space, QUICK, world.end_us))

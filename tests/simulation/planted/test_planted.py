@@ -13,7 +13,7 @@ from towers.simulation.planted.listeners import CONTEXTS, PlantedListeners, plan
 from towers.simulation.planted.returns import HOUR_US, MEMORY, SESSIONS_A_DAY, SHAPE, ByHazard, ByWeibull, next_scores
 from towers.simulation.planted.world import START_US, Plant, PlantedWorld
 
-SMALL = Plant(num_listeners=40, num_days=5, num_tracks=80, num_episodes=10)
+SMALL = Plant(num_listeners=40, num_days=3, num_tracks=80, num_episodes=10)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def world() -> PlantedWorld:
 def listeners(world: PlantedWorld) -> PlantedListeners:
     """In a session each, after some plays."""
     listeners, rows = PlantedListeners(world, 1), np.arange(40)
-    listeners.begin(rows, np.full(40, START_US + 3 * DAY_US))
+    listeners.begin(rows, np.full(40, START_US + 2 * DAY_US))
     for _ in range(4):
         listeners.react(rows, listeners.choose(rows))
         listeners.go_on(rows)
@@ -33,10 +33,10 @@ def listeners(world: PlantedWorld) -> PlantedListeners:
 
 
 def test_tastes_are_those_of_the_demo_s_audience(world: PlantedWorld) -> None:
-    rows, days = np.array([0, 7, 39]), np.array([0.0, 2.5, 5.0])
+    rows, days = np.array([0, 7, 39]), np.array([0.0, 1.5, 3.0])
     found = world.affinity(rows, START_US + (days * DAY_US).astype(np.int64))
     for row, day, affinity in zip(rows.tolist(), days.tolist(), found, strict=True):
-        expected = world.audience.affinity(world.repertoire, row, day / 5)
+        expected = world.audience.affinity(world.repertoire, row, day / 3)
         np.testing.assert_allclose(affinity, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -78,7 +78,7 @@ def test_choices_are_as_often_as_they_attract(world: PlantedWorld, listeners: Pl
 @pytest.mark.unhooked
 def test_the_same_seed_is_the_same_log(world: PlantedWorld) -> None:
     one, again, other = (planted_log(world, seed)[0] for seed in (0, 0, 1))
-    assert len(one) > 500
+    assert len(one) > 200
     for name in COLUMNS:
         np.testing.assert_array_equal(getattr(one, name), getattr(again, name))
     assert len(one) != len(other)
@@ -89,13 +89,13 @@ def test_the_same_seed_is_the_same_log(world: PlantedWorld) -> None:
 @pytest.mark.unhooked
 def test_listeners_who_were_restored_go_on_as_before(world: PlantedWorld) -> None:
     _, there = planted_log(world)
-    listeners = PlantedListeners.drawn(there, 60, 4)
-    kept, span = listeners.arrays(), (world.end_us, world.end_us + 2 * DAY_US)
-    names = tuple(str(row) for row in range(60)), CONTEXTS, ("phone",) * 4
+    listeners = PlantedListeners.drawn(there, 50, 4)
+    kept, span = listeners.arrays(), (world.end_us, world.end_us + DAY_US)
+    names = tuple(str(row) for row in range(50)), CONTEXTS, ("phone",) * 4
     first = lived(listeners, *span, *names)
     listeners.restore(kept)
     again = lived(listeners, *span, *names)
-    assert len(first) > 100
+    assert len(first) > 50
     for name in COLUMNS:
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
 
