@@ -43,9 +43,10 @@ def test_exposure_adds_up() -> None:
     hour = np.arange(168)
     of_week = np.outer(HAZARD.weekday, HAZARD.hour).ravel()
     elapsed = np.arange(50)
-    rates = HAZARD.recency[np.searchsorted(EDGES, elapsed, "right") - 1] * of_week[
-        (hour[(ended - MONDAY_US) // HOUR_US, None] + elapsed) % 168
-    ]
+    rates = (
+        HAZARD.recency[np.searchsorted(EDGES, elapsed, "right") - 1]
+        * of_week[(hour[(ended - MONDAY_US) // HOUR_US, None] + elapsed) % 168]
+    )
     assert HAZARD.exposure_of(ended, ended + 50 * HOUR_US) == pytest.approx(rates.sum(axis=1))
     # Of the last hour only a part.
     assert HAZARD.exposure_of(ended, ended + 10 * HOUR_US + HOUR_US // 4) == pytest.approx(
@@ -73,9 +74,12 @@ def test_what_was_planted_is_found() -> None:
         keenness = lost[np.searchsorted(SKIP_SHARES, share, "right")]
         begun = HAZARD.draw(pace * keenness, ended, ended, rng)
         came = begun < ended + 60 * 24 * HOUR_US
-        parts.append((np.arange(number), ended, np.where(came, begun, ended + 60 * 24 * HOUR_US), came.astype(int), share))
+        parts.append(
+            (np.arange(number), ended, np.where(came, begun, ended + 60 * 24 * HOUR_US), came.astype(int), share)
+        )
         ended = np.where(came, begun, ended) + HOUR_US // 2
-    found = fit_returning(*(np.concatenate(column) for column in zip(*parts, strict=True)), np.ones(number))
+    listener, ended, until, came_back, share = (np.concatenate(column) for column in zip(*parts, strict=True))
+    found = fit_returning(listener, ended, until, came_back, share, np.ones(number))
     assert found.satisfaction / found.satisfaction[2] == pytest.approx(lost, rel=0.15)
     assert np.corrcoef(found.hour, HAZARD.hour)[0, 1] > 0.97
     assert found.shape == pytest.approx(2.5, rel=0.3)

@@ -13,10 +13,9 @@ from towers.errors import UserError
 from towers.simulation.environment.candidates import CandidateRetrieval
 from towers.simulation.environment.observation import Observation, observed, recent_taste
 from towers.simulation.environment.rewards import PARTS, Rewards
-from towers.simulation.listeners.response import Reaction
+from towers.simulation.listeners.live import Acting
 from towers.simulation.listeners.rollout import MAX_PLAYS
 from towers.simulation.listeners.space import DAY_US
-from towers.simulation.listeners.state import ListenerState
 
 NEVER: Final = np.iinfo(np.int64).max
 OWN_PULL: Final = 5.0
@@ -28,50 +27,17 @@ Rows = Integer[np.ndarray, " some"]
 
 
 @runtime_checkable
-class LivingListeners(Protocol):
-    """Listeners who act, fitted or planted; see `live.Listeners`."""
+class LivingListeners(Acting, Protocol):
+    """Listeners who act, fitted or planted, and make room for others."""
 
-    state: ListenerState
     rng: np.random.Generator
 
     def renew(self, rows: Rows) -> None:
         """Rows are taken by other listeners of a population."""
         ...
 
-    def next_session_us(self, rows: Rows, after_us: Rows) -> Int[np.ndarray, " some"]:
-        """When each one's next session begins; `NEVER` for never."""
-        ...
-
-    def begin(self, rows: Rows, time_us: Rows) -> None:
-        """They begin a session."""
-        ...
-
     def attraction(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
         """Logarithm of how many average contents each content weighs for its listener."""
-        ...
-
-    def choose(self, rows: Rows) -> Int[np.ndarray, " some"]:
-        """What each puts on by own choice."""
-        ...
-
-    def react(self, rows: Rows, content: Rows) -> Reaction:
-        """What each does with a content, to its end."""
-        ...
-
-    def leave(self, rows: Rows) -> Bool[np.ndarray, " some"]:
-        """Whether each ends the session."""
-        ...
-
-    def go_on(self, rows: Rows) -> None:
-        """Lets the pause before the next play pass."""
-        ...
-
-    def arrays(self) -> dict[str, Any]:
-        """All that changes."""
-        ...
-
-    def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
         ...
 
 

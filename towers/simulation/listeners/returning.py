@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, Shaped
+from jaxtyping import Float, Int, Integer, Real
 
 from towers.simulation.listeners.frailty import gamma_shape
 from towers.simulation.listeners.session_log import SKIP, SessionLog
@@ -64,7 +64,7 @@ class Returning:
         return np.concatenate([np.zeros((_WEEK, 1)), rates.cumsum(axis=1)], axis=1)
 
     def posterior(
-        self, num_sessions: Shaped[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
+        self, num_sessions: Real[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
     ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
         """Shape and rate of the gamma distribution of each listener's pace.
 

@@ -11,7 +11,7 @@ from towers.simulation.listeners.replay import PLACES
 from towers.simulation.listeners.response import Reaction
 from towers.simulation.listeners.rollout import lived
 from towers.simulation.listeners.session_log import FINISH, FINISHED, PARTIAL, SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US
+from towers.simulation.listeners.space import DAY_US, Space
 from towers.simulation.listeners.state import Drift, ListenerState
 from towers.simulation.listening import (
     DEVICES,
@@ -71,9 +71,20 @@ class PlantedListeners:
         self._source: PlantedListeners | None = None
 
     @classmethod
-    def drawn(cls, source: "PlantedListeners", number: int, seed: int) -> "PlantedListeners":
-        """Listeners as they are in `source`, which stays as it is: whoever makes room is followed by another."""
+    def drawn(
+        cls, source: "PlantedListeners", number: int, seed: int, space: Space | None = None
+    ) -> "PlantedListeners":
+        """Listeners as they are in `source`, which stays as it is: whoever makes room is followed by another.
+
+        Args:
+            source: as after the world's period.
+            number: of listeners; some are there twice where the source has fewer.
+            seed: of all that is drawn.
+            space: the same contents with the plays that a service has counted, for those who serve; listeners do not
+                read them.
+        """
         listeners = cls(source.world, seed, number)
+        listeners.state.space = space or listeners.state.space
         listeners._source = source
         listeners.renew(np.arange(number))
         return listeners
