@@ -23,7 +23,7 @@ _RIDGE: Final = 1.0
 _BLOCK: Final = 256
 """Listeners whose contents are weighed at once: what stays in a core's cache is several times faster."""
 _DRAWN_KNOWN: Final = 16
-_DRAWN_NEW: Final = 32
+_DRAWN_NEW: Final = 24
 """Contents by which it is estimated how much all known and all new ones weigh for a listener."""
 
 
