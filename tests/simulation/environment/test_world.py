@@ -10,7 +10,7 @@ from towers.simulation.environment.candidates import CandidateRetrieval
 from towers.simulation.environment.making import make_world
 from towers.simulation.environment.rewards import Rewards
 from towers.simulation.environment.world import ListeningWorld
-from towers.simulation.listeners import options
+from towers.simulation.listeners import choice_features
 from towers.simulation.listeners.response import Reaction
 from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP
 from towers.simulation.listeners.space import DAY_US
@@ -71,14 +71,13 @@ def test_utilities_are_features_times_weights():
     for position in (0, 3):
         state.position[:] = position
         stage = min(position, 1)
-        place, known, new = state.memory.listed(rows), fitted.known, fitted.new
-        read = options.known_features(state, rows, place, fitted.num_contexts)
-        assert options.known_utility(state, rows, place, known) == pytest.approx(read @ known[stage], abs=1e-4)
-        read = options.new_features(state, rows, contents, fitted.num_contexts)
-        found = options.new_utility(state, rows, contents, new)
-        assert found == pytest.approx(read @ new[stage], abs=1e-4)
-        of_each = options.new_utility(state, rows, np.tile(contents, (len(rows), 1)), new)
-        assert found == pytest.approx(of_each, abs=1e-4)
+        place = state.memory.listed(rows)
+        read = choice_features.known_features(state, rows, place, fitted.num_contexts)
+        assert fitted.known_utility(state, rows, place) == pytest.approx(read @ fitted.known[stage], abs=1e-4)
+        read = choice_features.new_features(state, rows, contents, fitted.num_contexts)
+        assert fitted.new_utility(state, rows, contents) == pytest.approx(read @ fitted.new[stage], abs=1e-4)
+        of_each = fitted.new_utility(state, rows, np.tile(contents, (len(rows), 1)))
+        assert fitted.new_utility(state, rows, contents) == pytest.approx(of_each, abs=1e-4)
 
 
 def test_an_episode_ends_when_its_days_are_over():

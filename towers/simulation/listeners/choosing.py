@@ -12,7 +12,16 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
-from towers.simulation.listeners import features, options
+from towers.simulation.listeners.choice_features import (
+    BY_CONTEXT,
+    OF_KNOWN,
+    OF_NEW,
+    directions_of,
+    knows,
+    of_known,
+    of_new,
+    repeat_features,
+)
 from towers.simulation.listeners.logistic import MixedLogistic
 from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState
@@ -23,7 +32,7 @@ _RIDGE: Final = 1.0
 _BLOCK: Final = 256
 """Listeners whose contents are weighed at once: what stays in a core's cache is several times faster."""
 _DRAWN_KNOWN: Final = 16
-_DRAWN_NEW: Final = 24
+_DRAWN_NEW: Final = 32
 """Contents by which it is estimated how much all known and all new ones weigh for a listener."""
 
 
@@ -33,9 +42,9 @@ class Choosing:
 
     Args:
         repeat: chance that the next content is a known one; its trait is the listener's.
-        known: `[2, features]`, weights of which known one (`options.OF_KNOWN`, and the last two by context), of the
-            first play of a session and of later ones.
-        new: `[2, features]`, the same of which new one (`options.OF_NEW`).
+        known: `[2, features]`, weights of which known one (`OF_KNOWN`, and the last two by context), of the first
+            play of a session and of later ones.
+        new: `[2, features]`, the same of which new one (`OF_NEW`).
         num_contexts: codes of contexts.
         max_candidates: so many contents at most are weighed when something new is chosen.
     """
@@ -63,7 +72,7 @@ class Choosing:
         for begin in range(0, len(rows), _BLOCK):
             some = order[begin : begin + _BLOCK]
             place = state.memory.listed(rows[some])
-            picked = _drawn(options.known_utility(state, rows[some], place, self.known), place >= 0, rng)
+            picked = _drawn(self.known_utility(state, rows[some], place), place >= 0, rng)
             drawn[some] = state.memory.content[rows[some], place[np.arange(len(some)), picked]]
         return drawn
 
@@ -75,12 +84,34 @@ class Choosing:
         drawn = np.zeros(len(rows), int)
         for begin in range(0, len(rows), _BLOCK):
             some = rows[begin : begin + _BLOCK]
-            may_come = ~options.knows(state, some)[:, candidates]
+            may_come = ~knows(state, some)[:, candidates]
             may_come &= state.space.released_us[candidates] <= state.now_us[some, None]
             may_come[~may_come.any(axis=1)] = True
-            utility = options.new_utility(state, some, candidates, self.new) + log_weight
+            utility = self.new_utility(state, some, candidates) + log_weight
             drawn[begin : begin + _BLOCK] = candidates[_drawn(utility, may_come, rng)]
         return drawn
+
+    def known_utility(
+        self, state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"]
+    ) -> Float[np.ndarray, "some met"]:
+        """Utility of contents that listeners know, by their places in the memory: `known_features` times weights."""
+        return self._known_utility(state, rows, place, directions_of(state, rows))
+
+    def new_utility(
+        self, state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."]
+    ) -> Float[np.ndarray, "some many"]:
+        """Utility of contents that listeners do not know, `[many]` or `[some, many]`: `new_features` times weights."""
+        return self._new_utility(state, rows, content, directions_of(state, rows))
+
+    def _known_utility(
+        self, state: ListenerState, rows: np.ndarray, place: np.ndarray, directions: np.ndarray
+    ) -> Float[np.ndarray, "some met"]:
+        return _utility(of_known(state, rows, place, directions), OF_KNOWN, self.known, state, rows)
+
+    def _new_utility(
+        self, state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
+    ) -> Float[np.ndarray, "some many"]:
+        return _utility(of_new(state, rows, content, directions), OF_NEW, self.new, state, rows)
 
     def attraction(
         self,
@@ -119,17 +150,17 @@ class Choosing:
         log_weight: Float[np.ndarray, " offered"],
         rng: np.random.Generator,
     ) -> Float[np.ndarray, "some many"]:
-        many, met, directions = content.shape[1], state.memory.met[rows], options.directions_of(state, rows)
+        many, met, directions = content.shape[1], state.memory.met[rows], directions_of(state, rows)
         repeats = self.repeats(state, rows, trait)
         drawn = state.memory.order[rows[:, None], (rng.random((len(rows), _DRAWN_KNOWN)) * met[:, None]).astype(int)]
         place = state.memory.places_of(rows, content)
         places = np.concatenate([np.maximum(place, 0), drawn], axis=1)
-        known = options.known_utility(state, rows, places, self.known, directions)
+        known = self._known_utility(state, rows, places, directions)
         chances = np.maximum(np.stack([repeats, 1.0 - repeats]), 1e-9)
         of_known = np.log(chances[0] * state.space.is_playable.sum() / np.maximum(met, 1)) - _log_mean(known[:, many:])
         of_new = np.log(chances[1]) + _log_mean(log_weight[None])
-        of_new -= _log_mean(options.new_utility(state, rows, offered, self.new, directions) + log_weight)
-        new = options.new_utility(state, rows, content, self.new, directions)
+        of_new -= _log_mean(self._new_utility(state, rows, offered, directions) + log_weight)
+        new = self._new_utility(state, rows, content, directions)
         return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None])
 
     def candidates(
@@ -154,15 +185,6 @@ class Choosing:
 
 
 _PLAIN: Final = ("known", "new", "num_contexts", "max_candidates")
-
-
-def repeat_features(
-    state: ListenerState, rows: Integer[np.ndarray, " some"], num_contexts: int
-) -> Float[np.ndarray, "some features"]:
-    """What the chance of a repeat reads: the moment, how much is known, and the context, float32."""
-    known = np.log1p(state.memory.met[rows])[:, None]
-    contexts = state.context[rows, None] == np.arange(num_contexts - 1)
-    return np.concatenate([features.of_moment(state, rows), known, known**2, contexts], axis=1, dtype=np.float32)
 
 
 def fit_choice(
@@ -210,6 +232,24 @@ def _chances(rows: np.ndarray, found: np.ndarray, may_come: np.ndarray) -> Float
     utility = np.where(may_come, rows @ found.astype(np.float32), -np.inf)
     chance = np.exp(utility - utility.max(axis=1, keepdims=True))
     return chance / chance.sum(axis=1, keepdims=True)
+
+
+def _utility(
+    found: dict[str, np.ndarray],
+    names: tuple[str, ...],
+    weights: Float[np.ndarray, "2 features"],
+    state: ListenerState,
+    rows: Integer[np.ndarray, " some"],
+) -> Float[np.ndarray, "some many"]:
+    """What `_stacked` times the weights would be, float32, without the many columns that are 0."""
+    of_row = weights.astype(np.float32)[(state.position[rows] > 0).astype(int)]
+    plain = len(names) - BY_CONTEXT
+    num_contexts = (of_row.shape[1] - plain) // BY_CONTEXT
+    total = np.zeros_like(found[names[0]], np.float32)
+    for place, name in enumerate(names):
+        column = place if place < plain else plain + (place - plain) * num_contexts + state.context[rows]
+        total += of_row[np.arange(len(rows)), column][:, None] * found[name].astype(np.float32, copy=False)
+    return total
 
 
 def _log_mean(utility: Float[np.ndarray, "some many"]) -> Float[np.ndarray, " some"]:

@@ -1,8 +1,4 @@
-"""What a listener weighs when they choose: what each content that they might put on has about it, and its utility.
-
-The features of contents that are known and of those that are new are one definition: side by side they are what is
-fitted, and times their weights, without being put side by side, they are the utilities of listeners who live.
-"""
+"""What a listener's own choice depends on: features of contents that they know, and of those that they do not."""
 
 from typing import Final
 
@@ -10,10 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from towers.simulation.listeners import features
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
-
-_NEW_DAYS: Final = 14.0
 
 OF_KNOWN: Final = (
     "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity",
@@ -25,17 +18,27 @@ OF_NEW: Final = (
     "fast_early", "region_share", "artist_plays", "popularity_squared", "popular_and_near", "popularity", "novelty",
     "previous", "same_artist",
 )  # fmt: skip
-_BY_CONTEXT: Final = 2
+BY_CONTEXT: Final = 2
 """The last so many features have a weight of their own in each context."""
+
 _ALONE: Final = ("slow", "fast", "session", "previous")
 """What contents are compared with one by one, before the separate tastes of a listener, which count together."""
+
+
+def repeat_features(
+    state: ListenerState, rows: Integer[np.ndarray, " some"], num_contexts: int
+) -> Float[np.ndarray, "some features"]:
+    """What the chance of a repeat reads: the moment, how much is known, and the context, float32."""
+    known = np.log1p(state.memory.met[rows])[:, None]
+    contexts = state.context[rows, None] == np.arange(num_contexts - 1)
+    return np.concatenate([features.of_moment(state, rows), known, known**2, contexts], axis=1, dtype=np.float32)
 
 
 def known_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"], num_contexts: int
 ) -> Float[np.ndarray, "some met features"]:
     """Features of contents that listeners know, by their places in the memory, float32; -1 for none."""
-    found = _of_known(state, rows, place, directions_of(state, rows))
+    found = of_known(state, rows, place, directions_of(state, rows))
     return _stacked(found, OF_KNOWN, state.context[rows], num_contexts)
 
 
@@ -43,56 +46,14 @@ def new_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."], num_contexts: int
 ) -> Float[np.ndarray, "some many features"]:
     """Features of contents, float32: `[many]`, the same for all listeners, or `[some, many]`, of each."""
-    found = _of_new(state, rows, content, directions_of(state, rows))
+    found = of_new(state, rows, content, directions_of(state, rows))
     return _stacked(found, OF_NEW, state.context[rows], num_contexts)
 
 
-def known_utility(
-    state: ListenerState,
-    rows: Integer[np.ndarray, " some"],
-    place: Integer[np.ndarray, "some met"],
-    weights: Float[np.ndarray, "2 features"],
-    directions: Float[np.ndarray, "some directions dim"] | None = None,
-) -> Float[np.ndarray, "some met"]:
-    """Utility of contents that listeners know, by their places in the memory: `known_features` times weights, float32.
-
-    Args:
-        state: of the listeners.
-        rows: of them.
-        place: of the contents.
-        weights: of the first play of a session and of later ones.
-        directions: what `directions_of` says, where it is known already.
-    """
-    found = _of_known(state, rows, place, directions_of(state, rows) if directions is None else directions)
-    return _utility(found, OF_KNOWN, weights, state, rows)
-
-
-def new_utility(
-    state: ListenerState,
-    rows: Integer[np.ndarray, " some"],
-    content: Integer[np.ndarray, "..."],
-    weights: Float[np.ndarray, "2 features"],
-    directions: Float[np.ndarray, "some directions dim"] | None = None,
-) -> Float[np.ndarray, "some many"]:
-    """The same of contents that they do not know, `[many]` or `[some, many]`: `new_features` times weights, float32."""
-    found = _of_new(state, rows, content, directions_of(state, rows) if directions is None else directions)
-    return _utility(found, OF_NEW, weights, state, rows)
-
-
-def directions_of(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some directions dim"]:
-    """What listeners like and have just heard, of length 1, float32: `_ALONE`, and then their tastes."""
-    last = features.last_played(state, rows)
-    previous = np.where(((state.position[rows] > 0) & (last >= 0))[:, None], state.space.vectors[last], 0.0)
-    alone = state.slow[rows], state.fast[rows], state.session_taste[rows]
-    return np.concatenate(
-        [np.stack([*(features.unit(taste) for taste in alone), previous], axis=1), features.unit_tastes(state, rows)],
-        axis=1, dtype=np.float32,
-    )  # fmt: skip
-
-
-def _of_known(
+def of_known(
     state: ListenerState, rows: np.ndarray, place: np.ndarray, directions: np.ndarray
 ) -> dict[str, np.ndarray]:
+    """By the names of `OF_KNOWN`, `[some, met]` each; `directions` of `directions_of`."""
     memory, space = state.memory, state.space
     at = rows[:, None], np.maximum(place, 0)
     content = np.maximum(memory.content[at], 0)
@@ -103,7 +64,7 @@ def _of_known(
         "skip_share": (memory.skips[at] + 0.35) / (plays + 1.0),
         "was_skipped": memory.was_skipped[at],
         "in_session": memory.session[at] == state.sessions[rows, None],
-        "novelty": _novelty(state, rows, space.released_us[content]),
+        "novelty": features.novelty(state, rows, space.released_us[content]),
         "popularity": space.log_popularity[content],
         "same_artist": _same_artist(state, rows, space.artist[content]),
     }
@@ -112,9 +73,10 @@ def _of_known(
     return found
 
 
-def _of_new(
+def of_new(
     state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
 ) -> dict[str, np.ndarray]:
+    """By the names of `OF_NEW`, `[some, many]` each; `directions` of `directions_of`."""
     space, shape = state.space, (len(rows), content.shape[-1])
     found = _likeness(state, rows, content, directions)
     for name in ("slow", "fast", "session"):
@@ -126,7 +88,7 @@ def _of_new(
     found["popularity"] = np.broadcast_to(space.log_popularity[content], shape)
     found["popularity_squared"] = found["popularity"] ** 2
     found["popular_and_near"] = found["popularity"] * found["fast"]
-    found["novelty"] = _novelty(state, rows, np.broadcast_to(space.released_us[content], shape))
+    found["novelty"] = features.novelty(state, rows, np.broadcast_to(space.released_us[content], shape))
     found["same_artist"] = _same_artist(state, rows, np.broadcast_to(space.artist[content], shape))
     return found
 
@@ -155,6 +117,17 @@ def knows(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Bool[np.n
     return known[:, :-1]
 
 
+def directions_of(state: ListenerState, rows: np.ndarray) -> Float[np.ndarray, "some directions dim"]:
+    """What listeners like and have just heard, of length 1, float32: `_ALONE`, and then their tastes."""
+    last = features.last_played(state, rows)
+    previous = np.where(((state.position[rows] > 0) & (last >= 0))[:, None], state.space.vectors[last], 0.0)
+    alone = state.slow[rows], state.fast[rows], state.session_taste[rows]
+    return np.concatenate(
+        [np.stack([*(features.unit(taste) for taste in alone), previous], axis=1), features.unit_tastes(state, rows)],
+        axis=1, dtype=np.float32,
+    )  # fmt: skip
+
+
 def _likeness(
     state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -175,33 +148,10 @@ def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndar
     return is_there[:, None] & (artist == state.space.artist[last][:, None])
 
 
-def _novelty(state: ListenerState, rows: np.ndarray, released_us: Integer[np.ndarray, "some many"]) -> np.ndarray:
-    age_days = np.maximum(state.now_us[rows, None].astype(float) - released_us, 0.0) / DAY_US
-    return np.exp(-age_days / _NEW_DAYS)
-
-
 def _stacked(
     found: dict[str, np.ndarray], names: tuple[str, ...], context: Integer[np.ndarray, " some"], num_contexts: int
 ) -> Float[np.ndarray, "some many features"]:
     """The features side by side, the last two once for each context."""
-    plain = np.stack([found[name] for name in names[:-_BY_CONTEXT]], axis=-1).astype(np.float32)
+    plain = np.stack([found[name] for name in names[:-BY_CONTEXT]], axis=-1).astype(np.float32)
     here = (context[:, None] == np.arange(num_contexts)).astype(np.float32)[:, None]
-    return np.concatenate([plain, *(found[name][..., None] * here for name in names[-_BY_CONTEXT:])], axis=-1)
-
-
-def _utility(
-    found: dict[str, np.ndarray],
-    names: tuple[str, ...],
-    weights: Float[np.ndarray, "2 features"],
-    state: ListenerState,
-    rows: Integer[np.ndarray, " some"],
-) -> Float[np.ndarray, "some many"]:
-    """What `_stacked` times the weights would be, float32, without the many columns that are 0."""
-    of_row = weights.astype(np.float32)[(state.position[rows] > 0).astype(int)]
-    plain = len(names) - _BY_CONTEXT
-    num_contexts = (of_row.shape[1] - plain) // _BY_CONTEXT
-    total = np.zeros_like(found[names[0]], np.float32)
-    for place, name in enumerate(names):
-        column = place if place < plain else plain + (place - plain) * num_contexts + state.context[rows]
-        total += of_row[np.arange(len(rows)), column][:, None] * found[name].astype(np.float32, copy=False)
-    return total
+    return np.concatenate([plain, *(found[name][..., None] * here for name in names[-BY_CONTEXT:])], axis=-1)
