@@ -10,13 +10,13 @@ from towers.simulation.listeners.state import ListenerState
 
 OF_KNOWN: Final = (
     "activation", "plays", "skip_share", "was_skipped", "in_session", "slow", "taste", "fast", "popularity",
-    "popular_and_near", "session_squared", "session", "session_early", "fast_early", "novelty", "previous",
-    "same_artist",
+    "popular_and_near", "session_squared", "session", "session_early", "fast_early", "taste_repeats", "fast_repeats",
+    "novelty", "previous", "same_artist",
 )  # fmt: skip
 OF_NEW: Final = (
     "slow", "taste", "slow_squared", "fast", "fast_squared", "session", "session_squared", "session_early",
-    "fast_early", "region_share", "artist_plays", "popularity_squared", "popular_and_near", "popularity", "novelty",
-    "previous", "same_artist",
+    "fast_early", "taste_repeats", "fast_repeats", "region_share", "artist_plays", "popularity_squared",
+    "popular_and_near", "popularity", "novelty", "previous", "same_artist",
 )  # fmt: skip
 BY_CONTEXT: Final = 2
 """The last so many features have a weight of their own in each context."""
@@ -139,7 +139,10 @@ def _likeness(
     likeness["taste"] = features.taste_affinity(state, rows, found[:, len(_ALONE) :].swapaxes(1, 2))
     # After one play or two, a session's mean says less of what it is about than later.
     early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
-    return likeness | {f"{name}_early": likeness[name] * early for name in ("session", "fast")}
+    found = likeness | {f"{name}_early": likeness[name] * early for name in ("session", "fast")}
+    # After many repeats the means are of what is known best; what comes next need not be as near to them.
+    repeats = features.recent_repeats(state, rows)[:, None]
+    return found | {f"{name}_repeats": likeness[name] * repeats for name in ("taste", "fast")}
 
 
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:
