@@ -116,6 +116,14 @@ def world_store(tmp_path_factory, make_builder, world_folder):
 
 
 @pytest.fixture(scope="session")
+def listened_world(tmp_path_factory, make_builder):
+    """A small invented world with sessions, prepared without sound in moments. Read only."""
+    from tests.simulation.listeners.logs import write_world
+
+    return write_world(tmp_path_factory.mktemp("listened"), make_builder)
+
+
+@pytest.fixture(scope="session")
 def graphs(pytestconfig) -> Path:
     """Where the traced graphs of exported towers are kept, for all processes. Tracing is most of a small export."""
     from benchmarks import graphs

@@ -12,7 +12,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TRAINING_COMMANDS = {"prepare", "train", "evaluate", "export", "retrain", "forget", "simulate", "agent", "demo"}
+TRAINING_COMMANDS = {"prepare", "train", "evaluate", "export", "retrain", "forget", "agent", "demo"}
 """The commands that may load torch; all others serve."""
 
 BLOCKING = """

@@ -24,6 +24,7 @@ COMMANDS = {
     "embed": "the vector of a listener or a content that is new",
     "playlists": "lists for one listener, several, or all: Discover Weekly, blends, editors' pools",
     "home": "the policy of the home page: simulated, trained from a log, judged, led to where it serves",
+    "simulate": "listeners made of an event log: fitted, checked against real ones, let go on by themselves",
     "serve": "an export over HTTP, and a page to explore the space",
     "clean": "removes old runs, stores and exports, never what serves; a dry run by default",
     "retrain": "the nightly cycle: what came is trained on, judged, and published where it is not worse",

@@ -11,9 +11,9 @@ from towers.data import raw
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
-from towers.data.event_log.log import EventLog
+from towers.data.event_log.log import LOG, EventLog
 from towers.data.filters.filter import Filter
-from towers.data.making import LOG, Maker, fingerprint_of
+from towers.data.making import Maker, fingerprint_of
 from towers.data.parts import settings_of
 from towers.data.rejecting import Limits
 from towers.data.sources.tables import RawTables, Source

@@ -17,7 +17,7 @@ from towers.data.audio import spectrograms
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_writer import SpectrogramSet
 from towers.data.event_log.growing import Grower, Growth, linked
-from towers.data.event_log.log import EventLog
+from towers.data.event_log.log import LOG, EventLog
 from towers.data.event_log.rows import Rows
 from towers.data.filters.filter import Filter
 from towers.data.impressions import Impressions
@@ -34,8 +34,6 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import atomic_directory, digest_of, library_versions, scratch_directory, write_json
 
-LOG = "log"
-"""Folder of the event logs, beside the versions of the store."""
 SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
 """Beside the tables' rejected rows."""
 

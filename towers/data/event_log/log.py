@@ -12,6 +12,8 @@ from towers.data.event_log.rows import Rows
 from towers.data.rejecting import Losses
 from towers.manifest import digest_of, point_to, read_json, writer_of
 
+LOG = "log"
+"""Folder of the event logs of a store, beside its versions."""
 CURRENT, MANIFEST, COLUMNS, ROWS, HEARD, REJECTED = (
     "current", "manifest.json", "columns", "rows", "heard.npy", "rejected.parquet",
 )  # fmt: skip

@@ -152,7 +152,7 @@ class Choosing:
         known = self.known_utility(state, rows, np.concatenate([np.maximum(place, 0), drawn], axis=1))
         chances = np.maximum(np.stack([repeats, 1.0 - repeats]), 1e-9)
         of_known = np.log(chances[0] * state.space.is_playable.sum() / np.maximum(met, 1)) - _log_mean(known[:, many:])
-        of_new = np.log(chances[1]) + _log_mean(log_weight[None])
+        of_new = np.log(chances[1]) + _log_mean(log_weight)
         of_new -= _log_mean(self.new_utility(state, rows, offered) + log_weight)
         new = self.new_utility(state, rows, content)
         return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None])
@@ -221,7 +221,6 @@ def _of_known(state: ListenerState, rows: np.ndarray, place: np.ndarray) -> dict
     }
     found["session_squared"] = found["session"] ** 2
     found["popular_and_near"] = found["popularity"] * found["taste"]
-    _early(found, state, rows)
     return found
 
 
@@ -234,7 +233,6 @@ def _of_new(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> dict
     share = np.log((counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 0.5 * counts.shape[1]))
     found["region_share"] = share[np.arange(len(rows))[:, None], space.region[content]]
     found["artist_plays"] = _artist_plays(state, rows, space.artist[content])
-    _early(found, state, rows)
     found["popularity"] = np.broadcast_to(space.log_popularity[content], shape)
     found["popularity_squared"] = found["popularity"] ** 2
     found["popular_and_near"] = found["popularity"] * found["fast"]
@@ -328,14 +326,10 @@ def _likeness(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> di
     # [some, directions, many]; of the same contents for all it is one product of matrices.
     found = directions @ (vectors.swapaxes(1, 2) if content.ndim > 1 else vectors.T)
     likeness = {name: found[:, place] for place, name in enumerate(single)}
-    return likeness | {"taste": features.taste_affinity(state, rows, found[:, len(single) :].swapaxes(1, 2))}
-
-
-def _early(found: dict[str, np.ndarray], state: ListenerState, rows: Integer[np.ndarray, " some"]) -> None:
+    likeness["taste"] = features.taste_affinity(state, rows, found[:, len(single) :].swapaxes(1, 2))
     # After one play or two, a session's mean says less of what it is about than later.
     early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
-    for name in ("session", "fast"):
-        found[f"{name}_early"] = found[name] * early
+    return likeness | {f"{name}_early": likeness[name] * early for name in ("session", "fast")}
 
 
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:
@@ -376,7 +370,7 @@ def _utility(
     return total
 
 
-def _log_mean(utility: Float[np.ndarray, "some many"]) -> Float[np.ndarray, " some"]:
+def _log_mean(utility: Float[np.ndarray, "*some many"]) -> Float[np.ndarray, "*some"]:
     """The logarithm of the mean of what utilities weigh."""
     top = utility.max(axis=-1, keepdims=True)
     return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]

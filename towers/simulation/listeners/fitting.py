@@ -14,7 +14,8 @@ from towers.simulation.listeners.logistic import fit_mixed_logistic
 from towers.simulation.listeners.model import ListenerModel, Simulator
 from towers.simulation.listeners.replay import Choices, Recorded, record, replay
 from towers.simulation.listeners.response import fit_response
-from towers.simulation.listeners.returning import fit_returning
+from towers.simulation.listeners.returning import fit_returning, gaps_of
+from towers.simulation.listeners.running_free import corrected
 from towers.simulation.listeners.session_log import SKIP, SessionLog
 from towers.simulation.listeners.sessions import fit_sessions, pauses_of
 from towers.simulation.listeners.space import Space
@@ -32,6 +33,9 @@ class FitSettings:
         max_listeners: of so many the plays are read; of more, some are drawn.
         num_choices: first choices of sessions, and as many later ones, that are compared with other contents.
         max_candidates: contents that a simulated listener weighs at most when they choose something new.
+        free_days: days before the end through which some listeners run freely, to correct what they choose.
+        free_rounds: corrections; 0: none.
+        free_listeners: so many of them at most.
         drift_listeners: listeners by whom the speeds of taste and satiation are chosen.
         slow_rates: shares of the slow taste that a play replaces, of which the likeliest is taken.
         fast_rates: the same of the fast taste.
@@ -44,6 +48,9 @@ class FitSettings:
     max_listeners: int = 20_000
     num_choices: int = 12_000
     max_candidates: int = 5_000
+    free_days: float = 28.0
+    free_rounds: int = 2
+    free_listeners: int = 1_000
     drift_listeners: int = 600
     slow_rates: Sequence[float] = (0.005, 0.01, 0.02, 0.04)
     fast_rates: Sequence[float] = (0.1, 0.2, 0.4)
@@ -87,15 +94,24 @@ def fit(
     everybody = np.ones(len(log.user_ids))
     central = _fitted(log, recorded, pauses, until_us, everybody, settings, None)
     progress("fitted to all listeners")
+    some = np.zeros(len(log.user_ids), bool)
+    some[rng.permutation(len(some))[: settings.free_listeners]] = True
+    choosing = corrected(
+        central, space, log.of_listeners(some), until_us, settings.free_days, settings.free_rounds, settings.seed,
+        progress,
+    )  # fmt: skip
+    shift = {name: getattr(choosing, name) - getattr(central.choosing, name) for name in ("known", "new")}
     members = []
     for member in range(settings.members):
         drawn = rng.integers(len(log.user_ids), size=len(log.user_ids))
         weights = np.bincount(drawn, minlength=len(log.user_ids)).astype(float)
-        members.append(_fitted(log, recorded, pauses, until_us, weights, settings, central))
+        model = _fitted(log, recorded, pauses, until_us, weights, settings, central)
+        moved = {name: getattr(model.choosing, name) + by for name, by in shift.items()}
+        members.append(replace(model, choosing=replace(model.choosing, **moved)))
         progress(f"member {member + 1} of {settings.members}")
     return Simulator(
-        central=central, members=tuple(members), space=space, contexts=log.contexts, devices=log.devices,
-        until_us=until_us,
+        central=replace(central, choosing=choosing), members=tuple(members), space=space, contexts=log.contexts,
+        devices=log.devices, until_us=until_us,
     )  # fmt: skip
 
 
@@ -134,21 +150,6 @@ def _choice(choices: Choices | None, weights: Float[np.ndarray, " listeners"]) -
     return np.stack([
         fit_choice(choices.read[part], choices.may_come[part], weights[choices.listener[part]]) for part in parts
     ])  # fmt: skip
-
-
-def gaps_of(
-    log: SessionLog, ended_us: np.ndarray, until_us: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Listener, end of a session, begin of the next or `until_us`, whether there was a next, and the share of skips, of
-    every session."""
-    begins = log.session_begins
-    listener, last = log.listener[begins], begins + log.session_lengths - 1
-    ended = ended_us[last]
-    same = np.append(listener[1:] == listener[:-1], False)
-    until = np.where(same, np.append(log.start_us[begins][1:], 0), until_us)
-    # Sessions on two devices may overlap.
-    skip_share = np.add.reduceat(log.outcome == SKIP, begins, dtype=float) / log.session_lengths
-    return listener, ended, np.maximum(until, ended + 1), same.astype(int), skip_share
 
 
 def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Callable[[str], None]) -> Drift:

@@ -1,4 +1,4 @@
-"""Rates that differ from one to the next by a gamma distribution: of listeners who come back, of contents that are played."""
+"""Rates that differ by a gamma distribution: of listeners who come back, of contents that are played."""
 
 import numpy as np
 from jaxtyping import Float, Shaped

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
 from towers.simulation.listeners import sessions
-from towers.simulation.listeners.fitting import gaps_of
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.replay import PLACES, record
 from towers.simulation.listeners.response import TRAITS, Reaction
+from towers.simulation.listeners.returning import gaps_of
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState

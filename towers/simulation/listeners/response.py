@@ -32,8 +32,8 @@ class Response:
         chances: by their names in `TRAITS`.
         centre: `[paired]`, means of the features whose products are read.
         width: `[paired]`, their standard deviations.
-        amounts: `[outcomes, groups, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`, `FINISH`)
-            and by the group of its length, as quantiles at even steps from 0 to 1.
+        amounts: `[outcomes, groups, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`,
+            `FINISH`) and by the group of its length, as quantiles at even steps from 0 to 1.
         in_seconds: `[outcomes, groups]`, whether an amount is seconds and not a share of the content: what is alike of
             many lengths, such as of those who stop after an hour.
         num_contexts: codes of contexts.
@@ -148,8 +148,9 @@ class Response:
         # What was left before its end is not finished, whatever the seconds of others say.
         most = np.where(outcome == PARTIAL, np.nextafter(np.float32(FINISHED), np.float32(0)), 1.0)
         return Reaction(
-            outcome=outcome, fraction=np.clip(fraction, 0.0, most).astype(np.float32), liked=~is_skip & happened["like"],
-            saved=~is_skip & happened["save"], disliked=is_skip & happened["dislike"],
+            outcome=outcome, fraction=np.clip(fraction, 0.0, most).astype(np.float32),
+            liked=~is_skip & happened["like"], saved=~is_skip & happened["save"],
+            disliked=is_skip & happened["dislike"],
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Integer, Real
 
 from towers.simulation.listeners.frailty import gamma_shape
+from towers.simulation.listeners.session_log import SKIP, SessionLog
 
 HOUR_US: Final = 3_600_000_000
 _WEEK: Final = 168
@@ -182,6 +183,21 @@ def fit_returning(
         pace = np.divide(*returning.posterior(sessions, exposure))
         pace /= np.average(pace, weights=listener_weights)
     return returning
+
+
+def gaps_of(
+    log: SessionLog, ended_us: np.ndarray, until_us: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Listener, end of a session, begin of the next or `until_us`, whether there was a next, and the share of skips, of
+    every session."""
+    begins = log.session_begins
+    listener, last = log.listener[begins], begins + log.session_lengths - 1
+    ended = ended_us[last]
+    same = np.append(listener[1:] == listener[:-1], False)
+    until = np.where(same, np.append(log.start_us[begins][1:], 0), until_us)
+    # Sessions on two devices may overlap.
+    skip_share = np.add.reduceat(log.outcome == SKIP, begins, dtype=float) / log.session_lengths
+    return listener, ended, np.maximum(until, ended + 1), same.astype(int), skip_share
 
 
 def _ratio(code: np.ndarray, happened: np.ndarray, expected: np.ndarray, number: int, prior: float) -> np.ndarray:

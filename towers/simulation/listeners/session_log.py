@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 
 SKIP, PARTIAL, FINISH = 0, 1, 2
 """Outcomes of a play: skipped; left before `FINISHED` of it without a skip; heard to its end."""
@@ -97,7 +97,7 @@ COLUMNS: Final = (
 """The names of a log's arrays."""
 
 
-def joined(parts: dict[str, list[Shaped[np.ndarray, " _"]]], user_ids: tuple[str, ...], contexts: tuple[str, ...],
+def joined(parts: dict[str, list[np.ndarray]], user_ids: tuple[str, ...], contexts: tuple[str, ...],
            devices: tuple[str, ...]) -> SessionLog:  # fmt: skip
     """A log of plays that were collected in any order.
 

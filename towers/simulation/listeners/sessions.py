@@ -55,7 +55,8 @@ class Sessions:
         leaving: chance that a session ends after a play; reads `leave_features`.
         contexts: where sessions are played.
         devices: on what they are played.
-        pauses: `[quantiles]`, seconds from a play's end to the next one's begin in a session, at even steps from 0 to 1.
+        pauses: `[quantiles]`, seconds from a play's end to the next one's begin in a session, at even steps
+            from 0 to 1.
     """
 
     leaving: MixedLogistic

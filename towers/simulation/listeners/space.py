@@ -55,14 +55,13 @@ class Space:
 
     @cached_property
     def log_popularity(self) -> Float[np.ndarray, " contents"]:
-        """Logarithm of a content's plays a day over the mean of all that can be played, float32: what its plays make of the
-        mean, which is what is known of a release."""
+        """Logarithm of a content's plays a day over the mean of all that can be played, float32; the mean is what is
+        known of a release, and plays move it."""
         shape, rate, mean = self._popularity
         return np.log(shape / rate / mean).astype(np.float32)
 
     def drawn(self, rng: np.random.Generator) -> "Space":
-        """The same contents with popularities that are as likely as these: those of new releases differ as widely as the
-        popularities of all do."""
+        """The same contents with popularities that are as likely: those of new releases differ as widely as all do."""
         shape, rate, mean = self._popularity
         drawn = np.maximum(rng.gamma(shape) / rate / mean, _LEAST)
         copy = replace(self)

@@ -1,0 +1,134 @@
+"""Simulated listening as a folder in the raw data contract, so that whatever reads real data reads it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towers.contract import schema
+from towers.contract.impressions import IMPRESSION_SCHEMA
+from towers.data.sources.part_files import part_files
+from towers.errors import UserError
+from towers.features.sound import UnusableSound
+from towers.features.sound_folder import SoundFolder
+from towers.manifest import atomic_directory, same_file, write_json
+from towers.simulation.listeners.raw_events import event_table
+from towers.simulation.listeners.session_log import SessionLog
+from towers.simulation.listeners.space import DAY_US, Space
+
+ABOUT: Final = "simulated.json"
+"""Says what the folder holds; it is no table."""
+BEFORE: Final = "before"
+"""Name of the part of `events/` with what was really played before."""
+LISTED: Final = (schema.CONTENTS, schema.USERS, schema.PLAYLISTS)
+"""Tables that are taken over as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a folder of simulated listening holds.
+
+    Args:
+        events: number of simulated rows of `events/`.
+        events_before: number of rows that were really logged.
+        impressions: number of rows of `impressions/`.
+        sounds: number of files of sound.
+    """
+
+    events: int
+    events_before: int
+    impressions: int
+    sounds: int
+
+
+def write_raw_data(
+    folder: Path,
+    simulated: SessionLog,
+    space: Space,
+    *,
+    root: Path,
+    before: SessionLog | None,
+    impressions: pa.Table | None,
+    about: Mapping[str, Any],
+) -> Written:
+    """Writes a folder that `towers prepare` reads, whole or not at all.
+
+    `events/` has one part for each simulated day (UTC), so that days can be given to a nightly training one by one.
+    `contents/`, `users/`, `playlists/` and sounds are those of the real data: the same files where the disk allows it,
+    else copies.
+
+    Args:
+        folder: that is made.
+        simulated: plays.
+        space: the contents whose rows they name.
+        root: folder of the real data.
+        before: what the same listeners really played before, which then stands in `events/`, too; null: it does not.
+        impressions: rows of `IMPRESSION_SCHEMA` for `impressions/`; null: there are none.
+        about: what it was made from, as JSON values.
+
+    Raises:
+        UserError: the folder exists, or that of the real data does not.
+    """
+    if folder.exists():
+        raise UserError(f"run.out={folder}: exists; give another folder or remove it")
+    if not root.is_dir():
+        raise UserError(f"root={root}: no such folder; give the folder of the real data, whose contents/ goes along")
+    events = event_table(simulated, space, "simulated-")
+    real = None if before is None else event_table(before, space, f"{BEFORE}-")
+    with atomic_directory(folder) as temporary:
+        (temporary / schema.EVENTS).mkdir()
+        for day, rows in _by_day(events):
+            pq.write_table(rows, temporary / schema.EVENTS / f"{day}.parquet")
+        if real is not None and len(real):
+            pq.write_table(real, temporary / schema.EVENTS / f"{BEFORE}.parquet")
+        if impressions is not None:
+            (temporary / schema.IMPRESSIONS).mkdir()
+            pq.write_table(impressions.cast(IMPRESSION_SCHEMA), temporary / schema.IMPRESSIONS / "simulated.parquet")
+        written = Written(
+            events=len(events),
+            events_before=0 if real is None else len(real),
+            impressions=0 if impressions is None else len(impressions),
+            sounds=_take_over(root, temporary),
+        )
+        write_json(temporary / ABOUT, {"note": "Simulated: nobody listened.", **about})
+    return written
+
+
+def _by_day(events: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Yields the rows of each day, by the time of the row, with the day as `YYYY-MM-DD`."""
+    day = events["timestamp"].cast(pa.int64()).to_numpy() // DAY_US
+    for each in np.unique(day).tolist():
+        yield str(np.datetime64(each, "D")), events.filter(pa.array(day == each))
+
+
+def _take_over(root: Path, folder: Path) -> int:
+    """Puts the tables that are only listed, and the sounds that contents name, into the new folder.
+
+    A sound that cannot be used is left out, as `towers prepare` leaves it out.
+
+    Returns:
+        How many sounds there are.
+    """
+    sounds: set[str] = set()
+    for table in LISTED:
+        for path in part_files(root / table)[0]:
+            # A link would be linked itself, and lead elsewhere from here.
+            same_file(path.resolve(), folder / table / path.relative_to(root / table))
+            if table == schema.CONTENTS and "audio" in pq.read_schema(path).names:
+                sounds.update(filter(None, pq.ParquetFile(path).read(columns=["audio"])["audio"].to_pylist()))
+    place = SoundFolder(root)
+    taken = 0
+    for audio in sorted(sounds):
+        if Path(audio).is_absolute():
+            continue  # it would have to lie in the old folder
+        try:
+            found = place.find(audio)
+        except UnusableSound:
+            continue
+        same_file(found.resolve(), folder / audio)
+        taken += 1
+    return taken

@@ -1,0 +1,112 @@
+"""Choices are corrected until listeners who run freely choose, on average, what real ones do.
+
+A conditional logit is fitted one choice ahead, from real histories. Left to itself a simulation feeds on its own
+choices, and small faults add up. So listeners of the fit run freely through its last weeks, and weights move by a
+Newton step towards equal means of what is chosen: of squares and products, too, so spreads and correlations are met as
+well. This is the method of simulated moments (McFadden 1989, "A method of simulated moments for estimation of discrete
+response models without numerical integration").
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from towers.simulation.listeners import choosing
+from towers.simulation.listeners.choosing import Choosing
+from towers.simulation.listeners.model import ListenerModel
+from towers.simulation.listeners.replay import replay
+from towers.simulation.listeners.rollout import listen
+from towers.simulation.listeners.session_log import COLUMNS, SessionLog, joined
+from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.state import ListenerState
+
+_FEWEST: Final = 200
+"""Choices of a kind that a correction needs, real and simulated."""
+_SHRINK: Final = 0.02
+"""Of a feature's variance: keeps features that nearly follow from others still."""
+
+
+def corrected(
+    model: ListenerModel,
+    space: Space,
+    log: SessionLog,
+    until_us: int,
+    days: float,
+    rounds: int,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Choosing:
+    """The choices of a model with corrected weights.
+
+    Args:
+        model: fitted one choice ahead.
+        space: contents, with the plays of the fit.
+        log: plays of the fit; some of its listeners will do.
+        until_us: end of the fit's period.
+        days: so many of its last days are run through.
+        rounds: corrections.
+        seed: of the rollouts.
+        progress: is told how far it is.
+    """
+    begin_us = until_us - int(days * DAY_US)
+    before, real = log.between(0, begin_us), log.between(begin_us, until_us)
+    if not len(before) or not len(real):
+        return model.choosing
+    known = np.bincount(before.listener, minlength=len(log.user_ids)) > 0
+    real = real.taken(known[real.listener])
+    wanted = _moments(before, real, space, model, begin_us)
+    for turn in range(rounds):
+        run = listen(model, space, before, begin_us, until_us, seed + turn)
+        reached = _moments(before, run, space, model, begin_us)
+        weights = {"known": model.choosing.known.copy(), "new": model.choosing.new.copy()}
+        apart = []
+        for (name, place), (mean, covariance, number) in wanted.items():
+            there, _, drawn = reached[name, place]
+            if min(number, drawn) >= _FEWEST:
+                spread = covariance + np.diag(_SHRINK * np.diag(covariance) + 1e-6)
+                weights[name][place] += np.linalg.solve(spread, mean - there)
+                apart.append(np.abs(mean - there) / np.sqrt(np.diag(covariance) + 1e-6))
+        progress(f"free run {turn + 1} of {rounds}: means of what is chosen {np.mean(apart):.3f} deviations apart")
+        model = replace(model, choosing=replace(model.choosing, **weights))
+    return model.choosing
+
+
+_Moments = dict[tuple[str, int], tuple[Float[np.ndarray, " features"], Float[np.ndarray, "features features"], int]]
+
+
+def _moments(before: SessionLog, then: SessionLog, space: Space, model: ListenerModel, begin_us: int) -> _Moments:
+    """Means and covariances of what was chosen in a period, of known and of new contents, first (0) and later (1)."""
+    whole, contexts = _after(before, then), len(before.contexts)
+    read: dict[tuple[str, int], list[np.ndarray]] = {}
+
+    def look(state: ListenerState, rows: Int[np.ndarray, " rows"], plays: Int[np.ndarray, " rows"]) -> None:
+        inside = whole.start_us[plays] >= begin_us
+        rows, content = rows[inside], whole.content[plays[inside]]
+        place = state.memory.places_of(rows, content)
+        for is_later in (0, 1):
+            now = (state.position[rows] > 0) == bool(is_later)
+            known, new = now & (place >= 0), now & (place < 0)
+            if known.any():
+                found = choosing.known_features(state, rows[known], place[known][:, None], contexts)
+                read.setdefault(("known", is_later), []).append(found[:, 0])
+            if new.any():
+                offered, at = np.unique(content[new], return_inverse=True)
+                found = choosing.new_features(state, rows[new], offered, contexts)
+                read.setdefault(("new", is_later), []).append(found[np.arange(len(at)), at])
+
+    replay(whole, space, model.drift, look)
+    moments: _Moments = {}
+    for kind, pieces in read.items():
+        rows = np.concatenate(pieces).astype(float)
+        moments[kind] = rows.mean(axis=0), np.cov(rows.T), len(rows)
+    return moments
+
+
+def _after(before: SessionLog, then: SessionLog) -> SessionLog:
+    """Two logs of the same listeners, one after the other."""
+    parts = {name: [getattr(before, name), getattr(then, name)] for name in COLUMNS}
+    parts["session"] = [before.session, then.session + int(before.session.max(initial=-1)) + 1]
+    return joined(parts, before.user_ids, before.contexts, before.devices)
