@@ -20,7 +20,8 @@ from towers.simulation.listeners.space import DAY_US
 NEVER: Final = np.iinfo(np.int64).max
 OWN_PULL: Final = 5.0
 _DRAWS: Final = 20
-_BLOCK: Final = 512
+_BLOCK: Final = 32
+"""Listeners whose candidates are weighed at once, so that their vectors stay in a core's cache."""
 
 Rows = Integer[np.ndarray, " some"]
 

@@ -100,13 +100,23 @@ class Choosing:
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"]
     ) -> Float[np.ndarray, "some met"]:
         """Utility of contents that listeners know, by their places in the memory: `known_features` times weights."""
-        return _utility(_of_known(state, rows, place), OF_KNOWN, self.known, state, rows)
+        return self._known_utility(state, rows, place, _directions(state, rows))
 
     def new_utility(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."]
     ) -> Float[np.ndarray, "some many"]:
         """Utility of contents that listeners do not know, `[many]` or `[some, many]`: `new_features` times weights."""
-        return _utility(_of_new(state, rows, content), OF_NEW, self.new, state, rows)
+        return self._new_utility(state, rows, content, _directions(state, rows))
+
+    def _known_utility(
+        self, state: ListenerState, rows: np.ndarray, place: np.ndarray, directions: np.ndarray
+    ) -> Float[np.ndarray, "some met"]:
+        return _utility(_of_known(state, rows, place, directions), OF_KNOWN, self.known, state, rows)
+
+    def _new_utility(
+        self, state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
+    ) -> Float[np.ndarray, "some many"]:
+        return _utility(_of_new(state, rows, content, directions), OF_NEW, self.new, state, rows)
 
     def attraction(
         self,
@@ -145,16 +155,17 @@ class Choosing:
         log_weight: Float[np.ndarray, " offered"],
         rng: np.random.Generator,
     ) -> Float[np.ndarray, "some many"]:
-        many, met = content.shape[1], state.memory.met[rows]
+        many, met, directions = content.shape[1], state.memory.met[rows], _directions(state, rows)
         repeats = self.repeats(state, rows, trait)
         drawn = state.memory.order[rows[:, None], (rng.random((len(rows), _DRAWN_KNOWN)) * met[:, None]).astype(int)]
         place = state.memory.places_of(rows, content)
-        known = self.known_utility(state, rows, np.concatenate([np.maximum(place, 0), drawn], axis=1))
+        places = np.concatenate([np.maximum(place, 0), drawn], axis=1)
+        known = self._known_utility(state, rows, places, directions)
         chances = np.maximum(np.stack([repeats, 1.0 - repeats]), 1e-9)
         of_known = np.log(chances[0] * state.space.is_playable.sum() / np.maximum(met, 1)) - _log_mean(known[:, many:])
-        of_new = np.log(chances[1]) + _log_mean(log_weight)
-        of_new -= _log_mean(self.new_utility(state, rows, offered) + log_weight)
-        new = self.new_utility(state, rows, content)
+        of_new = np.log(chances[1]) + _log_mean(log_weight[None])
+        of_new -= _log_mean(self._new_utility(state, rows, offered, directions) + log_weight)
+        new = self._new_utility(state, rows, content, directions)
         return np.where(place >= 0, known[:, :many] + of_known[:, None], new + of_new[:, None])
 
     def candidates(
@@ -194,22 +205,26 @@ def known_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"], num_contexts: int
 ) -> Float[np.ndarray, "some met features"]:
     """Features of contents that listeners know, by their places in the memory, float32; -1 for none."""
-    return _stacked(_of_known(state, rows, place), OF_KNOWN, state.context[rows], num_contexts)
+    found = _of_known(state, rows, place, _directions(state, rows))
+    return _stacked(found, OF_KNOWN, state.context[rows], num_contexts)
 
 
 def new_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."], num_contexts: int
 ) -> Float[np.ndarray, "some many features"]:
     """Features of contents, float32: `[many]`, the same for all listeners, or `[some, many]`, of each."""
-    return _stacked(_of_new(state, rows, content), OF_NEW, state.context[rows], num_contexts)
+    found = _of_new(state, rows, content, _directions(state, rows))
+    return _stacked(found, OF_NEW, state.context[rows], num_contexts)
 
 
-def _of_known(state: ListenerState, rows: np.ndarray, place: np.ndarray) -> dict[str, np.ndarray]:
+def _of_known(
+    state: ListenerState, rows: np.ndarray, place: np.ndarray, directions: np.ndarray
+) -> dict[str, np.ndarray]:
     memory, space = state.memory, state.space
     at = rows[:, None], np.maximum(place, 0)
     content = np.maximum(memory.content[at], 0)
     plays = memory.plays[at]
-    found = _likeness(state, rows, content) | {
+    found = _likeness(state, rows, content, directions) | {
         "activation": memory.activation(rows, place, state.now_us[rows]),
         "plays": np.log(np.maximum(plays, 1)),
         "skip_share": (memory.skips[at] + 0.35) / (plays + 1.0),
@@ -224,9 +239,11 @@ def _of_known(state: ListenerState, rows: np.ndarray, place: np.ndarray) -> dict
     return found
 
 
-def _of_new(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> dict[str, np.ndarray]:
+def _of_new(
+    state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
+) -> dict[str, np.ndarray]:
     space, shape = state.space, (len(rows), content.shape[-1])
-    found = _likeness(state, rows, content)
+    found = _likeness(state, rows, content, directions)
     for name in ("slow", "fast", "session"):
         found[f"{name}_squared"] = found[name] ** 2
     counts = state.region_plays[rows]
@@ -312,28 +329,37 @@ def _chances(rows: np.ndarray, found: np.ndarray, may_come: np.ndarray) -> Float
     return chance / chance.sum(axis=1, keepdims=True)
 
 
-def _likeness(state: ListenerState, rows: np.ndarray, content: np.ndarray) -> dict[str, np.ndarray]:
-    """Cosines of contents to what listeners like and have just heard, `[some, many]` each, by name."""
-    last = features.recent_first(state, rows)[:, 0]
+_ALONE: Final = ("slow", "fast", "session", "previous")
+"""What contents are compared with one by one, before the separate tastes of a listener, which count together."""
+
+
+def _directions(state: ListenerState, rows: np.ndarray) -> Float[np.ndarray, "some directions dim"]:
+    """What listeners like and have just heard, of length 1, float32: `_ALONE`, and then their tastes."""
+    last = features.last_played(state, rows)
     previous = np.where(((state.position[rows] > 0) & (last >= 0))[:, None], state.space.vectors[last], 0.0)
-    single = {
-        "slow": features.unit(state.slow[rows]), "fast": features.unit(state.fast[rows]),
-        "session": features.unit(state.session_taste[rows]), "previous": previous,
-    }  # fmt: skip
-    tastes = features.unit_tastes(state, rows)
-    directions = np.concatenate([np.stack(list(single.values()), axis=1), tastes], axis=1, dtype=np.float32)
+    alone = state.slow[rows], state.fast[rows], state.session_taste[rows]
+    return np.concatenate(
+        [np.stack([*(features.unit(taste) for taste in alone), previous], axis=1), features.unit_tastes(state, rows)],
+        axis=1, dtype=np.float32,
+    )  # fmt: skip
+
+
+def _likeness(
+    state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Cosines of contents to what listeners like and have just heard, `[some, many]` each, by name."""
     vectors = state.space.vectors[content]
     # [some, directions, many]; of the same contents for all it is one product of matrices.
     found = directions @ (vectors.swapaxes(1, 2) if content.ndim > 1 else vectors.T)
-    likeness = {name: found[:, place] for place, name in enumerate(single)}
-    likeness["taste"] = features.taste_affinity(state, rows, found[:, len(single) :].swapaxes(1, 2))
+    likeness = {name: found[:, place] for place, name in enumerate(_ALONE)}
+    likeness["taste"] = features.taste_affinity(state, rows, found[:, len(_ALONE) :].swapaxes(1, 2))
     # After one play or two, a session's mean says less of what it is about than later.
     early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
     return likeness | {f"{name}_early": likeness[name] * early for name in ("session", "fast")}
 
 
 def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndarray, "some many"]) -> np.ndarray:
-    last = features.recent_first(state, rows)[:, 0]
+    last = features.last_played(state, rows)
     is_there = (state.position[rows] > 0) & (last >= 0) & (state.space.artist[last] >= 0)
     return is_there[:, None] & (artist == state.space.artist[last][:, None])
 
@@ -370,7 +396,7 @@ def _utility(
     return total
 
 
-def _log_mean(utility: Float[np.ndarray, "*some many"]) -> Float[np.ndarray, "*some"]:
+def _log_mean(utility: Float[np.ndarray, "some many"]) -> Float[np.ndarray, " some"]:
     """The logarithm of the mean of what utilities weigh."""
     top = utility.max(axis=-1, keepdims=True)
     return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]

@@ -16,8 +16,8 @@ _NEW_DAYS: Final = 14.0
 
 OF_CONTENT: Final = (
     "slow_affinity", "taste_affinity", "fast_affinity", "session_affinity", "nearest_recent", "region_share",
-    "is_known", "activation", "known_skip_share", "was_skipped", "in_session", "artist_plays", "artist_run",
-    "popularity", "novelty", "satiation",
+    "is_known", "known_plays", "activation", "known_skip_share", "was_skipped", "in_session", "artist_plays",
+    "artist_run", "popularity", "novelty", "satiation",
 )  # fmt: skip
 """Of a listener and a content."""
 OF_MOMENT: Final = (
@@ -52,6 +52,7 @@ def of_content(
     put("is_known", is_known)
     put("activation", state.memory.activation(rows, place, state.now_us[rows]))
     plays = np.maximum(state.memory.plays[at], 1)
+    put("known_plays", np.where(is_known, np.log(plays), 0.0))
     put("known_skip_share", np.where(is_known, (state.memory.skips[at] + 0.35) / (plays + 1.0) - 0.35, 0.0))
     put("was_skipped", is_known & state.memory.was_skipped[at])
     put("in_session", is_known & (state.memory.session[at] == state.sessions[rows, None]))
@@ -99,6 +100,11 @@ def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float
 def recent_first(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, "some recent"]:
     """Rows of the last `RECENT` contents of each listener, the last one first; -1 where there are fewer."""
     return np.take_along_axis(state.recent[rows], _backwards(state, rows), axis=1)
+
+
+def last_played(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, " some"]:
+    """Row of the content that each listener played last; -1 for none."""
+    return state.recent[rows, (state.plays[rows] - 1) % RECENT]
 
 
 def recent_skips(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np.ndarray:

@@ -16,8 +16,8 @@ TRAITS: Final = ("skip", "finish", "like", "save", "dislike")
 """Chances that have a trait of the listener: a skip; the end of what is not skipped; a like and a save of what is not
 skipped; a dislike of what is."""
 _PAIRED: Final = (
-    "taste_affinity", "session_affinity", "fast_affinity", "slow_affinity", "is_known", "activation",
-    "known_skip_share", "position", "popularity", "region_share", "early", "satiation",
+    "taste_affinity", "session_affinity", "fast_affinity", "slow_affinity", "is_known", "known_plays",
+    "activation", "known_skip_share", "position", "popularity", "region_share", "early", "satiation",
 )  # fmt: skip
 """Features whose products the chance of a skip reads, too: a boosted tree finds no more than these in the catalogue."""
 _QUANTILES: Final = 201
