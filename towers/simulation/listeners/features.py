@@ -64,10 +64,17 @@ def of_content(
     same = (space.artist[np.maximum(last_five, 0)][:, None] == artist[..., None]) & (last_five >= 0)[:, None]
     put("artist_run", (same & (artist >= 0)[..., None]).mean(axis=-1))
     put("popularity", space.log_popularity[content])
-    age_days = np.maximum(state.now_us[rows, None].astype(float) - space.released_us[content], 0.0) / DAY_US
-    put("novelty", np.exp(-age_days / _NEW_DAYS))
+    put("novelty", novelty(state, rows, space.released_us[content]))
     put("satiation", state.satiation_of(rows, content))
     return found
+
+
+def novelty(
+    state: ListenerState, rows: Integer[np.ndarray, " some"], released_us: Integer[np.ndarray, "some many"]
+) -> Float[np.ndarray, "some many"]:
+    """How new contents are to the world: 1 at their release, then falling; they are taken to be old without one."""
+    age_days = np.maximum(state.now_us[rows, None].astype(float) - released_us, 0.0) / DAY_US
+    return np.exp(-age_days / _NEW_DAYS)
 
 
 def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some features"]:
