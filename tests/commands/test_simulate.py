@@ -114,6 +114,57 @@ def test_a_run_is_prepared_like_real_data(fitted, store, tmp_path, make_builder)
     assert store_again.end_us > 1_776_643_200_000_000  # simulated days are in it
 
 
+class TestShelf:
+    """What listeners of a run are shown; whom and how, `test_home_shelf.py` looks at."""
+
+    RUN = ("action=run", "run.days=4", "run.from=2026-04-20", "force=true", "run.history=false")
+
+    def test_impressions_are_prepared_one_and_all(self, fitted, store, tmp_path, make_builder):
+        out = tmp_path / "out"
+        printed = ok(fitted[0], "simulate", store, *self.RUN, f"run.out={out}", "run.slate=3", "run.candidates=9")
+        sessions, rows = re.search(r"begin of (\d+) sessions, \d+ picked from it: (\d+) impressions", printed).groups()
+        assert int(rows) == 3 * int(sessions) > 0
+        made, _ = make_builder(out, tmp_path / "store").build()
+        assert made.impressions.count_rows() == int(rows)
+        again = tmp_path / "again"
+        ok(fitted[0], "simulate", store, *self.RUN, f"run.out={again}", "run.slate=3", "run.candidates=9")
+        for path in (*out.glob("impressions/*"), *out.glob("events/*")):
+            assert path.read_bytes() == (again / path.relative_to(out)).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("key", "said"),
+        [
+            ("run.slate=0", None),
+            ("run.contexts=[train]", "no impressions: run.contexts: the simulator knows no session in train, only in"),
+        ],
+    )
+    def test_without_a_shelf_there_are_none(self, fitted, store, tmp_path, key, said):
+        printed = ok(fitted[0], "simulate", store, *self.RUN, f"run.out={tmp_path / 'out'}", key)
+        assert ("run.contexts" in printed) == (said is not None)
+        assert said is None or f"{said} album, artist, home, playlist, radio, search" in printed
+        assert not (tmp_path / "out" / "impressions").exists()
+
+    @pytest.mark.slow
+    def test_a_policy_is_trained_by_it_and_judged(self, fitted, store, tmp_path):
+        """The same policy that chose what was shown has weights of 1 in its own log."""
+        out = tmp_path / "out"
+        run = ("run.slate=3", "run.candidates=9", "run.days=60", "run.own_pull=2", f"run.out={out}")
+        ok(fitted[0], "simulate", store, *self.RUN[:1], *self.RUN[2:-1], *run)
+        ok(tmp_path, "prepare", "data=parquet", f"data.root={out}", "data.name=simulated")
+        space = open_version(versions(fitted[0])[0]).simulator.space
+        cards = tmp_path / "cards.txt"
+        cards.write_text("".join(f"{space.content_ids[row]}\n" for row in np.flatnonzero(space.is_playable)))
+        given = (f"export='{EXPORT}'", "store=stores/simulated", f"cards={cards}", "reward.min_stream_ms=1")
+        for policy in ("hierarchical", "uniform"):
+            folder = f"folder={tmp_path / policy}"
+            said = ok(tmp_path, "home", "action=train", f"policy={policy}", folder, *given)
+            assert re.search(r"learned from [\d,]+ cards that were shown, in \d+ updates", said)
+            told = ok(tmp_path, "home", "action=evaluate", f"policy={policy}", folder, *given)
+            assert (tmp_path / "evaluations" / f"home-{policy}-000001" / "report.html").is_file()
+            if policy == "uniform":
+                assert "passed         supported: weights average 1.000, standard error 0.000" in told
+
+
 class TestCheck:
     """Its figures have tests of their own; these are about whom it compares and what it decides."""
 

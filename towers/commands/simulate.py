@@ -138,15 +138,16 @@ def shown_by(simulated: Simulated, version: SimulatorVersion) -> Iterator[tuple[
 
 
 def told_of_pages(simulated: Simulated, offer: Offer, impressions: int) -> Iterator[str]:
-    """Says what listeners were shown, or why nothing."""
-    if simulated.pages is not None:
-        number, picked = len(simulated.pages), int((simulated.pages.slot != OWN).sum())
-        yield f"a shelf at the begin of {number:,} sessions, from which {picked:,} picked: {impressions:,} impressions"
-    elif offer.slate:
-        known = ", ".join(name or "no name" for name in simulated.log.contexts)
+    """Says what listeners were shown, and where nothing."""
+    pages, known = simulated.pages, simulated.log.contexts
+    if pages is not None:
+        picked = int((pages.slot != OWN).sum())
+        yield f"a shelf at the begin of {len(pages):,} sessions, {picked:,} picked from it: {impressions:,} impressions"
+    unknown = [name for name in offer.contexts if name not in known]
+    if offer.slate and (unknown or pages is None):
         yield (
-            f"no impressions: no session of the simulator's log is in run.contexts={[*offer.contexts]}; its contexts: "
-            f"{known}"
+            f"{'no impressions: ' if pages is None else ''}run.contexts: the simulator knows no session in "
+            f"{', '.join(unknown) or 'none'}, only in {', '.join(name or 'no context' for name in known)}"
         )
 
 

@@ -60,7 +60,8 @@ def write_raw_data(
 ) -> Written:
     """Writes a folder that `towers prepare` reads, whole or not at all.
 
-    `events/` and `impressions/` have one part for each simulated day (UTC), so that days can be given to a nightly training one by one.
+    `events/` and `impressions/` have one part for each simulated day (UTC), so that days can be given to a nightly
+    training one by one.
     `contents/`, `users/`, `playlists/` and sounds are those of the real data: the same files where the disk allows it,
     else copies.
 

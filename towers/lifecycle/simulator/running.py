@@ -26,7 +26,7 @@ POLICY_ID: Final = "uniform"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What listeners are shown at the first play of a session: a shelf of contents that are drawn evenly from candidates.
+    """What listeners are shown at the first play of a session: a shelf of contents, drawn evenly from candidates.
 
     Args:
         slate: number of contents; 0: they are shown nothing, and choose for themselves.

@@ -1,5 +1,5 @@
-"""A home page of one shelf in a world of listeners who otherwise choose for themselves: what it shows is kept, so that a
-log says with what chance each content was shown and what came of it."""
+"""A home page of one shelf for listeners who otherwise choose for themselves: what it shows is kept, so that a log says
+with what chance each content was shown and what came of it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -42,8 +42,10 @@ class Pages:
 
 
 class HomeShelf:
-    """Says what listeners play (`rollout.lived`): at the first play of a session in some contexts they are shown a shelf,
-    and pick one of it or put something on themselves; else it is their own choice.
+    """Says what listeners play (`rollout.lived`).
+
+    At the first play of a session in some contexts they are shown a shelf, and pick one of its contents or put
+    something on themselves (`picking`). All else is their own choice.
 
     Args:
         listeners: act.
