@@ -223,6 +223,7 @@ def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
     assert steps == sorted(steps)
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_every_choice_and_each_has_its_own_wandb_run(demo: tuple[Path, str]) -> None:
     folder, _ = demo
     still = ("audio_encoder=none", "placement=none", "trainer.max_epochs=1")

@@ -27,6 +27,7 @@ def short(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 @pytest.mark.usefixtures("graphs_traced_anew")
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = demo
     first = (folder / "exports" / "current").resolve()

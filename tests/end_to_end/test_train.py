@@ -59,7 +59,9 @@ def never_stopped(demo: tuple[Path, str]):
     return finished(folder, "whole")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)]
+)
 def test_stopped_and_started_again_it_ends_with_the_same_bits(
     demo: tuple[Path, str], never_stopped, number: int, code: int
 ) -> None:
@@ -112,6 +114,7 @@ def test_two_processes_that_are_stopped_end_with_the_same_bits(demo: tuple[Path,
     assert all(torch.equal(weights[key], whole[key]) for key in whole)
 
 
+@pytest.mark.slow
 def test_torchrun_brings_its_own_processes(demo: tuple[Path, str]) -> None:
     """Without dropout, which differs between processes, two make of the first epoch what one makes."""
     folder, _ = demo

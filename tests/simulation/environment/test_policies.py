@@ -71,7 +71,7 @@ def test_equals_are_counted_by_row():
 
 def test_values_are_paired_repeatable_and_in_a_sensible_order():
     world = make_world(
-        simulator(), 40, population=population(), days=4.0, slate_size=4, num_candidates=40, own_pull=0.0
+        simulator(), 30, population=population(), days=1.0, slate_size=4, num_candidates=40, own_pull=0.0
     )
     values = [value_of(policy, world, seeds=[0]) for policy in five_policies(world.space, 4)]
     again = value_of(five_policies(world.space, 4)[3], world, seeds=[0])

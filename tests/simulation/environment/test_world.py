@@ -10,7 +10,7 @@ from towers.simulation.environment.candidates import CandidateRetrieval
 from towers.simulation.environment.making import make_world
 from towers.simulation.environment.rewards import Rewards
 from towers.simulation.environment.world import ListeningWorld
-from towers.simulation.listeners import choosing
+from towers.simulation.listeners import choice_features
 from towers.simulation.listeners.response import Reaction
 from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP
 from towers.simulation.listeners.space import DAY_US
@@ -72,9 +72,9 @@ def test_utilities_are_features_times_weights():
         state.position[:] = position
         stage = min(position, 1)
         place = state.memory.listed(rows)
-        read = choosing.known_features(state, rows, place, fitted.num_contexts)
+        read = choice_features.known_features(state, rows, place, fitted.num_contexts)
         assert fitted.known_utility(state, rows, place) == pytest.approx(read @ fitted.known[stage], abs=1e-4)
-        read = choosing.new_features(state, rows, contents, fitted.num_contexts)
+        read = choice_features.new_features(state, rows, contents, fitted.num_contexts)
         assert fitted.new_utility(state, rows, contents) == pytest.approx(read @ fitted.new[stage], abs=1e-4)
         of_each = fitted.new_utility(state, rows, np.tile(contents, (len(rows), 1)))
         assert fitted.new_utility(state, rows, contents) == pytest.approx(of_each, abs=1e-4)

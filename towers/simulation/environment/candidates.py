@@ -66,9 +66,10 @@ class CandidateRetrieval:
 
     def _of_day(self, query: np.ndarray, day: int) -> np.ndarray:
         shared, is_released = self._shared(day)
-        score = np.where(is_released, query @ self._vectors.T, -np.inf)
+        score = query @ self._vectors.T
+        score[:, ~is_released] = -np.inf
         score[:, shared] = np.inf
-        best = np.argpartition(-score, self.number - 1, axis=1)[:, : self.number]
+        best = np.argpartition(score, score.shape[1] - self.number, axis=1)[:, -self.number :]
         rows = np.where(is_released[best], self._playable[best], len(self._space))
         rows.sort(axis=1)
         return np.where(rows == len(self._space), -1, rows)

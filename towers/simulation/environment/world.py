@@ -204,6 +204,6 @@ def best_of(
     score: Float[np.ndarray, "some candidates"], candidates: Integer[np.ndarray, "some candidates"], number: int
 ) -> Int[np.ndarray, "some number"]:
     """The candidates of the highest scores, the highest first."""
-    top = np.argpartition(-score, number - 1, axis=1)[:, :number]
+    top = np.argpartition(score, score.shape[1] - number, axis=1)[:, -number:]
     order = np.argsort(-np.take_along_axis(score, top, axis=1), axis=1, kind="stable")
     return np.take_along_axis(candidates, np.take_along_axis(top, order, axis=1), axis=1).astype(np.int64)

@@ -64,10 +64,17 @@ def of_content(
     same = (space.artist[np.maximum(last_five, 0)][:, None] == artist[..., None]) & (last_five >= 0)[:, None]
     put("artist_run", (same & (artist >= 0)[..., None]).mean(axis=-1))
     put("popularity", space.log_popularity[content])
-    age_days = np.maximum(state.now_us[rows, None].astype(float) - space.released_us[content], 0.0) / DAY_US
-    put("novelty", np.exp(-age_days / _NEW_DAYS))
+    put("novelty", novelty(state, rows, space.released_us[content]))
     put("satiation", state.satiation_of(rows, content))
     return found
+
+
+def novelty(
+    state: ListenerState, rows: Integer[np.ndarray, " some"], released_us: Integer[np.ndarray, "some many"]
+) -> Float[np.ndarray, "some many"]:
+    """How new contents are to the world: 1 at their release, then falling; they are taken to be old without one."""
+    age_days = np.maximum(state.now_us[rows, None].astype(float) - released_us, 0.0) / DAY_US
+    return np.exp(-age_days / _NEW_DAYS)
 
 
 def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some features"]:
@@ -84,8 +91,7 @@ def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float
     here = np.arange(RECENT) < np.minimum(position, 5)[:, None]
     put("recent_skips", (skipped & here).sum(axis=1) / np.maximum(here.sum(axis=1), 1))
     put("streak", np.minimum(state.streak[rows], 6) / 3.0)
-    plays = np.maximum(np.minimum(state.plays[rows], RECENT), 1)
-    put("recent_repeats", state.recent_repeated[rows].sum(axis=1) / plays)
+    put("recent_repeats", recent_repeats(state, rows))
     put("experience", np.log1p(state.plays[rows]) / 5.0)
     hour = state.now_us[rows] / _HOUR_US % 24 * (2.0 * np.pi / 24.0)
     put("morning_sin", np.sin(hour))
@@ -95,6 +101,12 @@ def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float
     # 1970 began on a Thursday.
     put("weekend", (state.now_us[rows] // DAY_US + 3) % 7 >= 5)
     return found
+
+
+def recent_repeats(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+    """The share of the last `RECENT` plays whose content the listener knew, float32."""
+    plays = np.maximum(np.minimum(state.plays[rows], RECENT), 1)
+    return (state.recent_repeated[rows].sum(axis=1) / plays).astype(np.float32)
 
 
 def recent_first(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, "some recent"]:

@@ -168,7 +168,6 @@ class Listeners:
         self.model, self.state = model, population.state
         self.rng = np.random.default_rng(seed)
         self.state.space = self.state.space.drawn(self.rng)
-        number = len(self.state)
         self.traits = {
             name: self.rng.normal(mode, population.deviations[name]) for name, mode in population.modes.items()
         }
@@ -176,7 +175,6 @@ class Listeners:
         self._contexts = model.sessions.contexts.of_counts(population.contexts).cumsum(axis=1)
         self._devices = model.sessions.devices.of_counts(population.devices).cumsum(axis=1)
         self._source = population
-        assert len(self.pace) == number
 
     @classmethod
     def drawn(cls, model: ListenerModel, population: Population, number: int, seed: int) -> "Listeners":
@@ -258,11 +256,13 @@ class Listeners:
         return {"state": {name: value.copy() for name, value in self.state.arrays().items()},
                 "traits": {name: value.copy() for name, value in self.traits.items()}, "pace": self.pace.copy(),
                 "contexts": self._contexts.copy(), "devices": self._devices.copy(),
+                "log_popularity": self.state.space.log_popularity,
                 "rng": self.rng.bit_generator.state}  # fmt: skip
 
     def restore(self, arrays: dict[str, Any]) -> None:
         """Becomes what `arrays` says."""
         self.state.restore(arrays["state"])
+        self.state.space = self.state.space.with_log_popularity(arrays["log_popularity"])
         self.traits = {name: value.copy() for name, value in arrays["traits"].items()}
         self.pace = arrays["pace"].copy()
         self._contexts, self._devices = arrays["contexts"].copy(), arrays["devices"].copy()

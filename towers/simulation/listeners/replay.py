@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
-from towers.simulation.listeners import choosing, features, sessions
+from towers.simulation.listeners import choice_features, features, sessions
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import Drift, ListenerState
@@ -83,7 +83,7 @@ class Recorded:
     Args:
         of_content: `[plays, features]`, before each play.
         of_moment: `[plays, features]`, before each play.
-        repeat: `[plays, features]`, before each play (`choosing.repeat_features`).
+        repeat: `[plays, features]`, before each play (`choice_features.repeat_features`).
         is_repeat: `[plays]`, whether the listener knew the content.
         leave: `[plays, features]`, after each play (`sessions.leave_features`).
         ended_us: `[plays]`, when each play ended.
@@ -132,7 +132,7 @@ def record(log: SessionLog, space: Space, drift: Drift, num_choices: int = 0, se
         content = log.content[plays]
         of_content[plays] = features.of_content(state, rows, content[:, None])[:, 0]
         of_moment[plays] = features.of_moment(state, rows)
-        repeat[plays] = choosing.repeat_features(state, rows, contexts)
+        repeat[plays] = choice_features.repeat_features(state, rows, contexts)
         place = state.memory.places_of(rows, content)
         is_repeat[plays] = place >= 0
         if (asked := is_asked[plays] & (place >= 0) & (state.memory.met[rows] > 1)).any():
@@ -172,7 +172,7 @@ def _known_offered(
     drawn = (rng.random((len(rows), _OFFERED)) * met[:, None]).astype(int)
     places = np.column_stack([chosen, state.memory.order[rows[:, None], drawn]]).astype(int)
     may_come = (places != chosen[:, None]) | (np.arange(_OFFERED + 1) == 0)
-    return choosing.known_features(state, rows, places, num_contexts), may_come, rows, state.position[rows] == 0
+    return choice_features.known_features(state, rows, places, num_contexts), may_come, rows, state.position[rows] == 0
 
 
 def _new_offered(
@@ -186,10 +186,10 @@ def _new_offered(
     # The same others for all who choose at this step; they differ from step to step.
     drawn = rng.choice(playable, _OFFERED)
     offered, place_of = np.unique(np.concatenate([chosen, drawn]), return_inverse=True)
-    read = choosing.new_features(state, rows, offered, num_contexts)
+    read = choice_features.new_features(state, rows, offered, num_contexts)
     places = np.column_stack([place_of[: len(rows)], np.tile(place_of[len(rows) :], (len(rows), 1))])
     content = offered[places]
-    may_come = ~np.take_along_axis(choosing.knows(state, rows), content, axis=1)
+    may_come = ~np.take_along_axis(choice_features.knows(state, rows), content, axis=1)
     may_come &= state.space.released_us[content] <= state.now_us[rows, None]
     may_come &= content != chosen[:, None]
     may_come[:, 0] = True

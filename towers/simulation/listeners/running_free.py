@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers.simulation.listeners import choosing
+from towers.simulation.listeners import choice_features
 from towers.simulation.listeners.choosing import Choosing
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.replay import replay
@@ -90,11 +90,11 @@ def _moments(before: SessionLog, then: SessionLog, space: Space, model: Listener
             now = (state.position[rows] > 0) == bool(is_later)
             known, new = now & (place >= 0), now & (place < 0)
             if known.any():
-                found = choosing.known_features(state, rows[known], place[known][:, None], contexts)
+                found = choice_features.known_features(state, rows[known], place[known][:, None], contexts)
                 read.setdefault(("known", is_later), []).append(found[:, 0])
             if new.any():
                 offered, at = np.unique(content[new], return_inverse=True)
-                found = choosing.new_features(state, rows[new], offered, contexts)
+                found = choice_features.new_features(state, rows[new], offered, contexts)
                 read.setdefault(("new", is_later), []).append(found[np.arange(len(at)), at])
 
     replay(whole, space, model.drift, look)

@@ -64,8 +64,12 @@ class Space:
         """The same contents with popularities that are as likely: those of new releases differ as widely as all do."""
         shape, rate, mean = self._popularity
         drawn = np.maximum(rng.gamma(shape) / rate / mean, _LEAST)
+        return self.with_log_popularity(np.log(drawn).astype(np.float32))
+
+    def with_log_popularity(self, log_popularity: Float[np.ndarray, " contents"]) -> "Space":
+        """The same contents with popularities that are given."""
         copy = replace(self)
-        copy.__dict__["log_popularity"] = np.log(drawn).astype(np.float32)
+        copy.__dict__["log_popularity"] = log_popularity
         return copy
 
     @cached_property
