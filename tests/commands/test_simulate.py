@@ -117,7 +117,7 @@ def test_a_run_is_prepared_like_real_data(fitted, store, tmp_path, make_builder)
 class TestShelf:
     """What listeners of a run are shown; whom and how, `test_home_shelf.py` looks at."""
 
-    RUN = ("action=run", "run.days=4", "run.from=2026-04-20", "force=true", "run.history=false")
+    RUN = ("action=run", "run.days=4", "run.from=2026-04-20", "force=true")
 
     def test_impressions_are_prepared_one_and_all(self, fitted, store, tmp_path, make_builder):
         out = tmp_path / "out"
@@ -149,7 +149,7 @@ class TestShelf:
         """The same policy that chose what was shown has weights of 1 in its own log."""
         out = tmp_path / "out"
         run = ("run.slate=3", "run.candidates=9", "run.days=60", "run.own_pull=2", f"run.out={out}")
-        ok(fitted[0], "simulate", store, *self.RUN[:1], *self.RUN[2:-1], *run)
+        ok(fitted[0], "simulate", store, *self.RUN, *run)
         ok(tmp_path, "prepare", "data=parquet", f"data.root={out}", "data.name=simulated")
         space = open_version(versions(fitted[0])[0]).simulator.space
         cards = tmp_path / "cards.txt"

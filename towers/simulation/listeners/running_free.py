@@ -64,11 +64,15 @@ def corrected(
         weights = {"known": model.choosing.known.copy(), "new": model.choosing.new.copy()}
         apart = []
         for (name, place), (mean, covariance, number) in wanted.items():
+            if (name, place) not in reached:
+                continue
             there, _, drawn = reached[name, place]
             if min(number, drawn) >= _FEWEST:
                 spread = covariance + np.diag(_SHRINK * np.diag(covariance) + 1e-6)
                 weights[name][place] += np.linalg.solve(spread, mean - there)
                 apart.append(np.abs(mean - there) / np.sqrt(np.diag(covariance) + 1e-6))
+        if not apart:  # too few plays to tell
+            break
         progress(f"free run {turn + 1} of {rounds}: means of what is chosen {np.mean(apart):.3f} deviations apart")
         model = replace(model, choosing=replace(model.choosing, **weights))
     return model.choosing
