@@ -122,7 +122,7 @@ class TestShelf:
     def test_impressions_are_prepared_one_and_all(self, fitted, store, tmp_path, make_builder):
         out = tmp_path / "out"
         printed = ok(fitted[0], "simulate", store, *self.RUN, f"run.out={out}", "run.slate=3", "run.candidates=9")
-        sessions, rows = re.search(r"begin of (\d+) sessions, \d+ picked from it: (\d+) impressions", printed).groups()
+        ((sessions, rows),) = re.findall(r"begin of (\d+) sessions, \d+ picked from it: (\d+) impressions", printed)
         assert int(rows) == 3 * int(sessions) > 0
         made, _ = make_builder(out, tmp_path / "store").build()
         assert made.impressions.count_rows() == int(rows)
@@ -153,7 +153,7 @@ class TestShelf:
         ok(tmp_path, "prepare", "data=parquet", f"data.root={out}", "data.name=simulated")
         space = open_version(versions(fitted[0])[0]).simulator.space
         cards = tmp_path / "cards.txt"
-        cards.write_text("".join(f"{space.content_ids[row]}\n" for row in np.flatnonzero(space.is_playable)))
+        cards.write_text("".join(f"{space.content_ids[row]}\n" for row in np.flatnonzero(space.is_playable).tolist()))
         given = (f"export='{EXPORT}'", "store=stores/simulated", f"cards={cards}", "reward.min_stream_ms=1")
         for policy in ("hierarchical", "uniform"):
             folder = f"folder={tmp_path / policy}"

@@ -1,5 +1,7 @@
 """Rows of what was shown: each is as the contract says, and says what the events say."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -33,8 +35,9 @@ def rows(tables):
 def test_each_slot_is_a_row_of_the_contract(listening, rows):
     assert len(rows) == SLOTS * len(listening[1])
     for row in rows:
-        told = {name: value for name, value in row.items() if name != "timestamp"}
-        Impression(timestamp_us=0, **told | {"candidate_ids": tuple(row["candidate_ids"])})
+        told: dict[str, Any] = {name: value for name, value in row.items() if name != "timestamp"}
+        told["candidate_ids"] = tuple(told["candidate_ids"])
+        Impression(timestamp_us=0, **told)
         assert (row["shelf"], row["policy_id"], row["space_id"]) == ("home", "uniform", "invented")
     assert len({(row["request_id"], row["slot"]) for row in rows}) == len(rows)
 

@@ -1,7 +1,7 @@
 """What simulated listeners were shown, and what they did with it, as rows of `impressions/`."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +56,7 @@ def _rows(
     played_ms: Int[np.ndarray, " plays"],
     content_ids: pa.Array,
     prefix: str,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Columns of some pages; one that is the same in all rows is left out."""
     page, slot = np.nonzero(pages.slates[some] != NOTHING)
     at = some[page]
@@ -86,8 +86,8 @@ def _lists(candidates: Int[np.ndarray, "rows candidates"], content_ids: pa.Array
     )
 
 
-def _table(columns: dict[str, object]) -> pa.Table:
-    number = len(columns["slot"])  # type: ignore[arg-type]
+def _table(columns: dict[str, Any]) -> pa.Table:
+    number = len(columns["slot"])
     arrays = []
     for field in IMPRESSION_SCHEMA:
         column = columns[field.name]
