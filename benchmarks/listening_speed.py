@@ -1,5 +1,6 @@
 """How many steps of simulated listeners does one core take a second?
 
+    scripts/peers benchmarks/peers/sardine.txt .venv-peers-sardine
     python benchmarks/listening_speed.py
 
 Listeners step together in `towers/Listening-v0`, vectorised: each is offered 10 of 200 candidates, picks one of them or
@@ -8,10 +9,17 @@ nearest candidates of each (`nearest`, chosen from a query inside of the environ
 listeners take less of, so that they choose more themselves, which is what costs most). The simulator is fitted to an
 invented log of listeners with a taste each, of as many plays as an ordinary month holds. A second is one of processor
 time on one thread; the best of the turns counts, since other work may share the cores.
+
+SARDINE (Deffayet et al. 2023, "SARDINE: a simulator for automated recommendation in dynamic and interactive
+environments") runs in an environment of its own: slates of 10 of its 1,000 items, one user a step, clicks by a position
+model with boredom by topic and influence of clicks; no sessions, no return, no repeats, nothing fitted to a log.
 """
 
 import argparse
+import json
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -27,6 +35,7 @@ from towers.simulation.listeners.space import DAY_US, Space
 
 UNTIL_US = 20_000 * DAY_US
 REGIONS, ARTIST_CONTENTS = 30, 3
+PEERS = Path(".venv-peers-sardine/bin/python")
 
 
 def main() -> None:
@@ -36,9 +45,10 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--fitted", type=int, default=600, help="listeners of the invented log")
     parser.add_argument("--sessions", type=int, default=12, help="of each of them")
-    parser.add_argument("--steps", type=int, default=20, help="of a turn")
-    parser.add_argument("--turns", type=int, default=3)
-    add_smallest(parser, listeners=20, contents=250, dim=8, fitted=30, sessions=6, steps=2, turns=1)
+    parser.add_argument("--steps", type=int, default=10, help="of a turn")
+    parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="SARDINE too")
+    add_smallest(parser, listeners=20, contents=250, dim=8, fitted=30, sessions=6, steps=2, turns=1, peers=False)
     arguments = parser.parse_args()
     with threadpool_limits(1):
         space = invented_space(arguments.contents, arguments.dim)
@@ -48,9 +58,14 @@ def main() -> None:
     table = Table("slates", "steps a second", "own choices", "skips")
     for kind, facts in found.items():
         table.add_row(kind, f"{facts['steps_per_s']:,.0f}", f"{facts['own']:.0%}", f"{facts['skips']:.0%}")
+    peers = sardine(arguments.turns) if arguments.peers else {}
+    for name, rate in peers.items():
+        table.add_row(name, f"{rate:,.0f}", "", "")
     Console().print(table)
     sizes = {name: getattr(arguments, name) for name in ("listeners", "contents", "dim", "fitted", "sessions")}
-    write_result(arguments, "listening_speed", {"sizes": sizes, "plays_of_the_log": len(log), "slates": found})
+    write_result(
+        arguments, "listening_speed", {"sizes": sizes, "plays_of_the_log": len(log), "slates": found, "peers": peers}
+    )
 
 
 def invented_space(contents: int, dim: int) -> Space:
@@ -117,6 +132,16 @@ def measured(arguments: argparse.Namespace, simulator: Simulator, log: SessionLo
         best = min(best, spent)
     steps_per_s = arguments.listeners * arguments.steps / best
     return {"steps_per_s": steps_per_s, "own": own / plays, "skips": skips / plays}
+
+
+def sardine(turns: int) -> dict[str, float]:
+    """The best of some turns of peers/sardine_speed.py, in its own environment."""
+    best: dict[str, float] = {}
+    for _ in range(turns):
+        command = [PEERS, Path(__file__).parent / "peers" / "sardine_speed.py", "5000"]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        best = {name: max(rate, best.get(name, 0.0)) for name, rate in json.loads(printed).items()}
+    return best
 
 
 if __name__ == "__main__":

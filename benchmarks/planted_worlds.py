@@ -118,6 +118,17 @@ def table(found: dict[str, dict[str, Any]]) -> Table:
     return rows
 
 
+def order_table(found: dict[str, dict[str, Any]]) -> Table:
+    """Streams of a listener under each policy, in the true world and in the simulated one."""
+    policies = list(next(iter(found.values()))["streams"]["true"])
+    rows = Table("world", "tau", *policies, title="Streams of a listener: true / simulated")
+    for name, facts in found.items():
+        streams = facts["streams"]
+        pairs = [f"{streams['true'][policy][0]:.1f} / {streams['simulated'][policy][0]:.1f}" for policy in policies]
+        rows.add_row(name, f"{streams['tau']:.2f}", *pairs)
+    return rows
+
+
 def main() -> None:
     """Prints and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,8 +148,9 @@ def main() -> None:
     console, found = Console(), {}
     for name in arguments.worlds:
         found[name] = measured(name, arguments)
-        console.print(f"{name}: {found[name]['processor_seconds']}", highlight=False)
+        console.print(table({name: found[name]}))
     console.print(table(found))
+    console.print(order_table(found))
     sizes = {
         name: getattr(arguments, name) for name in ("listeners", "days", "members", "served", "served_days", "seed")
     }

@@ -68,6 +68,7 @@ def simulator() -> Simulator:
         fast_rates=(0.2,),
         drift_listeners=10,
         recovery_hours=(1.0, 1.001),
+        free_rounds=0,
     )
     return fit(log(), space(), settings, UNTIL_US)
 

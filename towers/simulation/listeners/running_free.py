@@ -63,26 +63,27 @@ def corrected(
         reached = _moments(before, run, space, model, begin_us)
         weights = {"known": model.choosing.known.copy(), "new": model.choosing.new.copy()}
         apart = []
-        for (name, place), (mean, covariance, number) in wanted.items():
-            if (name, place) not in reached:
-                continue
-            there, _, drawn = reached[name, place]
-            if min(number, drawn) >= _FEWEST:
+        for (name, place), (mean, covariance) in wanted.items():
+            if (name, place) in reached:
+                there, _ = reached[name, place]
                 spread = covariance + np.diag(_SHRINK * np.diag(covariance) + 1e-6)
                 weights[name][place] += np.linalg.solve(spread, mean - there)
                 apart.append(np.abs(mean - there) / np.sqrt(np.diag(covariance) + 1e-6))
-        if not apart:  # too few plays to tell
+        if not apart:
+            progress(f"fewer than {_FEWEST} choices of each kind: weights stay as they were fitted one choice ahead")
             break
-        progress(f"free run {turn + 1} of {rounds}: means of what is chosen {np.mean(apart):.3f} deviations apart")
+        far = np.concatenate(apart).mean()
+        progress(f"free run {turn + 1} of {rounds}: means of what is chosen {far:.3f} deviations apart")
         model = replace(model, choosing=replace(model.choosing, **weights))
     return model.choosing
 
 
-_Moments = dict[tuple[str, int], tuple[Float[np.ndarray, " features"], Float[np.ndarray, "features features"], int]]
+_Moments = dict[tuple[str, int], tuple[Float[np.ndarray, " features"], Float[np.ndarray, "features features"]]]
 
 
 def _moments(before: SessionLog, then: SessionLog, space: Space, model: ListenerModel, begin_us: int) -> _Moments:
-    """Means and covariances of what was chosen in a period, of known and of new contents, first (0) and later (1)."""
+    """Means and covariances of what was chosen in a period, of known and of new contents, first (0) and later (1); of
+    those that were chosen often enough."""
     whole, contexts = _after(before, then), len(before.contexts)
     read: dict[tuple[str, int], list[np.ndarray]] = {}
 
@@ -105,7 +106,8 @@ def _moments(before: SessionLog, then: SessionLog, space: Space, model: Listener
     moments: _Moments = {}
     for kind, pieces in read.items():
         rows = np.concatenate(pieces).astype(float)
-        moments[kind] = rows.mean(axis=0), np.cov(rows.T), len(rows)
+        if len(rows) >= _FEWEST:
+            moments[kind] = rows.mean(axis=0), np.cov(rows.T)
     return moments
 
 
