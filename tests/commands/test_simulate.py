@@ -17,7 +17,7 @@ from towers.errors import UserError
 from towers.lifecycle.simulator.checking import skip_data
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import HeldOut, checked_part, coded_as, fitted_part
-from towers.lifecycle.simulator.running import Run, simulate
+from towers.lifecycle.simulator.running import Offer, Run, simulate
 from towers.lifecycle.simulator.versions import open_version
 from towers.retrieval.export import Export
 from towers.simulation.checks.verdict import Limit, Verdict
@@ -281,6 +281,8 @@ class TestMistakes:
         ],
     )
     def test_a_run_that_cannot_be(self, simulator, log, change, said):
-        run = Run(**{"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed": 0} | change)
+        run = Run(
+            **{"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed": 0, "offer": Offer()} | change
+        )
         with pytest.raises(UserError, match=re.escape(said)):
             simulate(simulator, log, run)
