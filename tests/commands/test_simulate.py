@@ -17,7 +17,7 @@ from towers.errors import UserError
 from towers.lifecycle.simulator.checking import skip_data
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import HeldOut, checked_part, coded_as, fitted_part
-from towers.lifecycle.simulator.running import Run, simulate
+from towers.lifecycle.simulator.running import Offer, Run, simulate
 from towers.lifecycle.simulator.versions import open_version
 from towers.retrieval.export import Export
 from towers.simulation.checks.verdict import Limit, Verdict
@@ -112,6 +112,57 @@ def test_a_run_is_prepared_like_real_data(fitted, store, tmp_path, make_builder)
     store_again = make_builder(out, tmp_path / "store").build()[0]
     assert store_again.end_us is not None
     assert store_again.end_us > 1_776_643_200_000_000  # simulated days are in it
+
+
+class TestShelf:
+    """What listeners of a run are shown; whom and how, `test_home_shelf.py` looks at."""
+
+    RUN = ("action=run", "run.days=4", "run.from=2026-04-20", "force=true")
+
+    def test_impressions_are_prepared_one_and_all(self, fitted, store, tmp_path, make_builder):
+        out = tmp_path / "out"
+        printed = ok(fitted[0], "simulate", store, *self.RUN, f"run.out={out}", "run.slate=3", "run.candidates=9")
+        ((sessions, rows),) = re.findall(r"begin of (\d+) sessions, \d+ picked from it: (\d+) impressions", printed)
+        assert int(rows) == 3 * int(sessions) > 0
+        made, _ = make_builder(out, tmp_path / "store").build()
+        assert made.impressions.count_rows() == int(rows)
+        again = tmp_path / "again"
+        ok(fitted[0], "simulate", store, *self.RUN, f"run.out={again}", "run.slate=3", "run.candidates=9")
+        for path in (*out.glob("impressions/*"), *out.glob("events/*")):
+            assert path.read_bytes() == (again / path.relative_to(out)).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("key", "said"),
+        [
+            ("run.slate=0", None),
+            ("run.contexts=[train]", "no impressions: run.contexts: the simulator knows no session in train, only in"),
+        ],
+    )
+    def test_without_a_shelf_there_are_none(self, fitted, store, tmp_path, key, said):
+        printed = ok(fitted[0], "simulate", store, *self.RUN, f"run.out={tmp_path / 'out'}", key)
+        assert ("run.contexts" in printed) == (said is not None)
+        assert said is None or f"{said} album, artist, home, playlist, radio, search" in printed
+        assert not (tmp_path / "out" / "impressions").exists()
+
+    @pytest.mark.slow
+    def test_a_policy_is_trained_by_it_and_judged(self, fitted, store, tmp_path):
+        """The same policy that chose what was shown has weights of 1 in its own log."""
+        out = tmp_path / "out"
+        run = ("run.slate=3", "run.candidates=9", "run.days=60", "run.own_pull=2", f"run.out={out}")
+        ok(fitted[0], "simulate", store, *self.RUN, *run)
+        ok(tmp_path, "prepare", "data=parquet", f"data.root={out}", "data.name=simulated")
+        space = open_version(versions(fitted[0])[0]).simulator.space
+        cards = tmp_path / "cards.txt"
+        cards.write_text("".join(f"{space.content_ids[row]}\n" for row in np.flatnonzero(space.is_playable).tolist()))
+        given = (f"export='{EXPORT}'", "store=stores/simulated", f"cards={cards}", "reward.min_stream_ms=1")
+        for policy in ("hierarchical", "uniform"):
+            folder = f"folder={tmp_path / policy}"
+            said = ok(tmp_path, "home", "action=train", f"policy={policy}", folder, *given)
+            assert re.search(r"learned from [\d,]+ cards that were shown, in \d+ updates", said)
+            told = ok(tmp_path, "home", "action=evaluate", f"policy={policy}", folder, *given)
+            assert (tmp_path / "evaluations" / f"home-{policy}-000001" / "report.html").is_file()
+            if policy == "uniform":
+                assert "passed         supported: weights average 1.000, standard error 0.000" in told
 
 
 class TestCheck:
@@ -230,6 +281,8 @@ class TestMistakes:
         ],
     )
     def test_a_run_that_cannot_be(self, simulator, log, change, said):
-        run = Run(**{"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed": 0} | change)
+        run = Run(
+            **{"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed": 0, "offer": Offer()} | change
+        )
         with pytest.raises(UserError, match=re.escape(said)):
             simulate(simulator, log, run)

@@ -14,7 +14,7 @@ from towers.data.event_times import instant_us
 from towers.errors import UserError
 from towers.lifecycle.simulator.fitting import FitRequest
 from towers.lifecycle.simulator.parts import HeldOut
-from towers.lifecycle.simulator.running import Run
+from towers.lifecycle.simulator.running import Offer, Run
 from towers.simulation.checks.check import CheckSettings
 from towers.simulation.listeners.fitting import FitSettings
 
@@ -102,6 +102,12 @@ def simulate_plan(config: DictConfig) -> SimulatePlan:
             begin_us=_instant(config, "run.from"),
             member=value(config, "run.member", int | None),
             seed=value(config, "run.seed", int),
+            offer=Offer(
+                slate=value(config, "run.slate", int),
+                candidates=value(config, "run.candidates", int),
+                contexts=value(config, "run.contexts", tuple[str, ...]),
+                own_pull=value(config, "run.own_pull", float),
+            ),
         ),
         out=Path(value(config, "run.out", str)),
         with_history=value(config, "run.history", bool),

@@ -3,10 +3,11 @@
 What draws the page of a check is imported by that action alone: a run on a machine that serves needs none of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
 from omegaconf import DictConfig
 
 from towers.assembly.simulation import SimulatePlan, simulate_plan
@@ -16,12 +17,14 @@ from towers.data.event_times import shown_time
 from towers.errors import GateRefused, UserError
 from towers.lifecycle.simulator.fitting import fit_version
 from towers.lifecycle.simulator.held_out_file import Left, leave_out
+from towers.lifecycle.simulator.impressions import impression_tables
 from towers.lifecycle.simulator.log import read_store
-from towers.lifecycle.simulator.raw_data import write_raw_data
-from towers.lifecycle.simulator.running import simulate
+from towers.lifecycle.simulator.raw_data import SIMULATED, write_raw_data
+from towers.lifecycle.simulator.running import POLICY_ID, SHELF, Offer, Simulated, simulate
 from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
 from towers.retrieval.export import Export
 from towers.simulation.checks.verdict import Verdict, require_checked
+from towers.simulation.environment.picking import OWN
 
 
 def run(config: DictConfig) -> None:
@@ -113,14 +116,39 @@ def run_days(config: DictConfig) -> Path:
     }  # fmt: skip
     written = write_raw_data(
         plan.out, simulated.log, version.simulator.space, root=root,
-        before=simulated.before if plan.with_history else None, impressions=None, about=about,
+        before=simulated.before if plan.with_history else None, impressions=shown_by(simulated, version), about=about,
     )  # fmt: skip
     print(
         f"{len(simulated.before.user_ids):,} listeners from {about['begin']} to {about['end']}: {len(simulated.log):,} "
         f"plays in {len(simulated.log.session_begins):,} sessions, {written.events:,} events"
     )
+    for line in told_of_pages(simulated, plan.run.offer, written.impressions):
+        print(line)
     print(f"wrote {plan.out}; read it with `towers prepare data.root={plan.out} data.name={plan.out.name}`")
     return plan.out
+
+
+def shown_by(simulated: Simulated, version: SimulatorVersion) -> Iterator[tuple[str, pa.Table]]:
+    """Rows for `impressions/` of what listeners were shown, by day."""
+    if simulated.pages is not None:
+        space = version.simulator.space
+        yield from impression_tables(
+            simulated.pages, simulated.log, space, prefix=SIMULATED, policy_id=POLICY_ID, shelf=SHELF
+        )
+
+
+def told_of_pages(simulated: Simulated, offer: Offer, impressions: int) -> Iterator[str]:
+    """Says what listeners were shown, and where nothing."""
+    pages, known = simulated.pages, simulated.log.contexts
+    if pages is not None:
+        picked = int((pages.slot != OWN).sum())
+        yield f"a shelf at the begin of {len(pages):,} sessions, {picked:,} picked from it: {impressions:,} impressions"
+    unknown = [name for name in offer.contexts if name not in known]
+    if offer.slate and (unknown or pages is None):
+        yield (
+            f"{'no impressions: ' if pages is None else ''}run.contexts: the simulator knows no session in "
+            f"{', '.join(unknown) or 'none'}, only in {', '.join(name or 'no context' for name in known)}"
+        )
 
 
 def opened(plan: SimulatePlan) -> SimulatorVersion:

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.simulation.listeners.logs import EXPORT, logged
-from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.lifecycle.simulator.log import read_store
@@ -46,7 +45,7 @@ def assert_same(log, other):
 
 
 def write(folder, log, space, small, **others):
-    given = {"root": small.raw, "before": None, "impressions": None, "about": {}, **others}
+    given = {"root": small.raw, "before": None, "impressions": (), "about": {}, **others}
     return write_raw_data(folder, log, space, **given)
 
 
@@ -70,8 +69,7 @@ def test_what_is_written_is_prepared_and_read_again(tmp_path, small, space, list
     log = listened.log
     middle = int(np.median(log.start_us))
     before, after = log.between(0, middle), log.between(middle, 2**62)
-    impressions = IMPRESSION_SCHEMA.empty_table()
-    written = write(tmp_path / "out", after, space, small, before=before, impressions=impressions, about={"a": 1})
+    written = write(tmp_path / "out", after, space, small, before=before, about={"a": 1})
     assert make_builder(tmp_path / "out", tmp_path / "store").build()[0].has_clock
     again = read_store(tmp_path / "store", space)
     assert_same(again.log, log)

@@ -1,9 +1,9 @@
 import pytest
 
 from towers.errors import UserError
-from towers.lifecycle.simulator.running import Run
+from towers.lifecycle.simulator.running import Offer, Run
 
-RUN = {"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed": 0}
+RUN = {"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed": 0, "offer": Offer()}
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,18 @@ RUN = {"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed":
 def test_a_number_that_cannot_be(change, said):
     with pytest.raises(UserError) as refusal:
         Run(**{**RUN, **change})
+    assert str(refusal.value) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"slate": -1}, "run.slate=-1: must be 0 or more"),
+        ({"slate": 10, "candidates": 9}, "run.candidates=9: must be at least run.slate=10"),
+        ({"own_pull": float("nan")}, "run.own_pull=nan: must be a number"),
+    ],
+)
+def test_a_shelf_that_cannot_be(change, said):
+    with pytest.raises(UserError) as refusal:
+        Offer(**change)
     assert str(refusal.value) == said

@@ -1,7 +1,8 @@
 """Simulated listening as a folder in the raw data contract, so that whatever reads real data reads it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from towers.simulation.listeners.space import DAY_US, Space
 
 ABOUT: Final = "simulated.json"
 """Says what the folder holds; it is no table."""
+SIMULATED: Final = "simulated-"
+"""With which ids of simulated sessions begin, and of what was shown in them; the session's number follows."""
 BEFORE: Final = "before"
 """Name of the part of `events/` with what was really played before."""
 LISTED: Final = (schema.CONTENTS, schema.USERS, schema.PLAYLISTS)
@@ -52,12 +55,13 @@ def write_raw_data(
     *,
     root: Path,
     before: SessionLog | None,
-    impressions: pa.Table | None,
+    impressions: Iterable[tuple[str, pa.Table]],
     about: Mapping[str, Any],
 ) -> Written:
     """Writes a folder that `towers prepare` reads, whole or not at all.
 
-    `events/` has one part for each simulated day (UTC), so that days can be given to a nightly training one by one.
+    `events/` and `impressions/` have one part for each simulated day (UTC), so that days can be given to a nightly
+    training one by one.
     `contents/`, `users/`, `playlists/` and sounds are those of the real data: the same files where the disk allows it,
     else copies.
 
@@ -67,7 +71,7 @@ def write_raw_data(
         space: the contents whose rows they name.
         root: folder of the real data.
         before: what the same listeners really played before, which then stands in `events/`, too; null: it does not.
-        impressions: rows of `IMPRESSION_SCHEMA` for `impressions/`; null: there are none.
+        impressions: days and rows of `IMPRESSION_SCHEMA` for `impressions/`, those of a day one behind the other.
         about: what it was made from, as JSON values.
 
     Raises:
@@ -77,7 +81,7 @@ def write_raw_data(
         raise UserError(f"run.out={folder}: exists; give another folder or remove it")
     if not root.is_dir():
         raise UserError(f"root={root}: no such folder; give the folder of the real data, whose contents/ goes along")
-    events = event_table(simulated, space, "simulated-")
+    events = event_table(simulated, space, SIMULATED)
     real = None if before is None else event_table(before, space, f"{BEFORE}-")
     with atomic_directory(folder) as temporary:
         (temporary / schema.EVENTS).mkdir()
@@ -85,13 +89,10 @@ def write_raw_data(
             pq.write_table(rows, temporary / schema.EVENTS / f"{day}.parquet")
         if real is not None and len(real):
             pq.write_table(real, temporary / schema.EVENTS / f"{BEFORE}.parquet")
-        if impressions is not None:
-            (temporary / schema.IMPRESSIONS).mkdir()
-            pq.write_table(impressions.cast(IMPRESSION_SCHEMA), temporary / schema.IMPRESSIONS / "simulated.parquet")
         written = Written(
             events=len(events),
             events_before=0 if real is None else len(real),
-            impressions=0 if impressions is None else len(impressions),
+            impressions=_write_impressions(impressions, temporary / schema.IMPRESSIONS),
             sounds=_take_over(root, temporary),
         )
         write_json(temporary / ABOUT, {"note": "Simulated: nobody listened.", **about})
@@ -103,6 +104,22 @@ def _by_day(events: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     day = events["timestamp"].cast(pa.int64()).to_numpy() // DAY_US
     for each in np.unique(day).tolist():
         yield str(np.datetime64(each, "D")), events.filter(pa.array(day == each))
+
+
+def _write_impressions(impressions: Iterable[tuple[str, pa.Table]], folder: Path) -> int:
+    """Writes a part for each day; no folder where there is no row.
+
+    Returns:
+        How many rows there are.
+    """
+    number = 0
+    for day, tables in groupby(impressions, key=lambda each: each[0]):
+        folder.mkdir(exist_ok=True)
+        with pq.ParquetWriter(folder / f"{day}.parquet", IMPRESSION_SCHEMA) as part:
+            for _, rows in tables:
+                part.write_table(rows)
+                number += len(rows)
+    return number
 
 
 def _take_over(root: Path, folder: Path) -> int:

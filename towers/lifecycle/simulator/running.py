@@ -1,16 +1,55 @@
 """Listeners of a log who go on listening as a simulator has it, from their state at some time."""
 
 from dataclasses import dataclass
+from math import isnan
+from typing import Final
 
 import numpy as np
 
 from towers.data.event_times import shown_time
 from towers.errors import UserError
 from towers.lifecycle.simulator.parts import EARLIEST_US, coded_as, with_plays
+from towers.policies.bandit.uniform import Uniform
+from towers.simulation.environment.home_shelf import HomeShelf, Pages
+from towers.simulation.environment.picking import OWN_PULL
+from towers.simulation.listeners.live import Listeners, population_of
 from towers.simulation.listeners.model import Simulator
-from towers.simulation.listeners.rollout import listen
+from towers.simulation.listeners.rollout import lived
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import DAY_US
+
+SHELF: Final = "home"
+"""Name of the shelf in the log."""
+POLICY_ID: Final = "uniform"
+"""Name in the log of who chooses what it shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What listeners are shown at the first play of a session: a shelf of contents, drawn evenly from candidates.
+
+    Args:
+        slate: number of contents; 0: they are shown nothing, and choose for themselves.
+        candidates: of a listener; at least as many.
+        contexts: names of the contexts of these sessions.
+        own_pull: logarithm of how many average contents weigh as much as own choice (`picking.picked`).
+
+    Raises:
+        UserError: a number that cannot be; names the key.
+    """
+
+    slate: int = 10
+    candidates: int = 200
+    contexts: tuple[str, ...] = ("home",)
+    own_pull: float = OWN_PULL
+
+    def __post_init__(self) -> None:
+        if self.slate < 0:
+            raise UserError(f"run.slate={self.slate}: must be 0 or more")
+        if self.slate and self.candidates < self.slate:
+            raise UserError(f"run.candidates={self.candidates}: must be at least run.slate={self.slate}")
+        if isnan(self.own_pull):
+            raise UserError(f"run.own_pull={self.own_pull}: must be a number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +61,8 @@ class Run:
         listeners: number of listeners, drawn from all who have played before; null: all of them.
         begin_us: when it begins, microseconds since 1970, UTC; null: behind the last play of the log.
         member: which model of the ensemble, from 0; null: the one that is fitted to all listeners.
-        seed: of who is drawn and of what they do.
+        seed: of who is drawn, of what they are shown and of what they do.
+        offer: what they are shown.
 
     Raises:
         UserError: a number below the least that it can be; names the key.
@@ -33,6 +73,7 @@ class Run:
     begin_us: int | None
     member: int | None
     seed: int
+    offer: Offer
 
     def __post_init__(self) -> None:
         if not self.days > 0:
@@ -53,10 +94,12 @@ class Simulated:
         log: what they play in the simulated period; rows of listeners as in `before`.
         begin_us: when that begins.
         end_us: behind its end.
+        pages: what they were shown; null: they are shown nothing, or the simulator knows none of these contexts.
     """
 
     before: SessionLog
     log: SessionLog
+    pages: Pages | None
     begin_us: int
     end_us: int
 
@@ -87,5 +130,20 @@ def simulate(simulator: Simulator, log: SessionLog, run: Run) -> Simulated:
         drawn = np.random.default_rng([run.seed, 0]).permutation(number)[: run.listeners]
         before = before.of_listeners(np.isin(np.arange(number), drawn))
     end_us = begin_us + round(run.days * DAY_US)
-    heard = listen(model, simulator.space, before, begin_us, end_us, run.seed)
-    return Simulated(before=before, log=heard, begin_us=begin_us, end_us=end_us)
+    listeners = Listeners(model, population_of(model, simulator.space, before, begin_us), run.seed)
+    shelf = _shelf(listeners, run, before.contexts)
+    names = before.user_ids, before.contexts, before.devices
+    heard = lived(listeners, begin_us, end_us, *names, None if shelf is None else shelf.choose)
+    pages = None if shelf is None else shelf.pages(heard)
+    return Simulated(before=before, log=heard, pages=pages, begin_us=begin_us, end_us=end_us)
+
+
+def _shelf(listeners: Listeners, run: Run, contexts: tuple[str, ...]) -> HomeShelf | None:
+    """What shows shelves to listeners; null where none is shown."""
+    offer = run.offer
+    codes = [code for code, name in enumerate(contexts) if name in offer.contexts]
+    if not offer.slate or not codes:
+        return None
+    policy = Uniform(slots=offer.slate, shelf=SHELF, policy_id=POLICY_ID)
+    generator = np.random.default_rng([run.seed, 1])
+    return HomeShelf(listeners, policy, offer.candidates, codes, offer.own_pull, generator)

@@ -5,7 +5,9 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
+from towers.simulation.environment.observation import recent_taste
 from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.state import ListenerState
 
 _SHARES: Final = (0.5, 0.75)
 """Up to where in a listener's candidates the nearest ones reach, and then the popular ones; the rest is new."""
@@ -53,6 +55,14 @@ class CandidateRetrieval:
                 rows = which[begin : begin + _BLOCK]
                 found[rows] = self._of_day(query[rows], int(day))
         return found
+
+    def for_listeners(
+        self, state: ListenerState, rows: Integer[np.ndarray, " some"]
+    ) -> Int[np.ndarray, "some candidates"]:
+        """Those of listeners at this instant, by the contents that they played last; see `of`."""
+        taste = recent_taste(state, rows)
+        taste = np.where(taste.any(axis=1, keepdims=True), taste, self.default_query)
+        return self.of(taste, state.now_us[rows])
 
     def _of_day(self, query: np.ndarray, day: int) -> np.ndarray:
         shared, is_released = self._shared(day)

@@ -17,8 +17,9 @@ from jaxtyping import Float, Int
 from towers.errors import UserError
 from towers.simulation.environment.making import OWN_CANDIDATES, make_world
 from towers.simulation.environment.observation import MOMENT, Observation
+from towers.simulation.environment.picking import OWN_PULL
 from towers.simulation.environment.rewards import PARTS, total
-from towers.simulation.environment.world import OWN_PULL, ListeningWorld, Step
+from towers.simulation.environment.world import ListeningWorld, Step
 from towers.simulation.listeners.live import Population
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.session_log import SessionLog

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from towers.errors import UserError
-from towers.simulation.environment.world import OWN_PULL, ListeningWorld
+from towers.simulation.environment.picking import OWN_PULL
+from towers.simulation.environment.world import ListeningWorld
 from towers.simulation.listeners.live import Listeners, Population, new_population, population_of
 from towers.simulation.listeners.model import ListenerModel, Simulator
 from towers.simulation.listeners.session_log import SessionLog

@@ -4,41 +4,25 @@ Listeners step together in numpy, each at their own pace: a step takes each of t
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
 from towers.errors import UserError
 from towers.simulation.environment.candidates import CandidateRetrieval
-from towers.simulation.environment.observation import Observation, observed, recent_taste
+from towers.simulation.environment.observation import Observation, observed
+from towers.simulation.environment.picking import OWN, OWN_PULL, LivingListeners, picked
 from towers.simulation.environment.rewards import PARTS, Rewards
-from towers.simulation.listeners.live import Acting
 from towers.simulation.listeners.rollout import MAX_PLAYS
 from towers.simulation.listeners.space import DAY_US
 
 NEVER: Final = np.iinfo(np.int64).max
-OWN_PULL: Final = 5.0
 _DRAWS: Final = 20
 _BLOCK: Final = 32
 """Listeners whose candidates are weighed at once, so that their vectors stay in a core's cache."""
 
 Rows = Integer[np.ndarray, " some"]
-
-
-@runtime_checkable
-class LivingListeners(Acting, Protocol):
-    """Listeners who act, fitted or planted, and make room for others."""
-
-    rng: np.random.Generator
-
-    def renew(self, rows: Rows) -> None:
-        """Rows are taken by other listeners of a population."""
-        ...
-
-    def attraction(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
-        """Logarithm of how many average contents each content weighs for its listener."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +47,8 @@ class Step:
 class ListeningWorld:
     """Listeners, each in a session at every instant that can be seen from outside.
 
-    In a step a listener is offered a slate and picks one of its contents or puts something on themselves, by a softmax
-    of what each weighs: a content as much as its likelihood under the listener's fitted own choice beside that of an
-    average content, own choice `exp(own_pull)` such contents. A log without impressions does not tell `own_pull`: it is
-    an assumption. Then they react, and stay or leave; who leaves is next seen at the begin of their next session. What
-    cannot be played, is not out yet or stands in the slate already is never picked.
+    In a step a listener is offered a slate and picks one of its contents or puts something on themselves (`picking`).
+    Then they react, and stay or leave; who leaves is next seen at the begin of their next session.
 
     An episode lasts `days`. A listener who does not come within them has none: another one is drawn.
 
@@ -77,7 +58,7 @@ class ListeningWorld:
         days: of an episode.
         slate_size: contents of a slate.
         num_candidates: of a listener, fewer where fewer can be played.
-        own_pull: logarithm of how many average contents weigh as much as own choice.
+        own_pull: see `picking.picked`.
     """
 
     def __init__(
@@ -170,7 +151,7 @@ class ListeningWorld:
             return _nothing()
         listeners, state = self.listeners, self.listeners.state
         start_us = state.now_us[rows].copy()
-        content, is_own = self._picked(rows, slates)
+        content, slot = picked(listeners, rows, slates, self.own_pull)
         begin_us = np.full(len(rows), self.begin_us)
         was_known = self._rewards.known_before(state, rows, content, begin_us)
         reaction = listeners.react(rows, content)
@@ -185,32 +166,13 @@ class ListeningWorld:
         truncated[leaves] = (next_us >= self.end_us) & (next_us < NEVER)
         comes = next_us < self.end_us
         self._begin(gone[comes], next_us[comes])
-        return Step(content=content, is_own=is_own, parts=parts, terminated=terminated, truncated=truncated)
+        return Step(content=content, is_own=slot == OWN, parts=parts, terminated=terminated, truncated=truncated)
 
     def _begin(self, rows: Rows, start_us: Rows) -> None:
         state = self.listeners.state
         self._away_us[rows] = np.where(state.sessions[rows] > 0, start_us - state.ended_us[rows], 0)
         self.listeners.begin(rows, start_us)
-        taste = recent_taste(state, rows)
-        taste = np.where(taste.any(axis=1, keepdims=True), taste, self._retrieval.default_query)
-        self.candidates[rows] = self._retrieval.of(taste, start_us)
-
-    def _picked(
-        self, rows: Rows, slates: Integer[np.ndarray, "some slate"]
-    ) -> tuple[Int[np.ndarray, " some"], Bool[np.ndarray, " some"]]:
-        listeners, space = self.listeners, self.space
-        weighs = np.full((len(rows), slates.shape[1] + 1), self.own_pull)
-        weighs[:, :-1] = listeners.attraction(rows, slates)
-        may_come = space.is_playable[slates] & (space.released_us[slates] <= self.now_us[rows, None])
-        earlier = np.tril(np.ones((slates.shape[1],) * 2, bool), -1)
-        may_come &= ~((slates[:, :, None] == slates[:, None]) & earlier).any(axis=2)
-        weighs[:, :-1][~may_come] = -np.inf
-        picked = (weighs + listeners.rng.gumbel(size=weighs.shape)).argmax(axis=1)
-        is_own = picked == slates.shape[1]
-        content = slates[np.arange(len(rows)), np.where(is_own, 0, picked)].astype(np.int64)
-        if is_own.any():
-            content[is_own] = listeners.choose(rows[is_own])
-        return content, is_own
+        self.candidates[rows] = self._retrieval.for_listeners(state, rows)
 
     def _require_contents(self, slates: Integer[np.ndarray, "some slate"]) -> None:
         outside = (slates < 0) | (slates >= len(self.space))

@@ -160,7 +160,7 @@ def event_table(log: SessionLog, space: Space, session_prefix: str) -> pa.Table:
     Returns:
         A table of `EVENT_SCHEMA`, by listener and then by session and time.
     """
-    played_ms = _played_ms(log, space)
+    played_ms = played_ms_of(log, space)
     codes = [np.where(log.outcome == SKIP, schema.SKIP, schema.PLAY)]
     plays = [np.arange(len(log))]
     for name, action in REACTIONS.items():
@@ -183,6 +183,18 @@ def event_table(log: SessionLog, space: Space, session_prefix: str) -> pa.Table:
         "device": _texts(log.devices, log.device[play]),
     }
     return pa.table(columns, schema=EVENT_SCHEMA)
+
+
+def played_ms_of(log: SessionLog, space: Space) -> Int[np.ndarray, " plays"]:
+    """How long each play was, in milliseconds whose share of the content says the same outcome as the log does."""
+    duration_ms = space.duration_ms[log.content]
+    played_ms = np.rint(log.fraction.astype(np.float64) * duration_ms)
+    # The least number of whole milliseconds that counts as finished, whichever way the product was rounded.
+    least = np.floor(FINISHED * duration_ms)
+    least = np.where(least / duration_ms >= FINISHED, least, least + 1)
+    played_ms = np.where(log.outcome == FINISH, np.maximum(played_ms, least), played_ms)
+    played_ms = np.where(log.outcome == PARTIAL, np.minimum(played_ms, least - 1), played_ms)
+    return np.maximum(played_ms, 0).astype(np.int64)
 
 
 def _reacted(
@@ -232,18 +244,6 @@ def _heard(
     fraction = np.where(played_ms >= 0, fraction, np.where(is_skip, 0.0, 1.0))
     outcome = np.where(is_skip, SKIP, np.where(fraction >= FINISHED, FINISH, PARTIAL))
     return fraction.astype(np.float32), outcome.astype(np.int8)
-
-
-def _played_ms(log: SessionLog, space: Space) -> Int[np.ndarray, " plays"]:
-    """Returns whole milliseconds whose share of the content says the same outcome as the log does."""
-    duration_ms = space.duration_ms[log.content]
-    played_ms = np.rint(log.fraction.astype(np.float64) * duration_ms)
-    # The least number of whole milliseconds that counts as finished, whichever way the product was rounded.
-    least = np.floor(FINISHED * duration_ms)
-    least = np.where(least / duration_ms >= FINISHED, least, least + 1)
-    played_ms = np.where(log.outcome == FINISH, np.maximum(played_ms, least), played_ms)
-    played_ms = np.where(log.outcome == PARTIAL, np.minimum(played_ms, least - 1), played_ms)
-    return np.maximum(played_ms, 0).astype(np.int64)
 
 
 def _reaction_us(log: SessionLog, played_ms: Int[np.ndarray, " plays"]) -> Int[np.ndarray, " plays"]:

@@ -1,14 +1,18 @@
 """Free-running listeners: from an instant on they come, listen and leave without a real play in between."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
+from jaxtyping import Int, Integer
 
 from towers.simulation.listeners.live import Acting, Listeners, population_of
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.session_log import COLUMNS, SessionLog, joined
 from towers.simulation.listeners.space import Space
 
+Choose = Callable[[Integer[np.ndarray, " some"]], Int[np.ndarray, " some"]]
+"""Says what listeners, who are in a session, play now: rows of listeners to rows of contents."""
 MAX_PLAYS = 200
 """Plays after which a session ends whatever the listener would."""
 
@@ -36,6 +40,7 @@ def lived(
     user_ids: tuple[str, ...],
     contexts: tuple[str, ...],
     devices: tuple[str, ...],
+    choose: Choose | None = None,
 ) -> SessionLog:
     """The plays of listeners between two instants, each at their own pace.
 
@@ -48,7 +53,9 @@ def lived(
         user_ids: of the listeners.
         contexts: names of their contexts' codes.
         devices: names of their devices' codes.
+        choose: says what they play; null: it is their own choice.
     """
+    choose = choose or listeners.choose
     state, number = listeners.state, len(listeners.state)
     everybody = np.flatnonzero(state.sessions > 0)
     start_us = np.full(number, np.iinfo(np.int64).max)
@@ -60,7 +67,7 @@ def lived(
         new = rows[is_new]
         listeners.begin(new, start_us[new])
         listeners.go_on(rows[~is_new])
-        content, at_us = listeners.choose(rows), state.now_us[rows].copy()
+        content, at_us = choose(rows), state.now_us[rows].copy()
         reaction = listeners.react(rows, content)
         pieces = asdict(reaction) | {
             "listener": rows, "content": content, "start_us": at_us, "session": state.sessions[rows],
