@@ -9,6 +9,7 @@ import pytest
 
 from tests.simulation.listeners.conftest import QUICK, Fitted
 from towers.errors import UserError
+from towers.manifest import read_json, write_json
 from towers.simulation.listeners import features
 from towers.simulation.listeners.fitting import fit
 from towers.simulation.listeners.live import Listeners, population_of
@@ -123,3 +124,11 @@ def test_the_effect_of_a_feature_is_the_slope_of_the_log_odds(fitted: Fitted, na
     design = model.response.design(seen.of_content, seen.of_moment, fitted.log.context)
     slope = (mean_log_odds(0.5) - mean_log_odds(-0.5)) / 1.0
     assert model.response.effect(name, design) == pytest.approx(slope, rel=1e-3, abs=1e-4)
+
+
+def test_one_that_reads_other_features_is_refused(fitted: Fitted, tmp_path: Path) -> None:
+    fitted.simulator.write(tmp_path / "old")
+    facts = read_json(tmp_path / "old" / "simulator.json")
+    write_json(tmp_path / "old" / "simulator.json", facts | {"reads": facts["reads"][1:]})
+    with pytest.raises(UserError, match="reads other features; fit it again"):
+        Simulator.read(tmp_path / "old")

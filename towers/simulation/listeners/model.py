@@ -9,7 +9,9 @@ import numpy as np
 
 from towers.errors import UserError
 from towers.manifest import read_json, write_json
+from towers.simulation.listeners.choice_features import OF_KNOWN, OF_NEW
 from towers.simulation.listeners.choosing import Choosing
+from towers.simulation.listeners.features import OF_CONTENT, OF_MOMENT
 from towers.simulation.listeners.response import Response
 from towers.simulation.listeners.returning import Returning
 from towers.simulation.listeners.sessions import Sessions
@@ -17,6 +19,7 @@ from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import Drift
 
 FORMAT: Final = 1
+_READS: Final = [*OF_CONTENT, *OF_MOMENT, *OF_KNOWN, *OF_NEW]
 _FACTS, _SPACE, _MODEL = "simulator.json", "space.npz", "model-{}.npz"
 _SPACE_ARRAYS: Final = (
     "vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays", "days",
@@ -84,7 +87,7 @@ class Simulator:
         facts = {
             "format": FORMAT, "space_id": self.space.space_id, "members": len(self.members), "contexts": self.contexts,
             "devices": self.devices, "until_us": self.until_us, "kinds": self.space.kinds,
-            "region_names": self.space.region_names, "content_ids": list(self.space.content_ids),
+            "region_names": self.space.region_names, "content_ids": list(self.space.content_ids), "reads": _READS,
         }  # fmt: skip
         write_json(folder / _FACTS, facts)
         np.savez_compressed(folder / _SPACE, **{name: getattr(self.space, name) for name in _SPACE_ARRAYS})
@@ -104,6 +107,8 @@ class Simulator:
         facts = read_json(folder / _FACTS)
         if facts.get("format") != FORMAT:
             raise UserError(f"{folder} is of format {facts.get('format')}, and {FORMAT} can be read; fit it again")
+        if facts["reads"] != _READS:
+            raise UserError(f"{folder} was fitted by a version of Towers that reads other features; fit it again")
         with np.load(folder / _SPACE) as arrays:
             space = Space(
                 space_id=facts["space_id"], content_ids=facts["content_ids"], kinds=tuple(facts["kinds"]),
