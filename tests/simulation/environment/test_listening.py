@@ -13,6 +13,7 @@ from tests.simulation.environment.small import CONTENTS, LISTENERS, hidden, log,
 from towers.errors import UserError
 from towers.simulation.environment.listening import ID, ListeningVectorEnv
 from towers.simulation.environment.rewards import PARTS
+from towers.simulation.listeners.model import MODEL
 
 
 def one(**settings) -> gymnasium.Env:
@@ -199,3 +200,12 @@ def test_the_extra_is_named_where_gymnasium_is_missing(monkeypatch):
     monkeypatch.delitem(sys.modules, "towers.simulation.environment.listening")
     with pytest.raises(UserError, match=r"pip install 'towers\[simulation\]'"):
         __import__("towers.simulation.environment.listening")
+
+
+def test_a_version_that_was_not_checked_is_refused_unless_it_is_forced(tmp_path):
+    simulator().write(tmp_path / MODEL)
+    settings = {"population": population(), "slate": 4, "candidates": 20}
+    with pytest.raises(UserError, match="was not checked"):
+        gymnasium.make(ID, simulator=tmp_path, **settings)
+    seen, _ = gymnasium.make(ID, simulator=tmp_path, force=True, **settings).reset(seed=0)
+    assert equal(seen, one().reset(seed=0)[0])

@@ -20,10 +20,10 @@ from typing import Any, Final
 from towers.errors import UserError
 from towers.manifest import atomic_directory, digest_of, digest_of_file, point_to, read_json, write_json
 from towers.simulation.listeners import session_log
-from towers.simulation.listeners.model import Simulator
+from towers.simulation.listeners.model import MODEL, Simulator
 
 FORMAT: Final = 1
-CURRENT, ABOUT, MODEL = "current", "fit.json", "model"
+CURRENT, ABOUT = "current", "fit.json"
 NAME_LENGTH: Final = 12
 
 

@@ -3,8 +3,8 @@
 import gymnasium
 import towers.simulation.environment.listening
 
-one = gymnasium.make("towers/Listening-v0", simulator="simulators/mine/current")
-many = gymnasium.make_vec("towers/Listening-v0", 10_000, "vector_entry_point", simulator="simulators/mine/current")
+one = gymnasium.make("towers/Listening-v0", simulator="simulators/listeners/current")
+many = gymnasium.make_vec("towers/Listening-v0", 10_000, "vector_entry_point", simulator="simulators/listeners/current")
 """
 
 from collections.abc import Mapping
@@ -107,6 +107,7 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         reward_weights: by the names of `rewards.PARTS`; what a part counts in the scalar reward.
         own_pull: see `ListeningWorld`.
         own_candidates: see `make_world`.
+        force: see `make_world`.
         world: instead of a simulator, a world of one listener, such as a planted one.
     """
 
@@ -125,11 +126,13 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         reward_weights: Mapping[str, float] = REWARD_WEIGHTS,
         own_pull: float = OWN_PULL,
         own_candidates: int = OWN_CANDIDATES,
+        force: bool = False,
         world: ListeningWorld | None = None,
     ):
         world = world or _world(
             simulator, 1, log=log, population=population, member=member, days=days, slate_size=slate,
             num_candidates=candidates, own_pull=own_pull, own_candidates=own_candidates,
+            force=force,
         )  # fmt: skip
         self._face = _Face(world, action, reward_weights)
         # Gymnasium's Dict is a space of dict[str, Any], which is not one of arrays to a type checker.
@@ -215,11 +218,13 @@ class ListeningVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         reward_weights: Mapping[str, float] = REWARD_WEIGHTS,
         own_pull: float = OWN_PULL,
         own_candidates: int = OWN_CANDIDATES,
+        force: bool = False,
         world: ListeningWorld | None = None,
     ):
         world = world or _world(
             simulator, num_envs, log=log, population=population, member=member, days=days, slate_size=slate,
             num_candidates=candidates, own_pull=own_pull, own_candidates=own_candidates,
+            force=force,
         )  # fmt: skip
         self._face = _Face(world, action, reward_weights)
         self.num_envs = len(world)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from towers.errors import UserError
+from towers.simulation.checks.verdict import require_checked
 from towers.simulation.environment.picking import OWN_PULL
 from towers.simulation.environment.world import ListeningWorld
 from towers.simulation.listeners.live import Listeners, Population, new_population, population_of
-from towers.simulation.listeners.model import ListenerModel, Simulator
+from towers.simulation.listeners.model import MODEL, ListenerModel, Simulator
 from towers.simulation.listeners.session_log import SessionLog
 
 OWN_CANDIDATES = 300
@@ -30,11 +31,12 @@ def make_world(
     own_pull: float = OWN_PULL,
     own_candidates: int = OWN_CANDIDATES,
     seed: int = 0,
+    force: bool = False,
 ) -> ListeningWorld:
     """Listeners of a fitted simulator in a world; `reset` lets them in.
 
     Args:
-        simulator: fitted, or its folder.
+        simulator: fitted, or the folder of a version, such as simulators/listeners/current.
         num_listeners: of the world; drawn from the population, with replacement where it has fewer.
         log: plays before the simulator's end, by whom the population is who listened there.
         population: who they are, instead of a log; where both are None, listeners of whom nothing is known, with
@@ -46,12 +48,14 @@ def make_world(
         own_pull: see `ListeningWorld`.
         own_candidates: new contents that a listener weighs when they put something on themselves.
         seed: of all that is drawn.
+        force: whether a version is taken that was not checked or misses a limit of its check.
 
     Raises:
-        UserError: there is no such simulator or member, or both a log and a population are given.
+        UserError: there is no such simulator or member, it did not pass its check, or both a log and a population are
+            given.
     """
     if not isinstance(simulator, Simulator):
-        simulator = Simulator.read(Path(simulator))
+        simulator = _checked(Path(simulator), force)
     model = with_own_candidates(model_of(simulator, member), own_candidates)
     if population is None:
         population = _population(simulator, model, num_listeners, log)
@@ -59,6 +63,12 @@ def make_world(
         raise UserError("a world takes log= or population=, not both")
     listeners = Listeners.drawn(model, population, num_listeners, seed)
     return ListeningWorld(listeners, simulator.until_us, days, slate_size, num_candidates, own_pull)
+
+
+def _checked(folder: Path, force: bool) -> Simulator:
+    found = Simulator.read(folder / MODEL)
+    require_checked(folder, force)
+    return found
 
 
 def model_of(simulator: Simulator, member: int | None) -> ListenerModel:

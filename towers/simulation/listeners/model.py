@@ -20,6 +20,8 @@ from towers.simulation.listeners.state import Drift
 
 FORMAT: Final = 1
 _READS: Final = [*OF_CONTENT, *OF_MOMENT, *OF_KNOWN, *OF_NEW]
+MODEL: Final = "model"
+"""Folder in a version's that `write` makes."""
 _FACTS, _SPACE, _MODEL = "simulator.json", "space.npz", "model-{}.npz"
 _SPACE_ARRAYS: Final = (
     "vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays", "days",
@@ -107,7 +109,7 @@ class Simulator:
         facts = read_json(folder / _FACTS)
         if facts.get("format") != FORMAT:
             raise UserError(f"{folder} is of format {facts.get('format')}, and {FORMAT} can be read; fit it again")
-        if facts["reads"] != _READS:
+        if facts.get("reads") != _READS:
             raise UserError(f"{folder} was fitted by a version of Towers that reads other features; fit it again")
         with np.load(folder / _SPACE) as arrays:
             space = Space(
