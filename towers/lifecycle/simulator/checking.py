@@ -18,7 +18,7 @@ from towers.simulation.checks.skip_prediction import SkipData
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.replay import record
 from towers.simulation.listeners.rollout import listen
-from towers.simulation.listeners.session_log import SKIP, SessionLog, joined
+from towers.simulation.listeners.session_log import SKIP, SessionLog
 from towers.simulation.listeners.space import Space
 
 PAGE: Final = "report.html"
@@ -81,7 +81,7 @@ def skip_data(simulator: Simulator, fitted: SessionLog, period: Period) -> SkipD
         period: of the check.
     """
     model, space, before = simulator.central, simulator.space, period.before
-    whole = _after_one_another(before, period.real)
+    whole = before.followed_by(period.real)
     is_real = whole.start_us >= period.begin_us
     read, features = _read(simulator, whole, space)
     number = len(whole.user_ids)
@@ -117,14 +117,3 @@ def _skip_share(log: SessionLog) -> Float[np.ndarray, " plays"]:
     begins = np.searchsorted(log.listener, log.listener, "left")
     earlier = np.arange(len(log)) - begins
     return np.where(earlier > 0, (skips - skips[begins]) / np.maximum(earlier, 1), np.nan)
-
-
-def _after_one_another(before: SessionLog, real: SessionLog) -> SessionLog:
-    """Both logs of the same listeners as one."""
-    names = (
-        "listener", "content", "start_us", "session", "outcome", "fraction", "liked", "saved", "disliked", "context",
-        "device",
-    )  # fmt: skip
-    parts = {name: [getattr(before, name), getattr(real, name)] for name in names}
-    parts["session"][1] = parts["session"][1] + len(before.session_begins)
-    return joined(parts, before.user_ids, before.contexts, before.devices)

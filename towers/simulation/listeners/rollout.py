@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Final
 
 import numpy as np
 from jaxtyping import Int, Integer
@@ -81,8 +82,8 @@ def lived(
         stays = ~leaves | (start_us[rows] < end_us)
         rows, is_new = rows[stays], leaves[stays]
     if not parts["listener"]:
-        parts = {name: [np.zeros(0, bool if name in _FLAGS else np.int64)] for name in COLUMNS}
+        parts = {name: [np.zeros(0, _TYPES.get(name, np.int64))] for name in COLUMNS}
     return joined(parts, user_ids, contexts, devices)
 
 
-_FLAGS = ("liked", "saved", "disliked")
+_TYPES: Final = {"outcome": np.int8, "fraction": np.float32, "liked": bool, "saved": bool, "disliked": bool}

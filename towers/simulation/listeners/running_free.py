@@ -19,7 +19,7 @@ from towers.simulation.listeners.choosing import Choosing
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.replay import replay
 from towers.simulation.listeners.rollout import listen
-from towers.simulation.listeners.session_log import COLUMNS, SessionLog, joined
+from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import DAY_US, Space
 from towers.simulation.listeners.state import ListenerState
 
@@ -84,7 +84,7 @@ _Moments = dict[tuple[str, int], tuple[Float[np.ndarray, " features"], Float[np.
 def _moments(before: SessionLog, then: SessionLog, space: Space, model: ListenerModel, begin_us: int) -> _Moments:
     """Means and covariances of what was chosen in a period, of known and of new contents, first (0) and later (1); of
     those that were chosen often enough."""
-    whole, contexts = _after(before, then), len(before.contexts)
+    whole, contexts = before.followed_by(then), len(before.contexts)
     read: dict[tuple[str, int], list[np.ndarray]] = {}
 
     def look(state: ListenerState, rows: Int[np.ndarray, " rows"], plays: Int[np.ndarray, " rows"]) -> None:
@@ -109,10 +109,3 @@ def _moments(before: SessionLog, then: SessionLog, space: Space, model: Listener
         if len(rows) >= _FEWEST:
             moments[kind] = rows.mean(axis=0), np.cov(rows.T)
     return moments
-
-
-def _after(before: SessionLog, then: SessionLog) -> SessionLog:
-    """Two logs of the same listeners, one after the other."""
-    parts = {name: [getattr(before, name), getattr(then, name)] for name in COLUMNS}
-    parts["session"] = [before.session, then.session + int(before.session.max(initial=-1)) + 1]
-    return joined(parts, before.user_ids, before.contexts, before.devices)

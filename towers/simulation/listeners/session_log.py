@@ -84,6 +84,12 @@ class SessionLog:
         user_ids = tuple(user_id for user_id, is_kept in zip(self.user_ids, keep, strict=True) if is_kept)
         return replace(kept, user_ids=user_ids, listener=rows[kept.listener])
 
+    def followed_by(self, later: "SessionLog") -> "SessionLog":
+        """This log and a later one of the same listeners as one."""
+        parts = {name: [getattr(self, name), getattr(later, name)] for name in COLUMNS}
+        parts["session"][1] = later.session + len(self.session_begins)
+        return joined(parts, self.user_ids, self.contexts, self.devices)
+
     def between(self, begin_us: int, end_us: int) -> "SessionLog":
         """Sessions that began at `begin_us` or later and before `end_us`, whole."""
         starts = self.start_us[self.session_begins]
