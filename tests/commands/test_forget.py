@@ -108,6 +108,7 @@ def test_a_second_listener_of_a_file_and_no_raw_data(place: Path, gone: str) -> 
     assert left(place, gone) == ["gone.txt"]
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(place: Path, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the prepare, after a file, between two exports and at the end; the next call goes on every time."""
     command = ("forget", f"user={gone}", "remove=true", *PREPARED)

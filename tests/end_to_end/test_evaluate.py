@@ -97,6 +97,7 @@ def test_baselines_are_kept(copy: Path) -> None:
     assert set((copy / "evaluations" / "baselines").iterdir()) > set(kept)
 
 
+@pytest.mark.slow
 def test_baselines_are_tuned_where_trials_are_allowed(copy: Path, run: Path) -> None:
     ok(copy, *EVALUATE, "evaluation.tuning.max_trials=2", f"paths.evaluations={copy / 'tuned'}")
     tuning = figures_in(run / "evaluation-test")["metadata"]["tuning"]
