@@ -11,8 +11,9 @@ import sys
 import time
 
 import gymnasium
-import sardine  # noqa: F401 registers the environments
+import sardine
 
+gymnasium.register_envs(sardine)
 found = {}
 for name in ("SlateTopK-Bored-v0", "SlateTopK-BoredInf-v0"):
     env = gymnasium.make(f"sardine/{name}", disable_env_checker=True)

@@ -22,7 +22,7 @@ from towers.simulation.listeners.session_log import SKIP, SessionLog
 from towers.simulation.listeners.space import Space
 
 PAGE: Final = "report.html"
-"""Of a version, once it was checked; beside `check.json`."""
+"""File name of the check's page, which stands in the version's folder beside `check.json`."""
 
 
 def check_version(

@@ -100,7 +100,7 @@ def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int 
 
 
 def coded_as(log: SessionLog, contexts: tuple[str, ...], devices: tuple[str, ...]) -> SessionLog:
-    """The same plays with the codes of other names of contexts and devices.
+    """Returns the log with contexts and devices encoded by other vocabularies.
 
     Args:
         log: plays.
@@ -129,5 +129,5 @@ def _recoded(
 
 
 def with_plays(log: SessionLog) -> SessionLog:
-    """The same plays without listeners who have none."""
+    """Returns the log without listeners who have no play."""
     return log.of_listeners(np.bincount(log.listener, minlength=len(log.user_ids)) > 0)

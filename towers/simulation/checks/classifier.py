@@ -148,7 +148,7 @@ def tell_apart(
 
 
 def shuffled_actions(log: SessionLog, space: Space, generator: np.random.Generator, *, within: bool) -> SessionLog:
-    """The same plays with what was done with them shuffled: `ACTIONS` go together.
+    """Returns a copy of the log in which the columns `ACTIONS` are permuted together among plays.
 
     Later plays of a session begin as much earlier or later as the ones before it now take, or the clock would tell.
 

@@ -24,7 +24,7 @@ class Draws:
     halves: Float[np.ndarray, "splits listeners"]
 
     def among(self, keep: Bool[np.ndarray, " listeners"]) -> "Draws":
-        """The same draws without the other listeners."""
+        """Returns these bootstrap draws restricted to some listeners."""
         return Draws(listeners=self.listeners * keep, members=self.members, halves=self.halves * keep)
 
 

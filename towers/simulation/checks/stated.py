@@ -176,7 +176,7 @@ def _returns(heard: Heard, *, space: Space, days: int) -> Observed:
 
 
 def gaps_us(log: SessionLog, space: Space) -> tuple[Int[np.ndarray, " sessions"], Float[np.ndarray, " sessions"]]:
-    """Of each session the listener, and microseconds from its end to their next one; infinite where none follows."""
+    """Returns each session's listener and the microseconds to their next session, infinite if none follows."""
     listener, starts = log.listener[log.session_begins], log.start_us[log.session_begins]
     gap = np.full(len(starts), np.inf)
     if len(starts) > 1:

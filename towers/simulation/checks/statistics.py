@@ -16,35 +16,42 @@ from scipy import sparse
 from towers.simulation.checks.heard import Heard
 
 Cells = tuple[Int[np.ndarray, " observations"], Int[np.ndarray, " observations"]]
-"""Of each thing that is counted, the listener's row and the cell."""
+"""Observations that a statistic counts: the listener's row and the cell of each."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Statistic(Protocol):
-    """A figure or a curve of plays of a period.
-
-    Attributes:
-        name: of the limit, of letters, digits and `_`.
-        title: a few words for people.
-        words: what is counted and how the difference is told, one sentence.
-        told: unit of the difference.
-        limit: the largest difference that passes.
-        is_pooled: whether the plays of an ensemble's members are counted together, or each has its own curve and the
-            mean of these is taken.
-    """
+    """A figure or a curve of plays of a period."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102  # told above
+    def name(self) -> str:
+        """Name of the limit, of letters, digits and `_`."""
+        ...
+
     @property
-    def title(self) -> str: ...  # noqa: D102
+    def title(self) -> str:
+        """Title in a few words, for people."""
+        ...
+
     @property
-    def words(self) -> str: ...  # noqa: D102
+    def words(self) -> str:
+        """One sentence that says what is counted and how the difference is told."""
+        ...
+
     @property
-    def told(self) -> str: ...  # noqa: D102
+    def told(self) -> str:
+        """Unit of the difference."""
+        ...
+
     @property
-    def limit(self) -> float: ...  # noqa: D102
+    def limit(self) -> float:
+        """Largest difference that passes."""
+        ...
+
     @property
-    def is_pooled(self) -> bool: ...  # noqa: D102
+    def is_pooled(self) -> bool:
+        """Whether plays of all members of an ensemble are counted together; if not, their curves are averaged."""
+        ...
 
     def labels(self) -> tuple[str, ...]:
         """One for each bin of the curve."""

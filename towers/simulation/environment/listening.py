@@ -202,7 +202,7 @@ class ListeningVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         world: of `num_envs` listeners, instead of a simulator.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 as above
 
     def __init__(
         self,

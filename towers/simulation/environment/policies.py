@@ -118,7 +118,7 @@ class Nearest(_Policy):
 
 
 class NearestOfRegions(Nearest):
-    """As `Nearest`, at most `MOST_OF_A_REGION` of a named region; more only where nothing else is left."""
+    """Serves the nearest contents, at most `MOST_OF_A_REGION` of a named region unless nothing else is left."""
 
     name = "nearest, two of a region"
 

@@ -29,11 +29,11 @@ class PolicyValue:
     parts: Mapping[str, Float[np.ndarray, " listeners"]]
 
     def mean(self) -> dict[str, tuple[float, float, float]]:
-        """Of each part, the mean of a listener and its 95 % interval."""
+        """Returns the mean per listener of each part of the reward, with its 95 % interval."""
         return {name: mean_and_interval(part) for name, part in self.parts.items()}
 
     def over(self, other: "PolicyValue") -> dict[str, tuple[float, float, float]]:
-        """Of each part, by how much it is more than another policy's, with the 95 % interval of the pairs."""
+        """Returns the mean difference from another policy for each part of the reward, with its paired interval."""
         return {name: mean_and_interval(part - other.parts[name]) for name, part in self.parts.items()}
 
     def reward(self, weights: Mapping[str, float]) -> Float[np.ndarray, " listeners"]:
