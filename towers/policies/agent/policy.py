@@ -16,21 +16,21 @@ from towers.errors import UserError
 from towers.policies.agent.features import CONTEXT, FEATURES, Contents, FeatureReader, Seen, context_of
 from towers.policies.agent.slates import Penalties, Slot, slots_of
 
-READ_BY_CHANCE: Final = tuple(name for name in FEATURES if name not in ("chance", "long_term"))
-"""Features that the chance of a stream is made of."""
-_COLUMNS: Final = tuple(FEATURES.index(name) for name in READ_BY_CHANCE)
-_CHANCE, _LONG_TERM = FEATURES.index("chance"), FEATURES.index("long_term")
+READ: Final = tuple(name for name in FEATURES if name not in ("listen", "chance", "long_term"))
+"""Features that chances are made of."""
+_COLUMNS: Final = tuple(FEATURES.index(name) for name in READ)
+_LISTEN, _CHANCE, _LONG_TERM = (FEATURES.index(name) for name in ("listen", "chance", "long_term"))
 NOWHERE: Final = np.float32(-np.inf)
 NO_PENALTIES: Final = Penalties()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chance:
-    """The calibrated chance that a content which is picked is streamed: a logistic regression.
+class LogOdds:
+    """A calibrated chance: a logistic regression on features and context.
 
     Args:
-        weights: `[READ_BY_CHANCE]`, in log-odds.
-        of_context: `[CONTEXT]`, in log-odds; the first one is the intercept.
+        weights: `[READ]`.
+        of_context: `[CONTEXT]`; the first one is the intercept.
     """
 
     weights: Float[np.ndarray, " features"]
@@ -41,9 +41,23 @@ class Chance:
         features: Float[np.ndarray, "listeners candidates features"],
         context: Float[np.ndarray, "listeners context"],
     ) -> Float[np.ndarray, "listeners candidates"]:
-        """The chance of each candidate, float32."""
-        log_odds = features[..., _COLUMNS] @ self.weights.astype(np.float32)
-        return expit(log_odds + (context @ self.of_context.astype(np.float32))[:, None]).astype(np.float32)
+        """The log-odds of each candidate, float32."""
+        weights = np.zeros(features.shape[-1], np.float32)
+        weights[list(_COLUMNS)] = self.weights
+        return features @ weights + (context @ self.of_context.astype(np.float32))[:, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chances:
+    """What is likely to come of a content that is shown, for the next moment alone.
+
+    Args:
+        listen: that it is picked from its slate and not skipped.
+        stream: that it is not skipped, where it is picked.
+    """
+
+    listen: LogOdds
+    stream: LogOdds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +82,7 @@ class AgentPolicy:
         contents: what there is.
         weights: `[CONTEXT, FEATURES]`, float64.
         penalties: of contents of an artist or a region that stand in the slate already.
-        chance: of a stream; null: the feature is 0.
+        chances_of: of a listen and of a stream; null: these features are 0.
         long_term: `[contents]`, what a stream of each is worth later; null: 0.
         recovery_hours: in which satiation falls to 1/e.
         temperature: of what is drawn: the larger, the more evenly.
@@ -78,7 +92,7 @@ class AgentPolicy:
     contents: Contents
     weights: Float[np.ndarray, "context features"]
     penalties: Penalties = NO_PENALTIES
-    chance: Chance | None = None
+    chances_of: Chances | None = None
     long_term: Float[np.ndarray, " contents"] | None = None
     recovery_hours: float = 2.0
     temperature: float = 1.0
@@ -98,8 +112,10 @@ class AgentPolicy:
     def features(self, seen: Seen) -> Float[np.ndarray, "listeners candidates features"]:
         """All features of the candidates, `[listeners, candidates, FEATURES]`, float32."""
         found = self.reader.of(seen)
-        if self.chance is not None:
-            found[..., _CHANCE] = self.chance.of(found, context_of(seen))
+        if (chances := self.chances_of) is not None:
+            context = context_of(seen)
+            listen, stream = chances.listen.of(found, context), chances.stream.of(found, context)
+            found[..., _LISTEN], found[..., _CHANCE] = listen, expit(stream)
             found[..., _LONG_TERM] *= found[..., _CHANCE]
         return found
 
