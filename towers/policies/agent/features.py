@@ -7,16 +7,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 FEATURES: Final = (
-    "listen", "chance", "long_term", "relevance", "nearest_recent", "last_relevance", "satiation", "familiarity",
+    "chance", "long_term", "relevance", "nearest_recent", "last_relevance", "satiation", "familiarity",
     "is_known", "artist_familiarity", "new_artist", "tried_artist", "region_share", "popularity", "newness", "recent",
 )  # fmt: skip
-"""Of a listener and a candidate. Log-odds that it is picked from a slate and streamed, and chance that it is streamed
-once it is picked (both 0 while no models of them are given); that chance times what a stream is worth later; cosine to
-the mean of what was streamed lately, to the nearest of the recent plays, and mean cosine to the last three; faded plays
-of its region; logarithm of one more than its plays; whether it was ever played; logarithm of one more than the plays
-of its artist; whether the artist is unknown; whether the artist was met on an earlier day and played at most
-`TRIED_PLAYS` times; share of the recent plays in its region; standardised logarithm of all plays; how new the release
-is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
+"""Of a listener and a candidate. Chance that it is streamed once it is picked (0 while no model of it is given); that
+chance times what a stream is worth later; cosine to the mean of what was streamed lately, to the nearest of the recent
+plays, and mean cosine to the last three; faded plays of its region; logarithm of one more than its plays; whether it
+was ever played; logarithm of one more than the plays of its artist; whether the artist is unknown; whether the artist
+was met on an earlier day and played at most `TRIED_PLAYS` times; share of the recent plays in its region; standardised
+logarithm of all plays; how new the release is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
 CONTEXT: Final = ("always", "early", "skipping", "new_listener")
 """Of a listener: 1; 1 falling to 1/e in four plays of a session; share of the last plays that were skipped; 1 falling
 to 1/e in 20 plays."""
@@ -89,8 +88,8 @@ class FeatureReader:
         self._region = np.where(contents.region < 0, len(contents.region_names), contents.region)
 
     def of(self, seen: Seen) -> Float[np.ndarray, "listeners candidates features"]:
-        """The features in the order of `FEATURES`, float32, without `listen` and `chance` and with `long_term` not yet
-        weighed by the chance; 0 in empty places."""
+        """The features in the order of `FEATURES`, float32, without `chance` and with `long_term` not yet weighed by
+        it; 0 in empty places."""
         candidates, recent = seen["candidates"], seen["recent"]
         at = np.maximum(candidates, 0)
         found = np.zeros((*candidates.shape, len(FEATURES)), np.float32)

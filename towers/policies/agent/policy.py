@@ -16,16 +16,16 @@ from towers.errors import UserError
 from towers.policies.agent.features import CONTEXT, FEATURES, Contents, FeatureReader, Seen, context_of
 from towers.policies.agent.slates import Penalties, Slot, slots_of
 
-READ: Final = tuple(name for name in FEATURES if name not in ("listen", "chance", "long_term"))
+READ: Final = tuple(name for name in FEATURES if name not in ("chance", "long_term"))
 """Features that chances are made of."""
 _COLUMNS: Final = tuple(FEATURES.index(name) for name in READ)
-_LISTEN, _CHANCE, _LONG_TERM = (FEATURES.index(name) for name in ("listen", "chance", "long_term"))
+_CHANCE, _LONG_TERM = FEATURES.index("chance"), FEATURES.index("long_term")
 NOWHERE: Final = np.float32(-np.inf)
 NO_PENALTIES: Final = Penalties()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogOdds:
+class Chance:
     """A calibrated chance: a logistic regression on features and context.
 
     Args:
@@ -41,23 +41,11 @@ class LogOdds:
         features: Float[np.ndarray, "listeners candidates features"],
         context: Float[np.ndarray, "listeners context"],
     ) -> Float[np.ndarray, "listeners candidates"]:
-        """The log-odds of each candidate, float32."""
+        """The chance of each candidate, float32."""
         weights = np.zeros(features.shape[-1], np.float32)
         weights[list(_COLUMNS)] = self.weights
-        return features @ weights + (context @ self.of_context.astype(np.float32))[:, None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chances:
-    """What is likely to come of a content that is shown, for the next moment alone.
-
-    Args:
-        listen: that it is picked from its slate and not skipped.
-        stream: that it is not skipped, where it is picked.
-    """
-
-    listen: LogOdds
-    stream: LogOdds
+        log_odds = features @ weights + (context @ self.of_context.astype(np.float32))[:, None]
+        return expit(log_odds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +70,7 @@ class AgentPolicy:
         contents: what there is.
         weights: `[CONTEXT, FEATURES]`, float64.
         penalties: of contents of an artist or a region that stand in the slate already.
-        chances_of: of a listen and of a stream; null: these features are 0.
+        chance: of a stream of what is picked; null: the feature is 0.
         long_term: `[contents]`, what a stream of each is worth later; null: 0.
         recovery_hours: in which satiation falls to 1/e.
         temperature: of what is drawn: the larger, the more evenly.
@@ -92,7 +80,7 @@ class AgentPolicy:
     contents: Contents
     weights: Float[np.ndarray, "context features"]
     penalties: Penalties = NO_PENALTIES
-    chances_of: Chances | None = None
+    chance: Chance | None = None
     long_term: Float[np.ndarray, " contents"] | None = None
     recovery_hours: float = 2.0
     temperature: float = 1.0
@@ -112,10 +100,8 @@ class AgentPolicy:
     def features(self, seen: Seen) -> Float[np.ndarray, "listeners candidates features"]:
         """All features of the candidates, `[listeners, candidates, FEATURES]`, float32."""
         found = self.reader.of(seen)
-        if (chances := self.chances_of) is not None:
-            context = context_of(seen)
-            listen, stream = chances.listen.of(found, context), chances.stream.of(found, context)
-            found[..., _LISTEN], found[..., _CHANCE] = listen, expit(stream)
+        if self.chance is not None:
+            found[..., _CHANCE] = self.chance.of(found, context_of(seen))
             found[..., _LONG_TERM] *= found[..., _CHANCE]
         return found
 
