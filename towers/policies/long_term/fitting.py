@@ -33,6 +33,7 @@ class Fitted:
         model: of as many days as the outcomes allow.
         pairs: discoveries with a day that is over.
         contents: of these.
+        mean_outcome: over contents.
         explained: share of how contents differ, in the directions that are read from the vector, that the vector tells
             of contents which the fit has not seen; 0 where it tells nothing and is not read.
     """
@@ -40,6 +41,7 @@ class Fitted:
     model: ReturnModel
     pairs: int
     contents: int
+    mean_outcome: Float[np.ndarray, " days"]
     explained: float
 
 
@@ -107,7 +109,13 @@ def fit_returns(
     model, explained = _with_slopes(model, evidence, read, draws)
     if explained > 0:
         model = _em(model, evidence, read)
-    return Fitted(model=model, pairs=len(outcomes), contents=len(np.unique(outcomes.content)), explained=explained)
+    return Fitted(
+        model=model,
+        pairs=len(outcomes),
+        contents=len(np.unique(outcomes.content)),
+        mean_outcome=model.mean + read.mean(axis=0) @ model.slopes,
+        explained=explained,
+    )
 
 
 def _first_factor(
@@ -186,6 +194,5 @@ def _with_slopes(
         return model, 0.0
     slopes = np.linalg.solve(matrix + RIDGES[best] * np.eye(size), side).reshape(-1, number)
     slopes = slopes @ model.factor[:, :number].T
-    return replace(model, mean=model.mean - centre @ slopes, slopes=slopes), min(
-        1.0, float(-losses[best] / np.trace(known.sum(axis=0)))
-    )
+    explained = min(1.0, float(-losses[best] / np.trace(known.sum(axis=0))))
+    return replace(model, mean=model.mean - centre @ slopes, slopes=slopes), explained
