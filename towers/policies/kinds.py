@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from towers.errors import UserError
+from towers.policies.journey.asked import asked_ends
 from towers.policies.playlist import Playlist
 from towers.policies.playlists.algotorial import personalise
 from towers.policies.playlists.arithmetic import add_and_subtract
 from towers.policies.playlists.blend import BlendSettings, blend
 from towers.policies.playlists.continuation import ContinuationSettings, continuation
 from towers.policies.playlists.discover_weekly import DiscoverWeekly
-from towers.policies.playlists.journey import JourneySettings, asked_ends, journey
+from towers.policies.playlists.journey import JourneySettings, journey
 from towers.policies.playlists.mix import Mix
 from towers.policies.playlists.on_repeat import OnRepeatSettings, on_repeat
 from towers.policies.playlists.path import path

@@ -73,7 +73,7 @@ class Apart:
         """By sound alone, from points of the space of sounds; not a number from zeros, or to what has no sound."""
         sounds = self.sound(to)
         far = np.maximum(1 - np.asarray(points, np.float64) @ sounds.T.astype(np.float64), 0) / self._unit_ear
-        return np.where(points.any(axis=1)[:, None] & sounds.any(axis=1), far, np.nan)
+        return np.where(np.any(points, axis=1, keepdims=True) & sounds.any(axis=1), far, np.nan)
 
     def both(
         self, rows: Int[np.ndarray, " rows"], to: Int[np.ndarray, " others"], ear_share: int | float

@@ -107,11 +107,16 @@ class End:
 
     @classmethod
     def of_home(cls, apart: Apart, listener: Listener, may_come: Bool[np.ndarray, " contents"]) -> "End":
-        """The main one of a listener's tastes, and what they chose nearest to it; of one who chose nothing, their vector."""
+        """The one of a listener's tastes that most of what they chose and what may come belongs to, and what they chose
+        nearest to it; of one who chose nothing, their vector."""
         export, tastes = listener.export, listener.tastes
-        point = tastes.vectors[int(tastes.shares.argmax())]
         chosen = np.unique(listener.chosen)
         rows = chosen[may_come[chosen]]
+        taste = int(tastes.shares.argmax())
+        if len(rows):
+            nearest = (export.vectors[rows] @ tastes.vectors.T).argmax(axis=1)
+            taste = int(np.bincount(nearest, minlength=len(tastes.shares)).argmax())
+        point = tastes.vectors[taste]
         rows = np.sort(rows[np.argsort(-(export.vectors[rows] @ point), kind="stable")[:LIKED_MOST]])
         near = rows if len(rows) else np.flatnonzero(may_come)
         kinds = (_most_of(export, near),) if len(near) else schema.PLAYABLE_KINDS

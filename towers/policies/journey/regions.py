@@ -211,8 +211,8 @@ def _regions_apart(
         sounds.append(mean_vector(heard) if len(heard) else np.zeros(heard.shape[1], np.float32))
     ears = np.stack(sounds)
     far = [1 - points.astype(np.float64) @ points.T.astype(np.float64) for points in (centroids, ears)]
-    is_heard = ears.any(axis=1)
-    far[1][~(is_heard[:, None] & is_heard)] = np.nan
+    is_heard = np.any(ears, axis=1, keepdims=True)
+    far[1][~(is_heard & is_heard.T)] = np.nan
     others = ~np.eye(count, dtype=bool)
     for each in far:
         each[~others] = 0

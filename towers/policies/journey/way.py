@@ -43,7 +43,8 @@ def cheapest_way(places: Costs, steps: Steps, same: Sequence[Int[np.ndarray, " _
             layers = np.flatnonzero(taken == number).tolist()
             # What has no other candidate keeps it.
             left = {layer: len(np.unique(same[layer][~closed[layer]])) for layer in layers}
-            kept = min(layers, key=lambda layer: (left[layer] > 1, places[layer][way[layer]], layer))
+            stood = {layer: float(places[layer][way[layer]]) for layer in layers}
+            kept = min(layers, key=lambda layer: (left[layer] > 1, stood[layer], layer))
             for layer, numbers in enumerate(same):
                 if layer != kept:
                     closed[layer] |= numbers == number

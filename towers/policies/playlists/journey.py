@@ -5,7 +5,6 @@ nearest to each point, and two such pieces may be far from each other; a journey
 so that no step is much longer than the others.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,14 +13,12 @@ from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
 from towers.policies.journey.apart import Apart, blended
-from towers.policies.journey.ends import End, regions_of
-from towers.policies.journey.regions import RegionView
+from towers.policies.journey.ends import End
 from towers.policies.journey.way import cheapest_way
 from towers.policies.listener import Listener
 from towers.policies.playlist import Playlist, Reason
 from towers.policies.playlists.path import MAX_STEPS, OPPOSITE, arc
 from towers.policies.reasons import TOGETHER, reasons_for
-from towers.policies.request import Request
 from towers.retrieval.export import Export
 from towers.retrieval.listen_chance import chance
 from towers.retrieval.query import Query, allowed
@@ -55,7 +52,7 @@ class JourneySettings:
     evenness: int | float = 2.0
     pull: int | float = 0.2
     liking: int | float = 0.2
-    knowing: int | float = 0.1
+    knowing: int | float = 0.05
     known_until: int | float = 0.5
 
     def __post_init__(self) -> None:
@@ -67,61 +64,6 @@ class JourneySettings:
         for name in ("pull", "liking", "knowing"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name}={getattr(self, name)}: must be 0 or more")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AskedEnds:
-    """What a request says of a journey's ends.
-
-    Args:
-        start: where it begins.
-        end: where it leads.
-        region: the name of the region that it leads to; null where it leads to a content.
-    """
-
-    start: End
-    end: End
-    region: str | None
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of contents that stand at the ends."""
-        return (*self.start.kinds, *self.end.kinds)
-
-
-def asked_ends(request: Request, query: Query) -> AskedEnds:
-    """The ends of a journey: up to two contents and `to`; what is not said is the listener's home and a region that
-    they would adopt.
-
-    Args:
-        request: what was asked.
-        query: what may come.
-
-    Raises:
-        UserError: more is named than two ends, or less without a listener; as the ends raise it.
-    """
-    export, apart, to, listener = request.export, request.shared.apart, request.to, request.listener_if_any
-    named = request.some_contents("the pieces that a journey leads between", least=0, most=2).tolist()
-    if to is not None and len(named) == 2:
-        raise UserError("to: contents names both ends of the journey; leave one of them out")
-    may_come = allowed(export, query, None if listener is None else listener.standing)
-    if named:
-        start = End.of_content(apart, export, named[0], "sets_out")
-    elif listener is not None:
-        start = End.of_home(apart, listener, may_come)
-    else:
-        raise UserError("contents: give the piece that the journey begins at, or user= whose journey it is")
-    row = named[1] if len(named) == 2 else -1 if to is None else to.row
-    if row >= 0:
-        return AskedEnds(start=start, end=End.of_content(apart, export, row, "leads"), region=None)
-    if to is not None:
-        region = to.region
-    elif listener is not None:
-        region = RegionView.of(listener, query, apart=apart).destination(query.k - 1).regions[-1]
-    else:
-        raise UserError("to: say where the journey leads, a content or a region, or user= whose journey it is")
-    end = End.of_region(apart, export, region, may_come)
-    return AskedEnds(start=start, end=end, region=regions_of(export).names[region])
 
 
 def journey(
@@ -320,16 +262,18 @@ class _Layers:
     def _reasons(self, chosen: Int[np.ndarray, " pieces"]) -> tuple[Reason, ...]:
         """Why each piece is there: what the listener did with it, or how it goes on from the one before."""
         export, listener = self._export, self._listener
-        own: Sequence[Reason] = () if listener is None else reasons_for(listener, chosen)
-        is_own = bool(own) and not self._is_fixed(0) and own[0].because == chosen[0]
-        found = [own[0] if is_own else Reason(kind=self._ends[0].reason)]
+        own = (None,) * len(chosen) if listener is None else reasons_for(listener, chosen)
+        own = [
+            one if one is not None and one.because == row else None
+            for one, row in zip(own, chosen.tolist(), strict=True)
+        ]
+        first = None if self._is_fixed(0) else own[0]
+        found = [first or Reason(kind=self._ends[0].reason)]
         for at, (before, row) in enumerate(pairwise(chosen.tolist()), start=1):
             if at == self._steps:
                 found.append(Reason(kind=self._ends[1].reason))
-            elif listener is not None and self._knows(chosen[[at]])[0] and own[at].because == row:
-                found.append(own[at])
             else:
-                found.append(Reason(kind=_link(export, before, row), because=before))
+                found.append(own[at] or Reason(kind=_link(export, before, row), because=before))
         return tuple(found)
 
     def _remark(self, chosen: Int[np.ndarray, " pieces"]) -> str:
