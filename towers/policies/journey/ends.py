@@ -108,7 +108,7 @@ class End:
     @classmethod
     def of_home(cls, apart: Apart, listener: Listener, may_come: Bool[np.ndarray, " contents"]) -> "End":
         """The one of a listener's tastes that most of what they chose and what may come belongs to, and what they chose
-        nearest to it; of one who chose nothing, their vector."""
+        nearest to it; of one who chose nothing, their vector, and what is nearest to that."""
         export, tastes = listener.export, listener.tastes
         chosen = np.unique(listener.chosen)
         rows = chosen[may_come[chosen]]
@@ -116,10 +116,13 @@ class End:
         if len(rows):
             nearest = (export.vectors[rows] @ tastes.vectors.T).argmax(axis=1)
             taste = int(np.bincount(nearest, minlength=len(tastes.shares)).argmax())
-        point = tastes.vectors[taste]
-        rows = np.sort(rows[np.argsort(-(export.vectors[rows] @ point), kind="stable")[:LIKED_MOST]])
-        near = rows if len(rows) else np.flatnonzero(may_come)
-        kinds = (_most_of(export, near),) if len(near) else schema.PLAYABLE_KINDS
+        point, among = tastes.vectors[taste], may_come
+        if len(rows):
+            among = np.zeros(len(may_come), bool)
+            among[rows] = True
+        (rows,), _ = export.exact_index.search(point[None], LIKED_MOST, among)
+        rows = np.sort(rows[rows >= 0])
+        kinds = (_most_of(export, rows),) if len(rows) else schema.PLAYABLE_KINDS
         return cls(point=point, sound=_sound_near(apart, export, point, rows), rows=rows, reason="at_home", kinds=kinds)
 
 

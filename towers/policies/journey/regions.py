@@ -49,8 +49,8 @@ class RegionView:
     Args:
         heard_share: of what they chose, in each region; sums to 1, or all 0.
         usual_share: of what everybody chose lately; sums to 1.
-        worth: what a listen there is worth to expect: the mean over the best pieces that they have not heard; 0 where
-            nothing of it may come.
+        worth: what a listen there is worth to expect: the mean over the best pieces that they have not heard, or over
+            the best of all where they have heard everything; 0 where nothing of it may come.
         far: between each pair, 0 on the diagonal.
     """
 
@@ -84,8 +84,11 @@ class RegionView:
         regions, region = regions_of(export), np.asarray(regions_of(export).region_of_content)
         count = len(regions.ids)
         chosen = region[listener.chosen]
-        among = allowed(export, replace(query or Query(), include_heard=False, familiar=None), listener.standing)
-        rows = np.flatnonzero(among & (region >= 0))
+        rows = np.zeros(0, np.int64)
+        for include_heard in (False, True):  # who has heard everything is led to what they hear little of
+            if not len(rows):
+                asked = replace(query or Query(), include_heard=include_heard, familiar=None)
+                rows = np.flatnonzero(allowed(export, asked, listener.standing) & (region >= 0))
         worth = worths(listener, rows, long_term)
         plays = np.where(region >= 0, 1.0 + export.facts.recent_positives, 0.0)
         usual = np.bincount(region[region >= 0], plays[region >= 0], count)
