@@ -9,7 +9,7 @@ from what they did play.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -31,6 +31,7 @@ WEEK_DAYS = 7
 MOST_WEEKS = 52
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Worth(Protocol):
     """Says what contents are worth to a listener; higher is better, and any scale will do."""
 
