@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=200, help="of pairs, and of listeners")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[], help="settings of the kind, as name=number")
-    add_smallest(parser, number=3)
+    add_smallest(parser, number=2)
     arguments = parser.parse_args()
     shared = Shared(Export(arguments.export, check_files=False))
     changes: dict[str, Any] = {

@@ -9,7 +9,7 @@ from towers.errors import UserError
 from towers.policies.journey.ends import Destination
 from towers.policies.journey.plan import Plan, PlanSettings, plan, position_of
 from towers.policies.journey.plan_told import plan_tables, plan_told
-from towers.policies.journey.regions import RegionView
+from towers.policies.journey.regions import RegionView, worths
 from towers.policies.listener import Listener
 from towers.policies.playlists.hearing import listener_after, vector_after
 from towers.policies.reasons import WORDS
@@ -81,6 +81,20 @@ def test_the_view_of_a_listener(export, listener):
     assert found.far == pytest.approx(found.far.T)
     twice = RegionView.of(listener, long_term=np.full(len(export.contents), 2.0))
     assert twice.worth == pytest.approx(2 * found.worth)
+
+
+def test_of_very_many_contents_the_nearest_of_each_region_are_looked_at(listener, monkeypatch):
+    monkeypatch.setattr("towers.policies.journey.regions.EXACT_BELOW", 1)
+    whole = RegionView.of(listener)
+    monkeypatch.setattr("towers.policies.journey.regions.LOOKED_AT", 1)
+    few = RegionView.of(listener)
+    monkeypatch.undo()
+    assert whole.worth == pytest.approx(RegionView.of(listener).worth)  # no region has more than 50
+    region, heard = listener.export.regions.region_of_content, listener.standing
+    rows = np.flatnonzero(region == 1)
+    rows = rows[~np.isin(rows, np.concatenate([heard.heard, heard.disliked]))]
+    nearest = rows[[listener.affinity(rows).argmax()]]
+    assert few.worth[1] == pytest.approx(worths(listener, nearest)[0])
 
 
 def test_positions_are_even():
