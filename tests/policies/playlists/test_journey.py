@@ -196,3 +196,12 @@ def test_what_is_missing_or_too_much_is_said(golden, asked, said):
     given = {**asked, "contents": [export.content_ids[row] for row in tracks[: asked.get("contents", 0)]]}
     with pytest.raises(UserError, match=f"^{said}"):
         Journey().make(request_of(golden, **given))
+
+
+def test_of_a_listener_whom_nothing_is_left_for_the_list_is_empty_and_says_so(golden):
+    users = golden.export.user_ids[:1]
+    none = request_of(golden, users=users, asked={"among": np.zeros(0, np.int64)})
+    found = Journey().make(none)
+    assert (len(found), found.remark[:18]) == (0, "there is no region")
+    with pytest.raises(UserError, match="nothing of the region jazz may come"):
+        Journey().make(request_of(golden, users=users, to="jazz", asked={"among": np.zeros(0, np.int64)}))

@@ -6,9 +6,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.errors import UserError
 from towers.policies.journey.apart import Apart
-from towers.policies.journey.ends import regions_of
+from towers.policies.journey.ends import NowhereToLead, regions_of
 from towers.policies.listener import Listener
 from towers.retrieval.listen_chance import chance
 from towers.retrieval.query import Query, allowed
@@ -118,13 +117,13 @@ class RegionView:
 
     @property
     def unfamiliar(self) -> Bool[np.ndarray, " regions"]:
-        """Regions that the listener hardly knows and that have something for them; where there is none, the least
-        known of the others."""
-        is_other = self.worth > 0
-        is_other[self.home] = False
-        found = is_other & (self.lift < UNFAMILIAR)
-        if not found.any() and is_other.any():
-            found[np.flatnonzero(is_other)[self.lift[is_other].argmin()]] = True
+        """Regions that the listener hardly knows and that have something for them; where there is none, the one but
+        their first that they know least."""
+        has_something = self.worth > 0
+        has_something[self.home[0]] = False
+        found = has_something & (self.lift < UNFAMILIAR)
+        if not found.any() and has_something.any():
+            found[np.flatnonzero(has_something)[self.lift[has_something].argmin()]] = True
         return found
 
     @property
@@ -159,11 +158,11 @@ class RegionView:
             moves: at most so many.
 
         Raises:
-            UserError: there is no region that is new to them and has something for them.
+            NowhereToLead: there is no region that is new to them and has something for them.
         """
         routes = [self.route(to, moves) for to in np.flatnonzero(self.unfamiliar).tolist()]
         if not routes:
-            raise UserError("there is no region that is new to this listener and has something for them; say to=")
+            raise NowhereToLead("there is no region that is new to this listener and has something for them; say to=")
         small = [route for route in routes if route.longest <= self.small_step]
         if not small:
             return min(routes, key=lambda route: route.longest)
