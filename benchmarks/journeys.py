@@ -5,8 +5,8 @@ to its destination at once.
     python benchmarks/journeys.py journey --set pull=0.5 --seed 1 --export exports/current
 
 Distances are shares of what random pieces are apart, by audience (vectors and co-listening) and by ear. Figures are
-means over pairs or listeners, differences are paired, with 95 % intervals. Settings were chosen with `--seed 1`, and
-are reported with `--seed 0`.
+means over pairs or listeners, differences are paired, with 95 % intervals. Settings were chosen on other pairs and
+listeners than those of `--seed 0`, which are reported.
 
 - **journey**: ten steps between random pairs of pieces of one kind that have sound. `audience alone` minds no sound.
   A path may have an artist twice in a row.
