@@ -44,9 +44,9 @@ class Worth:
     """
 
     trying: float = 1.0
-    room: float = 6.0
-    reminding: float = 0.3
-    skip_cost: float = 0.15
+    room: float = 60.0
+    reminding: float = 0.5
+    skip_cost: float = 0.1
     pick: float = 0.0
 
 
