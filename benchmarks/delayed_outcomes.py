@@ -83,8 +83,9 @@ def made_world(arguments: argparse.Namespace, seed: int) -> World:
     size = logged + there + new
     vectors = draws.normal(size=(size, DIM)) / np.sqrt(DIM)
     level, stay = (vectors @ draws.normal(size=DIM) for _ in range(2))
-    won = np.clip(0.25 + 0.07 * level + 0.07 * draws.normal(size=size), 0.02, 0.9)
-    stay = 12.0 * np.exp(arguments.spread * (0.6 * stay + 0.8 * draws.normal(size=size)))
+    mix = np.sqrt([arguments.told, 1 - arguments.told])
+    won = np.clip(0.25 + 0.1 * (mix[0] * level + mix[1] * draws.normal(size=size)), 0.02, 0.9)
+    stay = 12.0 * np.exp(arguments.spread * (mix[0] * stay + mix[1] * draws.normal(size=size)))
     first_day = np.concatenate([draws.integers(-arguments.life, 0, there), draws.integers(0, arguments.days, new)])
     first_day = np.concatenate([np.full(logged, -2 * arguments.life), first_day])
     return World(vectors=vectors, won=won, stay=stay, first_day=first_day, life=arguments.life)
