@@ -93,7 +93,8 @@ def judge_sequential(log: SequentialLog, settings: SequentialSettings | None = N
         gain=None if believed is None else interval_of(
             values[believed] - values[LOGGED], resampled[believed] - resampled[LOGGED]
         ),
-        parts={} if believed is None else _parts(log, slates, weights, settings), refusals=refusals_of(found, settings.limits),
+        parts={} if believed is None else _parts(log, slates, weights, settings),
+        refusals=refusals_of(found, settings.limits),
     )  # fmt: skip
 
 
