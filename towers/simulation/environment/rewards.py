@@ -13,9 +13,16 @@ from towers.simulation.listeners.session_log import FINISH, SKIP
 from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
-PARTS: Final = ("streams", "finishes", "saves", "likes", "active_days", "adopted_artists", "skips")
+PARTS: Final = (
+    "streams", "finishes", "saves", "likes", "active_days", "adopted_artists", "kept_artists", "skips",
+)  # fmt: skip
 """Plays that were not skipped; those heard to their end; saves; likes; days with a play; artists who were unknown
-before the episode and whom the listener now played without a skip on a second day; skips."""
+before the episode and whom the listener now played without a skip on a second day; in the last step of an episode, how
+many of these were played without a skip in its last `KEPT_DAYS` days; skips."""
+KEPT_DAYS: Final = 7
+RETURN_WEIGHTS: Final[Mapping[str, float]] = {"active_days": 1.0, "kept_artists": 1.0, "skips": -0.05}
+"""What the long-term return of an episode counts: days on which somebody came, artists who became and stayed theirs,
+and skips, twenty of which cost a day. A click counts nothing."""
 _PLACES: Final = 256
 
 
@@ -93,6 +100,17 @@ class Rewards:
         nothing = np.zeros(len(rows), np.int64)
         memory.meet(rows, artist, start_us, nothing, np.zeros(len(rows), bool))
         return adopted
+
+    def kept(
+        self, rows: Integer[np.ndarray, " some"], is_over: Bool[np.ndarray, " some"], end_us: int
+    ) -> Int[np.ndarray, " some"]:
+        """Adopted artists who were streamed in an episode's last `KEPT_DAYS` days, where it is over; elsewhere 0."""
+        memory, found = self._streamed, np.zeros(len(rows), np.int64)
+        over = rows[is_over]
+        is_adopted = memory.first_us[over] // DAY_US < memory.last_us[over] // DAY_US
+        is_late = memory.last_us[over] >= end_us - KEPT_DAYS * DAY_US
+        found[is_over] = (is_adopted & is_late & (memory.content[over] >= 0)).sum(axis=1)
+        return found
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of all that it remembers."""
