@@ -114,7 +114,7 @@ def _marginal(log: SequentialLog, slates: Slates, settings: SequentialSettings) 
     if log.states is None:
         return None
     states = discrete_states(log.states, settings.most_states, settings.seed)
-    gone = int(states.max()) + 1
+    gone = float(states.max()) + 1
     return Marginal(states=log.laid(states.astype(float), gone).astype(np.int64), ratios=slates.ratios)
 
 

@@ -25,7 +25,7 @@ class Refusal:
 
     rule: str
     words: str
-    figures: Mapping[str, float]
+    figures: Mapping[str, int | float]
 
     def line(self) -> str:
         """Returns one line for people."""
