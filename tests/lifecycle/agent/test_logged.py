@@ -1,0 +1,191 @@
+"""An agent's log, read back: what was seen, what was shown with which chance, and what came of it."""
+
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks.sequential_world import NearPolicy, described, served, session_log
+from tests.simulation.environment.small import simulator
+from towers.contract.impressions import IMPRESSION_SCHEMA
+from towers.errors import UserError
+from towers.evaluation.off_policy.sequential.judge import SequentialSettings, judge_sequential
+from towers.lifecycle.agent.evidence import home_evidence
+from towers.lifecycle.agent.logged import LogSettings, logged_steps
+from towers.lifecycle.gate.verdict import Outcome
+from towers.lifecycle.home_gate.gate import judge
+from towers.lifecycle.home_gate.rules import EffectiveRequests, LowerBound
+from towers.simulation.environment.making import make_world
+from towers.simulation.environment.rewards import PARTS
+
+LISTENERS, DAYS = 30, 3.0
+
+
+@cache
+def space():
+    return simulator().space
+
+
+@cache
+def logging():
+    return NearPolicy(space=space(), slots=2, sharpness=2.0, mixed=0.2)
+
+
+@cache
+def world_log():
+    """What listeners without a past did, as the world says it, as plays and as impressions."""
+    made = make_world(simulator(), LISTENERS, days=DAYS, slate_size=2, num_candidates=6)
+    found = served(made, logging(), seed=0)
+    users = tuple(f"u{row}" for row in range(LISTENERS))
+    plays = session_log(found, users, simulator().contexts, simulator().devices)
+    return found, plays, impressions(found)
+
+
+def impressions(found):
+    rows = []
+    for step, (listeners, seen, shown, plays) in enumerate(
+        zip(found.rows, found.seen, found.shown, found.plays, strict=True)
+    ):
+        for at, listener in enumerate(listeners.tolist()):
+            for slot in range(shown.slates.shape[1]):
+                rows.append({
+                    "request_id": f"{listener}-{step}", "user_id": f"u{listener}",
+                    "timestamp": int(plays["start_us"][at]),
+                    "candidate_ids": [space().content_ids[row] for row in seen["candidates"][at] if row >= 0],
+                    "chosen_id": space().content_ids[shown.slates[at, slot]], "slot": slot, "shelf": "home",
+                    "propensity": float(shown.propensities[at, slot]), "policy_id": "near", "space_id": "invented",
+                    "clicked": bool(plays["content"][at] == shown.slates[at, slot]),
+                })  # fmt: skip
+    columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in IMPRESSION_SCHEMA}
+    return pa.table(columns, schema=IMPRESSION_SCHEMA)
+
+
+def read(table=None, plays=None, policy=None, describe=None, **settings):
+    _, own_plays, own_table = world_log()
+    return logged_steps(
+        own_table if table is None else table, own_plays if plays is None else plays, space(), policy or logging(),
+        describe or partial(described, space()), LogSettings(**{"days": DAYS, "draws": 2} | settings),
+    )  # fmt: skip
+
+
+def test_a_policy_is_told_what_it_was_told_then():
+    found, _, _ = world_log()
+    told = []
+
+    def describe(seen):
+        told.append(seen)
+        return described(space(), seen)
+
+    read(describe=describe)
+    assert len(told) == len(found.seen)
+    for own, other in zip(found.seen, told, strict=True):
+        assert own.keys() == other.keys()
+        for name, column in own.items():
+            np.testing.assert_allclose(other[name], column, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_what_came_of_slates_is_what_the_world_counted():
+    found, _, _ = world_log()
+    log = read().log
+    for name in PARTS:
+        expected = np.zeros((LISTENERS, log.horizon))
+        for step, (rows, parts) in enumerate(zip(found.rows, found.parts, strict=True)):
+            expected[rows, step] = parts[name]
+        np.testing.assert_array_equal(log.laid(log.parts[name]), expected, err_msg=name)
+    assert log.parts["active_days"].sum() > LISTENERS
+    assert log.rewards == pytest.approx(
+        log.parts["active_days"] + log.parts["kept_artists"] - 0.05 * log.parts["skips"]
+    )
+    assert log.parts["clicks"].sum() == sum(
+        (plays["content"][:, None] == shown.slates).sum() for plays, shown in zip(found.plays, found.shown, strict=True)
+    )
+
+
+def test_the_policy_that_logged_has_the_chances_of_the_log():
+    log = read().log
+    np.testing.assert_allclose(log.new_propensities, log.propensities)
+    verdict = judge_sequential(log, SequentialSettings(resamples=10))
+    assert all(one.largest == pytest.approx(1) for one in verdict.step_weights)
+    assert log.exposures.sum() == 2 * len(log)
+
+
+def test_what_the_export_lacks_is_never_shown_by_the_new_policy():
+    _, _, table = world_log()
+    ids = table["chosen_id"].to_pylist()
+    gone = ids[0]
+    without = replace(space(), content_ids=["gone" if one == gone else one for one in space().content_ids])
+    found = logged_steps(
+        table, world_log()[1], without, logging(), partial(described, without), LogSettings(days=DAYS, draws=1)
+    )
+    requests = {request for request, one in zip(table["request_id"].to_pylist(), ids, strict=True) if one == gone}
+    assert found.unknown == len(requests) == (found.log.new_propensities == 0).sum()
+    assert f"{found.unknown:,} slates hold a content that the export lacks" in "\n".join(found.lines())
+
+
+def test_who_played_nothing_earned_nothing():
+    _, plays, _ = world_log()
+    others = replace(plays, user_ids=("nobody", *plays.user_ids[1:]))
+    log = read(plays=others).log
+    steps = len(read().log)
+    assert len(log) == steps
+    # The first listener's plays are somebody else's now.
+    without = log.laid(log.parts["active_days"]).sum(axis=1)
+    assert sorted(without)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"days": 28.0}, "too short for its delayed outcomes: 28 days"),
+        ({"shelf": "radio"}, "shows nothing on the shelf radio"),
+    ],
+)
+def test_a_log_that_does_not_do(change, words):
+    with pytest.raises(UserError, match=words):
+        read(**change)
+
+
+def test_a_log_without_candidates_or_of_several_shelves():
+    _, _, table = world_log()
+    place = table.column_names.index("candidate_ids")
+    none = table.set_column(place, "candidate_ids", pa.nulls(len(table), table.schema.field(place).type))
+    with pytest.raises(UserError, match="has no candidate_ids"):
+        read(table=none)
+    place = table.column_names.index("shelf")
+    two = table.set_column(place, "shelf", pa.array([f"s{slot}" for slot in table["slot"].to_pylist()]))
+    with pytest.raises(UserError, match="has several shelves"):
+        read(table=two)
+    assert len(read(table=two, shelf="s0").log) == len(read().log)
+
+
+RULES = {"effective_requests": EffectiveRequests(least=10.0), "lower_bound": LowerBound(least=0.95)}
+
+
+def refused(log) -> tuple[Outcome, ...]:
+    return judge(home_evidence(judge_sequential(log, SequentialSettings(resamples=50))), RULES).refused
+
+
+def test_the_gate_of_the_home_page_lets_an_equal_pass_and_refuses_a_bad_one():
+    log = read().log.first(3)
+    own = replace(log.on_policy(), states=None)
+    lenient = judge_sequential(own, SequentialSettings(resamples=50))
+    assert [one.rule for one in lenient.refusals] == ["effective_listeners"]
+    many = [replace(log, listeners=log.listeners + LISTENERS * copy) for copy in range(10)]
+    parts = {name: np.concatenate([one.parts[name] for one in many]) for name in log.parts}
+    columns = {
+        name: np.concatenate([getattr(one, name) for one in many])
+        for name in ("listeners", "steps", "propensities", "new_propensities", "actions", "new_actions", "exposures")
+    }
+    long = replace(log, parts=parts, states=None, **columns)
+    assert refused(long.on_policy()) == ()
+    # One that shows what earns least: it is likelier the less came of it.
+    is_bad = long.rewards <= np.median(long.rewards)
+    bad = replace(long, new_propensities=np.where(is_bad, 1.0, 0.2) * long.propensities)
+    assert {one.rule for one in refused(bad)} >= {"lower_bound"}
+    far = replace(long, new_propensities=np.where(np.arange(len(long)) % 40 == 0, 1.0, 1e-3) * long.propensities)
+    words = refused(far)[0].words
+    assert words.startswith("cannot be judged: effective_listeners")
+    marginal = judge_sequential(read().log.on_policy(), SequentialSettings(resamples=10))
+    assert home_evidence(replace(marginal, refusals=())).why.endswith("by products of weights")
