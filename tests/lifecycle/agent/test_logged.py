@@ -8,24 +8,38 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.sequential_world import NearPolicy, described, served, session_log
-from tests.simulation.environment.small import simulator
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.errors import UserError
 from towers.evaluation.off_policy.sequential.judge import SequentialSettings, judge_sequential
 from towers.lifecycle.agent.evidence import home_evidence
 from towers.lifecycle.agent.logged import LogSettings, logged_steps
+from towers.lifecycle.agent.logged_agent import LoggedAgent
 from towers.lifecycle.gate.verdict import Outcome
 from towers.lifecycle.home_gate.gate import judge
 from towers.lifecycle.home_gate.rules import EffectiveRequests, LowerBound
-from towers.simulation.environment.making import make_world
+from towers.policies.agent.features import FEATURES
+from towers.policies.agent.policy import AgentPolicy, no_weights
+from towers.policies.agent.slates import Penalties
+from towers.simulation.environment.observation import MOMENT
 from towers.simulation.environment.rewards import PARTS
+from towers.simulation.environment.world import ListeningWorld
+from towers.simulation.listeners.session_log import COLUMNS, joined
+from towers.simulation.planted.listeners import PlantedListeners, planted_log
+from towers.simulation.planted.world import Plant, PlantedWorld
 
-LISTENERS, DAYS = 30, 3.0
+LISTENERS, DAYS = 40, 3.0
 
 
 @cache
+def listeners():
+    """A planted world, what its listeners played before, and how they are after it."""
+    made = PlantedWorld(Plant(num_listeners=60, num_days=3, num_tracks=60, num_episodes=8))
+    log, there = planted_log(made)
+    return made, log, PlantedListeners.drawn(there, LISTENERS, 0)
+
+
 def space():
-    return simulator().space
+    return listeners()[0].space
 
 
 @cache
@@ -35,15 +49,21 @@ def logging():
 
 @cache
 def world_log():
-    """What listeners without a past did, as the world says it, as plays and as impressions."""
-    made = make_world(simulator(), LISTENERS, days=DAYS, slate_size=2, num_candidates=6)
-    found = served(made, logging(), seed=0)
+    """What they do next, as the world says it, as plays behind those before, and as impressions."""
+    made, before, living = listeners()
+    found = served(ListeningWorld(living, made.end_us, DAYS, slate_size=2, num_candidates=6), logging(), seed=0)
     users = tuple(f"u{row}" for row in range(LISTENERS))
-    plays = session_log(found, users, simulator().contexts, simulator().devices)
-    return found, plays, impressions(found)
+    plays = session_log(found, users, before.contexts, before.devices)
+    # Each row's past is that of the listener who took it; some are there twice.
+    of_row = [np.flatnonzero(before.listener == who) for who in living.who]
+    past = {name: [getattr(before, name)[some] for some in of_row] for name in COLUMNS}
+    past["listener"] = [np.full(len(some), row) for row, some in enumerate(of_row)]
+    for name in COLUMNS:
+        past[name].append(plays.session + len(before) if name == "session" else getattr(plays, name))
+    return found, joined(past, users, before.contexts, before.devices), impressions(found, users)
 
 
-def impressions(found):
+def impressions(found, users):
     rows = []
     for step, (listeners, seen, shown, plays) in enumerate(
         zip(found.rows, found.seen, found.shown, found.plays, strict=True)
@@ -51,11 +71,12 @@ def impressions(found):
         for at, listener in enumerate(listeners.tolist()):
             for slot in range(shown.slates.shape[1]):
                 rows.append({
-                    "request_id": f"{listener}-{step}", "user_id": f"u{listener}",
+                    "request_id": f"{listener}-{step}", "user_id": users[listener],
                     "timestamp": int(plays["start_us"][at]),
                     "candidate_ids": [space().content_ids[row] for row in seen["candidates"][at] if row >= 0],
                     "chosen_id": space().content_ids[shown.slates[at, slot]], "slot": slot, "shelf": "home",
-                    "propensity": float(shown.propensities[at, slot]), "policy_id": "near", "space_id": "invented",
+                    "propensity": float(shown.propensities[at, slot]), "policy_id": "near",
+                    "space_id": space().space_id,
                     "clicked": bool(plays["content"][at] == shown.slates[at, slot]),
                 })  # fmt: skip
     columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in IMPRESSION_SCHEMA}
@@ -83,7 +104,9 @@ def test_a_policy_is_told_what_it_was_told_then():
     for own, other in zip(found.seen, told, strict=True):
         assert own.keys() == other.keys()
         for name, column in own.items():
-            np.testing.assert_allclose(other[name], column, rtol=1e-5, atol=1e-5, err_msg=name)
+            # To sign up counts as a session of planted listeners.
+            more = np.where(np.array(MOMENT) == "sessions", 1.0, 0.0) if name == "moment" else 0.0
+            np.testing.assert_allclose(other[name] + more, column, rtol=1e-5, atol=1e-4, err_msg=name)
 
 
 def test_what_came_of_slates_is_what_the_world_counted():
@@ -158,6 +181,33 @@ def test_a_log_without_candidates_or_of_several_shelves():
     with pytest.raises(UserError, match="has several shelves"):
         read(table=two)
     assert len(read(table=two, shelf="s0").log) == len(read().log)
+
+
+def agent(temperature=1.0, relevance=3.0, slots=5):
+    weights = no_weights()
+    weights[0, FEATURES.index("relevance")] = relevance
+    weights[1, FEATURES.index("familiarity")] = 1.0
+    policy = AgentPolicy(
+        contents=space(), weights=weights, penalties=Penalties(artist=0.5, region=0.2), temperature=temperature,
+        slots=slots,
+    )  # fmt: skip
+    return LoggedAgent(policy=policy, slots=2)
+
+
+def test_an_agent_is_judged_by_the_log_of_another_policy():
+    asked = agent()
+    found = read(policy=asked, describe=asked.describe)
+    log = found.log
+    assert (log.new_propensities > 0).all()
+    assert not np.allclose(log.new_propensities, log.propensities)
+    # Chances of all ordered pairs of a listener's six candidates add up to one.
+    seen = {name: column[:1] for name, column in world_log()[0].seen[0].items()}
+    rows = seen["candidates"][0].tolist()
+    pairs = [np.array([[one, other]]) for one in rows for other in rows if one != other]
+    assert sum(asked.chances(seen, pair).prod() for pair in pairs) == pytest.approx(1.0)
+    verdict = judge_sequential(log.first(4), SequentialSettings(resamples=20))
+    assert verdict.estimates.keys() == {"ips", "snips", "dr", "direct", "marginal", "marginal_dr"}
+    assert {"kinds", "clicks", "new_cards", *PARTS} == verdict.parts.keys()
 
 
 RULES = {"effective_requests": EffectiveRequests(least=10.0), "lower_bound": LowerBound(least=0.95)}

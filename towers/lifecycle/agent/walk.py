@@ -98,7 +98,7 @@ class Walk:
         candidates = of.candidates[requests]
         self._familiarity.begin(state, rows, candidates)
         seen = observed(state, rows, candidates, self._away_us[rows], np.full(len(rows), self._begin_us))
-        ask(of, requests, seen | self._familiarity.told(rows, now_us))
+        ask(of, requests, seen | self._familiarity.told(state, rows, candidates))
 
     def _following(self, rows: Int[np.ndarray, " some"], now_us: Int[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
         """The next play of each listener from an instant on; -1 where there is none."""
