@@ -1,16 +1,19 @@
 """An agent's log, read back: what was seen, what was shown with which chance, and what came of it."""
 
+import json
 from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.sequential_world import NearPolicy, described, served, session_log
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.errors import UserError
 from towers.evaluation.off_policy.sequential.judge import SequentialSettings, judge_sequential
+from towers.lifecycle.agent.by_log import judge_by_log
 from towers.lifecycle.agent.evidence import home_evidence
 from towers.lifecycle.agent.logged import LogSettings, logged_steps
 from towers.lifecycle.agent.logged_agent import LoggedAgent
@@ -258,3 +261,20 @@ def test_what_a_log_does_not_say_is_refused_by_the_gate_with_the_reason():
     marginal = judge_sequential(own().on_policy(), SequentialSettings(resamples=10))
     assert marginal.weighting == "marginal"
     assert home_evidence(replace(marginal, refusals=())).why.endswith("by products of weights")
+
+
+def test_an_agent_is_judged_by_a_folder(tmp_path):
+    _, plays, table = world_log()
+    (tmp_path / "impressions").mkdir()
+    pq.write_table(table, tmp_path / "impressions" / "day.parquet")
+    found = judge_by_log(
+        tmp_path, plays, space(), agent().policy, log=LogSettings(days=DAYS, draws=1),
+        settings=SequentialSettings(resamples=10), most_steps=2,
+    )  # fmt: skip
+    lines = "\n".join(found.lines())
+    assert lines.startswith("slates of near from 2026-03-04 to before 2026-03-06")
+    assert "refused, effective_listeners: " in lines
+    told = json.loads(json.dumps(found.to_json()))
+    assert told["horizon"] == 2
+    assert told["value"] is None
+    assert told["refusals"][0]["rule"] == "effective_listeners"

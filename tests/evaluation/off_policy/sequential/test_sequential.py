@@ -79,6 +79,19 @@ def test_marginal_weights_are_ratios_of_densities():
     assert marginal.weights(chances) == pytest.approx(log.laid(np.array(expected)))
 
 
+def test_the_first_steps_alone_and_with_what_follows_under_the_old_policy():
+    log, chances, _, _ = everything()
+    value, _ = MDP.worth(NEW, 2, 0.9)
+    assert chances @ ips(log.first(2).slates()).numerators[:, 0] == pytest.approx(value)
+    # The third step is the old policy's.
+    of_state = (OLD * MDP.earns).sum(axis=1)
+    for _ in range(2):
+        of_state = (NEW * (MDP.earns + 0.9 * MDP.moves @ of_state)).sum(axis=1)
+    with_rest = log.first(2, with_rest=True)
+    assert with_rest.horizon == 2
+    assert chances @ ips(with_rest.slates()).numerators[:, 0] == pytest.approx(MDP.begin @ of_state)
+
+
 @pytest.mark.parametrize("pooled", [True, False])
 def test_fitted_q_finds_what_actions_are_worth(pooled):
     log = MDP.log(OLD, NEW, 3_000, 4, seed=0, discount=0.9)

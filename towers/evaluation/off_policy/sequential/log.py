@@ -93,9 +93,25 @@ class SequentialLog:
         kept["parts"] = {name: values[chosen] for name, values in self.parts.items()}
         return replace(self, **kept)
 
-    def first(self, steps: int) -> "SequentialLog":
-        """Keeps the first steps of each listener: the value is then that of the rewards before the step after them."""
-        return self.of(self.steps < steps)
+    def first(self, steps: int, with_rest: bool = False) -> "SequentialLog":
+        """Keeps the first steps of each listener, in which the new policy acts.
+
+        Args:
+            steps: how many, at least 1.
+            with_rest: whether what came of later steps counts as well, as of the last step kept, discounted to it. The
+                value is then that of the new policy in the first steps, followed by the one that logged; without, that
+                of the first steps alone.
+        """
+        if not with_rest:
+            return self.of(self.steps < steps)
+        late, last = self.steps >= steps, self.steps == steps - 1
+        names, listener = np.unique(self.listeners, return_inverse=True)
+        worth = self.discount ** (self.steps[late] - (steps - 1.0))
+        parts = {}
+        for name, part in self.parts.items():
+            rest = np.bincount(listener[late], part[late] * worth, len(names))
+            parts[name] = part + np.where(last, rest[listener], 0.0)
+        return replace(self, parts=parts).of(~late)
 
     def on_policy(self) -> "SequentialLog":
         """The log as if the new policy were the one that logged."""
