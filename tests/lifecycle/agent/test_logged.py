@@ -19,13 +19,18 @@ from towers.lifecycle.agent.logged import LogSettings, logged_steps
 from towers.lifecycle.agent.logged_agent import LoggedAgent
 from towers.lifecycle.home_gate.gate import judge
 from towers.lifecycle.home_gate.rules import EffectiveRequests, LowerBound
+from towers.lifecycle.simulator.impressions import impression_tables
 from towers.policies.agent.features import FEATURES
 from towers.policies.agent.policy import AgentPolicy, no_weights
 from towers.policies.agent.slates import Penalties
+from towers.policies.bandit.uniform import Uniform
+from towers.simulation.environment.home_shelf import HomeShelf
 from towers.simulation.environment.observation import MOMENT
 from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld
-from towers.simulation.listeners.session_log import COLUMNS, joined
+from towers.simulation.listeners.rollout import lived
+from towers.simulation.listeners.session_log import COLUMNS, SKIP, joined
+from towers.simulation.listeners.space import DAY_US
 from towers.simulation.planted.listeners import PlantedListeners, planted_log
 from towers.simulation.planted.world import Plant, PlantedWorld
 
@@ -34,10 +39,10 @@ LISTENERS, DAYS = 16, 2.0
 
 @cache
 def listeners():
-    """A planted world, what its listeners played before, and how they are after it."""
+    """A planted world, what its listeners played before, and how they are after that."""
     made = PlantedWorld(Plant(num_listeners=30, num_days=2, num_tracks=60, num_episodes=8))
     log, there = planted_log(made)
-    return made, log, PlantedListeners.drawn(there, LISTENERS, 0)
+    return made, log, there
 
 
 def space():
@@ -52,7 +57,8 @@ def logging():
 @cache
 def world_log():
     """What they do next, as the world says it, as plays behind those before, and as impressions."""
-    made, before, living = listeners()
+    made, before, there = listeners()
+    living = PlantedListeners.drawn(there, LISTENERS, 0)
     found = served(ListeningWorld(living, made.end_us, DAYS, slate_size=2, num_candidates=6), logging(), seed=0)
     users = tuple(f"u{row}" for row in range(LISTENERS))
     plays = session_log(found, users, before.contexts, before.devices)
@@ -278,3 +284,26 @@ def test_an_agent_is_judged_by_a_folder(tmp_path):
     assert told["horizon"] == 2
     assert told["value"] is None
     assert told["refusals"][0]["rule"] == "effective_listeners"
+
+
+def test_a_page_at_the_begin_of_sessions_has_all_that_is_played_until_the_next_one():
+    made, before, there = listeners()
+    living = PlantedListeners.drawn(there, LISTENERS, 1)
+    shelf = HomeShelf(living, Uniform(slots=2), 6, (0, 1, 2), 0.0, np.random.default_rng(0))
+    end_us = made.end_us + 2 * DAY_US
+    users = tuple(f"u{row}" for row in range(LISTENERS))
+    plays = lived(living, made.end_us, end_us, users, before.contexts, before.devices, shelf.choose)
+    names = {"prefix": "r", "policy_id": "uniform", "shelf": "home"}
+    tables = impression_tables(shelf.pages(plays), plays, space(), **names)
+    log = read(table=pa.concat_tables([table for _, table in tables]), plays=plays, days=2.0).log
+    assert len(log) == len(plays.session_begins)
+    plays = plays.taken(plays.start_us < end_us)
+    row_of = {row: place for place, row in enumerate(np.unique(plays.listener).tolist())}
+    first = {row: int(plays.session[plays.listener == row].min()) for row in row_of}
+    step = plays.session - np.array([first[row] for row in plays.listener.tolist()])
+    expected = np.zeros((len(row_of), log.horizon))
+    np.add.at(expected, (np.array([row_of[row] for row in plays.listener.tolist()]), step), plays.outcome != SKIP)
+    np.testing.assert_array_equal(log.laid(log.parts["streams"]), expected)
+    np.testing.assert_allclose(log.propensities, 1 / 30)
+    days = {(row, start // DAY_US) for row, start in zip(plays.listener.tolist(), plays.start_us.tolist(), strict=True)}
+    assert log.parts["active_days"].sum() == len(days)
