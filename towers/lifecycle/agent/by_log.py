@@ -1,7 +1,7 @@
 """An agent judged by a log: what `towers agent action=evaluate log=FOLDER` says."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,5 @@ def judge_by_log(
     slots = int(impressions["slot"].to_numpy().max(initial=0)) + 1
     agent = LoggedAgent(policy=policy, slots=min(slots, policy.slots))
     steps = logged_steps(impressions, listening, space, agent, agent.describe, log, on_progress)
-    judged, settings = steps.log, settings or SequentialSettings()
-    if most_steps is not None:
-        judged = judged.first(most_steps, with_rest=True)
-        # The last step has all that comes later, and is like no other.
-        settings = replace(settings, model=replace(settings.model, pooled=False))
+    judged = steps.log if most_steps is None else steps.log.first(most_steps, with_rest=True)
     return JudgedByLog(steps=steps, verdict=judge_sequential(judged, settings))
