@@ -1,0 +1,46 @@
+"""Reasons of an agent's picks."""
+
+import numpy as np
+import pytest
+
+from towers.policies.agent.features import FEATURES
+from towers.policies.agent.words import PHRASES, reason_of
+
+
+def of(**values):
+    """A value for each feature, 0 where none is given."""
+    return np.array([values.get(name, 0.0) for name in FEATURES])
+
+
+def test_every_feature_has_words():
+    assert [*PHRASES] == [*FEATURES]
+
+
+@pytest.mark.parametrize(
+    ("pick", "weights", "words"),
+    [
+        (
+            {"new_artist": 1, "relevance": 0.9, "long_term": 4},
+            {"new_artist": 1, "relevance": 1, "long_term": 0.1},
+            "a new artist for you, near what you played lately, others came back to it for long",
+        ),
+        ({"satiation": 0}, {"satiation": -1}, "from a corner that you have not had too much of"),
+        ({"popularity": 2}, {"popularity": -1, "chance": 1}, "as good as any of the others"),
+        ({"chance": 0.9}, {"chance": 2}, "you are likely to play it"),
+        ({"chance": 0.9, "newness": 1}, {"chance": 2, "newness": 0.5}, "just released"),
+    ],
+)
+def test_what_raised_the_score_is_said(pick, weights, words):
+    """The mean candidate has half an artist that is new, likeness of .5, and some satiation."""
+    mean = of(new_artist=0.5, relevance=0.5, long_term=1, satiation=0.6, popularity=0.0)
+    features = mean.copy()
+    for name, value in pick.items():
+        features[FEATURES.index(name)] = value
+    assert reason_of(features, mean, of(**weights)).words == words
+
+
+def test_shares_sum_to_the_score():
+    rng = np.random.default_rng(0)
+    features, mean, weights = rng.normal(size=(3, len(FEATURES)))
+    shares = reason_of(features, mean, weights).shares
+    assert sum(shares.values()) == pytest.approx(features @ weights - mean @ weights)

@@ -1,0 +1,69 @@
+"""Why the agent picked something, in words: what raised its score above that of the other candidates."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float
+
+from towers.policies.agent.features import FEATURES
+
+PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
+    "relevance": ("near what you played lately", "unlike what you played lately"),
+    "chance": ("you are likely to play it", None),
+    "long_term": ("others came back to it for long", None),
+    "satiation": ("more of what you are playing", "from a corner that you have not had too much of"),
+    "familiarity": ("you know it", "you have not played it yet"),
+    "artist_familiarity": ("by an artist you play", "by an artist you hardly play"),
+    "new_artist": ("a new artist for you", "by an artist you know"),
+    "tried_artist": ("by an artist you tried a while ago", None),
+    "region_share": ("from where you listen most", "from where you rarely listen"),
+    "popularity": ("played by many", "played by few"),
+    "newness": ("just released", "not one of the latest"),
+    "recent": ("you played it just now", "not what you played just now"),
+}
+"""By feature, what is said of a candidate who has more of it than the others, and of one who has less; null: nothing."""
+BLAND: Final = ("chance", "recent")
+"""What is said only where nothing else is."""
+MOST: Final = 3
+"""Clauses of a reason."""
+LEAST_SHARE: Final = 0.1
+"""A clause is worth saying from this share of all that raises the score on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a candidate was picked.
+
+    Args:
+        words: for the listener.
+        shares: by feature, by how much it raises (or lowers) the score above that of a mean candidate; they sum to
+            what the candidate's score is above the mean one's before penalties.
+    """
+
+    words: str
+    shares: dict[str, float]
+
+
+def reason_of(
+    features: Float[np.ndarray, " features"],
+    mean: Float[np.ndarray, " features"],
+    weights: Float[np.ndarray, " features"],
+) -> Reason:
+    """The reason for a pick.
+
+    Args:
+        features: of the pick, in the order of `FEATURES`.
+        mean: of the listener's candidates.
+        weights: of the features for this listener.
+    """
+    above = features - mean
+    shares = dict(zip(FEATURES, (weights * above).tolist(), strict=True))
+    raised = sum(share for share in shares.values() if share > 0)
+    clauses: dict[str, str] = {}
+    for name in sorted(shares, key=lambda one: -shares[one]):
+        phrase = PHRASES[name][0 if above[FEATURES.index(name)] > 0 else 1]
+        if phrase is not None and shares[name] > LEAST_SHARE * raised > 0:
+            clauses[name] = phrase
+    told = [phrase for name, phrase in clauses.items() if name not in BLAND] or [*clauses.values()]
+    return Reason(words=", ".join(told[:MOST]) or "as good as any of the others", shares=shares)
