@@ -8,6 +8,8 @@ from jaxtyping import Integer, Shaped
 from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
+_OLD_DAYS: Final = 1e6
+"""Age of a content whose release is not known."""
 _ARRAYS: Final = ("plays", "artist_plays", "artist_first_us")
 
 
@@ -72,12 +74,17 @@ class Familiarity:
         self.artist_plays[rows] = heard + of_artist
 
     def told(
-        self, rows: Integer[np.ndarray, " some"], now_us: Integer[np.ndarray, " some"]
+        self,
+        state: ListenerState,
+        rows: Integer[np.ndarray, " some"],
+        candidates: Integer[np.ndarray, "some candidates"],
     ) -> dict[str, Shaped[np.ndarray, "some candidates"]]:
-        """What `observation.observed` says of it."""
-        heard = self.artist_plays[rows]
+        """What `observation.observed` says of candidates."""
+        heard, now_us = self.artist_plays[rows], state.now_us[rows]
+        age_days = (now_us[:, None].astype(float) - state.space.released_us[candidates]) / DAY_US
         days = ((now_us[:, None] - self.artist_first_us[rows]) / DAY_US).astype(np.float32)
         return {"candidate_plays": self.plays[rows], "candidate_artist_plays": heard,
+                "candidate_age_days": np.clip(age_days, 0.0, _OLD_DAYS).astype(np.float32),
                 "candidate_artist_days": np.where(heard > 0, np.maximum(days, 0.0), np.float32(-1.0))}  # fmt: skip
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -69,6 +69,7 @@ class _Face:
                 "recent_hours": spaces.Box(-1.0, _MOST, (RECENT,), np.float32),
                 "candidate_plays": spaces.Box(0, _MOST_PLAYS, (number,), np.int32),
                 "candidate_artist_plays": spaces.Box(0, _MOST_PLAYS, (number,), np.int32),
+                "candidate_age_days": spaces.Box(0.0, _MOST, (number,), np.float32),
                 "candidate_artist_days": spaces.Box(-1.0, _MOST, (number,), np.float32),
             }
         )

@@ -42,8 +42,9 @@ def observed(
         `recent_skipped`, the same shape, int8, 1 where it was skipped; `taste` `[some, dim]`, float32, see
         `recent_taste`; `moment` `[some, MOMENT]`, float32; `candidates`, int32; `recent_hours`, float32, hours since
         each of the recent contents was last played, -1 where there are fewer. What a world adds of each candidate
-        (`familiarity`): `candidate_plays` of the content and `candidate_artist_plays` of its artist, int32, and
-        `candidate_artist_days`, float32, days since the artist was first played, -1 for never.
+        (`familiarity`): `candidate_plays` of the content and `candidate_artist_plays` of its artist, int32,
+        `candidate_artist_days`, float32, days since the artist was first played, -1 for never, and
+        `candidate_age_days`, float32, days since its release.
     """
     recent = features.recent_first(state, rows).astype(np.int32)
     skipped = features.recent_skips(state, rows) & (recent >= 0)

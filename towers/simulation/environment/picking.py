@@ -20,6 +20,8 @@ class LivingListeners(Acting, Protocol):
     """Listeners who act, fitted or planted, and make room for others."""
 
     rng: np.random.Generator
+    who: Int[np.ndarray, " listeners"]
+    """The person in each row, as a number in the population that they were drawn from."""
 
     def renew(self, rows: Rows) -> None:
         """Rows are taken by other listeners of a population."""

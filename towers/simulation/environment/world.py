@@ -120,7 +120,7 @@ class ListeningWorld:
         begin_us = np.full(len(rows), self.begin_us)
         state = self.listeners.state
         seen = observed(state, rows, self.candidates[rows], self._away_us[rows], begin_us)
-        return seen | self._familiarity.told(rows, state.now_us[rows])
+        return seen | self._familiarity.told(state, rows, self.candidates[rows])
 
     def slates_of(self, rows: Rows, query: Float[np.ndarray, "some dim"]) -> Int[np.ndarray, "some slate"]:
         """The candidates of each listener that are nearest to a query, the nearest one first.
