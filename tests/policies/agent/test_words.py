@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from towers.policies.agent.features import FEATURES
-from towers.policies.agent.words import PHRASES, reason_of
+from tests.policies.agent.met import agent, met
+from towers.policies.agent.features import CONTEXT, FEATURES
+from towers.policies.agent.words import PHRASES, picks_of, reason_of
 
 
 def of(**values):
@@ -44,3 +45,18 @@ def test_shares_sum_to_the_score():
     features, mean, weights = rng.normal(size=(3, len(FEATURES)))
     shares = reason_of(features, mean, weights).shares
     assert sum(shares.values()) == pytest.approx(features @ weights - mean @ weights)
+
+
+def test_the_shares_of_a_pick_are_its_score_exactly():
+    policy, seen = agent(weights=np.random.default_rng(1).normal(size=(len(CONTEXT), len(FEATURES)))), met()
+    scores = policy.scores(policy.features(seen), seen)
+    slots = policy.slot_by_slot(scores, seen)
+    for row, picks in enumerate(picks_of(policy, seen)):
+        assert [pick.content_row for pick in picks] == policy.act(seen)[row].tolist()
+        mean = scores[row][np.isfinite(scores[row])].mean()
+        for slot, pick in zip(slots, picks, strict=True):
+            at = row, slot.place[row]
+            assert pick.score == pytest.approx(slot.scores[at] - mean, abs=1e-4)
+            assert pick.propensity == pytest.approx(slot.propensities()[row])
+            assert sum(pick.reason.shares.values()) == pick.score
+    assert any("artist_again" in pick.reason.shares for picks in picks_of(policy, seen) for pick in picks)

@@ -1,4 +1,7 @@
-"""Why the agent picked something, in words: what raised its score above that of the other candidates."""
+"""Why the agent picked something, in words: what raised its score above that of the other candidates.
+
+The score is linear, so that what each feature adds is exact: nothing is approximated afterwards.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +9,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from towers.policies.agent.features import FEATURES
+from towers.policies.agent.features import FEATURES, Seen, context_of
+from towers.policies.agent.policy import AgentPolicy
 
 PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
     "relevance": ("near what you played lately", "unlike what you played lately"),
@@ -22,13 +26,18 @@ PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
     "newness": ("just released", "not one of the latest"),
     "recent": ("you played it just now", "not what you played just now"),
 }
-"""By feature, what is said of a candidate who has more of it than the others, and of one who has less; null: nothing."""
+"""By feature, what is said of a candidate that has more of it than the others, and of one that has less; null:
+nothing."""
 BLAND: Final = ("chance", "recent")
 """What is said only where nothing else is."""
 MOST: Final = 3
 """Clauses of a reason."""
 LEAST_SHARE: Final = 0.1
 """A clause is worth saying from this share of all that raises the score on."""
+
+
+ARTIST, REGION = "artist_again", "region_again"
+"""Names of the penalties for what stands in the slate already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +76,52 @@ def reason_of(
             clauses[name] = phrase
     told = [phrase for name, phrase in clauses.items() if name not in BLAND] or [*clauses.values()]
     return Reason(words=", ".join(told[:MOST]) or "as good as any of the others", shares=shares)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """One slot of a slate.
+
+    Args:
+        content_row: what stands in it.
+        reason: why.
+        score: of the pick above that of a mean candidate, penalties included.
+        propensity: the chance that it would be drawn for this slot, given the slots before.
+    """
+
+    content_row: int
+    reason: Reason
+    score: float
+    propensity: float
+
+
+def picks_of(policy: AgentPolicy, seen: Seen) -> list[list[Pick]]:
+    """The best slate of each listener, with reasons.
+
+    Args:
+        policy: chooses.
+        seen: of the listeners.
+    """
+    features, context = policy.features(seen), context_of(seen)
+    weights = context.astype(float) @ policy.weights
+    slots = policy.slot_by_slot(policy.scores(features, seen), seen)
+    found: list[list[Pick]] = []
+    for row, candidates in enumerate(seen["candidates"]):
+        mean = features[row, candidates >= 0].mean(axis=0, dtype=np.float64)
+        picks = []
+        for slot in slots:
+            place = int(slot.place[row])
+            reason = reason_of(features[row, place].astype(float), mean, weights[row])
+            lost = {
+                ARTIST: -policy.penalties.artist * float(slot.same_artist[row, place]),
+                REGION: -policy.penalties.region * float(slot.same_region[row, place]),
+            }
+            shares = reason.shares | {name: share for name, share in lost.items() if share}
+            picks.append(
+                Pick(
+                    content_row=int(candidates[place]), reason=Reason(words=reason.words, shares=shares),
+                    score=sum(shares.values()), propensity=float(slot.chances()[row, place]),
+                )
+            )  # fmt: skip
+        found.append(picks)
+    return found
