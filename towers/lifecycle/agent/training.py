@@ -23,6 +23,7 @@ from towers.lifecycle.agent.worlds import Episodes, audience_of, require_members
 from towers.lifecycle.simulator.versions import SimulatorVersion
 from towers.manifest import atomic_directory, environment, point_to, read_json, write_json
 from towers.policies.agent.policy import AgentPolicy
+from towers.policies.agent.policy_file import write_agent
 from towers.simulation.environment.world import ListeningWorld
 from towers.training.run_folder import alone_in
 
@@ -163,7 +164,8 @@ def _train(
         )
     shutil.rmtree(target / POLICY, ignore_errors=True)
     with atomic_directory(target / POLICY) as temporary:
-        policy.write(temporary)
+        space = request.simulator.simulator.space
+        write_agent(temporary, policy, space_id=space.space_id, content_ids=space.content_ids)
     trained = Trained(
         simulator=request.simulator.folder.name, simulator_passed=request.passed, space_id=origin.space_id,
         export=origin.export, store=store, members=request.members, listeners=request.listeners, days=episodes.days,

@@ -24,6 +24,8 @@ import towers
 from towers.errors import UserError
 from towers.manifest import digest_of, digest_of_file, read_json
 from towers.policies.agent.policy import AgentPolicy
+from towers.policies.agent.policy_file import read_agent
+from towers.simulation.listeners.space import Space
 
 FORMAT: Final = 1
 CURRENT, ABOUT, POLICY, CURVE, CHECKPOINT = "current", "train.json", "policy", "metrics.csv", "checkpoint"
@@ -89,10 +91,16 @@ class AgentVersion:
     folder: Path
     trained: Trained
 
-    @cached_property
-    def policy(self) -> AgentPolicy:
-        """What it weighs, read when it is first asked for."""
-        return AgentPolicy.read(self.folder / POLICY)
+    def policy(self, space: Space) -> AgentPolicy:
+        """Reads what it weighs.
+
+        Args:
+            space: contents of the simulator that it was trained in, or of another one in the same space.
+
+        Raises:
+            UserError: the file is damaged, or of other contents.
+        """
+        return read_agent(self.folder / POLICY, space, space.content_ids).policy
 
     @cached_property
     def curve(self) -> dict[str, list[float]]:

@@ -1,0 +1,143 @@
+"""`towers agent`: a policy of slates for the long term, trained among simulated listeners, judged, explained, exported.
+
+What trains it, and what draws the page of an evaluation, is imported by that action alone.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from towers.assembly.agent import AgentPlan, agent_plan
+from towers.commands.printed import print_table
+from towers.commands.progress import StageProgress
+from towers.config.instantiate import value
+from towers.errors import UserError
+from towers.lifecycle.agent.explaining import Explained, explained
+from towers.lifecycle.agent.exporting import write_served
+from towers.lifecycle.agent.versions import AgentVersion, open_agent
+from towers.lifecycle.agent.worlds import audience_of, require_space
+from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
+from towers.retrieval.export import Export
+from towers.retrieval.show import title_card
+from towers.simulation.checks.verdict import require_checked
+
+
+def run(config: DictConfig) -> None:
+    """Does what `action` names."""
+    action = value(config, "action", str)
+    if action not in ACTIONS:
+        raise UserError(f"action={action}: must be one of {', '.join(ACTIONS)}")
+    ACTIONS[action](config)
+
+
+def train(config: DictConfig) -> Path:
+    """Trains a version, unless the same one is there."""
+    from towers.assembly.loggers import logger_parts, loggers_of
+    from towers.lifecycle.agent.curve import curve
+    from towers.lifecycle.agent.training import TrainRequest, train_version
+
+    plan = agent_plan(config)
+    simulator, passed = opened(plan)
+    parts = logger_parts(config)
+    request = TrainRequest(
+        folder=plan.folder, simulator=simulator, passed=passed, store=plan.store, members=plan.members,
+        listeners=plan.listeners, episodes=plan.episodes, seed=plan.seed, learner=plan.learner, decides=plan.decides,
+        save_config=plan.save_config,
+        curve=partial(
+            curve, loggers=lambda folder: loggers_of(parts, folder, plan.folder.name, dict(plan.settings))
+        ),
+    )  # fmt: skip
+    with StageProgress() as progress:
+        made = train_version(request, progress.update)
+    version = made.version
+    if not made.is_new:
+        print(f"nothing to train: {version.folder} is up to date")
+        return version.folder
+    trained = version.trained
+    print(
+        f"trained {version.folder} in {trained.seconds:.0f} s: {trained.learner}, {len(trained.members)} worlds of "
+        f"{trained.listeners:,} listeners, seed {trained.seed}"
+    )
+    return version.folder
+
+
+def explain(config: DictConfig) -> Explained:
+    """Prints the slate of a listener's next session with its reasons, and where it would lead them."""
+    plan = agent_plan(config)
+    simulator, _ = opened(plan)
+    version = agent_of(plan, simulator)
+    export = require_space(simulator, plan.export)
+    space = simulator.simulator.space
+    audience = audience_of(simulator, plan.store)
+    asked = plan.explaining
+    found = explained(version.policy(space), simulator, audience, plan.episodes, asked.user, plan.seed)
+    if asked.as_json:
+        print(json.dumps(found.to_json() | {"agent": version.folder.name}, indent=2, ensure_ascii=False))
+        return found
+    whom = "somebody new" if found.user_id is None else f"listener {found.user_id}, after {found.plays:,} plays"
+    print(f"{version.folder.name} for {whom}")
+    print_table(found.table(partial(named, export)))
+    return found
+
+
+def export_policy(config: DictConfig) -> Path:
+    """Writes what a server needs, for an export."""
+    plan = agent_plan(config)
+    simulator, _ = opened(plan)
+    version = agent_of(plan, simulator)
+    export = require_space(simulator, plan.export)
+    if export is None:
+        raise UserError("export=null: give the folder of the export that is served, such as exports/current")
+    written = write_served(version, simulator.simulator.space, export, plan.out)
+    print(f"{'wrote' if written.is_new else 'nothing to write:'} {written.folder}, for {export.folder}")
+    if written.missing:
+        print(f"{written.missing:,} contents that the agent knows are not in this export, and are not to be shown")
+    return written.folder
+
+
+def opened(plan: AgentPlan) -> tuple[SimulatorVersion, bool]:
+    """The simulator, and whether it passed its check.
+
+    Raises:
+        UserError: there is none, it did not pass and is not forced, or the export that was asked for is of another
+            space.
+    """
+    version = open_version(plan.simulator, "simulator")
+    verdict = require_checked(version.folder, plan.force)
+    require_space(version, plan.export)
+    return version, verdict is not None and verdict.passed
+
+
+def agent_of(plan: AgentPlan, simulator: SimulatorVersion) -> AgentVersion:
+    """The agent's version that is meant.
+
+    Raises:
+        UserError: there is none, or it is of another space than the simulator.
+    """
+    version = open_agent(plan.folder, plan.version)
+    if version.trained.space_id != simulator.origin.space_id:
+        raise UserError(
+            f"simulator={plan.simulator}: is of space {simulator.origin.space_id}, and {version.folder} of "
+            f"{version.trained.space_id}; train an agent in this space"
+        )
+    return version
+
+
+def named(export: Export | None, content_id: str) -> str:
+    """A content's title with its id, where an export knows it."""
+    row = -1 if export is None else export.content_ids.get(content_id, -1)
+    if export is None or row < 0:
+        return content_id
+    title, artists, *_ = title_card(export, row)
+    return f"{title}, {artists} ({content_id})" if artists else f"{title} ({content_id})"
+
+
+ACTIONS: dict[str, Callable[[DictConfig], object]] = {
+    "train": train,
+    "explain": explain,
+    "export": export_policy,
+}
+"""By their names, what the command can do."""
