@@ -13,11 +13,11 @@ FEATURES: Final = (
 """Of a listener and a candidate. Cosine to what was streamed lately; calibrated chance of a stream (0 while no model of
 it is given); that chance times what a stream is worth later; faded plays of its region; logarithms of one more than the
 plays of the content and of its artist; whether the artist is unknown; whether the artist was met on an earlier day and
-played at most `TRIED_PLAYS` times; share of the recent plays in its region; standardised logarithm of all plays; how new
-the release is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
+played at most `TRIED_PLAYS` times; share of the recent plays in its region; standardised logarithm of all plays; how
+new the release is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
 CONTEXT: Final = ("always", "early", "skipping", "new_listener")
-"""Of a listener: 1; 1 falling to 1/e in four plays of a session; share of the last plays that were skipped; 1 falling to
-1/e in 20 plays."""
+"""Of a listener: 1; 1 falling to 1/e in four plays of a session; share of the last plays that were skipped; 1 falling
+to 1/e in 20 plays."""
 TRIED_PLAYS: Final = 3
 NEW_DAYS: Final = 14.0
 _SKIP_SATIATES: Final = 0.1
@@ -27,8 +27,8 @@ _BLOCK: Final = 64
 
 Seen = Mapping[str, Shaped[np.ndarray, "listeners ..."]]
 """What is known of listeners: `recent`, `recent_skipped`, `recent_hours` `[listeners, recent]`, the last one first, -1
-where there are fewer; `taste` `[listeners, dim]`; `candidates`, `candidate_plays`, `candidate_artist_plays`,
-`candidate_artist_days`, `candidate_age_days` `[listeners, candidates]`; `candidates` are -1 in empty places. `position` in the
+where there are fewer; `taste` `[listeners, dim]`; `candidates`, -1 in empty places, and `candidate_plays`,
+`candidate_artist_plays`, `candidate_artist_days`, `candidate_age_days` `[listeners, candidates]`; `position` in the
 session and `plays` so far `[listeners]`."""
 
 

@@ -21,6 +21,7 @@ READ_BY_CHANCE: Final = tuple(name for name in FEATURES if name not in ("chance"
 _COLUMNS: Final = tuple(FEATURES.index(name) for name in READ_BY_CHANCE)
 _CHANCE, _LONG_TERM = FEATURES.index("chance"), FEATURES.index("long_term")
 NOWHERE: Final = np.float32(-np.inf)
+NO_PENALTIES: Final = Penalties()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class AgentPolicy:
 
     contents: Contents
     weights: Float[np.ndarray, "context features"]
-    penalties: Penalties = Penalties()
+    penalties: Penalties = NO_PENALTIES
     chance: Chance | None = None
     long_term: Float[np.ndarray, " contents"] | None = None
     recovery_hours: float = 2.0

@@ -1,7 +1,7 @@
 """Slates drawn slot by slot: Plackett and Luce's model, in which what stands in a slate already counts.
 
-In each slot every candidate that is left is drawn in proportion to the exponential of its score, less a penalty for each
-content of its artist and of its region in the slots before (Plackett 1975, "The analysis of permutations"). Without
+In each slot every candidate that is left is drawn in proportion to the exponential of its score, less a penalty for
+each content of its artist and of its region in the slots before (Plackett 1975, "The analysis of permutations"). Without
 penalties that is the plain model. The chance of a whole slate is the product of the chances of its slots, exactly.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 
 _NEVER: Final = np.float32(-1e30)
+_LEAST: Final = np.float32(1e-30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ def slots_of(
         if chosen is not None:
             place = chosen[:, slot]
         elif rng is not None:
-            place = (now - np.log(rng.standard_exponential(now.shape, np.float32))).argmax(axis=1)
+            place = (now - np.log(np.maximum(rng.standard_exponential(now.shape, np.float32), _LEAST))).argmax(axis=1)
         else:
             place = now.argmax(axis=1)
         yield Slot(scores=now, same_artist=same_artist.copy(), same_region=same_region.copy(), place=place)

@@ -31,6 +31,14 @@ class LivingListeners(Acting, Protocol):
         """Logarithm of how many average contents each content weighs for its listener."""
         ...
 
+    def sessions_a_day(self, rows: Rows) -> Float[np.ndarray, " some"]:
+        """How often each listener truly comes, in the long run."""
+        ...
+
+    def skip_chance(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
+        """The true chance that each listener would skip each content if it played now."""
+        ...
+
 
 def picked(
     listeners: LivingListeners, rows: Rows, slates: Integer[np.ndarray, "some slate"], own_pull: float

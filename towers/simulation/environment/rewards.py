@@ -101,6 +101,24 @@ class Rewards:
         memory.meet(rows, artist, start_us, nothing, np.zeros(len(rows), bool))
         return adopted
 
+    def streamed_us(
+        self, rows: Integer[np.ndarray, " some"], artist: Integer[np.ndarray, "some many"]
+    ) -> tuple[Int[np.ndarray, "some many"], Int[np.ndarray, "some many"]]:
+        """When in the episode each listener first and last streamed artists who were unknown before it; -1 for never
+        and for those who were known."""
+        memory = self._streamed
+        place = memory.places_of(rows, artist)
+        at, is_there = (rows[:, None], np.maximum(place, 0)), (place >= 0) & (artist >= 0)
+        return np.where(is_there, memory.first_us[at], -1), np.where(is_there, memory.last_us[at], -1)
+
+    def num_open(self, rows: Integer[np.ndarray, " some"], end_us: int) -> Int[np.ndarray, " some"]:
+        """How many artists who were unknown before the episode each listener streamed in it who are not kept yet."""
+        memory = self._streamed
+        is_kept = (memory.first_us[rows] // DAY_US < memory.last_us[rows] // DAY_US) & (
+            memory.last_us[rows] >= end_us - KEPT_DAYS * DAY_US
+        )
+        return ((memory.content[rows] >= 0) & ~is_kept).sum(axis=1)
+
     def kept(
         self, rows: Integer[np.ndarray, " some"], is_over: Bool[np.ndarray, " some"], end_us: int
     ) -> Int[np.ndarray, " some"]:

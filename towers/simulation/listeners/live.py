@@ -232,6 +232,17 @@ class Listeners:
         `Choosing.attraction`."""
         return self.model.choosing.attraction(self.state, rows, content, self.traits["repeat"][rows], self.rng)
 
+    def sessions_a_day(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+        """How often each listener truly comes, in the long run."""
+        return self.model.returning.sessions_a_day(self.pace[rows])
+
+    def skip_chance(
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
+    ) -> Float[np.ndarray, "some many"]:
+        """The true chance that each listener would skip each content if it played now."""
+        response = self.model.response
+        return response.skip_chance(response.of_plays(self.state, rows, content), self.traits["skip"][rows, None])
+
     def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
         """What each listener does with a content that plays now; their state moves on to its end."""
         response = self.model.response
