@@ -62,3 +62,24 @@ def test_a_slate_is_explained(folder, trained):
     told = json.loads(ok(folder, "agent", "action=explain", "explain.json=true", *TRAIN))
     assert [pick["slot"] for pick in told["slate"]] == [1, 2, 3]
     assert all(pick["why"] for pick in told["slate"])
+
+
+def test_it_is_held_beside_baselines(folder, trained):
+    given = (
+        "evaluate.member=0", "evaluate.listeners=6", "evaluate.seeds=[1,2]", "evaluate.baselines=[greedy,random]",
+        "evaluate.in_worlds=[greedy]", "evaluate.worlds=[drift]", "evaluate.workers=1",
+    )  # fmt: skip
+    printed = ok(folder, "agent", "action=evaluate", *TRAIN, *given)
+    assert "evaluate.member=0: the agent was trained in this model, too" in printed
+    version = (folder / "agents" / "listening" / "current").resolve()
+    told = json.loads((version / "evaluation.json").read_text())
+    assert [world["name"] for world in told["worlds"]] == ["as fitted", "drift"]
+    assert [*told["worlds"][0]["policies"]] == ["agent", "greedy", "random"]
+    assert [*told["worlds"][1]["policies"]] == ["agent", "greedy"]
+    beside = told["worlds"][0]["against"]["greedy"]["return"]
+    assert beside["listeners"] == 12
+    assert beside["mean"] == pytest.approx(told["worlds"][0]["policies"]["agent"]["return"]["mean"])
+    assert len(told["learning"]["return"]) == 3
+    page = (version / "report.html").read_text()
+    assert f"<h1>Agent {version.name}</h1>" in page
+    assert "tastes follow plays faster" in page

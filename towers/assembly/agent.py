@@ -12,41 +12,13 @@ from towers.config.composing import resolved, save_yaml
 from towers.config.instantiate import instantiate, value
 from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
+from towers.lifecycle.agent.trials import Evaluating
 from towers.lifecycle.agent.worlds import Episodes
 
 CONFIG = "config.yaml"
 ALL = "all"
 DECIDE = ("members", "listeners", "days", "slate", "candidates", "own_pull", "reward", "seed", "learner")
 """Keys that decide what a training comes to, beside the simulator and the store."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluating:
-    """How an agent is judged among simulated listeners.
-
-    Args:
-        member: number of the model that it is judged in.
-        listeners: number of them.
-        seeds: a round of episodes each.
-        worlds: names of mis-specified worlds beside it; null: all.
-        baselines: names of policies that it is held beside; null: all.
-        workers: processes; null: one a core.
-
-    Raises:
-        UserError: a value that cannot be; names the key.
-    """
-
-    member: int
-    listeners: int
-    seeds: tuple[int, ...]
-    worlds: tuple[str, ...] | None
-    baselines: tuple[str, ...] | None
-    workers: int | None
-
-    def __post_init__(self) -> None:
-        for key, least in (("listeners", self.listeners), ("seeds", len(self.seeds)), ("workers", self.workers)):
-            if least is not None and least < 1:
-                raise UserError(f"evaluate.{key}={getattr(self, key)}: must be at least one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +129,7 @@ def agent_plan(config: DictConfig) -> AgentPlan:
             seeds=value(config, "evaluate.seeds", tuple[int, ...]),
             worlds=_names(config, "evaluate.worlds"),
             baselines=_names(config, "evaluate.baselines"),
+            in_worlds=_names(config, "evaluate.in_worlds"),
             workers=value(config, "evaluate.workers", int | None),
         ),
         explaining=Explaining(

@@ -5,6 +5,7 @@ What trains it, and what draws the page of an evaluation, is imported by that ac
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,15 @@ from towers.commands.printed import print_table
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.errors import UserError
+from towers.lifecycle.agent.evaluating import PAGE, evaluated, write_evaluation
 from towers.lifecycle.agent.explaining import Explained, explained
 from towers.lifecycle.agent.exporting import write_served
+from towers.lifecycle.agent.figures import AgentEvaluation
+from towers.lifecycle.agent.trials import trial_of
 from towers.lifecycle.agent.versions import AgentVersion, open_agent
 from towers.lifecycle.agent.worlds import audience_of, require_space
 from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
+from towers.manifest import library_versions
 from towers.retrieval.export import Export
 from towers.retrieval.show import title_card
 from towers.simulation.checks.verdict import require_checked
@@ -62,6 +67,38 @@ def train(config: DictConfig) -> Path:
         f"{trained.listeners:,} listeners, seed {trained.seed}"
     )
     return version.folder
+
+
+def evaluate(config: DictConfig) -> AgentEvaluation:
+    """Holds the version beside baselines among simulated listeners, and writes a page."""
+    from towers.lifecycle.agent_report.pages import write_agent_page
+    from towers.lifecycle.agent_report.tables import against_table, worlds_table
+
+    plan = agent_plan(config)
+    simulator, _ = opened(plan)
+    version = agent_of(plan, simulator)
+    settings = plan.evaluating
+    if settings.member in version.trained.members:
+        print(f"evaluate.member={settings.member}: the agent was trained in this model, too; that flatters it")
+    with StageProgress() as progress:
+        progress.update("reading", 0, 0)
+        audience = audience_of(simulator, plan.store)
+        progress.update("baselines", 0, 0, "the chance of a pick is calibrated")
+        trial = trial_of(version, simulator, audience, settings)
+        found = evaluated(trial, progress.update)
+    about = {
+        "title": f"Agent {version.folder.name}", "agent": str(version.folder), "trained": asdict(version.trained),
+        "simulator": simulator.folder.name, "store": audience.fingerprint, "evaluate": asdict(settings),
+        "libraries": library_versions(),
+    }  # fmt: skip
+    page = version.folder / PAGE
+    write_agent_page(found, about, page)
+    write_evaluation(found, about, version.folder)
+    print_table(against_table(found.judged))
+    if len(found.worlds) > 1:
+        print_table(worlds_table(found))
+    print(f"judged {version.folder}: {page}")
+    return found
 
 
 def explain(config: DictConfig) -> Explained:
@@ -137,6 +174,7 @@ def named(export: Export | None, content_id: str) -> str:
 
 ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "train": train,
+    "evaluate": evaluate,
     "explain": explain,
     "export": export_policy,
 }

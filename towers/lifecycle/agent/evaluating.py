@@ -3,12 +3,13 @@ are not as the simulator has them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from towers.lifecycle.agent.figures import AgentEvaluation, told_of, world_figures
 from towers.manifest import write_json
-from towers.simulation.environment.judging import Judged, judge
+from towers.simulation.environment.judging import judge
 from towers.simulation.environment.policies import ServingPolicy
 from towers.simulation.environment.world import ListeningWorld
 
@@ -19,14 +20,27 @@ AS_FITTED: Final = "as fitted"
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialWorld:
+    """A world of a trial.
+
+    Args:
+        world: of listeners.
+        words: what it is, for people.
+        baselines: who serve its listeners beside the agent.
+    """
+
+    world: ListeningWorld
+    words: str
+    baselines: Sequence[ServingPolicy]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """What an agent is judged by.
 
     Args:
         agent: serves.
-        baselines: serve the same listeners; the first is the one that the agent is held beside in detail.
-        worlds: by name, `AS_FITTED` first.
-        words: by name, what each world is.
+        worlds: by name; the agent is judged in the first one, and told in detail beside its first baseline.
         weights: of the return's parts.
         days: of an episode.
         seeds: a round of episodes each.
@@ -35,9 +49,7 @@ class Trial:
     """
 
     agent: ServingPolicy
-    baselines: Sequence[ServingPolicy]
-    worlds: Mapping[str, ListeningWorld]
-    words: Mapping[str, str]
+    worlds: Mapping[str, TrialWorld]
     weights: Mapping[str, float]
     days: float
     seeds: Sequence[int]
@@ -45,26 +57,30 @@ class Trial:
     learning: Mapping[str, Sequence[float]]
 
 
-def evaluated(trial: Trial, progress: Callable[[int, int], None]) -> AgentEvaluation:
-    """Lets all policies serve in all worlds.
+def evaluated(trial: Trial, progress: Callable[[str, int, int], None]) -> AgentEvaluation:
+    """Lets the agent and all baselines serve.
 
     Args:
         trial: what the agent is judged by.
-        progress: told of episodes of all listeners.
+        progress: told of each world's episodes of all listeners.
     """
-    policies = [trial.agent, *trial.baselines]
-    found = judge(policies, trial.worlds, trial.seeds, progress, trial.processes)
-    by_world: dict[str, list[Judged]] = {name: [one for one in found if one.world == name] for name in trial.worlds}
-    first = by_world[next(iter(trial.worlds))]
-    space = next(iter(trial.worlds.values())).space
+    name = trial.agent.name
+    found = {
+        world: judge(
+            [trial.agent, *one.baselines], {world: one.world}, trial.seeds, partial(progress, world), trial.processes
+        )
+        for world, one in trial.worlds.items()
+    }
+    first = next(iter(trial.worlds))
+    space = trial.worlds[first].world.space
     return AgentEvaluation(
-        agent=trial.agent.name,
+        agent=name,
         weights=trial.weights,
         days=trial.days,
         worlds=tuple(
-            world_figures(ones, trial.agent.name, trial.words[name], trial.weights) for name, ones in by_world.items()
+            world_figures(ones, name, trial.worlds[world].words, trial.weights) for world, ones in found.items()
         ),
-        told=tuple(told_of(one, space) for one in first[:2]),
+        told=tuple(told_of(one, space) for one in found[first][:2]),
         learning=trial.learning,
     )
 

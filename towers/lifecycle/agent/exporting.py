@@ -1,4 +1,4 @@
-"""Writes an agent's policy for serving: a folder of versions, each with all that a server needs, and a link to the newest.
+"""Writes an agent's policy for serving: a folder of versions, each with all that a server needs.
 
 ```
 policies/NAME/<digest>/policy.json, policy.npz, contents.npz   see `policies.agent.policy_file`

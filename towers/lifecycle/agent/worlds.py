@@ -14,6 +14,7 @@ from towers.retrieval.export import Export
 from towers.simulation.environment.making import make_world
 from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld
+from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.session_log import SessionLog
 
 
@@ -153,13 +154,14 @@ def training_worlds(
     found = []
     for place, member in enumerate(members):
         progress(place, len(members))
-        found.append(world_of(version, audience.fitted, episodes, member, listeners, drawn_seed(seed, member)))
+        drawn = drawn_seed(seed, member)
+        found.append(world_of(version.simulator, audience.fitted, episodes, member, listeners, drawn))
     progress(len(members), len(members))
     return found
 
 
 def world_of(
-    version: SimulatorVersion,
+    simulator: Simulator,
     log: SessionLog | None,
     episodes: Episodes,
     member: int,
@@ -169,7 +171,7 @@ def world_of(
     """A world of one model.
 
     Args:
-        version: of the simulator.
+        simulator: fitted.
         log: of the listeners, encoded as the simulator's; null: new ones.
         episodes: what an episode is.
         member: number of the model.
@@ -177,7 +179,7 @@ def world_of(
         seed: of all that is drawn.
     """
     return make_world(
-        version.simulator, listeners, log=log, member=member, days=episodes.days, slate_size=episodes.slate,
+        simulator, listeners, log=log, member=member, days=episodes.days, slate_size=episodes.slate,
         num_candidates=episodes.candidates, own_pull=episodes.own_pull, seed=seed,
     )  # fmt: skip
 

@@ -61,11 +61,9 @@ def return_pictures(found: AgentEvaluation) -> list[Picture]:
         Series(name=world.name, place=place, means=[_gain(one) for one in compared],
                bounds=[_bounds(one) for one in compared])
         for place, world in enumerate(found.worlds)
-        for compared in [[world.against[name][RETURN] for name in found.baselines]]
+        for compared in [[world.against.get(name, {}).get(RETURN) for name in found.baselines]]
     ]  # fmt: skip
-    words = (
-        "The agent's return relative to each baseline's, paired by listener, with 95 % intervals; right of 0 is more."
-    )
+    words = "The agent's return relative to each baseline's, paired by listener, with 95 % intervals."
     return [returns, _gains_picture("gains", "Gain over each baseline", words, found.baselines, by_world)]
 
 
@@ -183,9 +181,9 @@ def _narrowed(axes: Axes, intervals: Sequence[Interval]) -> None:
         axes.set_xlim(min(ends) - room, max(ends) + room)
 
 
-def _gain(one: Comparison) -> float:
-    return one.ratio - 1
+def _gain(one: Comparison | None) -> float:
+    return math.nan if one is None else one.ratio - 1
 
 
-def _bounds(one: Comparison) -> tuple[float, float]:
-    return one.ratio_low - 1, one.ratio_high - 1
+def _bounds(one: Comparison | None) -> tuple[float, float]:
+    return (math.nan, math.nan) if one is None else (one.ratio_low - 1, one.ratio_high - 1)

@@ -32,11 +32,13 @@ def against_cells(world: WorldFigures) -> Cells:
 
 
 def worlds_cells(found: AgentEvaluation) -> Cells:
-    """A row a world, a column a baseline: the return relative to the baseline's, with its interval."""
+    """A row a world, a column a baseline that serves in more than one: the return relative to the baseline's."""
+    shared = [name for name in found.baselines if sum(name in world.against for world in found.worlds) > 1]
     rows = tuple(
-        (world.name, *(_relative(world.against[name][RETURN]) for name in found.baselines)) for world in found.worlds
+        (world.name, *(_relative(world.against[name][RETURN]) if name in world.against else "–" for name in shared))
+        for world in found.worlds
     )
-    return Cells(headings=("world", *(f"over {name}" for name in found.baselines)), rows=rows)
+    return Cells(headings=("world", *(f"over {name}" for name in shared)), rows=rows)
 
 
 def segments_cells(world: WorldFigures) -> Cells:
