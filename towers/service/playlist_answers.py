@@ -41,7 +41,7 @@ def playlist(snapshot: Snapshot, name: str, question: ListQuestion) -> str:
     request = question.request(snapshot, kind)
     made = kind.make(request)
     heard = np.isin(made.rows, request.listeners[0].standing.heard) if len(request.listeners) == 1 else None
-    facts = {fact: made.facts.get(fact) for fact in ("match", "new")}
+    facts = {fact: made.facts.get(fact) for fact in ("match", "new", "region")}
     told = {
         "version": snapshot.version,
         "space_id": snapshot.export.space_id,
