@@ -1,85 +1,204 @@
-"""`towers agent` as a user runs it, in a small simulator."""
+"""`towers agent` as a user runs it, in a simulator that is fitted to a small invented world."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 
-from tests.command_line import ok
-from tests.simulation.environment import small
-from towers.lifecycle.simulator.versions import Origin, write_version
+from tests.command_line import ok, refused
+from tests.simulation.listeners.logs import EXPORT
+from towers.lifecycle.agent.versions import open_agent
+from towers.lifecycle.simulator.versions import open_version
+from towers.policies.agent.served import ServedAgent
+from towers.policies.listener import Listener
+from towers.retrieval.export import Export
 
+# A fit walks through a log play by play, and checks of every call take longer than it does itself.
 pytestmark = pytest.mark.unhooked
-TRAIN = (
-    "logger=csv", "members=[0]", "listeners=6", "days=2", "slate=3", "candidates=12", "force=true",
+OTHER_EXPORT = EXPORT.parents[1] / "format-3" / "export"
+FIT = (
+    f"export='{EXPORT}'", "fit.members=1", "fit.min_listeners=20", "fit.num_choices=300", "fit.drift_listeners=5",
+    "fit.free_rounds=0", "held_out.share=0.5", "fit.slow_rates=[0.02]", "fit.fast_rates=[0.2]",
+)  # fmt: skip
+SMALL = (
+    "logger=csv", "members=[0]", "listeners=6", "days=3", "slate=3", "candidates=12", "force=true",
     "learner._target_=tests.lifecycle.agent.climbing.Climbing",
+)  # fmt: skip
+JUDGED = (
+    "action=evaluate", "evaluate.member=0", "evaluate.listeners=20", "evaluate.seeds=[1]", "evaluate.worlds=[drift]",
+    "evaluate.baselines=[greedy,random]", "evaluate.in_worlds=[greedy]", "evaluate.workers=1",
 )  # fmt: skip
 
 
-def origin() -> Origin:
-    """Of the small simulator."""
-    return Origin(
-        export="none", space_id=small.space().space_id, trained_until_us=small.UNTIL_US, as_of_us=small.UNTIL_US,
-        held_out_in_export=0, store="invented", root=None, until_us=small.UNTIL_US, share=0.3, seed=0,
-        listeners=small.LISTENERS, plays=1, sessions=1, left_out={},
-    )  # fmt: skip
+@pytest.fixture(scope="module", autouse=True)
+def allowed():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOWERS_ALLOW_TARGETS", "tests.")
+        yield
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with a simulator that was not checked."""
+def store(listened_world):
+    return f"store={listened_world.store}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, store):
+    """A folder with a simulator that was not checked. Nothing there but agents is changed."""
     found = tmp_path_factory.mktemp("agent")
-    write_version(found / "simulators" / "listeners", "small", small.simulator(), origin(), lambda temporary: None)
+    ok(found, "simulate", "action=fit", store, *FIT)
     return found
 
 
 @pytest.fixture(scope="module")
-def trained(folder):
-    """What a training printed; the folder has the agent. Nothing there is changed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOWERS_ALLOW_TARGETS", "tests.")
-        yield ok(folder, "agent", *TRAIN)
+def trained(folder, store):
+    """What a training printed; the folder has the agent."""
+    return ok(folder, "agent", store, *SMALL)
 
 
-def test_a_training_is_kept_whole(folder, trained):
-    version = (folder / "agents" / "listening" / "current").resolve()
-    assert f"trained agents/listening/{version.name} in" in trained or f"trained {version} in" in trained
+@pytest.fixture(scope="module")
+def version(folder, trained):
+    return (folder / "agents" / "listening" / "current").resolve()
+
+
+def test_a_training_is_kept_whole(folder, trained, version):
+    assert f"agents/listening/{version.name} in" in trained
+    assert "1 worlds of 6 listeners, seed 0" in trained
     about = json.loads((version / "train.json").read_text())
-    assert (about["simulator"], about["simulator_passed"], about["members"]) == ("small", False, [0])
+    assert (about["simulator_passed"], about["members"], about["learner"]) == (False, [0], "Climbing")
+    assert about["simulator"] == (folder / "simulators" / "listeners" / "current").resolve().name
+    assert about["store"] is not None
     rows = (version / "metrics.csv").read_text().splitlines()
     assert rows[0] == "step,return"
-    assert len(rows) == 4
+    assert [row.partition(",")[0] for row in rows[1:]] == ["1", "2", "3"]
     assert {path.name for path in version.iterdir()} == {"config.yaml", "train.json", "metrics.csv", "policy", ".lock"}
 
 
-def test_the_same_training_is_not_done_again(folder, trained):
-    assert "nothing to train" in ok(folder, "agent", *TRAIN)
+def test_the_same_training_is_not_done_again(folder, store, version):
+    assert "nothing to train" in ok(folder, "agent", store, *SMALL)
+    assert [path.name for path in version.parent.iterdir() if path.is_dir() and not path.is_symlink()] == [version.name]
 
 
-def test_a_slate_is_explained(folder, trained):
-    printed = ok(folder, "agent", "action=explain", *TRAIN)
-    assert "for somebody new" in printed
-    assert "why this" in printed
-    told = json.loads(ok(folder, "agent", "action=explain", "explain.json=true", *TRAIN))
-    assert [pick["slot"] for pick in told["slate"]] == [1, 2, 3]
-    assert all(pick["why"] for pick in told["slate"])
-
-
-def test_it_is_held_beside_baselines(folder, trained):
-    given = (
-        "evaluate.member=0", "evaluate.listeners=6", "evaluate.seeds=[1,2]", "evaluate.baselines=[greedy,random]",
-        "evaluate.in_worlds=[greedy]", "evaluate.worlds=[drift]", "evaluate.workers=1",
-    )  # fmt: skip
-    printed = ok(folder, "agent", "action=evaluate", *TRAIN, *given)
+def test_it_is_held_beside_baselines(folder, store, version):
+    printed = ok(folder, "agent", store, *SMALL, *JUDGED)
     assert "evaluate.member=0: the agent was trained in this model, too" in printed
-    version = (folder / "agents" / "listening" / "current").resolve()
+    assert "against" in printed
     told = json.loads((version / "evaluation.json").read_text())
     assert [world["name"] for world in told["worlds"]] == ["as fitted", "drift"]
     assert [*told["worlds"][0]["policies"]] == ["agent", "greedy", "random"]
     assert [*told["worlds"][1]["policies"]] == ["agent", "greedy"]
     beside = told["worlds"][0]["against"]["greedy"]["return"]
-    assert beside["listeners"] == 12
+    assert beside["listeners"] == 20
     assert beside["mean"] == pytest.approx(told["worlds"][0]["policies"]["agent"]["return"]["mean"])
     assert len(told["learning"]["return"]) == 3
     page = (version / "report.html").read_text()
     assert f"<h1>Agent {version.name}</h1>" in page
     assert "tastes follow plays faster" in page
+
+
+class TestExplained:
+    def test_somebody_new(self, folder, store, version):
+        printed = ok(folder, "agent", "action=explain", *SMALL)
+        assert f"{version.name} for somebody new" in printed
+        assert "why this" in printed
+
+    def test_a_listener_of_the_store(self, folder, store, listened_world):
+        user = listened_world.events["user_id"][0].as_py()
+        told = json.loads(
+            ok(folder, "agent", "action=explain", store, f"explain.user={user}", "explain.json=true", *SMALL)
+        )
+        assert told["user_id"] == user
+        assert told["plays"] > 0
+        assert [pick["slot"] for pick in told["slate"]] == [1, 2, 3]
+        for pick in told["slate"]:
+            assert pick["why"]
+            assert pick["score"] == pytest.approx(sum(pick["shares"].values()))
+
+    def test_a_listener_of_the_export_is_led(self, folder, version, tmp_path):
+        user = Export(EXPORT).user_ids[0]
+        given = ("action=explain", f"export='{EXPORT}'", f"explain.user={user}", "explain.weeks=2", "explain.a_week=2")
+        printed = ok(folder, "agent", *given, f"explain.page={tmp_path / 'plan.html'}", *SMALL)
+        assert f"{version.name} for listener {user}" in printed
+        assert "2 weeks: to " in printed
+        assert "<svg" in (tmp_path / "plan.html").read_text()
+        told = json.loads(ok(folder, "agent", *given, "explain.json=true", *SMALL))
+        assert [len(week["items"]) for week in told["plan"]["weeks"]] == [2, 2]
+
+
+def test_what_is_exported_serves(folder, version):
+    printed = ok(folder, "agent", "action=export", f"export='{EXPORT}'", *SMALL)
+    served = folder / "policies" / "agent" / "current"
+    assert served.resolve().name == version.name
+    assert "contents that the agent knows are not in" not in printed
+    about = json.loads((served / "agent.json").read_text())
+    assert about["evaluation"] is None or about["evaluation"]["agent"] == "agent"
+    export = Export(EXPORT)
+    agent, listener = ServedAgent.open(served, export), Listener.of_row(export, 0)
+    space = open_version(folder / "simulators" / "listeners").simulator.space
+    policy = open_agent(folder / "agents" / "listening").policy(space)
+    seen = agent.seen(listener, candidates=12)
+    drawn = agent.draw(listener, np.random.default_rng(0), candidates=12)
+    expected = policy.draw(seen, np.random.default_rng(0))
+    np.testing.assert_array_equal(agent.own_row[drawn.slates], expected.slates)
+    np.testing.assert_array_equal(drawn.propensities, expected.propensities)
+    assert "nothing to write" in ok(folder, "agent", "action=export", f"export='{EXPORT}'", *SMALL)
+
+
+class TestMistakes:
+    """One line, exit code 2, and nothing is written."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("action=guess",), "action=guess: must be one of train, evaluate, explain, export"),
+            (("simulation=nowhere",), "simulation=nowhere: no simulator here; fit one"),
+            (("force=false",), "this simulator was not checked; run towers simulate action=check"),
+            ((f"export='{OTHER_EXPORT}'",), "fit a simulator in this space"),
+            (("store=nowhere",), "nowhere: no prepared store here"),
+            (("members=[1]",), "members: 1 is no model of"),
+            (("members=[]",), "members=[]: give at least one model"),
+            (("slate=0",), "slate=0: must be at least 1"),
+            (("candidates=2",), "candidates=2: must be at least slate=3"),
+            (("days=0",), "days=0: must be above 0"),
+            (("listeners=0",), "listeners=0: must be at least 1"),
+            (("+reward.clicks=1",), "reward.clicks: no part of the reward"),
+            (("evaluate.baselines=[best]",), "evaluate.baselines: no 'best'; there are greedy"),
+            (("evaluate.worlds=[flat]",), "evaluate.worlds: no 'flat'; there are satiation_half"),
+            (("evaluate.seeds=[]",), "evaluate.seeds=(): must be at least one"),
+            (("explain.weeks=0",), "explain: weeks=0: must be 1 to 52"),
+        ],
+    )
+    def test_of_a_training(self, folder, arguments, said):
+        before = sorted((folder / "agents").rglob("*"))
+        assert said in refused(folder, "agent", *SMALL, "seed=1", *arguments)
+        assert sorted((folder / "agents").rglob("*")) == before
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("action=explain", "folder=nowhere"), "folder=nowhere: no agent here; train one"),
+            (("action=explain", "version=abc"), "no version abc here"),
+            (("action=explain", "explain.user=u"), "give the store of this listener"),
+            (("action=explain", "explain.page=plan.html"), "the plan needs explain.user and the export"),
+            (("action=export",), "export=null: give the folder of the export that is served"),
+            (("action=export", f"export='{OTHER_EXPORT}'"), "is of space"),
+            (("action=evaluate", "evaluate.member=3"), "evaluate.member: 3 is no model of"),
+            (("action=evaluate", "log=somewhere"), "log=somewhere: needs store="),
+        ],
+    )
+    def test_of_an_agent(self, folder, version, arguments, said):
+        assert said in refused(folder, "agent", *SMALL, *arguments)
+        assert not (folder / "plan.html").exists()
+
+    def test_nobody_of_this_id(self, folder, version, store):
+        assert "explain.user=nobody: no listener of the store" in refused(
+            folder, "agent", "action=explain", store, "explain.user=nobody", *SMALL
+        )
+
+    def test_a_training_that_was_changed(self, folder, version, tmp_path):
+        shutil.copytree(version.parent, tmp_path / "copy", symlinks=True)
+        about = tmp_path / "copy" / "current" / "train.json"
+        about.write_text(about.read_text().replace('"format": 1', '"format": 9'))
+        said = refused(folder, "agent", "action=explain", f"folder={tmp_path / 'copy'}", *SMALL)
+        assert "of another format than 1; train the agent again" in said

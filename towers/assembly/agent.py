@@ -14,6 +14,7 @@ from towers.config.overrides import raw_list, raw_text
 from towers.errors import UserError
 from towers.lifecycle.agent.trials import Evaluating
 from towers.lifecycle.agent.worlds import Episodes
+from towers.policies.journey.plan import PlanSettings
 
 CONFIG = "config.yaml"
 ALL = "all"
@@ -27,20 +28,15 @@ class Explaining:
 
     Args:
         user: id of a listener of the store; null: somebody new.
-        weeks: of the plan.
+        plan: how it is made.
+        page: HTML file for the plan; null: none.
         as_json: whether it is printed as JSON.
-
-    Raises:
-        UserError: a number below 1.
     """
 
     user: str | None
-    weeks: int
+    plan: PlanSettings
+    page: Path | None
     as_json: bool
-
-    def __post_init__(self) -> None:
-        if self.weeks < 1:
-            raise UserError(f"explain.weeks={self.weeks}: must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +57,8 @@ class AgentPlan:
         evaluating: how it is judged.
         explaining: what is explained.
         log: folder of a log to judge it by; null: simulated listeners.
+        shelf: of the log; null: pages have one.
+        first: so many of each listener's first slates are the agent's; null: all.
         out: folder for the policy that serves.
         force: whether a simulator that was not checked, or did not pass, is used.
         decides: what decides a training, as plain values.
@@ -80,6 +78,8 @@ class AgentPlan:
     evaluating: Evaluating
     explaining: Explaining
     log: Path | None
+    shelf: str | None
+    first: int | None
     out: Path
     force: bool
     decides: Mapping[str, Any]
@@ -106,10 +106,13 @@ def agent_plan(config: DictConfig) -> AgentPlan:
     for key, number, least in (("listeners", listeners, 1), ("seed", seed, 0)):
         if number < least:
             raise UserError(f"{key}={number}: must be at least {least}")
+    first = value(config, "by_log.first", int | None)
+    if first is not None and first < 1:
+        raise UserError(f"by_log.first={first}: must be at least 1, or null for all")
     return AgentPlan(
         config=config,
         folder=Path(value(config, "folder", str)),
-        simulator=Path(value(config, "simulator", str)),
+        simulator=Path(value(config, "simulation", str)),
         store=_folder(config, "store"),
         export=_folder(config, "export"),
         version=raw_text("version", config.version),
@@ -134,10 +137,13 @@ def agent_plan(config: DictConfig) -> AgentPlan:
         ),
         explaining=Explaining(
             user=raw_text("explain.user", config.explain.user),
-            weeks=value(config, "explain.weeks", int),
+            plan=_plan_settings(config),
+            page=_folder(config, "explain.page"),
             as_json=value(config, "explain.json", bool),
         ),
         log=_folder(config, "log"),
+        shelf=value(config, "by_log.shelf", str | None),
+        first=first,
         out=Path(value(config, "out", str)),
         force=value(config, "force", bool),
         decides={key: settings[key] for key in DECIDE},
@@ -148,6 +154,13 @@ def agent_plan(config: DictConfig) -> AgentPlan:
 def _folder(config: DictConfig, key: str) -> Path | None:
     given = value(config, key, str | None)
     return None if given is None else Path(given)
+
+
+def _plan_settings(config: DictConfig) -> PlanSettings:
+    try:
+        return PlanSettings(weeks=value(config, "explain.weeks", int), a_week=value(config, "explain.a_week", int))
+    except UserError as error:
+        raise UserError(f"explain: {error}") from None
 
 
 def _names(config: DictConfig, key: str) -> tuple[str, ...] | None:

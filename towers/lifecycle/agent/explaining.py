@@ -11,8 +11,14 @@ from towers.errors import UserError
 from towers.lifecycle.agent.worlds import Audience, Episodes
 from towers.lifecycle.home_report.tables import Cells, text
 from towers.lifecycle.simulator.versions import SimulatorVersion
+from towers.policies.agent.features import Seen
 from towers.policies.agent.policy import AgentPolicy
+from towers.policies.agent.policy_file import AgentFile
+from towers.policies.agent.served import ServedAgent
 from towers.policies.agent.words import Pick, picks_of
+from towers.policies.journey.plan import Plan, PlanSettings, plan
+from towers.policies.listener import Listener
+from towers.retrieval.export import Export
 from towers.simulation.environment.making import make_world
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
@@ -98,13 +104,54 @@ def explained(
     )  # fmt: skip
     world.reset(np.arange(1), np.random.default_rng([seed, 32]))
     seen = seen_of(world.observe(np.arange(1)))
+    return _explained(policy, simulator.simulator.space, seen, user_id, 0 if log is None else len(log))
+
+
+def explained_by_export(policy: AgentPolicy, space: Space, export: Export, user_id: str, candidates: int) -> Explained:
+    """The slate of a listener by what an export knows of them.
+
+    Args:
+        policy: chooses.
+        space: its contents.
+        export: of the same space.
+        user_id: whose slate.
+        candidates: that it is chosen from.
+
+    Raises:
+        UserError: the export does not know the listener.
+    """
+    agent, listener = _over(policy, space, export), Listener.of(export, user=user_id)
+    return _explained(policy, space, agent.seen(listener, None, candidates), user_id, len(agent.heard(listener)))
+
+
+def _explained(policy: AgentPolicy, space: Space, seen: Seen, user_id: str | None, plays: int) -> Explained:
     (picks,) = picks_of(policy, seen)
     recent = seen["recent"][0]
-    ids = simulator.simulator.space.content_ids
     return Explained(
-        user_id=user_id, plays=0 if log is None else len(log), picks=tuple(picks),
-        recent=tuple(ids[row] for row in recent[recent >= 0].tolist()), space=simulator.simulator.space,
+        user_id=user_id, plays=plays, picks=tuple(picks),
+        recent=tuple(space.content_ids[row] for row in recent[recent >= 0].tolist()), space=space,
     )  # fmt: skip
+
+
+def _over(policy: AgentPolicy, space: Space, export: Export) -> ServedAgent:
+    file = AgentFile(policy=policy, space_id=space.space_id, content_ids=tuple(space.content_ids))
+    return ServedAgent(file, export)
+
+
+def plan_of(policy: AgentPolicy, space: Space, export: Export, user_id: str, settings: PlanSettings) -> Plan:
+    """Where the agent would lead a listener over weeks: what is offered is chosen by its scores.
+
+    Args:
+        policy: of the agent.
+        space: its contents.
+        export: of the same space, which knows the listener.
+        user_id: whose plan.
+        settings: of the plan.
+
+    Raises:
+        UserError: the export does not know the listener, or has no regions.
+    """
+    return plan(Listener.of(export, user=user_id), settings, worth=_over(policy, space, export).worth)
 
 
 def region_of(space: Space, row: int) -> str:
@@ -117,7 +164,10 @@ def _plays_of(audience: Audience, user_id: str) -> SessionLog:
     """The plays of one listener of a store."""
     parts = [part for part in (audience.fitted, audience.left_out) if part is not None]
     if not parts:
-        raise UserError(f"explain.user={user_id}: give the store of this listener, as store=stores/NAME")
+        raise UserError(
+            f"explain.user={user_id}: give the store of this listener, as store=stores/NAME, or an "
+            "export that knows them"
+        )
     for part in parts:
         if user_id in part.user_ids:
             return part.of_listeners(np.array([one == user_id for one in part.user_ids]))

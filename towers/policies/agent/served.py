@@ -42,8 +42,8 @@ class ServedAgent:
     def __init__(self, file: AgentFile, export: Export):
         if export.space_id != file.space_id:
             raise UserError(
-                f"export={export.folder}: is of space {export.space_id}, and the agent of {file.space_id}; train one in "
-                "this space"
+                f"export={export.folder}: is of space {export.space_id}, and the agent of {file.space_id}; train one "
+                "in this space"
             )
         self.export, self.policy = export, file.policy
         self.row_of = np.array([export.content_ids.get(one, -1) for one in file.content_ids], np.int64)
@@ -118,8 +118,10 @@ class ServedAgent:
         return np.sort(there[np.argpartition(score, len(score) - number)[-number:]])
 
     def worth(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """What the policy makes of some contents of the export for a listener, as `journey.plan.Worth` has it; the least
-        of all, less 1, where it does not know one."""
+        """The policy's scores of some contents of the export for a listener, as `journey.plan.Worth` has it.
+
+        What it does not know gets the least of them, less 1.
+        """
         own = self.own_row[rows]
         seen = seen_of_plays(self.policy.contents, self.heard(listener), own, self._now_us(listener))
         scores = self.policy.scores(self.policy.features(seen), seen)[0].astype(np.float64)
