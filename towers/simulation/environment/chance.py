@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from towers.simulation.environment.observation import MOMENT, Observation
 from towers.simulation.listeners.logistic import MixedLogistic, sigmoid
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 READS: Final = (
     "affinity", "affinity_squared", "nearest_recent", "last_affinity", "is_known", "known_plays", "artist_known",
@@ -27,23 +27,21 @@ class ClickChance:
 
     Args:
         logistic: of `READS`.
-        begin_us: when episodes begin, microseconds; a candidate's age counts from its release to there and on.
     """
 
     logistic: MixedLogistic
-    begin_us: int
 
     def of(self, space: Space, seen: Observation) -> Float[np.ndarray, "listeners candidates"]:
         """The chance of each candidate for an average listener, 0 where there is no candidate."""
         found = np.empty(seen["candidates"].shape, np.float32)
         for begin in range(0, len(found), _BLOCK):
             at = slice(begin, begin + _BLOCK)
-            read = read_candidates(space, {name: column[at] for name, column in seen.items()}, self.begin_us)
+            read = read_candidates(space, {name: column[at] for name, column in seen.items()})
             found[at] = sigmoid(self.logistic.log_odds(read))
         return np.where(seen["candidates"] >= 0, found, 0.0)
 
 
-def read_candidates(space: Space, seen: Observation, begin_us: int) -> Float[np.ndarray, "listeners candidates reads"]:
+def read_candidates(space: Space, seen: Observation) -> Float[np.ndarray, "listeners candidates reads"]:
     """What the chance reads of each listener's candidates, float32; see `READS`."""
     found = np.empty((*seen["candidates"].shape, len(READS)), np.float32)
     put = {name: found[..., place] for place, name in enumerate(READS)}
@@ -65,10 +63,8 @@ def read_candidates(space: Space, seen: Observation, begin_us: int) -> Float[np.
     put["was_recently_skipped"][:] = (same & (seen["recent_skipped"] > 0)[:, None]).any(axis=-1)
     put["popularity"][:] = np.log1p(space.plays)[there]
     put["popular_and_near"][:] = put["popularity"] * put["affinity"]
-    moment = {name: seen["moment"][:, place] for place, name in enumerate(MOMENT)}
-    age_days = (begin_us - space.released_us[there].astype(float)) / DAY_US + moment["days_in_episode"][:, None]
-    put["novelty"][:] = np.exp(-np.maximum(age_days, 0.0) / _NEW_DAYS)
-    put["first_play"][:] = (moment["position"] == 0)[:, None]
+    put["novelty"][:] = np.exp(-np.maximum(seen["candidate_age_days"], 0.0) / _NEW_DAYS)
+    put["first_play"][:] = seen["moment"][:, MOMENT.index("position"), None] == 0
     put["known_and_first"][:] = put["is_known"] * put["first_play"]
     put["known_and_near"][:] = put["is_known"] * put["affinity"]
     return found

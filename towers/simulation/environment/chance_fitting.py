@@ -21,11 +21,10 @@ class _Logged:
     Args:
         policy: serves.
         space: of the contents.
-        begin_us: when episodes begin.
     """
 
-    def __init__(self, policy: ServingPolicy, space: Space, begin_us: int):
-        self.name, self._policy, self._space, self._begin_us = f"log of {policy.name}", policy, space, begin_us
+    def __init__(self, policy: ServingPolicy, space: Space):
+        self.name, self._policy, self._space = f"log of {policy.name}", policy, space
         self.read: list[np.ndarray] = []
         self.happened: list[np.ndarray] = []
 
@@ -44,7 +43,7 @@ class _Logged:
     def learn(self, observation: Observation, slates: Int[np.ndarray, "listeners slate"], step: Step) -> None:
         """See `serving.Learning.learn`."""
         candidates = observation["candidates"]
-        read = read_candidates(self._space, observation, self._begin_us)
+        read = read_candidates(self._space, observation)
         # Where in the candidates each slot's content stands; what is shown is a candidate.
         row, place = np.nonzero((candidates[:, :, None] == slates[:, None]).any(axis=2) & (candidates >= 0))
         self.read.append(read[row, place])
@@ -61,11 +60,11 @@ def fit_click_chance(world: ListeningWorld, seeds: Sequence[int] = (0,), slate_s
         slate_size: contents of a slate.
     """
     space = world.space
-    logged = [_Logged(RandomCandidates(space, slate_size), space, world.begin_us)]
-    chance = _fitted(_served(logged, world, seeds), world.begin_us)
+    logged = [_Logged(RandomCandidates(space, slate_size), space)]
+    chance = _fitted(_served(logged, world, seeds))
     best = EpsilonMixed(Greedy(space, chance, slate_size), 0.5)
-    logged.append(_Logged(best, space, world.begin_us))
-    return _fitted(_served(logged, world, seeds), world.begin_us)
+    logged.append(_Logged(best, space))
+    return _fitted(_served(logged, world, seeds))
 
 
 def _served(logged: list[_Logged], world: ListeningWorld, seeds: Sequence[int]) -> list[_Logged]:
@@ -76,9 +75,9 @@ def _served(logged: list[_Logged], world: ListeningWorld, seeds: Sequence[int]) 
     return logged
 
 
-def _fitted(logged: Sequence[_Logged], begin_us: int) -> ClickChance:
+def _fitted(logged: Sequence[_Logged]) -> ClickChance:
     read = np.concatenate([rows for one in logged for rows in one.read])
     happened = np.concatenate([rows for one in logged for rows in one.happened])
     # All slots count as one listener's: a policy knows no trait of a listener whom it meets first.
     logistic = fit_mixed_logistic(read, happened, np.zeros(len(read), np.int64), np.ones(1))
-    return ClickChance(logistic=logistic, begin_us=begin_us)
+    return ClickChance(logistic=logistic)

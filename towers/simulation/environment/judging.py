@@ -86,7 +86,7 @@ def judge(
         worlds: by name; all of one catalogue, for which the policies were made.
         seeds: of who the listeners are and of all that is drawn.
         progress: is told after each episode.
-        processes: that share the episodes, where processes can be forked; the result is the same for any number.
+        processes: that share the episodes, each with a copy of all worlds; the result is the same for any number.
 
     Returns:
         For each world, all policies.
@@ -103,8 +103,8 @@ def judge(
 
 
 _Task = tuple[str, int, int]
-_shared: list[tuple[Sequence[ServingPolicy], Mapping[str, ListeningWorld]]] = []
-"""What forked processes have of their parent."""
+_given: list[tuple[Sequence[ServingPolicy], Mapping[str, ListeningWorld]]] = []
+"""What a process was given when it began."""
 
 
 def _done(
@@ -117,18 +117,18 @@ def _done(
         for world, place, seed in tasks:
             yield (world, place, seed), judged_once(policies[place], world, worlds[world], seed)
         return
-    _shared.append((policies, worlds))
-    try:
-        with ProcessPoolExecutor(processes, get_context("fork")) as pool:
-            waiting = {pool.submit(_of_task, task): task for task in tasks}
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-    finally:
-        _shared.pop()
+    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (policies, worlds)) as pool:
+        waiting = {pool.submit(_of_task, task): task for task in tasks}
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+
+
+def _begin(policies: Sequence[ServingPolicy], worlds: Mapping[str, ListeningWorld]) -> None:
+    _given.append((policies, worlds))
 
 
 def _of_task(task: _Task) -> Judged:
-    (policies, worlds), (world, place, seed) = _shared[-1], task
+    (policies, worlds), (world, place, seed) = _given[-1], task
     return judged_once(policies[place], world, worlds[world], seed)
 
 
@@ -181,7 +181,7 @@ class _Seen:
         for name in ("shown_popularity", "shown_new_artists"):
             sums[name] = sums[name] / slots
         sums["region_entropy"] = entropy_bits(self.streamed)
-        sums["tried_artists"] = _tried(self._world.listeners.state, self._world.begin_us)
+        sums["tried_artists"] = tried_artists(self._world.listeners.state, self._world.begin_us)
         return sums
 
 
@@ -194,7 +194,8 @@ def _is_new(
     return (artist >= 0) & ((place < 0) | (artists.first_us[rows[:, None], np.maximum(place, 0)] >= world.begin_us))
 
 
-def _tried(state: ListenerState, begin_us: int) -> Float[np.ndarray, " listeners"]:
+def tried_artists(state: ListenerState, begin_us: int) -> Float[np.ndarray, " listeners"]:
+    """How many artists each listener met and streamed from an instant on."""
     artists = state.artists
     is_new = (artists.content >= 0) & (artists.first_us >= begin_us)
     return (is_new & (artists.plays > artists.skips)).sum(axis=1).astype(float)
