@@ -155,18 +155,6 @@ class TestMistakes:
             (("simulation=nowhere",), "simulation=nowhere: no simulator here; fit one"),
             (("force=false",), "this simulator was not checked; run towers simulate action=check"),
             ((f"export='{OTHER_EXPORT}'",), "fit a simulator in this space"),
-            (("store=nowhere",), "nowhere: no prepared store here"),
-            (("members=[1]",), "members: 1 is no model of"),
-            (("members=[]",), "members=[]: give at least one model"),
-            (("slate=0",), "slate=0: must be at least 1"),
-            (("candidates=2",), "candidates=2: must be at least slate=3"),
-            (("days=0",), "days=0: must be above 0"),
-            (("listeners=0",), "listeners=0: must be at least 1"),
-            (("+reward.clicks=1",), "reward.clicks: no part of the reward"),
-            (("evaluate.baselines=[best]",), "evaluate.baselines: no 'best'; there are greedy"),
-            (("evaluate.worlds=[flat]",), "evaluate.worlds: no 'flat'; there are satiation_half"),
-            (("evaluate.seeds=[]",), "evaluate.seeds=(): must be at least one"),
-            (("explain.weeks=0",), "explain: weeks=0: must be 1 to 52"),
         ],
     )
     def test_of_a_training(self, folder, arguments, said):
@@ -178,12 +166,8 @@ class TestMistakes:
         ("arguments", "said"),
         [
             (("action=explain", "folder=nowhere"), "folder=nowhere: no agent here; train one"),
-            (("action=explain", "version=abc"), "no version abc here"),
-            (("action=explain", "explain.user=u"), "give the store of this listener"),
-            (("action=explain", "explain.page=plan.html"), "the plan needs explain.user and the export"),
             (("action=export",), "export=null: give the folder of the export that is served"),
             (("action=export", f"export='{OTHER_EXPORT}'"), "is of space"),
-            (("action=evaluate", "evaluate.member=3"), "evaluate.member: 3 is no model of"),
             (("action=evaluate", "log=somewhere"), "log=somewhere: needs store="),
         ],
     )

@@ -67,17 +67,13 @@ def test_charts():
     assert "From 1 to 3 at step 3." in page()
 
 
-def test_without_anybody_to_hold_it_beside():
-    alone = replace(evaluation(), told=(), learning={}, worlds=evaluation().worlds[:1])
-    told = render_agent(alone, {})
-    assert re.findall(r'<section id="(\w+)"', told) == ["returns", "segments"]
-
-
 def test_it_is_one_file_that_loads_nothing(tmp_path):
     path = tmp_path / "deeper" / "report.html"
-    alone = replace(evaluation(), told=(), learning={})
-    write_agent_page(alone, ABOUT, path)
-    assert path.read_text() == render_agent(alone, ABOUT), "the same evaluation gives the same page"
+    alone = replace(evaluation(), told=(), learning={}, worlds=evaluation().worlds[:1])
+    write_agent_page(alone, {}, path)
+    told = path.read_text()
+    assert told == render_agent(alone, {}), "the same evaluation gives the same page"
+    assert re.findall(r'<section id="(\w+)"', told) == ["returns", "segments"], "nobody is held beside it in detail"
     assert not re.search(r"<script|<link[^>]+href=\"[^d]|src=|url\((?!#)", page())
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]
 

@@ -10,8 +10,6 @@ from towers.simulation.environment.policies import RandomCandidates
 from towers.simulation.listeners.state import RECENT as OF_STATE
 from towers.training.agent.serving import seen_of
 
-# A fit walks through a log play by play, and checks of every call take longer than it does itself.
-pytestmark = pytest.mark.unhooked
 ALL = np.arange(3)
 
 

@@ -93,7 +93,7 @@ def test_what_it_does_not_know_is_worth_least(folder, export, listener):
 
 def test_an_export_of_another_space(folder):
     other = Export(EXPORT.parents[1] / "format-3" / "export")
-    with pytest.raises(UserError, match="is of space .* train one in this space"):
+    with pytest.raises(UserError, match=r"is of space .* train one in this space"):
         ServedAgent.open(folder, other)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from towers.evaluation.intervals import Interval
 from towers.manifest import json_numbers
-from towers.simulation.environment.comparing import RETURN, Comparison, against, compared, segments
+from towers.simulation.environment.comparing import RETURN, Comparison, compared, segments
 from towers.simulation.environment.judging import Judged
 from towers.simulation.listeners.space import Space
 
@@ -162,10 +162,7 @@ def world_figures(found: Sequence[Judged], agent: str, words: str, weights: Mapp
     return WorldFigures(
         name=own.world, words=words, listeners=len(own),
         policies={name: _means(one, weights) for name, one in by_name.items()},
-        against={
-            name: {measure: one for measure, one in against(own, other, weights).items() if measure in MEASURES}
-            for name, other in others.items()
-        },
+        against={name: _beside(own, other, weights) for name, other in others.items()},
         segments=tuple(parts),
     )  # fmt: skip
 
@@ -203,6 +200,14 @@ def _shown(judged: Judged, names: Sequence[str], segment: str, among: Bool[np.nd
         new_artists=means["shown_new_artists"], popularity=means["shown_popularity"],
         visited=float((judged.streamed[among, :-1] > 0).sum(axis=1).mean()),
     )  # fmt: skip
+
+
+def _beside(own: Judged, other: Judged, weights: Mapping[str, float]) -> dict[str, Comparison]:
+    """One policy beside another by measure, of the same listeners."""
+    if not np.array_equal(own.who, other.who):
+        raise ValueError(f"{own.policy} and {other.policy} have other listeners")
+    mine, theirs = ({RETURN: one.returns(weights), **one.figures} for one in (own, other))
+    return {name: compared(mine[name], theirs[name], own.who) for name in MEASURES}
 
 
 def _means(judged: Judged, weights: Mapping[str, float]) -> dict[str, Interval]:

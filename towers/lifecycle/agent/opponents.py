@@ -2,55 +2,67 @@
 true state of the listeners, by name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from towers.errors import UserError
 from towers.simulation.environment.baselines import CappedGreedy, EpsilonMixed, Greedy
 from towers.simulation.environment.chance import ClickChance
 from towers.simulation.environment.planner import Planner
 from towers.simulation.environment.policies import MostPlayed, RandomCandidates, ServingPolicy
+from towers.simulation.environment.world import ListeningWorld
 from towers.simulation.listeners.space import Space
 
-Make = Callable[[Space, ClickChance, int], ServingPolicy]
-"""Makes a policy of the contents, the calibrated chance of a pick and the contents of a slate."""
+
+@dataclass(frozen=True, kw_only=True)
+class Practice:
+    """What baselines are made of.
+
+    Args:
+        world: of listeners of the training, where they practise.
+        chance: of a pick, calibrated there.
+        slate: contents of a slate.
+        seed: of what is drawn.
+    """
+
+    world: ListeningWorld
+    chance: ClickChance
+    slate: int
+    seed: int
+
+    @property
+    def space(self) -> Space:
+        """The contents."""
+        return self.world.space
 
 
-def _diversified(strategy: str) -> Make:
-    def make(space: Space, chance: ClickChance, slate: int) -> ServingPolicy:
+Make = Callable[[Practice], ServingPolicy]
+
+
+def _diversified(strategy: Literal["mmr", "dpp"]) -> Make:
+    def make(practice: Practice) -> ServingPolicy:
         try:
             from towers.simulation.environment.diversified import Diversified  # here, as pyversity is an extra
         except ModuleNotFoundError:
             raise UserError(
                 f"evaluate.baselines: {strategy} takes pyversity: pip install 'towers[simulation]', or leave it out"
             ) from None
-        return Diversified(space, chance, slate, "mmr" if strategy == "mmr" else "dpp")
+        return Diversified(practice.space, practice.chance, practice.slate, strategy)
 
     return make
 
 
 OPPONENTS: Final[Mapping[str, Make]] = {
-    "greedy": Greedy,
-    "capped": CappedGreedy,
-    "planner": lambda space, chance, slate: Planner(slate),
+    "greedy": lambda one: Greedy(one.space, one.chance, one.slate),
+    "capped": lambda one: CappedGreedy(one.space, one.chance, one.slate),
+    "planner": lambda one: Planner(one.slate),
     "mmr": _diversified("mmr"),
     "dpp": _diversified("dpp"),
-    "mixed": lambda space, chance, slate: EpsilonMixed(Greedy(space, chance, slate)),
-    "popular": lambda space, chance, slate: MostPlayed(space, slate),
-    "random": lambda space, chance, slate: RandomCandidates(space, slate),
+    "mixed": lambda one: EpsilonMixed(Greedy(one.space, one.chance, one.slate)),
+    "popular": lambda one: MostPlayed(one.space, one.slate),
+    "random": lambda one: RandomCandidates(one.space, one.slate),
 }
 """By the name in the configuration, what makes each; the first one is what the agent is held beside in detail."""
-
-
-def opponents(names: Sequence[str], space: Space, chance: ClickChance, slate: int) -> list[ServingPolicy]:
-    """Makes policies.
-
-    Args:
-        names: of them, see `required`.
-        space: contents.
-        chance: calibrated in a world of training.
-        slate: contents of a slate.
-    """
-    return [OPPONENTS[name](space, chance, slate) for name in names]
 
 
 def required(key: str, names: Sequence[str] | None) -> tuple[str, ...]:

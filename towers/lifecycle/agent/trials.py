@@ -7,7 +7,7 @@ from typing import Final
 
 from towers.errors import UserError
 from towers.lifecycle.agent.evaluating import AS_FITTED, Trial, TrialWorld
-from towers.lifecycle.agent.opponents import opponents, required
+from towers.lifecycle.agent.opponents import OPPONENTS, Practice, required
 from towers.lifecycle.agent.versions import AgentVersion
 from towers.lifecycle.agent.worlds import Audience, Episodes, drawn_seed, require_members, world_of
 from towers.lifecycle.simulator.versions import SimulatorVersion
@@ -87,9 +87,11 @@ def trial_of(version: AgentVersion, simulator: SimulatorVersion, audience: Audie
     )  # fmt: skip
     first, space = trained.members[0], fitted.space
     number, seed = min(trained.listeners, CHANCE_LISTENERS), drawn_seed(trained.seed, first)
-    practice = world_of(fitted, audience.fitted, episodes, first, number, seed)
-    chance = fit_click_chance(practice, (trained.seed,), trained.slate)
+    world = world_of(fitted, audience.fitted, episodes, first, number, seed)
+    chance = fit_click_chance(world, (trained.seed,), trained.slate)
+    practice = Practice(world=world, chance=chance, slate=trained.slate, seed=trained.seed)
     names = required("evaluate.baselines", settings.baselines)
+    made = {name: OPPONENTS[name](practice) for name in names}
     beside = [name for name in names if name in required("evaluate.in_worlds", settings.in_worlds)]
     worlds = {}
     for name in (AS_FITTED, *(NAMES if settings.worlds is None else settings.worlds)):
@@ -99,7 +101,7 @@ def trial_of(version: AgentVersion, simulator: SimulatorVersion, audience: Audie
             changed, audience.left_out, episodes, settings.member, settings.listeners,
             drawn_seed(settings.seeds[0], settings.member),
         )  # fmt: skip
-        against = opponents(names if name == AS_FITTED else beside, space, chance, trained.slate)
+        against = [made[one] for one in (names if name == AS_FITTED else beside)]
         worlds[name] = TrialWorld(world=world, words=WORDS[name], baselines=against)
     return Trial(
         agent=Served(version.policy(space)), worlds=worlds, weights=trained.weights, days=trained.days,
