@@ -12,7 +12,7 @@ from towers.simulation.environment.chance_fitting import _Logged, fit_click_chan
 from towers.simulation.environment.diversified import Diversified
 from towers.simulation.environment.judging import judged_once
 from towers.simulation.environment.making import make_world
-from towers.simulation.environment.planner import Planner, Worth, best_slates
+from towers.simulation.environment.planner import Planner, best_slates
 from towers.simulation.environment.policies import RandomCandidates
 from towers.simulation.environment.serving import begun, turns
 from towers.simulation.environment.world import ListeningWorld

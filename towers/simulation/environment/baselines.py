@@ -88,3 +88,11 @@ class EpsilonMixed:
             changes &= ~(slates == any_[:, None]).any(axis=1)
             slates[changes, slot] = any_[changes]
         return slates
+
+
+def relevance(chance: Float[np.ndarray, " candidates"]) -> Float[np.ndarray, " candidates"]:
+    """The log-odds of chances, from 0 for the least of them to 1 for the greatest, so that it can be weighed against
+    variety."""
+    clipped = np.clip(chance, 1e-6, 1.0 - 1e-6)
+    log_odds = np.log(clipped / (1.0 - clipped))
+    return (log_odds - log_odds.min()) / max(float(np.ptp(log_odds)), 1e-6)

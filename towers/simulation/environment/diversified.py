@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 from pyversity import diversify
 
-from towers.simulation.environment.baselines import Greedy
+from towers.simulation.environment.baselines import Greedy, relevance
 from towers.simulation.environment.chance import ClickChance
 from towers.simulation.environment.observation import Observation
 from towers.simulation.environment.policies import filled
@@ -17,8 +17,7 @@ class Diversified(Greedy):
     """The likeliest candidates, varied by Pyversity, one listener after the other.
 
     `mmr`: maximal marginal relevance (Carbonell and Goldstein 1998), of cosines in the space. `dpp`: the greedy mode of
-    a determinantal point process (Chen, Zhang and Zhou 2018). Relevance is the log-odds of the chance, from 0 for the
-    least of a listener's candidates to 1 for the greatest.
+    a determinantal point process (Chen, Zhang and Zhou 2018). What is relevant is told by `baselines.relevance`.
 
     Args:
         strategy: which.
@@ -42,11 +41,12 @@ class Diversified(Greedy):
         slates = np.full((len(candidates), self._slate_size), -1, np.int64)
         for row, (some, of) in enumerate(zip(candidates, chance, strict=True)):
             there = some >= 0
-            own, chances = some[there], np.clip(of[there], 1e-6, 1.0 - 1e-6)
-            relevance = np.log(chances / (1.0 - chances))
-            relevance = (relevance - relevance.min()) / max(float(np.ptp(relevance)), 1e-6)
             found = diversify(
-                self._space.vectors[own], relevance, self._slate_size, self._strategy, self._diversity
-            ).indices  # fmt: skip
-            slates[row, : len(found)] = own[found]
+                self._space.vectors[some[there]],
+                relevance(of[there]),
+                self._slate_size,
+                self._strategy,
+                self._diversity,
+            ).indices
+            slates[row, : len(found)] = some[there][found]
         return filled(slates)
