@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from towers.errors import UserError
+from towers.lifecycle.agent.baselines import CalibratedGreedy, HomeBandit
 from towers.simulation.environment.baselines import CappedGreedy, EpsilonMixed, Greedy
 from towers.simulation.environment.chance import ClickChance
 from towers.simulation.environment.planner import Planner
@@ -55,10 +56,12 @@ def _diversified(strategy: Literal["mmr", "dpp"]) -> Make:
 OPPONENTS: Final[Mapping[str, Make]] = {
     "greedy": lambda one: Greedy(one.space, one.chance, one.slate),
     "capped": lambda one: CappedGreedy(one.space, one.chance, one.slate),
+    "calibrated": lambda one: CalibratedGreedy(one.space, one.chance, one.slate),
     "planner": lambda one: Planner(one.slate),
     "mmr": _diversified("mmr"),
     "dpp": _diversified("dpp"),
     "mixed": lambda one: EpsilonMixed(Greedy(one.space, one.chance, one.slate)),
+    "bandit": lambda one: HomeBandit.taught(one.world, (one.seed,), one.slate),
     "popular": lambda one: MostPlayed(one.space, one.slate),
     "random": lambda one: RandomCandidates(one.space, one.slate),
 }
