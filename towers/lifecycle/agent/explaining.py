@@ -129,7 +129,7 @@ def _explained(policy: AgentPolicy, space: Space, seen: Seen, user_id: str | Non
     recent = seen["recent"][0]
     return Explained(
         user_id=user_id, plays=plays, picks=tuple(picks),
-        recent=tuple(space.content_ids[row] for row in recent[recent >= 0].tolist()), space=space,
+        recent=tuple(str(space.content_ids[row]) for row in recent[recent >= 0].tolist()), space=space,
     )  # fmt: skip
 
 

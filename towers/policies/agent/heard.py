@@ -1,7 +1,7 @@
 """What an agent reads of a listener, counted from the plays that a service has logged of them."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
@@ -14,6 +14,16 @@ _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _OLD_DAYS: Final = 1e6
 """Age of a content whose release is not known."""
+
+
+@runtime_checkable
+class DatedContents(Contents, Protocol):
+    """Contents that say when they came out, as whoever serves needs to know."""
+
+    @property
+    def released_us(self) -> Int[np.ndarray, " contents"]:
+        """Microseconds since 1970 of the release; the least number where it is not known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +47,7 @@ class Heard:
 
 
 def seen_of_plays(
-    contents: Contents, heard: Heard, candidates: Integer[np.ndarray, " candidates"], now_us: int
+    contents: DatedContents, heard: Heard, candidates: Integer[np.ndarray, " candidates"], now_us: int
 ) -> Seen:
     """What an agent's policy reads of one listener.
 

@@ -130,7 +130,7 @@ def read_agent(folder: Path, contents: Contents | None = None, content_ids: Sequ
 
 def _save(path: Path, arrays: Mapping[str, Any]) -> None:
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **{name: np.asarray(value) for name, value in arrays.items()})
+        np.savez(file, **dict(arrays))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from towers.contract import schema
 from towers.errors import UserError
 from towers.policies.agent.features import Seen
-from towers.policies.agent.heard import Heard, seen_of_plays, taste_of
+from towers.policies.agent.heard import DatedContents, Heard, seen_of_plays, taste_of
 from towers.policies.agent.policy import Drawn
 from towers.policies.agent.policy_file import AgentFile, read_agent
 from towers.policies.listener import Listener
@@ -45,7 +45,9 @@ class ServedAgent:
                 f"export={export.folder}: is of space {export.space_id}, and the agent of {file.space_id}; train one "
                 "in this space"
             )
-        self.export, self.policy = export, file.policy
+        contents = file.policy.contents
+        assert isinstance(contents, DatedContents)  # what was read, and a simulator's space
+        self.export, self.policy, self._contents = export, file.policy, contents
         self.row_of = np.array([export.content_ids.get(one, -1) for one in file.content_ids], np.int64)
         """Row of the export by row of the agent's contents; -1 where it is not there."""
         self.own_row = np.full(len(export.contents), -1)
@@ -88,7 +90,7 @@ class ServedAgent:
         """What the policy reads of a listener; see `draw`."""
         now_us = self._now_us(listener) if now_us is None else now_us
         heard = self.heard(listener)
-        return seen_of_plays(self.policy.contents, heard, self.candidates(listener, heard, now_us, candidates), now_us)
+        return seen_of_plays(self._contents, heard, self.candidates(listener, heard, now_us, candidates), now_us)
 
     def heard(self, listener: Listener) -> Heard:
         """The listener's plays and skips of contents that the agent knows."""
@@ -103,7 +105,7 @@ class ServedAgent:
     def candidates(self, listener: Listener, heard: Heard, now_us: int, number: int) -> Int[np.ndarray, " candidates"]:
         """Rows of the agent's contents that a slate is chosen from: half of them the nearest to what was played lately,
         a quarter the most played ones, a quarter the latest of two weeks; none that the listener dislikes."""
-        contents, may_come = self.policy.contents, self._may_come(listener, now_us)
+        contents, may_come = self._contents, self._may_come(listener, now_us)
         there = self._there[may_come]
         number = min(number, len(there))
         released, plays = contents.released_us[there], contents.plays[there]
@@ -123,18 +125,18 @@ class ServedAgent:
         What it does not know gets the least of them, less 1.
         """
         own = self.own_row[rows]
-        seen = seen_of_plays(self.policy.contents, self.heard(listener), own, self._now_us(listener))
+        seen = seen_of_plays(self._contents, self.heard(listener), own, self._now_us(listener))
         scores = self.policy.scores(self.policy.features(seen), seen)[0].astype(np.float64)
         least = scores[own >= 0].min(initial=0.0) - 1.0
         return np.where(own >= 0, scores, least)
 
     def _may_come(self, listener: Listener, now_us: int) -> Bool[np.ndarray, " there"]:
         disliked = np.isin(self.row_of[self._there], listener.standing.disliked)
-        return ~disliked & (self.policy.contents.released_us[self._there] <= now_us)
+        return ~disliked & (self._contents.released_us[self._there] <= now_us)
 
     def _query(self, heard: Heard) -> Float[np.ndarray, " dim"]:
         """What is near to it is a candidate: the taste, or of whom nothing is known the mean of all plays."""
-        taste = taste_of(self.policy.contents, heard)
+        taste = taste_of(self._contents, heard)
         return taste if taste.any() else self._usual
 
     def _now_us(self, listener: Listener) -> int:
@@ -149,10 +151,10 @@ class ServedAgent:
 
     @cached_property
     def _vectors(self) -> Float[np.ndarray, "there dim"]:
-        return np.ascontiguousarray(self.policy.contents.vectors[self._there], np.float32)
+        return np.ascontiguousarray(self._contents.vectors[self._there], np.float32)
 
     @cached_property
     def _usual(self) -> Float[np.ndarray, " dim"]:
-        plays = self.policy.contents.plays[self._there] + 1.0
+        plays = self._contents.plays[self._there] + 1.0
         mean = plays @ self._vectors / plays.sum()
         return (mean / max(float(np.linalg.norm(mean)), 1e-6)).astype(np.float32)

@@ -67,7 +67,7 @@ def reason_of(
         weights: of the features for this listener.
     """
     above = features - mean
-    shares = dict(zip(FEATURES, (weights * above).tolist(), strict=True))
+    shares: dict[str, float] = dict(zip(FEATURES, (weights * above).tolist(), strict=True))
     raised = sum(share for share in shares.values() if share > 0)
     clauses: dict[str, str] = {}
     for name in sorted(shares, key=lambda one: -shares[one]):
