@@ -7,14 +7,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 FEATURES: Final = (
-    "relevance", "chance", "long_term", "satiation", "familiarity", "artist_familiarity", "new_artist", "tried_artist",
-    "region_share", "popularity", "newness", "recent",
+    "chance", "long_term", "relevance", "nearest_recent", "last_relevance", "satiation", "familiarity",
+    "is_known", "artist_familiarity", "new_artist", "tried_artist", "region_share", "popularity", "newness", "recent",
 )  # fmt: skip
-"""Of a listener and a candidate. Cosine to what was streamed lately; calibrated chance of a stream (0 while no model of
-it is given); that chance times what a stream is worth later; faded plays of its region; logarithms of one more than the
-plays of the content and of its artist; whether the artist is unknown; whether the artist was met on an earlier day and
-played at most `TRIED_PLAYS` times; share of the recent plays in its region; standardised logarithm of all plays; how
-new the release is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
+"""Of a listener and a candidate. Chance that it is streamed once it is picked (0 while no model of it is given); that
+chance times what a stream is worth later; cosine to the mean of what was streamed lately, to the nearest of the recent
+plays, and mean cosine to the last three; faded plays of its region; logarithm of one more than its plays; whether it
+was ever played; logarithm of one more than the plays of its artist; whether the artist is unknown; whether the artist
+was met on an earlier day and played at most `TRIED_PLAYS` times; share of the recent plays in its region; standardised
+logarithm of all plays; how new the release is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
 CONTEXT: Final = ("always", "early", "skipping", "new_listener")
 """Of a listener: 1; 1 falling to 1/e in four plays of a session; share of the last plays that were skipped; 1 falling
 to 1/e in 20 plays."""
@@ -22,6 +23,7 @@ TRIED_PLAYS: Final = 3
 NEW_DAYS: Final = 14.0
 _SKIP_SATIATES: Final = 0.1
 _TRIED_AFTER_DAYS: Final = 0.25
+_LAST: Final = 3
 _BLOCK: Final = 64
 """Listeners whose candidates are weighed at once, so that their vectors stay in a core's cache."""
 
@@ -94,10 +96,12 @@ class FeatureReader:
         satiation, share = self._of_regions(seen)
         region, heard = self._region[at], seen["candidate_artist_plays"]
         is_tried = (heard > 0) & (heard <= TRIED_PLAYS) & (seen["candidate_artist_days"] > _TRIED_AFTER_DAYS)
+        relevance, nearest, last = self._cosines(at, seen)
         columns = {
-            "relevance": self._relevance(at, seen["taste"]), "long_term": self.long_term[at],
+            "relevance": relevance, "nearest_recent": nearest, "last_relevance": last, "long_term": self.long_term[at],
             "satiation": np.take_along_axis(satiation, region, axis=1),
-            "familiarity": np.log1p(seen["candidate_plays"]), "artist_familiarity": np.log1p(heard),
+            "familiarity": np.log1p(seen["candidate_plays"]), "is_known": seen["candidate_plays"] > 0,
+            "artist_familiarity": np.log1p(heard),
             "new_artist": (heard == 0) & (self.contents.artist[at] >= 0), "tried_artist": is_tried,
             "region_share": np.take_along_axis(share, region, axis=1), "popularity": self._popularity[at],
             "newness": np.exp(-seen["candidate_age_days"] / NEW_DAYS), "recent": _is_among(candidates, recent),
@@ -107,12 +111,23 @@ class FeatureReader:
         found[candidates < 0] = 0.0
         return found
 
-    def _relevance(self, candidates: np.ndarray, taste: np.ndarray) -> Float[np.ndarray, "listeners candidates"]:
-        found = np.empty(candidates.shape, np.float32)
+    def _cosines(
+        self, candidates: Int[np.ndarray, "listeners candidates"], seen: Seen
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cosine to the taste, to the nearest of the recent plays, and mean cosine to the last ones."""
+        relevance, nearest, last = (np.zeros(candidates.shape, np.float32) for _ in range(3))
         for begin in range(0, len(candidates), _BLOCK):
             some = slice(begin, begin + _BLOCK)
-            found[some] = np.matmul(self._vectors[candidates[some]], taste[some, :, None])[..., 0]
-        return found
+            recent = seen["recent"][some]
+            is_there = (recent >= 0)[:, None]
+            of_candidates = self._vectors[candidates[some]]
+            others = np.concatenate([self._vectors[np.maximum(recent, 0)], seen["taste"][some, None]], axis=1)
+            cosines = np.matmul(of_candidates, others.transpose(0, 2, 1))
+            relevance[some] = cosines[..., -1]
+            nearest[some] = np.where(is_there, cosines[..., :-1], 0.0).max(axis=-1)
+            few = is_there[..., :_LAST]
+            last[some] = (cosines[..., :_LAST] * few).sum(axis=-1) / np.maximum(few.sum(axis=-1), 1)
+        return relevance, nearest, last
 
     def _of_regions(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         """Faded plays of each region, and its share of the recent plays, `[listeners, regions and one]`, float32."""

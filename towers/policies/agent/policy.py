@@ -16,9 +16,9 @@ from towers.errors import UserError
 from towers.policies.agent.features import CONTEXT, FEATURES, Contents, FeatureReader, Seen, context_of
 from towers.policies.agent.slates import Penalties, Slot, slots_of
 
-READ_BY_CHANCE: Final = tuple(name for name in FEATURES if name not in ("chance", "long_term"))
-"""Features that the chance of a stream is made of."""
-_COLUMNS: Final = tuple(FEATURES.index(name) for name in READ_BY_CHANCE)
+READ: Final = tuple(name for name in FEATURES if name not in ("chance", "long_term"))
+"""Features that chances are made of."""
+_COLUMNS: Final = tuple(FEATURES.index(name) for name in READ)
 _CHANCE, _LONG_TERM = FEATURES.index("chance"), FEATURES.index("long_term")
 NOWHERE: Final = np.float32(-np.inf)
 NO_PENALTIES: Final = Penalties()
@@ -26,11 +26,11 @@ NO_PENALTIES: Final = Penalties()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chance:
-    """The calibrated chance that a content which is picked is streamed: a logistic regression.
+    """A calibrated chance: a logistic regression on features and context.
 
     Args:
-        weights: `[READ_BY_CHANCE]`, in log-odds.
-        of_context: `[CONTEXT]`, in log-odds; the first one is the intercept.
+        weights: `[READ]`.
+        of_context: `[CONTEXT]`; the first one is the intercept.
     """
 
     weights: Float[np.ndarray, " features"]
@@ -42,8 +42,10 @@ class Chance:
         context: Float[np.ndarray, "listeners context"],
     ) -> Float[np.ndarray, "listeners candidates"]:
         """The chance of each candidate, float32."""
-        log_odds = features[..., _COLUMNS] @ self.weights.astype(np.float32)
-        return expit(log_odds + (context @ self.of_context.astype(np.float32))[:, None]).astype(np.float32)
+        weights = np.zeros(features.shape[-1], np.float32)
+        weights[list(_COLUMNS)] = self.weights
+        log_odds = features @ weights + (context @ self.of_context.astype(np.float32))[:, None]
+        return expit(log_odds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ class AgentPolicy:
         contents: what there is.
         weights: `[CONTEXT, FEATURES]`, float64.
         penalties: of contents of an artist or a region that stand in the slate already.
-        chance: of a stream; null: the feature is 0.
+        chance: of a stream of what is picked; null: the feature is 0.
         long_term: `[contents]`, what a stream of each is worth later; null: 0.
         recovery_hours: in which satiation falls to 1/e.
         temperature: of what is drawn: the larger, the more evenly.

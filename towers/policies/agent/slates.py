@@ -1,8 +1,9 @@
 """Slates drawn slot by slot: Plackett and Luce's model, in which what stands in a slate already counts.
 
 In each slot every candidate that is left is drawn in proportion to the exponential of its score, less a penalty for
-each content of its artist and of its region in the slots before (Plackett 1975, "The analysis of permutations"). Without
-penalties that is the plain model. The chance of a whole slate is the product of the chances of its slots, exactly.
+each content of its artist and of its region in the slots before (Plackett 1975, "The analysis of permutations").
+Without penalties that is the plain model. The chance of a whole slate is the product of the chances of its slots,
+exactly.
 """
 
 from collections.abc import Iterator
