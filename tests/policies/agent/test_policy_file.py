@@ -8,7 +8,7 @@ import pytest
 from tests.policies.agent.met import CONTENTS, agent, met
 from towers.errors import UserError
 from towers.policies.agent.features import CONTEXT, FEATURES
-from towers.policies.agent.policy import READ_BY_CHANCE, Chance
+from towers.policies.agent.policy import READ, Chance
 from towers.policies.agent.policy_file import ABOUT, ARRAYS, read_agent, write_agent
 
 IDS = [f"c{row}" for row in range(CONTENTS)]
@@ -17,7 +17,7 @@ IDS = [f"c{row}" for row in range(CONTENTS)]
 @pytest.fixture
 def policy():
     rng = np.random.default_rng(2)
-    chance = Chance(weights=rng.normal(size=len(READ_BY_CHANCE)), of_context=rng.normal(size=len(CONTEXT)))
+    chance = Chance(weights=rng.normal(size=len(READ)), of_context=rng.normal(size=len(CONTEXT)))
     made = agent(weights=rng.normal(size=(len(CONTEXT), len(FEATURES))))
     return replace(made, chance=chance, long_term=rng.random(CONTENTS), temperature=0.7, recovery_hours=3.0)
 

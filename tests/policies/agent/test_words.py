@@ -27,7 +27,7 @@ def test_every_feature_has_words():
         ),
         ({"satiation": 0}, {"satiation": -1}, "from a corner that you have not had too much of"),
         ({"popularity": 2}, {"popularity": -1, "chance": 1}, "as good as any of the others"),
-        ({"chance": 0.9}, {"chance": 2}, "you are likely to play it"),
+        ({"chance": 0.9}, {"chance": 2}, "you are likely to hear it out"),
         ({"chance": 0.9, "newness": 1}, {"chance": 2, "newness": 0.5}, "just released"),
     ],
 )
@@ -38,6 +38,13 @@ def test_what_raised_the_score_is_said(pick, weights, words):
     for name, value in pick.items():
         features[FEATURES.index(name)] = value
     assert reason_of(features, mean, of(**weights)).words == words
+
+
+def test_what_says_the_same_is_said_once():
+    """A known piece is near in three ways, and known in two."""
+    nothing, weights = of(), of(relevance=1, nearest_recent=2, last_relevance=1, familiarity=1, is_known=3)
+    pick = of(relevance=1, nearest_recent=1, last_relevance=1, familiarity=1, is_known=1)
+    assert reason_of(pick, nothing, weights).words == "close to something you played lately, you know it"
 
 
 def test_shares_sum_to_the_score():

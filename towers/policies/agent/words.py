@@ -13,11 +13,14 @@ from towers.policies.agent.features import FEATURES, Seen, context_of
 from towers.policies.agent.policy import AgentPolicy
 
 PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
-    "relevance": ("near what you played lately", "unlike what you played lately"),
-    "chance": ("you are likely to play it", None),
+    "chance": ("you are likely to hear it out", None),
     "long_term": ("others came back to it for long", None),
+    "relevance": ("near what you played lately", "unlike what you played lately"),
+    "nearest_recent": ("close to something you played lately", "unlike all that you played lately"),
+    "last_relevance": ("near what you just played", "a change from what you just played"),
     "satiation": ("more of what you are playing", "from a corner that you have not had too much of"),
-    "familiarity": ("you know it", "you have not played it yet"),
+    "familiarity": ("you play it often", "you have not played it yet"),
+    "is_known": ("you know it", "you have not played it yet"),
     "artist_familiarity": ("by an artist you play", "by an artist you hardly play"),
     "new_artist": ("a new artist for you", "by an artist you know"),
     "tried_artist": ("by an artist you tried a while ago", None),
@@ -28,14 +31,17 @@ PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
 }
 """By feature, what is said of a candidate that has more of it than the others, and of one that has less; null:
 nothing."""
-BLAND: Final = ("chance", "recent")
+TOGETHER: Final = (
+    ("relevance", "nearest_recent", "last_relevance"), ("familiarity", "is_known", "recent"),
+    ("artist_familiarity", "new_artist", "tried_artist"),
+)  # fmt: skip
+"""Features that say the same: they count together, and the one that raises the score most has the word."""
+BLAND: Final = ("chance",)
 """What is said only where nothing else is."""
 MOST: Final = 3
 """Clauses of a reason."""
 LEAST_SHARE: Final = 0.1
 """A clause is worth saying from this share of all that raises the score on."""
-
-
 ARTIST, REGION = "artist_again", "region_again"
 """Names of the penalties for what stands in the slate already."""
 
@@ -68,14 +74,18 @@ def reason_of(
     """
     above = features - mean
     shares: dict[str, float] = dict(zip(FEATURES, (weights * above).tolist(), strict=True))
-    raised = sum(share for share in shares.values() if share > 0)
+    alone = [(name,) for name in FEATURES if not any(name in group for group in TOGETHER)]
+    told: dict[str, float] = {}
+    for group in (*TOGETHER, *alone):
+        told[max(group, key=lambda name: shares[name])] = sum(shares[name] for name in group)
+    raised = sum(share for share in told.values() if share > 0)
     clauses: dict[str, str] = {}
-    for name in sorted(shares, key=lambda one: -shares[one]):
+    for name in sorted(told, key=lambda one: -told[one]):
         phrase = PHRASES[name][0 if above[FEATURES.index(name)] > 0 else 1]
-        if phrase is not None and shares[name] > LEAST_SHARE * raised > 0:
+        if phrase is not None and told[name] > LEAST_SHARE * raised > 0:
             clauses[name] = phrase
-    told = [phrase for name, phrase in clauses.items() if name not in BLAND] or [*clauses.values()]
-    return Reason(words=", ".join(told[:MOST]) or "as good as any of the others", shares=shares)
+    spoken = [phrase for name, phrase in clauses.items() if name not in BLAND] or [*clauses.values()]
+    return Reason(words=", ".join(spoken[:MOST]) or "as good as any of the others", shares=shares)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
