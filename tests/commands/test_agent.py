@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.command_line import ok, refused
+from tests.command_line import ok, refused, towers
 from tests.simulation.listeners.logs import EXPORT
+from towers.lifecycle.agent import training
 from towers.lifecycle.agent.versions import open_agent
 from towers.lifecycle.simulator.versions import open_version
 from towers.policies.agent.served import ServedAgent
@@ -22,20 +23,12 @@ FIT = (
     "fit.free_rounds=0", "held_out.share=0.5", "fit.slow_rates=[0.02]", "fit.fast_rates=[0.2]",
 )  # fmt: skip
 SMALL = (
-    "logger=csv", "members=[0]", "listeners=6", "days=3", "slate=3", "candidates=12", "force=true",
-    "learner._target_=tests.lifecycle.agent.climbing.Climbing",
+    "logger=csv", "members=[0]", "listeners=6", "days=3", "slate=3", "candidates=12", "force=true", "learner.steps=3",
 )  # fmt: skip
 JUDGED = (
     "action=evaluate", "evaluate.member=0", "evaluate.listeners=20", "evaluate.seeds=[1]", "evaluate.worlds=[drift]",
     "evaluate.baselines=[greedy,random]", "evaluate.in_worlds=[greedy]", "evaluate.workers=1",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def allowed():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOWERS_ALLOW_TARGETS", "tests.")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +59,11 @@ def test_a_training_is_kept_whole(folder, trained, version):
     assert f"agents/listening/{version.name} in" in trained
     assert "1 worlds of 6 listeners, seed 0" in trained
     about = json.loads((version / "train.json").read_text())
-    assert (about["simulator_passed"], about["members"], about["learner"]) == (False, [0], "Climbing")
+    assert (about["simulator_passed"], about["members"], about["learner"]) == (False, [0], "Reinforce")
     assert about["simulator"] == (folder / "simulators" / "listeners" / "current").resolve().name
     assert about["store"] is not None
     rows = (version / "metrics.csv").read_text().splitlines()
-    assert rows[0] == "step,return"
+    assert {"step", "return", "active_days", "kept_artists", "skips"} <= {*rows[0].split(",")}
     assert [row.partition(",")[0] for row in rows[1:]] == ["1", "2", "3"]
     assert {path.name for path in version.iterdir()} == {"config.yaml", "train.json", "metrics.csv", "policy", ".lock"}
 
@@ -78,6 +71,29 @@ def test_a_training_is_kept_whole(folder, trained, version):
 def test_the_same_training_is_not_done_again(folder, store, version):
     assert "nothing to train" in ok(folder, "agent", store, *SMALL)
     assert [path.name for path in version.parent.iterdir() if path.is_dir() and not path.is_symlink()] == [version.name]
+
+
+def test_a_killed_training_goes_on_to_the_same(folder, store, version, tmp_path, monkeypatch):
+    shutil.copytree(folder / "simulators", tmp_path / "simulators", symlinks=True)
+    told = training._Clock.tell
+
+    def killed(self, step, steps):
+        told(self, step, steps)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Clock, "tell", killed)
+        assert towers(tmp_path, "agent", store, *SMALL).returncode == 130
+    unfinished = tmp_path / "agents" / "listening" / version.name
+    assert not (unfinished / "train.json").exists()
+    assert not (tmp_path / "agents" / "listening" / "current").exists()
+    # A row that stands behind the checkpoint, as a kill in between leaves it, is written anew.
+    curve = unfinished / "metrics.csv"
+    curve.write_text(curve.read_text() + curve.read_text().splitlines()[-1].replace("2,", "3,", 1) + "\n")
+    ok(tmp_path, "agent", store, *SMALL)
+    for name in ("metrics.csv", "policy/policy.npz", "policy/policy.json"):
+        assert (unfinished / name).read_bytes() == (version / name).read_bytes(), name
 
 
 def test_it_is_held_beside_baselines(folder, store, version):
