@@ -34,8 +34,8 @@ class Watch(Protocol):
 class Reinforce:
     """Finds the weights of a policy by the gradient of what its episodes return.
 
-    It begins at the policy that is best for the next moment (`chance.fit_chances`) and takes `steps` steps of Adam, each
-    after an episode of every listener of one of the worlds, in turn. The weights are the mean of the last third.
+    It begins at the policy that is best for the next moment (`chance.fit_chances`) and takes `steps` steps of Adam,
+    each after an episode of every listener of one of the worlds, in turn. The weights are the mean of the last third.
 
     Args:
         steps: of learning.
