@@ -4,10 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import ok, refused, towers
 from tests.simulation.listeners.logs import EXPORT
+from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.lifecycle.agent import training
 from towers.lifecycle.agent.versions import open_agent
 from towers.lifecycle.simulator.versions import open_version
@@ -140,6 +144,50 @@ class TestExplained:
         assert "<svg" in (tmp_path / "plan.html").read_text()
         told = json.loads(ok(folder, "agent", *given, "explain.json=true", *SMALL))
         assert [len(week["items"]) for week in told["plan"]["weeks"]] == [2, 2]
+
+
+class TestLog:
+    """What a log says; how it is judged has tests of its own."""
+
+    @staticmethod
+    def written(folder, listened_world, days_before_end):
+        """Three of twelve contents, drawn evenly, for everybody on each of two days."""
+        events, rng = listened_world.events, np.random.default_rng(0)
+        end_us = max(events["timestamp"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist())
+        contents = sorted({*events.filter(pc.equal(events["action"], "play"))["content_id"].to_pylist()})
+        rows = []
+        for day in (0, 1):
+            time_us = end_us + (day - days_before_end) * 86_400_000_000
+            for user in sorted({*events["user_id"].to_pylist()}):
+                candidates = rng.permutation(contents)[:12].tolist()
+                for slot in range(3):
+                    rows.append(
+                        {"request_id": f"{user}-{day}", "user_id": user, "timestamp": time_us, "slot": slot,
+                         "candidate_ids": candidates, "chosen_id": candidates[slot], "propensity": 1 / (12 - slot),
+                         "policy_id": "uniform"}
+                    )  # fmt: skip
+        (folder / "impressions").mkdir()
+        columns = {name: [row.get(name) for row in rows] for name in IMPRESSION_SCHEMA.names}
+        pq.write_table(pa.table(columns, IMPRESSION_SCHEMA), folder / "impressions" / "part-0.parquet")
+        return f"log={folder}"
+
+    def test_it_is_judged_or_refused_with_reasons(self, folder, store, version, listened_world, tmp_path):
+        log = self.written(tmp_path, listened_world, days_before_end=10)
+        printed = ok(folder, "agent", "action=evaluate", store, log, *SMALL)
+        assert "slates of uniform from" in printed
+        told = json.loads((version / "by_log.json").read_text())
+        assert told["policies"] == ["uniform"]
+        assert told["rows"] > 20
+        assert told["logged"]["mean"] > 0, "what was played after the slates counts"
+        assert told["is_judged"] == (not told["refusals"])
+        assert all(refusal["words"] in printed for refusal in told["refusals"])
+
+    def test_one_that_is_too_short(self, folder, store, version, listened_world, tmp_path):
+        log = self.written(tmp_path, listened_world, days_before_end=1)
+        before = sorted(version.rglob("*"))
+        said = refused(folder, "agent", "action=evaluate", store, log, *SMALL)
+        assert "the log is too short for its delayed outcomes: 3 days are counted" in said
+        assert sorted(version.rglob("*")) == before
 
 
 def test_what_is_exported_serves(folder, version):

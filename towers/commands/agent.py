@@ -64,8 +64,8 @@ def train(config: DictConfig) -> Path:
     parts = logger_parts(config)
     request = TrainRequest(
         folder=plan.folder, simulator=simulator, passed=passed, store=plan.store, members=plan.members,
-        listeners=plan.listeners, episodes=plan.episodes, seed=plan.seed, learner=partial(plan.learner, long_term), decides=decides,
-        save_config=plan.save_config,
+        listeners=plan.listeners, episodes=plan.episodes, seed=plan.seed, learner=partial(plan.learner, long_term),
+        decides=decides, save_config=plan.save_config,
         curve=partial(
             curve, loggers=lambda folder: loggers_of(parts, folder, plan.folder.name, dict(plan.settings))
         ),

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from towers.errors import UserError
 from towers.lifecycle.agent.worlds import Audience, Episodes
-from towers.lifecycle.home_report.tables import Cells, text
+from towers.lifecycle.home_report.tables import text
 from towers.lifecycle.simulator.versions import SimulatorVersion
 from towers.policies.agent.features import Seen
 from towers.policies.agent.policy import AgentPolicy
@@ -60,7 +61,7 @@ class Explained:
         }  # fmt: skip
 
     def table(self, named: Callable[[str], str]) -> Table:
-        """A row a pick.
+        """A row a pick; its score is above that of a mean candidate.
 
         Args:
             named: says what a content is called, by its id.
@@ -72,8 +73,12 @@ class Explained:
             told = ", ".join(f"{name} {text(share, '+.2f')}" for name, share in shares)
             rows.append((str(slot), named(content_id), region_of(self.space, pick.content_row), pick.reason.words,
                          text(pick.score, "+.2f"), told))  # fmt: skip
-        headings = ("slot", "content", "region", "why this", "score above the mean", "most of it from")
-        return Cells(headings=headings, rows=tuple(rows)).rich()
+        table = Table()
+        for heading in ("slot", "content", "region", "why this", "score", "most of it from"):
+            table.add_column(heading, justify="right" if heading in ("slot", "score") else "left")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        return table
 
 
 def explained(

@@ -181,7 +181,7 @@ def told_of(judged: Judged, space: Space) -> PolicyTold:
         shown=tuple(
             _shown(judged, names, name, among)
             for name, among in groups.items()
-            if name == EVERYBODY or among.sum() >= FEWEST
+            if name == EVERYBODY or FEWEST <= among.sum() < len(judged)
         ),
         days={name: column.mean(axis=0).tolist() for name, column in judged.by_day.items()},
     )

@@ -101,7 +101,7 @@ def learning_pictures(learning: Mapping[str, Sequence[float]]) -> list[Picture]:
     steps = learning.get("step", ())
     return [
         _learning(name, steps, values)
-        for name, values in learning.items()
+        for name, values in sorted(learning.items(), key=lambda one: not one[0].endswith(RETURN))
         if name != "step" and sum(map(math.isfinite, values)) > 1
     ]
 
