@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
 from omegaconf import DictConfig
 
 from towers.config.composing import resolved, save_yaml
@@ -92,14 +90,9 @@ class AgentPlan:
         """Writes the configuration into a folder."""
         return partial(_save, dict(self.settings))
 
-    def learner(self, long_term: Float[np.ndarray, " contents"] | None) -> Any:
-        """Builds what finds the weights; it may load torch.
-
-        Args:
-            long_term: what a listen of each content is worth later; null: it is not known.
-        """
-        told = {} if long_term is None or "long_term" not in self.config.learner else {"long_term": long_term}
-        return instantiate(self.config.learner, "learner", **told)
+    def learner(self) -> Any:
+        """Builds what finds the weights; it may load torch."""
+        return instantiate(self.config.learner, "learner")
 
 
 def agent_plan(config: DictConfig) -> AgentPlan:

@@ -25,7 +25,7 @@ from towers.lifecycle.agent.figures import AgentEvaluation
 from towers.lifecycle.agent.logged import LogSettings
 from towers.lifecycle.agent.trials import trial_of
 from towers.lifecycle.agent.versions import AgentVersion, open_agent
-from towers.lifecycle.agent.worlds import audience_of, long_term_of, require_space
+from towers.lifecycle.agent.worlds import audience_of, require_space
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import coded_as
 from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
@@ -55,17 +55,11 @@ def train(config: DictConfig) -> Path:
 
     plan = agent_plan(config)
     simulator, passed = opened(plan)
-    export = require_space(simulator, plan.export)
-    long_term = long_term_of(export, simulator.simulator.space)
-    # Which version of an export says so decides the training as well.
-    decides = {**plan.decides, "long_term": None if export is None or long_term is None else export.version}
-    if export is not None and long_term is None:
-        print(f"export={plan.export}: does not say what a listen is worth later; the agent is trained without")
     parts = logger_parts(config)
     request = TrainRequest(
         folder=plan.folder, simulator=simulator, passed=passed, store=plan.store, members=plan.members,
-        listeners=plan.listeners, episodes=plan.episodes, seed=plan.seed, learner=partial(plan.learner, long_term),
-        decides=decides, save_config=plan.save_config,
+        listeners=plan.listeners, episodes=plan.episodes, seed=plan.seed, learner=plan.learner,
+        decides=plan.decides, save_config=plan.save_config,
         curve=partial(
             curve, loggers=lambda folder: loggers_of(parts, folder, plan.folder.name, dict(plan.settings))
         ),

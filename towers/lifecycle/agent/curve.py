@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pytorch_lightning.loggers.logger import Logger
 
-from towers.lifecycle.agent.training import Watch
 from towers.lifecycle.agent.versions import CURVE
+from towers.training.agent.starting import Watch
 from towers.training.loggers import CsvLogger, close_loggers
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from towers.data.store import Store
 from towers.lifecycle.agent.versions import (
@@ -19,50 +19,19 @@ from towers.lifecycle.agent.versions import (
     name_of,
     open_agent,
 )
-from towers.lifecycle.agent.worlds import Episodes, audience_of, require_members, training_worlds
+from towers.lifecycle.agent.worlds import Audience, Episodes, audience_of, require_members, training_worlds
 from towers.lifecycle.simulator.versions import SimulatorVersion
 from towers.manifest import atomic_directory, environment, point_to, read_json, write_json
-from towers.policies.agent.policy import AgentPolicy
 from towers.policies.agent.policy_file import write_agent
 from towers.simulation.environment.world import ListeningWorld
+from towers.training.agent.long_term import long_term_of
+from towers.training.agent.starting import Learner, Watch
 from towers.training.run_folder import alone_in
 
 Progress = Callable[[str, int, int, str], None]
 """Told the stage, how far it is, of how much (0: not known), and a remark."""
 STAGE = "train"
 _CLOCK = "clock.json"
-
-
-@runtime_checkable
-class Watch(Protocol):
-    """Is told of a training step by step."""
-
-    def __call__(self, step: int, steps: int, figures: Mapping[str, float]) -> None:
-        """One more step is done.
-
-        Args:
-            step: number of the step, from 1.
-            steps: how many there will be.
-            figures: what it came to, by name.
-        """
-        ...
-
-
-@runtime_checkable
-class Learner(Protocol):
-    """Finds the weights of a policy."""
-
-    def train(
-        self,
-        worlds: Sequence[ListeningWorld],
-        *,
-        weights: Mapping[str, float],
-        folder: Path,
-        seed: int,
-        watch: Watch,
-    ) -> AgentPolicy:
-        """Trains in worlds; goes on from a checkpoint in `folder` where there is one, to the same result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +105,7 @@ def train_version(request: TrainRequest, progress: Progress) -> Made:
         )  # fmt: skip
         target.mkdir(parents=True, exist_ok=True)
         with alone_in(target):
-            _train(request, target, worlds, learner, store, progress)
+            _train(request, target, audience, worlds, learner, progress)
     point_to(request.folder / CURRENT, target)
     return Made(version=open_agent(target), is_new=is_new)
 
@@ -144,14 +113,18 @@ def train_version(request: TrainRequest, progress: Progress) -> Made:
 def _train(
     request: TrainRequest,
     target: Path,
+    audience: Audience,
     worlds: Sequence[ListeningWorld],
     learner: Learner,
-    store: str | None,
     progress: Progress,
 ) -> None:
     """Trains and writes all of a version; `ABOUT` last."""
     request.save_config(target)
-    episodes, origin = request.episodes, request.simulator.origin
+    episodes, origin, fitted = request.episodes, request.simulator.origin, request.simulator.simulator
+    long_term = None
+    if audience.fitted is not None:
+        progress("long_term", 0, 0, "what a stream is worth later")
+        long_term = long_term_of(audience.fitted, fitted.space, fitted.until_us, request.seed)
     clock = _Clock(target / CHECKPOINT, progress)
     with request.curve(target) as curve:
 
@@ -160,17 +133,18 @@ def _train(
             clock.tell(step, steps)
 
         policy = learner.train(
-            worlds, weights=episodes.weights, folder=target / CHECKPOINT, seed=request.seed, watch=watch
-        )
+            worlds, weights=episodes.weights, folder=target / CHECKPOINT, seed=request.seed, watch=watch,
+            long_term=long_term,
+        )  # fmt: skip
     shutil.rmtree(target / POLICY, ignore_errors=True)
     with atomic_directory(target / POLICY) as temporary:
-        space = request.simulator.simulator.space
-        write_agent(temporary, policy, space_id=space.space_id, content_ids=space.content_ids)
+        write_agent(temporary, policy, space_id=fitted.space.space_id, content_ids=fitted.space.content_ids)
     trained = Trained(
         simulator=request.simulator.folder.name, simulator_passed=request.passed, space_id=origin.space_id,
-        export=origin.export, store=store, members=request.members, listeners=request.listeners, days=episodes.days,
-        slate=episodes.slate, candidates=episodes.candidates, own_pull=episodes.own_pull, weights=episodes.weights,
-        seed=request.seed, learner=type(learner).__name__, seconds=clock.seconds, environment=environment(),
+        export=origin.export, store=audience.fingerprint, members=request.members, listeners=request.listeners,
+        days=episodes.days, slate=episodes.slate, candidates=episodes.candidates, own_pull=episodes.own_pull,
+        weights=episodes.weights, seed=request.seed, learner=type(learner).__name__, seconds=clock.seconds,
+        environment=environment(),
     )  # fmt: skip
     write_json(target / ABOUT, trained.to_json())
     shutil.rmtree(target / CHECKPOINT, ignore_errors=True)

@@ -30,7 +30,7 @@ from towers.simulation.listeners.space import Space
 FORMAT: Final = 1
 CURRENT, ABOUT, POLICY, CURVE, CHECKPOINT = "current", "train.json", "policy", "metrics.csv", "checkpoint"
 NAME_LENGTH: Final = 12
-DECIDING_ROOMS: Final = ("policies/agent", "training/agent", "simulation/environment")
+DECIDING_ROOMS: Final = ("policies/agent", "policies/long_term", "training/agent", "simulation/environment")
 """Rooms whose code decides what a training comes to; that of the listeners decides the simulator's own version."""
 
 

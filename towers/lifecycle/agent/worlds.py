@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from towers.errors import UserError
 from towers.lifecycle.simulator.log import read_store
@@ -17,7 +16,6 @@ from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.session_log import SessionLog
-from towers.simulation.listeners.space import Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,23 +129,6 @@ def require_space(version: SimulatorVersion, export: Path | None) -> Export | No
             "simulator in this space, or leave export out"
         )
     return found
-
-
-def long_term_of(export: Export | None, space: Space) -> Float[np.ndarray, " contents"] | None:
-    """What a listen of each content is worth later, as an export says; null where none is named, or it does not say.
-
-    Args:
-        export: of the same space.
-        space: contents of the simulator; of one that the export lacks it is the mean.
-    """
-    told = None if export is None else export.long_term
-    if export is None or told is None:
-        return None
-    rows = np.array([export.content_ids.get(str(one), -1) for one in space.content_ids], np.int64)
-    expected = np.asarray(told.expected, np.float64)
-    return np.where(
-        rows >= 0, expected[np.maximum(rows, 0)], expected[rows[rows >= 0]].mean() if (rows >= 0).any() else 0
-    )
 
 
 def training_worlds(

@@ -6,6 +6,8 @@ from towers.lifecycle.agent.figures import MEASURES, AgentEvaluation, PolicyTold
 from towers.lifecycle.home_report.tables import Cells, text
 from towers.simulation.environment.comparing import RETURN, Comparison
 
+BESIDE = ("clicks", "region_entropy", "adopted_artists")
+"""Measures that stand beside the return, relative to the baseline's."""
 MOST_REGIONS = 12
 """Regions with a row of their own; what is left is summed."""
 OTHERS = "all others"
@@ -20,14 +22,23 @@ def policies_cells(world: WorldFigures) -> Cells:
 
 
 def against_cells(world: WorldFigures) -> Cells:
-    """A row a baseline: how much more the agent returns, alone and relative, with intervals over paired listeners."""
+    """A row a baseline: how much more the agent returns, alone and relative, with intervals over paired listeners; and
+    what else it has more of."""
     rows = []
     for name, measures in world.against.items():
         one = measures[RETURN]
         bounds = f"{text(one.difference_low, '+.2f')} to {text(one.difference_high, '+.2f')}"
         rows.append((name, text(one.difference, "+.2f"), bounds, percent(one), percent_interval(one), said(one),
-                     percent(measures["clicks"])))  # fmt: skip
-    headings = ("against", "return", "95 % interval", "relative", "95 % interval", "", "picked from the slate")
+                     *(percent(measures[name]) for name in BESIDE)))  # fmt: skip
+    headings = (
+        "against",
+        "return",
+        "95 % interval",
+        "relative",
+        "95 % interval",
+        "",
+        *(MEASURES[name] for name in BESIDE),
+    )
     return Cells(headings=headings, rows=tuple(rows))
 
 
