@@ -64,7 +64,7 @@ class Episodes:
         return found | {"clicks": float(self.is_picked.sum()) / num_listeners, "plays": len(self) / num_listeners}
 
 
-_PARTS: Final = ("streams", "skips", "active_days", "adopted_artists", "kept_artists")
+PARTS: Final = ("streams", "skips", "active_days", "adopted_artists", "kept_artists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ def play(world: ListeningWorld, policy: AgentPolicy, credit: Credit, seed: Seque
                 "row": turn.rows, "now_us": turn.now_us, "context": turn.context,
                 "known": known_of(turn.observation, turn.features, (world.end_us - turn.now_us) / DAY_US),
                 "gradient": credit.of(turn.slots, turn.features, turn.slot), "is_picked": turn.slot >= 0,
-                **{name: turn.step.parts[name] for name in _PARTS},
+                **{name: turn.step.parts[name] for name in PARTS},
             }
         )  # fmt: skip
     columns = {each.name: np.concatenate([one[each.name] for one in found]) for each in fields(Episodes)}
