@@ -8,8 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from omegaconf import OmegaConf
 
 from benchmarks.sequential_world import NearPolicy, described, served, session_log
+from benchmarks.small_mdp import SmallMdp
+from towers.config.instantiate import instantiate
+from towers.config.keys import CONFIG_DIR
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.errors import UserError
 from towers.evaluation.off_policy.sequential.judge import SequentialSettings, judge_sequential
@@ -18,14 +22,18 @@ from towers.lifecycle.agent.evidence import home_evidence
 from towers.lifecycle.agent.logged import LogSettings, logged_steps
 from towers.lifecycle.agent.logged_agent import LoggedAgent
 from towers.lifecycle.home_gate.gate import judge
-from towers.lifecycle.home_gate.rules import EffectiveRequests, LowerBound
+from towers.lifecycle.simulator.impressions import impression_tables
 from towers.policies.agent.features import FEATURES
 from towers.policies.agent.policy import AgentPolicy, no_weights
 from towers.policies.agent.slates import Penalties
+from towers.policies.bandit.uniform import Uniform
+from towers.simulation.environment.home_shelf import HomeShelf
 from towers.simulation.environment.observation import MOMENT
 from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld
-from towers.simulation.listeners.session_log import COLUMNS, joined
+from towers.simulation.listeners.rollout import lived
+from towers.simulation.listeners.session_log import COLUMNS, SKIP, joined
+from towers.simulation.listeners.space import DAY_US
 from towers.simulation.planted.listeners import PlantedListeners, planted_log
 from towers.simulation.planted.world import Plant, PlantedWorld
 
@@ -34,10 +42,10 @@ LISTENERS, DAYS = 16, 2.0
 
 @cache
 def listeners():
-    """A planted world, what its listeners played before, and how they are after it."""
+    """A planted world, what its listeners played before, and how they are after that."""
     made = PlantedWorld(Plant(num_listeners=30, num_days=2, num_tracks=60, num_episodes=8))
     log, there = planted_log(made)
-    return made, log, PlantedListeners.drawn(there, LISTENERS, 0)
+    return made, log, there
 
 
 def space():
@@ -52,7 +60,8 @@ def logging():
 @cache
 def world_log():
     """What they do next, as the world says it, as plays behind those before, and as impressions."""
-    made, before, living = listeners()
+    made, before, there = listeners()
+    living = PlantedListeners.drawn(there, LISTENERS, 0)
     found = served(ListeningWorld(living, made.end_us, DAYS, slate_size=2, num_candidates=6), logging(), seed=0)
     users = tuple(f"u{row}" for row in range(LISTENERS))
     plays = session_log(found, users, before.contexts, before.devices)
@@ -222,35 +231,27 @@ def test_an_agent_is_judged_by_the_log_of_another_policy():
     assert {"kinds", "clicks", "new_cards", *PARTS} == verdict.parts.keys()
 
 
-RULES = {"effective_requests": EffectiveRequests(least=10.0), "lower_bound": LowerBound(least=0.95)}
+CONFIG = OmegaConf.load(f"{CONFIG_DIR}/home_gate/default.yaml")
+RULES = {str(name): instantiate(node, f"home_gate.rules.{name}") for name, node in CONFIG.rules.items()}
 
 
-def refused(log):
-    return judge(home_evidence(judge_sequential(log, SequentialSettings(resamples=50))), RULES).refused
+def test_the_gate_of_the_home_page_lets_a_good_one_pass_and_refuses_a_bad_one():
+    mdp, old = SmallMdp.drawn(3, 3, seed=0), np.full((3, 3), 1 / 3)
+    best = mdp.greedy(4)
+    worst = replace(mdp, earns=1 - mdp.earns).greedy(4)
 
+    def refused(new):
+        log = mdp.log(old, new, 4_000, 4, seed=0)
+        earned = log.parts["reward"]
+        counted = {"reward": earned, "skips": 1 - earned, "new_cards": np.ones(len(log))}
+        verdict = judge_sequential(
+            replace(log, parts=counted, exposures=log.actions, states=None), SequentialSettings(resamples=100)
+        )
+        assert verdict.is_judged
+        return [one.rule for one in judge(home_evidence(verdict), RULES).refused]
 
-def repeated(log, times):
-    """The same listeners so many times, without states."""
-    columns = {
-        name: np.concatenate([getattr(log, name)] * times)
-        for name in ("steps", "propensities", "new_propensities", "actions", "new_actions", "exposures")
-    }
-    listeners = np.concatenate([log.listeners + LISTENERS * copy for copy in range(times)])
-    parts = {name: np.concatenate([part] * times) for name, part in log.parts.items()}
-    return replace(log, listeners=listeners, parts=parts, states=None, **columns)
-
-
-def test_the_gate_of_the_home_page_lets_an_equal_pass_and_refuses_a_bad_one():
-    few = own().first(3)
-    log = replace(repeated(few, 100), reward_weights={"streams": 1.0})
-    assert refused(log.on_policy()) == ()
-    # One that shows more of what was skipped, mixed with the one that logged; skips cost nothing else here.
-    skipped = log.parts["skips"] > 0
-    ratio = np.where(skipped, 1.6, 1.0)
-    ratio /= np.array([ratio[log.steps == step].mean() for step in range(3)])[log.steps]
-    worse = replace(log, new_propensities=np.minimum(ratio * log.propensities, 1.0))
-    assert [one.rule for one in refused(worse)] == ["lower_bound"]
-    assert "must be" not in refused(worse)[0].words
+    assert refused(0.9 * old + 0.1 * best) == []
+    assert refused(0.8 * old + 0.2 * worst) == ["lower_bound"]
 
 
 def test_what_a_log_does_not_say_is_refused_by_the_gate_with_the_reason():
@@ -278,3 +279,26 @@ def test_an_agent_is_judged_by_a_folder(tmp_path):
     assert told["horizon"] == 2
     assert told["value"] is None
     assert told["refusals"][0]["rule"] == "effective_listeners"
+
+
+def test_a_page_at_the_begin_of_sessions_has_all_that_is_played_until_the_next_one():
+    made, before, there = listeners()
+    living = PlantedListeners.drawn(there, LISTENERS, 1)
+    shelf = HomeShelf(living, Uniform(slots=2), 6, (0, 1, 2), 0.0, np.random.default_rng(0))
+    end_us = made.end_us + 2 * DAY_US
+    users = tuple(f"u{row}" for row in range(LISTENERS))
+    plays = lived(living, made.end_us, end_us, users, before.contexts, before.devices, shelf.choose)
+    names = {"prefix": "r", "policy_id": "uniform", "shelf": "home"}
+    tables = impression_tables(shelf.pages(plays), plays, space(), **names)
+    log = read(table=pa.concat_tables([table for _, table in tables]), plays=plays, days=2.0).log
+    assert len(log) == len(plays.session_begins)
+    plays = plays.taken(plays.start_us < end_us)
+    row_of = {row: place for place, row in enumerate(np.unique(plays.listener).tolist())}
+    first = {row: int(plays.session[plays.listener == row].min()) for row in row_of}
+    step = plays.session - np.array([first[row] for row in plays.listener.tolist()])
+    expected = np.zeros((len(row_of), log.horizon))
+    np.add.at(expected, (np.array([row_of[row] for row in plays.listener.tolist()]), step), plays.outcome != SKIP)
+    np.testing.assert_array_equal(log.laid(log.parts["streams"]), expected)
+    np.testing.assert_allclose(log.propensities, 1 / 30)
+    days = {(row, start // DAY_US) for row, start in zip(plays.listener.tolist(), plays.start_us.tolist(), strict=True)}
+    assert log.parts["active_days"].sum() == len(days)

@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
-from towers.policies.agent.features import CONTEXT, Seen, context_of
+from towers.policies.agent.features import CONTEXT, context_of
 from towers.policies.agent.policy import AgentPolicy, Drawn
 from towers.simulation.environment.observation import MOMENT, Observation
+from towers.training.agent.serving import seen_of
 
 _COUNTS: Final = ("plays", "sessions", "position", "days_away")
 """What of a moment is told by its logarithm."""
@@ -56,11 +57,3 @@ def _with_slots(policy: AgentPolicy, slots: int) -> AgentPolicy:
     # Reading features takes long to set up and does not depend on the slots.
     made.__dict__["reader"] = policy.reader
     return made
-
-
-def seen_of(observation: Observation) -> Seen:
-    """What an agent is told, from what the world says of a listener."""
-    moment = observation["moment"]
-    return {
-        **observation, "position": moment[:, MOMENT.index("position")], "plays": moment[:, MOMENT.index("plays")],
-    }  # fmt: skip

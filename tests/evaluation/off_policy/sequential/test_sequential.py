@@ -9,11 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.small_mdp import SmallMdp
+from towers.evaluation.intervals import drawn_listeners
 from towers.evaluation.off_policy.estimators import doubly_robust, ips, snips
 from towers.evaluation.off_policy.sequential.fitted_q import FittedQ
 from towers.evaluation.off_policy.sequential.judge import SequentialSettings, judge_sequential
 from towers.evaluation.off_policy.sequential.log import SequentialLog
-from towers.evaluation.off_policy.sequential.marginal import Marginal, discrete_states, marginal_values
+from towers.evaluation.off_policy.sequential.marginal import (
+    Marginal,
+    discrete_states,
+    marginal_values,
+    resampled_marginal_values,
+)
 from towers.evaluation.off_policy.sequential.refusals import Limits
 
 QUICK = SequentialSettings(resamples=30)
@@ -164,6 +170,20 @@ def test_self_normalised_estimates_stay_within_the_rewards(log):
     slates = log.slates()
     least, most = slates.rewards.min(axis=0).sum(), slates.rewards.max(axis=0).sum()
     assert least - 1e-9 <= snips(slates).value <= most + 1e-9
+
+
+@given(logs())
+@settings(max_examples=5, deadline=None)
+def test_all_resamples_at_once_are_each_resample_alone(log):
+    slates = log.slates()
+    worth = FittedQ().worth(log)
+    slates = replace(slates, estimates=log.laid(worth.shown), new_estimates=log.laid(worth.new))
+    marginal = Marginal(states=log.laid(log.states[:, 0], 3.0).astype(int), ratios=slates.ratios)
+    (counts,) = drawn_listeners(len(slates), 1, 6)
+    found = resampled_marginal_values(marginal, slates, seed=1, resamples=6)
+    each = [marginal_values(marginal, slates, one) for one in counts]
+    for name in ("marginal", "marginal_dr"):
+        assert found[name] == pytest.approx([one[name] for one in each])
 
 
 @given(logs())

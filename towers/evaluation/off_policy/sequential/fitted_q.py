@@ -30,9 +30,9 @@ class FittedQ:
     A model's features are those of the state, those of the slate, and their products. It is linear in the slate's, so
     that the new policy enters by the mean of its slates' features.
 
-    Models are indexed by the steps that are still to come. `pooled` ones are fitted to the steps of all times, which
-    takes what follows from a state to be the same at any time; others to those of one time alone, and are then
-    `DirectModel`'s of a slate whose slots are steps.
+    There is a model for each number of steps that are still to come. It is fitted to the steps of one time alone, and
+    is then `DirectModel`'s of a slate whose slots are steps; or, `pooled`, to those of all times, which takes what
+    follows from a state to be the same at any time, and needs fewer listeners.
 
     Args:
         folds: parts of the listeners; each is judged by a model of the others.
@@ -44,7 +44,7 @@ class FittedQ:
 
     folds: int = 5
     penalty: float = 10.0
-    pooled: bool = True
+    pooled: bool = False
     most_products: int = 200
     seed: int = 0
 

@@ -47,7 +47,7 @@ class SequentialSettings:
     limits: Limits = field(default_factory=Limits)
     model: FittedQ = field(default_factory=FittedQ)
     weighting: Weighting | None = None
-    most_states: int = 24
+    most_states: int = 50
     resamples: int = RESAMPLES
     seed: int = 0
 

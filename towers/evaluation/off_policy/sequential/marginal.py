@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import sparse
 
 from towers.evaluation.intervals import drawn_listeners
 from towers.evaluation.off_policy.log import Slates
@@ -102,34 +103,74 @@ def _nearest(
     return (np.square(middles).sum(axis=1) - 2 * points @ middles.T).argmin(axis=1)
 
 
-def marginal_values(marginal: Marginal, slates: Slates) -> dict[str, float]:
+MARGINAL, MARGINAL_DR = "marginal", "marginal_dr"
+
+
+def marginal_values(
+    marginal: Marginal, slates: Slates, counts: Float[np.ndarray, " listeners"] | None = None
+) -> dict[str, float]:
     """Estimates by marginal weights, by `MARGINAL` and, where there is a model, `MARGINAL_DR`.
 
     The second is doubly robust with these weights in the place of products (Kallus and Uehara 2020).
+
+    Args:
+        marginal: steps.
+        slates: the same, with rewards and perhaps a model.
+        counts: how often each listener counts; null: once each.
     """
-    return _values(marginal.weights(), slates, np.ones(len(slates)))
+    counts = np.ones(len(slates)) if counts is None else counts
+    weights, share = marginal.weights(counts), counts / counts.sum()
+    earned, first = _earned(slates)
+    return {name: float(share @ ((weights * earned[name]).sum(axis=1) + first[name])) for name in earned}
 
 
 def resampled_marginal_values(
     marginal: Marginal, slates: Slates, *, seed: int, resamples: int
 ) -> dict[str, Float[np.ndarray, " resamples"]]:
-    """The estimates of each resample of listeners, each with weights of its own, as the weights are estimated too."""
-    found: list[dict[str, float]] = []
-    for some in drawn_listeners(len(slates), seed, resamples):
-        found += [_values(marginal.weights(counts), slates, counts) for counts in some]
-    return {name: np.array([one[name] for one in found]) for name in found[0]}
+    """`marginal_values` of each resample of listeners, each with weights of its own, as the weights are estimated too.
+
+    All that a step needs are sums over the listeners of a state, which are linear in how often each listener counts.
+    """
+    states, ratios = marginal.states, marginal.ratios
+    number, steps = int(states.max()) + 1, states.shape[1]
+    earned, first = _earned(slates)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in earned}
+    for counts in drawn_listeners(len(slates), seed, resamples):
+        share = counts / len(slates)
+        sums = {name: share @ first[name] for name in earned}
+        density = _summed(share, states[:, 0], np.ones(len(slates)), number)
+        for step in range(steps):
+            state, ratio = states[:, step], ratios[:, step]
+            mass = _summed(share, state, ratio, number)
+            over = np.divide(density, mass, out=np.zeros_like(mass), where=mass > 0)
+            for name in earned:
+                sums[name] += (over * _summed(share, state, ratio * earned[name][:, step], number)).sum(axis=1)
+            if step + 1 < steps:
+                moved = _summed(share, state * number + states[:, step + 1], ratio, number * number)
+                density = np.einsum("rs,rst->rt", over, moved.reshape(-1, number, number))
+        for name in earned:
+            found[name].append(sums[name])
+    return {name: np.concatenate(pieces) for name, pieces in found.items()}
 
 
-MARGINAL, MARGINAL_DR = "marginal", "marginal_dr"
+def _summed(
+    share: Float[np.ndarray, "resamples listeners"],
+    group: Int[np.ndarray, " listeners"],
+    values: Float[np.ndarray, " listeners"],
+    number: int,
+) -> Float[np.ndarray, "resamples groups"]:
+    """Sums of the values of each group, in each resample."""
+    of_group = sparse.csr_array((values, (np.arange(len(group)), group)), shape=(len(group), number))
+    return share @ of_group
 
 
-def _values(
-    weights: Float[np.ndarray, "listeners steps"], slates: Slates, counts: Float[np.ndarray, " listeners"]
-) -> dict[str, float]:
-    share = counts / counts.sum()
-    found = {MARGINAL: float(share @ (weights * slates.rewards).sum(axis=1))}
+def _earned(
+    slates: Slates,
+) -> tuple[dict[str, Float[np.ndarray, "listeners steps"]], dict[str, Float[np.ndarray, " listeners"]]]:
+    """What the weights of each estimate are of, and what is added without a weight, by its name."""
+    earned, first = {MARGINAL: slates.rewards}, {MARGINAL: np.zeros(len(slates))}
     if slates.estimates is not None and slates.new_estimates is not None:
         after = np.column_stack([slates.new_estimates[:, 1:], np.zeros(len(slates))])
-        residuals = slates.rewards + after - slates.estimates
-        found[MARGINAL_DR] = float(share @ ((weights * residuals).sum(axis=1) + slates.new_estimates[:, 0]))
-    return found
+        earned[MARGINAL_DR] = slates.rewards + after - slates.estimates
+        first[MARGINAL_DR] = slates.new_estimates[:, 0]
+    return earned, first

@@ -91,6 +91,8 @@ class SequentialVerdict:
         ]
         if self.value is not None and self.gain is not None:
             lines.append(f"the new policy: {_words(self.value)} by {self.believed}, {_words(self.gain)} more")
+            if self.weighting == "marginal":
+                lines.append("marginal weights are right where discrete states tell all; no gate takes them")
         else:
             lines += [refusal.line() for refusal in self.refusals]
             lines.append("the log does not say what the policy is worth; these figures say nothing of it:")
