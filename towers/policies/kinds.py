@@ -10,6 +10,7 @@ import numpy as np
 
 from towers.errors import UserError
 from towers.policies.journey.asked import asked_ends
+from towers.policies.journey.ends import NowhereToLead
 from towers.policies.playlist import Playlist
 from towers.policies.playlists.algotorial import personalise
 from towers.policies.playlists.arithmetic import add_and_subtract
@@ -142,12 +143,16 @@ class Journey(JourneySettings):
         query = request.query(k=self.steps + 1, include_heard=True)
         if query.k < 2:
             raise UserError(f"k={query.k}: a journey has at least 2 pieces, its ends")
-        ends = asked_ends(request, query)
-        if "kind" not in request.asked:
-            query = replace(query, kind=ends.kinds)
-        listener, apart = request.listener_if_any, request.shared.apart
-        found = journey(request.export, ends.start, ends.end, steps=query.k - 1, listener=listener, query=query,
-                        settings=self, apart=apart)  # fmt: skip
+        try:
+            ends = asked_ends(request, query)
+            if "kind" not in request.asked:
+                query = replace(query, kind=ends.kinds)
+            found = journey(request.export, ends.start, ends.end, steps=query.k - 1, listener=request.listener_if_any,
+                            query=query, settings=self, apart=request.shared.apart)  # fmt: skip
+        except NowhereToLead as nowhere:
+            if len(request.contents) or request.to is not None:
+                raise
+            return Playlist(rows=np.zeros(0, np.int64), scores=np.zeros(0), remark=str(nowhere))
         return replace(found, facts=found.facts | {"region": ends.region})
 
 

@@ -19,13 +19,15 @@ from towers.service.snapshot import NotFound, Snapshot
 
 
 def kinds(snapshot: Snapshot) -> str:
-    """`items`: the kinds of lists, and what each needs."""
+    """`items`: the kinds of lists, and what each needs; `regions`: the names that a journey may lead to."""
     items = [{"name": name} | asdict(kind) for name, kind in SHOWN.items()]
     for item in items:
         for field in ("users", "contents"):
             least, most = item[field]
             item[field] = {"least": least, "most": most}
-    return written({"version": snapshot.version, "items": items})
+    regions = snapshot.export.regions
+    names = [] if regions is None else list(regions.names)
+    return written({"version": snapshot.version, "items": items, "regions": names})
 
 
 def playlist(snapshot: Snapshot, name: str, question: ListQuestion) -> str:

@@ -40,6 +40,7 @@ class ListKinds(BaseModel):
 
     version: Version
     items: list[ListKind]
+    regions: list[str] = Field(description="names of the regions that a journey may lead to; empty of old exports")
 
 
 class WhyListed(BaseModel):

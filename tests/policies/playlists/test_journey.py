@@ -54,7 +54,7 @@ def artists(export: Export, row: int) -> set[int]:
 
 
 @given(seed=st.integers(0, 10_000), steps=st.integers(1, 28))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_ends_are_kept_nothing_comes_twice_and_no_artist_follows_themselves(circle, seed, steps):
     start, end = np.random.default_rng(seed).choice(FEW, 2, replace=False).tolist()
     found = between(circle, start, end, steps=steps)
@@ -79,7 +79,7 @@ def test_steps_are_of_about_one_length(circle):
 def test_it_is_smoother_by_ear_than_a_path(golden):
     export, apart = golden.export, golden.apart
     tracks = np.flatnonzero(export.kinds == schema.KIND_CODES["track"])
-    pairs = [np.random.default_rng(seed).choice(tracks, 2, replace=False).tolist() for seed in range(8)]
+    pairs = [np.random.default_rng(seed).choice(tracks, 2, replace=False).tolist() for seed in range(5)]
     query = Query(kind=("track",), include_heard=True)
     figures = []
     for start, end in pairs:
@@ -196,3 +196,12 @@ def test_what_is_missing_or_too_much_is_said(golden, asked, said):
     given = {**asked, "contents": [export.content_ids[row] for row in tracks[: asked.get("contents", 0)]]}
     with pytest.raises(UserError, match=f"^{said}"):
         Journey().make(request_of(golden, **given))
+
+
+def test_of_a_listener_whom_nothing_is_left_for_the_list_is_empty_and_says_so(golden):
+    users = golden.export.user_ids[:1]
+    none = request_of(golden, users=users, asked={"among": np.zeros(0, np.int64)})
+    found = Journey().make(none)
+    assert (len(found), found.remark[:18]) == (0, "there is no region")
+    with pytest.raises(UserError, match="nothing of the region jazz may come"):
+        Journey().make(request_of(golden, users=users, to="jazz", asked={"among": np.zeros(0, np.int64)}))

@@ -43,7 +43,9 @@ def map_picture(export: Export, plan: Plan) -> Picture:
         axes.scatter(*places[offered].T, s=26, facecolors="none", edgecolors=INK, linewidths=0.8)
         axes.plot(*centres.T, color=INK, linewidth=1.6, alpha=0.8)
         weeks = np.stack([_along(centres, week.position) for week in plan.weeks])
-        axes.plot(*weeks.T, color=COLOURS[0], marker=MARKERS[0], linestyle="", gid="weeks", markersize=9)
+        axes.plot(*weeks.T, color=COLOURS[0], marker=MARKERS[0], linestyle="", gid="weeks", markersize=12)
+        for number, (x, y) in enumerate(weeks, start=1):
+            axes.text(x, y, str(number), fontsize=8, color="white", ha="center", va="center_baseline")
         for place, (x, y) in enumerate(centres):
             axes.annotate(plan.stations[place].name, (x, y), (0, 11), textcoords="offset points", fontsize=11,
                           fontweight="bold", ha="center")  # fmt: skip

@@ -24,6 +24,7 @@ class Apart:
 
     def __init__(self, export: Export):
         self._export = export
+        self._regions: dict[int | float, np.ndarray] = {}
 
     @property
     def has_sound(self) -> bool:
@@ -81,6 +82,30 @@ class Apart:
         """The two together; see `blended`."""
         return blended(self.by_audience(rows, to), self.by_ear(rows, to), ear_share)
 
+    def regions(self, ear_share: int | float) -> Float[np.ndarray, "regions regions"]:
+        """How far the export's regions are apart by their middles, as shares of the mean over their pairs; kept."""
+        if ear_share not in self._regions:
+            (audience, ear), count = self._of_regions, len(self._of_regions[0])
+            others = ~np.eye(count, dtype=bool)
+            far = []
+            for each in (audience, ear):
+                known = each[others & np.isfinite(each)]
+                far.append(np.where(others, each / ((known.mean() if len(known) else 0.0) or 1.0), 0.0))
+            self._regions[ear_share] = np.maximum(blended(far[0], far[1], ear_share), 0)
+        return self._regions[ear_share]
+
+    @cached_property
+    def _of_regions(self) -> tuple[Float[np.ndarray, "regions regions"], Float[np.ndarray, "regions regions"]]:
+        """1 - cosine of the middles of each pair of regions, in the space and by ear; not a number where one has no
+        sound."""
+        regions = self._export.regions
+        assert regions is not None  # who asks has looked
+        sounds = [self.sound(np.flatnonzero(regions.region_of_content == place)) for place in range(len(regions.ids))]
+        ears = np.stack([unit(heard.mean(axis=0)) if len(heard) else np.zeros(heard.shape[1]) for heard in sounds])
+        middles = np.asarray(regions.centroids, np.float64)
+        is_heard = np.any(ears, axis=1, keepdims=True)
+        return 1 - middles @ middles.T, np.where(is_heard & is_heard.T, 1 - ears @ ears.T, np.nan)
+
     @cached_property
     def _unit_audience(self) -> float:
         """The mean of 1 - cosine over random pairs."""
@@ -104,6 +129,12 @@ class Apart:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         first, second = np.random.default_rng(0).choice(playable, (2, PAIRS))
         return first[first != second], second[first != second]
+
+
+def unit(vector: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " dim"]:
+    """The direction of a vector, float64; zeros where it has none."""
+    length = float(np.linalg.norm(vector))
+    return vector.astype(np.float64) / length if length > 0 else np.zeros(len(vector))
 
 
 def blended(

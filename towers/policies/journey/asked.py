@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from towers.errors import UserError
-from towers.policies.journey.ends import Destination, End, regions_of
+from towers.policies.journey.ends import Destination, End, NowhereToLead, regions_of
 from towers.policies.journey.regions import RegionView
 from towers.policies.listener import Listener
 from towers.policies.request import Request
@@ -57,7 +57,11 @@ def asked_ends(request: Request, query: Query) -> AskedEnds:
             start=start or _home(request, _of_kinds(request, query, end)), end=end, region=_name(request, to)
         )
     start = start or _home(request, query)
-    adopted = Destination(region=_adopted(request.listener, request, _of_kinds(request, query, start)))
+    try:
+        region = _adopted(request.listener, request, _of_kinds(request, query, start))
+    except NowhereToLead:  # of this kind
+        region = _adopted(request.listener, request, query)
+    adopted = Destination(region=region)
     return AskedEnds(start=start, end=_end_at(request, query, adopted), region=_name(request, adopted))
 
 

@@ -23,6 +23,10 @@ LIKED_MOST = 20
 """A journey from home begins at one of so many contents that the listener chose, those nearest to their main taste."""
 
 
+class NowhereToLead(UserError):
+    """There is no way that a listener could be led; of one among many, no reason to give up the others' lists."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """Where somebody wants to be led: one of the two.

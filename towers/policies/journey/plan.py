@@ -9,13 +9,13 @@ from what they did play.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
-from towers.policies.journey.apart import Apart, blended
+from towers.policies.journey.apart import Apart, blended, unit
 from towers.policies.journey.ends import Destination, regions_of
 from towers.policies.journey.regions import RegionView, Route, worths
 from towers.policies.listener import Listener
@@ -31,6 +31,7 @@ WEEK_DAYS = 7
 MOST_WEEKS = 52
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class Worth(Protocol):
     """Says what contents are worth to a listener; higher is better, and any scale will do."""
 
@@ -246,8 +247,7 @@ class _Offers:
         """How far some contents are from the middle of a region."""
         members = np.flatnonzero(self._region == region)
         sounds = self._apart.sound(members)
-        middle = sounds.mean(axis=0, keepdims=True)
-        middle /= max(float(np.linalg.norm(middle)), 1e-12)
+        middle = unit(sounds.mean(axis=0))[None]
         centroid = np.asarray(regions_of(self._listener.export).centroids)[[region]]
         audience, ear = self._apart.audience_from(centroid, rows), self._apart.ear_from(middle, rows)
         return blended(audience, ear, self._settings.ear_share)[0]

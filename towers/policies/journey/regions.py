@@ -6,16 +6,17 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.errors import UserError
-from towers.policies.journey.apart import Apart, blended
-from towers.policies.journey.ends import regions_of
+from towers.policies.journey.apart import Apart
+from towers.policies.journey.ends import NowhereToLead, regions_of
 from towers.policies.listener import Listener
-from towers.policies.playlists.parts import mean_vector
 from towers.retrieval.listen_chance import chance
 from towers.retrieval.query import Query, allowed
+from towers.retrieval.search import EXACT_BELOW
 
 BEST = 10
 """What a region is worth to a listener is the mean over so many of its pieces, the best."""
+LOOKED_AT = 50
+"""Of a large catalogue, so many pieces of each region are looked at, those nearest to the listener."""
 AT_HOME = 1.0
 """A listener who listens to a region at least so many times as much as everybody does is at home there."""
 UNFAMILIAR = 0.5
@@ -88,7 +89,7 @@ class RegionView:
         for include_heard in (False, True):  # who has heard everything is led to what they hear little of
             if not len(rows):
                 asked = replace(query or Query(), include_heard=include_heard, familiar=None)
-                rows = np.flatnonzero(allowed(export, asked, listener.standing) & (region >= 0))
+                rows = _nearest_of_each(listener, allowed(export, asked, listener.standing), region)
         worth = worths(listener, rows, long_term)
         plays = np.where(region >= 0, 1.0 + export.facts.recent_positives, 0.0)
         usual = np.bincount(region[region >= 0], plays[region >= 0], count)
@@ -96,7 +97,7 @@ class RegionView:
             heard_share=_shares(np.bincount(chosen[chosen >= 0], minlength=count).astype(np.float64)),
             usual_share=_shares(usual),
             worth=_mean_of_best(worth, region[rows], count),
-            far=_regions_apart(apart or Apart(export), region, np.asarray(regions.centroids), ear_share),
+            far=(apart or Apart(export)).regions(ear_share),
         )
 
     @property
@@ -116,13 +117,13 @@ class RegionView:
 
     @property
     def unfamiliar(self) -> Bool[np.ndarray, " regions"]:
-        """Regions that the listener hardly knows and that have something for them; where there is none, the least
-        known of the others."""
-        is_other = self.worth > 0
-        is_other[self.home] = False
-        found = is_other & (self.lift < UNFAMILIAR)
-        if not found.any() and is_other.any():
-            found[np.flatnonzero(is_other)[self.lift[is_other].argmin()]] = True
+        """Regions that the listener hardly knows and that have something for them; where there is none, the one but
+        their first that they know least."""
+        has_something = self.worth > 0
+        has_something[self.home[0]] = False
+        found = has_something & (self.lift < UNFAMILIAR)
+        if not found.any() and has_something.any():
+            found[np.flatnonzero(has_something)[self.lift[has_something].argmin()]] = True
         return found
 
     @property
@@ -157,15 +158,28 @@ class RegionView:
             moves: at most so many.
 
         Raises:
-            UserError: there is no region that is new to them and has something for them.
+            NowhereToLead: there is no region that is new to them and has something for them.
         """
         routes = [self.route(to, moves) for to in np.flatnonzero(self.unfamiliar).tolist()]
         if not routes:
-            raise UserError("there is no region that is new to this listener and has something for them; say to=")
+            raise NowhereToLead("there is no region that is new to this listener and has something for them; say to=")
         small = [route for route in routes if route.longest <= self.small_step]
         if not small:
             return min(routes, key=lambda route: route.longest)
         return max(small, key=lambda route: self.worth[route.regions[-1]])
+
+
+def _nearest_of_each(
+    listener: Listener, among: Bool[np.ndarray, " contents"], region: Int[np.ndarray, " contents"]
+) -> Int[np.ndarray, " rows"]:
+    """Of some contents those that lie in regions; of very many, the nearest to the listener of each region."""
+    rows = np.flatnonzero(among & (region >= 0))
+    if len(rows) < EXACT_BELOW:
+        return rows
+    order = np.lexsort((-listener.affinity(rows), region[rows]))
+    starts = np.searchsorted(region[rows][order], np.arange(region.max() + 1))
+    place = np.arange(len(rows)) - starts[region[rows][order]]
+    return np.sort(rows[order[place < LOOKED_AT]])
 
 
 def worths(
@@ -197,28 +211,3 @@ def _mean_of_best(
         own = np.sort(values[region == place])[::-1][:BEST]
         found[place] = own.mean() if len(own) else 0.0
     return found
-
-
-def _regions_apart(
-    apart: Apart,
-    region: Int[np.ndarray, " contents"],
-    centroids: Float[np.ndarray, "regions dim"],
-    ear_share: int | float,
-) -> Float[np.ndarray, "regions regions"]:
-    """How far regions are apart by their centroids, in the space and by ear, as shares of the mean over pairs."""
-    count = len(centroids)
-    sounds = []
-    for place in range(count):
-        heard = apart.sound(np.flatnonzero(region == place))
-        heard = heard[heard.any(axis=1)]
-        sounds.append(mean_vector(heard) if len(heard) else np.zeros(heard.shape[1], np.float32))
-    ears = np.stack(sounds)
-    far = [1 - points.astype(np.float64) @ points.T.astype(np.float64) for points in (centroids, ears)]
-    is_heard = np.any(ears, axis=1, keepdims=True)
-    far[1][~(is_heard & is_heard.T)] = np.nan
-    others = ~np.eye(count, dtype=bool)
-    for each in far:
-        each[~others] = 0
-        known = each[others & np.isfinite(each)]
-        each /= (known.mean() if len(known) else 0.0) or 1.0
-    return np.maximum(blended(far[0], far[1], ear_share), 0)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
 from towers.policies.journey.apart import Apart, blended
-from towers.policies.journey.ends import End
+from towers.policies.journey.ends import End, NowhereToLead
 from towers.policies.journey.way import cheapest_way
 from towers.policies.listener import Listener
 from towers.policies.playlist import Playlist, Reason
@@ -135,7 +135,7 @@ class _Layers:
         free = len(np.unique(self._recordings(self._rows)))
         self._steps = min(steps, free + len(self._fixed) - 1)
         if self._steps < 1:
-            raise UserError("nothing may stand on this way; allow more kinds, or deny less")
+            raise NowhereToLead("nothing may stand on this way; allow more kinds, or deny less")
         self._shares = np.arange(self._steps + 1) / self._steps
         self._points = arc(start.point, end.point, self._shares)
         self._costs = self._of_places()
@@ -211,7 +211,9 @@ class _Layers:
             elif which is not None and len(self._ends[which].rows):
                 is_there = np.isin(rows, self._ends[which].rows)
                 if not is_there.any():
-                    raise UserError("from, to: of one of the two ends nothing is left that may come; name another one")
+                    raise NowhereToLead(
+                        "from, to: of one of the two ends nothing is left that may come; name another one"
+                    )
                 rows, cost = rows[is_there], cost[is_there]
             best = np.argsort(cost, kind="stable")[:kept]
             layers.append(rows[best])
