@@ -39,12 +39,15 @@ class Worth:
         room: plays of a day on which a slate can bring an artist to be kept.
         reminding: worth of a stream of an artist who waits, before the last days, as a share of the chance.
         skip_cost: of a skip beside what the return counts: who skips leaves sooner and comes back later.
+        pick: worth of a pick from the slate, whatever comes of it; the return counts none, and with it a planner holds
+            picks up at some cost of the return.
     """
 
     trying: float = 1.0
-    room: float = 6.0
-    reminding: float = 0.3
-    skip_cost: float = 0.15
+    room: float = 60.0
+    reminding: float = 0.5
+    skip_cost: float = 0.1
+    pick: float = 0.0
 
 
 class Planner:
@@ -87,7 +90,7 @@ class Planner:
         skip, cost = listeners.skip_chance(rows, content), self.worth.skip_cost - RETURN_WEIGHTS["skips"]
         alike = self._slate_size * weight
         again = (1.0 - skip) * alike / (alike + np.exp(world.own_pull))
-        value = (1.0 - skip) * self._ahead(world, rows, content, again) - skip * cost
+        value = (1.0 - skip) * self._ahead(world, rows, content, again) - skip * cost + self.worth.pick
         usual = (state.skips[rows] + 0.35) / (state.plays[rows] + 1.0)
         return best_slates(weight, value, np.exp(world.own_pull), -cost * usual, candidates, self._slate_size)
 
