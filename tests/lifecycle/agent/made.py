@@ -54,5 +54,5 @@ def evaluation() -> AgentEvaluation:
         agent="agent", weights=RETURN_WEIGHTS, days=float(DAYS),
         worlds=tuple(world_figures(ones, "agent", f"the world {name}", RETURN_WEIGHTS) for name, ones in found.items()),
         told=tuple(told_of(one, space()) for one in found["as fitted"][:2]),
-        learning={"step": [1.0, 2.0, 3.0], "train/return": [1.0, nan, 3.0], "once": [1.0, nan, nan]},
+        learning={"step": [1.0, 2.0, 3.0], "return": [1.0, nan, 3.0], "skips": [1.0, nan, nan]},
     )  # fmt: skip

@@ -37,4 +37,4 @@ def test_what_was_shown():
 def test_it_is_kept_as_json():
     told = json.loads(json.dumps(evaluation().to_json(), allow_nan=False))
     assert told["worlds"][0]["against"]["greedy"][RETURN]["listeners"] == LISTENERS
-    assert told["learning"]["train/return"] == [1.0, None, 3.0]
+    assert told["learning"]["return"] == [1.0, None, 3.0]

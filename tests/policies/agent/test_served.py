@@ -103,7 +103,7 @@ def test_too_few_contents(folder, export):
         ServedAgent(replace(file, content_ids=tuple(f"x{one}" for one in file.content_ids)), export)
 
 
-@pytest.mark.unhooked
+@pytest.mark.slow
 def test_it_needs_no_torch(folder, agent, listener):
     """In a process where torch cannot be imported it draws the same slate."""
     code = f"""

@@ -24,6 +24,7 @@ from towers.evaluation.report.drawing import (
 )
 from towers.lifecycle.agent.figures import AgentEvaluation, PolicyTold
 from towers.simulation.environment.comparing import RETURN, Comparison
+from towers.simulation.environment.rewards import RETURN_WEIGHTS
 
 DAYS = {
     "adopted_artists": ("New artists adopted", "artists of a listener, up to the day",
@@ -97,12 +98,12 @@ def day_pictures(told: Sequence[PolicyTold]) -> list[Picture]:
 
 
 def learning_pictures(learning: Mapping[str, Sequence[float]]) -> list[Picture]:
-    """A chart for each column of the training's curve that has figures."""
-    steps = learning.get("step", ())
+    """A chart for the return, for each of its parts, and for picks, as far as the training's curve has figures."""
+    steps, names = learning.get("step", ()), (RETURN, *RETURN_WEIGHTS, "adopted_artists", "clicks")
     return [
-        _learning(name, steps, values)
-        for name, values in sorted(learning.items(), key=lambda one: not one[0].endswith(RETURN))
-        if name != "step" and sum(map(math.isfinite, values)) > 1
+        _learning(name, steps, learning[name])
+        for name in names
+        if name in learning and sum(map(math.isfinite, learning[name])) > 1
     ]
 
 
@@ -158,8 +159,8 @@ def _learning(name: str, steps: Sequence[float], values: Sequence[float]) -> Pic
         axes.plot(*zip(*known, strict=True), color=COLOURS[0], linewidth=1.6)
         axes.set_xlabel("step")
     last = f"{known[-1][1]:.4g} at step {known[-1][0]:,.0f}"
-    readable = name.rpartition("/")[2].replace("_", " ")
-    return Picture(name=f"learning-{name}".replace("/", "-").replace("_", "-"), title=readable, figure=figure,
+    title = name.replace("_", " ")
+    return Picture(name=f"learning-{name}".replace("_", "-"), title=title, figure=figure,
                    caption=f"From {known[0][1]:.4g} to {last}.")  # fmt: skip
 
 
