@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -20,10 +19,10 @@ from towers.manifest import atomic_file
 from towers.policies.agent.features import CONTEXT
 from towers.policies.agent.policy import AgentPolicy
 from towers.simulation.environment.world import ListeningWorld
-from towers.training.agent.starting import Start, Watch, as_chance, as_numbers, blank, total_of
+from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
 from towers.training.agent.weights_env import KNOWN, WeightsEnv
 
-MODEL, STARTED = "ppo.zip", "ppo.pt"
+MODEL = "ppo.zip"
 
 
 class _Heads(nn.Module):
@@ -107,17 +106,11 @@ class Ppo:
         long_term: Float[np.ndarray, " contents"] | None = None,
     ) -> AgentPolicy:
         """See `Learner.train`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        started, path = folder / STARTED, folder / MODEL
-        if not started.exists():
-            first, chance = self.start.weights(worlds, long_term, seed)
-            with atomic_file(started) as temporary:
-                torch.save(
-                    {"first": torch.from_numpy(first), "chance": torch.from_numpy(as_numbers(chance))}, temporary
-                )
-        kept = torch.load(started, weights_only=True)
-        policy = blank(worlds, long_term, as_chance(kept["chance"].numpy())).with_weights(kept["first"].numpy())
-        envs = [WeightsEnv(world, policy, weights, self.kept_share, self.start.is_read) for world in worlds]
+        begun = begun_in(folder, self.start, worlds, long_term, seed)
+        policy = blank(worlds, long_term, begun.chance).with_weights(begun.weights)
+        scale = self.start.is_read / begun.spread
+        envs = [WeightsEnv(world, policy, weights, self.kept_share, scale) for world in worlds]
+        path = folder / MODEL
         set_random_seed(seed)
         model = PPO.load(path, envs[0]) if path.exists() else PPO(LinearActor, envs[0], seed=seed, **self._settings)
         for step in range(model.num_timesteps // (self.plays * envs[0].num_envs), self.steps):
@@ -130,7 +123,7 @@ class Ppo:
                 model.save(file)
             figures = {name: value / max(env.episodes, 1) for name, value in env.sums.items()}
             watch(step + 1, self.steps, figures | {"return": total_of(figures, weights)})
-        return policy.with_weights(policy.weights + self._moves(model) * self.start.is_read)
+        return policy.with_weights(policy.weights + self._moves(model) * scale)
 
     def _moves(self, model: PPO) -> Float[np.ndarray, "context features"]:
         actor: Any = model.policy.action_net

@@ -1,16 +1,23 @@
 """Where a training begins: at the policy that is best for the next moment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
-from towers.policies.agent.features import CONTEXT, FEATURES
+from towers.manifest import atomic_file
+from towers.policies.agent.features import FEATURES
 from towers.policies.agent.policy import AgentPolicy, Chance, no_weights
 from towers.simulation.environment.world import ListeningWorld
 from towers.training.agent.chance import fit_chances, weights_of
+
+BEGUN = "begun.pt"
+CHANCE_SPREAD = 0.1
 
 
 @runtime_checkable
@@ -83,28 +90,64 @@ class Start:
         """1 for each feature that is read, 0 for the others."""
         return np.array([name not in self.without for name in FEATURES], float)
 
-    def weights(
+    def begin(
         self, worlds: Sequence[ListeningWorld], long_term: Float[np.ndarray, " contents"] | None, seed: int
-    ) -> tuple[Float[np.ndarray, "context features"], Chance]:
-        """The weights to begin with, and the chance that what is picked is streamed.
+    ) -> "Begun":
+        """What a training begins with.
 
         Args:
             worlds: of listeners.
             long_term: see `Learner.train`.
             seed: of all that is drawn.
         """
-        listen, stream = fit_chances(worlds, blank(worlds, long_term), seed, self.rounds)
-        return weights_of(listen, self.sharpness) * self.is_read, stream
+        listen, stream, spread = fit_chances(worlds, blank(worlds, long_term), seed, self.rounds)
+        # The chance is no feature of what is shown while it is learned: about a tenth is what it varies by.
+        spread[FEATURES.index("chance")] = CHANCE_SPREAD
+        return Begun(weights=weights_of(listen, self.sharpness) * self.is_read, chance=stream, spread=spread)
 
 
-def as_numbers(chance: Chance) -> Float[np.ndarray, " numbers"]:
-    """A chance as one array, for a checkpoint."""
-    return np.concatenate([chance.weights, chance.of_context])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What a training begins with.
+
+    Args:
+        weights: of the policy.
+        chance: that what is picked is streamed.
+        spread: standard deviation of each feature.
+    """
+
+    weights: Float[np.ndarray, "context features"]
+    chance: Chance
+    spread: Float[np.ndarray, " features"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it for a checkpoint."""
+        parts = {"weights": self.weights, "spread": self.spread, "chance": self.chance.weights,
+                 "chance_of_context": self.chance.of_context}  # fmt: skip
+        return {name: torch.from_numpy(part) for name, part in parts.items()}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "Begun":
+        """What `tensors` made."""
+        parts = {name: tensor.numpy() for name, tensor in tensors.items()}
+        chance = Chance(weights=parts["chance"], of_context=parts["chance_of_context"])
+        return cls(weights=parts["weights"], spread=parts["spread"], chance=chance)
 
 
-def as_chance(numbers: Float[np.ndarray, " numbers"]) -> Chance:
-    """What `as_numbers` made an array of."""
-    return Chance(weights=numbers[: -len(CONTEXT)], of_context=numbers[-len(CONTEXT) :])
+def begun_in(
+    folder: Path,
+    start: Start,
+    worlds: Sequence[ListeningWorld],
+    long_term: Float[np.ndarray, " contents"] | None,
+    seed: int,
+) -> Begun:
+    """What a training begins with, kept in its folder: made once."""
+    path = folder / BEGUN
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            torch.save(start.begin(worlds, long_term, seed).tensors(), temporary)
+    return Begun.of(torch.load(path, weights_only=True))
 
 
 def total_of(figures: Mapping[str, float], weights: Mapping[str, float]) -> float:

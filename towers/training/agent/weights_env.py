@@ -20,7 +20,7 @@ from towers.simulation.listeners.space import DAY_US
 from towers.training.agent.episodes import PARTS, known_of
 from towers.training.agent.serving import seen_of
 
-KNOWN = 16
+KNOWN = 17
 """Columns of `episodes.known_of`."""
 FARTHEST = 100.0
 """By which a weight may be moved: farther than any training goes, as the library wants a bound."""
@@ -36,7 +36,7 @@ class WeightsEnv(VecEnv):
         policy: whose weights are moved.
         weights: of the parts of the return.
         kept_share: see `advantages.rewards_of`.
-        is_read: 1 for each feature that is read, 0 for others.
+        scale: what each feature's action is multiplied by; 0 for one that is not read.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class WeightsEnv(VecEnv):
         policy: AgentPolicy,
         weights: Mapping[str, float],
         kept_share: float,
-        is_read: Float[np.ndarray, " features"],
+        scale: Float[np.ndarray, " features"],
     ):
         self.world, self.policy, self.weights = world, policy, weights
         self._early = weights.get("kept_artists", 0.0) * kept_share
-        self._is_read = is_read
+        self._scale = scale.astype(np.float32)
         width = len(CONTEXT) + KNOWN
         super().__init__(
             len(world), spaces.Box(-np.inf, np.inf, (width,), np.float32),
@@ -73,7 +73,7 @@ class WeightsEnv(VecEnv):
 
     def step_async(self, actions: Float[np.ndarray, "listeners features"]) -> None:
         """Keeps what the weights are moved by."""
-        self._moved = actions.astype(np.float32) * self._is_read.astype(np.float32)
+        self._moved = actions.astype(np.float32) * self._scale
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Every listener plays one content."""
