@@ -148,7 +148,7 @@ def _among_listeners(plan: AgentPlan, simulator: SimulatorVersion, version: Agen
         print(f"evaluate.member={settings.member}: the agent was trained in this model, too; that flatters it")
     with StageProgress() as progress:
         progress.update("reading", 0, 0)
-        audience = audience_of(simulator, plan.store)
+        audience = audience_of(simulator, plan.store, needs=("fitted", "left_out"))
         progress.update("baselines", 0, 0, "the chance of a pick is calibrated")
         trial = trial_of(version, simulator, audience, settings)
         found = evaluated(trial, progress.update)

@@ -98,7 +98,7 @@ def train_version(request: TrainRequest, progress: Progress) -> Made:
     is_new = not (target / ABOUT).exists()
     if is_new:
         learner = request.learner()
-        audience = audience_of(request.simulator, request.store)
+        audience = audience_of(request.simulator, request.store, needs=("fitted",))
         worlds = training_worlds(
             request.simulator, audience, request.episodes, request.members, request.listeners, request.seed,
             lambda done, total: progress("worlds", done, total, ""),

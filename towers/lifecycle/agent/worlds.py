@@ -70,15 +70,16 @@ NEW_LISTENERS = Audience(fitted=None, left_out=None, fingerprint=None)
 """Of whom nothing is known."""
 
 
-def audience_of(version: SimulatorVersion, store: Path | None) -> Audience:
+def audience_of(version: SimulatorVersion, store: Path | None, needs: Sequence[str] = ()) -> Audience:
     """Reads the listeners of a store.
 
     Args:
         version: of the simulator, which says whom its fit left out.
         store: folder of the prepared store; null: new listeners.
+        needs: `fitted`, `left_out` or both: which groups must have a listener.
 
     Raises:
-        UserError: the store cannot be read, or one of both groups has no listener.
+        UserError: the store cannot be read, or a group that is needed has no listener.
     """
     if store is None:
         return NEW_LISTENERS
@@ -87,11 +88,11 @@ def audience_of(version: SimulatorVersion, store: Path | None) -> Audience:
     log = coded_as(listened.log, simulator.contexts, simulator.devices).between(EARLIEST_US, simulator.until_us)
     is_left_out = HeldOut(share=origin.share, seed=origin.seed).among(log.user_ids)
     fitted, left_out = (with_plays(log.of_listeners(who)) for who in (~is_left_out, is_left_out))
-    for words, part in (("was fitted to", fitted), ("has left out", left_out)):
-        if not len(part):
+    for name, words, part in (("fitted", "was fitted to", fitted), ("left_out", "has left out", left_out)):
+        if name in needs and not len(part):
             raise UserError(
                 f"store={store}: nobody whom {version.folder} {words} plays before the end of its fit; give the store "
-                "that it was fitted to"
+                "of all listeners"
             )
     return Audience(fitted=fitted, left_out=left_out, fingerprint=listened.fingerprint)
 
