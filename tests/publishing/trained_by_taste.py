@@ -23,7 +23,7 @@ from towers.training.embed import embed_users
 
 SETTINGS = ExportSettings(
     dim=None, align_to=None, index=IvfSettings(min_contents=10_000, num_lists=1, num_probes=1), variants=(),
-    min_variant_overlap=0.99, min_recall_share=0.95, max_parity_difference=1e-4, regions=None,
+    min_variant_overlap=0.99, min_recall_share=0.95, max_parity_difference=1e-4, regions=None, long_term=None,
     rows_per_part=150, num_threads=2,
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ from towers.policies.bandit.home import Shelf
 from towers.policies.bandit.home_cards import chosen_cards
 from towers.policies.bandit.log_outcomes import Attention
 from towers.policies.bandit.policy_file import WritablePolicy, versions_of
-from towers.policies.bandit.reward import Reward
+from towers.policies.bandit.reward import RewardBy
 from towers.policies.bandit.store_outcomes import impressions_with_outcomes
 from towers.retrieval.export import Export
 
@@ -38,7 +38,7 @@ class HomePlan:
         export: folder of the export.
         log: folder of a log; null: there is none.
         store: folder of a prepared store, where `log` is null; null: there is none.
-        reward: what outcomes are worth.
+        reward: what outcomes are worth, before it has read the export.
         attention: which slots were looked at.
         held_out: share of the log that a version does not learn from.
         keep: so many versions stay.
@@ -55,7 +55,7 @@ class HomePlan:
     export: Path
     log: Path | None
     store: Path | None
-    reward: Reward
+    reward: RewardBy
     attention: Attention
     held_out: float
     keep: int
@@ -87,7 +87,11 @@ class HomePlan:
         else:
             impressions = IMPRESSION_SCHEMA.empty_table()
         return HomeData(
-            export=export, card_rows=cards.rows, impressions=impressions, reward=self.reward, attention=self.attention
+            export=export,
+            card_rows=cards.rows,
+            impressions=impressions,
+            reward=self.reward.by(export),
+            attention=self.attention,
         )
 
     def policy(self, dim: int) -> WritablePolicy:

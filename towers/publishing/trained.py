@@ -17,6 +17,7 @@ from towers.manifest import digest_of
 from towers.models.two_tower import TwoTower
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.index import IvfSettings
+from towers.publishing.long_term import LongTermSettings
 from towers.retrieval.export_files import FORMAT
 
 
@@ -34,6 +35,7 @@ class ExportSettings:
             must reach against new contents for both to share a space.
         max_parity_difference: of any component of a unit vector between an exported tower and torch.
         regions: named regions of the space; null: by the number of contents.
+        long_term: what coming back is, of which the export says what a listen is worth later; null: it does not.
         rows_per_part: of a Parquet file of vectors.
         num_threads: that write at once.
 
@@ -49,6 +51,7 @@ class ExportSettings:
     min_recall_share: float
     max_parity_difference: float
     regions: int | None
+    long_term: LongTermSettings | None
     rows_per_part: int
     num_threads: int
 
@@ -122,7 +125,7 @@ class Trained:
         """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
         how = [
             settings.dim, repr(settings.index), settings.variants, settings.min_variant_overlap,
-            settings.min_recall_share, settings.regions, settings.rows_per_part,
+            settings.min_recall_share, settings.regions, repr(settings.long_term), settings.rows_per_part,
         ]  # fmt: skip
         judged = self.judged if isinstance(self.judged, str) else self.judged.fingerprint
         return digest_of([FORMAT, self.weights, self.store.fingerprint, self.metrics, judged, how, self.store.as_of_us])

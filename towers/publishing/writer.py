@@ -28,6 +28,7 @@ from towers.publishing.describing import canaries_of, described_store
 from towers.publishing.index import recall_of_index
 from towers.publishing.judged_space import JudgedSpace
 from towers.publishing.leading import spread
+from towers.publishing.long_term import write_long_term
 from towers.publishing.mixture import write_mixture
 from towers.publishing.onnx.parity import (
     check_parity,
@@ -51,6 +52,7 @@ from towers.publishing.tables import (
 )  # fmt: skip
 from towers.publishing.trained import ExportSettings, Trained
 from towers.retrieval import files
+from towers.retrieval.artists import artist_rows
 from towers.retrieval.checksums import digest_line, digests_of_files
 from towers.retrieval.content_encoder import ContentEncoder
 from towers.retrieval.encoders import EVENT_COLUMNS, UserEncoder
@@ -144,6 +146,9 @@ class _Writer:
         facts = {"format": FORMAT, "space_id": space.space_id, "dim": space.projection.dim}
         self._derived = write_derived(self._folder, facts, self._settings, self._earlier)
         self._on_progress("neighbours", 1, 1)
+        self._on_progress("returns", 0, 1)
+        self._long_term = self._write_long_term(space)
+        self._on_progress("returns", 1, 1)
         if not space.projection.is_truncated:  # else the user tower reads what was cut off, too
             (self._folder / files.CONTENT_INPUTS).unlink()
         self._write_manifest(space, towers)
@@ -272,6 +277,14 @@ class _Writer:
     def _write_playlists(self) -> None:
         write_arrow(self._folder / files.PLAYLISTS, self._store.playlists.combine_chunks())
 
+    def _write_long_term(self, space: Space) -> dict[str, Any]:
+        contents = self._store.contents
+        artists = artist_rows(contents["artist_ids"], Ids.of(contents["content_id"]), self._store.kind_codes)
+        return write_long_term(
+            self._folder / files.LONG_TERM, self._store, self._vectors(), artists, space.space_id,
+            self._trained.provenance.trained_until_us, self._settings.long_term,
+        )  # fmt: skip
+
     def _write_features(self) -> None:
         settings = self._store.features
         write_json(self._folder / files.FEATURES, settings.to_dict())
@@ -349,6 +362,7 @@ class _Writer:
             "listen_chance": self._chance,
             "mixture": self._mixture,
             "derived": self._derived,
+            "long_term": self._long_term,
             "codes": recall_of_codes(spread(users), contents, trained.held_out.is_candidate),
             "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),
             "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),

@@ -10,12 +10,14 @@ from jaxtyping import Float, Int
 
 from towers.contract import schema
 from towers.contract.playlists import PLAYLIST_COLUMNS
+from towers.errors import UserError
 from towers.features.ragged import Ragged
 from towers.retrieval import files
 from towers.retrieval.artists import artist_rows
 from towers.retrieval.co_listening import Neighbours
 from towers.retrieval.export_files import ExportFiles
 from towers.retrieval.files import mapped_array, mapped_table
+from towers.retrieval.long_term import LongTerm
 from towers.retrieval.mixture import Mixture
 from towers.retrieval.playlists import Playlists
 from towers.retrieval.regions import Regions
@@ -60,6 +62,23 @@ class Export(ExportFiles):
         """The named regions of the space; null before format 4."""
         path = self.folder / files.REGIONS
         return Regions.read(path) if path.exists() else None
+
+    @cached_property
+    def long_term(self) -> LongTerm | None:
+        """What a listen of each content is worth later; null where the log was too short for that, and before
+        format 5."""
+        path = self.folder / files.LONG_TERM
+        return LongTerm.read(path, self.space_id) if path.exists() else None
+
+    def known_long_term(self) -> LongTerm:
+        """The same for whoever needs it; raises `UserError` where there is none."""
+        if self.long_term is None:
+            told = self.manifest.get("long_term", {"reason": "it was made before exports said so"})
+            raise UserError(
+                f"{self.folder}: does not say what a listen is worth later: {told['reason']}; export a run whose "
+                "training period is longer, or do without"
+            )
+        return self.long_term
 
     @cached_property
     def artist_rows(self) -> Ragged:

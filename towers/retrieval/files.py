@@ -38,6 +38,10 @@ STYLE_ARRAYS = ("offsets.npy", "codes.npy", "shares.npy", "is_given.npy")
 REGIONS, REGION_FACTS = "regions", "regions.json"
 """Folder of the named regions of the space, and in it their ids and names."""
 REGION_ARRAYS = ("centroids.npy", "typical.npy", "of_content.npy")
+LONG_TERM, LONG_TERM_FACTS = "long_term", "long_term.json"
+"""Folder of what contents are worth later, from format 5 on, and in it what holds for all; not there where the log is
+too short."""
+LONG_TERM_ARRAYS = ("expected.npy", "deviation.npy")
 CONTENT_MAP = "content_map.npy"
 CONTENT_EMBEDDINGS, USER_EMBEDDINGS = "content_embeddings", "user_embeddings"
 """Folders of Parquet parts, for whoever reads vectors."""

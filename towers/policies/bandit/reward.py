@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
+from towers.retrieval.export import Export
+from towers.retrieval.ids import Ids
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reactions:
@@ -19,6 +22,7 @@ class Reactions:
         skipped: `[rows]`, whether it was skipped.
         finished: `[rows]`, whether it played to its end.
         saved: `[rows]`, whether it was saved.
+        chosen_id: `[rows]`, raw id of what was shown, text.
     """
 
     clicked: Bool[np.ndarray, " rows"]
@@ -26,6 +30,7 @@ class Reactions:
     skipped: Bool[np.ndarray, " rows"]
     finished: Bool[np.ndarray, " rows"]
     saved: Bool[np.ndarray, " rows"]
+    chosen_id: pa.ChunkedArray
 
     def __len__(self) -> int:
         return len(self.clicked)
@@ -43,6 +48,7 @@ class Reactions:
             skipped=flag("skipped"),
             finished=flag("finished"),
             saved=flag("saved"),
+            chosen_id=impressions["chosen_id"],
         )
 
 
@@ -56,6 +62,19 @@ class Reward(Protocol):
 
     def is_stream(self, reactions: Reactions) -> Bool[np.ndarray, " rows"]:
         """Whether each row was listened to: what ends a listener's look along a shelf."""
+        ...
+
+
+@runtime_checkable  # for the tests, which check annotations at run time
+class RewardBy(Protocol):
+    """A reward as it is configured: what it reads of an export is not known yet."""
+
+    def by(self, export: Export) -> Reward:
+        """The reward, with what the export says of contents.
+
+        Raises:
+            UserError: the export does not say it.
+        """
         ...
 
 
@@ -79,6 +98,10 @@ class StreamAndSave:
             raise ValueError(f"stream={stream}, save={save}: must be 0 or more, and together above 0 and at most 1")
         self.min_stream_ms, self.stream, self.save = min_stream_ms, stream, save
 
+    def by(self, export: Export) -> "StreamAndSave":
+        """Itself: what was shown does not matter."""
+        return self
+
     def is_stream(self, reactions: Reactions) -> Bool[np.ndarray, " rows"]:
         """Whether each row is a stream."""
         is_long = reactions.played_ms >= self.min_stream_ms
@@ -88,6 +111,59 @@ class StreamAndSave:
     def of(self, reactions: Reactions) -> Float[np.ndarray, " rows"]:
         """Worth of each row, from 0 to 1."""
         return np.minimum(self.stream * self.is_stream(reactions) + self.save * reactions.saved, 1.0)
+
+
+class LongTermReturn:
+    """As `StreamAndSave`, where a stream counts by how often those who discover something by way of its content return.
+
+    What a card is worth is then the chance of a stream times the expected return: a card that many play once is worth
+    less than one that fewer play and stay with. What the export does not know is worth nothing.
+
+    Args:
+        min_stream_ms: as of `StreamAndSave`.
+        stream: worth of a stream of the content that is worth most; of others as much less as their expected return is.
+        save: worth of a save, with a stream or without one.
+        best_share: share of the contents, those of the greatest expected return, that count as worth most: an outlier
+            does not set the scale.
+
+    Raises:
+        ValueError: as `StreamAndSave`, or `best_share` outside 0 to 1.
+    """
+
+    def __init__(self, min_stream_ms: int = 30_000, stream: float = 0.8, save: float = 0.2, best_share: float = 0.01):
+        if not 0 <= best_share < 1:
+            raise ValueError(f"best_share={best_share}: must be a share, 0 to below 1")
+        self._plain, self._best_share = StreamAndSave(min_stream_ms, stream, save), best_share
+
+    def by(self, export: Export) -> "StreamByReturn":
+        """The reward with the export's expected returns; raises `UserError` where it has none."""
+        expected = np.asarray(export.known_long_term().expected, np.float64)
+        most = float(np.quantile(expected, 1 - self._best_share))
+        worth = np.minimum(expected / most, 1.0) if most > 0 else np.ones(len(expected))
+        return StreamByReturn(self._plain, worth, export.content_ids)
+
+
+class StreamByReturn:
+    """What `LongTermReturn` is by an export.
+
+    Args:
+        plain: which rows are streams, and what streams and saves are worth at most.
+        worth: `[contents]`, of a stream by row of the export, 0 to 1.
+        content_ids: of the export.
+    """
+
+    def __init__(self, plain: StreamAndSave, worth: Float[np.ndarray, " contents"], content_ids: Ids):
+        self._plain, self._worth, self._content_ids = plain, worth, content_ids
+
+    def is_stream(self, reactions: Reactions) -> Bool[np.ndarray, " rows"]:
+        """Whether each row is a stream."""
+        return self._plain.is_stream(reactions)
+
+    def of(self, reactions: Reactions) -> Float[np.ndarray, " rows"]:
+        """Worth of each row, from 0 to 1."""
+        rows = self._content_ids.rows(reactions.chosen_id.fill_null(""))
+        streams = self.is_stream(reactions) * np.where(rows >= 0, self._worth[rows], 0.0)
+        return np.minimum(self._plain.stream * streams + self._plain.save * reactions.saved, 1.0)
 
 
 def summed(reactions: Reactions, reward: Reward) -> Mapping[str, float]:

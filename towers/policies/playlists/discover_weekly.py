@@ -21,6 +21,9 @@ LOOKED_AT = 400
 COLD_CHANCE = 0.8
 """Places of contents that nobody has chosen yet, as a share of their share of what people come to choose."""
 
+LEAST_RETURN = 0.01
+"""In days; lower expectations count as this one, since their logarithm has no bound."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoverWeekly:
@@ -33,9 +36,12 @@ class DiscoverWeekly:
         taste_share: each taste gets at least so much of its share of the places, as far as it can, 0 to 1.
         weeks_apart: so many weeks nothing comes again that a list has shown; whoever asks reads it from earlier lists
             (`policies/shown`), since a request says what was shown.
+        long_term: what it counts how often those who discover something by way of a content come back: a weight of the
+            logarithm of the expected return beside that of the odds of a listen. 0: nothing; 1: contents are ranked by
+            the chance of a listen times the return.
 
     Raises:
-        UserError: a share outside 0 to 1, weeks below 0, or as `Rules`.
+        UserError: a share outside 0 to 1, weeks or a weight below 0, or as `Rules`.
     """
 
     k: int = 30
@@ -43,6 +49,7 @@ class DiscoverWeekly:
     new_artists: int | float = 0.6
     taste_share: int | float = 0.25
     weeks_apart: int = 8
+    long_term: int | float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("new_artists", "taste_share"):
@@ -50,6 +57,8 @@ class DiscoverWeekly:
                 raise UserError(f"{name}={getattr(self, name)}: must be a share, 0 to 1")
         if self.weeks_apart < 0:
             raise UserError(f"weeks_apart={self.weeks_apart}: must be 0 or more weeks")
+        if not self.long_term >= 0:
+            raise UserError(f"long_term={self.long_term}: must be 0 or more")
         Rules(k=self.k, max_per_artist=self.max_per_artist)
 
     def make(self, request: Request) -> Playlist:
@@ -67,7 +76,7 @@ class DiscoverWeekly:
         query = replace(query, deny=np.concatenate([query.deny, request.shown]), skip_cooldown_days=0)
         rows = candidates(listener, query)
         rows = rows[~listener.has_met(rows)]
-        utility = listener.utility(rows)
+        utility = listener.utility(rows) + self._later(listener, rows)
         if len(rows) > LOOKED_AT:
             rows, utility = self._best(listener, rows, utility)
         found = Candidates.of(rows, utility, export.facts.artists, export.recordings)
@@ -78,6 +87,13 @@ class DiscoverWeekly:
         order = ordered(export.vectors[chosen.rows], chosen.utility, chosen.artists)
         rows, utility = chosen.rows[order], chosen.utility[order]
         return Playlist(rows=rows, scores=utility, reasons=reasons_for(listener, rows), remark=picked.remark)
+
+    def _later(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+        """What the expected return of contents adds to their utility; raises `UserError` where it is not known."""
+        if not self.long_term:
+            return np.zeros(len(rows))
+        expected = listener.export.known_long_term().expected[rows].astype(np.float64)
+        return self.long_term * np.log(np.maximum(expected, LEAST_RETURN))
 
     def _best(
         self, listener: Listener, rows: Int[np.ndarray, " rows"], utility: Float[np.ndarray, " rows"]
