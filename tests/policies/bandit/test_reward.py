@@ -4,8 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.retrieval.small_export import content, small_export
 from towers.contract.impressions import IMPRESSION_SCHEMA
-from towers.policies.bandit.reward import Reactions, Reward, StreamAndSave, summed
+from towers.errors import UserError
+from towers.policies.bandit.reward import LongTermReturn, Reactions, Reward, RewardBy, StreamAndSave, summed
+from towers.retrieval.long_term import LongTerm
 
 ROWS = [
     ({"clicked": True}, 0.0),
@@ -52,3 +55,53 @@ def test_clicks_are_counted_beside_it():
 def test_worths_that_cannot_be(keywords):
     with pytest.raises(ValueError, match=r"must be"):
         StreamAndSave(**keywords)
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    """Three contents whose expected returns are 4, 1 and 0 days, and one hundred of 1."""
+    names = ["best", "once", "never", *(f"c{row}" for row in range(100))]
+    vectors = np.tile(np.eye(2, dtype=np.float32)[:1], (len(names), 1))
+    found = small_export(tmp_path_factory.mktemp("worth") / "export", [content(name) for name in names], vectors)
+    expected = np.array([4, 1, 0, *[1] * 100], np.float32)
+    found.__dict__["long_term"] = LongTerm(
+        expected=expected, deviation=expected, days=59, returns_to="artist", intercept=1.0, slope=np.zeros(2),
+        prior_deviation=1.0, fitted={},
+    )  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize(
+    ("row", "worth"),
+    [
+        ({"chosen_id": "best", "played_ms": 30_000}, 0.8),
+        ({"chosen_id": "once", "played_ms": 30_000}, 0.2),
+        ({"chosen_id": "once", "played_ms": 29_999, "clicked": True}, 0.0),
+        ({"chosen_id": "once", "played_ms": 30_000, "saved": True}, 0.4),
+        ({"chosen_id": "never", "finished": True}, 0.0),
+        ({"chosen_id": "unknown", "finished": True}, 0.0),
+        ({"chosen_id": None, "finished": True, "saved": True}, 0.2),
+    ],
+)
+def test_a_stream_counts_by_who_comes_back(export, row, worth):
+    reward = LongTermReturn(best_share=0.0).by(export)
+    assert isinstance(reward, Reward)
+    assert reward.of(reactions(row)).tolist() == pytest.approx([worth])
+    assert reward.is_stream(reactions(row)).tolist() == StreamAndSave().is_stream(reactions(row)).tolist()
+
+
+def test_an_outlier_does_not_set_the_scale(export):
+    reward = LongTermReturn(best_share=0.05).by(export)
+    rows = reactions(*({"chosen_id": name, "finished": True} for name in ("best", "once")))
+    assert reward.of(rows).tolist() == pytest.approx([0.8, 0.8])
+
+
+def test_without_a_long_term_there_is_no_such_reward(export, tmp_path):
+    plain = small_export(tmp_path / "export", [content("c")], np.eye(1, dtype=np.float32))
+    assert isinstance(LongTermReturn(), RewardBy)
+    assert isinstance(StreamAndSave(), RewardBy)
+    assert isinstance(StreamAndSave().by(plain), StreamAndSave)
+    with pytest.raises(UserError, match="does not say what a listen is worth later"):
+        LongTermReturn().by(plain)
+    with pytest.raises(ValueError, match=r"best_share=1\.0"):
+        LongTermReturn(best_share=1.0)

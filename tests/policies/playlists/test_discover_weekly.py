@@ -15,6 +15,7 @@ from towers.errors import UserError
 from towers.policies.playlists.discover_weekly import DiscoverWeekly, new_to
 from towers.policies.request import Request, Shared
 from towers.retrieval.export import Export
+from towers.retrieval.long_term import LongTerm
 
 CONTENTS, ARTISTS = 60, 20
 UNRELEASED = 7
@@ -86,3 +87,29 @@ def test_one_listener_is_asked_for(export):
 def test_artists_of_whatever_was_met_are_not_new(export):
     listener = somebody(export, [(0, schema.SKIP)], np.asarray(export.vectors[3]))
     assert new_to(listener, np.array([0, 1, ARTISTS])).tolist() == [False, True, False]
+
+
+def test_what_is_come_back_to_may_count(export, tmp_path):
+    """A list by the chance of a listen times the expected return; without expected returns it cannot be had."""
+    history = [(3, schema.PLAY)]
+    weighed = replace(KIND, long_term=1.0)
+    with pytest.raises(UserError, match="does not say what a listen is worth later"):
+        weighed.make(asked(export, history))
+    returning = Export(export.folder)
+    returning.__dict__["until_us"] = export.until_us
+    expected = np.ones(CONTENTS, np.float32)
+    returning.__dict__["long_term"] = LongTerm(
+        expected=expected, deviation=expected, days=59, returns_to="artist", intercept=1.0, slope=np.zeros(8),
+        prior_deviation=1.0, fitted={},
+    )  # fmt: skip
+    plain = KIND.make(asked(returning, history))
+    assert weighed.make(asked(returning, history)).rows.tolist() == plain.rows.tolist()
+    left = next(row for row in range(15, CONTENTS) if row not in plain.rows)
+    expected[left] = 1_000.0
+    found = weighed.make(asked(returning, history))
+    assert left in found.rows
+    assert found.scores[found.rows == left] == pytest.approx(
+        asked(returning, history).listener.utility(np.array([left])) + np.log(1_000)
+    )
+    with pytest.raises(UserError, match="long_term=-1"):
+        replace(KIND, long_term=-1)

@@ -128,8 +128,9 @@ def test_familiarity_is_what_the_memory_says_at_every_step():
     for _ in range(6):
         seen = made.observe(ALL)
         state, candidates = made.listeners.state, seen["candidates"]
-        for memory, code, plays in ((state.memory, candidates, "candidate_plays"),
-                                    (state.artists, made.space.artist[candidates], "candidate_artist_plays")):  # fmt: skip
+        told = {"candidate_plays": (state.memory, candidates),
+                "candidate_artist_plays": (state.artists, made.space.artist[candidates])}  # fmt: skip
+        for plays, (memory, code) in told.items():
             place = memory.places_of(ALL, code)
             expected = np.where(place >= 0, memory.plays[ALL[:, None], np.maximum(place, 0)], 0)
             there = candidates >= 0

@@ -34,8 +34,8 @@ class Fitted:
         pairs: discoveries with a day that is over.
         contents: of these.
         mean_outcome: over contents.
-        explained: share of how contents differ, in the directions that are read from the vector, that the vector tells
-            of contents which the fit has not seen; 0 where it tells nothing and is not read.
+        explained: share of the variance of contents' returns that the vector tells; 0 where it tells nothing of
+            contents which the fit has not seen, and is not read.
     """
 
     model: ReturnModel
@@ -105,16 +105,16 @@ def fit_returns(
         rows = np.sort(draws.choice(rows, AT_MOST_CONTENTS, replace=False))
     evidence = evidence_of(model, outcomes, len(vectors)).of(rows)
     read = vectors[rows].astype(np.float64)
-    model = _em(model, evidence, read)
-    model, explained = _with_slopes(model, evidence, read, draws)
-    if explained > 0:
+    before = _em(model, evidence, read)
+    model = _with_slopes(before, evidence, read, draws)
+    if model is not before:
         model = _em(model, evidence, read)
     return Fitted(
         model=model,
         pairs=len(outcomes),
         contents=len(np.unique(outcomes.content)),
         mean_outcome=model.mean + read.mean(axis=0) @ model.slopes,
-        explained=explained,
+        explained=max(0.0, 1 - (model.deviation / before.deviation) ** 2),
     )
 
 
@@ -161,8 +161,8 @@ def _em(model: ReturnModel, evidence: Evidence, vectors: Float[np.ndarray, "cont
 
 def _with_slopes(
     model: ReturnModel, evidence: Evidence, vectors: Float[np.ndarray, "contents dim"], draws: np.random.Generator
-) -> tuple[ReturnModel, float]:
-    """The model whose leading directions depend on the vector, and the share that is explained so; see `Fitted`.
+) -> ReturnModel:
+    """The model whose leading directions depend on the vector; itself where that helps with no content left out.
 
     In coordinates a content's evidence is its posterior mean `C h`, which without noise would be its own coordinates
     times `I - C`; so the normal equations of slopes `B` are sums of `x x^T (x) (I - C)` and of `x (C h)^T`.
@@ -191,8 +191,7 @@ def _with_slopes(
         losses.append(loss)
     best = int(np.argmin(losses))
     if losses[best] >= 0:
-        return model, 0.0
+        return model
     slopes = np.linalg.solve(matrix + RIDGES[best] * np.eye(size), side).reshape(-1, number)
     slopes = slopes @ model.factor[:, :number].T
-    explained = min(1.0, float(-losses[best] / np.trace(known.sum(axis=0))))
-    return replace(model, mean=model.mean - centre @ slopes, slopes=slopes), explained
+    return replace(model, mean=model.mean - centre @ slopes, slopes=slopes)

@@ -11,6 +11,8 @@ from towers.policies.long_term.outcomes import DelayedOutcomes
 
 GUESSED_PAIRS = 20.0
 """Discoveries that the guess counts as: days which do not depend on each other and vary as an average day does."""
+LEAST_VARIANCE = 1e-4
+"""Of an average day, where all listeners of a content did the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ def _whitening(within: list[tuple[np.ndarray, float]]) -> Float[np.ndarray, "day
     degrees of freedom."""
     days = len(within)
     squares = sum(products[-1, -1] for products, _ in within)
-    variance = squares / max(sum(freedom for _, freedom in within), 1.0)
+    variance = max(squares / max(sum(freedom for _, freedom in within), 1.0), LEAST_VARIANCE)
     found = np.zeros((days, days))
     for day, (products, freedom) in enumerate(within):
         before, with_it = products[:day, :day], products[:day, day]

@@ -15,6 +15,7 @@ from towers.training.agent.episodes import turns
 _COLUMNS = [FEATURES.index(name) for name in READ]
 _RIDGE = 1e-4
 _STEPS = 100
+_NO_SPREAD = 1e-6
 
 
 def fit_chance(
@@ -49,8 +50,9 @@ def fit_chance(
 
 def fit_chances(
     worlds: Sequence[ListeningWorld], policy: AgentPolicy, seed: int, rounds: int = 2
-) -> tuple[Chance, Chance]:
-    """The chance that what is shown is picked and streamed, and the chance that what is picked is streamed.
+) -> tuple[Chance, Chance, Float[np.ndarray, " features"]]:
+    """The chance that what is shown is picked and streamed, the chance that what is picked is streamed, and the
+    standard deviation of each feature of what is shown, `[FEATURES]`; 1 of one that does not vary.
 
     Slates are drawn at random first, then by half of the first chance's weights, since random slates have few picks.
 
@@ -79,7 +81,8 @@ def fit_chances(
         policy = policy.with_weights(weights_of(listen, 0.5))
     assert listen is not None
     assert stream is not None
-    return listen, stream
+    spread = np.concatenate([features for features, *_ in shown]).std(axis=0, dtype=float)
+    return listen, stream, np.where(spread > _NO_SPREAD, spread, 1.0)
 
 
 def weights_of(chance: Chance, scale: float) -> Float[np.ndarray, "context features"]:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from towers.policies.agent.features import FEATURES, context_of
+from towers.policies.agent.features import FEATURES, TRIED_PLAYS, context_of
 from towers.policies.agent.policy import AgentPolicy
 from towers.policies.agent.slates import Slot
 from towers.simulation.environment.observation import MOMENT, Observation
@@ -64,7 +64,7 @@ class Episodes:
         return found | {"clicks": float(self.is_picked.sum()) / num_listeners, "plays": len(self) / num_listeners}
 
 
-_PARTS: Final = ("streams", "skips", "active_days", "adopted_artists", "kept_artists")
+PARTS: Final = ("streams", "skips", "active_days", "adopted_artists", "kept_artists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ def play(world: ListeningWorld, policy: AgentPolicy, credit: Credit, seed: Seque
                 "row": turn.rows, "now_us": turn.now_us, "context": turn.context,
                 "known": known_of(turn.observation, turn.features, (world.end_us - turn.now_us) / DAY_US),
                 "gradient": credit.of(turn.slots, turn.features, turn.slot), "is_picked": turn.slot >= 0,
-                **{name: turn.step.parts[name] for name in _PARTS},
+                **{name: turn.step.parts[name] for name in PARTS},
             }
         )  # fmt: skip
     columns = {each.name: np.concatenate([one[each.name] for one in found]) for each in fields(Episodes)}
@@ -158,12 +158,15 @@ def known_of(
     is_here = np.arange(observation["recent"].shape[1]) < position[:, None]
     skipped = ((observation["recent_skipped"] > 0) & is_here).sum(axis=1) / np.maximum(is_here.sum(axis=1), 1)
     lately = (observation["recent_skipped"][:, :5] > 0).mean(axis=1)
+    heard = observation["candidate_artist_plays"]
+    is_tried = (heard > 0) & (heard <= TRIED_PLAYS)
     hour = moment["hour"] * (2.0 * np.pi / 24.0)
     columns = (
         np.ones(len(position)), days_left, np.exp(-days_left / 3.0), np.exp(-days_left), np.exp(-position / 4.0),
         np.exp(-position / 15.0), skipped, skipped * np.minimum(position, 10.0) / 10.0, lately,
         np.log1p(moment["sessions"]), moment["skips"] / np.maximum(moment["plays"], 1.0),
         np.minimum(moment["days_away"], 7.0), features[..., _SATIATION].mean(axis=1),
-        np.minimum(features[..., _TRIED].sum(axis=1), 10.0), np.cos(hour), np.sin(hour),
+        np.minimum(features[..., _TRIED].sum(axis=1), 10.0), np.minimum(is_tried.sum(axis=1), 20.0), np.cos(hour),
+        np.sin(hour),
     )  # fmt: skip
     return np.stack(columns, axis=1)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,59 +10,48 @@ from jaxtyping import Float
 
 from towers.manifest import atomic_file
 from towers.policies.agent.features import CONTEXT, FEATURES
-from towers.policies.agent.policy import AgentPolicy, Chance, no_weights
+from towers.policies.agent.policy import AgentPolicy
 from towers.policies.agent.slates import Penalties
 from towers.simulation.environment.world import ListeningWorld
 from towers.training.agent.advantages import advantages_of, rewards_of
-from towers.training.agent.chance import fit_chances, weights_of
 from towers.training.agent.credit import PENALTIES, Credit
 from towers.training.agent.episodes import Episodes, play
+from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
 
 CHECKPOINT = "reinforce.pt"
-
-
-@runtime_checkable
-class Watch(Protocol):
-    """Is told of a training, step by step."""
-
-    def __call__(self, step: int, steps: int, figures: Mapping[str, float]) -> None:
-        """One more step is done, of `steps`."""
-        ...
 
 
 class Reinforce:
     """Finds the weights of a policy by the gradient of what its episodes return.
 
-    It begins at the policy that is best for the next moment (`chance.fit_chances`) and takes `steps` steps of Adam,
-    each after an episode of every listener of one of the worlds, in turn. The weights are the mean of the last third.
+    It takes `steps` steps of Adam, each after an episode of every listener of one of the worlds, in turn. The weights
+    are the mean of the last third.
 
     Args:
-        steps: of learning.
+        start: where it begins.
         credit: which choices what follows is credited to.
-        learning_rate: of Adam, for weights of features of a standard deviation of about 1.
-        sharpness: what the log-odds of a listen are multiplied by at the begin; the larger, the less is tried.
+        steps: of learning.
+        learning_rate: of Adam.
         horizon_days: in which what comes later counts 1/e.
         trace: lambda of the advantages.
         kept_share: of adopted artists who are kept, about; see `advantages.rewards_of`.
-        long_term: `[contents]`, what a stream of each is worth later; null: 0 for all.
-        without: features that it does not read.
+        contexts: by which weights may depend on the listener; of more there is more to be learned from the same plays.
     """
 
     def __init__(
         self,
+        start: Start,
         credit: Credit,
         steps: int = 60,
         learning_rate: float = 0.1,
-        sharpness: float = 2.0,
         horizon_days: float = 5.0,
-        trace: float = 0.9,
+        trace: float = 0.97,
         kept_share: float = 0.5,
-        long_term: Float[np.ndarray, " contents"] | None = None,
-        without: Sequence[str] = (),
+        contexts: Sequence[str] = ("always",),
     ):
-        self.credit, self.steps, self.learning_rate, self.sharpness = credit, steps, learning_rate, sharpness
+        self.contexts = tuple(contexts)
+        self.start, self.credit, self.steps, self.learning_rate = start, credit, steps, learning_rate
         self.horizon_days, self.trace, self.kept_share = horizon_days, trace, kept_share
-        self.long_term, self.without = long_term, tuple(without)
 
     def train(
         self,
@@ -73,63 +61,47 @@ class Reinforce:
         folder: Path,
         seed: int,
         watch: Watch,
+        long_term: Float[np.ndarray, " contents"] | None = None,
     ) -> AgentPolicy:
-        """Trains in worlds.
-
-        Args:
-            worlds: of listeners, of the same contents.
-            weights: of the parts of the return.
-            folder: for the checkpoint; a training that stands there goes on, to the same result.
-            seed: of all that is drawn.
-            watch: told of each step.
-        """
-        torch.manual_seed(seed)
+        """See `Learner.train`."""
+        begun = begun_in(folder, self.start, worlds, long_term, seed)
+        policy = blank(worlds, long_term, begun.chance).with_weights(begun.weights)
         path = folder / CHECKPOINT
         kept = torch.load(path, weights_only=True) if path.exists() else None
-        policy, parameters = self._begin(worlds, seed) if kept is None else self._resumed(worlds, kept)
+        parameters = torch.zeros(len(CONTEXT) * len(FEATURES) + PENALTIES, dtype=torch.float64)
+        done, late = 0, np.zeros(len(parameters))
+        if kept is not None:
+            parameters, done, late = kept["parameters"], kept["step"], kept["late"].numpy()
+        # Parameters say how far a feature of its standard deviation moves a score, so that a step is alike for all.
+        scale = self._is_learned() / np.append(np.tile(begun.spread, len(CONTEXT)), np.ones(PENALTIES))
         optimizer = torch.optim.Adam([parameters], lr=self.learning_rate, betas=(0.8, 0.99))
-        late = np.zeros(parameters.shape) if kept is None else kept["late"].numpy()
         if kept is not None:
             optimizer.load_state_dict(kept["optimizer"])
-        for step in range(0 if kept is None else kept["step"], self.steps):
+        for step in range(done, self.steps):
             world = worlds[step % len(worlds)]
-            episodes = play(world, with_parameters(policy, numbers(parameters)), self.credit, (seed, 53, step))
-            parameters.grad = -torch.from_numpy(self._gradient(episodes, weights))
+            now = moved(policy, numbers(parameters) * scale)
+            episodes = play(world, now, self.credit, (seed, 53, step))
+            parameters.grad = -torch.from_numpy(self._gradient(episodes, weights) * scale)
             torch.nn.utils.clip_grad_norm_([parameters], 1.0)
             optimizer.step()
             if step >= self._late:
                 late = late + numbers(parameters)
             _save(path, {
                 "step": step + 1, "parameters": parameters.detach(), "optimizer": optimizer.state_dict(),
-                "late": torch.from_numpy(late), "chance": _of_chance(policy),
+                "late": torch.from_numpy(late),
             })  # fmt: skip
             figures = episodes.figures(len(world))
-            watch(step + 1, self.steps, figures | {"return": _return(figures, weights)})
-        return with_parameters(policy, late / max(self.steps - self._late, 1))
+            watch(step + 1, self.steps, figures | {"return": total_of(figures, weights)})
+        return moved(policy, late / max(self.steps - self._late, 1) * scale)
 
     @property
     def _late(self) -> int:
         return 2 * self.steps // 3
 
-    def _begin(self, worlds: Sequence[ListeningWorld], seed: int) -> tuple[AgentPolicy, torch.Tensor]:
-        policy = self._policy(worlds, None)
-        listen, stream = fit_chances(worlds, policy, seed)
-        start = np.concatenate([weights_of(listen, self.sharpness).ravel(), np.zeros(PENALTIES)])
-        return replace(policy, chance=stream), torch.from_numpy(start)
-
-    def _resumed(
-        self, worlds: Sequence[ListeningWorld], kept: Mapping[str, torch.Tensor]
-    ) -> tuple[AgentPolicy, torch.Tensor]:
-        chance = kept["chance"].numpy()
-        stream = Chance(weights=chance[: -len(CONTEXT)], of_context=chance[-len(CONTEXT) :])
-        return self._policy(worlds, stream), kept["parameters"]
-
-    def _policy(self, worlds: Sequence[ListeningWorld], chance: Chance | None) -> AgentPolicy:
-        world = worlds[0]
-        return AgentPolicy(
-            contents=world.space, weights=no_weights(), chance=chance, long_term=self.long_term,
-            recovery_hours=world.listeners.state.drift.recovery_hours, slots=world.slate_size,
-        )  # fmt: skip
+    def _is_learned(self) -> Float[np.ndarray, " parameters"]:
+        """1 for each parameter that may move."""
+        of_context = np.array([name in self.contexts for name in CONTEXT], float)
+        return np.append(np.outer(of_context, self.start.is_read).ravel(), np.ones(PENALTIES))
 
     def _gradient(self, episodes: Episodes, weights: Mapping[str, float]) -> Float[np.ndarray, " parameters"]:
         rewards = rewards_of(episodes, weights, self.kept_share)
@@ -137,15 +109,14 @@ class Reinforce:
         advantages = (advantages / max(float(advantages.std()), 1e-9)).astype(np.float32)
         credited = episodes.gradient * advantages[:, None]
         of_features = episodes.context.T @ credited[:, :-PENALTIES] / len(episodes)
-        of_features[:, [FEATURES.index(name) for name in self.without]] = 0.0
         return np.concatenate([of_features.ravel(), credited[:, -PENALTIES:].mean(axis=0)]).astype(float)
 
 
-def with_parameters(policy: AgentPolicy, parameters: Float[np.ndarray, " parameters"]) -> AgentPolicy:
-    """The policy with the weights and, behind them, the penalties that stand in a vector."""
-    artist, region = parameters[-PENALTIES:]
-    made = policy.with_weights(parameters[:-PENALTIES].reshape(len(CONTEXT), len(FEATURES)))
-    made = replace(made, penalties=Penalties(artist=float(artist), region=float(region)))
+def moved(policy: AgentPolicy, by: Float[np.ndarray, " parameters"]) -> AgentPolicy:
+    """The policy with its weights moved, and with the penalties that stand behind them."""
+    artist, region = by[-PENALTIES:]
+    weights = policy.weights + by[:-PENALTIES].reshape(policy.weights.shape)
+    made = replace(policy, weights=weights, penalties=Penalties(artist=float(artist), region=float(region)))
     made.__dict__["reader"] = policy.reader
     return made
 
@@ -153,15 +124,6 @@ def with_parameters(policy: AgentPolicy, parameters: Float[np.ndarray, " paramet
 def numbers(parameters: torch.Tensor) -> Float[np.ndarray, " parameters"]:
     """A copy as numpy."""
     return parameters.detach().numpy().copy()
-
-
-def _of_chance(policy: AgentPolicy) -> torch.Tensor:
-    assert policy.chance is not None
-    return torch.from_numpy(np.concatenate([policy.chance.weights, policy.chance.of_context]))
-
-
-def _return(figures: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    return sum(weight * figures[name] for name, weight in weights.items())
 
 
 def _save(path: Path, kept: Mapping[str, object]) -> None:
