@@ -30,8 +30,8 @@ class Worth:
     An artist is kept who is streamed on one day of the episode and on a later one within its last `KEPT_DAYS` days. So
     a stream there of an artist who was first streamed on an earlier day is worth 1 for certain. The first stream of an
     unknown artist is worth the chance that a second one comes: `trying * comes * min(1, room * days / (open + 1))`.
-    There `days` is how many later days within the last `KEPT_DAYS` the listener is expected on, `comes` the chance that they
-    come on any, and `open` how many artists wait for it already.
+    There `days` is how many later days within the last `KEPT_DAYS` the listener is expected on, `comes` the chance that
+    they come on any, and `open` how many artists wait for it already.
 
     Args:
         trying: see above.
