@@ -115,7 +115,10 @@ class Ppo:
         envs = [WeightsEnv(world, policy, weights, self.kept_share, scale) for world in worlds]
         path = folder / MODEL
         set_random_seed(seed)
-        settings = self._settings | {"batch_size": self.plays // self.batches * envs[0].num_envs, "seed": seed}
+        settings: dict[str, Any] = self._settings | {
+            "batch_size": self.plays // self.batches * envs[0].num_envs,
+            "seed": seed,
+        }
         model = PPO.load(path, envs[0]) if path.exists() else PPO(LinearActor, envs[0], **settings)
         for step in range(model.num_timesteps // (self.plays * envs[0].num_envs), self.steps):
             env = envs[step % len(envs)]
