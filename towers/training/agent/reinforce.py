@@ -103,7 +103,8 @@ class Reinforce:
         length = float(np.sqrt(move @ square @ move))
         move *= min(1.0, self.farthest / max(length, _LEAST))
         found = np.zeros((len(CONTEXT), len(FEATURES)))
-        found[np.ix_(contexts, read)] = move[:-PENALTIES].reshape(len(contexts), len(read))
+        for place, of_context in zip(contexts, move[:-PENALTIES].reshape(len(contexts), len(read)), strict=True):
+            found[place, read] = of_context
         return np.append(found.ravel(), move[-PENALTIES:])
 
 
