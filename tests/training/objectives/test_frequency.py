@@ -43,9 +43,9 @@ class TestStreamingFrequency:
         generator, frequency = np.random.default_rng(0), make(rate=0.02)
         probabilities, rows = np.array([0.5, 0.1, 0.02]), torch.arange(3)
         gaps = []
-        for step in range(12_000):
+        for step in range(7_000):
             frequency.observe(rows[torch.from_numpy(generator.random(3) < probabilities)])
-            if step > 5_000:
+            if step > 1_000:
                 gaps.append(frequency.gap(rows).numpy())
         np.testing.assert_allclose(1 / np.mean(gaps, axis=0), probabilities, rtol=0.1)
 
@@ -112,7 +112,7 @@ class TestStreamingLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveCon
         """Within 15 % of the probability that the sampler states, for contents of over 100 steps out of 1,000."""
         objective, generator = make_objective(num_uniform), np.random.default_rng(0)
         sums, times = np.zeros(len(POSITIVES)), np.zeros(len(POSITIVES))
-        for step in range(3_000):
+        for step in range(1_500):
             targets = generator.choice(len(POSITIVES), BATCH, p=POSITIVES / POSITIVES.sum())
             rows, log_q = objective.candidates.sample(targets, generator)
             found = objective.observe(batch_of(targets, rows, log_q))
