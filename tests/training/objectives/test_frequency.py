@@ -38,6 +38,7 @@ class TestStreamingFrequency:
         often.observe(torch.tensor([2, 1, 1, 2, 1]))
         assert all(torch.equal(one, often.state_dict()[name]) for name, one in once.state_dict().items())
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     def test_finds_the_probability_that_a_step_holds_a_content(self):
         """Means of the estimate over many steps, for contents of probability .5, .1 and .02, within a tenth."""
         generator, frequency = np.random.default_rng(0), make(rate=0.02)
@@ -107,6 +108,7 @@ class TestStreamingLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveCon
         candidates = InBatchAndUniform(np.ones(CONTENTS, dtype=np.int64), 4, True)
         return StreamingLogQSoftmax(candidates, make(), 0.1, True)
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     @pytest.mark.parametrize("num_uniform", [0, 4])
     def test_settles_at_what_counts_would_say(self, num_uniform):
         """Within 15 % of the probability that the sampler states, for contents of over 100 steps out of 1,000."""
