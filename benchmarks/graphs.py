@@ -54,7 +54,9 @@ def traced_anew() -> Iterator[None]:
 
 
 def _tensors_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    return chain(model.named_parameters(), model.named_buffers())
+    """By their names, those that a graph reads."""
+    found = chain(model.named_parameters(), model.named_buffers())
+    return ((name, tensor) for name, tensor in found if not _is_of_single_ids(name))
 
 
 def _is_weights(tensor: Tensor) -> bool:
@@ -99,8 +101,6 @@ def _digest_of(model: nn.Module, shapes: Any, names: Sequence[str]) -> str:
     ]
     digest = hashlib.sha256(repr((told, shapes, list(names))).encode())
     for name, tensor in _tensors_of(model):
-        if _is_of_single_ids(name):
-            continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         if not _is_weights(tensor):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
