@@ -25,6 +25,8 @@ from towers.manifest import atomic_file
 from towers.publishing.onnx import towers
 
 _trace = towers._graph
+OF_SINGLE_IDS = ("_id_delta", "_is_trained")
+"""Parts of a content tower with a row for every content, which no graph reads: an export is without."""
 
 
 @contextmanager
@@ -52,7 +54,9 @@ def traced_anew() -> Iterator[None]:
 
 
 def _tensors_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    return chain(model.named_parameters(), model.named_buffers())
+    """By their names, those that a graph reads."""
+    found = chain(model.named_parameters(), model.named_buffers())
+    return ((name, tensor) for name, tensor in found if not _is_of_single_ids(name))
 
 
 def _is_weights(tensor: Tensor) -> bool:
@@ -93,6 +97,7 @@ def _digest_of(model: nn.Module, shapes: Any, names: Sequence[str]) -> str:
     told = [
         (name, type(part).__qualname__, [(key, _setting(of)) for key, of in sorted(vars(part).items())])
         for name, part in model.named_modules()
+        if not _is_of_single_ids(name)
     ]
     digest = hashlib.sha256(repr((told, shapes, list(names))).encode())
     for name, tensor in _tensors_of(model):
@@ -100,6 +105,10 @@ def _digest_of(model: nn.Module, shapes: Any, names: Sequence[str]) -> str:
         if not _is_weights(tensor):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _is_of_single_ids(name: str) -> bool:
+    return any(part in OF_SINGLE_IDS for part in name.split("."))
 
 
 def _setting(of: Any) -> Any:

@@ -25,6 +25,7 @@ def figures(folder):
     return {played["name"]: played["figures"] for played in json.loads(found.read_text())["played"]}
 
 
+@pytest.mark.unhooked  # the hook would take most of the time
 def test_a_made_world_is_played_once(tmp_path):
     printed = ok(tmp_path, "home", *SMALL)
     assert {*figures(tmp_path)} == {"hierarchical-thompson", "random", "popular", "pessimistic"}
@@ -87,6 +88,7 @@ class TestTheLoop:
         ok(tmp_path, "home", "action=rollback")
         assert current.resolve().name == "000001"
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     def test_nothing_new(self, tmp_path):
         ok(tmp_path, "home", "action=train", EXPORT)
         ok(tmp_path, "home", *VISITS, "visits.pages=5")
@@ -96,6 +98,7 @@ class TestTheLoop:
         assert "nothing to learn" in ok(tmp_path, "home", "action=update", "log=log", EXPORT)
         assert len([*(tmp_path / "policies" / "home").glob("0*")]) == 2
 
+    @pytest.mark.unhooked
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [

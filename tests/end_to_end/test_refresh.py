@@ -26,7 +26,7 @@ def refreshed(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) 
     """
     folder = tmp_path_factory.mktemp("refreshed")
     shutil.copytree(demo[0] / "stores", folder / "stores", symlinks=True)
-    (root,) = (path.parent for path in (demo[0] / "worlds").glob("*/events"))
+    root = demo[0] / "worlds" / "world-0"
     shutil.copytree(root, folder / "world")
     (store,) = (Store.open(path) for path in (folder / "stores").iterdir())
     is_track = np.array(store.contents["kind"].to_pylist()) == "track"

@@ -12,7 +12,8 @@ from towers.manifest import read_json
 pytestmark = [pytest.mark.unhooked, pytest.mark.usefixtures("no_page")]
 NIGHTS = 3
 NIGHT = (
-    "retrain", "experiment=demo", "data.name=night", "features.spectrogram.record_s=1.0", "features.user_columns=[]",
+    "retrain", "experiment=demo", "data.name=night", "features.spectrogram.record_s=1.0",
+    "features.user_columns=[country,age_band]",  # the demo's, as its user tower's graph is traced already
     "datamodule.max_length=30", "datamodule.max_tokens=1024", "user_tower.num_layers=1", "audio_encoder=none",
     "placement=none", "logger=csv", "trainer.max_epochs=2", "trainer.progress=false", "evaluation.min_users=2",
     "export.variants=[]", "night_split.days=12", "canaries.server=false",

@@ -60,6 +60,7 @@ class TestMemorisedValidation:
         few = memorised_validation(pair(np.arange(200), lifts), pair(np.arange(101, 301), lifts))
         assert few.passed is None
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     def test_a_model_that_keeps_just_enough_is_seldom_accused(self):
         """One in 1,000 by the rule: of 2,000, more than 8 come in one of 5,000 cases."""
         generator = np.random.default_rng(0)

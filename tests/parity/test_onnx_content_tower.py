@@ -49,11 +49,11 @@ HEARING = {
 }
 
 
-def network(encoder, parts: dict[str, int] = SIZES) -> TwoTower:
-    torch.manual_seed(0)
+def network(encoder, parts: dict[str, int] = SIZES, num_contents: int = 3, seed: int = 0) -> TwoTower:
+    torch.manual_seed(seed)
     tower = ContentTower(
         vocabulary_sizes=parts, audio_dim=encoder.dim, is_audio_standardised=encoder.is_standardised,
-        is_trained=torch.ones(3, dtype=torch.bool), dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1,
+        is_trained=torch.ones(num_contents, dtype=torch.bool), dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1,
         dropout=0.1,
     )  # fmt: skip
     torch.nn.init.normal_(tower.get_parameter("_base"))

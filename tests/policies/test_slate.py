@@ -82,6 +82,7 @@ def best(candidates: Candidates, rules: Rules, quotas) -> tuple[int, int, float]
     return max(found)
 
 
+@pytest.mark.unhooked  # the hook would take most of the time
 @settings(max_examples=300)
 @given(cases())
 def test_the_integer_program_finds_the_best_of_all_lists(case):
@@ -110,6 +111,7 @@ def test_rules_and_quotas_hold_of_any_contents(case):
     assert value(candidates, quotas, found.places)[:2] == best(candidates, rules, quotas)[:2]
 
 
+@pytest.mark.unhooked  # the hook would take most of the time
 @settings(max_examples=40, deadline=None)
 @given(cases())
 def test_more_familiar_is_never_less_heard(case):

@@ -72,6 +72,7 @@ class TestPermutedTargets:
         assert check.figures["recall"] == 1
         assert "peeking" in check.name
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     def test_the_standard_error_is_that_of_many_draws(self, world):
         def build(task):
             return VectorRanker(task, "own taste", world.tastes, world.contents)
@@ -91,6 +92,7 @@ class TestPermutedTargets:
         assert check.figures["error"] == pytest.approx(np.sqrt(2 / 4 * 2 / 4 + 1 / 3 * 2 / 3) / 2)
         assert check.passed is None, "fewer than one hit is expected"
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     def test_what_cannot_be_listed_is_drawn_and_missed(self):
         """Of the 4 contents that the one listener has not heard 3 have no vector: the list of 1 holds one of 2 targets
         in 1 * 2 / 4 of the cases, however long it could be.

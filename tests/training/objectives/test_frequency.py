@@ -38,14 +38,15 @@ class TestStreamingFrequency:
         often.observe(torch.tensor([2, 1, 1, 2, 1]))
         assert all(torch.equal(one, often.state_dict()[name]) for name, one in once.state_dict().items())
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     def test_finds_the_probability_that_a_step_holds_a_content(self):
         """Means of the estimate over many steps, for contents of probability .5, .1 and .02, within a tenth."""
         generator, frequency = np.random.default_rng(0), make(rate=0.02)
         probabilities, rows = np.array([0.5, 0.1, 0.02]), torch.arange(3)
         gaps = []
-        for step in range(12_000):
+        for step in range(7_000):
             frequency.observe(rows[torch.from_numpy(generator.random(3) < probabilities)])
-            if step > 5_000:
+            if step > 1_000:
                 gaps.append(frequency.gap(rows).numpy())
         np.testing.assert_allclose(1 / np.mean(gaps, axis=0), probabilities, rtol=0.1)
 
@@ -107,12 +108,13 @@ class TestStreamingLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveCon
         candidates = InBatchAndUniform(np.ones(CONTENTS, dtype=np.int64), 4, True)
         return StreamingLogQSoftmax(candidates, make(), 0.1, True)
 
+    @pytest.mark.unhooked  # the hook would take most of the time
     @pytest.mark.parametrize("num_uniform", [0, 4])
     def test_settles_at_what_counts_would_say(self, num_uniform):
         """Within 15 % of the probability that the sampler states, for contents of over 100 steps out of 1,000."""
         objective, generator = make_objective(num_uniform), np.random.default_rng(0)
         sums, times = np.zeros(len(POSITIVES)), np.zeros(len(POSITIVES))
-        for step in range(3_000):
+        for step in range(1_500):
             targets = generator.choice(len(POSITIVES), BATCH, p=POSITIVES / POSITIVES.sum())
             rows, log_q = objective.candidates.sample(targets, generator)
             found = objective.observe(batch_of(targets, rows, log_q))
