@@ -106,7 +106,10 @@ class TestTheLoop:
             (("action=train", EXPORT, "log=nowhere"), "nowhere: there is no log"),
             (("action=train", EXPORT, "keep=1"), "keep=1: must be at least 2"),
             (("action=train", EXPORT, "home_gate.force=true"), "home_gate.force=true: say why"),
-            (("action=train", EXPORT, "reward=long_term"), "does not say what a listen is worth later: it was made before"),
+            (
+                ("action=train", EXPORT, "reward=long_term"),
+                "what a listen is worth later: it was made before",
+            ),
             (("action=train", EXPORT, "policy.floor=2"), "policy: floor"),
             (("action=show", EXPORT), "user=null: give the id"),
             (("world=demo",), "world: has no carousel"),
