@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.composed_quickly import files_parsed_once
 from tests.data import raw_set
 from tests.made_once import copy_once_made, folder_of_this_code
 
@@ -23,6 +24,13 @@ TINY_WORLD = {
     "clip_duration_s": 1.0,
     "sample_rate": 8_000,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_of_configurations():
+    """Commands are composed by Hydra from files that each process parses once."""
+    with files_parsed_once():
+        yield
 
 
 @pytest.fixture(scope="session")

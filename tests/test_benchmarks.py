@@ -110,6 +110,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
         "evaluation.min_users=2",
     ],
     "growing_store": lambda folder: ["--data=worlds/world-0"],
+    "journeys": lambda folder: ["--export=exports/current"],
     "listen_chance": lambda folder: [*SMALL_WORLD, "evaluation.min_users=1"],
     "listening_on": of_the_past,
     "placing": lambda folder: [*SMALL_WORLD],

@@ -7,10 +7,12 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
+from hydra._internal.hydra import Hydra
 
 from tests.command_line import apart, the_line, towers
 from tests.retrieval.small_export import content, small_export
 from towers import cli
+from towers.config.composing import default
 from towers.config.keys import CONFIG_DIR
 from towers.errors import GateRefused, UserError
 
@@ -102,6 +104,42 @@ class TestExitCodes:
 
     def test_stopped_by_hand(self, run):
         assert run(KeyboardInterrupt()) == 130
+
+
+class TestComposing:
+    """Of a command that is given keys alone Hydra composes the configuration once; by its own entrance, twice."""
+
+    @pytest.fixture
+    def given(self, monkeypatch):
+        """What the command was given, and how often Hydra composed."""
+        default("verify")
+        composing, times, configs = Hydra.compose_config, [], []
+
+        def counted(hydra, *args, **kwargs):
+            times.append(1)
+            return composing(hydra, *args, **kwargs)
+
+        monkeypatch.setattr(Hydra, "compose_config", counted)
+        monkeypatch.setattr("towers.commands.verify.run", configs.append)
+
+        def given(*arguments):
+            configs.clear()
+            times.clear()
+            assert cli.main(["verify", *arguments]) == cli.OK
+            return configs, len(times)
+
+        return given
+
+    def test_once(self, given, tmp_path):
+        (config,), times = given("export=a=b", "min_index_recall=0.5")
+        assert (config.export, config.min_index_recall, times) == ("a=b", 0.5, 1)
+        with_options = (["--config-dir", str(tmp_path)], ["hydra.job.name=verify"], ["--run"])
+        for more in with_options:
+            assert given("export=a=b", "min_index_recall=0.5", *more) == ([config], 2), more
+
+    def test_a_sweep_that_is_asked_for_by_its_key(self, given):
+        configs, _ = given("min_index_recall=0.5,0.6", "hydra.mode=MULTIRUN")
+        assert [config.min_index_recall for config in configs] == [0.5, 0.6]
 
 
 @pytest.mark.unhooked

@@ -162,6 +162,7 @@ def playlist(
     content: Id | None = None,
     contents: Sequence[Id] = (),
     minus: Sequence[Id] = (),
+    to: Id | None = None,
     pool: str | Path | Mapping[str, Any] | None = None,
     today: date | str | None = None,
     week: str | None = None,
@@ -180,7 +181,7 @@ def playlist(
     """A list of any kind; as `Opened.playlist`."""
     return _opened(export).playlist(
         playlist, user=user, users=users, history=history, features=features, partners=partners, curators=curators,
-        left_out=left_out, content=content, contents=contents, minus=minus, pool=pool, today=today, week=week,
+        left_out=left_out, content=content, contents=contents, minus=minus, to=to, pool=pool, today=today, week=week,
         lists=lists, k=k, kind=kind, among=among, deny=deny, explicit=explicit, include_heard=include_heard,
         familiar=familiar, released_by=released_by, skip_cooldown_days=skip_cooldown_days,
     )  # fmt: skip

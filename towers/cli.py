@@ -25,6 +25,7 @@ COMMANDS = {
     "playlists": "lists for one listener, several, or all: Discover Weekly, blends, editors' pools",
     "home": "the policy of the home page: simulated, trained from a log, judged, led to where it serves",
     "simulate": "listeners made of an event log: fitted, checked against real ones, let go on by themselves",
+    "agent": "slates for the long term: trained among simulated listeners, judged, told in words, exported",
     "serve": "an export over HTTP, and a page to explore the space",
     "clean": "removes old runs, stores and exports, never what serves; a dry run by default",
     "retrain": "the nightly cycle: what came is trained on, judged, and published where it is not worse",

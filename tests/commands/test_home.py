@@ -108,7 +108,7 @@ class TestTheLoop:
             (("action=train", EXPORT, "home_gate.force=true"), "home_gate.force=true: say why"),
             (
                 ("action=train", EXPORT, "reward=long_term"),
-                "what a listen is worth later: it was made before",
+                "does not say what a listen is worth later: it was made before",
             ),
             (("action=train", EXPORT, "policy.floor=2"), "policy: floor"),
             (("action=show", EXPORT), "user=null: give the id"),

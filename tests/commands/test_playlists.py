@@ -98,6 +98,17 @@ def test_a_title_and_settings_of_ones_own(export: Export) -> None:
         opened.playlist("radios", content="3")
 
 
+def test_a_journey_between_two_pieces_says_how_long_its_steps_are(
+    export: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(export, "playlist=journey", "from='3'", "to='Title 8'", "k=5")
+    assert "of what random pieces are apart" in " ".join(capsys.readouterr().out.split())
+    assert [export.content_ids[row] for row in found.rows[[0, -1]].tolist()] == ["3", "8"]
+    for asked in ({"contents": [3, 8]}, {"content": 3, "to": 8}):
+        answer = api.playlist("journey", k=5, export=export.folder, **asked)
+        assert [int(item["content_id"]) for item in answer["items"]] == found.rows.tolist()
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -105,6 +116,10 @@ def test_a_title_and_settings_of_ones_own(export: Export) -> None:
         ([], "user: this kind of list is for one listener, and 0 are given"),
         (["playlist=blend", "user=7"], "blend: takes at least two different members, and has 1"),
         (["playlist=path", "contents=['1']"], "contents: give the two pieces"),
+        (["playlist=journey"], "contents: give the piece that the journey begins at, or user="),
+        (["playlist=journey", "from=x", "to='3'"], "contents: 'x': no content with this id"),
+        (["playlist=journey", "from='1'", "to=x"], "to: 'x': no content with this id or title, and no such region"),
+        (["playlist=journey", "user=7"], "this export has no named regions"),
         (["playlist=radio", "content=x"], "contents: 'x': no content with this id"),
         (["playlist=algotorial", "user=7"], "pool: give an editor's pool"),
         (["playlist=algotorial", "user=7", "pool=none.yaml"], "none.yaml: no such file"),

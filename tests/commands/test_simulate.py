@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.command_line import ok, refused, towers
+from tests.commands.conftest import FIT
 from tests.simulation.listeners.logs import EXPORT
 from towers.config.composing import compose
 from towers.contract.provenance import Provenance
@@ -29,10 +30,6 @@ pytestmark = pytest.mark.unhooked
 HALF = HeldOut(share=0.5, seed=0)
 UNTIL_US = 1_775_341_398_875_001
 """End of the export's training."""
-FIT = (
-    f"export='{EXPORT}'", "fit.members=1", "fit.min_listeners=20", "fit.num_choices=500", "fit.drift_listeners=10",
-    "held_out.share=0.5", "fit.slow_rates=[0.02]", "fit.fast_rates=[0.2]",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +38,9 @@ def store(listened_world):
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory, store):
+def fitted(fitted_listeners):
     """A folder with a fitted simulator, and what the fit printed. Nothing there is changed."""
-    folder = tmp_path_factory.mktemp("fitted")
-    return folder, ok(folder, "simulate", "action=fit", store, *FIT)
+    return fitted_listeners
 
 
 @pytest.fixture(scope="module")

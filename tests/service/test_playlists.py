@@ -181,3 +181,20 @@ def test_an_export_without_playlists_has_no_pools(client: TestClient) -> None:
     assert client.get("/pools").json()["items"] == []
     assert client.get("/pools/gone").status_code == 404
     assert client.get("/playlists/mix?user=u0&users=u1").json()["error"].startswith("users: no such field")
+
+
+def test_a_journey_leads_to_a_region_that_the_kinds_name() -> None:
+    golden = Path(__file__).parents[1] / "golden" / "format-4" / "export"
+    snapshot = Snapshot.open(golden, AudioFolder(None))
+    live = Live(golden, lambda _: snapshot, 60.0)
+    with TestClient(create_app(lambda: live, LIMITS, 4)) as client:
+        regions = client.get("/playlists").json()["regions"]
+        assert regions == list(snapshot.export.regions.names)
+        user = snapshot.export.user_ids[0]
+        told = client.get("/playlists/journey", params={"user": user, "to": regions[1], "k": 4}).json()
+        assert told["facts"]["region"] == regions[1]
+        assert len(told["items"]) == 4
+        assert told == client.post("/playlists/journey", json={"users": [user], "to": regions[1], "k": 4}).json()
+        refused = client.get("/playlists/journey", params={"user": user, "to": "nowhere"})
+        assert refused.status_code == 422
+        assert refused.json()["error"].startswith("to: 'nowhere': no content with this id or title, and no such region")

@@ -57,7 +57,8 @@ def run(config: DictConfig) -> Playlist | Written:
             history=history_of(config, export),
             features=mapping_of(config, "features"),
             shown=shown_to(kind, users, Path(lists or LISTS), week),
-            **{name: _ids(config, name, one) for name, one in OTHERS.items()},
+            to=raw_text("to", config.to),
+            **_others(config),
             **asked,
         )
     )
@@ -71,7 +72,7 @@ def run(config: DictConfig) -> Playlist | Written:
 
 def alone(config: DictConfig) -> None:
     """Raises `UserError` for what does not go with everybody's lists."""
-    for key in ("history", "features", *OTHERS, *filter(None, OTHERS.values())):
+    for key in ("history", "features", "from", "to", *OTHERS, *filter(None, OTHERS.values())):
         if config[key] is not None:
             raise UserError(f"{key}: user={EVERYBODY} makes a list for each listener alone; leave {key} out")
 
@@ -98,6 +99,13 @@ def show(export: Export, playlist: Playlist, name: str, whom: list[str]) -> None
     console.print(playlist_table(export, playlist, title))
     for line in facts_in_words(playlist):
         console.print(line, markup=False, highlight=False)
+
+
+def _others(config: DictConfig) -> dict[str, list[str]]:
+    """The ids of `OTHERS`; what a journey comes `from` stands before the other contents."""
+    found = {name: _ids(config, name, one) for name, one in OTHERS.items()}
+    start = raw_text("from", config["from"])
+    return found if start is None else found | {"contents": [start, *found["contents"]]}
 
 
 def _ids(config: DictConfig, several: str, one: str | None = None) -> list[str]:

@@ -1,6 +1,6 @@
 """A command as a Hydra application: its help, its configuration, one run or a sweep."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from towers.config.composing import VERSION_BASE, check_overrides, composed, default, narrowed, without_said
+from towers.config.composing import VERSION_BASE, check_overrides, composed, default, hydra_of, narrowed, without_said
 from towers.config.help import help_text
 from towers.config.keys import CONFIG_DIR
 from towers.config.overrides import quoted
@@ -73,11 +73,35 @@ def run_application(
     task.__module__ = f"towers.commands.{command}"  # Hydra names the job after it
     hydra_version.setbase(VERSION_BASE)
     try:
-        _run_hydra(args, parser, task, CONFIG_DIR, command)
+        _run(command, args, parser, task)
     except _Through as through:
         raise through.error from None
     if sweep is not None:
         sweep.tell()
+
+
+def _run(command: str, args: Namespace, parser: ArgumentParser, task: Callable[[DictConfig], Any]) -> None:
+    """Lets Hydra run the task.
+
+    Its runner composes twice, the first time to learn whether a file asks for a sweep. None of ours does, so that where
+    the command line has keys alone, half of the time until a command starts is saved.
+    """
+    if not _has_keys_alone(args, parser.parse_args([])):
+        _run_hydra(args, parser, task, CONFIG_DIR, command)
+        return
+    with hydra_of(command) as hydra:
+        hydra.run(command, task, [*args.overrides, "hydra.mode=RUN"])
+
+
+def _has_keys_alone(args: Namespace, without: Namespace) -> bool:
+    """Whether nothing is typed but our own keys: no option, and nothing of Hydra's.
+
+    Args:
+        args: of the command line.
+        without: of a command line with nothing on it.
+    """
+    is_plain = {**vars(args), "overrides": without.overrides} == vars(without)
+    return is_plain and not any(override.lstrip("+~").startswith("hydra") for override in args.overrides)
 
 
 def _shown(command: str, args: Namespace) -> str:

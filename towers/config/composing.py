@@ -88,7 +88,7 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
         overrides: quoted as Hydra wants them.
         config_dir: of the caller's own groups, which come before ours; null: none.
     """
-    with _hydra(name, config_dir) as hydra:
+    with hydra_of(name, config_dir) as hydra:
         config = hydra.compose_config(name, list(overrides), RunMode.RUN, from_shell=False)
     with open_dict(config):
         del config["hydra"]
@@ -100,7 +100,7 @@ def composed_for_sweep(name: str, overrides: Sequence[str], config_dir: str | No
 
     Arguments as those of `composed`.
     """
-    with _hydra(name, config_dir) as hydra:
+    with hydra_of(name, config_dir) as hydra:
         return hydra.compose_config(name, list(overrides), RunMode.MULTIRUN, from_shell=False)
 
 
@@ -111,7 +111,7 @@ def default(name: str) -> DictConfig:
 
 
 @contextmanager
-def _hydra(name: str, config_dir: str | None) -> Iterator[Hydra]:
+def hydra_of(name: str, config_dir: str | None = None) -> Iterator[Hydra]:
     """Hydra, for a block, with our groups and the caller's."""
     hydra_version.setbase(VERSION_BASE)
     search_path = create_automatic_config_search_path(None, None, CONFIG_DIR)

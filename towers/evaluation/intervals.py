@@ -193,14 +193,14 @@ def resampled_means(
     present = np.isfinite(columns)
     values = np.where(present, columns, 0.0)
     parts = []
-    for weights in _weights(len(columns), seed, resamples):
+    for weights in drawn_listeners(len(columns), seed, resamples):
         counts = weights @ present.astype(np.float64)
         # A resample that misses a tiny slice altogether says nothing of it.
         parts.append(np.where(counts > 0, weights @ values / np.maximum(counts, 1), _means(columns)))
     return np.concatenate(parts) if parts else np.zeros((resamples, columns.shape[1]))
 
 
-def _weights(users: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "resamples users"]]:
+def drawn_listeners(users: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "resamples users"]]:
     """How often each resample drew each listener, some resamples at a time: all would fill the memory.
 
     Those of few listeners are kept, as drawing them takes longer than all that is made of them.

@@ -9,6 +9,7 @@ import numpy as np
 
 from towers.errors import UserError
 from towers.features.text import id_text
+from towers.policies.journey.ends import Destination
 from towers.policies.listener import Listener
 from towers.policies.playlists.algotorial import OpenPool
 from towers.policies.playlists.exposure import Weights, weights_beside, weights_path
@@ -35,6 +36,7 @@ def request_of(
     left_out: Sequence[Id] = (),
     contents: Sequence[Id] = (),
     minus: Sequence[Id] = (),
+    to: Id | None = None,
     shown: Sequence[Id] = (),
     pool: str | Pool | Mapping[str, Any] | None = None,
     today: date | None = None,
@@ -52,13 +54,14 @@ def request_of(
         left_out: ids of members that are left out.
         contents: ids or titles that the list goes on from.
         minus: ids or titles that are subtracted.
+        to: where a journey leads: an id, the name of a region, or a title.
         shown: ids of what earlier lists showed; what the export does not know is passed over.
         pool: a YAML file, the id of an editor's playlist, what a YAML file would say, or a pool that is made already.
         today: on which the pool is to be open; null: the day of the export's last event, or the present one.
         asked: fields of `Query`, by name, with rows in the place of ids.
 
     Raises:
-        UserError: an id that the export does not know, or a pool that is wrong or not open.
+        UserError: an id or a region that the export does not know, or a pool that is wrong or not open.
     """
     export = shared.export
     listeners = [Listener.of(export, user=user) for user in users]
@@ -76,6 +79,7 @@ def request_of(
         left_out=tuple(id_text(one) for one in left_out),
         contents=rows_of(export, "contents", contents),
         minus=rows_of(export, "minus", minus),
+        to=None if to is None else Destination.of(export, to),
         shown=np.array([export.content_ids.get(id_text(one), -1) for one in shown], np.int64),
         pool=opened,
         weights=None if weights is None else weights.values,

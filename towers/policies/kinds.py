@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from towers.errors import UserError
+from towers.policies.journey.asked import asked_ends
+from towers.policies.journey.ends import NowhereToLead
 from towers.policies.playlist import Playlist
 from towers.policies.playlists.algotorial import personalise
 from towers.policies.playlists.arithmetic import add_and_subtract
 from towers.policies.playlists.blend import BlendSettings, blend
 from towers.policies.playlists.continuation import ContinuationSettings, continuation
 from towers.policies.playlists.discover_weekly import DiscoverWeekly
+from towers.policies.playlists.journey import JourneySettings, journey
 from towers.policies.playlists.mix import Mix
 from towers.policies.playlists.on_repeat import OnRepeatSettings, on_repeat
 from towers.policies.playlists.path import path
@@ -125,6 +128,35 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Journey(JourneySettings):
+    """From what somebody knows to where they have not been; see `playlists/journey`.
+
+    Args:
+        steps: moves that it takes, unless a number of pieces is asked for, which has both ends in it.
+    """
+
+    steps: int = 10
+
+    def make(self, request: Request) -> Playlist:
+        """The pieces, both ends included; of a listener from what they like most, to a region that they would adopt,
+        unless it is said from where and to where."""
+        query = request.query(k=self.steps + 1, include_heard=True)
+        if query.k < 2:
+            raise UserError(f"k={query.k}: a journey has at least 2 pieces, its ends")
+        try:
+            ends = asked_ends(request, query)
+            if "kind" not in request.asked:
+                query = replace(query, kind=ends.kinds)
+            found = journey(request.export, ends.start, ends.end, steps=query.k - 1, listener=request.listener_if_any,
+                            query=query, settings=self, apart=request.shared.apart)  # fmt: skip
+        except NowhereToLead as nowhere:
+            if len(request.contents) or request.to is not None:
+                raise
+            return Playlist(rows=np.zeros(0, np.int64), scores=np.zeros(0), remark=str(nowhere))
+        return replace(found, facts=found.facts | {"region": ends.region})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
     """What lies at the sum of some contents less others; see `playlists/arithmetic`.
 
@@ -185,6 +217,7 @@ KINDS: Mapping[str, type[Kind]] = {
     "similar_artists": SimilarArtists,
     "radio": Radio,
     "path": Path,
+    "journey": Journey,
     "arithmetic": Arithmetic,
     "continuation": Continuation,
     "pool_proposal": PoolProposal,

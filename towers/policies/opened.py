@@ -41,6 +41,7 @@ class Opened(OpenedExport):
         content: Id | None = None,
         contents: Sequence[Id] = (),
         minus: Sequence[Id] = (),
+        to: Id | None = None,
         pool: str | Path | Mapping[str, Any] | None = None,
         today: date | str | None = None,
         week: str | None = None,
@@ -70,6 +71,7 @@ class Opened(OpenedExport):
             content: the piece, artist or playlist that a list goes on from.
             contents: several.
             minus: what is subtracted.
+            to: where a journey leads: a content, or the name of a region.
             pool: an editor's: a YAML file, the id of an editor's playlist, or what the file would say.
             today: day on which the pool is to be open; null: that of the export's last event.
             week: ISO week of the list, such as 2026-W29; null: that of today.
@@ -96,6 +98,7 @@ class Opened(OpenedExport):
             left_out=left_out,
             contents=[*([] if content is None else [content]), *contents],
             minus=minus,
+            to=to,
             shown=shown_to(made, whom, Path(LISTS if lists is None else lists), week),
             pool=str(pool) if isinstance(pool, Path) else pool,
             today=day,

@@ -36,6 +36,9 @@ WORDS = {
     "fits": "fits what you play",
     "near": "close to {}",
     "begins": "where the path begins",
+    "sets_out": "where the journey begins",
+    "at_home": "close to what you like most",
+    "leads": "where the journey leads",
     "in_playlists": "in playlists like this one",
 }
 """By kind; `{}` is the title of what the reason refers to."""

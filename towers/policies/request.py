@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from towers.errors import UserError
+from towers.policies.journey.apart import Apart
+from towers.policies.journey.ends import Destination
 from towers.policies.listener import Listener
 from towers.policies.match import Matches
 from towers.policies.playlist import Playlist
@@ -38,6 +40,11 @@ class Shared:
         return Matches(self.export)
 
     @cached_property
+    def apart(self) -> Apart:
+        """How far contents are apart."""
+        return Apart(self.export)
+
+    @cached_property
     def known_playlists(self) -> KnownPlaylists:
         """The playlists that a continuation learns from."""
         return KnownPlaylists(self.export.playlists.members, len(self.export.contents))
@@ -63,6 +70,7 @@ class Request:
         left_out: ids of members of a blend that are left out.
         contents: rows of the contents, artists or playlists that the list goes on from.
         minus: rows of what is subtracted.
+        to: where a journey leads; null: it is not said.
         shown: rows of what earlier lists of the kind showed; -1 for what the export does not have.
         pool: of an editor, open on the day.
         weights: `[pool]`, that give each content of the pool its floor of attention; null: none.
@@ -75,6 +83,7 @@ class Request:
     left_out: tuple[str, ...] = ()
     contents: Int[np.ndarray, " contents"] = field(default_factory=_no_rows)
     minus: Int[np.ndarray, " minus"] = field(default_factory=_no_rows)
+    to: Destination | None = None
     shown: Int[np.ndarray, " shown"] = field(default_factory=_no_rows)
     pool: OpenPool | None = None
     weights: Float[np.ndarray, " pool"] | None = None

@@ -81,6 +81,13 @@ def facts_in_words(playlist: Playlist) -> list[str]:
         lines.append("taste match: not known" if match is None else f"taste match: {match:.0f} %")
     if "new" in facts:
         lines.append(f"{facts['new']} of {len(playlist)} are new")
+    if facts.get("region"):
+        lines.append(f"leads to the region {facts['region']}")
+    for name, words in (("by_audience", "by audience"), ("by_ear", "by ear")):
+        steps = [step for step in facts.get(name, ()) if step is not None]
+        if steps:
+            mean, most = sum(steps) / len(steps), max(steps)
+            lines.append(f"steps {words}: {mean:.2f} in the mean, {most:.2f} at most, of what random pieces are apart")
     return lines
 
 

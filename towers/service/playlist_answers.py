@@ -19,13 +19,15 @@ from towers.service.snapshot import NotFound, Snapshot
 
 
 def kinds(snapshot: Snapshot) -> str:
-    """`items`: the kinds of lists, and what each needs."""
+    """`items`: the kinds of lists, and what each needs; `regions`: the names that a journey may lead to."""
     items = [{"name": name} | asdict(kind) for name, kind in SHOWN.items()]
     for item in items:
         for field in ("users", "contents"):
             least, most = item[field]
             item[field] = {"least": least, "most": most}
-    return written({"version": snapshot.version, "items": items})
+    regions = snapshot.export.regions
+    names = [] if regions is None else list(regions.names)
+    return written({"version": snapshot.version, "items": items, "regions": names})
 
 
 def playlist(snapshot: Snapshot, name: str, question: ListQuestion) -> str:
@@ -41,7 +43,7 @@ def playlist(snapshot: Snapshot, name: str, question: ListQuestion) -> str:
     request = question.request(snapshot, kind)
     made = kind.make(request)
     heard = np.isin(made.rows, request.listeners[0].standing.heard) if len(request.listeners) == 1 else None
-    facts = {fact: made.facts.get(fact) for fact in ("match", "new")}
+    facts = {fact: made.facts.get(fact) for fact in ("match", "new", "region")}
     told = {
         "version": snapshot.version,
         "space_id": snapshot.export.space_id,

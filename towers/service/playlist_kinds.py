@@ -17,6 +17,8 @@ class Shown:
         contents: how many contents it goes on from, likewise.
         of: the kinds of these contents.
         minus: whether contents may be subtracted.
+        to: whether a region may be named that it leads to.
+        from_home: whether a listener's main taste, and a region that they would adopt, take the place of contents.
         partners: whether artists, playlists and curators may take the place of listeners.
         pool: whether it needs an editor's pool.
         familiar: whether the share of what is familiar may be asked for.
@@ -28,6 +30,8 @@ class Shown:
     contents: tuple[int, int | None] = (0, 0)
     of: tuple[str, ...] = schema.PLAYABLE_KINDS
     minus: bool = False
+    to: bool = False
+    from_home: bool = False
     partners: bool = False
     pool: bool = False
     familiar: bool = False
@@ -71,6 +75,14 @@ SHOWN: Mapping[str, Shown] = {
         of=(*schema.PLAYABLE_KINDS, "playlist"),
     ),
     "path": Shown(title="Path", does="From one piece to another in even steps.", contents=(2, 2)),
+    "journey": Shown(
+        title="Journey",
+        does="From what one knows to where one has not been, in steps that are small by ear and by audience.",
+        users=(0, 1),
+        contents=(2, 2),
+        to=True,
+        from_home=True,
+    ),
     "arithmetic": Shown(
         title="Add and subtract",
         does="What lies at the sum of some contents less others.",

@@ -53,6 +53,7 @@ class ListAddress(ListFilter):
     user: list[Id] = Field([], description="listeners of the export")
     content: list[Id] = Field([], description="what the list goes on from")
     minus: list[Id] = Field([], description="contents that are subtracted")
+    to: Id | None = Field(None, description="where a journey leads: a content, or the name of a region")
     partner: list[Id] = Field([], description="artists or playlists that take part in a blend")
     curator: list[Id] = Field([], description="curators that do, such as editor")
     pool: Id | None = Field(None, description="id of an editor's playlist")
@@ -69,6 +70,7 @@ class ListQuestion(ListFilter):
     left_out: list[Id] = Field([], description="members of a blend that are left out")
     contents: list[Id] = Field([], description="ids of what the list goes on from")
     minus: list[Id] = Field([], description="ids of contents that are subtracted")
+    to: Id | None = Field(None, description="where a journey leads: a content, or the name of a region")
     pool: dict[str, Any] | Id | None = Field(
         None,
         description="id of an editor's playlist, or a pool: title, contents, k, order, pins, quotas, window, floor",
@@ -87,6 +89,7 @@ class ListQuestion(ListFilter):
             users=asked.user,
             contents=asked.content,
             minus=asked.minus,
+            to=asked.to,
             partners=asked.partner,
             curators=asked.curator,
             pool=asked.pool,
@@ -135,6 +138,7 @@ class ListQuestion(ListFilter):
             left_out=self.left_out,
             contents=self.contents,
             minus=self.minus,
+            to=self.to,
             shown=self._shown(snapshot, kind),
             pool=pool_of_export(snapshot, self.pool) if isinstance(self.pool, str) else self.pool,
             today=self.today,

@@ -28,6 +28,8 @@ class ListKind(BaseModel):
     contents: HowMany = Field(description="what it goes on from")
     of: list[Kind] = Field(description="kinds of these contents")
     minus: bool = Field(description="whether contents may be subtracted")
+    to: bool = Field(description="whether a region may be named that it leads to")
+    from_home: bool = Field(description="whether a listener's taste, and where it leads, take the place of contents")
     partners: bool = Field(description="whether artists, playlists and curators may take the place of listeners")
     pool: bool = Field(description="whether it needs an editor's pool")
     familiar: bool = Field(description="whether the share of what is familiar may be asked for")
@@ -38,6 +40,7 @@ class ListKinds(BaseModel):
 
     version: Version
     items: list[ListKind]
+    regions: list[str] = Field(description="names of the regions that a journey may lead to; empty of old exports")
 
 
 class WhyListed(BaseModel):
@@ -72,6 +75,7 @@ class ListFacts(BaseModel):
     members: list[str] = Field(description="of a blend, in their order; empty of other lists")
     match: float | None = Field(description="how alike the members' tastes are, in per cent; null where not known")
     new: int | None = Field(description="of a proposed pool, how many contents are new; null of other lists")
+    region: str | None = Field(description="that a journey leads to; null where it leads to a content, and of others")
 
 
 class MadePlaylist(BaseModel):

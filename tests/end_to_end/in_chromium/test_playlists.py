@@ -38,6 +38,21 @@ def test_a_mix_is_dialled_and_played_through(show, address, users):
     page.wait_for_function("id => document.querySelector('audio').src.endsWith(id)", arg=first)
 
 
+def test_a_journey_leads_to_a_region_and_is_drawn_on_the_map(show, address, users):
+    page = show(address, "#/playlist/journey")
+    page.get_by_text("Pick a listener or both ends.").wait_for()
+    page.goto(f"{address}#/playlist/journey?user={users[0]}")
+    page.wait_for_selector("main[data-view=playlist] .playlist .row")
+    regions = page.get_by_label("To the region").locator("option").all_inner_texts()[1:]
+    page.get_by_label("To the region").select_option(regions[0])
+    page.get_by_text(f"Leads to the region {regions[0]}.").wait_for()
+    number = page.locator(".playlist .row").count()
+    assert number > 2
+    page.get_by_role("link", name="On the map").click()
+    page.wait_for_selector(f".marked .title:has-text('A way of {number} pieces')")
+    page.wait_for_selector("canvas[data-drawn]")
+
+
 def test_listeners_are_blended(show, address, users):
     page = show(address, "#/playlist/blend")
     for user in users:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.off_policy.logs import log_of
-from towers.evaluation.off_policy.direct_model import DirectModel
+from towers.evaluation.off_policy.direct_model import DirectModel, parts_of
 
 
 def rows(count=300, slots=1, seed=0):
@@ -64,7 +64,7 @@ def test_as_each_fold_fitted_by_itself():
     rewards = generator.random(300)
     model = DirectModel(folds=3, penalty=4.0)
     found = model.estimated(log_of(**columns, rewards=rewards), features, new_features)
-    part = model._parts(columns["listeners"])
+    part = parts_of(columns["listeners"], model.folds, model.seed)
     scaled = (features - features.mean(axis=0)) / features.std(axis=0)
     for fold in range(3):
         is_other = part != fold
@@ -78,7 +78,7 @@ def test_as_each_fold_fitted_by_itself():
 
 def test_folds_hold_whole_listeners():
     columns, *_ = rows()
-    part = DirectModel(folds=4)._parts(columns["listeners"])
+    part = parts_of(columns["listeners"], 4, 0)
     assert (part[0::2] == part[1::2]).all()
     assert set(part.tolist()) == {0, 1, 2, 3}
 

@@ -114,6 +114,34 @@ def test_an_artist_is_adopted_on_the_second_day_of_streams_once_and_only_if_they
     assert list(again["active_days"]) == [1, 0, 0]
 
 
+def test_an_adopted_artist_is_kept_who_is_still_streamed_in_the_last_seven_days():
+    rewards, rows, unknown = Rewards(3), np.arange(3), np.zeros(3, bool)
+    for day, artist in ((0, [4, 4, 4]), (20, [4, 5, 4]), (22, [4, 5, 5])):
+        rewards.of(rows, np.array(artist), unknown, np.full(3, day * DAY_US), reaction(FINISH, 3))
+    # The first kept 4; the second streams 5 on two days and 4 on one; the third left 4 eight days before the end.
+    assert list(rewards.kept(rows, np.ones(3, bool), 28 * DAY_US)) == [1, 1, 0]
+    assert list(rewards.kept(rows, np.array([True, False, True]), 28 * DAY_US)) == [1, 0, 0]
+
+
+def test_familiarity_is_what_the_memory_says_at_every_step():
+    made = world()
+    for _ in range(6):
+        seen = made.observe(ALL)
+        state, candidates = made.listeners.state, seen["candidates"]
+        told = {"candidate_plays": (state.memory, candidates),
+                "candidate_artist_plays": (state.artists, made.space.artist[candidates])}  # fmt: skip
+        for plays, (memory, code) in told.items():
+            place = memory.places_of(ALL, code)
+            expected = np.where(place >= 0, memory.plays[ALL[:, None], np.maximum(place, 0)], 0)
+            there = candidates >= 0
+            assert np.array_equal(seen[plays][there], expected[there])
+        assert np.array_equal(seen["candidate_artist_days"] < 0, seen["candidate_artist_plays"] == 0)
+        assert np.array_equal(seen["recent_hours"] < 0, seen["recent"] < 0)
+        over = made.step(ALL, candidates[:, :4])
+        if (over.terminated | over.truncated).any():
+            break
+
+
 def test_candidates_are_near_popular_and_new_without_repeats_and_without_what_is_not_out():
     counted = replace(space(), plays=np.arange(CONTENTS)[::-1].astype(float))
     retrieval = CandidateRetrieval(counted, 20)

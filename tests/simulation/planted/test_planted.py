@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import logit
 from scipy.stats import kstest
 
 from towers.simulation.listeners.rollout import lived
@@ -56,12 +57,12 @@ def test_near_in_the_space_is_near_in_taste(world: PlantedWorld) -> None:
 
 def test_a_unit_of_satiation_is_worth_what_was_planted(listeners: PlantedListeners) -> None:
     rows, content = np.arange(40), np.arange(40)
-    satiated = listeners.skip_log_odds(rows, content)
+    satiated = logit(listeners.skip_chance(rows, content[:, None])[:, 0])
     satiation = listeners.state.satiation_of(rows, content)
     assert satiation.max() > 1.0
     # Two hours on 1/e of it is left, and nothing else of the log-odds has changed.
     listeners.state.at(rows, listeners.state.now_us + 2 * HOUR_US)
-    fallen = satiated - listeners.skip_log_odds(rows, content)
+    fallen = satiated - logit(listeners.skip_chance(rows, content[:, None])[:, 0])
     np.testing.assert_allclose(fallen, 0.4 * satiation * (1.0 - np.exp(-1.0)), rtol=1e-4, atol=1e-5)
 
 

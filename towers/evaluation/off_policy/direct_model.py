@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from towers.evaluation.off_policy.log import LoggedBandit
 
@@ -55,15 +55,15 @@ class DirectModel:
         Raises:
             ValueError: fewer listeners than folds.
         """
-        part = self._parts(log.listeners)
-        after = _row_after(log.requests, log.slots)
+        part = parts_of(log.listeners, self.folds, self.seed)
+        after = row_after(log.requests, log.slots)
         last = int(log.slots.max()) if slots is None else min(int(log.slots.max()), slots - 1)
         estimates, new_estimates = np.zeros(len(log)), np.zeros(len(log))
         # What each fold's model expects of the new policy from a row on; 0 behind the last.
         to_come = np.zeros((self.folds, len(log) + 1))
         for slot in range(last, -1, -1):
             rows = np.flatnonzero(log.slots == slot)
-            regressions = _Regressions.of(features[rows], new_features[rows], part[rows], self.folds, self.penalty)
+            regressions = Regressions.of(features[rows], new_features[rows], part[rows], self.folds, self.penalty)
             for fold in range(self.folds):
                 is_own = part[rows] == fold
                 weights = regressions.weights(fold, log.rewards[rows] + to_come[fold, after[rows]])
@@ -73,14 +73,20 @@ class DirectModel:
                 to_come[fold, rows] = expected
         return replace(log, estimates=estimates, new_estimates=new_estimates)
 
-    def _parts(self, listeners: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-        names, listener = np.unique(listeners, return_inverse=True)
-        if len(names) < self.folds:
-            raise ValueError(f"{len(names)} listeners are fewer than {self.folds} folds")
-        return (np.random.default_rng(self.seed).permutation(len(names)) % self.folds)[listener]
+
+def parts_of(listeners: Int[np.ndarray, " rows"], folds: int, seed: int) -> Int[np.ndarray, " rows"]:
+    """The fold of each row; all rows of a listener are in one.
+
+    Raises:
+        ValueError: fewer listeners than folds.
+    """
+    names, listener = np.unique(listeners, return_inverse=True)
+    if len(names) < folds:
+        raise ValueError(f"{len(names)} listeners are fewer than {folds} folds")
+    return (np.random.default_rng(seed).permutation(len(names)) % folds)[listener]
 
 
-def _row_after(requests: Int[np.ndarray, " rows"], slots: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
+def row_after(requests: Int[np.ndarray, " rows"], slots: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
     """The row of the next slot of the same request; one behind the last row where there is none."""
     order = np.lexsort((slots, requests))
     after = np.full(len(order), len(order))
@@ -90,7 +96,7 @@ def _row_after(requests: Int[np.ndarray, " rows"], slots: Int[np.ndarray, " rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Regressions:
+class Regressions:
     """One regression a fold on the rows of all others, with a constant in the first column that is not shrunk.
 
     Rows are multiplied once: what a fold leaves out is taken away from the sum over all.
@@ -110,7 +116,7 @@ class _Regressions:
         part: Int[np.ndarray, " rows"],
         folds: int,
         penalty: float,
-    ) -> "_Regressions":
+    ) -> "Regressions":
         """Standardises features by those shown; rewards play no part in it, so that all folds share it."""
         middle, deviation = features.mean(axis=0), features.std(axis=0)
         deviation = np.where(deviation > 0, deviation, 1.0)
@@ -120,6 +126,11 @@ class _Regressions:
         parts = [shown[part == fold] for fold in range(folds)]
         products = np.stack([rows.T @ rows for rows in parts])
         return cls(shown=shown, new=new, part=part, products=products, penalty=penalty)
+
+    def products_of(self, chosen: Bool[np.ndarray, " rows"]) -> Float[np.ndarray, "folds columns columns"]:
+        """`products` of some of the rows, chosen by a mask."""
+        parts = [self.shown[chosen & (self.part == fold)] for fold in range(len(self.products))]
+        return np.stack([rows.T @ rows for rows in parts])
 
     def weights(self, fold: int, targets: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " columns"]:
         """Solves the ridge regression of all folds but one; gives its coefficients, 0 where there is no other row."""

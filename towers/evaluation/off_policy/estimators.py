@@ -32,6 +32,13 @@ class Terms:
         """An estimate that is a mean of one number a request."""
         return cls(numerators=values[:, None], denominators=np.ones((len(values), 1)))
 
+    @classmethod
+    def normalised(
+        cls, weights: Float[np.ndarray, "requests slots"], values: Float[np.ndarray, "requests slots"]
+    ) -> "Terms":
+        """An estimate that is a sum over slots of weighted means over requests."""
+        return cls(numerators=weights * values, denominators=weights)
+
     @property
     def value(self) -> float:
         """The estimate: reward of a request; NaN where a part has no weight at all."""
@@ -55,8 +62,7 @@ def snips(slates: Slates, weighting: Weighting = "cascade") -> Terms:
 
     A little biased, and consistent; less noisy than IPS, as it does not suffer from weights that do not average 1.
     """
-    weights = slates.weights(weighting)
-    return Terms(numerators=weights * slates.rewards, denominators=weights)
+    return Terms.normalised(slates.weights(weighting), slates.rewards)
 
 
 def direct(slates: Slates) -> Terms:
@@ -79,7 +85,7 @@ def doubly_robust(slates: Slates) -> Terms:
     Raises:
         ValueError: there is no model.
     """
-    return _corrected(slates, slates.weights("cascade"))
+    return corrected(slates, slates.weights("cascade"))
 
 
 def switch_doubly_robust(slates: Slates, threshold: float) -> Terms:
@@ -97,7 +103,7 @@ def switch_doubly_robust(slates: Slates, threshold: float) -> Terms:
     """
     weights = slates.weights("cascade")
     is_used = np.logical_and.accumulate(weights <= threshold, axis=1)
-    return _corrected(slates, np.where(is_used, weights, 0.0))
+    return corrected(slates, np.where(is_used, weights, 0.0))
 
 
 def pseudo_inverse(slates: Slates) -> Terms:
@@ -115,7 +121,16 @@ def pseudo_inverse(slates: Slates) -> Terms:
     return Terms.mean(weights * slates.rewards.sum(axis=1))
 
 
-def _corrected(slates: Slates, weights: Float[np.ndarray, "requests slots"]) -> Terms:
+def corrected(slates: Slates, weights: Float[np.ndarray, "requests slots"]) -> Terms:
+    """The mean of `sum_k w_k (r_k - q_k) + w_{k-1} v_k` by any weights, with `w_0 = 1`.
+
+    Args:
+        slates: with a model.
+        weights: of each slot.
+
+    Raises:
+        ValueError: there is no model.
+    """
     estimates, new_estimates = _model(slates)
     before = np.column_stack([np.ones(len(weights)), weights[:, :-1]])
     return Terms.mean((weights * (slates.rewards - estimates) + before * new_estimates).sum(axis=1))

@@ -26,10 +26,12 @@ class HomeEvidence:
     Args:
         result: what the log says of the new policy; null: it was not judged.
         more: page or command that shows more, for people who read of a refusal.
+        why: why it was not judged, where it was not.
     """
 
     result: OffPolicyResult | None
     more: str = ""
+    why: str = "the policy was not judged by any log"
 
     @property
     def judged(self) -> OffPolicyResult:
@@ -39,7 +41,7 @@ class HomeEvidence:
             Lacking: nothing.
         """
         if self.result is None:
-            raise Lacking("the policy was not judged by any log")
+            raise Lacking(self.why)
         return self.result
 
 

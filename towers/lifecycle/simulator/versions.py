@@ -122,18 +122,19 @@ def write_version(
     return target
 
 
-def open_version(folder: Path) -> SimulatorVersion:
+def open_version(folder: Path, key: str = "folder") -> SimulatorVersion:
     """Opens a version.
 
     Args:
         folder: of all versions, whose current one is opened, or of one.
+        key: of the configuration that names the folder, for messages.
 
     Raises:
         UserError: there is none, or it is of a newer format.
     """
     found = next((path for path in (folder, folder / CURRENT) if (path / ABOUT).exists()), None)
     if found is None:
-        raise UserError(f"folder={folder}: no simulator here; fit one with `towers simulate action=fit`")
+        raise UserError(f"{key}={folder}: no simulator here; fit one with `towers simulate action=fit`")
     about = read_json(found / ABOUT)
     if about.pop("format", None) != FORMAT:
         raise UserError(f"{found / ABOUT}: of another format than {FORMAT}; fit the simulator again")

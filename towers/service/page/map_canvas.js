@@ -4,9 +4,8 @@ import { Camera, boundsOf } from "./map_camera.js";
 import { HUES } from "./map_groups.js";
 import { placed } from "./map_labels.js";
 
-const NOTHING = { selected: -1, near: [], history: [] };
+const NOTHING = { selected: -1, near: [], history: [], linked: 0 };
 const LABELLED = 60;
-const LINKED = 12;
 const WIDE = 860;
 const SMALL = 340;
 const MANY = 4000;
@@ -132,13 +131,13 @@ export class MapCanvas {
   }
 
   drawMarked(drawing) {
-    const { selected, near, history } = this.marked;
+    const { selected, near, history, linked } = this.marked;
     drawing.lineWidth = 1;
     drawing.strokeStyle = this.accent;
     drawing.globalAlpha = 0.5;
     drawing.beginPath();
     if (selected >= 0) for (const place of near) line(drawing, this.at(selected), this.at(place));
-    const latest = history.slice(-LINKED);
+    const latest = history.slice(-linked);
     latest.slice(1).forEach((place, before) => line(drawing, this.at(latest[before]), this.at(place)));
     drawing.stroke();
     drawing.globalAlpha = 1;
@@ -159,8 +158,8 @@ export class MapCanvas {
   }
 
   drawLabels(drawing, visible) {
-    const { selected, near, history } = this.marked;
-    const first = [selected, ...near, ...(near.length && selected >= 0 ? [] : history.slice(-LINKED).reverse())];
+    const { selected, near, history, linked } = this.marked;
+    const first = [selected, ...near, ...(near.length && selected >= 0 ? [] : history.slice(-linked).reverse())];
     const places = new Set([...first, ...(visible.length <= LABELLED ? visible : [])]);
     places.delete(-1);
     drawing.font = FONT;

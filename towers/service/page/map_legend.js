@@ -96,6 +96,7 @@ export function markedKey(kind) {
       ["history", "heard; the latest are linked"],
       ["near", "recommended"],
     ],
+    way: [["history", "its pieces, linked in their order"]],
   };
   return (shown[kind] ?? []).map(([shape, text]) =>
     element("p", { class: "key" }, element("i", { class: `swatch ${shape}` }), capital(text)),

@@ -1,12 +1,13 @@
-/** What is marked on a map: a content and its neighbours, or what a listener heard and is recommended. */
+/** What is marked on a map: a content and its neighbours, what a listener heard and is recommended, or a way. */
 
 import { ask } from "./api.js";
 import { contentLink, listenerLink } from "./routes.js";
 
 const HISTORY = 100;
 const NEAR = 20;
+const LINKED = 12;
 
-/** Of `?content=ID` or `?listener=ID`, by id; null where neither is asked for. */
+/** Of `?content=ID`, `?listener=ID` or `?way=ID&way=ID`, by id; null where none is asked for. */
 export async function markedOf(query, signal) {
   const [content, listener] = [query.get("content"), query.get("listener")];
   if (content !== null) {
@@ -19,6 +20,11 @@ export async function markedOf(query, signal) {
       near: found.items.map((item) => item.content.content_id),
       history: [],
     };
+  }
+  const way = query.getAll("way");
+  if (way.length > 1) {
+    const link = contentLink(way.at(-1));
+    return { kind: "way", link, name: `A way of ${way.length} pieces`, selected: null, near: [], history: way };
   }
   if (listener === null) return null;
   const [user, found] = await Promise.all([
@@ -36,8 +42,9 @@ export async function markedOf(query, signal) {
 }
 
 /** The same by place among `ids`; what is not drawn is left out. */
-export function markedPlaces({ selected, near, history }, ids) {
+export function markedPlaces({ kind, selected, near, history }, ids) {
   const places = new Map(ids.map((id, place) => [id, place]));
   const known = (wanted) => wanted.map((id) => places.get(id) ?? -1).filter((place) => place >= 0);
-  return { selected: places.get(selected) ?? -1, near: known(near), history: known(history) };
+  const linked = kind === "way" ? history.length : LINKED;
+  return { selected: places.get(selected) ?? -1, near: known(near), history: known(history), linked };
 }

@@ -14,7 +14,7 @@ const METHODS = {
   content_map: "t-SNE of the vectors",
 };
 
-/** The view of `#/map?content=ID`, `?listener=ID` or `?genre=NAME`. */
+/** The view of `#/map?content=ID`, `?listener=ID`, `?way=ID&way=ID` or `?genre=NAME`. */
 export async function mapView(route, signal) {
   const [points, marked] = await Promise.all([ask("/map", {}, signal), markedOf(route.query, signal)]);
   const canvas = element("canvas", {

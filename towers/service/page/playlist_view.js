@@ -8,15 +8,15 @@ import { hueOf, playlistRows } from "./playlist_rows.js";
 import { kindTabs } from "./playlists_view.js";
 import { poolDraft } from "./pool_draft.js";
 import { poolView } from "./pool_view.js";
-import { playlistLink } from "./routes.js";
+import { mapLink, playlistLink } from "./routes.js";
 
 const MANY = 20;
 const PARTNERS = ["artist", "playlist"];
-const CONTENTS = { path: "From and to", arithmetic: "Sum of", similar_artists: "Like", pool_proposal: "Around" };
+const CONTENTS = { path: "From and to", journey: "From and to", arithmetic: "Sum of", similar_artists: "Like", pool_proposal: "Around" };
 
-/** The view of `#/playlist/KIND?user=ID&content=ID&minus=ID&partner=ID&familiar=.3&pool=ID`. */
+/** The view of `#/playlist/KIND?user=ID&content=ID&minus=ID&partner=ID&to=REGION&familiar=.3&pool=ID`. */
 export async function playlistView(route, signal) {
-  const { items: kinds } = await ask("/playlists", {}, signal);
+  const { items: kinds, regions } = await ask("/playlists", {}, signal);
   const kind = kinds.find((one) => one.name === route.id);
   if (!kind) throw new Refusal(`There is no kind of list called ${route.id}.`, 404);
   const asked = askedOf(route.query);
@@ -33,7 +33,7 @@ export async function playlistView(route, signal) {
     "div",
     { class: "narrow" },
     top,
-    controls(kind, asked, titles, made),
+    controls(kind, asked, titles, made, regions),
     element("section", { class: "made", "aria-label": kind.title }, shown(kind, made, titles)),
   );
   return { title: kind.title, node };
@@ -46,6 +46,7 @@ function askedOf(query) {
     content: query.getAll("content"),
     minus: query.getAll("minus"),
     partner: query.getAll("partner"),
+    to: query.get("to"),
     familiar: familiar === null ? null : Number(familiar),
     pool: query.get("pool"),
   };
@@ -54,9 +55,10 @@ function askedOf(query) {
 /** The list, `{hint}` where something is not said yet, or `{error}`. */
 async function madeOf(kind, asked, signal) {
   const listeners = asked.user.length + (kind.partners ? asked.partner.length : 0);
+  const contents = kind.from_home && asked.user.length ? kind.contents.least : asked.content.length;
   const lacking = [
     [kind.users.least - listeners, kind.users.least > 1 ? "listeners" : "a listener"],
-    [kind.contents.least - asked.content.length, kind.contents.least > 1 ? "both ends" : whatOf(kind)],
+    [kind.contents.least - contents - (kind.to && asked.to ? 1 : 0), whatOf(kind)],
   ].filter(([number]) => number > 0);
   if (lacking.length) return { hint: `Pick ${lacking.map(([, what]) => what).join(" and ")}.` };
   try {
@@ -67,7 +69,8 @@ async function madeOf(kind, asked, signal) {
   }
 }
 
-function whatOf({ of }) {
+function whatOf({ of, contents, from_home: isFromHome }) {
+  if (contents.least > 1) return isFromHome ? "a listener or both ends" : "both ends";
   return of.length === 1 ? `an ${of[0]}` : "a piece";
 }
 
@@ -78,7 +81,7 @@ async function titlesOf({ content, minus, partner }, signal) {
   return new Map(found.map((one) => [one.content_id, { id: one.content_id, text: one.title, icon: one.kind }]));
 }
 
-function controls(kind, asked, titles, made) {
+function controls(kind, asked, titles, made, regions) {
   const go = (changes) => (location.hash = playlistLink(kind.name, { ...asked, ...changes }));
   const contents = (name, label, kinds, most = MANY) =>
     contentPicks({
@@ -105,9 +108,21 @@ function controls(kind, asked, titles, made) {
     kind.partners && contents("partner", "Artists and playlists", PARTNERS),
     kind.contents.most !== 0 &&
       contents("content", CONTENTS[kind.name] ?? "Goes on from", kind.of, kind.contents.most ?? MANY),
+    kind.to && regions.length > 0 && regionChoice(regions, asked.to, (to) => go({ to })),
     kind.minus && contents("minus", "Less", kind.of),
     kind.familiar && made.items && dial(asked.familiar, heardShare(made.items), (familiar) => go({ familiar })),
   );
+}
+
+/** Where a journey leads, of the regions of the space. */
+function regionChoice(regions, chosen, change) {
+  const select = element(
+    "select",
+    { name: "to", "aria-label": "To the region", onchange: (event) => change(event.target.value || null) },
+    element("option", { value: "" }, "–"),
+    regions.map((name) => element("option", { value: name, selected: name === chosen }, name)),
+  );
+  return element("fieldset", { class: "picks" }, element("legend", {}, "To the region"), select);
 }
 
 function heardShare(items) {
@@ -121,7 +136,11 @@ function shown(kind, made, titles) {
   edit.addEventListener("click", () => {
     location.hash = playlistLink("algotorial", { pool: poolDraft(made.items.map((item) => item.content)) });
   });
+  const isWay = kind.contents.least === 2 && made.items.length > 1;
+  const way = isWay && mapLink({ way: made.items.map((item) => item.content.content_id) });
   return [
+    isWay && element("p", { class: "actions" }, element("a", { class: "button", href: way }, icon("map"), "On the map")),
+    made.facts?.region && element("p", { class: "about" }, `Leads to the region ${made.facts.region}.`),
     kind.name === "pool_proposal" && element("p", { class: "actions" }, edit, `${made.facts.new} of them are new`),
     playlistRows(made, { showsHeard: kind.familiar, nameOf: (id) => titles.get(id)?.text ?? id }),
   ];

@@ -24,7 +24,7 @@ export function homeLink(id) {
   return `#/home/${encodeURIComponent(id)}`;
 }
 
-/** Of the map with a content and its neighbours, a listener's history, or a genre. */
+/** Of the map with a content and its neighbours, a listener's history, the pieces of a way, or a genre. */
 export function mapLink(marked = {}) {
   return `#/map${queryOf(marked)}`;
 }

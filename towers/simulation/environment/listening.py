@@ -37,6 +37,7 @@ ID: Final = "towers/Listening-v0"
 REWARD_WEIGHTS: Final[Mapping[str, float]] = {"streams": 1.0}
 
 _MOST: Final = float(2**31)
+_MOST_PLAYS: Final = 2**31 - 1
 
 
 class _Face:
@@ -54,7 +55,7 @@ class _Face:
             raise UserError(f"reward_weights: {unknown[0]} is none of {', '.join(PARTS)}")
         self.world, self.action, self.reward_weights = world, action, dict(reward_weights)
         self.everybody = np.arange(len(world))
-        contents, dim = world.space.vectors.shape
+        (contents, dim), number = world.space.vectors.shape, world.candidates.shape[1]
         rows = (-1, contents - 1)
         low, high = np.zeros(len(MOMENT), np.float32), np.full(len(MOMENT), _MOST, np.float32)
         high[[MOMENT.index("hour"), MOMENT.index("weekday")]] = 24.0, 6.0
@@ -64,7 +65,12 @@ class _Face:
                 "recent_skipped": spaces.Box(0, 1, (RECENT,), np.int8),
                 "taste": spaces.Box(-1.0, 1.0, (dim,), np.float32),
                 "moment": spaces.Box(low, high, dtype=np.float32),
-                "candidates": spaces.Box(*rows, (world.candidates.shape[1],), np.int32),
+                "candidates": spaces.Box(*rows, (number,), np.int32),
+                "recent_hours": spaces.Box(-1.0, _MOST, (RECENT,), np.float32),
+                "candidate_plays": spaces.Box(0, _MOST_PLAYS, (number,), np.int32),
+                "candidate_artist_plays": spaces.Box(0, _MOST_PLAYS, (number,), np.int32),
+                "candidate_age_days": spaces.Box(0.0, _MOST, (number,), np.float32),
+                "candidate_artist_days": spaces.Box(-1.0, _MOST, (number,), np.float32),
             }
         )
         if action == "slate":

@@ -40,7 +40,11 @@ def observed(
     Returns:
         `recent` `[some, RECENT]`, int32, contents that were played, the last one first, -1 where there are fewer;
         `recent_skipped`, the same shape, int8, 1 where it was skipped; `taste` `[some, dim]`, float32, see
-        `recent_taste`; `moment` `[some, MOMENT]`, float32; `candidates`, int32.
+        `recent_taste`; `moment` `[some, MOMENT]`, float32; `candidates`, int32; `recent_hours`, float32, hours since
+        each of the recent plays began, -1 where there are fewer. What a world adds of each candidate
+        (`familiarity`): `candidate_plays` of the content and `candidate_artist_plays` of its artist, int32,
+        `candidate_artist_days`, float32, days since the artist was first played, -1 for never, and
+        `candidate_age_days`, float32, days since its release.
     """
     recent = features.recent_first(state, rows).astype(np.int32)
     skipped = features.recent_skips(state, rows) & (recent >= 0)
@@ -54,8 +58,10 @@ def observed(
         moment[:, place] = column
     # 23:59:59.99 is 24.0 in float32.
     moment[:, 1] = np.minimum(moment[:, 1], np.nextafter(np.float32(24), np.float32(0)))
+    hours = (now[:, None] - features.recent_us(state, rows)) / _HOUR_US
     return {
         "recent": recent, "recent_skipped": skipped.astype(np.int8), "taste": recent_taste(state, rows),
+        "recent_hours": np.where(recent >= 0, np.maximum(hours, 0.0), -1.0).astype(np.float32),
         "moment": moment, "candidates": candidates.astype(np.int32),
     }  # fmt: skip
 

@@ -20,6 +20,8 @@ class LivingListeners(Acting, Protocol):
     """Listeners who act, fitted or planted, and make room for others."""
 
     rng: np.random.Generator
+    who: Int[np.ndarray, " listeners"]
+    """The person in each row, as a number in the population that they were drawn from."""
 
     def renew(self, rows: Rows) -> None:
         """Rows are taken by other listeners of a population."""
@@ -27,6 +29,14 @@ class LivingListeners(Acting, Protocol):
 
     def attraction(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
         """Logarithm of how many average contents each content weighs for its listener."""
+        ...
+
+    def sessions_a_day(self, rows: Rows) -> Float[np.ndarray, " some"]:
+        """How often each listener truly comes, in the long run."""
+        ...
+
+    def skip_chance(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
+        """The true chance that each listener would skip each content if it played now."""
         ...
 
 

@@ -50,10 +50,6 @@ class _Policy:
     def begin_day(self, streamed: Int[np.ndarray, " contents"] | None) -> None:
         """See `ServingPolicy.begin_day`."""
 
-    def _filled(self, slates: Integer[np.ndarray, "listeners slate"]) -> Int[np.ndarray, "listeners slate"]:
-        # Where a listener has fewer candidates, the first one stands there again, and counts once.
-        return np.where(slates < 0, slates[:, :1], slates).astype(np.int64)
-
 
 class RandomCandidates(_Policy):
     """Any of the candidates."""
@@ -68,7 +64,7 @@ class RandomCandidates(_Policy):
         """See `ServingPolicy.act`."""
         candidates = observation["candidates"]
         score = np.where(candidates >= 0, self._rng.random(candidates.shape), -1.0)
-        return self._filled(best_of(score, candidates, self._slate_size))
+        return filled(best_of(score, candidates, self._slate_size))
 
 
 class MostPlayed(_Policy):
@@ -107,7 +103,7 @@ class Nearest(_Policy):
     def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
         """See `ServingPolicy.act`."""
         candidates = observation["candidates"]
-        return self._filled(best_of(self._score(observation), candidates, self._slate_size))
+        return filled(best_of(self._score(observation), candidates, self._slate_size))
 
     def _score(self, observation: Observation) -> Float[np.ndarray, "listeners candidates"]:
         candidates = observation["candidates"]
@@ -125,13 +121,30 @@ class NearestOfRegions(Nearest):
     def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
         """See `ServingPolicy.act`."""
         candidates, score = observation["candidates"], self._score(observation)
-        order = np.argsort(-score, axis=1, kind="stable")
-        sorted_ = np.take_along_axis(candidates, order, axis=1)
-        earlier = earlier_equals(self._space.region[sorted_])
-        is_over = (earlier >= MOST_OF_A_REGION) & (self._space.region[sorted_] >= 0)
-        # Those over the limit come behind all others, and places without a candidate behind them.
-        first = np.argsort(is_over + 2 * (sorted_ < 0), axis=1, kind="stable")[:, : self._slate_size]
-        return self._filled(np.take_along_axis(sorted_, first, axis=1))
+        return filled(at_most_of_a_region(self._space, candidates, score, self._slate_size, MOST_OF_A_REGION))
+
+
+def at_most_of_a_region(
+    space: Space,
+    candidates: Integer[np.ndarray, "listeners candidates"],
+    score: Float[np.ndarray, "listeners candidates"],
+    number: int,
+    most: int,
+) -> Integer[np.ndarray, "listeners number"]:
+    """The candidates of the highest scores, the highest first, of which at most `most` lie in a named region unless
+    nothing else is left; -1 in the last places of who has fewer candidates."""
+    order = np.argsort(-score, axis=1, kind="stable")
+    sorted_ = np.take_along_axis(candidates, order, axis=1)
+    is_over = (earlier_equals(space.region[sorted_]) >= most) & (space.region[sorted_] >= 0)
+    # Those over the limit come behind all others, and places without a candidate behind them.
+    first = np.argsort(is_over + 2 * (sorted_ < 0), axis=1, kind="stable")[:, :number]
+    return np.take_along_axis(sorted_, first, axis=1)
+
+
+def filled(slates: Integer[np.ndarray, "listeners slate"]) -> Int[np.ndarray, "listeners slate"]:
+    """Slates in whose empty places, where a listener has fewer candidates, the first content stands again, which counts
+    once."""
+    return np.where(slates < 0, slates[:, :1], slates).astype(np.int64)
 
 
 def earlier_equals(values: Integer[np.ndarray, "rows many"]) -> Int[np.ndarray, "rows many"]:

@@ -13,9 +13,16 @@ from towers.simulation.listeners.session_log import FINISH, SKIP
 from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
-PARTS: Final = ("streams", "finishes", "saves", "likes", "active_days", "adopted_artists", "skips")
+PARTS: Final = (
+    "streams", "finishes", "saves", "likes", "active_days", "adopted_artists", "kept_artists", "skips",
+)  # fmt: skip
 """Plays that were not skipped; those heard to their end; saves; likes; days with a play; artists who were unknown
-before the episode and whom the listener now played without a skip on a second day; skips."""
+before the episode and whom the listener now played without a skip on a second day; in the last step of an episode, how
+many of these were played without a skip in its last `KEPT_DAYS` days; skips."""
+KEPT_DAYS: Final = 7
+RETURN_WEIGHTS: Final[Mapping[str, float]] = {"active_days": 1.0, "kept_artists": 1.0, "skips": -0.05}
+"""What the long-term return of an episode counts: days on which somebody came, artists who became and stayed theirs,
+and skips, twenty of which cost a day. A click counts nothing."""
 _PLACES: Final = 256
 
 
@@ -93,6 +100,35 @@ class Rewards:
         nothing = np.zeros(len(rows), np.int64)
         memory.meet(rows, artist, start_us, nothing, np.zeros(len(rows), bool))
         return adopted
+
+    def streamed_us(
+        self, rows: Integer[np.ndarray, " some"], artist: Integer[np.ndarray, "some many"]
+    ) -> tuple[Int[np.ndarray, "some many"], Int[np.ndarray, "some many"]]:
+        """When in the episode each listener first and last streamed artists who were unknown before it; -1 for never
+        and for those who were known."""
+        memory = self._streamed
+        place = memory.places_of(rows, artist)
+        at, is_there = (rows[:, None], np.maximum(place, 0)), (place >= 0) & (artist >= 0)
+        return np.where(is_there, memory.first_us[at], -1), np.where(is_there, memory.last_us[at], -1)
+
+    def num_open(self, rows: Integer[np.ndarray, " some"], end_us: int) -> Int[np.ndarray, " some"]:
+        """How many artists who were unknown before the episode each listener streamed in it who are not kept yet."""
+        memory = self._streamed
+        is_kept = (memory.first_us[rows] // DAY_US < memory.last_us[rows] // DAY_US) & (
+            memory.last_us[rows] >= end_us - KEPT_DAYS * DAY_US
+        )
+        return ((memory.content[rows] >= 0) & ~is_kept).sum(axis=1)
+
+    def kept(
+        self, rows: Integer[np.ndarray, " some"], is_over: Bool[np.ndarray, " some"], end_us: int
+    ) -> Int[np.ndarray, " some"]:
+        """Adopted artists who were streamed in an episode's last `KEPT_DAYS` days, where it is over; elsewhere 0."""
+        memory, found = self._streamed, np.zeros(len(rows), np.int64)
+        over = rows[is_over]
+        is_adopted = memory.first_us[over] // DAY_US < memory.last_us[over] // DAY_US
+        is_late = memory.last_us[over] >= end_us - KEPT_DAYS * DAY_US
+        found[is_over] = (is_adopted & is_late & (memory.content[over] >= 0)).sum(axis=1)
+        return found
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of all that it remembers."""

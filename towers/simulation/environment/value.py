@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from towers.simulation.environment.policies import ServingPolicy
 from towers.simulation.environment.rewards import PARTS, total
+from towers.simulation.environment.serving import begun, turns
 from towers.simulation.environment.world import ListeningWorld
-from towers.simulation.listeners.space import DAY_US
 
 _RESAMPLES: Final = 1_000
 
@@ -44,8 +44,6 @@ class PolicyValue:
 def value_of(policy: ServingPolicy, world: ListeningWorld, seeds: Sequence[int]) -> PolicyValue:
     """Lets a policy serve all listeners of a world for an episode, once for each seed.
 
-    Listeners wait at midnight until all others have come to it, so that what was streamed yesterday is complete.
-
     Args:
         policy: serves.
         world: of listeners; its days are the episode's.
@@ -58,20 +56,11 @@ def value_of(policy: ServingPolicy, world: ListeningWorld, seeds: Sequence[int])
 
 
 def _served(policy: ServingPolicy, world: ListeningWorld, seed: int) -> dict[str, np.ndarray]:
-    world.reset(np.arange(len(world)), np.random.default_rng([seed, 32]))
-    policy.begin(seed)
+    begun(policy, world, seed)
     sums = {name: np.zeros(len(world), np.int64) for name in PARTS}
-    is_over = np.zeros(len(world), bool)
-    streamed = None
-    for midnight_us in range((world.begin_us // DAY_US + 1) * DAY_US, world.end_us + DAY_US, DAY_US):
-        policy.begin_day(streamed)
-        streamed = np.zeros(len(world.space), np.int64)
-        while len(rows := np.flatnonzero(~is_over & (world.now_us < midnight_us))):
-            step = world.step(rows, policy.act(world.observe(rows)))
-            for name, part in step.parts.items():
-                sums[name][rows] += part
-            np.add.at(streamed, step.content, step.parts["streams"])
-            is_over[rows] = step.terminated | step.truncated
+    for turn in turns(policy, world):
+        for name, part in turn.step.parts.items():
+            sums[name][turn.rows] += part
     return sums
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from towers.errors import UserError
 from towers.simulation.environment.candidates import CandidateRetrieval
+from towers.simulation.environment.familiarity import Familiarity
 from towers.simulation.environment.observation import Observation, observed
 from towers.simulation.environment.picking import OWN, OWN_PULL, LivingListeners, picked
 from towers.simulation.environment.rewards import PARTS, Rewards
@@ -80,8 +81,9 @@ class ListeningWorld:
                 f"{self._retrieval.number}; make the slate smaller"
             )
         number = len(listeners.state)
-        self._rewards = Rewards(number)
+        self.rewards = Rewards(number)
         self.candidates = np.full((number, self._retrieval.number), -1, np.int32)
+        self._familiarity = Familiarity(number, self._retrieval.number)
         self._away_us = np.zeros(number, np.int64)
 
     def __len__(self) -> int:
@@ -101,7 +103,7 @@ class ListeningWorld:
         """
         listeners = self.listeners
         listeners.rng = listeners.rng if rng is None else rng
-        self._rewards.forget(rows)
+        self.rewards.forget(rows)
         start_us = np.full(len(rows), NEVER)
         for _ in range(_DRAWS):
             absent = np.flatnonzero(start_us >= self.end_us)
@@ -116,7 +118,9 @@ class ListeningWorld:
     def observe(self, rows: Rows) -> Observation:
         """What a service knows of listeners; see `observation.observed`."""
         begin_us = np.full(len(rows), self.begin_us)
-        return observed(self.listeners.state, rows, self.candidates[rows], self._away_us[rows], begin_us)
+        state = self.listeners.state
+        seen = observed(state, rows, self.candidates[rows], self._away_us[rows], begin_us)
+        return seen | self._familiarity.told(state, rows, self.candidates[rows])
 
     def slates_of(self, rows: Rows, query: Float[np.ndarray, "some dim"]) -> Int[np.ndarray, "some slate"]:
         """The candidates of each listener that are nearest to a query, the nearest one first.
@@ -153,9 +157,10 @@ class ListeningWorld:
         start_us = state.now_us[rows].copy()
         content, slot = picked(listeners, rows, slates, self.own_pull)
         begin_us = np.full(len(rows), self.begin_us)
-        was_known = self._rewards.known_before(state, rows, content, begin_us)
+        was_known = self.rewards.known_before(state, rows, content, begin_us)
         reaction = listeners.react(rows, content)
-        parts = self._rewards.of(rows, self.space.artist[content], was_known, start_us, reaction)
+        parts = self.rewards.of(rows, self.space.artist[content], was_known, start_us, reaction)
+        self._familiarity.played(state, rows, self.candidates[rows], content, start_us)
         leaves = listeners.leave(rows) | (state.position[rows] >= MAX_PLAYS)
         listeners.go_on(rows[~leaves])
         truncated = ~leaves & (state.now_us[rows] >= self.end_us)
@@ -164,6 +169,7 @@ class ListeningWorld:
         terminated = np.zeros(len(rows), bool)
         terminated[leaves] = next_us == NEVER
         truncated[leaves] = (next_us >= self.end_us) & (next_us < NEVER)
+        parts["kept_artists"] = self.rewards.kept(rows, terminated | truncated, self.end_us)
         comes = next_us < self.end_us
         self._begin(gone[comes], next_us[comes])
         return Step(content=content, is_own=slot == OWN, parts=parts, terminated=terminated, truncated=truncated)
@@ -173,6 +179,7 @@ class ListeningWorld:
         self._away_us[rows] = np.where(state.sessions[rows] > 0, start_us - state.ended_us[rows], 0)
         self.listeners.begin(rows, start_us)
         self.candidates[rows] = self._retrieval.for_listeners(state, rows)
+        self._familiarity.begin(state, rows, self.candidates[rows])
 
     def _require_contents(self, slates: Integer[np.ndarray, "some slate"]) -> None:
         outside = (slates < 0) | (slates >= len(self.space))
@@ -184,13 +191,15 @@ class ListeningWorld:
 
     def arrays(self) -> dict[str, Any]:
         """Copies of all that changes; `restore` takes it back."""
-        return {"listeners": self.listeners.arrays(), "rewards": self._rewards.arrays(),
-                "candidates": self.candidates.copy(), "away_us": self._away_us.copy()}  # fmt: skip
+        return {"listeners": self.listeners.arrays(), "rewards": self.rewards.arrays(),
+                "familiarity": self._familiarity.arrays(), "candidates": self.candidates.copy(),
+                "away_us": self._away_us.copy()}  # fmt: skip
 
     def restore(self, arrays: dict[str, Any]) -> None:
         """Becomes what `arrays` says."""
         self.listeners.restore(arrays["listeners"])
-        self._rewards.restore(arrays["rewards"])
+        self.rewards.restore(arrays["rewards"])
+        self._familiarity.restore(arrays["familiarity"])
         self.candidates[:], self._away_us[:] = arrays["candidates"], arrays["away_us"]
 
 

@@ -124,6 +124,11 @@ def recent_skips(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np
     return np.take_along_axis(state.recent_skipped[rows], _backwards(state, rows), axis=1)
 
 
+def recent_us(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, "some recent"]:
+    """When each of `recent_first` began, microseconds since 1970."""
+    return np.take_along_axis(state.recent_us[rows], _backwards(state, rows), axis=1)
+
+
 def _backwards(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np.ndarray:
     return (state.plays[rows, None] - 1 - np.arange(RECENT)) % RECENT
 

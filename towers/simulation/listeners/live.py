@@ -174,6 +174,8 @@ class Listeners:
         self.pace = self.rng.gamma(population.pace_shape) / population.pace_rate
         self._contexts = model.sessions.contexts.of_counts(population.contexts).cumsum(axis=1)
         self._devices = model.sessions.devices.of_counts(population.devices).cumsum(axis=1)
+        self.who = np.arange(len(population))
+        """Row of each in the population that they were drawn from."""
         self._source = population
 
     @classmethod
@@ -189,6 +191,7 @@ class Listeners:
         source, rng = self._source, self.rng
         number, there = len(rows), len(source)
         who = rng.permutation(there)[:number] if number <= there else rng.integers(there, size=number)
+        self.who[rows] = who
         self.state.take(rows, source.state, who)
         for name, mode in source.modes.items():
             self.traits[name][rows] = rng.normal(mode[who], source.deviations[name][who])
@@ -229,6 +232,17 @@ class Listeners:
         `Choosing.attraction`."""
         return self.model.choosing.attraction(self.state, rows, content, self.traits["repeat"][rows], self.rng)
 
+    def sessions_a_day(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+        """How often each listener truly comes, in the long run."""
+        return self.model.returning.sessions_a_day(self.pace[rows])
+
+    def skip_chance(
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
+    ) -> Float[np.ndarray, "some many"]:
+        """The true chance that each listener would skip each content if it played now."""
+        response = self.model.response
+        return response.skip_chance(response.of_plays(self.state, rows, content), self.traits["skip"][rows, None])
+
     def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
         """What each listener does with a content that plays now; their state moves on to its end."""
         response = self.model.response
@@ -255,7 +269,7 @@ class Listeners:
         """All that changes, to be kept; `restore` takes it back."""
         return {"state": {name: value.copy() for name, value in self.state.arrays().items()},
                 "traits": {name: value.copy() for name, value in self.traits.items()}, "pace": self.pace.copy(),
-                "contexts": self._contexts.copy(), "devices": self._devices.copy(),
+                "contexts": self._contexts.copy(), "devices": self._devices.copy(), "who": self.who.copy(),
                 "log_popularity": self.state.space.log_popularity,
                 "rng": self.rng.bit_generator.state}  # fmt: skip
 
@@ -266,4 +280,5 @@ class Listeners:
         self.traits = {name: value.copy() for name, value in arrays["traits"].items()}
         self.pace = arrays["pace"].copy()
         self._contexts, self._devices = arrays["contexts"].copy(), arrays["devices"].copy()
+        self.who = arrays["who"].copy()
         self.rng.bit_generator.state = arrays["rng"]

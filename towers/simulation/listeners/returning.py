@@ -63,6 +63,17 @@ class Returning:
         rates = self.recency[_step(elapsed)] * self._of_week[(np.arange(_WEEK)[:, None] + elapsed) % _WEEK]
         return np.concatenate([np.zeros((_WEEK, 1)), rates.cumsum(axis=1)], axis=1)
 
+    @cached_property
+    def _gaps(self) -> tuple[Float[np.ndarray, " paces"], Float[np.ndarray, " paces"]]:
+        paces = np.geomspace(1e-3, 1e2, 101)
+        return paces, np.exp(-paces[:, None] * self.cumulative.mean(axis=0)[:-1]).sum(axis=1)
+
+    def sessions_a_day(self, pace: Float[np.ndarray, " listeners"]) -> Float[np.ndarray, " listeners"]:
+        """Sessions a day of listeners of a pace in the long run, whatever the hour; who stays away for `_HORIZON_HOURS`
+        counts as coming then."""
+        paces, hours = self._gaps
+        return 24.0 / np.interp(np.log(np.clip(pace, paces[0], paces[-1])), np.log(paces), hours)
+
     def posterior(
         self, num_sessions: Real[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
     ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:

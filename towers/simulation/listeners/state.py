@@ -66,6 +66,7 @@ class ListenerState:
         self.region_plays = np.zeros((n, len(space.region_names) + 1), np.float32)
         self.artists = ContentMemory(n, places)
         self.recent = np.full((n, RECENT), -1, np.int32)
+        self.recent_us = np.zeros((n, RECENT), np.int64)
         self.recent_skipped = np.zeros((n, RECENT), bool)
         self.recent_repeated = np.zeros((n, RECENT), bool)
         self.plays = np.zeros(n, np.int32)
@@ -128,7 +129,7 @@ class ListenerState:
             rows[named], artist[named], self.now_us[rows[named]], self.sessions[rows[named]], is_skip[named]
         )
         slot = self.plays[rows] % RECENT
-        self.recent[rows, slot] = content
+        self.recent[rows, slot], self.recent_us[rows, slot] = content, self.now_us[rows]
         self.recent_skipped[rows, slot] = is_skip
         self.recent_repeated[rows, slot] = is_repeat
         self.plays[rows] += 1

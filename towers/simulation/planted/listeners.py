@@ -26,7 +26,7 @@ from towers.simulation.listening import (
     SKIP_PER_MISMATCH,
     SKIP_WHEN_KNOWN,
 )
-from towers.simulation.planted.returns import LOSS, ByHazard, ByWeibull, Returns, next_scores
+from towers.simulation.planted.returns import LOSS, SESSIONS_A_DAY, ByHazard, ByWeibull, Returns, next_scores
 from towers.simulation.planted.world import START_US, PlantedWorld
 
 CONTEXTS: Final = ("home", "search", "radio")
@@ -154,7 +154,7 @@ class PlantedListeners:
         """What each listener does with a content that plays now; their state moves on to its end."""
         rng, number = self.rng, len(rows)
         mismatch = np.clip(self._good_match[rows] - self._affinity[rows, content], None, _MAX_MISMATCH)
-        is_skip = rng.random(number) < sigmoid(self.skip_log_odds(rows, content))
+        is_skip = rng.random(number) < self.skip_chance(rows, content[:, None])[:, 0]
         is_finished = ~is_skip & (rng.random(number) < sigmoid(_FINISHES - 0.3 * mismatch))
         early = np.minimum(rng.exponential(0.08, number), 0.3)
         fraction = np.where(is_skip, early, np.where(is_finished, 1.0, rng.uniform(0.35, FINISHED, number)))
@@ -169,15 +169,20 @@ class PlantedListeners:
         self.heard[rows, content] += 1
         return reaction
 
-    def skip_log_odds(
-        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]
-    ) -> Float[np.ndarray, " some"]:
-        """The true log-odds of a skip of a content that would play now."""
-        mismatch = np.clip(self._good_match[rows] - self._affinity[rows, content], None, _MAX_MISMATCH)
-        satiation = self.state.satiation_of(rows, content)
-        known = SKIP_WHEN_KNOWN * (self.heard[rows, content] > 0)
-        usual = SKIP_AT_GOOD_MATCH + SKIP_PER_MISMATCH * mismatch + known + self._habits.traits["skip"][self.who[rows]]
-        return usual + self.world.plant.satiation * satiation
+    def sessions_a_day(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+        """How often each listener truly comes, in the long run."""
+        return SESSIONS_A_DAY * self._habits.pace[self.who[rows]]
+
+    def skip_chance(
+        self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
+    ) -> Float[np.ndarray, "some many"]:
+        """The true chance that each listener would skip each content if it played now."""
+        affinity = np.take_along_axis(self._affinity[rows], content, axis=1)
+        mismatch = np.clip(self._good_match[rows, None] - affinity, None, _MAX_MISMATCH)
+        known = SKIP_WHEN_KNOWN * (np.take_along_axis(self.heard[rows], content, axis=1) > 0)
+        trait = self._habits.traits["skip"][self.who[rows], None]
+        usual = SKIP_AT_GOOD_MATCH + SKIP_PER_MISMATCH * mismatch + known + trait
+        return sigmoid(usual + self.world.plant.satiation * self.state.satiation_of(rows, content))
 
     def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
         """Whether each listener ends the session after the play that just ended."""

@@ -1,0 +1,154 @@
+"""Where a journey begins and where it leads: a content, a named region of the space, or what a listener likes most."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.contract import schema
+from towers.contract.near_names import not_among
+from towers.errors import UserError
+from towers.features.text import id_text
+from towers.policies.journey.apart import Apart
+from towers.policies.listener import Listener
+from towers.policies.playlists.parts import mean_vector
+from towers.retrieval.asker import Id
+from towers.retrieval.export import Export
+from towers.retrieval.regions import Regions
+
+SOUNDS_LIKE = 10
+"""So many contents near to a point say how it sounds there."""
+
+LIKED_MOST = 20
+"""A journey from home begins at one of so many contents that the listener chose, those nearest to their main taste."""
+
+
+class NowhereToLead(UserError):
+    """There is no way that a listener could be led; of one among many, no reason to give up the others' lists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where somebody wants to be led: one of the two.
+
+    Args:
+        row: of a content; -1: none.
+        region: place of a region in the export's `regions`; -1: none.
+    """
+
+    row: int = -1
+    region: int = -1
+
+    @classmethod
+    def of(cls, export: Export, to: Id) -> "Destination":
+        """What is named: a content by its id, else a region by its name, else a content by a title that it alone bears.
+
+        Raises:
+            UserError: there is no such content and no such region.
+        """
+        name = id_text(to)
+        row = export.content_ids.get(name, -1)
+        if row >= 0:
+            return cls(row=row)
+        names = () if export.regions is None else export.regions.names
+        if name in names:
+            return cls(region=names.index(name))
+        try:
+            return cls(row=export.content_row(name))
+        except UserError as error:
+            if "contents bear" in str(error):
+                raise UserError(f"to: {error}") from error
+            raise UserError(
+                f"to: {name!r}: no content with this id or title, and no such region; {not_among(name, names)}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class End:
+    """One end of a journey.
+
+    Args:
+        point: `[dim]`, unit, in the space.
+        sound: `[sound dim]`, unit, how it sounds there; zeros where that is not known.
+        rows: contents of which one stands there; empty: any that is near.
+        reason: why it stands there, a name of `reasons.WORDS`.
+        kinds: the kinds of contents that one hears there.
+        is_asked_for: whether it is one content, which stands there whatever else holds.
+    """
+
+    point: Float[np.ndarray, " dim"]
+    sound: Float[np.ndarray, " sound_dim"]
+    rows: Int[np.ndarray, " rows"]
+    reason: str
+    kinds: tuple[str, ...]
+    is_asked_for: bool = False
+
+    @classmethod
+    def of_content(cls, apart: Apart, export: Export, row: int, reason: str) -> "End":
+        """A piece; raises `UserError` where it cannot be played."""
+        kind = schema.KINDS[export.kinds[row]]
+        if kind not in schema.PLAYABLE_KINDS:
+            raise UserError(f"{export.content_ids[row]} is of kind {kind}; a journey has ends that can be played")
+        rows = np.array([row])
+        return cls(
+            point=np.asarray(export.vectors[row]), sound=apart.sound(rows)[0], rows=rows, reason=reason, kinds=(kind,),
+            is_asked_for=True,
+        )  # fmt: skip
+
+    @classmethod
+    def of_region(cls, apart: Apart, export: Export, region: int, may_come: Bool[np.ndarray, " contents"]) -> "End":
+        """A region of the space, of which what may come stands at the end; raises `UserError` where nothing may."""
+        regions = regions_of(export)
+        members = np.flatnonzero(regions.region_of_content == region)
+        rows = members[may_come[members]]
+        if not len(rows):
+            raise UserError(f"to: nothing of the region {regions.names[region]} may come; name another one")
+        point = np.asarray(regions.centroids[region], np.float32)
+        return cls(
+            point=point, sound=_sound_near(apart, export, point, members), rows=rows, reason="leads",
+            kinds=(_most_of(export, members),),
+        )  # fmt: skip
+
+    @classmethod
+    def of_home(cls, apart: Apart, listener: Listener, may_come: Bool[np.ndarray, " contents"]) -> "End":
+        """The one of a listener's tastes that most of what they chose and what may come belongs to, and what they chose
+        nearest to it; of one who chose nothing, their vector, and what is nearest to that."""
+        export, tastes = listener.export, listener.tastes
+        chosen = np.unique(listener.chosen)
+        rows = chosen[may_come[chosen]]
+        taste = int(tastes.shares.argmax())
+        if len(rows):
+            nearest = (export.vectors[rows] @ tastes.vectors.T).argmax(axis=1)
+            taste = int(np.bincount(nearest, minlength=len(tastes.shares)).argmax())
+        point, among = tastes.vectors[taste], may_come
+        if len(rows):
+            among = np.zeros(len(may_come), bool)
+            among[rows] = True
+        (rows,), _ = export.exact_index.search(point[None], LIKED_MOST, among)
+        rows = np.sort(rows[rows >= 0])
+        kinds = (_most_of(export, rows),) if len(rows) else schema.PLAYABLE_KINDS
+        return cls(point=point, sound=_sound_near(apart, export, point, rows), rows=rows, reason="at_home", kinds=kinds)
+
+
+def regions_of(export: Export) -> Regions:
+    """The named regions; raises `UserError` where the export has none."""
+    if export.regions is None or not len(export.regions.ids):
+        raise UserError("this export has no named regions; export anew, or name a content")
+    return export.regions
+
+
+def _sound_near(
+    apart: Apart, export: Export, point: Float[np.ndarray, " dim"], rows: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, " sound_dim"]:
+    """How the contents nearest to a point sound, those that have sound."""
+    sounds = apart.sound(rows)
+    is_heard = sounds.any(axis=1)
+    if not is_heard.any():
+        return np.zeros(sounds.shape[1], np.float32)
+    nearest = np.argsort(-(export.vectors[rows[is_heard]] @ point), kind="stable")[:SOUNDS_LIKE]
+    return mean_vector(sounds[is_heard][nearest])
+
+
+def _most_of(export: Export, rows: Int[np.ndarray, " rows"]) -> str:
+    """The kind that most of some contents are of."""
+    return schema.KINDS[int(np.bincount(export.kinds[rows].astype(np.int64)).argmax())]

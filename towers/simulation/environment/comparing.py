@@ -1,0 +1,134 @@
+"""Two policies set side by side: differences and ratios with paired intervals, of everybody and of segments."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from towers.simulation.checks.segments import NEW_PLAYS
+from towers.simulation.environment.judging import Judged
+
+LIGHT_SESSIONS: Final = 1.0
+"""A listener who came less often in a week is light."""
+SPECIALIST_SHARE: Final = 0.5
+"""A listener more of whose plays lie in one region is a specialist."""
+_RESAMPLES: Final = 2_000
+_BLOCK: Final = 200
+RETURN: Final = "return"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How one mean stands to another, with 95 % intervals by a bootstrap over people that keeps pairs.
+
+    Args:
+        listeners: rows that were compared.
+        mean: of the one.
+        other_mean: of the other.
+        difference: the one less the other.
+        difference_low: 2.5 % quantile.
+        difference_high: 97.5 % quantile.
+        ratio: the one over the other; not a number where the other is 0.
+        ratio_low: 2.5 % quantile.
+        ratio_high: 97.5 % quantile.
+    """
+
+    listeners: int
+    mean: float
+    other_mean: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+
+    def to_json(self) -> dict[str, float]:
+        """All figures by name."""
+        return asdict(self)
+
+
+def compared(
+    one: Float[np.ndarray, " listeners"],
+    other: Float[np.ndarray, " listeners"],
+    who: Int[np.ndarray, " listeners"] | None = None,
+    among: Bool[np.ndarray, " listeners"] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compares the means of two columns whose rows are pairs.
+
+    Args:
+        one: of each listener.
+        other: of the same listeners.
+        who: the person of each row; all rows of a person are drawn together. Null: every row is somebody else.
+        among: the rows that count; null: all.
+        seed: of the bootstrap.
+    """
+    rows = np.arange(len(one)) if among is None else np.flatnonzero(among)
+    if not len(rows):
+        nothing = float("nan")
+        return Comparison(listeners=0, **dict.fromkeys(_NUMBERS, nothing))
+    person = rows if who is None else who[rows]
+    _, cluster = np.unique(person, return_inverse=True)
+    number = int(cluster.max()) + 1
+    # By person: the sums of both columns, and rows.
+    sums = np.stack([np.bincount(cluster, column, number) for column in (one[rows], other[rows], np.ones(len(rows)))])
+    rng, drawn = np.random.default_rng(seed), np.empty((_RESAMPLES, 3))
+    for begin in range(0, _RESAMPLES, _BLOCK):
+        drawn[begin : begin + _BLOCK] = rng.multinomial(number, np.full(number, 1.0 / number), _BLOCK) @ sums.T
+    first, second = drawn[:, 0] / drawn[:, 2], drawn[:, 1] / drawn[:, 2]
+    mean, other_mean = float(one[rows].mean()), float(other[rows].mean())
+    low, high = np.quantile(first - second, (0.025, 0.975))
+    ratios = np.divide(first, second, out=np.full(len(first), np.nan), where=second != 0)
+    ratio_low, ratio_high = np.quantile(ratios, (0.025, 0.975))
+    return Comparison(
+        listeners=len(rows), mean=mean, other_mean=other_mean, difference=mean - other_mean, difference_low=float(low),
+        difference_high=float(high), ratio=mean / other_mean if other_mean else float("nan"),
+        ratio_low=float(ratio_low), ratio_high=float(ratio_high),
+    )  # fmt: skip
+
+
+_NUMBERS: Final = (
+    "mean", "other_mean", "difference", "difference_low", "difference_high", "ratio", "ratio_low", "ratio_high",
+)  # fmt: skip
+
+
+def against(
+    one: Judged,
+    other: Judged,
+    weights: Mapping[str, float] | None = None,
+    among: Bool[np.ndarray, " listeners"] | None = None,
+) -> dict[str, Comparison]:
+    """One policy beside another in the same world: every figure, and their `return`.
+
+    Args:
+        one: of some listeners.
+        other: of the same ones.
+        weights: of the parts in the return; null: those of the long-term return.
+        among: the listeners who count; null: all.
+
+    Raises:
+        ValueError: they are not of the same world and listeners.
+    """
+    if one.world != other.world or not np.array_equal(one.who, other.who):
+        raise ValueError(f"{one.policy} in {one.world} and {other.policy} in {other.world} have other listeners")
+    columns = {name: (column, other.figures[name]) for name, column in one.figures.items()}
+    returns = [judged.returns() if weights is None else judged.returns(weights) for judged in (one, other)]
+    columns[RETURN] = returns[0], returns[1]
+    return {name: compared(*pair, one.who, among) for name, pair in columns.items()}
+
+
+def segments(judged: Judged) -> dict[str, Bool[np.ndarray, " listeners"]]:
+    """Who belongs to which segment, by what was known when the episode began.
+
+    `new`: fewer than `NEW_PLAYS` plays. Of those who are not: `light`, who came less than `LIGHT_SESSIONS` times a
+    week; `specialists`, most of whose plays lie in one region; a light specialist is both. `others`: neither.
+    """
+    before = judged.before
+    is_new = before["plays"] < NEW_PLAYS
+    is_light = ~is_new & (before["sessions_a_week"] < LIGHT_SESSIONS)
+    is_specialist = ~is_new & (before["main_region"] > SPECIALIST_SHARE)
+    return {"new": is_new, "light": is_light, "specialists": is_specialist,
+            "others": ~(is_new | is_light | is_specialist)}  # fmt: skip

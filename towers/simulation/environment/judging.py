@@ -1,0 +1,231 @@
+"""What listeners of simulated worlds do under several policies: what each is judged by, beside the parts of the reward.
+
+Every policy meets the same listeners at the begin of their episodes; what is drawn after that differs.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from towers.simulation.environment.policies import ServingPolicy
+from towers.simulation.environment.rewards import PARTS, RETURN_WEIGHTS, total
+from towers.simulation.environment.serving import Turn, begun, region_counts, turns
+from towers.simulation.environment.world import ListeningWorld
+from towers.simulation.listeners.space import DAY_US
+from towers.simulation.listeners.state import ListenerState
+
+FIGURES: Final = (
+    *PARTS, "plays", "clicks", "slots", "tried_artists", "region_entropy", "shown_new_artists", "shown_popularity",
+)  # fmt: skip
+"""Beside the parts of the reward, of a listener's episode: plays; plays that were picked from a slate; slots that were
+shown; artists who were unknown before the episode and streamed in it; entropy in bits of the regions of what was
+streamed, all contents of no region counting as one, 0 without a stream; share of slots with an artist who was
+unknown before the episode; mean logarithm of the popularity of what was shown, 0 being an average content."""
+BEFORE: Final = ("plays", "sessions_a_week", "main_region")
+"""What is known of a listener when an episode begins: plays; sessions a week since the first play; share of plays that
+lie in the region that they play most."""
+BY_DAY: Final = ("active_days", "adopted_artists", "streams", "skips")
+"""Parts of the reward that are kept by day of the episode too."""
+_LEAST_WEEKS: Final = 1.0
+
+Progress = Callable[[int, int], None]
+"""Is told how many episodes are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What listeners of one world did under one policy.
+
+    Rows are those of all seeds, one seed behind the other: equal rows of two policies in the same world are the same
+    listener in the same seed.
+
+    Args:
+        policy: its name.
+        world: its name.
+        who: `[listeners]`, number of the person in the population; somebody may be there in several seeds.
+        figures: by the names of `FIGURES`, `[listeners]`.
+        before: by the names of `BEFORE`, `[listeners]`.
+        shown: `[listeners, regions]`, slots by region; the last column is of no region.
+        streamed: `[listeners, regions]`, streams by region.
+        by_day: by the names of `BY_DAY`, `[listeners, days]`.
+    """
+
+    policy: str
+    world: str
+    who: Int[np.ndarray, " listeners"]
+    figures: Mapping[str, Float[np.ndarray, " listeners"]]
+    before: Mapping[str, Float[np.ndarray, " listeners"]]
+    shown: Float[np.ndarray, "listeners regions"]
+    streamed: Float[np.ndarray, "listeners regions"]
+    by_day: Mapping[str, Float[np.ndarray, "listeners days"]]
+
+    def __len__(self) -> int:
+        return len(self.who)
+
+    def returns(self, weights: Mapping[str, float] = RETURN_WEIGHTS) -> Float[np.ndarray, " listeners"]:
+        """The return of each listener's episode: the long-term one, or that of other weights of parts."""
+        return total(self.figures, weights)
+
+
+def judge(
+    policies: Sequence[ServingPolicy],
+    worlds: Mapping[str, ListeningWorld],
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+    processes: int = 1,
+) -> list[Judged]:
+    """Lets every policy serve all listeners of every world for an episode, once for each seed.
+
+    Args:
+        policies: with different names.
+        worlds: by name; all of one catalogue, for which the policies were made.
+        seeds: of who the listeners are and of all that is drawn.
+        progress: is told after each episode.
+        processes: that share the episodes, each with a copy of all worlds; the result is the same for any number.
+
+    Returns:
+        For each world, all policies.
+    """
+    tasks = [(world, place, seed) for world in worlds for place in range(len(policies)) for seed in seeds]
+    found: dict[tuple[str, int, int], Judged] = {}
+    for task, judged in _done(tasks, policies, worlds, processes):
+        found[task] = judged
+        if progress is not None:
+            progress(len(found), len(tasks))
+    return [
+        _joined([found[world, place, seed] for seed in seeds]) for world in worlds for place in range(len(policies))
+    ]
+
+
+_Task = tuple[str, int, int]
+_given: list[tuple[Sequence[ServingPolicy], Mapping[str, ListeningWorld]]] = []
+"""What a process was given when it began."""
+
+
+def _done(
+    tasks: list[_Task],
+    policies: Sequence[ServingPolicy],
+    worlds: Mapping[str, ListeningWorld],
+    processes: int,
+) -> Iterator[tuple[_Task, Judged]]:
+    if processes < 2:
+        for world, place, seed in tasks:
+            yield (world, place, seed), judged_once(policies[place], world, worlds[world], seed)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (policies, worlds)) as pool:
+        waiting = {pool.submit(_of_task, task): task for task in tasks}
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+
+
+def _begin(policies: Sequence[ServingPolicy], worlds: Mapping[str, ListeningWorld]) -> None:
+    _given.append((policies, worlds))
+
+
+def _of_task(task: _Task) -> Judged:
+    (policies, worlds), (world, place, seed) = _given[-1], task
+    return judged_once(policies[place], world, worlds[world], seed)
+
+
+def judged_once(policy: ServingPolicy, name: str, world: ListeningWorld, seed: int) -> Judged:
+    """One policy in one world with one seed; `name` is the world's."""
+    begun(policy, world, seed)
+    seen = _Seen(world)
+    before, who = _before(world), world.listeners.who.copy()
+    for turn in turns(policy, world):
+        seen.add(turn)
+    return Judged(
+        policy=policy.name, world=name, who=who, figures=seen.figures(), before=before, shown=seen.shown,
+        streamed=seen.streamed, by_day=seen.by_day,
+    )  # fmt: skip
+
+
+class _Seen:
+    """Adds up what listeners do in their episodes."""
+
+    def __init__(self, world: ListeningWorld):
+        self._world, number = world, len(world)
+        self._sums = {name: np.zeros(number) for name in FIGURES}
+        shape = number, len(world.space.region_names) + 1
+        self.shown, self.streamed = np.zeros(shape), np.zeros(shape)
+        self._first_day = world.begin_us // DAY_US
+        days = (world.end_us - 1) // DAY_US - self._first_day + 1
+        self.by_day = {name: np.zeros((number, days)) for name in BY_DAY}
+
+    def add(self, turn: Turn) -> None:
+        world, rows, step, slates = self._world, turn.rows, turn.step, turn.slates
+        sums, space = self._sums, world.space
+        for name, part in step.parts.items():
+            sums[name][rows] += part
+        sums["plays"][rows] += 1
+        sums["clicks"][rows] += ~step.is_own
+        sums["slots"][rows] += slates.shape[1]
+        sums["shown_popularity"][rows] += space.log_popularity[slates].sum(axis=1)
+        sums["shown_new_artists"][rows] += _is_new(world, rows, slates).sum(axis=1)
+        self.shown += region_counts(rows, space.region[slates], self.shown.shape)
+        is_stream = step.parts["streams"] > 0
+        self.streamed += region_counts(rows[is_stream], space.region[step.content[is_stream]], self.shown.shape)
+        day = np.minimum(turn.start_us // DAY_US - self._first_day, self.by_day["streams"].shape[1] - 1)
+        for name, of_day in self.by_day.items():
+            of_day[rows, day] += step.parts[name]
+
+    def figures(self) -> dict[str, np.ndarray]:
+        """By the names of `FIGURES`."""
+        sums = dict(self._sums)
+        slots = np.maximum(sums["slots"], 1.0)
+        for name in ("shown_popularity", "shown_new_artists"):
+            sums[name] = sums[name] / slots
+        sums["region_entropy"] = entropy_bits(self.streamed)
+        sums["tried_artists"] = tried_artists(self._world.listeners.state, self._world.begin_us)
+        return sums
+
+
+def _is_new(
+    world: ListeningWorld, rows: Int[np.ndarray, " some"], slates: Int[np.ndarray, "some slate"]
+) -> Shaped[np.ndarray, "some slate"]:
+    """Whether the artist of each slot is known to the world and was unknown to the listener before the episode."""
+    artists, artist = world.listeners.state.artists, world.space.artist[slates]
+    place = artists.places_of(rows, artist)
+    return (artist >= 0) & ((place < 0) | (artists.first_us[rows[:, None], np.maximum(place, 0)] >= world.begin_us))
+
+
+def tried_artists(state: ListenerState, begin_us: int) -> Float[np.ndarray, " listeners"]:
+    """How many artists each listener met and streamed from an instant on."""
+    artists = state.artists
+    is_new = (artists.content >= 0) & (artists.first_us >= begin_us)
+    return (is_new & (artists.plays > artists.skips)).sum(axis=1).astype(float)
+
+
+def _before(world: ListeningWorld) -> dict[str, np.ndarray]:
+    state, memory = world.listeners.state, world.listeners.state.memory
+    first_us = np.where(memory.content >= 0, memory.first_us, world.begin_us).min(axis=1)
+    weeks = np.maximum((world.begin_us - first_us) / (7.0 * DAY_US), _LEAST_WEEKS)
+    plays = state.region_plays
+    # Whose first session has just begun has come once without a play.
+    came = np.maximum(state.sessions - 1, 0)
+    return {
+        "plays": state.plays.astype(float), "sessions_a_week": came / weeks,
+        "main_region": (plays.max(axis=1) / np.maximum(plays.sum(axis=1), 1e-9)).astype(float),
+    }  # fmt: skip
+
+
+def entropy_bits(counts: Float[np.ndarray, "listeners regions"]) -> Float[np.ndarray, " listeners"]:
+    """Entropy of each row's shares in bits; 0 of a row of zeros."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
+    return -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(axis=1)
+
+
+def _joined(found: Sequence[Judged]) -> Judged:
+    first = found[0]
+    return Judged(
+        policy=first.policy, world=first.world, who=np.concatenate([one.who for one in found]),
+        figures={name: np.concatenate([one.figures[name] for one in found]) for name in first.figures},
+        before={name: np.concatenate([one.before[name] for one in found]) for name in first.before},
+        shown=np.concatenate([one.shown for one in found]), streamed=np.concatenate([one.streamed for one in found]),
+        by_day={name: np.concatenate([one.by_day[name] for one in found]) for name in first.by_day},
+    )  # fmt: skip

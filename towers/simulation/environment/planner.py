@@ -1,0 +1,156 @@
+"""A planner that knows the true state of simulated listeners: an upper bound for policies that do not.
+
+In each step it knows how much every candidate truly weighs for its listener beside own choice, how likely it is truly
+skipped, how often the listener comes, and which artists they have met, streamed and adopted in the episode. From these
+it shows the slate whose pick is worth most in expectation, found exactly: one step of lookahead with true chances. What
+lies beyond the step is a worth of an artist's next stage, of whose form only four numbers are tuned (`Worth`), on other
+seeds of the same world. So it is a strong policy and no proof of an optimum.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int, Integer
+
+from towers.simulation.environment.observation import Observation
+from towers.simulation.environment.policies import filled
+from towers.simulation.environment.rewards import KEPT_DAYS, RETURN_WEIGHTS
+from towers.simulation.environment.world import ListeningWorld, best_of
+from towers.simulation.listeners.space import DAY_US
+
+_BLOCK: Final = 64
+_ROUNDS: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What a stream is worth beyond its step.
+
+    An artist is kept who is streamed on one day of the episode and on a later one within its last `KEPT_DAYS` days. So
+    a stream there of an artist who was first streamed on an earlier day is worth 1 for certain. The first stream of an
+    unknown artist is worth the chance that a second one comes: `trying * comes * (1 - exp(-again * plays / (open
+    + 1)))`, where `comes` is the chance that the listener comes on a later day within the last `KEPT_DAYS`, `plays` is
+    `room` for each such day that is expected then, shared with the artists who already wait (`open`), and `again` the
+    chance that a slate of nothing but the like of the content makes the listener stream it.
+
+    Args:
+        trying: see above.
+        room: plays of a day on which a slate can bring an artist to be kept.
+        reminding: worth of a stream of an artist who waits, before the last days, as a share of the chance.
+        skip_cost: of a skip beside what the return counts: who skips leaves sooner and comes back later.
+        pick: worth of a pick from the slate, whatever comes of it; the return counts none, and with it a planner holds
+            picks up at some cost of the return.
+    """
+
+    trying: float = 1.0
+    room: float = 60.0
+    reminding: float = 0.5
+    skip_cost: float = 0.1
+    pick: float = 0.0
+
+
+class Planner:
+    """See the module. It is `Clairvoyant`: `act_in` is what it acts by.
+
+    Args:
+        slate_size: contents of a slate; fewer are shown where any more would be worse.
+        worth: beyond a step.
+    """
+
+    name = "planner with the true state"
+
+    def __init__(self, slate_size: int = 10, worth: Worth | None = None):
+        self._slate_size, self.worth = slate_size, worth or Worth()
+
+    def begin(self, seed: int) -> None:
+        """See `ServingPolicy.begin`."""
+
+    def begin_day(self, streamed: Int[np.ndarray, " contents"] | None) -> None:
+        """See `ServingPolicy.begin_day`."""
+
+    def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
+        """Raises: it cannot choose by what a service knows."""
+        raise TypeError("a planner with the true state acts in a world, by act_in")
+
+    def act_in(
+        self, world: ListeningWorld, rows: Integer[np.ndarray, " listeners"]
+    ) -> Int[np.ndarray, "listeners slate"]:
+        """See `serving.Clairvoyant.act_in`."""
+        slates = [self._slates(world, rows[begin : begin + _BLOCK]) for begin in range(0, len(rows), _BLOCK)]
+        return np.concatenate(slates) if slates else np.zeros((0, self._slate_size), np.int64)
+
+    def _slates(self, world: ListeningWorld, rows: np.ndarray) -> np.ndarray:
+        listeners, state = world.listeners, world.listeners.state
+        candidates = world.candidates[rows]
+        content = np.maximum(candidates, 0).astype(np.int64)
+        weight = np.exp(np.clip(listeners.attraction(rows, content).astype(float), -30.0, 30.0))
+        may_come = (candidates >= 0) & (world.space.released_us[content] <= state.now_us[rows, None])
+        weight = np.where(may_come, weight, 0.0)
+        skip, cost = listeners.skip_chance(rows, content), self.worth.skip_cost - RETURN_WEIGHTS["skips"]
+        alike = self._slate_size * weight
+        again = (1.0 - skip) * alike / (alike + np.exp(world.own_pull))
+        value = (1.0 - skip) * self._ahead(world, rows, content, again) - skip * cost + self.worth.pick
+        usual = (state.skips[rows] + 0.35) / (state.plays[rows] + 1.0)
+        return best_slates(weight, value, np.exp(world.own_pull), -cost * usual, candidates, self._slate_size)
+
+    def _ahead(self, world: ListeningWorld, rows: np.ndarray, content: np.ndarray, again: np.ndarray) -> np.ndarray:
+        """What a stream of each content is worth beyond its step."""
+        worth, now_us = self.worth, world.now_us[rows, None]
+        artists, artist = world.listeners.state.artists, world.space.artist[content]
+        place = artists.places_of(rows, artist)
+        met_us = artists.first_us[rows[:, None], np.maximum(place, 0)]
+        is_new = (artist >= 0) & ((place < 0) | (met_us >= world.begin_us))
+        first_us, last_us = world.rewards.streamed_us(rows, artist)
+        late_us = world.end_us - KEPT_DAYS * DAY_US
+        # Later days than this one that lie in the last days of the episode.
+        tomorrow_us = (now_us // DAY_US + 1) * DAY_US
+        days_left = np.maximum(world.end_us - np.maximum(tomorrow_us, late_us), 0) / DAY_US
+        days = days_left * -np.expm1(-world.listeners.sessions_a_day(rows))[:, None]
+        comes = -np.expm1(-days)
+        plays = worth.room * days / np.maximum(comes, 1e-9)
+        open_ = world.rewards.num_open(rows, world.end_us)[:, None]
+        chance = worth.trying * comes * -np.expm1(-again * plays / (open_ + 1.0))
+        is_late = now_us >= late_us
+        waits = is_new & (first_us >= 0) & (first_us // DAY_US < now_us // DAY_US)
+        is_kept = (first_us // DAY_US < last_us // DAY_US) & (last_us >= late_us)
+        ahead = np.where(is_new & (first_us < 0), chance, 0.0)
+        waiting = np.where(is_late, RETURN_WEIGHTS["kept_artists"], worth.reminding * chance)
+        return np.where(waits & ~is_kept, waiting, ahead)
+
+
+def best_slates(
+    weight: Float[np.ndarray, "listeners candidates"],
+    value: Float[np.ndarray, "listeners candidates"],
+    own_weight: float,
+    own_value: Float[np.ndarray, " listeners"],
+    candidates: Integer[np.ndarray, "listeners candidates"],
+    number: int,
+) -> Int[np.ndarray, "listeners number"]:
+    """The slate of at most `number` candidates whose pick is worth most in expectation, for each listener.
+
+    A pick falls on a candidate or on own choice in proportion to what they weigh (multinomial logit). The best value z
+    of a slate is where the sum of the greatest `weight * (value - z)` above 0 equals `own_weight * (z - own_value)`,
+    and these are its slate (Rusmevichientong, Shen and Shmoys 2010, "Dynamic assortment optimization with a multinomial
+    logit choice model and capacity constraint"); Dinkelbach's steps find it.
+
+    Args:
+        weight: 0 for what cannot be picked.
+        value: of a pick of each.
+        own_weight: of own choice.
+        own_value: of own choice.
+        candidates: rows of contents, -1 for none.
+        number: contents of a slate.
+    """
+    z = own_value.astype(float)
+    for _ in range(_ROUNDS):
+        gain = weight * (value - z[:, None])
+        top = np.argpartition(gain, gain.shape[1] - number, axis=1)[:, -number:]
+        taken = np.take_along_axis(np.where(gain > 0, weight, 0.0), top, axis=1)
+        worth = (taken * np.take_along_axis(value, top, axis=1)).sum(axis=1) + own_weight * own_value
+        z = worth / (taken.sum(axis=1) + own_weight)
+    gain = weight * (value - z[:, None])
+    slates = best_of(gain, np.where(gain > 0, candidates, -1), number)
+    # Where nothing is better than own choice, the least harm is shown.
+    first = np.take_along_axis(candidates, gain.argmax(axis=1)[:, None], axis=1)
+    return filled(np.where(slates[:, :1] < 0, first, slates))

@@ -1,0 +1,132 @@
+"""Proximal policy optimisation by stable-baselines3 (Schulman et al. 2017, "Proximal policy optimization algorithms").
+
+stable-baselines3 rather than torchrl: it needs numpy, torch, Gymnasium and cloudpickle alone, and takes a vectorised
+world as it is, while torchrl brings a library of tensors with a release for each of PyTorch's.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import set_random_seed
+from torch import Tensor, nn
+
+from towers.manifest import atomic_file
+from towers.policies.agent.features import CONTEXT
+from towers.policies.agent.policy import AgentPolicy
+from towers.simulation.environment.world import ListeningWorld
+from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
+from towers.training.agent.weights_env import KNOWN, WeightsEnv
+
+MODEL = "ppo.zip"
+
+
+class _Heads(nn.Module):
+    """The actor reads the context as it is; the critic reads what is known, through one hidden layer."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.latent_dim_pi, self.latent_dim_vf = len(CONTEXT), width
+        self.critic = nn.Sequential(nn.Linear(KNOWN, width), nn.Tanh())
+
+    def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
+        return self.forward_actor(observed), self.forward_critic(observed)
+
+    def forward_actor(self, observed: Tensor) -> Tensor:
+        return observed[:, : len(CONTEXT)]
+
+    def forward_critic(self, observed: Tensor) -> Tensor:
+        return self.critic(observed[:, len(CONTEXT) :])
+
+
+class LinearActor(ActorCriticPolicy):
+    """An actor that is linear in the context."""
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor: Any = _Heads(self.width)
+
+    def __init__(self, *args: Any, width: int = 64, **settings: Any):
+        self.width = width
+        super().__init__(*args, **settings)
+        # Nothing is moved at first.
+        actor: Any = self.action_net
+        nn.init.zeros_(actor.weight)
+
+
+class Ppo:
+    """Finds the weights of a policy by proximal policy optimisation.
+
+    Args:
+        start: where it begins.
+        steps: of learning, each of `plays` plays of every listener of one of the worlds, in turn.
+        plays: of a listener in a step; an episode has one or two hundred.
+        learning_rate: of Adam.
+        spread: standard deviation of what weights are moved by, at the begin.
+        discount: of what comes one play later.
+        trace: lambda of the advantages.
+        epochs: of each step's plays.
+        batch: plays of a mini-batch.
+        width: hidden units of the critic.
+        kept_share: see `advantages.rewards_of`.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        steps: int = 40,
+        plays: int = 200,
+        learning_rate: float = 0.003,
+        spread: float = 0.5,
+        discount: float = 0.97,
+        trace: float = 0.9,
+        epochs: int = 5,
+        batch: int = 4096,
+        width: int = 64,
+        kept_share: float = 0.5,
+    ):
+        self.start, self.steps, self.plays, self.kept_share = start, steps, plays, kept_share
+        self._settings: dict[str, Any] = {
+            "n_steps": plays, "learning_rate": learning_rate, "gamma": discount, "gae_lambda": trace,
+            "n_epochs": epochs, "batch_size": batch, "device": "cpu",
+            "policy_kwargs": {"width": width, "log_std_init": float(np.log(spread)), "ortho_init": False},
+        }  # fmt: skip
+
+    def train(
+        self,
+        worlds: Sequence[ListeningWorld],
+        *,
+        weights: Mapping[str, float],
+        folder: Path,
+        seed: int,
+        watch: Watch,
+        long_term: Float[np.ndarray, " contents"] | None = None,
+    ) -> AgentPolicy:
+        """See `Learner.train`."""
+        begun = begun_in(folder, self.start, worlds, long_term, seed)
+        policy = blank(worlds, long_term, begun.chance).with_weights(begun.weights)
+        scale = self.start.is_read / begun.spread
+        envs = [WeightsEnv(world, policy, weights, self.kept_share, scale) for world in worlds]
+        path = folder / MODEL
+        set_random_seed(seed)
+        model = PPO.load(path, envs[0]) if path.exists() else PPO(LinearActor, envs[0], seed=seed, **self._settings)
+        for step in range(model.num_timesteps // (self.plays * envs[0].num_envs), self.steps):
+            env = envs[step % len(envs)]
+            env.begin((seed, 54, step))
+            set_random_seed(seed * 100_003 + step)
+            model.set_env(env, force_reset=True)
+            model.learn(self.plays * env.num_envs, reset_num_timesteps=False)
+            with atomic_file(path) as temporary, temporary.open("wb") as file:
+                model.save(file)
+            figures = {name: value / max(env.episodes, 1) for name, value in env.sums.items()}
+            watch(step + 1, self.steps, figures | {"return": total_of(figures, weights)})
+        return policy.with_weights(policy.weights + self._moves(model) * scale)
+
+    def _moves(self, model: PPO) -> Float[np.ndarray, "context features"]:
+        actor: Any = model.policy.action_net
+        moves = actor.weight.detach().numpy().T.astype(float).copy()
+        moves[0] += actor.bias.detach().numpy()
+        return moves

@@ -1,0 +1,139 @@
+"""A world of listeners as stable-baselines3 wants one: an action is what a listener's weights are moved by.
+
+So proximal policy optimisation, which has no distribution of slates, acts with a Gaussian over the weights of the
+features, and the slate is the best one under them. What it learns is the same linear policy.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Float, Int
+from stable_baselines3.common.vec_env import VecEnv
+
+from towers.policies.agent.features import CONTEXT, FEATURES, context_of
+from towers.policies.agent.policy import AgentPolicy
+from towers.simulation.environment.observation import Observation
+from towers.simulation.environment.world import ListeningWorld
+from towers.simulation.listeners.space import DAY_US
+from towers.training.agent.episodes import PARTS, known_of
+from towers.training.agent.serving import seen_of
+
+KNOWN = 17
+"""Columns of `episodes.known_of`."""
+FARTHEST = 100.0
+"""By which a weight may be moved: farther than any training goes, as the library wants a bound."""
+
+
+class WeightsEnv(VecEnv):
+    """Listeners who are served by weights of their own; whose episode is over is followed by another one at once.
+
+    An observation is `CONTEXT` and then `known_of`, float32.
+
+    Args:
+        world: of listeners.
+        policy: whose weights are moved.
+        weights: of the parts of the return.
+        kept_share: see `advantages.rewards_of`.
+        scale: what each feature's action is multiplied by; 0 for one that is not read.
+    """
+
+    def __init__(
+        self,
+        world: ListeningWorld,
+        policy: AgentPolicy,
+        weights: Mapping[str, float],
+        kept_share: float,
+        scale: Float[np.ndarray, " features"],
+    ):
+        self.world, self.policy, self.weights = world, policy, weights
+        self._early = weights.get("kept_artists", 0.0) * kept_share
+        self._scale = scale.astype(np.float32)
+        width = len(CONTEXT) + KNOWN
+        super().__init__(
+            len(world), spaces.Box(-np.inf, np.inf, (width,), np.float32),
+            spaces.Box(-FARTHEST, FARTHEST, (len(FEATURES),), np.float32),
+        )  # fmt: skip
+        self._moved = np.zeros((len(world), len(FEATURES)), np.float32)
+        self._given = np.zeros(len(world))
+        self.sums = dict.fromkeys((*PARTS, "clicks", "plays"), 0.0)
+        self.episodes = 0
+
+    def begin(self, seed: Sequence[int]) -> None:
+        """From the next reset on all is drawn from `seed`, and sums begin at 0."""
+        self._rng = np.random.default_rng(list(seed))
+        self.sums, self.episodes = dict.fromkeys(self.sums, 0.0), 0
+
+    def reset(self) -> Float[np.ndarray, "listeners observed"]:
+        """Other listeners begin an episode in all rows."""
+        self.world.reset(np.arange(self.num_envs), self._rng)
+        self._given[:] = 0.0
+        return self._observed()
+
+    def step_async(self, actions: Float[np.ndarray, "listeners features"]) -> None:
+        """Keeps what the weights are moved by."""
+        self._moved = actions.astype(np.float32) * self._scale
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Every listener plays one content."""
+        policy, rows = self.policy, np.arange(self.num_envs)
+        seen = seen_of(self._observation)
+        scores = policy.scores(self._features, seen)
+        own = np.matmul(self._features, self._moved[..., None])[..., 0]
+        slots = policy.slot_by_slot(scores + own, seen)
+        places = np.stack([slot.place for slot in slots], axis=1)
+        step = self.world.step(rows, self._slates(seen["candidates"], places))
+        over = step.terminated | step.truncated
+        rewards = self._rewards(step.parts, over)
+        for name in PARTS:
+            self.sums[name] += float(step.parts[name].sum())
+        self.sums["clicks"] += float((~step.is_own).sum())
+        self.sums["plays"] += float(len(rows))
+        self.episodes += int(over.sum())
+        infos: list[dict[str, Any]] = [{} for _ in rows]
+        if over.any():
+            ended = np.flatnonzero(over)
+            # The episode's days are over, so nothing follows and no value of what was seen last is asked for.
+            for row in ended:
+                infos[row]["terminal_observation"] = self._observed_last[row]
+            self.world.reset(ended)
+            self._given[ended] = 0.0
+        return self._observed(), rewards.astype(np.float32), over, infos
+
+    def _rewards(self, parts: Mapping[str, np.ndarray], over: np.ndarray) -> Float[np.ndarray, " listeners"]:
+        early = self._early * parts["adopted_artists"]
+        self._given += early
+        total = sum((weight * parts[name] for name, weight in self.weights.items()), np.zeros(self.num_envs))
+        return total + early - np.where(over, self._given, 0.0)
+
+    def _slates(self, candidates: np.ndarray, places: np.ndarray) -> Int[np.ndarray, "listeners slots"]:
+        return np.take_along_axis(candidates, places, axis=1).astype(np.int64)
+
+    def _observed(self) -> Float[np.ndarray, "listeners observed"]:
+        world, rows = self.world, np.arange(self.num_envs)
+        self._observation: Observation = world.observe(rows)
+        seen = seen_of(self._observation)
+        self._features = self.policy.features(seen)
+        known = known_of(self._observation, self._features, (world.end_us - world.now_us) / DAY_US)
+        self._observed_last = np.concatenate([context_of(seen), known], axis=1).astype(np.float32)
+        return self._observed_last
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """What all rows have in common."""
+        return [getattr(self, attr_name, None)] * self.num_envs
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Raises: rows have nothing of their own to be set."""
+        raise NotImplementedError(attr_name)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Raises: rows have no methods of their own."""
+        raise NotImplementedError(method_name)
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """No row is wrapped."""
+        return [False] * self.num_envs
