@@ -15,7 +15,7 @@ of earlier contents; they differ in what they are told:
 The regret of a listener is the mean return of the best content there is less that of the one shown. The late regret is
 that of the second half of the days.
 
-    OMP_NUM_THREADS=1 python benchmarks/delayed_outcomes.py    # a minute or two
+    OMP_NUM_THREADS=1 python benchmarks/delayed_outcomes.py    # three processor minutes
 """
 
 import argparse
@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, ratio, write_result
 from towers.policies.long_term.fitting import fit_returns
 from towers.policies.long_term.outcomes import DelayedOutcomes
 from towers.policies.long_term.progressive import Evidence, ReturnModel, evidence_of, expected_returns
@@ -162,7 +162,7 @@ def regret(how: str, world: World, model: ReturnModel, arguments: argparse.Names
 
 
 def measured(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Regret by policy and seed, and the ratios that are asked for with their least and greatest over seeds."""
+    """Regret by policy and seed, and the ratios that are asked for with their 95 % intervals over worlds."""
     curves: dict[str, list[list[float]]] = {}
     scale = []
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
@@ -177,9 +177,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     late = {how: [float(np.mean(curve[half:])) for curve in of_seeds] for how, of_seeds in curves.items()}
     ratios = {}
     for other in ("oracle", "waiting", "first day"):
-        by_seed = np.array(late["progressive"]) / np.array(late[other])
-        ratio = np.mean(late["progressive"]) / np.mean(late[other])
-        ratios[other] = {"ratio": float(ratio), "least": float(by_seed.min()), "greatest": float(by_seed.max())}
+        ratios[other] = ratio(np.array(late["progressive"]), np.array(late[other]))
     return {
         "late_regret": late,
         "ratios": ratios,
@@ -192,8 +190,8 @@ def table(found: dict[str, Any]) -> Table:
     """Late regret by policy."""
     rows = Table("told", "late regret, days", "of seeds", "progressive is", "asked", title="What waiting costs")
     for how, late in found["late_regret"].items():
-        ratio = found["ratios"].get(how)
-        told = "" if ratio is None else f"{ratio['ratio']:.2f} ({ratio['least']:.2f} to {ratio['greatest']:.2f})"
+        times = found["ratios"].get(how)
+        told = "" if times is None else f"{times['ratio']:.2f} ({times['low']:.2f} to {times['high']:.2f})"
         asked = f"at most {LIMITS[how]}" if how in LIMITS else ""
         rows.add_row(how, f"{np.mean(late):.3f}", f"{min(late):.3f} to {max(late):.3f}", told, asked)
     return rows
@@ -213,7 +211,7 @@ def main() -> None:
         "--logged", type=int, default=150, help="earlier contents, in the log that the prior is fitted to"
     )
     parser.add_argument("--logged-listeners", type=int, default=40, help="of each of these")
-    parser.add_argument("--seeds", type=int, default=10, help="worlds, each with its own log")
+    parser.add_argument("--seeds", type=int, default=30, help="worlds, each with its own log")
     parser.add_argument("--first-seed", type=int, default=100, help="settings were chosen on those from 0 on")
     add_smallest(parser, days=12, listeners=5, contents=6, life=10, logged=20, logged_listeners=20, seeds=1)
     arguments = parser.parse_args()
