@@ -32,7 +32,7 @@ COMMANDS = {
     "forget": "where anything of a listener still lies, and its removal",
     "demo": "all of it on a small world made in code",
 }
-EXTRAS = {"serve": "serve"}
+EXTRAS = {"serve": "serve", "agent": "agent"}
 """What a command needs where that is not `train`."""
 SWEEPS_RUNS = ("train",)
 """Commands whose sweep ends with a table of runs."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.policies.agent.met import CONTENTS, agent
+from tests.policies.agent.invented import CONTENTS, agent
 from towers.errors import UserError
 from towers.lifecycle.agent.versions import ABOUT, CURVE, POLICY, Trained, name_of, open_agent
 from towers.manifest import point_to, write_json

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from towers.policies.agent.features import Seen
+from towers.policies.agent.features import CONTEXT, FEATURES, Seen
+from towers.policies.agent.policy import AgentPolicy
+from towers.policies.agent.slates import Penalties
 
 CONTENTS, CANDIDATES, RECENT, DIM = 30, 12, 6, 4
 
@@ -23,6 +25,7 @@ class Invented:
     region_names: tuple[str, ...] = ("a", "b", "c")
     artist: np.ndarray = field(default_factory=lambda: np.arange(CONTENTS) // 2)
     plays: np.ndarray = field(default_factory=lambda: np.arange(CONTENTS, dtype=float))
+    released_us: np.ndarray = field(default_factory=lambda: np.arange(CONTENTS) * 86_400_000_000)
 
 
 def listeners(number: int, seed: int = 0) -> Seen:
@@ -45,3 +48,9 @@ def listeners(number: int, seed: int = 0) -> Seen:
         "position": rng.integers(0, 9, number).astype(np.float32),
         "plays": rng.integers(0, 90, number).astype(np.float32),
     }  # fmt: skip
+
+
+def agent(seed: int = 0) -> AgentPolicy:
+    """Scores the contents, and has something against what stands in the slate already."""
+    weights = np.random.default_rng(seed).normal(size=(len(CONTEXT), len(FEATURES)))
+    return AgentPolicy(contents=Invented(), weights=weights, penalties=Penalties(artist=0.7, region=0.3), slots=4)

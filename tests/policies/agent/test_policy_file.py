@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.policies.agent.met import CONTENTS, agent, met
+from tests.policies.agent.invented import CONTENTS, agent, listeners
 from towers.errors import UserError
-from towers.policies.agent.features import CONTEXT, FEATURES
+from towers.policies.agent.features import CONTEXT
 from towers.policies.agent.policy import READ, Chance
 from towers.policies.agent.policy_file import ABOUT, ARRAYS, read_agent, write_agent
 
@@ -18,8 +18,7 @@ IDS = [f"c{row}" for row in range(CONTENTS)]
 def policy():
     rng = np.random.default_rng(2)
     chance = Chance(weights=rng.normal(size=len(READ)), of_context=rng.normal(size=len(CONTEXT)))
-    made = agent(weights=rng.normal(size=(len(CONTEXT), len(FEATURES))))
-    return replace(made, chance=chance, long_term=rng.random(CONTENTS), temperature=0.7, recovery_hours=3.0)
+    return replace(agent(), chance=chance, long_term=rng.random(CONTENTS), temperature=0.7, recovery_hours=3.0)
 
 
 @pytest.mark.parametrize("has_contents", [False, True])
@@ -27,10 +26,10 @@ def test_it_chooses_the_same(policy, tmp_path, has_contents):
     write_agent(tmp_path, policy, space_id="made", content_ids=IDS, has_contents=has_contents)
     found = read_agent(tmp_path) if has_contents else read_agent(tmp_path, policy.contents, IDS)
     assert (found.space_id, found.content_ids) == ("made", tuple(IDS))
-    drawn, again = (one.draw(met(), np.random.default_rng(7)) for one in (policy, found.policy))
+    drawn, again = (one.draw(listeners(5), np.random.default_rng(7)) for one in (policy, found.policy))
     np.testing.assert_array_equal(drawn.slates, again.slates)
     np.testing.assert_array_equal(drawn.propensities, again.propensities)
-    np.testing.assert_array_equal(policy.act(met()), found.policy.act(met()))
+    np.testing.assert_array_equal(policy.act(listeners(5)), found.policy.act(listeners(5)))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.policies.agent.met import agent, met
-from towers.policies.agent.features import CONTEXT, FEATURES
+from tests.policies.agent.invented import agent, listeners
+from towers.policies.agent.features import FEATURES
 from towers.policies.agent.words import PHRASES, picks_of, reason_of
 
 
@@ -55,7 +55,7 @@ def test_shares_sum_to_the_score():
 
 
 def test_the_shares_of_a_pick_are_its_score_exactly():
-    policy, seen = agent(weights=np.random.default_rng(1).normal(size=(len(CONTEXT), len(FEATURES)))), met()
+    policy, seen = agent(), listeners(20)
     scores = policy.scores(policy.features(seen), seen)
     slots = policy.slot_by_slot(scores, seen)
     for row, picks in enumerate(picks_of(policy, seen)):

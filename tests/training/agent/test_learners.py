@@ -46,7 +46,7 @@ def trained(learner: Learner, folder: Path, killed_after: int | None = None) -> 
 
 LEARNERS: dict[str, Callable[[], Learner]] = {
     "reinforce": lambda: Reinforce(Start(rounds=1, without=("satiation",)), WholeSlate(), steps=2, contexts=CONTEXT),
-    "ppo": lambda: Ppo(Start(rounds=1, without=("satiation",)), steps=2, plays=16, batch=64, epochs=2),
+    "ppo": lambda: Ppo(Start(rounds=1, without=("satiation",)), steps=2, plays=16, batches=2, epochs=2),
 }
 
 

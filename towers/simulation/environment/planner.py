@@ -3,8 +3,8 @@
 In each step it knows how much every candidate truly weighs for its listener beside own choice, how likely it is truly
 skipped, how often the listener comes, and which artists they have met, streamed and adopted in the episode. From these
 it shows the slate whose pick is worth most in expectation, found exactly: one step of lookahead with true chances. What
-lies beyond the step is a worth of an artist's next stage, of whose form only four numbers are tuned (`Worth`), on other
-seeds of the same world. So it is a strong policy and no proof of an optimum.
+lies beyond the step is a worth of an artist's next stage, of whose form four numbers were chosen (`Worth`) by a handful
+of tries on two seeds of one world. So it is a strong policy and no proof of an optimum.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,13 @@ class Worth:
 
     An artist is kept who is streamed on one day of the episode and on a later one within its last `KEPT_DAYS` days. So
     a stream there of an artist who was first streamed on an earlier day is worth 1 for certain. The first stream of an
-    unknown artist is worth the chance that a second one comes: `trying * comes * (1 - exp(-again * plays / (open
-    + 1)))`, where `comes` is the chance that the listener comes on a later day within the last `KEPT_DAYS`, `plays` is
-    `room` for each such day that is expected then, shared with the artists who already wait (`open`), and `again` the
-    chance that a slate of nothing but the like of the content makes the listener stream it.
+    unknown artist is worth the chance that a second one comes: `trying * comes * min(1, room * days / (open + 1))`.
+    There `days` is how many later days within the last `KEPT_DAYS` the listener is expected on, `comes` the chance that
+    they come on any, and `open` how many artists wait for it already.
 
     Args:
         trying: see above.
-        room: plays of a day on which a slate can bring an artist to be kept.
+        room: artists who can be brought to be kept on one day.
         reminding: worth of a stream of an artist who waits, before the last days, as a share of the chance.
         skip_cost: of a skip beside what the return counts: who skips leaves sooner and comes back later.
         pick: worth of a pick from the slate, whatever comes of it; the return counts none, and with it a planner holds
@@ -44,9 +43,9 @@ class Worth:
     """
 
     trying: float = 1.0
-    room: float = 60.0
-    reminding: float = 0.5
-    skip_cost: float = 0.1
+    room: float = 8.0
+    reminding: float = 0.1
+    skip_cost: float = 0.05
     pick: float = 0.0
 
 
@@ -88,13 +87,11 @@ class Planner:
         may_come = (candidates >= 0) & (world.space.released_us[content] <= state.now_us[rows, None])
         weight = np.where(may_come, weight, 0.0)
         skip, cost = listeners.skip_chance(rows, content), self.worth.skip_cost - RETURN_WEIGHTS["skips"]
-        alike = self._slate_size * weight
-        again = (1.0 - skip) * alike / (alike + np.exp(world.own_pull))
-        value = (1.0 - skip) * self._ahead(world, rows, content, again) - skip * cost + self.worth.pick
+        value = (1.0 - skip) * self._ahead(world, rows, content) - skip * cost + self.worth.pick
         usual = (state.skips[rows] + 0.35) / (state.plays[rows] + 1.0)
         return best_slates(weight, value, np.exp(world.own_pull), -cost * usual, candidates, self._slate_size)
 
-    def _ahead(self, world: ListeningWorld, rows: np.ndarray, content: np.ndarray, again: np.ndarray) -> np.ndarray:
+    def _ahead(self, world: ListeningWorld, rows: np.ndarray, content: np.ndarray) -> np.ndarray:
         """What a stream of each content is worth beyond its step."""
         worth, now_us = self.worth, world.now_us[rows, None]
         artists, artist = world.listeners.state.artists, world.space.artist[content]
@@ -108,9 +105,8 @@ class Planner:
         days_left = np.maximum(world.end_us - np.maximum(tomorrow_us, late_us), 0) / DAY_US
         days = days_left * -np.expm1(-world.listeners.sessions_a_day(rows))[:, None]
         comes = -np.expm1(-days)
-        plays = worth.room * days / np.maximum(comes, 1e-9)
         open_ = world.rewards.num_open(rows, world.end_us)[:, None]
-        chance = worth.trying * comes * -np.expm1(-again * plays / (open_ + 1.0))
+        chance = worth.trying * comes * np.minimum(worth.room * days / (open_ + 1.0), 1.0)
         is_late = now_us >= late_us
         waits = is_new & (first_us >= 0) & (first_us // DAY_US < now_us // DAY_US)
         is_kept = (first_us // DAY_US < last_us // DAY_US) & (last_us >= late_us)

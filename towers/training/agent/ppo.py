@@ -69,7 +69,7 @@ class Ppo:
         discount: of what comes one play later.
         trace: lambda of the advantages.
         epochs: of each step's plays.
-        batch: plays of a mini-batch.
+        batches: mini-batches that an epoch is divided into; `plays` must be a multiple.
         width: hidden units of the critic.
         kept_share: see `advantages.rewards_of`.
     """
@@ -84,14 +84,17 @@ class Ppo:
         discount: float = 0.97,
         trace: float = 0.9,
         epochs: int = 5,
-        batch: int = 4096,
+        batches: int = 10,
         width: int = 64,
         kept_share: float = 0.5,
     ):
+        if plays % batches:
+            raise ValueError(f"plays={plays}, batches={batches}: plays must be a multiple of batches")
+        self.batches = batches
         self.start, self.steps, self.plays, self.kept_share = start, steps, plays, kept_share
         self._settings: dict[str, Any] = {
             "n_steps": plays, "learning_rate": learning_rate, "gamma": discount, "gae_lambda": trace,
-            "n_epochs": epochs, "batch_size": batch, "device": "cpu",
+            "n_epochs": epochs, "device": "cpu",
             "policy_kwargs": {"width": width, "log_std_init": float(np.log(spread)), "ortho_init": False},
         }  # fmt: skip
 
@@ -112,7 +115,11 @@ class Ppo:
         envs = [WeightsEnv(world, policy, weights, self.kept_share, scale) for world in worlds]
         path = folder / MODEL
         set_random_seed(seed)
-        model = PPO.load(path, envs[0]) if path.exists() else PPO(LinearActor, envs[0], seed=seed, **self._settings)
+        settings: dict[str, Any] = self._settings | {
+            "batch_size": self.plays // self.batches * envs[0].num_envs,
+            "seed": seed,
+        }
+        model = PPO.load(path, envs[0]) if path.exists() else PPO(LinearActor, envs[0], **settings)
         for step in range(model.num_timesteps // (self.plays * envs[0].num_envs), self.steps):
             env = envs[step % len(envs)]
             env.begin((seed, 54, step))

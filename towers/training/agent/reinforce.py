@@ -1,4 +1,4 @@
-"""REINFORCE over whole episodes of many simulated listeners at once."""
+"""REINFORCE over whole episodes of many simulated listeners at once, by its natural gradient."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,14 +24,17 @@ CHECKPOINT = "reinforce.pt"
 class Reinforce:
     """Finds the weights of a policy by the gradient of what its episodes return.
 
-    It takes `steps` steps of Adam, each after an episode of every listener of one of the worlds, in turn. The weights
+    It takes `steps` steps, each after an episode of every listener of one of the worlds, in turn. A step goes along the
+    natural gradient, which is the advantages' least-squares fit by the gradients of the choices (Kakade 2001, "A
+    natural policy gradient", theorem 1): a choice whose advantage is 1 gains `learning_rate` in its score. The weights
     are the mean of the last third.
 
     Args:
         start: where it begins.
         credit: which choices what follows is credited to.
         steps: of learning.
-        learning_rate: of Adam.
+        learning_rate: see above.
+        farthest: that a step moves scores, in the mean over choices (root of the mean square); longer steps are cut.
         horizon_days: in which what comes later counts 1/e.
         trace: lambda of the advantages.
         kept_share: of adopted artists who are kept, about; see `advantages.rewards_of`.
@@ -42,16 +45,18 @@ class Reinforce:
         self,
         start: Start,
         credit: Credit,
-        steps: int = 60,
-        learning_rate: float = 0.1,
-        horizon_days: float = 5.0,
+        steps: int = 24,
+        learning_rate: float = 4.0,
+        farthest: float = 0.5,
+        horizon_days: float = 7.0,
         trace: float = 0.97,
         kept_share: float = 0.5,
         contexts: Sequence[str] = ("always",),
     ):
-        self.contexts = tuple(contexts)
-        self.start, self.credit, self.steps, self.learning_rate = start, credit, steps, learning_rate
+        self.start, self.credit, self.steps = start, credit, steps
+        self.learning_rate, self.farthest = learning_rate, farthest
         self.horizon_days, self.trace, self.kept_share = horizon_days, trace, kept_share
+        self.contexts = tuple(contexts)
 
     def train(
         self,
@@ -67,49 +72,43 @@ class Reinforce:
         begun = begun_in(folder, self.start, worlds, long_term, seed)
         policy = blank(worlds, long_term, begun.chance).with_weights(begun.weights)
         path = folder / CHECKPOINT
-        kept = torch.load(path, weights_only=True) if path.exists() else None
-        parameters = torch.zeros(len(CONTEXT) * len(FEATURES) + PENALTIES, dtype=torch.float64)
-        done, late = 0, np.zeros(len(parameters))
-        if kept is not None:
-            parameters, done, late = kept["parameters"], kept["step"], kept["late"].numpy()
-        # Parameters say how far a feature of its standard deviation moves a score, so that a step is alike for all.
-        scale = self._is_learned() / np.append(np.tile(begun.spread, len(CONTEXT)), np.ones(PENALTIES))
-        optimizer = torch.optim.Adam([parameters], lr=self.learning_rate, betas=(0.8, 0.99))
-        if kept is not None:
-            optimizer.load_state_dict(kept["optimizer"])
+        done, by, late = _read(path, len(CONTEXT) * len(FEATURES) + PENALTIES)
         for step in range(done, self.steps):
             world = worlds[step % len(worlds)]
-            now = moved(policy, numbers(parameters) * scale)
-            episodes = play(world, now, self.credit, (seed, 53, step))
-            parameters.grad = -torch.from_numpy(self._gradient(episodes, weights) * scale)
-            torch.nn.utils.clip_grad_norm_([parameters], 1.0)
-            optimizer.step()
+            episodes = play(world, moved(policy, by), self.credit, (seed, 53, step))
+            by = by + self._step(episodes, weights)
             if step >= self._late:
-                late = late + numbers(parameters)
-            _save(path, {
-                "step": step + 1, "parameters": parameters.detach(), "optimizer": optimizer.state_dict(),
-                "late": torch.from_numpy(late),
-            })  # fmt: skip
+                late = late + by
+            _save(path, step + 1, by, late)
             figures = episodes.figures(len(world))
             watch(step + 1, self.steps, figures | {"return": total_of(figures, weights)})
-        return moved(policy, late / max(self.steps - self._late, 1) * scale)
+        return moved(policy, late / max(self.steps - self._late, 1))
 
     @property
     def _late(self) -> int:
         return 2 * self.steps // 3
 
-    def _is_learned(self) -> Float[np.ndarray, " parameters"]:
-        """1 for each parameter that may move."""
-        of_context = np.array([name in self.contexts for name in CONTEXT], float)
-        return np.append(np.outer(of_context, self.start.is_read).ravel(), np.ones(PENALTIES))
-
-    def _gradient(self, episodes: Episodes, weights: Mapping[str, float]) -> Float[np.ndarray, " parameters"]:
+    def _step(self, episodes: Episodes, weights: Mapping[str, float]) -> Float[np.ndarray, " parameters"]:
+        """By how much the parameters move: those of all contexts, and behind them the penalties."""
         rewards = rewards_of(episodes, weights, self.kept_share)
         advantages = advantages_of(episodes, rewards, self.horizon_days, self.trace)
-        advantages = (advantages / max(float(advantages.std()), 1e-9)).astype(np.float32)
-        credited = episodes.gradient * advantages[:, None]
-        of_features = episodes.context.T @ credited[:, :-PENALTIES] / len(episodes)
-        return np.concatenate([of_features.ravel(), credited[:, -PENALTIES:].mean(axis=0)]).astype(float)
+        contexts = [place for place, name in enumerate(CONTEXT) if name in self.contexts]
+        read = np.flatnonzero(self.start.is_read)
+        of_features = episodes.gradient[:, read].astype(float)
+        columns = [of_features * episodes.context[:, [place]] for place in contexts]
+        choices = np.concatenate([*columns, episodes.gradient[:, -PENALTIES:].astype(float)], axis=1)
+        square = choices.T @ choices / len(choices)
+        ridge = _RIDGE * max(float(np.trace(square)) / len(square), _LEAST) * np.eye(len(square))
+        move = self.learning_rate * np.linalg.solve(square + ridge, choices.T @ advantages / len(choices))
+        length = float(np.sqrt(move @ square @ move))
+        move *= min(1.0, self.farthest / max(length, _LEAST))
+        found = np.zeros((len(CONTEXT), len(FEATURES)))
+        found[np.ix_(contexts, read)] = move[:-PENALTIES].reshape(len(contexts), len(read))
+        return np.append(found.ravel(), move[-PENALTIES:])
+
+
+_RIDGE = 1e-3
+_LEAST = 1e-9
 
 
 def moved(policy: AgentPolicy, by: Float[np.ndarray, " parameters"]) -> AgentPolicy:
@@ -121,12 +120,14 @@ def moved(policy: AgentPolicy, by: Float[np.ndarray, " parameters"]) -> AgentPol
     return made
 
 
-def numbers(parameters: torch.Tensor) -> Float[np.ndarray, " parameters"]:
-    """A copy as numpy."""
-    return parameters.detach().numpy().copy()
+def _read(path: Path, number: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Steps done, by how much parameters have moved, and the sum of that in the last third."""
+    if not path.exists():
+        return 0, np.zeros(number), np.zeros(number)
+    kept = torch.load(path, weights_only=True)
+    return kept["step"], kept["by"].numpy(), kept["late"].numpy()
 
 
-def _save(path: Path, kept: Mapping[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _save(path: Path, step: int, by: np.ndarray, late: np.ndarray) -> None:
     with atomic_file(path) as temporary:
-        torch.save(dict(kept), temporary)
+        torch.save({"step": step, "by": torch.from_numpy(by), "late": torch.from_numpy(late)}, temporary)

@@ -82,7 +82,7 @@ class Start:
         without: features that are not read, neither here nor later.
     """
 
-    def __init__(self, sharpness: float = 2.0, rounds: int = 2, without: Sequence[str] = ()):
+    def __init__(self, sharpness: float = 1.0, rounds: int = 2, without: Sequence[str] = ()):
         self.sharpness, self.rounds, self.without = sharpness, rounds, tuple(without)
 
     @property
