@@ -82,6 +82,19 @@ def test_contents_have_the_neighbours_they_had(golden: tuple[Export, dict]) -> N
         check(export, found.rows, found.scores, expected)
 
 
+def test_contents_are_worth_later_what_they_were(golden: tuple[Export, dict]) -> None:
+    export, answers = golden
+    if "long_term" not in answers:
+        assert export.long_term is None
+        return
+    told, kept = answers["long_term"], export.known_long_term()
+    rows = np.array([export.content_row(name) for name in told["contents"]])
+    assert kept.days == told["days"]
+    np.testing.assert_allclose(kept.expected[rows], told["expected"], atol=1e-6)
+    np.testing.assert_allclose(kept.deviation[rows], told["deviation"], atol=1e-6)
+    np.testing.assert_allclose(kept.of_new(export.vectors[rows]), told["of_new"], atol=1e-6)
+
+
 def test_a_history_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
     export, answers = golden
     rows = np.array([export.content_row(name) for name in answers["history"]["contents"]])

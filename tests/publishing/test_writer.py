@@ -140,6 +140,8 @@ def test_what_is_derived_is_there_and_regions_carry_on(written, make_trained, tm
     second = Export(write(tmp_path / "v2", trained, earlier=first))
     assert first.regions is not None
     assert second.regions is not None
+    assert first.long_term is None
+    assert first.manifest["long_term"] == {"reason": "export.long_term is null"}
     assert first.manifest["derived"]["regions"] == second.manifest["derived"]["regions"]
     same = first.regions.region_of_content == second.regions.region_of_content
     assert same.mean() > 0.9

@@ -34,7 +34,7 @@ from towers.retrieval.ids import Ids
 from towers.retrieval.index import ExactIndex, FaissIndex, Index
 from towers.retrieval.listen_chance import ListenChance
 
-FORMAT = 4
+FORMAT = 5
 """The newest that can be read; what was published in an older one opens, too."""
 DEFAULT_TRACK_US = 180_000_000
 """Assumed length of a content of unknown duration when a history is given without times: three minutes."""

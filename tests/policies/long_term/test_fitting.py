@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from towers.errors import DataLacks
+from towers.policies.long_term import fitting
 from towers.policies.long_term.fitting import days_known, fit_returns
 from towers.policies.long_term.noise import moments_of
 from towers.policies.long_term.outcomes import DelayedOutcomes
@@ -68,6 +69,20 @@ def test_days_that_are_told_of_some_alone_are_told_right():
     np.testing.assert_allclose(noises[1], noises[0], atol=0.03)
     assert np.abs(noises[1] - noises[0]).mean() < 0.003
     assert noises[0][0, 1] > 0.01
+
+
+def test_a_content_like_no_other_is_believed_once_many_discovered_it(monkeypatch):
+    """Nobody came back to any content on the last days alone. What EM's directions do not hold is no return."""
+    monkeypatch.setattr(fitting, "RANK", 2)
+    outcomes, vectors, _ = drawn()
+    model = fit_returns(outcomes, vectors).model
+    curve = np.repeat([0.1, 0.4], DAYS // 2)
+    for days in (DAYS, 7):
+        number, reads = 1e7 * (np.arange(DAYS) < days), model.whitening[:days] @ curve
+        evidence = Evidence(number=number[None], innovation=(number * np.append(reads, np.zeros(DAYS - days)))[None])
+        first = replace(model, weights=(np.arange(DAYS) < days).astype(float))
+        found = expected_returns(first, evidence, np.zeros((1, DIM)))
+        assert found.expected[0] == pytest.approx(curve[:days].sum(), rel=0.01)
 
 
 @pytest.mark.parametrize(

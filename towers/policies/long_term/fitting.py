@@ -10,8 +10,10 @@ from towers.policies.long_term.noise import moments_of
 from towers.policies.long_term.outcomes import DelayedOutcomes
 from towers.policies.long_term.progressive import Evidence, ReturnModel, coordinates, evidence_of
 
-RANK, DIRECTIONS = 16, 3
-"""Directions of outcomes in which contents differ, and the first of them, which depend on the vector."""
+RANK, DIRECTIONS = 12, 3
+"""Directions of outcomes in which contents differ most, and the first of them, which depend on the vector."""
+FIRST_DAYS = (1, 3, 7, 14, 30)
+"""Returns of so many days are read right, however contents differ."""
 GUESSED_SHARE, GUESSED_CONTENTS = 0.01, 5.0
 """Beforehand contents' means are thought to vary by so much of what listeners vary by, and that counts as so many
 contents."""
@@ -63,8 +65,8 @@ def fit_returns(
     """Fits the model to outcomes.
 
     How listeners lie about their content comes from moments (`noise.moments_of`). How contents' means differ comes
-    from EM in the `RANK` directions in which moments say that they differ most; how it depends on the vector from
-    generalised least squares with a ridge, chosen by cross-validation over contents.
+    from EM in some directions, among them those in which moments say that they differ most; how it depends on the
+    vector from generalised least squares with a ridge, chosen by cross-validation over contents.
 
     Args:
         outcomes: of the training period.
@@ -93,12 +95,13 @@ def fit_returns(
         days = days_known(some.observed, days)
         outcomes, some = outcomes.up_to(days), some.up_to(days)
     moments = moments_of(some)
+    counts = np.ones(days) if weights is None else np.asarray(weights, np.float64)[:days]
     model = ReturnModel(
         mean=moments.mean,
         slopes=np.zeros((vectors.shape[1], days)),
-        factor=_first_factor(moments.between, moments.mean, moments.whitening),
+        factor=_first_factor(moments.between, moments.mean, moments.whitening, counts),
         whitening=moments.whitening,
-        weights=np.ones(days) if weights is None else np.asarray(weights, np.float64)[:days],
+        weights=counts,
     )
     rows = np.unique(outcomes.content)
     if len(rows) > AT_MOST_CONTENTS:
@@ -122,14 +125,28 @@ def _first_factor(
     between: Float[np.ndarray, "days days"],
     mean: Float[np.ndarray, " days"],
     whitening: Float[np.ndarray, "days days"],
+    weights: Float[np.ndarray, " days"],
 ) -> Float[np.ndarray, "days rank"]:
-    """Where EM starts: the moments' leading directions and the mean outcome, each with some variance."""
+    """Where EM starts: directions, each with some variance. They are those in which the moments say that contents
+    differ most, and the mean outcome.
+
+    What lies outside of them counts as noise, and would bias a content's return however many discovered it. With `V w`
+    among them, of the covariance `V` within contents and of weights `w`, it does not: what is left of the outcome is
+    orthogonal to them in the metric of `V^-1`, so its return is 0. So are the returns of the first days.
+    """
     values, directions = np.linalg.eigh(between)
-    leading = directions[:, np.argsort(-values)[: RANK - 1]]
-    basis = np.linalg.qr(np.concatenate([mean[:, None], leading], axis=1))[0][:, : len(mean)]
-    spread = np.linalg.inv(whitening).T @ basis
-    guess = GUESSED_SHARE * (spread**2).sum(axis=0)
+    leading = directions[:, np.argsort(-values)[:RANK]]
+    noise = np.linalg.inv(whitening)
+    days = np.arange(len(mean))[:, None]
+    read = np.concatenate([weights[:, None], weights[:, None] * (days < np.array([FIRST_DAYS]))], axis=1)
+    found, _, _ = np.linalg.svd(np.concatenate([_unit(noise @ noise.T @ read), _unit(mean[:, None]), leading], axis=1))
+    basis = found[:, : RANK + len(FIRST_DAYS) + 2]
+    guess = GUESSED_SHARE * ((noise.T @ basis) ** 2).sum(axis=0)
     return basis * np.sqrt(np.maximum((basis * (between @ basis)).sum(axis=0), guess))
+
+
+def _unit(columns: Float[np.ndarray, "days some"]) -> Float[np.ndarray, "days some"]:
+    return columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-12)
 
 
 def _em(model: ReturnModel, evidence: Evidence, vectors: Float[np.ndarray, "contents dim"]) -> ReturnModel:
