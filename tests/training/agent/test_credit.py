@@ -28,7 +28,8 @@ def test_a_whole_slates_gradient_is_that_of_the_logarithm_of_its_chance():
     def log_chance(weights):
         return np.sum([np.log(slot.propensities()) for slot in slots(weights)], axis=0)
 
-    found = WholeSlate().of(slots(WEIGHTS), FEATURES, np.array([0, -1, 2]))
+    found, counts = WholeSlate().of(slots(WEIGHTS), FEATURES, np.array([0, -1, 2]))
+    assert counts == pytest.approx(1.0)
     assert found == pytest.approx(differences(log_chance), abs=2e-3)
 
 
@@ -47,4 +48,5 @@ def test_top_k_credits_what_was_picked_with_the_chance_that_it_is_shown_at_all()
     expected = differences(log_shown) * (shown / chance)[:, None]
     expected[picked < 0] = 0.0
     expected[:, -PENALTIES:] = 0.0
-    assert TopK().of(slots(WEIGHTS), FEATURES, picked) == pytest.approx(expected, abs=5e-3)
+    found, counts = TopK().of(slots(WEIGHTS), FEATURES, picked)
+    assert found * counts[:, None] == pytest.approx(expected, abs=5e-3)

@@ -25,8 +25,8 @@ class Credit(Protocol):
         slots: Sequence[Slot],
         features: Float[np.ndarray, "listeners candidates features"],
         picked: Integer[np.ndarray, " listeners"],
-    ) -> Float[np.ndarray, "listeners columns"]:
-        """The gradient by the weights of the features and by the penalties, float32.
+    ) -> tuple[Float[np.ndarray, "listeners columns"], Float[np.ndarray, " listeners"]]:
+        """The gradient by the weights of the features and by the penalties, and what each listener's counts, float32.
 
         Args:
             slots: of the slates.
@@ -44,18 +44,18 @@ class WholeSlate:
         slots: Sequence[Slot],
         features: Float[np.ndarray, "listeners candidates features"],
         picked: Integer[np.ndarray, " listeners"],
-    ) -> Float[np.ndarray, "listeners columns"]:
+    ) -> tuple[Float[np.ndarray, "listeners columns"], Float[np.ndarray, " listeners"]]:
         """See `Credit.of`."""
         total = np.zeros((len(features), features.shape[2] + PENALTIES), np.float32)
         for slot in slots:
             total += gradient(slot, features)
-        return total
+        return total, np.ones(len(total), np.float32)
 
 
 class TopK:
     """Only what was picked gets credit, by the chance that it is among the slate's `K` at all.
 
-    The gradient of its chance in one draw is multiplied by `K (1 - chance) ** (K - 1)`, so that what will be shown
+    The gradient of its chance in one draw counts `K (1 - chance) ** (K - 1)` times, so that what will be shown
     anyway is not pushed further (Chen et al. 2019, "Top-K off-policy correction for a REINFORCE recommender system",
     equation 6). Where a listener put something on themselves nothing is learned.
     """
@@ -65,7 +65,7 @@ class TopK:
         slots: Sequence[Slot],
         features: Float[np.ndarray, "listeners candidates features"],
         picked: Integer[np.ndarray, " listeners"],
-    ) -> Float[np.ndarray, "listeners columns"]:
+    ) -> tuple[Float[np.ndarray, "listeners columns"], Float[np.ndarray, " listeners"]]:
         """See `Credit.of`."""
         rows, first = np.arange(len(features)), slots[0]
         place = np.stack([slot.place for slot in slots], axis=1)[rows, np.maximum(picked, 0)]
@@ -73,7 +73,7 @@ class TopK:
         correction = len(slots) * (1.0 - chances[rows, place]) ** (len(slots) - 1)
         found = np.zeros((len(features), features.shape[2] + PENALTIES), np.float32)
         found[:, :-PENALTIES] = features[rows, place] - np.matmul(chances[:, None], features)[:, 0]
-        return found * (correction * (picked >= 0))[:, None].astype(np.float32)
+        return found, (correction * (picked >= 0)).astype(np.float32)
 
 
 def gradient(

@@ -29,6 +29,7 @@ class Episodes:
         context: `[steps, CONTEXT]`.
         known: `[steps, known]`, what a critic reads.
         gradient: `[steps, columns]`, see `Credit`.
+        counts: `[steps]`, what each gradient counts, see there.
         is_picked: `[steps]`, whether what was played stood in the slate.
         streams: `[steps]`, this and what follows: parts of the reward (`rewards.PARTS`).
         skips: see there.
@@ -42,6 +43,7 @@ class Episodes:
     context: Float[np.ndarray, "steps context"]
     known: Float[np.ndarray, "steps known"]
     gradient: Float[np.ndarray, "steps columns"]
+    counts: Float[np.ndarray, " steps"]
     is_picked: Bool[np.ndarray, " steps"]
     streams: Int[np.ndarray, " steps"]
     skips: Int[np.ndarray, " steps"]
@@ -134,11 +136,12 @@ def play(world: ListeningWorld, policy: AgentPolicy, credit: Credit, seed: Seque
     """
     found: list[dict[str, np.ndarray]] = []
     for turn in turns(world, policy, seed):
+        gradient, counts = credit.of(turn.slots, turn.features, turn.slot)
         found.append(
             {
                 "row": turn.rows, "now_us": turn.now_us, "context": turn.context,
                 "known": known_of(turn.observation, turn.features, (world.end_us - turn.now_us) / DAY_US),
-                "gradient": credit.of(turn.slots, turn.features, turn.slot), "is_picked": turn.slot >= 0,
+                "gradient": gradient, "counts": counts, "is_picked": turn.slot >= 0,
                 **{name: turn.step.parts[name] for name in PARTS},
             }
         )  # fmt: skip

@@ -45,11 +45,11 @@ class Reinforce:
         self,
         start: Start,
         credit: Credit,
-        steps: int = 24,
+        steps: int = 16,
         learning_rate: float = 4.0,
-        farthest: float = 0.5,
-        horizon_days: float = 7.0,
-        trace: float = 0.97,
+        farthest: float = 1.0,
+        horizon_days: float = 10.0,
+        trace: float = 0.99,
         kept_share: float = 0.5,
         contexts: Sequence[str] = ("always",),
     ):
@@ -97,9 +97,12 @@ class Reinforce:
         of_features = episodes.gradient[:, read].astype(float)
         columns = [of_features * episodes.context[:, [place]] for place in contexts]
         choices = np.concatenate([*columns, episodes.gradient[:, -PENALTIES:].astype(float)], axis=1)
-        square = choices.T @ choices / len(choices)
+        counts = episodes.counts / max(float(episodes.counts.sum()), _LEAST)
+        square = (choices * counts[:, None]).T @ choices
         ridge = _RIDGE * max(float(np.trace(square)) / len(square), _LEAST) * np.eye(len(square))
-        move = self.learning_rate * np.linalg.solve(square + ridge, choices.T @ advantages / len(choices))
+        move = self.learning_rate * np.linalg.solve(
+            square + ridge, choices.T @ (counts * (advantages - counts @ advantages))
+        )
         length = float(np.sqrt(move @ square @ move))
         move *= min(1.0, self.farthest / max(length, _LEAST))
         found = np.zeros((len(CONTEXT), len(FEATURES)))
