@@ -1,8 +1,8 @@
 """Is an agent that was trained among simulated listeners worth more than the best of the short term?
 
 Planted worlds (pieces of the demo's world whose truth is known). `tired`: listeners tire of a region, their tastes
-move, and who skips much comes back later. `none`: nothing of that is planted, so there is nothing to be found. In each, a
-simulator is fitted to the log of some of the listeners (`--fitted`), agents are trained in its members 0 to 3 and
+move, and who skips much comes back later. `none`: nothing of that is planted, so there is nothing to be found. In each,
+a simulator is fitted to the log of some of the listeners (`--fitted`), agents are trained in its members 0 to 3 and
 judged among the others, whom neither has seen: in member 4, in member 4 with one thing changed (satiation half and
 twice as strong, another law of coming back, faster tastes), and in the planted world itself. Baselines serve the same
 listeners: greedy by a learned chance of a listen, at most two of a region, calibrated to regions, and in member 4 the

@@ -82,7 +82,8 @@ def episodes(days: list[float], row: list[int], **parts: list[int]) -> Episodes:
     given |= {name: np.array(part) for name, part in parts.items()}
     return Episodes(
         row=np.array(row), now_us=(np.array(days) * DAY_US).astype(np.int64), context=np.ones((number, 1)),
-        known=np.zeros((number, 1)), gradient=np.zeros((number, 3)), counts=np.ones(number), is_picked=np.ones(number, bool), **given,
+        known=np.zeros((number, 1)), gradient=np.zeros((number, 3)), counts=np.ones(number),
+        is_picked=np.ones(number, bool), **given,
     )  # fmt: skip
 
 
