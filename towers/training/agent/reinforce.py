@@ -19,6 +19,8 @@ from towers.training.agent.episodes import Episodes, play
 from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
 
 CHECKPOINT = "reinforce.pt"
+LEARNED = ("chance", "long_term", "satiation", "new_artist", "tried_artist")
+"""What a play is worth beyond its moment."""
 
 
 class Reinforce:
@@ -34,27 +36,39 @@ class Reinforce:
         credit: which choices what follows is credited to.
         steps: of learning.
         learning_rate: see above.
+        slower_after: steps after which they are half as long.
         farthest: that a step moves scores, in the mean over choices (root of the mean square); longer steps are cut.
         horizon_days: in which what comes later counts 1/e.
         trace: lambda of the advantages.
         kept_share: of adopted artists who are kept, about; see `advantages.rewards_of`.
+        learned: features whose weights are moved; those of the others stay what they are at the start. What a play is
+            worth in the long term can hardly be told from one day's noise, so the fewer are learned the better each is.
         contexts: by which weights may depend on the listener; of more there is more to be learned from the same plays.
+
+    Raises:
+        ValueError: a name that is no feature, or no context.
     """
 
     def __init__(
         self,
         start: Start,
         credit: Credit,
-        steps: int = 16,
+        steps: int = 20,
         learning_rate: float = 4.0,
         farthest: float = 1.0,
+        slower_after: float = 5.0,
         horizon_days: float = 10.0,
         trace: float = 0.99,
         kept_share: float = 0.5,
+        learned: Sequence[str] = LEARNED,
         contexts: Sequence[str] = ("always",),
     ):
+        for key, names, known in (("learned", learned, FEATURES), ("contexts", contexts, CONTEXT)):
+            if unknown := sorted({*names} - {*known}):
+                raise ValueError(f"{key}: {unknown[0]!r} is none of {', '.join(known)}")
+        self.learned = tuple(learned)
         self.start, self.credit, self.steps = start, credit, steps
-        self.learning_rate, self.farthest = learning_rate, farthest
+        self.learning_rate, self.farthest, self.slower_after = learning_rate, farthest, slower_after
         self.horizon_days, self.trace, self.kept_share = horizon_days, trace, kept_share
         self.contexts = tuple(contexts)
 
@@ -76,7 +90,8 @@ class Reinforce:
         for step in range(done, self.steps):
             world = worlds[step % len(worlds)]
             episodes = play(world, moved(policy, by), self.credit, (seed, 53, step))
-            by = by + self._step(episodes, weights)
+            # Ever shorter steps, so that noise averages out.
+            by = by + self._step(episodes, weights) / (1.0 + step / self.slower_after)
             if step >= self._late:
                 late = late + by
             _save(path, step + 1, by, late)
@@ -93,7 +108,7 @@ class Reinforce:
         rewards = rewards_of(episodes, weights, self.kept_share)
         advantages = advantages_of(episodes, rewards, self.horizon_days, self.trace)
         contexts = [place for place, name in enumerate(CONTEXT) if name in self.contexts]
-        read = np.flatnonzero(self.start.is_read)
+        read = [place for place, name in enumerate(FEATURES) if name in self.learned and self.start.is_read[place]]
         of_features = episodes.gradient[:, read].astype(float)
         columns = [of_features * episodes.context[:, [place]] for place in contexts]
         choices = np.concatenate([*columns, episodes.gradient[:, -PENALTIES:].astype(float)], axis=1)

@@ -80,9 +80,14 @@ class Start:
         sharpness: what the log-odds of a listen are multiplied by; the larger, the less is tried.
         rounds: of episodes.
         without: features that are not read, neither here nor later.
+
+    Raises:
+        ValueError: a name that is no feature.
     """
 
     def __init__(self, sharpness: float = 1.0, rounds: int = 2, without: Sequence[str] = ()):
+        if unknown := sorted({*without} - {*FEATURES}):
+            raise ValueError(f"without: {unknown[0]!r} is none of {', '.join(FEATURES)}")
         self.sharpness, self.rounds, self.without = sharpness, rounds, tuple(without)
 
     @property
