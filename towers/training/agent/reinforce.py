@@ -19,7 +19,7 @@ from towers.training.agent.episodes import Episodes, play
 from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
 
 CHECKPOINT = "reinforce.pt"
-LEARNED = ("chance", "long_term", "satiation", "new_artist", "tried_artist")
+LEARNED = ("chance", "long_term", "satiation", "tried_artist")
 """What a play is worth beyond its moment."""
 
 
@@ -53,10 +53,10 @@ class Reinforce:
         self,
         start: Start,
         credit: Credit,
-        steps: int = 20,
-        learning_rate: float = 4.0,
+        steps: int = 25,
+        learning_rate: float = 10.0,
         farthest: float = 1.0,
-        slower_after: float = 5.0,
+        slower_after: float = 10.0,
         horizon_days: float = 10.0,
         trace: float = 0.99,
         kept_share: float = 0.5,
