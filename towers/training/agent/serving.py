@@ -1,7 +1,5 @@
 """An agent's policy in the simulated world: its observations are told in the words that the policy reads."""
 
-from typing import Final
-
 import numpy as np
 from jaxtyping import Int
 
@@ -10,7 +8,6 @@ from towers.policies.agent.policy import AgentPolicy
 from towers.simulation.environment.observation import MOMENT, Observation
 
 _POSITION, _PLAYS = MOMENT.index("position"), MOMENT.index("plays")
-BEST: Final = "best"
 
 
 def seen_of(observation: Observation) -> Seen:
