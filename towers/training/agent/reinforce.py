@@ -19,7 +19,7 @@ from towers.training.agent.episodes import Episodes, play
 from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
 
 CHECKPOINT = "reinforce.pt"
-LEARNED = ("chance", "long_term", "satiation", "tried_artist")
+LEARNED = ("chance", "long_term", "tried_artist")
 """What a play is worth beyond its moment."""
 
 

@@ -78,6 +78,8 @@ class Start:
 
     Args:
         sharpness: what the log-odds of a listen are multiplied by; the larger, the less is tried.
+        chance: weight of the chance of a stream to begin with: 0 for what is picked most; the larger, the more a skip
+            is avoided at the cost of picks. What it is worth in the long term takes very many plays to learn.
         rounds: of episodes.
         without: features that are not read, neither here nor later.
 
@@ -85,9 +87,10 @@ class Start:
         ValueError: a name that is no feature.
     """
 
-    def __init__(self, sharpness: float = 1.0, rounds: int = 2, without: Sequence[str] = ()):
+    def __init__(self, sharpness: float = 1.0, chance: float = 20.0, rounds: int = 2, without: Sequence[str] = ()):
         if unknown := sorted({*without} - {*FEATURES}):
             raise ValueError(f"without: {unknown[0]!r} is none of {', '.join(FEATURES)}")
+        self.chance = chance
         self.sharpness, self.rounds, self.without = sharpness, rounds, tuple(without)
 
     @property
@@ -108,7 +111,9 @@ class Start:
         listen, stream, spread = fit_chances(worlds, blank(worlds, long_term), seed, self.rounds)
         # The chance is no feature of what is shown while it is learned: about a tenth is what it varies by.
         spread[FEATURES.index("chance")] = CHANCE_SPREAD
-        return Begun(weights=weights_of(listen, self.sharpness) * self.is_read, chance=stream, spread=spread)
+        weights = weights_of(listen, self.sharpness)
+        weights[0, FEATURES.index("chance")] = self.chance
+        return Begun(weights=weights * self.is_read, chance=stream, spread=spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
