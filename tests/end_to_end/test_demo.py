@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import DictConfig
 
-from tests.command_line import EXPORT, SMALL_WORLD, apart, kill_when, ok, refused
+from tests.command_line import EXPORT, SMALL_WORLD, apart, kill_when, ok, refused, run_of
 from tests.retrieval.test_export import damage
 from towers.commands import recommend, verify
 from towers.config.composing import compose
