@@ -27,9 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.lifecycle.agent.evaluating import AS_FITTED, Trial, TrialWorld, evaluated
+from towers.lifecycle.agent.evaluating import AS_FITTED
+from towers.lifecycle.agent.figures import FEWEST
 from towers.lifecycle.agent.opponents import OPPONENTS, Practice
 from towers.simulation.environment.chance_fitting import fit_click_chance
+from towers.simulation.environment.comparing import against, segments
+from towers.simulation.environment.judging import Judged, judge
 from towers.simulation.environment.making import make_world
 from towers.simulation.environment.mis_specified import mis_specified_simulator
 from towers.simulation.environment.rewards import RETURN_WEIGHTS
@@ -128,48 +131,56 @@ def judged(place: Place, agents: Sequence[Served], arguments: argparse.Namespace
     practice = Practice(world=practice_world, chance=chance, slate=practice_world.slate_size, seed=arguments.seed)
     beside = [OPPONENTS[name](practice) for name in BESIDE]
     planner = [OPPONENTS["planner"](practice)] if arguments.planner else []
-    worlds = {
-        AS_FITTED: TrialWorld(
-            world=place.world(arguments, 4, place.unseen), words=AS_FITTED, baselines=[*beside, *planner]
-        )
-    }
-    for change in arguments.changes:
-        worlds[change] = TrialWorld(
-            world=place.world(arguments, 4, place.unseen, change), words=change, baselines=beside
-        )
+    worlds = {AS_FITTED: place.world(arguments, 4, place.unseen)}
+    worlds |= {change: place.world(arguments, 4, place.unseen, change) for change in arguments.changes}
     if arguments.true:
         listeners = PlantedListeners.drawn(place.there, arguments.listeners, arguments.seed, place.simulator.space)
-        true = ListeningWorld(listeners, place.simulator.until_us, arguments.length, own_pull=arguments.own_pull)
-        worlds[TRUE] = TrialWorld(world=true, words=TRUE, baselines=beside)
+        worlds[TRUE] = ListeningWorld(
+            listeners, place.simulator.until_us, arguments.length, own_pull=arguments.own_pull
+        )
     found: dict[str, Any] = {}
-    for agent in agents:
-        trial = Trial(
-            agent=agent, worlds=worlds, weights=RETURN_WEIGHTS, days=arguments.length,
-            seeds=range(100, 100 + arguments.seeds), processes=arguments.processes, learning={},
-        )  # fmt: skip
-        told = evaluated(trial, lambda world, done, total: None)
-        found[agent.name] = told.to_json()
-        console.print(table(agent.name, found[agent.name]))
+    for name, world in worlds.items():
+        policies = [*agents, *beside, *(planner if name == AS_FITTED else [])]
+        seeds = range(100, 100 + arguments.seeds)
+        served = {one.policy: one for one in judge(policies, {name: world}, seeds, processes=arguments.processes)}
+        agent_names = [agent.name for agent in agents]
+        found[name] = {
+            "policies": {policy: {measure: float(values.mean()) for measure, values in one.figures.items()}
+                         | {"return": float(one.returns().mean())} for policy, one in served.items()},
+            "against": {agent: {policy: told(served[agent], one) for policy, one in served.items()
+                                if policy not in agent_names} for agent in agent_names},
+        }  # fmt: skip
+        console.print(table(name, found[name]))
     return found
 
 
-def table(name: str, told: Mapping[str, Any]) -> Table:
-    """The agent's return and clicks beside each baseline's."""
-    rows = Table("world", "beside", "return", "of it", "return (95 %)", "clicks", "adopted", "entropy", title=name)
-    for world in told["worlds"]:
-        for baseline, against in world["against"].items():
-            kept = against["return"]
+def told(agent: Judged, other: Judged) -> dict[str, Any]:
+    """The agent beside another policy: all listeners, and the return by segment."""
+    by_segment = {
+        segment: against(agent, other, among=among)["return"].to_json()
+        for segment, among in segments(other).items()
+        if among.sum() >= FEWEST
+    }
+    return {measure: one.to_json() for measure, one in against(agent, other).items()} | {"segments": by_segment}
+
+
+def table(name: str, found: Mapping[str, Any]) -> Table:
+    """The agents' returns and clicks beside each baseline's."""
+    rows = Table("agent", "beside", "return", "of it", "ratio (95 %)", "clicks", "adopted", "entropy", title=name)
+    for agent, others in found["against"].items():
+        for policy, measures in others.items():
+            kept = measures["return"]
             rows.add_row(
-                world["name"], baseline, f"{kept['mean']:.2f}", f"{kept['other_mean']:.2f}",
+                agent, policy, f"{kept['mean']:.2f}", f"{kept['other_mean']:.2f}",
                 f"{number(kept['ratio'])} ({number(kept['ratio_low'])} to {number(kept['ratio_high'])})",
-                *(number(against[measure]["ratio"]) for measure in ("clicks", "adopted_artists", "region_entropy")),
+                *(number(measures[measure]["ratio"]) for measure in ("clicks", "adopted_artists", "region_entropy")),
             )  # fmt: skip
     return rows
 
 
 def number(ratio: float | None) -> str:
     """A ratio, where there is one."""
-    return "-" if ratio is None else f"{ratio:.3f}"
+    return "-" if ratio is None or not np.isfinite(ratio) else f"{ratio:.3f}"
 
 
 def main() -> None:
