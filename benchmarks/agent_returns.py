@@ -134,7 +134,10 @@ def judged(place: Place, agents: Sequence[Served], arguments: argparse.Namespace
     worlds = {AS_FITTED: place.world(arguments, 4, place.unseen)}
     worlds |= {change: place.world(arguments, 4, place.unseen, change) for change in arguments.changes}
     if arguments.true:
-        listeners = PlantedListeners.drawn(place.there, arguments.listeners, arguments.seed, place.simulator.space)
+        unseen = np.arange(arguments.fitted, arguments.fitted + arguments.unseen)
+        listeners = PlantedListeners.drawn(
+            place.there, arguments.listeners, arguments.seed, place.simulator.space, unseen
+        )
         worlds[TRUE] = ListeningWorld(
             listeners, place.simulator.until_us, arguments.length, own_pull=arguments.own_pull
         )

@@ -104,6 +104,11 @@ def explain(config: DictConfig) -> Explained:
     led = None
     if export is not None and asked.user is not None:
         led = plan_of(policy, space, export, asked.user, asked.plan)
+    if asked.page is not None and led is not None and export is not None:
+        from towers.lifecycle.journey_report.pages import write_plan_page
+
+        about = {"title": f"Plan for {asked.user}", "agent": version.folder.name, "export": export.version}
+        write_plan_page(export, led, about, asked.page)
     if asked.as_json:
         told = None if led is None or export is None else plan_told(export, led)
         print(json.dumps({"agent": version.folder.name, **found.to_json(), "plan": told}, indent=2, ensure_ascii=False))
@@ -115,10 +120,6 @@ def explain(config: DictConfig) -> Explained:
         for table in plan_tables(export, led, f"{asked.plan.weeks} weeks"):
             print_table(table)
         if asked.page is not None:
-            from towers.lifecycle.journey_report.pages import write_plan_page
-
-            about = {"title": f"Plan for {asked.user}", "agent": version.folder.name, "export": export.version}
-            write_plan_page(export, led, about, asked.page)
             print(f"wrote {asked.page}")
     return found
 
@@ -150,7 +151,7 @@ def _among_listeners(plan: AgentPlan, simulator: SimulatorVersion, version: Agen
         progress.update("reading", 0, 0)
         audience = audience_of(simulator, plan.store, needs=("fitted", "left_out"))
         progress.update("baselines", 0, 0, "the chance of a pick is calibrated")
-        trial = trial_of(version, simulator, audience, settings)
+        trial = trial_of(version, simulator, audience, settings, plan.episodes.weights)
         found = evaluated(trial, progress.update)
     about = {
         "title": f"Agent {version.folder.name}", "agent": str(version.folder), "trained": asdict(version.trained),
@@ -213,6 +214,11 @@ def agent_of(plan: AgentPlan, simulator: SimulatorVersion) -> AgentVersion:
         raise UserError(
             f"simulation={plan.simulator}: is of space {simulator.origin.space_id}, and {version.folder} of "
             f"{version.trained.space_id}; train an agent in this space"
+        )
+    if version.trained.simulator != simulator.folder.name:
+        raise UserError(
+            f"simulation={plan.simulator}: is the version {simulator.folder.name}, and {version.folder} was trained in "
+            f"{version.trained.simulator}; give that one, or train an agent in this one"
         )
     return version
 

@@ -55,12 +55,14 @@ LEARNERS: dict[str, Callable[[], Learner]] = {
 def test_a_killed_training_goes_on_to_the_same_weights(name, tmp_path):
     whole, returns = trained(LEARNERS[name](), tmp_path / "whole")
     with pytest.raises(_Killed):
-        trained(LEARNERS[name](), tmp_path / "killed", killed_after=1)
+        trained(LEARNERS[name](), tmp_path / "killed", killed_after=2)
     again, rest = trained(LEARNERS[name](), tmp_path / "killed")
     assert np.array_equal(whole.weights, again.weights)
     assert whole.penalties == again.penalties
     assert rest == returns[1:]
     assert not whole.weights[:, FEATURES.index("satiation")].any()
+    assert whole.chance is not None
+    assert whole.chance.weights[READ.index("satiation")] == pytest.approx(0.0, abs=1e-12)
     assert whole.weights.any()
 
 

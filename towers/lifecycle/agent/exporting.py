@@ -56,6 +56,9 @@ def write_served(version: AgentVersion, space: Space, export: Export, out: Path)
         )
     missing = sum(content_id not in export.content_ids for content_id in space.content_ids)
     target = out / version.folder.name
+    judged = version.folder / EVALUATION
+    about = {"agent": str(version.folder), "export": export.version, **version.trained.to_json(),
+             "evaluation": read_json(judged) if judged.exists() else None}  # fmt: skip
     is_new = not (target / ABOUT).exists()
     if is_new:
         with atomic_directory(target) as temporary:
@@ -63,8 +66,9 @@ def write_served(version: AgentVersion, space: Space, export: Export, out: Path)
                 temporary, version.policy(space), space_id=space.space_id, content_ids=space.content_ids,
                 has_contents=True,
             )  # fmt: skip
-            judged = version.folder / EVALUATION
-            about = {"agent": str(version.folder), "export": export.version, **version.trained.to_json()}
-            write_json(temporary / ABOUT, {**about, "evaluation": read_json(judged) if judged.exists() else None})
+            write_json(temporary / ABOUT, about)
+    elif read_json(target / ABOUT) != about:
+        # Judged, or exported for another version of the space, since then.
+        write_json(target / ABOUT, about)
     point_to(out / CURRENT, target)
     return Written(folder=target, is_new=is_new, missing=missing)

@@ -174,7 +174,7 @@ def _period(requests: Requests, listening: SessionLog, days: float) -> tuple[int
     if end_us > until_us:
         raise UserError(
             f"the log is too short for its delayed outcomes: {days:g} days are counted from the first slate on, and it "
-            f"has {(until_us - begin_us) / DAY_US:g}; log longer, or count fewer days"
+            f"has {(until_us - begin_us) / DAY_US:g}; log longer, or train an agent of fewer days"
         )
     return begin_us, end_us
 

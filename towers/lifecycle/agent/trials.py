@@ -66,7 +66,13 @@ class Evaluating:
         required("evaluate.in_worlds", self.in_worlds)
 
 
-def trial_of(version: AgentVersion, simulator: SimulatorVersion, audience: Audience, settings: Evaluating) -> Trial:
+def trial_of(
+    version: AgentVersion,
+    simulator: SimulatorVersion,
+    audience: Audience,
+    settings: Evaluating,
+    weights: Mapping[str, float],
+) -> Trial:
     """Makes what an agent is judged by. Its episodes are those of its training.
 
     Args:
@@ -74,6 +80,7 @@ def trial_of(version: AgentVersion, simulator: SimulatorVersion, audience: Audie
         simulator: whose listeners it serves.
         audience: of a store, whose listeners the fit has left out; or new listeners.
         settings: how.
+        weights: of the parts of the return that all are judged by, whatever the agent was trained for.
 
     Raises:
         UserError: a model that the simulator does not have.
@@ -104,6 +111,6 @@ def trial_of(version: AgentVersion, simulator: SimulatorVersion, audience: Audie
         against = [made[one] for one in (names if name == AS_FITTED else beside)]
         worlds[name] = TrialWorld(world=world, words=WORDS[name], baselines=against)
     return Trial(
-        agent=Served(version.policy(space)), worlds=worlds, weights=trained.weights, days=trained.days,
+        agent=Served(version.policy(space)), worlds=worlds, weights=weights, days=trained.days,
         seeds=settings.seeds, processes=settings.workers or os.cpu_count() or 1, learning=version.curve,
     )  # fmt: skip

@@ -144,7 +144,7 @@ class AgentPolicy:
         Raises:
             UserError: a content is none of its listener's candidates.
         """
-        is_it = slates[:, :, None] == seen["candidates"][:, None]
+        is_it = (slates[:, :, None] == seen["candidates"][:, None]) & (slates >= 0)[:, :, None]
         if not is_it.any(axis=2).all():
             row = int(slates[~is_it.any(axis=2)][0])
             raise UserError(f"the content row {row} was shown and is none of its listener's candidates")

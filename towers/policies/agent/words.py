@@ -19,15 +19,15 @@ PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
     "nearest_recent": ("close to something you played lately", "unlike all that you played lately"),
     "last_relevance": ("near what you just played", "a change from what you just played"),
     "satiation": ("more of what you are playing", "from a corner that you have not had too much of"),
-    "familiarity": ("you play it often", "you have not played it yet"),
+    "familiarity": ("you play it often", None),
     "is_known": ("you know it", "you have not played it yet"),
     "artist_familiarity": ("by an artist you play", "by an artist you hardly play"),
-    "new_artist": ("a new artist for you", "by an artist you know"),
+    "new_artist": ("a new artist for you", None),
     "tried_artist": ("by an artist you tried a while ago", None),
     "region_share": ("from where you listen most", "from where you rarely listen"),
     "popularity": ("played by many", "played by few"),
     "newness": ("just released", "not one of the latest"),
-    "recent": ("you played it just now", "not what you played just now"),
+    "recent": ("you played it lately", "not among what you played lately"),
 }
 """By feature, what is said of a candidate that has more of it than the others, and of one that has less; null:
 nothing."""

@@ -69,10 +69,16 @@ class PlantedListeners:
         # A choice by a softmax of utilities is the least of exponential draws, each times exp(-utility).
         self._price = np.ones(shape, np.float32)
         self._source: PlantedListeners | None = None
+        self._among = np.arange(len(self.who))
 
     @classmethod
     def drawn(
-        cls, source: "PlantedListeners", number: int, seed: int, space: Space | None = None
+        cls,
+        source: "PlantedListeners",
+        number: int,
+        seed: int,
+        space: Space | None = None,
+        among: Integer[np.ndarray, " some"] | None = None,
     ) -> "PlantedListeners":
         """Listeners as they are in `source`, which stays as it is: whoever makes room is followed by another.
 
@@ -82,8 +88,10 @@ class PlantedListeners:
             seed: of all that is drawn.
             space: the same contents with the plays that a service has counted, for those who serve; listeners do not
                 read them.
+            among: rows of the source who may be drawn; null: all.
         """
         listeners = cls(source.world, seed, number)
+        listeners._among = np.arange(len(source.who)) if among is None else among
         listeners.state.space = space or listeners.state.space
         listeners._source = source
         listeners.renew(np.arange(number))
@@ -93,8 +101,9 @@ class PlantedListeners:
         """Rows are taken by others of the source, none of them twice where there are enough; without one they stay."""
         if (source := self._source) is None:
             return
-        number, there = len(rows), len(source.who)
+        number, there = len(rows), len(self._among)
         taken = self.rng.permutation(there)[:number] if number <= there else self.rng.integers(there, size=number)
+        taken = self._among[taken]
         self.state.take(rows, source.state, taken)
         for name in _ARRAYS:
             getattr(self, name)[rows] = getattr(source, name)[taken]

@@ -49,7 +49,11 @@ def fit_chance(
 
 
 def fit_chances(
-    worlds: Sequence[ListeningWorld], policy: AgentPolicy, seed: int, rounds: int = 2
+    worlds: Sequence[ListeningWorld],
+    policy: AgentPolicy,
+    seed: int,
+    is_read: Float[np.ndarray, " features"],
+    rounds: int = 2,
 ) -> tuple[Chance, Chance, Float[np.ndarray, " features"]]:
     """The chance that what is shown is picked and streamed, the chance that what is picked is streamed, and the
     standard deviation of each feature of what is shown, `[FEATURES]`; 1 of one that does not vary.
@@ -60,7 +64,8 @@ def fit_chances(
         worlds: of listeners; each round plays in one of them.
         policy: its contents and what it reads.
         seed: of all that is drawn.
-        rounds: of episodes.
+        is_read: 1 for each feature that is read; the others get no weight.
+        rounds: of episodes, at least one.
     """
     shown: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     policy = policy.with_weights(no_weights())
@@ -72,7 +77,7 @@ def fit_chances(
             features = np.take_along_axis(turn.features, turn.places[..., None], axis=1)
             is_stream = is_picked & (turn.step.parts["streams"] > 0)[:, None]
             shown.append((
-                features.reshape(-1, features.shape[2]), np.repeat(turn.context, slots, axis=0), is_picked.ravel(),
+                (features * is_read).astype(np.float32).reshape(-1, features.shape[2]), np.repeat(turn.context, slots, axis=0), is_picked.ravel(),
                 is_stream.ravel(),
             ))  # fmt: skip
         features, context, is_picked, is_stream = (np.concatenate(column) for column in zip(*shown, strict=True))

@@ -11,6 +11,7 @@ from towers.policies.agent.features import FEATURES, TRIED_PLAYS, context_of
 from towers.policies.agent.policy import AgentPolicy
 from towers.policies.agent.slates import Slot
 from towers.simulation.environment.observation import MOMENT, Observation
+from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld, Step
 from towers.simulation.listeners.space import DAY_US
 from towers.training.agent.credit import Credit
@@ -32,6 +33,9 @@ class Episodes:
         counts: `[steps]`, what each gradient counts, see there.
         is_picked: `[steps]`, whether what was played stood in the slate.
         streams: `[steps]`, this and what follows: parts of the reward (`rewards.PARTS`).
+        finishes: see there.
+        saves: see there.
+        likes: see there.
         skips: see there.
         active_days: see there.
         adopted_artists: see there.
@@ -46,6 +50,9 @@ class Episodes:
     counts: Float[np.ndarray, " steps"]
     is_picked: Bool[np.ndarray, " steps"]
     streams: Int[np.ndarray, " steps"]
+    finishes: Int[np.ndarray, " steps"]
+    saves: Int[np.ndarray, " steps"]
+    likes: Int[np.ndarray, " steps"]
     skips: Int[np.ndarray, " steps"]
     active_days: Int[np.ndarray, " steps"]
     adopted_artists: Int[np.ndarray, " steps"]
@@ -61,12 +68,8 @@ class Episodes:
 
     def figures(self, num_listeners: int) -> dict[str, float]:
         """Means of a listener's episode, by name."""
-        names = ("streams", "skips", "active_days", "adopted_artists", "kept_artists")
-        found = {name: float(getattr(self, name).sum()) / num_listeners for name in names}
+        found = {name: float(getattr(self, name).sum()) / num_listeners for name in PARTS}
         return found | {"clicks": float(self.is_picked.sum()) / num_listeners, "plays": len(self) / num_listeners}
-
-
-PARTS: Final = ("streams", "skips", "active_days", "adopted_artists", "kept_artists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from towers.manifest import atomic_file
 from towers.policies.agent.features import CONTEXT
 from towers.policies.agent.policy import AgentPolicy
 from towers.simulation.environment.world import ListeningWorld
-from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
+from towers.training.agent.starting import Start, Watch, begun_in, blank, require, total_of
 from towers.training.agent.weights_env import KNOWN, WeightsEnv
 
 MODEL = "ppo.zip"
@@ -63,7 +63,7 @@ class Ppo:
     Args:
         start: where it begins.
         steps: of learning, each of `plays` plays of every listener of one of the worlds, in turn.
-        plays: of a listener in a step; an episode has one or two hundred.
+        plays: of a listener in a step; an episode has one or two hundred, and one that has more than `plays` is cut.
         learning_rate: of Adam.
         spread: standard deviation of what weights are moved by, at the begin.
         discount: of what comes one play later.
@@ -88,6 +88,10 @@ class Ppo:
         width: int = 64,
         kept_share: float = 0.5,
     ):
+        require(
+            steps=steps >= 1, plays=plays >= 2, batches=batches >= 1, learning_rate=learning_rate > 0,
+            spread=spread > 0, discount=0 <= discount <= 1, trace=0 <= trace <= 1, epochs=epochs >= 1, width=width >= 1,
+        )  # fmt: skip
         if plays % batches:
             raise ValueError(f"plays={plays}, batches={batches}: plays must be a multiple of batches")
         self.batches = batches
@@ -126,10 +130,10 @@ class Ppo:
             set_random_seed(seed * 100_003 + step)
             model.set_env(env, force_reset=True)
             model.learn(self.plays * env.num_envs, reset_num_timesteps=False)
+            figures = env.figures()
+            watch(step + 1, self.steps, figures | {"return": total_of(figures, weights)})
             with atomic_file(path) as temporary, temporary.open("wb") as file:
                 model.save(file)
-            figures = {name: value / max(env.episodes, 1) for name, value in env.sums.items()}
-            watch(step + 1, self.steps, figures | {"return": total_of(figures, weights)})
         return policy.with_weights(policy.weights + self._moves(model) * scale)
 
     def _moves(self, model: PPO) -> Float[np.ndarray, "context features"]:

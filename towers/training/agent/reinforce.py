@@ -16,7 +16,7 @@ from towers.simulation.environment.world import ListeningWorld
 from towers.training.agent.advantages import advantages_of, rewards_of
 from towers.training.agent.credit import PENALTIES, Credit
 from towers.training.agent.episodes import Episodes, play
-from towers.training.agent.starting import Start, Watch, begun_in, blank, total_of
+from towers.training.agent.starting import Start, Watch, begun_in, blank, require, total_of
 
 CHECKPOINT = "reinforce.pt"
 LEARNED = ("chance", "long_term", "tried_artist")
@@ -66,6 +66,10 @@ class Reinforce:
         for key, names, known in (("learned", learned, FEATURES), ("contexts", contexts, CONTEXT)):
             if unknown := sorted({*names} - {*known}):
                 raise ValueError(f"{key}: {unknown[0]!r} is none of {', '.join(known)}")
+        require(
+            steps=steps >= 1, learning_rate=learning_rate > 0, slower_after=slower_after > 0, farthest=farthest > 0,
+            horizon_days=horizon_days > 0, trace=0 <= trace <= 1,
+        )  # fmt: skip
         self.learned = tuple(learned)
         self.start, self.credit, self.steps = start, credit, steps
         self.learning_rate, self.farthest, self.slower_after = learning_rate, farthest, slower_after
@@ -94,9 +98,9 @@ class Reinforce:
             by = by + self._step(episodes, weights) / (1.0 + step / self.slower_after)
             if step >= self._late:
                 late = late + by
-            _save(path, step + 1, by, late)
             figures = episodes.figures(len(world))
             watch(step + 1, self.steps, figures | {"return": total_of(figures, weights)})
+            _save(path, step + 1, by, late)
         return moved(policy, late / max(self.steps - self._late, 1))
 
     @property

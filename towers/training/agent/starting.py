@@ -84,12 +84,13 @@ class Start:
         without: features that are not read, neither here nor later.
 
     Raises:
-        ValueError: a name that is no feature.
+        ValueError: a name that is no feature, or a number that cannot be.
     """
 
     def __init__(self, sharpness: float = 1.0, chance: float = 20.0, rounds: int = 2, without: Sequence[str] = ()):
         if unknown := sorted({*without} - {*FEATURES}):
             raise ValueError(f"without: {unknown[0]!r} is none of {', '.join(FEATURES)}")
+        require(sharpness=sharpness > 0, rounds=rounds >= 1)
         self.chance = chance
         self.sharpness, self.rounds, self.without = sharpness, rounds, tuple(without)
 
@@ -108,7 +109,7 @@ class Start:
             long_term: see `Learner.train`.
             seed: of all that is drawn.
         """
-        listen, stream, spread = fit_chances(worlds, blank(worlds, long_term), seed, self.rounds)
+        listen, stream, spread = fit_chances(worlds, blank(worlds, long_term), seed, self.is_read, self.rounds)
         # The chance is no feature of what is shown while it is learned: about a tenth is what it varies by.
         spread[FEATURES.index("chance")] = CHANCE_SPREAD
         weights = weights_of(listen, self.sharpness)
@@ -158,6 +159,13 @@ def begun_in(
         with atomic_file(path) as temporary:
             torch.save(start.begin(worlds, long_term, seed).tensors(), temporary)
     return Begun.of(torch.load(path, weights_only=True))
+
+
+def require(**holds: bool) -> None:
+    """Raises: ValueError, with the name of the first setting that does not hold."""
+    for name, is_so in holds.items():
+        if not is_so:
+            raise ValueError(f"{name} is out of range; its comment in configs/learner says what it may be")
 
 
 def total_of(figures: Mapping[str, float], weights: Mapping[str, float]) -> float:

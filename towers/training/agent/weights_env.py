@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from stable_baselines3.common.vec_env import VecEnv
 
 from towers.policies.agent.features import CONTEXT, FEATURES, context_of
 from towers.policies.agent.policy import AgentPolicy
 from towers.simulation.environment.observation import Observation
-from towers.simulation.environment.world import ListeningWorld
+from towers.simulation.environment.rewards import PARTS
+from towers.simulation.environment.world import ListeningWorld, Step
 from towers.simulation.listeners.space import DAY_US
-from towers.training.agent.episodes import PARTS, known_of
+from towers.training.agent.episodes import known_of
 from towers.training.agent.serving import seen_of
 
 KNOWN = 17
@@ -57,18 +58,32 @@ class WeightsEnv(VecEnv):
         )  # fmt: skip
         self._moved = np.zeros((len(world), len(FEATURES)), np.float32)
         self._given = np.zeros(len(world))
-        self.sums = dict.fromkeys((*PARTS, "clicks", "plays"), 0.0)
-        self.episodes = 0
+        self._own = {name: np.zeros(len(world)) for name in (*PARTS, "clicks", "plays")}
+        self._sums, self._episodes = dict.fromkeys(self._own, 0.0), 0
 
     def begin(self, seed: Sequence[int]) -> None:
-        """From the next reset on all is drawn from `seed`, and sums begin at 0."""
+        """From the next reset on all is drawn from `seed`, and nothing is counted yet."""
         self._rng = np.random.default_rng(list(seed))
-        self.sums, self.episodes = dict.fromkeys(self.sums, 0.0), 0
+        self._sums, self._episodes = dict.fromkeys(self._own, 0.0), 0
+
+    def figures(self) -> dict[str, float]:
+        """Means of the episodes that have ended since `begin`, by name; not a number where none has."""
+        return {name: value / self._episodes if self._episodes else np.nan for name, value in self._sums.items()}
+
+    def _count(self, step: Step, over: Bool[np.ndarray, " listeners"]) -> None:
+        counted = {**step.parts, "clicks": ~step.is_own, "plays": np.ones(self.num_envs)}
+        for name, own in self._own.items():
+            own += counted[name]
+            self._sums[name] += float(own[over].sum())
+            own[over] = 0.0
+        self._episodes += int(over.sum())
 
     def reset(self) -> Float[np.ndarray, "listeners observed"]:
         """Other listeners begin an episode in all rows."""
         self.world.reset(np.arange(self.num_envs), self._rng)
         self._given[:] = 0.0
+        for own in self._own.values():
+            own[:] = 0.0
         return self._observed()
 
     def step_async(self, actions: Float[np.ndarray, "listeners features"]) -> None:
@@ -86,11 +101,7 @@ class WeightsEnv(VecEnv):
         step = self.world.step(rows, self._slates(seen["candidates"], places))
         over = step.terminated | step.truncated
         rewards = self._rewards(step.parts, over)
-        for name in PARTS:
-            self.sums[name] += float(step.parts[name].sum())
-        self.sums["clicks"] += float((~step.is_own).sum())
-        self.sums["plays"] += float(len(rows))
-        self.episodes += int(over.sum())
+        self._count(step, over)
         infos: list[dict[str, Any]] = [{} for _ in rows]
         if over.any():
             ended = np.flatnonzero(over)
