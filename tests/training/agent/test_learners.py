@@ -10,7 +10,7 @@ from tests.simulation.environment.small import log, population, simulator
 from towers.policies.agent.features import CONTEXT, FEATURES
 from towers.policies.agent.policy import READ, AgentPolicy
 from towers.simulation.environment.making import make_world
-from towers.simulation.environment.rewards import RETURN_WEIGHTS
+from towers.simulation.environment.rewards import PARTS, RETURN_WEIGHTS
 from towers.simulation.listeners.space import DAY_US
 from towers.training.agent.advantages import advantages_of, rewards_of
 from towers.training.agent.chance import fit_chance
@@ -80,7 +80,7 @@ def test_a_chance_is_found_that_data_were_made_by():
 def episodes(days: list[float], row: list[int], **parts: list[int]) -> Episodes:
     number = len(days)
     nothing = np.zeros(number, np.int64)
-    given = dict.fromkeys(("streams", "skips", "active_days", "adopted_artists", "kept_artists"), nothing)
+    given = dict.fromkeys(PARTS, nothing)
     given |= {name: np.array(part) for name, part in parts.items()}
     return Episodes(
         row=np.array(row), now_us=(np.array(days) * DAY_US).astype(np.int64), context=np.ones((number, 1)),

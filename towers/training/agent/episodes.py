@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
