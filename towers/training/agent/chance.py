@@ -76,8 +76,9 @@ def fit_chances(
             is_picked = np.arange(slots) == turn.slot[:, None]
             features = np.take_along_axis(turn.features, turn.places[..., None], axis=1)
             is_stream = is_picked & (turn.step.parts["streams"] > 0)[:, None]
+            read = (features * is_read).astype(np.float32)
             shown.append((
-                (features * is_read).astype(np.float32).reshape(-1, features.shape[2]), np.repeat(turn.context, slots, axis=0), is_picked.ravel(),
+                read.reshape(-1, features.shape[2]), np.repeat(turn.context, slots, axis=0), is_picked.ravel(),
                 is_stream.ravel(),
             ))  # fmt: skip
         features, context, is_picked, is_stream = (np.concatenate(column) for column in zip(*shown, strict=True))

@@ -55,9 +55,9 @@ class WholeSlate:
 class TopK:
     """Only what was picked gets credit, by the chance that it is among the slate's `K` at all.
 
-    The gradient of its chance in one draw counts `K (1 - chance) ** (K - 1)` times, so that what will be shown
-    anyway is not pushed further, and penalties stay what they are (Chen et al. 2019, "Top-K off-policy correction for a REINFORCE recommender system",
-    equation 6). Where a listener put something on themselves nothing is learned.
+    The gradient of its chance in one draw counts `K (1 - chance) ** (K - 1)` times, so that what will be shown anyway
+    is not pushed further (Chen et al. 2019, "Top-K off-policy correction for a REINFORCE recommender system", equation
+    6). Where a listener put something on themselves nothing is learned, and of the penalties nothing either.
     """
 
     def of(
