@@ -165,7 +165,7 @@ class _Clock:
 
     @property
     def seconds(self) -> float:
-        """Of training so far."""
+        """Seconds that the training has taken so far, over all starts."""
         return round(self._before + time.monotonic() - self._began, 1)
 
     def tell(self, step: int, steps: int) -> None:

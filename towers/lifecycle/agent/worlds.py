@@ -67,7 +67,7 @@ class Audience:
 
 
 NEW_LISTENERS = Audience(fitted=None, left_out=None, fingerprint=None)
-"""Of whom nothing is known."""
+"""Stands for listeners of whom nothing is known: there is no log of them."""
 
 
 def audience_of(version: SimulatorVersion, store: Path | None, needs: Sequence[str] = ()) -> Audience:

@@ -40,7 +40,7 @@ MOST_MARKED = 30
 """A curve of more points has no markers."""
 MOST_REGIONS = 10
 MOST_BASELINES = 4
-"""Of the baselines, so many of the best are drawn by segment."""
+"""Number of the best baselines that are drawn by segment."""
 
 
 def return_pictures(found: AgentEvaluation) -> list[Picture]:

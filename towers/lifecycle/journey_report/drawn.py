@@ -10,7 +10,7 @@ from towers.retrieval.projection_2d import even_sample
 from towers.service.map_answers import places_of
 
 DRAWN = 1_500
-"""Of a large catalogue, so many contents are drawn."""
+"""At most so many contents are drawn as points of the map."""
 WIDE = 2 * WIDTH
 
 

@@ -10,14 +10,16 @@ FEATURES: Final = (
     "chance", "long_term", "relevance", "nearest_recent", "last_relevance", "satiation", "familiarity",
     "is_known", "artist_familiarity", "new_artist", "tried_artist", "region_share", "popularity", "newness", "recent",
 )  # fmt: skip
-"""Of a listener and a candidate. Chance that it is streamed once it is picked (0 while no model of it is given); that
+"""What is read of a listener and a candidate, by name:
+chance that it is streamed once it is picked (0 while no model of it is given); that
 chance times what a stream is worth later; cosine to the mean of what was streamed lately, to the nearest of the recent
 plays, and mean cosine to the last three; faded plays of its region; logarithm of one more than its plays; whether it
 was ever played; logarithm of one more than the plays of its artist; whether the artist is unknown; whether the artist
 was met on an earlier day and played at most `TRIED_PLAYS` times; share of the recent plays in its region; standardised
 logarithm of all plays; how new the release is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
 CONTEXT: Final = ("always", "early", "skipping", "new_listener")
-"""Of a listener: 1; 1 falling to 1/e in four plays of a session; share of the last plays that were skipped; 1 falling
+"""What is read of a listener, by name:
+1; 1 falling to 1/e in four plays of a session; share of the last plays that were skipped; 1 falling
 to 1/e in 20 plays."""
 TRIED_PLAYS: Final = 3
 NEW_DAYS: Final = 14.0
@@ -40,7 +42,7 @@ class Contents(Protocol):
 
     @property
     def vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """Of unit length."""
+        """Embedding of each content, of unit length."""
         ...
 
     @property

@@ -92,7 +92,7 @@ class AgentPolicy:
         return FeatureReader(self.contents, self.recovery_hours, self.long_term)
 
     def with_weights(self, weights: Float[np.ndarray, "context features"]) -> "AgentPolicy":
-        """The same policy with other weights, which shares what was made for reading features."""
+        """Returns a policy with other weights, which shares the feature reader of this one."""
         made = replace(self, weights=weights)
         made.__dict__["reader"] = self.reader
         return made

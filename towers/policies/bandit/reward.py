@@ -114,7 +114,7 @@ class StreamAndSave:
 
 
 class LongTermReturn:
-    """As `StreamAndSave`, where a stream counts by how often those who discover something by way of its content return.
+    """Rewards as `StreamAndSave` does, but a stream counts by how often its content's discoverers come back.
 
     What a card is worth is then the chance of a stream times the expected return: a card that many play once is worth
     less than one that fewer play and stay with. What the export does not know is worth nothing.

@@ -138,11 +138,11 @@ class WeightsEnv(VecEnv):
         return [getattr(self, attr_name, None)] * self.num_envs
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Raises: rows have nothing of their own to be set."""
+        """Raises `NotImplementedError`: the base class asks for it, and PPO never calls it, as rows share one world."""
         raise NotImplementedError(attr_name)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Raises: rows have no methods of their own."""
+        """Raises `NotImplementedError`; see `set_attr`."""
         raise NotImplementedError(method_name)
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:

@@ -118,7 +118,7 @@ class SequentialLog:
         return replace(self, new_propensities=self.propensities, new_actions=self.actions)
 
     def bandit(self) -> LoggedBandit:
-        """The same with listeners in the place of requests and steps in that of slots, and discounted rewards.
+        """Returns the log as one of slates: a listener is a request, a step is a slot, and rewards are discounted.
 
         A cascade's weights, IPS, SNIPS and doubly robust over slots are the per-decision ones over steps.
         """
