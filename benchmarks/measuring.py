@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,21 @@ def machine() -> dict[str, Any]:
             "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
 
+def commit() -> str:
+    """The code that is measured: git's short name of it, with a plus where files differ from it; empty without git."""
+    command = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
+    return subprocess.run(command, cwd=RESULTS, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def write_result(arguments: argparse.Namespace, name: str, content: dict[str, Any]) -> None:
-    """Writes results/NAME-DATE.json, with the machine and the libraries, unless the benchmark ran in its smallest
-    form."""
+    """Writes results/NAME-DATE.json, with the code, the machine and the libraries, unless the benchmark ran in its
+    smallest form."""
     if arguments.smallest:
         return
     now = datetime.now(UTC)
     path = RESULTS / f"{name}-{now:%Y-%m-%d}.json"
-    facts = {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions()}
+    facts = {"when": now.isoformat(timespec="seconds"), "commit": commit(), "machine": machine(),
+             "libraries": library_versions()}  # fmt: skip
     write_json(path, {**facts, **content})
     print(f"written to {path}")
 
