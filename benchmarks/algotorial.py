@@ -35,6 +35,7 @@ from rich.table import Table
 from scipy import sparse
 
 from benchmarks.measuring import add_smallest, ratio, write_result
+from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
 from towers.errors import UserError
 from towers.evaluation.baselines.heard import cosine_neighbours, heard_matrix
@@ -47,7 +48,7 @@ from towers.policies.playlists.exposure import attention, fitted
 from towers.policies.playlists.pool_file import pools_of_editors
 from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.export import Export
-from towers.retrieval.query import DAY_US, Standing
+from towers.retrieval.query import Standing
 
 DAYS, K, NEIGHBOURS = 14, 30, 200
 OURS, OWN, POPULAR, KNN = "chance of a listen", "own plays", "popularity", "item-kNN"

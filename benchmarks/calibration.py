@@ -30,6 +30,7 @@ from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
 from towers.evaluation.metrics import ndcg
 from towers.features.calibration import calibration_kl
@@ -39,7 +40,7 @@ from towers.policies.rules import Candidates, Quota, Rules
 from towers.policies.slate import Choose, in_styles, pick, pick_near
 from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.export import Export
-from towers.retrieval.query import DAY_US, Standing
+from towers.retrieval.query import Standing
 
 DAYS = 7
 RECENT_DAYS = 14

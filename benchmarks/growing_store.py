@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.disturbed import different, ended, files_of, killed_after, started
 from benchmarks.measuring import add_smallest, write_result
+from towers.contract.durations import DAY_US
 from towers.data.build import StoreBuilder
 from towers.data.event_log.log import CURRENT, MANIFEST
 from towers.data.making import LOG
@@ -34,7 +35,6 @@ from towers.features.metadata import CONTENT_PARTS
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.manifest import read_json, write_json
 
-DAY_US = 86_400_000_000
 LATE, TWICE = 100, 200
 """One event in so many."""
 

@@ -46,11 +46,11 @@ from scipy import sparse
 from benchmarks.measuring import add_smallest, write_result
 from benchmarks.past_export import PastExport
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
 from towers.evaluation.intervals import differences_to_each
 from towers.evaluation.metrics import ndcg, precision
 from towers.evaluation.result import ALL, Evaluation, SliceResult
-from towers.features.familiarity import DAY_US
 from towers.features.ragged import Ragged
 from towers.policies.listener import Listener
 from towers.policies.playlists.continuation import ContinuationSettings, KnownPlaylists, continuation

@@ -27,11 +27,12 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measuring import add_smallest, write_result
+from towers.contract.durations import DAY_US
 from towers.simulation.environment.listening import ListeningVectorEnv
 from towers.simulation.listeners.fitting import FitSettings, fit
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 UNTIL_US = 20_000 * DAY_US
 REGIONS, ARTIST_CONTENTS = 30, 3

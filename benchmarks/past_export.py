@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
 from towers.features.content_facts import RECENT_DAYS, ContentFacts, artist_codes
-from towers.features.familiarity import DAY_US
 from towers.features.ragged import Ragged
 from towers.publishing.co_listening import LATEST, co_listening
 from towers.retrieval.co_listening import Neighbours

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-DAY_US = 86_400_000_000
+from towers.contract.durations import DAY_US
 
 
 @dataclass(frozen=True, kw_only=True)

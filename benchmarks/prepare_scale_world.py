@@ -33,9 +33,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int, Integer
 
 from benchmarks.measuring import add_smallest
+from towers.contract.durations import DAY_US
 
 FIRST_DAY = date(2026, 1, 1)
-DAY_US = 86_400_000_000
 ZIPF_EXPONENT, ZIPF_SHIFT = 0.9, 100.0
 ACTIVITY_SD = 1.0
 SESSION_LOG_MEAN, SESSION_LOG_SD, LONGEST_SESSION = 2.0, 0.75, 100

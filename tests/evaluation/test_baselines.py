@@ -8,9 +8,10 @@ from tests.contracts.ranker import (
     RankerContract,
     make_task,
 )
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
 from towers.evaluation.baselines.chance import Random
-from towers.evaluation.baselines.counts import DAY_US, OwnMostPlayed, Popularity, Recency
+from towers.evaluation.baselines.counts import OwnMostPlayed, Popularity, Recency
 from towers.evaluation.baselines.linear import EASE, ItemKNN
 from towers.evaluation.harness import evaluate
 from towers.evaluation.ranking.rankers import DenseRanker

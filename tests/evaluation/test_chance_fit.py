@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from towers.contract.durations import DAY_US
 from towers.contract.schema import ACTIONS
 from towers.data.splits.temporal import GlobalTemporal
 from towers.data.store import Store
@@ -21,7 +22,6 @@ from towers.evaluation.listening import Listening
 from towers.evaluation.ranking.chances import ChanceScorer
 from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.reliability import reliability
-from towers.features.familiarity import DAY_US
 from towers.features.settings import FeatureSettings
 from towers.retrieval.listen_chance import FEATURES, ListenChance, chance
 

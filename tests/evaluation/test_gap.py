@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
+from towers.contract.durations import DAY_US
 from towers.data.splits.carrying_out import ends_at
-from towers.data.splits.split import DAY_US, Cuts, ListenersEvents
+from towers.data.splits.split import Cuts, ListenersEvents
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation.chance_fit import fit_chance

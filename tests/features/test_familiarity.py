@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towers.contract.durations import DAY_US
 from towers.contract.schema import LIKE, PLAY, SAVE, SKIP
-from towers.features.familiarity import DAY_US, MIN_AGE_DAYS, NAMES, Familiarity, ages
+from towers.features.familiarity import MIN_AGE_DAYS, NAMES, Familiarity, ages
 
 Told = list[tuple[int, int, float, bool]]
 """Content, action, age and whether it is positive."""

@@ -11,10 +11,10 @@ import pytest
 
 from tests.publishing.listening import BEFORE, CONTENTS_OF_A_TASTE, LISTENERS, START, TASTES
 from tests.publishing.trained_by_taste import SETTINGS, TrainedByTaste, write
+from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
 from towers.data.store import Store
 from towers.features.content_facts import RECENT_DAYS
-from towers.features.familiarity import DAY_US
 from towers.publishing.describing import version_of
 from towers.retrieval import files
 from towers.retrieval.export import Export

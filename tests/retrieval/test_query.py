@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.contract.events import is_positive
 from towers.errors import UserError
 from towers.retrieval.catalogue import Catalogue
 from towers.retrieval.encoders import Events
-from towers.retrieval.query import DAY_US, Query, Standing
+from towers.retrieval.query import Query, Standing
 
 NOW_US = 1_000 * DAY_US
 

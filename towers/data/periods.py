@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from towers.data.splits.split import DAY_US, Cuts
+from towers.contract.durations import DAY_US
+from towers.data.splits.split import Cuts
 
 NAMES = ("training", "validation", "test")
 FEW_POSITIVES = 5_000

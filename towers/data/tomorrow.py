@@ -7,8 +7,8 @@ import pyarrow as pa
 from jaxtyping import Bool
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.data.event_times import shown_time
-from towers.data.splits.split import DAY_US
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.manifest import digest_of

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.data.store import Store
 from towers.errors import DataLacks
 from towers.evaluation.listening import Listening
 from towers.evaluation.log_odds_fit import fit_log_odds
 from towers.evaluation.reliability import reliability
-from towers.features.familiarity import DAY_US
 from towers.features.ragged import Ragged
 from towers.retrieval.listen_chance import FEATURES, ListenChance, LogOdds, chance
 

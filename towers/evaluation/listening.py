@@ -5,10 +5,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.data.histories import Until
 from towers.data.store import Store
 from towers.features.content_facts import RECENT_DAYS, ContentFacts, artist_codes
-from towers.features.familiarity import DAY_US, Familiarity, ages
+from towers.features.familiarity import Familiarity, ages
 from towers.features.ragged import Ragged
 from towers.retrieval.encoders import Events
 from towers.retrieval.listen_chance import pair_features

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 from scipy import sparse
 
+from towers.contract.durations import DAY_US
 from towers.data.store import Store
 from towers.evaluation.slices import ByListener
-from towers.evaluation.slicings import DAY_US, Period
+from towers.evaluation.slicings import Period
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 from towers.manifest import atomic_file

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
+from towers.contract.durations import DAY_US
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.evaluation.attributes import single_codes
@@ -18,7 +19,6 @@ from towers.features.ragged import Ragged
 from towers.features.text import category_text
 
 Period = Literal["validation", "test"]
-DAY_US = 86_400_000_000
 Division = ByListener | ByContent | ByTarget
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.contract.events import is_like
 from towers.contract.schema import SKIP
 
-DAY_US = 86_400_000_000
 DECAYS = (0.5, 1.5)
 """Powers of the age by which an encounter fades: slowly, as in ACT-R, and faster."""
 MIN_AGE_DAYS = 1 / 24

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from towers.contract.durations import DAY_US
 from towers.contract.schema import PLAY
 from towers.data.store import Store
 from towers.errors import DataLacks, UserError
@@ -19,7 +20,6 @@ from towers.policies.long_term.outcomes import DelayedOutcomes, outcomes_of_stre
 from towers.policies.long_term.progressive import Evidence, evidence_of, expected_returns
 from towers.retrieval.long_term import LongTerm, ReturnsTo
 
-DAY_US = 86_400_000_000
 AT_ONCE = 4_000_000
 """Events whose outcomes are made at once; the model is fitted to the outcomes of so many, of listeners who are drawn
 where there are more."""

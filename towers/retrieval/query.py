@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Integer
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.contract.events import LIKES, is_heard, is_refused
 from towers.errors import UserError
 from towers.features.events import NUM_ACTIONS
@@ -30,7 +31,6 @@ from towers.retrieval.catalogue import kinds_in_order
 from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
-DAY_US = 86_400_000_000
 SKIP_COOLDOWN_DAYS = 30.0
 _IS_WORD = np.isin(np.arange(NUM_ACTIONS), (*LIKES, schema.DISLIKE))
 """By action, whether somebody says by it what they think of a content; of these the last counts."""

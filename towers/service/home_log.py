@@ -24,13 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from towers.contract.durations import SECOND_US
 from towers.contract.impressions import IMPRESSION_SCHEMA, OUTCOMES, Impression
 from towers.errors import UserError
 from towers.manifest import alone, atomic_file, digest_of
 from towers.policies.bandit.satiation import HALVED_US, faded
 
 IMPRESSIONS, OPEN, WRITING = "impressions", "open.sqlite", ".writing"
-SECOND_US = 1_000_000
 AT_ONCE = 2_000
 """Rows of a part, at most: pages wait while they are named; with a thousand candidates a row they take some 20 MB."""
 FORGOTTEN_US = 8 * HALVED_US

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.data.histories import Histories
 from towers.data.profiling import tally as tallying
-from towers.data.profiling.tally import DAY_US, LONGEST_SESSION, shares_as_day_before, tally
+from towers.data.profiling.tally import LONGEST_SESSION, shares_as_day_before, tally
 
 CONTENTS = 4
 EVENT = st.tuples(

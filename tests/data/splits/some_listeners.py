@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from towers.data.splits.split import DAY_US, Cuts, Ends, ListenersEvents
+from towers.contract.durations import DAY_US
+from towers.data.splits.split import Cuts, Ends, ListenersEvents
 
 NO_CUTS = Cuts()
 HOUR = 1 / 24

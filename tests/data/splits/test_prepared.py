@@ -7,12 +7,12 @@ import pytest
 
 from tests.data import raw_set
 from tests.data.raw_set import at
+from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
 from towers.data.filters.collapse_repeats import CollapseRepeats
 from towers.data.filters.k_core import KCore
 from towers.data.splits.last_session import LastSession
 from towers.data.splits.rolling_windows import RollingWindows
-from towers.data.splits.split import DAY_US
 from towers.data.splits.temporal import GlobalTemporal
 
 PLAYED = ("play", 100_000, None)

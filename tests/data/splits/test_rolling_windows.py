@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.data.splits.some_listeners import listeners, periods
+from towers.contract.durations import DAY_US
 from towers.data.splits.rolling_windows import RollingWindows
-from towers.data.splits.split import DAY_US
 from towers.errors import UserError
 
 LAST_US = 20 * DAY_US - 1

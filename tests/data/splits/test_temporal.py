@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.data import raw_set
 from tests.data.raw_set import MICROSECOND, TEST_START, VALIDATION_START, at
 from tests.data.splits.some_listeners import histories, lengths, listeners
+from towers.contract.durations import DAY_US
 from towers.data.splits.carrying_out import ends_at
-from towers.data.splits.split import DAY_US, Cuts, ListenersEvents
+from towers.data.splits.split import Cuts, ListenersEvents
 from towers.data.splits.temporal import GlobalTemporal
 from towers.errors import UserError
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from towers.contract.durations import DAY_US
 from towers.contract.provenance import Provenance
 from towers.evaluation.checks.future import (
     baseline_view,
@@ -15,7 +16,6 @@ from towers.evaluation.checks.future import (
     with_other_events,
 )
 from towers.evaluation.from_store import task_from_store
-from towers.evaluation.slicings import DAY_US
 from towers.features.ragged import Ragged
 
 PERIODS = ("validation", "test")

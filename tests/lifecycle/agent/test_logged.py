@@ -14,6 +14,7 @@ from benchmarks.sequential_world import NearPolicy, described, served, session_l
 from benchmarks.small_mdp import SmallMdp
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
+from towers.contract.durations import DAY_US
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.errors import UserError
 from towers.evaluation.off_policy.sequential.judge import SequentialSettings, judge_sequential
@@ -33,7 +34,6 @@ from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld
 from towers.simulation.listeners.rollout import lived
 from towers.simulation.listeners.session_log import COLUMNS, SKIP, joined
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.planted.listeners import PlantedListeners, planted_log
 from towers.simulation.planted.world import Plant, PlantedWorld
 

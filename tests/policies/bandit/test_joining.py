@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.data import raw_set
 from tests.data.raw_set import at
+from towers.contract.durations import MINUTE_US
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.contract.schema import PLAY, SAVE, SKIP
 from towers.features.ragged import Ragged
-from towers.policies.bandit.joining import MINUTE_US, Shown, Told, filled, joined
+from towers.policies.bandit.joining import Shown, Told, filled, joined
 from towers.policies.bandit.store_outcomes import impressions_with_outcomes
 
 ALBUM, TRACK, OTHER = 0, 1, 2

@@ -5,6 +5,7 @@ import pytest
 
 from tests.policies.journey.planned import SMALL, golden, made, somebody_new
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
 from towers.policies.journey.ends import Destination
 from towers.policies.journey.plan import Plan, PlanSettings, plan, position_of
@@ -14,7 +15,6 @@ from towers.policies.listener import Listener
 from towers.policies.playlists.hearing import listener_after, vector_after
 from towers.policies.reasons import WORDS
 from towers.retrieval.export import Export
-from towers.retrieval.query import DAY_US
 
 
 @pytest.fixture(scope="module")

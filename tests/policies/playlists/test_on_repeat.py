@@ -8,8 +8,8 @@ import pytest
 
 from tests.retrieval.small_export import content, small_export
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
-from towers.features.familiarity import DAY_US
 from towers.policies.listener import Listener
 from towers.policies.playlists.on_repeat import OnRepeatSettings, on_repeat
 from towers.retrieval.encoders import Events

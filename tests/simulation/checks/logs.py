@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from towers.contract.durations import DAY_US
 from towers.simulation.checks.heard import Heard
 from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog, joined
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 BEGIN_US = 60 * DAY_US
 END_US = 90 * DAY_US

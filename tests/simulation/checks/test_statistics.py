@@ -8,13 +8,13 @@ from scipy import stats
 
 from tests.simulation.checks import logs
 from tests.simulation.checks.logs import BEGIN_US, END_US, SPACE
+from towers.contract.durations import DAY_US
 from towers.evaluation.list_metrics import gini
 from towers.simulation.checks.comparison import compared, counts_of
 from towers.simulation.checks.heard import Heard
 from towers.simulation.checks.resampling import bounds, draws
 from towers.simulation.checks.stated import FEWEST, GAP_STEP, gaps_us, skip_runs, stated
 from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP
-from towers.simulation.listeners.space import DAY_US
 
 LISTENERS = 160
 NAMES = [one.name for one in stated(SPACE, END_US)]

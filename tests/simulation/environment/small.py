@@ -5,11 +5,12 @@ from functools import cache
 
 import numpy as np
 
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners.fitting import FitSettings, fit
 from towers.simulation.listeners.live import Population, population_of
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 REGIONS, CONTENTS, LISTENERS, SESSIONS, PLAYS = 4, 80, 40, 10, 6
 UNTIL_US = 20_000 * DAY_US

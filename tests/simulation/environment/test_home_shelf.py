@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.simulation.environment.small import UNTIL_US, population, simulator
+from towers.contract.durations import DAY_US
 from towers.contract.policy import Candidates, Context
 from towers.contract.slate import NOTHING
 from towers.policies.bandit.uniform import Uniform
@@ -14,7 +15,6 @@ from towers.simulation.environment.picking import OWN
 from towers.simulation.listeners.live import Listeners
 from towers.simulation.listeners.rollout import lived
 from towers.simulation.listeners.session_log import COLUMNS
-from towers.simulation.listeners.space import DAY_US
 
 HOME, SLOTS, CANDIDATES = 0, 4, 20
 DAYS = 2

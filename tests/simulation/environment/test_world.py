@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.simulation.environment.small import CONTENTS, UNTIL_US, population, simulator, space
+from towers.contract.durations import DAY_US
 from towers.simulation.environment.candidates import CandidateRetrieval
 from towers.simulation.environment.making import make_world
 from towers.simulation.environment.rewards import Rewards
@@ -13,7 +14,6 @@ from towers.simulation.environment.world import ListeningWorld
 from towers.simulation.listeners import choice_features
 from towers.simulation.listeners.response import Reaction
 from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP
-from towers.simulation.listeners.space import DAY_US
 
 ALL = np.arange(20)
 

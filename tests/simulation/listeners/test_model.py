@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.simulation.listeners.conftest import QUICK, Fitted
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
 from towers.manifest import read_json, write_json
 from towers.simulation.listeners import features
@@ -17,7 +18,6 @@ from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.replay import record
 from towers.simulation.listeners.rollout import listen
 from towers.simulation.listeners.session_log import COLUMNS, SessionLog
-from towers.simulation.listeners.space import DAY_US
 
 pytestmark = pytest.mark.unhooked
 """Thousands of small steps, each of which the hook would check; `test_shapes.py` has a short log checked."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import gamma, kstest
 
-from towers.simulation.listeners.returning import EDGES, HOUR_US, SKIP_SHARES, Returning, fit_returning
+from towers.contract.durations import HOUR_US
+from towers.simulation.listeners.returning import EDGES, SKIP_SHARES, Returning, fit_returning
 from towers.simulation.planted.returns import HAZARD
 
 MONDAY_US = 20_514 * 24 * HOUR_US

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.simulation.listeners.conftest import QUICK
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners.choice_features import OF_NEW
 from towers.simulation.listeners.fitting import fit
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.rollout import listen
 from towers.simulation.listeners.running_free import corrected
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.planted.listeners import planted_log
 from towers.simulation.planted.world import Plant, PlantedWorld
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from tests.simulation.listeners.conftest import QUICK
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners.fitting import fit
 from towers.simulation.listeners.rollout import listen
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.planted.listeners import planted_log
 from towers.simulation.planted.world import START_US, Plant, PlantedWorld
 

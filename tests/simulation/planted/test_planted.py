@@ -7,11 +7,11 @@ import pytest
 from scipy.special import logit
 from scipy.stats import kstest
 
+from towers.contract.durations import DAY_US, HOUR_US
 from towers.simulation.listeners.rollout import lived
 from towers.simulation.listeners.session_log import COLUMNS
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.planted.listeners import CONTEXTS, PlantedListeners, planted_log
-from towers.simulation.planted.returns import HOUR_US, MEMORY, SESSIONS_A_DAY, SHAPE, ByHazard, ByWeibull, next_scores
+from towers.simulation.planted.returns import MEMORY, SESSIONS_A_DAY, SHAPE, ByHazard, ByWeibull, next_scores
 from towers.simulation.planted.world import START_US, Plant, PlantedWorld
 
 SMALL = Plant(num_listeners=40, num_days=3, num_tracks=80, num_episodes=10)

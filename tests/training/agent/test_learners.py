@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.simulation.environment.small import log, population, simulator
+from towers.contract.durations import DAY_US
 from towers.policies.agent.features import CONTEXT, FEATURES
 from towers.policies.agent.policy import READ, AgentPolicy
 from towers.simulation.environment.making import make_world
 from towers.simulation.environment.rewards import PARTS, RETURN_WEIGHTS
-from towers.simulation.listeners.space import DAY_US
 from towers.training.agent.advantages import advantages_of, rewards_of
 from towers.training.agent.chance import fit_chance
 from towers.training.agent.credit import WholeSlate

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.data.event_times import shown_time
 from towers.data.profiling.contents import NONE, SOUND, ContentFacts, facts_of
 from towers.data.profiling.profile import UNKNOWN, Day, Profile
@@ -35,7 +36,6 @@ MOST_VALUES = 20
 OTHERS = "others"
 NUM_TOP, NUM_REASONS = 10, 10
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
-_DAY_US = 86_400_000_000
 _SAID_TWICE = (DUPLICATE, "the same event is in another row, with other values")
 
 
@@ -211,7 +211,7 @@ def _duplicates(store: Store, counted: Tally) -> tuple[int, np.ndarray]:
             number += int(is_meant.sum())
             if is_timed:
                 times = batch.column(1).to_numpy(zero_copy_only=False)[is_meant]
-                day = times.astype(np.int64) // _DAY_US - counted.first_day
+                day = times.astype(np.int64) // DAY_US - counted.first_day
                 by_day += np.bincount(day[(day >= 0) & (day < counted.num_days)], minlength=counted.num_days)
     return number, by_day
 

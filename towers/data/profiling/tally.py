@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Int, Integer
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US, HOUR_US, SECOND_US
 from towers.data.blocks import blocks
 from towers.data.histories import Histories
 
-DAY_US, HOUR_US, SECOND_US = 86_400_000_000, 3_600_000_000, 1_000_000
 HALF = 0.5
 LONGEST_SESSION = 1_000
 """Events of a session from which on all are counted as this many."""

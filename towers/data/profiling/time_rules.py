@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime
 import numpy as np
 from jaxtyping import Int
 
+from towers.contract.durations import DAY_US
 from towers.data.profiling.change import Change
 from towers.data.profiling.profile import Day, Profile
 from towers.data.profiling.verdict import Finding, graver
 
-_DAY_US = 86_400_000_000
 MOST_DAYS_OFF = 7
 """Days that the past may have moved by to be told."""
 LEAST_MOVED = 0.01
@@ -219,4 +219,4 @@ def _is_short(new: np.ndarray, usual: np.ndarray) -> bool:
 
 
 def _end_us(day: Day) -> int:
-    return int(datetime.fromisoformat(day.date).replace(tzinfo=UTC).timestamp()) * 1_000_000 + _DAY_US
+    return int(datetime.fromisoformat(day.date).replace(tzinfo=UTC).timestamp()) * 1_000_000 + DAY_US

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from towers.contract.durations import MINUTE_US
 from towers.data.splits.carrying_out import ends_at_last_two
 from towers.data.splits.split import UNKNOWN_SESSION, Cuts, Ends, ListenersEvents
 from towers.errors import UserError
-
-MINUTE_US = 60_000_000
 
 
 class LastSession:

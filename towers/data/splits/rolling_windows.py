@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from towers.contract.durations import DAY_US
 from towers.data.event_times import shown_time
 from towers.data.splits.carrying_out import ends_at
-from towers.data.splits.split import DAY_US, Cuts, Ends, ListenersEvents
+from towers.data.splits.split import Cuts, Ends, ListenersEvents
 from towers.errors import UserError
 
 

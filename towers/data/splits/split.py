@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int, Integer
 
-DAY_US = 86_400_000_000
 UNKNOWN_SESSION = -1
 
 

@@ -3,11 +3,10 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.errors import DataLacks
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-
-DAY_US = 86_400_000_000
 
 
 class Popularity:

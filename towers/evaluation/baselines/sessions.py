@@ -4,11 +4,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from towers.contract.durations import MINUTE_US
 from towers.evaluation.baselines.heard import cosine_neighbours, heard_by_anybody, heard_matrix, unknown_last
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
-
-_MINUTE_US = 60_000_000
 
 
 class SessionCooccurrence:
@@ -51,7 +50,7 @@ class SessionCooccurrence:
         if times_us is None:
             sessions = _in_windows(histories, window)
         else:
-            sessions = _in_sessions(histories, times_us, gap_minutes * _MINUTE_US)
+            sessions = _in_sessions(histories, times_us, gap_minutes * MINUTE_US)
         self._recent = _last(task.histories, recent)
         self._num_contents = task.num_contents
         self._is_known = heard_by_anybody(histories, task.num_contents)

@@ -9,12 +9,13 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Int
 
+from towers.contract.durations import DAY_US
 from towers.contract.provenance import Provenance
 from towers.contract.schema import ACTIONS
 from towers.data.store import Store
 from towers.evaluation.checks.honesty import Check
 from towers.evaluation.known import Known
-from towers.evaluation.slicings import DAY_US, Period
+from towers.evaluation.slicings import Period
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
 from towers.evaluation.off_policy.sequential.log import SequentialLog
 from towers.lifecycle.agent.requests import Requests
@@ -20,7 +21,7 @@ from towers.lifecycle.home.slates import NEW_DAYS
 from towers.simulation.environment.observation import Observation
 from towers.simulation.environment.rewards import RETURN_WEIGHTS
 from towers.simulation.listeners.session_log import SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 CLICKS, NEW_CARDS = "clicks", "new_cards"
 """Parts beside those of the simulated world, which are never rewarded: slots that were opened, and contents shown that

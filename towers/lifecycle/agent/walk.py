@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Int
 
+from towers.contract.durations import MINUTE_US
 from towers.lifecycle.agent.requests import Requests
 from towers.simulation.environment.familiarity import Familiarity
 from towers.simulation.environment.observation import Observation, observed
@@ -16,7 +17,7 @@ from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import Drift
 
-_GAP_US: Final = 30 * 60_000_000
+_GAP_US: Final = 30 * MINUTE_US
 """A session that begins at most so long after a slate is the one that the slate was shown in, and a slate that is shown
 at most so long after a play belongs to the play's session."""
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from towers.contract.durations import DAY_US
 from towers.contract.policy import Policy, Predicts
-from towers.policies.bandit.features import DAY_US
 from towers.policies.bandit.home_cards import HomeCards
 from towers.policies.bandit.log_outcomes import Attention, outcomes_of
 from towers.policies.bandit.reward import Reactions, Reward, summed

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
 
+from towers.contract.durations import DAY_US
 from towers.contract.slate import NOTHING
 from towers.errors import UserError
 from towers.lifecycle.home.log import CANDIDATES, numbered
-from towers.policies.bandit.features import DAY_US
 from towers.policies.bandit.home_cards import HomeCards
 from towers.policies.bandit.log_outcomes import slates_of
 

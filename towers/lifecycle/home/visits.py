@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from towers.contract.durations import DAY_US, MINUTE_US
 from towers.policies.bandit.home import Shelf, draw_page, impressions_of
 from towers.policies.bandit.home_cards import HomeCards
 from towers.policies.bandit.policy_file import PolicyVersion
 from towers.service.home_log import CardIds, HomeLog, Outcome
 from towers.simulation.carousel.world import Carousel, streams
 
-MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
 SHORTEST_MS, LONGEST_MS = 45_000, 240_000
 """How long a simulated stream plays, at least and at most."""
 SAVED_SHARE = 0.2

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from towers.contract.durations import DAY_US
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.contract.slate import NOTHING
 from towers.simulation.environment.home_shelf import Pages
 from towers.simulation.listeners.raw_events import played_ms_of
 from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 _PAGES: Final = 500
 """Pages of a table: each row of a page repeats the ids of all its candidates."""

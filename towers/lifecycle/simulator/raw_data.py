@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.contract.impressions import IMPRESSION_SCHEMA
 from towers.data.sources.part_files import part_files
 from towers.errors import UserError
@@ -19,7 +20,7 @@ from towers.features.sound_folder import SoundFolder
 from towers.manifest import atomic_directory, same_file, write_json
 from towers.simulation.listeners.raw_events import event_table
 from towers.simulation.listeners.session_log import SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 ABOUT: Final = "simulated.json"
 """Says what the folder holds; it is no table."""

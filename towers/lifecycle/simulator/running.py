@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from towers.contract.durations import DAY_US
 from towers.data.event_times import shown_time
 from towers.errors import UserError
 from towers.lifecycle.simulator.parts import EARLIEST_US, coded_as, with_plays
@@ -16,7 +17,6 @@ from towers.simulation.listeners.live import Listeners, population_of
 from towers.simulation.listeners.model import Simulator
 from towers.simulation.listeners.rollout import lived
 from towers.simulation.listeners.session_log import SessionLog
-from towers.simulation.listeners.space import DAY_US
 
 SHELF: Final = "home"
 """Name of the shelf in the log."""

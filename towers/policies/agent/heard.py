@@ -6,12 +6,12 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
+from towers.contract.durations import DAY_US, HOUR_US
 from towers.policies.agent.features import Contents, Seen
 
 RECENT: Final = 20
 """Plays that are read one by one."""
-_HOUR_US: Final = 3_600_000_000
-_DAY_US: Final = 24 * _HOUR_US
+
 _OLD_DAYS: Final = 1e6
 """Age of a content whose release is not known."""
 
@@ -64,14 +64,14 @@ def seen_of_plays(
     recent, is_skip = np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int8)
     hours, number = np.full(RECENT, -1.0, np.float32), min(len(heard), RECENT)
     recent[:number], is_skip[:number] = heard.content[last], heard.is_skip[last]
-    hours[:number] = np.maximum((now_us - heard.start_us[last]) / _HOUR_US, 0.0)
+    hours[:number] = np.maximum((now_us - heard.start_us[last]) / HOUR_US, 0.0)
     at = np.maximum(candidates, 0)
     times = np.bincount(heard.content, minlength=len(contents.artist))
     times_of_artist, first_us = _by_artist(contents, heard)
     artist = contents.artist[at]
     of_artist = np.where(artist >= 0, times_of_artist[artist], 0)
-    days = np.maximum((now_us - first_us[artist]) / _DAY_US, 0.0)
-    age_days = np.clip((float(now_us) - contents.released_us[at]) / _DAY_US, 0.0, _OLD_DAYS)
+    days = np.maximum((now_us - first_us[artist]) / DAY_US, 0.0)
+    age_days = np.clip((float(now_us) - contents.released_us[at]) / DAY_US, 0.0, _OLD_DAYS)
     return {
         "recent": recent[None], "recent_skipped": is_skip[None], "recent_hours": hours[None],
         "taste": taste_of(contents, heard)[None], "candidates": candidates[None].astype(np.int32),

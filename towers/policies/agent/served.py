@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
 from towers.policies.agent.features import Seen
 from towers.policies.agent.heard import DatedContents, Heard, seen_of_plays, taste_of
@@ -24,7 +25,6 @@ from towers.retrieval.export import Export
 _SHARES: Final = (0.5, 0.75)
 """Up to where in a listener's candidates the nearest ones reach, and then the popular ones; the rest is new."""
 _NEW_DAYS: Final = 14
-_DAY_US: Final = 86_400_000_000
 CANDIDATES: Final = 200
 
 
@@ -110,7 +110,7 @@ class ServedAgent:
         number = min(number, len(there))
         released, plays = contents.released_us[there], contents.plays[there]
         near, popular = (int(share * number) for share in _SHARES)
-        is_new = released > now_us // _DAY_US * _DAY_US - _NEW_DAYS * _DAY_US
+        is_new = released > now_us // DAY_US * DAY_US - _NEW_DAYS * DAY_US
         latest = np.argsort(-released, kind="stable")
         new = latest[is_new[latest]][: number - popular]
         most = np.argsort(-plays, kind="stable")

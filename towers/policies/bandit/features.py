@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.schema import KINDS
 
-DAY_US = 86_400_000_000
 WEEK_DAYS = 7
 EPOCH_WEEKDAY = 3
 """1 January 1970 was a Thursday, the third day after a Monday."""

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int, Integer
 
 from towers.contract import schema
+from towers.contract.durations import MINUTE_US
 from towers.contract.impressions import OUTCOMES
 from towers.features.ragged import Ragged
 
-MINUTE_US = 60_000_000
 WHOLE = 0.98
 """A play that covered so much of its content played to its end."""
 

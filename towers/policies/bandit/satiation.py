@@ -7,7 +7,9 @@ told the logarithm, `log(1 + s)`. Serving keeps `s` as it goes along (`service/h
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
-HALVED_US = 86_400_000_000
+from towers.contract.durations import DAY_US
+
+HALVED_US = DAY_US
 """After so long what was added is half of it."""
 
 

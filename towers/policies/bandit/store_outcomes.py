@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from towers.contract.durations import MINUTE_US
 from towers.data.store import Store
-from towers.policies.bandit.joining import MINUTE_US, Shown, Told, filled, joined
+from towers.policies.bandit.joining import Shown, Told, filled, joined
 
 
 def impressions_with_outcomes(store: Store, gap_us: int = 30 * MINUTE_US) -> pa.Table:

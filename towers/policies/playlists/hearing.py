@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.policies.listener import Listener
 from towers.retrieval.encoders import EVENT_COLUMNS, Events
-from towers.retrieval.query import DAY_US, Standing
+from towers.retrieval.query import Standing
 
 
 def vector_after(listener: Listener, played: Int[np.ndarray, " played"]) -> Float[np.ndarray, " dim"]:

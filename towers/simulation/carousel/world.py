@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
+from towers.contract.durations import DAY_US
 from towers.contract.policy import Candidates, Context
 from towers.contract.slate import NOTHING
 
 SCORES_AT_ONCE = 8_000_000
-DAY_US = 86_400_000_000
 FIRST_DAY_US = 1_767_225_600_000_000  # 2026-01-01, UTC
 
 

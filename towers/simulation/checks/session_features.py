@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.contract.durations import DAY_US, HOUR_US
 from towers.simulation.checks.heard import Heard
 from towers.simulation.checks.stated import played_us, session_ends_us, skip_runs
 from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
-HOUR_US = 3_600_000_000
 NEW_DAYS = 30
 """Contents are a new release for so many days."""
 MONDAY_DAYS = 4

@@ -5,10 +5,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.simulation.checks.heard import LAST, Heard
 from towers.simulation.checks.statistics import Cells, Concentration, Rates, Shape, Statistic
 from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 POSITIONS = 20
 """Positions in the session that have a skip rate."""

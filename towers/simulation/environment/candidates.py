@@ -5,8 +5,9 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.simulation.environment.observation import recent_taste
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState
 
 _SHARES: Final = (0.5, 0.75)

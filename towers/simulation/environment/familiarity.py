@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Integer, Shaped
 
-from towers.simulation.listeners.space import DAY_US
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 _OLD_DAYS: Final = 1e6

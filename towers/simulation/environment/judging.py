@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from towers.contract.durations import DAY_US
 from towers.simulation.environment.policies import ServingPolicy
 from towers.simulation.environment.rewards import PARTS, RETURN_WEIGHTS, total
 from towers.simulation.environment.serving import Turn, begun, region_counts, turns
 from towers.simulation.environment.world import ListeningWorld
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 FIGURES: Final = (

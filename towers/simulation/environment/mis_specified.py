@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 from scipy.special import gamma
 
+from towers.contract.durations import HOUR_US
 from towers.errors import UserError
 from towers.simulation.environment.world import ListeningWorld
 from towers.simulation.listeners import response
 from towers.simulation.listeners.logistic import MixedLogistic
 from towers.simulation.listeners.model import ListenerModel, Simulator
 from towers.simulation.listeners.response import Response
-from towers.simulation.listeners.returning import HOUR_US, SKIP_SHARES, Returning
+from towers.simulation.listeners.returning import SKIP_SHARES, Returning
 from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.planted.listeners import PlantedListeners, planted_log
 from towers.simulation.planted.returns import LOSS, SHAPE

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
+from towers.contract.durations import DAY_US, HOUR_US
 from towers.simulation.listeners import features
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 MOMENT: Final = (
@@ -15,7 +15,6 @@ MOMENT: Final = (
 """Plays so far in the session; hour of the day, UTC, with its fraction; day of the week from Monday; days between the
 last session's end and this one's begin, 0 before the second; days since the episode began; all plays, skips and
 sessions of the listener so far; codes of the context and the device."""
-_HOUR_US: Final = 3_600_000_000
 _BLOCK: Final = 512
 
 Observation = dict[str, Shaped[np.ndarray, "listeners ..."]]
@@ -51,14 +50,14 @@ def observed(
     now = state.now_us[rows]
     moment = np.empty((len(rows), len(MOMENT)), np.float32)
     columns = (
-        state.position[rows], now / _HOUR_US % 24, (now // DAY_US + 3) % 7, away_us / DAY_US, (now - begin_us) / DAY_US,
+        state.position[rows], now / HOUR_US % 24, (now // DAY_US + 3) % 7, away_us / DAY_US, (now - begin_us) / DAY_US,
         state.plays[rows], state.skips[rows], state.sessions[rows], state.context[rows], state.device[rows],
     )  # fmt: skip
     for place, column in enumerate(columns):
         moment[:, place] = column
     # 23:59:59.99 is 24.0 in float32.
     moment[:, 1] = np.minimum(moment[:, 1], np.nextafter(np.float32(24), np.float32(0)))
-    hours = (now[:, None] - features.recent_us(state, rows)) / _HOUR_US
+    hours = (now[:, None] - features.recent_us(state, rows)) / HOUR_US
     return {
         "recent": recent, "recent_skipped": skipped.astype(np.int8), "taste": recent_taste(state, rows),
         "recent_hours": np.where(recent >= 0, np.maximum(hours, 0.0), -1.0).astype(np.float32),

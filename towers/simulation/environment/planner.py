@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.simulation.environment.observation import Observation
 from towers.simulation.environment.policies import filled
 from towers.simulation.environment.rewards import KEPT_DAYS, RETURN_WEIGHTS
 from towers.simulation.environment.world import ListeningWorld, best_of
-from towers.simulation.listeners.space import DAY_US
 
 _BLOCK: Final = 64
 _ROUNDS: Final = 8

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners.memory import ContentMemory
 from towers.simulation.listeners.response import Reaction
 from towers.simulation.listeners.session_log import FINISH, SKIP
-from towers.simulation.listeners.space import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 PARTS: Final = (

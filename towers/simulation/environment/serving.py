@@ -7,10 +7,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.simulation.environment.observation import Observation
 from towers.simulation.environment.policies import ServingPolicy
 from towers.simulation.environment.world import ListeningWorld, Step
-from towers.simulation.listeners.space import DAY_US
 
 
 @runtime_checkable

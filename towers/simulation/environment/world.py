@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
 from towers.simulation.environment.candidates import CandidateRetrieval
 from towers.simulation.environment.familiarity import Familiarity
@@ -16,7 +17,6 @@ from towers.simulation.environment.observation import Observation, observed
 from towers.simulation.environment.picking import OWN, OWN_PULL, LivingListeners, picked
 from towers.simulation.environment.rewards import PARTS, Rewards
 from towers.simulation.listeners.rollout import MAX_PLAYS
-from towers.simulation.listeners.space import DAY_US
 
 NEVER: Final = np.iinfo(np.int64).max
 _DRAWS: Final = 20

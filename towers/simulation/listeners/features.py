@@ -6,10 +6,9 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Integer
 
-from towers.simulation.listeners.space import DAY_US
+from towers.contract.durations import DAY_US, HOUR_US
 from towers.simulation.listeners.state import RECENT, ListenerState
 
-_HOUR_US: Final = 3_600_000_000
 _SHARPNESS: Final = 8.0
 _NEW_DAYS: Final = 14.0
 """Days in which a release ceases to be new to 1/e."""
@@ -93,7 +92,7 @@ def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float
     put("streak", np.minimum(state.streak[rows], 6) / 3.0)
     put("recent_repeats", recent_repeats(state, rows))
     put("experience", np.log1p(state.plays[rows]) / 5.0)
-    hour = state.now_us[rows] / _HOUR_US % 24 * (2.0 * np.pi / 24.0)
+    hour = state.now_us[rows] / HOUR_US % 24 * (2.0 * np.pi / 24.0)
     put("morning_sin", np.sin(hour))
     put("morning_cos", np.cos(hour))
     put("noon_sin", np.sin(2.0 * hour))

@@ -5,9 +5,10 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
+from towers.contract.durations import HOUR_US
+
 _EMPTY: Final = -1
 _PROBES: Final = 8
-_HOUR_US: Final = 3_600_000_000
 _MIN_AGE_HOURS: Final = 0.05
 
 
@@ -114,8 +115,8 @@ class ContentMemory:
         shape = (-1, *[1] * (place.ndim - 1))
         at = listener.reshape(shape), np.maximum(place, 0)
         now = now_us.reshape(shape)
-        last = np.maximum(((now - self.last_us[at]) / _HOUR_US).astype(np.float32), _MIN_AGE_HOURS)
-        first = np.maximum(((now - self.first_us[at]) / _HOUR_US).astype(np.float32), last + _MIN_AGE_HOURS)
+        last = np.maximum(((now - self.last_us[at]) / HOUR_US).astype(np.float32), _MIN_AGE_HOURS)
+        first = np.maximum(((now - self.first_us[at]) / HOUR_US).astype(np.float32), last + _MIN_AGE_HOURS)
         # The mean of age ** -0.5 between two ages, which has no difference of nearly equal numbers.
         earlier = 2.0 / (np.sqrt(first) + np.sqrt(last))
         total = 1.0 / np.sqrt(last) + (self.plays[at] - 1) * earlier

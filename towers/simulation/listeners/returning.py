@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float, Int, Integer, Real
 
+from towers.contract.durations import HOUR_US
 from towers.simulation.listeners.frailty import gamma_shape
 from towers.simulation.listeners.session_log import SKIP, SessionLog
 
-HOUR_US: Final = 3_600_000_000
 _WEEK: Final = 168
 EDGES: Final = (0, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 720)
 """Hours of the clock since the end of the last session at which the hazard may change."""

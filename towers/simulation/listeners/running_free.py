@@ -14,13 +14,14 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners import choice_features
 from towers.simulation.listeners.choosing import Choosing
 from towers.simulation.listeners.model import ListenerModel
 from towers.simulation.listeners.replay import replay
 from towers.simulation.listeners.rollout import listen
 from towers.simulation.listeners.session_log import SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState
 
 _FEWEST: Final = 200

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners.frailty import gamma_shape
 
-DAY_US = 86_400_000_000
 _LEAST = 1e-4
 _DURATION_STEPS = (0.1, 0.25, 0.5, 0.75, 0.85, 0.9, 0.93, 0.96, 0.98)
 DURATION_GROUPS = len(_DURATION_STEPS) + 1

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float, Integer
 
+from towers.contract.durations import HOUR_US
 from towers.simulation.listeners.memory import ContentMemory
 from towers.simulation.listeners.session_log import SKIP
 from towers.simulation.listeners.space import Space
@@ -20,7 +21,6 @@ _APART: Final = 0.55
 _TASTE_RATE: Final = 0.05
 RECENT: Final = 20
 """Plays of a listener that are remembered one by one."""
-_HOUR_US: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class ListenerState:
 
     def faded(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
         """The share of satiation that is left at the listeners' present instant, float32."""
-        hours = (self.now_us[rows] - self.satiated_us[rows]) / _HOUR_US
+        hours = (self.now_us[rows] - self.satiated_us[rows]) / HOUR_US
         return np.exp(-np.maximum(hours, 0.0) / self.drift.recovery_hours).astype(np.float32)
 
     def satiation_of(

@@ -6,12 +6,13 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.simulation.listeners.logistic import sigmoid
 from towers.simulation.listeners.replay import PLACES
 from towers.simulation.listeners.response import Reaction
 from towers.simulation.listeners.rollout import lived
 from towers.simulation.listeners.session_log import FINISH, FINISHED, PARTIAL, SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import Drift, ListenerState
 from towers.simulation.listening import (
     DEVICES,

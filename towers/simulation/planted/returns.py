@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 from scipy.special import ndtr
 
-from towers.simulation.listeners.returning import EDGES, HOUR_US, SKIP_SHARES, Returning
+from towers.contract.durations import HOUR_US
+from towers.simulation.listeners.returning import EDGES, SKIP_SHARES, Returning
 from towers.simulation.listening import HOUR_WEIGHTS
 
 SESSIONS_A_DAY: Final = 0.9

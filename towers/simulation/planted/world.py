@@ -10,8 +10,9 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
+from towers.contract.durations import DAY_US
 from towers.simulation.audience import FOREIGN_LANGUAGE_PENALTY, TASTE_WIDTH, Audience, draw_audience
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 from towers.simulation.repertoire import MUSIC_STYLES, SPEECH_STYLES, Repertoire, RepertoireBuilder
 
 START_US: Final = 20_514 * DAY_US

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from towers.simulation.listeners.space import DAY_US
+from towers.contract.durations import DAY_US
 from towers.training.agent.episodes import Episodes
 
 _OWN_STEPS = 10.0

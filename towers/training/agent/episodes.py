@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from towers.contract.durations import DAY_US
 from towers.policies.agent.features import FEATURES, TRIED_PLAYS, context_of
 from towers.policies.agent.policy import AgentPolicy
 from towers.policies.agent.slates import Slot
 from towers.simulation.environment.observation import MOMENT, Observation
 from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld, Step
-from towers.simulation.listeners.space import DAY_US
 from towers.training.agent.credit import Credit
 from towers.training.agent.serving import seen_of
 

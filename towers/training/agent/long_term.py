@@ -3,12 +3,13 @@
 import numpy as np
 from jaxtyping import Float
 
+from towers.contract.durations import DAY_US
 from towers.errors import DataLacks
 from towers.policies.long_term.fitting import fit_returns
 from towers.policies.long_term.outcomes import outcomes_of_streams
 from towers.policies.long_term.progressive import evidence_of, expected_returns
 from towers.simulation.listeners.session_log import SKIP, SessionLog
-from towers.simulation.listeners.space import DAY_US, Space
+from towers.simulation.listeners.space import Space
 
 DAYS = 59
 BURN_IN_DAYS = 7

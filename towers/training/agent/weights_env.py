@@ -12,12 +12,12 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float, Int
 from stable_baselines3.common.vec_env import VecEnv
 
+from towers.contract.durations import DAY_US
 from towers.policies.agent.features import CONTEXT, FEATURES, context_of
 from towers.policies.agent.policy import AgentPolicy
 from towers.simulation.environment.observation import Observation
 from towers.simulation.environment.rewards import PARTS
 from towers.simulation.environment.world import ListeningWorld, Step
-from towers.simulation.listeners.space import DAY_US
 from towers.training.agent.episodes import known_of
 from towers.training.agent.serving import seen_of
 
