@@ -1,19 +1,19 @@
-"""A card that is not there: torch's `meta` device under the name `cuda:0`, which tells who makes the host wait for it.
+"""A card that is not there: torch's `meta` device under the name `cuda:0`, which tells what makes the host wait.
 
-Code that runs under `Card` sees a CUDA device: `tensor.device` is `cuda:0`, what is made on `cuda` is a meta tensor, and
-streams, pinned memory and autocast to bfloat16 behave as on a card, so it takes the path that it takes there. Meta
-tensors have shapes and types alone, so steps of any size cost the calls alone. What stays on the host is computed.
+Code that runs under `Card` meets a CUDA device. What it makes on `cuda`, or copies there, is a meta tensor that says
+its device is `cuda:0`; pinned memory, events and autocast to bfloat16 are there. So the product takes the way that it
+takes on a card. Meta tensors have shapes and types and no values: a loss that is read is 0. The host is real.
 
-Two things fail that a processor forgives: an operator that is given tensors of both sides, and a place that waits for the
-card or reads from it, unless it is one of those that are known. What torch's own kernels wait for within a call is not
-seen: `tests/training/test_gpu.py` shows that on a real card.
+Two things fail here that a processor forgives: an operator that is given tensors of both sides, and a wait for the
+card, unless its place is one that is known. A read is a wait, so are a copy from memory that is not pinned and an
+operator whose result has a size that only the card knows. What torch's kernels wait for within a call is not seen:
+`tests/training/test_gpu.py` asks a real card for that.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -21,24 +21,32 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
+functional, aten = torch.nn.functional, torch.ops.aten
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
-ROOT = Path(__file__).parents[2]
-GET_DEVICE, GET_IS_CUDA, GET_IS_META = (
-    getattr(torch.Tensor, name).__get__ for name in ("device", "is_cuda", "is_meta")
-)
-READS = (Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__bool__, Tensor.__float__, Tensor.__int__,
-         Tensor.__index__, Tensor.equal, torch.equal, Tensor.allclose, torch.allclose, Tensor.is_nonzero)  # fmt: skip
-"""What gives Python a value."""
-IN_HALF = (torch.nn.functional.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, torch.bmm,
-           torch.addmm, torch.einsum, torch.conv1d, torch.conv2d,
-           torch.nn.functional.scaled_dot_product_attention)  # fmt: skip
-IN_FULL = (torch.nn.functional.layer_norm, torch.nn.functional.group_norm, torch.nn.functional.softplus,
-           torch.layer_norm, torch.group_norm, torch.exp, Tensor.exp, torch.log, Tensor.log,
-           Tensor.norm, torch.norm, torch.nn.functional.cosine_similarity)  # fmt: skip
-"""Of autocast's lists for CUDA, what the towers call."""
-COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+GET_DEVICE, GET_IS_CUDA, GET_IS_META = (getattr(Tensor, name).__get__ for name in ("device", "is_cuda", "is_meta"))
+ABOUT_DEVICES = {torch.device, torch._C._nn._parse_to}
+"""Functions that speak of devices and make nothing there."""
+READS = {
+    Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__bool__, Tensor.__float__, Tensor.__int__,
+    Tensor.__index__, Tensor.is_nonzero, Tensor.equal, Tensor.allclose, torch.equal, torch.allclose,
+}  # fmt: skip
+"""Functions that give Python a value."""
+MADE_OF_VALUES = {torch.tensor, torch.as_tensor}
+INDEXING = {Tensor.__getitem__, Tensor.__setitem__}
+IN_HALF = {
+    functional.linear, functional.scaled_dot_product_attention, torch.matmul, Tensor.matmul, Tensor.__matmul__,
+    torch.mm, torch.bmm, torch.addmm, torch.einsum, torch.conv1d, torch.conv2d,
+}  # fmt: skip
+"""Of what autocast on CUDA runs in half precision, the functions that the towers call."""
+IN_FULL = {
+    functional.layer_norm, functional.group_norm, functional.softplus, functional.cosine_similarity, torch.exp,
+    Tensor.exp, torch.log, Tensor.log, torch.norm, Tensor.norm,
+}  # fmt: skip
+"""Likewise in float32."""
+PACKAGES = ("towers", "pytorch_lightning", "lightning_fabric")
+"""In which a place is looked for."""
 
 
 class WrongDevice(AssertionError):
@@ -46,7 +54,7 @@ class WrongDevice(AssertionError):
 
 
 class HostWaits(AssertionError):
-    """The host would wait for the card where nobody has said so."""
+    """The host would wait for the card, and nobody has said that it may."""
 
 
 class Card:
@@ -57,21 +65,20 @@ class Card:
 
     Attributes:
         waits: how often each place has made the host wait.
-        half: types of the tensors that attention and linear layers were given under autocast.
+        precisions: types that autocast has given to what it knows.
     """
 
     def __init__(self, known: Collection[str] = ()):
         self.waits: Counter[str] = Counter()
-        self.dtypes: set[torch.dtype] = set()
-        self._known = set(known)
+        self.precisions: set[torch.dtype] = set()
+        self._known = known
         self._stack = ExitStack()
 
     def __enter__(self) -> "Card":
-        enter = self._stack.enter_context
         for owner, name, value in self._stand_ins():
-            enter(mock.patch.object(owner, name, value))
-        enter(_Devices(self))
-        enter(_Names(self))
+            self._stack.enter_context(mock.patch.object(owner, name, value))
+        self._stack.enter_context(_Operators(self))
+        self._stack.enter_context(_Names(self))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -81,31 +88,30 @@ class Card:
         """Takes note that the host waits here.
 
         Raises:
-            HostWaits: this place is none of those that are known.
+            HostWaits: the place is none of those that are known.
         """
         place = _place()
         if place not in self._known:
-            raise HostWaits(f"{place} makes the host wait for the card ({what})")
+            raise HostWaits(f"{place} makes the host wait for the card: {what}")
         self.waits[place] += 1
 
     def read(self, tensor: Tensor, what: str) -> Tensor:
-        """A tensor of the card on the host: zeros, as there are no values."""
+        """A tensor of the card on the host: zeros, as it has no values."""
         self.wait(what)
         return torch.zeros(tensor.shape, dtype=tensor.dtype)
 
     def _stand_ins(self) -> list[tuple[Any, str, Any]]:
-        """What of torch asks the driver, or the storage of a tensor."""
-        card, reduce = self, Tensor._reduce_ex_internal
+        """Stand-ins for what asks the driver, and for what writes a tensor to disk."""
+        card, reduced = self, Tensor._reduce_ex_internal
 
         class Event:
-            def record(self) -> None:
-                pass
+            def record(self) -> None: ...
 
             def synchronize(self) -> None:
                 card.wait("an event")
 
         def saved(tensor: Tensor, protocol: int) -> Any:
-            return reduce(card.read(tensor, "saved") if tensor.is_cuda else tensor, protocol)
+            return reduced(card.read(tensor, "it is saved") if tensor.is_cuda else tensor, protocol)
 
         return [
             (torch.cuda, "is_available", lambda: True),
@@ -125,42 +131,54 @@ class Card:
 
 
 class _Names(TorchFunctionMode):
-    """Meta tensors bear the name of the card; what reads values of them, or makes them, is looked at."""
+    """Gives meta tensors the name of the card, and looks at what reads values or asks for pinned memory."""
 
     def __init__(self, card: Card):
         super().__init__()
         self._card = card
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.device:
+        kwargs = kwargs or {}
+        if func in ABOUT_DEVICES:
             return func(*args, **kwargs)
-        first = args[0] if args and isinstance(args[0], Tensor) else None
-        if first is not None:
-            is_on_card = GET_IS_META(first)
-            if func == GET_DEVICE:
-                return CUDA if is_on_card else GET_DEVICE(first)
-            if func in (GET_IS_CUDA, GET_IS_META):
-                return is_on_card and func == GET_IS_CUDA
+        if args and isinstance(args[0], Tensor):
+            if func in (GET_DEVICE, GET_IS_CUDA, GET_IS_META):
+                return self._told(args[0], func)
             if func is Tensor.pin_memory:
-                return _pinned(first.clone())
-            if func is Tensor.is_pinned:
-                return hasattr(first, "_is_pinned")
-            if is_on_card and func in READS:
-                args = tree_map(lambda part: self._card.read(part, func.__name__) if _is_card(part) else part, args)
+                return _pinned(args[0].clone())
+            if func in READS and GET_IS_META(args[0]):
+                args = [self._card.read(part, func.__name__) if _is_on_card(part) else part for part in args]
                 return func(*args, **kwargs)
-        args, kwargs = tree_map(_as_meta, (tuple(args), kwargs))
+        args = tuple(map(_as_meta, args))
+        kwargs = {name: _as_meta(value) for name, value in kwargs.items()}
         if kwargs.pop("pin_memory", False):
             return _pinned(func(*args, **kwargs))
-        if torch.is_autocast_enabled("cuda") and func in IN_HALF + IN_FULL:
-            to = torch.get_autocast_dtype("cuda") if func in IN_HALF else torch.float32
-            self._card.dtypes.add(to)
-            args, kwargs = tree_map(lambda part: part.to(to) if _is_card_float(part) else part, (args, kwargs))
-        return func(*args, **kwargs)
+        self._look_at_values(func, args, kwargs)
+        return func(*self._cast(func, args), **self._cast(func, kwargs))
+
+    def _told(self, tensor: Tensor, getter: Any) -> Any:
+        if not GET_IS_META(tensor):
+            return getter(tensor)
+        return CUDA if getter == GET_DEVICE else getter == GET_IS_CUDA
+
+    def _look_at_values(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Numbers of Python's become a tensor of the host, which is copied."""
+        is_made = func in MADE_OF_VALUES and kwargs.get("device") == META and not isinstance(args[0], Tensor)
+        is_index = func in INDEXING and isinstance(args[1], list) and GET_IS_META(args[0])
+        if is_made or is_index:
+            self._card.wait(f"{func.__name__} is given values of the host, which are copied")
+
+    def _cast(self, func: Any, arguments: Any) -> Any:
+        """As autocast does it for what it knows; it does not know meta tensors."""
+        if not torch.is_autocast_enabled("cuda") or not (func in IN_HALF or func in IN_FULL):
+            return arguments
+        dtype = torch.get_autocast_dtype("cuda") if func in IN_HALF else torch.float32
+        self._card.precisions.add(dtype)
+        return tree_map(lambda part: part.to(dtype) if _is_number(part) else part, arguments)
 
 
-class _Devices(TorchDispatchMode):
-    """No operator is given tensors of both sides, and copies between them do not wait."""
+class _Operators(TorchDispatchMode):
+    """Refuses operators that are given tensors of both sides, and looks at copies between these."""
 
     def __init__(self, card: Card):
         super().__init__()
@@ -169,65 +187,100 @@ class _Devices(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunction():
-            if func in COPIES:
-                return self._copied(func, args, kwargs)
-            if torch.is_inference_mode_enabled():  # what is made of several operators comes whole there
+            if func is aten._to_copy.default:
+                return self._moved(args[0], **kwargs)
+            if func is aten.copy_.default:
+                return self._copied(*args, **kwargs)
+            if torch.is_inference_mode_enabled():  # there, what is made of several operators comes whole
                 with self:
                     found = func.decompose(*args, **kwargs)
                 if found is not NotImplemented:
                     return found
-            tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            # A number is allowed to stand on the host: it goes along with the call.
-            if any(tensor.is_meta for tensor in tensors) and any(not t.is_meta and t.dim() for t in tensors):
-                shapes = ", ".join(f"{tuple(t.shape)} on {'the card' if t.is_meta else 'the host'}" for t in tensors)
-                raise WrongDevice(f"{_place()}: {func} is given {shapes}")
-            return func(*args, **kwargs)
+            tensors = list(_tensors((args, kwargs)))
+            if _are_of_both_sides(tensors, func):
+                told = ", ".join(f"{tuple(t.shape)} of the {'card' if t.is_meta else 'host'}" for t in tensors)
+                raise WrongDevice(f"{_place()}: {func} is given {told}")
+            try:
+                return func(*args, **kwargs)
+            except NotImplementedError as error:
+                self._card.wait(f"{func} gives what depends on values")
+                raise AssertionError("a place that is known, and cannot be gone past without values") from error
 
-    def _copied(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func is COPIES[0]:
-            source, to = args[0], kwargs.get("device") or args[0].device
-            is_to_card, is_async = torch.device(to).type == "meta", kwargs.get("non_blocking", False)
-        else:
-            target, source = args[:2]
-            is_to_card, is_async = target.is_meta, args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
-        if source.is_meta == is_to_card or (func is COPIES[1] and is_to_card and not source.dim()):
-            return func(*args, **kwargs)
-        if is_to_card:
-            if not (is_async and hasattr(source, "_is_pinned")):
-                self._card.wait(f"{tuple(source.shape)} copied to it, {'not pinned' if is_async else 'blocking'}")
-            return func(*args, **kwargs)
-        if func is COPIES[0]:
+    def _moved(self, source: Tensor, **kwargs: Any) -> Tensor:
+        device = kwargs.get("device") or source.device
+        if source.is_meta == (device.type == "meta"):
+            return aten._to_copy.default(source, **kwargs)
+        if source.is_meta:
             return self._card.read(source, f"{tuple(source.shape)} copied from it").to(kwargs.get("dtype"))
-        if not (is_async and hasattr(args[0], "_is_pinned")):
+        self._sent(source, kwargs.get("non_blocking", False))
+        return aten._to_copy.default(source, **kwargs)
+
+    def _copied(self, target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+        if target.is_meta == source.is_meta or (target.is_meta and not source.dim()):
+            return aten.copy_.default(target, source, non_blocking)
+        if target.is_meta:
+            self._sent(source, non_blocking)
+            return target
+        if not (non_blocking and _is_pinned(target)):
             self._card.wait(f"{tuple(source.shape)} copied from it")
-        return args[0].zero_()
+        return target.zero_()
+
+    def _sent(self, source: Tensor, non_blocking: bool) -> None:
+        if not (non_blocking and _is_pinned(source)):
+            how = "from memory that is not pinned" if non_blocking else "blocking"
+            self._card.wait(f"{tuple(source.shape)} copied to it, {how}")
 
 
 def _place() -> str:
-    """The innermost function of this repository's that is running, as `module.function`."""
+    """The innermost function of the product or of Lightning that runs, as `module.function`; how tensors of a batch are
+    moved one by one is left out."""
     frame = sys._getframe(1)
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name != __name__ and (name.startswith("towers.") or name.startswith("tests.")):
-            return f"{name}.{frame.f_code.co_name}"
+        module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        is_general = "utilities" in module or module == "towers.batch" or module.endswith("mixin")
+        if module.split(".")[0] in PACKAGES and not is_general and not function.startswith("<"):
+            return f"{module}.{function}"
         frame = frame.f_back
     return "elsewhere"
 
 
+def _tensors(part: Any) -> Iterator[Tensor]:
+    """All in an operator's arguments."""
+    if isinstance(part, Tensor):
+        yield part
+    elif isinstance(part, (list, tuple)):
+        for each in part:
+            yield from _tensors(each)
+    elif isinstance(part, dict):
+        yield from _tensors(list(part.values()))
+
+
+def _are_of_both_sides(tensors: list[Tensor], func: Any) -> bool:
+    """A number may stand on the host, where it is read alone: it goes along with the call."""
+    if not any(part.is_meta for part in tensors) or all(part.is_meta for part in tensors):
+        return False
+    is_written = func._schema.is_mutable and not tensors[0].is_meta
+    return is_written or any(part.dim() and not part.is_meta for part in tensors)
+
+
 def _pinned(tensor: Tensor) -> Tensor:
-    tensor._is_pinned = True  # type: ignore[attr-defined]
+    tensor._is_pinned_here = True  # type: ignore[attr-defined]
     return tensor
 
 
-def _is_card(part: Any) -> bool:
+def _is_pinned(tensor: Tensor) -> bool:
+    return hasattr(tensor, "_is_pinned_here")
+
+
+def _is_on_card(part: Any) -> bool:
     return isinstance(part, Tensor) and GET_IS_META(part)
 
 
-def _is_card_float(part: Any) -> bool:
-    return _is_card(part) and part.dtype in (torch.float32, torch.bfloat16, torch.float16)
+def _is_number(part: Any) -> bool:
+    return _is_on_card(part) and part.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
 def _as_meta(part: Any) -> Any:
-    """A device of the card's as the meta device."""
-    is_named = isinstance(part, torch.device) or (isinstance(part, str) and part.split(":")[0] == "cuda")
-    return META if is_named and torch.device(part).type == "cuda" else part
+    """The meta device for the card."""
+    is_device = isinstance(part, torch.device) or (isinstance(part, str) and part.split(":")[0] == "cuda")
+    return META if is_device and torch.device(part).type == "cuda" else part
