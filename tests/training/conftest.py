@@ -47,6 +47,23 @@ def make_learner(world_store):
 
 
 @pytest.fixture(scope="session")
+def make_objective(world_store):
+    """An objective by its file, on the tiny world."""
+    from omegaconf import OmegaConf
+
+    from towers.config.instantiate import complete, instantiate
+    from towers.config.keys import CONFIG_DIR
+
+    def make(name, **keywords):
+        config = OmegaConf.load(f"{CONFIG_DIR}/objective/{name}.yaml")
+        positives = world_store.train_positives
+        candidates = complete(config.candidates, "objective.candidates", train_positives=positives)
+        return instantiate({**OmegaConf.to_container(config), **keywords}, "objective", candidates=candidates)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_data(world_store, judge_task):
     """Batches for a learner on the tiny world."""
     from towers.data.datamodule import DataModule

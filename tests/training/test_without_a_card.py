@@ -61,22 +61,6 @@ AUGMENTED = {"gain_db": 6.0, "noise": 0.1, "time_masks": 1, "time_mask_frames": 
 
 
 @pytest.fixture(scope="module")
-def make_objective(world_store):
-    from omegaconf import OmegaConf
-
-    from towers.config.instantiate import complete, instantiate
-    from towers.config.keys import CONFIG_DIR
-
-    def make(name, **keywords):
-        config = OmegaConf.load(f"{CONFIG_DIR}/objective/{name}.yaml")
-        positives = world_store.train_positives
-        candidates = complete(config.candidates, "objective.candidates", train_positives=positives)
-        return instantiate({**OmegaConf.to_container(config), **keywords}, "objective", candidates=candidates)
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def vectors_elsewhere(world_store, tmp_path_factory):
     path = tmp_path_factory.mktemp("elsewhere") / "vectors.parquet"
     ids = [str(content_id) for content_id in world_store.content_ids[1::2] if content_id]
