@@ -26,6 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# What this repository and its requirements bring is imported in functions, so that what is lacking can be told first.
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 480.0
 PRECISIONS = ("bfloat16", "float32")
@@ -274,12 +275,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     add_smallest(parser, cpu=True, seeds=[0], steps=1, square=64)
     arguments = parser.parse_args()
-    if arguments.cpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    else:
+    if not arguments.cpu:
         arguments.full = True
     if arguments.stage:
         (stage,) = (stage for stage in STAGES if stage.name == arguments.stage)
+        if arguments.cpu:  # before torch is there
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         write_json(arguments.work / f"{stage.name}.json", stage.run(arguments.work, arguments))
         return
     import torch
