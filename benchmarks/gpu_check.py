@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +28,11 @@ from typing import Any, NamedTuple
 # What this repository and its requirements bring is imported in functions, so that what is lacking can be told first.
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 480.0
+NEEDED = (
+    "beartype", "duckdb", "hydra-core", "hypothesis", "jaxtyping", "jinja2", "matplotlib", "numpy", "onnxruntime", "pyarrow",
+    "pytest", "pytorch-lightning", "pyyaml", "rich", "scipy", "soundfile", "soxr", "torch", "torchaudio",
+)  # fmt: skip
+"""What the stages import, of all that the package asks for."""
 PRECISIONS = ("bfloat16", "float32")
 METRICS = ("ndcg@20", "recall@20")
 SMALL_WORLD = (
@@ -141,11 +145,8 @@ STAGES = (
 
 
 def lacking() -> list[str]:
-    """Requirements of the package, of training and of the tests that this interpreter does not have."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["train"], "pytest", "hypothesis"]
-    names = [each.split(">")[0].split("<")[0].split("=")[0].strip() for each in wanted]
-    return [name for name in names if not _is_installed(name)]
+    """Requirements that this interpreter does not have."""
+    return [name for name in NEEDED if not _is_installed(name)]
 
 
 def _is_installed(name: str) -> bool:
@@ -258,8 +259,8 @@ def main() -> None:
         raise SystemExit(
             f"{sys.executable} lacks {' '.join(missing)}; carry them as wheels, or give PYTHON another one"
         )
-    from benchmarks.measuring import add_smallest, write_result
-    from towers.manifest import write_json
+    from benchmarks.measuring import add_smallest, machine, write_result
+    from towers.manifest import library_versions, write_json
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cpu", action="store_true", help="on the processor, in small sizes")
@@ -294,9 +295,12 @@ def main() -> None:
     told = device_told(arguments.cpu)
     rows = [("device", f"{time.monotonic() - started:.0f} s in all", told), *as_rows(outcomes)]
     print(as_table(rows), flush=True)
-    content = {"device": told, "stages": {name: outcome._asdict() for name, outcome in outcomes.items()}}
+    content: dict[str, Any] = {
+        "device": told,
+        "stages": {name: outcome._asdict() for name, outcome in outcomes.items()},
+    }
     if arguments.output:
-        write_json(arguments.output, content)
+        write_json(arguments.output, {"machine": machine(), "libraries": library_versions(), **content})
     else:
         write_result(arguments, f"gpu_check-{'cpu' if arguments.cpu else 'gpu'}", content)
     if any(outcome.failure for outcome in outcomes.values()):

@@ -1,12 +1,15 @@
 """The table of the card's check, whatever becomes of its stages; all of them run in tests/test_benchmarks.py."""
 
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks import gpu_check
-from benchmarks.gpu_check import STAGES, Outcome, as_rows, as_table, checked
+from benchmarks.gpu_check import NEEDED, STAGES, Outcome, as_rows, as_table, checked, lacking
 
 pytestmark = pytest.mark.unhooked
 
@@ -64,6 +67,14 @@ def test_a_stage_that_fails_or_takes_too_long_is_ended_and_the_others_go_on(capf
     assert found["no such stage"].failure.startswith("exit code 1")
     assert checked([], 0.0, [late])["world"].failure == "left out: no time was left"
     assert "--- no such stage" in capfd.readouterr().out
+
+
+def test_what_it_needs_is_what_the_package_asks_for():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = {re.split("[<>=]", each)[0] for each in [*project["dependencies"], *extras["train"], *extras["dev"]]}
+    assert set(NEEDED) <= asked
+    assert lacking() == []
 
 
 def test_limits_end_before_a_lease_does():
