@@ -4,9 +4,9 @@
     python benchmarks/card_memory.py experiment=demo --cpu trainer.precision=float32
 
 Steps of the product on torch's meta device under the name of a card (`benchmarks/card.py`): every storage that is made
-is counted, in the 512 bytes that CUDA's allocator rounds to, until it is let go of. What the allocator keeps in reserve,
-the room that kernels take for themselves and the driver's context come on top. `--cpu` counts the same way while the
-processor computes, which shows that the count is right: between steps both hold the same.
+is counted, in the 512 bytes that CUDA's allocator rounds to, until it is let go of. What the allocator keeps in
+reserve, the room that kernels take for themselves and the driver's context come on top. `--cpu` counts the same way
+while the processor computes, which shows that the count is right: between steps both hold the same.
 """
 
 import argparse

@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 480.0
 NEEDED = (
-    "beartype", "duckdb", "hydra-core", "hypothesis", "jaxtyping", "jinja2", "matplotlib", "numpy", "onnxruntime", "pyarrow",
-    "pytest", "pytorch-lightning", "pyyaml", "rich", "scipy", "soundfile", "soxr", "torch", "torchaudio",
+    "beartype", "duckdb", "hydra-core", "hypothesis", "jaxtyping", "jinja2", "matplotlib", "numpy", "onnxruntime",
+    "pyarrow", "pytest", "pytorch-lightning", "pyyaml", "rich", "scipy", "soundfile", "soxr", "torch", "torchaudio",
 )  # fmt: skip
 """What the stages import, of all that the package asks for."""
 PRECISIONS = ("bfloat16", "float32")
