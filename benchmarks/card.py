@@ -57,6 +57,19 @@ class HostWaits(AssertionError):
     """The host would wait for the card, and nobody has said that it may."""
 
 
+class AnyPlace(Collection[str]):
+    """Every place there is: who waits how long does not matter."""
+
+    def __contains__(self, place: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
 class Card:
     """Within the block there is a card, `cuda:0`.
 
@@ -124,6 +137,8 @@ class Card:
             (torch.cuda, "empty_cache", lambda: None),
             (torch.cuda, "synchronize", lambda device=None: card.wait("torch.cuda.synchronize")),
             (torch.cuda, "default_generators", (torch.Generator(),)),
+            (torch.cuda, "get_rng_state", lambda device="cuda": torch.get_rng_state()),
+            (torch.cuda, "set_rng_state", lambda state, device="cuda": None),
             (torch.cuda, "Event", Event),
             (torch.accelerator, "is_available", lambda: True),
             (Tensor, "_reduce_ex_internal", saved),

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.card import Card
+from benchmarks.card import AnyPlace, Card
 from benchmarks.measuring import add_smallest, write_result
 from benchmarks.small_sequences import prepared
 from benchmarks.throughput import step
@@ -79,13 +79,6 @@ class Held(TorchDispatchMode):
         self.now -= size
 
 
-class _AnyPlace:
-    """How long anybody waits does not matter here."""
-
-    def __contains__(self, place: str) -> bool:
-        return True
-
-
 def counted(is_cpu: bool, steps: int, overrides: list[str]) -> dict[str, Any]:
     """Bytes that some steps hold, and between steps."""
     config = compose("train", [*overrides, "logger=csv", "trainer.progress=false"])
@@ -95,7 +88,7 @@ def counted(is_cpu: bool, steps: int, overrides: list[str]) -> dict[str, Any]:
         module.learner.to("meta")
     optimizer = module.configure_optimizers()
     held = Held(not is_cpu, [*module.learner.parameters(), *module.learner.buffers()])
-    with nullcontext() if is_cpu else Card(_AnyPlace()), held:
+    with nullcontext() if is_cpu else Card(AnyPlace()), held:
         for batch in batches:
             step(module, optimizer, batch if is_cpu else batch.pin_memory().to("cuda"))
     return {

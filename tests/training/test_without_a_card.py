@@ -13,7 +13,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from benchmarks.card import CUDA, Card, HostWaits, WrongDevice
+from benchmarks.card import CUDA, AnyPlace, Card, HostWaits, WrongDevice
 from tests.training.test_processes import OBJECTIVES
 from towers.assembly.network import heard_by
 from towers.data.training_batches import Share
@@ -30,8 +30,10 @@ from towers.models.positions import Learned
 from towers.models.user_tower import UserTower
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.optimizing import Reports, adamw, advance, clip_gradients
+from towers.training.placement import Placement
 from towers.training.processes import Processes
 from towers.training.step import accumulate_gradient
+from towers.training.torch_ranker import TorchRanker
 
 pytestmark = pytest.mark.unhooked
 
@@ -199,6 +201,21 @@ def test_a_training_by_lightning(make_run, tmp_path):
     plain, refreshing = set(IN_A_STEP), {*IN_A_STEP, *IN_A_REFRESH}
     assert [set(step) for step in watched.steps] == [set(), plain, refreshing, set(), plain]  # a refresh reads the rest
     assert set(card.waits) == {*IN_A_STEP, *IN_A_REFRESH, *AT_THE_ENDS}  # none is in the list in vain
+
+
+def test_what_comes_after_a_training_stands_on_one_side(make_learner, world_store, judge_task):
+    """Contents are placed, and an evaluation ranks; both wait where they please."""
+    trained, placed = (make_learner(seed).to("meta") for seed in (0, 1))
+    rows = torch.arange(5).to("meta")
+    users, contents = (
+        np.ones((count, 4), np.float32) for count in (len(judge_task.user_rows), len(world_store.content_ids))
+    )
+    sounds = world_store.sounds
+    with Card(AnyPlace()) as card:
+        placement = Placement(None, epochs=1, batch_size=4, lr=0.01, weight_decay=0.0)
+        placement.fit(trained, placed, sounds, sounds, rows, crop_frames=20, seed=0, passed=lambda done, total: None)
+        TorchRanker(judge_task, "towers", users, contents, device=CUDA, tile_size=9).rank(np.arange(2), 5)
+    assert {place.split(".")[2] for place in card.waits} == {"placement", "torch_ranker"}
 
 
 class TestWhatIsWrongFails:
