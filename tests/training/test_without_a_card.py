@@ -166,9 +166,10 @@ def test_every_user_tower(step, make_learner, settings):
         given.append(query.dtype)
         return kernel(query, *others)
 
-    with mock.patch.object(attention, "PACKED_KERNEL", watched):
+    with mock.patch.object(attention, "PACKED_KERNEL", watched if kernel else None):
         step(make_learner(audio_encoder=NoAudioEncoder, user_tower=partial(UserTower, **settings)), is_validated=False)
-    assert set(given) == (set() if "window" in settings else {torch.bfloat16})
+    is_packed = kernel is not None and "window" not in settings  # torch 2.9 has no such kernel
+    assert set(given) == ({torch.bfloat16} if is_packed else set())
 
 
 class Watched(pl.Callback):
