@@ -30,18 +30,35 @@ def make_learner(world_store):
     from towers.training.objectives.softmax import RefinedLogQSoftmax
     from towers.training.step import Learner
 
-    def make(seed=0, dropout=0.1, objective=None, audio_encoder=None):
+    def make(seed=0, dropout=0.1, objective=None, audio_encoder=None, content_tower=ContentTower, user_tower=UserTower):
         seed_everything(seed, verbose=False)
         two_tower = build_two_tower(
             world_store,
             audio_encoder or partial(ConvAudioEncoder, dim=8, channels=(4, 4, 4), dropout=dropout),
-            partial(ContentTower, dim=16, hidden_dim=32, part_dropout=dropout, id_dropout=dropout, dropout=dropout),
-            partial(UserTower, dim=16, num_layers=1, num_heads=2, dropout=dropout),
+            partial(content_tower, dim=16, hidden_dim=32, part_dropout=dropout, id_dropout=dropout, dropout=dropout),
+            partial(user_tower, dim=16, num_layers=1, num_heads=2, dropout=dropout),
         )
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=8, in_batch=True)
         objective = objective or RefinedLogQSoftmax(candidates, temperature=0.1, is_temperature_learned=True)
         sounds = heard_by(two_tower.audio_encoder, world_store)
         return Learner(two_tower, build_content_table(world_store, two_tower.audio_encoder.dim, sounds), objective)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_objective(world_store):
+    """An objective by its file, on the tiny world."""
+    from omegaconf import OmegaConf
+
+    from towers.config.instantiate import complete, instantiate
+    from towers.config.keys import CONFIG_DIR
+
+    def make(name, **keywords):
+        config = OmegaConf.load(f"{CONFIG_DIR}/objective/{name}.yaml")
+        positives = world_store.train_positives
+        candidates = complete(config.candidates, "objective.candidates", train_positives=positives)
+        return instantiate({**OmegaConf.to_container(config), **keywords}, "objective", candidates=candidates)
 
     return make
 
@@ -53,14 +70,15 @@ def make_data(world_store, judge_task):
     from towers.data.loaders import Loaders
     from towers.data.training_batches import Needs, Share
 
-    def make(objective, seed=0, share=None, **settings):
+    def make(objective, seed=0, share=None, sounds=None, **settings):
         keywords = {
             "max_length": 20, "max_tokens": 200, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4,
             "crop_s": 0.5, "num_workers": 0, **settings,
         }  # fmt: skip
         needs = Needs(
-            num_rejections=objective.num_rejections, has_times=objective.mask_unavailable, sounds=world_store.sounds
-        )
+            num_rejections=objective.num_rejections, has_times=objective.mask_unavailable,
+            sounds=sounds or world_store.sounds,
+        )  # fmt: skip
         return Loaders(
             settings=DataModule(**keywords), store=world_store, candidates=objective.candidates, needs=needs,
             validation_users=judge_task.user_rows, seed=seed, share=share or Share(),

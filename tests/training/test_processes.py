@@ -11,11 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from tests.training.rank_process import SOUNDS_AT_ONCE
-from towers.config.instantiate import complete, instantiate
-from towers.config.keys import CONFIG_DIR
 from towers.data.training_batches import Share
 from towers.training.embed import refresh_audio
 from towers.training.processes import Processes
@@ -29,17 +26,6 @@ OBJECTIVES = (
 )  # fmt: skip
 GROUPS = ((2, 1), (3, 1), (2, 4))
 """Processes, and micro-batches of each."""
-
-
-@pytest.fixture(scope="module")
-def make_objective(world_store):
-    def make(name, **keywords):
-        config = OmegaConf.load(f"{CONFIG_DIR}/objective/{name}.yaml")
-        positives = world_store.train_positives
-        candidates = complete(config.candidates, "objective.candidates", train_positives=positives)
-        return instantiate({**OmegaConf.to_container(config), **keywords}, "objective", candidates=candidates)
-
-    return make
 
 
 @pytest.fixture(scope="module")

@@ -104,4 +104,5 @@ class _Own:
         if not self._numbers:
             yield None
         for number in self._numbers:
-            yield self._histories[number]
+            batch = self._histories[number]
+            yield batch.pin_memory() if torch.cuda.is_available() else batch

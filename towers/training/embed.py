@@ -51,7 +51,10 @@ def _encoded(
     """Vectors of a portion, with zeros below where it is not full, so that every rank hands on as many."""
     if not len(records):
         return torch.zeros((SOUNDS_AT_ONCE, two_tower.audio_encoder.dim), device=device)
-    spectrograms = torch.from_numpy(np.asarray(records, np.float32)).to(device)
+    spectrograms = torch.from_numpy(np.asarray(records, np.float32))
+    if device.type == "cuda":  # so that the next portion is read while this one is encoded
+        spectrograms = spectrograms.pin_memory()
+    spectrograms = spectrograms.to(device, non_blocking=True)
     vectors = two_tower.audio_encoder(spectrograms).float()
     return torch.nn.functional.pad(vectors, (0, 0, 0, SOUNDS_AT_ONCE - len(records)))
 
