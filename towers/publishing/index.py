@@ -1,6 +1,6 @@
 """Builds the FAISS index of an export: the same vectors always give the same files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,9 @@ from towers.errors import require_counts
 from towers.manifest import write_json
 from towers.retrieval.cells import write_cells
 from towers.retrieval.directions import directions_of
-from towers.retrieval.files import INDEX_EFFORT, INDEX_FILE, INDEX_SPACE_ID
-from towers.retrieval.index import CompressedIndex, ExactIndex, FaissIndex, recall_of, share_found
+from towers.retrieval.files import INDEX_CENTROIDS, INDEX_EFFORT, INDEX_FILE, INDEX_MEMBERS, INDEX_SIZES, INDEX_SPACE_ID
+from towers.retrieval.index import ExactIndex, FaissIndex, recall_of, share_found
+from towers.retrieval.inverted import CompressedIndex, InvertedIndex, IvfFlatIndex
 
 CONTENTS_A_LIST = 39
 """Below this, k-means has too few points for a cell (and FAISS says so)."""
@@ -30,16 +31,22 @@ GROWTH = 1.2  # of the cells searched, and of the candidates, from one try to th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IvfSettings:
-    """Codes of four bits a dimension in an inverted file over k-means cells; the whole vectors where there are few.
+    """An inverted file over k-means cells; the whole vectors where there are few.
+
+    Where the nearest lie in few cells (well separated clusters), the vectors in these cells are scanned as they are:
+    what a query costs besides is less than for codes. Else four bits a dimension are scanned. Which of the two is
+    decided by counting, not by a clock, so that the same vectors give the same files.
 
     Args:
         min_contents: below this, exact search is quicker than any index.
         num_lists: at most so many cells; fewer where that would leave a cell fewer than 39 contents.
-        num_probes: cells searched for a query, at least.
+        num_probes: cells whose codes are searched for a query, at least.
         num_candidates: contents ranked anew by their vectors, at least.
         code_dim: leading directions of the catalogue that the codes keep; all where the vectors have fewer.
         min_recall: cells and candidates are added until so much of the exact nearest 10 of 500 contents is found,
             themselves not counted; from 0 (as given above) to 1.
+        most_scanned: contents whose vectors are scanned for a query, at most; where `min_recall` needs more there are
+            codes. 0: always codes.
 
     Raises:
         ValueError: a number that cannot be.
@@ -51,6 +58,7 @@ class IvfSettings:
     num_candidates: int = 60
     code_dim: int = 64
     min_recall: float = 0.0
+    most_scanned: int = 0
 
     def __post_init__(self) -> None:
         require_counts(
@@ -62,6 +70,8 @@ class IvfSettings:
                 f"min_contents must be 0 or more and min_recall lie in 0 to 1, got {self.min_contents} and "
                 f"{self.min_recall}"
             )
+        if self.most_scanned < 0:
+            raise ValueError(f"most_scanned must be 0 or more, got {self.most_scanned}")
 
     def build(self, vectors: Float[np.ndarray, "contents dim"], folder: Path, space_id: str) -> None:
         """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""
@@ -73,6 +83,8 @@ class IvfSettings:
             faiss.write_index(whole, str(folder / INDEX_FILE))
             return
         with one_thread():  # sums in another order would give other centroids
+            if self._is_scanned_whole(vectors, folder):
+                return
             index, cells = self._trained(vectors)
         for start in range(0, len(vectors), ADDED_AT_ONCE):
             index.add(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]))
@@ -81,18 +93,44 @@ class IvfSettings:
         faiss.write_index(index, str(folder / INDEX_FILE))
         self._choose_effort(index, vectors, folder)
 
+    def _num_cells(self, vectors: np.ndarray) -> int:
+        return min(self.num_lists, max(1, len(vectors) // CONTENTS_A_LIST))
+
+    def _is_scanned_whole(self, vectors: np.ndarray, folder: Path) -> bool:
+        """Writes cells without codes, if `min_recall` is reached by scanning few enough of them."""
+        num_cells = self._num_cells(vectors)
+        if self.min_recall == 0 or len(vectors) > num_cells * self.most_scanned:
+            return False
+        quantizer = _clustered(_spread(vectors, num_cells * CONTENTS_A_LIST), num_cells)
+        nearest = [quantizer.search(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]), 1)[1][:, 0]
+                   for start in range(0, len(vectors), ADDED_AT_ONCE)]  # fmt: skip
+        cell_of = np.concatenate(nearest)
+        sizes = np.bincount(cell_of, minlength=num_cells)
+        effort = {"num_probes": 1}
+        if sizes.max() > self.most_scanned:
+            return False
+        np.save(folder / INDEX_CENTROIDS, quantizer.reconstruct_n(0, num_cells))
+        np.save(folder / INDEX_SIZES, sizes)
+        np.save(folder / INDEX_MEMBERS, np.argsort(cell_of, kind="stable"))
+        write_json(folder / INDEX_EFFORT, effort)
+        index = IvfFlatIndex(folder, vectors)
+        recall = _recall(index, vectors)
+        while (reached := recall()) < self.min_recall and (index.num_probes + 1) * index.longest <= self.most_scanned:
+            index.num_probes += 1
+        if reached < self.min_recall:
+            for name in (INDEX_CENTROIDS, INDEX_SIZES, INDEX_MEMBERS, INDEX_EFFORT):
+                (folder / name).unlink()
+            return False
+        write_json(folder / INDEX_EFFORT, {"num_probes": index.num_probes, "recall@10": reached})
+        return True
+
     def _trained(self, vectors: np.ndarray) -> tuple[faiss.IndexPreTransform, faiss.IndexIVFPQFastScan]:
         """A rotation before an inverted file, both without contents; and that inverted file."""
-        num_lists = min(self.num_lists, max(1, len(vectors) // CONTENTS_A_LIST))
+        num_lists = self._num_cells(vectors)
         sample = _spread(vectors, max(CODE_SAMPLE, num_lists * CONTENTS_A_LIST))
         rotation = _leading_directions(sample, min(self.code_dim, vectors.shape[1]))
         points = rotation.apply(sample)
-        quantizer = faiss.IndexFlatIP(rotation.d_out)
-        clustering = faiss.Clustering(rotation.d_out, num_lists)
-        clustering.niter = ITERATIONS
-        clustering.max_points_per_centroid = CONTENTS_A_LIST
-        clustering.min_points_per_centroid = 1
-        clustering.train(points, quantizer)  # leaves the centroids in it
+        quantizer = _clustered(points, num_lists)
         cells = faiss.IndexIVFPQFastScan(
             quantizer, rotation.d_out, num_lists, rotation.d_out, 4, faiss.METRIC_INNER_PRODUCT
         )
@@ -108,12 +146,7 @@ class IvfSettings:
         if self.min_recall == 0:
             return
         index = CompressedIndex(trained, folder, vectors)
-        queries, allowed = _spread(vectors, TUNING_QUERIES), np.ones(len(vectors), bool)
-        expected = ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:]  # the first is itself
-
-        def recall() -> float:
-            return share_found(expected, index.search(queries, TUNED_K + 1, allowed)[0])
-
+        recall = _recall(index, vectors)
         index.num_probes = index.num_cells
         while recall() < (1 + self.min_recall) / 2 and index.num_candidates < len(vectors):
             index.num_candidates = _grown(index.num_candidates, len(vectors))
@@ -129,6 +162,25 @@ class IvfSettings:
 def recall_of_index(folder: Path, space_id: str, vectors: Float[np.ndarray, "contents dim"], k: int = 10) -> float:
     """`recall_of` the index as it was written to `folder`."""
     return recall_of(FaissIndex(folder, space_id, vectors), ExactIndex(vectors), vectors, k)
+
+
+def _recall(index: InvertedIndex, vectors: np.ndarray) -> Callable[[], float]:
+    """What `index`, as it is set when this is called, finds of the nearest of some contents, themselves not counted."""
+    queries, allowed = _spread(vectors, TUNING_QUERIES), np.ones(len(vectors), bool)
+    expected = ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:]  # the first is itself
+    return lambda: share_found(expected, index.search(queries, TUNED_K + 1, allowed)[0])
+
+
+def _clustered(points: np.ndarray, num_cells: int) -> faiss.IndexFlatIP:
+    """Centroids of spherical k-means, of length 1: a longer one would draw by its length what is nearer to others."""
+    centroids = faiss.IndexFlatIP(points.shape[1])
+    clustering = faiss.Clustering(points.shape[1], num_cells)
+    clustering.niter = ITERATIONS
+    clustering.spherical = True
+    clustering.max_points_per_centroid = CONTENTS_A_LIST
+    clustering.min_points_per_centroid = 1
+    clustering.train(points, centroids)  # leaves them in it
+    return centroids
 
 
 def _spread(vectors: np.ndarray, most: int) -> np.ndarray:

@@ -1,23 +1,20 @@
 """The nearest vectors by inner product: exactly, or through the FAISS index of an export."""
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import faiss
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
-from towers.manifest import read_json
-from towers.retrieval.cells import map_cells
-from towers.retrieval.files import CONTENT_VECTORS, INDEX_EFFORT, INDEX_FILE, INDEX_SPACE_ID, reading
+from towers.retrieval.files import CONTENT_VECTORS, INDEX_CENTROIDS, INDEX_FILE, INDEX_SPACE_ID, reading
+from towers.retrieval.inverted import CompressedIndex, IvfFlatIndex
+from towers.retrieval.ranking import padded, selector
 
 QUERIES_FOR_RECALL = 1_000
 QUERY_BLOCK, CONTENT_BLOCK = 256, 65_536
 """Of the products that exact search holds at once: 64 MiB."""
-
-CANDIDATES_OF_K = 3
-"""At least so many times k are ranked anew."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -68,17 +65,17 @@ class ExactIndex:
                 is_in = allowed[start : start + CONTENT_BLOCK]
                 scores = queries @ self._vectors[start : start + CONTENT_BLOCK].T
                 _offer(best, start + np.flatnonzero(is_in), scores if is_in.all() else scores[:, is_in])
-        found = [_padded(one.rows, one.scores, k) for one in best]
+        found = [padded(one.rows, one.scores, k) for one in best]
         return np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found])
 
 
 class FaissIndex:
-    """The index of an export: as FAISS wrote it, or compressed, with the best ranked anew by the vectors themselves.
+    """The index of an export: whole as FAISS wrote it, or an inverted file over the export's vectors.
 
     Args:
         folder: `index/` of the export.
         space_id: of the export.
-        vectors: `[contents, dim]`, float32, that a compressed index ranks its candidates by; those that lie beside
+        vectors: `[contents, dim]`, float32, that an inverted file ranks its candidates by; those that lie beside
             `folder` where not given.
 
     Raises:
@@ -90,14 +87,7 @@ class FaissIndex:
             found = path.read_text().strip()
         if found != space_id:
             raise UserError(f"{folder}: space_id {found} is not the export's {space_id}; vectors must not be mixed")
-        with reading(folder / INDEX_FILE) as path:
-            # Mapped, where FAISS can, so that processes share it.
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
-        if isinstance(index, faiss.IndexPreTransform):
-            beside = folder.parent / CONTENT_VECTORS
-            self.searched: Index = CompressedIndex(index, folder, _mapped(beside) if vectors is None else vectors)
-        else:
-            self.searched = WholeIndex(index)
+        self.searched: Index = _opened(folder, vectors)
 
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
@@ -116,68 +106,15 @@ class WholeIndex:
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; approximate where the index is."""
-        selector = _selector(allowed)
+        among = selector(allowed)
         if isinstance(self._index, faiss.IndexIVF):
             # faiss wraps these constructors at import: they take keywords that its stubs do not know.
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe)  # pyright: ignore
+            parameters = faiss.SearchParametersIVF(sel=among, nprobe=self._index.nprobe)  # pyright: ignore
         else:
-            parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore
+            parameters = faiss.SearchParameters(sel=among)  # pyright: ignore
         queries = np.ascontiguousarray(vectors, np.float32)
         scores, rows = self._index.search(queries, min(k, len(allowed)), params=parameters)
-        return _padded(rows, np.where(rows >= 0, scores, -np.inf), k)
-
-
-class CompressedIndex:
-    """Scans codes of four bits a dimension in the nearest cells, and ranks the best of them by the vectors themselves.
-
-    The method is FAISS' fast scan (André and others, "Accelerated Nearest Neighbor Search with Quick ADC", 2017) behind
-    a rotation onto the leading directions of the catalogue.
-
-    Args:
-        index: a rotation before an empty inverted file.
-        folder: of its lists, and of the effort that was chosen when it was built.
-        vectors: `[contents, dim]`, float32; may be memory-mapped.
-
-    Raises:
-        UserError: the files cannot be read, or do not fit each other.
-    """
-
-    def __init__(self, index: faiss.IndexPreTransform, folder: Path, vectors: Float[np.ndarray, "contents dim"]):
-        self._index = index
-        cells: Any = faiss.downcast_index(index.index)
-        map_cells(cells, folder)
-        if cells.ntotal != len(vectors):
-            raise UserError(f"{folder}: {cells.ntotal:,} contents, but {len(vectors):,} vectors; copy the export again")
-        effort = read_json(folder / INDEX_EFFORT)
-        self.num_cells: int = cells.nlist
-        self.num_probes: int = effort["num_probes"]
-        self.num_candidates: int = effort["num_candidates"]
-        self._vectors = np.asarray(vectors)
-
-    def search(
-        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
-    ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """As `Index.search`; where a filter leaves a part, as many more cells are searched."""
-        is_all = bool(allowed.all())
-        num_allowed = len(allowed) if is_all else int(np.count_nonzero(allowed))
-        probes = min(self.num_cells, self.num_probes * len(allowed) // max(num_allowed, 1))
-        selector = {} if is_all else {"sel": _selector(allowed)}
-        of_cells = faiss.SearchParametersIVF(nprobe=probes, **selector)  # pyright: ignore
-        parameters = faiss.SearchParametersPreTransform(index_params=of_cells)  # pyright: ignore
-        queries = np.ascontiguousarray(vectors, np.float32)
-        num_candidates = min(max(self.num_candidates, CANDIDATES_OF_K * k), len(allowed))
-        _, candidates = self._index.search(queries, num_candidates, params=parameters)
-        found = [self._ranked(*pair, k) for pair in zip(queries, candidates, strict=True)]
-        shape = (len(queries), k)
-        return (np.array([rows for rows, _ in found], np.int64).reshape(shape),
-                np.array([scores for _, scores in found], np.float32).reshape(shape))  # fmt: skip
-
-    def _ranked(self, query: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        # A row beyond the vectors is damage, which `towers verify` reports; sorted, since ties go to the lower row.
-        rows = np.sort(candidates[(candidates >= 0) & (candidates < len(self._vectors))])
-        scores = self._vectors[rows] @ query
-        best = _largest(scores, min(k, len(rows)))
-        return _padded(rows[best], scores[best], k)
+        return padded(rows, np.where(rows >= 0, scores, -np.inf), k)
 
 
 def recall_of(
@@ -232,18 +169,18 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
     return places[np.argsort(-scores[places], kind="stable")[:k]]
 
 
+def _opened(folder: Path, vectors: np.ndarray | None) -> Index:
+    def beside() -> np.ndarray:
+        return _mapped(folder.parent / CONTENT_VECTORS) if vectors is None else vectors
+
+    if (folder / INDEX_CENTROIDS).exists():
+        return IvfFlatIndex(folder, beside())
+    with reading(folder / INDEX_FILE) as path:
+        # Mapped, where FAISS can, so that processes share it.
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    return CompressedIndex(index, folder, beside()) if isinstance(index, faiss.IndexPreTransform) else WholeIndex(index)
+
+
 def _mapped(path: Path) -> np.ndarray:
     with reading(path):
         return np.load(path, mmap_mode="r")
-
-
-def _selector(allowed: np.ndarray) -> faiss.IDSelector:
-    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
-
-
-def _padded(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """With nothing up to k in the last axis."""
-    shape = (*rows.shape[:-1], k)
-    all_rows, all_scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
-    all_rows[..., : rows.shape[-1]], all_scores[..., : rows.shape[-1]] = rows, scores
-    return all_rows, all_scores

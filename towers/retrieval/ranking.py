@@ -1,0 +1,47 @@
+"""What indexes share: ranking candidates by their vectors, filters for FAISS, and padding of short lists."""
+
+import faiss
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+def ranked(
+    vectors: Float[np.ndarray, "contents dim"],
+    queries: Float[np.ndarray, "queries dim"],
+    candidates: Int[np.ndarray, "queries candidates"],
+    k: int,
+) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+    """The k largest inner products of each query with its candidates; ties go to the lower row.
+
+    Args:
+        vectors: float32, contiguous; may be memory-mapped.
+        queries: float32, contiguous.
+        candidates: rows of `vectors`, in any order; -1 stands for none. A row beyond them would be read all the same.
+        k: rows wanted; where there are fewer candidates, rows are -1 and products minus infinity.
+    """
+    rows = np.sort(candidates, axis=1)
+    scores = np.empty(rows.shape, np.float32)
+    faiss.fvec_inner_products_by_idx(
+        faiss.swig_ptr(scores), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), faiss.swig_ptr(rows),
+        vectors.shape[1], len(rows), rows.shape[1],
+    )  # fmt: skip
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best += np.arange(0, rows.size, rows.shape[1])[:, None]
+    return padded(rows.take(best), scores.take(best), k)
+
+
+def selector(allowed: Bool[np.ndarray, " contents"]) -> faiss.IDSelector:
+    """The filter that FAISS asks."""
+    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
+
+
+def padded(
+    rows: Int[np.ndarray, "*queries found"], scores: Float[np.ndarray, "*queries found"], k: int
+) -> tuple[Int[np.ndarray, "*queries k"], Float[np.ndarray, "*queries k"]]:
+    """With -1 and minus infinity up to k in the last axis."""
+    if rows.shape[-1] == k:
+        return rows, scores
+    shape = (*rows.shape[:-1], k)
+    all_rows, all_scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
+    all_rows[..., : rows.shape[-1]], all_scores[..., : rows.shape[-1]] = rows, scores
+    return all_rows, all_scores
