@@ -13,12 +13,23 @@ from towers.errors import require_counts
 from towers.manifest import write_json
 from towers.retrieval.cells import write_cells
 from towers.retrieval.directions import directions_of
-from towers.retrieval.files import INDEX_CENTROIDS, INDEX_EFFORT, INDEX_FILE, INDEX_MEMBERS, INDEX_SIZES, INDEX_SPACE_ID
+from towers.retrieval.files import (
+    INDEX_CENTROIDS,
+    INDEX_EFFORT,
+    INDEX_FILE,
+    INDEX_MEMBERS,
+    INDEX_SIZES,
+    INDEX_SPACE_ID,
+    INDEX_VECTORS,
+)
 from towers.retrieval.index import ExactIndex, FaissIndex, recall_of, share_found
 from towers.retrieval.inverted import CompressedIndex, InvertedIndex, IvfFlatIndex
 
 CONTENTS_A_LIST = 39
 """Below this, k-means has too few points for a cell (and FAISS says so)."""
+
+CONTENTS_A_CELL = 50
+"""Of cells without codes; comparing a query with a cell costs about as much as ranking a fifth of a content."""
 
 CODES_OF_A_DIMENSION = 16  # of four bits
 ITERATIONS = 8  # of k-means; recall is chosen by the cells searched, so that finer centroids gain little
@@ -93,15 +104,15 @@ class IvfSettings:
         faiss.write_index(index, str(folder / INDEX_FILE))
         self._choose_effort(index, vectors, folder)
 
-    def _num_cells(self, vectors: np.ndarray) -> int:
-        return min(self.num_lists, max(1, len(vectors) // CONTENTS_A_LIST))
+    def _num_cells(self, vectors: np.ndarray, contents_a_cell: int) -> int:
+        return min(self.num_lists, max(1, len(vectors) // contents_a_cell))
 
     def _is_scanned_whole(self, vectors: np.ndarray, folder: Path) -> bool:
         """Writes cells without codes, if `min_recall` is reached by scanning few enough of them."""
-        num_cells = self._num_cells(vectors)
+        num_cells = self._num_cells(vectors, CONTENTS_A_CELL)
         if self.min_recall == 0 or len(vectors) > num_cells * self.most_scanned:
             return False
-        quantizer = _clustered(_spread(vectors, num_cells * CONTENTS_A_LIST), num_cells)
+        quantizer = _clustered(_spread(vectors, num_cells * CONTENTS_A_CELL), num_cells, CONTENTS_A_CELL)
         nearest = [quantizer.search(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]), 1)[1][:, 0]
                    for start in range(0, len(vectors), ADDED_AT_ONCE)]  # fmt: skip
         cell_of = np.concatenate(nearest)
@@ -111,14 +122,16 @@ class IvfSettings:
             return False
         np.save(folder / INDEX_CENTROIDS, quantizer.reconstruct_n(0, num_cells))
         np.save(folder / INDEX_SIZES, sizes)
-        np.save(folder / INDEX_MEMBERS, np.argsort(cell_of, kind="stable"))
+        members = np.argsort(cell_of, kind="stable")
+        np.save(folder / INDEX_MEMBERS, members)
+        np.save(folder / INDEX_VECTORS, vectors[members])
         write_json(folder / INDEX_EFFORT, effort)
-        index = IvfFlatIndex(folder, vectors)
+        index = IvfFlatIndex(folder, len(vectors))
         recall = _recall(index, vectors)
         while (reached := recall()) < self.min_recall and (index.num_probes + 1) * index.longest <= self.most_scanned:
             index.num_probes += 1
         if reached < self.min_recall:
-            for name in (INDEX_CENTROIDS, INDEX_SIZES, INDEX_MEMBERS, INDEX_EFFORT):
+            for name in (INDEX_CENTROIDS, INDEX_SIZES, INDEX_MEMBERS, INDEX_VECTORS, INDEX_EFFORT):
                 (folder / name).unlink()
             return False
         write_json(folder / INDEX_EFFORT, {"num_probes": index.num_probes, "recall@10": reached})
@@ -126,11 +139,11 @@ class IvfSettings:
 
     def _trained(self, vectors: np.ndarray) -> tuple[faiss.IndexPreTransform, faiss.IndexIVFPQFastScan]:
         """A rotation before an inverted file, both without contents; and that inverted file."""
-        num_lists = self._num_cells(vectors)
+        num_lists = self._num_cells(vectors, CONTENTS_A_LIST)
         sample = _spread(vectors, max(CODE_SAMPLE, num_lists * CONTENTS_A_LIST))
         rotation = _leading_directions(sample, min(self.code_dim, vectors.shape[1]))
         points = rotation.apply(sample)
-        quantizer = _clustered(points, num_lists)
+        quantizer = _clustered(points, num_lists, CONTENTS_A_LIST)
         cells = faiss.IndexIVFPQFastScan(
             quantizer, rotation.d_out, num_lists, rotation.d_out, 4, faiss.METRIC_INNER_PRODUCT
         )
@@ -139,8 +152,8 @@ class IvfSettings:
         return faiss.IndexPreTransform(rotation, cells), cells
 
     def _choose_effort(self, trained: faiss.IndexPreTransform, vectors: np.ndarray, folder: Path) -> None:
-        """The least that reaches the recall: candidates, with all cells searched, until half of what may be missed is;
-        then cells."""
+        """The least that reaches the recall: candidates, with all cells searched, until a quarter of what may be missed
+        is, since one more costs less than a cell; then cells."""
         effort = {"num_probes": self.num_probes, "num_candidates": self.num_candidates}
         write_json(folder / INDEX_EFFORT, effort)
         if self.min_recall == 0:
@@ -148,7 +161,7 @@ class IvfSettings:
         index = CompressedIndex(trained, folder, vectors)
         recall = _recall(index, vectors)
         index.num_probes = index.num_cells
-        while recall() < (1 + self.min_recall) / 2 and index.num_candidates < len(vectors):
+        while recall() < (3 + self.min_recall) / 4 and index.num_candidates < len(vectors):
             index.num_candidates = _grown(index.num_candidates, len(vectors))
         index.num_probes = min(self.num_probes, index.num_cells)
         while (reached := recall()) < self.min_recall and index.num_probes < index.num_cells:
@@ -171,13 +184,13 @@ def _recall(index: InvertedIndex, vectors: np.ndarray) -> Callable[[], float]:
     return lambda: share_found(expected, index.search(queries, TUNED_K + 1, allowed)[0])
 
 
-def _clustered(points: np.ndarray, num_cells: int) -> faiss.IndexFlatIP:
+def _clustered(points: np.ndarray, num_cells: int, points_a_cell: int) -> faiss.IndexFlatIP:
     """Centroids of spherical k-means, of length 1: a longer one would draw by its length what is nearer to others."""
     centroids = faiss.IndexFlatIP(points.shape[1])
     clustering = faiss.Clustering(points.shape[1], num_cells)
     clustering.niter = ITERATIONS
     clustering.spherical = True
-    clustering.max_points_per_centroid = CONTENTS_A_LIST
+    clustering.max_points_per_centroid = points_a_cell
     clustering.min_points_per_centroid = 1
     clustering.train(points, centroids)  # leaves them in it
     return centroids

@@ -174,7 +174,7 @@ def _opened(folder: Path, vectors: np.ndarray | None) -> Index:
         return _mapped(folder.parent / CONTENT_VECTORS) if vectors is None else vectors
 
     if (folder / INDEX_CENTROIDS).exists():
-        return IvfFlatIndex(folder, beside())
+        return IvfFlatIndex(folder, len(beside()))
     with reading(folder / INDEX_FILE) as path:
         # Mapped, where FAISS can, so that processes share it.
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)

@@ -11,8 +11,15 @@ from jaxtyping import Bool, Float, Int
 from towers.errors import UserError
 from towers.manifest import read_json
 from towers.retrieval.cells import map_cells
-from towers.retrieval.files import INDEX_CENTROIDS, INDEX_EFFORT, INDEX_MEMBERS, INDEX_SIZES, mapped_array
-from towers.retrieval.ranking import ranked, selector
+from towers.retrieval.files import (
+    INDEX_CENTROIDS,
+    INDEX_EFFORT,
+    INDEX_MEMBERS,
+    INDEX_SIZES,
+    INDEX_VECTORS,
+    mapped_array,
+)
+from towers.retrieval.ranking import padded, ranked, selector
 
 CANDIDATES_OF_K = 3
 """At least so many times k are ranked."""
@@ -25,13 +32,11 @@ class InvertedIndex(ABC):
     """What all inverted files do: choose how many cells are searched.
 
     Args:
-        vectors: `[contents, dim]`, float32; may be memory-mapped.
         num_cells: that contents lie in.
         num_probes: cells that a query searches, at least.
     """
 
-    def __init__(self, vectors: Float[np.ndarray, "contents dim"], num_cells: int, num_probes: int):
-        self._vectors = np.ascontiguousarray(vectors, np.float32)  # a plain view of a mapped array
+    def __init__(self, num_cells: int, num_probes: int):
         self.num_cells = num_cells
         self.num_probes = num_probes
 
@@ -40,16 +45,17 @@ class InvertedIndex(ABC):
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; where a filter leaves a part, or k is large, as many more cells are searched."""
         num_contents = num_allowed = len(allowed)
-        if not (is_all := bool(allowed.all())):
+        if not (is_all := bool(allowed[allowed.argmin()])):  # a third of the time of `all`
             num_allowed = int(np.count_nonzero(allowed))
         probes = max(self.num_probes, -(-CANDIDATES_OF_K * k * self.num_cells // max(num_contents, 1)))
         probes = min(self.num_cells, probes * num_contents // max(num_allowed, 1))
         queries = np.ascontiguousarray(vectors, np.float32)
         mask = None if is_all else allowed
         rows, scores = self._scanned(queries, k, mask, probes)
-        last = min(k, num_allowed) - 1
-        while probes < self.num_cells and last >= 0 and (is_short := rows[:, last] < 0).any():
+        wanted = min(k, num_allowed)
+        while probes < self.num_cells and _is_short(rows, wanted):
             probes = min(self.num_cells, 2 * probes)
+            is_short = rows[:, wanted - 1] < 0
             rows[is_short], scores[is_short] = self._scanned(queries[is_short], k, mask, probes)
         return rows, scores
 
@@ -67,35 +73,41 @@ class InvertedIndex(ABC):
 class IvfFlatIndex(InvertedIndex):
     """Computes the inner products of all contents in the nearest cells: for catalogues where these are few.
 
+    It reads the vectors in the order of the cells, so that those of a cell lie side by side. Contents with the same
+    vector are in the same cell, and come in the order of their rows.
+
     Args:
-        folder: of the cells' centroids, of the rows in each, and of the effort that was chosen when it was built.
-        vectors: `[contents, dim]`, float32; may be memory-mapped.
+        folder: of the cells' centroids, of the rows and vectors in each, and of the effort that was chosen when it was
+            built.
+        num_contents: of the export.
 
     Raises:
         UserError: the files cannot be read, or do not fit each other.
     """
 
-    def __init__(self, folder: Path, vectors: Float[np.ndarray, "contents dim"]):
-        centroids, sizes, members = (
-            mapped_array(folder / name) for name in (INDEX_CENTROIDS, INDEX_SIZES, INDEX_MEMBERS)
+    def __init__(self, folder: Path, num_contents: int):
+        centroids, sizes, members, vectors = (
+            mapped_array(folder / name) for name in (INDEX_CENTROIDS, INDEX_SIZES, INDEX_MEMBERS, INDEX_VECTORS)
         )
-        super().__init__(vectors, len(sizes), read_json(folder / INDEX_EFFORT)["num_probes"])
-        if len(members) != len(vectors):
-            raise UserError(f"{folder}: {len(members):,} contents, but {len(vectors):,} vectors; copy the export again")
-        does_fit = centroids.shape == (len(sizes), vectors.shape[1]) and int(sizes.sum()) == len(members)
-        if not does_fit or sizes.min() < 0 or members.min() < 0 or members.max() >= len(members):
-            raise UserError(
-                f"{folder / INDEX_MEMBERS}: does not fit {INDEX_SIZES} and the vectors; copy the export again"
-            )
+        super().__init__(len(sizes), read_json(folder / INDEX_EFFORT)["num_probes"])
+        if len(members) != num_contents:
+            raise UserError(f"{folder}: {len(members):,} contents, but {num_contents:,} vectors; copy the export again")
+        shapes = (len(sizes), vectors.shape[-1]), (len(members), vectors.shape[-1])
+        do_fit = (centroids.shape, vectors.shape) == shapes and sizes.min() >= 0 and sizes.sum() == len(members)
+        if not do_fit or members.min() < 0 or members.max() >= len(members):
+            raise UserError(f"{folder / INDEX_MEMBERS}: does not fit {INDEX_SIZES} and others; copy the export again")
         self._directions = np.ascontiguousarray(centroids.T)
-        is_filled = np.arange(sizes.max()) < sizes[:, None]
-        self._members = np.full(is_filled.shape, -1, np.int64)
-        self._members[is_filled] = members
+        self._vectors = vectors
+        self._rows = np.append(members, -1)  # which is the row of place -1
+        ends = np.cumsum(sizes)
+        self._spans = [slice(*pair) for pair in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
+        behind = np.arange(sizes.max(initial=1), 0, -1)
+        self._places = np.where(behind <= sizes[:, None], ends[:, None] - behind, -1)
 
     @property
     def longest(self) -> int:
         """Contents in the largest cell."""
-        return self._members.shape[1]
+        return self._places.shape[1]
 
     def _scanned(
         self,
@@ -104,23 +116,45 @@ class IvfFlatIndex(InvertedIndex):
         allowed: Bool[np.ndarray, " contents"] | None,
         probes: int,
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+        if len(queries) == 1:
+            return self._of_one(queries[0], k, allowed, probes)
         at_once = max(1, SCANNED_AT_ONCE // (probes * self.longest))
         if len(queries) > at_once:
             blocks = [self._scanned(queries[start : start + at_once], k, allowed, probes)
                       for start in range(0, len(queries), at_once)]  # fmt: skip
             rows, scores = zip(*blocks, strict=True)
             return np.concatenate(rows), np.concatenate(scores)
-        candidates = self._members.take(self._nearest_cells(queries, probes), axis=0).reshape(len(queries), -1)
+        cells = self._nearest_cells(queries @ self._directions, probes)
+        places = self._places.take(cells, axis=0).reshape(len(queries), -1)
         if allowed is not None:
-            candidates[~allowed.take(candidates)] = -1  # of a -1, which is none already, it asks the last row
-        return ranked(self._vectors, queries, candidates, k)
+            places[~allowed.take(self._rows.take(places))] = -1
+        if probes > 1:
+            places.sort(axis=1)
+        places, scores = ranked(self._vectors, queries, places, k)
+        return self._rows.take(places), scores
 
-    def _nearest_cells(self, queries: np.ndarray, probes: int) -> np.ndarray:
-        products = queries @ self._directions
+    def _of_one(
+        self, query: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As for several queries, in a third less time."""
+        products = query @ self._directions
         if probes == 1:
-            return products.argmax(axis=1)
+            span = self._spans[products.argmax()]
+            rows, scores = self._rows[span], self._vectors[span] @ query
+        else:
+            spans = [self._spans[cell] for cell in np.sort(self._nearest_cells(products, probes))]
+            rows = np.concatenate([self._rows[span] for span in spans])
+            scores = np.concatenate([self._vectors[span] @ query for span in spans])
+        if allowed is not None:
+            is_in = allowed.take(rows)
+            rows, scores = rows[is_in], scores[is_in]
+        best = (-scores).argsort(kind="stable")[:k]
+        return padded(rows.take(best)[None], scores.take(best)[None], k)
+
+    def _nearest_cells(self, products: np.ndarray, probes: int) -> np.ndarray:
+        """`[*queries, probes]`"""
         others = self.num_cells - probes
-        return np.argpartition(products, others, axis=1)[:, others:] if others else np.indices(products.shape)[1]
+        return products.argpartition(others - 1)[..., others:] if others else np.indices(products.shape)[-1]
 
 
 class CompressedIndex(InvertedIndex):
@@ -145,7 +179,8 @@ class CompressedIndex(InvertedIndex):
         if cells.ntotal != len(vectors):
             raise UserError(f"{folder}: {cells.ntotal:,} contents, but {len(vectors):,} vectors; copy the export again")
         effort = read_json(folder / INDEX_EFFORT)
-        super().__init__(vectors, cells.nlist, effort["num_probes"])
+        super().__init__(cells.nlist, effort["num_probes"])
+        self._vectors = np.ascontiguousarray(vectors, np.float32)  # a plain view of a mapped array
         self.num_candidates: int = effort["num_candidates"]
         self._unfiltered: dict[int, faiss.SearchParameters] = {}
 
@@ -159,6 +194,7 @@ class CompressedIndex(InvertedIndex):
         num_candidates = min(max(self.num_candidates, CANDIDATES_OF_K * k), len(self._vectors))
         _, candidates = self._index.search(queries, num_candidates, params=self._parameters(probes, allowed))
         candidates[candidates >= len(self._vectors)] = -1  # damage, which `towers verify` reports
+        candidates.sort(axis=1)
         return ranked(self._vectors, queries, candidates, k)
 
     def _parameters(self, probes: int, allowed: np.ndarray | None) -> faiss.SearchParameters:
@@ -171,3 +207,14 @@ class CompressedIndex(InvertedIndex):
         if allowed is None:
             self._unfiltered = {probes: parameters}
         return parameters
+
+
+def _is_short(rows: np.ndarray, wanted: int) -> bool:
+    """Whether a list has less than that."""
+    if wanted == 0 or len(rows) == 0:
+        return False
+    return (rows.item(wanted - 1) if len(rows) == 1 else rows[:, wanted - 1].min()) < 0
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
