@@ -153,6 +153,8 @@ class IvfFlatIndex(InvertedIndex):
 
     def _nearest_cells(self, products: np.ndarray, probes: int) -> np.ndarray:
         """`[*queries, probes]`"""
+        if probes == 1:
+            return products.argmax(axis=-1)[..., None]
         others = self.num_cells - probes
         return products.argpartition(others - 1)[..., others:] if others else np.indices(products.shape)[-1]
 
@@ -213,7 +215,7 @@ def _is_short(rows: np.ndarray, wanted: int) -> bool:
     """Whether a list has less than that."""
     if wanted == 0 or len(rows) == 0:
         return False
-    return (rows.item(wanted - 1) if len(rows) == 1 else rows[:, wanted - 1].min()) < 0
+    return (rows.item(wanted - 1) if len(rows) == 1 else int(rows[:, wanted - 1].min())) < 0
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
