@@ -1,6 +1,7 @@
 """Builds the FAISS index of an export: the same vectors always give the same files."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from towers.retrieval.files import (
     INDEX_VECTORS,
 )
 from towers.retrieval.index import ExactIndex, FaissIndex, recall_of, share_found
-from towers.retrieval.inverted import CompressedIndex, InvertedIndex, IvfFlatIndex
+from towers.retrieval.inverted import CompressedIndex
 
 CONTENTS_A_LIST = 39
 """Below this, k-means has too few points for a cell (and FAISS says so)."""
@@ -88,53 +89,51 @@ class IvfSettings:
         """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / INDEX_SPACE_ID).write_text(space_id + "\n")
+        (folder / INDEX_CENTROIDS).unlink(missing_ok=True)  # by which a reader knows what the index is
         if len(vectors) < max(self.min_contents, 1):
             whole = faiss.IndexFlatIP(vectors.shape[1])
             whole.add(np.ascontiguousarray(vectors))
             faiss.write_index(whole, str(folder / INDEX_FILE))
             return
+        known = _nearest_of_some(vectors) if self.min_recall > 0 else None
         with one_thread():  # sums in another order would give other centroids
-            if self._is_scanned_whole(vectors, folder):
+            if known and self._write_without_codes(vectors, known, folder):
                 return
             index, cells = self._trained(vectors)
-        for start in range(0, len(vectors), ADDED_AT_ONCE):
-            index.add(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]))
+        for block in _blocks(vectors):
+            index.add(block)
         write_cells(cells, folder)
         index.ntotal = 0
         faiss.write_index(index, str(folder / INDEX_FILE))
-        self._choose_effort(index, vectors, folder)
+        self._choose_effort(index, vectors, known, folder)
 
     def _num_cells(self, vectors: np.ndarray, contents_a_cell: int) -> int:
         return min(self.num_lists, max(1, len(vectors) // contents_a_cell))
 
-    def _is_scanned_whole(self, vectors: np.ndarray, folder: Path) -> bool:
-        """Writes cells without codes, if `min_recall` is reached by scanning few enough of them."""
+    def _write_without_codes(self, vectors: np.ndarray, known: "_Known", folder: Path) -> bool:
+        """Writes cells of whole vectors, if few enough of them reach the recall, and says whether it did."""
         num_cells = self._num_cells(vectors, CONTENTS_A_CELL)
-        if self.min_recall == 0 or len(vectors) > num_cells * self.most_scanned:
+        if 2 * len(vectors) > num_cells * self.most_scanned:  # the largest cell has twice the mean and more
             return False
-        quantizer = _clustered(_spread(vectors, num_cells * CONTENTS_A_CELL), num_cells, CONTENTS_A_CELL)
-        nearest = [quantizer.search(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]), 1)[1][:, 0]
-                   for start in range(0, len(vectors), ADDED_AT_ONCE)]  # fmt: skip
-        cell_of = np.concatenate(nearest)
+        centroids = _clustered(_spread(vectors, num_cells * CONTENTS_A_CELL), num_cells, CONTENTS_A_CELL)
+        cell_of = np.concatenate([centroids.search(block, 1)[1][:, 0] for block in _blocks(vectors)])
         sizes = np.bincount(cell_of, minlength=num_cells)
-        effort = {"num_probes": 1}
-        if sizes.max() > self.most_scanned:
+        # A neighbour is found if no more cells than are searched are nearer than its own.
+        products = known.queries @ centroids.reconstruct_n(0, num_cells).T
+        of_neighbours = np.take_along_axis(products, cell_of[known.expected], axis=1)
+        needed = np.sort(1 + (products[:, None] > of_neighbours[..., None]).sum(-1)[known.expected >= 0])
+        probes = int(needed[math.ceil(self.min_recall * len(needed)) - 1]) if len(needed) else 1
+        if probes * sizes.max() > self.most_scanned:
             return False
-        np.save(folder / INDEX_CENTROIDS, quantizer.reconstruct_n(0, num_cells))
-        np.save(folder / INDEX_SIZES, sizes)
         members = np.argsort(cell_of, kind="stable")
+        np.save(folder / INDEX_SIZES, sizes)
         np.save(folder / INDEX_MEMBERS, members)
-        np.save(folder / INDEX_VECTORS, vectors[members])
-        write_json(folder / INDEX_EFFORT, effort)
-        index = IvfFlatIndex(folder, len(vectors))
-        recall = _recall(index, vectors)
-        while (reached := recall()) < self.min_recall and (index.num_probes + 1) * index.longest <= self.most_scanned:
-            index.num_probes += 1
-        if reached < self.min_recall:
-            for name in (INDEX_CENTROIDS, INDEX_SIZES, INDEX_MEMBERS, INDEX_VECTORS, INDEX_EFFORT):
-                (folder / name).unlink()
-            return False
-        write_json(folder / INDEX_EFFORT, {"num_probes": index.num_probes, "recall@10": reached})
+        ordered = np.lib.format.open_memmap(folder / INDEX_VECTORS, "w+", np.float32, vectors.shape)
+        for start in range(0, len(vectors), ADDED_AT_ONCE):
+            ordered[start : start + ADDED_AT_ONCE] = vectors[members[start : start + ADDED_AT_ONCE]]
+        ordered.flush()
+        np.save(folder / INDEX_CENTROIDS, centroids.reconstruct_n(0, num_cells))
+        write_json(folder / INDEX_EFFORT, {"num_probes": probes, "recall@10": float((needed <= probes).mean())})
         return True
 
     def _trained(self, vectors: np.ndarray) -> tuple[faiss.IndexPreTransform, faiss.IndexIVFPQFastScan]:
@@ -151,15 +150,21 @@ class IvfSettings:
         cells.train(np.tile(points, (-(-CODES_OF_A_DIMENSION * CONTENTS_A_LIST // len(points)), 1)))
         return faiss.IndexPreTransform(rotation, cells), cells
 
-    def _choose_effort(self, trained: faiss.IndexPreTransform, vectors: np.ndarray, folder: Path) -> None:
+    def _choose_effort(
+        self, trained: faiss.IndexPreTransform, vectors: np.ndarray, known: "_Known | None", folder: Path
+    ) -> None:
         """The least that reaches the recall: candidates, with all cells searched, until a quarter of what may be missed
         is, since one more costs less than a cell; then cells."""
         effort = {"num_probes": self.num_probes, "num_candidates": self.num_candidates}
         write_json(folder / INDEX_EFFORT, effort)
-        if self.min_recall == 0:
+        if known is None:
             return
         index = CompressedIndex(trained, folder, vectors)
-        recall = _recall(index, vectors)
+        allowed = np.ones(len(vectors), bool)
+
+        def recall() -> float:
+            return share_found(known.expected, index.search(known.queries, TUNED_K + 1, allowed)[0])
+
         index.num_probes = index.num_cells
         while recall() < (3 + self.min_recall) / 4 and index.num_candidates < len(vectors):
             index.num_candidates = _grown(index.num_candidates, len(vectors))
@@ -177,11 +182,27 @@ def recall_of_index(folder: Path, space_id: str, vectors: Float[np.ndarray, "con
     return recall_of(FaissIndex(folder, space_id, vectors), ExactIndex(vectors), vectors, k)
 
 
-def _recall(index: InvertedIndex, vectors: np.ndarray) -> Callable[[], float]:
-    """What `index`, as it is set when this is called, finds of the nearest of some contents, themselves not counted."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What exact search finds near some contents.
+
+    Args:
+        queries: `[queries, dim]`, their vectors.
+        expected: `[queries, nearest]`, rows of the nearest, themselves not counted.
+    """
+
+    queries: np.ndarray
+    expected: np.ndarray
+
+
+def _nearest_of_some(vectors: np.ndarray) -> _Known:
     queries, allowed = _spread(vectors, TUNING_QUERIES), np.ones(len(vectors), bool)
-    expected = ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:]  # the first is itself
-    return lambda: share_found(expected, index.search(queries, TUNED_K + 1, allowed)[0])
+    return _Known(queries, ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:])  # the first is itself
+
+
+def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(vectors), ADDED_AT_ONCE):
+        yield np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
 
 
 def _clustered(points: np.ndarray, num_cells: int, points_a_cell: int) -> faiss.IndexFlatIP:
