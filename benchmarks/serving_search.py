@@ -1,8 +1,9 @@
 """How many queries a second does one core answer, at which recall, beside hnswlib and Voyager in the same run?
 
 For each method the least effort is looked for that finds .99 of the exact nearest 10 (cells for Towers and FAISS, `ef`
-for the peers). Then all of them take turns, one query at a time and in batches of 256. A second is one of processor
+for the graphs). Then all of them take turns, one query at a time and in batches of 256. A second is one of processor
 time on one thread (`time.process_time`), since other work may share the cores; graphs and indexes are built by all.
+Peers hold their vectors in memory; Towers maps its files.
 
 Two worlds, seeds fixed. `nonlinear`: contents are points of 28 dimensions through a random layer of tanh, and noise;
 no clusters, which would flatter an inverted file. Asked are new contents, and listeners (weighted means of ten contents
@@ -256,7 +257,7 @@ def inverted(vectors: np.ndarray, folder: Path) -> Method:
         faiss.write_index(index, str(path))
 
     seconds = once(path, build)
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    index = faiss.read_index(str(path))  # into memory, as the graphs are: mapped, it starts threads for each query
 
     def search(queries: np.ndarray, effort: int) -> np.ndarray:
         return index.search(queries, K, params=faiss.SearchParametersIVF(nprobe=effort))[1]

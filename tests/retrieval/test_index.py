@@ -249,7 +249,7 @@ class TestIvfFlatIndex:
     ) -> None:
         index, everything = FaissIndex(plain, "space"), np.ones(3_000, bool)
         rows, scores = index.search(vectors[:50], 10, everything)
-        monkeypatch.setattr("towers.retrieval.inverted.SCANNED_AT_ONCE", 2_000)
+        monkeypatch.setattr("towers.retrieval.inverted.HELD_AT_ONCE", 2_000)
         in_blocks = index.search(vectors[:50], 10, everything)
         np.testing.assert_array_equal(in_blocks[0], rows)
         np.testing.assert_allclose(in_blocks[1], scores, rtol=1e-5)
