@@ -10,11 +10,14 @@ from jaxtyping import Bool, Float, Int
 from towers.errors import UserError
 from towers.retrieval.files import CONTENT_VECTORS, INDEX_CENTROIDS, INDEX_FILE, INDEX_SPACE_ID, reading
 from towers.retrieval.inverted import CompressedIndex, IvfFlatIndex
-from towers.retrieval.ranking import padded, selector
+from towers.retrieval.ranking import padded, products, products_with, selector
 
 QUERIES_FOR_RECALL = 1_000
 QUERY_BLOCK, CONTENT_BLOCK = 256, 65_536
 """Of the products that exact search holds at once: 64 MiB."""
+
+ROWS_OF_MAXIMA = 32
+"""Scores of which one maximum is taken before they are sorted."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -45,7 +48,8 @@ class ExactIndex:
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; ties go to the lower row. Reads the allowed rows alone where they are the smaller part."""
-        listed = np.flatnonzero(allowed)
+        is_smaller = 2 * np.count_nonzero(allowed) < len(allowed)
+        listed = np.flatnonzero(allowed) if is_smaller else None
         blocks = [self._search(vectors[start : start + QUERY_BLOCK], k, allowed, listed)
                   for start in range(0, len(vectors), QUERY_BLOCK)]  # fmt: skip
         none = (np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
@@ -53,18 +57,21 @@ class ExactIndex:
         return np.concatenate(rows), np.concatenate(scores)
 
     def _search(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray, listed: np.ndarray
+        self, queries: np.ndarray, k: int, allowed: np.ndarray, listed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         best = [_Best(k) for _ in queries]
-        if 2 * len(listed) < len(allowed):
+        if listed is not None:
             for start in range(0, len(listed), CONTENT_BLOCK):
                 rows = listed[start : start + CONTENT_BLOCK]
-                _offer(best, rows, queries @ self._vectors[rows].T)
+                _offer(best, rows, products_with(self._vectors, queries, rows))
         else:
             for start in range(0, len(allowed), CONTENT_BLOCK):
                 is_in = allowed[start : start + CONTENT_BLOCK]
-                scores = queries @ self._vectors[start : start + CONTENT_BLOCK].T
-                _offer(best, start + np.flatnonzero(is_in), scores if is_in.all() else scores[:, is_in])
+                scores = products(self._vectors[start : start + CONTENT_BLOCK], queries)
+                if is_in.all():
+                    _offer(best, range(start, start + len(is_in)), scores)
+                else:
+                    _offer(best, start + np.flatnonzero(is_in), scores[:, is_in])
         found = [padded(one.rows, one.scores, k) for one in best]
         return np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found])
 
@@ -145,17 +152,19 @@ class _Best:
         self._k = k
         self.rows, self.scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
 
-    def offer(self, rows: np.ndarray, scores: np.ndarray) -> None:
+    def offer(self, rows: np.ndarray | range, scores: np.ndarray) -> None:
         """Rows above those offered before."""
-        if len(self.scores) == self._k > 0:
-            better = np.flatnonzero(scores > self.scores[-1])  # an equal one loses to the lower row
-            rows, scores = rows[better], scores[better]
-        rows, scores = np.concatenate([self.rows, rows]), np.concatenate([self.scores, scores])
-        best = _largest(scores, min(self._k, len(scores)))
+        places = _largest(scores, min(self._k, len(scores)))
+        offered = rows.start + places if isinstance(rows, range) else rows[places]
+        if len(self.rows) == 0:
+            self.rows, self.scores = offered, scores[places]
+            return
+        rows, scores = np.concatenate([self.rows, offered]), np.concatenate([self.scores, scores[places]])
+        best = _largest(scores, min(self._k, len(scores)))  # an equal one loses to the lower row
         self.rows, self.scores = rows[best], scores[best]
 
 
-def _offer(best: list[_Best], rows: np.ndarray, scores: np.ndarray) -> None:
+def _offer(best: list[_Best], rows: np.ndarray | range, scores: np.ndarray) -> None:
     for one, its_scores in zip(best, scores, strict=True):
         one.offer(rows, its_scores)
 
@@ -164,7 +173,12 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
     """Where the k largest are, in order; only what may be among them is sorted."""
     if k == 0:
         return np.zeros(0, np.int64)
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    num_columns = len(scores) // ROWS_OF_MAXIMA
+    if num_columns > k:  # the k largest maxima are k scores, so that none of the k largest scores is less than they
+        whole = scores[: num_columns * ROWS_OF_MAXIMA].reshape(ROWS_OF_MAXIMA, num_columns)
+        threshold = np.partition(whole.max(axis=0), num_columns - k)[num_columns - k]
+    else:
+        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
     places = np.flatnonzero(scores >= threshold)
     return places[np.argsort(-scores[places], kind="stable")[:k]]
 

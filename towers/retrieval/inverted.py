@@ -45,10 +45,11 @@ class InvertedIndex(ABC):
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; where a filter leaves a part, or k is large, as many more cells are searched."""
         num_contents = num_allowed = len(allowed)
+        probes = max(self.num_probes, -(-CANDIDATES_OF_K * k * self.num_cells // num_contents))
         if not (is_all := bool(allowed[allowed.argmin()])):  # a third of the time of `all`
             num_allowed = int(np.count_nonzero(allowed))
-        probes = max(self.num_probes, -(-CANDIDATES_OF_K * k * self.num_cells // max(num_contents, 1)))
-        probes = min(self.num_cells, probes * num_contents // max(num_allowed, 1))
+            probes = probes * num_contents // max(num_allowed, 1)
+        probes = min(self.num_cells, probes)
         queries = np.ascontiguousarray(vectors, np.float32)
         mask = None if is_all else allowed
         rows, scores = self._in_blocks(queries, k, mask, probes)
@@ -62,8 +63,7 @@ class InvertedIndex(ABC):
     def _in_blocks(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        at_once = max(1, HELD_AT_ONCE // self._held(probes))
-        if len(queries) <= at_once:
+        if len(queries) == 1 or len(queries) <= (at_once := max(1, HELD_AT_ONCE // self._held(probes))):
             return self._scanned(queries, k, allowed, probes)
         blocks = [self._scanned(queries[start : start + at_once], k, allowed, probes)
                   for start in range(0, len(queries), at_once)]  # fmt: skip

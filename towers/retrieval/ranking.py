@@ -31,6 +31,42 @@ def ranked(
     return padded(candidates.take(best), scores.take(best), k)
 
 
+def products(
+    vectors: Float[np.ndarray, "contents dim"], queries: Float[np.ndarray, "queries dim"]
+) -> Float[np.ndarray, "queries contents"]:
+    """All inner products."""
+    if not _is_one(vectors, queries):
+        return queries @ vectors.T
+    scores = np.empty((1, len(vectors)), np.float32)
+    faiss.fvec_inner_products_ny(  # pyright: ignore
+        faiss.swig_ptr(scores), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), vectors.shape[1], len(vectors)
+    )
+    return scores
+
+
+def products_with(
+    vectors: Float[np.ndarray, "contents dim"],
+    queries: Float[np.ndarray, "queries dim"],
+    rows: Int[np.ndarray, " rows"],
+) -> Float[np.ndarray, "queries rows"]:
+    """The inner products with some rows."""
+    if not _is_one(vectors, queries):
+        return queries @ vectors[rows].T
+    scores = np.empty((1, len(rows)), np.float32)
+    faiss.fvec_inner_products_by_idx(  # pyright: ignore
+        faiss.swig_ptr(scores), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), faiss.swig_ptr(rows),
+        vectors.shape[1], 1, len(rows),
+    )  # fmt: skip
+    return scores
+
+
+def _is_one(vectors: np.ndarray, queries: np.ndarray) -> bool:
+    """Whether FAISS can do it, and in half of the time of BLAS, whose products of a matrix and a vector are slow."""
+    return len(queries) == 1 and all(
+        array.dtype == np.float32 and array.flags.c_contiguous for array in (vectors, queries)
+    )
+
+
 def selector(allowed: Bool[np.ndarray, " contents"]) -> faiss.IDSelector:
     """The filter that FAISS asks."""
     return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
