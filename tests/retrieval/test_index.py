@@ -283,6 +283,10 @@ class TestIvfFlatIndex:
         with pytest.raises(UserError, match=missing):
             FaissIndex(damaged, "space", vectors)
 
+    def test_a_negative_limit_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="most_scanned"):
+            replace(WITHOUT_CODES, most_scanned=-1)
+
     def test_rows_beyond_the_export_are_refused(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="2,999 vectors"):
             FaissIndex(plain, "space", vectors[1:])

@@ -19,15 +19,19 @@ def ranked(
         candidates: rows of `vectors`, ascending; -1 stands for none. A row beyond them would be read all the same.
         k: rows wanted; where there are fewer candidates, rows are -1 and products minus infinity.
     """
+    if len(queries) == 1:
+        rows = candidates[0, candidates[0].searchsorted(0) :]
+        scores = vectors.take(rows, axis=0) @ queries[0]
+        best = (-scores).argsort(kind="stable")[:k]
+        return padded(rows.take(best)[None], scores.take(best)[None], k)
     count, width = candidates.shape
     scores = np.empty((count, width), np.float32)
+    # For one query this would wait for threads that have nothing to do.
     faiss.fvec_inner_products_by_idx(  # pyright: ignore
         faiss.swig_ptr(scores), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), faiss.swig_ptr(candidates),
         vectors.shape[1], count, width,
     )  # fmt: skip
-    best = (-scores).argsort(axis=1, kind="stable")[:, :k]
-    if count > 1:  # a microsecond, of 20 that one query takes
-        best = best + np.arange(0, count * width, width)[:, None]
+    best = (-scores).argsort(axis=1, kind="stable")[:, :k] + np.arange(0, count * width, width)[:, None]
     return padded(candidates.take(best), scores.take(best), k)
 
 
@@ -50,14 +54,7 @@ def products_with(
     rows: Int[np.ndarray, " rows"],
 ) -> Float[np.ndarray, "queries rows"]:
     """The inner products with some rows."""
-    if not _is_one(vectors, queries):
-        return queries @ vectors[rows].T
-    scores = np.empty((1, len(rows)), np.float32)
-    faiss.fvec_inner_products_by_idx(  # pyright: ignore
-        faiss.swig_ptr(scores), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), faiss.swig_ptr(rows),
-        vectors.shape[1], 1, len(rows),
-    )  # fmt: skip
-    return scores
+    return products(vectors.take(rows, axis=0), queries)
 
 
 def _is_one(vectors: np.ndarray, queries: np.ndarray) -> bool:
