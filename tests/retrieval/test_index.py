@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -11,6 +12,7 @@ from towers.manifest import read_json
 from towers.publishing.index import IvfSettings, recall_of_index
 from towers.retrieval.files import CONTENT_VECTORS, INDEX_EFFORT
 from towers.retrieval.index import ExactIndex, FaissIndex, recall_of, share_found
+from towers.retrieval.inverted import CompressedIndex, IvfFlatIndex
 
 
 class TestExactIndex(IndexContract):
@@ -36,6 +38,21 @@ class TestCompressedFaissIndex(IndexContract):
             # All cells are searched, so that the toy's answer is exact.
             IvfSettings(min_contents=0, num_lists=2, num_probes=2).build(vectors, tmp_path, "space")
             return FaissIndex(tmp_path, "space", vectors)
+
+        return build
+
+
+class TestIvfFlatIndexOfAToy(IndexContract):
+    @pytest.fixture
+    def build(self, tmp_path: Path):
+        def build(vectors: np.ndarray) -> FaissIndex:
+            # One cell, so that the toy's answer is exact.
+            IvfSettings(min_contents=0, num_lists=2, num_probes=2, min_recall=1.0, most_scanned=512).build(
+                vectors, tmp_path, "space"
+            )
+            index = FaissIndex(tmp_path, "space", vectors)
+            assert isinstance(index.searched, IvfFlatIndex)
+            return index
 
         return build
 
@@ -152,6 +169,133 @@ class TestCompressedIndex:
     def test_vectors_of_another_export_are_refused(self, folder: Path, vectors: np.ndarray) -> None:
         with pytest.raises(UserError, match="2,999 vectors"):
             FaissIndex(folder, "space", vectors[1:])
+
+
+WITHOUT_CODES = IvfSettings(min_contents=0, num_lists=32, num_probes=1, min_recall=0.99, most_scanned=600)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> Path:
+    export = tmp_path_factory.mktemp("plain")
+    np.save(export / CONTENT_VECTORS, vectors)
+    WITHOUT_CODES.build(np.load(export / CONTENT_VECTORS, mmap_mode="r"), export / "index", "space")
+    return export / "index"
+
+
+class TestIvfFlatIndex:
+    """What only an index without codes has: 3,000 vectors in 32 cells, about half of them searched."""
+
+    def test_the_same_vectors_give_the_same_files(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(2)
+        try:
+            WITHOUT_CODES.build(vectors, tmp_path, "space")
+        finally:
+            faiss.omp_set_num_threads(threads)
+        assert {path.name for path in plain.iterdir()} == {
+            "cells.npy", "centroids.npy", "effort.json", "members.npy", "space_id", "vectors.npy",
+        }  # fmt: skip
+        for path in plain.iterdir():
+            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+    def test_effort_is_what_the_recall_needs(self, plain: Path, vectors: np.ndarray) -> None:
+        chosen = read_json(plain / INDEX_EFFORT)
+        assert recall_of_index(plain, "space", vectors) >= 0.99
+        index = FaissIndex(plain, "space").searched
+        assert isinstance(index, IvfFlatIndex)
+        assert 1 <= chosen["num_probes"] * index.longest <= WITHOUT_CODES.most_scanned
+        # As much is found as was promised, though the build counted it without searching.
+        queries = vectors[np.linspace(0, 2_999, 500).astype(int)]
+        everything = np.ones(3_000, bool)
+        expected = ExactIndex(vectors).search(queries, 11, everything)[0][:, 1:]
+        found = share_found(expected, index.search(queries, 11, everything)[0])
+        assert found == pytest.approx(chosen["recall@10"], abs=1e-3)
+
+    @pytest.mark.parametrize("share", [1.0, 0.5, 0.05])
+    @pytest.mark.parametrize("k", [1, 10, 700])
+    def test_all_cells_are_exact_search(self, plain: Path, vectors: np.ndarray, share: float, k: int) -> None:
+        allowed = np.random.default_rng(0).random(3_000) < share
+        index = FaissIndex(plain, "space").searched
+        assert isinstance(index, IvfFlatIndex)
+        index.num_probes = index.num_cells
+        rows, scores = index.search(vectors[:40], k, allowed)
+        expected, exact = ExactIndex(vectors).search(vectors[:40], k, allowed)
+        assert share_found(expected, rows) > 0.999  # but for rounding
+        np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-6)
+        for query in range(3):  # which is another way through the code
+            alone, its_scores = index.search(vectors[query : query + 1], k, allowed)
+            assert share_found(rows[query : query + 1], alone) > 0.999
+            np.testing.assert_allclose(its_scores[0], scores[query], rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize("share", [0.5, 0.05])
+    def test_a_filter_keeps_the_recall(self, plain: Path, vectors: np.ndarray, share: float) -> None:
+        allowed = np.random.default_rng(0).random(3_000) < share
+        rows, _ = FaissIndex(plain, "space").search(vectors[:100], 10, allowed)
+        expected, _ = ExactIndex(vectors).search(vectors[:100], 10, allowed)
+        assert allowed[rows].all()
+        assert share_found(expected, rows) >= 0.98
+
+    def test_lists_are_full_though_what_is_allowed_is_far(self, plain: Path, vectors: np.ndarray) -> None:
+        allowed = np.zeros(3_000, bool)
+        allowed[np.argsort(vectors @ vectors[0])[:400]] = True
+        for queries in (vectors[:1], vectors[[0, 0]]):
+            rows, _ = FaissIndex(plain, "space").search(queries, 300, allowed)
+            assert (rows >= 0).all()
+            assert allowed[rows].all()
+            assert all(len(set(found)) == 300 for found in rows.tolist())
+
+    def test_blocks_of_queries_are_all_queries(
+        self, plain: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        index, everything = FaissIndex(plain, "space"), np.ones(3_000, bool)
+        rows, scores = index.search(vectors[:50], 10, everything)
+        monkeypatch.setattr("towers.retrieval.inverted.HELD_AT_ONCE", 2_000)
+        in_blocks = index.search(vectors[:50], 10, everything)
+        np.testing.assert_array_equal(in_blocks[0], rows)
+        np.testing.assert_allclose(in_blocks[1], scores, rtol=1e-5)
+
+    def test_equal_contents_go_to_the_lower_row(self, tmp_path: Path) -> None:
+        vectors = np.tile(clustered(10), (40, 1))
+        IvfSettings(min_contents=0, num_lists=8, num_probes=1, min_recall=0.5, most_scanned=600).build(
+            vectors, tmp_path, "space"
+        )
+        index = FaissIndex(tmp_path, "space", vectors)
+        assert isinstance(index.searched, IvfFlatIndex)
+        for queries in (vectors[3:4], vectors[3:5]):
+            assert index.search(queries, 4, np.ones(400, bool))[0][0].tolist() == [3, 13, 23, 33]
+
+    def test_codes_where_too_much_would_be_scanned(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
+        shutil.copytree(plain, tmp_path, dirs_exist_ok=True)  # nothing of which is read afterwards
+        replace(WITHOUT_CODES, most_scanned=190).build(vectors, tmp_path, "space")
+        assert isinstance(FaissIndex(tmp_path, "space", vectors).searched, CompressedIndex)
+        assert recall_of_index(tmp_path, "space", vectors) >= 0.99
+
+    @pytest.mark.parametrize("name", ["cells.npy", "centroids.npy", "effort.json", "members.npy", "vectors.npy"])
+    @pytest.mark.parametrize("keep", [None, 0.5])
+    def test_a_damaged_file_is_named(self, plain: Path, vectors: np.ndarray, tmp_path: Path, name: str, keep) -> None:
+        damaged = Path(shutil.copytree(plain, tmp_path / "index"))
+        contents = (damaged / name).read_bytes()
+        if keep is None:
+            (damaged / name).unlink()
+        else:
+            (damaged / name).write_bytes(contents[: int(keep * len(contents))])
+        missing = "contents.faiss" if (name, keep) == ("centroids.npy", None) else name  # it is then of another kind
+        with pytest.raises(UserError, match=missing):
+            FaissIndex(damaged, "space", vectors)
+
+    def test_a_negative_limit_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="most_scanned"):
+            replace(WITHOUT_CODES, most_scanned=-1)
+
+    def test_rows_beyond_the_export_are_refused(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="2,999 vectors"):
+            FaissIndex(plain, "space", vectors[1:])
+        damaged = Path(shutil.copytree(plain, tmp_path / "index"))
+        members = np.load(damaged / "members.npy")
+        members[7] = 3_000
+        np.save(damaged / "members.npy", members)
+        with pytest.raises(UserError, match=r"members\.npy"):
+            FaissIndex(damaged, "space", vectors)
 
 
 def test_recall_is_measured_against_exact_search(tmp_path: Path) -> None:

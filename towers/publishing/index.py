@@ -1,5 +1,6 @@
 """Builds the FAISS index of an export: the same vectors always give the same files."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,23 @@ from towers.errors import require_counts
 from towers.manifest import write_json
 from towers.retrieval.cells import write_cells
 from towers.retrieval.directions import directions_of
-from towers.retrieval.files import INDEX_EFFORT, INDEX_FILE, INDEX_SPACE_ID
-from towers.retrieval.index import CompressedIndex, ExactIndex, FaissIndex, recall_of, share_found
+from towers.retrieval.files import (
+    INDEX_CENTROIDS,
+    INDEX_EFFORT,
+    INDEX_FILE,
+    INDEX_MEMBERS,
+    INDEX_SIZES,
+    INDEX_SPACE_ID,
+    INDEX_VECTORS,
+)
+from towers.retrieval.index import ExactIndex, FaissIndex, recall_of, share_found
+from towers.retrieval.inverted import CompressedIndex
 
 CONTENTS_A_LIST = 39
 """Below this, k-means has too few points for a cell (and FAISS says so)."""
+
+CONTENTS_A_CELL = 50
+"""Of cells without codes; comparing a query with a cell costs about as much as ranking a fifth of a content."""
 
 CODES_OF_A_DIMENSION = 16  # of four bits
 ITERATIONS = 8  # of k-means; recall is chosen by the cells searched, so that finer centroids gain little
@@ -30,16 +43,22 @@ GROWTH = 1.2  # of the cells searched, and of the candidates, from one try to th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IvfSettings:
-    """Codes of four bits a dimension in an inverted file over k-means cells; the whole vectors where there are few.
+    """An inverted file over k-means cells; the whole vectors where there are few.
+
+    Where the nearest lie in few cells (well separated clusters), the vectors in these cells are scanned as they are:
+    what a query costs besides is less than for codes. Else four bits a dimension are scanned. Which of the two is
+    decided by counting, not by a clock, so that the same vectors give the same files.
 
     Args:
         min_contents: below this, exact search is quicker than any index.
         num_lists: at most so many cells; fewer where that would leave a cell fewer than 39 contents.
-        num_probes: cells searched for a query, at least.
+        num_probes: cells whose codes are searched for a query, at least.
         num_candidates: contents ranked anew by their vectors, at least.
         code_dim: leading directions of the catalogue that the codes keep; all where the vectors have fewer.
         min_recall: cells and candidates are added until so much of the exact nearest 10 of 500 contents is found,
             themselves not counted; from 0 (as given above) to 1.
+        most_scanned: contents whose vectors are scanned for a query, at most; where `min_recall` needs more there are
+            codes. 0: always codes.
 
     Raises:
         ValueError: a number that cannot be.
@@ -51,6 +70,7 @@ class IvfSettings:
     num_candidates: int = 60
     code_dim: int = 64
     min_recall: float = 0.0
+    most_scanned: int = 0
 
     def __post_init__(self) -> None:
         require_counts(
@@ -62,37 +82,67 @@ class IvfSettings:
                 f"min_contents must be 0 or more and min_recall lie in 0 to 1, got {self.min_contents} and "
                 f"{self.min_recall}"
             )
+        if self.most_scanned < 0:
+            raise ValueError(f"most_scanned must be 0 or more, got {self.most_scanned}")
 
     def build(self, vectors: Float[np.ndarray, "contents dim"], folder: Path, space_id: str) -> None:
         """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / INDEX_SPACE_ID).write_text(space_id + "\n")
+        (folder / INDEX_CENTROIDS).unlink(missing_ok=True)  # by which a reader knows what the index is
         if len(vectors) < max(self.min_contents, 1):
             whole = faiss.IndexFlatIP(vectors.shape[1])
             whole.add(np.ascontiguousarray(vectors))
             faiss.write_index(whole, str(folder / INDEX_FILE))
             return
+        known = _nearest_of_some(vectors) if self.min_recall > 0 else None
         with one_thread():  # sums in another order would give other centroids
+            if known and self._write_without_codes(vectors, known, folder):
+                return
             index, cells = self._trained(vectors)
-        for start in range(0, len(vectors), ADDED_AT_ONCE):
-            index.add(np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE]))
+        for block in _blocks(vectors):
+            index.add(block)
         write_cells(cells, folder)
         index.ntotal = 0
         faiss.write_index(index, str(folder / INDEX_FILE))
-        self._choose_effort(index, vectors, folder)
+        self._choose_effort(index, vectors, known, folder)
+
+    def _num_cells(self, vectors: np.ndarray, contents_a_cell: int) -> int:
+        return min(self.num_lists, max(1, len(vectors) // contents_a_cell))
+
+    def _write_without_codes(self, vectors: np.ndarray, known: "_Known", folder: Path) -> bool:
+        """Writes cells of whole vectors, if few enough of them reach the recall, and says whether it did."""
+        num_cells = self._num_cells(vectors, CONTENTS_A_CELL)
+        if 2 * len(vectors) > num_cells * self.most_scanned:  # the largest cell has twice the mean and more
+            return False
+        centroids = _clustered(_spread(vectors, num_cells * CONTENTS_A_CELL), num_cells, CONTENTS_A_CELL)
+        cell_of = np.concatenate([centroids.search(block, 1)[1][:, 0] for block in _blocks(vectors)])
+        sizes = np.bincount(cell_of, minlength=num_cells)
+        # A neighbour is found if no more cells than are searched are nearer than its own.
+        products = known.queries @ centroids.reconstruct_n(0, num_cells).T
+        of_neighbours = np.take_along_axis(products, cell_of[known.expected], axis=1)
+        needed = np.sort(1 + (products[:, None] > of_neighbours[..., None]).sum(-1)[known.expected >= 0])
+        probes = int(needed[math.ceil(self.min_recall * len(needed)) - 1]) if len(needed) else 1
+        if probes * sizes.max() > self.most_scanned:
+            return False
+        members = np.argsort(cell_of, kind="stable")
+        np.save(folder / INDEX_SIZES, sizes)
+        np.save(folder / INDEX_MEMBERS, members)
+        ordered = np.lib.format.open_memmap(folder / INDEX_VECTORS, "w+", np.float32, vectors.shape)
+        for start in range(0, len(vectors), ADDED_AT_ONCE):
+            ordered[start : start + ADDED_AT_ONCE] = vectors[members[start : start + ADDED_AT_ONCE]]
+        ordered.flush()
+        np.save(folder / INDEX_CENTROIDS, centroids.reconstruct_n(0, num_cells))
+        write_json(folder / INDEX_EFFORT, {"num_probes": probes, "recall@10": float((needed <= probes).mean())})
+        return True
 
     def _trained(self, vectors: np.ndarray) -> tuple[faiss.IndexPreTransform, faiss.IndexIVFPQFastScan]:
         """A rotation before an inverted file, both without contents; and that inverted file."""
-        num_lists = min(self.num_lists, max(1, len(vectors) // CONTENTS_A_LIST))
+        num_lists = self._num_cells(vectors, CONTENTS_A_LIST)
         sample = _spread(vectors, max(CODE_SAMPLE, num_lists * CONTENTS_A_LIST))
         rotation = _leading_directions(sample, min(self.code_dim, vectors.shape[1]))
         points = rotation.apply(sample)
-        quantizer = faiss.IndexFlatIP(rotation.d_out)
-        clustering = faiss.Clustering(rotation.d_out, num_lists)
-        clustering.niter = ITERATIONS
-        clustering.max_points_per_centroid = CONTENTS_A_LIST
-        clustering.min_points_per_centroid = 1
-        clustering.train(points, quantizer)  # leaves the centroids in it
+        quantizer = _clustered(points, num_lists, CONTENTS_A_LIST)
         cells = faiss.IndexIVFPQFastScan(
             quantizer, rotation.d_out, num_lists, rotation.d_out, 4, faiss.METRIC_INNER_PRODUCT
         )
@@ -100,22 +150,23 @@ class IvfSettings:
         cells.train(np.tile(points, (-(-CODES_OF_A_DIMENSION * CONTENTS_A_LIST // len(points)), 1)))
         return faiss.IndexPreTransform(rotation, cells), cells
 
-    def _choose_effort(self, trained: faiss.IndexPreTransform, vectors: np.ndarray, folder: Path) -> None:
-        """The least that reaches the recall: candidates, with all cells searched, until half of what may be missed is;
-        then cells."""
+    def _choose_effort(
+        self, trained: faiss.IndexPreTransform, vectors: np.ndarray, known: "_Known | None", folder: Path
+    ) -> None:
+        """The least that reaches the recall: candidates, with all cells searched, until a quarter of what may be missed
+        is, since one more costs less than a cell; then cells."""
         effort = {"num_probes": self.num_probes, "num_candidates": self.num_candidates}
         write_json(folder / INDEX_EFFORT, effort)
-        if self.min_recall == 0:
+        if known is None:
             return
         index = CompressedIndex(trained, folder, vectors)
-        queries, allowed = _spread(vectors, TUNING_QUERIES), np.ones(len(vectors), bool)
-        expected = ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:]  # the first is itself
+        allowed = np.ones(len(vectors), bool)
 
         def recall() -> float:
-            return share_found(expected, index.search(queries, TUNED_K + 1, allowed)[0])
+            return share_found(known.expected, index.search(known.queries, TUNED_K + 1, allowed)[0])
 
         index.num_probes = index.num_cells
-        while recall() < (1 + self.min_recall) / 2 and index.num_candidates < len(vectors):
+        while recall() < (3 + self.min_recall) / 4 and index.num_candidates < len(vectors):
             index.num_candidates = _grown(index.num_candidates, len(vectors))
         index.num_probes = min(self.num_probes, index.num_cells)
         while (reached := recall()) < self.min_recall and index.num_probes < index.num_cells:
@@ -129,6 +180,41 @@ class IvfSettings:
 def recall_of_index(folder: Path, space_id: str, vectors: Float[np.ndarray, "contents dim"], k: int = 10) -> float:
     """`recall_of` the index as it was written to `folder`."""
     return recall_of(FaissIndex(folder, space_id, vectors), ExactIndex(vectors), vectors, k)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What exact search finds near some contents.
+
+    Args:
+        queries: `[queries, dim]`, their vectors.
+        expected: `[queries, nearest]`, rows of the nearest, themselves not counted.
+    """
+
+    queries: np.ndarray
+    expected: np.ndarray
+
+
+def _nearest_of_some(vectors: np.ndarray) -> _Known:
+    queries, allowed = _spread(vectors, TUNING_QUERIES), np.ones(len(vectors), bool)
+    return _Known(queries, ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:])  # the first is itself
+
+
+def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(vectors), ADDED_AT_ONCE):
+        yield np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
+
+
+def _clustered(points: np.ndarray, num_cells: int, points_a_cell: int) -> faiss.IndexFlatIP:
+    """Centroids of spherical k-means, of length 1: a longer one would draw by its length what is nearer to others."""
+    centroids = faiss.IndexFlatIP(points.shape[1])
+    clustering = faiss.Clustering(points.shape[1], num_cells)
+    clustering.niter = ITERATIONS
+    clustering.spherical = True
+    clustering.max_points_per_centroid = points_a_cell
+    clustering.min_points_per_centroid = 1
+    clustering.train(points, centroids)  # leaves them in it
+    return centroids
 
 
 def _spread(vectors: np.ndarray, most: int) -> np.ndarray:

@@ -66,6 +66,8 @@ INDEX_SPACE_ID, INDEX_FILE, INDEX_EFFORT = "space_id", "contents.faiss", "effort
 """Whose vectors are indexed, FAISS' own file, and how hard a compressed index searches."""
 INDEX_CODES, INDEX_SIZES = "cells.bin", "cells.npy"
 """A compressed index's inverted lists, and how long each is."""
+INDEX_CENTROIDS, INDEX_MEMBERS, INDEX_VECTORS = "centroids.npy", "members.npy", "vectors.npy"
+"""Of an index without codes, which has no file of FAISS: its cells, and the rows and vectors in them, cell by cell."""
 ROTATION, ROTATION_FACTS = "space_map.npy", "space_map.json"
 """The matrix onto the earlier version's space, and what it was fitted on."""
 DRIFT = "drift.json"

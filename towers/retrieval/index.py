@@ -1,23 +1,23 @@
 """The nearest vectors by inner product: exactly, or through the FAISS index of an export."""
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import faiss
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
-from towers.manifest import read_json
-from towers.retrieval.cells import map_cells
-from towers.retrieval.files import CONTENT_VECTORS, INDEX_EFFORT, INDEX_FILE, INDEX_SPACE_ID, reading
+from towers.retrieval.files import CONTENT_VECTORS, INDEX_CENTROIDS, INDEX_FILE, INDEX_SPACE_ID, reading
+from towers.retrieval.inverted import CompressedIndex, IvfFlatIndex
+from towers.retrieval.ranking import padded, products, products_with, selector
 
 QUERIES_FOR_RECALL = 1_000
 QUERY_BLOCK, CONTENT_BLOCK = 256, 65_536
 """Of the products that exact search holds at once: 64 MiB."""
 
-CANDIDATES_OF_K = 3
-"""At least so many times k are ranked anew."""
+ROWS_OF_MAXIMA = 32
+"""Scores of which one maximum is taken before they are sorted."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -48,7 +48,8 @@ class ExactIndex:
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; ties go to the lower row. Reads the allowed rows alone where they are the smaller part."""
-        listed = np.flatnonzero(allowed)
+        is_smaller = 2 * np.count_nonzero(allowed) < len(allowed)
+        listed = np.flatnonzero(allowed) if is_smaller else None
         blocks = [self._search(vectors[start : start + QUERY_BLOCK], k, allowed, listed)
                   for start in range(0, len(vectors), QUERY_BLOCK)]  # fmt: skip
         none = (np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
@@ -56,29 +57,32 @@ class ExactIndex:
         return np.concatenate(rows), np.concatenate(scores)
 
     def _search(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray, listed: np.ndarray
+        self, queries: np.ndarray, k: int, allowed: np.ndarray, listed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         best = [_Best(k) for _ in queries]
-        if 2 * len(listed) < len(allowed):
+        if listed is not None:
             for start in range(0, len(listed), CONTENT_BLOCK):
                 rows = listed[start : start + CONTENT_BLOCK]
-                _offer(best, rows, queries @ self._vectors[rows].T)
+                _offer(best, rows, products_with(self._vectors, queries, rows))
         else:
             for start in range(0, len(allowed), CONTENT_BLOCK):
                 is_in = allowed[start : start + CONTENT_BLOCK]
-                scores = queries @ self._vectors[start : start + CONTENT_BLOCK].T
-                _offer(best, start + np.flatnonzero(is_in), scores if is_in.all() else scores[:, is_in])
-        found = [_padded(one.rows, one.scores, k) for one in best]
+                scores = products(self._vectors[start : start + CONTENT_BLOCK], queries)
+                if is_in.all():
+                    _offer(best, range(start, start + len(is_in)), scores)
+                else:
+                    _offer(best, start + np.flatnonzero(is_in), scores[:, is_in])
+        found = [padded(one.rows, one.scores, k) for one in best]
         return np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found])
 
 
 class FaissIndex:
-    """The index of an export: as FAISS wrote it, or compressed, with the best ranked anew by the vectors themselves.
+    """The index of an export: whole as FAISS wrote it, or an inverted file over the export's vectors.
 
     Args:
         folder: `index/` of the export.
         space_id: of the export.
-        vectors: `[contents, dim]`, float32, that a compressed index ranks its candidates by; those that lie beside
+        vectors: `[contents, dim]`, float32, that an inverted file ranks its candidates by; those that lie beside
             `folder` where not given.
 
     Raises:
@@ -90,14 +94,7 @@ class FaissIndex:
             found = path.read_text().strip()
         if found != space_id:
             raise UserError(f"{folder}: space_id {found} is not the export's {space_id}; vectors must not be mixed")
-        with reading(folder / INDEX_FILE) as path:
-            # Mapped, where FAISS can, so that processes share it.
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
-        if isinstance(index, faiss.IndexPreTransform):
-            beside = folder.parent / CONTENT_VECTORS
-            self.searched: Index = CompressedIndex(index, folder, _mapped(beside) if vectors is None else vectors)
-        else:
-            self.searched = WholeIndex(index)
+        self.searched: Index = _opened(folder, vectors)
 
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
@@ -116,68 +113,15 @@ class WholeIndex:
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; approximate where the index is."""
-        selector = _selector(allowed)
+        among = selector(allowed)
         if isinstance(self._index, faiss.IndexIVF):
             # faiss wraps these constructors at import: they take keywords that its stubs do not know.
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe)  # pyright: ignore
+            parameters = faiss.SearchParametersIVF(sel=among, nprobe=self._index.nprobe)  # pyright: ignore
         else:
-            parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore
+            parameters = faiss.SearchParameters(sel=among)  # pyright: ignore
         queries = np.ascontiguousarray(vectors, np.float32)
         scores, rows = self._index.search(queries, min(k, len(allowed)), params=parameters)
-        return _padded(rows, np.where(rows >= 0, scores, -np.inf), k)
-
-
-class CompressedIndex:
-    """Scans codes of four bits a dimension in the nearest cells, and ranks the best of them by the vectors themselves.
-
-    The method is FAISS' fast scan (André and others, "Accelerated Nearest Neighbor Search with Quick ADC", 2017) behind
-    a rotation onto the leading directions of the catalogue.
-
-    Args:
-        index: a rotation before an empty inverted file.
-        folder: of its lists, and of the effort that was chosen when it was built.
-        vectors: `[contents, dim]`, float32; may be memory-mapped.
-
-    Raises:
-        UserError: the files cannot be read, or do not fit each other.
-    """
-
-    def __init__(self, index: faiss.IndexPreTransform, folder: Path, vectors: Float[np.ndarray, "contents dim"]):
-        self._index = index
-        cells: Any = faiss.downcast_index(index.index)
-        map_cells(cells, folder)
-        if cells.ntotal != len(vectors):
-            raise UserError(f"{folder}: {cells.ntotal:,} contents, but {len(vectors):,} vectors; copy the export again")
-        effort = read_json(folder / INDEX_EFFORT)
-        self.num_cells: int = cells.nlist
-        self.num_probes: int = effort["num_probes"]
-        self.num_candidates: int = effort["num_candidates"]
-        self._vectors = np.asarray(vectors)
-
-    def search(
-        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
-    ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """As `Index.search`; where a filter leaves a part, as many more cells are searched."""
-        is_all = bool(allowed.all())
-        num_allowed = len(allowed) if is_all else int(np.count_nonzero(allowed))
-        probes = min(self.num_cells, self.num_probes * len(allowed) // max(num_allowed, 1))
-        selector = {} if is_all else {"sel": _selector(allowed)}
-        of_cells = faiss.SearchParametersIVF(nprobe=probes, **selector)  # pyright: ignore
-        parameters = faiss.SearchParametersPreTransform(index_params=of_cells)  # pyright: ignore
-        queries = np.ascontiguousarray(vectors, np.float32)
-        num_candidates = min(max(self.num_candidates, CANDIDATES_OF_K * k), len(allowed))
-        _, candidates = self._index.search(queries, num_candidates, params=parameters)
-        found = [self._ranked(*pair, k) for pair in zip(queries, candidates, strict=True)]
-        shape = (len(queries), k)
-        return (np.array([rows for rows, _ in found], np.int64).reshape(shape),
-                np.array([scores for _, scores in found], np.float32).reshape(shape))  # fmt: skip
-
-    def _ranked(self, query: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        # A row beyond the vectors is damage, which `towers verify` reports; sorted, since ties go to the lower row.
-        rows = np.sort(candidates[(candidates >= 0) & (candidates < len(self._vectors))])
-        scores = self._vectors[rows] @ query
-        best = _largest(scores, min(k, len(rows)))
-        return _padded(rows[best], scores[best], k)
+        return padded(rows, np.where(rows >= 0, scores, -np.inf), k)
 
 
 def recall_of(
@@ -208,17 +152,19 @@ class _Best:
         self._k = k
         self.rows, self.scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
 
-    def offer(self, rows: np.ndarray, scores: np.ndarray) -> None:
+    def offer(self, rows: np.ndarray | range, scores: np.ndarray) -> None:
         """Rows above those offered before."""
-        if len(self.scores) == self._k > 0:
-            better = np.flatnonzero(scores > self.scores[-1])  # an equal one loses to the lower row
-            rows, scores = rows[better], scores[better]
-        rows, scores = np.concatenate([self.rows, rows]), np.concatenate([self.scores, scores])
-        best = _largest(scores, min(self._k, len(scores)))
+        places = _largest(scores, min(self._k, len(scores)))
+        offered = rows.start + places if isinstance(rows, range) else rows[places]
+        if len(self.rows) == 0:
+            self.rows, self.scores = offered, scores[places]
+            return
+        rows, scores = np.concatenate([self.rows, offered]), np.concatenate([self.scores, scores[places]])
+        best = _largest(scores, min(self._k, len(scores)))  # an equal one loses to the lower row
         self.rows, self.scores = rows[best], scores[best]
 
 
-def _offer(best: list[_Best], rows: np.ndarray, scores: np.ndarray) -> None:
+def _offer(best: list[_Best], rows: np.ndarray | range, scores: np.ndarray) -> None:
     for one, its_scores in zip(best, scores, strict=True):
         one.offer(rows, its_scores)
 
@@ -227,23 +173,28 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
     """Where the k largest are, in order; only what may be among them is sorted."""
     if k == 0:
         return np.zeros(0, np.int64)
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    num_columns = len(scores) // ROWS_OF_MAXIMA
+    if num_columns > k:  # the k largest maxima are k scores, so that none of the k largest scores is less than they
+        whole = scores[: num_columns * ROWS_OF_MAXIMA].reshape(ROWS_OF_MAXIMA, num_columns)
+        threshold = np.partition(whole.max(axis=0), num_columns - k)[num_columns - k]
+    else:
+        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
     places = np.flatnonzero(scores >= threshold)
     return places[np.argsort(-scores[places], kind="stable")[:k]]
+
+
+def _opened(folder: Path, vectors: np.ndarray | None) -> Index:
+    def beside() -> np.ndarray:
+        return _mapped(folder.parent / CONTENT_VECTORS) if vectors is None else vectors
+
+    if (folder / INDEX_CENTROIDS).exists():
+        return IvfFlatIndex(folder, len(beside()))
+    with reading(folder / INDEX_FILE) as path:
+        # Mapped, where FAISS can, so that processes share it.
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    return CompressedIndex(index, folder, beside()) if isinstance(index, faiss.IndexPreTransform) else WholeIndex(index)
 
 
 def _mapped(path: Path) -> np.ndarray:
     with reading(path):
         return np.load(path, mmap_mode="r")
-
-
-def _selector(allowed: np.ndarray) -> faiss.IDSelector:
-    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
-
-
-def _padded(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """With nothing up to k in the last axis."""
-    shape = (*rows.shape[:-1], k)
-    all_rows, all_scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
-    all_rows[..., : rows.shape[-1]], all_scores[..., : rows.shape[-1]] = rows, scores
-    return all_rows, all_scores

@@ -1,0 +1,81 @@
+"""What indexes share: ranking candidates by their vectors, filters for FAISS, and padding of short lists."""
+
+import faiss
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+def ranked(
+    vectors: Float[np.ndarray, "contents dim"],
+    queries: Float[np.ndarray, "queries dim"],
+    candidates: Int[np.ndarray, "queries candidates"],
+    k: int,
+) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
+    """The k largest inner products of each query with its candidates; ties go to the lower row.
+
+    Args:
+        vectors: float32, contiguous; may be memory-mapped.
+        queries: float32, contiguous.
+        candidates: rows of `vectors`, ascending; -1 stands for none. A row beyond them would be read all the same.
+        k: rows wanted; where there are fewer candidates, rows are -1 and products minus infinity.
+    """
+    if len(queries) == 1:
+        rows = candidates[0, candidates[0].searchsorted(0) :]
+        scores = vectors.take(rows, axis=0) @ queries[0]
+        best = (-scores).argsort(kind="stable")[:k]
+        return padded(rows.take(best)[None], scores.take(best)[None], k)
+    count, width = candidates.shape
+    scores = np.empty((count, width), np.float32)
+    # For one query this would wait for threads that have nothing to do.
+    faiss.fvec_inner_products_by_idx(  # pyright: ignore
+        faiss.swig_ptr(scores), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), faiss.swig_ptr(candidates),
+        vectors.shape[1], count, width,
+    )  # fmt: skip
+    best = (-scores).argsort(axis=1, kind="stable")[:, :k] + np.arange(0, count * width, width)[:, None]
+    return padded(candidates.take(best), scores.take(best), k)
+
+
+def products(
+    vectors: Float[np.ndarray, "contents dim"], queries: Float[np.ndarray, "queries dim"]
+) -> Float[np.ndarray, "queries contents"]:
+    """All inner products."""
+    if not _is_one(vectors, queries):
+        return queries @ vectors.T
+    scores = np.empty((1, len(vectors)), np.float32)
+    faiss.fvec_inner_products_ny(  # pyright: ignore
+        faiss.swig_ptr(scores), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), vectors.shape[1], len(vectors)
+    )
+    return scores
+
+
+def products_with(
+    vectors: Float[np.ndarray, "contents dim"],
+    queries: Float[np.ndarray, "queries dim"],
+    rows: Int[np.ndarray, " rows"],
+) -> Float[np.ndarray, "queries rows"]:
+    """The inner products with some rows."""
+    return products(vectors.take(rows, axis=0), queries)
+
+
+def _is_one(vectors: np.ndarray, queries: np.ndarray) -> bool:
+    """Whether FAISS can do it, and in half of the time of BLAS, whose products of a matrix and a vector are slow."""
+    return len(queries) == 1 and all(
+        array.dtype == np.float32 and array.flags.c_contiguous for array in (vectors, queries)
+    )
+
+
+def selector(allowed: Bool[np.ndarray, " contents"]) -> faiss.IDSelector:
+    """The filter that FAISS asks."""
+    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # pyright: ignore
+
+
+def padded(
+    rows: Int[np.ndarray, "*queries found"], scores: Float[np.ndarray, "*queries found"], k: int
+) -> tuple[Int[np.ndarray, "*queries k"], Float[np.ndarray, "*queries k"]]:
+    """With -1 and minus infinity up to k in the last axis."""
+    if rows.shape[-1] == k:
+        return rows, scores
+    shape = (*rows.shape[:-1], k)
+    all_rows, all_scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
+    all_rows[..., : rows.shape[-1]], all_scores[..., : rows.shape[-1]] = rows, scores
+    return all_rows, all_scores
