@@ -1,4 +1,4 @@
-"""How fast is training beside RecTools, RePlay and torch-rechub, on one core, with the same network, objective and data?
+"""How fast is training beside RecTools, RePlay and torch-rechub: on one core, the same network, objective and data?
 
 ML-1M, leave-one-out: two SASRec blocks, one head, 64 dimensions, dropout .2, 128 listeners a step, every listener's
 last `length` training events. Each side trains in a process of its own, on one thread, in float32, through what its
@@ -9,11 +9,11 @@ ratios shown. All sides have the same allocator's settings: with the system's ow
 to two fifths of a step on fetching memory anew. Towers' feed-forward layers are as wide as the peers', and keep the
 activation: as `SASRecModel` has them (sasrec), or as RecTools' `fast_transformers` (flat).
 
-What differs: Towers sorts listeners by length before it makes steps of them (`mixed`: it does not, as peers do not), has
-no dropout within attention, which the peers have, and divides by a temperature. Of a sampled softmax, 256 negatives are
+What differs: Towers sorts listeners by length before it makes steps of them (`mixed`: it does not, as peers do not),
+has no dropout within attention, which peers have, and divides by a temperature. Of a sampled softmax, 256 negatives are
 drawn for a step by Towers and RePlay, for each target by RecTools, and one for each target by torch-rechub. Of two
 towers, torch-rechub's take a mean over the history and learn from one target of it, Towers' is the same transformer as
-elsewhere and learns from all, against those of its step: they are compared by targets.
+elsewhere and learns from all of them, against those of its step: they are compared by targets.
 
 At the end the core-seconds until RecTools' NDCG@10 after nine epochs is reached: by its defaults, and by the recipe of
 experiment=ml1m with SASRec's blocks. RecTools' part takes half an hour; `--peer-results` takes it from an earlier run.
@@ -109,27 +109,33 @@ def measure(arguments: argparse.Namespace, overrides: list[str]) -> None:
     data = str(compose("prepare", [EXPERIMENT, *overrides]).data.root)
     console = Console(width=170)
     if arguments.only != "quality":
-        if not arguments.smallest:
-            for line in dict.fromkeys(f"{p.library} is left out: {p.makes}" for p in PEERS if not p.is_installed):
-                console.print(line)
-        speed = [compared(COMPARISONS[place], arguments, data, overrides) for place in arguments.comparisons]
-        console.print(speed_table(speed, arguments))
-        for row in speed:
-            console.print(verdict_of(row))
-        protocol = {
-            "rounds": arguments.rounds, "dropout": arguments.dropout, "precision": "float32", "threads": 1,
-            "allocator": arguments.allocator, "steps": OUR_STEPS, "peer_steps": STEPS, "overrides": overrides,
-            "seed": 0, "at_least": AT_LEAST,
-        }  # fmt: skip
-        suffix = "" if arguments.dropout == DROPOUT else f"_dropout_{arguments.dropout}"
-        suffix += "" if arguments.allocator == "keeping" else f"_{arguments.allocator}"
-        if not arguments.smallest:
-            write(f"training_speed{suffix}", {"protocol": protocol, "speed": speed})
+        measure_speed(arguments, data, overrides, console)
     if arguments.only != "speed":
         path = arguments.peer_results or measured_peer(data)
         quality = time_to_quality(read_json(path), overrides)
         console.print(quality_line(quality))
         write("time_to_quality", {"overrides": overrides, "quality": quality})
+
+
+def measure_speed(arguments: argparse.Namespace, data: str, overrides: list[str], console: Console) -> None:
+    """Every comparison, each shown and written as soon as it is there."""
+    protocol = {
+        "rounds": arguments.rounds, "dropout": arguments.dropout, "precision": "float32", "threads": 1, "seed": 0,
+        "allocator": arguments.allocator, "steps": OUR_STEPS, "peer_steps": STEPS, "overrides": overrides,
+        "at_least": AT_LEAST,
+    }  # fmt: skip
+    suffix = "" if arguments.dropout == DROPOUT else f"_dropout_{arguments.dropout}"
+    suffix += "" if arguments.allocator == "keeping" else f"_{arguments.allocator}"
+    if not arguments.smallest:
+        for line in dict.fromkeys(f"{p.library} is left out: {p.makes}" for p in PEERS if not p.is_installed):
+            console.print(line)
+    speed = []
+    for place in arguments.comparisons:
+        speed.append(compared(COMPARISONS[place], arguments, data, overrides))
+        console.print(verdict_of(speed[-1]))
+        if not arguments.smallest:
+            write(f"training_speed{suffix}", {"protocol": protocol, "speed": speed})
+    console.print(speed_table(speed, arguments))
 
 
 def compared(of: Comparison, arguments: argparse.Namespace, data: str, overrides: list[str]) -> dict[str, Any]:
@@ -156,6 +162,7 @@ def compared(of: Comparison, arguments: argparse.Namespace, data: str, overrides
         ]
         ends = {name: side.end() for name, side in sides.items()}
     speeds = {name: [turn[name][of.unit] / turn[name]["core_seconds"] for turn in rounds] for name in sides}
+    peers = [name for name in sides if name not in OUR_STEPS]
     work = ends[OURS]["operations_per_sequence"]
     sequences = [turn[OURS]["sequences"] / turn[OURS]["core_seconds"] for turn in rounds]
     return {
@@ -163,10 +170,8 @@ def compared(of: Comparison, arguments: argparse.Namespace, data: str, overrides
         "unit": of.unit,
         "a_core_second": {name: median(values) for name, values in speeds.items()},
         "all_a_core_second": speeds,
-        "ratios": {name: ratios(speeds, name) for name in sides if name not in OUR_STEPS},
-        "fastest": max(
-            (name for name in sides if name not in OUR_STEPS), key=lambda n: median(speeds[n]), default=None
-        ),
+        "ratios": {name: ratios(speeds, name) for name in peers},
+        "fastest": max(peers, key=lambda name: median(speeds[name]), default=None),
         "operations_per_sequence": {name: ends[name]["operations_per_sequence"] for name in OUR_STEPS},
         "product_gflop_per_s": median(turn["product"] for turn in rounds) / 1e9,
         "share_of_ceiling": median(work * own / turn["product"] for own, turn in zip(sequences, rounds, strict=True)),

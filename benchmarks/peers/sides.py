@@ -14,8 +14,8 @@ STEPS = {50: 4, 200: 2}
 """Of a peer's window, by length; all are alike, or nearly."""
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
-"""The C library's allocator then keeps large pieces of memory for the next step, where it would fetch them anew from the
-system. PyTorch's guide to tuning advises allocators that do so; without, peers spend up to two fifths of a step on it."""
+"""The C library's allocator then keeps large pieces of memory for the next step, where it would fetch them anew from
+the system: up to two fifths of a peer's step. PyTorch's guide to tuning advises allocators that keep them too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
