@@ -42,12 +42,14 @@ BUCKET_BATCHES = PlanSampler.BUCKET_BATCHES
 OBJECTIVES = {
     "softmax": ("objective=exact_softmax",),
     "sampled_softmax": ("objective=sampled_softmax_uniform", "objective.candidates.num_negatives={negatives}"),
+    "in_batch": ("objective=sampled_softmax", "objective.candidates.num_uniform=0"),
 }
 BLOCKS = {
     "sasrec": ("user_tower.block.expansion=1", "user_tower.block.activation=relu"),
     "flat": ("user_tower.block.expansion=4", "user_tower.block.activation=gelu"),
+    "two_towers": ("user_tower.block.expansion=1", "user_tower.block.activation=relu"),
 }
-"""As wide as `SASRecModel`'s, and as `FlatSASRecNet`'s."""
+"""As wide as the peers': those of SASRec, and those of RecTools' `FlatSASRecNet`; two towers have no blocks."""
 ALIKE = ("user_tower=sasrec", "user_tower.num_layers=2", "user_tower.num_heads=1", "user_tower.dim=64",
          "content_tower.dim=64")  # fmt: skip
 METRICS = ("ndcg@10", "recall@10")  # with one target the latter is HR@10
@@ -87,10 +89,11 @@ def train_in_windows(arguments: argparse.Namespace, overrides: list[str], folder
     # The data module gives the batches of whatever plans; those of `towers train` have as many tokens, not listeners.
     parts.data.loaders._sampler = Planned(plans)
     train(settings, parts, folder / "windows", InWindows())
-    parts.data.loaders._sampler = Planned(list(islice(plans, bucket + 1)))  # one more, as a batch is built ahead
+    counted = bucket // 2  # all lengths are in half of them
+    parts.data.loaders._sampler = Planned(list(islice(plans, counted + 1)))  # one more, as a batch is built ahead
     with operation_counter() as counter:
-        train(settings, parts, folder / "counted", Steps(bucket))
-    tell({"operations_per_sequence": operations(counter) / (bucket * batch_size)})
+        train(settings, parts, folder / "counted", Steps(counted))
+    tell({"operations_per_sequence": operations(counter) / (counted * batch_size)})
 
 
 def parts_of(*overrides: str) -> tuple[Trainer, Parts]:
@@ -195,7 +198,7 @@ class InWindows(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, number: int) -> None:
         """Counts the step that is behind; making the next one's batch counts, as it does for the peer."""
-        self._windows.count(sum(len(part.histories.action) for part in batch.micro_batches))
+        self._windows.count(sum(len(part.histories.action) for part in batch.micro_batches), len(batch.target_rows))
         trainer.should_stop = not self._windows.goes_on()
 
 

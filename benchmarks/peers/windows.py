@@ -1,6 +1,6 @@
-"""A training that stops at the edge of every window until it is asked to go on. Knows neither side: both import it.
+"""A training that stops at the edge of every window until it is asked to go on. Knows no side: all import it.
 
-Whoever runs it writes a number of steps as a line and reads a line of JSON with what those steps took, so that two
+Whoever runs it writes a number of steps as a line and reads a line of JSON with what those steps took, so that
 trainings can take turns. An empty line, or the end of the input, ends the training.
 """
 
@@ -15,24 +15,26 @@ class Windows:
 
     def __init__(self) -> None:
         self._left = 0
-        self._sequences = 0
+        self._sequences = self._targets = 0
         self._started: float | None = None
 
     def goes_on(self) -> bool:
         """Before a step. Waits at the edge of a window; False: nothing more is asked for."""
         if self._left == 0:
             if self._started is not None:
-                tell({"sequences": self._sequences, "core_seconds": core_seconds() - self._started})
+                taken = core_seconds() - self._started
+                tell({"sequences": self._sequences, "targets": self._targets, "core_seconds": taken})
             line = sys.stdin.readline().strip()
             if not line:
                 return False
-            self._left, self._sequences, self._started = int(line), 0, core_seconds()
+            self._left, self._sequences, self._targets, self._started = int(line), 0, 0, core_seconds()
         self._left -= 1
         return True
 
-    def count(self, sequences: int) -> None:
-        """Adds a step's sequences."""
+    def count(self, sequences: int, targets: int = 0) -> None:
+        """Adds a step's sequences, and what they train on where the side says it."""
         self._sequences += sequences
+        self._targets += targets
 
 
 def core_seconds() -> float:
@@ -47,5 +49,5 @@ def peak_memory_gb() -> float:
 
 
 def tell(figures: dict) -> None:
-    """One line for whoever runs this."""
-    print(json.dumps(figures), flush=True)
+    """One line for whoever runs this, wherever a library's own prints are turned."""
+    print(json.dumps(figures), file=sys.__stdout__, flush=True)
