@@ -12,6 +12,7 @@ install its own. A claim of Towers alone has no peer that does the same.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,9 @@ from towers.manifest import atomic_file
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "SPEED.md"
+
+PEERS = ("RecTools", "replay-rec", "torch-rechub", "hnswlib", "voyager", "vowpalwabbit", "sardine-rec")
+"""Those of the lists in benchmarks/peers that stand in the table."""
 
 Result = Mapping[str, Any]
 
@@ -80,6 +84,20 @@ def best_of(figures: Mapping[str, float], own: str = "") -> tuple[str, float]:
     """Name and figure of the fastest peer among rates; `own` begins the names that are no peers."""
     peers = {name: value for name, value in figures.items() if not (own and name.startswith(own))}
     return max(peers.items(), key=lambda pair: pair[1]) if peers else ("", float("nan"))
+
+
+def trained(result: Result) -> Iterator[Row]:
+    """Reads a result of training_speed.py."""
+    protocol = result["protocol"]
+    for compared in result["speed"]:
+        rates, unit = compared["a_core_second"], f"{compared['unit']} a second"
+        where = f"training, {compared['comparison']}, {protocol['allocator']} allocator"
+        for peer, theirs in rates.items():
+            if not peer.startswith("Towers"):
+                yield Row(where, unit, rates["Towers"], peer, theirs)
+        fastest = compared["fastest"]
+        if fastest is not None:
+            yield Row(f"{where}, mixed lengths", unit, rates["Towers, mixed"], fastest, rates[fastest])
 
 
 def throughput(result: Result) -> Iterator[Row]:
@@ -143,6 +161,10 @@ def sounds(result: Result) -> Iterator[Row]:
 
 
 MEASURES = (
+    Measure("training_speed --only speed --rounds 3 --comparisons 0 2 3 4", "training_speed", trained),
+    Measure(
+        "training_speed --only speed --rounds 3 --comparisons 0 --allocator system", "training_speed_system", trained
+    ),
     Measure("throughput experiment=ml1m", "throughput-ml1m-cpu", throughput),
     Measure("serving_search", "serving_search-search-nonlinear-1000000", searched),
     Measure("serving_search --world clustered --contents 50000", "serving_search-search-clustered-50000", searched),
@@ -221,11 +243,14 @@ def number(value: float) -> str:
 
 
 def versions(results: list[Result]) -> str:
-    """The libraries of all results in a sentence."""
+    """The libraries of all results, and the peers as they are pinned, in two sentences."""
     libraries: dict[str, str] = {}
     for result in results:
-        libraries |= {**result.get("libraries", {}), **result.get("peer_libraries", {})}
-    return "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(libraries.items())) + "."
+        libraries |= result.get("libraries", {})
+    pins = "\n".join(path.read_text() for path in sorted((ROOT / "benchmarks" / "peers").glob("*.txt")))
+    peers = re.findall(rf"(?m)^({'|'.join(PEERS)})(?:==| @ )(\S+)", pins)
+    return "\n".join(f"{what}: {', '.join(f'{name} {version}' for name, version in found)}."
+                     for what, found in (("Libraries", sorted(libraries.items())), ("Peers", peers)))  # fmt: skip
 
 
 def latest(measure: Measure) -> Result:
