@@ -33,7 +33,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return dropout(x, self._probability)
-        is_kept = random_bytes(x) >= self._dropped_levels
+        is_kept = random_bytes(x.detach()) >= self._dropped_levels
         return x * is_kept.to(x.dtype).mul_(LEVELS / (LEVELS - self._dropped_levels))
 
 

@@ -113,7 +113,7 @@ class Competition:
     available: Available | None = None
 
     def alone(self, rows: slice) -> tuple[Int[Tensor, "rows alone"], Float[Tensor, "rows alone"]]:
-        """Contents that compete with one target alone, itself first, and the logarithm (base 2) of how much they count."""
+        """Contents that compete with one target alone, itself first, and the logarithm, base 2, of what they count."""
         target = self.target[rows, None]
         own = torch.zeros(target.shape, device=target.device)
         if self.is_target_corrected:
@@ -317,6 +317,7 @@ class _Block:
         """Once all tiles are there: `factor` is weight / normaliser. Candidates' copies are left to the caller."""
         self._grad_query.mul_(factor[:, None])
         for columns, tile, greatest in self._tiles:
-            is_shifted = greatest is not None and self.greatest is not None
-            scale = factor * (greatest - self.greatest).exp2() if is_shifted else factor
+            scale = factor
+            if greatest is not None and self.greatest is not None:
+                scale = factor * (greatest - self.greatest).exp2()
             grad_candidates[columns].addmm_(tile.T, self._query * scale[:, None])
