@@ -43,7 +43,8 @@ class Attention:
     """Token `i` attends to the tokens of its listener up to and with `i`.
 
     Args:
-        rotation: cosine and sine by which pairs of neighbouring features of queries and keys are turned; None = not.
+        rotation: cosine and sine by which pairs of neighbouring features of queries and keys are turned, of each token,
+            or of each place where tokens stand in groups; None = not.
         window: tokens that one attends to, itself included, and the listener's own token besides; None = all.
         packing: how the tokens are packed; None where they are padded.
         groups: of listeners one after the other, each with its number of listeners and of tokens, where packed tokens
@@ -59,35 +60,33 @@ class Attention:
         self, query_key_value: Float[Tensor, "*batch tokens 3 heads head_dim"]
     ) -> Float[Tensor, "*batch tokens heads head_dim"]:
         """What each token attends to, head by head."""
+        if self.groups is not None:
+            return self._attend_in_groups(query_key_value, self.groups)
         if self.rotation is None:
             query, key, value = query_key_value.unbind(-3)
         else:
             query_key, value = query_key_value.split([2, 1], dim=-3)
             query, key = turn(query_key, self.rotation).unbind(-3)
             value = value.squeeze(-3)
-        if self.groups is not None:
-            sizes = [listeners * tokens for listeners, tokens in self.groups]
-            parts = zip(self.groups, *(part.split(sizes) for part in (query, key, value)), strict=True)
-            attended = [
-                self._attend(*(part.unflatten(0, size) for part in group)).flatten(0, 1) for size, *group in parts
-            ]
-            return torch.cat(attended) if len(attended) > 1 else attended[0]
         if self.packing is not None:
             return attend_packed(query, key, value, self.packing)
-        return self._attend(query, key, value)
-
-    def _attend(
-        self,
-        query: Float[Tensor, "batch tokens heads head_dim"],
-        key: Float[Tensor, "batch tokens heads head_dim"],
-        value: Float[Tensor, "batch tokens heads head_dim"],
-    ) -> Float[Tensor, "batch tokens heads head_dim"]:
-        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        query, key, value = (part.transpose(-2, -3) for part in (query, key, value))
         if self.window is None:
             attended = scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
             attended = attend_in_window(query, key, value, self.window)
-        return attended.transpose(1, 2)
+        return attended.transpose(-2, -3)
+
+    def _attend_in_groups(
+        self, query_key_value: Float[Tensor, "tokens 3 heads head_dim"], groups: tuple[tuple[int, int], ...]
+    ) -> Float[Tensor, "tokens heads head_dim"]:
+        attended = []
+        parts = query_key_value.split([listeners * tokens for listeners, tokens in groups])
+        for (listeners, tokens), part in zip(groups, parts, strict=True):
+            rotation = None if self.rotation is None else self.rotation[:tokens]
+            padded = Attention(rotation=rotation, window=self.window)
+            attended.append(padded(part.unflatten(0, (listeners, tokens))).flatten(0, 1))
+        return torch.cat(attended) if len(attended) > 1 else attended[0]
 
 
 def turn(

@@ -167,7 +167,8 @@ class UserTower(nn.Module):
             x = torch.cat([users, events]).index_select(0, packing.source)
             place = packing.place
             rotation = self._positions.rotation(torch.arange(packing.tokens, device=x.device))
-            rotation = None if rotation is None else rotation.index_select(0, place)
+            if rotation is not None and groups is None:
+                rotation = rotation.index_select(0, place)
         x = self._dropout(self._positions.encode(x, place))
         attention = Attention(rotation=rotation, window=self._window, packing=packing, groups=groups)
         for block in self._blocks:
