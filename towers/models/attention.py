@@ -127,7 +127,7 @@ def attend_in_window(
         return scaled_dot_product_attention(query, key, value, is_causal=True)
     blocks = -(-tokens // window)
     own_query, own_key, own_value = (
-        pad(part, (0, 0, 0, blocks * window - tokens)).view(batch * heads, blocks, window, head_dim)
+        pad(part, (0, 0, 0, blocks * window - tokens)).reshape(batch * heads, blocks, window, head_dim)
         for part in (query, key, value)
     )
     keys, values = (
