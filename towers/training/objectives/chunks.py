@@ -26,15 +26,17 @@ def tile_in(room: Float[Tensor, " entries"], rows: int, width: int) -> Float[Ten
 
 
 def exclude(
-    tile: Float[Tensor, "rows columns_and_spare"], columns: slice, excluded: Int[Tensor, "rows excluded"]
+    tile: Float[Tensor, "rows columns_and_spare"], columns: slice, excluded: Int[Tensor, "rows excluded"], total: int
 ) -> None:
-    """-inf for the logits of `excluded` contents in the tile of `columns`.
+    """-inf for the logits of `excluded` candidates in the tile of `columns`; `total`, their number, stands for none.
 
     What stands in another tile goes into the spare column: no mask, no wait for a device.
     """
     width = columns.stop - columns.start
-    is_here = (excluded >= columns.start) & (excluded < columns.stop)
-    tile.scatter_(1, (excluded - columns.start).where(is_here, width), -torch.inf)
+    if width < total:
+        is_here = (excluded >= columns.start) & (excluded < columns.stop)
+        excluded = (excluded - columns.start).where(is_here, width)
+    tile.scatter_(1, excluded, -torch.inf)
 
 
 def _stride(width: int) -> int:

@@ -110,6 +110,7 @@ def _add_negatives(
     total = queries.new_zeros(())
     num_rows, num_columns = chunk_shape(len(queries), len(candidates), queries.is_cuda)
     room = queries.new_empty(room_for(num_rows, [min(num_columns, len(candidates))]))
+    own = target.clamp(max=len(candidates))
     for rows in slices(len(queries), num_rows):
         query, factor = queries[rows], weight[rows, None]
         for columns in slices(len(candidates), num_columns):
@@ -117,7 +118,7 @@ def _add_negatives(
             tile_and_spare = tile_in(room, len(query), len(negatives))
             tile = tile_and_spare[:, :-1]
             torch.mm(query, negatives.T, out=tile)
-            exclude(tile_and_spare, columns, target[rows, None])
+            exclude(tile_and_spare, columns, own[rows, None], len(candidates))
             total += weight[rows] @ softplus(tile).sum(dim=1)
             tile.sigmoid_()
             grad_queries[rows] += (tile @ negatives) * factor

@@ -112,18 +112,17 @@ class Competition:
     heard: Heard | None = None
     available: Available | None = None
 
-    def alone(self, rows: slice) -> tuple[Int[Tensor, "rows alone"], Float[Tensor, "rows alone"]]:
+    def alone(self) -> tuple[Int[Tensor, "targets alone"], Float[Tensor, "targets alone"]]:
         """Contents that compete with one target alone, itself first, and the logarithm, base 2, of what they count."""
-        target = self.target[rows, None]
+        target = self.target[:, None]
         own = torch.zeros(target.shape, device=target.device)
         if self.is_target_corrected:
             own.fill_(-torch.inf)  # it is counted among the candidates
         if self.rejected is None:
             return target, own
-        rejected = self.rejected[rows]
-        is_none = (rejected < 0) | (rejected == target)
-        log_share = torch.full_like(rejected, self.rejection_weight, dtype=torch.float32).log2()
-        index = torch.cat([target, rejected.clamp(min=0)], dim=1)
+        is_none = (self.rejected < 0) | (self.rejected == target)
+        log_share = torch.full_like(self.rejected, self.rejection_weight, dtype=torch.float32).log2()
+        index = torch.cat([target, self.rejected.clamp(min=0)], dim=1)
         return index, torch.cat([own, log_share.masked_fill(is_none, -torch.inf)], dim=1)
 
 
@@ -205,42 +204,44 @@ def _value_and_gradients(
     tiles = list(slices(num_candidates, num_columns))
     room = queries.new_empty(room_for(num_rows, (tile.stop - tile.start for tile in tiles)))
     excluded = _Excluded(competition)
-    is_shifted = not _are_small(queries, contents)
-    total = queries.new_zeros(())
-    of_alone = []
+    weight, queries_base_2 = competition.weight.to(queries.dtype), queries * BASE_2
+    index, log_share = competition.alone()
+    alone = contents.index_select(0, index.flatten()).unflatten(0, index.shape)
+    scores = (queries_base_2[:, None] * alone).sum(dim=2)  # entry by entry: a batched product takes a call each
+    own, scores = scores[:, 0], scores + log_share
+    greatest = None if _are_small(queries, contents) else torch.maximum(own, scores.amax(dim=1))
+    exponentials = _exponentials(scores, greatest)
+    normaliser = exponentials.sum(dim=1)
     for rows in slices(len(queries), num_rows):
-        query, weight = queries[rows], competition.weight[rows].to(queries.dtype)
-        index, log_share = competition.alone(rows)
-        alone = contents.index_select(0, index.flatten()).unflatten(0, index.shape)
-        scores = torch.einsum("rd,rad->ra", query * BASE_2, alone)
-        own, scores = scores[:, 0], scores + log_share
-        greatest = torch.maximum(own, scores.amax(dim=1)) if is_shifted else None
-        block = _Block(query, greatest, room, grad_queries[rows])
+        of_rows = None if greatest is None else greatest[rows]
+        block = _Block(queries[rows], queries_base_2[rows], of_rows, normaliser[rows], room, grad_queries[rows])
         left_out = excluded.at(rows)
         for columns in tiles:
             later = None if competition.available is None else competition.available.is_later(rows, columns)
-            block.add(candidates[columns], columns, left_out, later, None if copies is None else copies[columns])
-        exponentials = (scores if block.greatest is None else scores - block.greatest[:, None]).exp2()
-        normaliser = block.normaliser + exponentials.sum(dim=1)
-        losses = normaliser.log2() - own
-        if block.greatest is not None:
-            losses += block.greatest
-        losses /= BASE_2
-        if log_copies is not None:
-            losses += log_copies[index[:, 0]]
-        total += weight @ losses
+            of_tile = None if copies is None else copies[columns]
+            block.add(candidates[columns], columns, num_candidates, left_out, later, of_tile)
         # d loss / d logit is weight * exponential / normaliser: the factor goes onto the small side of the products.
-        factor = weight / normaliser
-        block.add_gradients(factor, grad_candidates)
-        share = exponentials * factor[:, None]
-        share[:, 0] -= weight
-        grad_queries[rows] += torch.einsum("ra,rad->rd", share, alone)
-        of_alone.append((rows, index, share))
+        block.add_gradients(weight[rows] / normaliser[rows], grad_candidates)
+    losses = normaliser.log2() - own
+    if greatest is not None:
+        losses += greatest
+        exponentials = _exponentials(scores, greatest)
+    losses /= BASE_2
+    if log_copies is not None:
+        losses += log_copies[index[:, 0]]
+    share = exponentials * (weight / normaliser)[:, None]
+    share[:, 0] -= weight
+    grad_queries += (share[:, :, None] * alone).sum(dim=1)
     if copies is not None:
         grad_candidates *= copies[:, None]
-    for rows, index, share in of_alone:
-        grad_contents.index_add_(0, index.flatten(), (share[:, :, None] * queries[rows, None]).flatten(0, 1))
-    return total, grad_queries, grad_contents
+    grad_contents.index_add_(0, index.flatten(), (share[:, :, None] * queries[:, None]).flatten(0, 1))
+    return weight @ losses, grad_queries, grad_contents
+
+
+def _exponentials(
+    scores: Float[Tensor, "targets alone"], greatest: Float[Tensor, " targets"] | None
+) -> Float[Tensor, "targets alone"]:
+    return (scores if greatest is None else scores - greatest[:, None]).exp2()
 
 
 def _are_small(queries: Float[Tensor, "targets dim"], contents: Float[Tensor, "contents dim"]) -> bool:
@@ -256,8 +257,10 @@ class _Block:
 
     Args:
         query: of the targets.
-        greatest: what no exponent shall be relative to less than: of each target, finite, base 2; None: exponents are
-            relative to 0.
+        query_base_2: the same, for logits of base 2.
+        greatest: what no exponent shall be relative to less than: of each target, finite, base 2; overwritten by what
+            they are relative to. None: exponents are relative to 0.
+        normaliser: what is summed up already, relative to that; candidates are added.
         room: for the exponentials.
         grad_query: zeros, to be filled.
     """
@@ -265,14 +268,16 @@ class _Block:
     def __init__(
         self,
         query: Float[Tensor, "rows dim"],
+        query_base_2: Float[Tensor, "rows dim"],
         greatest: Float[Tensor, " rows"] | None,
+        normaliser: Float[Tensor, " rows"],
         room: Float[Tensor, " entries"],
         grad_query: Float[Tensor, "rows dim"],
     ):
-        self.greatest = greatest
-        self.normaliser = query.new_zeros(len(query))
         self._query = query
-        self._query_base_2 = query * BASE_2
+        self._query_base_2 = query_base_2
+        self._greatest = greatest
+        self._normaliser = normaliser
         self._room = room
         self._grad_query = grad_query
         self._tiles: list[tuple[slice, Tensor, Tensor | None]] = []
@@ -281,6 +286,7 @@ class _Block:
         self,
         candidates: Float[Tensor, "columns dim"],
         columns: slice,
+        num_candidates: int,
         excluded: list[Int[Tensor, "rows _"]],
         later: Bool[Tensor, "rows columns"] | None,
         copies: Float[Tensor, " columns"] | None,
@@ -291,33 +297,33 @@ class _Block:
         tile = tile_and_spare[:, :-1]
         torch.mm(self._query_base_2, candidates.T, out=tile)
         for index in excluded:
-            exclude(tile_and_spare, columns, index)
+            exclude(tile_and_spare, columns, index, num_candidates)
         if later is not None:
             tile.masked_fill_(later, -torch.inf)
-        if self.greatest is not None:
-            self._shift(tile)
+        greatest = None if self._greatest is None else self._shift(tile, self._greatest)
         tile.exp2_()
-        self.normaliser += tile.sum(dim=1) if copies is None else tile @ copies
+        self._normaliser += tile.sum(dim=1) if copies is None else tile @ copies
         values = candidates if copies is None else candidates * copies[:, None]
         self._grad_query.addmm_(tile, values)
-        self._tiles.append((columns, tile, self.greatest))
+        self._tiles.append((columns, tile, greatest))
 
-    def _shift(self, tile: Float[Tensor, "rows columns"]) -> None:
-        """Makes exponents relative to the greatest so far, and what has been summed up as well."""
-        assert self.greatest is not None
-        before, self.greatest = self.greatest, torch.maximum(self.greatest, tile.amax(dim=1))
-        tile.sub_(self.greatest[:, None])
+    def _shift(self, tile: Float[Tensor, "rows columns"], greatest: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """Makes exponents relative to the greatest so far, which it gives, and what has been summed up as well."""
+        found = torch.maximum(greatest, tile.amax(dim=1))
+        tile.sub_(found[:, None])
         if not tile.is_cuda:
             tile.clamp_(min=LEAST_EXPONENT)
-        shrink = (before - self.greatest).exp2()
-        self.normaliser *= shrink
+        shrink = (greatest - found).exp2()
+        self._normaliser *= shrink
         self._grad_query.mul_(shrink[:, None])
+        greatest.copy_(found)
+        return found
 
     def add_gradients(self, factor: Float[Tensor, " rows"], grad_candidates: Float[Tensor, "candidates dim"]) -> None:
         """Once all tiles are there: `factor` is weight / normaliser. Candidates' copies are left to the caller."""
         self._grad_query.mul_(factor[:, None])
         for columns, tile, greatest in self._tiles:
             scale = factor
-            if greatest is not None and self.greatest is not None:
-                scale = factor * (greatest - self.greatest).exp2()
+            if greatest is not None and self._greatest is not None:
+                scale = factor * (greatest - self._greatest).exp2()
             grad_candidates[columns].addmm_(tile.T, self._query * scale[:, None])
