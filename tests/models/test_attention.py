@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
 from towers.batch import Packing
-from towers.models.attention import Attention, attend_in_window, attend_packed, has_packed_kernel, window_mask
+from towers.models import attention
+from towers.models.attention import (
+    Attention,
+    attend_in_window,
+    attend_packed,
+    has_packed_kernel,
+    in_groups,
+    window_mask,
+)
+from towers.models.positions import Rotary
 
 FLOAT64 = {"atol": 1e-12, "rtol": 1e-10}
 
@@ -65,6 +74,41 @@ class TestPacked:
 
         for one, other in zip(with_gradient(packed, *inputs), with_gradient(padded, *inputs), strict=True):
             torch.testing.assert_close(one, other, **FLOAT64)
+
+    @given(
+        lengths=st.lists(st.integers(0, 9), min_size=1, max_size=8),
+        window=st.sampled_from([None, 3]),
+        group_tokens=st.sampled_from([0, 4, 64]),
+    )
+    def test_groups_of_like_length_equal_padded_tokens(self, lengths, window, group_tokens):
+        length = max(lengths)
+        packing = Packing.of(torch.arange(length) >= torch.tensor(lengths)[:, None])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(attention, "GROUP_TOKENS", group_tokens)
+            grouped, groups = in_groups(packing)
+        assert sum(listeners for listeners, _ in groups) == len(lengths)
+        assert [tokens for _, tokens in groups] == sorted((tokens for _, tokens in groups), reverse=True)
+        rotation = Rotary(8, 2, 100.0).rotation(torch.arange(length + 1)).double()
+        generator = torch.Generator().manual_seed(len(lengths))
+        whole = torch.randn(len(lengths), length + 1, 3, 2, 4, generator=generator, dtype=torch.float64)
+        positions = torch.cat([row * (length + 1) + torch.arange(events + 1) for row, events in enumerate(lengths)])
+
+        def padded(x):
+            return Attention(rotation=rotation, window=window)(x).flatten(0, 1)[positions]
+
+        def in_their_groups(x):
+            tokens = torch.cat([x[:, 0], x[:, 1:].flatten(0, 1)[packing.events]])[grouped.source]
+            attended = Attention(rotation=rotation, window=window, packing=grouped, groups=groups)(tokens)
+            return attended[grouped.tokens_at(positions)]
+
+        for one, other in zip(with_gradient(in_their_groups, whole), with_gradient(padded, whole), strict=True):
+            torch.testing.assert_close(one, other, **FLOAT64)
+
+    def test_a_group_ends_where_padding_becomes_too_much(self):
+        lengths = torch.tensor([49, 199, 99, 189, 99, 99])
+        grouped, groups = in_groups(Packing.of(torch.arange(199) >= lengths[:, None]))
+        assert groups == ((2, 200), (4, 100))
+        assert grouped.starts.tolist() == [700, 0, 400, 200, 500, 600, 800]
 
     def test_a_processor_has_no_kernel(self):
         assert not has_packed_kernel(torch.device("cpu"))

@@ -5,10 +5,11 @@ tokens: of a padded history, or of all listeners one after the other where they 
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -31,6 +32,8 @@ def _packed_kernel() -> Callable[..., Tensor] | None:
 
 
 PACKED_KERNEL = _packed_kernel()
+GROUP_TOKENS = 64
+"""Padding that costs as much as to attend in one group more."""
 HALVES = (torch.bfloat16, torch.float16)
 """What the kernel for packed tokens takes."""
 
@@ -40,19 +43,25 @@ class Attention:
     """Token `i` attends to the tokens of its listener up to and with `i`.
 
     Args:
-        rotation: cosine and sine by which pairs of neighbouring features of queries and keys are turned; None = not.
+        rotation: cosine and sine by which pairs of neighbouring features of queries and keys are turned, of each token,
+            or of each place where tokens stand in groups; None = not.
         window: tokens that one attends to, itself included, and the listener's own token besides; None = all.
         packing: how the tokens are packed; None where they are padded.
+        groups: of listeners one after the other, each with its number of listeners and of tokens, where packed tokens
+            are padded within such groups; None where they are not padded at all.
     """
 
     rotation: Float[Tensor, "tokens pairs 2"] | None
     window: int | None
     packing: Packing | None = None
+    groups: tuple[tuple[int, int], ...] | None = None
 
     def __call__(
         self, query_key_value: Float[Tensor, "*batch tokens 3 heads head_dim"]
     ) -> Float[Tensor, "*batch tokens heads head_dim"]:
         """What each token attends to, head by head."""
+        if self.groups is not None:
+            return self._attend_in_groups(query_key_value, self.groups)
         if self.rotation is None:
             query, key, value = query_key_value.unbind(-3)
         else:
@@ -67,6 +76,17 @@ class Attention:
         else:
             attended = attend_in_window(query, key, value, self.window)
         return attended.transpose(-2, -3)
+
+    def _attend_in_groups(
+        self, query_key_value: Float[Tensor, "tokens 3 heads head_dim"], groups: tuple[tuple[int, int], ...]
+    ) -> Float[Tensor, "tokens heads head_dim"]:
+        attended = []
+        parts = query_key_value.split([listeners * tokens for listeners, tokens in groups])
+        for (listeners, tokens), part in zip(groups, parts, strict=True):
+            rotation = None if self.rotation is None else self.rotation[:tokens]
+            padded = Attention(rotation=rotation, window=self.window)
+            attended.append(padded(part.unflatten(0, (listeners, tokens))).flatten(0, 1))
+        return torch.cat(attended) if len(attended) > 1 else attended[0]
 
 
 def turn(
@@ -107,7 +127,7 @@ def attend_in_window(
         return scaled_dot_product_attention(query, key, value, is_causal=True)
     blocks = -(-tokens // window)
     own_query, own_key, own_value = (
-        pad(part, (0, 0, 0, blocks * window - tokens)).view(batch * heads, blocks, window, head_dim)
+        pad(part, (0, 0, 0, blocks * window - tokens)).reshape(batch * heads, blocks, window, head_dim)
         for part in (query, key, value)
     )
     keys, values = (
@@ -148,7 +168,8 @@ def attend_packed(
 ) -> Float[Tensor, "tokens heads head_dim"]:
     """Causal attention within each listener's stretch of tokens: the fused kernel on CUDA, a loop on the CPU.
 
-    The loop reads lengths back listener by listener: it shows what the kernel computes, and is for tests.
+    The loop reads lengths back listener by listener: it shows what the kernel computes, and is for tests. What trains
+    on the CPU attends `in_groups`.
     """
     if query.device.type == "cuda":
         assert PACKED_KERNEL is not None
@@ -157,6 +178,47 @@ def attend_packed(
     stretches = zip(*(part.transpose(0, 1).tensor_split(ends, dim=1) for part in (query, key, value)), strict=True)
     attended = [scaled_dot_product_attention(*stretch, is_causal=True) for stretch in stretches]
     return torch.cat(attended, dim=1).transpose(0, 1)
+
+
+def in_groups(packing: Packing) -> tuple[Packing, tuple[tuple[int, int], ...]]:
+    """Packed tokens of listeners of like length together, padded within such a group; for the CPU.
+
+    A processor's attention takes sequences of one length, and takes long for what is padding. Sorted by length, a
+    group of listeners ends where padding would become a sixteenth of it, or what a group more costs. Tokens of a
+    listener still stand one after the other; `place` and `source` of the padding are those of some token.
+
+    Args:
+        packing: on the CPU.
+
+    Returns:
+        Where tokens are now, and listeners and tokens of each group.
+    """
+    starts = packing.starts.numpy().astype(np.int64)
+    lengths = np.diff(starts)
+    order = np.argsort(-lengths, kind="stable")
+    groups, first, padding = [], 0, 0
+    for place, length in enumerate(lengths[order].tolist()):
+        longest = int(lengths[order[first]])
+        padding += longest - length
+        if padding > max(GROUP_TOKENS, (place - first) * longest // 16):
+            groups.append((place - first, longest))
+            first, padding = place, 0
+    groups.append((len(order) - first, int(lengths[order[first]])))
+    width = np.repeat([tokens for _, tokens in groups], [listeners for listeners, _ in groups])
+    begin = np.cumsum(width) - width
+    place = np.arange(int(width.sum())) - np.repeat(begin, width)
+    token = np.repeat(starts[:-1][order], width) + np.minimum(place, np.repeat(lengths[order] - 1, width))
+    moved = np.empty(len(starts), np.int32)
+    moved[order], moved[-1] = begin, len(place)
+    return (
+        replace(
+            packing,
+            source=packing.source.index_select(0, torch.from_numpy(token)),
+            place=torch.from_numpy(place),
+            starts=torch.from_numpy(moved),
+        ),
+        tuple(groups),
+    )
 
 
 def has_packed_kernel(device: torch.device) -> bool:

@@ -33,8 +33,11 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return dropout(x, self._probability)
-        is_kept = random_bytes(x) >= self._dropped_levels
-        return x * is_kept.to(x.dtype).mul_(LEVELS / (LEVELS - self._dropped_levels))
+        # At least half a level above 0 or below: scaled and cut off, that is the factor or 0, exactly. To compare
+        # bytes, or to make numbers of what is true, takes a processor seven times as long as one of these passes.
+        factor = LEVELS / (LEVELS - self._dropped_levels)
+        mask = random_bytes(x.detach()).to(x.dtype).sub_(self._dropped_levels - 0.5).mul_(2 * factor)
+        return x * mask.clamp_(0.0, factor)
 
 
 # As an operator of its own it is drawn by torch in a compiled step too, with the same numbers, and what surrounds it is

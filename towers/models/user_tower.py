@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from towers.batch import Packing
 from towers.errors import require_counts
 from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS
-from towers.models.attention import Attention, has_packed_kernel
+from towers.models.attention import Attention, has_packed_kernel, in_groups
 from towers.models.blocks import SwiGLUBlock
 from towers.models.dropout import Dropout
 from towers.models.positions import Positions, Rotary
@@ -136,12 +136,17 @@ class UserTower(nn.Module):
             positions: flat positions in padded histories, `listener * tokens + event`, packed or not.
             packing: where events are packed.
         """
-        x = self._transform(content_vectors, (action, elapsed, played, context), user_codes, packing)
+        groups = None
+        if packing is not None and content_vectors.device.type == "cpu":
+            packing, groups = in_groups(packing)
+        x = self._transform(content_vectors, (action, elapsed, played, context), user_codes, packing, groups)
         rows = positions if packing is None else packing.tokens_at(positions)
         return self._project(x.flatten(0, -2).index_select(0, rows))
 
     def packs(self, device: torch.device) -> bool:
         """Whether packed histories are the faster ones there."""
+        if device.type == "cpu":
+            return not torch.compiler.is_compiling()  # lengths are read, which an export cannot
         return self._window is None and self._head_dim % 8 == 0 and has_packed_kernel(device)
 
     def _transform(
@@ -150,17 +155,22 @@ class UserTower(nn.Module):
         codes: tuple[Tensor, Tensor, Tensor, Tensor],
         user_codes: Int[Tensor, "batch columns"],
         packing: Packing | None,
+        groups: tuple[tuple[int, int], ...] | None = None,
     ) -> Tensor:
         """Tokens after the last block, `[batch, tokens, dim]` or `[packed tokens, dim]`."""
         events, users = self._events(content_vectors, codes), self._users(user_codes)
         if packing is None:
             x = torch.cat([users[:, None], events], dim=1)
             place = torch.arange(x.shape[1], device=x.device)
+            rotation = self._positions.rotation(place)
         else:
             x = torch.cat([users, events]).index_select(0, packing.source)
             place = packing.place
+            rotation = self._positions.rotation(torch.arange(packing.tokens, device=x.device))
+            if rotation is not None and groups is None:
+                rotation = rotation.index_select(0, place)
         x = self._dropout(self._positions.encode(x, place))
-        attention = Attention(rotation=self._positions.rotation(place), window=self._window, packing=packing)
+        attention = Attention(rotation=rotation, window=self._window, packing=packing, groups=groups)
         for block in self._blocks:
             x = block(x, attention)
         return x

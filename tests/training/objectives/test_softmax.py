@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from tests.contracts.objective import (
@@ -19,9 +21,10 @@ from tests.contracts.objective import (
     value_and_gradients,
 )
 from towers.batch import TrainingBatch
-from towers.training.objectives import chunks
+from towers.training.objectives import chunks, softmax_loss
 from towers.training.objectives.negatives import AllTrained, InBatchAndUniform
 from towers.training.objectives.softmax import LogQSoftmax, RefinedLogQSoftmax, Softmax
+from towers.training.objectives.softmax_loss import Heard
 from towers.training.objectives.temperature import Temperature
 
 POSITIVES = np.ones(CONTENTS, dtype=np.int64)
@@ -218,6 +221,32 @@ class TestMaskHeard:
 
     def test_a_repeat_of_later_on_is_a_first_listen_yet(self):
         assert (self.loss(index=4, event=1, mask_heard=True)[2][7].abs() < 1e-30).all()
+
+    @given(
+        heard=st.lists(st.lists(st.integers(-1, 4), min_size=4, max_size=4), min_size=2, max_size=2),
+        target=st.integers(0, 4), window=st.integers(0, 1), event=st.integers(0, 4),
+    )  # fmt: skip
+    def test_a_target_stands_before_itself_or_not(self, heard, target, window, event):
+        limit = Heard(torch.tensor(heard), torch.tensor([window]), torch.tensor([event])).limit(torch.tensor([target]))
+        assert limit.tolist() == [0 if target in heard[window][:event] else event]
+
+
+class TestExponents:
+    """Relative to the greatest logit or, where none can be large, to nothing: the same value and gradients."""
+
+    @pytest.mark.parametrize("entries", [chunks.ENTRIES_IN_CACHE, 5 * CANDIDATES])
+    @pytest.mark.parametrize("softmax", [RefinedLogQSoftmax, Softmax])
+    def test_are_the_same_either_way(self, softmax, entries, monkeypatch):
+        monkeypatch.setattr(chunks, "ENTRIES_IN_CACHE", entries)
+        objective, case = softmax(ALL, TEMPERATURE, True, **EXTRAS), make_case().to(torch.float64)
+        found = value_and_gradients(objective, case)
+        monkeypatch.setattr(softmax_loss, "GREATEST_UNSHIFTED", 0.0)
+        assert_all_close(value_and_gradients(objective, case), found, **FLOAT64)
+
+    @pytest.mark.parametrize(("temperature", "are_small"), [(0.07, True), (0.03, False), (float("nan"), False)])
+    def test_are_small_by_the_lengths_of_the_vectors(self, temperature, are_small):
+        case = make_case()
+        assert softmax_loss._are_small(case.states / temperature, case.contents) is are_small
 
 
 class TestMaskUnavailable:

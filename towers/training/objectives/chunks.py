@@ -1,6 +1,6 @@
 """Pieces of a matrix of logits, targets x candidates, of which 2^26 entries at most are there at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -14,15 +14,34 @@ MIN_ROWS = 128
 """Targets of a block where memory allows: fewer, and the products wait for the contents to come from memory."""
 
 
-def exclude(room: Float[Tensor, " entries"], columns: slice, excluded: Int[Tensor, "rows excluded"]) -> None:
-    """-inf for the logits of `excluded` contents in the tile of `columns` at the start of `room`.
+def room_for(rows: int, tiles: Iterable[int]) -> int:
+    """Entries that tiles of such widths take, each with a spare column behind it."""
+    return rows * sum(_stride(width) for width in tiles)
 
-    What stands in another tile goes right behind this one, where nothing is yet: no mask, no wait for a device.
+
+def tile_in(room: Float[Tensor, " entries"], rows: int, width: int) -> Float[Tensor, "rows columns_and_spare"]:
+    """The tile at the start of `room`, with the spare column, into which goes what is not to be written."""
+    stride = _stride(width)
+    return room[: rows * stride].view(rows, stride)[:, : width + 1]
+
+
+def exclude(
+    tile: Float[Tensor, "rows columns_and_spare"], columns: slice, excluded: Int[Tensor, "rows excluded"], total: int
+) -> None:
+    """-inf for the logits of `excluded` candidates in the tile of `columns`; `total`, their number, stands for none.
+
+    What stands in another tile goes into the spare column: no mask, no wait for a device.
     """
-    rows, width = len(excluded), columns.stop - columns.start
-    first = torch.arange(rows, device=excluded.device)[:, None] * width - columns.start
-    is_here = (excluded >= columns.start) & (excluded < columns.stop)
-    room.index_fill_(0, (excluded + first).where(is_here, rows * width).flatten(), -torch.inf)
+    width = columns.stop - columns.start
+    if width < total:
+        is_here = (excluded >= columns.start) & (excluded < columns.stop)
+        excluded = (excluded - columns.start).where(is_here, width)
+    tile.scatter_(1, excluded, -torch.inf)
+
+
+def _stride(width: int) -> int:
+    """Rows begin at a multiple of 64 bytes."""
+    return (width // 16 + 1) * 16
 
 
 def slices(total: int, size: int) -> Iterator[slice]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from towers.batch import MicroBatch
-from towers.training.objectives.chunks import chunk_shape, exclude, slices
+from towers.training.objectives.chunks import chunk_shape, exclude, room_for, slices, tile_in
 from towers.training.objectives.negatives import Uniform
 from towers.training.objectives.objective import Objective
 from towers.training.objectives.temperature import Temperature
@@ -109,14 +109,16 @@ def _add_negatives(
     """The negatives' part of the sum; adds its gradients."""
     total = queries.new_zeros(())
     num_rows, num_columns = chunk_shape(len(queries), len(candidates), queries.is_cuda)
-    room = queries.new_empty(num_rows * num_columns + 1)
+    room = queries.new_empty(room_for(num_rows, [min(num_columns, len(candidates))]))
+    own = target.clamp(max=len(candidates))
     for rows in slices(len(queries), num_rows):
         query, factor = queries[rows], weight[rows, None]
         for columns in slices(len(candidates), num_columns):
             negatives = candidates[columns]
-            tile = room[: len(query) * len(negatives)].view(len(query), len(negatives))
+            tile_and_spare = tile_in(room, len(query), len(negatives))
+            tile = tile_and_spare[:, :-1]
             torch.mm(query, negatives.T, out=tile)
-            exclude(room, columns, target[rows, None])
+            exclude(tile_and_spare, columns, own[rows, None], len(candidates))
             total += weight[rows] @ softplus(tile).sum(dim=1)
             tile.sigmoid_()
             grad_queries[rows] += (tile @ negatives) * factor
