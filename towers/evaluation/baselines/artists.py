@@ -57,12 +57,12 @@ class ArtistMean:
             iterations=iterations,
             seed=seed,
         )
-        self._user_vectors = model.user_vectors
-        self._content_vectors, self._is_known = _means_of_others(content_artists, model.content_vectors, model.is_known)
+        self.user_vectors = model.user_vectors
+        self.content_vectors, self.is_known = _means_of_others(content_artists, model.content_vectors, model.is_known)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """0 for a listener without a history, lowest for contents without a place; float32."""
-        return unknown_last(self._user_vectors[positions] @ self._content_vectors.T, self._is_known)
+        return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 def _means_of_others(

@@ -106,7 +106,7 @@ class BPR:
                 f"factors and iterations must be at least 1, regularization at least 0 and learning_rate above 0, got "
                 f"{factors}, {iterations}, {regularization} and {learning_rate}"
             )
-        self._is_known = heard_by_anybody(histories, task.num_contents)
+        self.is_known = heard_by_anybody(histories, task.num_contents)
         with _one_thread():
             model = BayesianPersonalizedRanking(
                 factors=factors,
@@ -118,12 +118,12 @@ class BPR:
                 random_state=seed,
             )
             model.fit(_confidences(histories, task.num_contents), show_progress=False)
-        self._user_vectors = np.asarray(model.user_factors)[task.user_rows]
-        self._content_vectors = np.asarray(model.item_factors)
+        self.user_vectors = np.asarray(model.user_factors)[task.user_rows]
+        self.content_vectors = np.asarray(model.item_factors)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Of either sign, without a history the bias alone; lowest for contents that nobody heard; float32."""
-        return unknown_last(self._user_vectors[positions] @ self._content_vectors.T, self._is_known)
+        return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 def _confidences(histories: Ragged, num_contents: int) -> sparse.csr_matrix:

@@ -45,8 +45,17 @@ class ItemKNN:
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Not negative; 0 for a listener without a history, -1 for a content that nobody heard; float32."""
+        return unknown_last(self.exceptions(positions).toarray(), self._is_known)
+
+    @property
+    def base(self) -> Float[np.ndarray, " contents"]:
+        """Of what is no neighbour of anything that the listener heard."""
+        return self._is_known.astype(np.float32) - 1
+
+    def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
+        """The neighbours of what they have heard."""
         heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
-        return unknown_last(sparse.csr_array(heard @ self._similarities).toarray(), self._is_known)
+        return sparse.csr_array(heard @ self._similarities)
 
 
 class EASE:

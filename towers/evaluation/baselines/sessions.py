@@ -59,8 +59,17 @@ class SessionCooccurrence:
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Not negative; 0 for a listener without a history, -1 for a content that nobody heard; float32."""
+        return unknown_last(self.exceptions(positions).toarray(), self._is_known)
+
+    @property
+    def base(self) -> Float[np.ndarray, " contents"]:
+        """Of what is no neighbour of anything that the listener heard of late."""
+        return self._is_known.astype(np.float32) - 1
+
+    def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
+        """The neighbours of what they have heard of late."""
         recent = heard_matrix(self._recent.take(positions), self._num_contents)
-        return unknown_last(sparse.csr_array(recent @ self._similarities).toarray(), self._is_known)
+        return sparse.csr_array(recent @ self._similarities)
 
 
 def _in_sessions(histories: Ragged, times_us: Int[np.ndarray, " events"], gap_us: float) -> Ragged:

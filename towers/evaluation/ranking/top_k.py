@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.features.ragged import Ragged
+
 
 def top_k(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.ndarray, "users ranks"]:
     """Columns of the `k` highest scores of each row, best first; equal scores in the order of columns.
@@ -38,6 +40,20 @@ def best_columns(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.
         tied = np.flatnonzero(scores[row] == level[row])
         chosen[row, tied[k - np.count_nonzero(scores[row] > level[row]) :]] = False
     return np.flatnonzero(chosen).reshape(users, k) - contents * np.arange(users)[:, None]
+
+
+def levels(values: Float[np.ndarray, " values"], lists: Ragged, most: int) -> Float[np.ndarray, " lists"]:
+    """The `most`th greatest value of each list, minus infinity where it has no more: what is below need not be sorted.
+
+    Args:
+        values: one of each of `lists.values`.
+        lists: what they belong to.
+        most: at least 1.
+    """
+    found = np.full(len(lists), -np.inf, values.dtype)
+    for row in np.flatnonzero(lists.lengths > most).tolist():
+        found[row] = np.partition(values[lists.offsets[row] : lists.offsets[row + 1]], -most)[-most]
+    return found
 
 
 class RunningTopK:
