@@ -51,13 +51,12 @@ class ProductRanker:
         self.name, self.block_size = scorer.name, self._known.block_size
         self._task = task
         unknown = task.is_candidate & ~scorer.is_known
+        everything = SharedOrder(np.flatnonzero(unknown), task.num_contents)
+        cold = SharedOrder(np.flatnonzero(unknown & task.is_cold), task.num_contents)
         self._unknown: dict[Ranking, SharedOrder] = {
-            ranking: SharedOrder(np.flatnonzero(belongs), task.num_contents)
-            for ranking, belongs in (
-                ("everything", unknown),
-                ("unseen", unknown),
-                ("unseen_cold", unknown & task.is_cold),
-            )
+            "everything": everything,
+            "unseen": everything,
+            "unseen_cold": cold,
         }
 
     def rank(self, positions: Int[np.ndarray, " users"], k: int) -> dict[Ranking, Ranked]:
