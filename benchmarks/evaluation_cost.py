@@ -12,6 +12,7 @@ the whole catalogue of every listener is told beside it, from the time of `Dense
 """
 
 import argparse
+import inspect
 import shutil
 import time
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ from towers.config.instantiate import instantiate
 from towers.config.overrides import quotation
 from towers.data.store import Store
 from towers.errors import DataLacks, UserError
+from towers.evaluation.baselines.shared import Shared
 from towers.evaluation.known import Known
 from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.tuning import Build, Choice, Tuning
@@ -48,7 +50,17 @@ class Alone(Known):
 
     def for_trials(self, positions: Int[np.ndarray, " some"], trials: Any) -> Known:
         """Shares nothing."""
-        return super().for_trials(positions, ())
+        some = super().for_trials(positions, ())
+        some.shared = Nothing()
+        return some
+
+
+class Nothing(Shared):
+    """Keeps nothing."""
+
+    def once(self, key: Any, make: Any) -> Any:
+        """Makes it anew."""
+        return make()
 
 
 def main() -> None:
@@ -142,9 +154,9 @@ def chosen(common: list[str], *, is_alone: bool) -> dict[str, Choice]:
             print(f"left out: {error}")
             continue
         budget.spend(choice.core_seconds.tuning)
-        scorer = builds[name](choice.settings).__wrapped__.func
-        choices[scorer.name] = choice
-        print(f"{scorer.name}: {choice.core_seconds.tuning:.1f} core-seconds, {dict(choice.settings)}", flush=True)
+        ranker = inspect.unwrap(builds[name](choice.settings)).func.name  # by which the evaluation calls it
+        choices[ranker] = choice
+        print(f"{ranker}: {choice.core_seconds.tuning:.1f} core-seconds, {dict(choice.settings)}", flush=True)
     return choices
 
 

@@ -67,22 +67,12 @@ def test_for_good_a_factorisation_is_made_once_and_serves_both(task):
     assert not np.allclose(other.content_vectors, first.content_vectors)
 
 
-def test_a_trial_goes_on_where_the_last_one_ended(task):
-    """With as many settings the same, five iterations after fifteen are twenty."""
-    settings = {"factors": 4, "regularization": 0.1, "iterations": 15}
-    shared = Shared([settings, settings])
-    first, second = (IALS(task, task.histories, shared, **settings) for _ in range(2))
-    alone, longer = (IALS(task, task.histories, **{**settings, "iterations": count}) for count in (15, 20))
-    np.testing.assert_allclose(first.scores(EVERYBODY), alone.scores(EVERYBODY), atol=1e-5)
-    np.testing.assert_allclose(second.scores(EVERYBODY), longer.scores(EVERYBODY), atol=1e-3)
-
-
-def test_what_is_large_is_made_again(monkeypatch):
+def test_the_oldest_goes_where_there_is_too_much(monkeypatch):
     monkeypatch.setattr(shared_module, "MAX_BYTES", 100)
     shared, calls = Shared(), []
-    for size in (10, 10, 20, 20):
+    for size in (5, 6, 5, 7, 6, 20, 20):
         assert len(shared.once(size, lambda size=size: calls.append(size) or np.zeros(size))) == size
-    assert calls == [10, 20, 20]
+    assert calls == [5, 6, 7, 6, 20, 20]
 
 
 def test_lists_of_the_task_stay_as_they_are(task):

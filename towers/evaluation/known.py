@@ -34,6 +34,7 @@ class Known:
     def __init__(self, store: Store, period: Literal["validation", "test"]):
         self.store = store
         self.period: Literal["validation", "test"] = period
+        self._some: Known | None = None
 
     @cached_property
     def task(self) -> EvaluationTask:
@@ -46,23 +47,25 @@ class Known:
         return Shared()
 
     def for_trials(self, positions: Int[np.ndarray, " some"], trials: Sequence[Mapping[str, Any]]) -> "Known":
-        """The same facts to rank for some of the listeners alone, with what the trials of one baseline share.
+        """The same facts to rank for some of the listeners alone, with what trials share, also with other baselines'.
 
         Args:
             positions: of the listeners in the task.
-            trials: settings that are about to be tried.
+            trials: settings of one baseline that are about to be tried.
         """
-        task, _, _ = self.task, self.histories, self.times_us  # made once, before the copies
-        some = copy(self)
-        some.task = replace(
-            task,
-            user_rows=task.user_rows[positions],
-            histories=task.histories.take(positions),
-            targets=task.targets.take(positions),
-            is_cold_user=task.is_cold_user[positions],
-        )
-        some.shared = Shared(trials)
-        return some
+        task, _, _ = self.task, self.histories, self.times_us  # made once, before the copy
+        if self._some is None or not np.array_equal(self._some.task.user_rows, task.user_rows[positions]):
+            self._some = copy(self)
+            self._some.shared = Shared()
+            self._some.task = replace(
+                task,
+                user_rows=task.user_rows[positions],
+                histories=task.histories.take(positions),
+                targets=task.targets.take(positions),
+                is_cold_user=task.is_cold_user[positions],
+            )
+        self._some.shared.trials = trials
+        return self._some
 
     @cached_property
     def histories(self) -> Ragged:

@@ -1,7 +1,5 @@
 """Listeners and contents as vectors whose inner product is affinity, by the `implicit` library."""
 
-from typing import Any
-
 import numpy as np
 from implicit.als import AlternatingLeastSquares  # codespell:ignore als
 from implicit.bpr import BayesianPersonalizedRanking
@@ -14,9 +12,6 @@ from towers.evaluation.baselines.shared import Shared
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
-_WARM = 3
-"""A trial that begins with the factors of the one before it takes the iterations, divided by this."""
-
 
 class IALS:
     """Weighted matrix factorisation by alternating least squares (Hu, Koren and Volinsky 2008).
@@ -27,8 +22,7 @@ class IALS:
     Args:
         task: what is to be ranked for whom; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
-        shared: what is made once for several fits on these facts; null: nothing. In trials a fit begins with the
-            factors of the last one of as many, and takes a third of the iterations.
+        shared: what is made once for several fits on these facts; null: nothing.
         factors: dimensions of the vectors, at least 1.
         regularization: not negative; weight of the squared norms.
         alpha: above 0; weight of what was heard.
@@ -62,30 +56,23 @@ class IALS:
         shared = shared or Shared()
         heard = shared.once("confidences", lambda: _confidences(histories, task.num_contents))
 
-        def fit(last: Any) -> Any:  # what implicit's constructor gives has no one type
-            model = AlternatingLeastSquares(
-                factors=factors,
-                regularization=regularization,
-                alpha=alpha,
-                iterations=iterations if last is None else -(-iterations // _WARM),
-                use_gpu=False,
-                random_state=seed,
-            )
-            if last is not None:
-                model.user_factors, model.item_factors = last.user_factors.copy(), last.item_factors.copy()
-            model.fit(heard, show_progress=False)
-            return model
-
-        def vectors() -> tuple[np.ndarray, np.ndarray]:
+        def fit() -> tuple[np.ndarray, np.ndarray]:
             with _one_thread():
-                model = shared.begun(("ials", factors), fit)
+                model = AlternatingLeastSquares(
+                    factors=factors,
+                    regularization=regularization,
+                    alpha=alpha,
+                    iterations=iterations,
+                    use_gpu=False,
+                    random_state=seed,
+                )
+                model.fit(heard, show_progress=False)
                 own = _confidences(task.histories, task.num_contents)
                 user_vectors = np.asarray(model.recalculate_user(np.arange(len(task.user_rows)), own))
             return user_vectors, np.asarray(model.item_factors)
 
         key = ("ials", factors, regularization, alpha, iterations, seed)
-        # A trial depends on the one before it, and is judged once.
-        self.user_vectors, self.content_vectors = vectors() if shared.is_for_trials else shared.once(key, vectors)
+        self.user_vectors, self.content_vectors = shared.once(key, fit)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """About 0 to 1; 0 for a listener without a history, lowest for contents that nobody heard; float32."""

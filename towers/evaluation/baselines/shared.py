@@ -1,4 +1,4 @@
-"""What fits on the same facts have in common, made once: a matrix, neighbours, factors to begin from."""
+"""What fits on the same facts have in common, made once: a matrix, neighbours, factors."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -9,38 +9,34 @@ from scipy import sparse
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 30
-"""What is larger is not kept, but made again."""
+"""What is kept in all; the oldest goes first, and is made again where it is wanted."""
 
 
 class Shared:
     """A memory that baselines fitted on the same facts hand on to each other; a baseline asks for it by name.
 
-    Whatever a baseline takes from it is what it would have made itself, with one exception that is made for trials
-    alone: a factorisation may begin where the one before it ended (`begun`).
+    Whatever a baseline takes from it is what it would have made itself.
 
     Args:
-        trials: the settings of one baseline that are about to be tried one after the other; none: what is fitted is
-            for good.
+        trials: the settings of one baseline that are about to be tried one after the other.
     """
 
     def __init__(self, trials: Sequence[Mapping[str, Any]] = ()):
-        self._trials = trials
+        self.trials = trials
         self._kept: dict[Hashable, Any] = {}
-        self._last: dict[Hashable, Any] = {}
-
-    @property
-    def is_for_trials(self) -> bool:
-        """Whether what is fitted is judged and thrown away."""
-        return bool(self._trials)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What was made under this key, else makes and keeps it."""
-        if key not in self._kept:
-            made = make()
-            if _num_bytes(made) > MAX_BYTES:
-                return made
-            self._kept[key] = made
-        return self._kept[key]
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        self._kept[key] = made
+        sizes = {name: _num_bytes(kept) for name, kept in self._kept.items()}
+        for name in list(self._kept):
+            if sum(sizes.values()) <= MAX_BYTES:
+                break
+            del self._kept[name], sizes[name]
+        return made
 
     def nearest(self, key: Hashable, make: Callable[[int], sparse.csr_array], neighbours: int) -> sparse.csr_array:
         """The neighbours that `make` finds, found once for all trials and cut down to those wanted.
@@ -50,15 +46,8 @@ class Shared:
             make: takes how many of each row are wanted; gives rows whose nearest come first.
             neighbours: how many are wanted now.
         """
-        most = max([neighbours, *(int(trial.get("neighbours", 0)) for trial in self._trials)])
+        most = max([neighbours, *(int(trial.get("neighbours", 0)) for trial in self.trials)])
         return _first(self.once((key, most), lambda: make(most)), neighbours)
-
-    def begun(self, key: Hashable, fit: Callable[[T | None], T]) -> T:
-        """A fit that begins, in trials, where the last one under this key ended; `fit` takes that or null."""
-        if not self.is_for_trials:
-            return fit(None)
-        self._last[key] = fit(self._last.get(key))
-        return self._last[key]
 
 
 def _first(rows: sparse.csr_array, count: int) -> sparse.csr_array:
