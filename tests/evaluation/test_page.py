@@ -204,11 +204,10 @@ def test_the_page_shows_the_bounds_of_all_comparisons_and_says_so(page, report):
 def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
     from towers.evaluation.tuning import Choice, CoreSeconds, Trial
 
-    trials = tuple(Trial(settings={"l2": l2}, figure=1 / l2) for l2 in (20.0, 500.0))
+    trials = tuple(Trial(settings={"l2": l2}, figure=1 / l2, listeners=4321) for l2 in (20.0, 500.0))
     choice = Choice(
         settings={"l2": 20.0},
         metric="recall@20/discovery",
-        listeners=4321,
         trials=trials,
         left_out=({"l2": 1000.0},),
         is_on_evaluated_period=is_flattered,

@@ -113,9 +113,14 @@ class TestChoice:
         assert json.loads(json.dumps(choice.as_dict())) == {
             "settings": {"sign": 1},
             "metric": "recall@2/discovery",
-            "listeners": choice.listeners,
             "trials": [
-                {"settings": {"sign": 1}, "figure": trial.figure, "error": 0.0, "core_seconds": trial.core_seconds}
+                {
+                    "settings": {"sign": 1},
+                    "figure": trial.figure,
+                    "listeners": trial.listeners,
+                    "error": 0.0,
+                    "core_seconds": trial.core_seconds,
+                }
             ],
             "left_out": [],
             "is_on_evaluated_period": False,
@@ -130,30 +135,47 @@ class TestSample:
         return Tuning(metric=metric, max_trials=8, grid=grid, seed=seed, max_listeners=max_listeners)
 
     def test_is_drawn_by_seed_among_those_who_count(self, validation):
-        drawn = []
-
-        def watched(settings):
-            def built(task, histories):
-                drawn.append(task)
-                assert len(histories) == len(validation.histories)  # fits see everybody
-                return Shifted(task, histories, **settings)
-
-            return built
-
         task = validation.task
         whole = evaluate(task, DenseRanker(task, Popularity(task)), filter_seen=False, ks=(2,), min_users=1)
         counted = task.user_rows[whole.slices["discovery"].positions]
-        assert len(counted) > 6
-        choices = [
-            self.settings(seed).choose("shifted", watched, validation, filter_seen=False, min_users=1)
-            for seed in (0, 0, 1)
-        ]
-        rows = [one.user_rows.tolist() for one in drawn[::2]]
-        assert rows[0] == rows[1] == sorted(rows[0]) != rows[2]
-        assert {len(set(one)) for one in rows} == {4} == {choice.listeners for choice in choices}
-        assert set(rows[0]) | set(rows[2]) <= set(counted.tolist())
         figures = dict(zip(counted.tolist(), whole.figures("recall@2/discovery").tolist(), strict=True))
-        assert choices[0].trials[1].figure == pytest.approx(np.mean([figures[row] for row in rows[0]]))
+        rows = []
+        for seed in (0, 0, 1):
+            seen = []
+
+            def watched(settings, seen=seen):
+                def built(task, histories):
+                    seen.append(task.user_rows.tolist())
+                    assert len(histories) == len(validation.histories)  # fits see everybody
+                    return Shifted(task, histories, **settings)
+
+                return built
+
+            choice = self.settings(seed).choose("shifted", watched, validation, filter_seen=False, min_users=1)
+            assert [len(one) for one in seen] == [4, 4] + [len(counted)] * (len(seen) - 2)
+            rows.append(seen[0])
+            if len(seen) == 2:
+                assert choice.trials[1].figure == pytest.approx(np.mean([figures[row] for row in seen[1]]))
+        assert rows[0] == rows[1] == sorted(rows[0]) != rows[2]
+        assert set(rows[0]) | set(rows[2]) <= set(counted.tolist())
+
+    def test_what_lies_close_is_judged_by_more(self, validation):
+        everybody = self.settings(max_listeners=None)
+        some = self.settings(max_listeners=4)
+        some.grid["shifted"]["step"] = everybody.grid["shifted"]["step"] = [5, 6]
+        few, all_of_them = chosen(some, validation), chosen(everybody, validation)
+        assert few.settings == all_of_them.settings == {"sign": 1, "step": 5}
+        for step in (0, 1):
+            trial, expected = few.trials[2 + step], all_of_them.trials[2 + step]
+            assert trial.figure == expected.figure
+            assert trial.listeners == expected.listeners > 4
+            assert trial.core_seconds > 0
+
+    def test_no_second_look_where_the_budget_is_spent(self, validation):
+        some = self.settings(max_listeners=4)
+        some.grid["shifted"] = {"step": [5, 6]}
+        choice = some.choose("shifted", build, validation, filter_seen=False, min_users=1, max_seconds=1e-9)
+        assert [trial.listeners for trial in choice.trials] == [4]
 
     def test_errors_are_those_of_the_distance_to_the_best(self, validation):
         choice = chosen(self.settings(max_listeners=None), validation)

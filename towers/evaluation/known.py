@@ -34,7 +34,6 @@ class Known:
     def __init__(self, store: Store, period: Literal["validation", "test"]):
         self.store = store
         self.period: Literal["validation", "test"] = period
-        self._some: Known | None = None
 
     @cached_property
     def task(self) -> EvaluationTask:
@@ -54,18 +53,20 @@ class Known:
             trials: settings of one baseline that are about to be tried.
         """
         task, _, _ = self.task, self.histories, self.times_us  # made once, before the copy
-        if self._some is None or not np.array_equal(self._some.task.user_rows, task.user_rows[positions]):
-            self._some = copy(self)
-            self._some.shared = Shared()
-            self._some.task = replace(
-                task,
-                user_rows=task.user_rows[positions],
-                histories=task.histories.take(positions),
-                targets=task.targets.take(positions),
-                is_cold_user=task.is_cold_user[positions],
-            )
-        self._some.shared.trials = trials
-        return self._some
+        some = copy(self)
+        some.task = replace(
+            task,
+            user_rows=task.user_rows[positions],
+            histories=task.histories.take(positions),
+            targets=task.targets.take(positions),
+            is_cold_user=task.is_cold_user[positions],
+        )
+        some.shared, some.shared.trials = self._of_trials, trials
+        return some
+
+    @cached_property
+    def _of_trials(self) -> Shared:
+        return Shared()
 
     @cached_property
     def histories(self) -> Ragged:

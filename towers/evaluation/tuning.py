@@ -21,6 +21,9 @@ from towers.evaluation.slices import slices_of
 Build = Callable[[Mapping[str, Any]], Callable[..., Scorer]]
 """Settings to the constructor with them filled in, which then asks for facts (`Known.give`)."""
 
+_CLOSE, _MORE = 3.0, 10
+"""Within how many standard errors of the best a setting is judged again, and by how many times as many listeners."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
@@ -29,12 +32,14 @@ class Trial:
     Args:
         settings: that were tried.
         figure: the mean over the listeners judged.
-        error: standard error of its distance from the figure chosen, over the same listeners; 0 for the chosen.
+        listeners: how many were judged.
+        error: standard error of its distance from the best that was judged on as many, over the same listeners.
         core_seconds: that fitting and judging took.
     """
 
     settings: Mapping[str, Any]
     figure: float
+    listeners: int = 0
     error: float = 0.0
     core_seconds: float = 0.0
 
@@ -55,7 +60,6 @@ class Choice:
     Args:
         settings: the best; empty where nothing was tried, and the baseline stays as it is configured.
         metric: that decided; null where nothing was tried.
-        listeners: judged on.
         trials: all that were tried.
         left_out: settings that were not tried, for the budget was spent.
         is_on_evaluated_period: whether the period chosen on is the one that is reported, which flatters the baseline.
@@ -64,7 +68,6 @@ class Choice:
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     metric: str | None = None
-    listeners: int = 0
     trials: tuple[Trial, ...] = ()
     left_out: tuple[Mapping[str, Any], ...] = ()
     is_on_evaluated_period: bool = False
@@ -99,6 +102,46 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """A setting with the figure of each listener judged."""
+
+    settings: Mapping[str, Any]
+    figures: Float[np.ndarray, " listeners"]
+    core_seconds: float
+
+    @classmethod
+    def on(cls, known: Known, build: Build, settings: Mapping[str, Any], metric: str, filter_seen: bool) -> "_Tried":
+        """Fits and judges."""
+        began, k = time.process_time(), int(split_key(metric)[0].partition("@")[2])
+        ranker = ranker_of(known.task, known.give(build(settings)))
+        judged = evaluate(known.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k)
+        return cls(settings=settings, figures=judged.figures(metric), core_seconds=time.process_time() - began)
+
+    @property
+    def mean(self) -> float:
+        """Of all of them."""
+        return float(self.figures.mean())
+
+    def error(self, other: "_Tried") -> float:
+        """Standard error of the distance of the means over the same listeners."""
+        return float((self.figures - other.figures).std() / np.sqrt(len(self.figures)))
+
+    def then(self, later: "_Tried") -> "_Tried":
+        """The later one, with what both cost."""
+        return replace(later, core_seconds=self.core_seconds + later.core_seconds)
+
+    def trial(self, error: float) -> Trial:
+        """For the record."""
+        return Trial(
+            settings=self.settings,
+            figure=self.mean,
+            listeners=len(self.figures),
+            error=error,
+            core_seconds=self.core_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
     """How settings are chosen.
 
@@ -112,8 +155,9 @@ class Tuning:
         max_seconds: core-seconds for all baselines together; null: as many as it takes. Of each the first trial is
             made, and those that follow in the order of its grid as long as its share suffices for one more like the
             longest.
-        max_listeners: fits see everybody, and so many are judged, drawn evenly among those who have a target that the
-            metric counts; null: all of them.
+        max_listeners: fits see everybody, and so many are judged at first, drawn evenly among those who have a target
+            that the metric counts. Whatever lies within three standard errors of the best is then judged by ten times
+            as many, as far as there are so many and the share suffices. Null: all of them at once.
 
     Raises:
         ValueError: an unknown metric, a negative number of trials or seconds, no listener, a setting without values.
@@ -185,47 +229,50 @@ class Tuning:
         counted = self._counted(validation, filter_seen, min_users) if wanted else None
         if counted is None:
             return Choice()
-        metric, positions = counted
-        k = int(split_key(metric)[0].partition("@")[2])
-        some, share = validation.for_trials(positions, wanted), self.max_seconds if max_seconds is None else max_seconds
-        trials: list[Trial] = []
-        figures: list[Float[np.ndarray, " listeners"]] = []
+        metric, drawn = counted
+        first, more = (np.sort(drawn[: times * (self.max_listeners or len(drawn))]) for times in (1, _MORE))
+        budget = self.max_seconds if max_seconds is None else max_seconds
+
+        def has_time(seconds: float) -> bool:
+            return budget is None or time.process_time() - began + seconds <= budget
+
+        def tried(settings: Mapping[str, Any], positions: Int[np.ndarray, " some"]) -> _Tried:
+            return _Tried.on(validation.for_trials(positions, wanted), build, settings, metric, filter_seen)
+
+        found: list[_Tried] = []
         for settings in wanted:
-            started = time.process_time()
-            longest = max((trial.core_seconds for trial in trials), default=0.0)
-            if trials and share is not None and started - began + longest > share:
+            if found and not has_time(max(one.core_seconds for one in found)):
                 break
-            ranker = ranker_of(some.task, some.give(build(settings)))
-            judged = evaluate(some.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k)
-            figures.append(judged.figures(metric))
-            took = time.process_time() - started
-            trials.append(Trial(settings=settings, figure=judged.means()[metric], core_seconds=took))
-        best = max(range(len(trials)), key=lambda place: trials[place].figure)
+            found.append(tried(settings, first))
+        best = max(found, key=lambda one: one.mean)
+        errors = [one.error(best) for one in found]
+        close = [place for place, one in enumerate(found) if best.mean - one.mean <= _CLOSE * errors[place]]
+        longer = sum(found[place].core_seconds for place in close) * len(more) / len(first)
+        if len(close) > 1 and len(more) > len(first) and has_time(longer):
+            for place in close:
+                found[place] = found[place].then(tried(found[place].settings, more))
+            best = max((found[place] for place in close), key=lambda one: one.mean)
+            for place in close:
+                errors[place] = found[place].error(best)
         return Choice(
-            settings=trials[best].settings,
+            settings=best.settings,
             metric=metric,
-            listeners=len(positions),
-            trials=tuple(
-                replace(trial, error=float((of - figures[best]).std() / np.sqrt(len(of))))
-                for trial, of in zip(trials, figures, strict=True)
-            ),
-            left_out=tuple(wanted[len(trials) :]),
+            trials=tuple(one.trial(error) for one, error in zip(found, errors, strict=True)),
+            left_out=tuple(wanted[len(found) :]),
             core_seconds=CoreSeconds(tuning=time.process_time() - began),
         )
 
     def _counted(
         self, validation: Known, filter_seen: bool, min_users: int
-    ) -> tuple[str, Int[np.ndarray, " some"]] | None:
-        """The metric that decides, and the listeners it is judged on; null where too few have a target."""
+    ) -> tuple[str, Int[np.ndarray, " counted"]] | None:
+        """The metric that decides, and who has a target that it counts, in the order drawn; null for too few."""
         task = validation.task
         targets, slices = task.ranked_targets, slices_of(task, filter_seen=filter_seen)
         for metric in (self.metric, split_key(self.metric)[0]):
             kept = slices.get(split_key(metric)[1])
             counted = np.zeros(0, dtype=np.int64) if kept is None else np.flatnonzero(targets.where(kept.keep).lengths)
             if len(counted) >= max(min_users, 1):
-                if self.max_listeners is not None and len(counted) > self.max_listeners:
-                    counted = np.random.default_rng(self.seed).choice(counted, self.max_listeners, replace=False)
-                return metric, np.sort(counted)
+                return metric, np.random.default_rng(self.seed).permutation(counted)
         return None
 
     def fit(

@@ -1,5 +1,7 @@
 """Listeners and contents as vectors whose inner product is affinity, by the `implicit` library."""
 
+from typing import Any
+
 import numpy as np
 from implicit.als import AlternatingLeastSquares  # codespell:ignore als
 from implicit.bpr import BayesianPersonalizedRanking
@@ -56,23 +58,28 @@ class IALS:
         shared = shared or Shared()
         heard = shared.once("confidences", lambda: _confidences(histories, task.num_contents))
 
-        def fit() -> tuple[np.ndarray, np.ndarray]:
-            with _one_thread():
-                model = AlternatingLeastSquares(
-                    factors=factors,
-                    regularization=regularization,
-                    alpha=alpha,
-                    iterations=iterations,
-                    use_gpu=False,
-                    random_state=seed,
-                )
-                model.fit(heard, show_progress=False)
-                own = _confidences(task.histories, task.num_contents)
-                user_vectors = np.asarray(model.recalculate_user(np.arange(len(task.user_rows)), own))
-            return user_vectors, np.asarray(model.item_factors)
+        def model() -> Any:  # what implicit gives has no one type
+            return AlternatingLeastSquares(
+                factors=factors,
+                regularization=regularization,
+                alpha=alpha,
+                iterations=iterations,
+                use_gpu=False,
+                random_state=seed,
+            )
+
+        def fitted() -> np.ndarray:
+            fit = model()
+            fit.fit(heard, show_progress=False)
+            return np.asarray(fit.item_factors)
 
         key = ("ials", factors, regularization, alpha, iterations, seed)
-        self.user_vectors, self.content_vectors = shared.once(key, fit)
+        with _one_thread():
+            self.content_vectors = shared.once(key, fitted)
+            solver = model()
+            solver.item_factors = self.content_vectors
+            own = _confidences(task.histories, task.num_contents)
+            self.user_vectors = np.asarray(solver.recalculate_user(np.arange(len(task.user_rows)), own))
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """About 0 to 1; 0 for a listener without a history, lowest for contents that nobody heard; float32."""
@@ -88,6 +95,7 @@ class BPR:
         task: what is to be ranked for whom.
         histories: content rows heard by each listener of the store before the cut, repeats allowed; those of the
             task are among them.
+        shared: what is made once for several fits on these facts; null: nothing.
         factors: dimensions of the vectors, beside a bias of each content; at least 1.
         learning_rate: above 0.
         regularization: not negative; weight of the squared norms.
@@ -104,6 +112,7 @@ class BPR:
         self,
         task: EvaluationTask,
         histories: Ragged,
+        shared: Shared | None = None,
         *,
         factors: int = 32,
         learning_rate: float = 0.05,
@@ -117,7 +126,8 @@ class BPR:
                 f"{factors}, {iterations}, {regularization} and {learning_rate}"
             )
         self.is_known = heard_by_anybody(histories, task.num_contents)
-        with _one_thread():
+
+        def fitted() -> tuple[np.ndarray, np.ndarray]:
             model = BayesianPersonalizedRanking(
                 factors=factors,
                 learning_rate=learning_rate,
@@ -127,9 +137,13 @@ class BPR:
                 num_threads=1,
                 random_state=seed,
             )
-            model.fit(_confidences(histories, task.num_contents), show_progress=False)
-        self.user_vectors = np.asarray(model.user_factors)[task.user_rows]
-        self.content_vectors = np.asarray(model.item_factors)
+            with _one_thread():
+                model.fit(_confidences(histories, task.num_contents), show_progress=False)
+            return np.asarray(model.user_factors), np.asarray(model.item_factors)
+
+        key = ("bpr", factors, learning_rate, regularization, iterations, seed)
+        user_vectors, self.content_vectors = (shared or Shared()).once(key, fitted)
+        self.user_vectors = user_vectors[task.user_rows]
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Of either sign, without a history the bias alone; lowest for contents that nobody heard; float32."""
