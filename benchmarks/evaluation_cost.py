@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("evaluate", "tune"), help="null: all of it")
     parser.add_argument("--full", action="store_true", help="the exhaustive tuning, too")
     parser.add_argument("overrides", nargs="*", help="configuration of training and evaluation, key=value")
-    add_smallest(parser, contents=300, listeners=150, events=2_500, only="tune", full=True)
+    add_smallest(parser, contents=100, listeners=60, events=900, only="tune", full=True)
     arguments = parser.parse_args()
     world = NamesWorld(
         contents=arguments.contents, listeners=arguments.listeners, events=arguments.events, seed=arguments.seed
