@@ -108,14 +108,22 @@ class _Tried:
     settings: Mapping[str, Any]
     figures: Float[np.ndarray, " listeners"]
     core_seconds: float
+    judging_seconds: float
 
     @classmethod
     def on(cls, known: Known, build: Build, settings: Mapping[str, Any], metric: str, filter_seen: bool) -> "_Tried":
         """Fits and judges."""
         began, k = time.process_time(), int(split_key(metric)[0].partition("@")[2])
-        ranker = ranker_of(known.task, known.give(build(settings)))
+        scorer = known.give(build(settings))
+        fitted, ranker = time.process_time(), ranker_of(known.task, scorer)
         judged = evaluate(known.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k)
-        return cls(settings=settings, figures=judged.figures(metric), core_seconds=time.process_time() - began)
+        ended = time.process_time()
+        return cls(
+            settings=settings,
+            figures=judged.figures(metric),
+            core_seconds=ended - began,
+            judging_seconds=ended - fitted,
+        )
 
     @property
     def mean(self) -> float:
@@ -247,7 +255,8 @@ class Tuning:
         best = max(found, key=lambda one: one.mean)
         errors = [one.error(best) for one in found]
         close = [place for place, one in enumerate(found) if best.mean - one.mean <= _CLOSE * errors[place]]
-        longer = sum(found[place].core_seconds for place in close) * len(more) / len(first)
+        # Fits are kept, but for large ones, and lists for more listeners take longer.
+        longer = sum(found[place].judging_seconds for place in close) * len(more) / len(first)
         if len(close) > 1 and len(more) > len(first) and has_time(longer):
             for place in close:
                 found[place] = found[place].then(tried(found[place].settings, more))
