@@ -3,8 +3,9 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from towers.evaluation.slices import slices_of
 Build = Callable[[Mapping[str, Any]], Callable[..., Scorer]]
 """Settings to the constructor with them filled in, which then asks for facts (`Known.give`)."""
 
-_CLOSE, _MORE = 3.0, 10
-"""Within how many standard errors of the best a setting is judged again, and by how many times as many listeners."""
+_CLOSE, _LOOKS = 3.0, (1, 3, 10)
+"""Within how many standard errors of the best a setting is looked at again, and by how many times `max_listeners`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +135,14 @@ class _Tried:
         """Standard error of the distance of the means over the same listeners."""
         return float((self.figures - other.figures).std() / np.sqrt(len(self.figures)))
 
-    def then(self, later: "_Tried") -> "_Tried":
-        """The later one, with what both cost."""
-        return replace(later, core_seconds=self.core_seconds + later.core_seconds)
+    def and_on(self, others: "_Tried") -> "_Tried":
+        """The same setting on further listeners, too."""
+        return _Tried(
+            settings=self.settings,
+            figures=np.concatenate([self.figures, others.figures]),
+            core_seconds=self.core_seconds + others.core_seconds,
+            judging_seconds=self.judging_seconds + others.judging_seconds,
+        )
 
     def trial(self, error: float) -> Trial:
         """For the record."""
@@ -147,6 +153,16 @@ class _Tried:
             error=error,
             core_seconds=self.core_seconds,
         )
+
+
+def _ranked(
+    found: Sequence[_Tried], places: Iterable[int], errors: Sequence[float] | None = None
+) -> tuple[_Tried, list[float]]:
+    """The best of those at `places`, the first of equals, and all errors, those at `places` anew."""
+    best, anew = max((found[place] for place in places), key=lambda one: one.mean), list(errors or [0.0] * len(found))
+    for place in places:
+        anew[place] = found[place].error(best)
+    return best, anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +180,9 @@ class Tuning:
             made, and those that follow in the order of its grid as long as its share suffices for one more like the
             longest.
         max_listeners: fits see everybody, and so many are judged at first, drawn evenly among those who have a target
-            that the metric counts. Whatever lies within three standard errors of the best is then judged by ten times
-            as many, as far as there are so many and the share suffices. Null: all of them at once.
+            that the metric counts. Whatever lies within three standard errors of the best is then judged by three
+            times as many, and again by ten times, as far as there are so many and the share suffices. Null: all of
+            them at once.
 
     Raises:
         ValueError: an unknown metric, a negative number of trials or seconds, no listener, a setting without values.
@@ -238,7 +255,7 @@ class Tuning:
         if counted is None:
             return Choice()
         metric, drawn = counted
-        first, more = (np.sort(drawn[: times * (self.max_listeners or len(drawn))]) for times in (1, _MORE))
+        bounds = [0, *(times * (self.max_listeners or len(drawn)) for times in _LOOKS)]
         budget = self.max_seconds if max_seconds is None else max_seconds
 
         def has_time(seconds: float) -> bool:
@@ -251,18 +268,19 @@ class Tuning:
         for settings in wanted:
             if found and not has_time(max(one.core_seconds for one in found)):
                 break
-            found.append(tried(settings, first))
-        best = max(found, key=lambda one: one.mean)
-        errors = [one.error(best) for one in found]
-        close = [place for place, one in enumerate(found) if best.mean - one.mean <= _CLOSE * errors[place]]
-        # Fits are kept, but for large ones, and lists for more listeners take longer.
-        longer = sum(found[place].judging_seconds for place in close) * len(more) / len(first)
-        if len(close) > 1 and len(more) > len(first) and has_time(longer):
+            found.append(tried(settings, np.sort(drawn[: bounds[1]])))
+        close = range(len(found))
+        best, errors = _ranked(found, close)
+        for start, stop in pairwise(bounds[1:]):
+            close = [place for place in close if best.mean - found[place].mean <= _CLOSE * errors[place]]
+            more = np.sort(drawn[start:stop])
+            # Fits are kept, but for large ones, and lists for more listeners take longer.
+            longer = sum(found[place].judging_seconds for place in close) * len(more) / len(drawn[:start])
+            if len(close) < 2 or not len(more) or not has_time(longer):
+                break
             for place in close:
-                found[place] = found[place].then(tried(found[place].settings, more))
-            best = max((found[place] for place in close), key=lambda one: one.mean)
-            for place in close:
-                errors[place] = found[place].error(best)
+                found[place] = found[place].and_on(tried(found[place].settings, more))
+            best, errors = _ranked(found, close, errors)
         return Choice(
             settings=best.settings,
             metric=metric,
