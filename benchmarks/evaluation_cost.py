@@ -79,15 +79,15 @@ def main() -> None:
     world = NamesWorld(
         contents=arguments.contents, listeners=arguments.listeners, events=arguments.events, seed=arguments.seed
     )
+    data = made(world, arguments.work)
+    prepare.run(compose("prepare", data))
     few = ["evaluation.min_users=1"] if arguments.smallest else []
-    common = [*made(world, arguments.work), *few, *arguments.overrides]
-    prepare.run(compose("prepare", common[: len(common) - len(few) - len(arguments.overrides)]))
-    training = None
+    common = [*data, *few, *(each for each in arguments.overrides if each.startswith("evaluation."))]
+    training = whole = None
     if arguments.only == "tune":
         found = {name: choice.as_dict() for name, choice in chosen(common, is_alone=False).items()}
-        whole = None
     else:
-        run = trained(common, arguments)
+        run = trained([*data, *few, *arguments.overrides], arguments)
         training = read_json(run / "finished.json")["core_seconds"]
         found, whole = evaluated(run, common, arguments.work)
     content: dict[str, Any] = {"world": str(world), "training": training, "evaluation": whole, "baselines": found}
