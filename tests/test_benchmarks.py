@@ -99,6 +99,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     ],
     "dial": of_the_past,
     "discover_weekly": of_the_past,
+    "evaluation_cost": lambda folder: ["--work=cost"],
     "export_corruption": lambda folder: [str(GOLDEN)],
     "export_kills": lambda folder: plain_runs(folder)[:1],
     "front_end": lambda folder: ["--data=worlds/world-0", "--record-s=1.0"],

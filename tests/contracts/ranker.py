@@ -12,6 +12,7 @@ import pytest
 
 from towers.contract.schema import KIND_CODES
 from towers.evaluation.harness import evaluate
+from towers.evaluation.ranking.choosing import ranker_of
 from towers.evaluation.ranking.rankers import DenseRanker, Scorer
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
@@ -97,6 +98,18 @@ class RankerContract:
         means = evaluate(task, DenseRanker(task, ranker), filter_seen=False, min_users=1, ks=(1, CONTENTS)).means()
         assert means[f"recall@{CONTENTS}"] == 1
         assert means[f"recall@{CONTENTS}/discovery"] == 1
+
+    def test_its_lists_are_those_of_all_its_scores(self, ranker, task):
+        positions = np.arange(LISTENERS + 1)
+        scores = np.array(ranker.scores(positions), dtype=np.float64)
+        dense, quick = (each.rank(positions, 5) for each in (DenseRanker(task, ranker), ranker_of(task, ranker)))
+        for ranking, expected in dense.items():
+            found = quick[ranking].rows
+            assert ((found < 0) == (expected.rows < 0)).all()
+            # Products that are equal but for their rounding may change places.
+            np.testing.assert_allclose(
+                np.take_along_axis(scores, found, axis=1), np.take_along_axis(scores, expected.rows, axis=1), atol=1e-5
+            )
 
 
 class KnowingRankerContract(RankerContract):

@@ -202,15 +202,22 @@ def test_the_page_shows_the_bounds_of_all_comparisons_and_says_so(page, report):
 
 @pytest.mark.parametrize("is_flattered", [False, True])
 def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
-    from towers.evaluation.tuning import Choice, Trial
+    from towers.evaluation.tuning import Choice, CoreSeconds, Trial
 
-    trials = tuple(Trial(settings={"l2": l2}, figure=1 / l2) for l2 in (20.0, 500.0))
+    trials = tuple(Trial(settings={"l2": l2}, figure=1 / l2, listeners=4321) for l2 in (20.0, 500.0))
     choice = Choice(
-        settings={"l2": 20.0}, metric="recall@20/discovery", trials=trials, is_on_evaluated_period=is_flattered
+        settings={"l2": 20.0},
+        metric="recall@20/discovery",
+        trials=trials,
+        left_out=({"l2": 1000.0},),
+        is_on_evaluated_period=is_flattered,
+        core_seconds=CoreSeconds(tuning=12.34, fit=3.0, ranking=0.5),
     )
     shown = render(replace(report, tuning={"EASE": choice.as_dict(), "random": Choice().as_dict()}))
     assert "<td>l2 20.0</td>" in shown
-    assert '<td class="number">2</td><td>recall@20/discovery</td>' in shown
+    cells = re.findall(r'<td class="number">([^<]*)</td>', shown[shown.index("<td>l2 20.0</td>") :])
+    assert cells[:6] == ["2", "1", "4,321", "12.3", "3.0", "0.5"]
+    assert "<td>recall@20/discovery</td>" in shown
     assert ("the very period shown here" in shown) == is_flattered
     assert "How the baselines were tuned" in shown
     assert report.tuning == {}

@@ -8,7 +8,7 @@ from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
 from towers.evaluation.ranking.rankers import DenseRanker
-from towers.evaluation.tuning import Tuning
+from towers.evaluation.tuning import Budget, Choice, Tuning
 
 
 class Shifted:
@@ -101,7 +101,7 @@ class TestChoice:
 
     def test_too_few_listeners_for_any_figure(self, validation):
         choice = chosen(tuning(sign=[-1, 1]), validation, min_users=1_000)
-        assert choice.as_dict() == {"settings": {}, "metric": None, "trials": [], "is_on_evaluated_period": False}
+        assert choice == Choice()
 
     def test_a_setting_that_the_baseline_does_not_know(self, validation):
         with pytest.raises(TypeError, match="unheard_of"):
@@ -110,13 +110,110 @@ class TestChoice:
     def test_is_json(self, validation):
         choice = chosen(tuning(sign=[1]), validation)
         [trial] = choice.trials
-        expected = {
+        assert json.loads(json.dumps(choice.as_dict())) == {
             "settings": {"sign": 1},
             "metric": "recall@2/discovery",
-            "trials": [{"settings": {"sign": 1}, "figure": trial.figure}],
+            "trials": [
+                {
+                    "settings": {"sign": 1},
+                    "figure": trial.figure,
+                    "listeners": trial.listeners,
+                    "error": 0.0,
+                    "core_seconds": trial.core_seconds,
+                }
+            ],
+            "left_out": [],
             "is_on_evaluated_period": False,
+            "core_seconds": {"tuning": choice.core_seconds.tuning, "fit": 0.0, "ranking": 0.0},
         }
-        assert json.loads(json.dumps(choice.as_dict())) == expected
+        assert 0 < trial.core_seconds < choice.core_seconds.tuning
+
+
+class TestSample:
+    def settings(self, seed=0, max_listeners=4, metric="recall@2/discovery"):
+        grid = {"shifted": {"sign": [-1, 1]}}
+        return Tuning(metric=metric, max_trials=8, grid=grid, seed=seed, max_listeners=max_listeners)
+
+    def test_is_drawn_by_seed_among_those_who_count(self, validation):
+        task = validation.task
+        whole = evaluate(task, DenseRanker(task, Popularity(task)), filter_seen=False, ks=(2,), min_users=1)
+        counted = task.user_rows[whole.slices["discovery"].positions]
+        figures = dict(zip(counted.tolist(), whole.figures("recall@2/discovery").tolist(), strict=True))
+        rows = []
+        for seed in (0, 0, 1):
+            seen = []
+
+            def watched(settings, seen=seen):
+                def built(task, histories):
+                    seen.append(task.user_rows.tolist())
+                    assert len(histories) == len(validation.histories)  # fits see everybody
+                    return Shifted(task, histories, **settings)
+
+                return built
+
+            choice = self.settings(seed).choose("shifted", watched, validation, filter_seen=False, min_users=1)
+            assert [len(one) for one in seen] == [4, 4] + [len(counted) - 4] * (len(seen) - 2)
+            assert not set(seen[0]) & set(seen[-1]) or len(seen) == 2
+            rows.append(seen[0])
+            if len(seen) == 2:
+                assert choice.trials[1].figure == pytest.approx(np.mean([figures[row] for row in seen[1]]))
+        assert rows[0] == rows[1] == sorted(rows[0]) != rows[2]
+        assert set(rows[0]) | set(rows[2]) <= set(counted.tolist())
+
+    def test_what_lies_close_is_judged_by_more(self, validation):
+        everybody = self.settings(max_listeners=None)
+        some = self.settings(max_listeners=4)
+        some.grid["shifted"]["step"] = everybody.grid["shifted"]["step"] = [5, 6]
+        few, all_of_them = chosen(some, validation), chosen(everybody, validation)
+        assert few.settings == all_of_them.settings == {"sign": 1, "step": 5}
+        for step in (0, 1):
+            trial, expected = few.trials[2 + step], all_of_them.trials[2 + step]
+            assert trial.figure == pytest.approx(expected.figure)
+            assert trial.listeners == expected.listeners > 4
+            assert trial.core_seconds > 0
+
+    def test_no_second_look_where_the_budget_is_spent(self, validation):
+        some = self.settings(max_listeners=4)
+        some.grid["shifted"] = {"step": [5, 6]}
+        choice = some.choose("shifted", build, validation, filter_seen=False, min_users=1, max_seconds=1e-9)
+        assert [trial.listeners for trial in choice.trials] == [4]
+
+    def test_errors_are_those_of_the_distance_to_the_best(self, validation):
+        choice = chosen(self.settings(max_listeners=None), validation)
+        assert choice.trials[1].error == 0 < choice.trials[0].error < 1
+
+    def test_refuses_nobody(self):
+        with pytest.raises(ValueError, match="max_listeners must be at least 1"):
+            self.settings(max_listeners=0)
+
+
+class TestBudget:
+    def test_what_it_does_not_suffice_for_is_named(self, validation):
+        grid = tuning(step=[5, 6, 7])
+        choice = grid.choose("shifted", build, validation, filter_seen=False, min_users=1, max_seconds=0.0)
+        assert [trial.settings for trial in choice.trials] == [{"step": 5}]
+        assert choice.left_out == ({"step": 6}, {"step": 7})
+        assert json.loads(json.dumps(choice.as_dict()))["left_out"] == [{"step": 6}, {"step": 7}]
+        assert choice.settings == {"step": 5}
+
+    def test_its_own_holds_where_no_share_is_given(self, validation):
+        grid = {"shifted": {"step": [5, 6]}}
+        none, much = (Tuning(metric="recall@2", max_trials=8, grid=grid, max_seconds=seconds) for seconds in (0.0, 1e6))
+        assert len(chosen(none, validation).trials) == 1
+        assert len(chosen(much, validation).trials) == 2
+
+    def test_what_one_leaves_is_for_the_others(self):
+        budget = Budget(60.0)
+        assert budget.share(3) == 20
+        budget.spend(10.0)
+        assert budget.share(2) == 25
+        budget.spend(100.0)
+        assert budget.share(1) == 0
+        assert Budget(None).share(4) == np.inf
+
+    def test_refuses_less_than_nothing(self):
+        with pytest.raises(ValueError, match="max_seconds must be at least 0"):
+            Tuning(metric="recall@2", max_trials=8, grid={}, max_seconds=-1.0)
 
 
 class TestFit:

@@ -1,6 +1,8 @@
 """The baselines of an evaluation: tuned on validation, fitted, evaluated once for each store and kept."""
 
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ from towers.config.instantiate import instantiate
 from towers.errors import DataLacks, UserError
 from towers.evaluation.known import Known
 from towers.evaluation.protocol import EvaluationProtocol
-from towers.evaluation.ranking.rankers import DenseRanker, Scorer
+from towers.evaluation.ranking.choosing import ranker_of
+from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.result import Evaluation
 from towers.evaluation.saved import cached, fingerprint
-from towers.evaluation.tuning import Build, Tuning
+from towers.evaluation.tuning import Budget, Build, Tuning
 from towers.manifest import library_versions
 
 FITTED_WITH = ("numpy", "scipy", "implicit")
@@ -43,12 +46,14 @@ def evaluate_baselines(
         The evaluations, and by ranker what tuning tried and chose.
     """
     validation = protocol.known if protocol.period == "validation" else Known(protocol.store, "validation")
-    evaluations, choices = [], {}
+    evaluations, choices, budget = [], {}, tuning.budget()
+    names = list(builds)
     for done, (name, build) in enumerate(builds.items()):
         on_progress("baselines", done, len(builds))
         try:
             key = fingerprint(_facts(settings, protocol, name))
-            compute = partial(_evaluated, name, build, tuning, protocol, validation)
+            to_come = sum(bool(tuning.settings_of(other)) for other in names[done:])
+            compute = partial(_evaluated, name, build, tuning, protocol, validation, budget, to_come)
             evaluation, choice = cached(kept, key, compute, protocol.store.fingerprint)
         except DataLacks as error:
             print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
@@ -97,7 +102,13 @@ def _build(name: str, node: DictConfig) -> Build:
 
 
 def _evaluated(
-    name: str, build: Build, tuning: Tuning, protocol: EvaluationProtocol, validation: Known
+    name: str,
+    build: Build,
+    tuning: Tuning,
+    protocol: EvaluationProtocol,
+    validation: Known,
+    budget: Budget,
+    to_come: int,
 ) -> tuple[Evaluation, dict[str, Any]]:
     scorer, choice = tuning.fit(
         name,
@@ -106,8 +117,16 @@ def _evaluated(
         validation,
         filter_seen=protocol.filter_seen,
         min_users=protocol.min_users,
+        max_seconds=budget.share(to_come),
     )
-    return protocol.evaluate(DenseRanker(protocol.task, scorer)), choice.as_dict()
+    budget.spend(choice.core_seconds.tuning)
+    if choice.left_out:
+        tried = len(choice.trials) + len(choice.left_out)
+        print(f"{name}: {len(choice.left_out)} of {tried} settings not tried, for evaluation.tuning.max_seconds")
+    began = time.process_time()
+    evaluation = protocol.evaluate(ranker_of(protocol.task, scorer))
+    cost = replace(choice.core_seconds, ranking=time.process_time() - began)
+    return evaluation, replace(choice, core_seconds=cost).as_dict()
 
 
 def _facts(settings: Mapping[str, Any], protocol: EvaluationProtocol, name: str) -> dict[str, Any]:

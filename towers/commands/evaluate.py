@@ -30,7 +30,7 @@ from towers.evaluation.profiles import by_taste, known_of_listeners, listener_pr
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.ranking.rankers import DenseRanker
 from towers.evaluation.report.page import write_page
-from towers.evaluation.report.table import table, write
+from towers.evaluation.report.table import costs, table, write
 from towers.evaluation.result import Evaluation
 from towers.evaluation.slices import divided
 from towers.manifest import atomic_file, library_versions, read_json
@@ -86,6 +86,8 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
             console.print(line, style="bold", markup=False)
         for keys in plan.tables:
             console.print(table(evaluations, list(keys)))
+        if choices:
+            console.print(costs(choices))
         console.print(honesty.table(checks))
     write_profiles(profiles, target / "profiles.parquet")
     report = report_of(subject, protocol, evaluations, contents, checks, choices, plan.main_metric)

@@ -109,8 +109,8 @@ def fit_chance(
 
 
 def _window(store: Store) -> dict[str, float]:
-    """What the validation period has of the window."""
-    if not store.has_clock:
+    """What the validation period has of the window: of time, or of events where each listener is cut at their own."""
+    if store.manifest.get("validation_start_us") is None:
         begins, ends = map(np.asarray, store.histories.period("validation"))
         lengths = ends - begins
         return {"events": float(min(WINDOW_EVENTS, lengths.max(initial=0)))}

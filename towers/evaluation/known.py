@@ -1,21 +1,24 @@
 """What baselines may know of a prepared store before a period: nothing from after the cut."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from towers.data.store import Store
+from towers.evaluation.baselines.shared import Shared
 from towers.evaluation.from_store import all_histories, is_before, task_from_store
 from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.task import EvaluationTask
 from towers.features.content_facts import artist_codes
 from towers.features.ragged import Ragged
 
-FACTS: Final = ("task", "histories", "times_us", "content_artists", "sounds")
+FACTS: Final = ("task", "histories", "times_us", "content_artists", "sounds", "shared")
 _BLOCK_BYTES = 1 << 27
 """Sound that is read at a time, as float64: 128 MB."""
 
@@ -36,6 +39,34 @@ class Known:
     def task(self) -> EvaluationTask:
         """What is to be ranked for whom."""
         return task_from_store(self.store, self.period)
+
+    @cached_property
+    def shared(self) -> Shared:
+        """What baselines fitted on these facts have in common."""
+        return Shared()
+
+    def for_trials(self, positions: Int[np.ndarray, " some"], trials: Sequence[Mapping[str, Any]]) -> "Known":
+        """The same facts to rank for some of the listeners alone, with what trials share, also with other baselines'.
+
+        Args:
+            positions: of the listeners in the task.
+            trials: settings of one baseline that are about to be tried.
+        """
+        task, _, _ = self.task, self.histories, self.times_us  # made once, before the copy
+        some = copy(self)
+        some.task = replace(
+            task,
+            user_rows=task.user_rows[positions],
+            histories=task.histories.take(positions),
+            targets=task.targets.take(positions),
+            is_cold_user=task.is_cold_user[positions],
+        )
+        some.shared, some.shared.trials = self._of_trials, trials
+        return some
+
+    @cached_property
+    def _of_trials(self) -> Shared:
+        return Shared()
 
     @cached_property
     def histories(self) -> Ragged:

@@ -1,28 +1,57 @@
 """Settings of baselines chosen on the validation period, within a stated budget, so that no baseline is a straw man."""
 
 import itertools
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
 from towers.evaluation.metrics import METRICS
-from towers.evaluation.ranking.rankers import DenseRanker, Scorer
+from towers.evaluation.ranking.choosing import ranker_of
+from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.result import split_key
+from towers.evaluation.slices import slices_of
 
 Build = Callable[[Mapping[str, Any]], Callable[..., Scorer]]
 """Settings to the constructor with them filled in, which then asks for facts (`Known.give`)."""
 
+_CLOSE, _LOOKS = 3.0, (1, 3, 10)
+"""Within how many standard errors of the best a setting is looked at again, and by how many times `max_listeners`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One setting and its mean on the validation period."""
+    """One setting and its mean on the validation period.
+
+    Args:
+        settings: that were tried.
+        figure: the mean over the listeners judged.
+        listeners: how many were judged.
+        error: standard error of its distance from the best that was judged on as many, over the same listeners.
+        core_seconds: that fitting and judging took.
+    """
 
     settings: Mapping[str, Any]
     figure: float
+    listeners: int = 0
+    error: float = 0.0
+    core_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSeconds:
+    """What a baseline cost, in seconds of a processor: of tuning, of the fit for good, and of ranking for all."""
+
+    tuning: float = 0.0
+    fit: float = 0.0
+    ranking: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +62,107 @@ class Choice:
         settings: the best; empty where nothing was tried, and the baseline stays as it is configured.
         metric: that decided; null where nothing was tried.
         trials: all that were tried.
+        left_out: settings that were not tried, for the budget was spent.
         is_on_evaluated_period: whether the period chosen on is the one that is reported, which flatters the baseline.
+        core_seconds: what it cost.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     metric: str | None = None
     trials: tuple[Trial, ...] = ()
+    left_out: tuple[Mapping[str, Any], ...] = ()
     is_on_evaluated_period: bool = False
+    core_seconds: CoreSeconds = field(default_factory=CoreSeconds)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "trials": [asdict(trial) for trial in self.trials]}
+        return {
+            **asdict(self),
+            "trials": [asdict(trial) for trial in self.trials],
+            "left_out": [dict(settings) for settings in self.left_out],
+        }
+
+
+class Budget:
+    """Core-seconds of tuning, shared among the baselines: an equal part of what is left for each that is to come.
+
+    Args:
+        seconds: for all together; null: as many as it takes.
+    """
+
+    def __init__(self, seconds: float | None):
+        self._left = math.inf if seconds is None else seconds
+
+    def share(self, baselines: int) -> float:
+        """For the next of so many."""
+        return self._left / max(baselines, 1)
+
+    def spend(self, seconds: float) -> None:
+        """What one of them took; what it left is for the others."""
+        self._left = max(self._left - seconds, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """A setting with the figure of each listener judged."""
+
+    settings: Mapping[str, Any]
+    figures: Float[np.ndarray, " listeners"]
+    core_seconds: float
+    judging_seconds: float
+
+    @classmethod
+    def on(cls, known: Known, build: Build, settings: Mapping[str, Any], metric: str, filter_seen: bool) -> "_Tried":
+        """Fits and judges."""
+        began, k = time.process_time(), int(split_key(metric)[0].partition("@")[2])
+        scorer = known.give(build(settings))
+        fitted, ranker = time.process_time(), ranker_of(known.task, scorer)
+        judged = evaluate(known.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k)
+        ended = time.process_time()
+        return cls(
+            settings=settings,
+            figures=judged.figures(metric),
+            core_seconds=ended - began,
+            judging_seconds=ended - fitted,
+        )
+
+    @property
+    def mean(self) -> float:
+        """Of all of them."""
+        return float(self.figures.mean())
+
+    def error(self, other: "_Tried") -> float:
+        """Standard error of the distance of the means over the same listeners."""
+        return float((self.figures - other.figures).std() / np.sqrt(len(self.figures)))
+
+    def and_on(self, others: "_Tried") -> "_Tried":
+        """The same setting on further listeners, too."""
+        return _Tried(
+            settings=self.settings,
+            figures=np.concatenate([self.figures, others.figures]),
+            core_seconds=self.core_seconds + others.core_seconds,
+            judging_seconds=self.judging_seconds + others.judging_seconds,
+        )
+
+    def trial(self, error: float) -> Trial:
+        """For the record."""
+        return Trial(
+            settings=self.settings,
+            figure=self.mean,
+            listeners=len(self.figures),
+            error=error,
+            core_seconds=self.core_seconds,
+        )
+
+
+def _ranked(
+    found: Sequence[_Tried], places: Iterable[int], errors: Sequence[float] | None = None
+) -> tuple[_Tried, list[float]]:
+    """The best of those at `places`, the first of equals, and all errors, those at `places` anew."""
+    best, anew = max((found[place] for place in places), key=lambda one: one.mean), list(errors or [0.0] * len(found))
+    for place in places:
+        anew[place] = found[place].error(best)
+    return best, anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +175,25 @@ class Tuning:
         max_trials: settings tried of each baseline; a grid that holds more is drawn from at random, without
             repeats. 0 tries nothing.
         grid: per baseline and setting the values to try; all combinations of them.
-        seed: of the draw.
+        seed: of the draws.
+        max_seconds: core-seconds for all baselines together; null: as many as it takes. Of each the first trial is
+            made, and those that follow in the order of its grid as long as its share suffices for one more like the
+            longest.
+        max_listeners: fits see everybody, and so many are judged at first, drawn evenly among those who have a target
+            that the metric counts. Whatever lies within three standard errors of the best is then judged by three
+            times as many, and again by ten times, as far as there are so many and the share suffices. Null: all of
+            them at once.
 
     Raises:
-        ValueError: an unknown metric, a negative number of trials, a setting without values.
+        ValueError: an unknown metric, a negative number of trials or seconds, no listener, a setting without values.
     """
 
     metric: str
     max_trials: int
     grid: dict[str, dict[str, list[Any]]]
     seed: int = 0
+    max_seconds: float | None = None
+    max_listeners: int | None = None
 
     def __post_init__(self):
         name, _, k = split_key(self.metric)[0].partition("@")
@@ -73,6 +201,10 @@ class Tuning:
             raise ValueError(f"metric={self.metric}: must be one of {', '.join(METRICS)}, then @k and perhaps /slice")
         if self.max_trials < 0:
             raise ValueError(f"max_trials must be at least 0, got {self.max_trials}")
+        if self.max_seconds is not None and not self.max_seconds >= 0:
+            raise ValueError(f"max_seconds must be at least 0, or null, got {self.max_seconds}")
+        if self.max_listeners is not None and self.max_listeners < 1:
+            raise ValueError(f"max_listeners must be at least 1, or null, got {self.max_listeners}")
         for baseline, settings in self.grid.items():
             for setting, values in settings.items():
                 if not values:
@@ -89,7 +221,20 @@ class Tuning:
         drawn = np.random.default_rng(self.seed).choice(len(everything), self.max_trials, replace=False)
         return [everything[place] for place in np.sort(drawn)]
 
-    def choose(self, baseline: str, build: Build, validation: Known, *, filter_seen: bool, min_users: int) -> Choice:
+    def budget(self) -> Budget:
+        """Of one evaluation."""
+        return Budget(self.max_seconds)
+
+    def choose(
+        self,
+        baseline: str,
+        build: Build,
+        validation: Known,
+        *,
+        filter_seen: bool,
+        min_users: int,
+        max_seconds: float | None = None,
+    ) -> Choice:
         """Fits on what lies before validation, judges there, and takes the best; the first of equals.
 
         Args:
@@ -98,28 +243,75 @@ class Tuning:
             validation: the facts before validation.
             filter_seen: see `harness.evaluate`, and so the following.
             min_users: slices with fewer listeners get no figure.
+            max_seconds: the share of the budget; null: all of it.
 
         Raises:
             DataLacks: the baseline cannot be fitted on this data.
             ValueError: a setting outside its range.
         """
-        metric, k = self.metric, int(split_key(self.metric)[0].partition("@")[2])
-        trials = []
-        for settings in self.settings_of(baseline):
-            ranker = DenseRanker(validation.task, validation.give(build(settings)))
-            means = evaluate(validation.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=min_users).means()
-            # Slices depend on the listeners alone: what the first trial has no figure of, none has.
-            metric = metric if metric in means else split_key(metric)[0]
-            if metric not in means:
-                return Choice()
-            trials.append(Trial(settings=settings, figure=means[metric]))
-        if not trials:
+        began = time.process_time()
+        wanted = self.settings_of(baseline)
+        counted = self._counted(validation, filter_seen, min_users) if wanted else None
+        if counted is None:
             return Choice()
-        best = max(trials, key=lambda trial: trial.figure)
-        return Choice(settings=best.settings, metric=metric, trials=tuple(trials))
+        metric, drawn = counted
+        bounds = [0, *(times * (self.max_listeners or len(drawn)) for times in _LOOKS)]
+        budget = self.max_seconds if max_seconds is None else max_seconds
+
+        def has_time(seconds: float) -> bool:
+            return budget is None or time.process_time() - began + seconds <= budget
+
+        def tried(settings: Mapping[str, Any], positions: Int[np.ndarray, " some"]) -> _Tried:
+            return _Tried.on(validation.for_trials(positions, wanted), build, settings, metric, filter_seen)
+
+        found: list[_Tried] = []
+        for settings in wanted:
+            if found and not has_time(max(one.core_seconds for one in found)):
+                break
+            found.append(tried(settings, np.sort(drawn[: bounds[1]])))
+        close = range(len(found))
+        best, errors = _ranked(found, close)
+        for start, stop in pairwise(bounds[1:]):
+            close = [place for place in close if best.mean - found[place].mean <= _CLOSE * errors[place]]
+            more = np.sort(drawn[start:stop])
+            # Fits are kept, but for large ones, and lists for more listeners take longer.
+            longer = sum(found[place].judging_seconds for place in close) * len(more) / len(drawn[:start])
+            if len(close) < 2 or not len(more) or not has_time(longer):
+                break
+            for place in close:
+                found[place] = found[place].and_on(tried(found[place].settings, more))
+            best, errors = _ranked(found, close, errors)
+        return Choice(
+            settings=best.settings,
+            metric=metric,
+            trials=tuple(one.trial(error) for one, error in zip(found, errors, strict=True)),
+            left_out=tuple(wanted[len(found) :]),
+            core_seconds=CoreSeconds(tuning=time.process_time() - began),
+        )
+
+    def _counted(
+        self, validation: Known, filter_seen: bool, min_users: int
+    ) -> tuple[str, Int[np.ndarray, " counted"]] | None:
+        """The metric that decides, and who has a target that it counts, in the order drawn; null for too few."""
+        task = validation.task
+        targets, slices = task.ranked_targets, slices_of(task, filter_seen=filter_seen)
+        for metric in (self.metric, split_key(self.metric)[0]):
+            kept = slices.get(split_key(metric)[1])
+            counted = np.zeros(0, dtype=np.int64) if kept is None else np.flatnonzero(targets.where(kept.keep).lengths)
+            if len(counted) >= max(min_users, 1):
+                return metric, np.random.default_rng(self.seed).permutation(counted)
+        return None
 
     def fit(
-        self, baseline: str, build: Build, known: Known, validation: Known, *, filter_seen: bool, min_users: int
+        self,
+        baseline: str,
+        build: Build,
+        known: Known,
+        validation: Known,
+        *,
+        filter_seen: bool,
+        min_users: int,
+        max_seconds: float | None = None,
     ) -> tuple[Scorer, Choice]:
         """The baseline with the settings chosen on validation, fitted on everything before the evaluated period.
 
@@ -130,12 +322,16 @@ class Tuning:
             validation: the facts before validation; where that is the evaluated period, the choice says so.
             filter_seen: see `harness.evaluate`, and so the following.
             min_users: slices with fewer listeners get no figure.
+            max_seconds: see `choose`.
 
         Raises:
             DataLacks: the baseline cannot be fitted on this data.
             ValueError: a setting outside its range.
         """
-        choice = self.choose(baseline, build, validation, filter_seen=filter_seen, min_users=min_users)
+        judged = {"filter_seen": filter_seen, "min_users": min_users, "max_seconds": max_seconds}
+        choice = self.choose(baseline, build, validation, **judged)
         if choice.trials and known.period == validation.period:
             choice = replace(choice, is_on_evaluated_period=True)
-        return known.give(build(choice.settings)), choice
+        began = time.process_time()
+        scorer = known.give(build(choice.settings))
+        return scorer, replace(choice, core_seconds=replace(choice.core_seconds, fit=time.process_time() - began))

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -61,3 +61,17 @@ def test_scores_that_rise_from_left_to_right():
     for start in range(0, 1000, 70):
         running.add(scores[:, start : start + 70], start)
     assert running.best()[0].tolist() == [[999, 998, 997]]
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32),
+    values=st.sampled_from([2, 30, 100_000]),
+    left_out=st.sampled_from([0.0, 0.5, 0.999]),
+    k=st.integers(1, 6),
+)
+def test_of_many_columns_too(seed, values, left_out, k):
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(values, size=(5, 700)).astype(np.float32)
+    scores[generator.random(scores.shape) < left_out] = -np.inf
+    test_equals_a_stable_sort_of_everything.hypothesis.inner_test(scores, k)

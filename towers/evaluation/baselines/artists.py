@@ -7,6 +7,7 @@ from scipy import sparse
 from towers.errors import DataLacks
 from towers.evaluation.baselines.factors import IALS
 from towers.evaluation.baselines.heard import unknown_last
+from towers.evaluation.baselines.shared import Shared
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
@@ -21,6 +22,7 @@ class ArtistMean:
         task: what is to be ranked for whom; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
         content_artists: per content the codes of its artists, 0 or more; empty where they are not known.
+        shared: see `IALS`: the same factors serve both.
         factors: see `IALS`, and so the following.
         regularization: weight of the squared norms.
         alpha: weight of what was heard.
@@ -39,6 +41,7 @@ class ArtistMean:
         task: EvaluationTask,
         histories: Ragged,
         content_artists: Ragged,
+        shared: Shared | None = None,
         *,
         factors: int = 64,
         regularization: float = 10.0,
@@ -51,18 +54,19 @@ class ArtistMean:
         model = IALS(
             task,
             histories,
+            shared,
             factors=factors,
             regularization=regularization,
             alpha=alpha,
             iterations=iterations,
             seed=seed,
         )
-        self._user_vectors = model.user_vectors
-        self._content_vectors, self._is_known = _means_of_others(content_artists, model.content_vectors, model.is_known)
+        self.user_vectors = model.user_vectors
+        self.content_vectors, self.is_known = _means_of_others(content_artists, model.content_vectors, model.is_known)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """0 for a listener without a history, lowest for contents without a place; float32."""
-        return unknown_last(self._user_vectors[positions] @ self._content_vectors.T, self._is_known)
+        return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 def _means_of_others(

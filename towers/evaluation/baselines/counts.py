@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import sparse
 
 from towers.contract.durations import DAY_US
 from towers.errors import DataLacks
@@ -9,20 +10,31 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
 
-class Popularity:
+class _ForEverybody:
+    """The same scores for every listener."""
+
+    def __init__(self, scores: Float[np.ndarray, " contents"]):
+        self.base = scores
+
+    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
+        """The rank of each content by plays, the same rank for the same number."""
+        return np.broadcast_to(self.base, (len(positions), len(self.base)))
+
+    def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
+        """None."""
+        return sparse.csr_array((len(positions), len(self.base)), dtype=self.base.dtype)
+
+
+class Popularity(_ForEverybody):
     """What is played most in the training period, for everybody alike."""
 
     name = "popularity"
 
     def __init__(self, task: EvaluationTask):
-        self._scores = _dense_rank(task.train_counts)
-
-    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """The rank of each content by training plays, the same rank for the same number."""
-        return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+        super().__init__(_dense_rank(task.train_counts))
 
 
-class Recency:
+class Recency(_ForEverybody):
     """What is played most in the last days before the period, for everybody alike; ties by popularity.
 
     Args:
@@ -51,11 +63,7 @@ class Recency:
         if not days > 0:
             raise ValueError(f"days must be above 0, got {days}")
         recent = histories.values[times_us >= times_us.max(initial=0) - days * DAY_US]
-        self._scores = _dense_rank(np.bincount(recent, minlength=task.num_contents), task.train_counts)
-
-    def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """The rank of each content by recent plays, then training plays; the same for the same numbers."""
-        return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+        super().__init__(_dense_rank(np.bincount(recent, minlength=task.num_contents), task.train_counts))
 
 
 class Yesterday(Recency):
@@ -84,14 +92,23 @@ class OwnMostPlayed:
     def __init__(self, task: EvaluationTask):
         self._task = task
         popularity = _dense_rank(task.train_counts).astype(np.float64)
-        self._below_one = popularity / (popularity.max(initial=0.0) + 1.0)
+        self.base = popularity / (popularity.max(initial=0.0) + 1.0)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """The number of plays, plus less than 1 for popularity; float64, which holds both exactly."""
         histories = self._task.histories.take(positions)
-        scores = np.tile(self._below_one, (len(positions), 1))
+        scores = np.tile(self.base, (len(positions), 1))
         np.add.at(scores, (histories.list_of_value, histories.values), 1.0)
         return scores
+
+    def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
+        """What they have heard."""
+        histories = self._task.histories.take(positions)
+        ones, shape = np.ones(len(histories.values)), (len(positions), len(self.base))
+        plays = sparse.csr_array((ones, histories.values, histories.offsets), shape=shape)
+        plays.sum_duplicates()
+        plays.data += self.base[plays.indices]
+        return plays
 
 
 def _dense_rank(*keys: Int[np.ndarray, " contents"]) -> Float[np.ndarray, " contents"]:

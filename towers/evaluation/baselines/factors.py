@@ -1,5 +1,7 @@
 """Listeners and contents as vectors whose inner product is affinity, by the `implicit` library."""
 
+from typing import Any
+
 import numpy as np
 from implicit.als import AlternatingLeastSquares  # codespell:ignore als
 from implicit.bpr import BayesianPersonalizedRanking
@@ -8,6 +10,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from towers.evaluation.baselines.heard import heard_by_anybody, heard_matrix, unknown_last
+from towers.evaluation.baselines.shared import Shared
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
@@ -21,6 +24,7 @@ class IALS:
     Args:
         task: what is to be ranked for whom; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
+        shared: what is made once for several fits on these facts; null: nothing.
         factors: dimensions of the vectors, at least 1.
         regularization: not negative; weight of the squared norms.
         alpha: above 0; weight of what was heard.
@@ -37,6 +41,7 @@ class IALS:
         self,
         task: EvaluationTask,
         histories: Ragged,
+        shared: Shared | None = None,
         *,
         factors: int = 64,
         regularization: float = 10.0,
@@ -50,8 +55,11 @@ class IALS:
                 f"{factors}, {iterations}, {regularization} and {alpha}"
             )
         self.is_known = heard_by_anybody(histories, task.num_contents)
-        with _one_thread():
-            model = AlternatingLeastSquares(
+        shared = shared or Shared()
+        heard = shared.once("confidences", lambda: _confidences(histories, task.num_contents))
+
+        def model() -> Any:  # what implicit gives has no one type
+            return AlternatingLeastSquares(
                 factors=factors,
                 regularization=regularization,
                 alpha=alpha,
@@ -59,10 +67,19 @@ class IALS:
                 use_gpu=False,
                 random_state=seed,
             )
-            model.fit(_confidences(histories, task.num_contents), show_progress=False)
+
+        def fitted() -> np.ndarray:
+            fit = model()
+            fit.fit(heard, show_progress=False)
+            return np.asarray(fit.item_factors)
+
+        key = ("ials", factors, regularization, alpha, iterations, seed)
+        with _one_thread():
+            self.content_vectors = shared.once(key, fitted)
+            solver = model()
+            solver.item_factors = self.content_vectors
             own = _confidences(task.histories, task.num_contents)
-            self.user_vectors = np.asarray(model.recalculate_user(np.arange(len(task.user_rows)), own))
-        self.content_vectors = np.asarray(model.item_factors)
+            self.user_vectors = np.asarray(solver.recalculate_user(np.arange(len(task.user_rows)), own))
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """About 0 to 1; 0 for a listener without a history, lowest for contents that nobody heard; float32."""
@@ -78,6 +95,7 @@ class BPR:
         task: what is to be ranked for whom.
         histories: content rows heard by each listener of the store before the cut, repeats allowed; those of the
             task are among them.
+        shared: what is made once for several fits on these facts; null: nothing.
         factors: dimensions of the vectors, beside a bias of each content; at least 1.
         learning_rate: above 0.
         regularization: not negative; weight of the squared norms.
@@ -94,6 +112,7 @@ class BPR:
         self,
         task: EvaluationTask,
         histories: Ragged,
+        shared: Shared | None = None,
         *,
         factors: int = 32,
         learning_rate: float = 0.05,
@@ -106,8 +125,9 @@ class BPR:
                 f"factors and iterations must be at least 1, regularization at least 0 and learning_rate above 0, got "
                 f"{factors}, {iterations}, {regularization} and {learning_rate}"
             )
-        self._is_known = heard_by_anybody(histories, task.num_contents)
-        with _one_thread():
+        self.is_known = heard_by_anybody(histories, task.num_contents)
+
+        def fitted() -> tuple[np.ndarray, np.ndarray]:
             model = BayesianPersonalizedRanking(
                 factors=factors,
                 learning_rate=learning_rate,
@@ -117,13 +137,17 @@ class BPR:
                 num_threads=1,
                 random_state=seed,
             )
-            model.fit(_confidences(histories, task.num_contents), show_progress=False)
-        self._user_vectors = np.asarray(model.user_factors)[task.user_rows]
-        self._content_vectors = np.asarray(model.item_factors)
+            with _one_thread():
+                model.fit(_confidences(histories, task.num_contents), show_progress=False)
+            return np.asarray(model.user_factors), np.asarray(model.item_factors)
+
+        key = ("bpr", factors, learning_rate, regularization, iterations, seed)
+        user_vectors, self.content_vectors = (shared or Shared()).once(key, fitted)
+        self.user_vectors = user_vectors[task.user_rows]
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Of either sign, without a history the bias alone; lowest for contents that nobody heard; float32."""
-        return unknown_last(self._user_vectors[positions] @ self._content_vectors.T, self._is_known)
+        return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 def _confidences(histories: Ragged, num_contents: int) -> sparse.csr_matrix:

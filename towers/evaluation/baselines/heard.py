@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import sparse
 
+from towers.evaluation.ranking.top_k import levels
 from towers.features.ragged import Ragged
 
 _PRODUCTS = 1 << 24
@@ -97,7 +98,7 @@ def _nearest(
     lists = Ragged(products.indptr.astype(np.int64), products.indices)
     rows, columns = lists.list_of_value, lists.values
     cosines = damped / norms[first + rows] / norms[columns]
-    candidates = cosines >= _floors(cosines, lists, neighbours + 1)[rows]  # with itself
+    candidates = cosines >= levels(cosines, lists, neighbours + 1)[rows]  # with itself
     rows, columns, cosines = rows[candidates], columns[candidates], cosines[candidates]
     # Rising by row, then falling by cosine, which is at most 1 and so never reaches the row before; the sort is stable.
     order = np.argsort(np.where(columns == first + rows, np.inf, rows - cosines.astype(np.float64) / 2), kind="stable")
@@ -107,11 +108,3 @@ def _nearest(
     kept = order[np.arange(len(order)) - np.repeat(starts[:-1], lengths) < neighbours]
     offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, neighbours))])
     return sparse.csr_array((cosines[kept], columns[kept], offsets), shape=products.shape)
-
-
-def _floors(values: Float[np.ndarray, " values"], lists: Ragged, most: int) -> Float[np.ndarray, " lists"]:
-    """The `most`th greatest value of each list, lowest where it has no more: sorting what is below takes longest."""
-    floors = np.full(len(lists), -np.inf, np.float32)
-    for row in np.flatnonzero(lists.lengths > most).tolist():
-        floors[row] = np.partition(values[lists.offsets[row] : lists.offsets[row + 1]], -most)[-most]
-    return floors

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg, sparse
+from scipy.linalg import lapack
 
 from towers.errors import DataLacks
 from towers.evaluation.baselines.heard import (
@@ -12,6 +13,7 @@ from towers.evaluation.baselines.heard import (
     heard_together,
     unknown_last,
 )
+from towers.evaluation.baselines.shared import Shared
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
@@ -26,6 +28,7 @@ class ItemKNN:
     Args:
         task: what is to be ranked for whom; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
+        shared: what is made once for several fits on these facts; null: nothing.
         neighbours: at least 1; what is not among the nearest counts 0. Memory is
             `8 * contents * neighbours` bytes.
 
@@ -35,18 +38,30 @@ class ItemKNN:
 
     name = "item-kNN"
 
-    def __init__(self, task: EvaluationTask, histories: Ragged, *, neighbours: int = 200):
+    def __init__(self, task: EvaluationTask, histories: Ragged, shared: Shared | None = None, *, neighbours: int = 200):
         if neighbours < 1:
             raise ValueError(f"neighbours must be at least 1, got {neighbours}")
         self._task = task
         self._is_known = heard_by_anybody(histories, task.num_contents)
-        heard = heard_matrix(histories, task.num_contents)
-        self._similarities = cosine_neighbours(heard, task.num_contents, neighbours)
+        self._similarities = (shared or Shared()).nearest(
+            "listeners",
+            lambda most: cosine_neighbours(heard_matrix(histories, task.num_contents), task.num_contents, most),
+            neighbours,
+        )
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Not negative; 0 for a listener without a history, -1 for a content that nobody heard; float32."""
+        return unknown_last(self.exceptions(positions).toarray(), self._is_known)
+
+    @property
+    def base(self) -> Float[np.ndarray, " contents"]:
+        """Of what is no neighbour of anything that the listener heard."""
+        return self._is_known.astype(np.float32) - 1
+
+    def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
+        """The neighbours of what they have heard."""
         heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
-        return unknown_last(sparse.csr_array(heard @ self._similarities).toarray(), self._is_known)
+        return sparse.csr_array(heard @ self._similarities)
 
 
 class EASE:
@@ -58,6 +73,7 @@ class EASE:
     Args:
         task: what is to be ranked for whom; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
+        shared: what is made once for several fits on these facts; null: nothing.
         l2: above 0, in co-listeners; more for sparser data (Steck finds 200 to 1,000).
         max_contents: memory is `8 * contents ** 2` bytes, time grows with the cube; the default takes 3.2 GB.
 
@@ -68,7 +84,15 @@ class EASE:
 
     name = "EASE"
 
-    def __init__(self, task: EvaluationTask, histories: Ragged, *, l2: float = 200.0, max_contents: int = 20_000):
+    def __init__(
+        self,
+        task: EvaluationTask,
+        histories: Ragged,
+        shared: Shared | None = None,
+        *,
+        l2: float = 200.0,
+        max_contents: int = 20_000,
+    ):
         if task.num_contents > max_contents:
             raise DataLacks(
                 f"the EASE baseline inverts a contents x contents matrix: {task.num_contents:,} contents are "
@@ -79,7 +103,10 @@ class EASE:
             raise ValueError(f"l2 must be above 0, got {l2}")
         self._task = task
         self._is_known = heard_by_anybody(histories, task.num_contents)
-        self._weights = _ease_weights(heard_matrix(histories, task.num_contents), task.num_contents, l2)
+        gram = (shared or Shared()).once(
+            "gram", lambda: _gram(heard_matrix(histories, task.num_contents), task.num_contents)
+        )
+        self._weights = _ease_weights(gram, l2)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Of either sign; 0 for a listener without a history, lowest for contents that nobody heard; float32."""
@@ -87,12 +114,27 @@ class EASE:
         return unknown_last(heard @ self._weights, self._is_known)
 
 
-def _ease_weights(heard: sparse.csr_array, num_contents: int, l2: float) -> Float[np.ndarray, "contents contents"]:
+def _gram(heard: sparse.csr_array, num_contents: int) -> Float[np.ndarray, "contents contents"]:
     gram = np.empty((num_contents, num_contents), dtype=np.float32)
     for rows, counts in heard_together(heard, num_contents):
         gram[rows] = counts.toarray()
-    gram[np.diag_indices(num_contents)] += l2
-    inverse = linalg.inv(gram, overwrite_a=True)
+    return gram
+
+
+def _ease_weights(gram: Float[np.ndarray, "contents contents"], l2: float) -> Float[np.ndarray, "contents contents"]:
+    """By Cholesky's factors, half the work of an inverse that knows nothing of symmetry; `gram` stays as it is."""
+    inverse = np.array(gram, order="F")
+    diagonal = np.diag_indices(len(gram))
+    inverse[diagonal] += l2
+    factorise, invert = lapack.get_lapack_funcs(("potrf", "potri"), (inverse,))
+    factor, failed = factorise(inverse, lower=False, overwrite_a=True, clean=False)
+    if not failed:
+        inverse, failed = invert(factor, lower=False, overwrite_c=True)
+    if failed:  # by rounding, where l2 is next to nothing
+        inverse = linalg.inv(gram + np.diag(np.full(len(gram), l2, np.float32)), overwrite_a=True)
+    else:
+        for row in range(len(gram)):  # a row at a time, so that no second matrix is held
+            inverse[row + 1 :, row] = inverse[row, row + 1 :]
     inverse /= -np.diag(inverse)
-    inverse[np.diag_indices(num_contents)] = 0.0
+    inverse[diagonal] = 0.0
     return inverse

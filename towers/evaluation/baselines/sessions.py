@@ -6,6 +6,7 @@ from scipy import sparse
 
 from towers.contract.durations import MINUTE_US
 from towers.evaluation.baselines.heard import cosine_neighbours, heard_by_anybody, heard_matrix, unknown_last
+from towers.evaluation.baselines.shared import Shared
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
@@ -20,6 +21,7 @@ class SessionCooccurrence:
         task: what is to be ranked for whom; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, in time order, repeats included.
         times_us: when, for each value of `histories`, in microseconds; null where the data has no clock.
+        shared: what is made once for several fits on these facts; null: nothing.
         gap_minutes: above 0; a session ends where the listener heard nothing for longer.
         window: at least 1; events of a session where the data has no clock.
         recent: at least 1; the listener's last events whose contents are summed over.
@@ -36,6 +38,7 @@ class SessionCooccurrence:
         task: EvaluationTask,
         histories: Ragged,
         times_us: Int[np.ndarray, " events"] | None,
+        shared: Shared | None = None,
         *,
         gap_minutes: float = 30.0,
         window: int = 10,
@@ -47,19 +50,33 @@ class SessionCooccurrence:
                 f"gap_minutes must be above 0, window, recent and neighbours at least 1, got {gap_minutes}, {window}, "
                 f"{recent} and {neighbours}"
             )
-        if times_us is None:
-            sessions = _in_windows(histories, window)
-        else:
-            sessions = _in_sessions(histories, times_us, gap_minutes * MINUTE_US)
         self._recent = _last(task.histories, recent)
         self._num_contents = task.num_contents
         self._is_known = heard_by_anybody(histories, task.num_contents)
-        self._similarities = cosine_neighbours(heard_matrix(sessions, task.num_contents), task.num_contents, neighbours)
+
+        def found(most: int) -> sparse.csr_array:
+            if times_us is None:
+                sessions = _in_windows(histories, window)
+            else:
+                sessions = _in_sessions(histories, times_us, gap_minutes * MINUTE_US)
+            return cosine_neighbours(heard_matrix(sessions, task.num_contents), task.num_contents, most)
+
+        key = ("sessions", window if times_us is None else gap_minutes)
+        self._similarities = (shared or Shared()).nearest(key, found, neighbours)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """Not negative; 0 for a listener without a history, -1 for a content that nobody heard; float32."""
+        return unknown_last(self.exceptions(positions).toarray(), self._is_known)
+
+    @property
+    def base(self) -> Float[np.ndarray, " contents"]:
+        """Of what is no neighbour of anything that the listener heard of late."""
+        return self._is_known.astype(np.float32) - 1
+
+    def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
+        """The neighbours of what they have heard of late."""
         recent = heard_matrix(self._recent.take(positions), self._num_contents)
-        return unknown_last(sparse.csr_array(recent @ self._similarities).toarray(), self._is_known)
+        return sparse.csr_array(recent @ self._similarities)
 
 
 def _in_sessions(histories: Ragged, times_us: Int[np.ndarray, " events"], gap_us: float) -> Ragged:

@@ -32,9 +32,9 @@ class AudioStatistics:
         has_sound = np.zeros(task.num_contents, dtype=bool) if sounds is None else np.isfinite(sounds).all(axis=1)
         if sounds is None or not has_sound.any():
             raise DataLacks("the audio statistics baseline needs sound, and no content of this data has any")
-        self._content_vectors = np.zeros(sounds.shape, dtype=np.float32)
-        self._content_vectors[has_sound] = _standardised(sounds[has_sound].astype(np.float64))
-        self._is_known = np.asarray(has_sound)
+        self.content_vectors = np.zeros(sounds.shape, dtype=np.float32)
+        self.content_vectors[has_sound] = _standardised(sounds[has_sound].astype(np.float64))
+        self.is_known = np.asarray(has_sound)
         plays = sparse.csr_array(
             (
                 np.ones(len(task.histories.values), dtype=np.float32),
@@ -44,12 +44,12 @@ class AudioStatistics:
             shape=(len(task.histories), task.num_contents),
         )
         # Of a cosine the listener's mean and sum are the same.
-        self._user_vectors = _unit(plays @ self._content_vectors)
-        self._content_vectors = _unit(self._content_vectors)
+        self.user_vectors = _unit(plays @ self.content_vectors)
+        self.content_vectors = _unit(self.content_vectors)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
         """-1 to 1; 0 for a listener who heard no sound, lowest for contents without sound; float32."""
-        return unknown_last(self._user_vectors[positions] @ self._content_vectors.T, self._is_known)
+        return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 def _standardised(values: Float[np.ndarray, "contents statistics"]) -> Float[np.ndarray, "contents statistics"]:

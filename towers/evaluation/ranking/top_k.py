@@ -3,6 +3,11 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.features.ragged import Ragged
+
+_LOOKED_AT, _LEAST_STEP = 16, 4
+"""So many times `k` columns are looked at first, unless that is more than one in so many of all."""
+
 
 def top_k(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.ndarray, "users ranks"]:
     """Columns of the `k` highest scores of each row, best first; equal scores in the order of columns.
@@ -30,6 +35,10 @@ def best_columns(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.
     k = min(k, contents)
     if users == 0 or k == 0:
         return np.zeros((users, k), dtype=np.int64)
+    near = _near(scores, k)
+    if near is not None:
+        columns, found = near
+        return np.take_along_axis(columns, best_columns(found, k), axis=1)
     # Counted from the lowest, numpy takes up to ten times as long where most scores are equal, as those of counts are.
     level = -np.partition(-scores, k - 1, axis=1)[:, k - 1, None]
     chosen = scores >= level
@@ -38,6 +47,44 @@ def best_columns(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.
         tied = np.flatnonzero(scores[row] == level[row])
         chosen[row, tied[k - np.count_nonzero(scores[row] > level[row]) :]] = False
     return np.flatnonzero(chosen).reshape(users, k) - contents * np.arange(users)[:, None]
+
+
+def _near(
+    scores: Float[np.ndarray, "users contents"], k: int
+) -> tuple[Int[np.ndarray, "users near"], Float[np.ndarray, "users near"]] | None:
+    """The columns, in their order, that reach the `k`th best score of some columns of each row, and their scores.
+
+    The `k` best are among them. Null where there are so many that nothing is won: ties, and few columns.
+    """
+    contents = scores.shape[1]
+    step = contents // (_LOOKED_AT * k)
+    if step < _LEAST_STEP:
+        return None
+    is_near = scores >= -np.partition(-scores[:, ::step], k - 1, axis=1)[:, k - 1, None]
+    counts = np.count_nonzero(is_near, axis=1)
+    if counts.max() > contents // _LEAST_STEP:
+        return None
+    places = np.flatnonzero(is_near)
+    rows = places // contents
+    ranks = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = np.full((len(scores), int(counts.max())), -1)
+    found = np.full(columns.shape, -np.inf, scores.dtype)
+    columns[rows, ranks], found[rows, ranks] = places - rows * contents, scores.ravel()[places]
+    return columns, found
+
+
+def levels(values: Float[np.ndarray, " values"], lists: Ragged, most: int) -> Float[np.ndarray, " lists"]:
+    """The `most`th greatest value of each list, minus infinity where it has no more: what is below need not be sorted.
+
+    Args:
+        values: one of each of `lists.values`.
+        lists: what they belong to.
+        most: at least 1.
+    """
+    found = np.full(len(lists), -np.inf, values.dtype)
+    for row in np.flatnonzero(lists.lengths > most).tolist():
+        found[row] = np.partition(values[lists.offsets[row] : lists.offsets[row + 1]], -most)[-most]
+    return found
 
 
 class RunningTopK:

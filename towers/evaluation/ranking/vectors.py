@@ -172,7 +172,7 @@ class Candidates:
         unseen = merged(warm, cold)
         k = unseen.rows.shape[1]
         enters = heard_scores >= unseen.scores[heard_users, -1] if k else np.zeros(len(heard_users), dtype=bool)
-        heard = _best_of_pairs(
+        heard = best_of_pairs(
             heard_users[enters], self.rows[heard_columns[enters]], heard_scores[enters], unseen.rows.shape
         )
         num_cold = min(k, self.num_cold)
@@ -228,7 +228,7 @@ def check_products(name: str, users: Float[np.ndarray, "users dim"], contents: F
             raise ValueError(f"ranker {name!r} has vectors whose products are not a number or not finite")
 
 
-def _best_of_pairs(
+def best_of_pairs(
     users: Int[np.ndarray, " pairs"],
     rows: Int[np.ndarray, " pairs"],
     scores: Float[np.ndarray, " pairs"],
@@ -239,7 +239,7 @@ def _best_of_pairs(
     users, rows, scores = users[order], rows[order], scores[order]
     ranks = np.arange(len(users)) - np.searchsorted(users, users)
     keep = ranks < shape[1]
-    best = Ranked(rows=np.full(shape, -1), scores=np.full(shape, -np.inf, dtype=np.float32))
+    best = Ranked(rows=np.full(shape, -1), scores=np.full(shape, -np.inf, dtype=scores.dtype))
     best.rows[users[keep], ranks[keep]] = rows[keep]
     best.scores[users[keep], ranks[keep]] = scores[keep]
     return best

@@ -51,6 +51,26 @@ def table(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> Table:
     return result
 
 
+def costs(choices: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What each baseline cost in core-seconds, and how many settings of it were tried, of how many.
+
+    Args:
+        choices: by ranker what tuning tried and chose (`tuning.Choice.as_dict`).
+    """
+    parts = ("tuning", "fit", "ranking")
+    result = Table(title="core-seconds of the baselines, when they were made", title_justify="left", show_footer=True)
+    result.add_column("ranker", footer="all")
+    for part in parts:
+        total = sum(choice["core_seconds"][part] for choice in choices.values())
+        result.add_column(part, footer=f"{total:,.1f}", justify="right")
+    result.add_column("settings tried", justify="right")
+    for ranker, choice in choices.items():
+        tried, left_out = len(choice["trials"]), len(choice["left_out"])
+        cells = [f"{choice['core_seconds'][part]:,.1f}" for part in parts]
+        result.add_row(Text(ranker), *cells, f"{tried} of {tried + left_out}" if left_out else f"{tried}")
+    return result
+
+
 def _why(evaluations: Sequence[Evaluation], missing: Sequence[str]) -> str:
     """Why no ranker has a figure for some columns; empty where all have one."""
     absent, too_small, undefined = [], [], []

@@ -1,0 +1,68 @@
+"""What fits on the same facts have in common, made once: a matrix, neighbours, factors."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy import sparse
+
+T = TypeVar("T")
+
+MAX_BYTES = 1 << 30
+"""What is kept in all; the oldest goes first, and is made again where it is wanted."""
+
+
+class Shared:
+    """A memory that baselines fitted on the same facts hand on to each other; a baseline asks for it by name.
+
+    Whatever a baseline takes from it is what it would have made itself.
+
+    Args:
+        trials: the settings of one baseline that are about to be tried one after the other.
+    """
+
+    def __init__(self, trials: Sequence[Mapping[str, Any]] = ()):
+        self.trials = trials
+        self._kept: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made under this key, else makes and keeps it."""
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        self._kept[key] = made
+        sizes = {name: _num_bytes(kept) for name, kept in self._kept.items()}
+        for name in list(self._kept):
+            if sum(sizes.values()) <= MAX_BYTES:
+                break
+            del self._kept[name], sizes[name]
+        return made
+
+    def nearest(self, key: Hashable, make: Callable[[int], sparse.csr_array], neighbours: int) -> sparse.csr_array:
+        """The neighbours that `make` finds, found once for all trials and cut down to those wanted.
+
+        Args:
+            key: of whose neighbours they are.
+            make: takes how many of each row are wanted; gives rows whose nearest come first.
+            neighbours: how many are wanted now.
+        """
+        most = max([neighbours, *(int(trial.get("neighbours", 0)) for trial in self.trials)])
+        return _first(self.once((key, most), lambda: make(most)), neighbours)
+
+
+def _first(rows: sparse.csr_array, count: int) -> sparse.csr_array:
+    """The first entries of each row."""
+    lengths = np.diff(rows.indptr)
+    if not len(rows.data) or lengths.max() <= count:
+        return rows
+    kept = np.arange(len(rows.data)) - np.repeat(rows.indptr[:-1], lengths) < count
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, count))])
+    return sparse.csr_array((rows.data[kept], rows.indices[kept], offsets), shape=rows.shape)
+
+
+def _num_bytes(made: Any) -> int:
+    if sparse.issparse(made):
+        return made.data.nbytes + made.indices.nbytes + made.indptr.nbytes
+    if isinstance(made, np.ndarray):
+        return made.nbytes
+    return sum(map(_num_bytes, made)) if isinstance(made, tuple) else 0
