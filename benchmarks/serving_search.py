@@ -5,9 +5,7 @@ for the graphs). Then all of them take turns, one query at a time and in batches
 time on one thread (`time.process_time`), since other work may share the cores; graphs and indexes are built by all.
 Peers hold their vectors in memory; Towers maps its files.
 
-Two worlds, seeds fixed. `nonlinear`: contents are points of 28 dimensions through a random layer of tanh, and noise;
-no clusters, which would flatter an inverted file. Asked are new contents, and listeners (weighted means of ten contents
-of a neighbourhood). `clustered`: 2,000 Gaussian clusters in all dimensions, which 64 directions cannot hold.
+The worlds, seeds fixed, are those of `search_worlds.py`.
 
     pip install -r benchmarks/peers/search.txt
     python benchmarks/serving_search.py                                       # 1,000,000 contents; graphs are kept
@@ -24,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -36,6 +34,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measuring import add_smallest, write_result
+from benchmarks.search_worlds import clustered, nonlinear
 from towers.publishing.index import IvfSettings
 from towers.retrieval.index import ExactIndex, FaissIndex, share_found
 from towers.retrieval.inverted import InvertedIndex
@@ -46,7 +45,6 @@ SINGLE = 300  # queries asked one at a time in a round
 ROUNDS = 3
 EXACT_QUERIES = 64
 GROWTH = 1.15
-INTRINSIC, HIDDEN, CLUSTERS = 28, 256, 2_000
 SETTINGS = {"num_lists": 2048, "num_probes": 8, "min_recall": TARGET, "most_scanned": 512}  # as configs/index/ivf.yaml
 
 Search = Callable[[np.ndarray], np.ndarray]
@@ -58,14 +56,16 @@ class Method:
 
     Args:
         name: in the table.
-        search: queries and an effort -> rows.
+        search: queries -> rows.
+        set_effort: what `search` then goes by; not timed.
         effort: the least there is; searched upwards.
         build_s: wall seconds of the build, on both cores.
         size_mb: of its files, the vectors aside where it reads them as they are.
     """
 
     name: str
-    search: Callable[[np.ndarray, int], np.ndarray]
+    search: Search
+    set_effort: Callable[[int], None]
     effort: int
     build_s: float
     size_mb: float
@@ -114,49 +114,6 @@ def world(arguments: argparse.Namespace, folder: Path) -> tuple[np.ndarray, dict
     return np.load(path, mmap_mode="r"), asked
 
 
-def sizes_of(contents: int) -> list[int]:
-    return [min(100_000, contents - start) for start in range(0, contents, 100_000)]
-
-
-def nonlinear(contents: int, queries: int, dim: int) -> tuple[Iterator[np.ndarray], dict[str, np.ndarray]]:
-    layers = np.random.default_rng(0)
-    first = layers.standard_normal((INTRINSIC, HIDDEN), np.float32) * np.float32(1.5 / np.sqrt(INTRINSIC))
-    second = layers.standard_normal((HIDDEN, dim), np.float32)
-
-    def mapped(points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        noise = generator.standard_normal((len(points), dim), np.float32)
-        return unit(np.tanh(points @ first) @ second + np.float32(0.8) * noise)
-
-    def blocks() -> Iterator[np.ndarray]:
-        generator = np.random.default_rng(1)
-        for size in sizes_of(contents):
-            yield mapped(generator.standard_normal((size, INTRINSIC), np.float32), generator)
-
-    generator = np.random.default_rng(2)
-    new = mapped(generator.standard_normal((queries, INTRINSIC), np.float32), generator)
-    tastes = 0.8 * generator.standard_normal((queries, 1, INTRINSIC), np.float32)
-    heard = tastes + 0.6 * generator.standard_normal((queries, 10, INTRINSIC), np.float32)
-    heard = mapped(heard.reshape(-1, INTRINSIC).astype(np.float32), generator).reshape(queries, 10, dim)
-    listeners = unit((generator.random((queries, 10, 1), np.float32) * heard).sum(1))
-    return blocks(), {"listeners": listeners, "new contents": new}
-
-
-def clustered(contents: int, queries: int, dim: int) -> tuple[Iterator[np.ndarray], dict[str, np.ndarray]]:
-    centres = np.random.default_rng(0).standard_normal((CLUSTERS, dim), np.float32)
-
-    def drawn(size: int, generator: np.random.Generator) -> np.ndarray:
-        noise = generator.standard_normal((size, dim), np.float32)
-        return unit(centres[generator.integers(CLUSTERS, size=size)] + np.float32(0.7) * noise)
-
-    generator = np.random.default_rng(1)
-    asked = {"new contents": drawn(queries, np.random.default_rng(2))}
-    return (drawn(size, generator) for size in sizes_of(contents)), asked
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
 def time_search(
     vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace
 ) -> list[dict]:
@@ -176,9 +133,12 @@ def time_search(
 def least_effort(method: Method, queries: np.ndarray, expected: np.ndarray) -> tuple[int, float]:
     """The first of a growing series that reaches the target, and the recall there; or the last one tried."""
     effort = method.effort
-    while (recall := share_found(expected, method.search(queries, effort))) < TARGET and effort < 2048:
+    while True:
+        method.set_effort(effort)
+        recall = share_found(expected, method.search(queries))
+        if recall >= TARGET or effort >= 2048:
+            return effort, recall
         effort = max(effort + 1, int(effort * GROWTH))
-    return effort, recall
 
 
 def timed(asked: str, methods: list[Method], found: list[tuple[int, float]], queries: np.ndarray) -> list[dict]:
@@ -186,8 +146,9 @@ def timed(asked: str, methods: list[Method], found: list[tuple[int, float]], que
     speeds: dict[tuple[str, int], list[float]] = {}
     for _ in range(ROUNDS):
         for method, (effort, _) in zip(methods, found, strict=True):
+            method.set_effort(effort)
             for batch, some in ((1, queries[:SINGLE]), (BATCH, queries)):
-                speed = queries_a_second(lambda block, m=method, e=effort: m.search(block, e), some, batch)
+                speed = queries_a_second(method.search, some, batch)
                 speeds.setdefault((method.name, batch), []).append(speed)
     return [
         {"asked": asked, "name": method.name, "effort": effort, "recall": recall,
@@ -199,9 +160,9 @@ def timed(asked: str, methods: list[Method], found: list[tuple[int, float]], que
 
 def exact(asked: str, vectors: np.ndarray, queries: np.ndarray) -> list[dict]:
     """As `timed`, of all inner products; a batch is of 64."""
-    index, allowed = ExactIndex(vectors), np.ones(len(vectors), bool)
+    index = ExactIndex(vectors)
     ways: dict[str, Search] = {
-        "exact: Towers": lambda block: index.search(block, K, allowed)[0],
+        "exact: Towers": lambda block: index.search(block, K)[0],
         "exact: FAISS": lambda block: faiss.knn(block, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)[1],
         "exact: numpy": lambda block: np.argpartition(block @ vectors.T, -K, axis=1)[:, -K:],
     }
@@ -242,14 +203,16 @@ def megabytes(path: Path) -> float:
 def towers(vectors: np.ndarray, folder: Path) -> Method:
     path = folder / "index"
     seconds = once(path, lambda: IvfSettings(min_contents=0, **SETTINGS).build(vectors, path, SPACE))
-    index, allowed = FaissIndex(path, SPACE, vectors).searched, np.ones(len(vectors), bool)
+    index = FaissIndex(path, SPACE, vectors).searched
     assert isinstance(index, InvertedIndex)
 
-    def search(queries: np.ndarray, effort: int) -> np.ndarray:
-        index.num_probes = effort
-        return index.search(queries, K, allowed)[0]
+    def search(queries: np.ndarray) -> np.ndarray:
+        return index.search(queries, K)[0]
 
-    return Method("Towers", search, 1, seconds, megabytes(path))
+    def set_effort(effort: int) -> None:
+        index.num_probes = effort
+
+    return Method("Towers", search, set_effort, 1, seconds, megabytes(path))
 
 
 def inverted(vectors: np.ndarray, folder: Path) -> Method:
@@ -264,10 +227,13 @@ def inverted(vectors: np.ndarray, folder: Path) -> Method:
     seconds = once(path, build)
     index = faiss.read_index(str(path))  # into memory, as the graphs are: mapped, it starts threads for each query
 
-    def search(queries: np.ndarray, effort: int) -> np.ndarray:
-        return index.search(queries, K, params=faiss.SearchParametersIVF(nprobe=effort))[1]
+    def search(queries: np.ndarray) -> np.ndarray:
+        return index.search(queries, K)[1]
 
-    return Method("FAISS IVF1024,Flat", search, 1, seconds, megabytes(path))
+    def set_effort(effort: int) -> None:
+        index.nprobe = effort
+
+    return Method("FAISS IVF1024,Flat", search, set_effort, 1, seconds, megabytes(path))
 
 
 def hnswlib_graph(vectors: np.ndarray, folder: Path) -> Method:
@@ -285,11 +251,10 @@ def hnswlib_graph(vectors: np.ndarray, folder: Path) -> Method:
     index = hnswlib.Index("ip", vectors.shape[1])
     index.load_index(str(path))
 
-    def search(queries: np.ndarray, effort: int) -> np.ndarray:
-        index.set_ef(effort)
-        return index.knn_query(queries, K, num_threads=1)[0].astype(np.int64)
+    def search(queries: np.ndarray) -> np.ndarray:
+        return index.knn_query(queries, K, num_threads=1)[0]
 
-    return Method("hnswlib M=16", search, K, seconds, megabytes(path))
+    return Method("hnswlib M=16", search, index.set_ef, K, seconds, megabytes(path))
 
 
 def voyager_graph(vectors: np.ndarray, folder: Path) -> Method:
@@ -305,10 +270,13 @@ def voyager_graph(vectors: np.ndarray, folder: Path) -> Method:
     seconds = once(path, build)
     index = voyager.Index.load(str(path))
 
-    def search(queries: np.ndarray, effort: int) -> np.ndarray:
-        return index.query(queries, K, num_threads=1, query_ef=effort)[0].astype(np.int64)
+    def search(queries: np.ndarray) -> np.ndarray:
+        return index.query(queries, K, num_threads=1)[0].astype(np.int64)
 
-    return Method("Voyager M=16", search, K, seconds, megabytes(path))
+    def set_effort(effort: int) -> None:
+        index.ef = effort
+
+    return Method("Voyager M=16", search, set_effort, K, seconds, megabytes(path))
 
 
 def time_build(vectors: np.ndarray, asked: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace) -> dict:
@@ -372,10 +340,9 @@ def readers(folder: Path, count: int) -> list[float]:
 
 
 def read(folder: Path) -> None:
-    vectors = np.load(folder / "content_vectors.npy", mmap_mode="r")
-    index, allowed = FaissIndex(folder / "index", SPACE), np.ones(len(vectors), bool)
+    index = FaissIndex(folder / "index", SPACE)
     for query in np.load(folder / "asked.npy"):
-        index.search(query[None], K, allowed)
+        index.search(query[None], K)
     print("asked", flush=True)
     sys.stdin.readline()
 

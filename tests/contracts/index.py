@@ -1,6 +1,7 @@
 """What every `Index` does, on four vectors whose inner products can be read off."""
 
 import numpy as np
+import pytest
 
 EAST, NORTH, WEST, NORTHEAST = range(4)
 VECTORS = np.array([[1, 0], [0, 1], [-1, 0], [0.8, 0.6]], dtype=np.float32)
@@ -37,6 +38,15 @@ class IndexContract:
         assert rows[:2] == [NORTH, NORTHEAST]
         assert rows[4:] == [-1, -1]
         assert len(scores) == 6
+
+    def test_no_queries_give_no_lists(self, build) -> None:
+        rows, scores = build(VECTORS).search(VECTORS[:0], 3, EVERYTHING)
+        assert rows.shape == scores.shape == (0, 3)
+
+    @pytest.mark.unhooked  # whose checks of annotations would refuse it before
+    def test_queries_of_other_dimensions_are_refused(self, build) -> None:
+        with pytest.raises((ValueError, AssertionError)):
+            build(VECTORS).search(np.ones((1, 5), np.float32), 1, EVERYTHING)
 
     def test_several_queries(self, build) -> None:
         rows, _ = build(VECTORS).search(VECTORS, 1, EVERYTHING)

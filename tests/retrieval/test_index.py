@@ -92,11 +92,6 @@ def test_exact_search_in_blocks_is_the_search_of_all(monkeypatch: pytest.MonkeyP
         np.testing.assert_array_equal(in_blocks[1], scores)
 
 
-def test_no_queries_give_no_lists() -> None:
-    rows, scores = ExactIndex(clustered(5)).search(np.zeros((0, 16), np.float32), 3, np.ones(5, bool))
-    assert rows.shape == scores.shape == (0, 3)
-
-
 @pytest.fixture(scope="module")
 def vectors() -> np.ndarray:
     return clustered(3_000)
@@ -254,7 +249,7 @@ class TestIvfFlatIndex:
         np.testing.assert_array_equal(in_blocks[0], rows)
         np.testing.assert_allclose(in_blocks[1], scores, rtol=1e-5)
 
-    def test_equal_contents_go_to_the_lower_row(self, tmp_path: Path) -> None:
+    def test_equal_contents_are_all_found(self, tmp_path: Path) -> None:
         vectors = np.tile(clustered(10), (40, 1))
         IvfSettings(min_contents=0, num_lists=8, num_probes=1, min_recall=0.5, most_scanned=600).build(
             vectors, tmp_path, "space"
@@ -262,7 +257,20 @@ class TestIvfFlatIndex:
         index = FaissIndex(tmp_path, "space", vectors)
         assert isinstance(index.searched, IvfFlatIndex)
         for queries in (vectors[3:4], vectors[3:5]):
-            assert index.search(queries, 4, np.ones(400, bool))[0][0].tolist() == [3, 13, 23, 33]
+            assert sorted(index.search(queries, 40, np.ones(400, bool))[0][0].tolist()) == list(range(3, 400, 10))
+
+    def test_an_index_of_another_kind_leaves_no_file_of_the_one_before(self, tmp_path: Path) -> None:
+        vectors = clustered(400)
+
+        def names(most_scanned: int) -> set[str]:
+            IvfSettings(min_contents=0, num_lists=8, num_probes=1, min_recall=0.5, most_scanned=most_scanned).build(
+                vectors, tmp_path, "space"
+            )
+            return {path.name for path in tmp_path.iterdir()}
+
+        kinds = [names(0), names(10_000), names(0)]
+        assert kinds[0] == kinds[2] == {"space_id", "contents.faiss", "cells.bin", "cells.npy", "effort.json"}
+        assert kinds[1] == {"space_id", "centroids.npy", "cells.npy", "members.npy", "vectors.npy", "effort.json"}
 
     def test_codes_where_too_much_would_be_scanned(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
         shutil.copytree(plain, tmp_path, dirs_exist_ok=True)  # nothing of which is read afterwards

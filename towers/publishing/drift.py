@@ -92,8 +92,7 @@ def _neighbours(
     vectors: Float[np.ndarray, "contents dim"], queries: Int[np.ndarray, " queries"], k: int
 ) -> Int[np.ndarray, "queries k"]:
     """Without the content itself, which need not come first among equals."""
-    allowed = np.ones(len(vectors), bool)
-    found, _ = ExactIndex(vectors).search(vectors[queries], k + 1, allowed)
+    found, _ = ExactIndex(vectors).search(vectors[queries], k + 1)
     return np.array([row[row != query][:k] for row, query in zip(found, queries, strict=True)])
 
 

@@ -18,6 +18,7 @@ from towers.retrieval.files import (
     INDEX_CENTROIDS,
     INDEX_EFFORT,
     INDEX_FILE,
+    INDEX_FILES,
     INDEX_MEMBERS,
     INDEX_SIZES,
     INDEX_SPACE_ID,
@@ -89,7 +90,8 @@ class IvfSettings:
         """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / INDEX_SPACE_ID).write_text(space_id + "\n")
-        (folder / INDEX_CENTROIDS).unlink(missing_ok=True)  # by which a reader knows what the index is
+        for name in INDEX_FILES:  # by which a reader knows what the index is
+            (folder / name).unlink(missing_ok=True)
         if len(vectors) < max(self.min_contents, 1):
             whole = faiss.IndexFlatIP(vectors.shape[1])
             whole.add(np.ascontiguousarray(vectors))
@@ -132,8 +134,8 @@ class IvfSettings:
         for start in range(0, len(vectors), ADDED_AT_ONCE):
             ordered[start : start + ADDED_AT_ONCE] = vectors[members[start : start + ADDED_AT_ONCE]]
         ordered.flush()
-        np.save(folder / INDEX_CENTROIDS, centroids.reconstruct_n(0, num_cells))
         write_json(folder / INDEX_EFFORT, {"num_probes": probes, "recall@10": float((needed <= probes).mean())})
+        np.save(folder / INDEX_CENTROIDS, centroids.reconstruct_n(0, num_cells))
         return True
 
     def _trained(self, vectors: np.ndarray) -> tuple[faiss.IndexPreTransform, faiss.IndexIVFPQFastScan]:
@@ -160,10 +162,9 @@ class IvfSettings:
         if known is None:
             return
         index = CompressedIndex(trained, folder, vectors)
-        allowed = np.ones(len(vectors), bool)
 
         def recall() -> float:
-            return share_found(known.expected, index.search(known.queries, TUNED_K + 1, allowed)[0])
+            return share_found(known.expected, index.search(known.queries, TUNED_K + 1)[0])
 
         index.num_probes = index.num_cells
         while recall() < (3 + self.min_recall) / 4 and index.num_candidates < len(vectors):
@@ -196,8 +197,8 @@ class _Known:
 
 
 def _nearest_of_some(vectors: np.ndarray) -> _Known:
-    queries, allowed = _spread(vectors, TUNING_QUERIES), np.ones(len(vectors), bool)
-    return _Known(queries, ExactIndex(vectors).search(queries, TUNED_K + 1, allowed)[0][:, 1:])  # the first is itself
+    queries = _spread(vectors, TUNING_QUERIES)
+    return _Known(queries, ExactIndex(vectors).search(queries, TUNED_K + 1)[0][:, 1:])  # the first is itself
 
 
 def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:

@@ -68,6 +68,10 @@ INDEX_CODES, INDEX_SIZES = "cells.bin", "cells.npy"
 """A compressed index's inverted lists, and how long each is."""
 INDEX_CENTROIDS, INDEX_MEMBERS, INDEX_VECTORS = "centroids.npy", "members.npy", "vectors.npy"
 """Of an index without codes, which has no file of FAISS: its cells, and the rows and vectors in them, cell by cell."""
+INDEX_FILES = (
+    INDEX_FILE, INDEX_EFFORT, INDEX_CODES, INDEX_SIZES, INDEX_CENTROIDS, INDEX_MEMBERS, INDEX_VECTORS
+)  # fmt: skip
+"""All that an index of some kind has; which kind it is follows from what is there."""
 ROTATION, ROTATION_FACTS = "space_map.npy", "space_map.json"
 """The matrix onto the earlier version's space, and what it was fitted on."""
 DRIFT = "drift.json"

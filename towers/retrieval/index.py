@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from towers.errors import UserError
-from towers.retrieval.files import CONTENT_VECTORS, INDEX_CENTROIDS, INDEX_FILE, INDEX_SPACE_ID, reading
+from towers.retrieval.files import CONTENT_VECTORS, INDEX_CENTROIDS, INDEX_FILE, INDEX_SPACE_ID, mapped_array, reading
 from towers.retrieval.inverted import CompressedIndex, IvfFlatIndex
 from towers.retrieval.ranking import padded, products, products_with, selector
 
@@ -25,11 +25,11 @@ class Index(Protocol):
     """Finds contents near a vector."""
 
     def search(
-        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """The rows of the k largest inner products among the allowed contents and the products, best first.
 
-        Where fewer are allowed, rows are -1 and products minus infinity.
+        Null `allowed` is all. Where fewer are allowed, rows are -1 and products minus infinity.
         """
         ...
 
@@ -45,11 +45,12 @@ class ExactIndex:
         self._vectors = np.asarray(vectors)  # a mapped array's own class makes each slice slow
 
     def search(
-        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; ties go to the lower row. Reads the allowed rows alone where they are the smaller part."""
-        is_smaller = 2 * np.count_nonzero(allowed) < len(allowed)
-        listed = np.flatnonzero(allowed) if is_smaller else None
+        listed = None
+        if allowed is not None and 2 * np.count_nonzero(allowed) < len(allowed):
+            listed = np.flatnonzero(allowed)
         blocks = [self._search(vectors[start : start + QUERY_BLOCK], k, allowed, listed)
                   for start in range(0, len(vectors), QUERY_BLOCK)]  # fmt: skip
         none = (np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
@@ -57,7 +58,7 @@ class ExactIndex:
         return np.concatenate(rows), np.concatenate(scores)
 
     def _search(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray, listed: np.ndarray | None
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, listed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         best = [_Best(k) for _ in queries]
         if listed is not None:
@@ -65,11 +66,12 @@ class ExactIndex:
                 rows = listed[start : start + CONTENT_BLOCK]
                 _offer(best, rows, products_with(self._vectors, queries, rows))
         else:
-            for start in range(0, len(allowed), CONTENT_BLOCK):
-                is_in = allowed[start : start + CONTENT_BLOCK]
-                scores = products(self._vectors[start : start + CONTENT_BLOCK], queries)
-                if is_in.all():
-                    _offer(best, range(start, start + len(is_in)), scores)
+            for start in range(0, len(self._vectors), CONTENT_BLOCK):
+                block = self._vectors[start : start + CONTENT_BLOCK]
+                scores = products(block, queries)
+                is_in = None if allowed is None else allowed[start : start + CONTENT_BLOCK]
+                if is_in is None or is_in.all():
+                    _offer(best, range(start, start + len(block)), scores)
                 else:
                     _offer(best, start + np.flatnonzero(is_in), scores[:, is_in])
         found = [padded(one.rows, one.scores, k) for one in best]
@@ -97,7 +99,7 @@ class FaissIndex:
         self.searched: Index = _opened(folder, vectors)
 
     def search(
-        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; approximate where the index is."""
         return self.searched.search(vectors, k, allowed)
@@ -110,17 +112,17 @@ class WholeIndex:
         self._index = index
 
     def search(
-        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; approximate where the index is."""
-        among = selector(allowed)
+        among = None if allowed is None else selector(allowed)
         if isinstance(self._index, faiss.IndexIVF):
             # faiss wraps these constructors at import: they take keywords that its stubs do not know.
             parameters = faiss.SearchParametersIVF(sel=among, nprobe=self._index.nprobe)  # pyright: ignore
         else:
             parameters = faiss.SearchParameters(sel=among)  # pyright: ignore
         queries = np.ascontiguousarray(vectors, np.float32)
-        scores, rows = self._index.search(queries, min(k, len(allowed)), params=parameters)
+        scores, rows = self._index.search(queries, min(k, self._index.ntotal), params=parameters)
         return padded(rows, np.where(rows >= 0, scores, -np.inf), k)
 
 
@@ -132,9 +134,8 @@ def recall_of(
     A catalogue of fewer than k contents has fewer to find; an empty one gives 1.
     """
     asked = np.asarray(vectors[:: max(1, len(vectors) // queries)])
-    allowed = np.ones(len(vectors), bool)
-    expected, _ = exact.search(asked, k, allowed)
-    found, _ = index.search(asked, k, allowed)
+    expected, _ = exact.search(asked, k)
+    found, _ = index.search(asked, k)
     return share_found(expected, found)
 
 
@@ -185,7 +186,7 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
 
 def _opened(folder: Path, vectors: np.ndarray | None) -> Index:
     def beside() -> np.ndarray:
-        return _mapped(folder.parent / CONTENT_VECTORS) if vectors is None else vectors
+        return mapped_array(folder.parent / CONTENT_VECTORS) if vectors is None else vectors
 
     if (folder / INDEX_CENTROIDS).exists():
         return IvfFlatIndex(folder, len(beside()))
@@ -193,8 +194,3 @@ def _opened(folder: Path, vectors: np.ndarray | None) -> Index:
         # Mapped, where FAISS can, so that processes share it.
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
     return CompressedIndex(index, folder, beside()) if isinstance(index, faiss.IndexPreTransform) else WholeIndex(index)
-
-
-def _mapped(path: Path) -> np.ndarray:
-    with reading(path):
-        return np.load(path, mmap_mode="r")

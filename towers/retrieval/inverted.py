@@ -32,38 +32,43 @@ class InvertedIndex(ABC):
     """What all inverted files do: choose how many cells are searched.
 
     Args:
+        num_contents: of the catalogue.
         num_cells: that contents lie in.
         num_probes: cells that a query searches, at least.
     """
 
-    def __init__(self, num_cells: int, num_probes: int):
+    def __init__(self, num_contents: int, num_cells: int, num_probes: int):
+        self._num_contents = num_contents
         self.num_cells = num_cells
         self.num_probes = num_probes
 
     def search(
-        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"]
+        self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
         """As `Index.search`; where a filter leaves a part, or k is large, as many more cells are searched."""
-        num_contents = num_allowed = len(allowed)
-        probes = max(self.num_probes, -(-CANDIDATES_OF_K * k * self.num_cells // num_contents))
-        if not (is_all := bool(allowed[allowed.argmin()])):  # a third of the time of `all`
-            num_allowed = int(np.count_nonzero(allowed))
+        num_contents = self._num_contents
+        wanted, probes = min(k, num_contents), self.num_probes
+        if CANDIDATES_OF_K * k * self.num_cells > probes * num_contents:
+            probes = -(-CANDIDATES_OF_K * k * self.num_cells // max(num_contents, 1))
+        if allowed is not None and (num_allowed := int(np.count_nonzero(allowed))) < num_contents:
+            wanted = min(k, num_allowed)
             probes = probes * num_contents // max(num_allowed, 1)
+        else:
+            allowed = None
         probes = min(self.num_cells, probes)
         queries = np.ascontiguousarray(vectors, np.float32)
-        mask = None if is_all else allowed
-        rows, scores = self._in_blocks(queries, k, mask, probes)
-        wanted = min(k, num_allowed)
-        while probes < self.num_cells and _is_short(rows, wanted):
+        rows, scores = self._in_blocks(queries, k, allowed, probes)
+        while wanted and probes < self.num_cells and _is_short(rows, wanted):
             probes = min(self.num_cells, 2 * probes)
             is_short = rows[:, wanted - 1] < 0
-            rows[is_short], scores[is_short] = self._in_blocks(queries[is_short], k, mask, probes)
+            rows[is_short], scores[is_short] = self._in_blocks(queries[is_short], k, allowed, probes)
         return rows, scores
 
     def _in_blocks(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        if len(queries) == 1 or len(queries) <= (at_once := max(1, HELD_AT_ONCE // self._held(probes))):
+        count = len(queries)
+        if count == 1 or count <= (at_once := max(1, HELD_AT_ONCE // self._held(probes))):
             return self._scanned(queries, k, allowed, probes)
         blocks = [self._scanned(queries[start : start + at_once], k, allowed, probes)
                   for start in range(0, len(queries), at_once)]  # fmt: skip
@@ -88,8 +93,8 @@ class InvertedIndex(ABC):
 class IvfFlatIndex(InvertedIndex):
     """Computes the inner products of all contents in the nearest cells: for catalogues where these are few.
 
-    It reads the vectors in the order of the cells, so that those of a cell lie side by side. Contents with the same
-    vector are in the same cell, and come in the order of their rows.
+    It reads the vectors in the order of the cells, so that those of a cell lie side by side. Contents with equal inner
+    products come in any order, the same one for the same query.
 
     Args:
         folder: of the cells' centroids, of the rows and vectors in each, and of the effort that was chosen when it was
@@ -104,7 +109,7 @@ class IvfFlatIndex(InvertedIndex):
         centroids, sizes, members, vectors = (
             mapped_array(folder / name) for name in (INDEX_CENTROIDS, INDEX_SIZES, INDEX_MEMBERS, INDEX_VECTORS)
         )
-        super().__init__(len(sizes), read_json(folder / INDEX_EFFORT)["num_probes"])
+        super().__init__(num_contents, len(sizes), read_json(folder / INDEX_EFFORT)["num_probes"])
         if len(members) != num_contents:
             raise UserError(f"{folder}: {len(members):,} contents, but {num_contents:,} vectors; copy the export again")
         shapes = (len(sizes), vectors.shape[-1]), (len(members), vectors.shape[-1])
@@ -137,7 +142,7 @@ class IvfFlatIndex(InvertedIndex):
         if len(queries) == 1:
             return self._of_one(queries[0], k, allowed, probes)
         cells = _nearest_cells(queries @ self._directions, probes)
-        places = self._places.take(cells, axis=0).reshape(len(queries), -1)
+        places = self._places.take(cells, axis=0).reshape(len(queries), cells.shape[1] * self.longest)
         if allowed is not None:
             places[~allowed.take(self._rows.take(places))] = -1
         if probes > 1:
@@ -160,8 +165,8 @@ class IvfFlatIndex(InvertedIndex):
         if allowed is not None:
             is_in = allowed.take(rows)
             rows, scores = rows[is_in], scores[is_in]
-        best = (-scores).argsort(kind="stable")[:k]
-        return padded(rows.take(best)[None], scores.take(best)[None], k)
+        best = scores.argsort()[: -k - 1 : -1]
+        return padded(rows[best][None], scores[best][None], k)
 
 
 class CompressedIndex(InvertedIndex):
@@ -188,7 +193,7 @@ class CompressedIndex(InvertedIndex):
                 f"{folder}: {self._cells.ntotal:,} contents, but {len(vectors):,} vectors; copy the export again"
             )
         effort = read_json(folder / INDEX_EFFORT)
-        super().__init__(self._cells.nlist, effort["num_probes"])
+        super().__init__(len(vectors), self._cells.nlist, effort["num_probes"])
         self.num_candidates: int = effort["num_candidates"]
         self._vectors = np.ascontiguousarray(vectors, np.float32)  # a plain view of a mapped array
         chain: Any = index.chain
@@ -238,6 +243,5 @@ def _nearest_cells(products: Float[np.ndarray, "*queries cells"], probes: int) -
 
 def _is_short(rows: np.ndarray, wanted: int) -> bool:
     """Whether a list has less than that."""
-    if wanted == 0 or len(rows) == 0:
-        return False
-    return (rows.item(wanted - 1) if len(rows) == 1 else int(rows[:, wanted - 1].min())) < 0
+    column = rows[:, wanted - 1]
+    return (column.item() if len(column) == 1 else int(column.min(initial=0))) < 0

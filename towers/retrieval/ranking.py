@@ -59,9 +59,8 @@ def products_with(
 
 def _is_one(vectors: np.ndarray, queries: np.ndarray) -> bool:
     """Whether FAISS can do it, and in half of the time of BLAS, whose products of a matrix and a vector are slow."""
-    return len(queries) == 1 and all(
-        array.dtype == np.float32 and array.flags.c_contiguous for array in (vectors, queries)
-    )
+    are_alike = len(queries) == 1 and vectors.shape[1] == queries.shape[1]  # FAISS would read beyond the shorter one
+    return are_alike and all(array.dtype == np.float32 and array.flags.c_contiguous for array in (vectors, queries))
 
 
 def selector(allowed: Bool[np.ndarray, " contents"]) -> faiss.IDSelector:

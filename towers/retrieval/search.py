@@ -74,7 +74,8 @@ def _nearest(
     is_exact = query.among is not None or num_allowed < EXACT_BELOW
     index = export.exact_index if is_exact else export.index
     # An answer is as wide as `k`: more than there are would be padding alone, and memory by what was asked for.
-    rows, scores = index.search(vector[None], max(min(query.k, num_allowed), 1), among)
+    filtered = among if num_allowed < len(among) else None
+    rows, scores = index.search(vector[None], max(min(query.k, num_allowed), 1), filtered)
     is_found = rows[0] >= 0
     return Found(rows=rows[0][is_found], scores=scores[0][is_found])
 
