@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 LIMIT_S = 480.0
 NEEDED = (
     "beartype", "duckdb", "hydra-core", "hypothesis", "jaxtyping", "jinja2", "matplotlib", "numpy", "onnxruntime",
-    "pyarrow", "pytest", "pytorch-lightning", "pyyaml", "rich", "scipy", "soundfile", "soxr", "torch", "torchaudio",
+    "pyarrow", "pytest", "pytorch-lightning", "pyyaml", "rich", "scipy", "soundfile", "soxr",
+    "threadpoolctl", "torch", "torchaudio",
 )  # fmt: skip
 """What the stages import, of all that the package asks for."""
 PRECISIONS = ("bfloat16", "float32")

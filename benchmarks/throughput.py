@@ -11,7 +11,6 @@ half), against the best product of square matrices in the same run and precision
 import argparse
 import platform
 import resource
-import subprocess
 import tempfile
 import time
 from itertools import islice
@@ -31,8 +30,6 @@ from towers.data.training_batches import Share
 from towers.training.module import TowersModule
 from towers.training.optimizing import advance, clip_gradients
 from towers.training.step import accumulate_gradient
-
-COMMIT = ("git", "rev-parse", "--short", "HEAD")
 
 
 def step(module: TowersModule, optimizer: torch.optim.Optimizer, batch: TrainingBatch) -> None:
@@ -101,7 +98,14 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
     warm, timed = batches[:5], batches[5:]
     for batch in warm:
         step(module, optimizer, batch)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     taken = seconds(device, lambda: [step(module, optimizer, batch) for batch in timed])
+    peak = (  # before anything but steps takes memory
+        torch.cuda.max_memory_allocated() / 1e9
+        if device.type == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    )
     with operation_counter() as counter:
         for batch in timed:
             step(module, optimizer, batch)
@@ -111,7 +115,6 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
     histories = [micro.histories for batch in timed for micro in batch.micro_batches]
     return {
         "experiment": config.name,
-        "commit": subprocess.run(COMMIT, capture_output=True, text=True, check=False).stdout.strip(),
         "overrides": overrides,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, one core",
         "torch": torch.__version__,
@@ -126,11 +129,7 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
         "operations_per_s": counted / taken,
         "ceiling_operations_per_s": best,
         "share_of_ceiling": counted / taken / best,
-        "peak_memory_gb": (
-            torch.cuda.max_memory_allocated() / 1e9
-            if device.type == "cuda"
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        ),
+        "peak_memory_gb": peak,
     }  # fmt: skip
 
 

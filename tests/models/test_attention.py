@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
+from tests.models.test_packed_reference import KERNEL_TOLERANCE
 from towers.batch import Packing
 from towers.models import attention
 from towers.models.attention import (
@@ -104,6 +105,12 @@ class TestPacked:
         for one, other in zip(with_gradient(in_their_groups, whole), with_gradient(padded, whole), strict=True):
             torch.testing.assert_close(one, other, **FLOAT64)
 
+    def test_no_listeners_are_one_empty_group(self):
+        packing, groups = in_groups(Packing.of(torch.zeros(0, 5, dtype=torch.bool)))
+        nothing = torch.zeros(0, 3, 2, 4)
+        assert groups == ((0, 1),)
+        assert Attention(rotation=None, window=None, packing=packing, groups=groups)(nothing).shape == (0, 2, 4)
+
     def test_a_group_ends_where_padding_becomes_too_much(self):
         lengths = torch.tensor([49, 199, 99, 189, 99, 99])
         grouped, groups = in_groups(Packing.of(torch.arange(199) >= lengths[:, None]))
@@ -124,4 +131,4 @@ class TestPacked:
             return attend_packed(*(part.cuda() for part in parts), packing.to("cuda")).cpu()
 
         for one, other in zip(with_gradient(on_gpu, *inputs), expected, strict=True):
-            torch.testing.assert_close(one.double(), other, atol=0.05, rtol=0.05)
+            torch.testing.assert_close(one.double(), other, atol=KERNEL_TOLERANCE, rtol=KERNEL_TOLERANCE)

@@ -203,7 +203,7 @@ def in_groups(packing: Packing) -> tuple[Packing, tuple[tuple[int, int], ...]]:
         if padding > max(GROUP_TOKENS, (place - first) * longest // 16):
             groups.append((place - first, longest))
             first, padding = place, 0
-    groups.append((len(order) - first, int(lengths[order[first]])))
+    groups.append((len(order) - first, int(lengths[order[first]]) if len(order) else 1))
     width = np.repeat([tokens for _, tokens in groups], [listeners for listeners, _ in groups])
     begin = np.cumsum(width) - width
     place = np.arange(int(width.sum())) - np.repeat(begin, width)
