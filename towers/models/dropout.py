@@ -34,8 +34,8 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return dropout(x, self._probability)
         # At least half a level above 0 or below: scaled and cut off, that is the factor or 0, exactly. (bfloat16 holds
-        # levels above 128 in steps of two: where more than half is dropped, its share may be off by one level.) To
-        # compare bytes, or to make numbers of what is true, takes a processor seven times as long as one of these passes.
+        # levels above 128 in steps of two: where more than half is dropped, its share may be off by one level.)
+        # To compare bytes, or to make numbers of what is true, takes a processor seven times as long as such a pass.
         factor = LEVELS / (LEVELS - self._dropped_levels)
         mask = random_bytes(x.detach()).to(x.dtype).sub_(self._dropped_levels - 0.5).mul_(2 * factor)
         return x * mask.clamp_(0.0, factor)
