@@ -47,17 +47,18 @@ def commit() -> str:
     return subprocess.run(command, cwd=RESULTS, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def write_result(arguments: argparse.Namespace, name: str, content: dict[str, Any]) -> None:
+def write_result(arguments: argparse.Namespace, name: str, content: dict[str, Any]) -> Path:
     """Writes results/NAME-DATE.json, with the code, the machine and the libraries, unless the benchmark ran in its
-    smallest form."""
-    if arguments.smallest:
-        return
+    smallest form; returns the path."""
     now = datetime.now(UTC)
     path = RESULTS / f"{name}-{now:%Y-%m-%d}.json"
+    if arguments.smallest:
+        return path
     facts = {"when": now.isoformat(timespec="seconds"), "commit": commit(), "machine": machine(),
              "libraries": library_versions()}  # fmt: skip
     write_json(path, {**facts, **content})
     print(f"written to {path}")
+    return path
 
 
 def ratio(first: Float[np.ndarray, " listeners"], second: Float[np.ndarray, " listeners"]) -> dict[str, float]:

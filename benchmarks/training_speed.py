@@ -36,7 +36,6 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,11 +44,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import RESULTS, add_smallest, machine
+from benchmarks.measuring import add_smallest, write_result
 from benchmarks.peers.sides import HERE, KEEPING, PEERS, RECTOOLS, STEPS, Side, lines_of, peers_for, versions
 from benchmarks.small_sequences import prepared
 from towers.config.composing import compose
-from towers.manifest import library_versions, read_json, write_json
+from towers.manifest import read_json
 
 EXPERIMENT = "experiment=ml1m"
 OURS, MIXED = "Towers", "Towers, mixed"
@@ -112,10 +111,11 @@ def measure(arguments: argparse.Namespace, overrides: list[str]) -> None:
     if arguments.only != "quality":
         measure_speed(arguments, data, overrides, console)
     if arguments.only != "speed":
-        path = arguments.peer_results or measured_peer(data)
+        path = arguments.peer_results or measured_peer(arguments, data)
         quality = time_to_quality(read_json(path), overrides)
         console.print(quality_line(quality))
-        write("time_to_quality", {"overrides": overrides, "quality": quality})
+        content = {"peers": versions(), "overrides": overrides, "quality": quality}
+        write_result(arguments, "time_to_quality", content)
 
 
 def measure_speed(arguments: argparse.Namespace, data: str, overrides: list[str], console: Console) -> None:
@@ -135,7 +135,8 @@ def measure_speed(arguments: argparse.Namespace, data: str, overrides: list[str]
         speed.append(compared(COMPARISONS[place], arguments, data, overrides))
         console.print(verdict_of(speed[-1]))
         if not arguments.smallest:
-            write(f"training_speed{suffix}", {"protocol": protocol, "speed": speed})
+            content = {"peers": versions(), "protocol": protocol, "speed": speed}
+            write_result(arguments, f"training_speed{suffix}", content)
     console.print(speed_table(speed, arguments))
 
 
@@ -199,19 +200,10 @@ def product_per_s() -> float:
     return 2 * size**3 / min(seconds)
 
 
-def measured_peer(data: str) -> Path:
+def measured_peer(arguments: argparse.Namespace, data: str) -> Path:
     """RecTools' quality after each epoch, written to a file."""
     lines = list(lines_of([str(RECTOOLS.python), str(HERE / "rectools_training.py"), "quality", data]))
-    return write("rectools_quality", {"epochs": lines[:-1], **lines[-1]})
-
-
-def write(name: str, figures: dict[str, Any]) -> Path:
-    """With what it was measured on; where to."""
-    now = datetime.now(UTC)
-    path = RESULTS / f"{name}-{now:%Y-%m-%d}.json"
-    write_json(path, {"when": now.isoformat(timespec="seconds"), "machine": machine(), "libraries": library_versions(),
-                      "peers": versions(), **figures})  # fmt: skip
-    return path
+    return write_result(arguments, "rectools_quality", {"peers": versions(), "epochs": lines[:-1], **lines[-1]})
 
 
 def time_to_quality(peer: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -255,6 +247,8 @@ def verdict_of(row: dict[str, Any]) -> str:
     if fastest is None:
         return f"{row['comparison']}: no peer"
     own = row["ratios"][fastest]
+    if row["unit"] != "sequences":
+        return f"{row['comparison']}: by {row['unit']}, {own[OURS]:.2f} x {fastest}, which has one of a sequence: no verdict"
     of_each = (f"{ours} {own[ours]:.2f} x: {verdict(own[ours] >= AT_LEAST)}" for ours in OUR_STEPS)
     return f"{row['comparison']}: the fastest is {fastest}; at least {AT_LEAST} x: {', '.join(of_each)}"
 
