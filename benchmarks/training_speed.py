@@ -248,7 +248,7 @@ def verdict_of(row: dict[str, Any]) -> str:
         return f"{row['comparison']}: no peer"
     own = row["ratios"][fastest]
     if row["unit"] != "sequences":
-        return f"{row['comparison']}: by {row['unit']}, {own[OURS]:.2f} x {fastest}, which has one of a sequence: no verdict"
+        return f"{row['comparison']}: {own[OURS]:.2f} x {fastest} by {row['unit']}, of which that has one a sequence"
     of_each = (f"{ours} {own[ours]:.2f} x: {verdict(own[ours] >= AT_LEAST)}" for ours in OUR_STEPS)
     return f"{row['comparison']}: the fastest is {fastest}; at least {AT_LEAST} x: {', '.join(of_each)}"
 
