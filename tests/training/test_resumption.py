@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 
 from tests.training.conftest import assert_same_run
 from tests.training.stops import PLACES, At, Killed, die, killed_in_a_child, signalled
@@ -120,6 +121,17 @@ class TestKills:
         with pytest.raises(Killed):
             make_run(stopped, objective=objective(), callbacks=[At("on_train_batch_end", 13, die)]).train()
         go_on(make_run, stopped, never, objective=objective())
+
+    def test_with_averaged_weights(self, make_run, tmp_path):
+        """By Lightning's own callback, as a recipe may ask for it."""
+
+        def averaging():
+            return EMAWeightAveraging(use_buffers=False, decay=0.9)
+
+        whole = whole_run(make_run(tmp_path / "whole", callbacks=[averaging()]))
+        with pytest.raises(Killed):
+            make_run(tmp_path / "killed", callbacks=[averaging(), At("on_train_batch_end", 13, die)]).train()
+        go_on(make_run, tmp_path / "killed", whole, callbacks=[averaging()])
 
     @pytest.mark.unhooked
     def test_with_a_process_that_builds_batches(self, trained, make_run, tmp_path):
