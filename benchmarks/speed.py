@@ -108,6 +108,21 @@ def throughput(result: Result) -> Iterator[Row]:
     yield Row(f"{where}: operations", "GFLOP/s", result["operations_per_s"] / 1e9, "matrix product", best / 1e9)
 
 
+def evaluated(result: Result) -> Iterator[Row]:
+    """Reads a result of evaluation_cost.py."""
+    training, baselines = result["training"], result["baselines"].values()
+    if not training:  # it was asked for the baselines alone
+        return
+    contents = re.findall(r"contents=(\d+)", result["world"])[0]
+    spent = {
+        "tuning the baselines": sum(each["core_seconds"]["tuning"] for each in baselines),
+        "tuning, fitting, ranking them": sum(sum(each["core_seconds"].values()) for each in baselines),
+        **result["evaluation"],
+    }
+    for what, seconds in spent.items():
+        yield Row(f"{what}, {contents} contents of names", "core-seconds", seconds, "one training", training, True)
+
+
 def searched(result: Result) -> Iterator[Row]:
     """Reads a result of serving_search.py."""
     sizes, figures = result["sizes"], result["figures"]
@@ -165,6 +180,7 @@ MEASURES = (
     Measure(
         "training_speed --only speed --rounds 3 --comparisons 0 --allocator system", "training_speed_system", trained
     ),
+    Measure("evaluation_cost --work runs/names", "evaluation_cost", evaluated),
     Measure("throughput experiment=ml1m", "throughput-ml1m-cpu", throughput),
     Measure("serving_search", "serving_search-search-nonlinear-1000000", searched),
     Measure("serving_search --world clustered --contents 50000", "serving_search-search-clustered-50000", searched),
