@@ -1,8 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.contracts.ranker import make_task
+from towers.contract.schema import KIND_CODES
 from towers.errors import UserError
 from towers.evaluation.baselines.counts import Popularity
 from towers.evaluation.harness import evaluate
@@ -23,6 +26,13 @@ class Shifted:
 
     def scores(self, positions):
         return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+
+
+class OfTask(Known):
+    """Facts of a task that comes from no store."""
+
+    def __init__(self, task):
+        self.task, self.histories, self.times_us = task, task.histories, None
 
 
 def build(settings):
@@ -98,6 +108,19 @@ class TestChoice:
         choice = chosen(tuning("recall@2/cold_users", sign=[-1, 1]), validation, min_users=discovery)
         assert choice.metric == "recall@2"
         assert choice.settings == {"sign": 1}
+
+    def test_by_a_kind_where_each_listener_has_targets_of_one(self):
+        """Of those judged all are then of one kind, which is no slice of theirs (`slices_of`)."""
+        task = make_task([[2], [3], [2], [3]], [[0], [1], [0], [1]], 5, train_counts=[9, 8, 2, 2, 1])
+        kinds = np.array([KIND_CODES[kind] for kind in ("track", "episode", "track", "episode", "episode")])
+        task = replace(task, kind_codes=kinds)
+        for kind, listeners in (("track", [0, 2]), ("episode", [1, 3])):
+            choice = chosen(tuning(f"recall@2/{kind}", sign=[-1, 1]), OfTask(task))
+            assert choice.metric == f"recall@2/{kind}"
+            whole = evaluate(task, DenseRanker(task, Popularity(task)), filter_seen=False, ks=(2,), min_users=1)
+            assert whole.slices[kind].positions.tolist() == listeners
+            assert choice.trials[1].figure == whole.means()[f"recall@2/{kind}"] == 1
+            assert choice.settings == {"sign": 1}
 
     def test_too_few_listeners_for_any_figure(self, validation):
         choice = chosen(tuning(sign=[-1, 1]), validation, min_users=1_000)

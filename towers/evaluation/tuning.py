@@ -17,7 +17,7 @@ from towers.evaluation.metrics import METRICS
 from towers.evaluation.ranking.choosing import ranker_of
 from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.result import split_key
-from towers.evaluation.slices import slices_of
+from towers.evaluation.slices import Slice, slices_of
 
 Build = Callable[[Mapping[str, Any]], Callable[..., Scorer]]
 """Settings to the constructor with them filled in, which then asks for facts (`Known.give`)."""
@@ -103,6 +103,31 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """What decides between settings: a metric, and the targets of the whole task that it counts.
+
+    Args:
+        metric: its key.
+        kept: its slice, over the whole task's `ranked_targets`.
+        user_of_target: `[targets]`, the position of the listener whose target each is.
+        drawn: positions of the listeners who have a target that counts, in the order drawn.
+    """
+
+    metric: str
+    kept: Slice
+    user_of_target: Int[np.ndarray, " targets"]
+    drawn: Int[np.ndarray, " counted"]
+
+    def slices(self, positions: Int[np.ndarray, " some"]) -> dict[str, Slice]:
+        """The slice by its name, over the targets of the listeners at `positions`, which rise.
+
+        It is cut out of that of the whole task, since which slices exist depends on whose targets are looked at.
+        """
+        is_judged = np.isin(self.user_of_target, positions)
+        return {split_key(self.metric)[1]: replace(self.kept, keep=self.kept.keep[is_judged])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Tried:
     """A setting with the figure of each listener judged."""
 
@@ -112,12 +137,22 @@ class _Tried:
     judging_seconds: float
 
     @classmethod
-    def on(cls, known: Known, build: Build, settings: Mapping[str, Any], metric: str, filter_seen: bool) -> "_Tried":
-        """Fits and judges."""
+    def on(
+        cls,
+        known: Known,
+        build: Build,
+        settings: Mapping[str, Any],
+        metric: str,
+        slices: Mapping[str, Slice],
+        filter_seen: bool,
+    ) -> "_Tried":
+        """A baseline is fitted with these settings and judged by the listeners of the task."""
         began, k = time.process_time(), int(split_key(metric)[0].partition("@")[2])
         scorer = known.give(build(settings))
         fitted, ranker = time.process_time(), ranker_of(known.task, scorer)
-        judged = evaluate(known.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k)
+        judged = evaluate(
+            known.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k, slices=slices
+        )
         ended = time.process_time()
         return cls(
             settings=settings,
@@ -254,7 +289,7 @@ class Tuning:
         counted = self._counted(validation, filter_seen, min_users) if wanted else None
         if counted is None:
             return Choice()
-        metric, drawn = counted
+        drawn = counted.drawn
         bounds = [0, *(times * (self.max_listeners or len(drawn)) for times in _LOOKS)]
         budget = self.max_seconds if max_seconds is None else max_seconds
 
@@ -262,7 +297,8 @@ class Tuning:
             return budget is None or time.process_time() - began + seconds <= budget
 
         def tried(settings: Mapping[str, Any], positions: Int[np.ndarray, " some"]) -> _Tried:
-            return _Tried.on(validation.for_trials(positions, wanted), build, settings, metric, filter_seen)
+            known, slices = validation.for_trials(positions, wanted), counted.slices(positions)
+            return _Tried.on(known, build, settings, counted.metric, slices, filter_seen)
 
         found: list[_Tried] = []
         for settings in wanted:
@@ -283,23 +319,24 @@ class Tuning:
             best, errors = _ranked(found, close, errors)
         return Choice(
             settings=best.settings,
-            metric=metric,
+            metric=counted.metric,
             trials=tuple(one.trial(error) for one, error in zip(found, errors, strict=True)),
             left_out=tuple(wanted[len(found) :]),
             core_seconds=CoreSeconds(tuning=time.process_time() - began),
         )
 
-    def _counted(
-        self, validation: Known, filter_seen: bool, min_users: int
-    ) -> tuple[str, Int[np.ndarray, " counted"]] | None:
-        """The metric that decides, and who has a target that it counts, in the order drawn; null for too few."""
+    def _counted(self, validation: Known, filter_seen: bool, min_users: int) -> _Counted | None:
+        """The metric that decides, and who has a target that it counts; null for too few."""
         task = validation.task
         targets, slices = task.ranked_targets, slices_of(task, filter_seen=filter_seen)
         for metric in (self.metric, split_key(self.metric)[0]):
             kept = slices.get(split_key(metric)[1])
-            counted = np.zeros(0, dtype=np.int64) if kept is None else np.flatnonzero(targets.where(kept.keep).lengths)
+            if kept is None:
+                continue
+            counted = np.flatnonzero(targets.where(kept.keep).lengths)
             if len(counted) >= max(min_users, 1):
-                return metric, np.random.default_rng(self.seed).permutation(counted)
+                drawn = np.random.default_rng(self.seed).permutation(counted)
+                return _Counted(metric=metric, kept=kept, user_of_target=targets.list_of_value, drawn=drawn)
         return None
 
     def fit(
