@@ -146,6 +146,7 @@ class TestChoice:
                 }
             ],
             "left_out": [],
+            "listeners_left_out": 0,
             "is_on_evaluated_period": False,
             "core_seconds": {"tuning": choice.core_seconds.tuning, "fit": 0.0, "ranking": 0.0},
         }
@@ -195,11 +196,33 @@ class TestSample:
             assert trial.listeners == expected.listeners > 4
             assert trial.core_seconds > 0
 
-    def test_no_second_look_where_the_budget_is_spent(self, validation):
+    @pytest.mark.parametrize("is_kept", [True, False])
+    def test_no_second_look_where_the_budget_does_not_suffice_for_its_fits(self, validation, monkeypatch, is_kept):
+        clock = [0.0]
+        monkeypatch.setattr("time.process_time", lambda: clock[0])
+
+        def fitted():
+            clock[0] += 10
+            return np.zeros(1)
+
+        def slow(settings):
+            def built(task, histories, shared):
+                shared.once(("slow", is_kept, settings["step"]), fitted) if is_kept else fitted()
+                return Shifted(task, histories, sign=1, **settings)
+
+            return built
+
         some = self.settings(max_listeners=4)
         some.grid["shifted"] = {"step": [5, 6]}
-        choice = some.choose("shifted", build, validation, filter_seen=False, min_users=1, max_seconds=1e-9)
-        assert [trial.listeners for trial in choice.trials] == [4]
+        choice = some.choose("shifted", slow, validation, filter_seen=False, min_users=1, max_seconds=30.0)
+        assert not choice.left_out
+        if is_kept:
+            assert choice.listeners_left_out == 0 < choice.trials[0].listeners - 4
+            assert choice.core_seconds.tuning == 20
+        else:
+            assert choice.listeners_left_out > 0
+            assert [trial.listeners for trial in choice.trials] == [4, 4]
+            assert choice.as_dict()["listeners_left_out"] == choice.listeners_left_out
 
     def test_errors_are_those_of_the_distance_to_the_best(self, validation):
         choice = chosen(self.settings(max_listeners=None), validation)

@@ -63,6 +63,7 @@ class Choice:
         metric: that decided; null where nothing was tried.
         trials: all that were tried.
         left_out: settings that were not tried, for the budget was spent.
+        listeners_left_out: how many more listeners were still to judge what lies close, when the budget was spent.
         is_on_evaluated_period: whether the period chosen on is the one that is reported, which flatters the baseline.
         core_seconds: what it cost.
     """
@@ -71,6 +72,7 @@ class Choice:
     metric: str | None = None
     trials: tuple[Trial, ...] = ()
     left_out: tuple[Mapping[str, Any], ...] = ()
+    listeners_left_out: int = 0
     is_on_evaluated_period: bool = False
     core_seconds: CoreSeconds = field(default_factory=CoreSeconds)
 
@@ -129,12 +131,21 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tried:
-    """A setting with the figure of each listener judged."""
+    """A setting with the figure of each listener judged.
+
+    Args:
+        settings: that were tried.
+        figures: of those who judged.
+        core_seconds: that fitting and judging took.
+        judging_seconds: that judging took of them.
+        refit_seconds: that fitting once more will take: as long as the last time, without what was kept of it.
+    """
 
     settings: Mapping[str, Any]
     figures: Float[np.ndarray, " listeners"]
     core_seconds: float
     judging_seconds: float
+    refit_seconds: float
 
     @classmethod
     def on(
@@ -147,7 +158,8 @@ class _Tried:
         filter_seen: bool,
     ) -> "_Tried":
         """A baseline is fitted with these settings and judged by the listeners of the task."""
-        began, k = time.process_time(), int(split_key(metric)[0].partition("@")[2])
+        k, kept = int(split_key(metric)[0].partition("@")[2]), known.shared.kept_seconds
+        began = time.process_time()
         scorer = known.give(build(settings))
         fitted, ranker = time.process_time(), ranker_of(known.task, scorer)
         judged = evaluate(
@@ -159,6 +171,7 @@ class _Tried:
             figures=judged.figures(metric),
             core_seconds=ended - began,
             judging_seconds=ended - fitted,
+            refit_seconds=max(fitted - began - (known.shared.kept_seconds - kept), 0.0),
         )
 
     @property
@@ -177,6 +190,7 @@ class _Tried:
             figures=np.concatenate([self.figures, others.figures]),
             core_seconds=self.core_seconds + others.core_seconds,
             judging_seconds=self.judging_seconds + others.judging_seconds,
+            refit_seconds=others.refit_seconds,
         )
 
     def trial(self, error: float) -> Trial:
@@ -307,12 +321,15 @@ class Tuning:
             found.append(tried(settings, np.sort(drawn[: bounds[1]])))
         close = range(len(found))
         best, errors = _ranked(found, close)
+        listeners_left_out = 0
         for start, stop in pairwise(bounds[1:]):
             close = [place for place in close if best.mean - found[place].mean <= _CLOSE * errors[place]]
             more = np.sort(drawn[start:stop])
-            # Fits are kept, but for large ones, and lists for more listeners take longer.
-            longer = sum(found[place].judging_seconds for place in close) * len(more) / len(drawn[:start])
-            if len(close) < 2 or not len(more) or not has_time(longer):
+            if len(close) < 2 or not len(more):
+                break
+            times = len(more) / start  # as many listeners as have judged so far
+            if not has_time(sum(found[place].judging_seconds * times + found[place].refit_seconds for place in close)):
+                listeners_left_out = len(more)
                 break
             for place in close:
                 found[place] = found[place].and_on(tried(found[place].settings, more))
@@ -322,6 +339,7 @@ class Tuning:
             metric=counted.metric,
             trials=tuple(one.trial(error) for one, error in zip(found, errors, strict=True)),
             left_out=tuple(wanted[len(found) :]),
+            listeners_left_out=listeners_left_out,
             core_seconds=CoreSeconds(tuning=time.process_time() - began),
         )
 
