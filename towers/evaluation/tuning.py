@@ -85,6 +85,11 @@ class Choice:
         }
 
 
+def is_complete(choice: Mapping[str, Any]) -> bool:
+    """Whether the budget sufficed for all that there was to try (`Choice.as_dict`)."""
+    return not choice["left_out"] and not choice["listeners_left_out"]
+
+
 class Budget:
     """Core-seconds of tuning, shared among the baselines: an equal part of what is left for each that is to come.
 
