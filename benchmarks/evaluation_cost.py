@@ -58,7 +58,7 @@ class Alone(Known):
 class Nothing(Shared):
     """Keeps nothing."""
 
-    def once(self, key: Any, make: Any) -> Any:
+    def once(self, key: Any, make: Any, *, for_others: bool = False) -> Any:
         """Makes it anew."""
         return make()
 

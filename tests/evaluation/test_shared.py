@@ -101,6 +101,15 @@ def test_too_many_neighbours_to_keep_are_found_once_and_then_as_many_as_asked_fo
     assert calls == [7, 3, 7, 2, 7]
 
 
+def test_only_what_serves_others_outlives_a_baseline(task):
+    shared = Shared()
+    EASE(task, task.histories, shared)
+    ItemKNN(task, task.histories, shared)
+    IALS(task, task.histories, shared, factors=4, iterations=1)
+    shared.forget()
+    assert {key[0] if isinstance(key, tuple) else key for key in shared._kept} == {"confidences", "ials"}
+
+
 def test_lists_of_the_task_stay_as_they_are(task):
     before = lists_of(task.histories)
     ItemKNN(task, task.histories, Shared([{"neighbours": 3}]), neighbours=2).scores(EVERYBODY)

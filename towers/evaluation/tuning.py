@@ -339,6 +339,7 @@ class Tuning:
             for place in close:
                 found[place] = found[place].and_on(tried(found[place].settings, more))
             best, errors = _ranked(found, close, errors)
+        validation.forget()
         return Choice(
             settings=best.settings,
             metric=counted.metric,
@@ -394,4 +395,6 @@ class Tuning:
             choice = replace(choice, is_on_evaluated_period=True)
         began = time.process_time()
         scorer = known.give(build(choice.settings))
-        return scorer, replace(choice, core_seconds=replace(choice.core_seconds, fit=time.process_time() - began))
+        seconds = time.process_time() - began
+        known.forget()
+        return scorer, replace(choice, core_seconds=replace(choice.core_seconds, fit=seconds))

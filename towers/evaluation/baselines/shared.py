@@ -28,9 +28,16 @@ class Shared:
         """Seconds of a processor that the making of whatever was kept has taken: a second fit is spared them."""
         self._kept: dict[Hashable, Any] = {}
         self._refused: set[Hashable] = set()
+        self._for_others: set[Hashable] = set()
 
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made under this key, else makes it, and keeps it as long as there is room."""
+    def once(self, key: Hashable, make: Callable[[], T], *, for_others: bool = False) -> T:
+        """What was made under this key, else makes it, and keeps it as long as there is room.
+
+        Args:
+            key: what it is, and all that it depends on.
+            make: makes it.
+            for_others: another baseline takes it, too.
+        """
         if key in self._kept:
             return self._kept[key]
         began = time.process_time()
@@ -39,8 +46,15 @@ class Shared:
             self._refused.add(key)
             return made
         self._kept[key] = made
+        if for_others:
+            self._for_others.add(key)
         self.kept_seconds += time.process_time() - began
         return made
+
+    def forget(self) -> None:
+        """Drops what serves one baseline alone, when that has been fitted for the last time."""
+        self._kept = {key: made for key, made in self._kept.items() if key in self._for_others}
+        self._refused.clear()
 
     def nearest(self, key: Hashable, make: Callable[[int], sparse.csr_array], neighbours: int) -> sparse.csr_array:
         """The neighbours that `make` finds, found once for all trials and cut down to those wanted.
