@@ -35,9 +35,10 @@ from towers.config.overrides import quotation
 from towers.data.store import Store
 from towers.errors import DataLacks, UserError
 from towers.evaluation.baselines.shared import Shared
+from towers.evaluation.choice import Choice
 from towers.evaluation.known import Known
 from towers.evaluation.ranking.rankers import DenseRanker
-from towers.evaluation.tuning import Build, Choice, Tuning
+from towers.evaluation.tuning import Build, Tuning
 from towers.manifest import read_json
 
 DATA = ("data=parquet", "data/split=leave_one_out", "features=names_only", "audio_encoder=none")

@@ -202,7 +202,7 @@ def test_the_page_shows_the_bounds_of_all_comparisons_and_says_so(page, report):
 
 @pytest.mark.parametrize("is_flattered", [False, True])
 def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
-    from towers.evaluation.tuning import Choice, CoreSeconds, Trial
+    from towers.evaluation.choice import Choice, CoreSeconds, Trial
 
     trials = tuple(Trial(settings={"l2": l2}, figure=1 / l2, listeners=4321) for l2 in (20.0, 500.0))
     choice = Choice(

@@ -8,10 +8,11 @@ from tests.contracts.ranker import make_task
 from towers.contract.schema import KIND_CODES
 from towers.errors import UserError
 from towers.evaluation.baselines.counts import Popularity
+from towers.evaluation.choice import Choice
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
 from towers.evaluation.ranking.rankers import DenseRanker
-from towers.evaluation.tuning import Budget, Choice, Tuning
+from towers.evaluation.tuning import Budget, Tuning
 
 
 class Shifted:
@@ -278,6 +279,21 @@ class TestFit:
             )
             assert scorer.settings == (1, 1)
             assert choice.is_on_evaluated_period is expected
+
+    def test_what_fits_have_in_common_is_dropped_in_the_end(self, validation, test):
+        made = []
+
+        def builds(settings):
+            def built(task, histories, shared):
+                shared.once("common", lambda: made.append(1) or np.zeros(1))
+                return Shifted(task, histories, sign=1, **settings)
+
+            return built
+
+        settings = tuning(step=[5, 6])
+        for times in (1, 2):
+            settings.fit("shifted", builds, test, validation, filter_seen=False, min_users=1)
+            assert len(made) == 2 * times  # once for the trials and once for good
 
     def test_a_baseline_that_the_data_does_not_allow(self, validation, test):
         def refuse(settings):

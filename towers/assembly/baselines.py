@@ -14,13 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from towers.config.instantiate import instantiate
 from towers.errors import DataLacks, UserError
+from towers.evaluation.choice import is_complete
 from towers.evaluation.known import Known
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.ranking.choosing import ranker_of
 from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.result import Evaluation
 from towers.evaluation.saved import cached, fingerprint
-from towers.evaluation.tuning import Budget, Build, Tuning, is_complete
+from towers.evaluation.tuning import Budget, Build, Tuning
 from towers.manifest import library_versions
 
 FITTED_WITH = ("numpy", "scipy", "implicit")
