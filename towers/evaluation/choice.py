@@ -56,7 +56,7 @@ class Choice:
     core_seconds: CoreSeconds = field(default_factory=CoreSeconds)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the same as plain values for JSON."""
         return {
             **asdict(self),
             "trials": [asdict(trial) for trial in self.trials],

@@ -38,11 +38,11 @@ class Budget:
         self._left = math.inf if seconds is None else seconds
 
     def share(self, baselines: int) -> float:
-        """For the next of so many."""
+        """Returns the seconds that the next of so many baselines may spend."""
         return self._left / max(baselines, 1)
 
     def spend(self, seconds: float) -> None:
-        """What one of them took; what it left is for the others."""
+        """Takes off what one of them spent; what it left is for the others."""
         self._left = max(self._left - seconds, 0.0)
 
 
@@ -99,7 +99,7 @@ class _Tried:
         slices: Mapping[str, Slice],
         filter_seen: bool,
     ) -> "_Tried":
-        """A baseline is fitted with these settings and judged by the listeners of the task."""
+        """Fits the baseline with these settings and judges it by the listeners of the task."""
         k, kept = int(split_key(metric)[0].partition("@")[2]), known.shared.kept_seconds
         began = time.process_time()
         scorer = known.give(build(settings))
@@ -118,15 +118,15 @@ class _Tried:
 
     @property
     def mean(self) -> float:
-        """Of all of them."""
+        """Returns the mean over all who judged."""
         return float(self.figures.mean())
 
     def error(self, other: "_Tried") -> float:
-        """Standard error of the distance of the means over the same listeners."""
+        """Returns the standard error of the distance of both means over the same listeners."""
         return float((self.figures - other.figures).std() / np.sqrt(len(self.figures)))
 
     def and_on(self, others: "_Tried") -> "_Tried":
-        """The same setting on further listeners, too."""
+        """Returns the same setting judged by further listeners, too."""
         return _Tried(
             settings=self.settings,
             figures=np.concatenate([self.figures, others.figures]),
@@ -136,7 +136,7 @@ class _Tried:
         )
 
     def trial(self, error: float) -> Trial:
-        """For the record."""
+        """Returns what stands in the record of it."""
         return Trial(
             settings=self.settings,
             figure=self.mean,
@@ -213,7 +213,7 @@ class Tuning:
         return [everything[place] for place in np.sort(drawn)]
 
     def budget(self) -> Budget:
-        """Of one evaluation."""
+        """Returns the budget of one evaluation, of which nothing is spent."""
         return Budget(self.max_seconds)
 
     def choose(

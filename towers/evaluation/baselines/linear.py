@@ -55,11 +55,11 @@ class ItemKNN:
 
     @property
     def base(self) -> Float[np.ndarray, " contents"]:
-        """Of what is no neighbour of anything that the listener heard."""
+        """Returns the scores of what is no neighbour of what the listener heard: 0, or -1 if nobody ever heard it."""
         return self._is_known.astype(np.float32) - 1
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """The neighbours of what they have heard."""
+        """Returns the scores of the neighbours of what they have heard."""
         heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
         return sparse.csr_array(heard @ self._similarities)
 
