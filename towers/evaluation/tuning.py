@@ -169,7 +169,7 @@ class Tuning:
         seed: of the draws.
         max_seconds: core-seconds for all baselines together; null: as many as it takes. Of each the first trial is
             made, and those that follow in the order of its grid as long as its share suffices for one more like the
-            longest.
+            longest; one whole trial may pass it.
         max_listeners: fits see everybody, and so many are judged at first, drawn evenly among those who have a target
             that the metric counts. Whatever lies within three standard errors of the best is then judged by three
             times as many, and again by ten times, as far as there are so many and the share suffices. Null: all of
