@@ -35,9 +35,10 @@ from towers.config.overrides import quotation
 from towers.data.store import Store
 from towers.errors import DataLacks, UserError
 from towers.evaluation.baselines.shared import Shared
+from towers.evaluation.choice import Choice
 from towers.evaluation.known import Known
 from towers.evaluation.ranking.rankers import DenseRanker
-from towers.evaluation.tuning import Build, Choice, Tuning
+from towers.evaluation.tuning import Build, Tuning
 from towers.manifest import read_json
 
 DATA = ("data=parquet", "data/split=leave_one_out", "features=names_only", "audio_encoder=none")
@@ -49,17 +50,17 @@ class Alone(Known):
     """Facts on which every trial is fitted by itself."""
 
     def for_trials(self, positions: Int[np.ndarray, " some"], trials: Any) -> Known:
-        """Shares nothing."""
+        """Returns facts with which a trial shares nothing with others."""
         some = super().for_trials(positions, ())
         some.shared = Nothing()
         return some
 
 
 class Nothing(Shared):
-    """Keeps nothing."""
+    """A memory that keeps nothing."""
 
-    def once(self, key: Any, make: Any) -> Any:
-        """Makes it anew."""
+    def once(self, key: Any, make: Any, *, for_others: bool = False) -> Any:
+        """Makes whatever is asked for anew."""
         return make()
 
 
@@ -213,7 +214,7 @@ def show(content: Mapping[str, Any]) -> None:
 
 
 def text(settings: Mapping[str, Any]) -> str:
-    """In a cell."""
+    """Returns the settings as the text of a cell."""
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
 from benchmarks.measuring import add_smallest
+from towers.contract.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
-FIRST_US = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-DAYS, DAY_US, MINUTE_US = 180, 86_400_000_000, 60_000_000
+FIRST_US = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * SECOND_US
+DAYS = 180
 TRACKS_OF_ARTIST, ARTISTS_OF_GENRE = 10, 35
 ACTIVITY_SD, MIN_EVENTS = 0.9, 4
 SESSION_LENGTH, STAYS_WITH_ARTIST, REPEATS = 5.0, 0.35, 0.2
@@ -133,20 +134,22 @@ def _times(
 ) -> Int[np.ndarray, " events"]:
     """Sessions begin at random moments of the period, in order; their events are some minutes apart."""
     session_users = users[is_session]
-    # A session has an hour of its own, so that none reaches into the next.
+    # Each session begins at an hour that is drawn for it, and a listener's sessions come in the order of their hours.
     hours = np.sort(session_users * (DAYS * 24) + random.integers(0, DAYS * 24, len(session_users)))
-    begins = (hours % (DAYS * 24)) * 60 * MINUTE_US
+    begins = (hours % (DAYS * 24)) * HOUR_US
     place = np.arange(len(users)) - _last(is_session)
     steps = begins[np.cumsum(is_session) - 1] + place * 3 * MINUTE_US
-    # Two sessions may have drawn one hour, and long ones reach beyond theirs: later events come later all the same.
-    return FIRST_US + _rising(users, steps)
+    # Two sessions may have drawn one hour, and long ones reach into the next: later events come later all the same.
+    return FIRST_US + _rising(users, steps // SECOND_US) * SECOND_US
 
 
-def _rising(users: Int[np.ndarray, " events"], times: Int[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
-    """Each time at least a second after the one before it of the same listener."""
-    second, span = 1_000_000, 4 * DAYS * DAY_US
-    places = np.arange(len(users)) * second
-    return np.maximum.accumulate(users * span + times - places) + places - users * span
+def _rising(users: Int[np.ndarray, " events"], seconds: Int[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
+    """Moves each time on to a second after the one before it of the same listener, where it does not come later.
+
+    It counts in seconds: in microseconds the spans of 150,000 listeners one after the other would overflow an int64.
+    """
+    span, places = 4 * DAYS * DAY_US // SECOND_US, np.arange(len(users))
+    return np.maximum.accumulate(users * span + seconds - places) + places - users * span
 
 
 def _last(is_start: Bool[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:

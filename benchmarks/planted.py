@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from towers.contract.durations import DAY_US
+from towers.contract.durations import DAY_US, HOUR_US
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ def day_of(events: pa.Table) -> np.ndarray:
 
 def shifted(events: pa.Table, hours: float) -> pa.Table:
     """Moves the events to some hours later."""
-    moved = events["timestamp"].cast(pa.int64()).to_numpy() + round(hours * 3_600_000_000)
+    moved = events["timestamp"].cast(pa.int64()).to_numpy() + round(hours * HOUR_US)
     times = pa.array(moved, pa.timestamp("us", tz="UTC"))
     return events.set_column(events.column_names.index("timestamp"), "timestamp", times)
 

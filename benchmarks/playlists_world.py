@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.serving_search import SETTINGS
 from towers.contract import schema
+from towers.contract.durations import DAY_US
 from towers.contract.events import is_positive, microseconds_of
 from towers.data.store import write_arrow
 from towers.features.ragged import Ragged
@@ -244,7 +245,7 @@ class _World:
         actions = [schema.PLAY, schema.SKIP, schema.LIKE, schema.SAVE, schema.DISLIKE]
         action = self.random.choice(actions, count, p=[0.61, 0.31, 0.04, 0.03, 0.01]).astype(np.int8)
         played = np.where(action == schema.PLAY, self.random.random(count) ** 0.3, -1).astype(np.float32)
-        first_us = microseconds_of(END) - DAYS_OF_HISTORY * 86_400_000_000
+        first_us = microseconds_of(END) - DAYS_OF_HISTORY * DAY_US
         positive = is_positive(content_row=rows, action=action, played_fraction=played, min_played_fraction=0.5)
         return pa.table(
             {

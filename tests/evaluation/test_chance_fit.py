@@ -12,6 +12,8 @@ import pytest
 
 from towers.contract.durations import DAY_US
 from towers.contract.schema import ACTIONS
+from towers.data.splits.leave_one_out import LeaveOneOut
+from towers.data.splits.split import Split
 from towers.data.splits.temporal import GlobalTemporal
 from towers.data.store import Store
 from towers.errors import DataLacks
@@ -69,15 +71,13 @@ def write_events(folder: Path, rows: list[tuple[str, str, datetime]]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prepared(make_builder: Callable, feature_settings: FeatureSettings) -> Callable[[Path], Store]:
-    """A folder of raw events to its store, beside it."""
+def prepared(make_builder: Callable, feature_settings: FeatureSettings) -> Callable[..., Store]:
+    """A folder of raw events, and perhaps a split, to its store, beside it."""
     features = replace(feature_settings, user_columns=())
 
-    def prepare(raw: Path) -> Store:
-        builder = make_builder(
-            raw, raw.parent / "stores", split=GlobalTemporal(VALIDATION_START, TEST_START), features=features
-        )
-        return builder.build()[0]
+    def prepare(raw: Path, split: Split | None = None) -> Store:
+        split = split or GlobalTemporal(VALIDATION_START, TEST_START)
+        return make_builder(raw, raw.parent / "stores", split=split, features=features).build()[0]
 
     return prepare
 
@@ -186,6 +186,22 @@ def listening_of_new(tmp_path: Path, prepared: Callable[[Path], Store]) -> Store
         for user in range(30)
     ]
     return prepared(write_events(tmp_path / "raw", rows))
+
+
+def test_where_each_is_cut_at_their_own_time_the_window_is_of_events(
+    tmp_path: Path, prepared: Callable[..., Store]
+) -> None:
+    """With a clock, too: the period of a listener is one event, whenever that was."""
+    rows = [
+        (f"u{user:02}", f"c{7 * user * (place + 1) % 11:02}", START + timedelta(days=place, hours=user))
+        for user in range(20)
+        for place in range(6)
+    ]
+    store = prepared(write_events(tmp_path / "raw", rows), LeaveOneOut())
+    assert store.has_clock
+    draws = np.random.default_rng(0)
+    contents, users = draws.normal(size=(len(store.contents), 4)), draws.normal(size=(len(store.users), 4))
+    assert fit_chance(store, contents, lambda rows: users[rows]).window == {"events": 1.0}
 
 
 def test_without_listening_in_validation_there_is_none(tmp_path: Path, prepared: Callable[[Path], Store]) -> None:

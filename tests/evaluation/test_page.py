@@ -202,7 +202,7 @@ def test_the_page_shows_the_bounds_of_all_comparisons_and_says_so(page, report):
 
 @pytest.mark.parametrize("is_flattered", [False, True])
 def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
-    from towers.evaluation.tuning import Choice, CoreSeconds, Trial
+    from towers.evaluation.choice import Choice, CoreSeconds, Trial
 
     trials = tuple(Trial(settings={"l2": l2}, figure=1 / l2, listeners=4321) for l2 in (20.0, 500.0))
     choice = Choice(
@@ -210,6 +210,7 @@ def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
         metric="recall@20/discovery",
         trials=trials,
         left_out=({"l2": 1000.0},),
+        listeners_left_out=7654 if is_flattered else 0,
         is_on_evaluated_period=is_flattered,
         core_seconds=CoreSeconds(tuning=12.34, fit=3.0, ranking=0.5),
     )
@@ -218,6 +219,8 @@ def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
     cells = re.findall(r'<td class="number">([^<]*)</td>', shown[shown.index("<td>l2 20.0</td>") :])
     assert cells[:6] == ["2", "1", "4,321", "12.3", "3.0", "0.5"]
     assert "<td>recall@20/discovery</td>" in shown
+    assert ">listeners, at most</th>" in shown
+    assert ("a last look by more listeners (EASE: 7,654)." in shown) == is_flattered
     assert ("the very period shown here" in shown) == is_flattered
     assert "How the baselines were tuned" in shown
     assert report.tuning == {}

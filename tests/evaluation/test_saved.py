@@ -91,6 +91,13 @@ class TestCached:
         cached(tmp_path, "another key", compute)
         assert len(computed) == 2
 
+    def test_computes_again_what_is_not_for_good(self, tmp_path, evaluation, compute, computed):
+        for _ in range(2):
+            found, _ = cached(tmp_path, "key", compute, is_for_good=lambda notes: "settings" not in notes)
+            assert_same(found, evaluation)
+        assert len(computed) == 2
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize("name", [FACTS, ARRAYS, DIGESTS])
     @pytest.mark.parametrize("is_gone", [True, False])
     def test_a_damaged_entry_is_computed_again(self, tmp_path, evaluation, compute, computed, name, is_gone):

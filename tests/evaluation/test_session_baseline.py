@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from tests.contracts.ranker import CollaborativeRankerContract, make_task
+from towers.contract.durations import MINUTE_US
 from towers.evaluation.baselines.sessions import SessionCooccurrence
 from towers.features.ragged import Ragged
-
-MINUTE_US = 60_000_000
 
 
 def scored(history: list[int], histories: list[list[int]], minutes: list[int] | None, num_contents: int, **settings):

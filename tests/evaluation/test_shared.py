@@ -39,7 +39,7 @@ def test_what_is_shared_is_what_each_would_have_made(task, build, trials):
         np.testing.assert_allclose(found, build(task, task.histories, **settings).scores(EVERYBODY), rtol=1e-5)
 
 
-def test_neighbours_are_found_once(task, monkeypatch):
+def test_neighbours_are_found_once(task):
     calls = []
     shared = Shared([{"neighbours": 2}, {"neighbours": 7}])
     for neighbours in (2, 7, 2):
@@ -67,12 +67,47 @@ def test_for_good_a_factorisation_is_made_once_and_serves_both(task):
     assert not np.allclose(other.content_vectors, first.content_vectors)
 
 
-def test_the_oldest_goes_where_there_is_too_much(monkeypatch):
+def test_the_first_stay_where_there_is_too_much(monkeypatch):
     monkeypatch.setattr(shared_module, "MAX_BYTES", 100)
     shared, calls = Shared(), []
-    for size in (5, 6, 5, 7, 6, 20, 20):
+    for size in (5, 6, 5, 7, 6, 20, 20, 7, 5):
         assert len(shared.once(size, lambda size=size: calls.append(size) or np.zeros(size))) == size
-    assert calls == [5, 6, 7, 6, 20, 20]
+    assert calls == [5, 6, 7, 20, 20, 7]
+
+
+def test_what_was_kept_is_spared_a_second_fit(monkeypatch):
+    monkeypatch.setattr(shared_module, "MAX_BYTES", 100)
+    clock = [0.0]
+    monkeypatch.setattr("time.process_time", lambda: clock[0])
+
+    def made(size):
+        clock[0] += size
+        return np.zeros(size)
+
+    shared = Shared()
+    for size in (5, 20, 5, 6):
+        shared.once(size, lambda size=size: made(size))
+    assert shared.kept_seconds == 11
+
+
+def test_too_many_neighbours_to_keep_are_found_once_and_then_as_many_as_asked_for(task, monkeypatch):
+    calls, trials = [], [{"neighbours": neighbours} for neighbours in (2, 3, 7)]
+    size = shared_module._num_bytes(neighbours_of(task, 7))
+    monkeypatch.setattr(shared_module, "MAX_BYTES", size - 1)
+    shared = Shared(trials)
+    for neighbours in (2, 3, 7, 2, 3, 7):
+        rows = shared.nearest("any", lambda most: calls.append(most) or neighbours_of(task, most), neighbours)
+        np.testing.assert_array_equal(rows.toarray(), neighbours_of(task, neighbours).toarray())
+    assert calls == [7, 3, 7, 2, 7]
+
+
+def test_only_what_serves_others_outlives_a_baseline(task):
+    shared = Shared()
+    EASE(task, task.histories, shared)
+    ItemKNN(task, task.histories, shared)
+    IALS(task, task.histories, shared, factors=4, iterations=1)
+    shared.forget()
+    assert {key[0] if isinstance(key, tuple) else key for key in shared._kept} == {"confidences", "ials"}
 
 
 def test_lists_of_the_task_stay_as_they_are(task):

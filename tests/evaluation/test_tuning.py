@@ -1,14 +1,18 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.contracts.ranker import make_task
+from towers.contract.schema import KIND_CODES
 from towers.errors import UserError
 from towers.evaluation.baselines.counts import Popularity
+from towers.evaluation.choice import Choice
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
 from towers.evaluation.ranking.rankers import DenseRanker
-from towers.evaluation.tuning import Budget, Choice, Tuning
+from towers.evaluation.tuning import Budget, Tuning
 
 
 class Shifted:
@@ -23,6 +27,13 @@ class Shifted:
 
     def scores(self, positions):
         return np.broadcast_to(self._scores, (len(positions), len(self._scores)))
+
+
+class OfTask(Known):
+    """Facts of a task that comes from no store."""
+
+    def __init__(self, task):
+        self.task, self.histories, self.times_us = task, task.histories, None
 
 
 def build(settings):
@@ -99,6 +110,19 @@ class TestChoice:
         assert choice.metric == "recall@2"
         assert choice.settings == {"sign": 1}
 
+    def test_by_a_kind_where_each_listener_has_targets_of_one(self):
+        """Of those judged all are then of one kind, which is no slice of theirs (`slices_of`)."""
+        task = make_task([[2], [3], [2], [3]], [[0], [1], [0], [1]], 5, train_counts=[9, 8, 2, 2, 1])
+        kinds = np.array([KIND_CODES[kind] for kind in ("track", "episode", "track", "episode", "episode")])
+        task = replace(task, kind_codes=kinds)
+        for kind, listeners in (("track", [0, 2]), ("episode", [1, 3])):
+            choice = chosen(tuning(f"recall@2/{kind}", sign=[-1, 1]), OfTask(task))
+            assert choice.metric == f"recall@2/{kind}"
+            whole = evaluate(task, DenseRanker(task, Popularity(task)), filter_seen=False, ks=(2,), min_users=1)
+            assert whole.slices[kind].positions.tolist() == listeners
+            assert choice.trials[1].figure == whole.means()[f"recall@2/{kind}"] == 1
+            assert choice.settings == {"sign": 1}
+
     def test_too_few_listeners_for_any_figure(self, validation):
         choice = chosen(tuning(sign=[-1, 1]), validation, min_users=1_000)
         assert choice == Choice()
@@ -123,6 +147,7 @@ class TestChoice:
                 }
             ],
             "left_out": [],
+            "listeners_left_out": 0,
             "is_on_evaluated_period": False,
             "core_seconds": {"tuning": choice.core_seconds.tuning, "fit": 0.0, "ranking": 0.0},
         }
@@ -172,11 +197,33 @@ class TestSample:
             assert trial.listeners == expected.listeners > 4
             assert trial.core_seconds > 0
 
-    def test_no_second_look_where_the_budget_is_spent(self, validation):
+    @pytest.mark.parametrize("is_kept", [True, False])
+    def test_no_second_look_where_the_budget_does_not_suffice_for_its_fits(self, validation, monkeypatch, is_kept):
+        clock = [0.0]
+        monkeypatch.setattr("time.process_time", lambda: clock[0])
+
+        def fitted():
+            clock[0] += 10
+            return np.zeros(1)
+
+        def slow(settings):
+            def built(task, histories, shared):
+                shared.once(("slow", is_kept, settings["step"]), fitted) if is_kept else fitted()
+                return Shifted(task, histories, sign=1, **settings)
+
+            return built
+
         some = self.settings(max_listeners=4)
         some.grid["shifted"] = {"step": [5, 6]}
-        choice = some.choose("shifted", build, validation, filter_seen=False, min_users=1, max_seconds=1e-9)
-        assert [trial.listeners for trial in choice.trials] == [4]
+        choice = some.choose("shifted", slow, validation, filter_seen=False, min_users=1, max_seconds=30.0)
+        assert not choice.left_out
+        if is_kept:
+            assert choice.listeners_left_out == 0 < choice.trials[0].listeners - 4
+            assert choice.core_seconds.tuning == 20
+        else:
+            assert choice.listeners_left_out > 0
+            assert [trial.listeners for trial in choice.trials] == [4, 4]
+            assert choice.as_dict()["listeners_left_out"] == choice.listeners_left_out
 
     def test_errors_are_those_of_the_distance_to_the_best(self, validation):
         choice = chosen(self.settings(max_listeners=None), validation)
@@ -232,6 +279,21 @@ class TestFit:
             )
             assert scorer.settings == (1, 1)
             assert choice.is_on_evaluated_period is expected
+
+    def test_what_fits_have_in_common_is_dropped_in_the_end(self, validation, test):
+        made = []
+
+        def builds(settings):
+            def built(task, histories, shared):
+                shared.once("common", lambda: made.append(1) or np.zeros(1))
+                return Shifted(task, histories, sign=1, **settings)
+
+            return built
+
+        settings = tuning(step=[5, 6])
+        for times in (1, 2):
+            settings.fit("shifted", builds, test, validation, filter_seen=False, min_users=1)
+            assert len(made) == 2 * times  # once for the trials and once for good
 
     def test_a_baseline_that_the_data_does_not_allow(self, validation, test):
         def refuse(settings):

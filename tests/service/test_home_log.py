@@ -12,6 +12,7 @@ import pytest
 
 from tests.command_line import environment
 from tests.data import raw_set
+from towers.contract.durations import MINUTE_US
 from towers.contract.impressions import IMPRESSION_SCHEMA, Impression
 from towers.errors import UserError
 from towers.policies.bandit.satiation import HALVED_US
@@ -19,7 +20,6 @@ from towers.service import home_log
 from towers.service.home_log import CardIds, HomeLog, Outcome, ToldAlready, UnknownRequest
 
 NOW_US = 1_767_960_000_000_000
-MINUTE_US = 60_000_000
 IDS = CardIds(["a", "b", "c", "d"])
 PLACES = {one: place for place, one in enumerate(IDS)}
 

@@ -1,4 +1,7 @@
-"""The baselines of an evaluation: tuned on validation, fitted, evaluated once for each store and kept."""
+"""The baselines of an evaluation: tuned on validation, fitted, evaluated once for each store and kept.
+
+A choice that the budget cut short depends on how busy the machine was, so that baseline is not kept.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from towers.config.instantiate import instantiate
 from towers.errors import DataLacks, UserError
+from towers.evaluation.choice import is_complete
 from towers.evaluation.known import Known
 from towers.evaluation.protocol import EvaluationProtocol
 from towers.evaluation.ranking.choosing import ranker_of
@@ -54,10 +58,12 @@ def evaluate_baselines(
             key = fingerprint(_facts(settings, protocol, name))
             to_come = sum(bool(tuning.settings_of(other)) for other in names[done:])
             compute = partial(_evaluated, name, build, tuning, protocol, validation, budget, to_come)
-            evaluation, choice = cached(kept, key, compute, protocol.store.fingerprint)
+            evaluation, choice = cached(kept, key, compute, protocol.store.fingerprint, is_complete)
         except DataLacks as error:
             print(f"left out of the table: {error} (evaluation.baselines.{name}=null says so beforehand)")
             continue
+        for line in _cut_short(name, choice):
+            print(line)
         evaluations.append(evaluation)
         choices[evaluation.ranker] = choice
     on_progress("baselines", len(builds), len(builds))
@@ -120,13 +126,20 @@ def _evaluated(
         max_seconds=budget.share(to_come),
     )
     budget.spend(choice.core_seconds.tuning)
-    if choice.left_out:
-        tried = len(choice.trials) + len(choice.left_out)
-        print(f"{name}: {len(choice.left_out)} of {tried} settings not tried, for evaluation.tuning.max_seconds")
     began = time.process_time()
     evaluation = protocol.evaluate(ranker_of(protocol.task, scorer))
     cost = replace(choice.core_seconds, ranking=time.process_time() - began)
     return evaluation, replace(choice, core_seconds=cost).as_dict()
+
+
+def _cut_short(name: str, choice: Mapping[str, Any]) -> list[str]:
+    """What of the tuning the budget did not suffice for, as lines."""
+    lines, left_out, listeners = [], len(choice["left_out"]), choice["listeners_left_out"]
+    if left_out:
+        lines.append(f"{left_out} of {len(choice['trials']) + left_out} settings not tried")
+    if listeners:
+        lines.append(f"the closest settings not judged by {listeners:,} more listeners")
+    return [f"{name}: {line}, for evaluation.tuning.max_seconds" for line in lines]
 
 
 def _facts(settings: Mapping[str, Any], protocol: EvaluationProtocol, name: str) -> dict[str, Any]:

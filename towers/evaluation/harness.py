@@ -4,7 +4,7 @@ Knows no model: whoever gives listeners lists is a `Ranker`. Lists are asked for
 then differ only in which of the targets they count, so the whole table comes from one pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from towers.evaluation.metrics import DEFAULT_KS, ranked_metrics
 from towers.evaluation.ranking.rankers import RANKINGS, Ranked, Ranker, Ranking
 from towers.evaluation.result import ALL, Evaluation, SliceResult, metric_key
-from towers.evaluation.slices import Slicing, pair_keys, slices_of
+from towers.evaluation.slices import Slice, Slicing, pair_keys, slices_of
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
@@ -64,6 +64,7 @@ def evaluate(
     ks: Sequence[int] = DEFAULT_KS,
     min_users: int = 100,
     slicings: Sequence[Slicing] = (),
+    slices: Mapping[str, Slice] | None = None,
     list_judge: ListJudge | None = None,
     list_length: int = LIST_LENGTH,
 ) -> Evaluation:
@@ -91,6 +92,7 @@ def evaluate(
         ks: lengths of the lists judged.
         min_users: slices with fewer listeners get no mean.
         slicings: divide the slice `discovery` further.
+        slices: are judged in the place of those above; null: those above.
         list_judge: judges the lists of `LIST_SLICES` as lists.
         list_length: how much of each listener's lists the evaluation keeps.
 
@@ -101,7 +103,8 @@ def evaluate(
         raise ValueError(f"ks and min_users must be at least 1, got {tuple(ks)} and {min_users}")
     num_users = len(task.user_rows)
     targets = _Targets.of(task)
-    slices = slices_of(task, filter_seen=filter_seen, slicings=slicings)
+    if slices is None:
+        slices = slices_of(task, filter_seen=filter_seen, slicings=slicings)
     num_targets = {name: targets.count(kept.keep) for name, kept in slices.items()}
     parts: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in slices}
     exposure = {name: np.zeros(task.num_contents, dtype=np.int64) for name in LIST_SLICES}

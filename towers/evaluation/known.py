@@ -64,6 +64,11 @@ class Known:
         some.shared, some.shared.trials = self._of_trials, trials
         return some
 
+    def forget(self) -> None:
+        """Drops what fits and trials of one baseline had in common, when there will be no more of them."""
+        self.shared.forget()
+        self._of_trials.forget()
+
     @cached_property
     def _of_trials(self) -> Shared:
         return Shared()

@@ -13,7 +13,7 @@ from towers.evaluation.ranking.rankers import Ranked
 from towers.evaluation.result import Evaluation, SliceResult
 from towers.manifest import atomic_directory, digest_of, digest_of_file, read_json, write_json
 
-FORMAT = 3
+FORMAT = 4
 """Of baselines, harness and these files together: raised by hand when one of them gives other figures than before."""
 
 FACTS, ARRAYS, DIGESTS = "evaluation.json", "arrays.npz", "digests.json"
@@ -95,7 +95,11 @@ def load_notes(folder: Path) -> dict[str, Any]:
 
 
 def cached(
-    root: Path, key: str, compute: Callable[[], tuple[Evaluation, dict[str, Any]]], store: str | None = None
+    root: Path,
+    key: str,
+    compute: Callable[[], tuple[Evaluation, dict[str, Any]]],
+    store: str | None = None,
+    is_for_good: Callable[[Mapping[str, Any]], bool] = lambda notes: True,
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The evaluation and its notes from `root/key`, else computed and kept there.
 
@@ -106,6 +110,7 @@ def cached(
         key: a `fingerprint`.
         compute: gives the evaluation and notes, JSON-like.
         store: fingerprint of the store that it is about, with which the entry goes.
+        is_for_good: says of the notes whether what was computed is kept, or computed again the next time.
     """
     folder = root / key
     try:
@@ -113,7 +118,8 @@ def cached(
     except UserError:
         shutil.rmtree(folder, ignore_errors=True)
     evaluation, notes = compute()
-    save(evaluation, folder, notes, store)
+    if is_for_good(notes):
+        save(evaluation, folder, notes, store)
     return evaluation, notes
 
 

@@ -4,83 +4,27 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from towers.evaluation.choice import Choice, CoreSeconds, Trial
 from towers.evaluation.harness import evaluate
 from towers.evaluation.known import Known
 from towers.evaluation.metrics import METRICS
 from towers.evaluation.ranking.choosing import ranker_of
 from towers.evaluation.ranking.rankers import Scorer
 from towers.evaluation.result import split_key
-from towers.evaluation.slices import slices_of
+from towers.evaluation.slices import Slice, slices_of
 
 Build = Callable[[Mapping[str, Any]], Callable[..., Scorer]]
 """Settings to the constructor with them filled in, which then asks for facts (`Known.give`)."""
 
 _CLOSE, _LOOKS = 3.0, (1, 3, 10)
 """Within how many standard errors of the best a setting is looked at again, and by how many times `max_listeners`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """One setting and its mean on the validation period.
-
-    Args:
-        settings: that were tried.
-        figure: the mean over the listeners judged.
-        listeners: how many were judged.
-        error: standard error of its distance from the best that was judged on as many, over the same listeners.
-        core_seconds: that fitting and judging took.
-    """
-
-    settings: Mapping[str, Any]
-    figure: float
-    listeners: int = 0
-    error: float = 0.0
-    core_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreSeconds:
-    """What a baseline cost, in seconds of a processor: of tuning, of the fit for good, and of ranking for all."""
-
-    tuning: float = 0.0
-    fit: float = 0.0
-    ranking: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What was chosen for a baseline, and from what.
-
-    Args:
-        settings: the best; empty where nothing was tried, and the baseline stays as it is configured.
-        metric: that decided; null where nothing was tried.
-        trials: all that were tried.
-        left_out: settings that were not tried, for the budget was spent.
-        is_on_evaluated_period: whether the period chosen on is the one that is reported, which flatters the baseline.
-        core_seconds: what it cost.
-    """
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    metric: str | None = None
-    trials: tuple[Trial, ...] = ()
-    left_out: tuple[Mapping[str, Any], ...] = ()
-    is_on_evaluated_period: bool = False
-    core_seconds: CoreSeconds = field(default_factory=CoreSeconds)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            **asdict(self),
-            "trials": [asdict(trial) for trial in self.trials],
-            "left_out": [dict(settings) for settings in self.left_out],
-        }
 
 
 class Budget:
@@ -94,58 +38,105 @@ class Budget:
         self._left = math.inf if seconds is None else seconds
 
     def share(self, baselines: int) -> float:
-        """For the next of so many."""
+        """Returns the seconds that the next of so many baselines may spend."""
         return self._left / max(baselines, 1)
 
     def spend(self, seconds: float) -> None:
-        """What one of them took; what it left is for the others."""
+        """Takes off what one of them spent; what it left is for the others."""
         self._left = max(self._left - seconds, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """What decides between settings: a metric, and the targets of the whole task that it counts.
+
+    Args:
+        metric: its key.
+        kept: its slice, over the whole task's `ranked_targets`.
+        user_of_target: `[targets]`, the position of the listener whose target each is.
+        drawn: positions of the listeners who have a target that counts, in the order drawn.
+    """
+
+    metric: str
+    kept: Slice
+    user_of_target: Int[np.ndarray, " targets"]
+    drawn: Int[np.ndarray, " counted"]
+
+    def slices(self, positions: Int[np.ndarray, " some"]) -> dict[str, Slice]:
+        """The slice by its name, over the targets of the listeners at `positions`, which rise.
+
+        It is cut out of that of the whole task, since which slices exist depends on whose targets are looked at.
+        """
+        is_judged = np.isin(self.user_of_target, positions)
+        return {split_key(self.metric)[1]: replace(self.kept, keep=self.kept.keep[is_judged])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Tried:
-    """A setting with the figure of each listener judged."""
+    """A setting with the figure of each listener judged.
+
+    Args:
+        settings: that were tried.
+        figures: of those who judged.
+        core_seconds: that fitting and judging took.
+        judging_seconds: that judging took of them.
+        refit_seconds: that fitting once more will take: as long as the last time, without what was kept of it.
+    """
 
     settings: Mapping[str, Any]
     figures: Float[np.ndarray, " listeners"]
     core_seconds: float
     judging_seconds: float
+    refit_seconds: float
 
     @classmethod
-    def on(cls, known: Known, build: Build, settings: Mapping[str, Any], metric: str, filter_seen: bool) -> "_Tried":
-        """Fits and judges."""
-        began, k = time.process_time(), int(split_key(metric)[0].partition("@")[2])
+    def on(
+        cls,
+        known: Known,
+        build: Build,
+        settings: Mapping[str, Any],
+        metric: str,
+        slices: Mapping[str, Slice],
+        filter_seen: bool,
+    ) -> "_Tried":
+        """Fits the baseline with these settings and judges it by the listeners of the task."""
+        k, kept = int(split_key(metric)[0].partition("@")[2]), known.shared.kept_seconds
+        began = time.process_time()
         scorer = known.give(build(settings))
         fitted, ranker = time.process_time(), ranker_of(known.task, scorer)
-        judged = evaluate(known.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k)
+        judged = evaluate(
+            known.task, ranker, filter_seen=filter_seen, ks=(k,), min_users=1, list_length=k, slices=slices
+        )
         ended = time.process_time()
         return cls(
             settings=settings,
             figures=judged.figures(metric),
             core_seconds=ended - began,
             judging_seconds=ended - fitted,
+            refit_seconds=max(fitted - began - (known.shared.kept_seconds - kept), 0.0),
         )
 
     @property
     def mean(self) -> float:
-        """Of all of them."""
+        """Returns the mean over all who judged."""
         return float(self.figures.mean())
 
     def error(self, other: "_Tried") -> float:
-        """Standard error of the distance of the means over the same listeners."""
+        """Returns the standard error of the distance of both means over the same listeners."""
         return float((self.figures - other.figures).std() / np.sqrt(len(self.figures)))
 
     def and_on(self, others: "_Tried") -> "_Tried":
-        """The same setting on further listeners, too."""
+        """Returns the same setting judged by further listeners, too."""
         return _Tried(
             settings=self.settings,
             figures=np.concatenate([self.figures, others.figures]),
             core_seconds=self.core_seconds + others.core_seconds,
             judging_seconds=self.judging_seconds + others.judging_seconds,
+            refit_seconds=others.refit_seconds,
         )
 
     def trial(self, error: float) -> Trial:
-        """For the record."""
+        """Returns what stands in the record of it."""
         return Trial(
             settings=self.settings,
             figure=self.mean,
@@ -178,7 +169,7 @@ class Tuning:
         seed: of the draws.
         max_seconds: core-seconds for all baselines together; null: as many as it takes. Of each the first trial is
             made, and those that follow in the order of its grid as long as its share suffices for one more like the
-            longest.
+            longest; one whole trial may pass it.
         max_listeners: fits see everybody, and so many are judged at first, drawn evenly among those who have a target
             that the metric counts. Whatever lies within three standard errors of the best is then judged by three
             times as many, and again by ten times, as far as there are so many and the share suffices. Null: all of
@@ -222,7 +213,7 @@ class Tuning:
         return [everything[place] for place in np.sort(drawn)]
 
     def budget(self) -> Budget:
-        """Of one evaluation."""
+        """Returns the budget of one evaluation, of which nothing is spent."""
         return Budget(self.max_seconds)
 
     def choose(
@@ -254,7 +245,7 @@ class Tuning:
         counted = self._counted(validation, filter_seen, min_users) if wanted else None
         if counted is None:
             return Choice()
-        metric, drawn = counted
+        drawn = counted.drawn
         bounds = [0, *(times * (self.max_listeners or len(drawn)) for times in _LOOKS)]
         budget = self.max_seconds if max_seconds is None else max_seconds
 
@@ -262,7 +253,8 @@ class Tuning:
             return budget is None or time.process_time() - began + seconds <= budget
 
         def tried(settings: Mapping[str, Any], positions: Int[np.ndarray, " some"]) -> _Tried:
-            return _Tried.on(validation.for_trials(positions, wanted), build, settings, metric, filter_seen)
+            known, slices = validation.for_trials(positions, wanted), counted.slices(positions)
+            return _Tried.on(known, build, settings, counted.metric, slices, filter_seen)
 
         found: list[_Tried] = []
         for settings in wanted:
@@ -271,35 +263,41 @@ class Tuning:
             found.append(tried(settings, np.sort(drawn[: bounds[1]])))
         close = range(len(found))
         best, errors = _ranked(found, close)
+        listeners_left_out = 0
         for start, stop in pairwise(bounds[1:]):
             close = [place for place in close if best.mean - found[place].mean <= _CLOSE * errors[place]]
             more = np.sort(drawn[start:stop])
-            # Fits are kept, but for large ones, and lists for more listeners take longer.
-            longer = sum(found[place].judging_seconds for place in close) * len(more) / len(drawn[:start])
-            if len(close) < 2 or not len(more) or not has_time(longer):
+            if len(close) < 2 or not len(more):
+                break
+            times = len(more) / start  # as many listeners as have judged so far
+            if not has_time(sum(found[place].judging_seconds * times + found[place].refit_seconds for place in close)):
+                listeners_left_out = len(more)
                 break
             for place in close:
                 found[place] = found[place].and_on(tried(found[place].settings, more))
             best, errors = _ranked(found, close, errors)
+        validation.forget()
         return Choice(
             settings=best.settings,
-            metric=metric,
+            metric=counted.metric,
             trials=tuple(one.trial(error) for one, error in zip(found, errors, strict=True)),
             left_out=tuple(wanted[len(found) :]),
+            listeners_left_out=listeners_left_out,
             core_seconds=CoreSeconds(tuning=time.process_time() - began),
         )
 
-    def _counted(
-        self, validation: Known, filter_seen: bool, min_users: int
-    ) -> tuple[str, Int[np.ndarray, " counted"]] | None:
-        """The metric that decides, and who has a target that it counts, in the order drawn; null for too few."""
+    def _counted(self, validation: Known, filter_seen: bool, min_users: int) -> _Counted | None:
+        """The metric that decides, and who has a target that it counts; null for too few."""
         task = validation.task
         targets, slices = task.ranked_targets, slices_of(task, filter_seen=filter_seen)
         for metric in (self.metric, split_key(self.metric)[0]):
             kept = slices.get(split_key(metric)[1])
-            counted = np.zeros(0, dtype=np.int64) if kept is None else np.flatnonzero(targets.where(kept.keep).lengths)
+            if kept is None:
+                continue
+            counted = np.flatnonzero(targets.where(kept.keep).lengths)
             if len(counted) >= max(min_users, 1):
-                return metric, np.random.default_rng(self.seed).permutation(counted)
+                drawn = np.random.default_rng(self.seed).permutation(counted)
+                return _Counted(metric=metric, kept=kept, user_of_target=targets.list_of_value, drawn=drawn)
         return None
 
     def fit(
@@ -334,4 +332,6 @@ class Tuning:
             choice = replace(choice, is_on_evaluated_period=True)
         began = time.process_time()
         scorer = known.give(build(choice.settings))
-        return scorer, replace(choice, core_seconds=replace(choice.core_seconds, fit=time.process_time() - began))
+        seconds = time.process_time() - began
+        known.forget()
+        return scorer, replace(choice, core_seconds=replace(choice.core_seconds, fit=seconds))

@@ -6,6 +6,7 @@ from scipy import sparse
 
 from tests.contracts.full_ranker import cases, made
 from tests.contracts.ranker import make_task
+from towers.evaluation.ranking import shared_order
 from towers.evaluation.ranking.choosing import ranker_of
 from towers.evaluation.ranking.products import ProductRanker
 from towers.evaluation.ranking.rankers import RANKINGS, DenseRanker
@@ -74,8 +75,8 @@ def test_what_is_not_known_comes_last(case, seed, share):
     dense, found = (ranker.rank(positions, k) for ranker in (DenseRanker(task, scorer), ranker_of(task, scorer)))
     for ranking in RANKINGS:
         np.testing.assert_array_equal(found[ranking].rows, dense[ranking].rows)
-        known = found[ranking].rows[scorer.is_known[found[ranking].rows] & (found[ranking].rows >= 0)]
-        assert set(known) <= set(np.flatnonzero(scorer.is_known))
+        is_known = np.append(scorer.is_known, False)[found[ranking].rows]
+        assert not (~is_known[:, :-1] & is_known[:, 1:]).any()
         # What is not known scores below whatever comes before it.
         assert (np.diff(np.where(found[ranking].rows >= 0, found[ranking].scores, -1e9), axis=1) <= 0).all()
 
@@ -88,6 +89,21 @@ def test_many_exceptions_are_cut_before_they_are_sorted():
     dense, found = (ranker.rank(np.arange(6), 10) for ranker in (DenseRanker(task, scorer), SparseRanker(task, scorer)))
     for ranking in RANKINGS:
         np.testing.assert_array_equal(found[ranking].rows, dense[ranking].rows)
+
+
+@pytest.mark.parametrize(("room", "expected"), [(1, [1, 2, 1, 1]), (3, [1, 3, 1]), (5, [3, 1, 1]), (99, [5])])
+def test_parts_of_a_block_hold_no_more_than_there_is_room_for(monkeypatch, room, expected):
+    own = sparse.csr_array(np.array([[1, 1, 0, 2], [0, 0, 3, 0], [0, 0, 0, 0], [0, 2, 1, 0], [4, 3, 2, 1]], np.float32))
+    task = make_task([[0], [1, 2], [], [3], [0]], [[0]] * 5, 4, cold=(1, 2))
+    ranker = SparseRanker(task, Few(np.array([0, 2, 1, 0], np.float32), own))
+    whole = ranker.rank(np.arange(5), 3)
+    monkeypatch.setattr(shared_order, "BLOCK_BYTES", 90 * room)
+    found = ranker.rank(np.arange(5), 3)
+    assert [part.stop - part.start for part in shared_order._parts(own.indptr)] == expected
+    for ranking in RANKINGS:
+        np.testing.assert_array_equal(found[ranking].rows, whole[ranking].rows)
+        np.testing.assert_array_equal(found[ranking].scores, whole[ranking].scores)
+        assert ranker.rank(np.arange(0), 3)[ranking].rows.shape == (0, found[ranking].rows.shape[1])
 
 
 def test_each_gets_the_first_that_are_not_left_out():

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit
 
 from tests.retrieval.small_export import content, small_export
+from towers.contract.durations import HOUR_US
 from towers.policies.bandit.home import Shelf, draw_page, impressions_of
 from towers.policies.bandit.home_cards import PAIRS, HomeCards, most_played_cards
 from towers.policies.bandit.linear import LinearThompson
@@ -16,7 +17,6 @@ from towers.service.home_log import CardIds, HomeLog, Outcome
 
 DIM = 4
 BEGIN_US = 1_780_272_000_000_000  # 1 June 2026
-HOUR_US = 3_600_000_000
 SHELVES = (
     Shelf(name="picked", title="Picked for you", slots=2),
     Shelf(name="talk", title="Podcasts", slots=1, kinds=("episode",)),

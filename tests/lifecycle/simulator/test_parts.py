@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from towers.contract.durations import DAY_US
 from towers.errors import UserError
 from towers.lifecycle.simulator.parts import HeldOut, checked_part, coded_as, fitted_part
 from towers.simulation.listeners.session_log import FINISH, joined
 
-DAY_US = 86_400_000_000
 HELD_OUT = HeldOut(share=0.3, seed=0)
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from towers.contract.durations import HOUR_US
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.schema import KINDS
 from towers.policies.bandit.features import Features
 
 LISTENERS, CARDS, DIM = 5, 7, 6
 GENERATOR = np.random.default_rng(0)
-HOUR_US = 3_600_000_000
 MONDAY_US = 1_767_571_200_000_000  # 5 January 2026, midnight UTC
 CONTEXT = Context(
     user_vectors=GENERATOR.normal(size=(LISTENERS, DIM)),

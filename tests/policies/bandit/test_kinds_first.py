@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from tests.contracts.policy import CANDIDATES, PolicyContract, context_of
+from towers.contract.durations import HOUR_US
 from towers.contract.policy import Candidates, Context, Outcomes
 from towers.contract.schema import KIND_CODES
 from towers.policies.bandit.kinds_first import KindsFirst, _next_kind
 from towers.policies.bandit.linear import LinearThompson
 
 PLAYLIST, EPISODE = KIND_CODES["playlist"], KIND_CODES["episode"]
-HOUR_US = 3_600_000_000
 
 
 def cards_first(slots, *, per_slate=False):

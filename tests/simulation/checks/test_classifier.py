@@ -7,13 +7,12 @@ from sklearn.metrics import roc_auc_score
 from tests.simulation.checks import logs
 from tests.simulation.checks.logs import BEGIN_US, SPACE
 from tests.simulation.checks.made import LISTENERS, checked
+from towers.contract.durations import HOUR_US
 from towers.simulation.checks.auc import weighted_auc
 from towers.simulation.checks.classifier import ACTIONS, shuffled_actions, tell_apart
 from towers.simulation.checks.resampling import draws
 from towers.simulation.checks.session_features import session_features
 from towers.simulation.listeners.session_log import FINISH, SKIP
-
-HOUR_US = 3_600_000_000
 
 
 def test_it_is_strong_enough_to_count():

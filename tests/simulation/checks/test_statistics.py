@@ -8,7 +8,7 @@ from scipy import stats
 
 from tests.simulation.checks import logs
 from tests.simulation.checks.logs import BEGIN_US, END_US, SPACE
-from towers.contract.durations import DAY_US
+from towers.contract.durations import DAY_US, HOUR_US
 from towers.evaluation.list_metrics import gini
 from towers.simulation.checks.comparison import compared, counts_of
 from towers.simulation.checks.heard import Heard
@@ -18,7 +18,6 @@ from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP
 
 LISTENERS = 160
 NAMES = [one.name for one in stated(SPACE, END_US)]
-HOUR_US = DAY_US // 24
 
 
 def found(real, *simulated, resamples=60, seed=0):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from towers.contract.durations import HOUR_US
 from towers.simulation.listeners.memory import ContentMemory
 
-HOUR_US = 3_600_000_000
 ENCOUNTERS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12), st.booleans()), max_size=60)
 
 

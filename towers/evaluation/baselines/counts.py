@@ -17,11 +17,11 @@ class _ForEverybody:
         self.base = scores
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """The rank of each content by plays, the same rank for the same number."""
+        """Returns each content's rank by plays, the recent ones first where they count; equal numbers rank equal."""
         return np.broadcast_to(self.base, (len(positions), len(self.base)))
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """None."""
+        """Returns a matrix without entries: nobody has scores of their own."""
         return sparse.csr_array((len(positions), len(self.base)), dtype=self.base.dtype)
 
 

@@ -56,7 +56,7 @@ class IALS:
             )
         self.is_known = heard_by_anybody(histories, task.num_contents)
         shared = shared or Shared()
-        heard = shared.once("confidences", lambda: _confidences(histories, task.num_contents))
+        heard = shared.once("confidences", lambda: _confidences(histories, task.num_contents), for_others=True)
 
         def model() -> Any:  # what implicit gives has no one type
             return AlternatingLeastSquares(
@@ -75,7 +75,7 @@ class IALS:
 
         key = ("ials", factors, regularization, alpha, iterations, seed)
         with _one_thread():
-            self.content_vectors = shared.once(key, fitted)
+            self.content_vectors = shared.once(key, fitted, for_others=True)
             solver = model()
             solver.item_factors = self.content_vectors
             own = _confidences(task.histories, task.num_contents)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import linalg, sparse
+from scipy import sparse
 from scipy.linalg import lapack
 
 from towers.errors import DataLacks
@@ -55,11 +55,11 @@ class ItemKNN:
 
     @property
     def base(self) -> Float[np.ndarray, " contents"]:
-        """Of what is no neighbour of anything that the listener heard."""
+        """Returns the scores of what is no neighbour of what the listener heard: 0, or -1 if nobody ever heard it."""
         return self._is_known.astype(np.float32) - 1
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """The neighbours of what they have heard."""
+        """Returns the scores of the neighbours of what they have heard."""
         heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
         return sparse.csr_array(heard @ self._similarities)
 
@@ -75,11 +75,13 @@ class EASE:
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
         shared: what is made once for several fits on these facts; null: nothing.
         l2: above 0, in co-listeners; more for sparser data (Steck finds 200 to 1,000).
-        max_contents: memory is `8 * contents ** 2` bytes, time grows with the cube; the default takes 3.2 GB.
+        max_contents: memory is `8 * contents ** 2` bytes during the fit and half of it afterwards, time grows with the
+            cube; the default takes 3.2 GB. Fits share the Gram matrix up to some 16,000 contents (`MAX_BYTES` of
+            `shared.py`) and make their own above.
 
     Raises:
         DataLacks: the store has more than `max_contents` contents.
-        ValueError: `l2` is not above 0.
+        ValueError: `l2` is not above 0, or too small for float32.
     """
 
     name = "EASE"
@@ -122,7 +124,11 @@ def _gram(heard: sparse.csr_array, num_contents: int) -> Float[np.ndarray, "cont
 
 
 def _ease_weights(gram: Float[np.ndarray, "contents contents"], l2: float) -> Float[np.ndarray, "contents contents"]:
-    """By Cholesky's factors, half the work of an inverse that knows nothing of symmetry; `gram` stays as it is."""
+    """By Cholesky's factors, half the work of an inverse that knows nothing of symmetry; `gram` stays as it is.
+
+    Raises:
+        ValueError: `l2` is so small that rounding leaves a matrix without an inverse.
+    """
     inverse = np.array(gram, order="F")
     diagonal = np.diag_indices(len(gram))
     inverse[diagonal] += l2
@@ -130,11 +136,11 @@ def _ease_weights(gram: Float[np.ndarray, "contents contents"], l2: float) -> Fl
     factor, failed = factorise(inverse, lower=False, overwrite_a=True, clean=False)
     if not failed:
         inverse, failed = invert(factor, lower=False, overwrite_c=True)
-    if failed:  # by rounding, where l2 is next to nothing
-        inverse = linalg.inv(gram + np.diag(np.full(len(gram), l2, np.float32)), overwrite_a=True)
-    else:
-        for row in range(len(gram)):  # a row at a time, so that no second matrix is held
-            inverse[row + 1 :, row] = inverse[row, row + 1 :]
+    if failed:
+        raise ValueError(f"l2={l2:g}: is lost in the rounding of float32 beside so many co-listeners; raise it")
+    for row in range(len(gram)):  # a row at a time, so that no second matrix is held
+        inverse[row + 1 :, row] = inverse[row, row + 1 :]
+    inverse = inverse.T  # the same, stored by rows, as products of it want: else each would copy it
     inverse /= -np.diag(inverse)
     inverse[diagonal] = 0.0
     return inverse

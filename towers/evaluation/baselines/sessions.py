@@ -70,11 +70,11 @@ class SessionCooccurrence:
 
     @property
     def base(self) -> Float[np.ndarray, " contents"]:
-        """Of what is no neighbour of anything that the listener heard of late."""
+        """Returns the scores of what is no neighbour of what was heard of late: 0, or -1 if nobody ever heard it."""
         return self._is_known.astype(np.float32) - 1
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """The neighbours of what they have heard of late."""
+        """Returns the scores of the neighbours of what they have heard of late."""
         recent = heard_matrix(self._recent.take(positions), self._num_contents)
         return sparse.csr_array(recent @ self._similarities)
 

@@ -1,5 +1,6 @@
 """What fits on the same facts have in common, made once: a matrix, neighbours, factors."""
 
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from scipy import sparse
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 30
-"""What is kept in all; the oldest goes first, and is made again where it is wanted."""
+"""What is kept in all; what no longer fits is made again wherever it is wanted, so that the first stay of use."""
 
 
 class Shared:
@@ -23,23 +24,42 @@ class Shared:
 
     def __init__(self, trials: Sequence[Mapping[str, Any]] = ()):
         self.trials = trials
+        self.kept_seconds = 0.0
+        """Seconds of a processor that the making of whatever was kept has taken: a second fit is spared them."""
         self._kept: dict[Hashable, Any] = {}
+        self._refused: set[Hashable] = set()
+        self._for_others: set[Hashable] = set()
 
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made under this key, else makes and keeps it."""
+    def once(self, key: Hashable, make: Callable[[], T], *, for_others: bool = False) -> T:
+        """What was made under this key, else makes it, and keeps it as long as there is room.
+
+        Args:
+            key: what it is, and all that it depends on.
+            make: makes it.
+            for_others: another baseline takes it, too.
+        """
         if key in self._kept:
             return self._kept[key]
+        began = time.process_time()
         made = make()
+        if _num_bytes(made) + sum(map(_num_bytes, self._kept.values())) > MAX_BYTES:
+            self._refused.add(key)
+            return made
         self._kept[key] = made
-        sizes = {name: _num_bytes(kept) for name, kept in self._kept.items()}
-        for name in list(self._kept):
-            if sum(sizes.values()) <= MAX_BYTES:
-                break
-            del self._kept[name], sizes[name]
+        if for_others:
+            self._for_others.add(key)
+        self.kept_seconds += time.process_time() - began
         return made
+
+    def forget(self) -> None:
+        """Drops what serves one baseline alone, when that has been fitted for the last time."""
+        self._kept = {key: made for key, made in self._kept.items() if key in self._for_others}
+        self._refused.clear()
 
     def nearest(self, key: Hashable, make: Callable[[int], sparse.csr_array], neighbours: int) -> sparse.csr_array:
         """The neighbours that `make` finds, found once for all trials and cut down to those wanted.
+
+        Where there was no room for the most that a trial wants, each trial finds its own number.
 
         Args:
             key: of whose neighbours they are.
@@ -47,6 +67,8 @@ class Shared:
             neighbours: how many are wanted now.
         """
         most = max([neighbours, *(int(trial.get("neighbours", 0)) for trial in self.trials)])
+        if (key, most) in self._refused:
+            most = neighbours
         return _first(self.once((key, most), lambda: make(most)), neighbours)
 
 

@@ -18,17 +18,17 @@ class ProductScorer(Scorer, Protocol):
 
     @property
     def user_vectors(self) -> Float[np.ndarray, "users dim"]:
-        """Of the listeners of the task."""
+        """Holds a vector for each listener of the task."""
         ...
 
     @property
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """Of all contents of the store; those of unknown ones say nothing."""
+        """Holds a vector for each content of the store; those of unknown ones say nothing."""
         ...
 
     @property
     def is_known(self) -> Bool[np.ndarray, " contents"]:
-        """What the scorer knows something of."""
+        """Tells which contents the scorer knows something of."""
         ...
 
 

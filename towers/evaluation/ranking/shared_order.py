@@ -5,20 +5,24 @@ by popularity, or 0. So nobody's scores of the whole catalogue are made or searc
 rest is read off one order of the contents, from which the listener's exceptions and what they heard are left out.
 """
 
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from towers.evaluation.ranking.rankers import Ranked, Ranking, Scorer
+from towers.evaluation.ranking.rankers import BLOCK_BYTES, RANKINGS, Ranked, Ranking, Scorer
 from towers.evaluation.ranking.top_k import levels
 from towers.evaluation.ranking.vectors import best_of_pairs, merged
 from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
 BLOCK_SIZE = 256
-"""Listeners ranked at a time; what is held grows with their exceptions."""
+"""Listeners whose exceptions are asked for at a time."""
+
+_ENTRY_BYTES = 90
+"""What is held at most for each exception while lists are made; parts of a block hold as many as fit `BLOCK_BYTES`."""
 
 _MANY = 4
 """Times as many exceptions as places, from which on the best are told apart before they are sorted."""
@@ -78,7 +82,7 @@ class SparseRanker:
     Args:
         task: what is ranked for whom.
         scorer: gives the scores.
-        block_size: listeners ranked at a time.
+        block_size: listeners whose exceptions are asked for at a time.
 
     Raises:
         ValueError: scores of the base that are not a number; the message names the scorer.
@@ -101,10 +105,21 @@ class SparseRanker:
         Raises:
             ValueError: exceptions that are not a number; the message names the scorer.
         """
-        task, contents = self._task, self._task.num_contents
         own = self._scorer.exceptions(positions)
         own.sort_indices()
         _check(self.name, own.data)
+        parts = [self._lists(positions[part], own[part], k) for part in _parts(own.indptr)]
+        return {
+            ranking: Ranked(
+                rows=np.concatenate([part[ranking].rows for part in parts]),
+                scores=np.concatenate([part[ranking].scores for part in parts]),
+            )
+            for ranking in RANKINGS
+        }
+
+    def _lists(self, positions: Int[np.ndarray, " part"], own: sparse.csr_array, k: int) -> dict[Ranking, Ranked]:
+        """The lists of some of the listeners, from their exceptions."""
+        task, contents = self._task, self._task.num_contents
         entries = Ragged(own.indptr.astype(np.int64), own.indices)
         keys = entries.list_of_value * contents + entries.values
         heard = task.histories.take(positions).unique()
@@ -134,6 +149,18 @@ class SparseRanker:
             kept, scores = kept.where(enters), scores[enters]
         own = best_of_pairs(kept.list_of_value, kept.values, scores, (len(kept), k))
         return merged(rest, own)
+
+
+def _parts(offsets: Int[np.ndarray, " users_plus_one"]) -> Iterator[slice]:
+    """Listeners one after the other with at most `BLOCK_BYTES` of exceptions together, or one listener with more."""
+    start, most, users = 0, BLOCK_BYTES // _ENTRY_BYTES, len(offsets) - 1
+    while True:
+        fits = int(np.searchsorted(offsets, int(offsets[start]) + most, side="right")) - 1
+        stop = min(max(fits, start + 1), users)
+        yield slice(start, stop)
+        start = stop
+        if start >= users:
+            return
 
 
 def _check(name: str, scores: np.ndarray) -> None:

@@ -41,7 +41,7 @@ class Report:
         neighbourhoods: of a few contents.
         listeners: a few.
         checks: of the evaluation itself.
-        tuning: by baseline what was tried and chosen (`tuning.Choice.as_dict`).
+        tuning: by baseline what was tried and chosen (`choice.Choice.as_dict`).
         profile: of the data.
         config: resolved, as YAML.
         environment: libraries and machine, as JSON-like values.
@@ -111,7 +111,7 @@ def build_report(
         environment: libraries and machine.
         training: rows of the run's metrics (`training_rows`); none for an export.
         checks: of the evaluation itself.
-        tuning: by baseline what was tried and chosen (`tuning.Choice.as_dict`); of none where null.
+        tuning: by baseline what was tried and chosen (`choice.Choice.as_dict`); of none where null.
         main_metric: without a slice.
         seed: of intervals, samples and the map.
 

@@ -55,7 +55,7 @@ def costs(choices: Mapping[str, Mapping[str, Any]]) -> Table:
     """What each baseline cost in core-seconds, and how many settings of it were tried, of how many.
 
     Args:
-        choices: by ranker what tuning tried and chose (`tuning.Choice.as_dict`).
+        choices: by ranker what tuning tried and chose (`choice.Choice.as_dict`).
     """
     parts = ("tuning", "fit", "ranking")
     result = Table(title="core-seconds of the baselines, when they were made", title_justify="left", show_footer=True)
