@@ -82,7 +82,7 @@ def train_in_windows(arguments: argparse.Namespace, overrides: list[str], folder
     settings, parts = parts_of(
         *overrides, *ALIKE, *BLOCKS[arguments.model], *objective, "objective.mask_heard=false",
         f"user_tower.dropout={arguments.dropout}", f"user_tower.positions.max_length={arguments.length}",
-        f"datamodule.max_length={arguments.length}",
+        f"datamodule.max_length={arguments.length}", "trainer.callbacks=[]",
     )  # fmt: skip
     batch_size, bucket = arguments.batch_size, arguments.bucket_batches
     plans = LastEvents(parts.store, arguments.length, arguments.batches == "bucketed", batch_size, bucket)
