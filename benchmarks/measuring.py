@@ -42,9 +42,12 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The code that is measured: git's short name of it, with a plus where files differ from it; empty without git."""
-    command = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
-    return subprocess.run(command, cwd=RESULTS, capture_output=True, text=True, check=False).stdout.strip()
+    """The code that is measured: git's short name of it, with a plus where its files differ; empty without git."""
+    files = ("--untracked-files=no", "--", ":!benchmarks/results", ":!docs")
+    asked = ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", *files)
+    name, changes = (subprocess.run(("git", *each), cwd=RESULTS.parents[1], capture_output=True, text=True, check=False)
+                     .stdout.strip() for each in asked)  # fmt: skip
+    return f"{name}+" if changes else name
 
 
 def write_result(arguments: argparse.Namespace, name: str, content: dict[str, Any]) -> Path:
