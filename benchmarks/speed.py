@@ -43,6 +43,7 @@ class Row:
         peer: name of the fastest peer; empty where there is none.
         theirs: its figure.
         is_less_better: whether the smaller figure is the better one, as of seconds.
+        measured: the ratio, where the benchmark measured it round by round; null: that of the figures.
     """
 
     what: str
@@ -51,12 +52,13 @@ class Row:
     peer: str = ""
     theirs: float | None = None
     is_less_better: bool = False
+    measured: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """How many times as good as the peer Towers is."""
-        if not self.theirs:
-            return None
+        if not self.theirs or self.measured is not None:
+            return self.measured
         return self.theirs / self.ours if self.is_less_better else self.ours / self.theirs
 
 
@@ -90,15 +92,16 @@ def trained(result: Result) -> Iterator[Row]:
     """Reads a result of training_speed.py."""
     protocol = result["protocol"]
     for compared in result["speed"]:
-        rates, unit = compared["a_core_second"], f"{compared['unit']} a second"
+        rates, unit, ratios = compared["a_core_second"], f"{compared['unit']} a second", compared["ratios"]
         where = f"training, {compared['comparison']}, {protocol['allocator']} allocator"
         told = "" if compared["unit"] == "sequences" else ", one of each history"
         for peer, theirs in rates.items():
             if not peer.startswith("Towers"):
-                yield Row(where, unit, rates["Towers"], peer + told, theirs)
+                yield Row(where, unit, rates["Towers"], peer + told, theirs, measured=ratios[peer]["Towers"])
         fastest = compared["fastest"]
         if fastest is not None:
-            yield Row(f"{where}, mixed lengths", unit, rates["Towers, mixed"], fastest + told, rates[fastest])
+            ours, ratio = rates["Towers, mixed"], ratios[fastest]["Towers, mixed"]
+            yield Row(f"{where}, mixed lengths", unit, ours, fastest + told, rates[fastest], measured=ratio)
 
 
 def throughput(result: Result) -> Iterator[Row]:
@@ -231,7 +234,7 @@ def page() -> str:
     """The text of docs/SPEED.md, from the latest results."""
     found = [(measure, result) for measure in MEASURES if (result := latest(measure)) is not None]
     rows = [line(row, measure, result) for measure, result in found for row in measure.rows(result)]
-    head = "| what | Towers | best peer | ratio | command | date, version, load |\n|---|---|---|---|---|---|"
+    head = "| what | Towers | peer | ratio | command | date, version, load |\n|---|---|---|---|---|---|"
     missing = [f"Not measured yet: `{measure.command}`." for measure in MEASURES if latest(measure) is None]
     return "\n".join((HEAD.strip(), "", head, *rows, "", *missing, versions([result for _, result in found]), ""))
 

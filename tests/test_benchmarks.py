@@ -167,3 +167,8 @@ def test_runs_in_its_smallest_form(demo, name, monkeypatch, capfd):
 def test_there_are_as_many_as_the_folder_has():
     assert {"quality", "ranking", "serving_http", "training_speed"} <= set(NAMES)
     assert set(ARGUMENTS) <= set(NAMES)
+
+
+def test_the_page_of_speed_says_what_the_results_say() -> None:
+    speed = importlib.import_module("benchmarks.speed")
+    assert speed.PAGE.read_text() == speed.page(), "write it anew: python benchmarks/speed.py --only"
