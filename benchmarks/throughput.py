@@ -115,7 +115,7 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
     histories = [micro.histories for batch in timed for micro in batch.micro_batches]
     return {
         "experiment": config.name,
-        "overrides": overrides,
+        "overrides": [each for each in overrides if not each.startswith(("paths.", "data.root="))],
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, one core",
         "torch": torch.__version__,
         "precision": "bfloat16" if is_bfloat16 else "float32",
