@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ def commit() -> str:
     name, changes = (subprocess.run(("git", *each), cwd=RESULTS.parents[1], capture_output=True, text=True, check=False)
                      .stdout.strip() for each in asked)  # fmt: skip
     return f"{name}+" if changes else name
+
+
+def without_paths(overrides: Sequence[str]) -> list[str]:
+    """What of overrides decides a result: not where its files are."""
+    return [each for each in overrides if not each.startswith(("paths.", "data.root="))]
 
 
 def write_result(arguments: argparse.Namespace, name: str, content: dict[str, Any]) -> Path:

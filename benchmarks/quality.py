@@ -21,7 +21,7 @@ import torch  # after the number of threads is set
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, without_paths, write_result
 from towers import api
 from towers.assembly.choosing import FinishedRun
 from towers.assembly.judging import judging_of
@@ -100,8 +100,8 @@ def main() -> None:
     name = "-".join(filter(None, (arguments.experiment, arguments.label)))
     write_result(
         arguments, f"quality-{name}",
-        {"experiment": arguments.experiment, "overrides": keys, "mean": means, "standard_deviation": spread,
-         "seeds": seeds},
+        {"experiment": arguments.experiment, "overrides": without_paths(keys), "mean": means,
+         "standard_deviation": spread, "seeds": seeds},
     )  # fmt: skip
 
 

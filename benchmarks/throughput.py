@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, without_paths, write_result
 from benchmarks.peers.operations import operation_counter, operations
 from benchmarks.small_sequences import prepared
 from towers.assembly.prepared import prepared_store
@@ -115,7 +115,7 @@ def measured(steps: int, square: int, overrides: list[str]) -> dict[str, Any]:
     histories = [micro.histories for batch in timed for micro in batch.micro_batches]
     return {
         "experiment": config.name,
-        "overrides": [each for each in overrides if not each.startswith(("paths.", "data.root="))],
+        "overrides": without_paths(overrides),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, one core",
         "torch": torch.__version__,
         "precision": "bfloat16" if is_bfloat16 else "float32",
