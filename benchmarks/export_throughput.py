@@ -110,6 +110,7 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
             min_played_fraction=0.5, content_parts=(), user_columns=(), spectrogram=SpectrogramSettings()
         ),
         vocabulary=lambda name: Vocabulary([]),
+        kind_codes=np.zeros(contents, np.int8),
         members=Ragged(np.zeros(contents + 1, np.int64), np.zeros(0, np.int32)),
         playlists=PLAYLIST_COLUMNS.empty_table(), as_of_us=None, end_us=None, is_withdrawn=np.zeros(contents, bool),
         has_clock=True, fingerprint="synthetic", manifest={"validation_start_us": None, "test_start_us": None},
@@ -136,7 +137,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     add_smallest(parser, contents=300, listeners=50, dim=8)
     arguments = parser.parse_args()
-    settings = export_plan(compose("export", ["export.variants=[]"])).settings
+    settings = export_plan(compose("export", ["export.variants=[]", "export.long_term=null"])).settings
     stages: dict[str, float] = {}
 
     def told(stage: str, done: int, total: int) -> None:
