@@ -217,7 +217,7 @@ class _Operators(TorchDispatchMode):
                 raise WrongDevice(f"{_place()}: {func} is given {told}")
             try:
                 return func(*args, **kwargs)
-            except NotImplementedError as error:
+            except NotImplementedError as error:  # torch's word for a shape that follows from values
                 self._card.wait(f"{func} gives what depends on values")
                 raise AssertionError("a place that is known, and cannot be gone past without values") from error
 
@@ -279,6 +279,7 @@ def _are_of_both_sides(tensors: list[Tensor], func: Any) -> bool:
 
 
 def _pinned(tensor: Tensor) -> Tensor:
+    # Only CUDA can pin memory: here the tensor itself remembers that it was asked to.
     tensor._is_pinned_here = True  # type: ignore[attr-defined]
     return tensor
 

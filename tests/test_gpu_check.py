@@ -82,7 +82,7 @@ def test_limits_end_before_a_lease_does():
     assert gpu_check.LIMIT_S <= 8 * 60
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows what is said without a CUDA device")
 def test_without_a_device_there_is_nothing_to_check(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
     gpu_check.main()

@@ -77,7 +77,7 @@ def main() -> None:
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     torch.manual_seed(arguments.seed)
-    # Advice on workers, on the proportion of partitions and on splits that are not there.
+    # Advice of several libraries on workers, partitions and splits; nothing of ours runs in this process.
     warnings.filterwarnings("ignore")
     histories, num_contents = read_histories(arguments.data)
     with tempfile.TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ class Known:
         return Shared()
 
     def for_trials(self, positions: Int[np.ndarray, " some"], trials: Sequence[Mapping[str, Any]]) -> "Known":
-        """The same facts to rank for some of the listeners alone, with what trials share, also with other baselines'.
+        """Narrows the facts to some listeners, whom tuning judges by; fits are shared with all trials of all baselines.
 
         Args:
             positions: of the listeners in the task.

@@ -31,7 +31,9 @@ CONTENTS_A_LIST = 39
 """Below this, k-means has too few points for a cell (and FAISS says so)."""
 
 CONTENTS_A_CELL = 50
-"""Of cells without codes; comparing a query with a cell costs about as much as ranking a fifth of a content."""
+"""Mean number of contents in a cell of an index without codes.
+
+Comparing a query with a cell costs about as much as ranking a fifth of a content."""
 
 CODES_OF_A_DIMENSION = 16  # of four bits
 ITERATIONS = 8  # of k-means; recall is chosen by the cells searched, so that finer centroids gain little

@@ -67,7 +67,7 @@ INDEX_SPACE_ID, INDEX_FILE, INDEX_EFFORT = "space_id", "contents.faiss", "effort
 INDEX_CODES, INDEX_SIZES = "cells.bin", "cells.npy"
 """A compressed index's inverted lists, and how long each is."""
 INDEX_CENTROIDS, INDEX_MEMBERS, INDEX_VECTORS = "centroids.npy", "members.npy", "vectors.npy"
-"""Of an index without codes, which has no file of FAISS: its cells, and the rows and vectors in them, cell by cell."""
+"""Files of an index without codes, which has none of FAISS: centroids, and rows and vectors, cell by cell."""
 INDEX_FILES = (
     INDEX_FILE, INDEX_EFFORT, INDEX_CODES, INDEX_SIZES, INDEX_CENTROIDS, INDEX_MEMBERS, INDEX_VECTORS
 )  # fmt: skip

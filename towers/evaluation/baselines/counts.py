@@ -11,7 +11,7 @@ from towers.features.ragged import Ragged
 
 
 class _ForEverybody:
-    """The same scores for every listener."""
+    """Scorers derive from this where every listener gets the same scores."""
 
     def __init__(self, scores: Float[np.ndarray, " contents"]):
         self.base = scores

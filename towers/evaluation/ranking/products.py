@@ -33,8 +33,9 @@ class ProductScorer(Scorer, Protocol):
 
 
 class ProductRanker:
-    """The same lists as a `DenseRanker` of the scorer makes, but for the last digit of a product (`VectorRanker`).
+    """Ranks a scorer that gives its vectors, tile by tile.
 
+    The lists are those of `DenseRanker`, but for the last digit of a product (`VectorRanker`).
     What is not known scores 1 less than the last place of what is, and less than 0.
 
     Args:

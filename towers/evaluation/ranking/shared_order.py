@@ -77,7 +77,7 @@ class SharedOrder:
 
 
 class SparseRanker:
-    """The same lists as a `DenseRanker` of the scorer makes.
+    """Ranks a `SparseScorer` from one order of the contents; the lists are those of `DenseRanker`.
 
     Args:
         task: what is ranked for whom.
