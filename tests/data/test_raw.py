@@ -5,6 +5,7 @@ import zlib
 from base64 import b64decode
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import duckdb
@@ -14,6 +15,7 @@ import pytest
 
 from tests.data import raw_set
 from towers.data import raw
+from towers.data.engines.duckdb_engine import DuckDbEngine
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.sources.tables import Origin, RawTables
 from towers.errors import UserError
@@ -61,9 +63,9 @@ def tables_of(folder):
 
 
 def rows(tables, table, extra=()):
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection.sql(raw.select_raw(tables, table, extra)).to_arrow_table()
+    with TemporaryDirectory() as folder, DuckDbEngine().open(Path(folder), None) as database:
+        raw.select_raw(tables, table, extra).define(database, "rows")
+        return database.table("rows")
 
 
 class TestIds:

@@ -19,7 +19,6 @@ from towers.data.profiling.lines import verdict_lines
 from towers.data.profiling.thresholds import Thresholds
 from towers.data.rejecting import DUPLICATE, Limits
 from towers.data.store import CURRENT, Store
-from towers.data.tables import Spill
 from towers.errors import UserError
 from towers.evaluation.report.profile_page import FILE, write_profile_page
 
@@ -124,10 +123,8 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
         filters={name: instantiate(rule, f"data.filters.{name}") for name, rule in config.data.filters.items()},
         forget=_forgotten(config),
         num_workers=_num_workers(config),
-        spill=Spill(
-            memory_gb=value(config, "data.memory_gb", float | None),
-            folder=None if config.data.spill is None else Path(config.data.spill),
-        ),
+        engine=instantiate(config.data.engine, "data.engine"),
+        spill=None if config.data.spill is None else Path(config.data.spill),
         on_progress=progress.update,
     )
 

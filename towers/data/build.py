@@ -11,6 +11,8 @@ from towers.data import raw
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.engines.duckdb_engine import DuckDbEngine
+from towers.data.engines.engine import Engine
 from towers.data.event_log.log import LOG, EventLog
 from towers.data.filters.filter import Filter
 from towers.data.making import Maker, fingerprint_of
@@ -19,7 +21,7 @@ from towers.data.rejecting import Limits
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
-from towers.data.tables import Spill, sql_digests
+from towers.data.tables import sql_digests
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, scratch_directory, write_json
@@ -50,7 +52,8 @@ class StoreBuilder:
         on_progress: called at every stage.
         filters: rules that leave events out after the split, by name.
         forget: ids of listeners to be forgotten, beside those whom users/ calls deleted.
-        spill: how much memory the database may take, and its folder on disk for the rest.
+        engine: runs the SQL files; null: DuckDB.
+        spill: where the engine writes what does not fit into memory; null: beside the store.
     """
 
     def __init__(
@@ -65,7 +68,8 @@ class StoreBuilder:
         on_progress: Progress,
         filters: Mapping[str, Filter] | None = None,
         forget: Sequence[str] = (),
-        spill: Spill | None = None,
+        engine: Engine | None = None,
+        spill: Path | None = None,
     ):
         self._root = root
         self._source = source
@@ -76,7 +80,8 @@ class StoreBuilder:
         self._on_progress = on_progress
         self._filters = dict(filters or {})
         self._forget = sorted(set(forget))
-        self._spill = spill or Spill()
+        self._engine: Engine = DuckDbEngine() if engine is None else engine
+        self._spill = spill
         self.decoding = Decoding()
         """What was decoded, and how fast."""
         self.left_alone: list[Path] = []
@@ -116,6 +121,7 @@ class StoreBuilder:
                     features=self._features,
                     limits=self._limits,
                     forget=self._forget,
+                    engine=self._engine,
                     spill=self._spill,
                     current=log,
                     on_progress=self._on_progress,

@@ -22,73 +22,6 @@ MANY = 0.5
 LONGEST = 60
 """Signs of an id that a line shows."""
 
-# An artist who is only named, or a playlist, is known; so what is not listed has the kind that is taken for granted.
-UNLISTED_EVENTS = """
-WITH unlisted AS (
-    SELECT contents.content_id, heard.num_events
-    FROM heard
-    INNER JOIN contents ON contents.content_row = heard.content_row
-    LEFT JOIN listed_contents ON listed_contents.content_id = contents.content_id
-    WHERE listed_contents.content_id IS NULL AND contents.kind = 'track'
-)
-SELECT
-    (SELECT COUNT(*) FROM judged_contents WHERE reason IS NULL) AS listed,
-    (SELECT CAST(COALESCE(SUM(num_events), 0) AS BIGINT) FROM heard) AS total,
-    CAST(COALESCE(SUM(num_events), 0) AS BIGINT) AS found,
-    COUNT(*) AS contents,
-    FIRST(content_id ORDER BY num_events DESC, content_id) AS example
-FROM unlisted
-"""
-
-UNKNOWN_ENTRIES = """
-WITH entries AS (
-    SELECT lists.playlist_id, lists.content_id, contents.content_id IS NULL AS is_unknown
-    FROM (
-        SELECT playlist_id, UNNEST(content_ids) AS content_id FROM judged_playlists WHERE reason IS NULL
-    ) AS lists
-    LEFT JOIN contents ON contents.content_id = lists.content_id
-),
-playlists AS (
-    SELECT
-        playlist_id,
-        COUNT(*) AS num_entries,
-        SUM(CASE WHEN is_unknown THEN 1 ELSE 0 END) AS num_unknown,
-        MIN(CASE WHEN is_unknown THEN COALESCE(content_id, 'null') END) AS example
-    FROM entries
-    GROUP BY playlist_id
-)
-SELECT
-    CAST(COALESCE(SUM(num_entries), 0) AS BIGINT) AS total,
-    CAST(COALESCE(SUM(num_unknown), 0) AS BIGINT) AS found,
-    COUNT(*) AS all_playlists,
-    COUNT(example) AS playlists,
-    MIN(CASE WHEN example IS NOT NULL THEN playlist_id END) AS playlist,
-    FIRST(example ORDER BY playlist_id) FILTER (WHERE example IS NOT NULL) AS example,
-    COUNT(CASE WHEN num_entries = num_unknown THEN 1 END) AS empty,
-    MIN(CASE WHEN num_entries = num_unknown THEN playlist_id END) AS empty_example
-FROM playlists
-"""
-
-USERS_WITHOUT_EVENTS = """
-SELECT
-    COUNT(*) AS total,
-    COUNT(active_users.user_row) AS found,
-    MIN(listed.user_id) AS example,
-    (SELECT MIN(user_id) FROM users INNER JOIN active_users USING (user_row)) AS heard_example
-FROM (SELECT user_id FROM judged_users WHERE reason IS NULL) AS listed
-LEFT JOIN users ON users.user_id = listed.user_id
-LEFT JOIN active_users ON active_users.user_row = users.user_row
-"""
-
-SHORT_CONTENTS = """
-SELECT
-    COUNT(*) AS total,
-    COUNT(*) FILTER (WHERE duration_ms < 1000) AS found,
-    MIN({'id': content_id, 'number': duration_ms}) FILTER (WHERE duration_ms < 1000) AS example
-FROM listed_contents
-WHERE duration_ms > 0
-"""
-
 
 def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
     """Lines about columns: named nearly as the contract's, null in every row, times without a zone.
@@ -120,7 +53,7 @@ def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction:
     """Lines about what the clean tables say of each other, and about numbers that look to be in another unit.
 
     Args:
-        ask: the single row that a query on the clean tables gives, by column.
+        ask: the single row of a view of `remarks.sql`, by column.
         max_unlisted_fraction: greatest share that is allowed of events whose content is not listed, and of entries of
             playlists that are no content.
 
@@ -136,21 +69,20 @@ def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction:
             )
         return line
 
-    events, entries = ask(UNLISTED_EVENTS), ask(UNKNOWN_ENTRIES)
+    events, entries = ask("unlisted_events"), ask("unknown_entries")
     if events["listed"] and events["found"]:
         yield held(_unlisted(events), events["found"], events["total"])
     if entries["found"]:
         yield held(_unknown(entries), entries["found"], entries["total"])
-    users = ask(USERS_WITHOUT_EVENTS)
+    users = ask("users_with_events")
     if users["total"] and not users["found"]:
         yield (
             f"users/: none of its {users['total']:,} listeners, such as {_named(users['example'])}, is in events/, "
             f"whose listeners are called like {_named(users['heard_example'])}"
         )
-    short = ask(SHORT_CONTENTS)
+    short = ask("short_contents")
     if short["found"] > MANY * short["total"]:
-        shown = short["example"]
-        yield _short("contents/: duration_ms", short["found"], short["total"], shown["number"], shown["id"])
+        yield _short("contents/: duration_ms", short["found"], short["total"], short["number"], short["id"])
 
 
 def remarks_on_plays(seen: Seen, content_ids: pa.Array, features: FeatureSettings) -> Iterator[str]:
