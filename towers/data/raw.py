@@ -151,7 +151,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
         if each not in kinds:
             where = _in_a_folder(tables, table, each) or f"; it has {sorted(kinds)}"
             raise UserError(f"features.user_columns: {table}/ has no column {each!r}{where}")
-        is_dated = all(is_temporal(kind) or pt.is_null(kind) for kind in kinds[each])
+        is_dated = is_temporal(read_as[each])
         columns.append(f"{_told(quoted(each))} AS {quoted(each)}" if is_dated else quoted(each))
         dates += [each] if is_dated else []
     columns.append(f"{' + '.join(map(_is_lost, dates)) or 'CAST(0 AS INTEGER)'} AS dates_lost")

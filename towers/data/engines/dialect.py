@@ -22,15 +22,17 @@ INFINITE_US = "9223372036854775807"
 
 def hash_of_columns(node: exp.Expr) -> exp.Expr:
     """`HASH(a, b)`: `xxhash64` passes over nulls, so whether a value is null is hashed as well, and of a list how long
-    it is and which of its entries are null."""
+    it is and which of its entries are null; DuckDB hashes a list that is null as an empty one."""
     if not _is_call(node, "HASH"):
         return node
     values: list[exp.Expr] = []
     for value in node.expressions:
-        values += [value, value.copy().is_(exp.null())]
+        shown = value.sql("spark")
         if value.name in LISTS:
-            values.append(exp.func("SIZE", value.copy()))
-            values.append(sqlglot.parse_one(f"TRANSFORM({value.sql('spark')}, e -> e IS NULL)", read="spark"))
+            told = f"COALESCE(SIZE({shown}), 0), TRANSFORM({shown}, e -> e IS NULL)"
+        else:
+            told = f"{shown} IS NULL"
+        values += [value, *sqlglot.parse_one(f"ARRAY({told})", read="spark").expressions]
     return exp.Anonymous(this="XXHASH64", expressions=values)
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ OURS = {
 }
 """Settings that decide what a query gives. They hold in our own session alone, not in the caller's."""
 LOG = "spark.log"
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 QUIET = """status = error
 rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
@@ -48,6 +50,9 @@ appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %p %c{1}: %m%n
 """
 """Settings of the JVM's log."""
+# It looks for pandas wherever it is handed a list; nothing here uses pandas.
+warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+
 UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "is not a Parquet file", "ARITHMETIC_OVERFLOW", "long overflow")
 """What Spark says of files that cannot be read to their end."""
 
@@ -68,9 +73,8 @@ def session(
     Raises:
         UserError: Java is missing, or Spark does not start.
     """
-    there = SparkSession.getActiveSession()
-    if there is not None:
-        yield _own(there)
+    if SparkContext._active_spark_context is not None:
+        yield _own(SparkSession.getActiveSession() or SparkSession.builder.getOrCreate())
         return
     with _started(master, memory_gb, settings, folder, spill) as started:
         yield _own(started)
@@ -96,7 +100,10 @@ def _started(
     if not is_submitted:
         _check_java()
         conf.setAll([*_settings(master, memory_gb, folder, spill).items()])
-        conf.setAll([(name, _text(value)) for name, value in settings.items()])
+        given = {name: _text(value) for name, value in settings.items()}
+        if JAVA_OPTIONS in given:
+            given[JAVA_OPTIONS] = f"{conf.get(JAVA_OPTIONS)} {given[JAVA_OPTIONS]}"
+        conf.setAll([*given.items()])
     try:
         with (folder / LOG).open("w") as log:
             try:
@@ -134,7 +141,7 @@ def _settings(master: str, memory_gb: float, folder: Path, spill: Path) -> dict[
         "spark.master": master,
         "spark.app.name": "towers prepare",
         "spark.driver.memory": f"{int(memory_gb * 1e9 / 2**20)}m",
-        "spark.driver.extraJavaOptions": f'"-Dlog4j2.configurationFile={log.as_uri()}"',
+        JAVA_OPTIONS: f'"-Dlog4j2.configurationFile={log.as_uri()}"',
         "spark.local.dir": str(spill.absolute()),
         "spark.sql.warehouse.dir": str(folder.absolute() / "warehouse"),
         "spark.ui.enabled": "false",
