@@ -9,8 +9,10 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from moto import settings
 from moto.server import ThreadedMotoServer
+from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.data import raw_set
 from towers.data import raw as reading
@@ -154,6 +156,30 @@ def test_a_long_footer(s3, tmp_path):
     here, there = Footers().of(path), Footers().of(part)
     assert path.stat().st_size > 40_000
     assert (here.schema, here.num_rows, here.empty) == (there.schema, there.num_rows, there.empty)
+
+
+def test_a_delta_table(s3, raw, tmp_path, make_builder):
+    events = pa.concat_tables([pq.read_table(raw / f"events/part-{number}.parquet") for number in (0, 1)])
+    shutil.rmtree(raw / "events")
+    write_deltalake(raw / "events", events.slice(5))
+    write_deltalake(raw / "events", events, mode="overwrite", partition_by=["context"], schema_mode="overwrite")
+    assert len([*(raw / "events").rglob("*.parquet")]) > len(part_files(raw / "events")[0])
+    assert_same(
+        prepared(make_builder, raw, tmp_path / "here"), prepared(make_builder, put(s3, raw), tmp_path / "there")
+    )
+
+
+def test_an_iceberg_table(s3, raw):
+    told = pq.read_table(raw / "events/part-0.parquet")
+    through = "pyiceberg.io.fsspec.FsspecFileIO"
+    catalog = SqlCatalog("test", uri="sqlite:///:memory:", warehouse=f"s3://{BUCKET}/set", **{"py-io-impl": through})
+    catalog.create_namespace("raw")
+    table = catalog.create_table("raw.events", schema=told.schema, location=f"s3://{BUCKET}/set/events")
+    table.append(told)
+    table.append(told)
+    table.delete("user_id = 'ben'")
+    parts = part_files(remote_folder(f"s3://{BUCKET}/set") / "events")[0]
+    assert sum(Footers().of(part).num_rows for part in parts) == table.scan().count()
 
 
 class TestRefused:

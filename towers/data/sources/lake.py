@@ -21,6 +21,8 @@ READ_PLAINLY = frozenset(
     ("timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "variantType", "variantType-preview", "deletionVectors")
 )
 """What a Delta table may ask of readers and still be a list of plain files; vectors are looked for apart."""
+THROUGH_FSSPEC = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
+"""Lets Iceberg's log be read as all else in a store is."""
 _VERSION = re.compile(r"(?:v(\d+)|(\d+)-[^/]+?)(?:\.gz)?\.metadata\.json")
 """Names of Iceberg's metadata, with their numbers: of a Hadoop catalog, and of all others."""
 
@@ -75,7 +77,7 @@ def refusal(folder: RawPath, kind: str, why: str) -> UserError:
 def _of_delta(folder: RawPath, _: list[str]) -> list[Alive]:
     from deltalake import DeltaTable
 
-    table = DeltaTable(str(folder), storage_options=_options(folder))
+    table = DeltaTable(str(folder), storage_options={} if isinstance(folder, Path) else {"allow_http": "true"})
     features = {*(table.protocol().reader_features or ())}
     mapping = table.metadata().configuration.get("delta.columnMapping.mode", "none")
     if mapping != "none" or "columnMapping" in features:
@@ -97,7 +99,9 @@ def _of_iceberg(folder: RawPath, metadata: list[str]) -> list[Alive]:
     from pyiceberg.table import StaticTable
 
     location = str(folder.absolute() if isinstance(folder, Path) else folder)
-    table = StaticTable.from_metadata(f"{location}/{_newest(folder, metadata)}", _options(folder))
+    table = StaticTable.from_metadata(
+        f"{location}/{_newest(folder, metadata)}", {} if isinstance(folder, Path) else THROUGH_FSSPEC
+    )
     _check_names(folder, table.metadata.schemas)
     found = []
     for task in table.scan().plan_files():
@@ -136,8 +140,3 @@ def _check_names(folder: RawPath, schemas: Iterable[Any]) -> None:
                 raise refusal(
                     folder, ICEBERG, f"column {name!r} was renamed or replaced, so that older files call it otherwise"
                 )
-
-
-def _options(folder: RawPath) -> dict[str, str]:
-    """What the libraries do not take from the environment by themselves."""
-    return {} if isinstance(folder, Path) else {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO", "allow_http": "true"}
