@@ -189,7 +189,7 @@ def remote_folder(url: str) -> RemotePath:
     folder = RemotePath(url, None, "")
     with folder.reaching():
         # Listings are not kept: in a process that lives for days the next night has more objects.
-        filesystem, own = fsspec.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+        filesystem, own = fsspec.url_to_fs(url, use_listings_cache=False)
     return RemotePath(url, filesystem, own.rstrip("/"))
 
 
