@@ -102,7 +102,7 @@ EXPRESSIONS = {
     "list has": "LIST_CONTAINS(genres, 'a')",
     "within years": "CASE WHEN CAST(time AS DATE) BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN time END",
     "struct": "{'text': text, 'row': \"row\"}",
-    "cut to 32 bits": "CAST(LEAST(COALESCE("row" * 1000000000, -1), 2147483647) AS INTEGER)",
+    "cut to 32 bits": 'CAST(LEAST(COALESCE("row" * 1000000000, -1), 2147483647) AS INTEGER)',
     "texts of numbers": "CAST(genres AS VARCHAR[])",
 }
 """What the SQL files and `raw.py` are made of, by rule of the dialect or by what it is for."""

@@ -18,6 +18,7 @@ from towers.data.filters.filter import Filter
 from towers.data.making import Maker, fingerprint_of
 from towers.data.parts import settings_of
 from towers.data.rejecting import Limits
+from towers.data.sources.remote import RawPath, RemotePath, path_below
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
@@ -26,6 +27,8 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, scratch_directory, write_json
 
+FOOTERS = "footers.json"
+"""In a store's folder: what the footers of a store's objects say."""
 LOCK = ".lock"
 """Lock file in a store's folder: one prepare at a time writes below it."""
 
@@ -84,7 +87,7 @@ class StoreBuilder:
         self._spill = spill
         self.decoding = Decoding()
         """What was decoded, and how fast."""
-        self.left_alone: list[Path] = []
+        self.left_alone: list[RawPath] = []
         """Files among the tables' that are no Parquet, and were not read."""
         self.remarks: list[str] = []
         """Lines about what is read otherwise than it may be meant."""
@@ -154,13 +157,22 @@ class StoreBuilder:
 
     def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
         tables = self._source.tables(work)
-        self.left_alone, self.remarks = tables.left_alone, tables.remarks
+        self.left_alone, self.remarks = [*tables.left_alone], [*tables.remarks]
+        tables.footers.recall(self._root / FOOTERS)
         for table in schema.RAW_TABLES:
             raw.columns_of(tables, table)
+        tables.footers.keep(self._root / FOOTERS)
         raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)
+        if audio and not isinstance(tables.root, Path):
+            raise UserError(
+                f"{tables.root}/{schema.CONTENTS}: column 'audio' names {len(audio):,} sounds, and sound is decoded "
+                "from a disk alone; copy the data set there, or leave the column out"
+            )
         folder, settings = self._root / "spectrograms", self._features.spectrogram
-        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
+        if not audio or not isinstance(tables.root, Path):
+            return tables, None
+        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings)
 
     def _remember_root(self, target: Path) -> None:
         """Writes down where the data lies now, which may be elsewhere than when the store was made."""
@@ -169,9 +181,12 @@ class StoreBuilder:
             write_json(target / "manifest.json", {**manifest, "root": self._source.root})
 
     def _digests(self) -> dict[str, str]:
+        """Digests of the source's files by their paths below its folder; of objects what the store calls a version."""
         folder, files = self._source.inputs()
+        if isinstance(folder, RemotePath):
+            return {str(path_below(path, folder)): str(path.version) for path in files if isinstance(path, RemotePath)}
         digests = FileDigests(self._root / "digests.json")
-        inputs = digests.of(files, folder)
+        inputs = digests.of([path for path in files if isinstance(path, Path)], folder)
         digests.save()
         return inputs
 

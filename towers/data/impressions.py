@@ -18,6 +18,7 @@ from towers.data.event_log.rows import Forgotten
 from towers.data.event_times import EARLIEST, LATEST
 from towers.data.rejecting import DUPLICATE, Losses
 from towers.data.row_groups import ROWS, GroupWriter
+from towers.data.sources.remote import RawPath
 from towers.data.sources.tables import RawTables
 from towers.data.tables import Tables
 from towers.manifest import same_file
@@ -53,7 +54,7 @@ class Impressions:
         self,
         clean: Tables,
         tables: RawTables,
-        numbers: Mapping[Path, int],
+        numbers: Mapping[RawPath, int],
         forgotten: Forgotten,
         previous: Path | None,
     ):
@@ -133,7 +134,7 @@ class Impressions:
                 reasons += Counter(rows["reason"].to_pylist())
         return reasons
 
-    def _judge(self, parts: Mapping[int, Path], new: Mapping[int, Path]) -> None:
+    def _judge(self, parts: Mapping[int, Path], new: Mapping[int, RawPath]) -> None:
         """Makes the table `left_out_impressions` of rejected rows of new files."""
         clean = self._clean
         self._define(new.values(), "raw_impressions")
@@ -156,7 +157,7 @@ class Impressions:
         clean.scan("parts_named", [*map(Path, asked)], IMPRESSION_SCHEMA)
         clean.run("impressions")
 
-    def _read(self, number: int, path: Path, target: Path, left_out: GroupWriter) -> Counter[str]:
+    def _read(self, number: int, path: RawPath, target: Path, left_out: GroupWriter) -> Counter[str]:
         """Writes the part of one new file and its rejected rows; returns their reasons."""
         names, numbers, codes = _Reasons(), [np.zeros(0, np.int64)], [np.zeros(0, np.int8)]
         left = self._clean.batches("left_out_impressions", ("file_row_number",), where={"file": number})
@@ -183,7 +184,7 @@ class Impressions:
                 reasons += Counter(rejected["reason"].to_pylist())
         return reasons
 
-    def _define(self, paths: Iterable[Path], name: str) -> None:
+    def _define(self, paths: Iterable[RawPath], name: str) -> None:
         """Makes some of the raw files known, in the contract's types."""
         tables = replace(self._tables, files={schema.IMPRESSIONS: list(paths)})
         self._clean.define(raw.select_raw(tables, schema.IMPRESSIONS, name=name), name)

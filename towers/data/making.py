@@ -26,6 +26,7 @@ from towers.data.parts import settings_of
 from towers.data.periods import periods_of, to_json
 from towers.data.rejecting import DUPLICATE, LISTS, Limits, Losses, Rejecting, TooManyRejected
 from towers.data.remarks import remarks_on_files, remarks_on_plays, remarks_on_rows
+from towers.data.sources.remote import RawPath, path_below
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import FORMAT
@@ -175,15 +176,13 @@ class Maker:
             return log.kept(self.root / LOG), lost
 
     @cached_property
-    def _files(self) -> dict[str, Path]:
+    def _files(self) -> dict[str, RawPath]:
         """The raw files of events and impressions, by path below the data set's folder; a file that the source wrote
         itself is known by its name alone."""
         root = self.tables.root
         paths = [*self.tables.files[schema.EVENTS], *self.tables.files.get(schema.IMPRESSIONS, [])]
         is_own = self.tables.origin is None
-        return {
-            str(path.relative_to(root)) if is_own and path.is_relative_to(root) else path.name: path for path in paths
-        }
+        return {str((path_below(path, root) if is_own else None) or path.name): path for path in paths}
 
     @cached_property
     def _growth(self) -> Growth:
@@ -197,7 +196,7 @@ class Maker:
         return Growth.of(self.current, files, settings)
 
     @cached_property
-    def _unread(self) -> dict[str, Path]:
+    def _unread(self) -> dict[str, RawPath]:
         """The raw files of events that the log has still to read."""
         events = {*self.tables.files[schema.EVENTS]}
         return {name: path for name, path in self._files.items() if path in events and self._growth.is_new(name)}

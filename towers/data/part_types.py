@@ -2,16 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from towers.contract.arrow_types import is_number, is_temporal
 from towers.contract.tables import Column
 from towers.data.engines.engine import PLACES
+from towers.data.sources.partitions import Constant, Part
+from towers.data.sources.remote import RawPath
 
 MAX_DIGITS = 38
 """Digits of a decimal that SQL can hold."""
@@ -26,15 +27,18 @@ class Group:
     Args:
         paths: of the files.
         kinds: the type of each column; null for one that the files lack.
+        constants: columns that stand outside of the files alone, each with one value in all of them.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[RawPath, ...]
     kinds: Mapping[str, pa.DataType | None]
+    constants: Mapping[str, Constant] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
         """The columns to read: those that are there and can hold a value."""
-        return [name for name, kind in self.kinds.items() if kind is not None and not pt.is_null(kind)]
+        there = {name: kind for name, kind in self.kinds.items() if name not in self.constants}
+        return [name for name, kind in there.items() if kind is not None and not pt.is_null(kind)]
 
     def in_sql(self, scan: str, casts: Mapping[str, str]) -> str:
         """Returns SQL that reads a scan of the files.
@@ -46,25 +50,30 @@ class Group:
         shown = []
         for name in self.kinds:
             value = f'"{name}"' if name in self.columns else "NULL"
+            value = self.constants[name].in_sql if name in self.constants else value
             shown.append(f'CAST({value} AS {casts[name]}) AS "{name}"' if name in casts else f'{value} AS "{name}"')
         return f"SELECT {', '.join([*shown, *PLACES])} FROM {scan}"
 
 
-def groups_of(paths: Sequence[Path], names: Sequence[str]) -> list[Group]:
-    """Divides part files by the types of the columns to read.
+def groups_of(parts: Sequence[Part], names: Sequence[str]) -> list[Group]:
+    """Divides part files by the types of the columns to read, and by the values of those that stand outside of them.
 
     Files without a column, as pandas writes a table without rows, are left out.
 
     Args:
-        paths: of the files.
+        parts: the files.
         names: of the columns.
     """
-    found: dict[tuple[pa.DataType | None, ...], list[Path]] = defaultdict(list)
-    for path in paths:
-        schema = pq.read_schema(path)
-        if schema.names:
-            found[tuple(schema.field(name).type if name in schema.names else None for name in names)].append(path)
-    return [Group(paths=tuple(some), kinds=dict(zip(names, kinds, strict=True))) for kinds, some in found.items()]
+    found: dict[tuple[Any, ...], list[RawPath]] = defaultdict(list)
+    for part in parts:
+        schema, constants = part.schema, {name: part.constants[name] for name in names if name in part.constants}
+        if len(schema) > len(part.constants):
+            kinds = tuple(schema.field(name).type if name in schema.names else None for name in names)
+            found[kinds, tuple(constants.items())].append(part.path)
+    return [
+        Group(paths=tuple(some), kinds=dict(zip(names, kinds, strict=True)), constants=dict(constants))
+        for (kinds, constants), some in found.items()
+    ]
 
 
 def one_type(kinds: Iterable[pa.DataType], column: Column | None) -> tuple[pa.DataType, str | None]:

@@ -1,9 +1,8 @@
 """Raw tables as SQL: part files checked against the contract, and read with every column in the contract's type."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,32 +14,39 @@ from towers.contract.arrow_types import id_texts, is_temporal
 from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, SLOT, check_columns
 from towers.data.engines.engine import Database
 from towers.data.part_types import Group, groups_of, one_type
+from towers.data.sources.footers import DAMAGE
+from towers.data.sources.remote import RawPath, opened
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 
-DAMAGE = (pa.ArrowException, OSError, ValueError)
-"""Errors that pyarrow raises for a damaged file; text that is no UTF-8 is a ValueError."""
 FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
 """What Python can tell; days beyond, and infinity, are unknown."""
 
 
-def columns_of(tables: RawTables, table: str) -> dict[str, list[pa.DataType]]:
+def columns_of(tables: RawTables, table: str, extra: Sequence[str] = ()) -> dict[str, list[pa.DataType]]:
     """The columns that `table` has in any part file, each with its types there, after checking types and presence.
 
     An optional column that a part file lacks is null there.
+
+    Args:
+        tables: the files.
+        table: a name of `schema.RAW_TABLES`.
+        extra: columns beside the contract that are looked for in folders' names, too.
 
     Raises:
         UserError: a file that is not Parquet or is cut short, a column of a type that Arrow lacks, a required column
             missing, a column of a wrong type. The message names the file and the column.
     """
     present: dict[str, list[pa.DataType]] = {}
-    for path in tables.files.get(table, []):
-        file_schema = _open(path)[0]
-        if not file_schema.names:  # so pandas writes a table of no rows
+    paths = tables.files.get(table, [])
+    tables.footers.read(paths)
+    for path in paths:
+        if not tables.footers.of(path).schema.names:  # so pandas writes a table of no rows
             continue
-        check_columns(path, table, file_schema, tables.folders(table, path))
-        for column in file_schema:
+        columns = tables.part(table, path, extra).schema
+        check_columns(path, table, columns)
+        for column in columns:
             present.setdefault(column.name, []).append(column.type)
     return present
 
@@ -52,7 +58,7 @@ def check_not_empty(tables: RawTables) -> None:
         UserError: there is none.
     """
     paths = tables.files[schema.EVENTS]
-    if not any(_open(path)[1] for path in paths):
+    if not any(tables.footers.of(path).num_rows for path in paths):
         where = tables.origin.path if tables.origin else paths[0].parent
         raise UserError(f"{where}: the events table is empty; there is nothing to learn from")
 
@@ -87,7 +93,7 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
     Raises:
         UserError: as `columns_of`, and for a feature of lists or structs.
     """
-    kinds = columns_of(tables, schema.USERS)
+    kinds = columns_of(tables, schema.USERS, features.user_columns)
     for name in features.user_columns:
         if nested := next(filter(pt.is_nested, kinds.get(name, [])), None):
             raise UserError(f"features.user_columns: {name!r} of users/ is {nested}, must hold one value a listener")
@@ -140,7 +146,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
     Raises:
         UserError: as `columns_of`, and for an extra column that is not there.
     """
-    kinds = columns_of(tables, table)
+    kinds = columns_of(tables, table, extra)
     contract = CONTRACT[table]
     dates = [each for each, column in contract.items() if column in (DATE, MOMENT) and each in kinds]
     known = [each for each in (*contract, *extra) if each in kinds]
@@ -149,8 +155,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
     columns = [sql for each in contract for sql in _columns_in_sql(table, each, read_as.get(each))]
     for each in extra:
         if each not in kinds:
-            where = _in_a_folder(tables, table, each) or f"; it has {sorted(kinds)}"
-            raise UserError(f"features.user_columns: {table}/ has no column {each!r}{where}")
+            raise UserError(f"features.user_columns: {table}/ has no column {each!r}; it has {sorted(kinds)}")
         is_dated = is_temporal(read_as[each])
         columns.append(f"{_told(quoted(each))} AS {quoted(each)}" if is_dated else quoted(each))
         dates += [each] if is_dated else []
@@ -160,11 +165,12 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
         return RawView(query=f"SELECT {', '.join(columns)}, {places} WHERE FALSE", scans={})
     filename = f"{_text(str(tables.origin.path))} AS filename" if tables.origin else "filename"
     casts = {each: sql for each, (_, sql) in joined.items() if sql is not None}
-    scans = {f"{name or table}_{place}": group for place, group in enumerate(groups_of(tables.files[table], known))}
-    parts = " UNION ALL ".join(group.in_sql(f"scan_{scan}", casts) for scan, group in scans.items())
+    parts = [tables.part(table, path, extra) for path in tables.files[table]]
+    scans = {f"{name or table}_{place}": group for place, group in enumerate(groups_of(parts, known))}
+    joined_parts = " UNION ALL ".join(group.in_sql(f"scan_{scan}", casts) for scan, group in scans.items())
     return RawView(
         query=f"SELECT {', '.join(columns)}, HASH({', '.join(map(quoted, known))}) AS row_hash, {filename}, "
-        f"file_row_number FROM ({parts}) AS parts",
+        f"file_row_number FROM ({joined_parts}) AS parts",
         scans={f"scan_{scan}": group for scan, group in scans.items()},
     )
 
@@ -219,20 +225,15 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _in_a_folder(tables: RawTables, table: str, name: str) -> str:
-    """What to say of a column that the files lack and their folders' names have; else nothing."""
-    folders = {part.partition("=")[0] for path in tables.files.get(table, []) for part in tables.folders(table, path)}
-    return ", but in the folders' names; write it into the files as well" if name in folders else ""
-
-
 def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
     """Content ids and audio paths of all contents that name one, in the order of the files."""
     named: dict[str, str] = {}
     for path in tables.files.get(schema.CONTENTS, []):
-        if "audio" not in _open(path)[0].names:
+        if "audio" not in tables.footers.of(path).schema.names:
             continue
         with reading(tables):
-            table = pq.ParquetFile(path).read(columns=["content_id", "audio"])  # knows nothing of its folders' names
+            # A ParquetFile knows nothing of its folders' names.
+            table = pq.ParquetFile(opened(path)).read(columns=["content_id", "audio"])
             pairs = zip(id_texts(table["content_id"]), id_texts(table["audio"]), strict=True)
         for content_id, audio in pairs:
             if content_id is not None and audio is not None:
@@ -253,7 +254,7 @@ def reading(tables: RawTables) -> Iterator[None]:
         raise unreadable(tables, str(error)) from error
 
 
-def unreadable(tables: RawTables, reason: str, fault_of: Callable[[Path], str | None] | None = None) -> UserError:
+def unreadable(tables: RawTables, reason: str, fault_of: Callable[[RawPath], str | None] | None = None) -> UserError:
     """What to say of data that passed for Parquet until it was read: the file that is damaged or holds a time that
     nobody can tell, else `reason`.
 
@@ -265,7 +266,7 @@ def unreadable(tables: RawTables, reason: str, fault_of: Callable[[Path], str | 
     paths = [path for paths in tables.files.values() for path in paths]
     for path in paths:
         try:
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(opened(path))
             for group in range(file.num_row_groups):
                 file.read_row_group(group).validate(full=True)
             endless = _endless_time(file)
@@ -279,7 +280,7 @@ def unreadable(tables: RawTables, reason: str, fault_of: Callable[[Path], str | 
     return UserError(f"the raw data cannot be read: {' '.join(reason.split())}")
 
 
-def _damaged(path: Path, reason: str) -> UserError:
+def _damaged(path: RawPath, reason: str) -> UserError:
     return UserError(f"{path}: damaged ({' '.join(reason.split())}); write it again")
 
 
@@ -295,16 +296,3 @@ def _endless_time(file: pq.ParquetFile) -> str | None:
                 unit = {"s": "seconds", "ms": "milliseconds"}[column.type.unit]
                 return f"column {column.name!r}, row {out[0]}: {numbers[out[0]]} {unit} since 1970 is no time"
     return None
-
-
-def _open(path: Path) -> tuple[pa.Schema, int]:
-    try:
-        file = pq.ParquetFile(path)
-        columns = file.schema_arrow
-        str(columns)  # names are decoded only when somebody asks
-        return columns, file.metadata.num_rows
-    except pa.ArrowNotImplementedError as error:
-        raise UserError(f"{path}: a column of a type that cannot be read ({error}); write it as another") from error
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error

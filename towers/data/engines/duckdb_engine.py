@@ -1,15 +1,17 @@
 """DuckDB, in this process: the engine where nothing else is asked for."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from towers.data.engines.engine import BATCH_ROWS, PLACES, Unreadable
 from towers.data.memory import memory_bytes
+from towers.data.sources.remote import RawPath, RemotePath
 from towers.disk import is_full
 from towers.errors import UserError
 
@@ -65,13 +67,15 @@ class DuckDbDatabase:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection):
         self._connection = connection
+        self._stores: dict[str, Any] = {}
 
-    def scan(self, name: str, paths: Sequence[Path], columns: Sequence[str], *, with_places: bool = True) -> None:
+    def scan(self, name: str, paths: Sequence[RawPath], columns: Sequence[str], *, with_places: bool = True) -> None:
         """See `Database`.
 
         Raises:
             UserError: a path that DuckDB cannot open.
         """
+        self._make_known(path for path in paths if isinstance(path, RemotePath))
         listed = ", ".join(map(path_in_sql, paths))
         places = ", filename = true, file_row_number = true" if with_places else ""
         shown = ", ".join(map(quoted, (*columns, *(PLACES if with_places else ()))))
@@ -122,15 +126,28 @@ class DuckDbDatabase:
             ((number,),) = self._connection.execute(f"SELECT COUNT(*) FROM {name}").fetchall()
         return int(number)
 
-    def fault_of(self, path: Path) -> str | None:
+    def fault_of(self, path: RawPath) -> str | None:
         """See `Database`."""
         with duckdb.connect() as connection:
+            other = DuckDbDatabase(connection)
+            other._make_known([path] if isinstance(path, RemotePath) else [])
             try:
                 for _ in connection.sql(f"FROM read_parquet({path_in_sql(path)})").to_arrow_reader(ROWS_AT_ONCE):
                     pass
             except duckdb.Error as error:
                 return str(error).partition("\nLINE ")[0]  # without the query that found it
         return None
+
+    def _make_known(self, objects: Iterable[RemotePath]) -> None:
+        """Lets DuckDB read objects in a store, beside those that it knows."""
+        for path in objects:
+            from towers.data.sources.object_filesystem import ObjectFilesystem  # imports fsspec
+
+            scheme = path.url.partition("://")[0]
+            if scheme not in self._stores:
+                self._stores[scheme] = ObjectFilesystem(scheme)
+                self._connection.register_filesystem(self._stores[scheme])
+            self._stores[scheme].add([path])
 
     @contextmanager
     def _in_order(self, is_sorted: bool) -> Iterator[None]:
@@ -142,8 +159,10 @@ class DuckDbDatabase:
             self._connection.execute("SET preserve_insertion_order = false")
 
 
-def path_in_sql(path: Path) -> str:
+def path_in_sql(path: RawPath) -> str:
     """A path as DuckDB opens this very file: what is a sign of a pattern to it stands for itself.
+
+    An object in a store is opened by `ObjectFilesystem`, which knows no patterns.
 
     >>> path_in_sql(Path("it's/run[1]/*.parquet"))
     "'it''s/run[[]1]/[*].parquet'"
@@ -152,6 +171,8 @@ def path_in_sql(path: Path) -> str:
         UserError: a backslash beside such a sign, which DuckDB has no writing for.
     """
     shown = str(path)
+    if isinstance(path, RemotePath):
+        return "'" + shown.replace("'", "''") + "'"
     pattern = re.sub(r"[\[*?]", lambda sign: f"[{sign[0]}]", shown)
     if pattern != shown and "\\" in shown:
         raise UserError(f"{shown}: a path with a backslash and one of [*? cannot be opened; rename the folder or file")

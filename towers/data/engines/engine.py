@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from towers.data.sources.remote import RawPath
+
 PLACES = ("filename", "file_row_number")
 """Columns that a scan adds: the path of the part file as it was given, and the row within it, from 0."""
 BATCH_ROWS = 200_000
@@ -24,12 +26,12 @@ class Database(Protocol):
         Unreadable: from any method, where raw data that it reads cannot be read.
     """
 
-    def scan(self, name: str, paths: Sequence[Path], columns: Sequence[str], *, with_places: bool = True) -> None:
+    def scan(self, name: str, paths: Sequence[RawPath], columns: Sequence[str], *, with_places: bool = True) -> None:
         """Makes a view of Parquet files; a column that only some of the files have is null in the others.
 
         Args:
             name: of the view.
-            paths: of the files, which have equal types in `columns`.
+            paths: of the files, which have equal types in `columns`; all on a disk, or all in a store.
             columns: to read; a file may have others.
             with_places: whether the view has the columns `PLACES` as well.
         """
@@ -83,7 +85,7 @@ class Database(Protocol):
         """Returns the number of rows of a table or view."""
         ...
 
-    def fault_of(self, path: Path) -> str | None:
+    def fault_of(self, path: RawPath) -> str | None:
         """Reads a Parquet file to its end; says what is wrong with it, null where nothing is."""
         ...
 

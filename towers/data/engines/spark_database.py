@@ -18,10 +18,13 @@ from towers.data.engines.duckdb_engine import DuckDbDatabase
 from towers.data.engines.engine import BATCH_ROWS
 from towers.data.engines.spark_files import like, physical_groups, rewritten, spark_lacks
 from towers.data.engines.spark_session import failures_told, reason_of
+from towers.data.sources.remote import RawPath, opened
 
 _URI = "uri of the file"
 LOCAL = ("^file:/+", "file:/")
 """How a local file's URI begins, which Hadoop writes in two ways, and how it begins here."""
+HADOOP = {"s3": "s3a", "gcs": "gs"}
+"""What Hadoop calls a scheme, where it calls it otherwise."""
 ENDLESS = 2**63 - 1
 """Stands for an instant without end; negative for one without beginning."""
 
@@ -47,7 +50,7 @@ class SparkDatabase:
         self._spark, self._folder, self._shapes = spark, folder, shapes
         self._written = 0
 
-    def scan(self, name: str, paths: Sequence[Path], columns: Sequence[str], *, with_places: bool = True) -> None:
+    def scan(self, name: str, paths: Sequence[RawPath], columns: Sequence[str], *, with_places: bool = True) -> None:
         """See `Database`."""
         with failures_told():
             self._shapes.scan(f"{name}_files", paths[:1], columns, with_places=with_places)
@@ -112,7 +115,7 @@ class SparkDatabase:
         with failures_told():
             return self._spark.table(name).count()
 
-    def fault_of(self, path: Path) -> str | None:
+    def fault_of(self, path: RawPath) -> str | None:
         """See `Database`."""
         try:
             self._reader.parquet(_located(path)).write.format("noop").mode("overwrite").save()
@@ -145,9 +148,9 @@ class SparkDatabase:
         pq.write_table(rows, path)
         return self._spark.read.parquet(str(path))
 
-    def _read(self, paths: Sequence[Path], columns: Sequence[str], with_places: bool) -> DataFrame:
+    def _read(self, paths: Sequence[RawPath], columns: Sequence[str], with_places: bool) -> DataFrame:
         """Rows of files of one physical schema, with the places where they stand."""
-        schema = pq.read_schema(paths[0])
+        schema = pq.read_schema(opened(paths[0]))
         places = [_located(path) for path in paths]
         if any(spark_lacks(schema.field(column).type) for column in columns):
             places = [_located(self._rewritten(path, columns)) for path in paths]
@@ -173,18 +176,18 @@ class SparkDatabase:
         uri = path.getFileSystem(context._jsc.hadoopConfiguration()).makeQualified(path).toUri().toString()
         return re.sub(*LOCAL, uri)
 
-    def _rewritten(self, path: Path, columns: Sequence[str]) -> Path:
+    def _rewritten(self, path: RawPath, columns: Sequence[str]) -> Path:
         target = self._next()
         rewritten(path, columns, target)
         return target
 
 
-def _located(path: Path) -> str:
+def _located(path: RawPath) -> str:
     """The path as Hadoop takes it: whole, and with its own name for S3."""
-    text = str(path)
-    if "://" not in text:
+    if isinstance(path, Path):
         return str(path.absolute())
-    return text.replace("s3://", "s3a://", 1) if text.startswith("s3://") else text
+    scheme, _, place = path.url.partition("://")
+    return f"{HADOOP.get(scheme, scheme)}://{place}"
 
 
 def _quoted(name: str) -> str:

@@ -8,25 +8,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from towers.data.sources.remote import RawPath, opened
+
 ROWS_AT_ONCE = 100_000
 MAX_DIGITS = 38
 """Digits of Spark's decimals."""
 
 
-def physical_groups(paths: Sequence[Path], columns: Sequence[str]) -> list[list[Path]]:
-    """Divides files by how the columns are stored, since one read of Spark's has one schema.
+def physical_groups(paths: Sequence[RawPath], columns: Sequence[str]) -> list[list[RawPath]]:
+    """Divides files of equal types by how the columns are stored, where that tells: nanoseconds are, by older writers,
+    in 96 bits, and one read of Spark's has one schema.
 
     Args:
         paths: of the files.
         columns: that are read.
     """
-    groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    first = pq.read_schema(opened(paths[0]))
+    fine = {name for name in columns if pt.is_timestamp(kind := first.field(name).type) and kind.unit == "ns"}
+    if not fine:
+        return [list(paths)]
+    groups: dict[tuple[str, ...], list[RawPath]] = defaultdict(list)
     for path in paths:
-        schema = pq.read_metadata(path).schema
+        schema = pq.read_metadata(opened(path)).schema
         leaves = [schema.column(place) for place in range(len(schema))]
-        wanted = [leaf for leaf in leaves if leaf.path.partition(".")[0] in columns or leaf.path in columns]
-        key = [f"{leaf.path} {leaf.physical_type} {leaf.logical_type} {leaf.length}" for leaf in wanted]
-        groups[tuple(key)].append(path)
+        groups[tuple(f"{leaf.path} {leaf.physical_type}" for leaf in leaves if leaf.path in fine)].append(path)
     return list(groups.values())
 
 
@@ -38,7 +43,7 @@ def spark_lacks(kind: pa.DataType) -> bool:
     return isinstance(kind, pa.UuidType) or pt.is_float16(kind) or pt.is_time(kind) or is_long
 
 
-def rewritten(path: Path, columns: Sequence[str], target: Path) -> None:
+def rewritten(path: RawPath, columns: Sequence[str], target: Path) -> None:
     """Writes columns of a file anew, in types that Spark has, row by row in the same order.
 
     Args:
@@ -46,7 +51,7 @@ def rewritten(path: Path, columns: Sequence[str], target: Path) -> None:
         columns: to write; the file may lack some.
         target: path of the new file.
     """
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(opened(path))
     names = [name for name in file.schema_arrow.names if name in columns]
     schema = pa.schema([(name, _plain(file.schema_arrow.field(name).type)) for name in names])
     with pq.ParquetWriter(target, schema) as writer:
