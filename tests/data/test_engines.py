@@ -99,7 +99,7 @@ EXPRESSIONS = {
     "no session": "COALESCE(MD5_NUMBER_LOWER(text), 0)",
     "text in quotes": "'unknown ''' || text || ''''",
     "day": 'FLOOR("row" / 3)',
-    "list has": "LIST_CONTAINS(genres, 'a')",
+    "entry_of_a_list": "LIST_CONTAINS(genres, 'a')",
     "within years": "CASE WHEN CAST(time AS DATE) BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN time END",
     "struct": "{'text': text, 'row': \"row\"}",
     "cut to 32 bits": 'CAST(LEAST(COALESCE("row" * 1000000000, -1), 2147483647) AS INTEGER)',
@@ -292,12 +292,7 @@ def odd_raw(folder):
                "played_ms": [2.5, 70_000.5, np.inf],
                "device": pa.array(["tv", "tv", "car"]).dictionary_encode()}  # fmt: skip
     pq.write_table(pa.table(columns), path)
-    some = [
-        *raw_set.CONTENTS[:2],
-        {**raw_set.CONTENTS[0], "title": "other"},
-        {"content_id": None},
-        {"content_id": "q", "kind": "?"},
-    ]
+    unlike = [{**raw_set.CONTENTS[0], "title": "other"}, {"content_id": None}, {"content_id": "q", "kind": "?"}]
     raw_set.write_part(folder, "contents", raw_set.content_table([*raw_set.CONTENTS[:2], *unlike]), 1)
     lists = [
         {"playlist_id": "p1", "title": "E", "content_ids": ["a2", None]}, {"playlist_id": "p3", "content_ids": None},
@@ -361,9 +356,13 @@ def test_a_store_is_the_same_to_the_byte(tmp_path, one_key, capsys):
         prepare(folder, tmp_path / name, name)
         printed[name] = capsys.readouterr().out.replace(str(tmp_path / name), "")
     assert_same(tmp_path)
-    told = [[line for line in text.splitlines() if not line[:2].isdigit()] for text in printed.values()]
+    # Without how long what took.
+    told = [
+        [line for line in text.splitlines() if not line[:2].isdigit() and not line.startswith("decoded")]
+        for text in printed.values()
+    ]
     assert len(told[0]) > 10
-    assert [line for line in told[0] if "sounds/s" not in line] == [line for line in told[1] if "sounds/s" not in line]
+    assert told[0] == told[1]
     prepare(folder, tmp_path / "duckdb", "spark")
     assert "nothing to prepare" in capsys.readouterr().out
 

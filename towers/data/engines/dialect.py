@@ -69,12 +69,22 @@ def whole_number_of_a_float(node: exp.Expr) -> exp.Expr:
     return sqlglot.parse_one(f"TRY_CAST(NULLIF({rounded}, {TWO_TO_63}D) AS BIGINT)", read="spark")
 
 
+def entry_of_a_list(node: exp.Expr) -> exp.Expr:
+    """`LIST_CONTAINS(a, b)`: Spark does not know whether a list has an entry where another one is null."""
+    if not isinstance(node, exp.ArrayContains):
+        return node
+    entries, one = node.this.sql("spark"), node.expression.sql("spark")
+    found = f"CASE WHEN {entries} IS NOT NULL AND {one} IS NOT NULL THEN ARRAY_POSITION({entries}, {one}) > 0 END"
+    return sqlglot.parse_one(found, read="spark")
+
+
 RULES: tuple[Callable[[exp.Expr], exp.Expr], ...] = (
     hash_of_columns,
     lower_half_of_md5,
     microseconds_since_1970,
     finite_number,
     whole_number_of_a_float,
+    entry_of_a_list,
 )
 
 
