@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from towers.data.bad_lines import BadLines
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
@@ -30,6 +32,7 @@ class RawTables:
         origin: the file that `files` were converted from; null where they are the caller's own.
         left_alone: files in the tables' folders that are no Parquet.
         remarks: lines for the caller about what is read otherwise than it may be meant.
+        lines: lines of the caller's text files that are no rows; null where there is no such file.
     """
 
     root: Path
@@ -38,6 +41,7 @@ class RawTables:
     origin: Origin | None = None
     left_alone: list[Path] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    lines: BadLines | None = None
 
     def known_as(self, path: Path) -> str:
         """What the database calls a part file: the caller's own file where the parts were converted from it."""
