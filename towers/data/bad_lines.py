@@ -1,4 +1,4 @@
-"""Lines of a public set's files that are no rows: kept with their file, number and reason."""
+"""Lines of a public set's files that are no rows: where they stand and why; not what they say: it names listeners."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,7 @@ from towers.errors import UserError
 
 LINES = "lines.parquet"
 """File beside the other tables' rejected rows."""
-SCHEMA = pa.schema([("filename", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
-SHOWN = 200
-"""Signs of a line that are kept."""
+SCHEMA = pa.schema([("filename", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +38,9 @@ class BadLines:
         if self.read and self.bad / self.read > max_fraction:
             first = next(pq.ParquetFile(self.path).iter_batches(batch_size=1)).to_pylist()[0]
             raise UserError(
-                f"{first['filename']}, line {first['line']}: {first['reason']} ({first['text'][:80]!r}); so are "
-                f"{self.bad:,} of {self.read:,} lines, over data.max_rejected_fraction={max_fraction}; all are in "
-                f"{self.path}: mend the file or raise the limit"
+                f"{first['filename']}, line {first['line']}: {first['reason']}; {self.bad:,} of {self.read:,} lines "
+                f"are no rows, over data.max_rejected_fraction={max_fraction}; all are named in {self.path}: mend the "
+                "file or raise the limit"
             )
 
 
@@ -69,16 +67,15 @@ class LineWriter:
         self.flush()
         self._writer.close()
 
-    def add(self, path: Path, line: int, reason: str, text: str) -> None:
+    def add(self, path: Path, line: int, reason: str) -> None:
         """Takes a line.
 
         Args:
             path: of its file.
             line: its number, from 1.
             reason: why it is no row.
-            text: what it says.
         """
-        self._rows.append({"filename": str(path), "line": line, "reason": reason, "text": text[:SHOWN]})
+        self._rows.append({"filename": str(path), "line": line, "reason": reason})
 
     def flush(self) -> None:
         """Writes what was taken so far."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.command_line import ok
 from tests.data.read_back import histories_by_id
 from tests.data.sets import small
 from towers.config.composing import compose
@@ -378,7 +379,7 @@ class TestRefusals:
             source("lastfm_1k", small_set("lastfm_1k")), tmp_path / "stores", split=LeaveOneOut(), features=FEATURES,
             max_rejected_fraction=0.1,
         )  # fmt: skip
-        said = r"traname\.tsv, line 4: 5 fields where 6 are wanted .*; so are 6 of 14 lines, over data\.max_rejected"
+        said = r"traname\.tsv, line 4: 5 fields where 6 are wanted; 6 of 14 lines are no rows, over data\.max_rejected"
         with pytest.raises(UserError, match=said):
             builder.build()
 
@@ -418,3 +419,18 @@ class TestRefusals:
         (root / "userid_trackid_timestamp.tsv").write_text("user_id\ttrack_id\ttimestamp\n")
         with pytest.raises(UserError, match="no event in it"):
             source("music4all_onion", root).tables(tmp_path)
+
+
+@pytest.mark.unhooked
+def test_what_was_converted_is_forgotten_with_its_listener(tmp_path):
+    (tmp_path / "set").mkdir()
+    small.movielens_20m(tmp_path / "set")
+    given = ("data=movielens_20m", "data.root=set", "data/split=leave_one_out", "data.max_rejected_fraction=0.5")
+    told = ok(tmp_path, "prepare", *given)
+    assert "rejected, with reasons in" in told
+    assert "1 lines (1 no rating)" in told
+    converted = tmp_path / "stores/movielens_20m/converted"
+    assert "stores/movielens_20m/converted" in ok(tmp_path, "forget", "user=2", *given)
+    assert converted.exists()
+    ok(tmp_path, "forget", "user=2", "remove=true", *given)
+    assert not converted.exists()

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from towers.contract import schema
-from towers.data.bad_lines import LINES, SCHEMA, SHOWN, BadLines, LineWriter
+from towers.data.bad_lines import LINES, SCHEMA, BadLines, LineWriter
 from towers.data.raw import path_in_sql
 from towers.data.sources.sets.published import Published, Reading, found
 from towers.data.sources.tables import RawTables, literal
@@ -42,8 +42,8 @@ class PublicSet:
 
     The SQL file finds each of `files` as a table by its name, and each of `options` as a variable. It makes views or
     tables with the columns of the raw data contract under the contract's names (`events`, `contents`, `users`,
-    `playlists`, `impressions`), and may make three more: `faults` (file, line, reason, text), lines that are no rows
-    of the set; `remarks` (line), for the caller; `vectors` (content_id, vector), for `audio_encoder=frozen`.
+    `playlists`, `impressions`), and may make three more: `faults` (file, line, reason), lines that are no rows of
+    the set; `remarks` (line), for the caller; `vectors` (content_id, vector), for `audio_encoder=frozen`.
 
     Args:
         root: folder with the set's files, unpacked from its archive.
@@ -191,7 +191,7 @@ class PublicSet:
         names = ", ".join(SCHEMA.names)
         query = f"SELECT {names} FROM read_parquet({path_in_sql(unread)})"
         if _is_there(connection, "faults"):
-            query += f" UNION ALL SELECT file, line, reason, LEFT(text, {SHOWN}) FROM faults"
+            query += " UNION ALL SELECT file, line, reason FROM faults"
         connection.execute(f"COPY ({query}) TO {_literal(str(path))} (FORMAT parquet)")
         return pq.read_metadata(path).num_rows
 

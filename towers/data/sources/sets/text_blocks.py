@@ -79,7 +79,7 @@ def blocks(
     form: TextForm,
     columns: Sequence[str],
     wanted: Sequence[str],
-    on_bad: Callable[[int, str, str], None],
+    on_bad: Callable[[int, str], None],
     on_read: Callable[[int], None],
 ) -> Iterator[pa.Table]:
     """Yields the rows of a text file: the wanted columns as text, and `line`, the number of the line from 1.
@@ -91,7 +91,7 @@ def blocks(
         form: how it is written.
         columns: all columns of the file.
         wanted: those to read.
-        on_bad: called with the number, the reason and the text of a line that is no row.
+        on_bad: called with the number of a line that is no row, and the reason.
         on_read: called with the number of bytes of the (packed) file that are read.
 
     Raises:
@@ -124,7 +124,7 @@ def _blocks(
     form: TextForm,
     columns: Sequence[str],
     wanted: Sequence[str],
-    on_bad: Callable[[int, str, str], None],
+    on_bad: Callable[[int, str], None],
     on_read: Callable[[], None],
 ) -> Iterator[pa.Table]:
     bad: list[pc_csv.InvalidRow] = []
@@ -166,7 +166,7 @@ def _blocks(
     for batch in reader:
         fresh, bad[:] = list(bad), []
         for row in fresh:
-            on_bad(row.number, f"{row.actual_columns} fields where {row.expected_columns} are wanted", row.text)
+            on_bad(row.number, f"{row.actual_columns} fields where {row.expected_columns} are wanted")
         numbers.skip([row.number for row in fresh])
         lines = numbers.take(len(batch))
         table = _as_text(pa.Table.from_batches([batch]), lines, on_bad)
@@ -175,7 +175,7 @@ def _blocks(
         on_read()
         yield table
     for row in bad:
-        on_bad(row.number, f"{row.actual_columns} fields where {row.expected_columns} are wanted", row.text)
+        on_bad(row.number, f"{row.actual_columns} fields where {row.expected_columns} are wanted")
 
 
 class _Numbers:
@@ -203,7 +203,7 @@ class _Numbers:
         return lines
 
 
-def _as_text(table: pa.Table, lines: np.ndarray, on_bad: Callable[[int, str, str], None]) -> pa.Table:
+def _as_text(table: pa.Table, lines: np.ndarray, on_bad: Callable[[int, str], None]) -> pa.Table:
     """Returns columns of bytes as text with the lines' numbers; rows that are no UTF-8 or empty are left out."""
     table = table.append_column("line", pa.array(lines, pa.int64()))
     try:
@@ -217,8 +217,7 @@ def _as_text(table: pa.Table, lines: np.ndarray, on_bad: Callable[[int, str, str
                     row[name].decode()
                 keep.append(True)
             except UnicodeDecodeError as error:
-                shown = b" ".join(row[name] for name in table.column_names[:-1]).decode(errors="replace")
-                on_bad(row["line"], f"not UTF-8 ({error.reason})", shown)
+                on_bad(row["line"], f"not UTF-8 ({error.reason})")
                 keep.append(False)
         texts = _cast(table.filter(pa.array(keep)))
     is_empty = [pc.call_function("equal", [texts[name], ""]) for name in texts.column_names[:-1]]
@@ -239,7 +238,7 @@ def _split(
     delimiter: str,
     columns: Sequence[str],
     wanted: Sequence[str],
-    on_bad: Callable[[int, str, str], None],
+    on_bad: Callable[[int, str], None],
 ) -> pa.Table:
     """Returns the fields of lines whose delimiter has several signs."""
     rows = []
@@ -248,7 +247,7 @@ def _split(
         if len(fields) == len(columns):
             rows.append([*fields, line])
         else:
-            on_bad(line, f"{len(fields)} fields where {len(columns)} are wanted", text)
+            on_bad(line, f"{len(fields)} fields where {len(columns)} are wanted")
     kinds = [(name, pa.string()) for name in columns] + [("line", pa.int64())]
     taken = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in kinds]
     return pa.table(taken, schema=pa.schema(kinds)).select([*wanted, "line"])

@@ -77,9 +77,9 @@ class TextFile:
         columns = columns_of(path, self._form, self._columns, self._optional)
         wanted = [name for name in (*self._columns, *self._optional) if name in columns]
 
-        def on_bad(line: int, reason: str, text: str) -> None:
+        def on_bad(line: int, reason: str) -> None:
             reading.faults.read += 1
-            reading.faults.add(path, line, reason, text)
+            reading.faults.add(path, line, reason)
 
         tell(0)
         for table in blocks(path, self._form, columns, wanted, on_bad, tell):

@@ -16,7 +16,7 @@ SELECT
 FROM shown;
 
 CREATE VIEW faults AS
-SELECT file, line, fault AS reason, CONCAT_WS(',', user_id, video_id, time_ms) AS text
+SELECT file, line, fault AS reason
 FROM judged
 WHERE fault IS NOT NULL;
 

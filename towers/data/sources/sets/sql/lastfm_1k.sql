@@ -24,7 +24,7 @@ SELECT
 FROM named;
 
 CREATE VIEW faults AS
-SELECT file, line, fault AS reason, CONCAT_WS(CHR(9), userid, timestamp, artid, artname, traid, traname) AS text
+SELECT file, line, fault AS reason
 FROM judged
 WHERE fault IS NOT NULL;
 

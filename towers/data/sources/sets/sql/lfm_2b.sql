@@ -10,7 +10,7 @@ SELECT
 FROM plays;
 
 CREATE VIEW faults AS
-SELECT file, line, fault AS reason, CONCAT_WS(CHR(9), user_id, track_id, album_id, timestamp) AS text
+SELECT file, line, fault AS reason
 FROM judged
 WHERE fault IS NOT NULL;
 

@@ -12,7 +12,7 @@ SELECT
 FROM ratings;
 
 CREATE VIEW faults AS
-SELECT file, line, fault AS reason, CONCAT_WS(' ', userId, movieId, rating, timestamp) AS text
+SELECT file, line, fault AS reason
 FROM judged
 WHERE fault IS NOT NULL;
 

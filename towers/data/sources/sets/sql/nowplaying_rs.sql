@@ -10,7 +10,7 @@ SELECT
 FROM tweets;
 
 CREATE VIEW faults AS
-SELECT file, line, fault AS reason, CONCAT_WS(',', user_id, track_id, created_at) AS text
+SELECT file, line, fault AS reason
 FROM judged
 WHERE fault IS NOT NULL;
 

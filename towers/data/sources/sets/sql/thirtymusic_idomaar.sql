@@ -34,9 +34,9 @@ FROM (
 );
 
 CREATE VIEW faults AS
-SELECT file, line, fault AS reason, text FROM judged_sessions WHERE fault IS NOT NULL
+SELECT file, line, fault AS reason FROM judged_sessions WHERE fault IS NOT NULL
 UNION ALL
-SELECT file, line, fault, text FROM judged_loves WHERE fault IS NOT NULL;
+SELECT file, line, fault FROM judged_loves WHERE fault IS NOT NULL;
 
 -- A play begins `playstart` seconds after its session; a time that it played of -1 is unknown.
 CREATE VIEW events AS
