@@ -131,22 +131,13 @@ class PublicSet:
         return paths
 
     def _convert(self, folder: Path, spill: Path | None, on_progress: Told, made_of: str) -> None:
-        paths = self._found()
-        with (
-            scratch_directory(folder / "work") as work,
-            self._engine.connected(work, spill) as connection,
-        ):
+        with scratch_directory(folder / "work") as work, self._engine.connected(work, spill) as connection:
             connection.execute("SET preserve_insertion_order = true")  # of events at the same time, the first is first
-            with LineWriter(work / LINES) as faults:
-                reading = Reading(folder=work, faults=faults, on_progress=on_progress)
-                for name, each in self._files.items():
-                    connection.execute(f"CREATE VIEW {name} AS {each.relation(name, paths[name], reading)}")
-            on_progress("converting", 0, 0, self._title)
-            write = partial(self._write, connection, folder)
             try:
-                for option, value in self._options.items():
-                    connection.execute(f"SET VARIABLE {option} = {_literal(value)}")
+                read = self._read(connection, work, on_progress)
+                on_progress("converting", 0, 0, self._title)
                 connection.execute(self._sql.read_text())
+                write = partial(self._write, connection, folder)
                 written = [table for table in schema.RAW_TABLES if write(table, folder / table / "part-0.parquet")]
                 write(VECTORS, folder / f"{VECTORS}.parquet")
                 bad = self._write_lines(connection, work / LINES, folder / LINES)
@@ -156,8 +147,19 @@ class PublicSet:
                     raise
                 reason = " ".join(str(error).partition("\nLINE ")[0].split())
                 raise UserError(f"{self._root}: not as {self._title} is published ({reason})") from error
-        facts = {"tables": written, "lines": {"read": faults.read, "bad": bad}, "remarks": remarks, "made_of": made_of}
+        facts = {"tables": written, "lines": {"read": read, "bad": bad}, "remarks": remarks, "made_of": made_of}
         write_json(folder / DONE, facts)
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, work: Path, on_progress: Told) -> int:
+        """Makes the published tables and the options known to the database; returns the number of lines of text."""
+        paths = self._found()
+        with LineWriter(work / LINES) as faults:
+            reading = Reading(folder=work, faults=faults, on_progress=on_progress)
+            for name, each in self._files.items():
+                connection.execute(f'CREATE VIEW "{name}" AS {each.relation(name, paths[name], reading)}')
+        for option, value in self._options.items():
+            connection.execute(f'SET VARIABLE "{option}" = {_literal(value)}')
+        return faults.read
 
     def _converted(self, folder: Path) -> RawTables:
         facts = read_json(folder / DONE)
