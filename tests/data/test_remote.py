@@ -191,7 +191,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("url", ["s3://nobody/set", f"s3://{BUCKET}/nothing"])
     def test_no_such_bucket_or_folder(self, filesystem, url):
-        with pytest.raises(UserError, match=f"^{url}: cannot be read"):
+        with pytest.raises(UserError, match=rf"^data\.root={url}: no such bucket, or nothing in such a folder"):
             ParquetFolder(url).inputs()
 
     def test_no_events(self, s3, raw):

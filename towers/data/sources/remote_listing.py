@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from towers.data.sources.remote import RemotePath
+from towers.data.sources.remote import RemotePath, StoreError
 from towers.errors import UserError
 
 VERSIONS = ("generation", "ETag", "etag", "LastModified", "last_modified")
@@ -39,8 +39,15 @@ def entries_of(folder: RemotePath) -> dict[str, bool]:
     Raises:
         UserError: there is no such bucket or folder, or the store refuses or does not answer.
     """
-    with folder.reaching():
-        found = folder.filesystem.ls(folder.own, detail=True)
+    try:
+        with folder.reaching():
+            found = folder.filesystem.ls(folder.own, detail=True)
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(
+                f"data.root={folder}: no such bucket, or nothing in such a folder; give the data set's as data.root=URL"
+            ) from error
+        raise
     names = {str(info["name"]).rstrip("/").rpartition("/")[2]: info["type"] == "directory" for info in found}
     return {name: is_folder for name, is_folder in names.items() if name}
 
