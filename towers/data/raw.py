@@ -25,7 +25,7 @@ FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
 
 
 def columns_of(tables: RawTables, table: str, extra: Sequence[str] = ()) -> dict[str, list[pa.DataType]]:
-    """The columns that `table` has in any part file, each with the types that it has, after checking types and presence.
+    """The columns that `table` has in any part file, each with the types that it has there, all of them checked.
 
     An optional column that a part file lacks is null there.
 

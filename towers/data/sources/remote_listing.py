@@ -10,16 +10,20 @@ VERSIONS = ("generation", "ETag", "etag", "LastModified", "last_modified")
 """What tells an object's versions apart, the surest first: of Google Cloud, of S3, of Azure."""
 
 
-def objects_below(folder: RemotePath) -> dict[str, RemotePath]:
-    """All objects below a folder, at any depth, by their paths in it; none where there is no such folder.
+def objects_below(folder: RemotePath, max_depth: int | None = None) -> dict[str, RemotePath]:
+    """All objects below a folder by their paths in it; none where there is no such folder.
 
     Empty objects that stand for a folder are left out.
+
+    Args:
+        folder: to look in.
+        max_depth: 1 for those directly in it; null for any depth.
 
     Raises:
         UserError: the store refuses, or does not answer; or a key that is no path.
     """
     with folder.reaching():
-        found = folder.filesystem.find(folder.own, detail=True)
+        found = folder.filesystem.find(folder.own, maxdepth=max_depth, detail=True)
     objects = {}
     for own, info in found.items():
         name = str(own)[len(folder.own) + 1 :]
