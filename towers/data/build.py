@@ -184,15 +184,8 @@ class StoreBuilder:
         tables.footers.keep(self._root / FOOTERS)
         raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)
-        if audio and not isinstance(tables.root, Path):
-            raise UserError(
-                f"{tables.root}/{schema.CONTENTS}: column 'audio' names {len(audio):,} sounds, and sound is decoded "
-                "from a disk alone; copy the data set there, or leave the column out"
-            )
         folder, settings = self._root / "spectrograms", self._features.spectrogram
-        if not audio or not isinstance(tables.root, Path):
-            return tables, None
-        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings)
+        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
 
     def _remember_root(self, target: Path) -> None:
         """Writes down where the data lies now, which may be elsewhere than when the store was made."""
