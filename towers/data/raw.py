@@ -160,7 +160,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
     for each in extra:
         if each not in kinds:
             raise UserError(f"features.user_columns: {table}/ has no column {each!r}; it has {sorted(kinds)}")
-        is_dated = all(is_temporal(kind) or pt.is_null(kind) for kind in kinds[each])
+        is_dated = is_temporal(read_as[each])
         columns.append(f"{_told(quoted(each))} AS {quoted(each)}" if is_dated else quoted(each))
         dates += [each] if is_dated else []
     columns.append(f"{' + '.join(map(_is_lost, dates)) or 'CAST(0 AS INTEGER)'} AS dates_lost")
