@@ -36,6 +36,7 @@ from towers.data.training_batches import Share, StepContents
 from towers.features.ragged import Ragged
 from towers.features.settings import SpectrogramSettings
 from towers.models.audio.encoder import SoundStatistics
+from towers.models.rows import WHOLE
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.objectives.negatives import Uniform
@@ -103,7 +104,7 @@ def make_learner(sounds: int) -> Learner:
     encoder = complete(config.audio_encoder, "audio_encoder", statistics=SoundStatistics.of_none(bands))
     contents = complete(
         config.content_tower, "content_tower", vocabulary_sizes={}, audio_dim=encoder.dim, is_audio_standardised=False,
-        is_trained=torch.ones(sounds, dtype=torch.bool),
+        num_events=torch.ones(sounds, dtype=torch.int64), rows=WHOLE,
     )  # fmt: skip
     users = complete(
         config.user_tower, "user_tower", user_vocabulary_sizes=(), num_contexts=2, content_dim=contents.dim

@@ -8,6 +8,7 @@ import torch
 
 from tests.models.conftest import AUDIO_DIM, DIM, NUM_CONTENTS, VOCABULARY_SIZES
 from towers.models.content_tower import ContentTower
+from towers.models.rows import WHOLE
 
 CLOSE = {"atol": 1e-6, "rtol": 0}
 
@@ -103,8 +104,8 @@ class TestDropout:
         def share(part_dropout, id_dropout, genre):
             tower = ContentTower(
                 vocabulary_sizes={"genres": 7}, audio_dim=0, is_audio_standardised=False,
-                is_trained=torch.arange(2) == 1, dim=DIM, hidden_dim=8,
-                part_dropout=part_dropout, id_dropout=id_dropout, dropout=0.0,
+                num_events=torch.arange(2), rows=WHOLE, dim=DIM, hidden_dim=8,
+                part_dropout=part_dropout, id_dropout=id_dropout, id_min_events=1, dropout=0.0,
             )  # fmt: skip
             rows = torch.tensor([0] + 4_000 * [1])
             genres = torch.where(rows == 1, genre, 0)[:, None]
@@ -140,8 +141,8 @@ def test_loudness_is_heard_where_sound_is_standardised(contents):
         torch.manual_seed(0)
         tower = ContentTower(
             vocabulary_sizes={}, audio_dim=AUDIO_DIM, is_audio_standardised=is_standardised,
-            is_trained=torch.zeros(NUM_CONTENTS, dtype=torch.bool), dim=DIM, hidden_dim=8, part_dropout=0.0,
-            id_dropout=0.0, dropout=0.0,
+            num_events=torch.zeros(NUM_CONTENTS, dtype=torch.int64), rows=WHOLE, dim=DIM, hidden_dim=8,
+            part_dropout=0.0, id_dropout=0.0, id_min_events=1, dropout=0.0,
         ).eval()  # fmt: skip
         audio = torch.randn(AUDIO_DIM).expand(NUM_CONTENTS, -1) * torch.arange(1, NUM_CONTENTS + 1)[:, None] * 9
         heard = replace(contents, parts={}, audio=audio, has_audio=torch.ones(NUM_CONTENTS, dtype=torch.bool))

@@ -62,7 +62,7 @@ def fitted(
     two_tower = plan.network.build(store, is_placed=True)
     sounds = heard_by(two_tower.audio_encoder, store)
     device = parts.learner.table.device
-    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds, plan.network.rows_of())
     placed = Learner(two_tower, table, parts.learner.objective).to(device)
     cosine = plan.placement.fit(
         trained=parts.learner,

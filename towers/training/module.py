@@ -133,7 +133,9 @@ class TowersModule(pl.LightningModule):
         if self.is_restored:
             self.trainer.should_stop |= self.progress.has_ended
             return
-        self.processes.same_everywhere(self.learner)  # before ranks encode each other's sounds
+        self.processes.same_everywhere(
+            self.learner, but=self.learner.divisions()
+        )  # before ranks encode each other's sounds
         with self.autocast(self.device):
             self._validation.refresh(self.learner, self.processes)  # so that no step learns from zeros
 
@@ -150,11 +152,12 @@ class TowersModule(pl.LightningModule):
             group["lr"] = rate * factor
         loss, fresh = accumulate_gradient(learner, batch, self.processes, self.autocast(self.device))
         self.processes.sum_gradients(learner.parameters())
-        norm = clip_gradients(learner.parameters(), self.gradient_clip)
+        tables, sum_ = learner.divided_ids(), self.processes.sum_
+        norm = clip_gradients(learner.parameters(), self.gradient_clip, tables, sum_)
         is_finite = torch.isfinite(norm) & torch.isfinite(loss)
         advance(optimizer.optimizer, is_finite, optimizer.step)
         if fresh is not None:
-            learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
+            learner.table.remember(fresh.content_rows, fresh.vectors, is_finite, fresh.routes)
         progress.passed(batch)
         # `full` and not `tensor`, which would copy from the host and wait for all that is queued.
         wished = self.processes.sum_(torch.full((), self.wish, device=loss.device))
