@@ -40,7 +40,9 @@ class _Movable:
             elif isinstance(value, dict):
                 moved[field.name] = {name: function(tensor) for name, tensor in value.items()}
             elif isinstance(value, tuple):
-                moved[field.name] = tuple(part._each(function) for part in value)
+                moved[field.name] = tuple(
+                    part._each(function) if isinstance(part, _Movable) else part for part in value
+                )
         return replace(self, **moved)  # type: ignore[type-var]
 
 

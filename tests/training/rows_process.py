@@ -50,7 +50,7 @@ def trained(learner, batches, records, group):
     """Trains the learner on the batches, as the module does it, and refreshes its audio memory."""
     tables, found = learner.divided_ids(), {"losses": [], "norms": []}
     optimizer = adamw(learner, **ADAMW)
-    for batch in batches:
+    for batch in (batch.to("cpu") for batch in batches):  # as the data module gives them
         loss, fresh = accumulate_gradient(learner, batch, group, contextlib.nullcontext())
         group.sum_gradients(learner.parameters())
         norm = clip_gradients(learner.parameters(), 1.0, tables, group.sum_)

@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.distributed._functional_collectives import all_to_all_single_autograd
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.nn.functional import all_to_all_single
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn.functional import embedding
 
@@ -55,7 +55,7 @@ class Division:
         if self.ranks == 1:
             return own
         shape = torch.Size((self.num_rows, *own.shape[1:]))
-        mesh = _mesh(own.device.type, self.ranks)
+        mesh = mesh_of_all(own.device.type, self.ranks)
         return DTensor.from_local(own, mesh, [Shard(0)], run_check=False, shape=shape, stride=_stride(shape))
 
     def part(self, table: Tensor) -> Tensor:
@@ -66,8 +66,9 @@ class Division:
         """Sends rows to the ranks that want them; the gradient goes the other way."""
         if self.ranks == 1:
             return owned
-        received = owned.new_empty(sum(route.received), owned.shape[1])
-        return all_to_all_single(received, owned, list(route.received), list(route.sent))
+        world = dist.group.WORLD
+        assert world is not None
+        return all_to_all_single_autograd(owned, list(route.received), list(route.sent), world)
 
     def everywhere(self, own: Float[Tensor, "own dim"], rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows dim"]:
         """Rows that all ranks ask for at the same time."""
@@ -289,7 +290,7 @@ def _stride(shape: torch.Size) -> tuple[int, ...]:
 
 
 @cache
-def _mesh(device_type: str, ranks: int) -> DeviceMesh:
+def mesh_of_all(device_type: str, ranks: int) -> DeviceMesh:
     """All ranks in a row; made once, by all ranks together."""
     assert dist.get_world_size() == ranks
     return DeviceMesh(device_type, list(range(ranks)))
