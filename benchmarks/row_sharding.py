@@ -34,6 +34,7 @@ from benchmarks.measuring import add_smallest, write_result
 from towers.batch import HistoryBatch, MicroBatch, Packing, Targets, TrainingBatch
 from towers.data.training_batches import Share, StepContents, Tables
 from towers.models.rows import Divided, Whole
+from towers.training.objectives.negatives import Uniform
 from towers.training.optimizing import adamw, advance, clip_gradients
 from towers.training.processes import Processes
 from towers.training.step import Learner, accumulate_gradient
@@ -49,9 +50,10 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4], help="processes")
     parser.add_argument("--windows", type=int, default=32, help="histories in a step, of all ranks")
     parser.add_argument("--length", type=int, default=200, help="events of a history")
+    parser.add_argument("--negatives", type=int, default=8_192, help="drawn in a step, uniformly")
     parser.add_argument("--steps", type=int, default=5, help="that are measured, after one")
     parser.add_argument("--seed", type=int, default=0)
-    add_smallest(parser, contents=200, ranks=[2], windows=4, length=5, steps=1)
+    add_smallest(parser, contents=200, ranks=[2], windows=4, length=5, negatives=8, steps=1)
     arguments = parser.parse_args()
     rows = [row for kind in KINDS for ranks in arguments.ranks for row in measured(arguments, kind, ranks)]
     Console(width=150).print(as_table(rows, arguments))
@@ -121,7 +123,8 @@ def make_batch(
 ) -> TrainingBatch:
     """Histories of contents drawn uniformly, every event a target; this rank's windows of them."""
     heard = generator.integers(0, contents, (arguments.windows, arguments.length))
-    candidates, log_q = learner.objective.candidates.sample(heard.reshape(-1), generator)
+    negatives = Uniform(np.ones(contents, np.int64), min(arguments.negatives, contents))
+    candidates, log_q = negatives.sample(heard.reshape(-1), generator)
     step_contents = StepContents(np.zeros(contents + 1, np.int32), candidates, heard)
     own = heard[share.rank :: share.ranks]
     window, event = (torch.from_numpy(place.reshape(-1)) for place in np.indices(own.shape))
