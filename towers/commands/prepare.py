@@ -80,7 +80,8 @@ def losses(store: Store, left_alone: Sequence[RawPath]) -> list[str]:
     """What of the tables is not in the store, in lines: duplicates, rows by reason, days that are none, files that
     were not read. Nothing where all is there."""
     counts, lines = store.manifest["counts"], []
-    rejected = {table: reasons for table, reasons in store.rejected().items() if table in schema.RAW_TABLES}
+    left_out = store.rejected()
+    rejected = {table: left_out[table] for table in (*schema.RAW_TABLES, "lines") if table in left_out}
     repeated = {table: reasons.pop(DUPLICATE) for table, reasons in rejected.items() if DUPLICATE in reasons}
     if repeated:
         lines.append("dropped as duplicates: " + ", ".join(f"{count:,} {table}" for table, count in repeated.items()))

@@ -29,6 +29,8 @@ from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, 
 
 FOOTERS = "footers.json"
 """In a store's folder: what the footers of a store's objects say."""
+CONVERTED = "converted"
+"""Folder in a store's folder where a source keeps the tables that it has converted."""
 LOCK = ".lock"
 """Lock file in a store's folder: one prepare at a time writes below it."""
 
@@ -39,6 +41,18 @@ class Progress(Protocol):
 
     def __call__(self, stage: str, done: int, total: int, remark: str = "", /) -> None:
         """A stage's name, how much is done, how much there is (0 where that is not known), and a remark."""
+        ...
+
+
+@runtime_checkable
+class KeepsTables(Source, Protocol):
+    """A source that converts so much that it keeps what it has made, and converts anew only what has changed."""
+
+    def kept_tables(
+        self, folder: Path, inputs: Mapping[str, str], spill: Path | None, on_progress: Progress, /
+    ) -> RawTables:
+        """As `tables`, from a folder where they stand if `inputs`, the digests of the source's files, and the settings
+        are those of the last time."""
         ...
 
 
@@ -104,7 +118,7 @@ class StoreBuilder:
         self._root.mkdir(parents=True, exist_ok=True)
         with alone(self._root / LOCK, waiting), scratch_directory(self._root / "work") as work:
             inputs = self._digests()
-            tables, sound = self._read(work)
+            tables, sound = self._read(work, inputs)
             request = self._request(inputs, tables, sound)
             log = EventLog.current(self._root / LOG)
             target = None
@@ -146,7 +160,7 @@ class StoreBuilder:
         """
         # Not in the store's folder: there other machines may be at work, whose processes cannot be told from dead ones.
         with tempfile.TemporaryDirectory(prefix="towers-") as work:
-            sound = self._read(Path(work))[1]
+            sound = self._read(Path(work), None)[1]
             if sound is None:
                 raise UserError(f"data.shard={shard}: no content of {self._source.root} names a sound; leave it out")
             return sound.make_shard(shard, self._num_workers, partial(self._on_progress, "spectrograms"))
@@ -155,8 +169,14 @@ class StoreBuilder:
         if sound is not None:
             self.decoding = sound.make(self._num_workers, partial(self._on_progress, "spectrograms"))
 
-    def _read(self, work: Path) -> tuple[RawTables, SpectrogramSet | None]:
-        tables = self._source.tables(work)
+    def _read(self, work: Path, inputs: dict[str, str] | None) -> tuple[RawTables, SpectrogramSet | None]:
+        if inputs is not None and isinstance(self._source, KeepsTables):
+            kept = self._root / CONVERTED
+            tables = self._source.kept_tables(kept, inputs, self._spill, self._on_progress)
+        else:
+            tables = self._source.tables(work)
+        if tables.lines is not None:
+            tables.lines.check(self._limits.max_rejected_fraction)
         self.left_alone, self.remarks = [*tables.left_alone], [*tables.remarks]
         tables.footers.recall(self._root / FOOTERS)
         for table in schema.RAW_TABLES:
@@ -164,15 +184,8 @@ class StoreBuilder:
         tables.footers.keep(self._root / FOOTERS)
         raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)
-        if audio and not isinstance(tables.root, Path):
-            raise UserError(
-                f"{tables.root}/{schema.CONTENTS}: column 'audio' names {len(audio):,} sounds, and sound is decoded "
-                "from a disk alone; copy the data set there, or leave the column out"
-            )
         folder, settings = self._root / "spectrograms", self._features.spectrogram
-        if not audio or not isinstance(tables.root, Path):
-            return tables, None
-        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings)
+        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
 
     def _remember_root(self, target: Path) -> None:
         """Writes down where the data lies now, which may be elsewhere than when the store was made."""

@@ -16,6 +16,7 @@ from towers.data import impressions
 from towers.data.audio import spectrograms
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.bad_lines import LINES
 from towers.data.engines.engine import Engine
 from towers.data.event_log.growing import Grower, Growth, linked
 from towers.data.event_log.log import LOG, EventLog
@@ -137,7 +138,7 @@ class Maker:
                     "source": settings_of(self.source),
                     "features": self.features.to_dict(),
                     "spectrograms": None if sounds is None else sounds.name,
-                    "counts": counts(clean, written, lost, sounds),
+                    "counts": counts(clean, written, lost, sounds) | self._lines,
                     "remarks": remarks,
                     "libraries": library_versions(),
                 }
@@ -161,6 +162,8 @@ class Maker:
             lost[schema.EVENTS] = log.losses
             of_files = {path: numbers[name] for name, path in self._files.items()}
             before = None if growth.previous is None else growth.previous.folder
+            if tables.lines is not None and tables.lines.bad:
+                shutil.copyfile(tables.lines.path, rejected / LINES)
             if schema.IMPRESSIONS in tables.files:
                 self.on_progress("impressions", 0, 0)
             shown = Impressions(clean, tables, of_files, growth.rows.forgotten, before)
@@ -204,6 +207,11 @@ class Maker:
     @property
     def _unread_tables(self) -> RawTables:
         return replace(self.tables, files={**self.tables.files, schema.EVENTS: list(self._unread.values())})
+
+    @property
+    def _lines(self) -> dict[str, int]:
+        """How many lines of text files were left out; nothing where there is no such file."""
+        return {} if self.tables.lines is None else {"rejected_lines": self.tables.lines.bad}
 
     def _check_sounds(self, sound: Path | None) -> None:
         if sound is None:

@@ -220,9 +220,10 @@ class Store:
         return None if self.spectrograms is None else Sounds(records=self.spectrograms.records, rows=self.audio_rows)
 
     def rejected(self) -> dict[str, dict[str, int]]:
-        """Table (or `sounds`) -> reason -> how many of its rows were left out for it, the most frequent first."""
+        """Table (or `sounds`, or `lines` of text files) -> reason -> how many of its rows were left out for it, the
+        most frequent first."""
         found = {}
-        for table in sorted((*schema.RAW_TABLES, "sounds")):
+        for table in sorted((*schema.RAW_TABLES, "lines", "sounds")):
             path = self.folder / "rejected" / f"{table}.parquet"
             if not path.exists():
                 continue

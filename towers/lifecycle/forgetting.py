@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from towers.data.build import CONVERTED
 from towers.data.store import CURRENT
 from towers.errors import UserError
 from towers.lifecycle import forgetting_evaluations as evaluations
@@ -105,6 +106,7 @@ class Places:
             self._home_logs(user_ids),
             self._logs(user_ids),
             self._rejected(user_ids),
+            self._converted(user_ids),
             self._stores(held, user_ids),
         )
         return [*chain.from_iterable(parts)]
@@ -195,6 +197,12 @@ class Places:
             if count := count_in(path, user_ids):
                 told = f"{count:,} rows"
                 yield Trace(kind="rejected", path=path, told=told, fate=ANEW, erase=partial(drop_rows, path, user_ids))
+
+    def _converted(self, user_ids: Sequence[str]) -> Iterator[Trace]:
+        """Finds tables that a public set was converted to; like the raw data, its own files still hold them."""
+        for folder in sorted(self.folders.stores.glob(f"[!.]*/{CONVERTED}")):
+            if count := sum(count_in(path, user_ids) for path in folder.rglob("*.parquet")):
+                yield _going("converted", folder, f"{count:,} rows")
 
     def _stores(self, held: Sequence[stores.Held], user_ids: Sequence[str]) -> Iterator[Trace]:
         training = {

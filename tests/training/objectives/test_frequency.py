@@ -128,3 +128,5 @@ class TestStreamingLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveCon
     def test_needs_the_targets_among_the_candidates(self):
         with pytest.raises(ValueError, match="no use"):
             StreamingLogQSoftmax(InBatchAndUniform(POSITIVES, 4, False), make(), 0.1, True)
+        with pytest.raises(ValueError, match="max_in_batch"):
+            StreamingLogQSoftmax(InBatchAndUniform(POSITIVES, 4, True, max_in_batch=2), make(), 0.1, True)

@@ -113,6 +113,48 @@ class TestInBatchAndUniform:
         assert np.isfinite(log_q).all()
         assert (log_q <= 0).all()
 
+    @pytest.mark.parametrize("most", [BATCH, BATCH + 1, 10**6])
+    def test_a_bound_that_is_not_reached_changes_nothing(self, most):
+        generators = [np.random.default_rng(0), np.random.default_rng(0)]
+        samplers = [InBatchAndUniform(POSITIVES, 4, True), InBatchAndUniform(POSITIVES, 4, True, max_in_batch=most)]
+        for _ in range(20):
+            (rows, log_q), bounded = [
+                sampler.sample(batch_of_targets(generator), generator)
+                for sampler, generator in zip(samplers, generators, strict=True)
+            ]
+            np.testing.assert_array_equal(rows, bounded[0])
+            np.testing.assert_array_equal(log_q, bounded[1])
+
+    @pytest.mark.parametrize("num_uniform", [0, 4])
+    def test_a_bound_that_is_reached_leaves_the_sum_unbiased(self, num_uniform):
+        """Measured by drawing: how often each content is there, and the corrected sum of some exponentials."""
+        sampler, generator = InBatchAndUniform(POSITIVES, num_uniform, True, max_in_batch=3), np.random.default_rng(0)
+        exponentials, draws = np.exp(np.linspace(-1, 1, len(POSITIVES))), 4_000
+        times, stated, sums = np.zeros(len(POSITIVES)), np.full(len(POSITIVES), np.nan), np.zeros(draws)
+        for draw in range(draws):
+            rows, log_q = sampler.sample(batch_of_targets(generator), generator)
+            times[rows] += 1
+            stated[rows] = np.exp(log_q)
+            sums[draw] = (exponentials[rows] / stated[rows]).sum()
+        deviation = np.sqrt(stated * (1 - stated) / draws)
+        assert (np.abs(times / draws - stated) <= 4.5 * deviation + 1e-6)[TRAINED].all()
+        assert abs(sums.mean() - exponentials[TRAINED].sum()) < 4 * sums.std() / draws**0.5
+        whole = np.exp(sampler.log_q(TRAINED, BATCH))  # the test would notice a bound that log_q ignores
+        assert (np.abs(times[TRAINED] / draws - whole) > 4.5 * deviation[TRAINED]).any()
+
+    def test_a_bound_that_is_reached(self):
+        """Of equal targets as many as ever stand among the candidates once; q is that of two draws."""
+        sampler = InBatchAndUniform(np.array([3, 1, 1]), 0, True, max_in_batch=2)
+        rows, log_q = sampler.sample(np.array([0, 1, 2, 0, 1]), np.random.default_rng(0))
+        assert 1 <= len(rows) <= 2
+        stated = {0: 1 - (2 / 5) ** 2, 1: 1 - (4 / 5) ** 2, 2: 1 - (4 / 5) ** 2}
+        assert np.exp(log_q).tolist() == pytest.approx([stated[row] for row in rows.tolist()])
+
+    @pytest.mark.parametrize(("in_batch", "most"), [(True, 0), (False, 5)])
+    def test_refuses_a_bound_of_nothing(self, in_batch, most):
+        with pytest.raises(ValueError, match="max_in_batch"):
+            InBatchAndUniform(POSITIVES, 4, in_batch, max_in_batch=most)
+
     def test_needs_something_that_competes(self):
         with pytest.raises(ValueError, match="nothing competes"):
             InBatchAndUniform(POSITIVES, 0, False)

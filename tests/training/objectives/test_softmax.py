@@ -124,6 +124,8 @@ class TestLogQSoftmax(SoftmaxFormula, ObjectiveContract):
     def test_needs_the_targets_among_the_candidates(self):
         with pytest.raises(ValueError, match="in_batch"):
             LogQSoftmax(InBatchAndUniform(POSITIVES, 4, False), TEMPERATURE, True)
+        with pytest.raises(ValueError, match="max_in_batch"):
+            LogQSoftmax(InBatchAndUniform(POSITIVES, 4, True, max_in_batch=2), TEMPERATURE, True)
 
 
 class WithExtras(SoftmaxFormula):

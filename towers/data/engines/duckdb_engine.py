@@ -39,10 +39,20 @@ class DuckDbEngine:
 
     @contextmanager
     def open(self, folder: Path, spill: Path | None) -> "Iterator[DuckDbDatabase]":
-        """A DuckDB file below `folder` that may spill to disk.
+        """See `Engine`.
 
         Raises:
             UserError: a question mark in the folder's path, behind which DuckDB looks for settings.
+        """
+        with self.connected(folder, spill) as connection:
+            yield DuckDbDatabase(connection)
+
+    @contextmanager
+    def connected(self, folder: Path, spill: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yields a connection to a DuckDB file below `folder` that may spill to disk.
+
+        Raises:
+            UserError: as `open`.
         """
         path = str(folder.absolute() / "work.duckdb")  # whole, or `a:b` would be read as a kind of database
         if "?" in path:
@@ -53,7 +63,7 @@ class DuckDbEngine:
             connection.execute("SET preserve_insertion_order = false")  # whatever needs an order is sorted
             connection.execute(f"SET memory_limit = '{self._bytes}B'")
             connection.execute("SET temp_directory = $1", [str(((spill or folder) / "spill").absolute())])
-            yield DuckDbDatabase(connection)
+            yield connection
         finally:
             connection.close()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from towers.data.bad_lines import BadLines
 from towers.data.sources.footers import Footers
 from towers.data.sources.partitions import Part, part_of, values_in
 from towers.data.sources.remote import RawPath, RemotePath, is_remote, path_below, remote_folder
@@ -37,6 +38,7 @@ class RawTables:
         remarks: lines for the caller about what is read otherwise than it may be meant.
         values: of files of a table with a log (Delta), columns whose values the log knows, as text.
         footers: what the files' footers say.
+        lines: lines of the caller's text files that are no rows; null where there is no such file.
     """
 
     root: RawPath
@@ -47,6 +49,7 @@ class RawTables:
     remarks: Sequence[str] = field(default_factory=list)
     values: Mapping[RawPath, Mapping[str, str | None]] = field(default_factory=dict)
     footers: Footers = field(default_factory=Footers)
+    lines: BadLines | None = None
 
     @property
     def objects(self) -> list[RemotePath]:

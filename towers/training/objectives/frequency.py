@@ -74,7 +74,7 @@ class StreamingLogQSoftmax(RefinedLogQSoftmax):
     Relations: `RefinedLogQSoftmax` with `InBatchAndUniform` once the gaps have settled and contents are drawn evenly.
 
     Args:
-        candidates: `in_batch`.
+        candidates: `in_batch` without `max_in_batch`, as what a step holds is what competes.
         frequency: estimates gaps.
         temperature: as `Softmax`, as are the others.
         is_temperature_learned: whether it is.
@@ -97,6 +97,8 @@ class StreamingLogQSoftmax(RefinedLogQSoftmax):
     ):
         if not candidates.in_batch:
             raise ValueError("without the batch's targets among the candidates their frequency has no use")
+        if candidates.max_in_batch is not None:
+            raise ValueError("gaps between steps that hold a content say nothing of a part of one: max_in_batch=null")
         super().__init__(
             candidates, temperature, is_temperature_learned, num_rejections, rejection_weight, mask_heard,
             mask_unavailable,

@@ -98,19 +98,34 @@ class InBatchAndUniform:
 
         q = 1 - (1 - share of positives) ** batch targets * (1 - 1 / trained contents) ** num_uniform.
 
+    Of a batch with more than `max_in_batch` targets so many compete, drawn evenly, and stand in the place of "batch
+    targets": they are as many draws by popularity.
+
     Args:
         train_positives: `[contents]`, positive events of each content in the training period.
         num_uniform: contents drawn uniformly, with replacement, for a batch.
         in_batch: whether the batch's targets compete with each other.
+        max_in_batch: number of targets that compete, at most; null: all.
     """
 
-    def __init__(self, train_positives: Int[np.ndarray, " contents"], num_uniform: int, in_batch: bool):
+    def __init__(
+        self,
+        train_positives: Int[np.ndarray, " contents"],
+        num_uniform: int,
+        in_batch: bool,
+        max_in_batch: int | None = None,
+    ):
         if num_uniform < 0 or not (num_uniform or in_batch):
             raise ValueError(f"nothing competes: num_uniform={num_uniform}, in_batch={in_batch}")
+        if max_in_batch is not None and (max_in_batch < 1 or not in_batch):
+            raise ValueError(
+                f"max_in_batch={max_in_batch}: must be at least 1, with in_batch=true, or null for all targets"
+            )
         self._rows = np.flatnonzero(train_positives > 0)
         self._share = train_positives / max(int(train_positives.sum()), 1)
         self._num_uniform = num_uniform
         self.in_batch = in_batch
+        self.max_in_batch = max_in_batch
 
     @property
     def log_missed_by_uniform(self) -> float:
@@ -124,11 +139,13 @@ class InBatchAndUniform:
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
         """The set, sorted by row, and the logarithm of each content's probability to be in it."""
         drawn = self._rows[generator.integers(0, len(self._rows), self._num_uniform)]
+        if self.max_in_batch is not None and len(target_rows) > self.max_in_batch:
+            target_rows = generator.choice(target_rows, self.max_in_batch, replace=False, shuffle=False)
         rows = _unique(np.concatenate([drawn, target_rows]) if self.in_batch else drawn)
         return rows, self.log_q(rows, len(target_rows)).astype(np.float32)
 
     def log_q(self, rows: Int[np.ndarray, " candidates"], num_targets: int) -> Float[np.ndarray, " candidates"]:
-        """Logarithm of the probability that each of `rows` is in the set of a batch of `num_targets` targets."""
+        """Logarithm of the probability that each of `rows` is in the set where `num_targets` targets compete."""
         log_missed = np.full(rows.shape, self.log_missed_by_uniform)
         if self.in_batch:
             log_missed += num_targets * _log_other(self._share[rows])

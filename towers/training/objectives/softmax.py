@@ -112,7 +112,7 @@ class LogQSoftmax(Softmax):
     Relations: `Softmax` where log_q is 0 and the target is among the candidates.
 
     Args:
-        candidates: must hold the batch's targets: `in_batch`.
+        candidates: must hold the batch's targets, all of them: `in_batch` without `max_in_batch`.
         temperature: as `Softmax`, as are the others.
         is_temperature_learned: whether it is.
         num_rejections: contents turned down that compete with a target alone.
@@ -131,8 +131,11 @@ class LogQSoftmax(Softmax):
         mask_heard: bool = False,
         mask_unavailable: bool = False,
     ):
-        if not candidates.in_batch:
-            raise ValueError("the classic correction counts targets among the candidates: in_batch must be true")
+        if not candidates.in_batch or candidates.max_in_batch is not None:
+            raise ValueError(
+                "the classic correction counts all targets among the candidates: in_batch must be true and "
+                "max_in_batch null"
+            )
         super().__init__(
             candidates, temperature, is_temperature_learned, num_rejections, rejection_weight, mask_heard,
             mask_unavailable,

@@ -1,0 +1,84 @@
+"""Lines of a public set's files that are no rows: where they stand and why; not what they say: it names listeners."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towers.errors import UserError
+
+LINES = "lines.parquet"
+"""File beside the other tables' rejected rows."""
+SCHEMA = pa.schema([("filename", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLines:
+    """The lines of a set's files that were left out.
+
+    Args:
+        path: Parquet file that has them.
+        read: number of lines that were read.
+        bad: number of those that are no rows.
+    """
+
+    path: Path
+    read: int
+    bad: int
+
+    def check(self, max_fraction: float) -> None:
+        """Checks their share against a limit.
+
+        Raises:
+            UserError: it is over the limit; names the first file and line.
+        """
+        if self.read and self.bad / self.read > max_fraction:
+            first = next(pq.ParquetFile(self.path).iter_batches(batch_size=1)).to_pylist()[0]
+            raise UserError(
+                f"{first['filename']}, line {first['line']}: {first['reason']}; {self.bad:,} of {self.read:,} lines "
+                f"are no rows, over data.max_rejected_fraction={max_fraction}; all are named in {self.path}: mend the "
+                "file or raise the limit"
+            )
+
+
+class LineWriter:
+    """Writes bad lines to a Parquet file as they are found, and counts lines.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._writer = pq.ParquetWriter(path, SCHEMA)
+        self._rows: list[dict[str, Any]] = []
+        self.read = 0
+        """Number of lines that were read, bad ones among them."""
+
+    def __enter__(self) -> "LineWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+        self._writer.close()
+
+    def add(self, path: Path, line: int, reason: str) -> None:
+        """Takes a line.
+
+        Args:
+            path: of its file.
+            line: its number, from 1.
+            reason: why it is no row.
+        """
+        self._rows.append({"filename": str(path), "line": line, "reason": reason})
+
+    def flush(self) -> None:
+        """Writes what was taken so far."""
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
+            self._rows = []

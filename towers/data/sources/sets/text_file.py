@@ -1,0 +1,100 @@
+"""A published table of text: tab separated, comma separated, with a delimiter of several signs, or whole lines."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towers.data.engines.duckdb_engine import path_in_sql
+from towers.data.sources.sets.published import Reading
+from towers.data.sources.sets.text_blocks import TextForm, blocks, columns_of
+
+
+class TextFile:
+    """Text with a row a line; every field is read as text, and what it means is said in the set's SQL.
+
+    Beside its columns the table has `file`, the path, and `line`, the number of the line from 1.
+
+    Args:
+        names: patterns of file names below the set's folder, in order; the first with a file counts, packed
+            (.bz2, .gz) or not.
+        columns: names of the columns that it must have; all of them, in their order, where it has no header.
+        optional: names of columns that it may have beside them, where it has a header; else null.
+        delimiter: between fields; null where a line is one field.
+        quote: sign around fields that hold a delimiter; null where every sign is a field's own.
+        encoding: of the text.
+        has_header: whether the first line names the columns.
+        is_required: whether the set is not there without it.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        columns: tuple[str, ...],
+        optional: tuple[str, ...],
+        delimiter: str | None,
+        quote: str | None,
+        encoding: str,
+        has_header: bool,
+        is_required: bool,
+    ):
+        self.names = names
+        self.is_required = is_required
+        self._columns, self._optional = columns, optional
+        self._form = TextForm(delimiter=delimiter, quote=quote, encoding=encoding, has_header=has_header)
+
+    def settings(self) -> dict[str, Any]:
+        """See `Published`."""
+        form = self._form
+        return {
+            "columns": [*self._columns], "optional": [*self._optional], "delimiter": form.delimiter,
+            "quote": form.quote, "encoding": form.encoding, "has_header": form.has_header,
+        }  # fmt: skip
+
+    def relation(self, name: str, paths: Sequence[Path], reading: Reading) -> str:
+        """Writes the rows to Parquet, block by block, so that the text is read once; returns SQL that reads them."""
+        schema = pa.schema(
+            [
+                *((each, pa.string()) for each in (*self._columns, *self._optional)),
+                ("file", pa.string()),
+                ("line", pa.int64()),
+            ]
+        )
+        target = reading.folder / f"{name}.parquet"
+        sizes = [path.stat().st_size for path in paths]
+        with pq.ParquetWriter(target, schema) as writer:
+            for at, path in enumerate(paths):
+                tell = partial(self._tell, reading, sum(sizes[:at]), sum(sizes), path.name)
+                for table in self._rows(path, reading, tell):
+                    writer.write_table(_filled(table, path, schema))
+                reading.faults.flush()
+        return f"SELECT * FROM read_parquet({path_in_sql(target)})"
+
+    def _rows(self, path: Path, reading: Reading, tell: Any) -> Any:
+        columns = columns_of(path, self._form, self._columns, self._optional)
+        wanted = [name for name in (*self._columns, *self._optional) if name in columns]
+
+        def on_bad(line: int, reason: str) -> None:
+            reading.faults.read += 1
+            reading.faults.add(path, line, reason)
+
+        tell(0)
+        for table in blocks(path, self._form, columns, wanted, on_bad, tell):
+            reading.faults.read += len(table)
+            yield table
+
+    @staticmethod
+    def _tell(reading: Reading, before: int, total: int, name: str, done: int) -> None:
+        reading.on_progress("reading", before + done, total, name)
+
+
+def _filled(table: pa.Table, path: Path, schema: pa.Schema) -> pa.Table:
+    """Returns a block with all columns of the table; those that the file lacks are null."""
+    table = table.append_column("file", pa.array([str(path)] * len(table), pa.string()))
+    columns = [
+        table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type) for field in schema
+    ]
+    return pa.table(columns, schema=schema)
