@@ -17,7 +17,7 @@ from towers.data.engines.dialect import parsed, statements, to_spark
 from towers.data.engines.duckdb_engine import DuckDbDatabase
 from towers.data.engines.engine import BATCH_ROWS
 from towers.data.engines.spark_files import like, physical_groups, rewritten, spark_lacks, spark_type
-from towers.data.engines.spark_session import failures_told, reason_of
+from towers.data.engines.spark_session import reason_of, told
 from towers.data.sources.remote import RawPath, opened
 
 _URI = "uri of the file"
@@ -50,37 +50,37 @@ class SparkDatabase:
         self._spark, self._folder, self._shapes = spark, folder, shapes
         self._written = 0
 
+    @told
     def scan(self, name: str, paths: Sequence[RawPath], columns: Sequence[str], *, with_places: bool = True) -> None:
         """See `Database`."""
-        with failures_told():
-            self._shapes.scan(f"{name}_files", paths[:1], columns, with_places=with_places)
-            self._shapes.view(name, f"SELECT * FROM {name}_files WHERE FALSE")
-            first, *others = (self._read(group, columns, with_places) for group in physical_groups(paths, columns))
-            for other in others:
-                first = first.unionByName(other)
-            first.createOrReplaceTempView(name)
+        self._shapes.scan(f"{name}_files", paths[:1], columns, with_places=with_places)
+        self._shapes.view(name, f"SELECT * FROM {name}_files WHERE FALSE")
+        first, *others = (self._read(group, columns, with_places) for group in physical_groups(paths, columns))
+        for other in others:
+            first = first.unionByName(other)
+        first.createOrReplaceTempView(name)
 
+    @told
     def put(self, name: str, rows: pa.Table) -> None:
         """See `Database`."""
-        with failures_told():
-            self._shapes.put(name, rows.schema.empty_table())
-            self._given(rows).createOrReplaceTempView(name)
+        self._shapes.put(name, rows.schema.empty_table())
+        self._given(rows).createOrReplaceTempView(name)
 
+    @told
     def view(self, name: str, query: str) -> None:
         """See `Database`."""
-        with failures_told():
-            self._shapes.view(name, query)
-            self._spark.sql(to_spark(parsed(query))).createOrReplaceTempView(name)
+        self._shapes.view(name, query)
+        self._spark.sql(to_spark(parsed(query))).createOrReplaceTempView(name)
 
+    @told
     def run(self, path: Path) -> None:
         """See `Database`."""
-        with failures_told():
-            self._shapes.run(path)
-            for name, is_table, query in statements(path.read_text()):
-                rows = self._spark.sql(to_spark(query))
-                if is_table:  # written, so that nothing is computed twice, nor otherwise the second time
-                    rows = self._spark.read.schema(rows.schema).parquet(str(self._write(rows)))
-                rows.createOrReplaceTempView(name)
+        self._shapes.run(path)
+        for name, is_table, query in statements(path.read_text()):
+            rows = self._spark.sql(to_spark(query))
+            if is_table:  # written, so that nothing is computed twice, nor otherwise the second time
+                rows = self._spark.read.schema(rows.schema).parquet(str(self._write(rows)))
+            rows.createOrReplaceTempView(name)
 
     def table(self, name: str, order: Sequence[str] = ()) -> pa.Table:
         """See `Database`."""
@@ -96,13 +96,7 @@ class SparkDatabase:
         is_sorted: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """See `Database`."""
-        with failures_told():
-            rows, schema = self._spark.table(name), self._shape(name)
-            for column, number in (where or {}).items():
-                rows = rows.where(functions.col(_quoted(column)) == number)
-            if order:
-                rows = rows.orderBy(*(functions.col(_quoted(column)).asc_nulls_last() for column in order))
-            written = self._write(rows)
+        schema, written = self._shape(name), self._result(name, order, where or {})
         for path in sorted(written.glob("part-*.parquet")):
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(num_rows):
@@ -110,10 +104,10 @@ class SparkDatabase:
             path.unlink()
         shutil.rmtree(written)
 
+    @told
     def count(self, name: str) -> int:
         """See `Database`."""
-        with failures_told():
-            return self._spark.table(name).count()
+        return self._spark.table(name).count()
 
     def fault_of(self, path: RawPath) -> str | None:
         """See `Database`."""
@@ -122,6 +116,16 @@ class SparkDatabase:
         except Exception as error:
             return reason_of(error)
         return None
+
+    @told
+    def _result(self, name: str, order: Sequence[str], where: Mapping[str, int]) -> Path:
+        """Writes rows of a view in order; returns the folder."""
+        rows = self._spark.table(name)
+        for column, number in where.items():
+            rows = rows.where(functions.col(_quoted(column)) == number)
+        if order:
+            rows = rows.orderBy(*(functions.col(_quoted(column)).asc_nulls_last() for column in order))
+        return self._write(rows)
 
     @property
     def _reader(self) -> Any:
@@ -152,8 +156,8 @@ class SparkDatabase:
         """The types of columns; where one is rare, as Spark finds them in a file."""
         found = {name: spark_type(schema.field(name).type) for name in columns}
         if any(kind is None for kind in found.values()):
-            told = self._reader.parquet(place).schema
-            found = {name: told[name].dataType for name in columns}
+            own = self._reader.parquet(place).schema
+            found = {name: own[name].dataType for name in columns}
         return types.StructType([types.StructField(name, kind) for name, kind in found.items() if kind is not None])
 
     def _read(self, paths: Sequence[RawPath], columns: Sequence[str], with_places: bool) -> DataFrame:

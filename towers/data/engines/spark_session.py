@@ -1,15 +1,17 @@
 """A Spark session to work in: one that is there, or one that is started quietly and ended; and errors in one line."""
 
 import errno
+import logging
 import os
 import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
@@ -20,6 +22,8 @@ from pyspark.sql import SparkSession
 from towers.data.engines.engine import Unreadable
 from towers.errors import UserError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 OURS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
@@ -97,6 +101,7 @@ def _started(
     """Starts Spark, and ends it and its JVM with the block; Ctrl-C is handled as before afterwards."""
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # tells of Ctrl-C by a traceback of its own
     conf = SparkConf()
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not is_submitted:
@@ -107,13 +112,7 @@ def _started(
             given[JAVA_OPTIONS] = f"{conf.get(JAVA_OPTIONS)} {given[JAVA_OPTIONS]}"
         conf.setAll([*given.items()])
     try:
-        with (folder / LOG).open("w") as log:
-            try:
-                gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
-                context = SparkContext(conf=conf, gateway=gateway)
-            except Exception as error:
-                reason = _told_in(folder / LOG) or _first_line(str(error))
-                raise UserError(f"data/engine=spark: Spark does not start ({reason})") from error
+        gateway, context = _launched(conf, folder / LOG, is_submitted)
         started = SparkSession(context)
         try:
             yield started
@@ -124,6 +123,24 @@ def _started(
     finally:
         if is_main:
             signal.signal(signal.SIGINT, handler)  # PySpark's own wants a context
+
+
+def _launched(conf: SparkConf, path: Path, is_submitted: bool) -> tuple[Any, SparkContext]:
+    """Starts a JVM, whose log goes to a file, and Spark in it.
+
+    Raises:
+        UserError: either does not start.
+    """
+    gateway, reason = None, ""
+    with path.open("w") as log:
+        try:
+            gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
+            return gateway, SparkContext(conf=conf, gateway=gateway)
+        except Exception as error:
+            reason = reason_of(error) if gateway is not None else _told_in(path) or _first_line(str(error))
+    if gateway is not None and not is_submitted:
+        _end_jvm(gateway)
+    raise UserError(f"data/engine=spark: Spark does not start ({reason})")
 
 
 def _end_jvm(gateway: Any) -> None:
@@ -171,29 +188,35 @@ def _told_in(log: Path) -> str:
     return next((line.strip() for line in lines if "rror" in line or "xception" in line), "")
 
 
-@contextmanager
-def failures_told() -> Iterator[None]:
-    """Turns what Spark raises into one line: `Unreadable` for raw data, an `OSError` for a full disk, else a
-    `UserError`; a fault in SQL stays what it is.
+def told(ask: Callable[P, R]) -> Callable[P, R]:
+    """Makes one line of what Spark raises while a function asks it for something: `failure_of` it."""
 
-    Raises:
-        Unreadable: a file cannot be read to its end.
-        OSError: no space is left.
-        UserError: a job was stopped, the JVM is gone, or whatever else Spark says.
-    """
-    try:
-        yield
-    except (UserError, Unreadable):
-        raise
-    except Exception as error:
-        if not _is_sparks(error):
-            raise
-        text = "\n".join(_messages(error))
-        if os.strerror(errno.ENOSPC) in text:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        if any(sign in text for sign in UNREADABLE):
-            raise Unreadable(reason_of(error)) from error
-        raise UserError(f"data/engine=spark: {reason_of(error)}") from error
+    @wraps(ask)
+    def asked(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return ask(*arguments, **named)
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is error:
+                raise
+        # Not while the error is handled, or it would be kept: its text is asked of the JVM, which is gone by then.
+        raise failure
+
+    return asked
+
+
+def failure_of(error: Exception) -> Exception:
+    """What to raise for an error: `Unreadable` where raw data cannot be read to its end, an `OSError` for a full disk,
+    a `UserError` where a job was stopped, the JVM is gone, or for whatever else Spark says of its work; an error that
+    is none of Spark's, or one about SQL that it does not take, is what it is."""
+    if not _is_sparks(error):
+        return error
+    text = "\n".join(_messages(error))
+    if os.strerror(errno.ENOSPC) in text:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if any(sign in text for sign in UNREADABLE):
+        return Unreadable(reason_of(error))
+    return UserError(f"data/engine=spark: {reason_of(error)}")
 
 
 def reason_of(error: Exception) -> str:
