@@ -20,8 +20,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
 LONG = (
-    "card_memory", "cold_content", "default_settings", "demo_worlds", "export_kills", "export_throughput", "gpu_check",
-    "killed_nights", "page_pictures", "poisoned_nights", "prepare_scale", "space_versions", "training_speed",
+    "agent_returns", "card_memory", "cold_content", "default_settings", "demo_worlds", "export_kills",
+    "export_throughput", "gpu_check", "killed_nights", "page_pictures", "poisoned_nights", "prepare_scale",
+    "space_versions", "training_speed",
 )  # fmt: skip
 """Take five seconds and more in their smallest form, too: run with the long proofs."""
 NEED_CHROMIUM = ("page_pictures", "report_pictures")

@@ -63,7 +63,7 @@ def test_serving_imports_without_torch():
 
 
 @pytest.mark.unhooked
-@pytest.mark.parametrize("module", ["towers.training.module", "towers.data.tables", "towers.batch"])
+@pytest.mark.parametrize("module", ["towers.training.module", "towers.data.engines.duckdb_engine", "towers.batch"])
 def test_the_blocker_blocks(module):
     outcome = import_blocked(module)
     assert outcome.returncode != 0

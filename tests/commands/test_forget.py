@@ -98,6 +98,7 @@ def test_not_a_byte_stays(place: Path, gone: str) -> None:
     assert left(place, gone) == []
 
 
+@pytest.mark.slow
 def test_a_second_listener_of_a_file_and_no_raw_data(place: Path, gone: str) -> None:
     """The event log is still to forget them; all else does."""
     (place / "gone.txt").write_text(f"{gone}\n")

@@ -11,13 +11,14 @@ import pytest
 
 from towers.contract.events import microseconds_of
 from towers.contract.impressions import IMPRESSION_COLUMNS, IMPRESSION_SCHEMA, Impression
+from towers.data.engines.duckdb_engine import DuckDbEngine
 from towers.data.event_log.rows import Forgotten
 from towers.data.impressions import REJECTED, Impressions, part_path
 from towers.data.impressions_reader import open_impressions
 from towers.data.rejecting import Losses
 from towers.data.row_groups import ROWS
 from towers.data.sources.tables import RawTables
-from towers.data.tables import Spill, Tables, database
+from towers.data.tables import Tables
 from towers.errors import UserError
 from towers.manifest import scratch_directory
 
@@ -53,8 +54,8 @@ class Raw:
         for user_id, until_file in (came_back or {}).items():
             before = before.with_more([user_id], until_file)
         state = self.folder / name
-        with scratch_directory(self.folder / "work") as work, database(work, Spill()) as connection:
-            clean = Tables(connection, tables, self.features)
+        with scratch_directory(self.folder / "work") as work, DuckDbEngine().open(work, None) as database:
+            clean = Tables(database, tables, self.features)
             clean.put("forgotten", {"user_id": pa.array(forgotten, pa.string())})
             self.losses = Impressions(clean, tables, self.files, before, previous).write(state)
         return state

@@ -22,7 +22,7 @@ def elsewhere(folder: Path) -> tuple[str, ...]:
     return tuple(f"paths.{name}={folder / name}" for name in ("runs", "exports", "evaluations"))
 
 
-@pytest.mark.parametrize("encoder", ["mobile", "patch", "statistics"])
+@pytest.mark.parametrize("encoder", [pytest.param("mobile", marks=pytest.mark.slow), "patch", "statistics"])
 def test_trains(demo: tuple[Path, str], tmp_path: Path, encoder: str) -> None:
     augmentation = ("audio_encoder.augmentation.time_masks=1", "audio_encoder.augmentation.time_mask_frames=5")
     settings = () if encoder == "statistics" else ("datamodule.num_fresh_sounds=4", *augmentation)

@@ -141,7 +141,7 @@ def built(case) -> tuple[EvaluationTask, np.ndarray]:
     return EvaluationTask(histories=histories, targets=targets, **arrays), scores
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(case=cases(), filter_seen=st.booleans(), block_size=st.integers(1, 6))
 def test_equals_the_slow_reference(case, filter_seen, block_size):
     task, scores = built(case)

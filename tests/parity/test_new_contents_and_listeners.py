@@ -239,7 +239,11 @@ def project(vectors: np.ndarray, writes: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("tower", "reads_turned", "writes"), [("turned_tower", True, ROTATION), ("cut_tower", False, ROTATION[:CUT])]
+    ("tower", "reads_turned", "writes"),
+    [
+        pytest.param("turned_tower", True, ROTATION, marks=pytest.mark.slow),
+        ("cut_tower", False, ROTATION[:CUT]),
+    ],
 )
 def test_parity_of_the_user_tower_through_matrices(
     world_store, two_tower, vectors, tower, reads_turned, writes, request

@@ -103,8 +103,7 @@ def music(samples: int, rate: int, channels: int = 1) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("samples", "rate", "channels"),
-    [(801, RATE, 1), (7_999, RATE, 1), (8_000, RATE, 1), (8_001, RATE, 1), (8_003, RATE, 1), (37_113, RATE, 1),
-     (100_000, 22_050, 2), (9_001, 44_100, 1), (30_000, 6_000, 2)],
+    [(801, RATE, 1), (7_999, RATE, 1), (8_001, RATE, 1), (37_113, RATE, 1), (9_001, 44_100, 2)],
 )  # fmt: skip
 def test_a_file_gives_what_its_record_gives(hearing, tmp_path, samples, rate, channels):
     two_tower, features, encoder = hearing

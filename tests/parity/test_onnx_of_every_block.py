@@ -26,8 +26,11 @@ ROTARY, LEARNED = partial(Rotary, base=10_000.0), partial(Learned, max_length=5)
 
 @pytest.mark.parametrize(
     ("positions", "window"),
-    [(ROTARY, None), (ROTARY, 4), (LEARNED, None)],
-    ids=["rotary", "rotary in a window", "learned"],
+    [
+        pytest.param(ROTARY, None, id="rotary", marks=pytest.mark.slow),
+        pytest.param(ROTARY, 4, id="rotary in a window"),
+        pytest.param(LEARNED, None, id="learned", marks=pytest.mark.slow),
+    ],
 )
 def test_onnx_gives_the_state_after_the_last_event(tmp_path: Path, positions, window) -> None:
     """One tower of a layer of every block, as tracing one takes seconds."""

@@ -83,7 +83,7 @@ def best(candidates: Candidates, rules: Rules, quotas) -> tuple[int, int, float]
 
 
 @pytest.mark.unhooked  # the hook would take most of the time
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(cases())
 def test_the_integer_program_finds_the_best_of_all_lists(case):
     candidates, rules, quotas = built(case)
@@ -92,7 +92,7 @@ def test_the_integer_program_finds_the_best_of_all_lists(case):
     assert value(candidates, quotas, places) == pytest.approx(best(candidates, rules, quotas))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(cases(most_artists=1, own_recordings=True))
 def test_contents_of_one_artist_make_the_best_of_all_lists(case):
     candidates, rules, quotas = built(case)
@@ -102,7 +102,7 @@ def test_contents_of_one_artist_make_the_best_of_all_lists(case):
     assert bool(found.remark) == (missed < 0 or length < rules.k)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(cases())
 def test_rules_and_quotas_hold_of_any_contents(case):
     candidates, rules, quotas = built(case)

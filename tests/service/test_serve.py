@@ -37,7 +37,7 @@ def served(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str
         process.wait()
 
 
-@pytest.mark.parametrize("arguments", [(), ("workers=2", "verify=full")])
+@pytest.mark.parametrize("arguments", [pytest.param((), marks=pytest.mark.slow), ("workers=2", "verify=full")])
 def test_it_serves_until_it_is_interrupted(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with served(tmp_path, *arguments) as (process, client):
         version = client.get("/version").json()

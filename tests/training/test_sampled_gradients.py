@@ -64,13 +64,10 @@ def sampled(world, make, size, is_corrected=True, **options):
 class TestTheMeanGradient:
     """Its error is of about the length of its standard error where there is no bias; three times that is far."""
 
-    def test_is_the_exact_softmaxs_within_its_interval(self, world, make):
-        for size in SIZES:
-            error, deviation = sampled(world, make, size)
-            assert error < 3 * deviation
-
-    def test_its_interval_shrinks_as_samples_grow(self, world, make):
-        (_, few), (_, many) = (sampled(world, make, size) for size in SIZES)
+    def test_is_the_exact_softmaxs_within_an_interval_that_shrinks_as_samples_grow(self, world, make):
+        found = [sampled(world, make, size) for size in SIZES]
+        assert all(error < 3 * deviation for error, deviation in found)
+        (_, few), (_, many) = found
         assert many < 0.5 * few < 0.03
 
     def test_is_far_off_without_a_correction(self, world, make):

@@ -13,6 +13,7 @@ from towers.assembly.night import NightPlan, night_plan
 from towers.assembly.run import load_run
 from towers.config.composing import seen_by
 from towers.config.instantiate import value
+from towers.data.sources.tables import literal
 from towers.data.store import CURRENT, Store
 from towers.data.tomorrow import tomorrow_of
 from towers.errors import UserError
@@ -139,7 +140,7 @@ def backtest_plan(config: DictConfig) -> BacktestPlan:
     root = value(config, "data.root", str | None)
     if root is None:
         raise UserError("data.root: a backtest replays raw data; give its folder")
-    replay = Replay(Path(root), folder / "data", days)
+    replay = Replay(literal(root), folder / "data", days)
     own = config.copy()
     with open_dict(own):
         own.data.root = str(replay.raw)

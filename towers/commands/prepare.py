@@ -18,8 +18,8 @@ from towers.data.profiling.lines import lines as profile_lines
 from towers.data.profiling.lines import verdict_lines
 from towers.data.profiling.thresholds import Thresholds
 from towers.data.rejecting import DUPLICATE, Limits
+from towers.data.sources.remote import RawPath
 from towers.data.store import CURRENT, Store
-from towers.data.tables import Spill
 from towers.errors import UserError
 from towers.evaluation.report.profile_page import FILE, write_profile_page
 
@@ -76,7 +76,7 @@ def unread(store: Store) -> list[str]:
     return [f"users/: the towers do not read {', '.join(others)}; with {key} they do"] if others else []
 
 
-def losses(store: Store, left_alone: Sequence[Path]) -> list[str]:
+def losses(store: Store, left_alone: Sequence[RawPath]) -> list[str]:
     """What of the tables is not in the store, in lines: duplicates, rows by reason, days that are none, files that
     were not read. Nothing where all is there."""
     counts, lines = store.manifest["counts"], []
@@ -125,10 +125,8 @@ def _builder(config: DictConfig, progress: StageProgress) -> StoreBuilder:
         filters={name: instantiate(rule, f"data.filters.{name}") for name, rule in config.data.filters.items()},
         forget=_forgotten(config),
         num_workers=_num_workers(config),
-        spill=Spill(
-            memory_gb=value(config, "data.memory_gb", float | None),
-            folder=None if config.data.spill is None else Path(config.data.spill),
-        ),
+        engine=instantiate(config.data.engine, "data.engine"),
+        spill=None if config.data.spill is None else Path(config.data.spill),
         on_progress=progress.update,
     )
 

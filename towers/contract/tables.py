@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.types as pt
@@ -106,25 +105,21 @@ CONTRACT: dict[str, dict[str, Column]] = {
 }
 
 
-def check_columns(path: Path, table: str, file_schema: pa.Schema, folders: tuple[str, ...]) -> None:
+def check_columns(path: object, table: str, file_schema: pa.Schema) -> None:
     """Whether a part file has the columns that the contract wants of `table`, of types that will do.
 
     Args:
         path: of the file, for messages.
         table: a name of `schema.RAW_TABLES`.
-        file_schema: of the file.
-        folders: names of the folders between the table's and the file.
+        file_schema: of the file, with what its folders' names add.
 
     Raises:
-        UserError: a required column missing, or in a folder's name alone; a column of a wrong type, of a name that
-            is taken, or of one that `is_there` refuses. The message names the file and the column.
+        UserError: a required column missing; a column of a wrong type, of a name that is taken, or of one that
+            `is_there` refuses. The message names the file and the column.
     """
     for name in file_schema.names:
         if name.lower() in READERS_OWN:
             raise UserError(f"{path}: column {name!r} has a name that is taken; call it otherwise")
-    in_folders = {part.partition("=")[0] for part in folders if "=" in part}
-    for name in sorted((in_folders & CONTRACT[table].keys()) - set(file_schema.names)):
-        raise UserError(f"{path}: column {name!r} stands in the folder's name alone; write it into the file as well")
     for name, column in CONTRACT[table].items():
         if is_there(path, name, file_schema.names):
             kind = file_schema.field(name).type
@@ -150,7 +145,7 @@ def near_column(table: str, name: str, own: Iterable[str]) -> str | None:
     return None if near is None else others[near]
 
 
-def is_there(path: Path, name: str, names: list[str]) -> bool:
+def is_there(path: object, name: str, names: list[str]) -> bool:
     """Whether a file has the column `name`, of which SQL could take no other for it.
 
     Raises:

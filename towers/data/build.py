@@ -11,21 +11,26 @@ from towers.data import raw
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_parts import Decoding, Shard
 from towers.data.audio.spectrogram_writer import SpectrogramSet
+from towers.data.engines.duckdb_engine import DuckDbEngine
+from towers.data.engines.engine import Engine
 from towers.data.event_log.log import LOG, EventLog
 from towers.data.filters.filter import Filter
 from towers.data.making import Maker, fingerprint_of
 from towers.data.parts import settings_of
 from towers.data.rejecting import Limits
+from towers.data.sources.remote import RawPath, RemotePath, path_below
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import CURRENT, FORMAT, Store
-from towers.data.tables import Spill, sql_digests
+from towers.data.tables import sql_digests
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, scratch_directory, write_json
 
 CONVERTED = "converted"
 """Folder in a store's folder where a source keeps the tables that it has converted."""
+FOOTERS = "footers.json"
+"""In a store's folder: what the footers of a store's objects say."""
 LOCK = ".lock"
 """Lock file in a store's folder: one prepare at a time writes below it."""
 
@@ -43,9 +48,12 @@ class Progress(Protocol):
 class KeepsTables(Source, Protocol):
     """A source that converts so much that it keeps what it has made, and converts anew only what has changed."""
 
-    def kept_tables(self, folder: Path, inputs: Mapping[str, str], spill: Spill, on_progress: Progress, /) -> RawTables:
+    def kept_tables(
+        self, folder: Path, inputs: Mapping[str, str], engine: Engine, spill: Path | None, on_progress: Progress, /
+    ) -> RawTables:
         """As `tables`, from a folder where they stand if `inputs`, the digests of the source's files, and the settings
-        are those of the last time."""
+        are those of the last time. The engine converts if it can; it has the amount of memory, and `spill` is where it
+        writes what does not fit."""
         ...
 
 
@@ -62,7 +70,8 @@ class StoreBuilder:
         on_progress: called at every stage.
         filters: rules that leave events out after the split, by name.
         forget: ids of listeners to be forgotten, beside those whom users/ calls deleted.
-        spill: how much memory the database may take, and its folder on disk for the rest.
+        engine: runs the SQL files; null: DuckDB.
+        spill: where the engine writes what does not fit into memory; null: beside the store.
     """
 
     def __init__(
@@ -77,7 +86,8 @@ class StoreBuilder:
         on_progress: Progress,
         filters: Mapping[str, Filter] | None = None,
         forget: Sequence[str] = (),
-        spill: Spill | None = None,
+        engine: Engine | None = None,
+        spill: Path | None = None,
     ):
         self._root = root
         self._source = source
@@ -88,10 +98,11 @@ class StoreBuilder:
         self._on_progress = on_progress
         self._filters = dict(filters or {})
         self._forget = sorted(set(forget))
-        self._spill = spill or Spill()
+        self._engine: Engine = DuckDbEngine() if engine is None else engine
+        self._spill = spill
         self.decoding = Decoding()
         """What was decoded, and how fast."""
-        self.left_alone: list[Path] = []
+        self.left_alone: list[RawPath] = []
         """Files among the tables' that are no Parquet, and were not read."""
         self.remarks: list[str] = []
         """Lines about what is read otherwise than it may be meant."""
@@ -128,6 +139,7 @@ class StoreBuilder:
                     features=self._features,
                     limits=self._limits,
                     forget=self._forget,
+                    engine=self._engine,
                     spill=self._spill,
                     current=log,
                     on_progress=self._on_progress,
@@ -161,18 +173,27 @@ class StoreBuilder:
     def _read(self, work: Path, inputs: dict[str, str] | None) -> tuple[RawTables, SpectrogramSet | None]:
         if inputs is not None and isinstance(self._source, KeepsTables):
             kept = self._root / CONVERTED
-            tables = self._source.kept_tables(kept, inputs, self._spill, self._on_progress)
+            tables = self._source.kept_tables(kept, inputs, self._engine, self._spill, self._on_progress)
         else:
             tables = self._source.tables(work)
         if tables.lines is not None:
             tables.lines.check(self._limits.max_rejected_fraction)
-        self.left_alone, self.remarks = tables.left_alone, list(tables.remarks)
+        self.left_alone, self.remarks = [*tables.left_alone], [*tables.remarks]
+        tables.footers.recall(self._root / FOOTERS)
         for table in schema.RAW_TABLES:
             raw.columns_of(tables, table)
+        tables.footers.keep(self._root / FOOTERS)
         raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)
+        if audio and not isinstance(tables.root, Path):
+            raise UserError(
+                f"{tables.root}/{schema.CONTENTS}: column 'audio' names {len(audio):,} sounds, and sound is decoded "
+                "from a disk alone; copy the data set there, or leave the column out"
+            )
         folder, settings = self._root / "spectrograms", self._features.spectrogram
-        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
+        if not audio or not isinstance(tables.root, Path):
+            return tables, None
+        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings)
 
     def _remember_root(self, target: Path) -> None:
         """Writes down where the data lies now, which may be elsewhere than when the store was made."""
@@ -181,9 +202,12 @@ class StoreBuilder:
             write_json(target / "manifest.json", {**manifest, "root": self._source.root})
 
     def _digests(self) -> dict[str, str]:
+        """Digests of the source's files by their paths below its folder; of objects what the store calls a version."""
         folder, files = self._source.inputs()
+        if isinstance(folder, RemotePath):
+            return {str(path_below(path, folder)): str(path.version) for path in files if isinstance(path, RemotePath)}
         digests = FileDigests(self._root / "digests.json")
-        inputs = digests.of(files, folder)
+        inputs = digests.of([path for path in files if isinstance(path, Path)], folder)
         digests.save()
         return inputs
 

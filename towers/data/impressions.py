@@ -18,25 +18,21 @@ from towers.data.event_log.rows import Forgotten
 from towers.data.event_times import EARLIEST, LATEST
 from towers.data.rejecting import DUPLICATE, Losses
 from towers.data.row_groups import ROWS, GroupWriter
+from towers.data.sources.remote import RawPath
 from towers.data.sources.tables import RawTables
 from towers.data.tables import Tables
 from towers.manifest import same_file
 
 FOLDER, REJECTED = "impressions", "rejected_impressions.parquet"
-FORGOTTEN, OF_ANOTHER = "forgotten", "request_id is in another row, with another user_id"
-"""Reasons of the SQL file that decide more than one row."""
+FORGOTTEN = "forgotten"
+"""The reason of the SQL file for rows that leave no trace."""
 REJECTED_SCHEMA = pa.schema(
     [*IMPRESSION_SCHEMA, ("filename", pa.string()), ("file_row_number", pa.int64()), ("reason", pa.string())]
 )
+REJECTED_ROWS = pa.schema([REJECTED_SCHEMA.field(name) for name in ("request_id", "user_id", "reason")])
+"""What of earlier rejected rows is asked for in SQL."""
 NEVER = 2**31 - 1
 """A number that no raw file has."""
-_COLUMNS = ", ".join(IMPRESSION_SCHEMA.names)
-_NO_ROWS = """
-SELECT
-    CAST(NULL AS VARCHAR) AS request_id, CAST(NULL AS VARCHAR) AS user_id, CAST(NULL AS BIGINT) AS slot,
-    CAST(NULL AS UBIGINT) AS row_hash, CAST(NULL AS INTEGER) AS file, CAST(NULL AS BIGINT) AS file_row_number
-WHERE FALSE
-"""
 
 
 class Impressions:
@@ -58,7 +54,7 @@ class Impressions:
         self,
         clean: Tables,
         tables: RawTables,
-        numbers: Mapping[Path, int],
+        numbers: Mapping[RawPath, int],
         forgotten: Forgotten,
         previous: Path | None,
     ):
@@ -103,14 +99,15 @@ class Impressions:
         before = None if self._previous is None else self._previous / FOLDER
         found = {} if before is None else {number: part_path(before, number) for number in self._files}
         parts = {number: path for number, path in sorted(found.items()) if path.exists()}
-        if not parts or self._rejected_before is None or not self._clean.count("SELECT COUNT(*) FROM forgotten"):
+        if not parts:
+            return {}
+        self._clean.scan("parts_before", [*parts.values()], IMPRESSION_SCHEMA)
+        rejected = [] if self._rejected_before is None else [self._rejected_before]
+        self._clean.scan("rejected_before", rejected, REJECTED_ROWS, with_places=False)
+        self._clean.run("earlier_parts")
+        if not rejected or not self._clean.count("forgotten"):
             return parts
-        has_stood_behind = self._clean.count(
-            f"SELECT COUNT(*) FROM read_parquet({_listed([self._rejected_before])}) AS rejected "
-            f"WHERE reason = '{OF_ANOTHER}' AND user_id NOT IN (SELECT user_id FROM forgotten) AND request_id IN ("
-            f"SELECT request_id FROM read_parquet({_listed(parts.values())}) INNER JOIN forgotten USING (user_id))"
-        )
-        return {} if has_stood_behind else parts
+        return {} if self._clean.count("stood_behind") else parts
 
     @property
     def _rejected_before(self) -> Path | None:
@@ -119,7 +116,9 @@ class Impressions:
 
     def _carry(self, parts: Mapping[int, Path], folder: Path, left_out: GroupWriter) -> Counter[str]:
         """Links to earlier parts, and rewrites those with rows of listeners who have left; returns earlier reasons."""
-        gone = self._gone_from(f"read_parquet({_listed(parts.values())}, filename = true)", "filename")
+        gone: dict[str, set[str]] = {}
+        for row in self._clean.table("gone_from_parts").to_pylist():
+            gone.setdefault(row["filename"], set()).add(row["user_id"])
         for number, path in parts.items():
             target = part_path(folder, number)
             if str(path) in gone:
@@ -130,66 +129,50 @@ class Impressions:
                 same_file(path, target)
         reasons: Counter[str] = Counter()
         if self._rejected_before is not None:
-            gone = self._gone_from(f"read_parquet({_listed([self._rejected_before])})", "''")
-            for rows in _without(self._rejected_before, gone.get("", ())):
+            for rows in _without(self._rejected_before, self._clean.texts("gone_from_rejected")):
                 left_out.write(rows)
                 reasons += Counter(rows["reason"].to_pylist())
         return reasons
 
-    def _gone_from(self, rows: str, key: str) -> dict[str, set[str]]:
-        """Finds forgotten listeners who have rows, by the `key` of these rows."""
-        query = f"SELECT DISTINCT {key} AS place, user_id FROM {rows} INNER JOIN forgotten USING (user_id)"
-        found: dict[str, set[str]] = {}
-        for row in self._clean.table(query).to_pylist():
-            found.setdefault(row["place"], set()).add(row["user_id"])
-        return found
-
-    def _judge(self, parts: Mapping[int, Path], new: Mapping[int, Path]) -> None:
+    def _judge(self, parts: Mapping[int, Path], new: Mapping[int, RawPath]) -> None:
         """Makes the table `left_out_impressions` of rejected rows of new files."""
         clean = self._clean
-        clean.view("raw_impressions", self._select(new.values()))
+        self._define(new.values(), "raw_impressions")
         clean.put("impression_files", self._numbered({self._tables.known_as(path): n for n, path in new.items()}))
         bounds = {"earliest_us": [microseconds_of(EARLIEST)], "latest_us": [microseconds_of(LATEST)]}
         clean.put("impression_bounds", {name: pa.array(value, pa.int64()) for name, value in bounds.items()})
-        until_file = dict.fromkeys(clean.texts("SELECT user_id FROM forgotten"), NEVER)
+        until_file = dict.fromkeys(clean.texts("forgotten"), NEVER)
         if self._forgotten.until_file:
-            listeners = clean.texts("SELECT DISTINCT user_id FROM raw_impressions WHERE user_id IS NOT NULL")
-            until_file = self._forgotten.among(listeners) | until_file
+            clean.run("shown_listeners")
+            until_file = self._forgotten.among(clean.texts("shown_listeners")) | until_file
         clean.put(
             "unwanted_shown",
             {"user_id": pa.array(until_file, pa.string()), "until_file": pa.array(until_file.values(), pa.int32())},
         )
         clean.put("part_files", self._numbered({str(path): number for number, path in parts.items()}))
-        asked = "request_id IN (SELECT request_id FROM raw_impressions)"
-        # Mostly no part names a request of the new rows: only parts that do are read in whole rows.
-        of_parts = (
-            f"SELECT DISTINCT filename FROM read_parquet({_listed(parts.values())}, filename = true) WHERE {asked}"
-        )
-        named = clean.texts(of_parts) if parts else []
-        earlier = (
-            f"SELECT request_id, user_id, slot, HASH({_COLUMNS}) AS row_hash, file, file_row_number "
-            f"FROM read_parquet({_listed(map(Path, named))}, filename = true, file_row_number = true) "
-            f"INNER JOIN part_files USING (filename) WHERE {asked}"
-        )
-        clean.view("earlier_impressions", earlier if named else _NO_ROWS)
+        asked: list[str] = []
+        if parts:
+            clean.run("asked_parts")
+            asked = clean.texts("asked_parts", ("filename",))
+        clean.scan("parts_named", [*map(Path, asked)], IMPRESSION_SCHEMA)
         clean.run("impressions")
 
-    def _read(self, number: int, path: Path, target: Path, left_out: GroupWriter) -> Counter[str]:
+    def _read(self, number: int, path: RawPath, target: Path, left_out: GroupWriter) -> Counter[str]:
         """Writes the part of one new file and its rejected rows; returns their reasons."""
         names, numbers, codes = _Reasons(), [np.zeros(0, np.int64)], [np.zeros(0, np.int8)]
-        query = (
-            f"SELECT file_row_number, reason FROM left_out_impressions WHERE file = {number} ORDER BY file_row_number"
-        )
-        for batch in self._clean.batches(query):
-            numbers.append(batch.column(0).to_numpy())
-            codes.append(names.codes(batch.column(1)))
+        left = self._clean.batches("left_out_impressions", ("file_row_number",), where={"file": number})
+        for batch in left:
+            numbers.append(batch["file_row_number"].to_numpy())
+            codes.append(names.codes(batch["reason"]))
         out, code = np.concatenate(numbers), np.concatenate(codes)
         reasons: Counter[str] = Counter()
         columns = REJECTED_SCHEMA.remove(REJECTED_SCHEMA.get_field_index("reason"))
-        query = f"SELECT {', '.join(columns.names)} FROM ({self._select([path])})"
-        with self._clean.in_order(), GroupWriter(target, IMPRESSION_SCHEMA) as part:
-            for batch in filter(len, self._clean.batches(query, ROWS)):
-                rows = pa.Table.from_batches([batch]).cast(columns)
+        view = f"raw_impressions_of_{number}"
+        self._define([path], view)
+        read = self._clean.batches(view, ("file_row_number",), ROWS, is_sorted=True)
+        with GroupWriter(target, IMPRESSION_SCHEMA) as part:
+            for batch in filter(len, read):
+                rows = pa.Table.from_batches([batch]).select(columns.names).cast(columns)
                 row_numbers = rows["file_row_number"].to_numpy()
                 begin, end = np.searchsorted(out, [row_numbers[0], row_numbers[-1] + 1])
                 is_out = np.isin(row_numbers, out[begin:end])
@@ -201,9 +184,10 @@ class Impressions:
                 reasons += Counter(rejected["reason"].to_pylist())
         return reasons
 
-    def _select(self, paths: Iterable[Path]) -> str:
-        """Returns SQL that reads some of the raw files in the contract's types."""
-        return raw.select_raw(replace(self._tables, files={schema.IMPRESSIONS: list(paths)}), schema.IMPRESSIONS)
+    def _define(self, paths: Iterable[RawPath], name: str) -> None:
+        """Makes some of the raw files known, in the contract's types."""
+        tables = replace(self._tables, files={schema.IMPRESSIONS: list(paths)})
+        self._clean.define(raw.select_raw(tables, schema.IMPRESSIONS, name=name), name)
 
     @staticmethod
     def _numbered(files: Mapping[str, int]) -> dict[str, pa.Array]:
@@ -234,7 +218,3 @@ def _without(path: Path, user_ids: Collection[str]) -> Iterator[pa.Table]:
     for batch in pq.ParquetFile(path).iter_batches(ROWS):
         rows = pa.Table.from_batches([batch])
         yield rows.filter(~pc.field("user_id").isin(list(user_ids))) if user_ids else rows
-
-
-def _listed(paths: Iterable[Path]) -> str:
-    return f"[{', '.join(map(raw.path_in_sql, paths))}]"

@@ -17,6 +17,7 @@ from towers.data.audio import spectrograms
 from towers.data.audio.sound_losses import SoundLosses
 from towers.data.audio.spectrogram_writer import SpectrogramSet
 from towers.data.bad_lines import LINES
+from towers.data.engines.engine import Engine
 from towers.data.event_log.growing import Grower, Growth, linked
 from towers.data.event_log.log import LOG, EventLog
 from towers.data.event_log.rows import Rows
@@ -24,13 +25,14 @@ from towers.data.filters.filter import Filter
 from towers.data.impressions import Impressions
 from towers.data.parts import settings_of
 from towers.data.periods import periods_of, to_json
-from towers.data.rejecting import DUPLICATE, JUDGED, Limits, Losses, Rejecting, TooManyRejected
+from towers.data.rejecting import DUPLICATE, LISTS, Limits, Losses, Rejecting, TooManyRejected
 from towers.data.remarks import remarks_on_files, remarks_on_plays, remarks_on_rows
+from towers.data.sources.remote import RawPath, path_below
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import FORMAT
 from towers.data.store_writer import StoreWriter, Written
-from towers.data.tables import OF_EVENTS, Spill, Tables, database, sql_digests
+from towers.data.tables import OF_EVENTS, Tables, sql_digests
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import atomic_directory, digest_of, library_versions, scratch_directory, write_json
@@ -64,7 +66,8 @@ class Maker:
         features: how raw columns become codes.
         limits: how many rows and sounds may be left out.
         forget: ids of listeners to be forgotten, beside those whom users/ calls deleted.
-        spill: how much memory the database may take, and its folder on disk for the rest.
+        engine: runs the SQL files.
+        spill: where the engine writes what does not fit into memory; null: beside the store.
         current: the newest event log; null where there is none.
         on_progress: called with (stage, done, all).
     """
@@ -79,7 +82,8 @@ class Maker:
     features: FeatureSettings
     limits: Limits
     forget: Sequence[str]
-    spill: Spill
+    engine: Engine
+    spill: Path | None
     current: EventLog | None
     on_progress: Callable[[str, int, int], None]
 
@@ -94,12 +98,13 @@ class Maker:
         Raises:
             UserError: the raw data is not as the contract says, or too much of it is bad.
         """
-        with database(self.work, self.spill) as connection:
-            clean = Tables(connection, self._unread_tables, self.features)
+        with self.engine.open(self.work, self.spill) as database:
+            clean = Tables(database, self._unread_tables, self.features)
             log, lost = self._grow(clean)
             clean.put("heard", _counted("content_row", log.heard))
             clean.put("active_users", _counted("user_row", log.columns.lengths))
             clean.run("contents")
+            clean.run("remarks")
             remarks = [
                 *remarks_on_files(self.tables, self.features),
                 *remarks_on_rows(clean.row, self.limits.max_unlisted_fraction),
@@ -147,7 +152,7 @@ class Maker:
         numbers = dict(zip(growth.rows.files.ids.to_pylist(), range(len(growth.rows.files)), strict=True))
         clean.open({tables.known_as(path): numbers[name] for name, path in self._unread.items()})
         clean.read_lists([*self.forget, *growth.still_forgotten(clean)])
-        rejecting = Rejecting(row=clean.row, batches=clean.batches, limits=self.limits, origin=tables.origin)
+        rejecting = Rejecting(clean=clean, limits=self.limits, origin=tables.origin)
         rejected = self.work / "rejected"
         lost = rejecting.write(rejected)
         self.on_progress("events", 0, 0)
@@ -174,15 +179,13 @@ class Maker:
             return log.kept(self.root / LOG), lost
 
     @cached_property
-    def _files(self) -> dict[str, Path]:
+    def _files(self) -> dict[str, RawPath]:
         """The raw files of events and impressions, by path below the data set's folder; a file that the source wrote
         itself is known by its name alone."""
         root = self.tables.root
         paths = [*self.tables.files[schema.EVENTS], *self.tables.files.get(schema.IMPRESSIONS, [])]
         is_own = self.tables.origin is None
-        return {
-            str(path.relative_to(root)) if is_own and path.is_relative_to(root) else path.name: path for path in paths
-        }
+        return {str((path_below(path, root) if is_own else None) or path.name): path for path in paths}
 
     @cached_property
     def _growth(self) -> Growth:
@@ -196,7 +199,7 @@ class Maker:
         return Growth.of(self.current, files, settings)
 
     @cached_property
-    def _unread(self) -> dict[str, Path]:
+    def _unread(self) -> dict[str, RawPath]:
         """The raw files of events that the log has still to read."""
         events = {*self.tables.files[schema.EVENTS]}
         return {name: path for name, path in self._files.items() if path in events and self._growth.is_new(name)}
@@ -242,17 +245,17 @@ def counts(clean: Tables, written: Written, lost: Mapping[str, Losses], sound: P
     found = {
         "events": written.events,
         "positives": written.counts.total_positives,
-        "users": clean.count("SELECT COUNT(*) FROM users"),
-        "contents": clean.count("SELECT COUNT(*) FROM contents"),
-        "withdrawn_contents": clean.count("SELECT COUNT(*) FROM contents WHERE is_withdrawn"),
-        "forgotten_users": clean.count("SELECT COUNT(*) FROM forgotten"),
+        "users": clean.count("users"),
+        "contents": clean.count("contents"),
+        "withdrawn_contents": clean.count("withdrawn_contents"),
+        "forgotten_users": clean.count("forgotten"),
     }
     shown = lost[schema.IMPRESSIONS]
     found["impressions"] = shown.rows - shown.bad - shown.repeated
     for table in schema.RAW_TABLES:
         found |= {f"rejected_{table}": lost[table].bad, f"{DUPLICATE}_{table}": lost[table].repeated}
-    for table, judged in JUDGED.items():
-        found[f"dates_lost_{table}"] = clean.count(f"SELECT SUM(dates_lost) FROM {judged} WHERE reason IS NULL")
+    dates_lost = {row["table_name"]: row["dates_lost"] for row in clean.table("counted_lists").to_pylist()}
+    found |= {f"dates_lost_{table}": dates_lost.get(table, 0) for table in LISTS}
     found["sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ROWS).num_rows
     found["rejected_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.REJECTED).num_rows
     found["altered_sounds"] = 0 if sound is None else pq.read_metadata(sound / spectrograms.ALTERED).num_rows

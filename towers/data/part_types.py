@@ -2,59 +2,117 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from towers.contract.arrow_types import is_number, is_temporal
 from towers.contract.tables import Column
+from towers.data.engines.engine import PLACES
+from towers.data.sources.partitions import Constant, Part
+from towers.data.sources.remote import RawPath
+
+MAX_DIGITS = 38
+"""Digits of a decimal that SQL can hold."""
+_WHOLE = {pa.int8(): "TINYINT", pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT"}
+"""Signed types with their names in SQL, by width."""
 
 
-def read_in_sql(files: Mapping[Path, str], contract: Mapping[str, Column], extra: Sequence[str]) -> str:
-    """Returns the FROM clause that reads all part files, with the columns `filename` and `file_row_number`.
-
-    Files are read together while SQL has a type that holds the values of all; where a column has none, files of other
-    types are read apart, each cast to the contract's type. DuckDB would read text as UUIDs where one file has UUIDs,
-    and days of the year 1500 as nanoseconds where one file has those. A column beside the contract becomes text. Files
-    without a column, as pandas writes a table without rows, are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Part files that have equal types in all columns that are read.
 
     Args:
-        files: the path in SQL of each part file; at least one.
-        contract: the columns of the table in the contract.
-        extra: columns to read beside the contract.
+        paths: of the files.
+        kinds: the type of each column; null for one that the files lack.
+        constants: columns that stand outside of the files alone, each with one value in all of them.
     """
-    schemas = {path: pq.read_schema(path) for path in files}
-    casts = {}
-    for name in (*contract, *extra):
-        kinds = {schema.field(name).type for schema in schemas.values() if name in schema.names}
-        if (kind := _one_type(kinds, contract.get(name))) is not None:
-            casts[name] = kind
-    groups: dict[tuple[pa.DataType | None, ...], list[str]] = defaultdict(list)
-    for path, schema in schemas.items():
-        if schema.names:
-            kinds_here = tuple(schema.field(name).type if name in schema.names else None for name in casts)
-            groups[kinds_here].append(files[path])
-    selects = [_select(paths, dict(zip(casts, kinds, strict=True)), casts) for kinds, paths in groups.items()]
-    return f"({' UNION ALL BY NAME '.join(selects)})"
+
+    paths: tuple[RawPath, ...]
+    kinds: Mapping[str, pa.DataType | None]
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to read: those that are there and can hold a value."""
+        there = {name: kind for name, kind in self.kinds.items() if name not in self.constants}
+        return [name for name, kind in there.items() if kind is not None and not pt.is_null(kind)]
+
+    def in_sql(self, scan: str, casts: Mapping[str, str]) -> str:
+        """Returns SQL that reads a scan of the files.
+
+        Args:
+            scan: name of the scan.
+            casts: the type in SQL that a column is cast to where other files have it in another type.
+        """
+        shown = []
+        for name in self.kinds:
+            value = f'"{name}"' if name in self.columns else "NULL"
+            value = self.constants[name].in_sql if name in self.constants else value
+            shown.append(f'CAST({value} AS {casts[name]}) AS "{name}"' if name in casts else f'{value} AS "{name}"')
+        return f"SELECT {', '.join([*shown, *PLACES])} FROM {scan}"
 
 
-def _one_type(kinds: Iterable[pa.DataType], column: Column | None) -> str | None:
-    """Returns the type to cast a column to before parts are joined; null where they can be joined as they are."""
-    plain = {kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds}
-    if len(plain) <= 1 or all(map(is_number, plain)) or (column is not None and column.sql == "BIGINT"):
-        return None
-    if column is not None:
-        return "TIMESTAMPTZ" if column.sql == "DATE" else column.sql
-    return "TIMESTAMPTZ" if all(is_temporal(kind) or pt.is_null(kind) for kind in plain) else "VARCHAR"
+def groups_of(parts: Sequence[Part], names: Sequence[str]) -> list[Group]:
+    """Divides part files by the types of the columns to read, and by the values of those that stand outside of them.
+
+    Files without a column, as pandas writes a table without rows, are left out.
+
+    Args:
+        parts: the files.
+        names: of the columns.
+    """
+    found: dict[tuple[Any, ...], list[RawPath]] = defaultdict(list)
+    for part in parts:
+        schema, constants = part.schema, {name: part.constants[name] for name in names if name in part.constants}
+        if len(schema) > len(part.constants):
+            kinds = tuple(schema.field(name).type if name in schema.names else None for name in names)
+            found[kinds, tuple(constants.items())].append(part.path)
+    return [
+        Group(paths=tuple(some), kinds=dict(zip(names, kinds, strict=True)), constants=dict(constants))
+        for (kinds, constants), some in found.items()
+    ]
 
 
-def _select(paths: Sequence[str], kinds: Mapping[str, pa.DataType | None], casts: Mapping[str, str]) -> str:
-    """Returns SQL that reads files of the same types."""
-    sources = {name: "NULL" if pt.is_null(kind) else f'"{name}"' for name, kind in kinds.items() if kind is not None}
-    replaced = ", ".join(f'CAST({source} AS {casts[name]}) AS "{name}"' for name, source in sources.items())
-    return (
-        f"SELECT *{f' REPLACE ({replaced})' if replaced else ''} FROM read_parquet([{', '.join(paths)}], "
-        "union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true)"
-    )
+def one_type(kinds: Iterable[pa.DataType], column: Column | None) -> tuple[pa.DataType, str | None]:
+    """Returns the type that a column has once the files are joined, and its name in SQL where files must be cast to it.
+
+    DuckDB would read text as UUIDs where one file has UUIDs, and days of the year 1500 as nanoseconds where one file
+    has those; each engine has its own rules for numbers. So the type is stated. A column beside the contract becomes
+    text where nothing else holds all values.
+
+    Args:
+        kinds: the types in the files that have the column.
+        column: of the contract; null for one beside it.
+    """
+    plain = {kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds} - {pa.null()}
+    if len(plain) <= 1:
+        return next(iter(plain), pa.null()), None
+    if column is not None and column.sql not in ("BIGINT", "DOUBLE"):
+        return (pa.timestamp("us", "UTC"), "TIMESTAMPTZ") if column.sql == "DATE" else (pa.string(), column.sql)
+    if all(map(is_number, plain)):
+        return _number(plain)
+    if all(map(is_temporal, plain)):
+        return pa.timestamp("us", "UTC"), "TIMESTAMPTZ"
+    return pa.string(), "VARCHAR"
+
+
+def _number(kinds: Iterable[pa.DataType]) -> tuple[pa.DataType, str]:
+    """The narrowest signed type that holds numbers of all types; floats of 64 bit where some are floats."""
+    digits, scale, width = 0, 0, 8
+    for kind in kinds:
+        if pt.is_floating(kind):
+            return pa.float64(), "DOUBLE"
+        if pt.is_decimal(kind):
+            digits, scale, width = max(digits, kind.precision - kind.scale), max(scale, kind.scale), 128
+        else:
+            width = max(width, kind.bit_width * (2 if pt.is_unsigned_integer(kind) else 1))
+            digits = max(digits, len(str(2**kind.bit_width)))
+    for whole, name in _WHOLE.items():
+        if width <= whole.bit_width:
+            return whole, name
+    if digits + scale > MAX_DIGITS:
+        return pa.float64(), "DOUBLE"
+    return pa.decimal128(digits + scale, scale), f"DECIMAL({digits + scale}, {scale})"

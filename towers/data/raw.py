@@ -1,11 +1,9 @@
 """Raw tables as SQL: part files checked against the contract, and read with every column in the contract's type."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,34 +12,41 @@ import pyarrow.types as pt
 from towers.contract import schema
 from towers.contract.arrow_types import id_texts, is_temporal
 from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, SLOT, check_columns
-from towers.data.part_types import read_in_sql
+from towers.data.engines.engine import Database
+from towers.data.part_types import Group, groups_of, one_type
+from towers.data.sources.footers import DAMAGE
+from towers.data.sources.remote import RawPath, opened
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 
-DAMAGE = (pa.ArrowException, OSError, ValueError)
-"""Errors that pyarrow raises for a damaged file; text that is no UTF-8 is a ValueError."""
-ROWS_AT_ONCE = 100_000
 FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
 """What Python can tell; days beyond, and infinity, are unknown."""
 
 
-def columns_of(tables: RawTables, table: str) -> dict[str, list[pa.DataType]]:
+def columns_of(tables: RawTables, table: str, extra: Sequence[str] = ()) -> dict[str, list[pa.DataType]]:
     """The columns that `table` has in any part file, each with its types there, after checking types and presence.
 
     An optional column that a part file lacks is null there.
+
+    Args:
+        tables: the files.
+        table: a name of `schema.RAW_TABLES`.
+        extra: columns beside the contract that are looked for in folders' names, too.
 
     Raises:
         UserError: a file that is not Parquet or is cut short, a column of a type that Arrow lacks, a required column
             missing, a column of a wrong type. The message names the file and the column.
     """
     present: dict[str, list[pa.DataType]] = {}
-    for path in tables.files.get(table, []):
-        file_schema = _open(path)[0]
-        if not file_schema.names:  # so pandas writes a table of no rows
+    paths = tables.files.get(table, [])
+    tables.footers.read(paths)
+    for path in paths:
+        if not tables.footers.of(path).schema.names:  # so pandas writes a table of no rows
             continue
-        check_columns(path, table, file_schema, tables.folders(table, path))
-        for column in file_schema:
+        columns = tables.part(table, path, extra).schema
+        check_columns(path, table, columns)
+        for column in columns:
             present.setdefault(column.name, []).append(column.type)
     return present
 
@@ -53,7 +58,7 @@ def check_not_empty(tables: RawTables) -> None:
         UserError: there is none.
     """
     paths = tables.files[schema.EVENTS]
-    if not any(_open(path)[1] for path in paths):
+    if not any(tables.footers.of(path).num_rows for path in paths):
         where = tables.origin.path if tables.origin else paths[0].parent
         raise UserError(f"{where}: the events table is empty; there is nothing to learn from")
 
@@ -88,7 +93,7 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
     Raises:
         UserError: as `columns_of`, and for a feature of lists or structs.
     """
-    kinds = columns_of(tables, schema.USERS)
+    kinds = columns_of(tables, schema.USERS, features.user_columns)
     for name in features.user_columns:
         if nested := next(filter(pt.is_nested, kinds.get(name, [])), None):
             raise UserError(f"features.user_columns: {name!r} of users/ is {nested}, must hold one value a listener")
@@ -102,7 +107,30 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
     return tuple(kept)
 
 
-def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawView:
+    """A raw table as SQL.
+
+    Args:
+        query: reads the scans.
+        scans: part files of equal types, by the name of their scan.
+    """
+
+    query: str
+    scans: Mapping[str, Group]
+
+    def define(self, database: Database, name: str) -> None:
+        """Makes the view known to a database.
+
+        Raises:
+            Unreadable: a file is damaged.
+        """
+        for scan, group in self.scans.items():
+            database.scan(scan, group.paths, group.columns)
+        database.view(name, self.query)
+
+
+def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name: str | None = None) -> RawView:
     """SQL that reads `table` with all contract columns in their types, absent ones as null.
 
     Beside them stand `row_hash`, equal for rows that say the same; `dates_lost`, how many days or instants of the row
@@ -113,63 +141,68 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = ()) -> st
         tables: the files.
         table: a name of `schema.RAW_TABLES`.
         extra: columns beyond the contract to carry along as they are.
+        name: with which the names of scans begin; null for `table`.
 
     Raises:
-        UserError: as `columns_of`, for an extra column that is not there, and for a path that DuckDB cannot open.
+        UserError: as `columns_of`, and for an extra column that is not there.
     """
-    kinds = columns_of(tables, table)
-    dates = [name for name, column in CONTRACT[table].items() if column in (DATE, MOMENT) and name in kinds]
-    columns = [sql for name in CONTRACT[table] for sql in _columns_in_sql(table, name, name in kinds)]
-    for name in extra:
-        if name not in kinds:
-            where = _in_a_folder(tables, table, name) or f"; it has {sorted(kinds)}"
-            raise UserError(f"features.user_columns: {table}/ has no column {name!r}{where}")
-        is_dated = all(is_temporal(kind) or pt.is_null(kind) for kind in kinds[name])
-        columns.append(f"{_told(_quoted(name))} AS {_quoted(name)}" if is_dated else _quoted(name))
-        dates += [name] if is_dated else []
-    known = [_quoted(name) for name in (*CONTRACT[table], *extra) if name in kinds]
+    kinds = columns_of(tables, table, extra)
+    contract = CONTRACT[table]
+    dates = [each for each, column in contract.items() if column in (DATE, MOMENT) and each in kinds]
+    known = [each for each in (*contract, *extra) if each in kinds]
+    joined = {each: one_type(kinds[each], contract.get(each)) for each in known}
+    read_as = {each: kind for each, (kind, _) in joined.items()}
+    columns = [sql for each in contract for sql in _columns_in_sql(table, each, read_as.get(each))]
+    for each in extra:
+        if each not in kinds:
+            raise UserError(f"features.user_columns: {table}/ has no column {each!r}; it has {sorted(kinds)}")
+        is_dated = all(is_temporal(kind) or pt.is_null(kind) for kind in kinds[each])
+        columns.append(f"{_told(quoted(each))} AS {quoted(each)}" if is_dated else quoted(each))
+        dates += [each] if is_dated else []
     columns.append(f"{' + '.join(map(_is_lost, dates)) or 'CAST(0 AS INTEGER)'} AS dates_lost")
     if not kinds:
-        places = "CAST(0 AS UBIGINT) AS row_hash, '' AS filename, CAST(0 AS BIGINT) AS file_row_number"
-        return f"SELECT {', '.join(columns)}, {places} WHERE FALSE"
+        places = "CAST(0 AS BIGINT) AS row_hash, '' AS filename, CAST(0 AS BIGINT) AS file_row_number"
+        return RawView(query=f"SELECT {', '.join(columns)}, {places} WHERE FALSE", scans={})
     filename = f"{_text(str(tables.origin.path))} AS filename" if tables.origin else "filename"
-    files = {path: path_in_sql(path) for path in tables.files[table]}
-    return (
-        f"SELECT {', '.join(columns)}, HASH({', '.join(known)}) AS row_hash, {filename}, file_row_number "
-        f"FROM {read_in_sql(files, CONTRACT[table], extra)} AS parts"
+    casts = {each: sql for each, (_, sql) in joined.items() if sql is not None}
+    parts = [tables.part(table, path, extra) for path in tables.files[table]]
+    scans = {f"{name or table}_{place}": group for place, group in enumerate(groups_of(parts, known))}
+    joined_parts = " UNION ALL ".join(group.in_sql(f"scan_{scan}", casts) for scan, group in scans.items())
+    return RawView(
+        query=f"SELECT {', '.join(columns)}, HASH({', '.join(map(quoted, known))}) AS row_hash, {filename}, "
+        f"file_row_number FROM ({joined_parts}) AS parts",
+        scans={f"scan_{scan}": group for scan, group in scans.items()},
     )
 
 
-def path_in_sql(path: Path) -> str:
-    """A path as DuckDB opens this very file: what is a sign of a pattern to it stands for itself.
+def _columns_in_sql(table: str, name: str, kind: pa.DataType | None) -> list[str]:
+    """The column in its type; beside a number, what is wrong with it where it cannot be had in that type.
 
-    >>> path_in_sql(Path("it's/run[1]/*.parquet"))
-    "'it''s/run[[]1]/[*].parquet'"
-
-    Raises:
-        UserError: a backslash beside such a sign, which DuckDB has no writing for.
+    Args:
+        table: a name of `schema.RAW_TABLES`.
+        name: of the column.
+        kind: the type that it is read in; null where no file has it.
     """
-    shown = str(path)
-    pattern = re.sub(r"[\[*?]", lambda sign: f"[{sign[0]}]", shown)
-    if pattern != shown and "\\" in shown:
-        raise UserError(f"{shown}: a path with a backslash and one of [*? cannot be opened; rename the folder or file")
-    return _text(pattern)
-
-
-def _columns_in_sql(table: str, name: str, is_present: bool) -> list[str]:
-    """The column in its type; beside a number, what is wrong with it where it cannot be had in that type."""
     column = CONTRACT[table][name]
-    source = _quoted(name) if is_present else "NULL"
-    if column in (DATE, MOMENT) and is_present:
-        return [f"CAST({_told(source)} AS {column.sql}) AS {_quoted(name)}"]
+    source = "NULL" if kind is None else quoted(name)
+    if column in (DATE, MOMENT) and kind is not None:
+        return [f"CAST({_told(source)} AS {column.sql}) AS {quoted(name)}"]
     if column not in (NUMBER, SLOT):
-        return [f"CAST({source} AS {column.sql}) AS {_quoted(name)}"]
-    value = f"TRY_CAST({source} AS {column.sql})"
+        return [f"CAST({source} AS {column.sql}) AS {quoted(name)}"]
+    value = f"TRY_CAST({_whole(source, kind)} AS {column.sql})"
     fault = (
         f"CASE WHEN {source} IS NULL OR {value} IS NOT NULL THEN NULL "
         f"WHEN ISFINITE(CAST({source} AS DOUBLE)) THEN 'out of range' ELSE 'not finite' END"
     )
-    return [f"{value} AS {_quoted(name)}", f'CAST({fault} AS VARCHAR) AS "{name}_fault"']
+    return [f"{value} AS {quoted(name)}", f'CAST({fault} AS VARCHAR) AS "{name}_fault"']
+
+
+def _whole(source: str, kind: pa.DataType | None) -> str:
+    """A number rounded to a whole one, as a cast would in one engine and not in another: a float half to even, a
+    decimal half away from 0."""
+    if kind is not None and pt.is_floating(kind):
+        return f"ROUND_EVEN(CAST({source} AS DOUBLE), 0)"
+    return f"ROUND({source}, 0)" if kind is not None and pt.is_decimal(kind) and kind.scale > 0 else source
 
 
 def _told(source: str) -> str:
@@ -179,11 +212,12 @@ def _told(source: str) -> str:
 
 def _is_lost(name: str) -> str:
     """1 where `_told` makes null of something, else 0."""
-    source = _quoted(name)
+    source = quoted(name)
     return f"CASE WHEN CAST({source} AS DATE) NOT BETWEEN {FIRST_DAY} AND {LAST_DAY} THEN 1 ELSE 0 END"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """The name of a column in SQL."""
     return f'"{name}"'
 
 
@@ -191,20 +225,15 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _in_a_folder(tables: RawTables, table: str, name: str) -> str:
-    """What to say of a column that the files lack and their folders' names have; else nothing."""
-    folders = {part.partition("=")[0] for path in tables.files.get(table, []) for part in tables.folders(table, path)}
-    return ", but in the folders' names; write it into the files as well" if name in folders else ""
-
-
 def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
     """Content ids and audio paths of all contents that name one, in the order of the files."""
     named: dict[str, str] = {}
     for path in tables.files.get(schema.CONTENTS, []):
-        if "audio" not in _open(path)[0].names:
+        if "audio" not in tables.footers.of(path).schema.names:
             continue
         with reading(tables):
-            table = pq.ParquetFile(path).read(columns=["content_id", "audio"])  # knows nothing of its folders' names
+            # A ParquetFile knows nothing of its folders' names.
+            table = pq.ParquetFile(opened(path)).read(columns=["content_id", "audio"])
             pairs = zip(id_texts(table["content_id"]), id_texts(table["audio"]), strict=True)
         for content_id, audio in pairs:
             if content_id is not None and audio is not None:
@@ -225,37 +254,38 @@ def reading(tables: RawTables) -> Iterator[None]:
         raise unreadable(tables, str(error)) from error
 
 
-def unreadable(tables: RawTables, reason: str) -> UserError:
+def unreadable(tables: RawTables, reason: str, fault_of: Callable[[RawPath], str | None] | None = None) -> UserError:
     """What to say of data that passed for Parquet until it was read: the file that is damaged or holds a time that
-    nobody can tell, else `reason`."""
+    nobody can tell, else `reason`.
+
+    Args:
+        tables: the files.
+        reason: what the reader said.
+        fault_of: reads a file as the reader did, and says what is wrong with it; null where pyarrow was the reader.
+    """
     paths = [path for paths in tables.files.values() for path in paths]
     for path in paths:
         try:
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(opened(path))
             for group in range(file.num_row_groups):
                 file.read_row_group(group).validate(full=True)
             endless = _endless_time(file)
         except DAMAGE as error:
-            return _damaged(path, error)
+            return _damaged(path, str(error))
         if endless is not None:
             return UserError(f"{path}: {endless}; mend the value or leave the row out")
-    with duckdb.connect() as connection:
-        for path in paths:
-            try:
-                for _ in connection.sql(f"FROM read_parquet({path_in_sql(path)})").to_arrow_reader(ROWS_AT_ONCE):
-                    pass
-            except duckdb.Error as error:
-                return _damaged(path, error)
+    for path in paths:
+        if fault_of is not None and (fault := fault_of(path)) is not None:
+            return _damaged(path, fault)
     return UserError(f"the raw data cannot be read: {' '.join(reason.split())}")
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).partition("\nLINE ")[0].split())  # without the query that found it
-    return UserError(f"{path}: damaged ({reason}); write it again")
+def _damaged(path: RawPath, reason: str) -> UserError:
+    return UserError(f"{path}: damaged ({' '.join(reason.split())}); write it again")
 
 
 def _endless_time(file: pq.ParquetFile) -> str | None:
-    """The first time that microseconds cannot hold, which DuckDB does not read: its column, row and value."""
+    """The first time that microseconds cannot hold, which no engine reads: its column, row and value."""
     for column in file.schema_arrow:
         if pt.is_timestamp(column.type) and column.type.unit in ("s", "ms"):
             times = file.read([column.name]).column(0)
@@ -266,16 +296,3 @@ def _endless_time(file: pq.ParquetFile) -> str | None:
                 unit = {"s": "seconds", "ms": "milliseconds"}[column.type.unit]
                 return f"column {column.name!r}, row {out[0]}: {numbers[out[0]]} {unit} since 1970 is no time"
     return None
-
-
-def _open(path: Path) -> tuple[pa.Schema, int]:
-    try:
-        file = pq.ParquetFile(path)
-        columns = file.schema_arrow
-        str(columns)  # names are decoded only when somebody asks
-        return columns, file.metadata.num_rows
-    except pa.ArrowNotImplementedError as error:
-        raise UserError(f"{path}: a column of a type that cannot be read ({error}); write it as another") from error
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error

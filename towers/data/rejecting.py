@@ -1,6 +1,6 @@
 """Rows that are left out: written with their reasons, counted, and too many of them refused."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
 from pathlib import Path
@@ -14,15 +14,15 @@ from towers.contract import schema
 from towers.data.event_times import described_time
 from towers.data.row_groups import GroupWriter
 from towers.data.sources.tables import Origin
+from towers.data.tables import Tables
 from towers.errors import UserError
 
-JUDGED = {table: f"judged_{table}" for table in schema.TABLES if table != schema.EVENTS}
+LISTS = tuple(table for table in schema.TABLES if table != schema.EVENTS)
 """Tables that are judged as a whole; events are judged as they arrive."""
 DUPLICATE = "duplicate"
 """The reason of a row that says the same as one before it; any other reason is a fault."""
-IS_BAD = f"reason <> '{DUPLICATE}'"
-_OURS = ("row_hash", "dates_lost", "has_timestamp", "file")
-"""Columns of a judged table that say nothing to a reader."""
+_OURS = "file"
+"""The column of rejected events that says nothing to a reader."""
 
 
 class TooManyRejected(UserError):
@@ -88,29 +88,25 @@ class Rejecting:
     """Writes the rows that are left out, and holds their number against the limits.
 
     Args:
-        row: the single row that a query gives, by column.
-        batches: a query's rows, piece by piece.
+        clean: the database, in which the lists are judged.
         limits: how many there may be.
         origin: the caller's file where the tables were converted from one; null where they are the caller's own.
     """
 
-    row: Callable[[str], dict[str, Any]]
-    batches: Callable[[str], Iterator[pa.RecordBatch]]
+    clean: Tables
     limits: Limits
     origin: Origin | None
 
     def write(self, folder: Path) -> dict[str, Losses]:
         """Writes a Parquet file for every judged table that lost a row: its columns, where it stood, and the reason."""
         folder.mkdir(parents=True)
-        losses = {}
-        for table, judged in JUDGED.items():
-            counted = self.row(
-                f"SELECT COUNT(*) AS rows, COUNT(*) FILTER (WHERE {IS_BAD}) AS bad, "
-                f"COUNT(*) FILTER (WHERE NOT {IS_BAD}) AS repeated FROM {judged}"
-            )
-            losses[table] = Losses(**counted)
-            rows = f"SELECT * FROM {judged} WHERE reason IS NOT NULL ORDER BY filename, file_row_number"
-            write_rejected(folder / f"{table}.parquet", self.batches(rows))
+        losses = dict.fromkeys(LISTS, Losses())
+        for found in self.clean.table("counted_lists").to_pylist():
+            name, lost = found["table_name"], found["num_bad"] + found["num_repeated"]
+            losses[name] = Losses(rows=found["num_rows"], bad=found["num_bad"], repeated=found["num_repeated"])
+            if lost:
+                rows = self.clean.batches(f"rejected_{name}", ("filename", "file_row_number"))
+                write_rejected(folder / f"{name}.parquet", rows)
         return losses
 
     def check(self, losses: dict[str, Losses], folder: Path) -> None:
@@ -155,7 +151,7 @@ def write_rejected(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
     first = next(rows, None)
     if first is None:
         return
-    names = [name for name in first.column_names if name not in _OURS]
+    names = [name for name in first.column_names if name != _OURS]
     with GroupWriter(path, first.select(names).schema) as writer:
         for each in chain([first], rows):
             writer.write(each.select(names))

@@ -1,7 +1,6 @@
 """What of the raw data is allowed and probably not meant, in a line each; too much of some of it is refused."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +11,8 @@ from towers.contract.tables import CONTRACT, near_column
 from towers.data.event_times import taken_as_utc
 from towers.data.histories_writer import Seen
 from towers.data.raw import reading
+from towers.data.sources.footers import Footer
+from towers.data.sources.remote import opened
 from towers.data.sources.tables import RawTables
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
@@ -21,73 +22,6 @@ MANY = 0.5
 
 LONGEST = 60
 """Signs of an id that a line shows."""
-
-# An artist who is only named, or a playlist, is known; so what is not listed has the kind that is taken for granted.
-UNLISTED_EVENTS = """
-WITH unlisted AS (
-    SELECT contents.content_id, heard.num_events
-    FROM heard
-    INNER JOIN contents ON contents.content_row = heard.content_row
-    LEFT JOIN listed_contents ON listed_contents.content_id = contents.content_id
-    WHERE listed_contents.content_id IS NULL AND contents.kind = 'track'
-)
-SELECT
-    (SELECT COUNT(*) FROM judged_contents WHERE reason IS NULL) AS listed,
-    (SELECT CAST(COALESCE(SUM(num_events), 0) AS BIGINT) FROM heard) AS total,
-    CAST(COALESCE(SUM(num_events), 0) AS BIGINT) AS found,
-    COUNT(*) AS contents,
-    FIRST(content_id ORDER BY num_events DESC, content_id) AS example
-FROM unlisted
-"""
-
-UNKNOWN_ENTRIES = """
-WITH entries AS (
-    SELECT lists.playlist_id, lists.content_id, contents.content_id IS NULL AS is_unknown
-    FROM (
-        SELECT playlist_id, UNNEST(content_ids) AS content_id FROM judged_playlists WHERE reason IS NULL
-    ) AS lists
-    LEFT JOIN contents ON contents.content_id = lists.content_id
-),
-playlists AS (
-    SELECT
-        playlist_id,
-        COUNT(*) AS num_entries,
-        SUM(CASE WHEN is_unknown THEN 1 ELSE 0 END) AS num_unknown,
-        MIN(CASE WHEN is_unknown THEN COALESCE(content_id, 'null') END) AS example
-    FROM entries
-    GROUP BY playlist_id
-)
-SELECT
-    CAST(COALESCE(SUM(num_entries), 0) AS BIGINT) AS total,
-    CAST(COALESCE(SUM(num_unknown), 0) AS BIGINT) AS found,
-    COUNT(*) AS all_playlists,
-    COUNT(example) AS playlists,
-    MIN(CASE WHEN example IS NOT NULL THEN playlist_id END) AS playlist,
-    FIRST(example ORDER BY playlist_id) FILTER (WHERE example IS NOT NULL) AS example,
-    COUNT(CASE WHEN num_entries = num_unknown THEN 1 END) AS empty,
-    MIN(CASE WHEN num_entries = num_unknown THEN playlist_id END) AS empty_example
-FROM playlists
-"""
-
-USERS_WITHOUT_EVENTS = """
-SELECT
-    COUNT(*) AS total,
-    COUNT(active_users.user_row) AS found,
-    MIN(listed.user_id) AS example,
-    (SELECT MIN(user_id) FROM users INNER JOIN active_users USING (user_row)) AS heard_example
-FROM (SELECT user_id FROM judged_users WHERE reason IS NULL) AS listed
-LEFT JOIN users ON users.user_id = listed.user_id
-LEFT JOIN active_users ON active_users.user_row = users.user_row
-"""
-
-SHORT_CONTENTS = """
-SELECT
-    COUNT(*) AS total,
-    COUNT(*) FILTER (WHERE duration_ms < 1000) AS found,
-    MIN({'id': content_id, 'number': duration_ms}) FILTER (WHERE duration_ms < 1000) AS example
-FROM listed_contents
-WHERE duration_ms > 0
-"""
 
 
 def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
@@ -104,15 +38,15 @@ def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[s
 def _on_columns(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
     empty = []
     for table, paths in tables.files.items():
-        yield from _near_columns(table, paths, features)
+        yield from _near_columns(tables, table, features)
         names = (*CONTRACT[table], *(features.user_columns if table == schema.USERS else ()))
-        files = [pq.read_metadata(path) for path in paths]
+        files = [tables.footers.of(path) for path in paths]
         if null := [name for name in names if _is_null(files, name)]:
             empty.append(f"{', '.join(null)} of {table}/")
     if empty:
         yield f"null or empty in every row: {'; '.join(empty)}"
     for table in (schema.EVENTS, schema.IMPRESSIONS):
-        if line := _without_zone(table, tables.files.get(table, [])):
+        if line := _without_zone(tables, table):
             yield line
 
 
@@ -120,7 +54,7 @@ def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction:
     """Lines about what the clean tables say of each other, and about numbers that look to be in another unit.
 
     Args:
-        ask: the single row that a query on the clean tables gives, by column.
+        ask: the single row of a view of `remarks.sql`, by column.
         max_unlisted_fraction: greatest share that is allowed of events whose content is not listed, and of entries of
             playlists that are no content.
 
@@ -136,21 +70,20 @@ def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction:
             )
         return line
 
-    events, entries = ask(UNLISTED_EVENTS), ask(UNKNOWN_ENTRIES)
+    events, entries = ask("unlisted_events"), ask("unknown_entries")
     if events["listed"] and events["found"]:
         yield held(_unlisted(events), events["found"], events["total"])
     if entries["found"]:
         yield held(_unknown(entries), entries["found"], entries["total"])
-    users = ask(USERS_WITHOUT_EVENTS)
+    users = ask("users_with_events")
     if users["total"] and not users["found"]:
         yield (
             f"users/: none of its {users['total']:,} listeners, such as {_named(users['example'])}, is in events/, "
             f"whose listeners are called like {_named(users['heard_example'])}"
         )
-    short = ask(SHORT_CONTENTS)
+    short = ask("short_contents")
     if short["found"] > MANY * short["total"]:
-        shown = short["example"]
-        yield _short("contents/: duration_ms", short["found"], short["total"], shown["number"], shown["id"])
+        yield _short("contents/: duration_ms", short["found"], short["total"], short["number"], short["id"])
 
 
 def remarks_on_plays(seen: Seen, content_ids: pa.Array, features: FeatureSettings) -> Iterator[str]:
@@ -180,12 +113,12 @@ def _short(name: str, found: int, total: int, number: int, content_id: str) -> s
     )
 
 
-def _near_columns(table: str, paths: list[Path], features: FeatureSettings) -> Iterator[str]:
+def _near_columns(tables: RawTables, table: str, features: FeatureSettings) -> Iterator[str]:
     """A line for every column of the contract that a file lacks while it has one of nearly this name."""
     found: dict[tuple[str, str], str] = {}
     named = features.user_columns if table == schema.USERS else ()
-    for path in paths:
-        own = pq.read_schema(path).names
+    for path in tables.files[table]:
+        own = tables.part(table, path).schema.names
         others = [name for name in own if name not in named]
         for name in CONTRACT[table].keys() - set(own):
             near = near_column(table, name, others)
@@ -195,36 +128,24 @@ def _near_columns(table: str, paths: list[Path], features: FeatureSettings) -> I
         yield f"{table}/, {file}: no column {name!r}, and {near!r} is not read; rename it if it is meant"
 
 
-def _is_null(files: list[pq.FileMetaData], name: str) -> bool:
+def _is_null(files: list[Footer], name: str) -> bool:
     """Whether a column is in some of the files and all its values are known to be null, or lists without an entry."""
-    values = []
-    for file in files:
-        places = [place for place in range(file.num_columns) if _root(file.schema.column(place).path) == name]
-        groups = [file.row_group(number) for number in range(file.num_row_groups)]
-        values += [_has_none(group.column(place)) for group in groups for place in places if group.num_rows]
-    return bool(values) and all(values)
+    told = [file for file in files if name in file.told]
+    return bool(told) and all(name in file.empty for file in told)
 
 
-def _root(path: str) -> str:
-    """The column that a path of Parquet's schema belongs to.
-
-    >>> _root("genres.list.element"), _root("a.column")
-    ('genres', 'a.column')
-    """
-    return path.removesuffix(".list.element").removesuffix(".list.item").removesuffix(".bag.array_element")
-
-
-def _has_none(column: pq.ColumnChunkMetaData) -> bool:
-    statistics = column.statistics
-    return statistics is not None and statistics.has_null_count and statistics.null_count == column.num_values
-
-
-def _without_zone(table: str, paths: list[Path]) -> str | None:
+def _without_zone(tables: RawTables, table: str) -> str | None:
     """Returns a line about the first file of a table whose times have no zone; null where all have one."""
-    some = (next(pq.ParquetFile(path).iter_batches(1, columns=["timestamp"]), None) for path in paths)
-    found = ((path.name, rows.column(0)) for path, rows in zip(paths, some, strict=True) if rows)
-    lines = (taken_as_utc(f"{table}/, {name}", times) for name, times in found)
-    return next(filter(None, lines), None)
+    for path in tables.files.get(table, []):
+        footer = tables.footers.of(path)
+        if not footer.num_rows or "timestamp" not in footer.schema.names:
+            continue
+        if footer.schema.field("timestamp").type.tz is not None:
+            continue
+        rows = next(pq.ParquetFile(opened(path)).iter_batches(1, columns=["timestamp"]))
+        if line := taken_as_utc(f"{table}/, {path.name}", rows.column(0)):
+            return line
+    return None
 
 
 def _named(name: str) -> str:

@@ -23,16 +23,6 @@ from towers.features.settings import FeatureSettings
 from towers.features.text import category_text
 from towers.features.vocabulary import UNKNOWN, Vocabulary
 
-# Features or not: evaluation divides listeners by any of them.
-USERS = """
-SELECT
-    users.user_row,
-    users.user_id,
-    listed.* EXCLUDE (user_id, deleted, dates_lost, row_hash, filename, file_row_number, reason)
-FROM users
-LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -103,7 +93,7 @@ class StoreWriter:
         return Written(events=int(offsets[-1]), seen=seen, cuts=cuts, counts=counts, left_out=left_out)
 
     def _write_contents(self, counts: TrainingCounts) -> pa.Table:
-        listed = self._clean.table("SELECT * FROM contents")
+        listed = self._clean.table("contents")
         contents = by_row(listed, "content_row", self._num_contents)
         is_withdrawn = contents["is_withdrawn"].fill_null(False)
         contents = contents.set_column(contents.column_names.index("is_withdrawn"), "is_withdrawn", is_withdrawn)
@@ -115,7 +105,7 @@ class StoreWriter:
             vocabulary = trained_vocabulary(values, texts, counts.events > 0)
             vocabulary.write(self._vocabulary_path(part))
             write_ragged(self._folder / "codes" / part, encode_values(values, texts, vocabulary))
-        pairs = self._clean.table("SELECT owner_row, member_row FROM members ORDER BY owner_row, member_row")
+        pairs = self._clean.table("members", ("owner_row", "member_row"))
         owners = pairs["owner_row"].to_numpy()
         offsets = np.searchsorted(owners, np.arange(len(contents) + 1)).astype(np.int64)
         write_ragged(self._folder / "members", Ragged(offsets, pairs["member_row"].to_numpy().astype(np.int32)))
@@ -123,7 +113,7 @@ class StoreWriter:
 
     def _write_playlists(self, contents: pa.Table) -> None:
         """Writes each playlist with its contents in the raw order; ids that no content has are left out."""
-        listed = self._clean.table("SELECT * FROM playlists ORDER BY content_row").combine_chunks()
+        listed = self._clean.table("playlists", ("content_row",)).combine_chunks()
         ids = contents["content_id"].combine_chunks()
         lists = listed["content_ids"].combine_chunks()
         members = pc.call_function("index_in", [lists.flatten()], pc.SetLookupOptions(value_set=ids, skip_nulls=True))
@@ -137,7 +127,7 @@ class StoreWriter:
 
     def _write_users(self, is_in_training: np.ndarray) -> None:
         names = self._features.user_columns
-        users = by_row(self._clean.table(USERS), "user_row", len(self._log.rows.users))
+        users = by_row(self._clean.table("described_users"), "user_row", len(self._log.rows.users))
         write_arrow(self._folder / "users.arrow", users.combine_chunks())
         codes = np.zeros((len(users), len(names)), dtype=np.int32)
         for place, name in enumerate(names):
@@ -151,7 +141,7 @@ class StoreWriter:
         np.save(self._folder / "user_codes.npy", codes)
 
     def _write_histories(self, folder: Path) -> Seen:
-        durations = self._clean.table("SELECT content_row, duration_ms FROM contents WHERE duration_ms > 0")
+        durations = self._clean.table("durations")
         durations_ms = np.zeros(self._num_contents, dtype=np.int64)
         durations_ms[durations["content_row"].to_numpy()] = durations["duration_ms"].to_numpy()
         writer = HistoriesWriter(

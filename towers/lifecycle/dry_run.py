@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Final
 
+from towers.data.sources.remote import bytes_of
 from towers.data.sources.tables import Source
 from towers.data.store import CURRENT
 from towers.disk import check_writable, mount_of, shown, size_of
@@ -111,7 +112,7 @@ def _noted(wrong: list[str]) -> Iterator[None]:
 def _raw(night: Tried, settings: Headroom) -> Iterator[str]:
     """The source's own messages name `data.root`."""
     root, files = night.source.inputs()
-    yield f"data.root={root}: files: {len(files):,}, {shown(sum(file.stat().st_size for file in files))}"
+    yield f"data.root={root}: files: {len(files):,}, {shown(sum(map(bytes_of, files)))}"
 
 
 def _folders(night: Tried, settings: Headroom) -> Iterator[str]:
@@ -157,7 +158,7 @@ def _needed_bytes(night: Tried, settings: Headroom) -> Mapping[str, float]:
     runs = (finished.parent for finished in (night.folders.runs / night.name).glob(f"*/{FINISHED}"))
     last = max(runs, key=lambda run: (run / FINISHED).stat().st_mtime, default=None)
     stores = size_of((data / CURRENT).resolve()) + size_of(data / "log")
-    stores = stores or sum(map(size_of, night.source.inputs()[1]))
+    stores = stores or sum(map(bytes_of, night.source.inputs()[1]))
     return {
         "paths.stores": settings.stores * stores,
         "paths.runs": settings.runs * (size_of(last) if last is not None else 0),

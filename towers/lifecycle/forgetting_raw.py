@@ -1,12 +1,12 @@
 """Counts the rows of a caller's raw data that still name some listeners; it is the caller's to change."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from towers.data.sources.part_files import part_files
+from towers.data.sources.remote import RawPath, opened
 from towers.errors import UserError
 from towers.lifecycle.forgetting_rows import ID_COLUMNS, is_one_of
 
@@ -14,7 +14,7 @@ TABLES = ("events", "users", "playlists", "impressions")
 """Folders of raw tables that may name listeners."""
 
 
-def rows_in(root: Path, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
+def rows_in(root: RawPath, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yields (table, number of rows that name one of some listeners) for a folder of raw tables; nothing for others.
 
     Raises:
@@ -25,9 +25,9 @@ def rows_in(root: Path, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield table, found
 
 
-def _count(path: Path, user_ids: Sequence[str]) -> int:
+def _count(path: RawPath, user_ids: Sequence[str]) -> int:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(opened(path))
         names = [name for name in ID_COLUMNS if name in file.schema_arrow.names]
         if not names:
             return 0

@@ -46,7 +46,15 @@ class Replay:
         tables = ParquetFolder(str(root)).tables(folder)
         for table in tables.files:
             columns_of(tables, table)
-        self._files = RawFiles(root=tables.root, files=tables.files)
+        files = {table: [path for path in paths if isinstance(path, Path)] for table, paths in tables.files.items()}
+        for table, paths in files.items():
+            for path in paths:
+                if missing := tables.part(table, path).constants:
+                    raise UserError(
+                        f"{path}: column {next(iter(missing))!r} stands in the folder's name alone; a replay cuts "
+                        "files, so write it into them as well"
+                    )
+        self._files = RawFiles(root=root, files=files)
         self._folder = folder
         self._days = days
         first, last = days_of(self._files)

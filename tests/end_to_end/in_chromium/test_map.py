@@ -27,6 +27,7 @@ def many_contents(tmp_path_factory):
         yield found
 
 
+@pytest.mark.slow
 def test_ten_thousand_contents_on_the_map_answer(show, many_contents):
     page = show(many_contents, "#/map")
     canvas = page.locator("canvas")

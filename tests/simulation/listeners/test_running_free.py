@@ -18,6 +18,7 @@ from towers.simulation.planted.world import Plant, PlantedWorld
 pytestmark = pytest.mark.unhooked
 
 
+@pytest.mark.slow
 def test_a_leaning_to_the_popular_is_taken_back() -> None:
     """A weight that was set too high is lowered, and what is chosen is as popular as what is really chosen again."""
     world = PlantedWorld(Plant(num_listeners=120, num_days=6, num_tracks=80, num_episodes=10))

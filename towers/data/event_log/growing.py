@@ -17,7 +17,7 @@ from towers.data.event_log.files import LogFiles, LogWriter, lengthened, offsets
 from towers.data.event_log.log import COLUMNS, HEARD, MANIFEST, REJECTED, ROWS, EventLog
 from towers.data.event_log.merging import Repeated, merge
 from towers.data.event_log.rows import Rows
-from towers.data.event_log.stream import QUERY, ArrivalStream
+from towers.data.event_log.stream import ORDER, ArrivalStream
 from towers.data.rejecting import DUPLICATE, Losses, write_rejected
 from towers.data.tables import Tables
 from towers.manifest import same_file, write_json
@@ -25,26 +25,6 @@ from towers.manifest import same_file, write_json
 LOG_FORMAT = 1
 NEVER = 2**31 - 1
 """A number that no raw file has."""
-
-REJECTED_EVENTS = f"""
-SELECT
-    checked_events.* EXCLUDE (file, has_timestamp),
-    CASE
-        WHEN fault IS NOT NULL THEN fault
-        WHEN repeated.differs THEN 'the same event is in another row, with other values'
-        ELSE '{DUPLICATE}'
-    END AS reason
-FROM checked_events
-LEFT JOIN repeated ON repeated.file = checked_events.file AND repeated.file_row = checked_events.file_row_number
-WHERE fault IS NOT NULL OR repeated.file IS NOT NULL
-ORDER BY checked_events.file, file_row_number
-"""
-
-NEW_CODES = """
-SELECT {column} FROM seen
-WHERE left_out = {left_out} AND fault IS NULL AND {column} IS NOT NULL
-ORDER BY {column}
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,19 +74,16 @@ class Growth:
 
     def still_forgotten(self, clean: Tables) -> list[str]:
         """Finds listeners named in users/ or playlists/ who were forgotten earlier and have done nothing since."""
-        named = clean.texts(
-            "SELECT user_id FROM raw_users WHERE user_id IS NOT NULL UNION "
-            "SELECT owner_id FROM raw_playlists WHERE owner_id IS NOT NULL"
-        ) if self.rows.forgotten.until_file else []  # fmt: skip
-        until_file = self.rows.forgotten.among(named)
+        if not self.rows.forgotten.until_file:
+            return []
+        clean.run("named_listeners")
+        until_file = self.rows.forgotten.among(clean.texts("named_in_lists", ("user_id",)))
         if not until_file:
             return []
         clean.put("perhaps", {"user_id": pa.array(until_file), "until_file": pa.array(until_file.values(), pa.int32())})
-        back = clean.texts(
-            "SELECT DISTINCT perhaps.user_id FROM raw_events INNER JOIN files USING (filename) "
-            "INNER JOIN perhaps ON perhaps.user_id = raw_events.user_id WHERE files.file >= perhaps.until_file"
-        )
-        returned = {*back, *self.rows.users.ids.filter(pa.array(self.rows.users.is_among(until_file))).to_pylist()}
+        clean.run("come_back")
+        has_row = pa.array(self.rows.users.is_among(until_file))
+        returned = {*clean.texts("come_back"), *self.rows.users.ids.filter(has_row).to_pylist()}
         return [each for each in until_file if each not in returned]
 
     def returned(self, clean: Tables) -> dict[str, int]:
@@ -117,9 +94,7 @@ class Growth:
         """
         if self.previous is not None or not self.rows.forgotten.until_file:
             return {}
-        return self.rows.forgotten.among(
-            clean.texts("SELECT DISTINCT user_id FROM raw_events WHERE user_id IS NOT NULL")
-        )
+        return self.rows.forgotten.among(clean.texts("named_in_events"))
 
 
 class Grower:
@@ -137,13 +112,12 @@ class Grower:
     def write(self, folder: Path) -> EventLog:
         """Writes the log into an empty folder."""
         growth, clean = self._growth, self._clean
-        forgotten = clean.texts("SELECT user_id FROM forgotten ORDER BY user_id")
+        forgotten = clean.texts("forgotten", ("user_id",))
         is_gone = growth.rows.users.is_among(forgotten)
         rows = self._rows(forgotten)
         rows.write(folder / ROWS)
-        losses = Losses(
-            rows=clean.count("SELECT num_rows FROM judged_counts"), bad=clean.count("SELECT num_bad FROM judged_counts")
-        )
+        counted = clean.row("counted_events")
+        losses = Losses(rows=counted["num_rows"], bad=counted["num_bad"])
         if growth.previous is not None and not losses.rows and not is_gone.any():
             linked(growth.previous.folder / COLUMNS, folder / COLUMNS)
             if len(rows.users) > growth.previous.columns.num_users:
@@ -153,7 +127,7 @@ class Grower:
             merged = self._merge(folder / COLUMNS, rows, is_gone)
             heard, losses = merged.heard, losses.plus(merged.losses)
         np.save(folder / HEARD, np.pad(heard, (0, len(rows.contents) - len(heard))))
-        new = clean.batches(REJECTED_EVENTS) if losses.bad or losses.repeated else iter(())
+        new = self._rejected() if losses.bad or losses.repeated else iter(())
         if growth.previous is not None:
             kept, went = _without(growth.previous.rejected, forgotten)
             losses = losses.plus(growth.previous.losses).minus(went)
@@ -163,20 +137,24 @@ class Grower:
         write_json(folder / MANIFEST, manifest)
         return EventLog(folder, rows)
 
+    def _rejected(self) -> Iterator[pa.RecordBatch]:
+        self._clean.run("rejected_events")
+        return self._clean.batches("rejected_events", ("file", "file_row_number"))
+
     def _rows(self, forgotten: list[str]) -> Rows:
         """Extends the row maps by new ids, and makes them known to the database."""
         before, clean = self._growth.rows, self._clean
         users, contents = before.users.erased(forgotten), before.contents
         was = pa.array(before.listed)
-        clean.put("user_rows", {"user_id": users.ids, "user_row": users.rows})
-        clean.put("content_rows", {"content_id": contents.ids, "content_row": contents.rows, "was_listed": was})
-        clean.put("known_until", {"user_row": [len(users)], "content_row": [len(contents)]})
+        clean.put("known_users", {"user_id": users.ids, "user_row": users.rows})
+        clean.put("known_contents", {"content_id": contents.ids, "content_row": contents.rows, "was_listed": was})
+        clean.put("known", {"num_users": [len(users)], "num_contents": [len(contents)]})
         clean.run("rows")
-        users = users.grown(clean.column("SELECT user_id FROM new_users ORDER BY user_row"))
-        contents = contents.grown(clean.column("SELECT content_id FROM new_contents ORDER BY content_row"))
+        users = users.grown(clean.column("new_users", "user_id", ("user_row",)))
+        contents = contents.grown(clean.column("new_contents", "content_id", ("content_row",)))
         was_listed = np.pad(before.listed, (0, len(contents) - len(before.listed)))
-        contexts = before.contexts.grown_by(clean.texts(NEW_CODES.format(column="context", left_out=13)))
-        devices = before.devices.grown_by(clean.texts(NEW_CODES.format(column="device", left_out=14)))
+        contexts = before.contexts.grown_by(clean.texts("seen_contexts", ("context",)))
+        devices = before.devices.grown_by(clean.texts("seen_devices", ("device",)))
         clean.put("context_codes", {"context": contexts.ids, "code": contexts.rows})
         clean.put("device_codes", {"device": devices.ids, "code": devices.rows})
         clean.run("arrivals")
@@ -184,7 +162,7 @@ class Grower:
             before,
             users=users,
             contents=contents,
-            listed=was_listed | contents.is_among(clean.column("SELECT content_id FROM listed_contents")),
+            listed=was_listed | contents.is_among(clean.column("listed_contents", "content_id")),
             contexts=contexts,
             devices=devices,
             forgotten=before.forgotten.with_more(forgotten, len(before.files)),
@@ -195,14 +173,14 @@ class Grower:
         clean, previous = self._clean, self._growth.previous
         base = LogFiles(folder if previous is None else previous.folder / COLUMNS)
         num_users, num_contents = len(rows.users), len(rows.contents)
-        counted = clean.table("SELECT user_row, num_events FROM seen_users INNER JOIN user_rows USING (user_id)")
+        counted = clean.table("counted_users")
         lengths = np.pad(np.diff(base.offsets), (0, num_users - base.num_users))
         lengths[counted["user_row"].to_numpy()] += counted["num_events"].to_numpy()
         is_gone = np.pad(is_gone, (0, num_users - len(is_gone)))
         heard, done, went = np.zeros(num_contents, dtype=np.int64), 0, 0
         left_out: list[Repeated] = []
         self._on_progress("sorting", 0, 0)
-        arrivals = ArrivalStream(clean.batches(QUERY))
+        arrivals = ArrivalStream(clean.batches("arrivals", ORDER))
         with LogWriter(folder) as writer:
             for each in blocks(offsets_of([lengths])):
                 begin, end = each.users.start, each.users.stop

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from towers.data.event_log.block import LOG_COLUMNS, Arrivals
 
-QUERY = "SELECT * FROM arrivals ORDER BY user_row, timestamp_us, file, file_row_number"
+ORDER = ("user_row", "timestamp_us", "file", "file_row_number")
 _NAMES = {"action": "action_code"}
 
 
@@ -15,7 +15,7 @@ class ArrivalStream:
     """Reads the table `arrivals` once, in order of listeners.
 
     Args:
-        batches: the result of `QUERY`.
+        batches: the rows of the table, in the order of `ORDER`.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]):

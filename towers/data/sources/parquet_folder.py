@@ -7,8 +7,10 @@ from typing import Any
 
 from towers.contract import schema
 from towers.contract.near_names import near_name
-from towers.data.sources.part_files import SUFFIXES, part_files, refuse_log
-from towers.data.sources.tables import RawTables, literal
+from towers.data.sources.part_files import SUFFIXES, TableFiles, refuse_log, table_files
+from towers.data.sources.remote import RawPath, RemotePath
+from towers.data.sources.remote_listing import entries_of
+from towers.data.sources.tables import RawTables, raw_folder
 from towers.errors import UserError
 
 
@@ -16,49 +18,73 @@ class ParquetFolder:
     """Reads the contract as it is.
 
     Args:
-        root: the folder that holds a folder a table; only `events` is required.
+        root: the folder that holds a folder a table; only `events` is required. A path, or a URL (`s3://`, `gs://`,
+            `abfs://`), whose objects are listed once in the life of a source.
     """
 
     def __init__(self, root: str):
         self.root = root
-        self._root = literal(root)
+        self._root = raw_folder(root)
+        self._listed: tuple[dict[str, TableFiles], dict[str, bool]] | None = None
 
     def settings(self) -> dict[str, Any]:
         """See `Part`."""
         return {}
 
-    def inputs(self) -> tuple[Path, list[Path]]:
+    def inputs(self) -> tuple[RawPath, list[RawPath]]:
         """All part files."""
-        return self._root, [path for paths in self._files()[0].values() for path in paths]
+        return self._root, [path for table in self._tables()[0].values() for path in table.parts]
 
     def tables(self, staging: Path) -> RawTables:
         """The files as they lie; nothing is converted."""
-        files, others = self._files()
-        remarks = [f"not read: {path}; {hint}" for path, hint in self._near(files)]
-        return RawTables(root=self._root, files=files, has_clock=True, left_alone=others, remarks=remarks)
+        tables, _ = found = self._tables()
+        return RawTables(
+            root=self._root,
+            files={name: table.parts for name, table in tables.items() if table.parts},
+            has_clock=True,
+            left_alone=[path for table in tables.values() for path in table.others],
+            remarks=[f"not read: {path}; {hint}" for path, hint in self._near(*found)],
+            values={path: values for table in tables.values() for path, values in table.values.items()},
+        )
 
-    def _files(self) -> tuple[dict[str, list[Path]], list[Path]]:
-        """The tables' part files, and the other files in their folders."""
-        if not self._root.is_dir():
-            raise UserError(f"data.root={self._root}: no such folder; give the data set's folder as data.root=FOLDER")
+    def _tables(self) -> tuple[dict[str, TableFiles], dict[str, bool]]:
+        """What is in the tables' folders, and the names in the data set's, each with whether it is a folder."""
+        if self._listed is not None:
+            return self._listed
+        names = self._names()
         refuse_log(self._root)
-        found = {table: part_files(self._root / table) for table in schema.RAW_TABLES}
-        if not found[schema.EVENTS][0]:
-            near = [f"; {path.name} is there: {hint}" for path, hint in self._near({}) if hint.endswith("/events/")]
+        found = {table: table_files(self._root / table) for table in schema.RAW_TABLES}
+        if not found[schema.EVENTS].parts:
+            near = [
+                f"; {path.name} is there: {hint}" for path, hint in self._near({}, names) if hint.endswith("/events/")
+            ]
             raise UserError(
                 f"data.root={self._root}: no events/*.parquet in it, nor deeper; it is required{''.join(near[:1])}"
             )
-        others = [path for _, unread in found.values() for path in unread]
-        return {table: parts for table, (parts, _) in found.items() if parts}, others
+        if isinstance(self._root, RemotePath):
+            self._listed = found, names
+        return found, names
 
-    def _near(self, files: Mapping[str, list[Path]]) -> Iterator[tuple[Path, str]]:
+    def _names(self) -> dict[str, bool]:
+        """The names in the data set's folder, and whether each is a folder.
+
+        Raises:
+            UserError: there is no such folder.
+        """
+        if isinstance(self._root, RemotePath):
+            return entries_of(self._root)
+        if not self._root.is_dir():
+            raise UserError(f"data.root={self._root}: no such folder; give the data set's folder as data.root=FOLDER")
+        return {path.name: path.is_dir() for path in self._root.iterdir()}
+
+    def _near(self, tables: Mapping[str, TableFiles], names: Mapping[str, bool]) -> Iterator[tuple[RawPath, str]]:
         """Folders and files called nearly as tables that are not there, and what to do for them to be read."""
-        absent = [table for table in schema.RAW_TABLES if table not in files]
-        for path in sorted(self._root.iterdir()):
-            table = near_name(path.stem.lower(), absent)
-            if table is None or path.name in schema.RAW_TABLES or path.name[0] in "._":
+        absent = [table for table in schema.RAW_TABLES if table not in tables or not tables[table].parts]
+        for name, is_folder in sorted(names.items()):
+            table = near_name(Path(name).stem.lower(), absent)
+            if table is None or name in schema.RAW_TABLES or name[0] in "._":
                 continue
-            if path.is_dir():
-                yield path, f"if it is meant, call it {self._root}/{table}/"
-            elif path.name.lower().endswith(SUFFIXES):
-                yield path, f"if it is meant, put it into a folder {self._root}/{table}/"
+            if is_folder:
+                yield self._root / name, f"if it is meant, call it {self._root}/{table}/"
+            elif name.lower().endswith(SUFFIXES):
+                yield self._root / name, f"if it is meant, put it into a folder {self._root}/{table}/"

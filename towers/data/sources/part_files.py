@@ -1,39 +1,78 @@
 """The part files of a table's folder: all that a writer meant to be read, and nothing that it keeps for itself."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from towers.data.sources.lake import DELTA, ICEBERG, Alive, live_files, refusal
+from towers.data.sources.remote import RawPath, RemotePath
+from towers.data.sources.remote_listing import objects_below
 from towers.errors import UserError
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 """Names of Parquet files end in one of these, in capitals or not."""
 MAGIC = b"PAR1"
 """With which Parquet files begin that are called otherwise: `000000_0` of Hive, `x.parquet.gzip` of pandas."""
-LOGS = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table", "_spark_metadata": "what a Spark stream writes"}
+DELTA_LOG, METADATA = "_delta_log", "metadata"
+LOGS = {DELTA_LOG: DELTA, ".hoodie": "a Hudi table", "_spark_metadata": "what a Spark stream writes"}
 """Folders in which a log says which files are alive, and whose they are."""
-ICEBERG = "an Iceberg table"
+READ_BY_LOG = (DELTA, ICEBERG)
+DEAD_ROWS = "in which a log says which files are alive; read as plain Parquet, deleted rows would come back"
 
 
-def part_files(folder: Path) -> tuple[list[Path], list[Path]]:
+@dataclass(kw_only=True)
+class TableFiles:
+    """What is in a table's folder.
+
+    Args:
+        parts: Parquet files, in order.
+        others: other files, which nobody reads.
+        values: of a part, columns whose values the log of its table knows, as text.
+    """
+
+    parts: list[RawPath] = field(default_factory=list)
+    others: list[RawPath] = field(default_factory=list)
+    values: dict[RawPath, Mapping[str, str | None]] = field(default_factory=dict)
+
+    def add(self, path: RawPath) -> None:
+        """Adds a file."""
+        (self.parts if is_parquet(path) else self.others).append(path)
+
+    def in_order(self) -> "TableFiles":
+        """The same, sorted by path."""
+        return TableFiles(parts=sorted(self.parts), others=sorted(self.others), values=self.values)
+
+
+def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
     """Parquet files in a folder and its subfolders, in order; and other files there, which nobody reads.
 
+    See `table_files`.
+    """
+    found = table_files(folder)
+    return found.parts, found.others
+
+
+def table_files(folder: RawPath) -> TableFiles:
+    """What is in a table's folder and its subfolders; nothing where there is no folder.
+
     Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do; whatever else is Parquet is
-    read, whatever it is called. Links are followed; a file or
-    folder that can be reached in several ways, a loop of links among them, is read once.
+    read, whatever it is called. Of a Delta or Iceberg table those files are read that its log calls alive. Links are
+    followed; a file or folder that can be reached in several ways, a loop of links among them, is read once.
 
     Raises:
-        UserError: a link that leads nowhere, a folder or file that cannot be opened, a name that is not UTF-8, or a
-            folder in which a log says which files are alive (Delta, Iceberg, Hudi, a Spark stream).
+        UserError: a link that leads nowhere, a folder or file that cannot be opened, a name that is not UTF-8, a store
+            that does not answer, or a folder whose log cannot be followed (Hudi, a Spark stream, deleted rows).
     """
-    if not folder.is_dir():
-        return [], []
-    found = sorted(_files(folder, {os.path.realpath(folder)}))
-    parts = [path for path in found if is_parquet(path)]
-    return parts, sorted({*found} - {*parts})
+    found = TableFiles()
+    if isinstance(folder, RemotePath):
+        _add_remote(folder, objects_below(folder), found)
+    elif folder.is_dir():
+        _add_local(folder, {os.path.realpath(folder)}, found)
+    return found.in_order()
 
 
-def is_parquet(path: Path) -> bool:
+def is_parquet(path: RawPath) -> bool:
     """Whether a file is Parquet, or at least meant to be, by its name or its first bytes.
 
     Raises:
@@ -41,6 +80,8 @@ def is_parquet(path: Path) -> bool:
     """
     if path.name.lower().endswith(SUFFIXES):
         return True
+    if isinstance(path, RemotePath):
+        return (path.size or 0) > len(MAGIC) and path.read(0, len(MAGIC)) == MAGIC
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -48,21 +89,30 @@ def is_parquet(path: Path) -> bool:
         raise UserError(f"{path}: cannot be opened ({error.strerror}); make it readable") from error
 
 
-def refuse_log(folder: Path) -> None:
-    """Refuses a folder whose files a log may have declared dead.
+def refuse_log(folder: RawPath) -> None:
+    """Refuses a data set's folder that is itself a table with a log.
 
     Raises:
         UserError: names the folder, and says how to write the live rows out.
     """
-    for name, kind in LOGS.items():
-        if (folder / name).is_dir():
-            raise _ruled_by_log(folder, kind)
-    if any((folder / "metadata").glob("*.metadata.json")):
-        raise _ruled_by_log(folder, ICEBERG)
+    if isinstance(folder, Path) and (kind := _kind_of(folder)) is not None:
+        raise refusal(folder, kind, f"{DEAD_ROWS}: call it {folder}/events/")
 
 
-def _files(folder: Path, seen: set[str]) -> Iterator[Path]:
-    refuse_log(folder)
+def _kind_of(folder: Path) -> str | None:
+    """Whose log is in a folder; null where there is none."""
+    kind = next((kind for name, kind in LOGS.items() if (folder / name).is_dir()), None)
+    return ICEBERG if kind is None and any(_metadata_of(folder)) else kind
+
+
+def _metadata_of(folder: Path) -> Iterator[str]:
+    return (f"{METADATA}/{path.name}" for path in (folder / METADATA).glob("*.metadata.json"))
+
+
+def _add_local(folder: Path, seen: set[str], found: TableFiles) -> None:
+    kind = _kind_of(folder)
+    if kind is not None:
+        return _add_alive(folder, kind, [*_metadata_of(folder)], None, found)
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
@@ -78,9 +128,71 @@ def _files(folder: Path, seen: set[str]) -> Iterator[Path]:
             continue
         seen.add(real)
         if path.is_dir():
-            yield from _files(path, seen)
+            _add_local(path, seen, found)
         elif path.is_file():
-            yield path
+            found.add(path)
+    return None
+
+
+def _add_remote(folder: RemotePath, objects: Mapping[str, RemotePath], found: TableFiles) -> None:
+    """Adds the objects below a folder, by their paths in it."""
+    tables = _tables_in(objects)
+    for inner, kind in tables.items():
+        own = {name.removeprefix(inner): path for name, path in objects.items() if name.startswith(inner)}
+        metadata = [name for name in own if name.startswith(f"{METADATA}/") and name.endswith(".metadata.json")]
+        table = folder / inner.rstrip("/") if inner else folder
+        _add_alive(table, kind, metadata, own, found)
+    for name, path in objects.items():
+        is_hidden = any(part[0] in "._" for part in name.split("/"))
+        if not is_hidden and not any(name.startswith(inner) for inner in tables):
+            found.add(path)
+
+
+def _tables_in(objects: Mapping[str, RemotePath]) -> dict[str, str]:
+    """The outermost folders in which a log says what is alive, each with `/` at its end, and whose they are."""
+    kinds: dict[str, str] = {}
+    for name in objects:
+        parts = name.split("/")
+        for place, part in enumerate(parts[:-1]):
+            is_iceberg = part == METADATA and place == len(parts) - 2 and name.endswith(".metadata.json")
+            kind = ICEBERG if is_iceberg else LOGS.get(part)
+            if kind is not None:
+                kinds.setdefault("".join(f"{each}/" for each in parts[:place]), kind)
+    return {
+        inner: kind
+        for inner, kind in kinds.items()
+        if not any(inner != outer and inner.startswith(outer) for outer in kinds)
+    }
+
+
+def _add_alive(
+    folder: RawPath, kind: str, metadata: list[str], objects: Mapping[str, RemotePath] | None, found: TableFiles
+) -> None:
+    """Adds the files that a table's log calls alive.
+
+    Args:
+        folder: of the table.
+        kind: whose it is.
+        metadata: of an Iceberg table.
+        objects: all that is in the folder, by name; null for a local one.
+        found: to add to.
+    """
+    if kind not in READ_BY_LOG:
+        raise refusal(folder, kind, DEAD_ROWS)
+    for alive in live_files(folder, kind, metadata):
+        path = _there(folder, alive, objects)
+        if path is None:
+            raise refusal(folder, kind, f"its log names a file that is not there ({alive.name}): put it back")
+        found.parts.append(path)
+        if alive.values:
+            found.values[path] = alive.values
+
+
+def _there(folder: RawPath, alive: Alive, objects: Mapping[str, RemotePath] | None) -> RawPath | None:
+    if objects is not None:
+        return objects.get(alive.name)
+    path = folder / alive.name
+    return path if isinstance(path, Path) and path.is_file() else None
 
 
 def _check_name(path: Path) -> None:
@@ -88,18 +200,3 @@ def _check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise UserError(f"{os.fsencode(path)!r}: a name that is not UTF-8; rename it") from error
-
-
-def _ruled_by_log(folder: Path, kind: str) -> UserError:
-    scan = {LOGS["_delta_log"]: "delta_scan", ICEBERG: "iceberg_scan"}.get(kind)
-    example = (
-        f"in DuckDB: COPY (FROM {scan}('{folder}')) TO 'NEW/part-0.parquet'"
-        if scan
-        else "in Spark: spark.read.format('hudi').load(...).write.parquet('NEW')"
-        if kind == LOGS[".hoodie"]
-        else "in Spark: spark.read.parquet(...).write.parquet('NEW')"
-    )
-    return UserError(
-        f"{folder}: {kind}, in which a log says which files are alive; read as plain Parquet, deleted rows would come "
-        f"back: write the live rows into a folder of their own and give that one, such as {example}"
-    )

@@ -1,11 +1,15 @@
 """What every source hands on: the raw data contract's tables as lists of Parquet files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from towers.data.bad_lines import BadLines
+from towers.data.sources.footers import Footers
+from towers.data.sources.partitions import Part, part_of, values_in
+from towers.data.sources.remote import RawPath, RemotePath, is_remote, path_below, remote_folder
+from towers.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +36,68 @@ class RawTables:
         origin: the file that `files` were converted from; null where they are the caller's own.
         left_alone: files in the tables' folders that are no Parquet.
         remarks: lines for the caller about what is read otherwise than it may be meant.
+        values: of files of a table with a log (Delta), columns whose values the log knows, as text.
+        footers: what the files' footers say.
         lines: lines of the caller's text files that are no rows; null where there is no such file.
     """
 
-    root: Path
-    files: dict[str, list[Path]]
+    root: RawPath
+    files: Mapping[str, Sequence[RawPath]]
     has_clock: bool
     origin: Origin | None = None
-    left_alone: list[Path] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    left_alone: Sequence[RawPath] = field(default_factory=list)
+    remarks: Sequence[str] = field(default_factory=list)
+    values: Mapping[RawPath, Mapping[str, str | None]] = field(default_factory=dict)
+    footers: Footers = field(default_factory=Footers)
     lines: BadLines | None = None
 
-    def known_as(self, path: Path) -> str:
+    @property
+    def objects(self) -> list[RemotePath]:
+        """The part files that are objects in a store; they all are, or none is."""
+        return [path for paths in self.files.values() for path in paths if isinstance(path, RemotePath)]
+
+    def part(self, table: str, path: RawPath, extra: Sequence[str] = ()) -> Part:
+        """A part file of a table as it is read: its own columns, and those that its folders' names have.
+
+        Args:
+            table: a name of `schema.RAW_TABLES`.
+            path: one of its files.
+            extra: columns beside the contract that are looked for in folders' names.
+
+        Raises:
+            UserError: the file is not Parquet, or a folder's name gives a column no value of its type.
+        """
+        values = self.values[path] if path in self.values else values_in(self.folders(table, path))
+        return part_of(path, table, self.footers.of(path).schema, values, extra)
+
+    def known_as(self, path: RawPath) -> str:
         """What the database calls a part file: the caller's own file where the parts were converted from it."""
         return str(path if self.origin is None else self.origin.path)
 
-    def folders(self, table: str, path: Path) -> tuple[str, ...]:
+    def folders(self, table: str, path: RawPath) -> tuple[str, ...]:
         """Names of the folders between a table's own and one of its part files."""
-        own = self.root / table
-        return path.relative_to(own).parts[:-1] if path.is_relative_to(own) else ()
+        below = path_below(path, self.root / table)
+        return () if below is None else below.parts[:-1]
 
 
 def literal(path: str) -> Path:
-    """A path as it stands: pyarrow and DuckDB would take a folder called `~` for the caller's home."""
+    """A local path as it stands: pyarrow and DuckDB would take a folder called `~` for the caller's home.
+
+    Raises:
+        UserError: it is a URL.
+    """
+    if is_remote(path):
+        raise UserError(f"data.root={path}: this data set is read from a disk; copy it there, or use data=parquet")
     return Path(path).absolute() if path.startswith("~") else Path(path)
+
+
+def raw_folder(root: str) -> RawPath:
+    """A folder on a disk or, by its URL, in a store.
+
+    Raises:
+        UserError: a URL that cannot be read.
+    """
+    return remote_folder(root) if is_remote(root) else literal(root)
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
@@ -72,7 +114,7 @@ class Source(Protocol):
         """Returns the settings that decide a store, by the names of their keys, as JSON values; paths are left out."""
         ...
 
-    def inputs(self) -> tuple[Path, list[Path]]:
+    def inputs(self) -> tuple[RawPath, list[RawPath]]:
         """The folder and the files below it that the tables depend on (audio aside), for the fingerprint."""
         ...
 

@@ -6,6 +6,15 @@ LEFT JOIN (SELECT user_id FROM judged_users WHERE reason IS NULL) AS listed ON l
 LEFT JOIN active_users ON active_users.user_row = user_rows.user_row
 WHERE listed.user_id IS NOT NULL OR active_users.user_row IS NOT NULL;
 
+-- The same with what users/ says of them. Features or not: evaluation divides listeners by any of the columns.
+CREATE VIEW described_users AS
+SELECT
+    users.user_row,
+    users.user_id,
+    listed.* EXCLUDE (user_id, deleted, dates_lost, row_hash, filename, file_row_number, reason)
+FROM users
+LEFT JOIN (SELECT * FROM judged_users WHERE reason IS NULL) AS listed ON listed.user_id = users.user_id;
+
 -- What was heard but is not listed is known by its id alone, and so is an artist who is only named.
 CREATE TABLE contents AS
 SELECT
@@ -61,3 +70,9 @@ SELECT
 FROM judged_playlists AS lists
 INNER JOIN contents ON contents.content_id = lists.playlist_id AND contents.kind = 'playlist'
 WHERE lists.reason IS NULL;
+
+CREATE VIEW durations AS
+SELECT content_row, duration_ms FROM contents WHERE duration_ms > 0;
+
+CREATE VIEW withdrawn_contents AS
+SELECT content_row FROM contents WHERE is_withdrawn;

@@ -47,7 +47,8 @@ FROM (
 LEFT JOIN actions ON actions.action = events.action
 CROSS JOIN settings;
 
--- Who and what the events name, how often, and on which day (since 1970) first: read once for all of it.
+-- Who and what the events name, how often, and on which day (since 1970) first: read once for all of it. Each row is of
+-- one subject, and its other columns are null.
 CREATE TABLE seen AS
 SELECT
     user_id,
@@ -55,19 +56,32 @@ SELECT
     context,
     device,
     fault,
-    GROUPING(user_id, content_id, context, device) AS left_out,
+    CASE
+        WHEN GROUPING(user_id) = 0 THEN 'user'
+        WHEN GROUPING(content_id) = 0 THEN 'content'
+        WHEN GROUPING(context) = 0 THEN 'context'
+        ELSE 'device'
+    END AS subject,
     COUNT(*) AS num_events,
     MIN(FLOOR(timestamp_us / 86400000000)) AS first_day
 FROM checked_events
 GROUP BY GROUPING SETS ((fault, user_id), (fault, content_id), (fault, context), (fault, device));
 
 CREATE VIEW seen_users AS
-SELECT user_id, num_events, first_day FROM seen WHERE left_out = 7 AND fault IS NULL;
+SELECT user_id, num_events, first_day FROM seen WHERE subject = 'user' AND fault IS NULL;
 
 CREATE VIEW seen_contents AS
-SELECT content_id, first_day FROM seen WHERE left_out = 11 AND fault IS NULL AND content_id IS NOT NULL;
+SELECT content_id, first_day FROM seen WHERE subject = 'content' AND fault IS NULL AND content_id IS NOT NULL;
 
-CREATE VIEW judged_counts AS
-SELECT COALESCE(SUM(num_events), 0) AS num_rows, COALESCE(SUM(num_events) FILTER (WHERE fault IS NOT NULL), 0) AS num_bad
+CREATE VIEW seen_contexts AS
+SELECT context FROM seen WHERE subject = 'context' AND fault IS NULL AND context IS NOT NULL;
+
+CREATE VIEW seen_devices AS
+SELECT device FROM seen WHERE subject = 'device' AND fault IS NULL AND device IS NOT NULL;
+
+CREATE VIEW counted_events AS
+SELECT
+    CAST(COALESCE(SUM(num_events), 0) AS BIGINT) AS num_rows,
+    CAST(COALESCE(SUM(num_events) FILTER (WHERE fault IS NOT NULL), 0) AS BIGINT) AS num_bad
 FROM seen
-WHERE left_out = 7;
+WHERE subject = 'user';

@@ -1,3 +1,19 @@
+-- Rows of earlier parts that belong to a request of the new rows.
+CREATE VIEW earlier_impressions AS
+SELECT
+    parts_named.request_id,
+    parts_named.user_id,
+    slot,
+    HASH(
+        parts_named.request_id, parts_named.user_id, timestamp, candidate_ids, chosen_id, slot, shelf, propensity,
+        policy_id, space_id, clicked, played_ms, skipped, finished, saved
+    ) AS row_hash,
+    part_files.file,
+    file_row_number
+FROM parts_named
+INNER JOIN part_files ON part_files.filename = parts_named.filename
+WHERE parts_named.request_id IN (SELECT request_id FROM raw_impressions);
+
 -- Every new row, with what is wrong with it. Of whom is forgotten nothing is read, and of whom came back nothing that is
 -- from before; their rows are marked, to be left out without a trace.
 CREATE TABLE checked_impressions AS

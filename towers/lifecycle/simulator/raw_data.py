@@ -134,6 +134,8 @@ def _take_over(root: Path, folder: Path) -> int:
     sounds: set[str] = set()
     for table in LISTED:
         for path in part_files(root / table)[0]:
+            if not isinstance(path, Path):
+                continue  # there is none: the folder is a local one
             # A link would be linked itself, and lead elsewhere from here.
             same_file(path.resolve(), folder / table / path.relative_to(root / table))
             if table == schema.CONTENTS and "audio" in pq.read_schema(path).names:

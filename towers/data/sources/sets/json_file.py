@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from towers.data.raw import path_in_sql
+from towers.data.engines.duckdb_engine import path_in_sql
 from towers.data.sources.sets.published import Reading
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from towers.data.raw import path_in_sql
+from towers.data.engines.duckdb_engine import path_in_sql
 from towers.data.sources.sets.published import Reading
 from towers.errors import UserError
 

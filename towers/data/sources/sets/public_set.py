@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from towers.contract import schema
 from towers.data.bad_lines import LINES, SCHEMA, BadLines, LineWriter
-from towers.data.raw import path_in_sql
+from towers.data.engines.duckdb_engine import DuckDbEngine, path_in_sql
+from towers.data.engines.engine import Engine
 from towers.data.sources.sets.published import Published, Reading, found
 from towers.data.sources.tables import RawTables, literal
-from towers.data.tables import Spill, database
 from towers.disk import is_full
 from towers.errors import UserError
 from towers.manifest import (
@@ -94,16 +94,19 @@ class PublicSet:
         """
         folder = staging / "converted"
         folder.mkdir(parents=True)
-        self._convert(folder, Spill(), lambda stage, done, total, remark: None, "")
+        self._convert(folder, DuckDbEngine(), None, lambda stage, done, total, remark: None, "")
         return self._converted(folder)
 
-    def kept_tables(self, folder: Path, inputs: Mapping[str, str], spill: Spill, on_progress: Told) -> RawTables:
+    def kept_tables(
+        self, folder: Path, inputs: Mapping[str, str], engine: Engine, spill: Path | None, on_progress: Told
+    ) -> RawTables:
         """Returns what was converted before where nothing has changed; else converts, and keeps it.
 
         Args:
             folder: where it is kept.
             inputs: digests of the set's files.
-            spill: memory of the database.
+            engine: converts if it is DuckDB, in its memory; another one leaves that to a DuckDB of the default size.
+            spill: where DuckDB writes what does not fit; null: beside the result.
             on_progress: called with (stage, done, all, remark).
 
         Raises:
@@ -113,7 +116,8 @@ class PublicSet:
         if not (folder / DONE).exists() or read_json(folder / DONE).get("made_of") != made_of:
             shutil.rmtree(folder, ignore_errors=True)
             with atomic_directory(folder) as fresh:
-                self._convert(fresh, spill, on_progress, made_of)
+                duck = engine if isinstance(engine, DuckDbEngine) else DuckDbEngine()
+                self._convert(fresh, duck, spill, on_progress, made_of)
         return self._converted(folder)
 
     def _found(self) -> dict[str, list[Path]]:
@@ -128,8 +132,8 @@ class PublicSet:
             )
         return paths
 
-    def _convert(self, folder: Path, spill: Spill, on_progress: Told, made_of: str) -> None:
-        with scratch_directory(folder / "work") as work, database(work, spill) as connection:
+    def _convert(self, folder: Path, engine: DuckDbEngine, spill: Path | None, on_progress: Told, made_of: str) -> None:
+        with scratch_directory(folder / "work") as work, engine.connect(work, spill) as connection:
             connection.execute("SET preserve_insertion_order = true")  # of events at the same time, the first is first
             try:
                 read = self._read(connection, work, on_progress)

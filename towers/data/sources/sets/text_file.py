@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from towers.data.raw import path_in_sql
+from towers.data.engines.duckdb_engine import path_in_sql
 from towers.data.sources.sets.published import Reading
 from towers.data.sources.sets.text_blocks import TextForm, blocks, columns_of
 

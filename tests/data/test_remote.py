@@ -1,0 +1,271 @@
+"""Raw data in an object store, read over HTTP from moto's server, which speaks S3."""
+
+import filecmp
+import json
+import logging
+import re
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+from moto import settings
+from moto.server import ThreadedMotoServer
+from pyiceberg.catalog.sql import SqlCatalog
+
+from tests.data import raw_set
+from towers.data import raw as reading
+from towers.data.sources import remote
+from towers.data.sources.footers import Footers
+from towers.data.sources.parquet_folder import ParquetFolder
+from towers.data.sources.part_files import part_files
+from towers.data.sources.remote import path_below, remote_folder
+from towers.data.sources.timed_events import TimedEvents
+from towers.errors import UserError
+
+BUCKET = "plays"
+
+
+@pytest.fixture(scope="module")
+def filesystem():
+    """fsspec's filesystem on a server with one bucket, and the environment that s3fs and delta-rs read."""
+    import s3fs
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+        }.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # another server's
+        filesystem = s3fs.S3FileSystem(use_listings_cache=False)
+        filesystem.mkdir(BUCKET)
+        yield filesystem
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def s3(filesystem):
+    """The same; what a test wrote goes."""
+    yield filesystem
+    filesystem.rm(f"{BUCKET}/set", recursive=True)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """The hand-written data set without sound."""
+    root = raw_set.write_raw(tmp_path / "raw")
+    contents = root / "contents/part-0.parquet"
+    pq.write_table(pq.read_table(contents).drop_columns(["audio"]), contents)
+    shutil.rmtree(root / "audio")
+    return root
+
+
+def put(filesystem, folder, key="set"):
+    """Uploads a folder, and returns its URL."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        filesystem.pipe_file(f"{BUCKET}/{key}/{path.relative_to(folder)}", path.read_bytes())
+    return f"s3://{BUCKET}/{key}"
+
+
+def prepared(make_builder, url, stores):
+    return make_builder(ParquetFolder(str(url)), stores).build()[0]
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same(here, there):
+    """Two versions of a store are the same byte by byte, but for what names where the data came from."""
+    assert files_of(here.folder) == files_of(there.folder)
+    differing = [
+        name for name in files_of(here.folder) if not filecmp.cmp(here.folder / name, there.folder / name, False)
+    ]
+    assert differing == ["manifest.json"]
+    mine, other = (json.loads((store.folder / "manifest.json").read_text()) for store in (here, there))
+    assert {name for name in mine if mine[name] != other[name]} == {"root", "fingerprint", "request"}
+
+
+def test_the_same_store_as_from_a_disk(s3, raw, tmp_path, make_builder):
+    here = prepared(make_builder, raw, tmp_path / "here")
+    there = prepared(make_builder, put(s3, raw), tmp_path / "there")
+    assert_same(here, there)
+    assert there.manifest["root"] == f"s3://{BUCKET}/set"
+
+
+ODD = ("it's a [b] part *1?.parquet", "context=home/Müsik%20#1.parquet", "000000_0")
+
+
+def events_in_two_nights(raw):
+    """Both part files of events under odd names, and what the second night brings under another."""
+    events = raw / "events"
+    (events / "context=home").mkdir()
+    later = pq.read_table(events / "part-1.parquet")
+    pq.write_table(later.slice(0, 4), events / ODD[1])
+    (events / "part-0.parquet").rename(events / ODD[0])
+    (events / "part-1.parquet").unlink()
+    return later.slice(4)
+
+
+def objects_read(caplog):
+    """Keys of the objects that were asked for by GET, each request one of them."""
+    found = [re.search(r"GET /plays/(\S+) HTTP", record.getMessage()) for record in caplog.records]
+    return [match[1] for match in found if match and "list-type" not in match[1]]
+
+
+def test_odd_names_and_a_new_object_each_night(s3, raw, tmp_path, make_builder, caplog):
+    later = events_in_two_nights(raw)
+    url, stores = put(s3, raw), tmp_path / "there"
+    prepared(make_builder, url, stores)
+    pq.write_table(later, raw / "events" / ODD[2])
+    put(s3, raw)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        there = prepared(make_builder, url, stores)
+    assert_same(prepared(make_builder, raw, tmp_path / "here"), there)
+    # Of what the log has, neither rows nor footers are asked for again; put writes the same bytes, so the same ETags.
+    assert {key for key in objects_read(caplog) if "/events/" in key} == {f"set/events/{ODD[2]}"}
+    log = json.loads((stores / "log/current/manifest.json").read_text())
+    assert set(log["files"]) == {f"events/{name}" for name in ODD}
+    assert all(digest.startswith("ETag ") for digest in log["files"].values())
+
+
+def test_each_footer_is_fetched_by_one_request(s3, raw, caplog):
+    tables = ParquetFolder(put(s3, raw)).tables(raw)
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        for table in tables.files:
+            reading.columns_of(tables, table)
+        reading.check_not_empty(tables)
+        reading.select_raw(tables, "events")
+    asked = objects_read(caplog)
+    assert len(asked) == len(set(asked)) == len(tables.objects)
+
+
+def test_a_long_footer(s3, tmp_path):
+    """Longer than what is fetched at first."""
+    path = tmp_path / "events/part-0.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.table({f"column {number}": [number] for number in range(1000)}), path)
+    (part,) = part_files(remote_folder(put(s3, tmp_path)) / "events")[0]
+    here, there = Footers().of(path), Footers().of(part)
+    assert path.stat().st_size > 40_000
+    assert (here.schema, here.num_rows, here.empty) == (there.schema, there.num_rows, there.empty)
+
+
+def test_a_delta_table(s3, raw):
+    events = pq.read_table(raw / "events/part-0.parquet")
+    shutil.rmtree(raw / "events")
+    write_deltalake(raw / "events", events.slice(5))
+    write_deltalake(raw / "events", events, mode="overwrite", partition_by=["context"], schema_mode="overwrite")
+    alive = [path.relative_to(raw) for path in part_files(raw / "events")[0]]
+    assert len([*(raw / "events").rglob("*.parquet")]) > len(alive)
+    tables = ParquetFolder(put(s3, raw)).tables(raw)
+    assert [path_below(path, tables.root) for path in tables.files["events"]] == alive
+    told = {tables.part("events", path).constants["context"].text for path in tables.files["events"]}
+    assert told == {*events["context"].to_pylist()}
+
+
+def test_an_iceberg_table(s3, raw):
+    told = pq.read_table(raw / "events/part-0.parquet")
+    through = "pyiceberg.io.fsspec.FsspecFileIO"
+    catalog = SqlCatalog("test", uri="sqlite:///:memory:", warehouse=f"s3://{BUCKET}/set", **{"py-io-impl": through})
+    catalog.create_namespace("raw")
+    table = catalog.create_table("raw.events", schema=told.schema, location=f"s3://{BUCKET}/set/events")
+    table.append(told)
+    table.append(told)
+    table.delete("user_id = 'ben'")
+    parts = part_files(remote_folder(f"s3://{BUCKET}/set") / "events")[0]
+    assert sum(Footers().of(part).num_rows for part in parts) == table.scan().count()
+
+
+class TestRefused:
+    """One line that names what could not be had."""
+
+    @pytest.mark.parametrize("url", ["s3://nobody/set", f"s3://{BUCKET}/nothing"])
+    def test_no_such_bucket_or_folder(self, filesystem, url):
+        with pytest.raises(UserError, match=f"^{url}: cannot be read"):
+            ParquetFolder(url).inputs()
+
+    def test_no_events(self, s3, raw):
+        (raw / "events").rename(raw / "event")
+        url = put(s3, raw)
+        with pytest.raises(UserError, match=rf"^data\.root={url}: no events.*event is there: .*call it {url}/events/"):
+            ParquetFolder(url).inputs()
+
+    def test_a_denied_key(self, s3, raw, monkeypatch):
+        url = put(s3, raw)
+        with monkeypatch.context() as patch:
+            patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+            with pytest.raises(UserError, match=f"^{url}: cannot be read .*does not exist in our records"):
+                ParquetFolder(url).inputs()
+
+    def test_denied_after_listing(self, s3, raw, monkeypatch):
+        tables = ParquetFolder(put(s3, raw)).tables(raw)
+        with monkeypatch.context() as patch:
+            patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+            with pytest.raises(UserError, match=rf"^s3://{BUCKET}/set/events/part-0\.parquet: cannot be read"):
+                reading.columns_of(tables, "events")
+
+    def test_an_object_that_is_damaged(self, s3, raw, tmp_path, make_builder):
+        path = raw / "events/part-1.parquet"
+        content = bytearray(path.read_bytes())
+        content[4:400] = bytes(396)
+        path.write_bytes(content)
+        url = put(s3, raw)
+        with pytest.raises(UserError, match=rf"^{url}/events/part-1\.parquet: damaged"):
+            prepared(make_builder, url, tmp_path / "there")
+
+    def test_one_that_is_cut_short(self, s3, raw):
+        path = raw / "events/part-1.parquet"
+        path.write_bytes(path.read_bytes()[:-5])
+        tables = ParquetFolder(put(s3, raw)).tables(raw)
+        with pytest.raises(UserError, match=rf"^s3://{BUCKET}/set/events/part-1\.parquet: not a readable Parquet file"):
+            reading.columns_of(tables, "events")
+
+    def test_a_key_that_is_no_path(self, s3, raw):
+        url = put(s3, raw)
+        s3.pipe_file(f"{BUCKET}/set/events//part-2.parquet", b"")
+        with pytest.raises(UserError, match=f"^{url}/events//part-2.parquet: a key with an empty part"):
+            ParquetFolder(url).inputs()
+
+    def test_sound(self, s3, raw, tmp_path, make_builder):
+        path = raw / "contents/part-0.parquet"
+        contents = pq.read_table(path)
+        pq.write_table(contents.append_column("audio", pa.array(["a.wav"] * len(contents))), path)
+        url = put(s3, raw)
+        with pytest.raises(UserError, match=f"^{url}/contents: column 'audio' names .* from a disk alone"):
+            prepared(make_builder, url, tmp_path / "there")
+
+
+class TestUrls:
+    """What is refused before anybody is asked."""
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("s3://me:secret@bucket/x", "holds a password"),
+            ("hdfs://host/x", "hdfs:// is not read"),
+            ("s3:///x", "names no bucket"),
+        ],
+    )
+    def test_refused(self, url, words):
+        with pytest.raises(UserError, match=words) as raised:
+            ParquetFolder(url)
+        assert "secret" not in str(raised.value)
+
+    def test_a_library_that_is_not_there(self, monkeypatch):
+        monkeypatch.setattr(remote, "find_spec", lambda name: None)
+        with pytest.raises(UserError, match=r"takes gcsfs: pip install 'towers\[gs\]'"):
+            ParquetFolder("gs://bucket/x")
+
+    def test_a_file_of_another_data_set(self):
+        with pytest.raises(UserError, match=r"data\.root=s3://bucket/x\.parquet: .* read from a disk"):
+            TimedEvents("s3://bucket/x.parquet")

@@ -1,0 +1,204 @@
+"""What the footers of Parquet part files say; each file's is read once, and an object's once for all nights."""
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from towers.data.sources.remote import RawPath, RemotePath
+from towers.errors import UserError
+from towers.manifest import read_json, write_json
+
+DAMAGE = (pa.ArrowException, OSError, ValueError)
+"""Errors that pyarrow raises for a damaged file; text that is no UTF-8 is a ValueError."""
+FORMAT = 1
+TAIL_BYTES = 1 << 15
+"""How much of an object's end is fetched at first; most footers are shorter."""
+AT_ONCE = 10_000
+"""Objects whose ends are fetched by one call, of which the store's library asks for many side by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footer:
+    """What is known of a part file before its rows are read.
+
+    Args:
+        schema: its columns and their types.
+        num_rows: how many rows it has.
+        empty: columns all of whose values are null, or lists without an entry, by the file's statistics.
+        told: columns with rows, of which the statistics may or may not tell whether they are empty.
+    """
+
+    schema: pa.Schema
+    num_rows: int
+    empty: frozenset[str]
+    told: frozenset[str]
+
+    @classmethod
+    def of(cls, path: RawPath, metadata: pq.FileMetaData) -> "Footer":
+        """Reads a file's metadata.
+
+        Raises:
+            UserError: a column of a type that Arrow lacks, or a name that is not UTF-8.
+        """
+        with _told(path):
+            schema = metadata.schema.to_arrow_schema().remove_metadata()
+            str(schema)  # names are decoded only when somebody asks
+        groups = [group for group in map(metadata.row_group, range(metadata.num_row_groups)) if group.num_rows]
+        chunks: dict[str, list[bool]] = {}
+        for place in range(metadata.num_columns if groups else 0):
+            name = _root(metadata.schema.column(place).path)
+            chunks.setdefault(name, []).extend(_has_none(group.column(place)) for group in groups)
+        return cls(
+            schema=schema,
+            num_rows=metadata.num_rows,
+            empty=frozenset(name for name, are_empty in chunks.items() if all(are_empty)),
+            told=frozenset(chunks),
+        )
+
+
+class Footers:
+    """Reads footers, and remembers them: files' while the process runs, objects' in a file for the next nights."""
+
+    def __init__(self) -> None:
+        self._known: dict[RawPath, Footer] = {}
+        self._schemas: dict[pa.Schema, pa.Schema] = {}  # most files have the same: one stands for all of them
+        self._kept: dict[str, list[Any]] = {}
+        self._kept_schemas: list[pa.Schema] = []
+        self._is_changed = False
+
+    def of(self, path: RawPath) -> Footer:
+        """A part file's footer.
+
+        Raises:
+            UserError: it is not Parquet or is cut short, has a column of a type that Arrow lacks, or cannot be had.
+        """
+        if path not in self._known:
+            self.read([path])
+        return self._known[path]
+
+    def read(self, paths: Iterable[RawPath]) -> None:
+        """Reads those that are not known yet; of objects many at once.
+
+        Raises:
+            UserError: as `of`.
+        """
+        new = [path for path in paths if path not in self._known]
+        remote = [path for path in new if isinstance(path, RemotePath) and not self._recalled(path)]
+        for path in new:
+            if isinstance(path, Path):
+                self._know(path, _metadata(path, path))
+        for start in range(0, len(remote), AT_ONCE):
+            some = remote[start : start + AT_ONCE]
+            for path, tail in zip(some, _tails(some), strict=True):
+                self._know(path, _metadata_in(path, tail))
+                self._is_changed = True
+
+    def recall(self, memory: Path) -> None:
+        """Takes over what an earlier process kept in a file; nothing where there is none, or of another release."""
+        try:
+            found = read_json(memory) if memory.exists() else {}
+            if found.get("format") == FORMAT:
+                self._kept_schemas = [_from_text(each) for each in found["schemas"]]
+                self._kept = found["objects"]
+        except (UserError, KeyError, TypeError, *DAMAGE):
+            self._kept = {}
+
+    def keep(self, memory: Path) -> None:
+        """Writes what is known of objects for the next process; no file where there are none."""
+        objects = {path: footer for path, footer in self._known.items() if isinstance(path, RemotePath)}
+        if not objects or not (self._is_changed or len(objects) != len(self._kept)):
+            return
+        numbers: dict[pa.Schema, int] = {}
+        kept = {
+            path.url: [
+                path.version,
+                numbers.setdefault(footer.schema, len(numbers)),
+                footer.num_rows,
+                sorted(footer.empty),
+                sorted(footer.told),
+            ]
+            for path, footer in objects.items()
+        }
+        write_json(memory, {"format": FORMAT, "schemas": [_as_text(schema) for schema in numbers], "objects": kept})
+
+    def _recalled(self, path: RemotePath) -> bool:
+        version, number, num_rows, empty, told = self._kept.get(path.url, [None, 0, 0, [], []])
+        if version is None or version != path.version:
+            return False
+        schema = self._kept_schemas[number]
+        self._known[path] = Footer(schema=schema, num_rows=num_rows, empty=frozenset(empty), told=frozenset(told))
+        return True
+
+    def _know(self, path: RawPath, metadata: pq.FileMetaData) -> None:
+        found = Footer.of(path, metadata)
+        schema = self._schemas.setdefault(found.schema, found.schema)
+        self._known[path] = Footer(schema=schema, num_rows=found.num_rows, empty=found.empty, told=found.told)
+
+
+def _metadata(path: RawPath, source: Any) -> pq.FileMetaData:
+    with _told(path):
+        return pq.read_metadata(source)
+
+
+@contextmanager
+def _told(path: RawPath) -> Iterator[None]:
+    """Turns pyarrow's errors about a footer into one that names the file."""
+    try:
+        yield
+    except pa.ArrowNotImplementedError as error:
+        raise UserError(f"{path}: a column of a type that cannot be read ({error}); write it as another") from error
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error
+
+
+def _tails(paths: Sequence[RemotePath]) -> list[bytes]:
+    """The last bytes of objects."""
+    sizes = [path.size or 0 for path in paths]
+    starts = [max(size - TAIL_BYTES, 0) for size in sizes]
+    filesystem = paths[0].filesystem
+    with paths[0].parent.reaching():
+        found = filesystem.cat_ranges([path.own for path in paths], starts, sizes, on_error="return")
+    for path, tail in zip(paths, found, strict=True):
+        if isinstance(tail, Exception):
+            with path.reaching():
+                raise tail
+    return found
+
+
+def _metadata_in(path: RemotePath, tail: bytes) -> pq.FileMetaData:
+    """The metadata that the last bytes of an object hold; fetches what of them is missing."""
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    size = path.size or 0
+    if len(tail) < length <= size:
+        tail = path.read(size - length, size)
+    return _metadata(path, pa.BufferReader(tail))
+
+
+def _root(path: str) -> str:
+    """The column that a path of Parquet's schema belongs to.
+
+    >>> _root("genres.list.element"), _root("a.column")
+    ('genres', 'a.column')
+    """
+    return path.removesuffix(".list.element").removesuffix(".list.item").removesuffix(".bag.array_element")
+
+
+def _has_none(column: pq.ColumnChunkMetaData) -> bool:
+    statistics = column.statistics
+    return statistics is not None and statistics.has_null_count and statistics.null_count == column.num_values
+
+
+def _as_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def _from_text(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))

@@ -1,0 +1,142 @@
+"""Delta and Iceberg tables: which of a folder's Parquet files are alive, as the table's own log says."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from towers.data.sources.remote import RawPath
+from towers.errors import UserError
+
+DELTA, ICEBERG = "a Delta table", "an Iceberg table"
+HUDI = ".format('hudi')"
+SCANS = {DELTA: "delta_scan", ICEBERG: "iceberg_scan"}
+"""How DuckDB reads them."""
+READ_PLAINLY = frozenset(
+    ("timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "variantType", "variantType-preview", "deletionVectors")
+)
+"""What a Delta table may ask of readers and still be a list of plain files; vectors are looked for apart."""
+THROUGH_FSSPEC = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
+"""Lets Iceberg's log be read as all else in a store is."""
+_VERSION = re.compile(r"(?:v(\d+)|(\d+)-[^/]+?)(?:\.gz)?\.metadata\.json")
+"""Names of Iceberg's metadata, with their numbers: of a Hadoop catalog, and of all others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """A file that is a part of a table now.
+
+    Args:
+        name: path below the table's folder.
+        values: columns that the log knows the value of, as text, and the file may lack; null is null.
+    """
+
+    name: str
+    values: Mapping[str, str | None]
+
+
+def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list[Alive]:
+    """The files of a table that are alive, by name.
+
+    Args:
+        folder: of the table.
+        kind: `DELTA` or `ICEBERG`.
+        metadata: names of the metadata files of an Iceberg table, below its folder.
+
+    Raises:
+        UserError: the library is missing, the log cannot be read, or it says what a list of files cannot: rows that
+            are deleted in a file, columns under other names than in the files, files elsewhere.
+    """
+    library, read = ("deltalake", _of_delta) if kind == DELTA else ("pyiceberg", _of_iceberg)
+    if find_spec(library) is None:
+        raise refusal(folder, kind, f"that is read with {library}: pip install 'towers[lake]'")
+    try:
+        found = read(folder, [*metadata])
+    except UserError:
+        raise
+    except Exception as error:  # each library, and the store's below it, has classes of its own
+        raise refusal(folder, kind, f"its log cannot be read ({' '.join(str(error).split())})") from error
+    return sorted(found, key=lambda each: each.name)
+
+
+def refusal(folder: RawPath, kind: str, why: str) -> UserError:
+    """What to say of a table that is not read, with how to write its live rows out."""
+    example = (
+        f"in DuckDB: COPY (FROM {SCANS[kind]}('{folder}')) TO 'NEW/part-0.parquet'"
+        if kind in SCANS
+        else f"in Spark: spark.read{'' if 'stream' in kind else HUDI}.load(...).write.parquet('NEW')"
+    )
+    return UserError(f"{folder}: {kind}, {why}, or write the live rows into a folder of their own, such as {example}")
+
+
+def _of_delta(folder: RawPath, _: list[str]) -> list[Alive]:
+    from deltalake import DeltaTable
+
+    table = DeltaTable(str(folder), storage_options={} if isinstance(folder, Path) else {"allow_http": "true"})
+    features = {*(table.protocol().reader_features or ())}
+    mapping = table.metadata().configuration.get("delta.columnMapping.mode", "none")
+    if mapping != "none" or "columnMapping" in features:
+        raise refusal(folder, DELTA, "its columns have other names in the log than in the files (column mapping)")
+    if unknown := sorted(features - READ_PLAINLY):
+        raise refusal(folder, DELTA, f"it asks of readers what a list of files cannot tell ({', '.join(unknown)})")
+    if "deletionVectors" in features and pa.table(table.deletion_vectors()).num_rows:
+        raise refusal(folder, DELTA, "it has deletion vectors, rows that are dead in a file: purge it (REORG)")
+    found = []
+    for row in pa.table(table.get_add_actions(flatten=False)).to_pylist():
+        if "://" in row["path"]:
+            raise refusal(folder, DELTA, f"its log names a file elsewhere ({row['path']})")
+        values = {name: None if value is None else str(value) for name, value in (row.get("partition") or {}).items()}
+        found.append(Alive(name=unquote(row["path"]), values=values))
+    return found
+
+
+def _of_iceberg(folder: RawPath, metadata: list[str]) -> list[Alive]:
+    from pyiceberg.table import StaticTable
+
+    location = str(folder.absolute() if isinstance(folder, Path) else folder)
+    table = StaticTable.from_metadata(
+        f"{location}/{_newest(folder, metadata)}", {} if isinstance(folder, Path) else THROUGH_FSSPEC
+    )
+    _check_names(folder, table.metadata.schemas)
+    found = []
+    for task in table.scan().plan_files():
+        path = task.file.file_path.removeprefix("file://")
+        if task.delete_files:
+            raise refusal(folder, ICEBERG, "it has delete files, rows that are dead in a file: rewrite its data files")
+        if str(task.file.file_format.value).upper() != "PARQUET":
+            raise refusal(folder, ICEBERG, f"it has files that are no Parquet ({path})")
+        if not path.startswith(f"{location}/"):
+            raise refusal(folder, ICEBERG, f"its log names a file elsewhere ({path})")
+        found.append(Alive(name=path[len(location) + 1 :], values={}))
+    return found
+
+
+def _newest(folder: RawPath, metadata: list[str]) -> str:
+    """The metadata file of the highest number."""
+    numbers = {}
+    for name in metadata:
+        if match := _VERSION.fullmatch(name.rpartition("/")[2]):
+            numbers.setdefault(int(match[1] or match[2]), []).append(name)
+    newest = numbers[max(numbers)] if numbers else []
+    if len(newest) != 1:
+        told = f"{' and '.join(newest)} have the same number" if newest else "none of its metadata files has a number"
+        raise refusal(folder, ICEBERG, f"{told}, so that only its catalog knows which counts")
+    return newest[0]
+
+
+def _check_names(folder: RawPath, schemas: Iterable[Any]) -> None:
+    """Whether every column had the same name always, and every name meant the same column."""
+    by_id: dict[int, str] = {}
+    by_name: dict[str, int] = {}
+    for schema in schemas:
+        for number in schema.field_ids:
+            name = schema.find_column_name(number)
+            if by_id.setdefault(number, name) != name or by_name.setdefault(name, number) != number:
+                raise refusal(
+                    folder, ICEBERG, f"column {name!r} was renamed or replaced, so that older files call it otherwise"
+                )

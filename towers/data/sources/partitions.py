@@ -1,0 +1,130 @@
+"""Columns that stand in folders' names alone, as Hive, Spark and Delta write them: `action=play/part-0.parquet`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from towers.contract.tables import CONTRACT, Column
+from towers.data.sources.remote import RawPath
+from towers.errors import UserError
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+"""Name of the folder of rows whose value is null."""
+KINDS = {
+    "VARCHAR": pa.string(),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "DATE": pa.date32(),
+    "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
+}
+"""Arrow's type of what SQL makes of a folder's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """A column with one value in a whole part file.
+
+    Args:
+        sql: its type in SQL.
+        text: the value, as SQL reads it in that type; null is null.
+    """
+
+    sql: str
+    text: str | None
+
+    @property
+    def in_sql(self) -> str:
+        """The value as an expression."""
+        value = "NULL" if self.text is None else "'" + self.text.replace("'", "''") + "'"
+        return f"CAST({value} AS {self.sql})"
+
+    @property
+    def kind(self) -> pa.DataType:
+        """The type of the column in Arrow."""
+        return KINDS[self.sql]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part file of a table, as it is read.
+
+    Args:
+        path: of the file.
+        schema: its columns, the constants behind them.
+        constants: columns that the file lacks, by name.
+    """
+
+    path: RawPath
+    schema: pa.Schema
+    constants: Mapping[str, Constant]
+
+
+def values_in(folders: Sequence[str]) -> dict[str, str | None]:
+    """The columns that folders are named by, as text.
+
+    >>> values_in(["day=2026-01-05", "plays", "context=late%20night", "device=__HIVE_DEFAULT_PARTITION__"])
+    {'day': '2026-01-05', 'context': 'late night', 'device': None}
+    """
+    pairs = (folder.partition("=") for folder in folders if "=" in folder)
+    return {unquote(name): None if value == NULL else unquote(value) for name, _, value in pairs}
+
+
+def part_of(
+    path: RawPath, table: str, own: pa.Schema, values: Mapping[str, str | None], extra: Sequence[str] = ()
+) -> Part:
+    """A part file with the columns that the contract, or `extra`, knows and that stand outside of it alone.
+
+    A column that the file has is the file's, whatever its folders say.
+
+    Args:
+        path: of the file, for messages.
+        table: a name of `schema.RAW_TABLES`.
+        own: the file's columns.
+        values: what its folders, or its table's log, say, as text.
+        extra: columns beside the contract that are read, as text.
+
+    Raises:
+        UserError: a value that is none of the column's type.
+    """
+    taken = {name.lower() for name in own.names}
+    constants = {}
+    for name, text in values.items():
+        column = CONTRACT[table].get(name)
+        if name.lower() not in taken and (column is not None or name in extra):
+            constants[name] = _constant(path, name, text, column)
+    fields = [pa.field(name, constant.kind) for name, constant in constants.items()]
+    return Part(path=path, schema=pa.schema([*own, *fields]), constants=constants)
+
+
+def _constant(path: RawPath, name: str, text: str | None, column: Column | None) -> Constant:
+    sql = "VARCHAR" if column is None else column.sql
+    try:
+        return Constant(sql=sql, text=None if text is None else _read(sql, text))
+    except (KeyError, ValueError):
+        words = column.words if column is not None else "text"
+        raise UserError(f"{path}: column {name!r} is {text!r} by its folder's name, must be {words}") from None
+
+
+def _read(sql: str, text: str) -> str:
+    """A text as SQL reads it without failing.
+
+    Raises:
+        ValueError: it says nothing of this type.
+        KeyError: as ValueError.
+    """
+    if sql == "BIGINT":
+        return str(int(text))
+    if sql == "DOUBLE":
+        return repr(float(text))
+    if sql == "BOOLEAN":
+        return {"true": "true", "false": "false", "1": "true", "0": "false"}[text.lower()]
+    if sql == "DATE":
+        return date.fromisoformat(text[:10]).isoformat()
+    if sql == "TIMESTAMPTZ":
+        instant = datetime.fromisoformat(text)
+        return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)).isoformat()
+    return {"VARCHAR": text}[sql]  # a list has no name

@@ -1,0 +1,52 @@
+"""The objects of a store below a folder, by one listing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from towers.data.sources.remote import RemotePath
+from towers.errors import UserError
+
+VERSIONS = ("generation", "ETag", "etag", "LastModified", "last_modified")
+"""What tells an object's versions apart, the surest first: of Google Cloud, of S3, of Azure."""
+
+
+def objects_below(folder: RemotePath) -> dict[str, RemotePath]:
+    """All objects below a folder, at any depth, by their paths in it; none where there is no such folder.
+
+    Empty objects that stand for a folder are left out.
+
+    Raises:
+        UserError: the store refuses, or does not answer; or a key that is no path.
+    """
+    with folder.reaching():
+        found = folder.filesystem.find(folder.own, detail=True)
+    objects = {}
+    for own, info in found.items():
+        name = str(own)[len(folder.own) + 1 :]
+        if not name or info["type"] != "file" or name.endswith("/") or (not info["size"] and "." not in name):
+            continue
+        if any(part in ("", ".", "..") for part in name.split("/")):
+            raise UserError(f"{folder.url}/{name}: a key with an empty part, `.` or `..` is no path; rename it")
+        objects[name] = RemotePath(
+            f"{folder.url}/{name}", folder.filesystem, str(own), info["size"], _version(folder, info)
+        )
+    return objects
+
+
+def entries_of(folder: RemotePath) -> dict[str, bool]:
+    """The names directly in a folder, and whether each is a folder.
+
+    Raises:
+        UserError: there is no such bucket or folder, or the store refuses or does not answer.
+    """
+    with folder.reaching():
+        found = folder.filesystem.ls(folder.own, detail=True)
+    names = {str(info["name"]).rstrip("/").rpartition("/")[2]: info["type"] == "directory" for info in found}
+    return {name: is_folder for name, is_folder in names.items() if name}
+
+
+def _version(folder: RemotePath, info: Mapping[str, Any]) -> str:
+    known = next((name for name in VERSIONS if info.get(name)), None)
+    if known is None:
+        raise UserError(f"{folder.url}: the store tells nothing by which versions of an object differ (an ETag)")
+    return f"{known} {str(info[known]).strip(chr(34))}, {info['size']} bytes"
