@@ -59,7 +59,7 @@ def main() -> None:
             f"{each['peak_gb']:.2f} GB",
         )  # fmt: skip
     Console(width=150).print(shown)
-    write_result(arguments, "sets", {"seed": arguments.seed, "sets": found})
+    write_result(arguments, f"sets-{arguments.rows}", {"seed": arguments.seed, "sets": found})
 
 
 def measure(name: str, folder: Path, rows: int, seed: int) -> dict[str, Any]:
