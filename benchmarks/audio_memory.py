@@ -36,6 +36,7 @@ from towers.data.training_batches import Share, StepContents
 from towers.features.ragged import Ragged
 from towers.features.settings import SpectrogramSettings
 from towers.models.audio.encoder import SoundStatistics
+from towers.models.rows import WHOLE, Rows
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.objectives.negatives import Uniform
@@ -96,19 +97,19 @@ def main() -> None:
     write_result(arguments, "audio_memory", {"sizes": vars(arguments), "figures": rows})
 
 
-def make_learner(sounds: int) -> Learner:
+def make_learner(sounds: int, rows: Rows = WHOLE) -> Learner:
     """The default network over contents of which sound and id are known."""
     config = compose("train", ["data.root=unused", "audio_encoder=conv"])
     bands = SPECTROGRAMS.n_mels
     encoder = complete(config.audio_encoder, "audio_encoder", statistics=SoundStatistics.of_none(bands))
     contents = complete(
         config.content_tower, "content_tower", vocabulary_sizes={}, audio_dim=encoder.dim, is_audio_standardised=False,
-        is_trained=torch.ones(sounds, dtype=torch.bool),
+        num_events=torch.ones(sounds, dtype=torch.int64), rows=rows,
     )  # fmt: skip
     users = complete(
         config.user_tower, "user_tower", user_vocabulary_sizes=(), num_contexts=2, content_dim=contents.dim
     )
-    table = ContentTable(dict[str, Ragged](), np.arange(sounds), sounds, encoder.dim)
+    table = ContentTable(dict[str, Ragged](), np.arange(sounds), sounds, encoder.dim, rows)
     objective = Softmax(Uniform(np.ones(sounds, np.int64), NUM_NEGATIVES), 0.07, is_temperature_learned=True)
     return Learner(TwoTower(encoder, contents, users), table, objective).train()
 

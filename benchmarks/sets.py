@@ -31,11 +31,10 @@ CHILD = (
     "import sys, pathlib\n"
     "from towers.config.composing import compose\n"
     "from towers.config.instantiate import instantiate\n"
-    "from towers.data.engines.duckdb_engine import DuckDbEngine\n"
     "name, root, out = sys.argv[1:]\n"
     "config = compose('prepare', [f'data={name}', f'data.root={root}'])\n"
     "source = instantiate(config.data.source, 'data.source')\n"
-    "source.kept_tables(pathlib.Path(out), {}, DuckDbEngine(), None, lambda *told: None)\n"
+    "source.kept_tables(pathlib.Path(out), {}, None, lambda *told: None)\n"
 )
 """Converts a set; the arguments are its name, its folder and the folder of the result."""
 

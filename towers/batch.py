@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -39,7 +40,9 @@ class _Movable:
             elif isinstance(value, dict):
                 moved[field.name] = {name: function(tensor) for name, tensor in value.items()}
             elif isinstance(value, tuple):
-                moved[field.name] = tuple(part._each(function) for part in value)
+                moved[field.name] = tuple(
+                    part._each(function) if isinstance(part, _Movable) else part for part in value
+                )
         return replace(self, **moved)  # type: ignore[type-var]
 
 
@@ -123,6 +126,85 @@ class HistoryBatch(_Movable):
         return (~self.padding_mask).sum(dim=1)
 
 
+def rows_of_rank(num_rows: int, rank: int, ranks: int) -> slice:
+    """The rows of a table that stand at a rank: neighbours, as many for each, fewer for the last ones.
+
+    So does torch (`torch.distributed.tensor.Shard`).
+
+    >>> [rows_of_rank(5, rank, 4) for rank in range(4)]
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None), slice(5, 5, None)]
+    """
+    size = -(-num_rows // ranks)
+    return slice(min(rank * size, num_rows), min((rank + 1) * size, num_rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(_Movable):
+    """How rows of a divided table come to the ranks that want them, as one rank sees it.
+
+    Made where batches are read: the contents of a step are known to all ranks, and which of them a rank encodes, so
+    that neither wishes nor their number have to travel, and no device is asked for a size.
+
+    Args:
+        own: this rank's rows that others want, counted within its part of the table: those for rank 0 first.
+        sent: how many go to each rank.
+        received: how many come from each rank.
+        wanted: where among this rank's contents those stand whose rows come, in the order in which they come.
+        first: where this rank's contents begin among those of the step.
+    """
+
+    own: Int[Tensor, " sent"]
+    sent: tuple[int, ...]
+    received: tuple[int, ...]
+    wanted: Int[Tensor, " received"]
+    first: int
+
+    @classmethod
+    def of(cls, rows: Int[np.ndarray, " contents"], num_rows: int, rank: int, ranks: int) -> "Route":
+        """For a step's contents, of which each rank wants its share.
+
+        Args:
+            rows: of the table, by content of the step; -1 where it has none.
+            num_rows: of the table.
+            rank: of this process.
+            ranks: that share the table.
+
+        >>> route = Route.of(np.array([3, 0, -1, 2]), num_rows=4, rank=1, ranks=2)
+        >>> route.own.tolist(), route.sent, route.received, route.wanted.tolist(), route.first
+        ([1, 0], (1, 1), (0, 1), [1], 2)
+        """
+        part = rows_of_rank(len(rows), rank, ranks)
+        owner = np.where(rows < 0, -1, rows // max(-(-num_rows // ranks), 1))
+        mine = np.flatnonzero(owner == rank)
+        wanting = mine // max(-(-len(rows) // ranks), 1)
+        wanted = np.argsort(owner[part], kind="stable")
+        wanted = wanted[np.count_nonzero(owner[part] < 0) :]
+        return cls(
+            own=torch.from_numpy(rows[mine].astype(np.int64) - rows_of_rank(num_rows, rank, ranks).start),
+            sent=tuple(np.bincount(wanting, minlength=ranks).tolist()),
+            received=tuple(np.bincount(owner[part][wanted], minlength=ranks).tolist()),
+            wanted=torch.from_numpy(wanted),
+            first=part.start,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes(_Movable):
+    """How the rows of both tables travel in a step.
+
+    Args:
+        ids: of the id table.
+        sounds: of the audio memory.
+        fresh: which of the sounds that are encoded anew have their row at this rank.
+        fresh_rows: these rows, counted within its part of the memory.
+    """
+
+    ids: Route
+    sounds: Route
+    fresh: Int[Tensor, " kept"]
+    fresh_rows: Int[Tensor, " kept"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentBatch(_Movable):
     """Contents to encode.
@@ -132,20 +214,22 @@ class ContentBatch(_Movable):
         parts: metadata part -> codes, 0 = absent.
         audio: vector of the audio encoder; zeros where there is no sound.
         has_audio: whether there is one.
+        route: of their rows of the id table, where that is divided; within a step alone.
     """
 
     rows: Int[Tensor, " contents"]
     parts: dict[str, Int[Tensor, "contents width"]]
     audio: Float[Tensor, "contents audio_dim"]
     has_audio: Bool[Tensor, " contents"]
+    route: Route | None = None
 
     def with_audio(self, index: Int[Tensor, " fresh"], vectors: Float[Tensor, "fresh audio_dim"]) -> "ContentBatch":
         """With other vectors at `index`, through which the gradient flows."""
         return replace(self, audio=self.audio.index_copy(0, index, vectors.to(self.audio.dtype)))
 
     def part(self, share: slice) -> "ContentBatch":
-        """Neighbours among the contents."""
-        return self._each(lambda tensor: tensor[share])
+        """Neighbours among the contents; the route is that of the rank's own contents as it is."""
+        return replace(replace(self, route=None)._each(lambda tensor: tensor[share]), route=self.route)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +288,7 @@ class TrainingBatch(_Movable):
         total_weight: of the targets of all ranks.
         fresh_index: contents whose sound is encoded anew in this step, as indices into `content_rows`.
         fresh_spectrograms: log-mel crops of those of them that this process encodes.
+        routes: how rows of tables travel, where these are divided among ranks.
         epoch: pass over the data, from 0.
         number: of the batch in its epoch, from 0.
         batches: in the epoch.
@@ -220,6 +305,7 @@ class TrainingBatch(_Movable):
     epoch: int
     number: int
     batches: int
+    routes: Routes | None = None
 
     @property
     def name(self) -> str:

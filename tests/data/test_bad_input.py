@@ -171,14 +171,6 @@ def test_a_column_with_the_readers_name(refused, raw):
     assert "'filename'" in message
 
 
-def test_a_contract_column_that_only_the_folder_names(refused, raw):
-    path = raw / "events/part-0.parquet"
-    rewrite(path, lambda rows: rows.drop_columns(["action"]))
-    (raw / "events/action=like").mkdir()
-    path.rename(raw / "events/action=like/part-0.parquet")
-    assert "column 'action' stands in the folder's name alone" in refused()
-
-
 class TestAudioOutside:
     """Is never read, and has its reason among the rejected sounds."""
 

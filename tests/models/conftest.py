@@ -10,17 +10,20 @@ VOCABULARY_SIZES = {"genres": 7, "kind": 4}
 @pytest.fixture
 def content_tower():
     from towers.models.content_tower import ContentTower
+    from towers.models.rows import WHOLE
 
     torch.manual_seed(0)
     return ContentTower(
         vocabulary_sizes=VOCABULARY_SIZES,
         audio_dim=AUDIO_DIM,
         is_audio_standardised=False,
-        is_trained=torch.arange(NUM_CONTENTS) < 8,
+        num_events=(torch.arange(NUM_CONTENTS) < 8).long(),
+        rows=WHOLE,
         dim=DIM,
         hidden_dim=32,
         part_dropout=0.5,
         id_dropout=0.5,
+        id_min_events=1,
         dropout=0.3,
     ).eval()
 

@@ -8,6 +8,7 @@ import torch
 
 from tests.models.conftest import AUDIO_DIM, DIM, NUM_CONTENTS, VOCABULARY_SIZES
 from towers.models.content_tower import ContentTower
+from towers.models.rows import WHOLE, Divided, Whole
 
 CLOSE = {"atol": 1e-6, "rtol": 0}
 
@@ -88,6 +89,50 @@ class TestIdDelta:
         assert (grad[8:] == 0).all()
 
 
+class TestAdmission:
+    """Contents 0 to 3 have none to three events of training; their ids have a delta from two on."""
+
+    @pytest.fixture(params=[Whole, Divided])
+    def tower(self, request):
+        torch.manual_seed(0)
+        return ContentTower(
+            vocabulary_sizes={"genres": 7}, audio_dim=0, is_audio_standardised=False, num_events=torch.arange(4),
+            rows=request.param(rank=0, ranks=1), dim=DIM, hidden_dim=8, part_dropout=0.0, id_dropout=0.0,
+            id_min_events=2, dropout=0.0,
+        ).eval()  # fmt: skip
+
+    def batch(self, contents):
+        rows, nothing = torch.arange(4), torch.zeros(4, 0)
+        parts = {"genres": torch.full((4, 1), 3)}
+        return replace(contents, rows=rows, parts=parts, audio=nothing, has_audio=rows > 4)
+
+    def test_ids_of_few_events_add_nothing(self, tower, contents):
+        vectors = tower(self.batch(contents))
+        known = torch.nn.functional.normalize(tower.without_id(self.batch(contents)), dim=-1)
+        assert torch.equal(tower.has_delta, torch.tensor([False, False, True, True]))
+        assert torch.equal(vectors[:2], known[:2])
+        assert ((vectors[2:] - known[2:]).abs().amax(dim=1) > 1e-3).all()
+
+    def test_nor_do_those_that_are_set(self, tower, contents):
+        before = tower(self.batch(contents))
+        tower.set_delta(torch.arange(4), torch.ones(4, DIM))
+        after = tower(self.batch(contents))
+        assert torch.equal(after[:2], before[:2])
+        assert not torch.isclose(after[2:], before[2:]).all()
+
+    def test_divided_tables_have_no_row_for_them(self, tower):
+        (weight,) = tower.id_parameters()
+        assert len(weight) == (4 if tower.divided_ids is None else 2)
+
+    def test_deltas_go_with_their_contents(self, tower, contents):
+        """To rows where content 3 stands first, 1 second, and a new one last; 0 and 2 are gone."""
+        moved = ContentTower.weights_moved(tower.state_dict(), torch.tensor([3, 1, -1]))
+        assert moved["_is_trained"].tolist() == [True, False, False]
+        before = dict(tower.named_parameters())["_id_delta.weight"]
+        assert torch.equal(moved["_id_delta.weight"][0], before[-1])
+        assert len(moved["_id_delta.weight"]) == (3 if tower.divided_ids is None else 1)
+
+
 class TestDropout:
     def test_is_off_outside_of_training(self, content_tower, contents):
         assert torch.equal(content_tower(contents), content_tower(contents))
@@ -103,8 +148,8 @@ class TestDropout:
         def share(part_dropout, id_dropout, genre):
             tower = ContentTower(
                 vocabulary_sizes={"genres": 7}, audio_dim=0, is_audio_standardised=False,
-                is_trained=torch.arange(2) == 1, dim=DIM, hidden_dim=8,
-                part_dropout=part_dropout, id_dropout=id_dropout, dropout=0.0,
+                num_events=torch.arange(2), rows=WHOLE, dim=DIM, hidden_dim=8,
+                part_dropout=part_dropout, id_dropout=id_dropout, id_min_events=1, dropout=0.0,
             )  # fmt: skip
             rows = torch.tensor([0] + 4_000 * [1])
             genres = torch.where(rows == 1, genre, 0)[:, None]
@@ -140,8 +185,8 @@ def test_loudness_is_heard_where_sound_is_standardised(contents):
         torch.manual_seed(0)
         tower = ContentTower(
             vocabulary_sizes={}, audio_dim=AUDIO_DIM, is_audio_standardised=is_standardised,
-            is_trained=torch.zeros(NUM_CONTENTS, dtype=torch.bool), dim=DIM, hidden_dim=8, part_dropout=0.0,
-            id_dropout=0.0, dropout=0.0,
+            num_events=torch.zeros(NUM_CONTENTS, dtype=torch.int64), rows=WHOLE, dim=DIM, hidden_dim=8,
+            part_dropout=0.0, id_dropout=0.0, id_min_events=1, dropout=0.0,
         ).eval()  # fmt: skip
         audio = torch.randn(AUDIO_DIM).expand(NUM_CONTENTS, -1) * torch.arange(1, NUM_CONTENTS + 1)[:, None] * 9
         heard = replace(contents, parts={}, audio=audio, has_audio=torch.ones(NUM_CONTENTS, dtype=torch.bool))

@@ -44,7 +44,7 @@ def two_tower(world_store: Store):
     made = build_two_tower(
         world_store,
         StatisticsAudioEncoder,
-        partial(ContentTower, dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1, dropout=0.1),
+        partial(ContentTower, dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1, id_min_events=1, dropout=0.1),
         partial(UserTower, dim=16, num_layers=1, num_heads=2, dropout=0.1),
     ).eval()
     rows = torch.arange(len(world_store.content_ids))

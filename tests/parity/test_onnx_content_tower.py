@@ -22,6 +22,7 @@ from towers.models.audio.joined import JoinedAudioEncoder
 from towers.models.audio.mobile import MobileAudioEncoder
 from towers.models.audio.patch import PatchAudioEncoder
 from towers.models.content_tower import ContentTower
+from towers.models.rows import WHOLE
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.onnx.towers import export_content_tower
@@ -53,7 +54,8 @@ def network(encoder, parts: dict[str, int] = SIZES, num_contents: int = 3, seed:
     torch.manual_seed(seed)
     tower = ContentTower(
         vocabulary_sizes=parts, audio_dim=encoder.dim, is_audio_standardised=encoder.is_standardised,
-        is_trained=torch.ones(num_contents, dtype=torch.bool), dim=DIM, hidden_dim=16, part_dropout=0.1, id_dropout=0.1,
+        num_events=torch.ones(num_contents, dtype=torch.int64), rows=WHOLE, dim=DIM, hidden_dim=16,
+        part_dropout=0.1, id_dropout=0.1, id_min_events=1,
         dropout=0.1,
     )  # fmt: skip
     torch.nn.init.normal_(tower.get_parameter("_base"))

@@ -12,6 +12,7 @@ from towers.data.loaders import UserBatches
 from towers.data.store import Store
 from towers.models.audio.encoder import NoAudioEncoder, SoundStatistics
 from towers.models.content_tower import ContentTower
+from towers.models.rows import WHOLE
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.publishing.held_out import HeldOutListening
@@ -39,7 +40,17 @@ class TrainedByTaste:
         torch.manual_seed(0)
         is_trained = torch.from_numpy(store.train_positives > 0)
         contents = ContentTower(
-            {}, 0, False, is_trained, DIM, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0
+            {},
+            0,
+            False,
+            is_trained.long(),
+            WHOLE,
+            DIM,
+            hidden_dim=8,
+            part_dropout=0.0,
+            id_dropout=0.0,
+            id_min_events=1,
+            dropout=0.0,
         )
         users = UserTower((), len(store.vocabulary("context")), DIM, dim=8, num_layers=1, num_heads=2, dropout=0.0)
         self.store, self.fingerprint = store, "weights"

@@ -25,23 +25,29 @@ def make_learner(world_store):
     from towers.assembly.network import build_content_table, build_two_tower, heard_by
     from towers.models.audio.encoder import ConvAudioEncoder
     from towers.models.content_tower import ContentTower
+    from towers.models.rows import WHOLE
     from towers.models.user_tower import UserTower
     from towers.training.objectives.negatives import InBatchAndUniform
     from towers.training.objectives.softmax import RefinedLogQSoftmax
     from towers.training.step import Learner
 
-    def make(seed=0, dropout=0.1, objective=None, audio_encoder=None, content_tower=ContentTower, user_tower=UserTower):
+    def make(seed=0, dropout=0.1, objective=None, audio_encoder=None, content_tower=ContentTower, user_tower=UserTower,
+             rows=WHOLE, id_min_events=1):  # fmt: skip
         seed_everything(seed, verbose=False)
         two_tower = build_two_tower(
             world_store,
             audio_encoder or partial(ConvAudioEncoder, dim=8, channels=(4, 4, 4), dropout=dropout),
-            partial(content_tower, dim=16, hidden_dim=32, part_dropout=dropout, id_dropout=dropout, dropout=dropout),
+            partial(content_tower, dim=16, hidden_dim=32, part_dropout=dropout, id_dropout=dropout, dropout=dropout,
+                    id_min_events=id_min_events),
             partial(user_tower, dim=16, num_layers=1, num_heads=2, dropout=dropout),
-        )
+            rows,
+        )  # fmt: skip
         candidates = InBatchAndUniform(world_store.train_positives, num_uniform=8, in_batch=True)
         objective = objective or RefinedLogQSoftmax(candidates, temperature=0.1, is_temperature_learned=True)
         sounds = heard_by(two_tower.audio_encoder, world_store)
-        return Learner(two_tower, build_content_table(world_store, two_tower.audio_encoder.dim, sounds), objective)
+        return Learner(
+            two_tower, build_content_table(world_store, two_tower.audio_encoder.dim, sounds, rows), objective
+        )
 
     return make
 
@@ -70,14 +76,14 @@ def make_data(world_store, judge_task):
     from towers.data.loaders import Loaders
     from towers.data.training_batches import Needs, Share
 
-    def make(objective, seed=0, share=None, sounds=None, **settings):
+    def make(objective, seed=0, share=None, sounds=None, tables=None, **settings):
         keywords = {
             "max_length": 20, "max_tokens": 200, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4,
             "crop_s": 0.5, "num_workers": 0, **settings,
         }  # fmt: skip
         needs = Needs(
             num_rejections=objective.num_rejections, has_times=objective.mask_unavailable,
-            sounds=sounds or world_store.sounds,
+            sounds=sounds or world_store.sounds, tables=tables,
         )  # fmt: skip
         return Loaders(
             settings=DataModule(**keywords), store=world_store, candidates=objective.candidates, needs=needs,

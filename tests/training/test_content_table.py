@@ -168,7 +168,7 @@ class TestAssembly:
         two_tower = build_two_tower(
             store,
             NoAudioEncoder,
-            partial(ContentTower, dim=8, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0),
+            partial(ContentTower, dim=8, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, id_min_events=1, dropout=0.0),
             partial(UserTower, dim=8, num_layers=1, num_heads=1, dropout=0.0),
         )
         trained = store.content_ids[two_tower.content_tower.state_dict()["_is_trained"].numpy()].tolist()

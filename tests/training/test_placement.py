@@ -10,6 +10,7 @@ from towers.config.composing import compose
 from towers.data.training_batches import Share
 from towers.models.audio.encoder import ConvAudioEncoder, NoAudioEncoder, StatisticsAudioEncoder
 from towers.models.content_tower import ContentTower
+from towers.models.rows import WHOLE
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.placement import NoPlacement, Placement
 from towers.training.processes import Processes
@@ -126,7 +127,17 @@ def test_ids_alone_have_nothing_to_be_placed_by(world_store, place, make_learner
     placed = make_learner(seed=2)
     is_trained = torch.from_numpy(world_store.train_positives > 0)
     placed.two_tower.content_tower = ContentTower(
-        {}, 0, False, is_trained, dim=16, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0
+        {},
+        0,
+        False,
+        is_trained.long(),
+        WHOLE,
+        dim=16,
+        hidden_dim=8,
+        part_dropout=0.0,
+        id_dropout=0.0,
+        id_min_events=1,
+        dropout=0.0,
     )
     _, _, cosine, passes = place(placed=placed)
     assert cosine is None

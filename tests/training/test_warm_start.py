@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from towers.errors import UserError
+from towers.models.rows import Divided, Whole
 from towers.training.optimizing import adamw
 from towers.training.warm_start import CONTENTS, carried, carried_optimizer, tables_of
 
@@ -70,6 +71,25 @@ def test_what_was_drawn_and_never_trained_counts_as_zero(learner, tables):
     assert before[DELTA][~before[IS_TRAINED]].any()
     found = carried(before, learner.state_dict(), tables, same_rows(learner, tables))
     assert not found[DELTA][~before[IS_TRAINED]].any()
+
+
+@pytest.mark.parametrize(("earlier", "later"), [(Whole, Divided), (Divided, Whole), (Divided, Divided)])
+def test_deltas_are_carried_between_whole_and_divided_tables(make_learner, tables, earlier, later):
+    """Each content that has a delta in both has that of before; the last one is new and begins at zero."""
+    before, now = (
+        make_learner(dropout=0.0, seed=seed, rows=rows(rank=0, ranks=1)) for seed, rows in enumerate((earlier, later))
+    )
+    is_trained = before.state_dict()[IS_TRAINED]
+    contents = torch.arange(len(is_trained))
+    rows = same_rows(before, tables) | {CONTENTS: np.append(contents[:-1], -1)}
+    (ids, *_) = now.divided_ids() or [None]
+    division = None if ids is None else ids.division
+    now.load_state_dict(carried(before.state_dict(), now.state_dict(), tables, rows, division))
+    found, expected = (
+        learner.two_tower.content_tower._id_delta(contents) * is_trained[:, None] for learner in (now, before)
+    )
+    torch.testing.assert_close(found[:-1], expected[:-1], rtol=0, atol=0)
+    assert not found[-1].any()
 
 
 def test_another_network_is_refused(learner, tables):

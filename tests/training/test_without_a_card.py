@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from benchmarks.card import CUDA, AnyPlace, Card, HostWaits, WrongDevice
 from tests.training.test_processes import OBJECTIVES
@@ -27,6 +29,7 @@ from towers.models.audio.patch import PatchAudioEncoder
 from towers.models.blocks import LiGRBlock, SASRecBlock, SwiGLUBlock
 from towers.models.content_tower import ContentTower
 from towers.models.positions import Learned
+from towers.models.rows import Divided
 from towers.models.user_tower import UserTower
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.optimizing import Reports, adamw, advance, clip_gradients
@@ -37,6 +40,7 @@ from towers.training.torch_ranker import TorchRanker
 
 pytestmark = pytest.mark.unhooked
 
+ALONE = Share()
 IN_A_STEP = {
     "towers.training.optimizing.rest": "the figures of the step before, which has ended while this one was queued",
 }
@@ -75,24 +79,25 @@ def vectors_elsewhere(world_store, tmp_path_factory):
 def step(make_data, world_store):
     """One step of a learner on the card, as the module does it, and what comes with a validation."""
 
-    def run(learner, is_validated=True, sent=lambda batch: batch.pin_memory().to("cuda")):
+    def run(learner, is_validated=True, sent=lambda batch: batch.pin_memory().to("cuda"), share=ALONE):
         sounds = heard_by(learner.two_tower.audio_encoder, world_store)
         learns = learner.two_tower.audio_encoder.learns
         extra = {"sounds": sounds} if learns else {"num_fresh_sounds": 0}
-        data = make_data(learner.objective, max_tokens=400, **extra)
+        data = make_data(learner.objective, max_tokens=400, tables=learner.tables(), share=share, **extra)
         (batch, *_), histories = data.training(1), next(iter(data.validation()))
         learner.train().to("meta")  # weights come once
         optimizer = adamw(learner, lr=0.01, id_lr=0.02, weight_decay=0.01, id_weight_decay=0.1, betas=(0.9, 0.98))
-        alone, reports = Processes(Share()), Reports()
+        alone, reports = Processes(share), Reports()
         with Card() as card:
             precision = torch.autocast("cuda", torch.bfloat16)
             loss, fresh = accumulate_gradient(learner, sent(batch), alone, precision)
             assert (fresh is not None) == learns
-            norm = clip_gradients(learner.parameters(), 1.0)
+            alone.sum_gradients(learner.parameters())
+            norm = clip_gradients(learner.parameters(), 1.0, learner.divided_ids(), alone.sum_)
             is_finite = torch.isfinite(norm) & torch.isfinite(loss)
             advance(optimizer, is_finite, optimizer.step)
             if fresh is not None:
-                learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
+                learner.table.remember(fresh.content_rows, fresh.vectors, is_finite, fresh.routes)
             assert reports.add("step", torch.stack([loss, norm])) == []
             if not is_validated:
                 return card
@@ -170,6 +175,19 @@ def test_every_user_tower(step, make_learner, settings):
         step(make_learner(audio_encoder=NoAudioEncoder, user_tower=partial(UserTower, **settings)), is_validated=False)
     is_packed = kernel is not None and "window" not in settings  # torch 2.9 has no such kernel
     assert set(given) == ({torch.bfloat16} if is_packed else set())
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_tables_that_are_divided(step, make_learner, ranks):
+    """Nobody waits to learn how many rows go where; of two ranks the other one is torch's fake."""
+    if ranks > 1:
+        dist.init_process_group("fake", rank=1, world_size=ranks, store=FakeStore())
+    try:
+        share = Share(rank=ranks - 1, ranks=ranks)
+        step(make_learner(rows=Divided(rank=share.rank, ranks=ranks)), is_validated=ranks == 1, share=share)
+    finally:
+        if ranks > 1:
+            dist.destroy_process_group()
 
 
 class Watched(pl.Callback):

@@ -10,9 +10,11 @@ from omegaconf import DictConfig
 from towers.config.instantiate import Factory, factory
 from towers.config.signature import placed_by
 from towers.data.store import Store
+from towers.data.training_batches import Share
 from towers.features.sounds import Sounds
 from towers.models.audio.encoder import AudioEncoder, SoundStatistics
 from towers.models.content_tower import ContentTower
+from towers.models.rows import WHOLE, Rows
 from towers.models.two_tower import TwoTower
 from towers.models.user_tower import UserTower
 from towers.training.content_table import ContentTable
@@ -28,26 +30,34 @@ class NetworkParts:
         audio_encoder: as `build_two_tower` takes it, and so the other two.
         content_tower: likewise.
         user_tower: likewise.
+        rows: takes `rank` and `ranks`.
         placing: audio encoder of contents that were placed after training; null: the same.
     """
 
     audio_encoder: Factory
     content_tower: Factory
     user_tower: Factory
+    rows: Factory
     placing: Factory | None
 
-    def build(self, store: Store, is_placed: bool = False) -> TwoTower:
+    def build(self, store: Store, is_placed: bool = False, share: Share | None = None) -> TwoTower:
         """A fresh network that fits the store.
 
         Args:
             store: that it shall fit.
+            share: of the process in a training; null: it works alone.
             is_placed: whether it is that of contents which were placed: with the encoder for these, where there is one
                 and the own would have to learn.
         """
         replaces = is_placed and self.placing is not None and _would_learn(self.audio_encoder)
         encoder = self.placing if replaces else self.audio_encoder
         assert encoder is not None
-        return build_two_tower(store, encoder, self.content_tower, self.user_tower)
+        return build_two_tower(store, encoder, self.content_tower, self.user_tower, self.rows_of(share))
+
+    def rows_of(self, share: Share | None = None) -> Rows:
+        """How tables with a row a content stand in a process; null: in one that works alone."""
+        share = share or Share()
+        return self.rows(rank=share.rank, ranks=share.ranks)
 
     def files(self) -> list[str]:
         """Fingerprints of files that the audio encoders read."""
@@ -70,6 +80,7 @@ def network_parts(config: DictConfig) -> NetworkParts:
         audio_encoder=factory(config.audio_encoder, "audio_encoder"),
         content_tower=factory(config.content_tower, "content_tower"),
         user_tower=factory(config.user_tower, "user_tower"),
+        rows=factory(config.rows, "rows"),
         placing=None if node is None else factory(node, "placement.audio_encoder"),
     )
 
@@ -79,21 +90,24 @@ def build_two_tower(
     audio_encoder: Callable[..., AudioEncoder],
     content_tower: Callable[..., ContentTower],
     user_tower: Callable[..., UserTower],
+    rows: Rows = WHOLE,
 ) -> TwoTower:
     """A fresh network that fits the store.
 
     Args:
         store: gives sizes, which contents are trained, and the statistics of its sound.
         audio_encoder: takes `statistics` of the store's sound.
-        content_tower: takes `vocabulary_sizes`, `audio_dim`, `is_audio_standardised`, `is_trained`.
+        content_tower: takes `vocabulary_sizes`, `audio_dim`, `is_audio_standardised`, `num_events`, `rows`.
         user_tower: takes `user_vocabulary_sizes`, `num_contexts`, `content_dim`.
+        rows: how the id table stands in the processes of a training.
     """
     encoder = audio_encoder(statistics=sound_statistics(store))
     contents = content_tower(
         vocabulary_sizes={part: len(store.vocabulary(part)) for part in store.features.content_parts},
         audio_dim=encoder.dim,
         is_audio_standardised=encoder.is_standardised,
-        is_trained=torch.from_numpy(store.train_positives > 0),
+        num_events=torch.from_numpy(store.train_positives.copy()),  # a store is read only
+        rows=rows,
     )
     users = user_tower(
         user_vocabulary_sizes=tuple(len(store.vocabulary(column)) for column in store.features.user_columns),
@@ -118,11 +132,11 @@ def told_of_sound(encoder: AudioEncoder, store: Store, sounds: Sounds | None) ->
     return (line, *(sounds.notes if sounds else ()))
 
 
-def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None) -> ContentTable:
+def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None, rows: Rows = WHOLE) -> ContentTable:
     """What the store knows of its contents, and room for a vector of each of their sounds."""
     if sounds is None:
-        return ContentTable(store.content_codes, np.full(len(store.content_ids), -1), 0, audio_dim)
-    return ContentTable(store.content_codes, sounds.rows, len(sounds.records), audio_dim)
+        return ContentTable(store.content_codes, np.full(len(store.content_ids), -1), 0, audio_dim, rows)
+    return ContentTable(store.content_codes, sounds.rows, len(sounds.records), audio_dim, rows)
 
 
 def sound_statistics(store: Store) -> SoundStatistics:

@@ -31,10 +31,11 @@ def place(
     Returns:
         Figures of the network after it; none where nothing is placed.
     """
-    parts.learner.load_state_dict(load_weights(trained_checkpoint(folder)))
-    parts.learner.to(device)  # Lightning has moved it away
+    trained = _with_all_rows(plan, parts)
+    trained.load_state_dict(load_weights(trained_checkpoint(folder)))
+    trained.to(device)  # Lightning has moved it away
     started = time.perf_counter(), time.process_time()
-    placed, cosine = fitted(plan, parts, parts.store, passed)
+    placed, cosine = fitted(plan, parts, parts.store, passed, trained)
     if cosine is None:
         return {}
     seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
@@ -44,8 +45,21 @@ def place(
     return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}
 
 
+def _with_all_rows(plan: TrainingPlan, parts: Parts) -> Learner:
+    """What was trained, or another one like it where this process has but its part of the tables."""
+    if all(division.ranks == 1 for division in parts.learner.divisions().values()):
+        return parts.learner
+    two_tower = plan.network.build(parts.store)
+    table = build_content_table(parts.store, two_tower.audio_encoder.dim, parts.sounds, plan.network.rows_of())
+    return Learner(two_tower, table, parts.learner.objective)
+
+
 def fitted(
-    plan: TrainingPlan, parts: Parts, store: Store, passed: Callable[[int, int], None]
+    plan: TrainingPlan,
+    parts: Parts,
+    store: Store,
+    passed: Callable[[int, int], None],
+    trained: Learner | None = None,
 ) -> tuple[Learner, float | None]:
     """A network with contents placed anew, on the device of the trained one.
 
@@ -54,6 +68,7 @@ def fitted(
         parts: that were trained, with the weights that they came to.
         store: with the sounds to place by.
         passed: is told how far it is, and of how much.
+        trained: that was trained, with all rows; null: that of `parts`.
 
     Returns:
         The network, and what `Placement.fit` gives.
@@ -61,15 +76,16 @@ def fitted(
     pl.seed_everything(plan.seed, verbose=False)
     two_tower = plan.network.build(store, is_placed=True)
     sounds = heard_by(two_tower.audio_encoder, store)
-    device = parts.learner.table.device
-    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
+    trained = trained or parts.learner
+    device, is_placed = trained.table.device, two_tower.content_tower.has_delta.numpy()
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds, plan.network.rows_of())
     placed = Learner(two_tower, table, parts.learner.objective).to(device)
     cosine = plan.placement.fit(
-        trained=parts.learner,
+        trained=trained,
         placed=placed,
         sounds=parts.sounds,
         placed_sounds=sounds,
-        rows=torch.from_numpy(np.flatnonzero(store.train_targets > 0)).to(device),
+        rows=torch.from_numpy(np.flatnonzero((store.train_targets > 0) & is_placed)).to(device),
         crop_frames=parts.crop_frames,
         seed=plan.seed,
         passed=passed,

@@ -185,7 +185,7 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False, is_compact:
     parts = network_parts(config)
     two_tower = parts.build(counted, is_placed=checkpoint.name == PLACED)
     sounds = heard_by(two_tower.audio_encoder, store)
-    table = build_content_table(store, two_tower.audio_encoder.dim, sounds)
+    table = build_content_table(store, two_tower.audio_encoder.dim, sounds, parts.rows_of())
     weights = load_weights(checkpoint)
     for prefix, module in (("two_tower.", two_tower), ("table.", table)):
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -214,11 +214,11 @@ class Parts:
 def build(plan: TrainingPlan, share: Share) -> Parts:
     """The parts for the process that has this share of every step."""
     store, settings = plan.store, plan.trainer
-    two_tower = plan.network.build(store)
+    two_tower, rows = plan.network.build(store, share=share), plan.network.rows_of(share)
     candidates = plan.candidates(train_positives=store.train_targets)
     objective = plan.objective(candidates=candidates)
     sounds = heard_by(two_tower.audio_encoder, store)
-    learner = Learner(two_tower, build_content_table(store, two_tower.audio_encoder.dim, sounds), objective)
+    learner = Learner(two_tower, build_content_table(store, two_tower.audio_encoder.dim, sounds, rows), objective)
     task = task_from_store(store, "validation")
     judge = None if plan.is_refit else plan.judging.judge(task)
     measured = measured_by(judge, task)
@@ -229,6 +229,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
         num_rejections=objective.num_rejections,
         has_times=objective.mask_unavailable,
         sounds=sounds if two_tower.audio_encoder.learns else None,
+        tables=learner.tables(),
     )
     loaders = Loaders(plan.datamodule, store, candidates, needs, task.user_rows, plan.seed, share)
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from towers.config.composing import config_of_run
 from towers.config.instantiate import value
+from towers.config.signature import WHOLE_ROWS
 from towers.contract import schema
 from towers.data.refreshed import rows_before
 from towers.data.store import Store
@@ -57,11 +58,18 @@ class WarmStart:
             UserError: the run has another network, or reads other features.
         """
         weights = load_weights(trained_checkpoint(self.folder))
-        learner.load_state_dict(carried(weights, learner.state_dict(), self._tables(learner, store), self._rows(store)))
+        (ids, *_), tables, rows = learner.divided_ids() or [None], self._tables(learner, store), self._rows(store)
+        division = None if ids is None else ids.division
+        learner.load_state_dict(carried(weights, learner.state_dict(), tables, rows, division))
 
     def go_on(self, optimizer: torch.optim.Optimizer, learner: Learner, store: Store) -> torch.optim.Optimizer:
         """Gives a new optimiser the means that the run's had, if they are to be carried; returns it."""
         if self.optimizer == "carry":
+            if config_of_run(self.folder).rows != WHOLE_ROWS:
+                raise UserError(
+                    f"warm_start.optimizer=carry: {self.folder} was trained with rows=divided, which has no moments of "
+                    "rows that were never met; give reset"
+                )
             state = load_optimizer(self.folder / LAST)  # the best holds weights alone
             tables = self._tables(learner, store)
             optimizer.load_state_dict(carried_optimizer(state, optimizer, learner, tables, self._rows(store)))

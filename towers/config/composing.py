@@ -264,6 +264,10 @@ def config_of_run(folder: Path) -> DictConfig:
     assert isinstance(config, DictConfig)
     if "placement" not in config:  # runs of before do not have it
         config.placement = {}
+    if "rows" not in config:
+        config.rows = OmegaConf.load(Path(CONFIG_DIR) / "rows" / "whole.yaml")
+    if "id_min_events" not in config.content_tower:
+        config.content_tower.id_min_events = 1
     return config
 
 

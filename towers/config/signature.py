@@ -15,7 +15,7 @@ ALL: Final = None
 """The whole of a key or a group, whatever class it names."""
 DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
     "seed": ALL, "train_until": ALL, "audio_encoder": ALL, "content_tower": ALL, "user_tower": ALL, "objective": ALL,
-    "optimizer": ALL, "schedule": ALL, "placement": ALL,
+    "optimizer": ALL, "schedule": ALL, "rows": ALL, "placement": ALL,
     "datamodule": ("_target_", "max_length", "max_tokens", "repeat_weight", "lookahead", "num_fresh_sounds", "crop_s"),
     "trainer": (
         "_target_", "max_epochs", "validate_every_epochs", "refresh_sounds_every_steps", "monitor", "patience",
@@ -45,6 +45,9 @@ WATCHING_CALLBACKS: Final = tuple(
     )
 )  # fmt: skip
 """Callbacks of Lightning that look on. Any other may change what is trained, so with it the run is another one."""
+WHOLE_ROWS: Final = {"_target_": "towers.models.rows.Whole", "_partial_": True}
+FROM_ONE_EVENT: Final = ("id_min_events", 1)
+"""Ids of all contents that were chosen in training have a delta."""
 NO_PLACEMENT: Final = "towers.training.placement.NoPlacement"
 """Leaves contents where they are, whatever an experiment names to place them by."""
 
@@ -57,8 +60,8 @@ def placed_by(config: DictConfig) -> Any:
 
 def signature_of(config: DictConfig, *facts: str) -> str:
     """12 hex digits that change with every key that decides the result, and with `facts` (fingerprints)."""
-    found = resolved(config)
-    deciding = {group: _of(found[group], group) for group in DECIDES}
+    found = _as_before(resolved(config))
+    deciding = {group: _of(found[group], group) for group in DECIDES if group in found}
     if "audio_encoder" in deciding["placement"] and placed_by(config) is None:
         deciding["placement"] = {**deciding["placement"], "audio_encoder": None}
     callbacks: Any = found["trainer"].get("callbacks") or ()
@@ -69,10 +72,17 @@ def signature_of(config: DictConfig, *facts: str) -> str:
 
 def network_digest(config: DictConfig) -> str:
     """Equal for runs of the same network, objective and placement, whatever they were trained on and how long."""
-    found = resolved(config)
+    found = _as_before(resolved(config))
     return digest_of(
         [found.get(group) for group in ("audio_encoder", "content_tower", "user_tower", "objective", "placement")]
     )
+
+
+def _as_before(config: dict[str, Any]) -> dict[str, Any]:
+    """Without what came later and stands where all was before, so that the runs of before are found again."""
+    found = {group: node for group, node in config.items() if group != "rows" or node != WHOLE_ROWS}
+    tower = found.get("content_tower") or {}
+    return {**found, "content_tower": {key: value for key, value in tower.items() if (key, value) != FROM_ONE_EVENT}}
 
 
 def _of(node: Any, group: str) -> Any:

@@ -27,10 +27,10 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, scratch_directory, write_json
 
-CONVERTED = "converted"
-"""Folder in a store's folder where a source keeps the tables that it has converted."""
 FOOTERS = "footers.json"
 """In a store's folder: what the footers of a store's objects say."""
+CONVERTED = "converted"
+"""Folder in a store's folder where a source keeps the tables that it has converted."""
 LOCK = ".lock"
 """Lock file in a store's folder: one prepare at a time writes below it."""
 
@@ -49,11 +49,10 @@ class KeepsTables(Source, Protocol):
     """A source that converts so much that it keeps what it has made, and converts anew only what has changed."""
 
     def kept_tables(
-        self, folder: Path, inputs: Mapping[str, str], engine: Engine, spill: Path | None, on_progress: Progress, /
+        self, folder: Path, inputs: Mapping[str, str], spill: Path | None, on_progress: Progress, /
     ) -> RawTables:
         """As `tables`, from a folder where they stand if `inputs`, the digests of the source's files, and the settings
-        are those of the last time. The engine converts if it can; it has the amount of memory, and `spill` is where it
-        writes what does not fit."""
+        are those of the last time."""
         ...
 
 
@@ -173,7 +172,7 @@ class StoreBuilder:
     def _read(self, work: Path, inputs: dict[str, str] | None) -> tuple[RawTables, SpectrogramSet | None]:
         if inputs is not None and isinstance(self._source, KeepsTables):
             kept = self._root / CONVERTED
-            tables = self._source.kept_tables(kept, inputs, self._engine, self._spill, self._on_progress)
+            tables = self._source.kept_tables(kept, inputs, self._spill, self._on_progress)
         else:
             tables = self._source.tables(work)
         if tables.lines is not None:
@@ -185,15 +184,8 @@ class StoreBuilder:
         tables.footers.keep(self._root / FOOTERS)
         raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)
-        if audio and not isinstance(tables.root, Path):
-            raise UserError(
-                f"{tables.root}/{schema.CONTENTS}: column 'audio' names {len(audio):,} sounds, and sound is decoded "
-                "from a disk alone; copy the data set there, or leave the column out"
-            )
         folder, settings = self._root / "spectrograms", self._features.spectrogram
-        if not audio or not isinstance(tables.root, Path):
-            return tables, None
-        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings)
+        return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
 
     def _remember_root(self, target: Path) -> None:
         """Writes down where the data lies now, which may be elsewhere than when the store was made."""

@@ -88,8 +88,13 @@ def one_type(kinds: Iterable[pa.DataType], column: Column | None) -> tuple[pa.Da
         column: of the contract; null for one beside it.
     """
     plain = {kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds} - {pa.null()}
-    if len(plain) <= 1:
-        return next(iter(plain), pa.null()), None
+    if not plain:  # Spark cannot keep a column without a type
+        return pa.null(), "INTEGER" if column is None else column.sql
+    if len(plain) == 1:
+        (kind,) = plain
+        # Nanoseconds are rounded once and for all, since Spark has none.
+        is_finer = pt.is_timestamp(kind) and kind.unit == "ns"
+        return kind, ("TIMESTAMP" if kind.tz is None else "TIMESTAMPTZ") if is_finer else None
     if column is not None and column.sql not in ("BIGINT", "DOUBLE"):
         return (pa.timestamp("us", "UTC"), "TIMESTAMPTZ") if column.sql == "DATE" else (pa.string(), column.sql)
     if all(map(is_number, plain)):

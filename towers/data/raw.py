@@ -25,7 +25,7 @@ FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
 
 
 def columns_of(tables: RawTables, table: str, extra: Sequence[str] = ()) -> dict[str, list[pa.DataType]]:
-    """The columns that `table` has in any part file, each with its types there, after checking types and presence.
+    """The columns that `table` has in any part file, each with the types that it has there, all of them checked.
 
     An optional column that a part file lacks is null there.
 
@@ -39,12 +39,16 @@ def columns_of(tables: RawTables, table: str, extra: Sequence[str] = ()) -> dict
             missing, a column of a wrong type. The message names the file and the column.
     """
     present: dict[str, list[pa.DataType]] = {}
+    checked: set[pa.Schema] = set()  # most files have the same
     paths = tables.files.get(table, [])
     tables.footers.read(paths)
     for path in paths:
         if not tables.footers.of(path).schema.names:  # so pandas writes a table of no rows
             continue
         columns = tables.part(table, path, extra).schema
+        if columns in checked:
+            continue
+        checked.add(columns)
         check_columns(path, table, columns)
         for column in columns:
             present.setdefault(column.name, []).append(column.type)
@@ -156,7 +160,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
     for each in extra:
         if each not in kinds:
             raise UserError(f"features.user_columns: {table}/ has no column {each!r}; it has {sorted(kinds)}")
-        is_dated = all(is_temporal(kind) or pt.is_null(kind) for kind in kinds[each])
+        is_dated = is_temporal(read_as[each])
         columns.append(f"{_told(quoted(each))} AS {quoted(each)}" if is_dated else quoted(each))
         dates += [each] if is_dated else []
     columns.append(f"{' + '.join(map(_is_lost, dates)) or 'CAST(0 AS INTEGER)'} AS dates_lost")

@@ -113,7 +113,9 @@ class StoreWriter:
 
     def _write_playlists(self, contents: pa.Table) -> None:
         """Writes each playlist with its contents in the raw order; ids that no content has are left out."""
-        listed = self._clean.table("playlists", ("content_row",)).combine_chunks()
+        listed = self._clean.table("playlists", ("content_row",))
+        # Taken row by row, null slots hold nothing: what an engine leaves there would be written as well.
+        listed = listed.take(pa.array(np.arange(len(listed)))).combine_chunks()
         ids = contents["content_id"].combine_chunks()
         lists = listed["content_ids"].combine_chunks()
         members = pc.call_function("index_in", [lists.flatten()], pc.SetLookupOptions(value_set=ids, skip_nulls=True))

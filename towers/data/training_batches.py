@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from towers.batch import MicroBatch, Targets, TrainingBatch
+from towers.batch import MicroBatch, Route, Routes, Targets, TrainingBatch, rows_of_rank
 from towers.data.batches import BatchPlan, Windows
 from towers.data.datamodule import DataModule
 from towers.data.history_reader import HistoryReader
@@ -41,8 +41,42 @@ class Share:
 
     def of(self, total: int) -> slice:
         """The rank's part of `total` things: neighbours, as many for each rank, fewer for the last ones."""
-        size = -(-total // self.ranks)
-        return slice(min(self.rank * size, total), min((self.rank + 1) * size, total))
+        return rows_of_rank(total, self.rank, self.ranks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Tables that are divided by rows among ranks, so that each step says which of them go where.
+
+    Args:
+        id_rows: `[contents]`, row of the id table, -1 without.
+        num_ids: rows of it.
+        sound_rows: `[contents]`, row of the audio memory, -1 without.
+        num_sounds: rows of it.
+    """
+
+    id_rows: np.ndarray
+    num_ids: int
+    sound_rows: np.ndarray
+    num_sounds: int
+
+    def routes(self, content_rows: np.ndarray, fresh_index: np.ndarray, share: Share) -> Routes:
+        """Of a step, as one rank sees them.
+
+        Args:
+            content_rows: of the step.
+            fresh_index: which of them are encoded anew.
+            share: of the rank.
+        """
+        sounds = self.sound_rows[content_rows]
+        own, fresh = rows_of_rank(self.num_sounds, share.rank, share.ranks), sounds[fresh_index]
+        kept = np.flatnonzero((fresh >= own.start) & (fresh < own.stop))
+        return Routes(
+            ids=Route.of(self.id_rows[content_rows], self.num_ids, share.rank, share.ranks),
+            sounds=Route.of(sounds, self.num_sounds, share.rank, share.ranks),
+            fresh=torch.from_numpy(kept),
+            fresh_rows=torch.from_numpy(fresh[kept].astype(np.int64) - own.start),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +87,13 @@ class Needs:
         num_rejections: contents turned down that the objective wants with every target, at most.
         has_times: whether the objective wants to know when targets happened, and since when candidates have been there.
         sounds: of which steps encode some anew; null: the audio encoder learns nothing.
+        tables: that are divided by rows among ranks; null: they are whole.
     """
 
     num_rejections: int
     has_times: bool
     sounds: Sounds | None
+    tables: Tables | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +163,7 @@ class TrainingBatches(Dataset):
         drawn = self._draw(plan.windows, generator)
         candidates, log_q = self._candidates.sample(drawn.rows, generator)
         contents = StepContents(self._place, candidates, drawn.heard, drawn.rejected)
-        fresh_index = self._fresh_index(contents.rows, generator)
+        fresh_index, tables = self._fresh_index(contents.rows, generator), self._needs.tables
         micro_batches = tuple(
             self._micro_batch(plan.windows, drawn, contents, part)
             for part in self._parts(len(plan.windows))
@@ -145,6 +181,7 @@ class TrainingBatches(Dataset):
             epoch=plan.epoch,
             number=plan.number,
             batches=plan.batches,
+            routes=None if tables is None else tables.routes(contents.rows, fresh_index, self._share),
         )
 
     def _draw(self, windows: Windows, generator: np.random.Generator) -> _Drawn:

@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from towers.batch import ContentBatch
 from towers.errors import require_counts
+from towers.models.rows import DividedIds, IdTable, Rows, rows_in_order
 
 
 class ContentTower(nn.Module):
@@ -23,11 +24,13 @@ class ContentTower(nn.Module):
         audio_dim: of the audio encoder's vectors; 0 without sound.
         is_audio_standardised: whether these have mean 0 and deviation 1 over the catalogue. Others are normalised one
             by one, which bounds them whatever the encoder learns, and loses how loud and steady a sound is.
-        is_trained: `[contents]`, whether training has events with the content; the delta is zero elsewhere.
+        num_events: `[contents]`, of training that chose the content.
+        rows: how the id table stands in the processes of a training.
         dim: of the space.
         hidden_dim: of the layer between.
         part_dropout: probability that a metadata part or the sound of a content is dropped in training.
         id_dropout: probability that the delta of a content is dropped in training.
+        id_min_events: of training from which on a content's id has a delta; with fewer it is its sound and metadata.
         dropout: in the layer between.
     """
 
@@ -36,15 +39,17 @@ class ContentTower(nn.Module):
         vocabulary_sizes: Mapping[str, int],
         audio_dim: int,
         is_audio_standardised: bool,
-        is_trained: Bool[Tensor, " all_contents"],
+        num_events: Int[Tensor, " all_contents"],
+        rows: Rows,
         dim: int,
         hidden_dim: int,
         part_dropout: float,
         id_dropout: float,
+        id_min_events: int,
         dropout: float,
     ):
         super().__init__()
-        require_counts(dim=dim, hidden_dim=hidden_dim)
+        require_counts(dim=dim, hidden_dim=hidden_dim, id_min_events=id_min_events)
         for name, probability in (("part_dropout", part_dropout), ("id_dropout", id_dropout)):
             if not 0 <= probability < 1:
                 raise ValueError(f"{name} must lie in 0 to 1, 1 excluded, got {probability}")
@@ -61,14 +66,13 @@ class ContentTower(nn.Module):
         # Ids alone leave nothing to fuse.
         self._fuse = nn.Sequential(*layers) if vocabulary_sizes or audio_dim else None
         self._is_trained: Tensor
-        self.register_buffer("_is_trained", is_trained.clone())
-        self._id_delta = nn.Embedding(len(is_trained), dim)
-        nn.init.normal_(self._id_delta.weight, std=dim**-0.5)
+        self.register_buffer("_is_trained", num_events >= id_min_events)
+        self._id_delta: IdTable = rows.ids(self._is_trained, dim)
 
     def forward(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
         """Unit vectors."""
         rows, known = contents.rows, self.without_id(contents)
-        delta = self._id_delta(rows) * self._is_trained[rows][:, None]
+        delta = self._id_delta(rows, contents.route) * self._is_trained[rows][:, None]
         return normalize(known + delta * self._kept(rows, self._id_dropout), dim=-1)
 
     def without_id(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
@@ -83,10 +87,19 @@ class ContentTower(nn.Module):
             fused = fused + kept * self._audio(contents.audio)
         return fused if self._fuse is None else fused + self._fuse(fused)
 
-    @torch.no_grad()
     def set_delta(self, rows: Int[Tensor, " contents"], delta: Float[Tensor, "contents dim"]) -> None:
-        """What is added for the ids of contents from now on."""
-        self._id_delta.weight[rows] = delta
+        """What is added for the ids of contents from now on, of those that are to have a delta."""
+        self._id_delta.set(rows, delta)
+
+    @property
+    def has_delta(self) -> Bool[Tensor, " all_contents"]:
+        """Whether a content's id has a delta, by content row."""
+        return self._is_trained
+
+    @property
+    def divided_ids(self) -> DividedIds | None:
+        """The id table where its rows are divided among ranks; null where it is whole."""
+        return self._id_delta if isinstance(self._id_delta, DividedIds) else None
 
     @property
     def has_content(self) -> bool:
@@ -115,11 +128,13 @@ class ContentTower(nn.Module):
             row_of: the row that each content had, -1 where it is new; what it has is zero, and no id counts as trained.
         """
         is_new = row_of < 0
-        moved = dict(weights)
-        for name in ("_id_delta.weight", "_is_trained"):
-            found = weights[name][row_of.clamp(min=0)]
-            moved[name] = found.masked_fill(is_new.reshape(-1, *[1] * (found.dim() - 1)), 0)
-        return moved
+        is_trained = weights["_is_trained"][row_of.clamp(min=0)] & ~is_new
+        deltas = weights["_id_delta.weight"]
+        if len(deltas) == len(weights["_is_trained"]):  # a row a content
+            found = deltas[row_of.clamp(min=0)].masked_fill(is_new[:, None], 0)
+        else:  # a row for each content with a delta
+            found = deltas[rows_in_order(weights["_is_trained"])[row_of[is_trained]]]
+        return {**weights, "_id_delta.weight": found, "_is_trained": is_trained}
 
     def _kept(self, rows: Int[Tensor, " contents"], probability: float) -> Float[Tensor, "contents 1"]:
         """1 where a content keeps the part, 0 where it is dropped; all ones outside of training."""

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from towers.batch import TrainingBatch
 from towers.errors import UserError
 from towers.manifest import atomic_file
+from towers.training.row_files import with_rows
 from towers.training.run_folder import BEST, LAST, PLACED
 
 OF_LEARNER = "learner"
@@ -140,7 +142,7 @@ def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
     Raises:
         UserError: it is another run's, of a version before Lightning's Trainer, or no checkpoint.
     """
-    state = _loaded(path)
+    state = _loaded(path, is_spread=dist.is_initialized() and dist.get_world_size() > 1, signature=signature)
     if state["signature"] != signature:
         raise UserError(
             f"{path}: belongs to the run {state['signature']}, not {signature}; delete the folder to start anew"
@@ -153,10 +155,11 @@ def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
     return state
 
 
-def _loaded(path: Path) -> dict[str, Any]:
+def _loaded(path: Path, is_spread: bool = False, signature: str | None = None) -> dict[str, Any]:
+    """With the rows beside it, whole or as this rank's part; as it stands where it is another run's than expected."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         assert "signature" in state
     except Exception as error:  # torch raises whatever its reader met
         raise UserError(f"{path}: cannot be read as a checkpoint; delete it to start the run anew") from error
-    return state
+    return state if signature not in (None, state["signature"]) else with_rows(path, state, is_spread)

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from towers.batch import ContentBatch
+from towers.batch import ContentBatch, Routes
 from towers.features.ragged import Ragged
+from towers.models.rows import WHOLE, Rows
 from towers.training.staleness import Staleness
 
 
@@ -26,51 +27,101 @@ class ContentTable(nn.Module):
         audio_rows: `[contents]`, row of a content's sound, -1 without.
         num_sounds: in the store.
         audio_dim: of the audio encoder's vectors.
+        rows: how the audio vectors stand in the processes of a training.
+
+    Attributes:
+        division: how the audio vectors are divided among ranks; null: they are whole.
     """
 
     def __init__(
-        self, codes: Mapping[str, Ragged], audio_rows: Int[np.ndarray, " contents"], num_sounds: int, audio_dim: int
+        self,
+        codes: Mapping[str, Ragged],
+        audio_rows: Int[np.ndarray, " contents"],
+        num_sounds: int,
+        audio_dim: int,
+        rows: Rows = WHOLE,
     ):
         super().__init__()
+        self.division = rows.division(num_sounds)
         self._part_names = tuple(codes)
         for part, ragged in codes.items():
             self.register_buffer(f"_codes_{part}", _padded(ragged), persistent=False)
         self._audio_rows: Tensor
         self._audio_vectors: Tensor
         self.register_buffer("_audio_rows", torch.from_numpy(audio_rows.copy()), persistent=False)
-        self.register_buffer("_audio_vectors", torch.zeros(num_sounds, audio_dim))
+        num_own = num_sounds if self.division is None else self.division.num_own
+        self.register_buffer("_audio_vectors", torch.zeros(num_own, audio_dim))
 
     def __len__(self) -> int:
         return len(self._audio_rows)
+
+    @property
+    def audio_rows(self) -> Int[Tensor, " contents"]:
+        """Row of each content's sound; -1 without."""
+        return self._audio_rows
 
     @property
     def device(self) -> torch.device:
         """Where the table is."""
         return self._audio_rows.device
 
-    def batch(self, rows: Int[Tensor, " contents"]) -> ContentBatch:
-        """The contents at `rows`, with the audio vectors of the table."""
+    def batch(self, rows: Int[Tensor, " contents"], routes: Routes | None = None) -> ContentBatch:
+        """The contents at `rows`, with the audio vectors of the table.
+
+        Args:
+            rows: of contents. A divided table is asked by all ranks at once, for the same ones.
+            routes: how rows of divided tables travel in a step; the others than this rank's own contents are then
+                without an audio vector. Null outside of steps, and where tables are whole.
+        """
         sound = self._audio_rows[rows]
         has_audio = sound >= 0
-        if len(self._audio_vectors):
-            audio = self._audio_vectors[sound.clamp(min=0)] * has_audio[:, None]
-        else:
-            audio = self._audio_vectors.new_zeros(len(rows), self._audio_vectors.shape[1])
         parts = {part: getattr(self, f"_codes_{part}")[rows] for part in self._part_names}
-        return ContentBatch(rows=rows, parts=parts, audio=audio, has_audio=has_audio)
+        route = None if routes is None else routes.ids
+        return ContentBatch(
+            rows=rows, parts=parts, audio=self._audio(sound, routes), has_audio=has_audio, route=route
+        )  # fmt: skip
+
+    def _audio(self, sound: Int[Tensor, " contents"], routes: Routes | None) -> Float[Tensor, "contents audio_dim"]:
+        nothing = self._audio_vectors.new_zeros
+        if self.division is None or not self.division.num_rows:
+            if len(self._audio_vectors):
+                return self._audio_vectors[sound.clamp(min=0)] * (sound >= 0)[:, None]
+            return nothing(len(sound), self._audio_vectors.shape[1])
+        if routes is None:
+            return self.division.everywhere(self._audio_vectors, sound.clamp(min=0)) * (sound >= 0)[:, None]
+        route = routes.sounds
+        with torch.no_grad():
+            received = self.division.exchanged(self._audio_vectors.index_select(0, route.own), route)
+            return nothing(len(sound), received.shape[1]).index_copy_(0, route.wanted + route.first, received)
 
     @torch.no_grad()
     def remember(
-        self, rows: Int[Tensor, " fresh"], vectors: Float[Tensor, "fresh audio_dim"], are_sound: Bool[Tensor, ""]
+        self,
+        rows: Int[Tensor, " fresh"],
+        vectors: Float[Tensor, "fresh audio_dim"],
+        are_sound: Bool[Tensor, ""],
+        routes: Routes | None = None,
     ) -> None:
-        """Sets the audio vectors of contents, which all have a sound; leaves them where `are_sound` is false."""
+        """Sets the audio vectors of contents, which all have a sound; leaves them where `are_sound` is false.
+
+        Args:
+            rows: of the contents.
+            vectors: the same on all ranks.
+            are_sound: whether the step was.
+            routes: of the step, where tables are divided.
+        """
         sounds = self._audio_rows[rows]
+        if routes is not None:
+            sounds, vectors = routes.fresh_rows, vectors[routes.fresh]
         kept = torch.where(are_sound, vectors.to(self._audio_vectors.dtype), self._audio_vectors[sounds])
         self._audio_vectors[sounds] = kept
 
     @torch.no_grad()
     def write(self, first: int, vectors: Float[Tensor, "sounds audio_dim"], staleness: Staleness | None = None) -> None:
-        """Sets the audio vectors of the sounds from `first` on; `staleness` takes note of how far they had drifted."""
+        """Sets the audio vectors of the sounds from `first` on; `staleness` takes note of how far they had drifted.
+
+        Of a divided table, this rank's sounds, counted within its part.
+        """
         place = slice(first, first + len(vectors))
         if staleness is not None:
             staleness.add(self._audio_vectors[place], vectors)

@@ -24,7 +24,8 @@ def refresh_audio(two_tower: TwoTower, table: ContentTable, records: Records, pr
 
     Processes take turns at portions of `SOUNDS_AT_ONCE` sounds and hand each other the vectors, so each encodes its
     share, and all end with the same bits: those of one process alone, as nobody's portions depend on how many there
-    are. Nothing is drawn. Memory is bounded by a portion a rank.
+    are. Nothing is drawn. Memory is bounded by a portion a rank. Where the table is divided by rows, each encodes its
+    own, and hands on nothing; bits then follow from where portions begin, which depends on the number of ranks.
 
     Args:
         two_tower: whose audio encoder; the same weights on all ranks.
@@ -36,6 +37,14 @@ def refresh_audio(two_tower: TwoTower, table: ContentTable, records: Records, pr
         How far the table's vectors had drifted, the same on all ranks.
     """
     staleness = Staleness(table.device)
+    if table.division is not None:
+        own = table.division.own
+        with _evaluating(two_tower):
+            for first in range(own.start, own.stop, SOUNDS_AT_ONCE):
+                part = records[first : min(first + SOUNDS_AT_ONCE, own.stop)]
+                vectors = _encoded(two_tower, part, table.device)[: len(part)]
+                table.write(first - own.start, vectors, staleness)
+        return staleness.together(processes, len(records))
     at_once = SOUNDS_AT_ONCE * processes.share.ranks
     with _evaluating(two_tower):
         for first in range(0, len(records), at_once):

@@ -22,7 +22,8 @@ from torch import Tensor
 from towers.batch import HistoryBatch, TrainingBatch
 from towers.data.training_batches import Share
 from towers.errors import UserError
-from towers.training.checkpoints import Progress
+from towers.models.rows import Division
+from towers.training.checkpoints import OF_LEARNER, Progress
 from towers.training.optimizing import Reports, advance, clip_gradients
 from towers.training.processes import Processes
 from towers.training.schedule import Schedule
@@ -30,6 +31,8 @@ from towers.training.step import Learner, accumulate_gradient
 from towers.training.validation import Validation
 
 LOG_EVERY_STEPS = 10
+WEIGHTS = ("state_dict", "current_model_state")
+"""Where a checkpoint of Lightning has them; the latter is of weights whose average is the former."""
 
 
 class TowersModule(pl.LightningModule):
@@ -110,13 +113,15 @@ class TowersModule(pl.LightningModule):
             self.is_restored = False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds where the run stands."""
+        """Adds where the run stands, and says of divided tables that each rank has its part."""
         checkpoint["progress"] = self.progress.to_dict()
+        self._turn_tables(checkpoint, Division.spread)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes back to where the run stood."""
+        """Goes back to where the run stood, whatever number of ranks it had."""
         self.progress = Progress(**checkpoint["progress"])
         self.is_restored = True
+        self._turn_tables(checkpoint, Division.part)
 
     def on_fit_start(self) -> None:
         """Begins with the same weights on all ranks and every sound encoded, unless a run goes on.
@@ -133,7 +138,9 @@ class TowersModule(pl.LightningModule):
         if self.is_restored:
             self.trainer.should_stop |= self.progress.has_ended
             return
-        self.processes.same_everywhere(self.learner)  # before ranks encode each other's sounds
+        self.processes.same_everywhere(
+            self.learner, but=self.learner.divisions()
+        )  # before ranks encode each other's sounds
         with self.autocast(self.device):
             self._validation.refresh(self.learner, self.processes)  # so that no step learns from zeros
 
@@ -150,11 +157,12 @@ class TowersModule(pl.LightningModule):
             group["lr"] = rate * factor
         loss, fresh = accumulate_gradient(learner, batch, self.processes, self.autocast(self.device))
         self.processes.sum_gradients(learner.parameters())
-        norm = clip_gradients(learner.parameters(), self.gradient_clip)
+        tables, sum_ = learner.divided_ids(), self.processes.sum_
+        norm = clip_gradients(learner.parameters(), self.gradient_clip, tables, sum_)
         is_finite = torch.isfinite(norm) & torch.isfinite(loss)
         advance(optimizer.optimizer, is_finite, optimizer.step)
         if fresh is not None:
-            learner.table.remember(fresh.content_rows, fresh.vectors, is_finite)
+            learner.table.remember(fresh.content_rows, fresh.vectors, is_finite, fresh.routes)
         progress.passed(batch)
         # `full` and not `tensor`, which would copy from the host and wait for all that is queued.
         wished = self.processes.sum_(torch.full((), self.wish, device=loss.device))
@@ -230,6 +238,12 @@ class TowersModule(pl.LightningModule):
         """A row for every logger; not by `self.log`, which rounds to float32 and costs half a millisecond."""
         for logger in self.trainer.loggers:
             logger.log_metrics(dict(figures), self.progress.step if step is None else step)
+
+    def _turn_tables(self, checkpoint: dict[str, Any], turned: Callable[[Division, Tensor], Tensor]) -> None:
+        """Turns divided tables of a checkpoint into this rank's part, or into parts of a whole."""
+        for weights in (checkpoint[name] for name in WEIGHTS if name in checkpoint):
+            for name, division in self.learner.divisions().items():
+                weights[f"{OF_LEARNER}.{name}"] = turned(division, weights[f"{OF_LEARNER}.{name}"])
 
     @property
     def _is_training(self) -> bool:

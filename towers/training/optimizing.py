@@ -1,12 +1,14 @@
 """A gradient into a step of the optimiser: groups of parameters, the norm, and what is done where it is not finite."""
 
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.optim.adamw import adamw as functional_adamw
 
+from towers.models.rows import DividedIds, Division
 from towers.training.step import Learner
 
 Label = TypeVar("Label")
@@ -30,6 +32,9 @@ def adamw(
     or not. After n steps at the full rate, what no gradient has renewed is down to about exp(-n x `id_lr` x
     `id_weight_decay`). So the delta of a content that is seldom met shrinks towards zero, where the content is its
     sound and metadata, and that of a popular one, which is renewed all the time, stays.
+
+    Where the id table is divided by rows among ranks (`rows=divided`), its rows are stepped, and decay, in the steps
+    that meet them alone (`RowwiseAdamW`): a content that is seldom met stays where it is.
 
     Args:
         learner: what is trained.
@@ -62,13 +67,125 @@ def adamw(
         {"params": plain},
         {"params": tables, "lr": id_lr, "weight_decay": id_weight_decay},
     ]
+    divided = learner.divided_ids()
+    if divided:
+        groups[-1:] = []  # they ask for no gradient of autograd's
+        return RowwiseAdamW(groups, divided, lr, id_lr, id_weight_decay, betas)
     return torch.optim.AdamW(groups, lr=lr, weight_decay=0.0, betas=betas, fused=True)
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Float[Tensor, ""]:
-    """Scales gradients down to `max_norm`; returns the norm before, which is not finite where one of them is not."""
+class RowwiseAdamW(torch.optim.AdamW):
+    """AdamW, of tables that are divided among ranks by the rows that a step meets alone.
+
+    The fused kernel that steps everything else steps these rows and their moments, gathered and put back; so does it
+    pass by where the gradient is not finite, without a word to the host. What differs from dense AdamW is what happens
+    to a row in steps that do not meet it, which is nothing: its moments do not fade, its last step is not repeated, and
+    it does not decay. Steps are counted for the table and not for the row, as `torch.optim.SparseAdam` does, to whose
+    numbers this comes without decay, but for where epsilon stands.
+
+    Args:
+        groups: of all other parameters, as `torch.optim.AdamW` takes them.
+        tables: of ids, in a group of their own, the last.
+        lr: learning rate of the groups that name none.
+        id_lr: of the tables.
+        id_weight_decay: of the rows of the tables that a step meets.
+        betas: decay of the means of the gradient and of its square.
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        tables: list[DividedIds],
+        lr: float,
+        id_lr: float,
+        id_weight_decay: float,
+        betas: tuple[float, float],
+    ):
+        super().__init__(groups, lr=lr, weight_decay=0.0, betas=betas, fused=True)
+        self._tables = tables
+        weights = [table.weight for table in tables]
+        self.add_param_group({"params": weights, "lr": id_lr, "weight_decay": id_weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Dense parameters first, which the tables are not: they have no `grad`."""
+        loss = super().step(closure)
+        for table in self._tables:
+            self._step_rows(table)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Of the tables, too."""
+        super().zero_grad(set_to_none)
+        for table in self._tables:
+            table.forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments of a divided table are spread as the table is."""
+        return self._with_moments(super().state_dict(), Division.spread)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Of whatever number of ranks."""
+        super().load_state_dict(self._with_moments(state_dict, Division.part))
+
+    def _step_rows(self, table: DividedIds) -> None:
+        state, group = self.state[table.weight], self.param_groups[-1]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=table.weight.device)
+            for name in MOMENTS:
+                state[name] = torch.zeros_like(table.weight)
+        found_inf = getattr(self, "found_inf", None)
+        met = table.gradient()
+        if met is None or not len(met[0]):  # other ranks may have met some
+            state["step"] += 1 if found_inf is None else 1 - found_inf
+            return
+        rows, gradient = met
+        tensors = (table.weight, *(state[name] for name in MOMENTS))
+        weight, mean, square = (tensor.index_select(0, rows) for tensor in tensors)
+        beta1, beta2 = group["betas"]
+        functional_adamw(
+            [weight], [gradient], [mean], [square], [], [state["step"]], fused=True, found_inf=found_inf,
+            amsgrad=False, beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=group["weight_decay"],
+            eps=group["eps"], maximize=False,
+        )  # fmt: skip
+        for tensor, stepped in zip(tensors, (weight, mean, square), strict=True):
+            tensor.index_copy_(0, rows, stepped)
+
+    def _with_moments(self, state: dict[str, Any], turned: Callable[[Division, Tensor], Tensor]) -> dict[str, Any]:
+        """A state whose moments of divided tables are turned into parts, or into the whole."""
+        found, first = dict(state["state"]), sum(len(group["params"]) for group in self.param_groups[:-1])
+        for place, table in enumerate(self._tables, start=first):
+            if place in found:
+                moments = {name: turned(table.division, found[place][name]) for name in MOMENTS}
+                found[place] = {**found[place], **moments}
+        return {**state, "state": found}
+
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam keeps of every number: the means of the gradient and of its square."""
+
+
+def clip_gradients(
+    parameters: Iterable[nn.Parameter],
+    max_norm: float,
+    tables: Iterable[DividedIds] = (),
+    sum_: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> Float[Tensor, ""]:
+    """Scales gradients down to `max_norm`; returns the norm before, which is not finite where one of them is not.
+
+    Args:
+        parameters: with the same gradients on all ranks.
+        max_norm: of all gradients together.
+        tables: of which each rank has rows of its own.
+        sum_: over ranks, in place.
+    """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
+    for table in tables:
+        met = table.gradient()
+        squares = torch.zeros_like(norm) if met is None else met[1].square().sum()
+        norm = (norm.square() + sum_(squares)).sqrt()
+        gradients += [] if met is None else [met[1]]
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(factor)

@@ -4,7 +4,7 @@ Gradients are summed, never averaged: a loss is a sum over the targets of all ra
 step does is the same for any number of ranks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import torch
 import torch.distributed as dist
@@ -51,6 +51,12 @@ class Processes:
             dist.all_reduce(tensor)
         return tensor
 
+    def largest(self, tensor: Tensor) -> Tensor:
+        """The largest over ranks, in place."""
+        if self.share.ranks > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return tensor
+
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Every parameter's gradient becomes the sum over ranks; all at once, in one message a type."""
         if self.share.ranks == 1:
@@ -68,11 +74,12 @@ class Processes:
             for gradient, part in zip(gradients, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
 
-    def same_everywhere(self, module: torch.nn.Module) -> None:
-        """Parameters and buffers of the first rank for all."""
+    def same_everywhere(self, module: torch.nn.Module, but: Container[str] = ()) -> None:
+        """Parameters and buffers of the first rank for all, but for those of which each rank has its own part."""
         if self.share.ranks > 1:
-            for tensor in module.state_dict(keep_vars=True).values():
-                dist.broadcast(tensor.data, 0)
+            for name, tensor in module.state_dict(keep_vars=True).items():
+                if name not in but:
+                    dist.broadcast(tensor.data, 0)
 
     def wait(self) -> None:
         """Until all ranks are here; not before they know each other."""

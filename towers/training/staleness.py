@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from towers.training.processes import Processes
+
 
 class Staleness:
     """Drift of vectors from what they were to what they are: 1 - cosine, from 0 (the same direction) to 2.
@@ -37,6 +39,17 @@ class Staleness:
         self._sum += drift.sum(dtype=torch.float64)
         self._largest = torch.maximum(self._largest, drift.max())
         self._count += len(after)
+
+    def together(self, processes: Processes, count: int) -> "Staleness":
+        """Of the sounds of all ranks, where each has taken note of its own.
+
+        Args:
+            processes: who all call.
+            count: of the sounds of all.
+        """
+        self._sum, self._largest = processes.sum_(self._sum), processes.largest(self._largest)
+        self._count = count
+        return self
 
     def figures(self) -> dict[str, float]:
         """Mean and largest drift by the name under which they are logged; empty where there was no sound."""

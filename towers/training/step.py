@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from towers.batch import TrainingBatch
+from towers.batch import Routes, TrainingBatch
+from towers.data.training_batches import Tables
+from towers.models.rows import DividedIds, Division
 from towers.models.two_tower import TwoTower
 from towers.training.content_table import ContentTable
 from towers.training.objectives.objective import Objective
@@ -36,6 +38,31 @@ class Learner(nn.Module):
         self.table = table
         self.objective = objective
 
+    def divided_ids(self) -> list[DividedIds]:
+        """Tables of ids that are divided by rows among ranks, and keep their gradient to themselves; none where they
+        are whole."""
+        ids = self.two_tower.content_tower.divided_ids
+        return [] if ids is None else [ids]
+
+    def tables(self) -> Tables | None:
+        """What a loader has to know of the tables that are divided; null: they are whole."""
+        (ids, *_), sounds = self.divided_ids() or [None], self.table.division
+        if ids is None or sounds is None:
+            return None
+        return Tables(
+            id_rows=ids.row_of.cpu().numpy(), num_ids=ids.division.num_rows,
+            sound_rows=self.table.audio_rows.cpu().numpy(), num_sounds=sounds.num_rows,
+        )  # fmt: skip
+
+    def divisions(self) -> dict[str, Division]:
+        """How parameters and buffers are divided among ranks, by their names; empty where all are whole."""
+        (ids, *_), sounds = self.divided_ids() or [None], self.table.division
+        found = {
+            "two_tower.content_tower._id_delta.weight": None if ids is None else ids.division,
+            "table._audio_vectors": sounds,
+        }
+        return {name: division for name, division in found.items() if division is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class FreshSounds:
@@ -44,10 +71,12 @@ class FreshSounds:
     Args:
         content_rows: whose.
         vectors: as encoded.
+        routes: of the step, where tables are divided.
     """
 
     content_rows: Int[Tensor, " fresh"]
     vectors: Float[Tensor, "fresh audio_dim"]
+    routes: Routes | None
 
 
 class _Shared:
@@ -87,7 +116,7 @@ def accumulate_gradient(
     share = processes.share.of(len(batch.content_rows))
     fresh = None
     with precision:
-        contents = table.batch(batch.content_rows)
+        contents = table.batch(batch.content_rows, batch.routes)
         if len(batch.fresh_index):
             own = two_tower.audio_encoder(batch.fresh_spectrograms).float()
             fresh = _Shared(own, len(batch.fresh_index), processes)
@@ -107,4 +136,4 @@ def accumulate_gradient(
         return processes.sum_(loss), None
     fresh.backward()
     rows = batch.content_rows[batch.fresh_index]
-    return processes.sum_(loss), FreshSounds(rows, fresh.vectors.detach())
+    return processes.sum_(loss), FreshSounds(rows, fresh.vectors.detach(), batch.routes)

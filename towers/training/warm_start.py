@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from towers.errors import UserError
+from towers.models.rows import Division
 from towers.training.step import Learner
 
 CONTENTS = "contents"
@@ -20,13 +21,18 @@ CONTENTS = "contents"
 TABLE = "table."
 """Begins the names of what is encoded anew: vectors of sounds."""
 TOWER = "two_tower.content_tower."
+DELTAS, IS_TRAINED = f"{TOWER}_id_delta.weight", f"{TOWER}_is_trained"
 
 Rows = Mapping[str, Int[np.ndarray, " rows"]]
 """By what a table's rows stand for, the row that each of now had before; -1: it is new."""
 
 
 def carried(
-    before: Mapping[str, Tensor], fresh: Mapping[str, Tensor], tables: Mapping[str, str], rows: Rows
+    before: Mapping[str, Tensor],
+    fresh: Mapping[str, Tensor],
+    tables: Mapping[str, str],
+    rows: Rows,
+    division: Division | None = None,
 ) -> dict[str, Tensor]:
     """The state of a learner that begins with another one's weights.
 
@@ -35,6 +41,7 @@ def carried(
         fresh: those of the new one, as it was made.
         tables: names of tables whose rows belong to something -> what, as in `rows`.
         rows: which row each had before.
+        division: of the new one's id table; null: it is whole, with a row for every content.
 
     Raises:
         UserError: the earlier network is another one.
@@ -44,7 +51,7 @@ def carried(
         name
         for name, tensor in fresh.items()
         if name not in tables
-        and not name.startswith((TABLE, f"{TOWER}_is_trained"))
+        and not name.startswith((TABLE, IS_TRAINED))
         and (name not in before or before[name].shape != tensor.shape)
     ]
     unlike += [name for name in tables if name not in before or before[name].shape[1:] != fresh[name].shape[1:]]
@@ -58,10 +65,12 @@ def carried(
     for name, tensor in fresh.items():
         if name in tables:
             found[name] = _taken(before[name], rows[tables[name]])
-        elif name.startswith((TABLE, f"{TOWER}_is_trained")):
+        elif name.startswith((TABLE, IS_TRAINED)):
             found[name] = tensor
         else:
             found[name] = before[name]
+    if division is not None:
+        found[DELTAS] = division.part(found[DELTAS][fresh[IS_TRAINED]])
     return found
 
 
@@ -78,9 +87,11 @@ def carried_optimizer(
         rows: of these.
 
     Raises:
-        UserError: the earlier one has other parameters.
+        UserError: the earlier one has other parameters, or the new one's tables are divided.
     """
     now = optimizer.state_dict()
+    if learner.divided_ids():
+        raise UserError("warm_start.optimizer=carry: rows=divided begins with moments of its own; give reset")
     sizes = [[len(group["params"]) for group in state["param_groups"]] for state in (before, now)]
     if sizes[0] != sizes[1]:
         raise UserError("warm_start.optimizer=carry: the earlier optimiser has other parameters; give reset")
@@ -109,9 +120,15 @@ def tables_of(learner: Learner, user_columns: Sequence[str]) -> dict[str, str]:
 
 
 def _trained_deltas(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Deltas of contents that training has not met are as they were drawn, and count as zero."""
-    name, is_trained = f"{TOWER}_id_delta.weight", f"{TOWER}_is_trained"
-    return {name: weights[name] * weights[is_trained][:, None]} if {name, is_trained} <= weights.keys() else {}
+    """A delta for every content: zero where training has not met it, whether it was drawn or has no row."""
+    if not {DELTAS, IS_TRAINED} <= weights.keys():
+        return {}
+    deltas, is_trained = weights[DELTAS], weights[IS_TRAINED]
+    if len(deltas) == len(is_trained):
+        return {DELTAS: deltas * is_trained[:, None]}
+    found = deltas.new_zeros(len(is_trained), deltas.shape[1])
+    found[is_trained] = deltas
+    return {DELTAS: found}
 
 
 def _taken(before: Tensor, rows: Int[np.ndarray, " rows"]) -> Tensor:

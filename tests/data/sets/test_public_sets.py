@@ -17,7 +17,6 @@ from tests.data.read_back import histories_by_id
 from tests.data.sets import small
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
-from towers.data.engines.duckdb_engine import DuckDbEngine
 from towers.data.raw import columns_of
 from towers.data.sources.sets.public_set import DONE
 from towers.data.splits.leave_one_out import LeaveOneOut
@@ -85,7 +84,7 @@ def kept(found, folder, told):
     """The tables that are kept in a folder; stages of a conversion are added to `told`."""
     root, paths = found.inputs()
     digests = {str(path.relative_to(root)): digest_of_file(path) for path in paths}
-    return found.kept_tables(folder, digests, DuckDbEngine(), None, lambda stage, *_: told.append(stage))
+    return found.kept_tables(folder, digests, None, lambda stage, *_: told.append(stage))
 
 
 def rows_of(tables):

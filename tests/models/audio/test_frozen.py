@@ -88,7 +88,7 @@ def test_without_spectrograms_too_they_reach_the_content_tower(path, raw, tmp_pa
     two_tower = build_two_tower(
         store,
         partial(FrozenAudioEncoder, path=path),
-        partial(ContentTower, dim=8, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, dropout=0.0),
+        partial(ContentTower, dim=8, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, id_min_events=1, dropout=0.0),
         partial(UserTower, dim=8, num_layers=1, num_heads=1, dropout=0.0),
     )
     sounds = heard_by(two_tower.audio_encoder, store)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from towers.data.audio.log_mel import LogMel, UnusableSound, read_crops, record_from
+from towers.data.audio.sound_objects import on_disk
 from towers.data.audio.spectrogram_parts import Decoding, Heard, Part, SoundFile, SoundProgress
 from towers.features.settings import SpectrogramSettings
 
@@ -72,8 +73,8 @@ class Decoder:
         if known is not None:
             return known, None
         try:
-            with torch.inference_mode():
-                crops, remark = read_crops(file.path, self._settings)
+            with torch.inference_mode(), on_disk(file.path) as path:
+                crops, remark = read_crops(path, self._settings)
                 record = record_from(crops, self._log_mel, self._settings)
         except UnusableSound as error:
             return Heard(record=None, reason=str(error)), 0.0

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float16
 
+from towers.data.sources.remote import RawPath
 from towers.errors import UserError
 from towers.manifest import atomic_directory
 
@@ -28,12 +29,12 @@ class SoundFile:
     Args:
         content_id: whose it is.
         path: where it lies.
-        digest: of its bytes; None where there is no file.
+        digest: of its bytes, or the version of an object; None where there is no file.
         refusal: why it must not be read; None where it may be.
     """
 
     content_id: str
-    path: Path
+    path: RawPath
     digest: str | None
     refusal: str | None
 

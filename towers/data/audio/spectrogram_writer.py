@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from towers.data.audio.sound_objects import SoundObjects
 from towers.data.audio.spectrogram_parts import Decoding, Heard, Part, Shard, SoundFile, SoundProgress
 from towers.data.audio.spectrograms import ALTERED, FRONT, FRONT_END, RECORDS, REJECTED, ROWS
+from towers.data.sources.remote import RawPath, RemotePath, path_below
 from towers.features.settings import SpectrogramSettings
 from towers.features.sound import UnusableSound
 from towers.features.sound_file import TAKES_FFMPEG, has_ffmpeg, takes_ffmpeg
@@ -33,9 +35,14 @@ class SpectrogramSet:
     """
 
     def __init__(
-        self, folder: Path, root: Path, content_ids: Sequence[str], audio: Sequence[str], settings: SpectrogramSettings
+        self,
+        folder: Path,
+        root: RawPath,
+        content_ids: Sequence[str],
+        audio: Sequence[str],
+        settings: SpectrogramSettings,
     ):
-        sounds = SoundFolder(root)
+        sounds = SoundFolder(root) if isinstance(root, Path) else SoundObjects(root)
         found = [_found(sounds, name) for name in audio]
         self._paths = [root / name if isinstance(path, str) else path for path, name in zip(found, audio, strict=True)]
         self._refusals = [path if isinstance(path, str) else None for path in found]
@@ -53,7 +60,7 @@ class SpectrogramSet:
         files = {self._name(place): digest for place, digest in enumerate(self._digests) if digest is not None}
         named = list(zip(self._content_ids, self._audio, strict=True))
         # What was set aside for want of a decoder has another chance once there is one.
-        decoders = ["ffmpeg"] if has_ffmpeg() and any(takes_ffmpeg(path) for path in self._paths) else []
+        decoders = ["ffmpeg"] if has_ffmpeg() and any(takes_ffmpeg(Path(path.name)) for path in self._paths) else []
         return self._folder / digest_of([files, named, self._front, *decoders])[:16]
 
     def make(self, num_workers: int, on_progress: SoundProgress) -> Decoding:
@@ -97,7 +104,7 @@ class SpectrogramSet:
         return Decoder(self._settings, known, num_workers).write(parts, on_progress)
 
     def _name(self, place: int) -> str:
-        return str(self._paths[place].relative_to(self._root))
+        return str(path_below(self._paths[place], self._root))
 
     def _places(self, start: int) -> range:
         """Those of one part."""
@@ -109,11 +116,14 @@ class SpectrogramSet:
         return self._digested(self._folder / "digests.json", range(len(self._paths)))
 
     def _digested(self, memory: Path, places: Sequence[int]) -> list[str | None]:
+        if not isinstance(self._root, Path):
+            found = [self._paths[place] for place in places]
+            return [path.version if isinstance(path, RemotePath) else None for path in found]
         known = [self._folder / "digests.json", *self._parts_folder.glob("digests-*.json")]
         memory.parent.mkdir(parents=True, exist_ok=True)
         digests = FileDigests(memory, *known)
         allowed = [self._paths[place] for place in places if self._refusals[place] is None]
-        files = digests.of(allowed, self._root)
+        files = digests.of([path for path in allowed if isinstance(path, Path)], self._root)
         digests.save()
         return [None if self._refusals[place] else files.get(self._name(place)) for place in places]
 
@@ -218,7 +228,7 @@ def _with_reasons(files: Sequence[tuple[SoundFile, str]]) -> pa.Table:
     return table.add_column(2, "reason", pa.array([reason for _, reason in files], pa.string()))
 
 
-def _found(sounds: SoundFolder, audio: str) -> Path | str:
+def _found(sounds: SoundFolder | SoundObjects, audio: str) -> RawPath | str:
     """Where a sound lies, or why it must not or cannot be read."""
     try:
         return sounds.find(audio)

@@ -39,20 +39,20 @@ class DuckDbEngine:
 
     @contextmanager
     def open(self, folder: Path, spill: Path | None) -> "Iterator[DuckDbDatabase]":
-        """A DuckDB file below `folder` that may spill to disk.
-
-        Raises:
-            UserError: as `connect`.
-        """
-        with self.connect(folder, spill) as connection:
-            yield DuckDbDatabase(connection)
-
-    @contextmanager
-    def connect(self, folder: Path, spill: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The connection to such a file, for what DuckDB alone can do.
+        """See `Engine`.
 
         Raises:
             UserError: a question mark in the folder's path, behind which DuckDB looks for settings.
+        """
+        with self.connected(folder, spill) as connection:
+            yield DuckDbDatabase(connection)
+
+    @contextmanager
+    def connected(self, folder: Path, spill: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yields a connection to a DuckDB file below `folder` that may spill to disk.
+
+        Raises:
+            UserError: as `open`.
         """
         path = str(folder.absolute() / "work.duckdb")  # whole, or `a:b` would be read as a kind of database
         if "?" in path:

@@ -105,15 +105,24 @@ def _of_iceberg(folder: RawPath, metadata: list[str]) -> list[Alive]:
     _check_names(folder, table.metadata.schemas)
     found = []
     for task in table.scan().plan_files():
-        path = task.file.file_path.removeprefix("file://")
+        path = _bare(task.file.file_path)
         if task.delete_files:
             raise refusal(folder, ICEBERG, "it has delete files, rows that are dead in a file: rewrite its data files")
         if str(task.file.file_format.value).upper() != "PARQUET":
             raise refusal(folder, ICEBERG, f"it has files that are no Parquet ({path})")
-        if not path.startswith(f"{location}/"):
+        if not path.startswith(f"{_bare(location)}/"):
             raise refusal(folder, ICEBERG, f"its log names a file elsewhere ({path})")
-        found.append(Alive(name=path[len(location) + 1 :], values={}))
+        found.append(Alive(name=path[len(_bare(location)) + 1 :], values={}))
     return found
+
+
+def _bare(uri: str) -> str:
+    """A place without what writers spell differently: the scheme, and an account behind a container.
+
+    >>> _bare("s3a://bucket/plays/a.parquet"), _bare("file:/data/a.parquet"), _bare("abfs://box@me.dfs.net/a")
+    ('bucket/plays/a.parquet', '/data/a.parquet', 'box/a')
+    """
+    return re.sub(r"^([^@/]+)@[^/]*", r"\1", re.sub(r"^(?:file:(?://)?|[A-Za-z0-9+.-]+://)", "", uri))
 
 
 def _newest(folder: RawPath, metadata: list[str]) -> str:

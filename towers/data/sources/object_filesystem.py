@@ -20,7 +20,7 @@ class ObjectFilesystem(AbstractFileSystem):
         scheme: of the URLs.
     """
 
-    cachable = False  # each has objects of its own
+    cachable = False  # codespell:ignore cachable; each has objects of its own
 
     def __init__(self, scheme: str):
         super().__init__()

@@ -52,7 +52,7 @@ class ParquetFolder:
         if self._listed is not None:
             return self._listed
         names = self._names()
-        refuse_log(self._root)
+        refuse_log(self._root, names)
         found = {table: table_files(self._root / table) for table in schema.RAW_TABLES}
         if not found[schema.EVENTS].parts:
             near = [

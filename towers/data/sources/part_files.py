@@ -1,7 +1,7 @@
 """The part files of a table's folder: all that a writer meant to be read, and nothing that it keeps for itself."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,13 +89,18 @@ def is_parquet(path: RawPath) -> bool:
         raise UserError(f"{path}: cannot be opened ({error.strerror}); make it readable") from error
 
 
-def refuse_log(folder: RawPath) -> None:
+def refuse_log(folder: RawPath, names: Iterable[str]) -> None:
     """Refuses a data set's folder that is itself a table with a log.
+
+    Args:
+        folder: of the data set.
+        names: of what is in it.
 
     Raises:
         UserError: names the folder, and says how to write the live rows out.
     """
-    if isinstance(folder, Path) and (kind := _kind_of(folder)) is not None:
+    kind = _kind_of(folder) if isinstance(folder, Path) else next((LOGS[name] for name in names if name in LOGS), None)
+    if kind is not None:
         raise refusal(folder, kind, f"{DEAD_ROWS}: call it {folder}/events/")
 
 

@@ -97,7 +97,7 @@ def part_of(
         if name.lower() not in taken and (column is not None or name in extra):
             constants[name] = _constant(path, name, text, column)
     fields = [pa.field(name, constant.kind) for name, constant in constants.items()]
-    return Part(path=path, schema=pa.schema([*own, *fields]), constants=constants)
+    return Part(path=path, schema=pa.schema([*own, *fields]) if fields else own, constants=constants)
 
 
 def _constant(path: RawPath, name: str, text: str | None, column: Column | None) -> Constant:

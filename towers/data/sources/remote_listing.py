@@ -3,23 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
-from towers.data.sources.remote import RemotePath
+from towers.data.sources.remote import RemotePath, StoreError
 from towers.errors import UserError
 
 VERSIONS = ("generation", "ETag", "etag", "LastModified", "last_modified")
 """What tells an object's versions apart, the surest first: of Google Cloud, of S3, of Azure."""
 
 
-def objects_below(folder: RemotePath) -> dict[str, RemotePath]:
-    """All objects below a folder, at any depth, by their paths in it; none where there is no such folder.
+def objects_below(folder: RemotePath, max_depth: int | None = None) -> dict[str, RemotePath]:
+    """All objects below a folder by their paths in it; none where there is no such folder.
 
     Empty objects that stand for a folder are left out.
+
+    Args:
+        folder: to look in.
+        max_depth: 1 for those directly in it; null for any depth.
 
     Raises:
         UserError: the store refuses, or does not answer; or a key that is no path.
     """
     with folder.reaching():
-        found = folder.filesystem.find(folder.own, detail=True)
+        found = folder.filesystem.find(folder.own, maxdepth=max_depth, detail=True)
     objects = {}
     for own, info in found.items():
         name = str(own)[len(folder.own) + 1 :]
@@ -39,8 +43,15 @@ def entries_of(folder: RemotePath) -> dict[str, bool]:
     Raises:
         UserError: there is no such bucket or folder, or the store refuses or does not answer.
     """
-    with folder.reaching():
-        found = folder.filesystem.ls(folder.own, detail=True)
+    try:
+        with folder.reaching():
+            found = folder.filesystem.ls(folder.own, detail=True)
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(
+                f"data.root={folder}: no such bucket, or nothing in such a folder; give the data set's as data.root=URL"
+            ) from error
+        raise
     names = {str(info["name"]).rstrip("/").rpartition("/")[2]: info["type"] == "directory" for info in found}
     return {name: is_folder for name, is_folder in names.items() if name}
 

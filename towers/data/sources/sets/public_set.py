@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from towers.contract import schema
 from towers.data.bad_lines import LINES, SCHEMA, BadLines, LineWriter
 from towers.data.engines.duckdb_engine import DuckDbEngine, path_in_sql
-from towers.data.engines.engine import Engine
 from towers.data.sources.sets.published import Published, Reading, found
 from towers.data.sources.tables import RawTables, literal
 from towers.disk import is_full
@@ -53,6 +52,7 @@ class PublicSet:
         has_clock: whether timestamps are times; false where only the order is known.
         files: the published tables, by the names that the SQL gives them.
         options: settings that the SQL reads by GETVARIABLE.
+        memory_gb: of DuckDB, which converts whatever the engine is; see `DuckDbEngine`.
     """
 
     def __init__(
@@ -64,10 +64,12 @@ class PublicSet:
         has_clock: bool,
         files: dict[str, Published],
         options: dict[str, Any],
+        memory_gb: float | None = None,
     ):
         self.root = root
         self._root = literal(root)
         self._title, self._home, self._has_clock, self._files, self._options = title, home, has_clock, files, options
+        self._engine = DuckDbEngine(memory_gb)
         self._sql = literal(sql) if sql.endswith(".sql") else SQL / f"{sql}.sql"
         if not self._sql.is_file():
             known = ", ".join(sorted(path.stem for path in SQL.glob("*.sql")))
@@ -94,19 +96,16 @@ class PublicSet:
         """
         folder = staging / "converted"
         folder.mkdir(parents=True)
-        self._convert(folder, DuckDbEngine(), None, lambda stage, done, total, remark: None, "")
+        self._convert(folder, None, lambda stage, done, total, remark: None, "")
         return self._converted(folder)
 
-    def kept_tables(
-        self, folder: Path, inputs: Mapping[str, str], engine: Engine, spill: Path | None, on_progress: Told
-    ) -> RawTables:
+    def kept_tables(self, folder: Path, inputs: Mapping[str, str], spill: Path | None, on_progress: Told) -> RawTables:
         """Returns what was converted before where nothing has changed; else converts, and keeps it.
 
         Args:
             folder: where it is kept.
             inputs: digests of the set's files.
-            engine: converts if it is DuckDB, in its memory; another one leaves that to a DuckDB of the default size.
-            spill: where DuckDB writes what does not fit; null: beside the result.
+            spill: where DuckDB writes what does not fit into memory; null: beside what is converted.
             on_progress: called with (stage, done, all, remark).
 
         Raises:
@@ -116,8 +115,7 @@ class PublicSet:
         if not (folder / DONE).exists() or read_json(folder / DONE).get("made_of") != made_of:
             shutil.rmtree(folder, ignore_errors=True)
             with atomic_directory(folder) as fresh:
-                duck = engine if isinstance(engine, DuckDbEngine) else DuckDbEngine()
-                self._convert(fresh, duck, spill, on_progress, made_of)
+                self._convert(fresh, spill, on_progress, made_of)
         return self._converted(folder)
 
     def _found(self) -> dict[str, list[Path]]:
@@ -132,8 +130,8 @@ class PublicSet:
             )
         return paths
 
-    def _convert(self, folder: Path, engine: DuckDbEngine, spill: Path | None, on_progress: Told, made_of: str) -> None:
-        with scratch_directory(folder / "work") as work, engine.connect(work, spill) as connection:
+    def _convert(self, folder: Path, spill: Path | None, on_progress: Told, made_of: str) -> None:
+        with scratch_directory(folder / "work") as work, self._engine.connected(work, spill) as connection:
             connection.execute("SET preserve_insertion_order = true")  # of events at the same time, the first is first
             try:
                 read = self._read(connection, work, on_progress)

@@ -1,0 +1,450 @@
+"""Both engines give the same: rule by rule on odd values, and a whole store byte for byte.
+
+All that needs Spark stands here, so that one JVM does for it.
+"""
+
+import datetime as dt
+import os
+import shutil
+import threading
+from decimal import Decimal
+from uuid import UUID
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.data import raw_set
+from towers.contract.impressions import IMPRESSION_SCHEMA
+from towers.data import raw
+from towers.data.engines.duckdb_engine import DuckDbEngine
+from towers.data.engines.engine import Unreadable
+from towers.data.sources.parquet_folder import ParquetFolder
+from towers.data.tables import SQL
+from towers.disk import is_full
+from towers.errors import UserError
+
+pytestmark = pytest.mark.unhooked  # that call of pytest gives a file to one process
+
+if shutil.which("java") is None and "CI" not in os.environ:
+    pytest.skip("no Java on this machine, which Spark runs on", allow_module_level=True)
+
+SETTINGS = {
+    "spark.sql.shuffle.partitions": 1,
+    "spark.sql.adaptive.enabled": False,
+    "spark.sql.codegen.wholeStage": False,
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+"""Few rows: what takes time is what Spark and the JVM prepare for many."""
+MAX = 2**63 - 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def spark(tmp_path_factory):
+    """The one session, which engines find there."""
+    from towers.data.engines.spark_session import session
+
+    folder = tmp_path_factory.mktemp("spark")
+    with session("local[1]", 1.0, SETTINGS, folder, folder / "spill") as started:
+        yield started
+
+
+@pytest.fixture(params=["duckdb", "spark"])
+def database(request, tmp_path):
+    with engine_of(request.param).open(tmp_path, None) as opened:
+        yield opened
+
+
+def engine_of(name):
+    from towers.data.engines.spark_engine import SparkEngine
+
+    return DuckDbEngine() if name == "duckdb" else SparkEngine()
+
+
+def by_both(folder, ask):
+    """What `ask` makes of a database of DuckDB's and of one of Spark's."""
+    found = []
+    for name in ("duckdb", "spark"):
+        (folder / name).mkdir()
+        with engine_of(name).open(folder / name, None) as opened:
+            found.append(ask(opened))
+    return found
+
+
+FLOATS = [None, np.nan, np.inf, -np.inf, 0.5, 1.5, 2.5, -2.5, -0.0, 1e300, 2.0**63, -(2.0**63), 2.0**63 - 1024, 7.0]
+TEXTS = [None, "", "a", "ä", "a\0b", "𝄞", "it's", "Z", "\\", "\n", "null", " a", "aa", "z"]
+TIMES = [None, 0, -1, 1, MAX, -MAX, 10**15, -(10**17), 1_767_225_600_000_000, 5, 6, 7, 8, 9]
+LISTS = [None, [], ["a"], [None], ["a", None], [None, "a"], ["a", "b"], ["ab"], ["b", "a"], [""], ["a", ""], ["", "a"]]
+LISTS += [["z"], ["z"]]
+DECIMALS = [None, *(Decimal(each) for each in ("0.5", "1.5", "2.5", "-0.5", "-2.5", "0.4", "7.0"))] + [Decimal(9)] * 6
+VALUES = pa.table(
+    {
+        "row": pa.array(range(len(FLOATS))),
+        "number": pa.array(FLOATS, pa.float64()),
+        "text": pa.array(TEXTS, pa.string()),
+        "time": pa.array(TIMES, pa.timestamp("us", "UTC")),
+        "genres": pa.array(LISTS, pa.list_(pa.string())),
+        "digits": pa.array(DECIMALS, pa.decimal128(9, 1)),
+    }
+)
+EXPRESSIONS = {
+    "whole_number_of_a_float": 'TRY_CAST(ROUND_EVEN(CAST("number" AS DOUBLE), 0) AS BIGINT)',
+    "whole number of a decimal": 'TRY_CAST(ROUND("digits", 0) AS BIGINT)',
+    "finite_number": "ISFINITE(number)",
+    "microseconds_since_1970": "EPOCH_US(time)",
+    "lower_half_of_md5": "MD5_NUMBER_LOWER(text)",
+    "no session": "COALESCE(MD5_NUMBER_LOWER(text), 0)",
+    "text in quotes": "'unknown ''' || text || ''''",
+    "day": 'FLOOR("row" / 3)',
+    "entry_of_a_list": "LIST_CONTAINS(genres, 'a')",
+    "within years": "CASE WHEN CAST(time AS DATE) BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN time END",
+    "struct": "{'text': text, 'row': \"row\"}",
+    "cut to 32 bits": 'CAST(LEAST(COALESCE("row" * 1000000000, -1), 2147483647) AS INTEGER)',
+    "texts of numbers": "CAST(genres AS VARCHAR[])",
+}
+"""What the SQL files and `raw.py` are made of, by rule of the dialect or by what it is for."""
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory):
+    """All expressions by both engines."""
+    shown = ", ".join(f'{sql} AS "{name}"' for name, sql in EXPRESSIONS.items())
+
+    def ask(opened):
+        opened.put("odd", VALUES)
+        opened.view("turned", f'SELECT "row", {shown} FROM odd')
+        return opened.table("turned", ("row",))
+
+    return by_both(tmp_path_factory.mktemp("expressions"), ask)
+
+
+class TestExpressions:
+    @pytest.mark.parametrize("name", EXPRESSIONS)
+    def test_values_and_types(self, turned, name):
+        ours, sparks = (rows[name] for rows in turned)
+        assert ours.type == sparks.type
+        assert ours.to_pylist() == sparks.to_pylist()
+
+    def test_they_are_what_they_are_to_be(self, turned):
+        """Against numbers of ours, since both could be wrong alike."""
+        rows = {name: turned[1][name].to_pylist() for name in turned[1].column_names}
+        assert rows["whole_number_of_a_float"] == [None] * 4 + [0, 2, 2, -2, 0, None, None, -(2**63), 2**63 - 1024, 7]
+        assert rows["whole number of a decimal"] == [None, 1, 2, 3, -1, -3, 0, 7, *[9] * 6]
+        assert rows["finite_number"] == [None, *[False] * 3, *[True] * 10]
+        assert rows["microseconds_since_1970"][:6] == [None, 0, -1, 1, None, None]
+        assert rows["lower_half_of_md5"][2] == int.from_bytes(
+            bytes.fromhex("0cc175b9c0f1b6a831c399e269772661")[8:], "little"
+        )
+
+
+def test_what_is_hashed_alike(tmp_path):
+    """Rows are equal where DuckDB says so: a null is no absent value, a list is no other list of the same texts, and
+    one that is null is an empty one."""
+    values = [None, "a", "b", ""]
+    pairs = [(one, other, some) for one in values for other in values for some in LISTS]
+    columns = [pa.array(column) for column in zip(*pairs, strict=True)]
+    rows = pa.table([*columns, pa.array(range(len(pairs)))], ["chosen_id", "shelf", "candidate_ids", "row"])
+
+    def ask(opened):
+        opened.put("shown", rows)
+        opened.view("hashed", 'SELECT "row", HASH(chosen_id, shelf, candidate_ids) AS row_hash FROM shown')
+        return opened.table("hashed", ("row",))["row_hash"].to_pylist()
+
+    ours, sparks = by_both(tmp_path, ask)
+    distinct = len({(one, other, str(some or [])) for one, other, some in pairs})
+    assert len({*zip(ours, sparks, strict=True)}) == len({*ours}) == len({*sparks}) == distinct
+
+
+def test_order_is_by_bytes_with_nulls_last(database):
+    database.put("odd", VALUES)
+    found = database.table("odd", ("text", "row"))["text"].to_pylist()
+    assert found == [*sorted((text for text in TEXTS if text is not None), key=str.encode), None]
+
+
+def test_batches(database):
+    values = VALUES.drop(["number"])  # of which one is no number, which is equal to none
+    database.put("odd", values)
+    batches = list(database.batches("odd", ("row",), 5, where={"row": 3}))
+    assert [batch["row"].to_pylist() for batch in batches if len(batch)] == [[3]]
+    some = list(database.batches("odd", ("row",), 5))
+    assert max(map(len, some)) <= 5
+    assert pa.Table.from_batches(some).combine_chunks() == values
+    assert database.count("odd") == len(values)
+
+
+def uuids(*numbers):
+    values = [None if number is None else UUID(int=number).bytes for number in numbers]
+    return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(values, pa.binary(16)))
+
+
+NS = [0, 1_499, 1_500, -1_499, -1_500, -500, MAX, -MAX, None, 1_767_225_600_000_000_500]
+ODD_FILES = {
+    "a b.parquet": {
+        "user_id": pa.array(["ann", "", "z"]), "content_id": pa.array(["a1", None, "x"]).dictionary_encode(),
+        "timestamp": pa.array([0, 10**15, None], pa.timestamp("ms")), "played_ms": pa.array([2.5, np.nan, 1e30]),
+    },
+    "[1]*%20?é.parquet": {
+        "user_id": pa.array([7, 2**64 - 1], pa.uint64()), "content_id": uuids(7, None),
+        "timestamp": pa.array([1_767_225_600, 5], pa.timestamp("s", "Europe/Oslo")),
+        "played_ms": pa.array([Decimal("2.5"), Decimal("-0.5")]), "context": pa.nulls(2),
+    },
+    "day=1/part.parquet": {
+        "user_id": pa.array(["n"] * len(NS)), "content_id": pa.array(range(len(NS)), pa.int8()),
+        "timestamp": pa.array(NS, pa.timestamp("ns")), "played_ms": pa.array([2**40] * len(NS)),
+        "extra": pa.nulls(len(NS)),
+    },
+    "day=1/zone.parquet": {
+        "user_id": pa.array(["n"] * len(NS)), "content_id": pa.array(range(len(NS))),
+        "timestamp": pa.array(NS, pa.timestamp("ns", "UTC")), "action": pa.array(["hum"] * len(NS), pa.large_string()),
+    },
+    "empty.parquet": {},
+}  # fmt: skip
+ODD_USERS = {
+    "a.parquet": {
+        "user_id": pa.array(["ann", "n", "ann", None]), "deleted": pa.array([None, False, None, True]),
+        "born": pa.array([dt.date(1500, 2, 28), dt.date(9999, 12, 31), dt.date(1500, 2, 28), None]),
+        "age": pa.array([1, -1, 1, None], pa.int8()), "say `x`.y z": pa.array([b"a", None, b"a", b"c"]),
+        "joined": pa.array([1_500, -1, 1_500, None], pa.timestamp("ns")),
+        "height": pa.array([1.5, np.nan, 1.5, 0.0], pa.float32()), "none": pa.nulls(4), "code": uuids(1, None, 1, 2),
+        "wakes": pa.array([dt.time(7, 30), None, dt.time(7, 30), None]),
+        "half": pa.array(np.array([1.5, 2, 1.5, 0], np.float16)),
+        "long": pa.array([Decimal(1)] * 4, pa.decimal256(60, 2)),
+    },
+    "b.parquet": {
+        "user_id": pa.array(["n", "z"]), "age": pa.array([2**32, 3], pa.uint64()),
+        "born": pa.array(TIMES[4:6], pa.timestamp("us")),
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def odd_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd [1]")
+    for table, files in (("events", ODD_FILES), ("users", ODD_USERS)):
+        for name, columns in files.items():
+            path = folder / table / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.table(columns), path)
+    times = "(VALUES ('infinity'::TIMESTAMPTZ), ('-infinity'), ('0044-03-15 (BC)')) AS rows(timestamp)"
+    path = str(folder / "events/endless.parquet").replace("'", "''")
+    duckdb.sql(f"COPY (SELECT 'e' AS user_id, 'x' AS content_id, timestamp FROM {times}) TO '{path}'")
+    old = pa.table({"user_id": ["i"], "content_id": ["x"], "timestamp": pa.array([-1], pa.timestamp("ns"))})
+    pq.write_table(old, folder / "events/int96.parquet", use_deprecated_int96_timestamps=True)
+    return folder
+
+
+def shown(column):
+    """Values as text: times that Python cannot tell, and what is no number, are told apart as well."""
+    kind = pa.int64() if pa.types.is_timestamp(column.type) else column.type
+    return [repr(value) for value in column.cast(kind).to_pylist()]
+
+
+class TestRawFiles:
+    """Files of all types and names are read alike."""
+
+    @pytest.mark.parametrize("table", ["events", "users"])
+    def test_alike(self, odd_files, table, tmp_path, feature_settings):
+        tables = ParquetFolder(str(odd_files)).tables(odd_files)
+        extra = raw.columns_to_keep(tables, feature_settings)[1:] if table == "users" else ()
+
+        def ask(opened):
+            raw.select_raw(tables, table, extra).define(opened, "rows")
+            return opened.table("rows", ("filename", "file_row_number"))
+
+        ours, sparks = by_both(tmp_path, ask)
+        assert ours.schema == sparks.schema
+        for name in ours.column_names:
+            if name != "row_hash":
+                assert shown(ours[name]) == shown(sparks[name]), name
+        hashes = [rows["row_hash"].to_pylist() for rows in (ours, sparks)]
+        assert len({*zip(*hashes, strict=True)}) == len({*hashes[0]}) == len({*hashes[1]})
+
+    def test_a_damaged_file_is_named(self, tmp_path, database):
+        path = raw_set.write_part(tmp_path, "events", raw_set.event_table(raw_set.EVENTS))
+        content = bytearray(path.read_bytes())
+        content[4:400] = bytes(396)
+        path.write_bytes(content)
+        database.scan("events", [path], raw_set.EVENT_SCHEMA.names)
+        with pytest.raises(Unreadable):
+            database.table("events", ("timestamp",))
+        assert database.fault_of(path) is not None
+
+
+def odd_raw(folder):
+    """The hand-written set with faults and duplicates in all tables, impressions, and names that are patterns."""
+    raw_set.write_raw(folder)
+    again = [
+        *raw_set.ANN[:3],
+        ("ann", "a1", raw_set.at(0), "play", 1, "home"),
+        (None, "a1", raw_set.at(1), "play", 1, None),
+    ]
+    faults = [("ben", "a1", raw_set.at(2), "hum", 1, None), ("ben", None, raw_set.at(2), "play", -1, None)]
+    raw_set.write_part(
+        folder, "events", raw_set.event_table([*again, *faults, ("ben", "a1", None, "like", None, "z")]), 2
+    )
+    path = folder / "events/day=[1]/a b%20.parquet"
+    path.parent.mkdir()
+    columns = {"user_id": pa.array([4, 4, 5], pa.int16()), "content_id": uuids(1, 2, 1), "session_id": ["s", "t", None],
+               "timestamp": pa.array([raw_set.at(1), raw_set.at(40), raw_set.at(22)], pa.timestamp("ns", "UTC")),
+               "played_ms": [2.5, 70_000.5, np.inf],
+               "device": pa.array(["tv", "tv", "car"]).dictionary_encode()}  # fmt: skip
+    pq.write_table(pa.table(columns), path)
+    unlike = [{**raw_set.CONTENTS[0], "title": "other"}, {"content_id": None}, {"content_id": "q", "kind": "?"}]
+    raw_set.write_part(folder, "contents", raw_set.content_table([*raw_set.CONTENTS[:2], *unlike]), 1)
+    lists = [
+        {"playlist_id": "p1", "title": "E", "content_ids": ["a2", None]}, {"playlist_id": "p3", "content_ids": None},
+        {"playlist_id": "a1", "content_ids": []}, {"playlist_id": "p4", "owner_id": "cy", "content_ids": ["a1"]},
+    ]  # fmt: skip
+    raw_set.write_part(folder, "playlists", pa.Table.from_pylist(lists), 1)
+    raw_set.write_part(
+        folder, "users", pa.table({"user_id": ["ann", "new"], "age": pa.array([7, None], pa.uint8())}), 1
+    )
+    write_shown(folder, 0)
+    return folder
+
+
+def write_shown(folder, part):
+    row = {"request_id": "r1", "user_id": "ann", "timestamp": raw_set.at(3), "candidate_ids": ["a1", None],
+           "chosen_id": "a1", "slot": 0, "propensity": 0.5, "played_ms": 5, "clicked": True}  # fmt: skip
+    changes = [{}, {}, {"clicked": False}, {"slot": 1}, {"user_id": "ben"}, {"request_id": None}, {"propensity": 2.0},
+               {"slot": None}, {"slot": None}, {"chosen_id": "b1"},
+               {"request_id": f"r{part + 2}", "user_id": "cy"}]  # fmt: skip
+    rows = pa.Table.from_pylist([{**row, **change} for change in changes], IMPRESSION_SCHEMA)
+    raw_set.write_part(folder, "impressions", rows, part)
+
+
+def prepare(folder, stores, engine, *overrides):
+    """The real command; returns the version's folder."""
+    from towers.commands import prepare as command
+    from towers.config.composing import compose
+
+    spans = ("data.split.validation_start=2026-01-25", "data.split.test_start=2026-02-04")
+    limits = ("data.max_rejected_fraction=1", "data.max_duplicate_fraction=1", "data.max_unlisted_fraction=1")
+    paths = (f"data.root='{folder}'", f"paths.stores={stores}")
+    store = command.run(
+        compose("prepare", ["data=parquet", f"data/engine={engine}", *paths, *spans, *limits, *overrides])
+    )
+    assert store is not None
+    return store.folder
+
+
+def everything(folder):
+    """The bytes of a store and of its log; the digests of raw files tell when they were looked at."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "digests.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def assert_same(stores):
+    ours, sparks = everything(stores / "duckdb"), everything(stores / "spark")
+    assert ours.keys() == sparks.keys()
+    assert [name for name in ours if ours[name] != sparks[name]] == []
+
+
+@pytest.fixture
+def one_key(monkeypatch):
+    """Forgotten listeners are hashed with a random key; here with one."""
+    monkeypatch.setattr("secrets.token_bytes", bytes)
+
+
+def test_a_store_is_the_same_to_the_byte(tmp_path, one_key, capsys):
+    folder = odd_raw(tmp_path / "odd")
+    printed = {}
+    for name in ("duckdb", "spark"):
+        prepare(folder, tmp_path / name, name)
+        printed[name] = capsys.readouterr().out.replace(str(tmp_path / name), "")
+    assert_same(tmp_path)
+    # Without how long what took.
+    told = [
+        [line for line in text.splitlines() if not line[:2].isdigit() and not line.startswith("decoded")]
+        for text in printed.values()
+    ]
+    assert len(told[0]) > 10
+    assert told[0] == told[1]
+    prepare(folder, tmp_path / "duckdb", "spark")
+    assert "nothing to prepare" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_nights(tmp_path, one_key):
+    """A log grows, a listener leaves and comes back, and files are read anew."""
+    folder = odd_raw(tmp_path / "odd")
+    forget = tmp_path / "forget.txt"
+    forget.write_text("ben\n")
+
+    def night(*overrides):
+        for name in ("duckdb", "spark"):
+            prepare(folder, tmp_path / name, name, *overrides)
+        assert_same(tmp_path)
+
+    night()
+    raw_set.write_part(folder, "events", raw_set.event_table([("ben", "a2", raw_set.at(41), "play", 90_000, "car")]), 7)
+    write_shown(folder, 1)
+    night()
+    night(f"data.forget={forget}")
+    raw_set.write_part(folder, "events", raw_set.event_table([("ben", "a2", raw_set.at(42), "play", 90_000, "car")]), 8)
+    write_shown(folder, 2)
+    night()
+    (folder / "events/part-0.parquet").unlink()
+    night()
+
+
+class TestFailures:
+    def test_without_pyspark(self, monkeypatch):
+        from towers.data.engines import spark_engine
+
+        monkeypatch.setattr(spark_engine, "find_spec", lambda name: None)
+        with pytest.raises(UserError, match=r"pip install 'towers\[spark\]'"):
+            spark_engine.SparkEngine()
+
+    def test_without_java(self, monkeypatch, tmp_path):
+        from towers.data.engines import spark_session
+
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("JAVA_HOME", raising=False)
+        with pytest.raises(UserError, match="needs Java, 17 or later"):
+            spark_session._check_java()
+
+    def test_no_memory(self):
+        with pytest.raises(UserError, match=r"data\.engine\.memory_gb=0"):
+            type(engine_of("spark"))(memory_gb=0.0)
+
+    def test_a_job_that_is_stopped(self, spark):
+        from towers.data.engines.spark_session import failures_told
+
+        threading.Timer(1.0, spark.sparkContext.cancelAllJobs).start()
+        with pytest.raises(UserError, match=r"^data/engine=spark: .*cancelled") as raised, failures_told():
+            spark.range(10**12).selectExpr("SUM(id)").collect()
+        assert "\n" not in str(raised.value)
+
+    def test_a_full_disk(self, spark):
+        from towers.data.engines.spark_session import failures_told
+
+        full = "RAISE_ERROR('java.io.IOException: No space left on device')"
+        with pytest.raises(OSError, match="No space left") as raised, failures_told():
+            spark.sql(f"SELECT {full}").collect()
+        assert is_full(raised.value)
+
+    def test_sql_that_spark_does_not_take_is_a_bug(self, spark):
+        from pyspark.errors import AnalysisException
+
+        from towers.data.engines.spark_session import failures_told
+
+        with pytest.raises(AnalysisException), failures_told():
+            spark.sql("SELECT nothing_of_this_name").collect()
+
+
+def test_only_tables_and_views():
+    from towers.data.engines.dialect import statements
+
+    assert [name for name, _, _ in statements((SQL / "rows.sql").read_text())][:2] == ["new_users", "new_contents"]
+    with pytest.raises(ValueError, match="only tables and views"):
+        list(statements("INSERT INTO a SELECT 1"))
+
+
+def test_lists_are_known_by_name():
+    from towers.data.engines.dialect import LISTS as KNOWN
+
+    assert {"artist_ids", "genres", "content_ids", "candidate_ids"} == KNOWN

@@ -1,0 +1,101 @@
+"""Rows beside a checkpoint: written and read by one process that stands for several; what would run code is refused."""
+
+import pickle
+import shutil
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor, Shard
+
+from towers.errors import UserError
+from towers.models.rows import mesh_of_all
+from towers.training.checkpoints import load_unfinished, load_weights
+from towers.training.row_files import ROWS
+from towers.training.strategy import AtomicFiles
+
+pytestmark = pytest.mark.unhooked
+NAME = "learner.two_tower.content_tower._id_delta.weight"
+
+
+@pytest.fixture(autouse=True)
+def one_rank(tmp_path):
+    """A group of one process, whose tables count as divided."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+    mesh_of_all.cache_clear()
+
+
+def save(path, number, signature="run"):
+    rows = torch.full((5, 3), float(number))
+    spread = DTensor.from_local(rows, mesh_of_all("cpu", 1), [Shard(0)])
+    state = {"state_dict": {NAME: spread, "learner.other": torch.ones(2)}, "loops": {}, "epoch": number}
+    AtomicFiles(signature).save_checkpoint(state, path)
+    assert state["state_dict"][NAME] is spread  # what is in use stays as it is
+
+
+def test_is_read_as_a_whole(tmp_path):
+    save(tmp_path / "last.ckpt", 7)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"][NAME] is None
+    found = load_unfinished(tmp_path / "last.ckpt", "run")
+    assert ROWS not in found
+    assert torch.equal(found["state_dict"][NAME], torch.full((5, 3), 7.0))
+    assert set(load_weights(tmp_path / "last.ckpt")) == {NAME.removeprefix("learner."), "other"}
+
+
+def test_what_is_saved_next_takes_its_place(tmp_path):
+    for number in range(3):
+        save(tmp_path / "last.ckpt", number)
+        save(tmp_path / "best.ckpt", 10 + number)
+    assert len(list(tmp_path.glob("*.rows-*"))) == 2
+    assert load_weights(tmp_path / "last.ckpt")["two_tower.content_tower._id_delta.weight"][0, 0] == 2
+    assert load_weights(tmp_path / "best.ckpt")["two_tower.content_tower._id_delta.weight"][0, 0] == 12
+
+
+@pytest.mark.parametrize("place", ["towers.training.row_files.save", "towers.training.strategy.save_checkpoint"])
+def test_a_kill_in_the_middle_leaves_the_one_before(tmp_path, monkeypatch, place):
+    """Before the rows are there, and after them but before the file."""
+    save(tmp_path / "last.ckpt", 1)
+
+    def die(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, die)
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path / "last.ckpt", 2)
+    assert load_weights(tmp_path / "last.ckpt")["two_tower.content_tower._id_delta.weight"][0, 0] == 1
+    save(tmp_path / "last.ckpt", 3)
+    assert len(list(tmp_path.glob("*.rows-*"))) == 1
+    assert load_weights(tmp_path / "last.ckpt")["two_tower.content_tower._id_delta.weight"][0, 0] == 3
+
+
+def test_rows_that_are_gone_are_named(tmp_path):
+    save(tmp_path / "last.ckpt", 1)
+    shutil.rmtree(tmp_path / "last.rows-1")
+    with pytest.raises(UserError, match=r"last\.rows-1: the rows that last\.ckpt names cannot be read"):
+        load_weights(tmp_path / "last.ckpt")
+
+
+def test_another_runs_are_not_read(tmp_path):
+    save(tmp_path / "last.ckpt", 1)
+    shutil.rmtree(tmp_path / "last.rows-1")
+    with pytest.raises(UserError, match="belongs to the run run, not other"):
+        load_unfinished(tmp_path / "last.ckpt", "other")
+
+
+class Evil:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return (exec, (f"import pathlib; pathlib.Path({str(self.folder)!r}, 'ran').touch()",))
+
+
+def test_no_code_is_run(tmp_path):
+    save(tmp_path / "last.ckpt", 1)
+    (tmp_path / "last.rows-1" / ".metadata").write_bytes(pickle.dumps(Evil(tmp_path)))
+    with pytest.raises(UserError, match="cannot be read"):
+        load_weights(tmp_path / "last.ckpt")
+    assert not (tmp_path / "ran").exists()

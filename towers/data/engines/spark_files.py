@@ -1,0 +1,100 @@
+"""Parquet files as Spark reads them: groups of one physical schema, and types that Spark lacks written anew."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from towers.data.sources.remote import RawPath, opened
+
+ROWS_AT_ONCE = 100_000
+MAX_DIGITS = 38
+"""Digits of Spark's decimals."""
+
+
+def physical_groups(paths: Sequence[RawPath], columns: Sequence[str]) -> list[list[RawPath]]:
+    """Divides files of equal types by how the columns are stored, where that tells: nanoseconds are, by older writers,
+    in 96 bits, and one read of Spark's has one schema.
+
+    Args:
+        paths: of the files.
+        columns: that are read.
+    """
+    first = pq.read_schema(opened(paths[0]))
+    fine = {name for name in columns if pt.is_timestamp(kind := first.field(name).type) and kind.unit == "ns"}
+    if not fine:
+        return [list(paths)]
+    groups: dict[tuple[str, ...], list[RawPath]] = defaultdict(list)
+    for path in paths:
+        schema = pq.read_metadata(opened(path)).schema
+        leaves = [schema.column(place) for place in range(len(schema))]
+        groups[tuple(f"{leaf.path} {leaf.physical_type}" for leaf in leaves if leaf.path in fine)].append(path)
+    return list(groups.values())
+
+
+def spark_lacks(kind: pa.DataType) -> bool:
+    """Whether Spark cannot read a column of this type: UUIDs, floats of 16 bit, times of day, long decimals."""
+    if pt.is_dictionary(kind) or pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
+        return spark_lacks(kind.value_type)
+    is_long = pt.is_decimal(kind) and kind.precision > MAX_DIGITS
+    return isinstance(kind, pa.UuidType) or pt.is_float16(kind) or pt.is_time(kind) or is_long
+
+
+def rewritten(path: RawPath, columns: Sequence[str], target: Path) -> None:
+    """Writes columns of a file anew, in types that Spark has, row by row in the same order.
+
+    Args:
+        path: of the file.
+        columns: to write; the file may lack some.
+        target: path of the new file.
+    """
+    file = pq.ParquetFile(opened(path))
+    names = [name for name in file.schema_arrow.names if name in columns]
+    schema = pa.schema([(name, _plain(file.schema_arrow.field(name).type)) for name in names])
+    with pq.ParquetWriter(target, schema) as writer:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=names):
+            arrays = [_as(array, field.type) for array, field in zip(batch.columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def like(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Returns rows in the columns and types of a schema; each value stays what it is."""
+    return pa.record_batch([_as(batch[field.name], field.type) for field in schema], schema=schema)
+
+
+def _as(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pt.is_time(kind):  # microseconds of the day
+        return array.cast(pa.time64("us")).cast(kind)
+    if pt.is_time(array.type):
+        return array.cast(pa.time64("us")).cast(kind)
+    if _has_uuid(array.type):
+        return pa.array(_texts(array.to_pylist()), kind)
+    if pt.is_uint64(kind) and pt.is_int64(array.type):  # a hash, whose bits count
+        return array.view(kind)
+    return array.cast(kind)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The nearest type that Spark has."""
+    if pt.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    if isinstance(kind, pa.UuidType):
+        return pa.string()
+    if pt.is_float16(kind):
+        return pa.float32()
+    if pt.is_time(kind):
+        return pa.int64()
+    return pa.float64() if pt.is_decimal(kind) and kind.precision > MAX_DIGITS else kind
+
+
+def _has_uuid(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.UuidType) or isinstance(getattr(kind, "value_type", None), pa.UuidType)
+
+
+def _texts(values: Sequence[object]) -> list[object]:
+    return [_texts(value) if isinstance(value, list) else None if value is None else str(value) for value in values]

@@ -1,0 +1,223 @@
+"""A Spark session to work in: one that is there, or one that is started quietly and ended; and errors in one line."""
+
+import errno
+import os
+import shutil
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import SparkSession
+
+from towers.data.engines.engine import Unreadable
+from towers.errors import UserError
+
+OURS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.int96TimestampConversion": "false",
+    "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
+    "spark.sql.parquet.binaryAsString": "false",
+    "spark.sql.parquet.mergeSchema": "false",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    "spark.sql.files.maxRecordsPerFile": "0",
+}
+"""Settings that decide what a query gives. They hold in our own session alone, not in the caller's."""
+LOG = "spark.log"
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+QUIET = """status = error
+rootLogger.level = error
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = %p %c{1}: %m%n
+"""
+"""Settings of the JVM's log."""
+# It looks for pandas wherever it is handed a list; nothing here uses pandas.
+warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+
+UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "is not a Parquet file", "ARITHMETIC_OVERFLOW", "long overflow")
+"""What Spark says of files that cannot be read to their end."""
+
+
+@contextmanager
+def session(
+    master: str, memory_gb: float, settings: Mapping[str, Any], folder: Path, spill: Path
+) -> Iterator[SparkSession]:
+    """A session of our own: in a Spark that runs already, else in one that is ended with the block.
+
+    Args:
+        master: of the cluster, where none runs.
+        memory_gb: heap of the driver, in 10^9 bytes.
+        settings: others of Spark's, where none runs.
+        folder: for the JVM's log.
+        spill: where Spark writes what does not fit into memory.
+
+    Raises:
+        UserError: Java is missing, or Spark does not start.
+    """
+    if SparkContext._active_spark_context is not None:
+        yield _own(SparkSession.getActiveSession() or SparkSession.builder.getOrCreate())
+        return
+    with _started(master, memory_gb, settings, folder, spill) as started:
+        yield _own(started)
+
+
+def _own(there: SparkSession) -> SparkSession:
+    """A session beside another one, with views and settings of its own."""
+    own = there.newSession()
+    for name, value in OURS.items():
+        own.conf.set(name, value)
+    return own
+
+
+@contextmanager
+def _started(
+    master: str, memory_gb: float, settings: Mapping[str, Any], folder: Path, spill: Path
+) -> Iterator[SparkSession]:
+    """Starts Spark, and ends it and its JVM with the block; Ctrl-C is handled as before afterwards."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
+    conf = SparkConf()
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not is_submitted:
+        _check_java()
+        conf.setAll([*_settings(master, memory_gb, folder, spill).items()])
+        given = {name: _text(value) for name, value in settings.items()}
+        if JAVA_OPTIONS in given:
+            given[JAVA_OPTIONS] = f"{conf.get(JAVA_OPTIONS)} {given[JAVA_OPTIONS]}"
+        conf.setAll([*given.items()])
+    try:
+        with (folder / LOG).open("w") as log:
+            try:
+                gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
+                context = SparkContext(conf=conf, gateway=gateway)
+            except Exception as error:
+                reason = _told_in(folder / LOG) or _first_line(str(error))
+                raise UserError(f"data/engine=spark: Spark does not start ({reason})") from error
+        started = SparkSession(context)
+        try:
+            yield started
+        finally:
+            started.stop()
+            if not is_submitted:
+                _end_jvm(gateway)
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, handler)  # PySpark's own wants a context
+
+
+def _end_jvm(gateway: Any) -> None:
+    """Ends the JVM that a gateway leads to, whose heap would stay with the process otherwise."""
+    gateway.shutdown()
+    gateway.proc.stdin.close()  # the JVM goes when nobody can write to it
+    gateway.proc.wait()
+    SparkContext._gateway = SparkContext._jvm = None
+
+
+def _settings(master: str, memory_gb: float, folder: Path, spill: Path) -> dict[str, str]:
+    """The settings of a Spark that is started here."""
+    log = folder.absolute() / "log4j2.properties"
+    log.write_text(QUIET)
+    spill.mkdir(parents=True, exist_ok=True)
+    found = {
+        "spark.master": master,
+        "spark.app.name": "towers prepare",
+        "spark.driver.memory": f"{int(memory_gb * 1e9 / 2**20)}m",
+        JAVA_OPTIONS: f'"-Dlog4j2.configurationFile={log.as_uri()}"',
+        "spark.local.dir": str(spill.absolute()),
+        "spark.sql.warehouse.dir": str(folder.absolute() / "warehouse"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if master.startswith("local"):  # nothing else needs to reach the driver
+        found |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return found
+
+
+def _check_java() -> None:
+    home = os.environ.get("JAVA_HOME")
+    if not (home and Path(home, "bin", "java").exists()) and shutil.which("java") is None:
+        raise UserError("data/engine=spark needs Java, 17 or later: install it, or set JAVA_HOME to where it is")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _told_in(log: Path) -> str:
+    """The first line of the JVM's log that tells of an error."""
+    lines = log.read_text(errors="replace").splitlines()
+    return next((line.strip() for line in lines if "rror" in line or "xception" in line), "")
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Turns what Spark raises into one line: `Unreadable` for raw data, an `OSError` for a full disk, else a
+    `UserError`; a fault in SQL stays what it is.
+
+    Raises:
+        Unreadable: a file cannot be read to its end.
+        OSError: no space is left.
+        UserError: a job was stopped, the JVM is gone, or whatever else Spark says.
+    """
+    try:
+        yield
+    except (UserError, Unreadable):
+        raise
+    except Exception as error:
+        if not _is_sparks(error):
+            raise
+        text = "\n".join(_messages(error))
+        if os.strerror(errno.ENOSPC) in text:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        if any(sign in text for sign in UNREADABLE):
+            raise Unreadable(reason_of(error)) from error
+        raise UserError(f"data/engine=spark: {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """The innermost cause of an error of Spark's, in one line."""
+    return _first_line(_messages(error)[-1]) or type(error).__name__
+
+
+def _is_sparks(error: Exception) -> bool:
+    """Whether an error comes from Spark at work: not from SQL that it does not take, which is a bug."""
+
+    if isinstance(error, AnalysisException | ParseException):
+        return any(sign in str(error) for sign in UNREADABLE)
+    return isinstance(error, Py4JError | PySparkException | ConnectionError)
+
+
+def _messages(error: Exception) -> list[str]:
+    """What an error and its causes in the JVM say, from the outermost to the innermost."""
+    found = [str(error)]
+    cause = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
+    try:
+        while cause is not None:
+            found.append(f"{cause.getClass().getSimpleName()}: {cause.getMessage()}")
+            cause = cause.getCause()
+    except Exception:  # the JVM is gone, and cannot be asked any more
+        found.append("the JVM is gone; it may have been out of memory, which data.engine.memory_gb gives it")
+    return found
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
