@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
 LONG = (
-    "agent_returns", "card_memory", "cold_content", "default_settings", "demo_worlds", "export_kills",
+    "agent_returns", "card_memory", "cold_content", "default_settings", "demo_worlds", "engines", "export_kills",
     "export_throughput", "gpu_check", "killed_nights", "page_pictures", "poisoned_nights", "prepare_scale",
     "space_versions", "training_speed",
 )  # fmt: skip
@@ -100,6 +100,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     ],
     "dial": of_the_past,
     "discover_weekly": of_the_past,
+    "engines": lambda folder: ["--data=worlds/world-0", "data.max_unlisted_fraction=1"],
     "evaluation_cost": lambda folder: ["--work=cost"],
     "export_corruption": lambda folder: [str(GOLDEN)],
     "export_kills": lambda folder: plain_runs(folder)[:1],

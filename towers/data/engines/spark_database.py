@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions, types
 from towers.data.engines.dialect import parsed, statements, to_spark
 from towers.data.engines.duckdb_engine import DuckDbDatabase
 from towers.data.engines.engine import BATCH_ROWS
-from towers.data.engines.spark_files import like, physical_groups, rewritten, spark_lacks
+from towers.data.engines.spark_files import like, physical_groups, rewritten, spark_lacks, spark_type
 from towers.data.engines.spark_session import failures_told, reason_of
 from towers.data.sources.remote import RawPath, opened
 
@@ -146,7 +146,15 @@ class SparkDatabase:
         """Rows of the driver's."""
         path = self._next()
         pq.write_table(rows, path)
-        return self._spark.read.parquet(str(path))
+        return self._spark.read.schema(self._schema(rows.schema, rows.column_names, str(path))).parquet(str(path))
+
+    def _schema(self, schema: pa.Schema, columns: Sequence[str], place: str) -> types.StructType:
+        """The types of columns; where one is rare, as Spark finds them in a file."""
+        found = {name: spark_type(schema.field(name).type) for name in columns}
+        if any(kind is None for kind in found.values()):
+            told = self._reader.parquet(place).schema
+            found = {name: told[name].dataType for name in columns}
+        return types.StructType([types.StructField(name, kind) for name, kind in found.items() if kind is not None])
 
     def _read(self, paths: Sequence[RawPath], columns: Sequence[str], with_places: bool) -> DataFrame:
         """Rows of files of one physical schema, with the places where they stand."""
@@ -154,8 +162,8 @@ class SparkDatabase:
         places = [_located(path) for path in paths]
         if any(spark_lacks(schema.field(column).type) for column in columns):
             places = [_located(self._rewritten(path, columns)) for path in paths]
-        first = self._reader.parquet(places[0]).schema
-        wanted = types.StructType([first[column] for column in columns])
+            schema = pq.read_schema(places[0])
+        wanted = self._schema(schema, columns, places[0])
         rows = self._reader.schema(wanted).parquet(*places)
         shown = [_column(name, schema.field(name).type, wanted[name].dataType) for name in columns]
         if not with_places:

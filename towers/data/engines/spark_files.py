@@ -7,9 +7,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
+from pyspark.sql import types
 
+from towers.contract.arrow_types import is_list
 from towers.data.sources.remote import RawPath, opened
 
+_TYPES = {
+    pa.string(): types.StringType, pa.large_string(): types.StringType, pa.string_view(): types.StringType,
+    pa.int8(): types.ByteType, pa.int16(): types.ShortType, pa.int32(): types.IntegerType, pa.int64(): types.LongType,
+    pa.uint8(): types.ShortType, pa.uint16(): types.IntegerType, pa.uint32(): types.LongType,
+    pa.uint64(): lambda: types.DecimalType(20, 0), pa.float32(): types.FloatType, pa.float64(): types.DoubleType,
+    pa.bool_(): types.BooleanType, pa.date32(): types.DateType,
+}  # fmt: skip
 ROWS_AT_ONCE = 100_000
 MAX_DIGITS = 38
 """Digits of Spark's decimals."""
@@ -33,6 +42,25 @@ def physical_groups(paths: Sequence[RawPath], columns: Sequence[str]) -> list[li
         leaves = [schema.column(place) for place in range(len(schema))]
         groups[tuple(f"{leaf.path} {leaf.physical_type}" for leaf in leaves if leaf.path in fine)].append(path)
     return list(groups.values())
+
+
+def spark_type(kind: pa.DataType) -> types.DataType | None:
+    """The type that Spark reads a column in; null for a rare one, which Spark itself is asked for.
+
+    Spark would look into a file for it, by a job of its own.
+    """
+    if pt.is_dictionary(kind):
+        return spark_type(kind.value_type)
+    if is_list(kind):
+        entries = spark_type(kind.value_type)
+        return None if entries is None else types.ArrayType(entries)
+    if pt.is_decimal(kind):
+        return types.DecimalType(kind.precision, kind.scale)
+    if pt.is_timestamp(kind):
+        if kind.unit == "ns":
+            return None
+        return types.TimestampNTZType() if kind.tz is None else types.TimestampType()
+    return next((spark() for arrow, spark in _TYPES.items() if arrow == kind), None)
 
 
 def spark_lacks(kind: pa.DataType) -> bool:

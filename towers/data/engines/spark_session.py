@@ -39,6 +39,8 @@ OURS = {
 }
 """Settings that decide what a query gives. They hold in our own session alone, not in the caller's."""
 LOG = "spark.log"
+LOCAL_PARTITIONS = 16
+"""Pieces that rows are sorted and joined in on one machine; Spark's own 200 are for a cluster. Each spills to disk."""
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 QUIET = """status = error
 rootLogger.level = error
@@ -149,6 +151,7 @@ def _settings(master: str, memory_gb: float, folder: Path, spill: Path) -> dict[
     }
     if master.startswith("local"):  # nothing else needs to reach the driver
         found |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        found["spark.sql.shuffle.partitions"] = str(LOCAL_PARTITIONS)
     return found
 
 
