@@ -31,11 +31,10 @@ CHILD = (
     "import sys, pathlib\n"
     "from towers.config.composing import compose\n"
     "from towers.config.instantiate import instantiate\n"
-    "from towers.data.tables import Spill\n"
     "name, root, out = sys.argv[1:]\n"
     "config = compose('prepare', [f'data={name}', f'data.root={root}'])\n"
     "source = instantiate(config.data.source, 'data.source')\n"
-    "source.kept_tables(pathlib.Path(out), {}, Spill(), lambda *told: None)\n"
+    "source.kept_tables(pathlib.Path(out), {}, None, lambda *told: None)\n"
 )
 """Converts a set; the arguments are its name, its folder and the folder of the result."""
 
@@ -59,7 +58,7 @@ def main() -> None:
             f"{each['peak_gb']:.2f} GB",
         )  # fmt: skip
     Console(width=150).print(shown)
-    write_result(arguments, "sets", {"seed": arguments.seed, "sets": found})
+    write_result(arguments, f"sets-{arguments.rows}", {"seed": arguments.seed, "sets": found})
 
 
 def measure(name: str, folder: Path, rows: int, seed: int) -> dict[str, Any]:

@@ -171,12 +171,12 @@ def test_a_column_with_the_readers_name(refused, raw):
     assert "'filename'" in message
 
 
-def test_a_contract_column_that_only_the_folder_names(refused, raw):
+def test_a_folder_whose_name_is_no_value_of_a_contract_column(refused, raw):
     path = raw / "events/part-0.parquet"
-    rewrite(path, lambda rows: rows.drop_columns(["action"]))
-    (raw / "events/action=like").mkdir()
-    path.rename(raw / "events/action=like/part-0.parquet")
-    assert "column 'action' stands in the folder's name alone" in refused()
+    rewrite(path, lambda rows: rows.drop_columns(["played_ms"]))
+    (raw / "events/played_ms=long").mkdir()
+    path.rename(raw / "events/played_ms=long/part-0.parquet")
+    assert "part-0.parquet: column 'played_ms' is 'long' by its folder's name, must be a number" in refused()
 
 
 class TestAudioOutside:

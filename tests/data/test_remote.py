@@ -15,14 +15,17 @@ from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.data import raw_set
+from towers.commands.forget import raw_rows
 from towers.data import raw as reading
 from towers.data.sources import remote
 from towers.data.sources.footers import Footers
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.sources.part_files import part_files
 from towers.data.sources.remote import path_below, remote_folder
+from towers.data.sources.tables import raw_folder
 from towers.data.sources.timed_events import TimedEvents
 from towers.errors import UserError
+from towers.lifecycle.forgetting_raw import rows_in
 
 BUCKET = "plays"
 
@@ -284,5 +287,17 @@ class TestUrls:
             ParquetFolder("gs://bucket/x")
 
     def test_a_file_of_another_data_set(self):
-        with pytest.raises(UserError, match=r"data\.root=s3://bucket/x\.parquet: .* read from a disk"):
+        with pytest.raises(UserError, match=r"data\.root=s3://bucket/x\.parquet: this is read from a disk alone"):
             TimedEvents("s3://bucket/x.parquet")
+
+
+def test_rows_of_listeners_to_forget_are_counted(s3, raw):
+    url = put(s3, raw)
+    found = dict(rows_in(raw_folder(url), ["ann", "cy"]))
+    assert found == dict(rows_in(raw, ["ann", "cy"]))
+    assert found["events"] == len(raw_set.ANN) + len(raw_set.CY)
+    first, second = raw_rows([url, "s3://nobody/set"], ["ann", "cy"])
+    assert first.startswith(f"{url} is yours and still names them: {found['events']} of events/")
+    assert second.startswith(
+        "s3://nobody/set is yours and could not be looked at: s3://nobody/set/events: cannot be read"
+    )

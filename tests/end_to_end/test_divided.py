@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.command_line import SMALL_WORLD, ok
+from tests.command_line import SMALL_WORLD, ok, refused
 from tests.end_to_end.test_train import TRAIN, finished, stop
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
@@ -49,6 +49,25 @@ def test_ended_by_any_number_of_processes(begun: tuple[Path, Path], processes: i
     assert "recall@20" in ok(folder, "evaluate", *of_run)
     ok(folder, "export", *of_run, f"paths.exports={name}", "promote=true")
     assert (folder / name / "current").exists()
+
+
+def test_what_comes_before_and_beside_a_training(begun: tuple[Path, Path]) -> None:
+    """A warm start, averaged weights, ids of few events, and an export of the newest store's contents."""
+    folder, run = begun
+    copied(begun, "earlier")
+    ok(folder, *DIVIDED, "name=earlier")
+    pair = (*DIVIDED, "trainer=ddp", "trainer.max_epochs=1", "content_tower.id_min_events=20")
+    average = "{_target_: pytorch_lightning.callbacks.EMAWeightAveraging, use_buffers: false}"
+    warm = (f"warm_start.checkpoint=runs/earlier/{run.name}", f"trainer.callbacks=[{average}]")
+    ok(folder, *pair, "name=later", *warm)
+    weights = finished(folder, "later")[1]
+    assert len(weights[DELTA]) < len(finished(folder, "earlier")[1][DELTA])
+    line = refused(folder, *pair, "name=carried", *warm, "warm_start.optimizer=carry")
+    assert "warm_start.optimizer=carry: " in line
+    later = next((folder / "runs" / "later").iterdir()).relative_to(folder)
+    of_run = ("experiment=demo", *SMALL_WORLD, f"checkpoint={later}", "paths.exports=later")
+    ok(folder, "export", *of_run, "promote=true")
+    ok(folder, "export", *of_run, "promote=true", "refresh=true")
 
 
 def test_two_that_are_killed_end_with_the_same_bits(demo: tuple[Path, str]) -> None:

@@ -99,6 +99,7 @@ def make_run(world_store, judge_task, make_learner, make_data):
     from towers.data.training_batches import Share
     from towers.evaluation.harness import evaluate
     from towers.evaluation.ranking.vectors import VectorRanker
+    from towers.models.rows import WHOLE
     from towers.training.data_module import TowersDataModule
     from towers.training.loggers import CsvLogger
     from towers.training.module import TowersModule
@@ -113,14 +114,15 @@ def make_run(world_store, judge_task, make_learner, make_data):
         ranker = VectorRanker(judge_task, "towers", users, contents)
         return evaluate(judge_task, ranker, filter_seen=False, ks=(5,), min_users=1).means()
 
-    def make(folder, seed=0, signature="tiny", batches=None, objective=None, judge=judge, num_workers=0, **changed):
+    def make(folder, seed=0, signature="tiny", batches=None, objective=None, judge=judge, num_workers=0, rows=WHOLE,
+             **changed):  # fmt: skip
         settings = Trainer(**{**SETTINGS, **changed})
         stop = StopRequest()
         trainer = settings.lightning(folder, signature, stop, (settings.monitor,), is_judged=judge is not None)
         if not settings.is_trial:
             trainer.loggers = [CsvLogger(folder / "metrics.csv")]
-        learner = make_learner(seed, objective=objective)
-        data = make_data(learner.objective, seed, max_tokens=50, num_workers=num_workers)
+        learner = make_learner(seed, objective=objective, rows=rows)
+        data = make_data(learner.objective, seed, max_tokens=50, num_workers=num_workers, tables=learner.tables())
         if batches is not None:
             data.training = batches(data.training)
         module = TowersModule(

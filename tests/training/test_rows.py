@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.training.rows_process import trained
+from tests.training.stops import At, Killed, die
 from towers.batch import Route, rows_of_rank
 from towers.data.training_batches import Share
 from towers.models.rows import Divided, DividedIds, Division, Whole
@@ -114,6 +115,25 @@ def test_the_gradient_is_that_of_a_whole_table(case, alone):
     expected = found["gradients"][DELTA][is_trained]
     torch.testing.assert_close(torch.zeros_like(expected).index_add(0, rows, gradient), expected, atol=1e-8, rtol=1e-5)
     assert len(rows) == len(rows.unique())
+
+
+def test_a_run_of_one_process_goes_on_with_the_same_bits(make_run, tmp_path):
+    rows = Divided(rank=0, ranks=1)
+    whole = make_run(tmp_path / "whole", rows=rows)
+    whole.train()
+    killed = make_run(
+        tmp_path / "killed", rows=rows, callbacks=[At("on_train_batch_end", 12, die)], checkpoint_every_s=0.0
+    )
+    with pytest.raises(Killed):
+        killed.train()
+    again = make_run(tmp_path / "killed", rows=rows)
+    again.train()
+    assert again.module.is_restored
+    expected = whole.tensors()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in again.tensors().items())
+    moments = [run.trainer.optimizers[0].state_dict()["state"] for run in (whole, again)]
+    for place, state in moments[0].items():
+        assert all(torch.equal(value, moments[1][place][name]) for name, value in state.items())
 
 
 @pytest.mark.parametrize(("num_rows", "ranks"), [(7, 2), (8, 4), (5, 4), (1, 3), (0, 2)])

@@ -12,8 +12,6 @@ from towers.config.composing import seen_by
 from towers.config.instantiate import instantiate, value
 from towers.config.overrides import raw_list, raw_text
 from towers.data.forgetting import read_forgotten
-from towers.data.sources.remote import RawPath
-from towers.data.sources.tables import raw_folder
 from towers.data.store import CURRENT, Store
 from towers.errors import UserError
 from towers.lifecycle.forgetting import Places
@@ -34,13 +32,13 @@ class ForgettingPlan:
         user_ids: ids of the listeners, each once.
         places: where it looks.
         removes: whether it removes what it finds.
-        roots: folders of the stores' raw data, as far as the stores name them.
+        roots: folders or URLs of the stores' raw data, as far as the stores name them.
     """
 
     user_ids: tuple[str, ...]
     places: Places
     removes: bool
-    roots: tuple[RawPath, ...]
+    roots: tuple[str, ...]
 
 
 def forgetting_plan(config: DictConfig, on_progress: Progress) -> ForgettingPlan:
@@ -108,7 +106,7 @@ def _home_logs(config: DictConfig) -> tuple[Path, ...]:
     return tuple(dict.fromkeys([*([] if named is None else [Path(named)]), *beside]))
 
 
-def _roots(stores: Path) -> tuple[RawPath, ...]:
+def _roots(stores: Path) -> tuple[str, ...]:
     links = (link for link in sorted(stores.glob(f"*/{CURRENT}")) if link.exists())
     found = (Store(link.resolve()).manifest.get("root") for link in links)
-    return tuple(dict.fromkeys(raw_folder(root) for root in found if root is not None))
+    return tuple(dict.fromkeys(root for root in found if root is not None))

@@ -10,6 +10,8 @@ from towers.assembly.forgetting import ForgettingPlan, forgetting_plan, prepare_
 from towers.commands import prepare
 from towers.commands.printed import print_table
 from towers.commands.progress import StageProgress
+from towers.data.sources.remote import is_remote
+from towers.data.sources.tables import raw_folder
 from towers.errors import UserError
 from towers.lifecycle.forgetting import RECORD, Record, Trace
 from towers.lifecycle.forgetting_raw import rows_in
@@ -37,7 +39,7 @@ def run(config: DictConfig) -> list[Trace]:
         print(f"{len(found):,} things hold them; this was a dry run: remove=true removes them")
     else:
         print(nothing(plan))
-    for line in [*raw_rows(plan), *mentions(plan, found)]:
+    for line in [*raw_rows(plan.roots, plan.user_ids), *mentions(plan, found)]:
         print(line)
     return found
 
@@ -71,11 +73,18 @@ def nothing(plan: ForgettingPlan) -> str:
     return f"nothing holds them{hint}"
 
 
-def raw_rows(plan: ForgettingPlan) -> list[str]:
+def raw_rows(roots: Sequence[str], user_ids: Sequence[str]) -> list[str]:
     """Returns lines about raw data that still names the listeners; it is the caller's own."""
     lines = []
-    for root in plan.roots:
-        if found := dict(rows_in(root, plan.user_ids)):
+    for root in roots:
+        try:
+            found = dict(rows_in(raw_folder(root), user_ids))
+        except UserError as error:
+            if not is_remote(root):
+                raise
+            lines.append(f"{root} is yours and could not be looked at: {error}")
+            continue
+        if found:
             rows = ", ".join(f"{count:,} of {name}/" for name, count in found.items())
             lines.append(
                 f"{root} is yours and still names them: {rows}; prepare leaves out the rows of those who are forgotten"

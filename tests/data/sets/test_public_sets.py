@@ -379,6 +379,14 @@ class TestRefusals:
         with pytest.raises(UserError, match=r"data\.source\.sql=other: no such file; .* kuairand, lastfm_1k"):
             source("lastfm_1k", tmp_path, "data.source.sql=other")
 
+    @pytest.mark.parametrize(("given", "said"), [
+        ("source.files.plays.columns=[userid,line]", "'line' of userid-timestamp-.* has a name that is taken"),
+        ("source.files.plays.optional=[mood]", "has no header to tell whether 'mood' is there"),
+    ])  # fmt: skip
+    def test_columns_that_cannot_be(self, tmp_path, given, said):
+        with pytest.raises(UserError, match=said):
+            source("lastfm_1k", tmp_path, f"data.{given}")
+
     def test_too_many_bad_lines(self, small_set, tmp_path, make_builder):
         builder = make_builder(
             source("lastfm_1k", small_set("lastfm_1k")), tmp_path / "stores", split=LeaveOneOut(), features=FEATURES,

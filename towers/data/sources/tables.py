@@ -87,7 +87,7 @@ def literal(path: str) -> Path:
         UserError: it is a URL.
     """
     if is_remote(path):
-        raise UserError(f"data.root={path}: this data set is read from a disk; copy it there, or use data=parquet")
+        raise UserError(f"data.root={path}: this is read from a disk alone; copy it there")
     return Path(path).absolute() if path.startswith("~") else Path(path)
 
 

@@ -1,6 +1,6 @@
 """A published table of text: tab separated, comma separated, with a delimiter of several signs, or whole lines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,10 @@ import pyarrow.parquet as pq
 from towers.data.engines.duckdb_engine import path_in_sql
 from towers.data.sources.sets.published import Reading
 from towers.data.sources.sets.text_blocks import TextForm, blocks, columns_of
+from towers.errors import UserError
+
+PLACES = {"file": pa.string(), "line": pa.int64()}
+"""Columns of every table of text that say where a row stands: the path, and the number of the line from 1."""
 
 
 class TextFile:
@@ -28,6 +32,9 @@ class TextFile:
         encoding: of the text.
         has_header: whether the first line names the columns.
         is_required: whether the set is not there without it.
+
+    Raises:
+        UserError: a column with the name of one of the reader's own, or an optional one where no header tells it.
     """
 
     def __init__(
@@ -41,6 +48,10 @@ class TextFile:
         has_header: bool,
         is_required: bool,
     ):
+        if taken := {*columns, *optional} & set(PLACES):
+            raise UserError(f"data.source.files: column {min(taken)!r} of {names[0]} has a name that is taken")
+        if optional and not has_header:
+            raise UserError(f"data.source.files: {names[0]} has no header to tell whether {optional[0]!r} is there")
         self.names = names
         self.is_required = is_required
         self._columns, self._optional = columns, optional
@@ -59,8 +70,7 @@ class TextFile:
         schema = pa.schema(
             [
                 *((each, pa.string()) for each in (*self._columns, *self._optional)),
-                ("file", pa.string()),
-                ("line", pa.int64()),
+                *PLACES.items(),
             ]
         )
         target = reading.folder / f"{name}.parquet"
@@ -73,7 +83,7 @@ class TextFile:
                 reading.faults.flush()
         return f"SELECT * FROM read_parquet({path_in_sql(target)})"
 
-    def _rows(self, path: Path, reading: Reading, tell: Any) -> Any:
+    def _rows(self, path: Path, reading: Reading, tell: Callable[[int], None]) -> Iterator[pa.Table]:
         columns = columns_of(path, self._form, self._columns, self._optional)
         wanted = [name for name in (*self._columns, *self._optional) if name in columns]
 
