@@ -5,15 +5,16 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.java_gateway import launch_gateway
@@ -59,6 +60,10 @@ appender.stderr.layout.pattern = %p %c{1}: %m%n
 # It looks for pandas wherever it is handed a list; nothing here uses pandas.
 warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
 
+GONE = (
+    "data/engine=spark: Spark's JVM has ended; if it was out of memory, data.engine.memory_gb gives it more. The same "
+    "command goes on from here"
+)
 UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "is not a Parquet file", "ARITHMETIC_OVERFLOW", "long overflow")
 """What Spark says of files that cannot be read to their end."""
 
@@ -98,10 +103,7 @@ def _own(there: SparkSession) -> SparkSession:
 def _started(
     master: str, memory_gb: float, settings: Mapping[str, Any], folder: Path, spill: Path
 ) -> Iterator[SparkSession]:
-    """Starts Spark, and ends it and its JVM with the block; Ctrl-C is handled as before afterwards."""
-    is_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if is_main else None
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # tells of Ctrl-C by a traceback of its own
+    """Starts Spark, and ends it and its JVM with the block."""
     conf = SparkConf()
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not is_submitted:
@@ -111,18 +113,45 @@ def _started(
         if JAVA_OPTIONS in given:
             given[JAVA_OPTIONS] = f"{conf.get(JAVA_OPTIONS)} {given[JAVA_OPTIONS]}"
         conf.setAll([*given.items()])
-    try:
+    with _unheard(), _ctrl_c_as_before():
         gateway, context = _launched(conf, folder / LOG, is_submitted)
+    with _unheard():
         started = SparkSession(context)
         try:
             yield started
+        except KeyboardInterrupt:  # in the middle of an answer: the JVM can be asked nothing any more
+            context._jsc = None
+            raise
         finally:
-            started.stop()
+            with suppress(Py4JError, OSError):  # the JVM may be gone
+                started.stop()
+            SparkSession._instantiatedSession = SparkContext._active_spark_context = None
             if not is_submitted:
                 _end_jvm(gateway)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Nothing of what py4j says of an error that is raised as well goes to the log."""
+    root, nobody = logging.getLogger(), logging.NullHandler()
+    root.addHandler(nobody)
+    try:
+        yield
     finally:
-        if is_main:
-            signal.signal(signal.SIGINT, handler)  # PySpark's own wants a context
+        root.removeHandler(nobody)
+
+
+@contextmanager
+def _ctrl_c_as_before() -> Iterator[None]:
+    """Undoes what PySpark does to Ctrl-C: it asks the JVM for something in the middle of an answer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _launched(conf: SparkConf, path: Path, is_submitted: bool) -> tuple[Any, SparkContext]:
@@ -145,9 +174,14 @@ def _launched(conf: SparkConf, path: Path, is_submitted: bool) -> tuple[Any, Spa
 
 def _end_jvm(gateway: Any) -> None:
     """Ends the JVM that a gateway leads to, whose heap would stay with the process otherwise."""
-    gateway.shutdown()
-    gateway.proc.stdin.close()  # the JVM goes when nobody can write to it
-    gateway.proc.wait()
+    with suppress(Py4JError, OSError):
+        gateway.close()
+    gateway.proc.stdin.close()  # it goes when nobody can write to it
+    try:
+        gateway.proc.wait(10)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
     SparkContext._gateway = SparkContext._jvm = None
 
 
@@ -160,7 +194,7 @@ def _settings(master: str, memory_gb: float, folder: Path, spill: Path) -> dict[
         "spark.master": master,
         "spark.app.name": "towers prepare",
         "spark.driver.memory": f"{int(memory_gb * 1e9 / 2**20)}m",
-        JAVA_OPTIONS: f'"-Dlog4j2.configurationFile={log.as_uri()}"',
+        JAVA_OPTIONS: f'"-Dlog4j2.configurationFile={log.as_uri()}" "-Djava.io.tmpdir={spill.absolute()}"',
         "spark.local.dir": str(spill.absolute()),
         "spark.sql.warehouse.dir": str(folder.absolute() / "warehouse"),
         "spark.ui.enabled": "false",
@@ -211,6 +245,8 @@ def failure_of(error: Exception) -> Exception:
     is none of Spark's, or one about SQL that it does not take, is what it is."""
     if not _is_sparks(error):
         return error
+    if isinstance(error, ConnectionError | Py4JNetworkError):
+        return UserError(GONE)
     text = "\n".join(_messages(error))
     if os.strerror(errno.ENOSPC) in text:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -241,7 +277,7 @@ def _messages(error: Exception) -> list[str]:
             found.append(f"{cause.getClass().getSimpleName()}: {cause.getMessage()}")
             cause = cause.getCause()
     except Exception:  # the JVM is gone, and cannot be asked any more
-        found.append("the JVM is gone; it may have been out of memory, which data.engine.memory_gb gives it")
+        found.append(GONE)
     return found
 
 
