@@ -245,7 +245,7 @@ def failure_of(error: Exception) -> Exception:
     is none of Spark's, or one about SQL that it does not take, is what it is."""
     if not _is_sparks(error):
         return error
-    if isinstance(error, ConnectionError | Py4JNetworkError):
+    if isinstance(error, ConnectionError | Py4JNetworkError) or _has_jvm_ended():
         return UserError(GONE)
     text = "\n".join(_messages(error))
     if os.strerror(errno.ENOSPC) in text:
@@ -253,6 +253,11 @@ def failure_of(error: Exception) -> Exception:
     if any(sign in text for sign in UNREADABLE):
         return Unreadable(reason_of(error))
     return UserError(f"data/engine=spark: {reason_of(error)}")
+
+
+def _has_jvm_ended() -> bool:
+    process = getattr(SparkContext._gateway, "proc", None)
+    return process is not None and process.poll() is not None
 
 
 def reason_of(error: Exception) -> str:
