@@ -385,7 +385,7 @@ class TestSignature:
     def test_changes_with_what_can(self, override):
         assert signature_of(train_config(override)) != signature_of(train_config())
 
-    def test_runs_from_before_there_were_divided_rows_are_found_again(self):
+    def test_runs_from_before_a_key_came_are_found_again(self):
         before = OmegaConf.create(OmegaConf.to_container(train_config()))
         del before["rows"]
         del before["content_tower"]["id_min_events"], before["objective"]["candidates"]["max_in_batch"]
