@@ -27,7 +27,7 @@ from towers.config.instantiate import MOVED, factory, instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.config.messages import one_line
 from towers.config.overrides import quoted, raw_list, raw_text
-from towers.config.signature import DECIDES, DOES_NOT, signature_of
+from towers.config.signature import DECIDES, DOES_NOT, network_digest, signature_of
 from towers.errors import UserError
 from towers.evaluation.known import FACTS
 
@@ -378,10 +378,19 @@ class TestSignature:
             "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.1}]",
             "trainer.max_time=00:01:00:00",
             "trainer.limit_train_batches=3",
+            "rows=divided",
+            "content_tower.id_min_events=2",
         ],
     )
     def test_changes_with_what_can(self, override):
         assert signature_of(train_config(override)) != signature_of(train_config())
+
+    def test_runs_from_before_a_key_came_are_found_again(self):
+        before = OmegaConf.create(OmegaConf.to_container(train_config()))
+        del before["rows"]
+        del before["content_tower"]["id_min_events"], before["objective"]["candidates"]["max_in_batch"]
+        assert signature_of(before) == signature_of(train_config())
+        assert network_digest(before) == network_digest(train_config())
 
     def test_what_is_named_to_place_by_counts_only_where_contents_are_placed(self):
         named = "+audio_encoder@placement.audio_encoder=statistics"

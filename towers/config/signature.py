@@ -46,8 +46,12 @@ WATCHING_CALLBACKS: Final = tuple(
 )  # fmt: skip
 """Callbacks of Lightning that look on. Any other may change what is trained, so with it the run is another one."""
 WHOLE_ROWS: Final = {"_target_": "towers.models.rows.Whole", "_partial_": True}
-FROM_ONE_EVENT: Final = ("id_min_events", 1)
-"""Ids of all contents that were chosen in training have a delta."""
+LATER: Final[tuple[tuple[tuple[str, ...], str, Any], ...]] = (
+    ((), "rows", WHOLE_ROWS),
+    (("content_tower",), "id_min_events", 1),
+    (("objective", "candidates"), "max_in_batch", None),
+)
+"""Keys that came when runs were there already: where they stand, and the value that says what was so before."""
 NO_PLACEMENT: Final = "towers.training.placement.NoPlacement"
 """Leaves contents where they are, whatever an experiment names to place them by."""
 
@@ -80,9 +84,18 @@ def network_digest(config: DictConfig) -> str:
 
 def _as_before(config: dict[str, Any]) -> dict[str, Any]:
     """Without what came later and stands where all was before, so that the runs of before are found again."""
-    found = {group: node for group, node in config.items() if group != "rows" or node != WHOLE_ROWS}
-    tower = found.get("content_tower") or {}
-    return {**found, "content_tower": {key: value for key, value in tower.items() if (key, value) != FROM_ONE_EVENT}}
+    for path, name, value in LATER:
+        config = _without(config, path, name, value)
+    return config
+
+
+def _without(node: Any, path: tuple[str, ...], name: str, value: Any) -> Any:
+    """A node whose part at `path` lacks a key that has the value."""
+    if not isinstance(node, dict):
+        return node
+    if path:
+        return {key: _without(part, path[1:], name, value) if key == path[0] else part for key, part in node.items()}
+    return {key: part for key, part in node.items() if (key, part) != (name, value)}
 
 
 def _of(node: Any, group: str) -> Any:
