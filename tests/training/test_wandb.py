@@ -95,7 +95,6 @@ def test_a_mode_that_there_is_not_is_one_line(monkeypatch, tmp_path):
         wandb_logger(tmp_path, "demo/0123", "towers", None)
 
 
-@pytest.mark.unhooked
 def told(path):
     """What a file of an offline run holds, without the heads that divide it into blocks of 32 KiB (LevelDB's log)."""
     data, at, parts = path.read_bytes(), 7, []
@@ -107,6 +106,7 @@ def told(path):
     return b"".join(parts)
 
 
+@pytest.mark.unhooked
 def test_pictures_go_to_the_run_of_the_training(tmp_path, capsys):
     logger = wandb_logger(tmp_path, "demo/0123", "towers", None)
     (files,) = (tmp_path / "wandb").glob("offline-run-*")
@@ -122,5 +122,11 @@ def test_pictures_go_to_the_run_of_the_training(tmp_path, capsys):
     assert logged.is_relative_to(runs[-1])
     assert logged.read_bytes().startswith(b"\x89PNG")
     log_summary(tmp_path, "demo/0123", "towers", {"space_told": "vectors of before do not fit"})
-    files = (tmp_path / "wandb").glob("offline-run-*-demo-0123*/*.wandb")
-    assert any(b"vectors of before do not fit" in told(path) for path in files)
+    until = time.monotonic() + 10  # wandb's own process may still be writing when its run has ended
+    while not (is_told := is_in_a_run(tmp_path, b"vectors of before do not fit")) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert is_told
+
+
+def is_in_a_run(folder, words):
+    return any(words in told(path) for path in (folder / "wandb").glob("offline-run-*-demo-0123*/*.wandb"))
