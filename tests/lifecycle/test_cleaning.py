@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from tests.command_line import ok, refused, run_of
 from towers.commands.clean import run as clean
 from towers.config.composing import compose, resolved
+from towers.config.signature import digest_of_run
 from towers.data.refreshed import refreshed_fingerprint
 from towers.lifecycle import cleaning
 from towers.manifest import digest_of, point_to
@@ -138,7 +139,7 @@ def test_what_was_trained_on_its_window_stays_with_its_judged_twin(place, warm):
         config.warm_start.checkpoint = str(twin) if warm and until == "end" else None
         OmegaConf.save(config, run / "config.yaml")
     write(served / "environment.json", {"store": "store0"})
-    digest = digest_of(resolved(config))
+    digest = digest_of_run(resolved(config))
     write(place.folder / "exports/v1/manifest.json", {"space_id": "s", "config": digest, "data_fingerprint": "store0"})
     point_to(place.folder / "exports/current", place.folder / "exports/v1")
     gone = place.clean("older_than_days=0", "keep.runs=0", "keep.exports=0", "keep.stores=0", "dry_run=false")

@@ -12,10 +12,10 @@ from towers.assembly.prepared import until_of
 from towers.assembly.twin import twin_of
 from towers.config.composing import config_of_run, resolved
 from towers.config.instantiate import value
+from towers.config.signature import digest_of_run
 from towers.errors import UserError
 from towers.lifecycle.cleaning import Keep
 from towers.lifecycle.inventory import Folders, Origin
-from towers.manifest import digest_of
 
 UNREADABLE = (OmegaConfBaseException, YAMLError, OSError, AssertionError, UnicodeDecodeError, UserError)
 """What reading a run's configuration raises where it is damaged or gone."""
@@ -61,7 +61,7 @@ def folders_of(config: DictConfig) -> Folders:
 def config_digest(folder: Path) -> str | None:
     """Gives the digest of a run's configuration, which its exports' manifests have; null where it cannot be read."""
     with suppress(*UNREADABLE):
-        return digest_of(resolved(config_of_run(folder)))
+        return digest_of_run(resolved(config_of_run(folder)))
     return None
 
 

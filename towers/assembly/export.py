@@ -12,9 +12,10 @@ from towers.assembly.prepared import Given, given_of
 from towers.assembly.promotion import Promotion, evaluated_means, promotion_of, written_ns
 from towers.assembly.run import Run, load_run
 from towers.config.instantiate import complete, instantiate, value
+from towers.config.signature import digest_of_run
 from towers.data.event_times import instant_us, shown_time
 from towers.errors import DataLacks, UserError
-from towers.manifest import digest_of, read_json
+from towers.manifest import read_json
 from towers.publishing.held_out import HeldOutListening
 from towers.publishing.sinks.sink import Sink
 from towers.publishing.trained import ExportSettings, Trained
@@ -92,7 +93,7 @@ class ExportPlan:
             max_length=run.max_length,
             provenance=run.provenance,
             weights=run.fingerprint,
-            config=digest_of(run.config),
+            config=digest_of_run(run.config),
             metrics=self._metrics(run),
             held_out=held_out,
             judged=self._judged(run),

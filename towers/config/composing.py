@@ -266,7 +266,7 @@ def config_of_run(folder: Path) -> DictConfig:
         config.placement = {}
     if "rows" not in config:
         config.rows = OmegaConf.load(Path(CONFIG_DIR) / "rows" / "whole.yaml")
-    if "id_min_events" not in config.content_tower:
+    if "id_min_events" not in config.get("content_tower", {"id_min_events": 1}):
         config.content_tower.id_min_events = 1
     return config
 

@@ -82,6 +82,15 @@ def network_digest(config: DictConfig) -> str:
     )
 
 
+def digest_of_run(config: dict[str, Any]) -> str:
+    """The digest of all of a run's configuration, by which an export's manifest names its run.
+
+    Args:
+        config: resolved.
+    """
+    return digest_of(_as_before(config))
+
+
 def _as_before(config: dict[str, Any]) -> dict[str, Any]:
     """Without what came later and stands where all was before, so that the runs of before are found again."""
     for path, name, value in LATER:
