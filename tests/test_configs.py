@@ -27,9 +27,10 @@ from towers.config.instantiate import MOVED, factory, instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.config.messages import one_line
 from towers.config.overrides import quoted, raw_list, raw_text
-from towers.config.signature import DECIDES, DOES_NOT, network_digest, signature_of
+from towers.config.signature import DECIDES, DOES_NOT, digest_of_run, network_digest, signature_of
 from towers.errors import UserError
 from towers.evaluation.known import FACTS
+from towers.manifest import digest_of
 
 pytestmark = pytest.mark.unhooked  # there is no array here, and commands of other tests are composed with the hook
 CONFIGS = Path(CONFIG_DIR)
@@ -391,6 +392,7 @@ class TestSignature:
         del before["content_tower"]["id_min_events"], before["objective"]["candidates"]["max_in_batch"]
         assert signature_of(before) == signature_of(train_config())
         assert network_digest(before) == network_digest(train_config())
+        assert digest_of_run(resolved(train_config())) == digest_of(resolved(before))  # as exports of before name it
 
     def test_what_is_named_to_place_by_counts_only_where_contents_are_placed(self):
         named = "+audio_encoder@placement.audio_encoder=statistics"

@@ -4,6 +4,7 @@ Every key of `towers train` is said to decide or not, here; a test fails for one
 decided (data, features, cuts) comes with the store's fingerprint.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from omegaconf import DictConfig
@@ -82,13 +83,13 @@ def network_digest(config: DictConfig) -> str:
     )
 
 
-def digest_of_run(config: dict[str, Any]) -> str:
+def digest_of_run(config: Mapping[str, Any]) -> str:
     """The digest of all of a run's configuration, by which an export's manifest names its run.
 
     Args:
         config: resolved.
     """
-    return digest_of(_as_before(config))
+    return digest_of(_as_before(dict(config)))
 
 
 def _as_before(config: dict[str, Any]) -> dict[str, Any]:
