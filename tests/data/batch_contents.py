@@ -36,7 +36,7 @@ def parts_of(changed):
         "max_length": 15, "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
         "num_workers": 0, "num_rejections": 0, "has_times": False, "sounds": None, "share": Share(), **changed,
     }  # fmt: skip
-    needs = Needs(**{field.name: keywords.pop(field.name) for field in fields(Needs)})
+    needs = Needs(**{each.name: keywords.pop(each.name) for each in fields(Needs) if each.name in keywords})
     share = keywords.pop("share")
     return DataModule(**keywords), needs, share
 
