@@ -133,6 +133,16 @@ class TestDelta:
         write_deltalake(tmp_path / "events", pa.table({**told, "device": ["d"]}), mode="append", schema_mode="merge")
         assert sorted(rows(tables_of(tmp_path), "events")["device"].to_pylist(), key=str) == [None, "d"]
 
+    def test_below_a_folder_that_is_named_by_another_column(self, tmp_path):
+        told = {"user_id": ["a"], "content_id": ["x"], "timestamp": pa.array([0], pa.timestamp("us", "UTC"))}
+        write_deltalake(
+            tmp_path / "events/action=skip", pa.table({**told, "context": ["late night"]}), partition_by=["context"]
+        )
+        tables = tables_of(tmp_path)
+        (path,) = tables.files["events"]
+        found = tables.part("events", path).constants
+        assert {name: each.text for name, each in found.items()} == {"action": "skip", "context": "late night"}
+
     def test_deleted_rows_in_a_file(self, tmp_path):
         write_deltalake(
             tmp_path, pa.table({"user_id": ["a", "b"]}), configuration={"delta.enableDeletionVectors": "true"}

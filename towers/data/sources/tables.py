@@ -67,7 +67,7 @@ class RawTables:
         Raises:
             UserError: the file is not Parquet, or a folder's name gives a column no value of its type.
         """
-        values = self.values[path] if path in self.values else values_in(self.folders(table, path))
+        values = {**values_in(self.folders(table, path)), **self.values.get(path, {})}  # the log's counts
         return part_of(path, table, self.footers.of(path).schema, values, extra)
 
     def known_as(self, path: RawPath) -> str:
