@@ -5,6 +5,7 @@ import shutil
 import struct
 import zlib
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,8 +18,10 @@ from tests.data import raw_set
 from tests.data.read_back import histories_by_id
 from tests.data.test_raw import rows, tables_of
 from towers.data import raw as reading
+from towers.data.remarks import remarks_on_files
 from towers.data.sources import lake
 from towers.data.sources.part_files import part_files
+from towers.data.sources.partitions import part_of
 from towers.errors import UserError
 
 
@@ -90,6 +93,9 @@ class TestFolders:
         ("name", "words"),
         [
             ("played_ms=long", r"column 'played_ms' is 'long' by its folder's name, must be a number"),
+            ("played_ms=99999999999999999999", r"column 'played_ms' is '9{20}' by its folder's name, must be a number"),
+            ("played_ms=1_000", r"column 'played_ms' is '1_000' by its folder's name"),
+            ("timestamp=0001-01-01T00:00%2B05:00", r"column 'timestamp' is '0001-01-01T00:00.05:00' by its folder's"),
             ("timestamp=yesterday", r"column 'timestamp' is 'yesterday' by its folder's name, must be a timestamp"),
         ],
     )
@@ -99,6 +105,47 @@ class TestFolders:
         pq.write_table(pa.table({"user_id": ["a"], "content_id": ["x"]}), folder / "part-0.parquet")
         with pytest.raises(UserError, match=rf"^{folder}/part-0\.parquet: {words}"):
             reading.columns_of(tables_of(tmp_path), "events")
+
+    @pytest.mark.parametrize(
+        ("text", "day"),
+        [("2021-02-01x", None), ("2021-02-01T10", date(2021, 2, 1)), ("2021-02-01T23:00-05:00", date(2021, 2, 2))],
+    )
+    def test_all_of_a_day_is_read(self, text, day):
+        path, own = Path("part-0.parquet"), pa.schema([("content_id", pa.string())])
+        if day is None:
+            with pytest.raises(UserError, match=f"column 'release_date' is '{text}' by its folder's name"):
+                part_of(path, "contents", own, {"release_date": text})
+        else:
+            found = part_of(path, "contents", own, {"release_date": text}).constants["release_date"]
+            assert (found.sql, found.text) == ("DATE", day.isoformat())
+
+    def test_capitals_name_the_same_column(self):
+        own = pa.schema([("user_id", pa.string()), ("Context", pa.string())])
+        values = {"Action": "skip", "CONTEXT": "home", "AGE": "7"}
+        found = part_of(Path("part-0.parquet"), "events", own, values, ["Age"]).constants
+        assert {name: each.text for name, each in found.items()} == {"action": "skip", "Age": "7"}
+
+    def test_a_name_that_is_nearly_a_column_is_told(self, tmp_path, feature_settings):
+        folder = tmp_path / "events/day=2026-01-05/acton=skip"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"user_id": ["a"]}), folder / "part-0.parquet")
+        assert [*remarks_on_files(tables_of(tmp_path), feature_settings)] == [
+            "events/, part-0.parquet: no column 'action', and 'acton' of its folders' names is not read; rename it if "
+            "it is meant"
+        ]
+
+    def test_sound_is_named_by_folders(self, tmp_path):
+        for names, columns in (
+            ("content_id=x", {"audio": ["x.flac"]}),
+            ("audio=y.flac", {"content_id": ["y"]}),
+            ("audio=z.flac/content_id=z", {"kind": ["track"]}),
+        ):
+            (tmp_path / "contents" / names).mkdir(parents=True)
+            pq.write_table(pa.table(columns), tmp_path / "contents" / names / "part-0.parquet")
+        (tmp_path / "events").mkdir()
+        pq.write_table(pa.table({"user_id": ["a"]}), tmp_path / "events/part-0.parquet")
+        named = dict(zip(*reading.audio_paths(tables_of(tmp_path)), strict=True))
+        assert named == {"x": "x.flac", "y": "y.flac", "z": "z.flac"}
 
 
 class TestDelta:

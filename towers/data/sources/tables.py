@@ -67,8 +67,14 @@ class RawTables:
         Raises:
             UserError: the file is not Parquet, or a folder's name gives a column no value of its type.
         """
-        values = {**values_in(self.folders(table, path)), **self.values.get(path, {})}  # the log's counts
-        return part_of(path, table, self.footers.of(path).schema, values, extra)
+        return part_of(path, table, self.footers.of(path).schema, self.values_beside(table, path), extra)
+
+    def values_beside(self, table: str, path: RawPath) -> dict[str, str | None]:
+        """Columns with one value in all of a part file, as its folders' names and its table's log tell them.
+
+        The log counts where both do. See `part`.
+        """
+        return {**values_in(self.folders(table, path)), **self.values.get(path, {})}
 
     def known_as(self, path: RawPath) -> str:
         """What the database calls a part file: the caller's own file where the parts were converted from it."""
