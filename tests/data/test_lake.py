@@ -260,6 +260,26 @@ class TestIceberg:
         with pytest.raises(UserError, match=f"^{raw}/events: an Iceberg table, column 'place' was renamed"):
             part_files(raw / "events")
 
+    def test_a_column_that_was_dropped_stays_away(self, raw, events, table):
+        with table.update_schema() as update:
+            update.delete_column("context")
+        table.append(events.slice(12).drop_columns(["context"]))
+        tables = tables_of(raw)
+        assert "context" not in reading.columns_of(tables, "events")
+        assert rows(tables, "events")["context"].null_count == len(events)
+
+    def test_a_folder_by_another_path(self, raw, table, monkeypatch):
+        """A relative one with `..` in it, a link to it, and one whose log names it by a link."""
+        (raw.parent / "here").mkdir()
+        (raw.parent / "linked").symlink_to(raw, target_is_directory=True)
+        monkeypatch.chdir(raw.parent / "here")
+        for folder in ("../raw/events", "../linked/events"):
+            (part,) = part_files(Path(folder))[0]
+            assert part.resolve().is_relative_to(raw.resolve())
+        raw.rename(raw.parent / "moved")
+        raw.symlink_to(raw.parent / "moved", target_is_directory=True)
+        assert len(part_files(Path("../moved/events"))[0]) == 1
+
     def test_two_states_of_one_number(self, raw, table):
         newest = max((raw / "events/metadata").glob("*.metadata.json"))
         shutil.copyfile(newest, newest.with_name(f"{newest.name[:5]}-other.metadata.json"))

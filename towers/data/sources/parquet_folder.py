@@ -49,6 +49,7 @@ class ParquetFolder:
             remarks=[f"not read: {path}; {hint}" for path, hint in self._near(*found)],
             footers=self.footers if isinstance(self._root, RemotePath) else Footers(),  # a file may change meanwhile
             values={path: values for table in tables.values() for path, values in table.values.items()},
+            dropped={path: names for table in tables.values() for path, names in table.dropped.items()},
         )
 
     def _tables(self) -> tuple[dict[str, TableFiles], dict[str, bool]]:

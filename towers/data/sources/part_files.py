@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from towers.data.sources.footers import MAGIC, Footers
@@ -28,11 +28,13 @@ class TableFiles:
         parts: Parquet files, in order.
         others: other files, which nobody reads.
         values: of a part, columns whose values the log of its table knows, as text.
+        dropped: of a part, columns that its table has no more.
     """
 
     parts: list[RawPath] = field(default_factory=list)
     others: list[RawPath] = field(default_factory=list)
     values: dict[RawPath, Mapping[str, str | None]] = field(default_factory=dict)
+    dropped: dict[RawPath, frozenset[str]] = field(default_factory=dict)
 
     def add(self, path: RawPath, is_part: bool) -> None:
         """Adds a file."""
@@ -40,7 +42,7 @@ class TableFiles:
 
     def in_order(self) -> "TableFiles":
         """The same, sorted by path."""
-        return TableFiles(parts=sorted(self.parts), others=sorted(self.others), values=self.values)
+        return replace(self, parts=sorted(self.parts), others=sorted(self.others))
 
 
 def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
@@ -203,6 +205,8 @@ def _add_alive(
         found.parts.append(path)
         if alive.values:
             found.values[path] = alive.values
+        if alive.dropped:
+            found.dropped[path] = alive.dropped
 
 
 def _there(folder: RawPath, alive: Alive, objects: Mapping[str, RemotePath] | None) -> RawPath | None:
