@@ -17,6 +17,7 @@ from pyroaring import BitMap
 from tests.data import raw_set
 from tests.data.read_back import histories_by_id
 from tests.data.test_raw import rows, tables_of
+from towers.commands.forget import raw_rows
 from towers.data import raw as reading
 from towers.data.remarks import remarks_on_files
 from towers.data.sources import lake
@@ -206,6 +207,21 @@ class TestDelta:
         (log / f"{1:020}.json").write_text("\n".join(map(json.dumps, lines)))
         with pytest.raises(UserError, match=f"^{tmp_path}: a Delta table, it has deletion vectors.*delta_scan"):
             part_files(tmp_path)
+
+    def test_rows_of_the_forgotten_in_dead_files_are_told(self, tmp_path):
+        """And in files that are named by the listener in their folder alone."""
+        write_deltalake(tmp_path / "events", pa.table({"user_id": ["a", "b"]}))
+        write_deltalake(tmp_path / "events", pa.table({"user_id": ["b"]}), mode="overwrite")
+        (tmp_path / "events/_unfinished.parquet").write_bytes(b"PAR1")
+        (tmp_path / "users/user_id=a").mkdir(parents=True)
+        pq.write_table(pa.table({"kind": ["x", "y"]}), tmp_path / "users/user_id=a/part-0.parquet")
+        here, dead = raw_rows([str(tmp_path)], ["a"])
+        assert here.startswith(f"{tmp_path} is yours and still names them: 2 of users/;")
+        assert dead.startswith(f"{tmp_path} is yours and names them in files that nobody reads: 1 of events/; ")
+        assert "VACUUM" in dead
+        assert [line.partition(";")[0].endswith(": 1 of events/") for line in raw_rows([str(tmp_path)], ["b"])] == [
+            True, True,
+        ]  # fmt: skip
 
     def test_columns_under_other_names(self, tmp_path):
         write_deltalake(tmp_path, pa.table({"user_id": ["a"]}))
