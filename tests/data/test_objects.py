@@ -11,6 +11,7 @@ from towers.data.engines.duckdb_engine import DuckDbEngine
 from towers.data.sources import remote, remote_listing
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.sources.remote import StoreError
+from towers.errors import UserError
 
 URL = "memory://plays/set"
 
@@ -108,3 +109,17 @@ def test_a_machine_that_decodes_a_share_writes_no_footers(asked, tmp_path, make_
     make_builder(ParquetFolder(URL), tmp_path / "stores").decode_shard(Shard(number=20, count=20))
     assert asked
     assert not (tmp_path / "stores/footers.json").exists()
+
+
+def test_an_object_that_is_written_again_meanwhile_is_refused(asked, tmp_path, make_builder):
+    raw = raw_set.write_raw(tmp_path / "raw")
+    put(raw)
+
+    def write_again(stage, *_):
+        if stage == "events":
+            put(raw)
+
+    builder = make_builder(ParquetFolder(URL), tmp_path / "stores", on_progress=write_again)
+    with pytest.raises(UserError, match=rf"^{URL}/events/part-[01].parquet: was written again while it was read"):
+        builder.build()
+    assert not (tmp_path / "stores/log/current").exists()
