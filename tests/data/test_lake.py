@@ -5,6 +5,7 @@ import shutil
 import struct
 import zlib
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,9 +17,12 @@ from pyroaring import BitMap
 from tests.data import raw_set
 from tests.data.read_back import histories_by_id
 from tests.data.test_raw import rows, tables_of
+from towers.commands.forget import raw_rows
 from towers.data import raw as reading
+from towers.data.remarks import remarks_on_files
 from towers.data.sources import lake
 from towers.data.sources.part_files import part_files
+from towers.data.sources.partitions import part_of
 from towers.errors import UserError
 
 
@@ -90,6 +94,9 @@ class TestFolders:
         ("name", "words"),
         [
             ("played_ms=long", r"column 'played_ms' is 'long' by its folder's name, must be a number"),
+            ("played_ms=99999999999999999999", r"column 'played_ms' is '9{20}' by its folder's name, must be a number"),
+            ("played_ms=1_000", r"column 'played_ms' is '1_000' by its folder's name"),
+            ("timestamp=0001-01-01T00:00%2B05:00", r"column 'timestamp' is '0001-01-01T00:00.05:00' by its folder's"),
             ("timestamp=yesterday", r"column 'timestamp' is 'yesterday' by its folder's name, must be a timestamp"),
         ],
     )
@@ -99,6 +106,47 @@ class TestFolders:
         pq.write_table(pa.table({"user_id": ["a"], "content_id": ["x"]}), folder / "part-0.parquet")
         with pytest.raises(UserError, match=rf"^{folder}/part-0\.parquet: {words}"):
             reading.columns_of(tables_of(tmp_path), "events")
+
+    @pytest.mark.parametrize(
+        ("text", "day"),
+        [("2021-02-01x", None), ("2021-02-01T10", date(2021, 2, 1)), ("2021-02-01T23:00-05:00", date(2021, 2, 2))],
+    )
+    def test_all_of_a_day_is_read(self, text, day):
+        path, own = Path("part-0.parquet"), pa.schema([("content_id", pa.string())])
+        if day is None:
+            with pytest.raises(UserError, match=f"column 'release_date' is '{text}' by its folder's name"):
+                part_of(path, "contents", own, {"release_date": text})
+        else:
+            found = part_of(path, "contents", own, {"release_date": text}).constants["release_date"]
+            assert (found.sql, found.text) == ("DATE", day.isoformat())
+
+    def test_capitals_name_the_same_column(self):
+        own = pa.schema([("user_id", pa.string()), ("Context", pa.string())])
+        values = {"Action": "skip", "CONTEXT": "home", "AGE": "7"}
+        found = part_of(Path("part-0.parquet"), "events", own, values, ["Age"]).constants
+        assert {name: each.text for name, each in found.items()} == {"action": "skip", "Age": "7"}
+
+    def test_a_name_that_is_nearly_a_column_is_told(self, tmp_path, feature_settings):
+        folder = tmp_path / "events/day=2026-01-05/acton=skip"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"user_id": ["a"]}), folder / "part-0.parquet")
+        assert [*remarks_on_files(tables_of(tmp_path), feature_settings)] == [
+            "events/, part-0.parquet: no column 'action', and 'acton' of its folders' names is not read; rename it if "
+            "it is meant"
+        ]
+
+    def test_sound_is_named_by_folders(self, tmp_path):
+        for names, columns in (
+            ("content_id=x", {"audio": ["x.flac"]}),
+            ("audio=y.flac", {"content_id": ["y"]}),
+            ("audio=z.flac/content_id=z", {"kind": ["track"]}),
+        ):
+            (tmp_path / "contents" / names).mkdir(parents=True)
+            pq.write_table(pa.table(columns), tmp_path / "contents" / names / "part-0.parquet")
+        (tmp_path / "events").mkdir()
+        pq.write_table(pa.table({"user_id": ["a"]}), tmp_path / "events/part-0.parquet")
+        named = dict(zip(*reading.audio_paths(tables_of(tmp_path)), strict=True))
+        assert named == {"x": "x.flac", "y": "y.flac", "z": "z.flac"}
 
 
 class TestDelta:
@@ -133,6 +181,16 @@ class TestDelta:
         write_deltalake(tmp_path / "events", pa.table({**told, "device": ["d"]}), mode="append", schema_mode="merge")
         assert sorted(rows(tables_of(tmp_path), "events")["device"].to_pylist(), key=str) == [None, "d"]
 
+    def test_below_a_folder_that_is_named_by_another_column(self, tmp_path):
+        told = {"user_id": ["a"], "content_id": ["x"], "timestamp": pa.array([0], pa.timestamp("us", "UTC"))}
+        write_deltalake(
+            tmp_path / "events/action=skip", pa.table({**told, "context": ["late night"]}), partition_by=["context"]
+        )
+        tables = tables_of(tmp_path)
+        (path,) = tables.files["events"]
+        found = tables.part("events", path).constants
+        assert {name: each.text for name, each in found.items()} == {"action": "skip", "context": "late night"}
+
     def test_deleted_rows_in_a_file(self, tmp_path):
         write_deltalake(
             tmp_path, pa.table({"user_id": ["a", "b"]}), configuration={"delta.enableDeletionVectors": "true"}
@@ -149,6 +207,21 @@ class TestDelta:
         (log / f"{1:020}.json").write_text("\n".join(map(json.dumps, lines)))
         with pytest.raises(UserError, match=f"^{tmp_path}: a Delta table, it has deletion vectors.*delta_scan"):
             part_files(tmp_path)
+
+    def test_rows_of_the_forgotten_in_dead_files_are_told(self, tmp_path):
+        """And in files that are named by the listener in their folder alone."""
+        write_deltalake(tmp_path / "events", pa.table({"user_id": ["a", "b"]}))
+        write_deltalake(tmp_path / "events", pa.table({"user_id": ["b"]}), mode="overwrite")
+        (tmp_path / "events/_unfinished.parquet").write_bytes(b"PAR1")
+        (tmp_path / "users/user_id=a").mkdir(parents=True)
+        pq.write_table(pa.table({"kind": ["x", "y"]}), tmp_path / "users/user_id=a/part-0.parquet")
+        here, dead = raw_rows([str(tmp_path)], ["a"])
+        assert here.startswith(f"{tmp_path} is yours and still names them: 2 of users/;")
+        assert dead.startswith(f"{tmp_path} is yours and names them in files that nobody reads: 1 of events/; ")
+        assert "VACUUM" in dead
+        assert [line.partition(";")[0].endswith(": 1 of events/") for line in raw_rows([str(tmp_path)], ["b"])] == [
+            True, True,
+        ]  # fmt: skip
 
     def test_columns_under_other_names(self, tmp_path):
         write_deltalake(tmp_path, pa.table({"user_id": ["a"]}))
@@ -202,6 +275,26 @@ class TestIceberg:
             update.rename_column("context", "place")
         with pytest.raises(UserError, match=f"^{raw}/events: an Iceberg table, column 'place' was renamed"):
             part_files(raw / "events")
+
+    def test_a_column_that_was_dropped_stays_away(self, raw, events, table):
+        with table.update_schema() as update:
+            update.delete_column("context")
+        table.append(events.slice(12).drop_columns(["context"]))
+        tables = tables_of(raw)
+        assert "context" not in reading.columns_of(tables, "events")
+        assert rows(tables, "events")["context"].null_count == len(events)
+
+    def test_a_folder_by_another_path(self, raw, table, monkeypatch):
+        """A relative one with `..` in it, a link to it, and one whose log names it by a link."""
+        (raw.parent / "here").mkdir()
+        (raw.parent / "linked").symlink_to(raw, target_is_directory=True)
+        monkeypatch.chdir(raw.parent / "here")
+        for folder in ("../raw/events", "../linked/events"):
+            (part,) = part_files(Path(folder))[0]
+            assert part.resolve().is_relative_to(raw.resolve())
+        raw.rename(raw.parent / "moved")
+        raw.symlink_to(raw.parent / "moved", target_is_directory=True)
+        assert len(part_files(Path("../moved/events"))[0]) == 1
 
     def test_two_states_of_one_number(self, raw, table):
         newest = max((raw / "events/metadata").glob("*.metadata.json"))

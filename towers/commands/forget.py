@@ -1,6 +1,6 @@
 """`towers forget`: says where anything of a listener still lies, and removes it on request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from omegaconf import DictConfig
 from rich.table import Table
@@ -14,7 +14,7 @@ from towers.data.sources.remote import is_remote
 from towers.data.sources.tables import raw_folder
 from towers.errors import UserError
 from towers.lifecycle.forgetting import RECORD, Record, Trace
-from towers.lifecycle.forgetting_raw import rows_in
+from towers.lifecycle.forgetting_raw import rows_in, unread_rows_in
 
 SHOWN = 5
 """Number of text files that are named."""
@@ -78,18 +78,29 @@ def raw_rows(roots: Sequence[str], user_ids: Sequence[str]) -> list[str]:
     lines = []
     for root in roots:
         try:
-            found = dict(rows_in(raw_folder(root), user_ids))
+            folder = raw_folder(root)
+            found, unread = dict(rows_in(folder, user_ids)), dict(unread_rows_in(folder, user_ids))
         except UserError as error:
             if not is_remote(root):
                 raise
             lines.append(f"{root} is yours and could not be looked at: {error}")
             continue
         if found:
-            rows = ", ".join(f"{count:,} of {name}/" for name, count in found.items())
             lines.append(
-                f"{root} is yours and still names them: {rows}; prepare leaves out the rows of those who are forgotten"
+                f"{root} is yours and still names them: {_shown(found)}; prepare leaves out the rows of those who are "
+                "forgotten"
+            )
+        if unread:
+            lines.append(
+                f"{root} is yours and names them in files that nobody reads: {_shown(unread)}; those that a log calls "
+                "dead go by VACUUM (Delta) or by expire_snapshots and remove_orphan_files (Iceberg)"
             )
     return lines
+
+
+def _shown(rows: Mapping[str, int]) -> str:
+    """Numbers of rows by the tables that they are of."""
+    return ", ".join(f"{count:,} of {name}/" for name, count in rows.items())
 
 
 def mentions(plan: ForgettingPlan, found: Sequence[Trace]) -> list[str]:

@@ -18,6 +18,7 @@ from towers.data.filters.filter import Filter
 from towers.data.making import Maker, fingerprint_of
 from towers.data.parts import settings_of
 from towers.data.rejecting import Limits
+from towers.data.sources.footers import Footers
 from towers.data.sources.remote import RawPath, RemotePath, path_below
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
@@ -54,6 +55,13 @@ class KeepsTables(Source, Protocol):
         """As `tables`, from a folder where they stand if `inputs`, the digests of the source's files, and the settings
         are those of the last time."""
         ...
+
+
+@runtime_checkable
+class KeepsFooters(Source, Protocol):
+    """A source that asks less of a store where it knows what the footers of earlier nights said."""
+
+    footers: Footers
 
 
 class StoreBuilder:
@@ -117,6 +125,7 @@ class StoreBuilder:
         waiting = partial(self._on_progress, "waiting", 0, 0, "another prepare writes to this store")
         self._root.mkdir(parents=True, exist_ok=True)
         with alone(self._root / LOCK, waiting), scratch_directory(self._root / "work") as work:
+            self._recall()
             inputs = self._digests()
             tables, sound = self._read(work, inputs)
             request = self._request(inputs, tables, sound)
@@ -160,6 +169,7 @@ class StoreBuilder:
         """
         # Not in the store's folder: there other machines may be at work, whose processes cannot be told from dead ones.
         with tempfile.TemporaryDirectory(prefix="towers-") as work:
+            self._recall()
             sound = self._read(Path(work), None)[1]
             if sound is None:
                 raise UserError(f"data.shard={shard}: no content of {self._source.root} names a sound; leave it out")
@@ -181,11 +191,16 @@ class StoreBuilder:
         tables.footers.recall(self._root / FOOTERS)
         for table in schema.RAW_TABLES:
             raw.columns_of(tables, table)
-        tables.footers.keep(self._root / FOOTERS)
+        if inputs is not None:  # machines that decode shares hold no lock
+            tables.footers.keep(self._root / FOOTERS)
         raw.check_not_empty(tables)
         content_ids, audio = raw.audio_paths(tables)
         folder, settings = self._root / "spectrograms", self._features.spectrogram
         return tables, SpectrogramSet(folder, tables.root, content_ids, audio, settings) if audio else None
+
+    def _recall(self) -> None:
+        if isinstance(self._source, KeepsFooters):
+            self._source.footers.recall(self._root / FOOTERS)
 
     def _remember_root(self, target: Path) -> None:
         """Writes down where the data lies now, which may be elsewhere than when the store was made."""

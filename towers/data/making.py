@@ -27,7 +27,8 @@ from towers.data.parts import settings_of
 from towers.data.periods import periods_of, to_json
 from towers.data.rejecting import DUPLICATE, LISTS, Limits, Losses, Rejecting, TooManyRejected
 from towers.data.remarks import remarks_on_files, remarks_on_plays, remarks_on_rows
-from towers.data.sources.remote import RawPath, path_below
+from towers.data.sources.remote import RawPath, RemotePath, path_below
+from towers.data.sources.remote_listing import refuse_changes
 from towers.data.sources.tables import RawTables, Source
 from towers.data.splits.split import Split
 from towers.data.store import FORMAT
@@ -176,7 +177,15 @@ class Maker:
             except TooManyRejected as error:
                 kept = self._keep_rejected()
                 raise UserError(f"{error}; all are in {kept}; mend the data or raise the limit") from error
+            self._refuse_changes()
             return log.kept(self.root / LOG), lost
+
+    def _refuse_changes(self) -> None:
+        """Whether all objects that were read are still what they were; files on a disk are known by their bytes."""
+        root = self.tables.root
+        for table, paths in self.tables.files.items():
+            if isinstance(root, RemotePath):
+                refuse_changes(root / table, [path for path in paths if isinstance(path, RemotePath)])
 
     @cached_property
     def _files(self) -> dict[str, RawPath]:

@@ -233,13 +233,17 @@ def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
     """Content ids and audio paths of all contents that name one, in the order of the files."""
     named: dict[str, str] = {}
     for path in tables.files.get(schema.CONTENTS, []):
-        if "audio" not in tables.footers.of(path).schema.names:
+        footer, part = tables.footers.of(path), tables.part(schema.CONTENTS, path)
+        if not footer.schema.names or "audio" not in part.schema.names:
             continue
-        with reading(tables):
-            # A ParquetFile knows nothing of its folders' names.
-            table = pq.ParquetFile(opened(path)).read(columns=["content_id", "audio"])
-            pairs = zip(id_texts(table["content_id"]), id_texts(table["audio"]), strict=True)
-        for content_id, audio in pairs:
+        own = [name for name in ("content_id", "audio") if name not in part.constants]
+        texts = {name: [part.constants[name].text] * footer.num_rows for name in part.constants}
+        if own:
+            with reading(tables):
+                # A ParquetFile knows nothing of its folders' names.
+                table = pq.ParquetFile(opened(path)).read(columns=own)
+                texts |= {name: id_texts(table[name]) for name in own}
+        for content_id, audio in zip(texts["content_id"], texts["audio"], strict=True):
             if content_id is not None and audio is not None:
                 named.setdefault(content_id, audio)
     return list(named), list(named.values())

@@ -119,13 +119,15 @@ def _near_columns(tables: RawTables, table: str, features: FeatureSettings) -> I
     named = features.user_columns if table == schema.USERS else ()
     for path in tables.files[table]:
         own = tables.part(table, path).schema.names
-        others = [name for name in own if name not in named]
+        beside = tables.values_beside(table, path)
+        others = [name for name in (*own, *beside) if name not in named]
         for name in CONTRACT[table].keys() - set(own):
             near = near_column(table, name, others)
             if near is not None:
-                found.setdefault((name, near), path.name)
+                where = "" if near in own else " of its folders' names"
+                found.setdefault((name, f"{near!r}{where}"), path.name)
     for (name, near), file in sorted(found.items()):
-        yield f"{table}/, {file}: no column {name!r}, and {near!r} is not read; rename it if it is meant"
+        yield f"{table}/, {file}: no column {name!r}, and {near} is not read; rename it if it is meant"
 
 
 def _is_null(files: list[Footer], name: str) -> bool:

@@ -102,17 +102,17 @@ class DuckDbDatabase:
 
     def view(self, name: str, query: str) -> None:
         """See `Database`."""
-        with _told():
+        with self._told():
             self._connection.execute(f"CREATE VIEW {name} AS {query}")
 
     def run(self, path: Path) -> None:
         """See `Database`."""
-        with _told():
+        with self._told():
             self._connection.execute(path.read_text())
 
     def table(self, name: str, order: Sequence[str] = ()) -> pa.Table:
         """See `Database`."""
-        with _told():
+        with self._told():
             return self._connection.sql(_query(name, order)).to_arrow_table()
 
     def batches(
@@ -126,12 +126,12 @@ class DuckDbDatabase:
     ) -> Iterator[pa.RecordBatch]:
         """See `Database`."""
         query = _query(name, () if is_sorted else order, where)
-        with self._in_order(is_sorted), _told():
+        with self._in_order(is_sorted), self._told():
             yield from self._connection.sql(query).to_arrow_reader(num_rows)
 
     def count(self, name: str) -> int:
         """See `Database`."""
-        with _told():
+        with self._told():
             # A result left half read blocks the connection.
             ((number,),) = self._connection.execute(f"SELECT COUNT(*) FROM {name}").fetchall()
         return int(number)
@@ -145,6 +145,7 @@ class DuckDbDatabase:
                 for _ in connection.sql(f"FROM read_parquet({path_in_sql(path)})").to_arrow_reader(ROWS_AT_ONCE):
                     pass
             except duckdb.Error as error:
+                other._raise_failure(error)
                 return str(error).partition("\nLINE ")[0]  # without the query that found it
         return None
 
@@ -158,6 +159,32 @@ class DuckDbDatabase:
                 self._stores[scheme] = ObjectFilesystem(scheme)
                 self._connection.register_filesystem(self._stores[scheme])
             self._stores[scheme].add([path])
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turns the database's errors about raw data into `Unreadable`.
+
+        Raises:
+            StoreError: it was a store that failed, not the data.
+        """
+        try:
+            yield
+        except duckdb.Error as error:
+            self._raise_failure(error)
+            # What Parquet's own decoder throws has no class of its own.
+            if is_full(error):
+                raise
+            if type(error) is not duckdb.Error and not isinstance(error, DATA_ERRORS):
+                raise
+            raise Unreadable(" ".join(str(error).split())) from error
+
+    def _raise_failure(self, error: duckdb.Error) -> None:
+        """Raises what a store failed with, if it was that which the database turned into an error of its own."""
+        failures = [failure for store in self._stores.values() for failure in store.failures]
+        for store in self._stores.values():
+            store.failures.clear()
+        if failures:
+            raise failures[0] from error
 
     @contextmanager
     def _in_order(self, is_sorted: bool) -> Iterator[None]:
@@ -202,17 +229,3 @@ def _query(name: str, order: Sequence[str], where: Mapping[str, int] | None = No
         + (f" WHERE {conditions}" if conditions else "")
         + (f" ORDER BY {ordered}" if ordered else "")
     )
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turns the database's errors about raw data into `Unreadable`."""
-    try:
-        yield
-    except duckdb.Error as error:
-        # What Parquet's own decoder throws has no class of its own.
-        if is_full(error):
-            raise
-        if type(error) is not duckdb.Error and not isinstance(error, DATA_ERRORS):
-            raise
-        raise Unreadable(" ".join(str(error).split())) from error

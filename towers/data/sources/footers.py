@@ -1,6 +1,10 @@
-"""What the footers of Parquet part files say; each file's is read once, and an object's once for all nights."""
+"""What the footers of Parquet part files say; each file's is read once, and an object's once for all nights.
+
+An engine reads the footers of those files once more whose rows it reads.
+"""
 
 import base64
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +17,18 @@ import pyarrow.parquet as pq
 
 from towers.data.sources.remote import RawPath, RemotePath
 from towers.errors import UserError
-from towers.manifest import read_json, write_json
+from towers.manifest import atomic_file, read_json
 
 DAMAGE = (pa.ArrowException, OSError, ValueError)
 """Errors that pyarrow raises for a damaged file; text that is no UTF-8 is a ValueError."""
-FORMAT = 1
+MAGIC = b"PAR1"
+"""With which Parquet files begin."""
+FORMAT = 2
+"""Of the file in which footers are remembered."""
 TAIL_BYTES = 1 << 15
 """How much of an object's end is fetched at first; most footers are shorter."""
 AT_ONCE = 10_000
-"""Objects whose ends are fetched by one call, of which the store's library asks for many side by side."""
+"""Objects of which something is fetched by one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +75,14 @@ class Footers:
 
     def __init__(self) -> None:
         self._known: dict[RawPath, Footer] = {}
+        self._others: dict[str, str | None] = {}  # objects that are no Parquet, with their versions
         self._schemas: dict[pa.Schema, pa.Schema] = {}  # most files have the same: one stands for all of them
+        self._columns: dict[frozenset[str], frozenset[str]] = {}  # likewise
         self._kept: dict[str, list[Any]] = {}
+        self._kept_others: dict[str, str | None] = {}
         self._kept_schemas: list[pa.Schema] = []
-        self._is_changed = False
+        self._kept_columns: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._is_changed = self._is_recalled = False
 
     def of(self, path: RawPath) -> Footer:
         """A part file's footer.
@@ -93,53 +104,102 @@ class Footers:
         remote = [path for path in new if isinstance(path, RemotePath) and not self._recalled(path)]
         for path in new:
             if isinstance(path, Path):
-                self._know(path, _metadata(path, path))
+                self._know(path, Footer.of(path, _metadata(path, path)))
         for start in range(0, len(remote), AT_ONCE):
             some = remote[start : start + AT_ONCE]
-            for path, tail in zip(some, _tails(some), strict=True):
-                self._know(path, _metadata_in(path, tail))
+            sizes = [path.size or 0 for path in some]
+            tails = _ranges(some, [max(size - TAIL_BYTES, 0) for size in sizes], sizes)
+            for path, tail in zip(some, tails, strict=True):
+                self._know(path, Footer.of(path, _metadata_in(path, tail)))
                 self._is_changed = True
 
+    def parquet_among(self, paths: Sequence[RemotePath]) -> set[RemotePath]:
+        """Those of some objects that begin as Parquet does, whatever they are called.
+
+        What an earlier night found is believed; the others' first bytes are fetched, many at once.
+
+        Raises:
+            UserError: they cannot be had.
+        """
+        found, new = set(), []
+        for path in paths:
+            if (path.size or 0) <= len(MAGIC):
+                continue
+            if self._kept.get(path.url, [None])[0] == path.version:
+                found.add(path)
+            elif self._kept_others.get(path.url) == path.version:
+                self._others[path.url] = path.version
+            else:
+                new.append(path)
+        for start in range(0, len(new), AT_ONCE):
+            some = new[start : start + AT_ONCE]
+            for path, head in zip(some, _ranges(some, [0] * len(some), [len(MAGIC)] * len(some)), strict=True):
+                if head == MAGIC:
+                    found.add(path)
+                else:
+                    self._others[path.url] = path.version
+                    self._is_changed = True
+        return found
+
     def recall(self, memory: Path) -> None:
-        """Takes over what an earlier process kept in a file; nothing where there is none, or of another release."""
+        """Takes over, once, what an earlier process kept in a file; nothing of another release's."""
+        if self._is_recalled:
+            return
+        self._is_recalled = True
         try:
             found = read_json(memory) if memory.exists() else {}
             if found.get("format") == FORMAT:
                 self._kept_schemas = [_from_text(each) for each in found["schemas"]]
-                self._kept = found["objects"]
+                self._kept_columns = [(frozenset(empty), frozenset(told)) for empty, told in found["columns"]]
+                self._kept, self._kept_others = found["objects"], found["others"]
         except (UserError, KeyError, TypeError, *DAMAGE):
-            self._kept = {}
+            self._kept, self._kept_others = {}, {}
 
     def keep(self, memory: Path) -> None:
-        """Writes what is known of objects for the next process; no file where there are none."""
+        """Writes what is known of objects for the next process; no file where there are none.
+
+        Schemas, and the columns that are empty or told of, stand there once and are referred to by their numbers.
+        """
         objects = {path: footer for path, footer in self._known.items() if isinstance(path, RemotePath)}
-        if not objects or not (self._is_changed or len(objects) != len(self._kept)):
+        sizes = len(self._kept), len(self._kept_others)
+        if not objects or not (self._is_changed or (len(objects), len(self._others)) != sizes):
             return
-        numbers: dict[pa.Schema, int] = {}
+        schemas: dict[pa.Schema, int] = {}
+        columns: dict[tuple[frozenset[str], frozenset[str]], int] = {}
         kept = {
             path.url: [
                 path.version,
-                numbers.setdefault(footer.schema, len(numbers)),
+                schemas.setdefault(footer.schema, len(schemas)),
                 footer.num_rows,
-                sorted(footer.empty),
-                sorted(footer.told),
+                columns.setdefault((footer.empty, footer.told), len(columns)),
             ]
             for path, footer in objects.items()
         }
-        write_json(memory, {"format": FORMAT, "schemas": [_as_text(schema) for schema in numbers], "objects": kept})
+        told = {
+            "format": FORMAT,
+            "schemas": [_as_text(schema) for schema in schemas],
+            "columns": [[sorted(each) for each in pair] for pair in columns],
+            "objects": kept,
+            "others": self._others,
+        }
+        with atomic_file(memory) as temporary:
+            temporary.write_text(json.dumps(told, ensure_ascii=False, separators=(",", ":")) + "\n")
 
     def _recalled(self, path: RemotePath) -> bool:
-        version, number, num_rows, empty, told = self._kept.get(path.url, [None, 0, 0, [], []])
+        version, schema, num_rows, columns = self._kept.get(path.url, [None, 0, 0, 0])
         if version is None or version != path.version:
             return False
-        schema = self._kept_schemas[number]
-        self._known[path] = Footer(schema=schema, num_rows=num_rows, empty=frozenset(empty), told=frozenset(told))
+        empty, told = self._kept_columns[columns]
+        self._know(path, Footer(schema=self._kept_schemas[schema], num_rows=num_rows, empty=empty, told=told))
         return True
 
-    def _know(self, path: RawPath, metadata: pq.FileMetaData) -> None:
-        found = Footer.of(path, metadata)
-        schema = self._schemas.setdefault(found.schema, found.schema)
-        self._known[path] = Footer(schema=schema, num_rows=found.num_rows, empty=found.empty, told=found.told)
+    def _know(self, path: RawPath, found: Footer) -> None:
+        self._known[path] = Footer(
+            schema=self._schemas.setdefault(found.schema, found.schema),
+            num_rows=found.num_rows,
+            empty=self._columns.setdefault(found.empty, found.empty),
+            told=self._columns.setdefault(found.told, found.told),
+        )
 
 
 def _metadata(path: RawPath, source: Any) -> pq.FileMetaData:
@@ -159,17 +219,15 @@ def _told(path: RawPath) -> Iterator[None]:
         raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error
 
 
-def _tails(paths: Sequence[RemotePath]) -> list[bytes]:
-    """The last bytes of objects."""
-    sizes = [path.size or 0 for path in paths]
-    starts = [max(size - TAIL_BYTES, 0) for size in sizes]
+def _ranges(paths: Sequence[RemotePath], begins: Sequence[int], ends: Sequence[int]) -> list[bytes]:
+    """Bytes `[begin, end)` of objects, of which the store's library asks for many side by side."""
     filesystem = paths[0].filesystem
     with paths[0].parent.reaching():
-        found = filesystem.cat_ranges([path.own for path in paths], starts, sizes, on_error="return")
-    for path, tail in zip(paths, found, strict=True):
-        if isinstance(tail, Exception):
+        found = filesystem.cat_ranges([path.own for path in paths], [*begins], [*ends], on_error="return")
+    for path, part in zip(paths, found, strict=True):
+        if isinstance(part, Exception):
             with path.reaching():
-                raise tail
+                raise part
     return found
 
 

@@ -1,7 +1,8 @@
 """Delta and Iceberg tables: which of a folder's Parquet files are alive, as the table's own log says."""
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +35,12 @@ class Alive:
     Args:
         name: path below the table's folder.
         values: columns that the log knows the value of, as text, and the file may lack; null is null.
+        dropped: columns that the file may have and the table has no more.
     """
 
     name: str
     values: Mapping[str, str | None]
+    dropped: frozenset[str] = frozenset()
 
 
 def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list[Alive]:
@@ -98,11 +101,15 @@ def _of_delta(folder: RawPath, _: list[str]) -> list[Alive]:
 def _of_iceberg(folder: RawPath, metadata: list[str]) -> list[Alive]:
     from pyiceberg.table import StaticTable
 
-    location = str(folder.absolute() if isinstance(folder, Path) else folder)
+    location = os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
     table = StaticTable.from_metadata(
         f"{location}/{_newest(folder, metadata)}", {} if isinstance(folder, Path) else THROUGH_FSSPEC
     )
-    _check_names(folder, table.metadata.schemas)
+    schemas = table.metadata.schemas
+    _check_names(folder, schemas)
+    dropped = frozenset(name for schema in schemas for name in _names(schema)) - {*_names(table.schema())}
+    # A folder may be reached by a link; its log calls it by the one name or the other.
+    roots = [os.path.normpath(folder.absolute()), location] if isinstance(folder, Path) else [location]
     found = []
     for task in table.scan().plan_files():
         path = _bare(task.file.file_path)
@@ -110,10 +117,24 @@ def _of_iceberg(folder: RawPath, metadata: list[str]) -> list[Alive]:
             raise refusal(folder, ICEBERG, "it has delete files, rows that are dead in a file: rewrite its data files")
         if str(task.file.file_format.value).upper() != "PARQUET":
             raise refusal(folder, ICEBERG, f"it has files that are no Parquet ({path})")
-        if not path.startswith(f"{_bare(location)}/"):
+        name = _below(path, roots)
+        if name is None and isinstance(folder, Path):
+            name = _below(os.path.realpath(path), roots)
+        if name is None:
             raise refusal(folder, ICEBERG, f"its log names a file elsewhere ({path})")
-        found.append(Alive(name=path[len(_bare(location)) + 1 :], values={}))
+        found.append(Alive(name=name, values={}, dropped=dropped))
     return found
+
+
+def _names(schema: Any) -> list[str]:
+    """The columns of a schema of Iceberg's."""
+    return [field.name for field in schema.fields]
+
+
+def _below(path: str, roots: Sequence[str]) -> str | None:
+    """A path from the first of some folders that it is in; null where it is in none."""
+    starts = (f"{_bare(root)}/" for root in roots)
+    return next((path.removeprefix(start) for start in starts if path.startswith(start)), None)
 
 
 def _bare(uri: str) -> str:

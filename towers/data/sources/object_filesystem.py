@@ -6,7 +6,7 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from towers.data.sources.remote import RemotePath
+from towers.data.sources.remote import RemotePath, StoreError
 
 SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -26,6 +26,8 @@ class ObjectFilesystem(AbstractFileSystem):
         super().__init__()
         self.protocol = scheme
         self._objects: dict[str, RemotePath] = {}
+        self.failures: list[StoreError] = []
+        """What the store failed with, in order: DuckDB turns it into an error that reads as if a file were damaged."""
 
     def add(self, objects: Iterable[RemotePath]) -> None:
         """Makes more objects known."""
@@ -53,4 +55,4 @@ class ObjectFilesystem(AbstractFileSystem):
 
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> Any:
         """The object, to be read."""
-        return self._objects[path].open()
+        return self._objects[path].open(self.failures.append)

@@ -7,6 +7,7 @@ from typing import Any
 
 from towers.contract import schema
 from towers.contract.near_names import near_name
+from towers.data.sources.footers import Footers
 from towers.data.sources.part_files import SUFFIXES, TableFiles, refuse_log, table_files
 from towers.data.sources.remote import RawPath, RemotePath
 from towers.data.sources.remote_listing import entries_of
@@ -25,6 +26,8 @@ class ParquetFolder:
     def __init__(self, root: str):
         self.root = root
         self._root = raw_folder(root)
+        self.footers = Footers()
+        """Of objects; it may recall those of earlier nights before the first listing."""
         self._listed: tuple[dict[str, TableFiles], dict[str, bool]] | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -44,7 +47,9 @@ class ParquetFolder:
             has_clock=True,
             left_alone=[path for table in tables.values() for path in table.others],
             remarks=[f"not read: {path}; {hint}" for path, hint in self._near(*found)],
+            footers=self.footers if isinstance(self._root, RemotePath) else Footers(),  # a file may change meanwhile
             values={path: values for table in tables.values() for path, values in table.values.items()},
+            dropped={path: names for table in tables.values() for path, names in table.dropped.items()},
         )
 
     def _tables(self) -> tuple[dict[str, TableFiles], dict[str, bool]]:
@@ -53,7 +58,7 @@ class ParquetFolder:
             return self._listed
         names = self._names()
         refuse_log(self._root, names)
-        found = {table: table_files(self._root / table) for table in schema.RAW_TABLES}
+        found = {table: table_files(self._root / table, self.footers) for table in schema.RAW_TABLES}
         if not found[schema.EVENTS].parts:
             near = [
                 f"; {path.name} is there: {hint}" for path, hint in self._near({}, names) if hint.endswith("/events/")

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from towers.data.sources.footers import MAGIC, Footers
 from towers.data.sources.lake import DELTA, ICEBERG, Alive, live_files, refusal
 from towers.data.sources.remote import RawPath, RemotePath
 from towers.data.sources.remote_listing import objects_below
@@ -12,8 +13,6 @@ from towers.errors import UserError
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 """Names of Parquet files end in one of these, in capitals or not."""
-MAGIC = b"PAR1"
-"""With which Parquet files begin that are called otherwise: `000000_0` of Hive, `x.parquet.gzip` of pandas."""
 DELTA_LOG, METADATA = "_delta_log", "metadata"
 LOGS = {DELTA_LOG: DELTA, ".hoodie": "a Hudi table", "_spark_metadata": "what a Spark stream writes"}
 """Folders in which a log says which files are alive, and whose they are."""
@@ -29,19 +28,21 @@ class TableFiles:
         parts: Parquet files, in order.
         others: other files, which nobody reads.
         values: of a part, columns whose values the log of its table knows, as text.
+        dropped: of a part, columns that its table has no more.
     """
 
     parts: list[RawPath] = field(default_factory=list)
     others: list[RawPath] = field(default_factory=list)
     values: dict[RawPath, Mapping[str, str | None]] = field(default_factory=dict)
+    dropped: dict[RawPath, frozenset[str]] = field(default_factory=dict)
 
-    def add(self, path: RawPath) -> None:
+    def add(self, path: RawPath, is_part: bool) -> None:
         """Adds a file."""
-        (self.parts if is_parquet(path) else self.others).append(path)
+        (self.parts if is_part else self.others).append(path)
 
     def in_order(self) -> "TableFiles":
         """The same, sorted by path."""
-        return TableFiles(parts=sorted(self.parts), others=sorted(self.others), values=self.values)
+        return replace(self, parts=sorted(self.parts), others=sorted(self.others))
 
 
 def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
@@ -53,12 +54,16 @@ def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
     return found.parts, found.others
 
 
-def table_files(folder: RawPath) -> TableFiles:
+def table_files(folder: RawPath, footers: Footers | None = None) -> TableFiles:
     """What is in a table's folder and its subfolders; nothing where there is no folder.
 
     Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do; whatever else is Parquet is
     read, whatever it is called. Of a Delta or Iceberg table those files are read that its log calls alive. Links are
     followed; a file or folder that can be reached in several ways, a loop of links among them, is read once.
+
+    Args:
+        folder: of the table.
+        footers: may know of earlier nights which objects are Parquet that are not called so.
 
     Raises:
         UserError: a link that leads nowhere, a folder or file that cannot be opened, a name that is not UTF-8, a store
@@ -66,27 +71,32 @@ def table_files(folder: RawPath) -> TableFiles:
     """
     found = TableFiles()
     if isinstance(folder, RemotePath):
-        _add_remote(folder, objects_below(folder), found)
+        _add_remote(folder, objects_below(folder), Footers() if footers is None else footers, found)
     elif folder.is_dir():
         _add_local(folder, {os.path.realpath(folder)}, found)
     return found.in_order()
 
 
-def is_parquet(path: RawPath) -> bool:
+def is_parquet(path: Path) -> bool:
     """Whether a file is Parquet, or at least meant to be, by its name or its first bytes.
+
+    Files are called otherwise by Hive (`000000_0`) and by pandas (`x.parquet.gzip`).
 
     Raises:
         UserError: it cannot be opened.
     """
-    if path.name.lower().endswith(SUFFIXES):
+    if is_called_parquet(path):
         return True
-    if isinstance(path, RemotePath):
-        return (path.size or 0) > len(MAGIC) and path.read(0, len(MAGIC)) == MAGIC
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}); make it readable") from error
+
+
+def is_called_parquet(path: RawPath) -> bool:
+    """Whether a file is Parquet by its name."""
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def refuse_log(folder: RawPath, names: Iterable[str]) -> None:
@@ -135,11 +145,11 @@ def _add_local(folder: Path, seen: set[str], found: TableFiles) -> None:
         if path.is_dir():
             _add_local(path, seen, found)
         elif path.is_file():
-            found.add(path)
+            found.add(path, is_parquet(path))
     return None
 
 
-def _add_remote(folder: RemotePath, objects: Mapping[str, RemotePath], found: TableFiles) -> None:
+def _add_remote(folder: RemotePath, objects: Mapping[str, RemotePath], footers: Footers, found: TableFiles) -> None:
     """Adds the objects below a folder, by their paths in it."""
     tables = _tables_in(objects)
     for inner, kind in tables.items():
@@ -147,10 +157,14 @@ def _add_remote(folder: RemotePath, objects: Mapping[str, RemotePath], found: Ta
         metadata = [name for name in own if name.startswith(f"{METADATA}/") and name.endswith(".metadata.json")]
         table = folder / inner.rstrip("/") if inner else folder
         _add_alive(table, kind, metadata, own, found)
-    for name, path in objects.items():
-        is_hidden = any(part[0] in "._" for part in name.split("/"))
-        if not is_hidden and not any(name.startswith(inner) for inner in tables):
-            found.add(path)
+    plain = [
+        path
+        for name, path in objects.items()
+        if not any(part[0] in "._" for part in name.split("/")) and not any(map(name.startswith, tables))
+    ]
+    parquet = footers.parquet_among([path for path in plain if not is_called_parquet(path)])
+    for path in plain:
+        found.add(path, is_called_parquet(path) or path in parquet)
 
 
 def _tables_in(objects: Mapping[str, RemotePath]) -> dict[str, str]:
@@ -191,6 +205,8 @@ def _add_alive(
         found.parts.append(path)
         if alive.values:
             found.values[path] = alive.values
+        if alive.dropped:
+            found.dropped[path] = alive.dropped
 
 
 def _there(folder: RawPath, alive: Alive, objects: Mapping[str, RemotePath] | None) -> RawPath | None:

@@ -13,6 +13,7 @@ from towers.errors import UserError
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 """Name of the folder of rows whose value is null."""
+LONGEST_DAY = len("2026-01-05")
 KINDS = {
     "VARCHAR": pa.string(),
     "BIGINT": pa.int64(),
@@ -78,7 +79,8 @@ def part_of(
 ) -> Part:
     """A part file with the columns that the contract, or `extra`, knows and that stand outside of it alone.
 
-    A column that the file has is the file's, whatever its folders say.
+    A column that the file has is the file's, whatever its folders say. `Action=skip` names the column `action`, as it
+    does for Hive and Spark.
 
     Args:
         path: of the file, for messages.
@@ -91,11 +93,12 @@ def part_of(
         UserError: a value that is none of the column's type.
     """
     taken = {name.lower() for name in own.names}
+    known = {name.lower(): name for name in (*extra, *CONTRACT[table])}
     constants = {}
-    for name, text in values.items():
-        column = CONTRACT[table].get(name)
-        if name.lower() not in taken and (column is not None or name in extra):
-            constants[name] = _constant(path, name, text, column)
+    for outside, text in values.items():
+        name = known.get(outside.lower())
+        if name is not None and name.lower() not in taken:
+            constants[name] = _constant(path, name, text, CONTRACT[table].get(name))
     fields = [pa.field(name, constant.kind) for name, constant in constants.items()]
     return Part(path=path, schema=pa.schema([*own, *fields]) if fields else own, constants=constants)
 
@@ -104,27 +107,38 @@ def _constant(path: RawPath, name: str, text: str | None, column: Column | None)
     sql = "VARCHAR" if column is None else column.sql
     try:
         return Constant(sql=sql, text=None if text is None else _read(sql, text))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         words = column.words if column is not None else "text"
         raise UserError(f"{path}: column {name!r} is {text!r} by its folder's name, must be {words}") from None
 
 
 def _read(sql: str, text: str) -> str:
-    """A text as SQL reads it without failing.
+    """A text as SQL reads it without failing; all of the text is looked at.
 
     Raises:
-        ValueError: it says nothing of this type.
+        ValueError: it says nothing of this type, or more than the type can hold.
+        OverflowError: as ValueError, of an instant near the first or last year.
         KeyError: as ValueError.
     """
+    if sql in ("BIGINT", "DOUBLE") and "_" in text:  # Python's way to write 1_000
+        raise ValueError(text)
     if sql == "BIGINT":
-        return str(int(text))
+        number = int(text)
+        if not -(2**63) <= number < 2**63:
+            raise ValueError(text)
+        return str(number)
     if sql == "DOUBLE":
         return repr(float(text))
     if sql == "BOOLEAN":
         return {"true": "true", "false": "false", "1": "true", "0": "false"}[text.lower()]
     if sql == "DATE":
-        return date.fromisoformat(text[:10]).isoformat()
+        return (date.fromisoformat(text) if len(text) <= LONGEST_DAY else _instant(text).date()).isoformat()
     if sql == "TIMESTAMPTZ":
-        instant = datetime.fromisoformat(text)
-        return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)).isoformat()
+        return _instant(text).isoformat()
     return {"VARCHAR": text}[sql]  # a list has no name
+
+
+def _instant(text: str) -> datetime:
+    """A time in UTC; one without a zone is meant so."""
+    instant = datetime.fromisoformat(text)
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

@@ -1,12 +1,13 @@
 """Objects of a store (S3, Google Cloud, Azure) as the raw data's files: where they are, and how they are opened.
 
-Whatever asks a store for something is here and in `listing` and `object_filesystem`; it goes through fsspec, whose
-libraries take endpoints and credentials from the environment. A local path never comes here, and imports none of it.
+Whatever asks a store for something is here and in `remote_listing` and `object_filesystem`; it goes through fsspec,
+whose libraries take endpoints and credentials from the environment. Only Delta's log is read by delta-rs's own client
+(`lake`). A local path never comes here, and imports none of it.
 """
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, total_ordering
@@ -104,9 +105,13 @@ class RemotePath:
         with self.reaching():
             return self.filesystem.cat_file(self.own, start=begin, end=end)
 
-    def open(self) -> io.BufferedReader:
-        """The object, to be read at any place; nothing is asked for yet. Its reads raise `StoreError`."""
-        return io.BufferedReader(_Reading(self), BUFFER_BYTES)
+    def open(self, on_failure: Callable[["StoreError"], object] | None = None) -> io.BufferedReader:
+        """The object, to be read at any place; nothing is asked for yet. Its reads raise `StoreError`.
+
+        Args:
+            on_failure: called with the error before a read raises it, for readers that turn it into one of their own.
+        """
+        return io.BufferedReader(_Reading(self, on_failure), BUFFER_BYTES)
 
 
 class _Reading(io.RawIOBase):
@@ -115,8 +120,8 @@ class _Reading(io.RawIOBase):
     The files of fsspec's libraries ask for the size first, and read up to 50 MB ahead of every place.
     """
 
-    def __init__(self, path: RemotePath):
-        self._path, self._place = path, 0
+    def __init__(self, path: RemotePath, on_failure: Callable[["StoreError"], object] | None):
+        self._path, self._place, self._on_failure = path, 0, on_failure
         self.name = path.url
 
     def readable(self) -> bool:
@@ -138,7 +143,12 @@ class _Reading(io.RawIOBase):
         end = min(self._place + len(view), self._path.size or 0)
         if end <= self._place:
             return 0
-        found = self._path.read(self._place, end)
+        try:
+            found = self._path.read(self._place, end)
+        except StoreError as error:
+            if self._on_failure is not None:
+                self._on_failure(error)
+            raise
         view[: len(found)] = found
         self._place += len(found)
         return len(found)

@@ -1,6 +1,6 @@
 """The objects of a store below a folder, by one listing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from towers.data.sources.remote import RemotePath, StoreError
@@ -35,6 +35,24 @@ def objects_below(folder: RemotePath, max_depth: int | None = None) -> dict[str,
             f"{folder.url}/{name}", folder.filesystem, str(own), info["size"], _version(folder, info)
         )
     return objects
+
+
+def refuse_changes(folder: RemotePath, objects: Iterable[RemotePath]) -> None:
+    """Refuses objects that are of another version now than when they were listed: what was read of them may be mixed.
+
+    Objects that are gone since then were read as a whole, or else their reads failed.
+
+    Args:
+        folder: that all of them are in; it is listed once.
+        objects: as they were listed before.
+
+    Raises:
+        UserError: one was written again; or as `objects_below`.
+    """
+    now = {path.url: path.version for path in objects_below(folder).values()}
+    for path in objects:
+        if now.get(path.url, path.version) != path.version:
+            raise UserError(f"{path}: was written again while it was read; run this again when its writer is done")
 
 
 def entries_of(folder: RemotePath) -> dict[str, bool]:

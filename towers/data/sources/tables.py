@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import pyarrow as pa
+
 from towers.data.bad_lines import BadLines
 from towers.data.sources.footers import Footers
 from towers.data.sources.partitions import Part, part_of, values_in
@@ -37,6 +39,7 @@ class RawTables:
         left_alone: files in the tables' folders that are no Parquet.
         remarks: lines for the caller about what is read otherwise than it may be meant.
         values: of files of a table with a log (Delta), columns whose values the log knows, as text.
+        dropped: of files of a table with a log (Iceberg), columns that the table has no more; they are not read.
         footers: what the files' footers say.
         lines: lines of the caller's text files that are no rows; null where there is no such file.
     """
@@ -48,6 +51,7 @@ class RawTables:
     left_alone: Sequence[RawPath] = field(default_factory=list)
     remarks: Sequence[str] = field(default_factory=list)
     values: Mapping[RawPath, Mapping[str, str | None]] = field(default_factory=dict)
+    dropped: Mapping[RawPath, frozenset[str]] = field(default_factory=dict)
     footers: Footers = field(default_factory=Footers)
     lines: BadLines | None = None
 
@@ -67,8 +71,17 @@ class RawTables:
         Raises:
             UserError: the file is not Parquet, or a folder's name gives a column no value of its type.
         """
-        values = self.values[path] if path in self.values else values_in(self.folders(table, path))
-        return part_of(path, table, self.footers.of(path).schema, values, extra)
+        own = self.footers.of(path).schema
+        if path in self.dropped:
+            own = pa.schema([column for column in own if column.name not in self.dropped[path]])
+        return part_of(path, table, own, self.values_beside(table, path), extra)
+
+    def values_beside(self, table: str, path: RawPath) -> dict[str, str | None]:
+        """Columns with one value in all of a part file, as its folders' names and its table's log tell them.
+
+        The log counts where both do. See `part`.
+        """
+        return {**values_in(self.folders(table, path)), **self.values.get(path, {})}
 
     def known_as(self, path: RawPath) -> str:
         """What the database calls a part file: the caller's own file where the parts were converted from it."""
