@@ -24,13 +24,13 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.manifest import digest_of_file
 
-ODD = {"lastfm_1k": 6, "movielens_1m": 1, "movielens_20m": 1, "lfm_2b": 1, "thirtymusic_idomaar": 1, "yambda": 0,
+ODD = {"lastfm1k_tsv": 6, "movielens_1m": 1, "movielens_20m": 1, "lfm_2b": 1, "thirtymusic_idomaar": 1, "yambda": 0,
        "music4all_onion": 1, "million_playlist": 0, "nowplaying_rs": 0, "kuairand": 1}  # fmt: skip
 """How many lines of each small set are no rows."""
 FEATURES = FeatureSettings(
     min_played_fraction=0.5, content_parts=("kind", "artist_ids"), user_columns=(), spectrogram=SpectrogramSettings()
 )
-IN_SHORT = ("lastfm_1k", "million_playlist", "kuairand")
+IN_SHORT = ("lastfm1k_tsv", "million_playlist", "kuairand")
 """Sets whose stores are made in every run of the tests: a plain one, one without a clock, one with impressions."""
 SETTINGS = {"split": LeaveOneOut(), "features": FEATURES, "max_rejected_fraction": 0.6}
 """Of all stores here."""
@@ -110,8 +110,8 @@ def events(rows, *names):
 
 
 class TestOfEachSet:
-    def test_lastfm_1k(self, made):
-        rows = made("lastfm_1k")
+    def test_lastfm1k_tsv(self, made):
+        rows = made("lastfm1k_tsv")
         known, flashdance = f"track-{small.TRACK}", "track-Deep Dish / Flashdance"
         said, sigur = 'track-AC//DC / He said "Go" // and went', "track-Sigur Rós / Hoppípolla"
         assert events(rows) == [
@@ -369,15 +369,15 @@ class TestRefusals:
     def test_a_wrong_folder(self, tmp_path):
         said = r"no userid-timestamp-.*\.tsv in it; Last\.fm-1K needs userid-timestamp.*: get it from http"
         with pytest.raises(UserError, match=said):
-            source("lastfm_1k", tmp_path).inputs()
+            source("lastfm1k_tsv", tmp_path).inputs()
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(UserError, match=r"data\.root=.*nowhere: no such folder; Yambda needs flat/50m/multi_event"):
             source("yambda", tmp_path / "nowhere").inputs()
 
     def test_an_unknown_sql(self, tmp_path):
-        with pytest.raises(UserError, match=r"data\.source\.sql=other: no such file; .* kuairand, lastfm_1k"):
-            source("lastfm_1k", tmp_path, "data.source.sql=other")
+        with pytest.raises(UserError, match=r"data\.source\.sql=other: no such file; .* kuairand, lastfm1k_tsv"):
+            source("lastfm1k_tsv", tmp_path, "data.source.sql=other")
 
     @pytest.mark.parametrize(("given", "said"), [
         ("source.files.plays.columns=[userid,line]", "'line' of userid-timestamp-.* has a name that is taken"),
@@ -385,12 +385,12 @@ class TestRefusals:
     ])  # fmt: skip
     def test_columns_that_cannot_be(self, tmp_path, given, said):
         with pytest.raises(UserError, match=said):
-            source("lastfm_1k", tmp_path, f"data.{given}")
+            source("lastfm1k_tsv", tmp_path, f"data.{given}")
 
     def test_too_many_bad_lines(self, small_set, tmp_path, make_builder):
         builder = make_builder(
-            source("lastfm_1k", small_set("lastfm_1k")), tmp_path / "stores", split=LeaveOneOut(), features=FEATURES,
-            max_rejected_fraction=0.1,
+            source("lastfm1k_tsv", small_set("lastfm1k_tsv")), tmp_path / "stores", split=LeaveOneOut(),
+            features=FEATURES, max_rejected_fraction=0.1,
         )  # fmt: skip
         said = r"traname\.tsv, line 4: 5 fields where 6 are wanted; 6 of 14 lines are no rows, over data\.max_rejected"
         with pytest.raises(UserError, match=said):
