@@ -49,8 +49,11 @@ def write(root):
 def test_prepares_trains_and_evaluates(tmp_path):
     num_positives = write(tmp_path / "raw")
     told = ok(tmp_path, "prepare", "experiment=yambda_50m", "data.root=raw")
-    assert "audio vectors: audio_encoder=frozen audio_encoder.path=stores/yambda_50m/converted/vectors.parquet" in told
-    manifest = read_json(tmp_path / "stores/yambda_50m/current/manifest.json")
+    assert (
+        "audio vectors: audio_encoder=frozen audio_encoder.path=stores/yambda_50m_listens/converted/vectors.parquet"
+        in told
+    )
+    manifest = read_json(tmp_path / "stores/yambda_50m_listens/current/manifest.json")
     assert manifest["counts"]["events"] == LISTENERS * (PLAYS + 5)
     assert manifest["counts"]["positives"] == num_positives
     assert manifest["gap_us"] == GAP * 1_000_000

@@ -227,6 +227,8 @@ class TestOfEachSet:
         rows = rows_of(source("yambda", small_set("yambda"), "data.events=listens").tables(tmp_path))
         assert {row["action"] for row in rows["events"]} == {"play"}
         assert len(rows["events"]) == 4
+        names = {composed("yambda", f"data.events={each}").data.name for each in ("listens", "multi_event")}
+        assert names == {"yambda_50m_listens", "yambda_50m_multi_event"}  # neither store takes the other's place
 
     def test_music4all_onion(self, made):
         rows = made("music4all_onion")
