@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from tests.command_line import ok
 from tests.data.read_back import histories_by_id
 from tests.data.sets import small
+from towers.config.composing import compose as compose_command
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.data.raw import columns_of
@@ -229,6 +231,14 @@ class TestOfEachSet:
         assert len(rows["events"]) == 4
         names = {composed("yambda", f"data.events={each}").data.name for each in ("listens", "multi_event")}
         assert names == {"yambda_50m_listens", "yambda_50m_multi_event"}  # neither store takes the other's place
+
+    def test_yambdas_benchmark_has_no_short_play(self, small_set, tmp_path, make_builder):
+        data = compose_command("prepare", ["experiment=yambda_50m", f"data.root={small_set('yambda')}"]).data
+        rules = {name: instantiate(data.filters[name], name) for name in data.filters}
+        found = instantiate(data.source, "data.source")
+        store, _ = make_builder(found, tmp_path / "stores", **SETTINGS, filters=rules).build()
+        played = np.load(store.folder / "histories/played_fraction.npy")
+        assert sorted(played) == pytest.approx([0.5, 0.95, 1.0])  # and not .49
 
     def test_music4all_onion(self, made):
         rows = made("music4all_onion")
