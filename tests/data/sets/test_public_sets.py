@@ -52,19 +52,6 @@ def source(name, root, *overrides):
     return instantiate(config.data.source, "data.source")
 
 
-@pytest.fixture
-def small_set(tmp_path):
-    """Writes a set and returns its folder."""
-
-    def write(name):
-        root = tmp_path / "set"
-        root.mkdir()
-        small.WRITERS[name](root)
-        return root
-
-    return write
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Converts a small set, once; returns what came out, as rows, after a look at the columns."""

@@ -7,11 +7,11 @@ SELECT *, TRUE FROM random;
 CREATE VIEW judged AS
 SELECT
     *,
-    TRY_CAST(time_ms AS BIGINT) AS millisecond,
+    TRY(EPOCH_MS(TRY_CAST(time_ms AS BIGINT))::TIMESTAMPTZ) AS moment,
     TRY_CAST(play_time_ms AS BIGINT) AS played_ms,
     CASE
         WHEN user_id = '' OR video_id = '' THEN 'no viewer or no video'
-        WHEN TRY_CAST(time_ms AS BIGINT) IS NULL THEN 'no time'
+        WHEN TRY(EPOCH_MS(TRY_CAST(time_ms AS BIGINT))::TIMESTAMPTZ) IS NULL THEN 'no time'
     END AS fault
 FROM shown;
 
@@ -24,7 +24,7 @@ CREATE VIEW events AS
 SELECT
     user_id,
     video_id AS content_id,
-    EPOCH_MS(millisecond)::TIMESTAMPTZ AS timestamp,
+    moment AS timestamp,
     action,
     CASE WHEN action IN ('play', 'skip') THEN played_ms END AS played_ms,
     CASE WHEN is_random THEN 'random' ELSE 'tab-' || tab END AS context
@@ -49,7 +49,7 @@ SELECT
     CASE WHEN author_id <> '' THEN ['artist-' || author_id] END AS artist_ids,
     CASE WHEN tag <> '' THEN LIST_TRANSFORM(STRING_SPLIT(tag, ','), lambda each: 'tag-' || TRIM(each)) END AS genres,
     TRY_CAST(upload_dt AS DATE) AS release_date,
-    CAST(TRY_CAST(video_duration AS DOUBLE) AS BIGINT) AS duration_ms
+    TRY_CAST(TRY_CAST(video_duration AS DOUBLE) AS BIGINT) AS duration_ms
 FROM videos
 WHERE video_id <> '';
 
@@ -64,7 +64,7 @@ CREATE VIEW impressions AS
 SELECT
     'random-' || REGEXP_REPLACE(file, '^.*/', '') || '-' || line AS request_id,
     user_id,
-    EPOCH_MS(millisecond)::TIMESTAMPTZ AS timestamp,
+    moment AS timestamp,
     video_id AS chosen_id,
     0 AS slot,
     'tab-' || tab AS shelf,

@@ -8,7 +8,7 @@ CREATE VIEW entries AS
 SELECT playlist, UNNEST(tracks) AS track FROM taken_apart;
 
 CREATE VIEW events AS
-SELECT playlist AS user_id, track.track_uri AS content_id, TO_TIMESTAMP(946684800 + track.pos) AS timestamp
+SELECT playlist AS user_id, track.track_uri AS content_id, TRY(TO_TIMESTAMP(946684800 + track.pos)) AS timestamp
 FROM entries;
 
 CREATE VIEW contents AS

@@ -2,12 +2,12 @@
 CREATE VIEW judged AS
 SELECT
     *,
-    TO_TIMESTAMP(TRY_CAST(timestamp AS BIGINT)) AS moment,
+    TRY(TO_TIMESTAMP(TRY_CAST(timestamp AS BIGINT))) AS moment,
     TRY_CAST(rating AS DOUBLE) AS stars,
     CASE
         WHEN userId = '' OR movieId = '' THEN 'no viewer or no film'
-        WHEN TRY_CAST(timestamp AS BIGINT) IS NULL THEN 'no time'
-        WHEN TRY_CAST(rating AS DOUBLE) IS NULL THEN 'no rating'
+        WHEN TRY(TO_TIMESTAMP(TRY_CAST(timestamp AS BIGINT))) IS NULL THEN 'no time'
+        WHEN TRY_CAST(rating AS DOUBLE) IS NULL OR NOT ISFINITE(TRY_CAST(rating AS DOUBLE)) THEN 'no rating'
     END AS fault
 FROM ratings;
 

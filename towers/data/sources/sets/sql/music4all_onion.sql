@@ -33,7 +33,7 @@ SELECT
         AS genres,
     CASE WHEN languages.lang NOT IN ('', 'INTRUMENTAL', 'INSTRUMENTAL') THEN languages.lang END AS language,
     CAST(TRY_STRPTIME(metadata.release, ['%Y-%m-%d', '%Y-%m', '%Y']) AS DATE) AS release_date,
-    CAST(TRY_CAST(metadata.duration_ms AS DOUBLE) AS BIGINT) AS duration_ms
+    TRY_CAST(TRY_CAST(metadata.duration_ms AS DOUBLE) AS BIGINT) AS duration_ms
 FROM (
     SELECT id FROM information UNION SELECT id FROM metadata UNION SELECT id FROM genres_told UNION SELECT id FROM languages
 ) AS ids

@@ -4,14 +4,15 @@ CREATE MACRO number_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^\t]+\t\s*(-?\d+)', 1
 CREATE MACRO time_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^\t]+\t\s*-?\d+\s+(-?\d+)', 1) AS BIGINT);
 CREATE MACRO facts_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^{]*(\{.*?\})(\s+\{.*)?\s*$', 1) AS JSON);
 CREATE MACRO links_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^{]*\{.*?\}\s+(\{.*\})\s*$', 1) AS JSON);
-CREATE MACRO readable(t) AS URL_DECODE(REPLACE(t, '+', ' '));
+CREATE MACRO is_time(t) AS COALESCE(t >= 0 AND TRY(TO_TIMESTAMP(t)) IS NOT NULL, FALSE);
+CREATE MACRO readable(t) AS COALESCE(TRY(URL_DECODE(REPLACE(t, '+', ' '))), t);
 
 CREATE VIEW judged_sessions AS
 SELECT
     *,
     TRY_CAST(links ->> '$.subjects[0].id' AS BIGINT) AS listener,
     CASE
-        WHEN number IS NULL OR second IS NULL THEN 'no number or no time'
+        WHEN number IS NULL OR NOT is_time(second) THEN 'no number or no time'
         WHEN links IS NULL THEN 'no JSON of links'
         WHEN TRY_CAST(links ->> '$.subjects[0].id' AS BIGINT) IS NULL THEN 'no listener'
     END AS fault
@@ -21,7 +22,7 @@ CREATE VIEW judged_loves AS
 SELECT
     *,
     CASE
-        WHEN second IS NULL OR second < 0 THEN 'no time'
+        WHEN NOT is_time(second) THEN 'no time'
         WHEN listener IS NULL OR track IS NULL THEN 'no listener or no track'
     END AS fault
 FROM (
@@ -43,9 +44,9 @@ CREATE VIEW events AS
 SELECT
     CAST(listener AS VARCHAR) AS user_id,
     'track-' || play.id AS content_id,
-    TO_TIMESTAMP(second + COALESCE(play.playstart, 0)) AS timestamp,
+    TRY(TO_TIMESTAMP(second + COALESCE(play.playstart, 0))) AS timestamp,
     CASE WHEN play.action = 'skip' THEN 'skip' ELSE 'play' END AS action,
-    CASE WHEN play.playtime >= 0 THEN play.playtime * 1000 END AS played_ms,
+    CASE WHEN play.playtime >= 0 THEN TRY(play.playtime * 1000) END AS played_ms,
     CAST(number AS VARCHAR) AS session_id
 FROM (
     SELECT
@@ -108,7 +109,7 @@ SELECT
     TRY_CAST(facts_of(text) ->> '$.age' AS INTEGER) AS age,
     NULLIF(facts_of(text) ->> '$.country', '') AS country,
     NULLIF(facts_of(text) ->> '$.subscribertype', '') AS subscriber,
-    CASE WHEN time_of(text) > 0 THEN CAST(TO_TIMESTAMP(time_of(text)) AS DATE) END AS registered
+    CASE WHEN time_of(text) > 0 THEN TRY(CAST(TO_TIMESTAMP(time_of(text)) AS DATE)) END AS registered
 FROM profiles
 WHERE number_of(text) IS NOT NULL;
 
@@ -118,7 +119,7 @@ SELECT
     NULLIF(facts_of(text) ->> '$.Title', '') AS title,
     'listener' AS curator,
     links_of(text) ->> '$.subjects[0].id' AS owner_id,
-    CASE WHEN time_of(text) > 0 THEN TO_TIMESTAMP(time_of(text)) END AS created,
+    CASE WHEN time_of(text) > 0 THEN TRY(TO_TIMESTAMP(time_of(text))) END AS created,
     COALESCE(
         LIST_FILTER(
             LIST_TRANSFORM(

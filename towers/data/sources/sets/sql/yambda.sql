@@ -4,7 +4,7 @@ CREATE VIEW told AS
 SELECT
     CAST(uid AS VARCHAR) AS user_id,
     CAST(item_id AS VARCHAR) AS content_id,
-    TO_TIMESTAMP(946684800 + timestamp) AS timestamp,
+    TRY(TO_TIMESTAMP(946684800 + timestamp)) AS timestamp,
     COALESCE(CAST(event_type AS VARCHAR), 'listen') AS told,
     CAST(played_ratio_pct AS BIGINT) * track_length_seconds * 10 AS played_ms,
     CASE WHEN is_organic = 1 THEN 'organic' WHEN is_organic = 0 THEN 'recommended' END AS context,

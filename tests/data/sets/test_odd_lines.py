@@ -1,0 +1,74 @@
+"""Lines of public sets that say what cannot be: each is counted or does without, and none stops a set."""
+
+from tests.data.sets.test_public_sets import by_id, rows_of, source
+
+FAR = 2**63 - 1
+"""A number that is no time in seconds nor in milliseconds."""
+
+
+def add(path, *lines):
+    with path.open("a") as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+def converted(name, root, folder):
+    return rows_of(source(name, root).tables(folder))
+
+
+class TestTimesOutOfRange:
+    def test_movielens(self, small_set, tmp_path):
+        root = small_set("movielens_20m")
+        add(root / "ratings.csv", f"3,2,3.5,{FAR}", "3,2,nan,974820900")
+        rows = converted("movielens_20m", root, tmp_path)
+        assert rows["lines"][-2:] == [("ratings.csv", 8, "no time"), ("ratings.csv", 9, "no rating")]
+        assert len(rows["events"]) == 5
+
+    def test_kuairand(self, small_set, tmp_path):
+        root = small_set("kuairand")
+        log = "log_random_4_22_to_5_08_pure.csv"
+        add(root / "data" / log, f"0,30,20220501,900,{FAR},1,0,0,0,0,0,0,9000,79733,0,0,0,1,1")
+        (root / "data/video_features_basic_pure.csv").write_text(
+            "video_id,author_id,upload_dt,video_duration,tag\n10,123,2022-04-10,1e300,39\n"
+        )
+        rows = converted("kuairand", root, tmp_path)
+        assert (log, 4, "no time") in rows["lines"]
+        assert by_id(rows["contents"])["10"]["duration_ms"] is None
+
+    def test_thirtymusic(self, small_set, tmp_path):
+        root = small_set("thirtymusic_idomaar")
+        links = '{"subjects":[{"type":"user","id":7}],"objects":[{"type":"track","id":1,"playstart":0,"playtime":%d}]}'
+        add(
+            root / "relations/sessions.idomaar", f"event.session\t1\t{FAR}\t{{}} {links % 1}",
+            f"event.session\t2\t-1\t{{}} {links % 1}", f"event.session\t3\t1390233000\t{{}} {links % FAR}",
+        )  # fmt: skip
+        add(root / "relations/love.idomaar", f"preference\t2\t{FAR} {{}} {links % 1}")
+        add(root / "entities/users.idomaar", f"user\t7\t{FAR}\t{{}}")
+        add(root / "entities/playlist.idomaar", f"playlist\t7\t{FAR}\t{{}}\t{links % 1}")
+        rows = converted("thirtymusic_idomaar", root, tmp_path)
+        assert rows["lines"][1:] == [
+            ("sessions.idomaar", 4, "no number or no time"), ("sessions.idomaar", 5, "no number or no time"),
+            ("love.idomaar", 2, "no time"),
+        ]  # fmt: skip
+        assert [row["played_ms"] for row in rows["events"] if row["user_id"] == "7"] == [None]
+        assert by_id(rows["users"], "user_id")["7"]["registered"] is None
+        assert by_id(rows["playlists"], "playlist_id")["playlist-7"]["created"] is None
+
+    def test_music4all_onion(self, small_set, tmp_path):
+        root = small_set("music4all_onion")
+        (root / "id_metadata.csv").write_text("id\tduration_ms\nDaTQ53TUmfP93FSr\t1e300\n")
+        assert (
+            by_id(converted("music4all_onion", root, tmp_path)["contents"])["DaTQ53TUmfP93FSr"]["duration_ms"] is None
+        )
+
+    def test_million_playlist(self, small_set, tmp_path):
+        root = small_set("million_playlist")
+        path = root / "data/mpd.slice.0-999.json"
+        path.write_text(path.read_text().replace('"pos": 2', f'"pos": {FAR}'))
+        moments = [row["timestamp"] for row in converted("million_playlist", root, tmp_path)["events"]]
+        assert moments.count(None) == 1  # the contract rejects it, with its row
+
+
+def test_a_name_that_cannot_be_decoded_stays_as_it_is(small_set, tmp_path):
+    root = small_set("thirtymusic_idomaar")
+    add(root / "entities/persons.idomaar", 'person\t78\t-1\t{"MBID":null,"name":"M%FCsik"}\t{}')
+    assert by_id(converted("thirtymusic_idomaar", root, tmp_path)["contents"])["artist-78"]["title"] == "M%FCsik"
