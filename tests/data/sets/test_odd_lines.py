@@ -1,6 +1,13 @@
 """Lines of public sets that say what cannot be: each is counted or does without, and none stops a set."""
 
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
 from tests.data.sets.test_public_sets import by_id, rows_of, source
+from towers.data.bad_lines import LineWriter
+from towers.errors import UserError
 
 FAR = 2**63 - 1
 """A number that is no time in seconds nor in milliseconds."""
@@ -72,3 +79,21 @@ def test_a_name_that_cannot_be_decoded_stays_as_it_is(small_set, tmp_path):
     root = small_set("thirtymusic_idomaar")
     add(root / "entities/persons.idomaar", 'person\t78\t-1\t{"MBID":null,"name":"M%FCsik"}\t{}')
     assert by_id(converted("thirtymusic_idomaar", root, tmp_path)["contents"])["artist-78"]["title"] == "M%FCsik"
+
+
+def test_bad_lines_are_not_kept_in_memory(tmp_path):
+    with LineWriter(tmp_path / "lines.parquet") as lines:
+        for line in range(1, 25_001):
+            lines.add(Path("plays.tsv"), line, "no time")
+    written = pq.ParquetFile(tmp_path / "lines.parquet")
+    assert written.metadata.num_row_groups == 3  # of 10,000, 10,000 and 5,000 lines
+    assert written.read()["line"].to_pylist() == [*range(1, 25_001)]
+
+
+@pytest.mark.parametrize(("line", "reason"), [("1,2,3,noon", "no time"), ("1,2", "2 fields where 4 are wanted")])
+def test_where_every_line_is_bad_the_first_is_told(small_set, tmp_path, line, reason):
+    root = small_set("movielens_20m")
+    (root / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + f"{line}\n" * 3)
+    said = rf"no event in it; .*ratings\.csv, line 2: {reason}; 3 of 6 lines are no rows"
+    with pytest.raises(UserError, match=said):
+        source("movielens_20m", root).tables(tmp_path)

@@ -166,9 +166,10 @@ class PublicSet:
         remarks = list(facts["remarks"])
         if (folder / f"{VECTORS}.parquet").exists():
             remarks.append(f"audio vectors: audio_encoder=frozen audio_encoder.path={folder / VECTORS}.parquet")
-        if schema.EVENTS not in facts["tables"]:
-            raise UserError(f"data.root={self._root}: no event in it; there is nothing to learn from")
         lines = BadLines(path=folder / LINES, **facts["lines"])
+        if schema.EVENTS not in facts["tables"]:
+            why = lines.told() if lines.bad else "there is nothing to learn from"
+            raise UserError(f"data.root={self._root}: no event in it; {why}")
         return RawTables(
             root=folder,
             files={table: [folder / table / "part-0.parquet"] for table in facts["tables"]},
