@@ -97,3 +97,50 @@ def test_where_every_line_is_bad_the_first_is_told(small_set, tmp_path, line, re
     said = rf"no event in it; .*ratings\.csv, line 2: {reason}; 3 of 6 lines are no rows"
     with pytest.raises(UserError, match=said):
         source("movielens_20m", root).tables(tmp_path)
+
+
+class TestTwice:
+    """Of an id that a side table names twice the first line counts."""
+
+    @pytest.mark.parametrize(("name", "files", "ids"), [
+        ("music4all_onion", {"id_information.csv": "DaTQ53TUmfP93FSr\tOther\tOther\tOther",
+                             "id_metadata.csv": "DaTQ53TUmfP93FSr" + 10 * "\t9",
+                             "id_genres.csv": "DaTQ53TUmfP93FSr\tother", "id_lang.csv": "DaTQ53TUmfP93FSr\tot"}, 2),
+        ("movielens_1m", {"ml-1m/movies.dat": "73::Other::Drama", "ml-1m/users.dat": "2::F::1::1::1"}, 4),
+        ("kuairand", {"data/video_features_basic_pure.csv": "10,5,AD,,,,,,,,,", "data/user_features_pure.csv":
+                      "0,other,0,0,0,5,,0,,0,,107,,0"}, 3),
+        ("thirtymusic_idomaar", {
+            "entities/tracks.idomaar": 'track\t4698874\t-1\t{"name":"other"}\t{"tags":[{"type":"tag","id":2}]}',
+            "entities/persons.idomaar": 'person\t77\t-1\t{"name":"Other"}\t{}',
+            "entities/users.idomaar": 'user\t44361\t1\t{"gender":"x"}',
+            "entities/playlist.idomaar": 'playlist\t3\t1\t{"Title":"Other"}\t{"objects":[]}'}, 3),
+        ("lastfm1k_tsv", {"userid-profile.tsv": "user_000002\tx\t1\tOther\t"}, 7),
+    ])  # fmt: skip
+    def test_the_first_line_counts(self, small_set, tmp_path, name, files, ids):
+        root = small_set(name)
+        before = converted(name, root, tmp_path / "before")
+        for path, line in files.items():
+            add(root / path, line)
+        after = converted(name, root, tmp_path / "after")
+        assert len(after["contents"]) == ids
+        for table, key in (("contents", "content_id"), ("users", "user_id"), ("playlists", "playlist_id")):
+            assert sorted_by(after.get(table, []), key) == sorted_by(before.get(table, []), key)
+
+
+def sorted_by(rows, key):
+    return sorted(rows, key=lambda row: row[key])
+
+
+@pytest.mark.parametrize(("name", "path", "said", "instead"), [
+    ("lastfm1k_tsv", "userid-timestamp-artid-artname-traid-traname.tsv", "\t\tSigur Rós\t\t", "\t\t\tabc\t"),
+    ("million_playlist", "data/mpd.slice.1000-1999.json", '"artist_uri": "spotify:artist:1",', ""),
+    ("nowplaying_rs", "context_content_features.csv", "b2980c722a1ace7a30303718ce5491d8", ""),
+])  # fmt: skip
+def test_an_unknown_artist_is_none(small_set, tmp_path, name, path, said, instead):
+    root = small_set(name)
+    text = (root / path).read_text(errors="surrogateescape")
+    assert said in text
+    (root / path).write_text(text.replace(said, instead), errors="surrogateescape")
+    artists = [row["artist_ids"] for row in converted(name, root, tmp_path)["contents"] if row.get("kind") != "artist"]
+    assert None in artists
+    assert [None] not in artists

@@ -43,6 +43,7 @@ FROM (
     WHERE fault IS NULL
 );
 
+-- Where a table names an id in several lines, the first one counts.
 CREATE VIEW contents AS
 SELECT
     video_id AS content_id,
@@ -51,10 +52,16 @@ SELECT
     TRY_CAST(upload_dt AS DATE) AS release_date,
     TRY_CAST(TRY_CAST(video_duration AS DOUBLE) AS BIGINT) AS duration_ms
 FROM videos
-WHERE video_id <> '';
+WHERE video_id <> ''
+QUALIFY ROW_NUMBER() OVER (PARTITION BY video_id ORDER BY file, line) = 1
+ORDER BY file, line;
 
 CREATE VIEW users AS
-SELECT * EXCLUDE (file, line) FROM profiles WHERE user_id <> '';
+SELECT * EXCLUDE (file, line)
+FROM profiles
+WHERE user_id <> ''
+QUALIFY ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY file, line) = 1
+ORDER BY file, line;
 
 -- A place of the feed that was drawn for it shows a video of the pool, each as likely as any other: the chance is that of
 -- the video once the place was drawn. The pool is what the random log names.

@@ -66,6 +66,23 @@ WHERE fault IS NULL;
 CREATE TABLE tag_names AS
 SELECT number_of(text) AS tag, MIN(facts_of(text) ->> '$.value') AS name FROM tags GROUP BY 1;
 
+-- Where a file names a number in several lines, the first one counts.
+CREATE VIEW tracks_once AS
+FROM tracks
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
+CREATE VIEW persons_once AS
+FROM persons
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
+CREATE VIEW profiles_once AS
+FROM profiles
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
+CREATE VIEW lists_once AS
+FROM lists
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
 CREATE TABLE track_tags AS
 SELECT track, LIST(name ORDER BY place) AS genres
 FROM (
@@ -74,7 +91,7 @@ FROM (
         SELECT
             number_of(text) AS track,
             LIST_TRANSFORM(FROM_JSON(links_of(text) -> '$.tags', '[{"id":"BIGINT"}]'), lambda each: each.id) AS tag_ids
-        FROM tracks
+        FROM tracks_once
     )
 ) AS tagged
 INNER JOIN tag_names USING (tag)
@@ -94,12 +111,12 @@ SELECT
     track_tags.genres,
     CASE WHEN TRY_CAST(facts ->> '$.duration' AS BIGINT) > 0 THEN TRY_CAST(facts ->> '$.duration' AS BIGINT) END
         AS duration_ms
-FROM (SELECT number_of(text) AS track, facts_of(text) AS facts, links_of(text) AS links FROM tracks) AS known
+FROM (SELECT number_of(text) AS track, facts_of(text) AS facts, links_of(text) AS links FROM tracks_once) AS known
 LEFT JOIN track_tags ON track_tags.track = known.track
 WHERE known.track IS NOT NULL
 UNION ALL
 SELECT 'artist-' || number_of(text), 'artist', readable(facts_of(text) ->> '$.name'), NULL, NULL, NULL, NULL
-FROM persons
+FROM persons_once
 WHERE number_of(text) IS NOT NULL;
 
 CREATE VIEW users AS
@@ -110,7 +127,7 @@ SELECT
     NULLIF(facts_of(text) ->> '$.country', '') AS country,
     NULLIF(facts_of(text) ->> '$.subscribertype', '') AS subscriber,
     CASE WHEN time_of(text) > 0 THEN TRY(CAST(TO_TIMESTAMP(time_of(text)) AS DATE)) END AS registered
-FROM profiles
+FROM profiles_once
 WHERE number_of(text) IS NOT NULL;
 
 CREATE VIEW playlists AS
@@ -129,5 +146,5 @@ SELECT
         ),
         []
     ) AS content_ids
-FROM lists
+FROM lists_once
 WHERE number_of(text) IS NOT NULL;
