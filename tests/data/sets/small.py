@@ -82,7 +82,6 @@ def lfm_2b(root: Path) -> None:
     packed = {
         "tracks": "track_id\tartist_name\ttrack_name\n7\tHelstar\tDestroyer\n"
         '8\tCarpathian Forest\tA "Quoted" One\n9\t\t\n',
-        "albums": "album_id\talbum_name\tartist_name\n100\tBurning Star\tHelstar\n101\tBest Of\tHelstar\n",
         "users": "user_id\tcountry\tage\tgender\tcreation_time\n"
         "2\tUK\t35\tm\t2002-10-29 01:00:00\n31435741\t\t-1\tn\t\n",
     }
