@@ -80,7 +80,7 @@ def rows_of(tables):
     rows = {table: pq.read_table(paths[0]).to_pylist() for table, paths in tables.files.items()}
     rows["lines"] = [(Path(row["filename"]).name, row["line"], row["reason"])
                      for row in pq.read_table(tables.lines.path).to_pylist()]  # fmt: skip
-    vectors = tables.root / "vectors.parquet"
+    vectors = tables.root.parent / "vectors.parquet"
     rows["vectors"] = pq.read_table(vectors).to_pylist() if vectors.exists() else []
     rows["remarks"] = tables.remarks
     return rows
@@ -343,6 +343,30 @@ class TestConvertsAnew:
         assert has_converted
         assert by_id(after["contents"])["DaTQ53TUmfP93FSr"]["genres"] == ["fado"]
         assert not make()[1]
+
+    def test_where_it_fails_what_was_there_stays(self, convert, tmp_path):
+        root, make = convert
+        make()
+        events = (tmp_path / "converted/events/part-0.parquet").read_bytes()
+        (root / "id_genres.csv").write_text("no such column\n")
+        with pytest.raises(UserError, match="no column"):
+            make()
+        assert (tmp_path / "converted/events/part-0.parquet").read_bytes() == events
+
+    def test_where_vectors_are_gone_which_stay_without_the_rest(self, tmp_path):
+        (tmp_path / "set").mkdir()
+        small.yambda(tmp_path / "set")
+        store, vectors, told = tmp_path / "store", tmp_path / "store/vectors.parquet", []
+        kept(source("yambda", tmp_path / "set"), store / "converted", told)
+        before = vectors.read_bytes()
+        shutil.rmtree(store / "converted")  # as towers forget does
+        assert vectors.read_bytes() == before
+        kept(source("yambda", tmp_path / "set"), store / "converted", told)
+        vectors.unlink()
+        tables = kept(source("yambda", tmp_path / "set"), store / "converted", told)
+        assert told.count("converting") == 3
+        assert tables.remarks[-1].endswith(f"audio_encoder.path={vectors}")
+        assert len(pq.read_table(vectors)) == 2
 
     def test_where_it_was_killed_before_its_end(self, convert, tmp_path):
         _, make = convert
