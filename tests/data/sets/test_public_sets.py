@@ -219,6 +219,18 @@ class TestOfEachSet:
         names = {composed("yambda", f"data.events={each}").data.name for each in ("listens", "multi_event")}
         assert names == {"yambda_50m_listens", "yambda_50m_multi_event"}  # neither store takes the other's place
 
+    def test_yambdas_shares_are_what_was_told(self, small_set, tmp_path):
+        """Also of a track that is told with two lengths, half a play of either is one."""
+        root = small_set("yambda")
+        told = {**small.YAMBDA, "track_length_seconds": pa.array([170, 105, 185, None, 340, None, None], pa.uint32())}
+        told["played_ratio_pct"] = pa.array([50, 49, 50, None, 50, None, None], pa.uint16())
+        pq.write_table(pa.table(told), root / "flat/50m/multi_event.parquet")
+        rows = rows_of(source("yambda", root).tables(tmp_path))
+        known = by_id(rows["contents"])
+        assert [row["played_ms"] * 100 / known[row["content_id"]]["duration_ms"] for row in rows["events"]
+                if row["action"] == "play"] == [50, 49, 50, 50]  # fmt: skip
+        assert rows["remarks"][1].startswith("1 tracks are of several lengths and known by the longest")
+
     def test_yambdas_benchmark_has_no_short_play(self, small_set, tmp_path, make_builder):
         data = compose_command("prepare", ["experiment=yambda_50m", f"data.root={small_set('yambda')}"]).data
         rules = {name: instantiate(data.filters[name], name) for name in data.filters}
