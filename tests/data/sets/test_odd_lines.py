@@ -13,6 +13,11 @@ FAR = 2**63 - 1
 """A number that is no time in seconds nor in milliseconds."""
 
 
+def slow(*values):
+    """Another set by the same means, which the long proofs alone run."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def add(path, *lines):
     with path.open("a") as file:
         file.writelines(line + "\n" for line in lines)
@@ -106,15 +111,15 @@ class TestTwice:
         ("music4all_onion", {"id_information.csv": "DaTQ53TUmfP93FSr\tOther\tOther\tOther",
                              "id_metadata.csv": "DaTQ53TUmfP93FSr" + 10 * "\t9",
                              "id_genres.csv": "DaTQ53TUmfP93FSr\tother", "id_lang.csv": "DaTQ53TUmfP93FSr\tot"}, 2),
-        ("movielens_1m", {"ml-1m/movies.dat": "73::Other::Drama", "ml-1m/users.dat": "2::F::1::1::1"}, 4),
-        ("kuairand", {"data/video_features_basic_pure.csv": "10,5,AD,,,,,,,,,", "data/user_features_pure.csv":
-                      "0,other,0,0,0,5,,0,,0,,107,,0"}, 3),
+        slow("movielens_1m", {"ml-1m/movies.dat": "73::Other::Drama", "ml-1m/users.dat": "2::F::1::1::1"}, 4),
+        slow("kuairand", {"data/video_features_basic_pure.csv": "10,5,AD,,,,,,,,,", "data/user_features_pure.csv":
+                          "0,other,0,0,0,5,,0,,0,,107,,0"}, 3),
         ("thirtymusic_idomaar", {
             "entities/tracks.idomaar": 'track\t4698874\t-1\t{"name":"other"}\t{"tags":[{"type":"tag","id":2}]}',
             "entities/persons.idomaar": 'person\t77\t-1\t{"name":"Other"}\t{}',
             "entities/users.idomaar": 'user\t44361\t1\t{"gender":"x"}',
             "entities/playlist.idomaar": 'playlist\t3\t1\t{"Title":"Other"}\t{"objects":[]}'}, 3),
-        ("lastfm1k_tsv", {"userid-profile.tsv": "user_000002\tx\t1\tOther\t"}, 7),
+        slow("lastfm1k_tsv", {"userid-profile.tsv": "user_000002\tx\t1\tOther\t"}, 7),
     ])  # fmt: skip
     def test_the_first_line_counts(self, small_set, tmp_path, name, files, ids):
         root = small_set(name)
@@ -133,8 +138,8 @@ def sorted_by(rows, key):
 
 @pytest.mark.parametrize(("name", "path", "said", "instead"), [
     ("lastfm1k_tsv", "userid-timestamp-artid-artname-traid-traname.tsv", "\t\tSigur Rós\t\t", "\t\t\tabc\t"),
-    ("million_playlist", "data/mpd.slice.1000-1999.json", '"artist_uri": "spotify:artist:1",', ""),
-    ("nowplaying_rs", "context_content_features.csv", "b2980c722a1ace7a30303718ce5491d8", ""),
+    slow("million_playlist", "data/mpd.slice.1000-1999.json", '"artist_uri": "spotify:artist:1",', ""),
+    slow("nowplaying_rs", "context_content_features.csv", "b2980c722a1ace7a30303718ce5491d8", ""),
 ])  # fmt: skip
 def test_an_unknown_artist_is_none(small_set, tmp_path, name, path, said, instead):
     root = small_set(name)
