@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5_000_000, help="plays of each set")
     parser.add_argument("--sets", nargs="+", default=list(WRITERS), choices=list(WRITERS))
     parser.add_argument("--seed", type=int, default=0)
-    add_smallest(parser, rows=2_000, sets=["lastfm_1k"])
+    add_smallest(parser, rows=2_000, sets=["lastfm1k_tsv"])
     arguments = parser.parse_args()
     found = []
     for name in arguments.sets:
@@ -77,7 +77,7 @@ def measure(name: str, folder: Path, rows: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def lastfm_1k(root: Path, rows: int, generator: np.random.Generator) -> None:
+def lastfm1k_tsv(root: Path, rows: int, generator: np.random.Generator) -> None:
     """A tenth of the tracks has no MusicBrainz id."""
     with (root / "userid-timestamp-artid-artname-traid-traname.tsv").open("w") as file:
         for users, tracks, seconds in _plays(rows, generator):
@@ -122,7 +122,7 @@ def yambda(root: Path, rows: int, generator: np.random.Generator) -> None:
 
 
 WRITERS: dict[str, Callable[[Path, int, np.random.Generator], None]] = {
-    "lastfm_1k": lastfm_1k, "lfm_2b": lfm_2b, "yambda": yambda,
+    "lastfm1k_tsv": lastfm1k_tsv, "lfm_2b": lfm_2b, "yambda": yambda,
 }  # fmt: skip
 
 

@@ -49,17 +49,21 @@ def write(root):
 def test_prepares_trains_and_evaluates(tmp_path):
     num_positives = write(tmp_path / "raw")
     told = ok(tmp_path, "prepare", "experiment=yambda_50m", "data.root=raw")
-    assert "audio vectors: audio_encoder=frozen audio_encoder.path=stores/yambda_50m/converted/vectors.parquet" in told
-    manifest = read_json(tmp_path / "stores/yambda_50m/current/manifest.json")
-    assert manifest["counts"]["events"] == LISTENERS * (PLAYS + 5)
-    assert manifest["counts"]["positives"] == num_positives
+    assert "audio vectors: audio_encoder=frozen audio_encoder.path=stores/yambda_50m_listens/vectors.parquet" in told
+    manifest = read_json(tmp_path / "stores/yambda_50m_listens/current/manifest.json")
+    assert manifest["counts"]["events"] == manifest["counts"]["positives"] == num_positives
+    played = np.load(tmp_path / "stores/yambda_50m_listens/current/histories/played_fraction.npy")
+    assert played.min() >= 0.5  # Listen+ in histories, too
     assert manifest["gap_us"] == GAP * 1_000_000
     assert [(each["name"], round(each["days"], 2)) for each in manifest["periods"]] == [
         ("training", 298.79), ("validation", 1.0), ("test", 1.0),
     ]  # fmt: skip
     assert 0 < sum(each["positives"] for each in manifest["periods"]) < num_positives  # some stand in the gaps
     for experiment in ("yambda_50m", "yambda_50m_sound"):
-        ok(tmp_path, "train", f"experiment={experiment}", "data.root=raw", *SMALL)
-        ok(tmp_path, "evaluate", f"experiment={experiment}", "data.root=raw", *SMALL)
+        chosen = ok(tmp_path, "train", f"experiment={experiment}", *SMALL)
+        assert "the best after 1" in chosen
+        ok(tmp_path, "train", f"experiment={experiment}", "train_until=test", *SMALL)
+        ok(tmp_path, "evaluate", f"experiment={experiment}", *SMALL)
         (report,) = (tmp_path / "runs" / experiment).glob("*/evaluation-test/metrics.json")
         assert read_json(report)
+        assert "train_until: test" in (report.parents[1] / "config.yaml").read_text()

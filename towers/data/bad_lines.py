@@ -12,6 +12,8 @@ from towers.errors import UserError
 
 LINES = "lines.parquet"
 """File beside the other tables' rejected rows."""
+AT_ONCE = 10_000
+"""Lines that are in memory before they are written."""
 SCHEMA = pa.schema([("filename", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 
 
@@ -36,12 +38,16 @@ class BadLines:
             UserError: it is over the limit; names the first file and line.
         """
         if self.read and self.bad / self.read > max_fraction:
-            first = next(pq.ParquetFile(self.path).iter_batches(batch_size=1)).to_pylist()[0]
             raise UserError(
-                f"{first['filename']}, line {first['line']}: {first['reason']}; {self.bad:,} of {self.read:,} lines "
-                f"are no rows, over data.max_rejected_fraction={max_fraction}; all are named in {self.path}: mend the "
-                "file or raise the limit"
+                f"{self.told()}, over data.max_rejected_fraction={max_fraction}; all are named in {self.path}: mend "
+                "the file or raise the limit"
             )
+
+    def told(self) -> str:
+        """Returns the first file and line with the reason, and how many lines there are; there must be one."""
+        first = next(pq.ParquetFile(self.path).iter_batches(batch_size=1)).to_pylist()[0]
+        place = f"{first['filename']}, line {first['line']}: {first['reason']}"
+        return f"{place}; {self.bad:,} of {self.read:,} lines are no rows"
 
 
 class LineWriter:
@@ -64,7 +70,7 @@ class LineWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
+        self._flush()
         self._writer.close()
 
     def add(self, path: Path, line: int, reason: str) -> None:
@@ -76,9 +82,10 @@ class LineWriter:
             reason: why it is no row.
         """
         self._rows.append({"filename": str(path), "line": line, "reason": reason})
+        if len(self._rows) >= AT_ONCE:
+            self._flush()
 
-    def flush(self) -> None:
-        """Writes what was taken so far."""
+    def _flush(self) -> None:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
             self._rows = []

@@ -13,7 +13,7 @@ MBID = "f1b1cf71-bd35-4e99-8624-24a6e15f133a"
 TRACK = "00000000-0000-0000-0000-000000000001"
 
 
-def lastfm_1k(root: Path) -> None:
+def lastfm1k_tsv(root: Path) -> None:
     """With quotation marks, names without ids, a wrong clock, a line broken in two and one that is no UTF-8."""
     plays = [
         f"user_000001\t2009-05-04T23:08:57Z\t{MBID}\tDeep Dish\t{TRACK}\tFuck Me Im Famous (Pacha Ibiza)-09-28-2007",
@@ -82,7 +82,6 @@ def lfm_2b(root: Path) -> None:
     packed = {
         "tracks": "track_id\tartist_name\ttrack_name\n7\tHelstar\tDestroyer\n"
         '8\tCarpathian Forest\tA "Quoted" One\n9\t\t\n',
-        "albums": "album_id\talbum_name\tartist_name\n100\tBurning Star\tHelstar\n101\tBest Of\tHelstar\n",
         "users": "user_id\tcountry\tage\tgender\tcreation_time\n"
         "2\tUK\t35\tm\t2002-10-29 01:00:00\n31435741\t\t-1\tn\t\n",
     }
@@ -277,8 +276,8 @@ def kuairand(root: Path) -> None:
 WRITERS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
-        lastfm_1k, movielens_1m, movielens_20m, lfm_2b, thirtymusic_idomaar, yambda, music4all_onion, million_playlist,
-        nowplaying_rs, kuairand,
+        lastfm1k_tsv, movielens_1m, movielens_20m, lfm_2b, thirtymusic_idomaar, yambda, music4all_onion,
+        million_playlist, nowplaying_rs, kuairand,
     )
 }  # fmt: skip
 """Writes a small set of each name of configs/data into a folder."""

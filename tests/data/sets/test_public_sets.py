@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from tests.command_line import ok
 from tests.data.read_back import histories_by_id
 from tests.data.sets import small
+from towers.config.composing import compose as compose_command
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.data.raw import columns_of
@@ -24,13 +26,13 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.manifest import digest_of_file
 
-ODD = {"lastfm_1k": 6, "movielens_1m": 1, "movielens_20m": 1, "lfm_2b": 1, "thirtymusic_idomaar": 1, "yambda": 0,
+ODD = {"lastfm1k_tsv": 6, "movielens_1m": 1, "movielens_20m": 1, "lfm_2b": 1, "thirtymusic_idomaar": 1, "yambda": 0,
        "music4all_onion": 1, "million_playlist": 0, "nowplaying_rs": 0, "kuairand": 1}  # fmt: skip
 """How many lines of each small set are no rows."""
 FEATURES = FeatureSettings(
     min_played_fraction=0.5, content_parts=("kind", "artist_ids"), user_columns=(), spectrogram=SpectrogramSettings()
 )
-IN_SHORT = ("lastfm_1k", "million_playlist", "kuairand")
+IN_SHORT = ("lastfm1k_tsv", "million_playlist", "kuairand")
 """Sets whose stores are made in every run of the tests: a plain one, one without a clock, one with impressions."""
 SETTINGS = {"split": LeaveOneOut(), "features": FEATURES, "max_rejected_fraction": 0.6}
 """Of all stores here."""
@@ -48,19 +50,6 @@ def source(name, root, *overrides):
     config = deepcopy(composed(name, *overrides))
     config.data.root = str(root)
     return instantiate(config.data.source, "data.source")
-
-
-@pytest.fixture
-def small_set(tmp_path):
-    """Writes a set and returns its folder."""
-
-    def write(name):
-        root = tmp_path / "set"
-        root.mkdir()
-        small.WRITERS[name](root)
-        return root
-
-    return write
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +80,7 @@ def rows_of(tables):
     rows = {table: pq.read_table(paths[0]).to_pylist() for table, paths in tables.files.items()}
     rows["lines"] = [(Path(row["filename"]).name, row["line"], row["reason"])
                      for row in pq.read_table(tables.lines.path).to_pylist()]  # fmt: skip
-    vectors = tables.root / "vectors.parquet"
+    vectors = tables.root.parent / "vectors.parquet"
     rows["vectors"] = pq.read_table(vectors).to_pylist() if vectors.exists() else []
     rows["remarks"] = tables.remarks
     return rows
@@ -110,8 +99,8 @@ def events(rows, *names):
 
 
 class TestOfEachSet:
-    def test_lastfm_1k(self, made):
-        rows = made("lastfm_1k")
+    def test_lastfm1k_tsv(self, made):
+        rows = made("lastfm1k_tsv")
         known, flashdance = f"track-{small.TRACK}", "track-Deep Dish / Flashdance"
         said, sigur = 'track-AC//DC / He said "Go" // and went', "track-Sigur Rós / Hoppípolla"
         assert events(rows) == [
@@ -227,6 +216,28 @@ class TestOfEachSet:
         rows = rows_of(source("yambda", small_set("yambda"), "data.events=listens").tables(tmp_path))
         assert {row["action"] for row in rows["events"]} == {"play"}
         assert len(rows["events"]) == 4
+        names = {composed("yambda", f"data.events={each}").data.name for each in ("listens", "multi_event")}
+        assert names == {"yambda_50m_listens", "yambda_50m_multi_event"}  # neither store takes the other's place
+
+    def test_yambdas_shares_are_what_was_told(self, small_set, tmp_path):
+        """Also of a track that is told with two lengths, half a play of either is one."""
+        root = small_set("yambda")
+        told = {**small.YAMBDA, "track_length_seconds": pa.array([170, 105, 185, None, 340, None, None], pa.uint32())}
+        told["played_ratio_pct"] = pa.array([50, 49, 50, None, 50, None, None], pa.uint16())
+        pq.write_table(pa.table(told), root / "flat/50m/multi_event.parquet")
+        rows = rows_of(source("yambda", root).tables(tmp_path))
+        known = by_id(rows["contents"])
+        assert [row["played_ms"] * 100 / known[row["content_id"]]["duration_ms"] for row in rows["events"]
+                if row["action"] == "play"] == [50, 49, 50, 50]  # fmt: skip
+        assert rows["remarks"][1].startswith("1 tracks are of several lengths and known by the longest")
+
+    def test_yambdas_benchmark_has_no_short_play(self, small_set, tmp_path, make_builder):
+        data = compose_command("prepare", ["experiment=yambda_50m", f"data.root={small_set('yambda')}"]).data
+        rules = {name: instantiate(data.filters[name], name) for name in data.filters}
+        found = instantiate(data.source, "data.source")
+        store, _ = make_builder(found, tmp_path / "stores", **SETTINGS, filters=rules).build()
+        played = np.load(store.folder / "histories/played_fraction.npy")
+        assert sorted(played) == pytest.approx([0.5, 0.95, 1.0])  # and not .49
 
     def test_music4all_onion(self, made):
         rows = made("music4all_onion")
@@ -345,6 +356,30 @@ class TestConvertsAnew:
         assert by_id(after["contents"])["DaTQ53TUmfP93FSr"]["genres"] == ["fado"]
         assert not make()[1]
 
+    def test_where_it_fails_what_was_there_stays(self, convert, tmp_path):
+        root, make = convert
+        make()
+        events = (tmp_path / "converted/events/part-0.parquet").read_bytes()
+        (root / "id_genres.csv").write_text("no such column\n")
+        with pytest.raises(UserError, match="no column"):
+            make()
+        assert (tmp_path / "converted/events/part-0.parquet").read_bytes() == events
+
+    def test_where_vectors_are_gone_which_stay_without_the_rest(self, tmp_path):
+        (tmp_path / "set").mkdir()
+        small.yambda(tmp_path / "set")
+        store, vectors, told = tmp_path / "store", tmp_path / "store/vectors.parquet", []
+        kept(source("yambda", tmp_path / "set"), store / "converted", told)
+        before = vectors.read_bytes()
+        shutil.rmtree(store / "converted")  # as towers forget does
+        assert vectors.read_bytes() == before
+        kept(source("yambda", tmp_path / "set"), store / "converted", told)
+        vectors.unlink()
+        tables = kept(source("yambda", tmp_path / "set"), store / "converted", told)
+        assert told.count("converting") == 3
+        assert tables.remarks[-1].endswith(f"audio_encoder.path={vectors}")
+        assert len(pq.read_table(vectors)) == 2
+
     def test_where_it_was_killed_before_its_end(self, convert, tmp_path):
         _, make = convert
         before, _ = make()
@@ -369,15 +404,15 @@ class TestRefusals:
     def test_a_wrong_folder(self, tmp_path):
         said = r"no userid-timestamp-.*\.tsv in it; Last\.fm-1K needs userid-timestamp.*: get it from http"
         with pytest.raises(UserError, match=said):
-            source("lastfm_1k", tmp_path).inputs()
+            source("lastfm1k_tsv", tmp_path).inputs()
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(UserError, match=r"data\.root=.*nowhere: no such folder; Yambda needs flat/50m/multi_event"):
             source("yambda", tmp_path / "nowhere").inputs()
 
     def test_an_unknown_sql(self, tmp_path):
-        with pytest.raises(UserError, match=r"data\.source\.sql=other: no such file; .* kuairand, lastfm_1k"):
-            source("lastfm_1k", tmp_path, "data.source.sql=other")
+        with pytest.raises(UserError, match=r"data\.source\.sql=other: no such file; .* kuairand, lastfm1k_tsv"):
+            source("lastfm1k_tsv", tmp_path, "data.source.sql=other")
 
     @pytest.mark.parametrize(("given", "said"), [
         ("source.files.plays.columns=[userid,line]", "'line' of userid-timestamp-.* has a name that is taken"),
@@ -385,12 +420,12 @@ class TestRefusals:
     ])  # fmt: skip
     def test_columns_that_cannot_be(self, tmp_path, given, said):
         with pytest.raises(UserError, match=said):
-            source("lastfm_1k", tmp_path, f"data.{given}")
+            source("lastfm1k_tsv", tmp_path, f"data.{given}")
 
     def test_too_many_bad_lines(self, small_set, tmp_path, make_builder):
         builder = make_builder(
-            source("lastfm_1k", small_set("lastfm_1k")), tmp_path / "stores", split=LeaveOneOut(), features=FEATURES,
-            max_rejected_fraction=0.1,
+            source("lastfm1k_tsv", small_set("lastfm1k_tsv")), tmp_path / "stores", split=LeaveOneOut(),
+            features=FEATURES, max_rejected_fraction=0.1,
         )  # fmt: skip
         said = r"traname\.tsv, line 4: 5 fields where 6 are wanted; 6 of 14 lines are no rows, over data\.max_rejected"
         with pytest.raises(UserError, match=said):

@@ -26,13 +26,13 @@ from towers.manifest import (
     write_json,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Of a conversion; another one is made anew."""
 SQL = Path(__file__).parent / "sql"
 DONE = "converted.json"
 """Written last into a conversion: what it was made from."""
 VECTORS = "vectors"
-"""View of audio vectors in a set's SQL, and the file that it becomes."""
+"""View of audio vectors in a set's SQL, and the file that it becomes, beside the conversion, as trainings read it."""
 Told = Callable[[str, int, int, str], None]
 
 
@@ -97,13 +97,14 @@ class PublicSet:
         folder = staging / "converted"
         folder.mkdir(parents=True)
         self._convert(folder, None, lambda stage, done, total, remark: None, "")
+        _put_vectors(folder, folder.parent)
         return self._converted(folder)
 
     def kept_tables(self, folder: Path, inputs: Mapping[str, str], spill: Path | None, on_progress: Told) -> RawTables:
         """Returns what was converted before where nothing has changed; else converts, and keeps it.
 
         Args:
-            folder: where it is kept.
+            folder: where it is kept; audio vectors are kept beside it.
             inputs: digests of the set's files.
             spill: where DuckDB writes what does not fit into memory; null: beside what is converted.
             on_progress: called with (stage, done, all, remark).
@@ -112,10 +113,13 @@ class PublicSet:
             UserError: as `tables`.
         """
         made_of = digest_of([FORMAT, dict(inputs), self.settings(), library_versions().get("duckdb")])
-        if not (folder / DONE).exists() or read_json(folder / DONE).get("made_of") != made_of:
-            shutil.rmtree(folder, ignore_errors=True)
+        before = read_json(folder / DONE) if (folder / DONE).exists() else {}
+        is_whole = before.get("made_of") == made_of and (not before[VECTORS] or _vectors_beside(folder).exists())
+        if not is_whole:
             with atomic_directory(folder) as fresh:
                 self._convert(fresh, spill, on_progress, made_of)
+                _put_vectors(fresh, folder.parent)
+                shutil.rmtree(folder, ignore_errors=True)
         return self._converted(folder)
 
     def _found(self) -> dict[str, list[Path]]:
@@ -139,7 +143,7 @@ class PublicSet:
                 connection.execute(self._sql.read_text())
                 write = partial(self._write, connection, folder)
                 written = [table for table in schema.RAW_TABLES if write(table, folder / table / "part-0.parquet")]
-                write(VECTORS, folder / f"{VECTORS}.parquet")
+                has_vectors = write(VECTORS, folder / f"{VECTORS}.parquet")
                 bad = self._write_lines(connection, work / LINES, folder / LINES)
                 remarks = [line for (line,) in self._rows(connection, "remarks")]
             except duckdb.Error as error:
@@ -147,7 +151,10 @@ class PublicSet:
                     raise
                 reason = " ".join(str(error).partition("\nLINE ")[0].split())
                 raise UserError(f"{self._root}: not as {self._title} is published ({reason})") from error
-        facts = {"tables": written, "lines": {"read": read, "bad": bad}, "remarks": remarks, "made_of": made_of}
+        facts = {
+            "tables": written, "lines": {"read": read, "bad": bad}, "remarks": remarks, VECTORS: has_vectors,
+            "made_of": made_of,
+        }  # fmt: skip
         write_json(folder / DONE, facts)
 
     def _read(self, connection: duckdb.DuckDBPyConnection, work: Path, on_progress: Told) -> int:
@@ -164,11 +171,12 @@ class PublicSet:
     def _converted(self, folder: Path) -> RawTables:
         facts = read_json(folder / DONE)
         remarks = list(facts["remarks"])
-        if (folder / f"{VECTORS}.parquet").exists():
-            remarks.append(f"audio vectors: audio_encoder=frozen audio_encoder.path={folder / VECTORS}.parquet")
-        if schema.EVENTS not in facts["tables"]:
-            raise UserError(f"data.root={self._root}: no event in it; there is nothing to learn from")
+        if facts[VECTORS]:
+            remarks.append(f"audio vectors: audio_encoder=frozen audio_encoder.path={_vectors_beside(folder)}")
         lines = BadLines(path=folder / LINES, **facts["lines"])
+        if schema.EVENTS not in facts["tables"]:
+            why = lines.told() if lines.bad else "there is nothing to learn from"
+            raise UserError(f"data.root={self._root}: no event in it; {why}")
         return RawTables(
             root=folder,
             files={table: [folder / table / "part-0.parquet"] for table in facts["tables"]},
@@ -204,6 +212,19 @@ class PublicSet:
         if not _is_there(connection, view):
             return []
         return connection.execute(f"SELECT line FROM {view} WHERE line IS NOT NULL ORDER BY line").fetchall()
+
+
+def _vectors_beside(folder: Path) -> Path:
+    return folder.parent / f"{VECTORS}.parquet"
+
+
+def _put_vectors(fresh: Path, folder: Path) -> None:
+    """Moves the audio vectors of a conversion out of it; where it has none, those of before go."""
+    kept = folder / f"{VECTORS}.parquet"
+    try:
+        (fresh / kept.name).replace(kept)
+    except FileNotFoundError:
+        kept.unlink(missing_ok=True)
 
 
 def _is_there(connection: duckdb.DuckDBPyConnection, view: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from towers.data.bad_lines import LineWriter
+from towers.errors import UserError
 
 PACKED = (".bz2", ".gz")
 """Suffixes of files that are unpacked while they are read."""
@@ -57,10 +58,37 @@ class Published(Protocol):
 
 
 def found(root: Path, names: Sequence[str]) -> list[Path]:
-    """Returns the files of the first of some patterns that has any, packed or not."""
+    """Returns the files of the first of some patterns that has any, packed or not.
+
+    Args:
+        root: the set's folder.
+        names: patterns of file names below it; one that begins with `*/` means the folder of an archive.
+
+    Raises:
+        UserError: a file is there packed and unpacked, or a pattern that begins with `*/` has files in several folders.
+    """
     for name in names:
-        plain = next((name.removesuffix(suffix) for suffix in PACKED if name.endswith(suffix)), name)
-        for each in dict.fromkeys((name, plain, *(plain + suffix for suffix in PACKED))):
-            if paths := sorted(path for path in root.glob(each) if path.is_file()):
-                return paths
+        spellings = (name, _unpacked(name), *(_unpacked(name) + suffix for suffix in PACKED))
+        paths = sorted({path for each in spellings for path in root.glob(each) if path.is_file()})
+        by_name: dict[str, Path] = {}
+        for path in paths:
+            twin = by_name.setdefault(_unpacked(str(path)), path)
+            if twin != path:
+                raise UserError(f"{path}: {twin.name} is there as well; leave one of the two")
+        if name.startswith("*/"):
+            _check_one_folder(root, paths)
+        if paths:
+            return paths
     return []
+
+
+def _check_one_folder(root: Path, paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.parent != paths[0].parent:
+            first, other = (each.relative_to(root) for each in (paths[0], path))
+            raise UserError(f"data.root={root}: {first} and {other} are of two archives; give the folder of one")
+
+
+def _unpacked(name: str) -> str:
+    """Returns the name of a file as it is once it is unpacked."""
+    return next((name.removesuffix(suffix) for suffix in PACKED if name.endswith(suffix)), name)

@@ -127,10 +127,10 @@ def _blocks(
     on_bad: Callable[[int, str], None],
     on_read: Callable[[], None],
 ) -> Iterator[pa.Table]:
-    bad: list[pc_csv.InvalidRow] = []
+    bad: list[tuple[int, str]] = []
 
     def keep(row: pc_csv.InvalidRow) -> str:
-        bad.append(row)
+        bad.append((row.number, f"{row.actual_columns} fields where {row.expected_columns} are wanted"))
         return "skip"
 
     is_split_here = form.delimiter is not None and len(form.delimiter) > 1
@@ -165,17 +165,17 @@ def _blocks(
     numbers = _Numbers(1 + form.has_header)
     for batch in reader:
         fresh, bad[:] = list(bad), []
-        for row in fresh:
-            on_bad(row.number, f"{row.actual_columns} fields where {row.expected_columns} are wanted")
-        numbers.skip([row.number for row in fresh])
+        for line, reason in fresh:
+            on_bad(line, reason)
+        numbers.skip([line for line, _ in fresh])
         lines = numbers.take(len(batch))
         table = _as_text(pa.Table.from_batches([batch]), lines, on_bad)
         if is_split_here:
             table = _split(table, str(form.delimiter), columns, wanted, on_bad)
         on_read()
         yield table
-    for row in bad:
-        on_bad(row.number, f"{row.actual_columns} fields where {row.expected_columns} are wanted")
+    for line, reason in bad:
+        on_bad(line, reason)
 
 
 class _Numbers:

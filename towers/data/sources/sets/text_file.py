@@ -80,7 +80,6 @@ class TextFile:
                 tell = partial(self._tell, reading, sum(sizes[:at]), sum(sizes), path.name)
                 for table in self._rows(path, reading, tell):
                     writer.write_table(_filled(table, path, schema))
-                reading.faults.flush()
         return f"SELECT * FROM read_parquet({path_in_sql(target)})"
 
     def _rows(self, path: Path, reading: Reading, tell: Callable[[int], None]) -> Iterator[pa.Table]:

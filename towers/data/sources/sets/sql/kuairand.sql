@@ -7,11 +7,11 @@ SELECT *, TRUE FROM random;
 CREATE VIEW judged AS
 SELECT
     *,
-    TRY_CAST(time_ms AS BIGINT) AS millisecond,
+    TRY(EPOCH_MS(TRY_CAST(time_ms AS BIGINT))::TIMESTAMPTZ) AS moment,
     TRY_CAST(play_time_ms AS BIGINT) AS played_ms,
     CASE
         WHEN user_id = '' OR video_id = '' THEN 'no viewer or no video'
-        WHEN TRY_CAST(time_ms AS BIGINT) IS NULL THEN 'no time'
+        WHEN TRY(EPOCH_MS(TRY_CAST(time_ms AS BIGINT))::TIMESTAMPTZ) IS NULL THEN 'no time'
     END AS fault
 FROM shown;
 
@@ -24,7 +24,7 @@ CREATE VIEW events AS
 SELECT
     user_id,
     video_id AS content_id,
-    EPOCH_MS(millisecond)::TIMESTAMPTZ AS timestamp,
+    moment AS timestamp,
     action,
     CASE WHEN action IN ('play', 'skip') THEN played_ms END AS played_ms,
     CASE WHEN is_random THEN 'random' ELSE 'tab-' || tab END AS context
@@ -43,18 +43,25 @@ FROM (
     WHERE fault IS NULL
 );
 
+-- Where a table names an id in several lines, the first one counts.
 CREATE VIEW contents AS
 SELECT
     video_id AS content_id,
     CASE WHEN author_id <> '' THEN ['artist-' || author_id] END AS artist_ids,
     CASE WHEN tag <> '' THEN LIST_TRANSFORM(STRING_SPLIT(tag, ','), lambda each: 'tag-' || TRIM(each)) END AS genres,
     TRY_CAST(upload_dt AS DATE) AS release_date,
-    CAST(TRY_CAST(video_duration AS DOUBLE) AS BIGINT) AS duration_ms
+    TRY_CAST(TRY_CAST(video_duration AS DOUBLE) AS BIGINT) AS duration_ms
 FROM videos
-WHERE video_id <> '';
+WHERE video_id <> ''
+QUALIFY ROW_NUMBER() OVER (PARTITION BY video_id ORDER BY file, line) = 1
+ORDER BY file, line;
 
 CREATE VIEW users AS
-SELECT * EXCLUDE (file, line) FROM profiles WHERE user_id <> '';
+SELECT * EXCLUDE (file, line)
+FROM profiles
+WHERE user_id <> ''
+QUALIFY ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY file, line) = 1
+ORDER BY file, line;
 
 -- A place of the feed that was drawn for it shows a video of the pool, each as likely as any other: the chance is that of
 -- the video once the place was drawn. The pool is what the random log names.
@@ -64,7 +71,7 @@ CREATE VIEW impressions AS
 SELECT
     'random-' || REGEXP_REPLACE(file, '^.*/', '') || '-' || line AS request_id,
     user_id,
-    EPOCH_MS(millisecond)::TIMESTAMPTZ AS timestamp,
+    moment AS timestamp,
     video_id AS chosen_id,
     0 AS slot,
     'tab-' || tab AS shelf,

@@ -44,6 +44,7 @@ FROM tracks
 WHERE artist_name <> ''
 GROUP BY 1;
 
+-- Where a file names a listener in several lines, the first one counts.
 CREATE VIEW users AS
 SELECT
     user_id,
@@ -51,4 +52,6 @@ SELECT
     CASE WHEN TRY_CAST(age AS INTEGER) > 0 THEN TRY_CAST(age AS INTEGER) END AS age,
     NULLIF(country, '') AS country,
     TRY_CAST(TRY_CAST(creation_time AS TIMESTAMP) AS DATE) AS registered
-FROM profiles;
+FROM profiles
+QUALIFY ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY file, line) = 1
+ORDER BY file, line;

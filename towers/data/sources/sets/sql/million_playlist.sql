@@ -8,7 +8,7 @@ CREATE VIEW entries AS
 SELECT playlist, UNNEST(tracks) AS track FROM taken_apart;
 
 CREATE VIEW events AS
-SELECT playlist AS user_id, track.track_uri AS content_id, TO_TIMESTAMP(946684800 + track.pos) AS timestamp
+SELECT playlist AS user_id, track.track_uri AS content_id, TRY(TO_TIMESTAMP(946684800 + track.pos)) AS timestamp
 FROM entries;
 
 CREATE VIEW contents AS
@@ -16,7 +16,7 @@ SELECT
     track.track_uri AS content_id,
     'track' AS kind,
     MIN(track.track_name) AS title,
-    [MIN(track.artist_uri)] AS artist_ids,
+    CASE WHEN MIN(track.artist_uri) IS NOT NULL THEN [MIN(track.artist_uri)] END AS artist_ids,
     MIN(track.album_uri) AS album_id,
     MAX(track.duration_ms) AS duration_ms
 FROM entries

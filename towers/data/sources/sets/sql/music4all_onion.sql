@@ -19,6 +19,23 @@ SELECT user_id, track_id AS content_id, moment AS timestamp
 FROM judged
 WHERE fault IS NULL;
 
+-- Where a table names a track in several lines, the first one counts.
+CREATE VIEW information_once AS
+FROM information
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY file, line) = 1;
+
+CREATE VIEW metadata_once AS
+FROM metadata
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY file, line) = 1;
+
+CREATE VIEW genres_once AS
+FROM genres_told
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY file, line) = 1;
+
+CREATE VIEW languages_once AS
+FROM languages
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY file, line) = 1;
+
 -- An album is known by its artist and name, as two artists may call one alike.
 CREATE VIEW contents AS
 SELECT
@@ -33,11 +50,11 @@ SELECT
         AS genres,
     CASE WHEN languages.lang NOT IN ('', 'INTRUMENTAL', 'INSTRUMENTAL') THEN languages.lang END AS language,
     CAST(TRY_STRPTIME(metadata.release, ['%Y-%m-%d', '%Y-%m', '%Y']) AS DATE) AS release_date,
-    CAST(TRY_CAST(metadata.duration_ms AS DOUBLE) AS BIGINT) AS duration_ms
+    TRY_CAST(TRY_CAST(metadata.duration_ms AS DOUBLE) AS BIGINT) AS duration_ms
 FROM (
     SELECT id FROM information UNION SELECT id FROM metadata UNION SELECT id FROM genres_told UNION SELECT id FROM languages
 ) AS ids
-LEFT JOIN information USING (id)
-LEFT JOIN metadata USING (id)
-LEFT JOIN genres_told USING (id)
-LEFT JOIN languages USING (id);
+LEFT JOIN information_once AS information USING (id)
+LEFT JOIN metadata_once AS metadata USING (id)
+LEFT JOIN genres_once AS genres_told USING (id)
+LEFT JOIN languages_once AS languages USING (id);

@@ -20,7 +20,9 @@ FROM (SELECT user_id, track_id, moment, MIN(line) AS line FROM judged WHERE faul
 ORDER BY line;
 
 CREATE VIEW contents AS
-SELECT track_id AS content_id, [MIN('artist-' || NULLIF(artist_id, ''))] AS artist_ids
+SELECT
+    track_id AS content_id,
+    CASE WHEN MAX(artist_id) <> '' THEN ['artist-' || MIN(NULLIF(artist_id, ''))] END AS artist_ids
 FROM context_told
 WHERE track_id <> ''
 GROUP BY track_id;

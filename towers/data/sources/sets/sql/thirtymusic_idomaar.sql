@@ -4,14 +4,15 @@ CREATE MACRO number_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^\t]+\t\s*(-?\d+)', 1
 CREATE MACRO time_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^\t]+\t\s*-?\d+\s+(-?\d+)', 1) AS BIGINT);
 CREATE MACRO facts_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^{]*(\{.*?\})(\s+\{.*)?\s*$', 1) AS JSON);
 CREATE MACRO links_of(t) AS TRY_CAST(REGEXP_EXTRACT(t, '^[^{]*\{.*?\}\s+(\{.*\})\s*$', 1) AS JSON);
-CREATE MACRO readable(t) AS URL_DECODE(REPLACE(t, '+', ' '));
+CREATE MACRO is_time(t) AS COALESCE(t >= 0 AND TRY(TO_TIMESTAMP(t)) IS NOT NULL, FALSE);
+CREATE MACRO readable(t) AS COALESCE(TRY(URL_DECODE(REPLACE(t, '+', ' '))), t);
 
 CREATE VIEW judged_sessions AS
 SELECT
     *,
     TRY_CAST(links ->> '$.subjects[0].id' AS BIGINT) AS listener,
     CASE
-        WHEN number IS NULL OR second IS NULL THEN 'no number or no time'
+        WHEN number IS NULL OR NOT is_time(second) THEN 'no number or no time'
         WHEN links IS NULL THEN 'no JSON of links'
         WHEN TRY_CAST(links ->> '$.subjects[0].id' AS BIGINT) IS NULL THEN 'no listener'
     END AS fault
@@ -21,7 +22,7 @@ CREATE VIEW judged_loves AS
 SELECT
     *,
     CASE
-        WHEN second IS NULL OR second < 0 THEN 'no time'
+        WHEN NOT is_time(second) THEN 'no time'
         WHEN listener IS NULL OR track IS NULL THEN 'no listener or no track'
     END AS fault
 FROM (
@@ -43,9 +44,9 @@ CREATE VIEW events AS
 SELECT
     CAST(listener AS VARCHAR) AS user_id,
     'track-' || play.id AS content_id,
-    TO_TIMESTAMP(second + COALESCE(play.playstart, 0)) AS timestamp,
+    TRY(TO_TIMESTAMP(second + COALESCE(play.playstart, 0))) AS timestamp,
     CASE WHEN play.action = 'skip' THEN 'skip' ELSE 'play' END AS action,
-    CASE WHEN play.playtime >= 0 THEN play.playtime * 1000 END AS played_ms,
+    CASE WHEN play.playtime >= 0 THEN TRY(play.playtime * 1000) END AS played_ms,
     CAST(number AS VARCHAR) AS session_id
 FROM (
     SELECT
@@ -65,6 +66,23 @@ WHERE fault IS NULL;
 CREATE TABLE tag_names AS
 SELECT number_of(text) AS tag, MIN(facts_of(text) ->> '$.value') AS name FROM tags GROUP BY 1;
 
+-- Where a file names a number in several lines, the first one counts.
+CREATE VIEW tracks_once AS
+FROM tracks
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
+CREATE VIEW persons_once AS
+FROM persons
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
+CREATE VIEW profiles_once AS
+FROM profiles
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
+CREATE VIEW lists_once AS
+FROM lists
+QUALIFY ROW_NUMBER() OVER (PARTITION BY number_of(text) ORDER BY file, line) = 1;
+
 CREATE TABLE track_tags AS
 SELECT track, LIST(name ORDER BY place) AS genres
 FROM (
@@ -73,7 +91,7 @@ FROM (
         SELECT
             number_of(text) AS track,
             LIST_TRANSFORM(FROM_JSON(links_of(text) -> '$.tags', '[{"id":"BIGINT"}]'), lambda each: each.id) AS tag_ids
-        FROM tracks
+        FROM tracks_once
     )
 ) AS tagged
 INNER JOIN tag_names USING (tag)
@@ -93,12 +111,12 @@ SELECT
     track_tags.genres,
     CASE WHEN TRY_CAST(facts ->> '$.duration' AS BIGINT) > 0 THEN TRY_CAST(facts ->> '$.duration' AS BIGINT) END
         AS duration_ms
-FROM (SELECT number_of(text) AS track, facts_of(text) AS facts, links_of(text) AS links FROM tracks) AS known
+FROM (SELECT number_of(text) AS track, facts_of(text) AS facts, links_of(text) AS links FROM tracks_once) AS known
 LEFT JOIN track_tags ON track_tags.track = known.track
 WHERE known.track IS NOT NULL
 UNION ALL
 SELECT 'artist-' || number_of(text), 'artist', readable(facts_of(text) ->> '$.name'), NULL, NULL, NULL, NULL
-FROM persons
+FROM persons_once
 WHERE number_of(text) IS NOT NULL;
 
 CREATE VIEW users AS
@@ -108,8 +126,8 @@ SELECT
     TRY_CAST(facts_of(text) ->> '$.age' AS INTEGER) AS age,
     NULLIF(facts_of(text) ->> '$.country', '') AS country,
     NULLIF(facts_of(text) ->> '$.subscribertype', '') AS subscriber,
-    CASE WHEN time_of(text) > 0 THEN CAST(TO_TIMESTAMP(time_of(text)) AS DATE) END AS registered
-FROM profiles
+    CASE WHEN time_of(text) > 0 THEN TRY(CAST(TO_TIMESTAMP(time_of(text)) AS DATE)) END AS registered
+FROM profiles_once
 WHERE number_of(text) IS NOT NULL;
 
 CREATE VIEW playlists AS
@@ -118,7 +136,7 @@ SELECT
     NULLIF(facts_of(text) ->> '$.Title', '') AS title,
     'listener' AS curator,
     links_of(text) ->> '$.subjects[0].id' AS owner_id,
-    CASE WHEN time_of(text) > 0 THEN TO_TIMESTAMP(time_of(text)) END AS created,
+    CASE WHEN time_of(text) > 0 THEN TRY(TO_TIMESTAMP(time_of(text))) END AS created,
     COALESCE(
         LIST_FILTER(
             LIST_TRANSFORM(
@@ -128,5 +146,5 @@ SELECT
         ),
         []
     ) AS content_ids
-FROM lists
+FROM lists_once
 WHERE number_of(text) IS NOT NULL;

@@ -4,29 +4,34 @@ CREATE VIEW told AS
 SELECT
     CAST(uid AS VARCHAR) AS user_id,
     CAST(item_id AS VARCHAR) AS content_id,
-    TO_TIMESTAMP(946684800 + timestamp) AS timestamp,
+    TRY(TO_TIMESTAMP(946684800 + timestamp)) AS timestamp,
     COALESCE(CAST(event_type AS VARCHAR), 'listen') AS told,
-    CAST(played_ratio_pct AS BIGINT) * track_length_seconds * 10 AS played_ms,
+    CAST(played_ratio_pct AS BIGINT) AS played_percent,
     CASE WHEN is_organic = 1 THEN 'organic' WHEN is_organic = 0 THEN 'recommended' END AS context,
     CAST(track_length_seconds AS BIGINT) * 1000 AS duration_ms,
-    item_id
+    item_id,
+    ROW_NUMBER() OVER () AS place
 FROM events_told;
-
-CREATE VIEW events AS
-SELECT
-    user_id,
-    content_id,
-    timestamp,
-    CASE told WHEN 'listen' THEN 'play' WHEN 'unlike' THEN 'unsave' ELSE told END AS action,
-    CASE WHEN told = 'listen' THEN played_ms END AS played_ms,
-    context
-FROM told
-WHERE told <> 'undislike';
 
 CREATE TABLE heard AS
 SELECT content_id, MIN(item_id) AS item_id, MAX(duration_ms) AS duration_ms, MIN(duration_ms) AS shortest_ms
 FROM told
 GROUP BY content_id;
+
+-- A track of several lengths is known by the longest. What was played of it is the share that was told times that length,
+-- so that the share stays what was told. A join hands rows on in any order, and of events at the same time the first is first.
+CREATE VIEW events AS
+SELECT
+    told.user_id,
+    told.content_id,
+    told.timestamp,
+    CASE told.told WHEN 'listen' THEN 'play' WHEN 'unlike' THEN 'unsave' ELSE told.told END AS action,
+    CASE WHEN told.told = 'listen' THEN TRY(told.played_percent * heard.duration_ms // 100) END AS played_ms,
+    told.context
+FROM told
+LEFT JOIN heard ON heard.item_id = told.item_id
+WHERE told.told <> 'undislike'
+ORDER BY told.place;
 
 CREATE VIEW contents AS
 SELECT
@@ -54,7 +59,7 @@ FROM told
 WHERE told = 'undislike'
 HAVING COUNT(*) > 0
 UNION ALL
-SELECT COUNT(*) || ' tracks are of several lengths; what was played of them is held against the longest'
+SELECT COUNT(*) || ' tracks are of several lengths and known by the longest; of what was played the share is kept'
 FROM heard
 WHERE duration_ms > shortest_ms
 HAVING COUNT(*) > 0;

@@ -34,7 +34,11 @@ FROM judged
 WHERE fault IS NULL;
 
 CREATE VIEW contents AS
-SELECT track_id AS content_id, 'track' AS kind, MIN(NULLIF(traname, '')) AS title, [MIN(artist_id)] AS artist_ids
+SELECT
+    track_id AS content_id,
+    'track' AS kind,
+    MIN(NULLIF(traname, '')) AS title,
+    CASE WHEN MIN(artist_id) IS NOT NULL THEN [MIN(artist_id)] END AS artist_ids
 FROM judged
 WHERE fault IS NULL
 GROUP BY track_id
@@ -44,6 +48,7 @@ FROM judged
 WHERE fault IS NULL AND artist_id IS NOT NULL
 GROUP BY artist_id;
 
+-- Where a file names a listener in several lines, the first one counts.
 CREATE VIEW users AS
 SELECT
     "#id" AS user_id,
@@ -51,4 +56,6 @@ SELECT
     TRY_CAST(age AS INTEGER) AS age,
     NULLIF(country, '') AS country,
     CAST(TRY_STRPTIME(registered, '%b %d, %Y') AS DATE) AS registered
-FROM profiles;
+FROM profiles
+QUALIFY ROW_NUMBER() OVER (PARTITION BY "#id" ORDER BY file, line) = 1
+ORDER BY file, line;
