@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor, Shard
 from towers.disk import DiskFull
 from towers.errors import UserError
 from towers.models.rows import mesh_of_all
-from towers.training.checkpoints import load_unfinished, load_weights
+from towers.training.checkpoints import HAS_DELTA, ids_of_unfinished, load_unfinished, load_weights
 from towers.training.row_files import ROWS
 from towers.training.strategy import AtomicFiles
 
@@ -44,6 +44,15 @@ def test_is_read_as_a_whole(tmp_path):
     assert ROWS not in found
     assert torch.equal(found["state_dict"][NAME], torch.full((5, 3), 7.0))
     assert set(load_weights(tmp_path / "last.ckpt")) == {NAME.removeprefix("learner."), "other"}
+
+
+def test_says_whose_ids_have_a_delta_before_it_is_read(tmp_path):
+    """So that a run whose listeners are forgotten goes on with the rows that it has written."""
+    assert ids_of_unfinished(tmp_path) is None
+    has_delta = torch.tensor([True, False, True])
+    state = {"state_dict": {f"learner.{HAS_DELTA}": has_delta}, "loops": {}}
+    AtomicFiles("run").save_checkpoint(state, tmp_path / "last.ckpt")
+    assert torch.equal(ids_of_unfinished(tmp_path), has_delta)
 
 
 def test_what_is_saved_next_takes_its_place(tmp_path):
