@@ -36,6 +36,12 @@ def make_plan(make_config):
     return lambda *overrides: night_plan(make_config(*overrides))
 
 
+def test_moments_of_divided_tables_are_not_carried(make_plan):
+    """It is said before the night begins, and not after its first training."""
+    with pytest.raises(UserError, match=r"warm\.optimizer=carry: this training has rows=divided"):
+        make_plan("rows=divided", "warm.optimizer=carry")
+
+
 def test_a_window_with_too_few_listeners_is_refused_and_recorded(make_plan, world_store):
     """What a twin reached is not known then; the night says so instead of breaking off."""
     plan = make_plan()

@@ -133,6 +133,27 @@ class TestAdmission:
         assert len(moved["_id_delta.weight"]) == (3 if tower.divided_ids is None else 1)
 
 
+@pytest.mark.parametrize("rows", [Whole, Divided])
+def test_weights_say_whose_ids_have_a_delta(rows, contents):
+    """Content 1 was heard by one listener alone, who is forgotten: its trained delta stays, and others keep theirs."""
+
+    def tower(*num_events):
+        return ContentTower(
+            vocabulary_sizes={}, audio_dim=0, is_audio_standardised=False, num_events=torch.tensor(num_events),
+            rows=rows(rank=0, ranks=1), dim=DIM, hidden_dim=8, part_dropout=0.0, id_dropout=0.0, id_min_events=1,
+            dropout=0.0,
+        ).eval()  # fmt: skip
+
+    before, after = tower(3, 1, 0, 2), tower(3, 0, 0, 2)
+    (weight,) = after.id_parameters()
+    after.load_state_dict(before.state_dict())
+    assert after.id_parameters()[0] is weight
+    rows, nothing = torch.arange(4), torch.zeros(4, 0)
+    batch = replace(contents, rows=rows, parts={}, audio=nothing, has_audio=rows > 4)
+    assert torch.equal(after(batch), before(batch))
+    assert before(batch)[[0, 1, 3]].any(dim=1).all()
+
+
 class TestDropout:
     def test_is_off_outside_of_training(self, content_tower, contents):
         assert torch.equal(content_tower(contents), content_tower(contents))

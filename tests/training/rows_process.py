@@ -48,12 +48,12 @@ def share(folder: Path, rank: int, ranks: int) -> None:
 
 def trained(learner, batches, records, group):
     """Trains the learner on the batches, as the module does it, and refreshes its audio memory."""
-    tables, found = learner.divided_ids(), {"losses": [], "norms": []}
+    table, found = learner.divided_ids(), {"losses": [], "norms": []}
     optimizer = adamw(learner, **ADAMW)
     for batch in (batch.to("cpu") for batch in batches):  # as the data module gives them
         loss, fresh = accumulate_gradient(learner, batch, group, contextlib.nullcontext())
         group.sum_gradients(learner.parameters())
-        norm = clip_gradients(learner.parameters(), 1.0, tables, group.sum_)
+        norm = clip_gradients(learner.parameters(), 1.0, table, group.sum_)
         found["losses"].append(loss.item())
         found["norms"].append(norm.item())
         if "gradients" not in found:
@@ -62,13 +62,13 @@ def trained(learner, batches, records, group):
                 for name, parameter in learner.named_parameters()
                 if parameter.grad is not None
             }
-            found["rows"] = [tuple(tensor.clone() for tensor in table.gradient()) for table in tables]
+            found["rows"] = None if table is None else tuple(tensor.clone() for tensor in table.gradient())
         is_finite = torch.isfinite(norm) & torch.isfinite(loss)
         advance(optimizer, is_finite, optimizer.step)
         if fresh is not None:
             learner.table.remember(fresh.content_rows, fresh.vectors, is_finite, fresh.routes)
     found["state"] = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
-    found["moments"] = optimizer.state[tables[0].weight] if tables else None
+    found["moments"] = None if table is None else optimizer.state[table.weight]
     found["staleness"] = refresh_audio(learner.two_tower, learner.table, records, group).figures()
     found["vectors"] = embed_contents(learner.two_tower, learner.table).clone()
     return found

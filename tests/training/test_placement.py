@@ -48,6 +48,13 @@ def vectors_of(learner):
     return embed_contents(learner.two_tower, learner.table)
 
 
+def test_where_no_content_has_a_delta_nothing_is_placed(place, rows):
+    """As with `id_min_events` above every content's count: sound and metadata are trained to say it all."""
+    _, _, cosine, passes = place(rows=rows[:0])
+    assert cosine is None
+    assert passes == []
+
+
 def test_contents_with_listeners_stay_where_they_were(place, rows):
     placed, before, cosine, passes = place(epochs=2)
     torch.testing.assert_close(vectors_of(placed)[rows], before[rows], atol=1e-6, rtol=0)

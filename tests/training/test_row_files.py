@@ -1,5 +1,6 @@
 """Rows beside a checkpoint: written and read by one process that stands for several; what would run code is refused."""
 
+import errno
 import pickle
 import shutil
 
@@ -8,9 +9,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, Shard
 
+from towers.disk import DiskFull
 from towers.errors import UserError
 from towers.models.rows import mesh_of_all
-from towers.training.checkpoints import load_unfinished, load_weights
+from towers.training.checkpoints import HAS_DELTA, ids_of_unfinished, load_unfinished, load_weights
 from towers.training.row_files import ROWS
 from towers.training.strategy import AtomicFiles
 
@@ -42,6 +44,15 @@ def test_is_read_as_a_whole(tmp_path):
     assert ROWS not in found
     assert torch.equal(found["state_dict"][NAME], torch.full((5, 3), 7.0))
     assert set(load_weights(tmp_path / "last.ckpt")) == {NAME.removeprefix("learner."), "other"}
+
+
+def test_says_whose_ids_have_a_delta_before_it_is_read(tmp_path):
+    """So that a run whose listeners are forgotten goes on with the rows that it has written."""
+    assert ids_of_unfinished(tmp_path) is None
+    has_delta = torch.tensor([True, False, True])
+    state = {"state_dict": {f"learner.{HAS_DELTA}": has_delta}, "loops": {}}
+    AtomicFiles("run").save_checkpoint(state, tmp_path / "last.ckpt")
+    assert torch.equal(ids_of_unfinished(tmp_path), has_delta)
 
 
 def test_what_is_saved_next_takes_its_place(tmp_path):
@@ -76,6 +87,65 @@ def test_rows_that_are_gone_are_named(tmp_path):
     shutil.rmtree(tmp_path / "last.rows-1")
     with pytest.raises(UserError, match=r"last\.rows-1: the rows that last\.ckpt names cannot be read"):
         load_weights(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_file_that_is_gone_or_cut_off_is_told_in_one_line(tmp_path, is_cut):
+    save(tmp_path / "last.ckpt", 1)
+    (file,) = (tmp_path / "last.rows-1").glob("*.distcp")
+    if is_cut:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    else:
+        file.unlink()
+    with pytest.raises(UserError, match=r"cannot be read, as a file is missing or broken; .*delete both"):
+        load_weights(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), torch.OutOfMemoryError()]
+)
+def test_want_of_memory_does_not_advise_to_delete(tmp_path, monkeypatch, error):
+    save(tmp_path / "last.ckpt", 1)
+
+    def fail(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr("towers.training.row_files._Reader.read_data", fail)
+    with pytest.raises(type(error)):
+        load_weights(tmp_path / "last.ckpt")
+
+
+def test_a_disk_that_does_not_answer_is_no_reason_to_delete(tmp_path, monkeypatch):
+    save(tmp_path / "last.ckpt", 1)
+
+    def fail(*arguments, **keywords):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("towers.training.row_files._Reader.read_data", fail)
+    with pytest.raises(UserError, match="cannot be read now: Input/output error; mend that"):
+        load_weights(tmp_path / "last.ckpt")
+
+
+def test_a_full_disk_is_told_and_leaves_the_one_before(tmp_path, monkeypatch):
+    save(tmp_path / "last.ckpt", 1)
+
+    def fail(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.distributed.checkpoint.filesystem._write_item", fail)
+        with pytest.raises(DiskFull, match=r"last\.rows-2: no space left"):
+            save(tmp_path / "last.ckpt", 2)
+    assert not list(tmp_path.glob(".*.partial"))
+    assert load_weights(tmp_path / "last.ckpt")["two_tower.content_tower._id_delta.weight"][0, 0] == 1
+
+
+def test_what_others_have_put_beside_it_is_not_touched(tmp_path):
+    """A copy that somebody has made neither stops a save nor is lost by it."""
+    save(tmp_path / "last.ckpt", 1)
+    shutil.copytree(tmp_path / "last.rows-1", tmp_path / "last.rows-old")
+    save(tmp_path / "last.ckpt", 2)
+    assert {path.name for path in tmp_path.glob("last.rows-*")} == {"last.rows-2", "last.rows-old"}
 
 
 def test_another_runs_are_not_read(tmp_path):

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.row_files_process import GROUPS, IDS
+from tests.training.row_files_process import SOUNDS as HEARD
 from tests.training.rows_process import trained
 from tests.training.stops import At, Killed, die
 from towers.batch import Route, rows_of_rank
 from towers.data.training_batches import Share
+from towers.errors import UserError
 from towers.models.rows import Divided, DividedIds, Division, Whole
 from towers.training.optimizing import RowwiseAdamW
 from towers.training.processes import Processes
@@ -55,14 +58,40 @@ def together(case, tmp_path_factory):
         group.mkdir()
         for rank in range(ranks):
             (group / f"case{rank}.pickle").write_bytes(pickle.dumps(case(rank, ranks)))
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.training.rows_process", str(folder)], capture_output=True, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}, timeout=300, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_module("rows_process", folder)
         return [torch.load(group / f"found{rank}.pt") for rank in range(ranks)]
 
     return run
+
+
+def run_module(name, folder):
+    """Runs one that starts processes, away from what this one holds."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.training.{name}", str(folder)], capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_what_two_processes_write_any_number_reads(tmp_path):
+    """Ids, moments and sounds, to the last bit; five rows on four ranks leave one rank without any."""
+    run_module("row_files_process", tmp_path)
+    found = {ranks: [torch.load(tmp_path / f"found{ranks}-{rank}.pt") for rank in range(ranks)] for ranks in GROUPS}
+    (whole,) = found[1]
+    assert len(whole[IDS].unique()) == whole[IDS].numel() == 15
+    assert torch.equal(whole[HEARD], torch.arange(21.0).reshape(7, 3))
+    assert all(whole[name].all() for name in ("exp_avg", "exp_avg_sq"))
+    assert not found[4][3][IDS].numel()
+    expected = torch.zeros(6, 3)
+    expected[[0, 1, 3, 4, 5]] = whole[IDS]
+    gradient = torch.zeros(5, 3)
+    gradient[[0, 4]] = 2.0
+    for each in found.values():
+        for name in (IDS, HEARD, "exp_avg", "exp_avg_sq"):
+            assert torch.equal(torch.cat([part[name] for part in each]), whole[name])
+        assert all(torch.equal(part["everywhere"], expected) for part in each)
+        assert torch.equal(torch.cat([part["gradient"] for part in each]), gradient)
 
 
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -89,12 +118,12 @@ def test_some_processes_train_as_one_does(together, alone, ranks):
             torch.cat([each["moments"][name] for each in found]), alone["moments"][name], atol=1e-6, rtol=1e-2
         )
     assert {each["moments"]["step"].item() for each in found} == {STEPS}
-    ((rows, gradient),) = alone["rows"]
+    rows, gradient = alone["rows"]
     sums = torch.zeros_like(alone["state"][DELTA]).index_add(0, rows, gradient)
     parts = torch.zeros_like(sums)
     for rank, each in enumerate(found):
         first = rows_of_rank(len(sums), rank, ranks).start
-        parts.index_add_(0, each["rows"][0][0] + first, each["rows"][0][1])
+        parts.index_add_(0, each["rows"][0] + first, each["rows"][1])
     torch.testing.assert_close(parts, sums, atol=1e-6, rtol=1e-4)
 
 
@@ -111,7 +140,7 @@ def test_the_gradient_is_that_of_a_whole_table(case, alone):
     found = trained(learner, batches, records, Processes(Share()))
     assert found["losses"][0] == pytest.approx(alone["losses"][0], rel=1e-6)
     assert found["norms"][0] == pytest.approx(alone["norms"][0], rel=1e-6)
-    ((rows, gradient),) = alone["rows"]
+    rows, gradient = alone["rows"]
     expected = found["gradients"][DELTA][is_trained]
     torch.testing.assert_close(torch.zeros_like(expected).index_add(0, rows, gradient), expected, atol=1e-8, rtol=1e-5)
     assert len(rows) == len(rows.unique())
@@ -143,6 +172,17 @@ def test_rows_stand_where_torch_puts_them(num_rows, ranks):
     chunks += [whole[:0]] * (ranks - len(chunks))  # as Shard does
     for rank, chunk in enumerate(chunks):
         assert torch.equal(Division(num_rows=num_rows, rank=rank, ranks=ranks).part(whole), chunk)
+
+
+def test_a_part_does_not_hold_the_whole():
+    part = Division(num_rows=1000, rank=1, ranks=2).part(torch.zeros(1000, 8))
+    assert part.untyped_storage().nbytes() == part.nbytes
+
+
+def test_a_table_of_another_length_is_not_cut():
+    """Contents would get the rows of their neighbours."""
+    with pytest.raises(UserError, match="has 3 rows where 2 are expected"):
+        Division(num_rows=2, rank=0, ranks=1).part(torch.zeros(3, 1))
 
 
 def test_first_values_do_not_depend_on_the_number_of_ranks(monkeypatch):
@@ -180,7 +220,7 @@ class TestRowwiseAdamW:
     def optimizer(self, table, decay=0.0):
         dense = torch.nn.Linear(2, 2)
         groups = [{"params": list(dense.parameters())}]
-        return RowwiseAdamW(groups, [table], 0.01, 0.1, decay, (0.9, 0.99))
+        return RowwiseAdamW(groups, table, 0.01, 0.1, decay, (0.9, 0.99))
 
     def test_without_decay_it_is_sparse_adam(self, table):
         twin = torch.nn.Parameter(table.weight.detach().clone())

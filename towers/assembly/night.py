@@ -15,6 +15,7 @@ from towers.assembly.judged import judged_run
 from towers.assembly.run import load_run
 from towers.assembly.training import training_plan
 from towers.assembly.versions import versions_of
+from towers.assembly.warm_start import check_carried
 from towers.config.composing import config_of_run, seen_by
 from towers.config.instantiate import instantiate, value
 from towers.config.signature import network_digest, signature_of
@@ -309,6 +310,8 @@ def night_plan(config: DictConfig) -> NightPlan:
         config.evaluation.period = "test"  # the window; validation has chosen the epoch
     data, folders, versions = value(config, "data.name", str), folders_of(config), versions_of(config)
     nodes = config.gate.rules.items()
+    if config.warm.optimizer == "carry":
+        check_carried("warm.optimizer", config, None)
     return NightPlan(
         config=config,
         data=data,

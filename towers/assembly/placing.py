@@ -77,7 +77,7 @@ def fitted(
     two_tower = plan.network.build(store, is_placed=True)
     sounds = heard_by(two_tower.audio_encoder, store)
     trained = trained or parts.learner
-    device, is_placed = trained.table.device, two_tower.content_tower.has_delta.numpy()
+    device, has_delta = trained.table.device, two_tower.content_tower.has_delta.numpy()
     table = build_content_table(store, two_tower.audio_encoder.dim, sounds, plan.network.rows_of())
     placed = Learner(two_tower, table, parts.learner.objective).to(device)
     cosine = plan.placement.fit(
@@ -85,7 +85,7 @@ def fitted(
         placed=placed,
         sounds=parts.sounds,
         placed_sounds=sounds,
-        rows=torch.from_numpy(np.flatnonzero((store.train_targets > 0) & is_placed)).to(device),
+        rows=torch.from_numpy(np.flatnonzero((store.train_targets > 0) & has_delta)).to(device),
         crop_frames=parts.crop_frames,
         seed=plan.seed,
         passed=passed,

@@ -29,6 +29,7 @@ from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.features.sounds import Sounds
 from towers.models.cost import description, parameters
+from towers.training.checkpoints import ids_of_unfinished
 from towers.training.data_module import TowersDataModule
 from towers.training.module import TowersModule
 from towers.training.placement import NoPlacement, Placement
@@ -219,6 +220,8 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     objective = plan.objective(candidates=candidates)
     sounds = heard_by(two_tower.audio_encoder, store)
     learner = Learner(two_tower, build_content_table(store, two_tower.audio_encoder.dim, sounds, rows), objective)
+    if learner.divided_ids() is not None and (has_delta := ids_of_unfinished(plan.folder)) is not None:
+        two_tower.content_tower.admit(has_delta)  # before loaders learn which rows there are
     task = task_from_store(store, "validation")
     judge = None if plan.is_refit else plan.judging.judge(task)
     measured = measured_by(judge, task)

@@ -58,18 +58,13 @@ class WarmStart:
             UserError: the run has another network, or reads other features.
         """
         weights = load_weights(trained_checkpoint(self.folder))
-        (ids, *_), tables, rows = learner.divided_ids() or [None], self._tables(learner, store), self._rows(store)
+        ids, tables, rows = learner.divided_ids(), self._tables(learner, store), self._rows(store)
         division = None if ids is None else ids.division
         learner.load_state_dict(carried(weights, learner.state_dict(), tables, rows, division))
 
     def go_on(self, optimizer: torch.optim.Optimizer, learner: Learner, store: Store) -> torch.optim.Optimizer:
         """Gives a new optimiser the means that the run's had, if they are to be carried; returns it."""
         if self.optimizer == "carry":
-            if config_of_run(self.folder).rows != WHOLE_ROWS:
-                raise UserError(
-                    f"warm_start.optimizer=carry: {self.folder} was trained with rows=divided, which has no moments of "
-                    "rows that were never met; give reset"
-                )
             state = load_optimizer(self.folder / LAST)  # the best holds weights alone
             tables = self._tables(learner, store)
             optimizer.load_state_dict(carried_optimizer(state, optimizer, learner, tables, self._rows(store)))
@@ -93,7 +88,8 @@ def warm_start_of(config: DictConfig, store: Store) -> WarmStart | None:
         store: of now.
 
     Raises:
-        UserError: no finished run there, its store is gone, or the two stores have other features.
+        UserError: no finished run there, its store is gone, the two stores have other features, or moments are to be
+            carried from or to divided tables.
     """
     given = value(config, "warm_start.checkpoint", str | None)
     optimizer = value(config, "warm_start.optimizer", str)
@@ -106,6 +102,8 @@ def warm_start_of(config: DictConfig, store: Store) -> WarmStart | None:
         raise UserError(
             f"warm_start.checkpoint={folder}: no finished run here; give the folder that `towers train` named"
         )
+    if optimizer == "carry":
+        check_carried("warm_start.optimizer", config, folder)
     trained_on = store_of_run(folder, Path(config.paths.stores))
     before, now = trained_on.features.to_dict(), store.features.to_dict()
     for key in ("content_parts", "user_columns", "spectrogram"):
@@ -116,6 +114,26 @@ def warm_start_of(config: DictConfig, store: Store) -> WarmStart | None:
                 "nothing (warm_start.checkpoint=null)"
             )
     return WarmStart(folder=folder, trained_on=trained_on, optimizer=optimizer)
+
+
+def check_carried(key: str, config: DictConfig, folder: Path | None) -> None:
+    """Refuses to carry moments from or to tables that are divided by rows, whose moments are of rows that steps met.
+
+    Args:
+        key: that asks for it with `carry`.
+        config: of the training that would begin with them.
+        folder: of the run that has them; null: it is not known yet.
+
+    Raises:
+        UserError: one of the two has divided tables.
+    """
+    found = {"this training": config.rows} | ({} if folder is None else {str(folder): config_of_run(folder).rows})
+    for whose, rows in found.items():
+        if rows != WHOLE_ROWS:
+            raise UserError(
+                f"{key}=carry: {whose} has rows=divided, whose moments are of rows that its steps met alone, and are "
+                f"not carried; give {key}=reset, or rows=whole from the first run on"
+            )
 
 
 def store_of_run(folder: Path, stores: Path) -> Store:

@@ -1,6 +1,7 @@
 """Audio vector and metadata to a unit vector. Knows nothing of spectrograms, stores or listeners."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -86,6 +87,17 @@ class ContentTower(nn.Module):
             kept = self._kept(contents.rows, self._part_dropout) * contents.has_audio[:, None]
             fused = fused + kept * self._audio(contents.audio)
         return fused if self._fuse is None else fused + self._fuse(fused)
+
+    def admit(self, is_trained: Bool[Tensor, " all_contents"]) -> None:
+        """Makes room for weights in which the ids of these contents have a delta, whatever was counted since."""
+        self._id_delta.admit(is_trained)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any, **named: Any) -> None:
+        """As torch's, of weights in which other contents may have a delta than the events of now would give one."""
+        is_trained = state_dict.get(f"{prefix}_is_trained")
+        if is_trained is not None and is_trained.shape == self._is_trained.shape:
+            self.admit(is_trained)
+        super()._load_from_state_dict(state_dict, prefix, *others, **named)
 
     def set_delta(self, rows: Int[Tensor, " contents"], delta: Float[Tensor, "contents dim"]) -> None:
         """What is added for the ids of contents from now on, of those that are to have a delta."""

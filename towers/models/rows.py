@@ -7,7 +7,7 @@ contents of all (`towers.batch.Route`), so nobody waits for a device to learn it
 for the same rows, torch's own row-wise embedding of a distributed tensor answers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn.functional import embedding
 
 from towers.batch import Route, rows_of_rank
+from towers.errors import UserError
 
 ROWS_DRAWN_AT_ONCE = 4_096
 """Rows whose first values come from one generator, so that they do not depend on how a table is divided."""
@@ -59,8 +60,19 @@ class Division:
         return DTensor.from_local(own, mesh, [Shard(0)], run_check=False, shape=shape, stride=_stride(shape))
 
     def part(self, table: Tensor) -> Tensor:
-        """This rank's rows of a table that is whole, or spread."""
-        return table.to_local() if isinstance(table, DTensor) else table[self.own]
+        """This rank's rows of a table that is whole, or spread.
+
+        Raises:
+            UserError: it has another number of rows.
+        """
+        if len(table) != self.num_rows:
+            raise UserError(
+                f"a table of the checkpoint has {len(table):,} rows where {self.num_rows:,} are expected, so rows "
+                "would go to other contents; delete the folder of the run to train anew"
+            )
+        if isinstance(table, DTensor):
+            return table.to_local()
+        return table if self.ranks == 1 else table[self.own].clone()  # a view would keep the whole
 
     def exchanged(self, owned: Float[Tensor, "sent dim"], route: Route) -> Float[Tensor, "received dim"]:
         """Sends rows to the ranks that want them; the gradient goes the other way."""
@@ -74,7 +86,7 @@ class Division:
         """Rows that all ranks ask for at the same time."""
         if self.ranks == 1:
             return own[rows]
-        spread = self.spread(own)
+        spread = self.spread(own if len(own) else own.new_zeros(1, own.shape[1]))  # a look-up needs a row to point at
         assert isinstance(spread, DTensor)
         asked = DTensor.from_local(rows, spread.device_mesh, [Replicate()], run_check=False)
         found = embedding(asked, spread)
@@ -102,6 +114,10 @@ class IdTable(Protocol):
 
     def set(self, rows: Int[Tensor, " contents"], vectors: Float[Tensor, "contents dim"]) -> None:
         """Sets the vectors of contents."""
+        ...
+
+    def admit(self, has_row: Bool[Tensor, " contents"]) -> None:
+        """Makes room for weights of which these contents have a row; what stood there may be lost."""
         ...
 
 
@@ -191,6 +207,9 @@ class WholeIds(nn.Embedding):
         """Sets the vectors of contents."""
         self.weight[rows] = vectors
 
+    def admit(self, has_row: Bool[Tensor, " contents"]) -> None:
+        """Does nothing: every content has a row."""
+
 
 class DividedIds(nn.Module):
     """This rank's rows of a table, and the gradient of those that the step behind has met.
@@ -234,6 +253,19 @@ class DividedIds(nn.Module):
         places = self.row_of[rows]
         has_row = places >= 0
         self.weight[places[has_row]] = vectors[has_row]
+
+    def admit(self, has_row: Bool[Tensor, " contents"]) -> None:
+        """Makes room for weights of which these contents have a row; what stood there is lost where they are others.
+
+        The parameter stays the same object, so that an optimiser which knows it goes on to.
+        """
+        row_of = rows_in_order(has_row.to(self.row_of.device))
+        if torch.equal(row_of, self.row_of):
+            return
+        self.row_of = row_of
+        self.division = replace(self.division, num_rows=int(has_row.sum()))
+        self.weight.data = self.weight.new_empty(self.division.num_own, self.weight.shape[1])
+        self.forget()
 
     def gradient(self) -> tuple[Int[Tensor, " met"], Float[Tensor, "met dim"]] | None:
         """This rank's rows that were met since `forget`, each once, and their gradient, which may be written to.

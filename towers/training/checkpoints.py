@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Bool
 from torch import Tensor
 
 from towers.batch import TrainingBatch
@@ -22,6 +23,8 @@ from towers.training.run_folder import BEST, LAST, PLACED
 
 OF_LEARNER = "learner"
 """Names the learner's weights in a checkpoint, and begins their names in one of Lightning's."""
+HAS_DELTA = "two_tower.content_tower._is_trained"
+"""Names among them which contents' ids have a delta."""
 
 
 def trained_checkpoint(folder: Path) -> Path:
@@ -155,11 +158,29 @@ def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
     return state
 
 
+def ids_of_unfinished(folder: Path) -> Bool[Tensor, " contents"] | None:
+    """Which contents' ids have a delta in the run that a folder holds, whatever is counted now; null: none has begun.
+
+    Raises:
+        UserError: no checkpoint.
+    """
+    path = folder / LAST
+    if not path.exists():
+        return None
+    return _alone(path, mmap=True).get("state_dict", {}).get(f"{OF_LEARNER}.{HAS_DELTA}")
+
+
 def _loaded(path: Path, is_spread: bool = False, signature: str | None = None) -> dict[str, Any]:
     """With the rows beside it, whole or as this rank's part; as it stands where it is another run's than expected."""
+    state = _alone(path)
+    return state if signature not in (None, state["signature"]) else with_rows(path, state, is_spread)
+
+
+def _alone(path: Path, mmap: bool = False) -> dict[str, Any]:
+    """Without the rows beside it; by `mmap` what is not looked at is not read."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         assert "signature" in state
     except Exception as error:  # torch raises whatever its reader met
         raise UserError(f"{path}: cannot be read as a checkpoint; delete it to start the run anew") from error
-    return state if signature not in (None, state["signature"]) else with_rows(path, state, is_spread)
+    return state

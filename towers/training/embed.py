@@ -70,7 +70,13 @@ def _encoded(
 
 def embed_contents(two_tower: TwoTower, table: ContentTable) -> Float[torch.Tensor, "contents dim"]:
     """Unit vectors of all contents by row, from the audio vectors in the table."""
-    return torch.cat(list(content_blocks(two_tower, table)))
+    found, first = torch.empty(0), 0
+    for block in content_blocks(two_tower, table):
+        if not first:  # one tensor from the start, as blocks that are joined at the end would stand there twice
+            found = block.new_empty(len(table), block.shape[1])
+        found[first : first + len(block)] = block
+        first += len(block)
+    return found
 
 
 def content_blocks(two_tower: TwoTower, table: ContentTable) -> Iterator[Float[torch.Tensor, "block dim"]]:

@@ -157,8 +157,8 @@ class TowersModule(pl.LightningModule):
             group["lr"] = rate * factor
         loss, fresh = accumulate_gradient(learner, batch, self.processes, self.autocast(self.device))
         self.processes.sum_gradients(learner.parameters())
-        tables, sum_ = learner.divided_ids(), self.processes.sum_
-        norm = clip_gradients(learner.parameters(), self.gradient_clip, tables, sum_)
+        ids, sum_ = learner.divided_ids(), self.processes.sum_
+        norm = clip_gradients(learner.parameters(), self.gradient_clip, ids, sum_)
         is_finite = torch.isfinite(norm) & torch.isfinite(loss)
         advance(optimizer.optimizer, is_finite, optimizer.step)
         if fresh is not None:

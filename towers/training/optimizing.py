@@ -68,14 +68,14 @@ def adamw(
         {"params": tables, "lr": id_lr, "weight_decay": id_weight_decay},
     ]
     divided = learner.divided_ids()
-    if divided:
+    if divided is not None:
         groups[-1:] = []  # they ask for no gradient of autograd's
         return RowwiseAdamW(groups, divided, lr, id_lr, id_weight_decay, betas)
     return torch.optim.AdamW(groups, lr=lr, weight_decay=0.0, betas=betas, fused=True)
 
 
 class RowwiseAdamW(torch.optim.AdamW):
-    """AdamW, of tables that are divided among ranks by the rows that a step meets alone.
+    """AdamW, of a table of ids that is divided among ranks by the rows that a step meets alone.
 
     The fused kernel that steps everything else steps these rows and their moments, gathered and put back; so does it
     pass by where the gradient is not finite, without a word to the host. What differs from dense AdamW is what happens
@@ -85,40 +85,37 @@ class RowwiseAdamW(torch.optim.AdamW):
 
     Args:
         groups: of all other parameters, as `torch.optim.AdamW` takes them.
-        tables: of ids, in a group of their own, the last.
+        table: of ids, in a group of its own, the last.
         lr: learning rate of the groups that name none.
-        id_lr: of the tables.
-        id_weight_decay: of the rows of the tables that a step meets.
+        id_lr: of the table.
+        id_weight_decay: of the rows of the table that a step meets.
         betas: decay of the means of the gradient and of its square.
     """
 
     def __init__(
         self,
         groups: list[dict[str, Any]],
-        tables: list[DividedIds],
+        table: DividedIds,
         lr: float,
         id_lr: float,
         id_weight_decay: float,
         betas: tuple[float, float],
     ):
         super().__init__(groups, lr=lr, weight_decay=0.0, betas=betas, fused=True)
-        self._tables = tables
-        weights = [table.weight for table in tables]
-        self.add_param_group({"params": weights, "lr": id_lr, "weight_decay": id_weight_decay})
+        self._table = table
+        self.add_param_group({"params": [table.weight], "lr": id_lr, "weight_decay": id_weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Dense parameters first, which the tables are not: they have no `grad`."""
+        """Dense parameters first, which the table is not: it has no `grad`."""
         loss = super().step(closure)
-        for table in self._tables:
-            self._step_rows(table)
+        self._step_rows(self._table)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Of the tables, too."""
+        """Of the table, too."""
         super().zero_grad(set_to_none)
-        for table in self._tables:
-            table.forget()
+        self._table.forget()
 
     def state_dict(self) -> dict[str, Any]:
         """Moments of a divided table are spread as the table is."""
@@ -152,12 +149,11 @@ class RowwiseAdamW(torch.optim.AdamW):
             tensor.index_copy_(0, rows, stepped)
 
     def _with_moments(self, state: dict[str, Any], turned: Callable[[Division, Tensor], Tensor]) -> dict[str, Any]:
-        """A state whose moments of divided tables are turned into parts, or into the whole."""
-        found, first = dict(state["state"]), sum(len(group["params"]) for group in self.param_groups[:-1])
-        for place, table in enumerate(self._tables, start=first):
-            if place in found:
-                moments = {name: turned(table.division, found[place][name]) for name in MOMENTS}
-                found[place] = {**found[place], **moments}
+        """A state whose moments of the divided table are turned into parts, or into the whole."""
+        found, place = dict(state["state"]), sum(len(group["params"]) for group in self.param_groups[:-1])
+        if place in found:
+            moments = {name: turned(self._table.division, found[place][name]) for name in MOMENTS}
+            found[place] = {**found[place], **moments}
         return {**state, "state": found}
 
 
@@ -168,7 +164,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def clip_gradients(
     parameters: Iterable[nn.Parameter],
     max_norm: float,
-    tables: Iterable[DividedIds] = (),
+    table: DividedIds | None = None,
     sum_: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> Float[Tensor, ""]:
     """Scales gradients down to `max_norm`; returns the norm before, which is not finite where one of them is not.
@@ -176,12 +172,12 @@ def clip_gradients(
     Args:
         parameters: with the same gradients on all ranks.
         max_norm: of all gradients together.
-        tables: of which each rank has rows of its own.
+        table: of which each rank has rows of its own; null: there is none.
         sum_: over ranks, in place.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    for table in tables:
+    if table is not None:
         met = table.gradient()
         squares = torch.zeros_like(norm) if met is None else met[1].square().sum()
         norm = (norm.square() + sum_(squares)).sqrt()

@@ -103,14 +103,14 @@ class Placement:
 
         Returns:
             The mean cosine between where `rows` stand and where they are placed without their ids; null where ids are
-            all that is known.
+            all that is known, and where no content has one that is trained, so that training has placed them all.
         """
         tower, table = placed.two_tower.content_tower, placed.table
-        if not tower.has_content:
+        if not tower.has_content or not len(rows):
             return None
         if sounds is not None:
             refresh_audio(trained.two_tower, trained.table, sounds.records, Processes(Share()))
-        vectors = embed_contents(trained.two_tower, trained.table).float().clone()  # where there is a gradient again
+        vectors = embed_contents(trained.two_tower, trained.table).float()
         learns = placed.two_tower.audio_encoder.learns
         if placed_sounds is not None and not learns:  # it is heard once and for all
             refresh_audio(placed.two_tower, table, placed_sounds.records, Processes(Share()))

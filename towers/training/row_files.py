@@ -9,6 +9,7 @@ of the one before, whose folder goes last.
 
 import os
 import pickle
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import IO, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -25,6 +27,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor import empty as empty_spread
 
+from towers.disk import told_when_full
 from towers.errors import UserError
 from towers.models.rows import mesh_of_all
 
@@ -65,16 +68,33 @@ def write_rows(path: Path, rows: dict[Place, DTensor]) -> dict[str, Any]:
 
     Returns:
         What the checkpoint says of them, under `ROWS`.
+
+    Raises:
+        DiskFull: no space is left.
+        Exception: whatever else this rank met, or where it met nothing, another one.
     """
     box = [_next_folder(path).name, os.getpid()]
     dist.broadcast_object_list(box, 0)
     folder = path.with_name(str(box[0]))
     temporary = folder.with_name(f".{folder.name}.{box[1]}.partial")
     named = {_name(place): tensor for place, tensor in rows.items()}
-    save(named, storage_writer=FileSystemWriter(temporary))
+    try:
+        with told_when_full(folder, temporary):
+            _saved(named, temporary)
+    except Exception:
+        if dist.get_rank() == 0:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if dist.get_rank() == 0:  # all have written, and the folder says so
         temporary.rename(folder)
     return {"folder": folder.name, "places": [list(place) for place in rows]}
+
+
+def _saved(named: dict[str, DTensor], folder: Path) -> None:
+    try:
+        save(named, storage_writer=FileSystemWriter(folder))
+    except CheckpointException as error:  # no `Exception`: whoever handles a full disk would not see it
+        raise _own_failure(error) from error
 
 
 def drop_rows(path: Path, kept: str | None) -> None:
@@ -84,7 +104,7 @@ def drop_rows(path: Path, kept: str | None) -> None:
         path: of the checkpoint.
         kept: the folder that it names; null: none.
     """
-    for folder in path.parent.glob(f"{path.stem}.{ROWS}-*"):
+    for folder in _numbered(path):
         if folder.name != kept:
             shutil.rmtree(folder, ignore_errors=True)
     for folder in path.parent.glob(f".{path.stem}.{ROWS}-*.partial"):
@@ -100,7 +120,8 @@ def with_rows(path: Path, checkpoint: dict[str, Any], is_spread: bool) -> dict[s
         is_spread: whether each rank reads its own rows; all call then. Else this process reads all rows.
 
     Raises:
-        UserError: the folder is gone, or cannot be read.
+        UserError: the folder or a file of it is gone, or cannot be read.
+        Exception: what says nothing of the files: too little memory, a rank that does not answer.
     """
     told = checkpoint.get(ROWS)
     if told is None:
@@ -108,11 +129,17 @@ def with_rows(path: Path, checkpoint: dict[str, Any], is_spread: bool) -> dict[s
     folder = path.with_name(told["folder"])
     try:
         tables = _read(folder, [tuple(place) for place in told["places"]], is_spread)
-    except Exception as error:  # torch raises whatever its reader met
+    except _Unreadable as error:
+        found = error.__cause__
+        if isinstance(found, OSError) and not isinstance(found, FileNotFoundError):
+            raise UserError(
+                f"{folder}: the rows that {path.name} names cannot be read now: {found.strerror or found}; mend that, "
+                "and start again"
+            ) from found
         raise UserError(
-            f"{folder}: the rows that {path.name} names cannot be read; restore the folder, or delete both to start "
-            "the run anew"
-        ) from error
+            f"{folder}: the rows that {path.name} names cannot be read, as a file is missing or broken; restore the "
+            "folder, or delete both to start the run anew"
+        ) from found
     found = {name: value for name, value in checkpoint.items() if name != ROWS}
     for place, table in tables.items():
         found = _with(found, place, table)
@@ -120,18 +147,47 @@ def with_rows(path: Path, checkpoint: dict[str, Any], is_spread: bool) -> dict[s
 
 
 def _read(folder: Path, places: list[Place], is_spread: bool) -> dict[Place, Tensor]:
-    reader = _Reader(folder)
-    told = reader.read_metadata().state_dict_metadata
-    tables = {}
-    for place in places:
-        table = told[_name(place)]
-        assert isinstance(table, TensorStorageMetadata)
-        tables[place] = _room(table.size, table.properties.dtype, is_spread)
+    described = {place: _described(folder, place) for place in places}
+    tables = {place: _room(table.size, table.properties.dtype, is_spread) for place, table in described.items()}
     named = {_name(place): table for place, table in tables.items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # it is not asked to
-        load(named, storage_reader=_Reader(folder), no_dist=not is_spread)
+        try:
+            load(named, storage_reader=_Reader(folder), no_dist=not is_spread)
+        except CheckpointException as error:  # of what ranks do by themselves; what they say to each other raises bare
+            failure = _own_failure(error)
+            if _is_of_machine(failure):
+                raise failure from error
+            raise _Unreadable from failure
     return tables
+
+
+def _described(folder: Path, place: Place) -> TensorStorageMetadata:
+    try:
+        found = _Reader(folder).read_metadata().state_dict_metadata[_name(place)]
+        assert isinstance(found, TensorStorageMetadata)
+    except Exception as error:  # what a broken pickle may raise is without end
+        if _is_of_machine(error):
+            raise
+        raise _Unreadable from error
+    return found
+
+
+class _Unreadable(Exception):
+    """Files of rows are missing or broken, or the system does not give them; its cause says which."""
+
+
+def _own_failure(error: CheckpointException) -> BaseException:
+    """What this rank met, or where it met nothing, the first that did."""
+    failures = {rank: failure for rank, (failure, _) in error.failures.items()}
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    return failures.get(rank, next(iter(failures.values())))
+
+
+def _is_of_machine(error: BaseException) -> bool:
+    """Whether it says nothing of files: memory, another rank, or a person who has had enough."""
+    is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+    return is_memory or isinstance(error, dist.DistError) or not isinstance(error, Exception)
 
 
 def _room(size: torch.Size, dtype: torch.dtype, is_spread: bool) -> Tensor:
@@ -144,8 +200,14 @@ def _room(size: torch.Size, dtype: torch.dtype, is_spread: bool) -> Tensor:
 
 def _next_folder(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    numbers = [int(folder.name.rpartition("-")[2]) for folder in path.parent.glob(f"{path.stem}.{ROWS}-*")]
+    numbers = [int(folder.name.rpartition("-")[2]) for folder in _numbered(path)]
     return path.with_name(f"{path.stem}.{ROWS}-{max(numbers, default=0) + 1}")
+
+
+def _numbered(path: Path) -> list[Path]:
+    """The folders of rows beside a checkpoint that were written here; what others have put there is not touched."""
+    own = re.compile(rf"{re.escape(path.stem)}\.{ROWS}-[0-9]+")
+    return [folder for folder in path.parent.glob(f"{path.stem}.{ROWS}-*") if own.fullmatch(folder.name)]
 
 
 def _spread(node: Any, place: Place) -> Iterator[tuple[Place, DTensor]]:

@@ -38,15 +38,14 @@ class Learner(nn.Module):
         self.table = table
         self.objective = objective
 
-    def divided_ids(self) -> list[DividedIds]:
-        """Tables of ids that are divided by rows among ranks, and keep their gradient to themselves; none where they
-        are whole."""
-        ids = self.two_tower.content_tower.divided_ids
-        return [] if ids is None else [ids]
+    def divided_ids(self) -> DividedIds | None:
+        """The table of ids where it is divided by rows among ranks, and keeps its gradient to itself; null where it is
+        whole."""
+        return self.two_tower.content_tower.divided_ids
 
     def tables(self) -> Tables | None:
         """What a loader has to know of the tables that are divided; null: they are whole."""
-        (ids, *_), sounds = self.divided_ids() or [None], self.table.division
+        ids, sounds = self.divided_ids(), self.table.division
         if ids is None or sounds is None:
             return None
         return Tables(
@@ -56,7 +55,7 @@ class Learner(nn.Module):
 
     def divisions(self) -> dict[str, Division]:
         """How parameters and buffers are divided among ranks, by their names; empty where all are whole."""
-        (ids, *_), sounds = self.divided_ids() or [None], self.table.division
+        ids, sounds = self.divided_ids(), self.table.division
         found = {
             "two_tower.content_tower._id_delta.weight": None if ids is None else ids.division,
             "table._audio_vectors": sounds,
@@ -94,7 +93,7 @@ class _Shared:
         if gradient is None:
             gradient = torch.zeros_like(self.vectors)
         gradient = self._processes.sum_(gradient)[self._processes.share.of(self._total)]
-        if self._own.requires_grad and len(self._own):
+        if self._own.requires_grad:  # without a content of its own, too: others may wait for what it sends them
             self._own.backward(gradient)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from towers.errors import UserError
 from towers.models.rows import Division
+from towers.training.checkpoints import HAS_DELTA
 from towers.training.step import Learner
 
 CONTENTS = "contents"
@@ -21,7 +22,7 @@ CONTENTS = "contents"
 TABLE = "table."
 """Begins the names of what is encoded anew: vectors of sounds."""
 TOWER = "two_tower.content_tower."
-DELTAS, IS_TRAINED = f"{TOWER}_id_delta.weight", f"{TOWER}_is_trained"
+DELTAS, IS_TRAINED = f"{TOWER}_id_delta.weight", HAS_DELTA
 
 Rows = Mapping[str, Int[np.ndarray, " rows"]]
 """By what a table's rows stand for, the row that each of now had before; -1: it is new."""
@@ -82,16 +83,14 @@ def carried_optimizer(
     Args:
         before: what the earlier optimiser's `state_dict` gave.
         optimizer: the new one, of the same class.
-        learner: whose parameters it steps.
+        learner: whose parameters it steps; its tables are whole.
         tables: as for `carried`, and so the next.
         rows: of these.
 
     Raises:
-        UserError: the earlier one has other parameters, or the new one's tables are divided.
+        UserError: the earlier one has other parameters.
     """
     now = optimizer.state_dict()
-    if learner.divided_ids():
-        raise UserError("warm_start.optimizer=carry: rows=divided begins with moments of its own; give reset")
     sizes = [[len(group["params"]) for group in state["param_groups"]] for state in (before, now)]
     if sizes[0] != sizes[1]:
         raise UserError("warm_start.optimizer=carry: the earlier optimiser has other parameters; give reset")
