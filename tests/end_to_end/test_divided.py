@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from tests.command_line import SMALL_WORLD, ok, refused
+from tests.commands.test_forget import PREPARED
 from tests.end_to_end.test_train import TRAIN, finished, stop
+from towers.assembly.warm_start import store_of_run
+from towers.data.store import Store
+from towers.training.checkpoints import load_weights
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 DIVIDED = (*TRAIN, "rows=divided", "trainer.max_epochs=3")
-DELTA = "two_tower.content_tower._id_delta.weight"
+DELTA, IS_TRAINED = "two_tower.content_tower._id_delta.weight", "two_tower.content_tower._is_trained"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,30 @@ def test_what_comes_before_and_beside_a_training(begun: tuple[Path, Path]) -> No
     of_run = ("experiment=demo", *SMALL_WORLD, f"checkpoint={later}", "paths.exports=later")
     ok(folder, "export", *of_run, "promote=true")
     ok(folder, "export", *of_run, "promote=true", "refresh=true")
+
+
+def test_a_run_goes_on_and_opens_after_listeners_are_forgotten(demo: tuple[Path, str], tmp_path: Path) -> None:
+    """Contents whose counts fall below the limit keep the row that was trained, and others are not given it."""
+    folder = tmp_path / "demo"
+    shutil.copytree(demo[0], folder, symlinks=True, ignore=shutil.ignore_patterns("exports", "printed.txt", "wandb"))
+    given = (*DIVIDED, "content_tower.id_min_events=20", "train_until=test", "placement=none", "name=forgetful")
+    assert stop(folder, signal.SIGTERM, *given) == 143
+    (run,) = (folder / "runs" / "forgetful").iterdir()
+    state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    before = state[f"learner.{IS_TRAINED}"]
+    names = Store.open(folder / "stores" / "world-0").user_ids.tolist()[::4]
+    ok(folder, "forget", f"users=[{','.join(names)}]", "remove=true", *PREPARED)
+    store = store_of_run(run, folder / "stores")
+    current = store.folder.parent / "current"
+    current.unlink()  # the store that is prepared next begins a run of its own; this one goes on with its own store
+    current.symlink_to(store.folder.name)
+    counts = store.trained_until("test").train_positives
+    assert int((counts >= 20).sum()) < int(before.sum())
+    assert "going on from step" in ok(folder, *given)
+    weights = load_weights(run / "last.ckpt")
+    assert torch.equal(weights[IS_TRAINED], before)
+    assert len(weights[DELTA]) == before.sum()
+    ok(folder, "evaluate", "experiment=demo", *SMALL_WORLD, f"checkpoint=runs/forgetful/{run.name}")
 
 
 def test_two_that_are_killed_end_with_the_same_bits(demo: tuple[Path, str]) -> None:
