@@ -8,14 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
-from towers.contract.arrow_types import is_id, is_number, is_temporal
+from towers.contract.arrow_types import MAX_DIGITS, is_id, is_number, is_temporal
 from towers.contract.tables import Column
 from towers.data.engines.engine import PLACES
 from towers.data.sources.partitions import Constant, Part
 from towers.data.sources.remote import RawPath
 
-MAX_DIGITS = 38
-"""Digits of a decimal that SQL can hold."""
 _WHOLE = {pa.int8(): "TINYINT", pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT"}
 """Signed types with their names in SQL, by width."""
 

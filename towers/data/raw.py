@@ -12,7 +12,7 @@ import pyarrow.types as pt
 from towers.contract import schema
 from towers.contract.arrow_types import id_texts, is_temporal
 from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, SLOT, check_columns
-from towers.data.engines.engine import Database
+from towers.data.engines.engine import Database, quoted
 from towers.data.part_types import Group, become_one, groups_of, one_type
 from towers.data.sources.footers import DAMAGE
 from towers.data.sources.remote import RawPath, opened
@@ -202,8 +202,11 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
     parts = [tables.part(table, path, extra) for path in tables.files[table]]
     scans = {f"{name or table}_{place}": group for place, group in enumerate(groups_of(parts, known))}
     joined_parts = " UNION ALL ".join(group.in_sql(f"scan_{scan}", casts) for scan, group in scans.items())
+    # Lists are marked as such for engines that hash them otherwise; of other tables a column `genres` may be text.
+    lists = {each for each, column in contract.items() if column.sql.endswith("[]")}
+    hashed = [f"CAST({quoted(each)} AS VARCHAR[])" if each in lists else quoted(each) for each in known]
     return RawView(
-        query=f"SELECT {', '.join(columns)}, HASH({', '.join(map(quoted, known))}) AS row_hash, {filename}, "
+        query=f"SELECT {', '.join(columns)}, HASH({', '.join(hashed)}) AS row_hash, {filename}, "
         f"file_row_number FROM ({joined_parts}) AS parts",
         scans={f"scan_{scan}": group for scan, group in scans.items()},
     )
@@ -248,11 +251,6 @@ def _is_lost(name: str) -> str:
     """1 where `_told` makes null of something, else 0."""
     source = quoted(name)
     return f"CASE WHEN CAST({source} AS DATE) NOT BETWEEN {FIRST_DAY} AND {LAST_DAY} THEN 1 ELSE 0 END"
-
-
-def quoted(name: str) -> str:
-    """The name of a column in SQL."""
-    return f'"{name}"'
 
 
 def _text(value: str) -> str:
