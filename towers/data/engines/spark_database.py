@@ -26,6 +26,8 @@ LOCAL = ("^file:/+", "file:/")
 """How a local file's URI begins, which Hadoop writes in two ways, and how it begins here."""
 HADOOP = {"s3": "s3a", "gcs": "gs"}
 """What Hadoop calls a scheme, where it calls it otherwise."""
+PATTERN = re.compile(r"[\[\]{}*?\\]")
+"""A sign that Hadoop takes for one of a pattern."""
 AZURE = ("abfs", "abfss")
 ENDLESS = 2**63 - 1
 """Stands for an instant without end; negative for one without beginning."""
@@ -89,7 +91,7 @@ class SparkDatabase:
         for name, is_table, query in statements(path.read_text()):
             rows = self._spark.sql(to_spark(query))
             if is_table:  # written, so that nothing is computed twice, nor otherwise the second time
-                rows = self._reader.schema(rows.schema).parquet(_located(self._write(rows)))
+                rows = self._parquet([_located(self._write(rows))], rows.schema)
             rows.createOrReplaceTempView(name)
 
     def table(self, name: str, order: Sequence[str] = ()) -> pa.Table:
@@ -138,10 +140,14 @@ class SparkDatabase:
             rows = rows.orderBy(*(functions.col(_quoted(column)).asc_nulls_last() for column in order))
         return self._write(rows)
 
-    @property
-    def _reader(self) -> Any:
-        # A sign of a pattern in a name stands for itself.
-        return self._spark.read.option("__globPaths__", "false")
+    def _parquet(self, places: Sequence[str], schema: types.StructType | None = None) -> DataFrame:
+        """Rows of files or folders, each read once.
+
+        Signs of patterns stand for themselves by a backslash: where patterns are switched off instead, Spark 4 reads
+        all of several paths again for each that has such a sign.
+        """
+        reader = self._spark.read if schema is None else self._spark.read.schema(schema)
+        return reader.parquet(*(PATTERN.sub(r"\\\g<0>", place) for place in places))
 
     def _shape(self, name: str) -> pa.Schema:
         return self._shapes.table(name).schema
@@ -162,13 +168,13 @@ class SparkDatabase:
         path = self._next()
         pq.write_table(rows, path)
         place = _located(path)
-        return self._reader.schema(self._schema(rows.schema, rows.column_names, place)).parquet(place)
+        return self._parquet([place], self._schema(rows.schema, rows.column_names, place))
 
     def _schema(self, schema: pa.Schema, columns: Sequence[str], place: str) -> types.StructType:
         """The types of columns; where one is rare, as Spark finds them in a file."""
         found = {name: spark_type(schema.field(name).type) for name in columns}
         if any(kind is None for kind in found.values()):
-            own = self._reader.parquet(place).schema
+            own = self._parquet([place]).schema
             found = {name: own[name].dataType for name in columns}
         return types.StructType([types.StructField(name, kind) for name, kind in found.items() if kind is not None])
 
@@ -181,7 +187,7 @@ class SparkDatabase:
             schema = pq.read_schema(read[0])
         places = [_located(path) for path in read]
         wanted = self._schema(schema, columns, places[0])
-        rows = self._reader.schema(wanted).parquet(*places)
+        rows = self._parquet(places, wanted)
         shown = [_column(name, schema.field(name).type, wanted[name].dataType) for name in columns]
         if not with_places:
             return rows.select(*shown)
@@ -210,11 +216,11 @@ class SparkDatabase:
         return self._copies[key]
 
     def _named(self, path: RawPath) -> RawPath:
-        """A copy of a local file whose path has a colon, with which Hadoop takes a name for a URI; else the path."""
+        """A link to a local file whose path has a colon, with which Hadoop takes a name for a URI; else the path."""
         if not isinstance(path, Path) or ":" not in str(path.absolute()):
             return path
         target = self._next()
-        shutil.copyfile(path, target)
+        target.symlink_to(path.absolute())
         return target
 
 
