@@ -7,6 +7,7 @@ import datetime as dt
 import shutil
 import threading
 from decimal import Decimal
+from socket import gethostname
 from uuid import UUID
 
 import duckdb
@@ -99,6 +100,7 @@ EXPRESSIONS = {
     "lower_half_of_md5": "MD5_NUMBER_LOWER(text)",
     "no session": "COALESCE(MD5_NUMBER_LOWER(text), 0)",
     "text in quotes": "'unknown ''' || text || ''''",
+    "text that looks like a setting or an escape": "'x${spark.app.name}y \\n ' || text",
     "day": 'FLOOR("row" / 3)',
     "entry_of_a_list": "LIST_CONTAINS(genres, 'a')",
     "within years": "CASE WHEN CAST(time AS DATE) BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN time END",
@@ -151,7 +153,9 @@ def test_what_is_hashed_alike(tmp_path):
 
     def ask(opened):
         opened.put("shown", rows)
-        opened.view("hashed", 'SELECT "row", HASH(chosen_id, shelf, candidate_ids) AS row_hash FROM shown')
+        opened.view(
+            "hashed", 'SELECT "row", HASH(chosen_id, shelf, CAST(candidate_ids AS VARCHAR[])) AS row_hash FROM shown'
+        )
         return opened.table("hashed", ("row",))["row_hash"].to_pylist()
 
     ours, sparks = by_both(tmp_path, ask)
@@ -174,6 +178,63 @@ def test_batches(database):
     assert max(map(len, some)) <= 5
     assert pa.Table.from_batches(some).combine_chunks() == values
     assert database.count("odd") == len(values)
+
+
+class TestManyPartitions:
+    def test_rows_are_in_order(self, tmp_path):
+        with engine_of("spark").open(tmp_path, None) as opened:
+            opened._spark.conf.set("spark.sql.shuffle.partitions", 3)
+            numbers = [None if number % 7 == 3 else number * 37 % 101 for number in range(100)]
+            opened.put("many", pa.table({"number": numbers, "row": pa.array(range(100))}))
+            assert len([*opened._result("many", ("number", "row"), {}).glob("part-*.parquet")]) >= 2
+            found = opened.table("many", ("number", "row"))["number"].to_pylist()
+        assert found == [*sorted(number for number in numbers if number is not None), *[None] * numbers.count(None)]
+
+    def test_files_are_in_order_of_their_numbers(self, tmp_path):
+        from towers.data.engines.spark_database import parts_in_order
+
+        names = ["part-00002-a.snappy.parquet", "part-99999-a.snappy.parquet", "part-100000-a.snappy.parquet"]
+        for name in reversed(names):
+            (tmp_path / name).touch()
+        assert [path.name for path in parts_in_order(tmp_path)] == names
+
+
+def test_a_cluster_whose_paths_are_of_another_file_system(spark, tmp_path):
+    """Files are read and written by URIs, since a bare path is that system's: here one that does not answer."""
+    hadoop, name = spark.sparkContext._jsc.hadoopConfiguration(), "fs.defaultFS"
+    before = hadoop.get(name)
+    hadoop.set(name, "hdfs://localhost:1")
+    path = raw_set.write_part(tmp_path, "events", raw_set.event_table(raw_set.EVENTS[:2]))
+    script = tmp_path / "made.sql"
+    script.write_text("CREATE TABLE made AS SELECT user_id FROM events")
+    try:
+        with engine_of("spark").open(tmp_path, None) as opened:
+            opened.scan("events", [path], raw_set.EVENT_SCHEMA.names)
+            opened.run(script)
+            found = opened.table("made", ("user_id",))["user_id"].to_pylist()
+    finally:
+        hadoop.set(name, before)
+    assert found == sorted(event[0] for event in raw_set.EVENTS[:2])
+
+
+def test_what_a_killed_process_left_in_the_spill_goes(tmp_path):
+    (tmp_path / "folder").mkdir()
+    left = tmp_path / f"spill/.spark-{gethostname()}.{2**22 + 1}.partial"
+    left.mkdir(parents=True)
+    with engine_of("spark").open(tmp_path / "folder", tmp_path / "spill"):
+        assert not left.exists()
+    assert not [*(tmp_path / "spill").iterdir()]
+
+
+def test_texts_of_uuids():
+    from towers.data.engines.spark_files import uuid_texts
+
+    values = uuids(5, *range(2**127, 2**127 + 9), None, 0, 2**128 - 1).storage[1:]
+    assert uuid_texts(values).to_pylist() == [
+        None if each is None else str(UUID(bytes=each)) for each in values.to_pylist()
+    ]
+    uuid_texts(values).validate(full=True)
+    assert uuid_texts(values[:0]).to_pylist() == []
 
 
 def uuids(*numbers):
@@ -201,6 +262,10 @@ ODD_FILES = {
         "user_id": pa.array(["n"] * len(NS)), "content_id": pa.array(range(len(NS))),
         "timestamp": pa.array(NS, pa.timestamp("ns", "UTC")), "action": pa.array(["hum"] * len(NS), pa.large_string()),
     },
+    "a:b.parquet": {
+        "user_id": pa.array(["c"]), "content_id": pa.array(["x"]),
+        "timestamp": pa.array([5], pa.timestamp("us", "UTC")),
+    },
     "empty.parquet": {},
 }  # fmt: skip
 ODD_USERS = {
@@ -216,7 +281,8 @@ ODD_USERS = {
     },
     "b.parquet": {
         "user_id": pa.array(["n", "z"]), "age": pa.array([2**32, 3], pa.uint64()),
-        "born": pa.array(TIMES[4:6], pa.timestamp("us")),
+        "born": pa.array(TIMES[4:6], pa.timestamp("us")), "genres": ["rock", None], "_metadata": ["m", "n"],
+        "naps": pa.array([1_499, 86_399_999_999_999], pa.time64("ns")),
     },
 }  # fmt: skip
 
@@ -229,6 +295,9 @@ def odd_files(tmp_path_factory):
             path = folder / table / name
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(pa.table(columns), path)
+    linked = {"user_id": ["l"], "content_id": ["x"], "timestamp": pa.array([6], pa.timestamp("us", "UTC"))}
+    pq.write_table(pa.table(linked), folder / "linked.parquet")
+    (folder / "events/link.parquet").symlink_to(folder / "linked.parquet")
     times = "(VALUES ('infinity'::TIMESTAMPTZ), ('-infinity'), ('0044-03-15 (BC)')) AS rows(timestamp)"
     path = str(folder / "events/endless.parquet").replace("'", "''")
     duckdb.sql(f"COPY (SELECT 'e' AS user_id, 'x' AS content_id, timestamp FROM {times}) TO '{path}'")
@@ -272,6 +341,21 @@ class TestRawFiles:
         with pytest.raises(Unreadable):
             database.table("events", ("timestamp",))
         assert database.fault_of(path) is not None
+        tables = ParquetFolder(str(tmp_path)).tables(tmp_path)
+        message = str(raw.unreadable(tables, "reason", database.fault_of))
+        assert message.startswith(f"{path}: damaged (")
+
+    def test_a_file_of_types_that_spark_lacks_is_no_damaged_one(self, tmp_path, database):
+        path = raw_set.write_part(tmp_path, "events", pa.table({"user_id": uuids(1, None), "content_id": ["a", "b"]}))
+        database.scan("events", [path], ["user_id", "content_id"])
+        assert database.fault_of(path) is None
+
+    def test_text_that_is_not_utf_8(self, tmp_path, database):
+        text = pa.array([b"a", b"caf\xe9"]).view(pa.string())
+        path = raw_set.write_part(tmp_path, "contents", pa.table({"content_id": ["a", "b"], "title": text}))
+        database.scan("contents", [path], ["content_id", "title"])
+        with pytest.raises(Unreadable):
+            database.table("contents", ("content_id",))
 
 
 def odd_raw(folder):
@@ -324,7 +408,7 @@ def prepare(folder, stores, engine, *overrides):
 
     spans = ("data.split.validation_start=2026-01-25", "data.split.test_start=2026-02-04")
     limits = ("data.max_rejected_fraction=1", "data.max_duplicate_fraction=1", "data.max_unlisted_fraction=1")
-    paths = (f"data.root='{folder}'", f"paths.stores={stores}")
+    paths = (f"data.root='{folder}'", f"paths.stores='{stores}'")
     store = command.run(
         compose("prepare", ["data=parquet", f"data/engine={engine}", *paths, *spans, *limits, *overrides])
     )
@@ -353,10 +437,11 @@ def one_key(monkeypatch):
 def test_a_store_is_the_same_to_the_byte(tmp_path, one_key, capsys):
     folder = odd_raw(tmp_path / "odd")
     printed = {}
+    stores = tmp_path / "a [1]{b}*"
     for name in ("duckdb", "spark"):
-        prepare(folder, tmp_path / name, name)
-        printed[name] = capsys.readouterr().out.replace(str(tmp_path / name), "")
-    assert_same(tmp_path)
+        prepare(folder, stores / name, name)
+        printed[name] = capsys.readouterr().out.replace(str(stores / name), "")
+    assert_same(stores)
     # Without how long what took.
     told = [
         [line for line in text.splitlines() if not line[:2].isdigit() and not line.startswith("decoded")]
@@ -364,7 +449,7 @@ def test_a_store_is_the_same_to_the_byte(tmp_path, one_key, capsys):
     ]
     assert len(told[0]) > 10
     assert told[0] == told[1]
-    prepare(folder, tmp_path / "duckdb", "spark")
+    prepare(folder, stores / "duckdb", "spark")
     assert "nothing to prepare" in capsys.readouterr().out
 
 
@@ -446,7 +531,10 @@ def test_only_tables_and_views():
         list(statements("INSERT INTO a SELECT 1"))
 
 
-def test_lists_are_known_by_name():
-    from towers.data.engines.dialect import LISTS as KNOWN
+def test_a_store_of_azures_is_refused():
+    from towers.data.engines.spark_database import _located
+    from towers.data.sources.remote import RemotePath
 
-    assert {"artist_ids", "genres", "content_ids", "candidate_ids"} == KNOWN
+    assert _located(RemotePath("s3://bucket/a b.parquet", None, "")) == "s3a://bucket/a b.parquet"
+    with pytest.raises(UserError, match=r"^abfs://box/a\.parquet: Spark needs the storage account .*duckdb$"):
+        _located(RemotePath("abfs://box/a.parquet", None, ""))

@@ -3,6 +3,7 @@
 import datetime as dt
 import zlib
 from base64 import b64decode
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from towers.data import raw
 from towers.data.engines.duckdb_engine import DuckDbEngine
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.sources.tables import Origin, RawTables
+from towers.data.tables import SQL
 from towers.errors import UserError
 
 WHEN = pa.array([dt.datetime(2026, 1, 5, tzinfo=dt.UTC)] * 2, pa.timestamp("us", tz="UTC"))
@@ -223,8 +225,61 @@ class TestColumnsInFolders:
 
 def test_columns_beside_the_contract(tmp_path, feature_settings):
     write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
-    write(tmp_path, "users", user_id=["a"], country=["is"], age=[30], tags=[["x"]], reason=["why"], Country=["no"])
+    write(tmp_path, "users", user_id=["a"], country=["is"], age=[30], tags=[["x"]], reason=["why"], _metadata=["m"])
     assert raw.columns_to_keep(tables_of(tmp_path), feature_settings) == ("country", "age")
+
+
+class TestColumnsLeftBehind:
+    """What is no feature stays behind, and a feature is refused."""
+
+    def test_names_equal_but_for_case(self, tmp_path, feature_settings):
+        write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+        path = write(tmp_path, "users", user_id=["a"], country=["is"], age=[30], Age=["old"])
+        write(tmp_path, "users", part="b.parquet", user_id=["b"], age=[31])
+        assert raw.columns_to_keep(tables_of(tmp_path), feature_settings) == ("country",)
+        reason = f"columns 'age' and 'Age' of {path} are one to SQL; rename one of them"
+        assert raw.columns_left_behind(tables_of(tmp_path), feature_settings) == {"age": reason, "Age": reason}
+        with pytest.raises(UserError, match=rf"^features\.user_columns: 'Age' of users/ cannot be read: {reason}$"):
+            raw.columns_to_keep(tables_of(tmp_path), replace(feature_settings, user_columns=("Age",)))
+
+    @pytest.mark.parametrize(
+        ("one", "other", "is_kept"),
+        [
+            ("text", 1.5, False),
+            ("text", dt.datetime(2026, 1, 1), False),
+            ("text", dt.date(2026, 1, 1), False),
+            ("text", b"bytes", False),
+            ("text", dt.time(7, 30), False),
+            ("text", 7, True),
+            ("text", True, True),
+            (1.5, 7, True),
+            (dt.date(2026, 1, 1), dt.datetime(2026, 1, 1), True),
+            (None, b"bytes", True),
+        ],
+    )
+    def test_types_that_do_not_become_one(self, tmp_path, feature_settings, one, other, is_kept):
+        write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+        write(tmp_path, "users", part="a.parquet", user_id=["a"], said=[one])
+        write(tmp_path, "users", part="b.parquet", user_id=["b"], said=[other])
+        kept = raw.columns_to_keep(tables_of(tmp_path), replace(feature_settings, user_columns=()))
+        assert kept == (("said",) if is_kept else ())
+        if not is_kept:
+            with pytest.raises(UserError, match=r"'said' of users/ cannot be read: its part files have it as"):
+                raw.columns_to_keep(tables_of(tmp_path), replace(feature_settings, user_columns=("said",)))
+
+
+@pytest.mark.parametrize("name", ["first_place", "first_hash", "kind", "repeated"])
+def test_a_listeners_column_of_any_name_is_judged(tmp_path, name):
+    write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
+    write(tmp_path, "users", user_id=["a", "a", "b"], **{name: [1, 1, 2]})
+    (tmp_path / "work").mkdir()
+    with DuckDbEngine().open(tmp_path / "work", None) as database:
+        raw.select_raw(tables_of(tmp_path), "users", (name,)).define(database, "raw_users")
+        database.put("asked_to_forget", pa.table({"user_id": pa.array([], pa.string())}))
+        database.run(SQL / "listeners.sql")
+        judged = database.table("judged_users", ("file_row_number",))
+    assert judged[name].to_pylist() == [1, 1, 2]
+    assert judged["reason"].to_pylist() == [None, "duplicate", None]
 
 
 def test_a_feature_of_lists(tmp_path, feature_settings):

@@ -163,6 +163,12 @@ class TestColumns:
         with pytest.raises(UserError, match=r"no column 'user_id', .*; it has who, content_id, timestamp"):
             make_builder(raw, tmp_path / "stores").build()
 
+    def test_one_that_is_left_out(self, raw, told):
+        users = [{**each, "age": 7, "Age": "seven"} for each in raw_set.USERS]
+        raw_set.write_part(raw, "users", pa.Table.from_pylist(users))
+        reason = f"columns 'age' and 'Age' of {raw}/users/part-0.parquet are one to SQL; rename one of them"
+        assert told() == [f"users/: column {name!r} is left out: {reason}" for name in ("Age", "age")]
+
     def test_without_a_value(self, raw, told):
         bare = [{**each, "genres": [], "explicit": None, "audio": None} for each in raw_set.CONTENTS]
         raw_set.write_part(raw, "contents", raw_set.content_table(bare))

@@ -5,7 +5,7 @@ import pyarrow.types as pt
 
 ID_WORDS = "a string or an integer"
 MAX_DIGITS = 38
-"""Decimals beyond it are read by DuckDB as floats, which no longer tell neighbouring ids apart."""
+"""Digits of a decimal that SQL can hold; longer ones become floats, which no longer tell neighbouring ids apart."""
 
 
 def is_id(kind: pa.DataType) -> bool:

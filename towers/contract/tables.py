@@ -46,8 +46,9 @@ PROPENSITY = Column(accepts=is_number, words="a number above 0 and at most 1", s
 
 READERS_OWN = ("filename", "file_row_number")
 """Columns that the reader adds, so that a rejected row can be found again; no table may bring its own."""
-OURS = (*READERS_OWN, "reason", "fault", "row_hash", "dates_lost", "stands_at", "user_row")
-"""Names that stand beside the contract's while rows are judged; a column of a listener cannot bear them."""
+OURS = (*READERS_OWN, "reason", "fault", "row_hash", "dates_lost", "stands_at", "user_row", "_metadata")
+"""Names that stand beside the contract's while rows are judged; a column of a listener cannot bear them, nor
+the name by which Spark knows where a row is from."""
 
 SHORTEST = 4
 """Signs of a name with which another one has to begin for the two to be near."""

@@ -8,14 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
-from towers.contract.arrow_types import is_number, is_temporal
+from towers.contract.arrow_types import MAX_DIGITS, is_id, is_number, is_temporal
 from towers.contract.tables import Column
 from towers.data.engines.engine import PLACES
 from towers.data.sources.partitions import Constant, Part
 from towers.data.sources.remote import RawPath
 
-MAX_DIGITS = 38
-"""Digits of a decimal that SQL can hold."""
 _WHOLE = {pa.int8(): "TINYINT", pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT"}
 """Signed types with their names in SQL, by width."""
 
@@ -76,12 +74,23 @@ def groups_of(parts: Sequence[Part], names: Sequence[str]) -> list[Group]:
     ]
 
 
+def become_one(kinds: Iterable[pa.DataType]) -> bool:
+    """Whether a column beside the contract that has these types in its part files can be read as one.
+
+    Text, whole numbers, booleans and UUIDs can, as text that every engine writes alike.
+    """
+    plain = {kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds} - {pa.null()}
+    if len(plain) <= 1 or all(map(is_number, plain)) or all(map(is_temporal, plain)):
+        return True
+    return all((is_id(kind) and not pt.is_decimal(kind)) or pt.is_boolean(kind) for kind in plain)
+
+
 def one_type(kinds: Iterable[pa.DataType], column: Column | None) -> tuple[pa.DataType, str | None]:
     """Returns the type that a column has once the files are joined, and its name in SQL where files must be cast to it.
 
     DuckDB would read text as UUIDs where one file has UUIDs, and days of the year 1500 as nanoseconds where one file
     has those; each engine has its own rules for numbers. So the type is stated. A column beside the contract becomes
-    text where nothing else holds all values.
+    text where nothing else holds all values; see `become_one`.
 
     Args:
         kinds: the types in the files that have the column.

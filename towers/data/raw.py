@@ -12,8 +12,8 @@ import pyarrow.types as pt
 from towers.contract import schema
 from towers.contract.arrow_types import id_texts, is_temporal
 from towers.contract.tables import CONTRACT, DATE, MOMENT, NUMBER, OURS, SLOT, check_columns
-from towers.data.engines.engine import Database
-from towers.data.part_types import Group, groups_of, one_type
+from towers.data.engines.engine import Database, quoted
+from towers.data.part_types import Group, become_one, groups_of, one_type
 from towers.data.sources.footers import DAMAGE
 from towers.data.sources.remote import RawPath, opened
 from towers.data.sources.tables import RawTables
@@ -92,23 +92,53 @@ def check_user_columns(features: FeatureSettings) -> None:
 def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, ...]:
     """The columns of users/ beyond the contract: the features, then all others that hold one value a listener.
 
-    Evaluation divides listeners by any of them. Names that SQL cannot tell from each other or from ours stay behind.
+    Evaluation divides listeners by any of them. Names that SQL cannot tell from each other or from ours stay behind,
+    and so do `columns_left_behind`.
 
     Raises:
-        UserError: as `columns_of`, and for a feature of lists or structs.
+        UserError: as `columns_of`, for a feature of lists or structs, and for one that is left behind.
     """
     kinds = columns_of(tables, schema.USERS, features.user_columns)
     for name in features.user_columns:
         if nested := next(filter(pt.is_nested, kinds.get(name, [])), None):
             raise UserError(f"features.user_columns: {name!r} of users/ is {nested}, must hold one value a listener")
+    left = columns_left_behind(tables, features)
+    for name in features.user_columns:
+        if name in left:
+            raise UserError(f"features.user_columns: {name!r} of users/ cannot be read: {left[name]}")
     kept = list(features.user_columns)
     taken = {name.lower() for name in (*kept, *CONTRACT[schema.USERS], *OURS)}
     for name in sorted(kinds):
         is_nested = any(pt.is_nested(kind) for kind in kinds[name])
-        if name and name.lower() not in taken and '"' not in name and not is_nested:
+        if name and name.lower() not in taken and '"' not in name and not is_nested and name not in left:
             taken.add(name.lower())
             kept.append(name)
     return tuple(kept)
+
+
+def columns_left_behind(tables: RawTables, features: FeatureSettings) -> dict[str, str]:
+    """The columns of users/ beyond the contract that cannot be read for sure, each with the reason.
+
+    SQL would read `age` of a file where it is asked for `Age` of the same file; and where part files have types that
+    become one as text alone, each engine writes floats, times and bytes in its own way.
+
+    Raises:
+        UserError: as `columns_of`.
+    """
+    found: dict[str, str] = {}
+    for name, kinds in columns_of(tables, schema.USERS, features.user_columns).items():
+        if name not in CONTRACT[schema.USERS] and not any(map(pt.is_nested, kinds)) and not become_one(kinds):
+            shown = sorted({str(kind) for kind in kinds if not pt.is_null(kind)})
+            found[name] = f"its part files have it as {' and as '.join(shown)}; write it in one type"
+    for path in tables.files.get(schema.USERS, []):
+        bearers: dict[str, list[str]] = {}
+        for name in tables.part(schema.USERS, path, features.user_columns).schema.names:
+            bearers.setdefault(name.lower(), []).append(name)
+        for names in bearers.values():
+            if len(names) > 1:
+                shown = " and ".join(map(repr, names))
+                found |= dict.fromkeys(names, f"columns {shown} of {path} are one to SQL; rename one of them")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +202,11 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
     parts = [tables.part(table, path, extra) for path in tables.files[table]]
     scans = {f"{name or table}_{place}": group for place, group in enumerate(groups_of(parts, known))}
     joined_parts = " UNION ALL ".join(group.in_sql(f"scan_{scan}", casts) for scan, group in scans.items())
+    # Lists are marked as such for engines that hash them otherwise; of other tables a column `genres` may be text.
+    lists = {each for each, column in contract.items() if column.sql.endswith("[]")}
+    hashed = [f"CAST({quoted(each)} AS VARCHAR[])" if each in lists else quoted(each) for each in known]
     return RawView(
-        query=f"SELECT {', '.join(columns)}, HASH({', '.join(map(quoted, known))}) AS row_hash, {filename}, "
+        query=f"SELECT {', '.join(columns)}, HASH({', '.join(hashed)}) AS row_hash, {filename}, "
         f"file_row_number FROM ({joined_parts}) AS parts",
         scans={f"scan_{scan}": group for scan, group in scans.items()},
     )
@@ -218,11 +251,6 @@ def _is_lost(name: str) -> str:
     """1 where `_told` makes null of something, else 0."""
     source = quoted(name)
     return f"CASE WHEN CAST({source} AS DATE) NOT BETWEEN {FIRST_DAY} AND {LAST_DAY} THEN 1 ELSE 0 END"
-
-
-def quoted(name: str) -> str:
-    """The name of a column in SQL."""
-    return f'"{name}"'
 
 
 def _text(value: str) -> str:

@@ -10,7 +10,7 @@ from towers.contract import schema
 from towers.contract.tables import CONTRACT, near_column
 from towers.data.event_times import taken_as_utc
 from towers.data.histories_writer import Seen
-from towers.data.raw import reading
+from towers.data.raw import columns_left_behind, reading
 from towers.data.sources.footers import Footer
 from towers.data.sources.remote import opened
 from towers.data.sources.tables import RawTables
@@ -25,7 +25,7 @@ LONGEST = 60
 
 
 def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
-    """Lines about columns: named nearly as the contract's, null in every row, times without a zone.
+    """Lines about columns: named nearly as the contract's, null in every row, left behind, times without a zone.
 
     They come from the schemas and statistics of the part files; no column is read.
     """
@@ -45,6 +45,8 @@ def _on_columns(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
             empty.append(f"{', '.join(null)} of {table}/")
     if empty:
         yield f"null or empty in every row: {'; '.join(empty)}"
+    for name, reason in sorted(columns_left_behind(tables, features).items()):
+        yield f"users/: column {name!r} is left out: {reason}"
     for table in (schema.EVENTS, schema.IMPRESSIONS):
         if line := _without_zone(tables, table):
             yield line

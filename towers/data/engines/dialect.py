@@ -9,12 +9,6 @@ from collections.abc import Callable, Iterator
 import sqlglot
 from sqlglot import exp
 
-from towers.contract.tables import CONTRACT
-
-LISTS = frozenset(
-    name for columns in CONTRACT.values() for name, column in columns.items() if column.sql.endswith("[]")
-)
-"""Names of the columns that hold lists; a tree of SQL says nothing of types."""
 TWO_TO_63 = "9223372036854775808"
 INFINITE_US = "9223372036854775807"
 """Microseconds that stand for an instant without end in DuckDB's files; negative for one without beginning."""
@@ -22,13 +16,14 @@ INFINITE_US = "9223372036854775807"
 
 def hash_of_columns(node: exp.Expr) -> exp.Expr:
     """`HASH(a, b)`: `xxhash64` passes over nulls, so whether a value is null is hashed as well, and of a list how long
-    it is and which of its entries are null; DuckDB hashes a list that is null as an empty one."""
+    it is and which of its entries are null; DuckDB hashes a list that is null as an empty one. A tree of SQL says
+    nothing of types, so that a list has to be cast to one where it is hashed: `HASH(a, CAST(b AS VARCHAR[]))`."""
     if not _is_call(node, "HASH"):
         return node
     values: list[exp.Expr] = []
     for value in node.expressions:
         shown = value.sql("spark")
-        if value.name in LISTS:
+        if isinstance(value, exp.Cast) and value.to.this == exp.DataType.Type.ARRAY:
             told = f"COALESCE(SIZE({shown}), 0), TRANSFORM({shown}, e -> e IS NULL)"
         else:
             told = f"{shown} IS NULL"

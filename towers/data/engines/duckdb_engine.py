@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from towers.data.engines.engine import BATCH_ROWS, PLACES, Unreadable
+from towers.data.engines.engine import BATCH_ROWS, PLACES, Unreadable, quoted
 from towers.data.memory import memory_bytes
 from towers.data.sources.remote import RawPath, RemotePath
 from towers.disk import is_full
@@ -214,11 +214,6 @@ def path_in_sql(path: RawPath) -> str:
     if pattern != shown and "\\" in shown:
         raise UserError(f"{shown}: a path with a backslash and one of [*? cannot be opened; rename the folder or file")
     return "'" + pattern.replace("'", "''") + "'"
-
-
-def quoted(name: str) -> str:
-    """The name of a column in SQL."""
-    return f'"{name}"'
 
 
 def _query(name: str, order: Sequence[str], where: Mapping[str, int] | None = None) -> str:

@@ -14,6 +14,11 @@ PLACES = ("filename", "file_row_number")
 BATCH_ROWS = 200_000
 
 
+def quoted(name: str) -> str:
+    """The name of a column in SQL."""
+    return f'"{name}"'
+
+
 class Unreadable(Exception):
     """An engine cannot read the raw data: a file is damaged, or holds what no type can."""
 
@@ -86,7 +91,8 @@ class Database(Protocol):
         ...
 
     def fault_of(self, path: RawPath) -> str | None:
-        """Reads a Parquet file to its end; says what is wrong with it, null where nothing is."""
+        """Reads a scanned file to its end, in the columns that were asked for; says what is wrong with it, null where
+        nothing is."""
         ...
 
 

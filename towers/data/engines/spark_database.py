@@ -19,12 +19,16 @@ from towers.data.engines.engine import BATCH_ROWS
 from towers.data.engines.spark_files import like, physical_groups, rewritten, spark_lacks, spark_type
 from towers.data.engines.spark_session import reason_of, told
 from towers.data.sources.remote import RawPath, opened
+from towers.errors import UserError
 
 _URI = "uri of the file"
 LOCAL = ("^file:/+", "file:/")
 """How a local file's URI begins, which Hadoop writes in two ways, and how it begins here."""
 HADOOP = {"s3": "s3a", "gcs": "gs"}
 """What Hadoop calls a scheme, where it calls it otherwise."""
+PATTERN = re.compile(r"[\[\]{}*?\\]")
+"""A sign that Hadoop takes for one of a pattern."""
+AZURE = ("abfs", "abfss")
 ENDLESS = 2**63 - 1
 """Stands for an instant without end; negative for one without beginning."""
 
@@ -49,10 +53,18 @@ class SparkDatabase:
     def __init__(self, spark: SparkSession, folder: Path, shapes: DuckDbDatabase):
         self._spark, self._folder, self._shapes = spark, folder, shapes
         self._written = 0
+        self._asked: dict[RawPath, Sequence[str]] = {}
+        self._copies: dict[tuple[RawPath, tuple[str, ...]], Path] = {}
 
     @told
     def scan(self, name: str, paths: Sequence[RawPath], columns: Sequence[str], *, with_places: bool = True) -> None:
-        """See `Database`."""
+        """See `Database`.
+
+        Raises:
+            UserError: files in a store that Spark does not read.
+        """
+        _located(paths[0])
+        self._asked |= dict.fromkeys(paths, columns)
         self._shapes.scan(f"{name}_files", paths[:1], columns, with_places=with_places)
         self._shapes.view(name, f"SELECT * FROM {name}_files WHERE FALSE")
         first, *others = (self._read(group, columns, with_places) for group in physical_groups(paths, columns))
@@ -79,7 +91,7 @@ class SparkDatabase:
         for name, is_table, query in statements(path.read_text()):
             rows = self._spark.sql(to_spark(query))
             if is_table:  # written, so that nothing is computed twice, nor otherwise the second time
-                rows = self._spark.read.schema(rows.schema).parquet(str(self._write(rows)))
+                rows = self._parquet([_located(self._write(rows))], rows.schema)
             rows.createOrReplaceTempView(name)
 
     def table(self, name: str, order: Sequence[str] = ()) -> pa.Table:
@@ -97,7 +109,7 @@ class SparkDatabase:
     ) -> Iterator[pa.RecordBatch]:
         """See `Database`."""
         schema, written = self._shape(name), self._result(name, order, where or {})
-        for path in sorted(written.glob("part-*.parquet")):
+        for path in parts_in_order(written):
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(num_rows):
                     yield like(batch, schema)
@@ -112,7 +124,8 @@ class SparkDatabase:
     def fault_of(self, path: RawPath) -> str | None:
         """See `Database`."""
         try:
-            self._reader.parquet(_located(path)).write.format("noop").mode("overwrite").save()
+            rows = self._read([path], self._asked.get(path, ()), with_places=False)
+            rows.write.format("noop").mode("overwrite").save()
         except Exception as error:
             return reason_of(error)
         return None
@@ -127,10 +140,14 @@ class SparkDatabase:
             rows = rows.orderBy(*(functions.col(_quoted(column)).asc_nulls_last() for column in order))
         return self._write(rows)
 
-    @property
-    def _reader(self) -> Any:
-        # A sign of a pattern in a name stands for itself.
-        return self._spark.read.option("__globPaths__", "false")
+    def _parquet(self, places: Sequence[str], schema: types.StructType | None = None) -> DataFrame:
+        """Rows of files or folders, each read once.
+
+        Signs of patterns stand for themselves by a backslash: where patterns are switched off instead, Spark 4 reads
+        all of several paths again for each that has such a sign.
+        """
+        reader = self._spark.read if schema is None else self._spark.read.schema(schema)
+        return reader.parquet(*(PATTERN.sub(r"\\\g<0>", place) for place in places))
 
     def _shape(self, name: str) -> pa.Schema:
         return self._shapes.table(name).schema
@@ -143,32 +160,34 @@ class SparkDatabase:
     def _write(self, rows: DataFrame) -> Path:
         """Writes rows, and returns the folder; by the names of its files they are in the rows' order."""
         target = self._next()
-        rows.write.parquet(str(target))
+        rows.write.parquet(_located(target))
         return target
 
     def _given(self, rows: pa.Table) -> DataFrame:
         """Rows of the driver's."""
         path = self._next()
         pq.write_table(rows, path)
-        return self._spark.read.schema(self._schema(rows.schema, rows.column_names, str(path))).parquet(str(path))
+        place = _located(path)
+        return self._parquet([place], self._schema(rows.schema, rows.column_names, place))
 
     def _schema(self, schema: pa.Schema, columns: Sequence[str], place: str) -> types.StructType:
         """The types of columns; where one is rare, as Spark finds them in a file."""
         found = {name: spark_type(schema.field(name).type) for name in columns}
         if any(kind is None for kind in found.values()):
-            own = self._reader.parquet(place).schema
+            own = self._parquet([place]).schema
             found = {name: own[name].dataType for name in columns}
         return types.StructType([types.StructField(name, kind) for name, kind in found.items() if kind is not None])
 
     def _read(self, paths: Sequence[RawPath], columns: Sequence[str], with_places: bool) -> DataFrame:
         """Rows of files of one physical schema, with the places where they stand."""
         schema = pq.read_schema(opened(paths[0]))
-        places = [_located(path) for path in paths]
+        read = [self._named(path) for path in paths]
         if any(spark_lacks(schema.field(column).type) for column in columns):
-            places = [_located(self._rewritten(path, columns)) for path in paths]
-            schema = pq.read_schema(places[0])
+            read = [self._rewritten(path, columns) for path in paths]
+            schema = pq.read_schema(read[0])
+        places = [_located(path) for path in read]
         wanted = self._schema(schema, columns, places[0])
-        rows = self._reader.schema(wanted).parquet(*places)
+        rows = self._parquet(places, wanted)
         shown = [_column(name, schema.field(name).type, wanted[name].dataType) for name in columns]
         if not with_places:
             return rows.select(*shown)
@@ -189,16 +208,42 @@ class SparkDatabase:
         return re.sub(*LOCAL, uri)
 
     def _rewritten(self, path: RawPath, columns: Sequence[str]) -> Path:
+        """A copy of a file, made once, in types that Spark has."""
+        key = path, tuple(columns)
+        if key not in self._copies:
+            self._copies[key] = self._next()
+            rewritten(path, columns, self._copies[key])
+        return self._copies[key]
+
+    def _named(self, path: RawPath) -> RawPath:
+        """A link to a local file whose path has a colon, with which Hadoop takes a name for a URI; else the path."""
+        if not isinstance(path, Path) or ":" not in str(path.absolute()):
+            return path
         target = self._next()
-        rewritten(path, columns, target)
+        target.symlink_to(path.absolute())
         return target
 
 
+def parts_in_order(folder: Path) -> list[Path]:
+    """The part files that Spark wrote, by number: `part-100000-...` is behind `part-99999-...`."""
+    return sorted(folder.glob("part-*.parquet"), key=lambda path: int(path.name.split("-")[1]))
+
+
 def _located(path: RawPath) -> str:
-    """The path as Hadoop takes it: whole, and with its own name for S3."""
+    """The path as Hadoop takes it: whole, with its scheme, since a cluster may take a bare one for another file
+    system's, and with its own name for S3. Every sign stands for itself: Hadoop encodes them.
+
+    Raises:
+        UserError: a store of Azure's.
+    """
     if isinstance(path, Path):
-        return str(path.absolute())
+        return f"file://{path.absolute()}"
     scheme, _, place = path.url.partition("://")
+    if scheme in AZURE:
+        raise UserError(
+            f"{path.url}: Spark needs the storage account in such a URL, and cannot be handed this one; read it with "
+            "data/engine=duckdb"
+        )
     return f"{HADOOP.get(scheme, scheme)}://{place}"
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from socket import gethostname
 
 from towers.data.engines.engine import Database
 from towers.errors import UserError
+from towers.manifest import scratch_directory
 
 
 class SparkEngine:
@@ -48,10 +49,9 @@ class SparkEngine:
         from towers.data.engines.spark_session import session
 
         place = (spill or folder).absolute()
-        place.mkdir(parents=True, exist_ok=True)
         with (
-            TemporaryDirectory(prefix="spark-", dir=place, ignore_cleanup_errors=True) as kept,
-            session(self._master, self._memory_gb, self._settings, folder, Path(kept)) as spark,
-            spark_database(spark, Path(kept)) as database,
+            scratch_directory(place / f"spark-{gethostname()}") as kept,
+            session(self._master, self._memory_gb, self._settings, folder, kept) as spark,
+            spark_database(spark, kept) as database,
         ):
             yield database

@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 from pyspark.sql import types
 
-from towers.contract.arrow_types import is_list
+from towers.contract.arrow_types import MAX_DIGITS, is_list
+from towers.data.engines.engine import Unreadable
 from towers.data.sources.remote import RawPath, opened
 
 _TYPES = {
@@ -20,8 +22,8 @@ _TYPES = {
     pa.bool_(): types.BooleanType, pa.date32(): types.DateType,
 }  # fmt: skip
 ROWS_AT_ONCE = 100_000
-MAX_DIGITS = 38
-"""Digits of Spark's decimals."""
+UUID_SIGNS = 36
+"""Length of a UUID as text."""
 
 
 def physical_groups(paths: Sequence[RawPath], columns: Sequence[str]) -> list[list[RawPath]]:
@@ -89,15 +91,25 @@ def rewritten(path: RawPath, columns: Sequence[str], target: Path) -> None:
 
 
 def like(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Returns rows in the columns and types of a schema; each value stays what it is."""
+    """Returns rows in the columns and types of a schema; each value stays what it is.
+
+    Raises:
+        Unreadable: text that is not UTF-8, which Spark hands on as it is.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise Unreadable(str(error)) from error
     return pa.record_batch([_as(batch[field.name], field.type) for field in schema], schema=schema)
 
 
 def _as(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pt.is_time(kind):  # microseconds of the day
-        return array.cast(pa.time64("us")).cast(kind)
-    if pt.is_time(array.type):
-        return array.cast(pa.time64("us")).cast(kind)
+    if pt.is_time(kind):
+        return array.cast(kind)
+    if pt.is_time(array.type):  # microseconds of the day; nanoseconds, which DuckDB keeps, where they are
+        return array.cast(pa.time64("ns" if array.type == pa.time64("ns") else "us")).cast(kind)
+    if isinstance(array.type, pa.UuidType):
+        return uuid_texts(array.storage)
     if _has_uuid(array.type):
         return pa.array(_texts(array.to_pylist()), kind)
     if pt.is_uint64(kind) and pt.is_int64(array.type):  # a hash, whose bits count
@@ -118,6 +130,25 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     if pt.is_time(kind):
         return pa.int64()
     return pa.float64() if pt.is_decimal(kind) and kind.precision > MAX_DIGITS else kind
+
+
+def uuid_texts(values: pa.FixedSizeBinaryArray) -> pa.StringArray:
+    """UUIDs as text, such as `00000000-0000-0000-0000-000000000007`.
+
+    Args:
+        values: 16 bytes each; nulls stay null.
+    """
+    num_rows, data = len(values), values.buffers()[1]
+    if not num_rows or data is None:
+        return pa.nulls(num_rows, pa.string())
+    octets = np.frombuffer(data, np.uint8)[16 * values.offset : 16 * (values.offset + num_rows)].reshape(num_rows, 16)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    signs = digits[np.stack([octets >> 4, octets & 15], axis=2).reshape(num_rows, 32)]
+    signs = np.insert(signs, [8, 12, 16, 20], ord("-"), axis=1)
+    offsets = np.arange(num_rows + 1, dtype=np.int32) * UUID_SIGNS
+    is_valid = np.packbits(values.is_valid().to_numpy(zero_copy_only=False), bitorder="little")
+    buffers = [pa.py_buffer(each) for each in (offsets, np.ascontiguousarray(signs), is_valid)]
+    return pa.StringArray.from_buffers(num_rows, *buffers)
 
 
 def _has_uuid(kind: pa.DataType) -> bool:

@@ -37,6 +37,11 @@ OURS = {
     "spark.sql.parquet.int96TimestampConversion": "false",
     "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
     "spark.sql.parquet.binaryAsString": "false",
+    "spark.sql.parquet.int96AsTimestamp": "true",
+    "spark.sql.parquet.writeLegacyFormat": "false",
+    "spark.sql.sources.useV1SourceList": "avro,csv,json,kafka,orc,parquet,text",
+    "spark.sql.variable.substitute": "false",
+    "spark.sql.parser.escapedStringLiterals": "false",
     "spark.sql.parquet.mergeSchema": "false",
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
@@ -195,13 +200,13 @@ def _settings(master: str, memory_gb: float, folder: Path, spill: Path) -> dict[
         "spark.app.name": "towers prepare",
         "spark.driver.memory": f"{int(memory_gb * 1e9 / 2**20)}m",
         JAVA_OPTIONS: f'"-Dlog4j2.configurationFile={log.as_uri()}" "-Djava.io.tmpdir={spill.absolute()}"',
-        "spark.local.dir": str(spill.absolute()),
-        "spark.sql.warehouse.dir": str(folder.absolute() / "warehouse"),
+        "spark.sql.warehouse.dir": f"file://{folder.absolute() / 'warehouse'}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
     }
     if master.startswith("local"):  # nothing else needs to reach the driver
         found |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        found["spark.local.dir"] = str(spill.absolute())  # of a cluster's workers its own settings say it
         found["spark.sql.shuffle.partitions"] = str(LOCAL_PARTITIONS)
     return found
 

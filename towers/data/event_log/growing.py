@@ -23,8 +23,6 @@ from towers.data.tables import Tables
 from towers.manifest import same_file, write_json
 
 LOG_FORMAT = 1
-NEVER = 2**31 - 1
-"""A number that no raw file has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

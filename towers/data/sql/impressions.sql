@@ -5,8 +5,8 @@ SELECT
     parts_named.user_id,
     slot,
     HASH(
-        parts_named.request_id, parts_named.user_id, timestamp, candidate_ids, chosen_id, slot, shelf, propensity,
-        policy_id, space_id, clicked, played_ms, skipped, finished, saved
+        parts_named.request_id, parts_named.user_id, timestamp, CAST(candidate_ids AS VARCHAR[]), chosen_id, slot, shelf,
+        propensity, policy_id, space_id, clicked, played_ms, skipped, finished, saved
     ) AS row_hash,
     part_files.file,
     file_row_number
@@ -50,8 +50,8 @@ FROM (
         ) AS is_candidate,
         unwanted_shown.user_id IS NOT NULL AND impression_files.file < unwanted_shown.until_file AS is_forgotten,
         HASH(
-            raw_impressions.request_id, raw_impressions.user_id, timestamp, candidate_ids, chosen_id, slot, shelf,
-            propensity, policy_id, space_id, clicked, played_ms, skipped, finished, saved
+            raw_impressions.request_id, raw_impressions.user_id, timestamp, CAST(candidate_ids AS VARCHAR[]), chosen_id,
+            slot, shelf, propensity, policy_id, space_id, clicked, played_ms, skipped, finished, saved
         ) AS row_hash,
         impression_files.file,
         raw_impressions.file_row_number

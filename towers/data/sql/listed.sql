@@ -47,8 +47,8 @@ SELECT
     checked_contents.* EXCLUDE (place),
     CASE
         WHEN fault IS NOT NULL THEN fault
-        WHEN repeated.content_id IS NULL OR place = first_place THEN NULL
-        WHEN row_hash = first_hash THEN 'duplicate'
+        WHEN repeated.content_id IS NULL OR place = repeated.first_place THEN NULL
+        WHEN row_hash = repeated.first_hash THEN 'duplicate'
         ELSE 'content_id is in another row, with other values'
     END AS reason
 FROM checked_contents
@@ -83,8 +83,8 @@ SELECT
     checked_playlists.* EXCLUDE (place),
     CASE
         WHEN fault IS NOT NULL THEN fault
-        WHEN repeated.playlist_id IS NULL OR place = first_place THEN NULL
-        WHEN row_hash = first_hash THEN 'duplicate'
+        WHEN repeated.playlist_id IS NULL OR place = repeated.first_place THEN NULL
+        WHEN row_hash = repeated.first_hash THEN 'duplicate'
         ELSE 'playlist_id is in another row, with other values'
     END AS reason
 FROM checked_playlists

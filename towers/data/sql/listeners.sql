@@ -20,8 +20,8 @@ SELECT
     checked_users.* EXCLUDE (fault, stands_at),
     CASE
         WHEN fault IS NOT NULL THEN fault
-        WHEN repeated.user_id IS NULL OR stands_at = first_place THEN NULL
-        WHEN row_hash = first_hash THEN 'duplicate'
+        WHEN repeated.user_id IS NULL OR stands_at = repeated.first_place THEN NULL
+        WHEN row_hash = repeated.first_hash THEN 'duplicate'
         ELSE 'user_id is in another row, with other values'
     END AS reason
 FROM checked_users
