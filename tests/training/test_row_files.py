@@ -1,19 +1,21 @@
 """Rows beside a checkpoint: written and read by one process that stands for several; what would run code is refused."""
 
 import errno
+import io
 import pickle
 import shutil
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 from torch.distributed.tensor import DTensor, Shard
 
 from towers.disk import DiskFull
 from towers.errors import UserError
 from towers.models.rows import mesh_of_all
 from towers.training.checkpoints import HAS_DELTA, ids_of_unfinished, load_unfinished, load_weights
-from towers.training.row_files import ROWS
+from towers.training.row_files import ROWS, _DescriptionsAlone
 from towers.training.strategy import AtomicFiles
 
 pytestmark = pytest.mark.unhooked
@@ -163,9 +165,27 @@ class Evil:
         return (exec, (f"import pathlib; pathlib.Path({str(self.folder)!r}, 'ran').touch()",))
 
 
-def test_no_code_is_run(tmp_path):
+class Attribute:
+    """Pickled as an attribute of something."""
+
+    def __init__(self, of, name):
+        self.of, self.name = of, name
+
+    def __reduce__(self):
+        return (getattr, (self.of, self.name))
+
+
+def test_a_member_of_an_enumeration_may_be_pickled_as_an_attribute():
+    """As Python 3.11.0 to 3.11.3 does."""
+    (member, *_) = _MEM_FORMAT_ENCODING
+    told = pickle.dumps(Attribute(_MEM_FORMAT_ENCODING, member.name))
+    assert _DescriptionsAlone(io.BytesIO(told)).load() is member
+
+
+@pytest.mark.parametrize("told", [Evil, lambda folder: Attribute(torch.Size, "__init__")], ids=["call", "attribute"])
+def test_no_code_is_run(tmp_path, told):
     save(tmp_path / "last.ckpt", 1)
-    (tmp_path / "last.rows-1" / ".metadata").write_bytes(pickle.dumps(Evil(tmp_path)))
+    (tmp_path / "last.rows-1" / ".metadata").write_bytes(pickle.dumps(told(tmp_path)))
     with pytest.raises(UserError, match="cannot be read"):
         load_weights(tmp_path / "last.ckpt")
     assert not (tmp_path / "ran").exists()

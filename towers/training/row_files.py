@@ -13,6 +13,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
@@ -262,8 +263,21 @@ class _DescriptionsAlone(pickle.Unpickler):
         Raises:
             UnpicklingError: it is none of these.
         """
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         is_type = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         is_path = module.partition(".")[0] == "pathlib" and name == type(Path()).__name__
         if is_type or is_path or (module, name) in DESCRIPTIONS:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} is no description of a tensor")
+
+
+def _member(kind: Any, name: str) -> Enum:
+    """A member of an enumeration, which early releases of Python 3.11 pickle as an attribute of its class.
+
+    Raises:
+        UnpicklingError: an attribute of anything else.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Enum)):
+        raise pickle.UnpicklingError(f"{kind!r} is no enumeration")
+    return kind[name]
