@@ -1,5 +1,9 @@
 """Objects of a store where no server is needed: fsspec's filesystem in memory holds them."""
 
+import time
+
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -64,6 +68,26 @@ def test_a_read_that_fails_once_is_no_damaged_file(asked, tmp_path):
         assert database.fault_of(other) is None
         database.scan("events", [path], ["user_id"])
         assert database.count("events") == len(raw_set.EVENTS)
+
+
+def test_threads_that_share_an_object_read_their_own_places(asked, tmp_path, monkeypatch):
+    """Of many row groups, on several threads of DuckDB, while each read waits and others go on."""
+    numbers, answer = np.random.default_rng(0).integers(2**62, size=400_000), MemoryFileSystem.cat_file
+
+    def slowly(*arguments, **others):
+        time.sleep(0.002)
+        return answer(*arguments, **others)
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", slowly)
+    (tmp_path / "events").mkdir()
+    rows = pa.table({"user_id": numbers, "content_id": numbers, "timestamp": numbers})
+    pq.write_table(rows, tmp_path / "events/part-0.parquet", row_group_size=20_000)
+    put(tmp_path)
+    (path,) = ParquetFolder(URL).inputs()[1]
+    with DuckDbEngine().open(tmp_path, None) as database:
+        database.scan("events", [path], ["user_id"])
+        found = database.table("events", ("file_row_number",))
+    assert np.array_equal(found["user_id"].to_numpy(), numbers)
 
 
 def test_what_was_asked_for_one_night_is_known_the_next(asked, tmp_path):

@@ -1,7 +1,9 @@
 """The objects of a store as DuckDB reads them: through fsspec, each by the name that it has in the listing."""
 
-from collections.abc import Iterable
+import io
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from threading import get_native_id
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -55,4 +57,44 @@ class ObjectFilesystem(AbstractFileSystem):
 
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> Any:
         """The object, to be read."""
-        return self._objects[path].open(self.failures.append)
+        return _OfThreads(lambda: self._objects[path].open(self.failures.append))
+
+
+class _OfThreads:
+    """A file that every thread reads from a place of its own.
+
+    DuckDB's threads share a file, seek and read in two calls, and may take turns between these. They are known by the
+    system's number of the thread: to Python one of DuckDB's is a new thread at each call.
+
+    Args:
+        opened: opens the file.
+    """
+
+    def __init__(self, opened: Callable[[], io.BufferedReader]):
+        self._opened = opened
+        self._files: dict[int, io.BufferedReader] = {}
+
+    @property
+    def _own(self) -> io.BufferedReader:
+        thread = get_native_id()
+        if thread not in self._files:
+            self._files[thread] = self._opened()
+        return self._files[thread]
+
+    def read(self, size: int = -1) -> bytes:
+        """See `io`."""
+        return self._own.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io`."""
+        return self._own.seek(offset, whence)
+
+    def tell(self) -> int:
+        """See `io`."""
+        return self._own.tell()
+
+    def close(self) -> None:
+        """See `io`."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
