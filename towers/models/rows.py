@@ -43,16 +43,17 @@ class Division:
 
     @property
     def own(self) -> slice:
-        """This rank's rows."""
+        """Returns this rank's rows."""
         return rows_of_rank(self.num_rows, self.rank, self.ranks)
 
     @property
     def num_own(self) -> int:
-        """How many they are."""
+        """Returns the number of this rank's rows."""
         return self.own.stop - self.own.start
 
     def spread(self, own: Float[Tensor, "own dim"]) -> Tensor:
-        """This rank's rows as a part of the whole, which checkpoints write rank by rank; as they are with one rank."""
+        """Returns this rank's rows as a part of the whole, which checkpoints write rank by rank; with one rank as they
+        are."""
         if self.ranks == 1:
             return own
         shape = torch.Size((self.num_rows, *own.shape[1:]))
@@ -60,7 +61,7 @@ class Division:
         return DTensor.from_local(own, mesh, [Shard(0)], run_check=False, shape=shape, stride=_stride(shape))
 
     def part(self, table: Tensor) -> Tensor:
-        """This rank's rows of a table that is whole, or spread.
+        """Returns this rank's rows of a table that is whole, or spread.
 
         Raises:
             UserError: it has another number of rows.
@@ -83,7 +84,7 @@ class Division:
         return all_to_all_single_autograd(owned, list(route.received), list(route.sent), world)
 
     def everywhere(self, own: Float[Tensor, "own dim"], rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows dim"]:
-        """Rows that all ranks ask for at the same time."""
+        """Returns rows that all ranks ask for at the same time."""
         if self.ranks == 1:
             return own[rows]
         spread = self.spread(own if len(own) else own.new_zeros(1, own.shape[1]))  # a look-up needs a row to point at
@@ -100,11 +101,11 @@ class IdTable(Protocol):
 
     @property
     def weight(self) -> Tensor:
-        """This process's rows."""
+        """Returns this process's rows."""
         ...
 
     def __call__(self, rows: Int[Tensor, " contents"], route: Route | None) -> Float[Tensor, "contents dim"]:
-        """The vectors of contents.
+        """Returns the vectors of contents.
 
         Args:
             rows: of contents.
@@ -126,7 +127,7 @@ class Rows(Protocol):
     """How tables with a row a content stand in the processes of a training."""
 
     def ids(self, has_row: Bool[Tensor, " contents"], dim: int) -> IdTable:
-        """A module that is an `IdTable`.
+        """Returns a module that is an `IdTable`.
 
         Args:
             has_row: of which contents the vectors matter.
@@ -135,7 +136,7 @@ class Rows(Protocol):
         ...
 
     def division(self, num_rows: int) -> Division | None:
-        """How a table is divided; null: it is whole on every process."""
+        """Returns how a table is divided; null: it is whole on every process."""
         ...
 
 
@@ -151,7 +152,7 @@ class Whole:
         del rank, ranks
 
     def ids(self, has_row: Bool[Tensor, " contents"], dim: int) -> IdTable:
-        """A row a content, whether it has events or not: so it has been in every checkpoint."""
+        """Makes a row a content, whether it has events or not: so it has been in every checkpoint."""
         return WholeIds(len(has_row), dim)
 
     def division(self, num_rows: int) -> Division | None:
@@ -178,11 +179,11 @@ class Divided:
         self._ranks = ranks
 
     def ids(self, has_row: Bool[Tensor, " contents"], dim: int) -> IdTable:
-        """A row for each content that has one, in the order of contents."""
+        """Makes a row for each content that has one, in the order of contents."""
         return DividedIds(has_row, dim, self.division(int(has_row.sum())))
 
     def division(self, num_rows: int) -> Division:
-        """Equal shares; the last ranks may have fewer rows."""
+        """Divides into equal shares; the last ranks may have fewer rows."""
         return Division(num_rows=num_rows, rank=self._rank, ranks=self._ranks)
 
 
@@ -199,7 +200,7 @@ class WholeIds(nn.Embedding):
         nn.init.normal_(self.weight, std=dim**-0.5)
 
     def forward(self, input: Int[Tensor, " contents"], route: Route | None = None) -> Float[Tensor, "contents dim"]:
-        """The vectors of contents; all rows are here."""
+        """Returns the vectors of contents; all rows are here."""
         return super().forward(input)
 
     @torch.no_grad()
@@ -233,7 +234,7 @@ class DividedIds(nn.Module):
         self._met: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, rows: Int[Tensor, " contents"], route: Route | None = None) -> Float[Tensor, "contents dim"]:
-        """The vectors of this rank's contents of a step; without a route of contents that all ranks ask for."""
+        """Returns the vectors of this rank's contents of a step; without a route of contents that all ranks ask for."""
         if route is None:
             if not self.division.num_rows:
                 return self.weight.new_zeros(len(rows), self.weight.shape[1])
@@ -268,7 +269,7 @@ class DividedIds(nn.Module):
         self.forget()
 
     def gradient(self) -> tuple[Int[Tensor, " met"], Float[Tensor, "met dim"]] | None:
-        """This rank's rows that were met since `forget`, each once, and their gradient, which may be written to.
+        """Returns this rank's rows that were met since `forget`, each once, and their gradient, which may be changed.
 
         It is the sum over ranks already. A step meets every content once; where there were several steps, their
         gradients are added up. Null where nothing was looked up.
@@ -293,7 +294,7 @@ class DividedIds(nn.Module):
 
 
 def rows_in_order(has_row: Bool[Tensor, " contents"]) -> Int[Tensor, " contents"]:
-    """Which row of a table each content has, int32; -1 where it has none.
+    """Returns which row of a table each content has, int32; -1 where it has none.
 
     >>> rows_in_order(torch.tensor([True, False, True])).tolist()
     [0, -1, 1]
@@ -306,7 +307,7 @@ def _gradient_of(owned: Tensor) -> Tensor:
 
 
 def _drawn(division: Division, dim: int, seed: int) -> Float[Tensor, "own dim"]:
-    """First values of this rank's rows, the same however the table is divided."""
+    """Draws first values of this rank's rows, the same however the table is divided."""
     own = torch.empty(division.num_own, dim)
     first, last = division.own.start, division.own.stop
     for start in range(first - first % ROWS_DRAWN_AT_ONCE, last, ROWS_DRAWN_AT_ONCE):
@@ -323,6 +324,6 @@ def _stride(shape: torch.Size) -> tuple[int, ...]:
 
 @cache
 def mesh_of_all(device_type: str, ranks: int) -> DeviceMesh:
-    """All ranks in a row; made once, by all ranks together."""
+    """Returns all ranks in a row; made once, by all ranks together."""
     assert dist.get_world_size() == ranks
     return DeviceMesh(device_type, list(range(ranks)))

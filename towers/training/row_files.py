@@ -52,7 +52,7 @@ Place = tuple[str | int, ...]
 
 
 def take_rows(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[Place, DTensor]]:
-    """A checkpoint without the tables that are spread over ranks, and these; both share what is not changed."""
+    """Returns a checkpoint without the tables that are spread over ranks, and these; both share what is not changed."""
     rows = dict(_spread(checkpoint, ()))
     found = checkpoint
     for place in rows:
@@ -113,7 +113,7 @@ def drop_rows(path: Path, kept: str | None) -> None:
 
 
 def with_rows(path: Path, checkpoint: dict[str, Any], is_spread: bool) -> dict[str, Any]:
-    """A checkpoint with the tables that stand beside it.
+    """Returns a checkpoint with the tables that stand beside it.
 
     Args:
         path: of the checkpoint.
@@ -179,14 +179,14 @@ class _Unreadable(Exception):
 
 
 def _own_failure(error: CheckpointException) -> BaseException:
-    """What this rank met, or where it met nothing, the first that did."""
+    """Returns what this rank met, or where it met nothing, the first that did."""
     failures = {rank: failure for rank, (failure, _) in error.failures.items()}
     rank = dist.get_rank() if dist.is_initialized() else 0
     return failures.get(rank, next(iter(failures.values())))
 
 
 def _is_of_machine(error: BaseException) -> bool:
-    """Whether it says nothing of files: memory, another rank, or a person who has had enough."""
+    """Says whether an error is not about files: memory, another rank, or a person who has had enough."""
     is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
     return is_memory or isinstance(error, dist.DistError) or not isinstance(error, Exception)
 
@@ -206,13 +206,13 @@ def _next_folder(path: Path) -> Path:
 
 
 def _numbered(path: Path) -> list[Path]:
-    """The folders of rows beside a checkpoint that were written here; what others have put there is not touched."""
+    """Returns the folders of rows beside a checkpoint that were written here, not what others have put there."""
     own = re.compile(rf"{re.escape(path.stem)}\.{ROWS}-[0-9]+")
     return [folder for folder in path.parent.glob(f"{path.stem}.{ROWS}-*") if own.fullmatch(folder.name)]
 
 
 def _spread(node: Any, place: Place) -> Iterator[tuple[Place, DTensor]]:
-    """Every distributed tensor of a nested value, with its place."""
+    """Returns every distributed tensor of a nested value, with its place."""
     if isinstance(node, DTensor):
         yield place, node
     elif isinstance(node, dict):
@@ -224,7 +224,7 @@ def _spread(node: Any, place: Place) -> Iterator[tuple[Place, DTensor]]:
 
 
 def _with(node: Any, place: Place, value: Any) -> Any:
-    """A nested value with another one in a place; what lies on the way is copied, so that nobody's state changes."""
+    """Returns a nested value with another one in a place, copied on the way, so that nobody's state changes."""
     if not place:
         return value
     first, *rest = place
@@ -273,7 +273,7 @@ class _DescriptionsAlone(pickle.Unpickler):
 
 
 def _member(kind: Any, name: str) -> Enum:
-    """A member of an enumeration, which early releases of Python 3.11 pickle as an attribute of its class.
+    """Returns a member of an enumeration, which early releases of Python 3.11 pickle as an attribute of its class.
 
     Raises:
         UnpicklingError: an attribute of anything else.

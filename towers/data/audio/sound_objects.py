@@ -23,7 +23,7 @@ class SoundObjects:
         self._listed = lru_cache(maxsize=None)(self._below)
 
     def find(self, audio: str) -> RemotePath:
-        """The object that `audio` names.
+        """Returns the object that `audio` names.
 
         Raises:
             UnusableSound: it leaves the folder, or is not there.
@@ -41,7 +41,7 @@ class SoundObjects:
         return found
 
     def _below(self, folder: str | None) -> Mapping[str, RemotePath]:
-        """The objects in a folder beside the tables', or directly in the data set's, by their keys below that."""
+        """Returns the objects in a folder beside the tables', or directly in the data set's, by their keys there."""
         if folder is None:
             return objects_below(self._root, max_depth=1)
         return {f"{folder}/{name}": path for name, path in objects_below(self._root / folder).items()}
@@ -49,7 +49,7 @@ class SoundObjects:
 
 @contextmanager
 def on_disk(path: RawPath) -> Iterator[Path]:
-    """A file that decoders can open: a sound's own, or a copy of an object's bytes while the block runs.
+    """Yields a file that decoders can open: a sound's own, or a copy of an object's bytes while the block runs.
 
     Raises:
         StoreError: the object cannot be had.

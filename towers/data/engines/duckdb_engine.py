@@ -197,7 +197,7 @@ class DuckDbDatabase:
 
 
 def path_in_sql(path: RawPath) -> str:
-    """A path as DuckDB opens this very file: what is a sign of a pattern to it stands for itself.
+    """Returns a path as DuckDB opens this very file: what is a sign of a pattern to it stands for itself.
 
     An object in a store is opened by `ObjectFilesystem`, which knows no patterns.
 

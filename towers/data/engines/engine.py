@@ -15,7 +15,7 @@ BATCH_ROWS = 200_000
 
 
 def quoted(name: str) -> str:
-    """The name of a column in SQL."""
+    """Returns the name of a column in SQL."""
     return f'"{name}"'
 
 
@@ -101,7 +101,7 @@ class Engine(Protocol):
     """Runs the SQL files. Which one does so decides nothing of a store: all give the same bytes."""
 
     def open(self, folder: Path, spill: Path | None) -> AbstractContextManager[Database]:
-        """A database without tables, which goes when the block ends.
+        """Returns a database without tables, which goes when the block ends.
 
         Args:
             folder: an empty one for temporary files.

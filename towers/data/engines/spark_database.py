@@ -35,7 +35,7 @@ ENDLESS = 2**63 - 1
 
 @contextmanager
 def spark_database(spark: SparkSession, folder: Path) -> "Iterator[SparkDatabase]":
-    """A database without tables in a session, whose files are written to a folder."""
+    """Yields a database without tables in a session, whose files are written to a folder."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield SparkDatabase(spark, folder, DuckDbDatabase(connection))
@@ -141,7 +141,7 @@ class SparkDatabase:
         return self._write(rows)
 
     def _parquet(self, places: Sequence[str], schema: types.StructType | None = None) -> DataFrame:
-        """Rows of files or folders, each read once.
+        """Returns rows of files or folders, each read once.
 
         Signs of patterns stand for themselves by a backslash: where patterns are switched off instead, Spark 4 reads
         all of several paths again for each that has such a sign.
@@ -153,7 +153,7 @@ class SparkDatabase:
         return self._shapes.table(name).schema
 
     def _next(self) -> Path:
-        """A path below the folder that is not there yet."""
+        """Returns a path below the folder that is not there yet."""
         self._written += 1
         return self._folder / f"rows-{self._written}"
 
@@ -164,14 +164,14 @@ class SparkDatabase:
         return target
 
     def _given(self, rows: pa.Table) -> DataFrame:
-        """Rows of the driver's."""
+        """Returns rows of the driver's."""
         path = self._next()
         pq.write_table(rows, path)
         place = _located(path)
         return self._parquet([place], self._schema(rows.schema, rows.column_names, place))
 
     def _schema(self, schema: pa.Schema, columns: Sequence[str], place: str) -> types.StructType:
-        """The types of columns; where one is rare, as Spark finds them in a file."""
+        """Returns the types of columns; where one is rare, as Spark finds them in a file."""
         found = {name: spark_type(schema.field(name).type) for name in columns}
         if any(kind is None for kind in found.values()):
             own = self._parquet([place]).schema
@@ -179,7 +179,7 @@ class SparkDatabase:
         return types.StructType([types.StructField(name, kind) for name, kind in found.items() if kind is not None])
 
     def _read(self, paths: Sequence[RawPath], columns: Sequence[str], with_places: bool) -> DataFrame:
-        """Rows of files of one physical schema, with the places where they stand."""
+        """Returns rows of files of one physical schema, with the places where they stand."""
         schema = pq.read_schema(opened(paths[0]))
         read = [self._named(path) for path in paths]
         if any(spark_lacks(schema.field(column).type) for column in columns):
@@ -201,14 +201,14 @@ class SparkDatabase:
         return rows.select(*map(_quoted, columns), known, "file_row_number")
 
     def _uri(self, place: str) -> str:
-        """The URI by which Spark knows a file of a row."""
+        """Returns the URI by which Spark knows a file of a row."""
         context: Any = self._spark.sparkContext
         path = context._jvm.org.apache.hadoop.fs.Path(place)
         uri = path.getFileSystem(context._jsc.hadoopConfiguration()).makeQualified(path).toUri().toString()
         return re.sub(*LOCAL, uri)
 
     def _rewritten(self, path: RawPath, columns: Sequence[str]) -> Path:
-        """A copy of a file, made once, in types that Spark has."""
+        """Returns a copy of a file, made once, in types that Spark has."""
         key = path, tuple(columns)
         if key not in self._copies:
             self._copies[key] = self._next()
@@ -216,7 +216,7 @@ class SparkDatabase:
         return self._copies[key]
 
     def _named(self, path: RawPath) -> RawPath:
-        """A link to a local file whose path has a colon, with which Hadoop takes a name for a URI; else the path."""
+        """Returns a link to a local file whose path has a colon, which Hadoop takes for a URI's; else the path."""
         if not isinstance(path, Path) or ":" not in str(path.absolute()):
             return path
         target = self._next()
@@ -225,12 +225,12 @@ class SparkDatabase:
 
 
 def parts_in_order(folder: Path) -> list[Path]:
-    """The part files that Spark wrote, by number: `part-100000-...` is behind `part-99999-...`."""
+    """Returns the part files that Spark wrote, by number: `part-100000-...` is behind `part-99999-...`."""
     return sorted(folder.glob("part-*.parquet"), key=lambda path: int(path.name.split("-")[1]))
 
 
 def _located(path: RawPath) -> str:
-    """The path as Hadoop takes it: whole, with its scheme, since a cluster may take a bare one for another file
+    """Returns the path as Hadoop takes it: whole, with its scheme, since a cluster may take a bare one for another file
     system's, and with its own name for S3. Every sign stands for itself: Hadoop encodes them.
 
     Raises:
@@ -252,8 +252,10 @@ def _quoted(name: str) -> str:
 
 
 def _column(name: str, kind: pa.DataType, read_as: types.DataType) -> Column:
-    """A column as it is read; nanoseconds since 1970, which Spark has no instants of, rounded as DuckDB does: half away
-    from 0."""
+    """Returns a column as it is read.
+
+    Nanoseconds since 1970, which Spark has no instants of, are rounded as DuckDB does: half away from 0.
+    """
     if not (pt.is_timestamp(kind) and isinstance(read_as, types.LongType)):
         return functions.col(_quoted(name))
     value, rest = _quoted(name), f"{_quoted(name)} % 1000"

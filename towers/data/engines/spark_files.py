@@ -47,7 +47,7 @@ def physical_groups(paths: Sequence[RawPath], columns: Sequence[str]) -> list[li
 
 
 def spark_type(kind: pa.DataType) -> types.DataType | None:
-    """The type that Spark reads a column in; null for a rare one, which Spark itself is asked for.
+    """Returns the type that Spark reads a column in; null for a rare one, which Spark itself is asked for.
 
     Spark would look into a file for it, by a job of its own.
     """
@@ -66,7 +66,7 @@ def spark_type(kind: pa.DataType) -> types.DataType | None:
 
 
 def spark_lacks(kind: pa.DataType) -> bool:
-    """Whether Spark cannot read a column of this type: UUIDs, floats of 16 bit, times of day, long decimals."""
+    """Says whether Spark cannot read a column of this type: UUIDs, floats of 16 bit, times of day, long decimals."""
     if pt.is_dictionary(kind) or pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
         return spark_lacks(kind.value_type)
     is_long = pt.is_decimal(kind) and kind.precision > MAX_DIGITS
@@ -118,7 +118,7 @@ def _as(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The nearest type that Spark has."""
+    """Returns the nearest type that Spark has."""
     if pt.is_dictionary(kind):
         return _plain(kind.value_type)
     if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
@@ -133,7 +133,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def uuid_texts(values: pa.FixedSizeBinaryArray) -> pa.StringArray:
-    """UUIDs as text, such as `00000000-0000-0000-0000-000000000007`.
+    """Returns UUIDs as text, such as `00000000-0000-0000-0000-000000000007`.
 
     Args:
         values: 16 bytes each; nulls stay null.

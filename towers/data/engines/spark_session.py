@@ -77,7 +77,7 @@ UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "is not a Parquet file", "
 def session(
     master: str, memory_gb: float, settings: Mapping[str, Any], folder: Path, spill: Path
 ) -> Iterator[SparkSession]:
-    """A session of our own: in a Spark that runs already, else in one that is ended with the block.
+    """Yields a session of our own: in a Spark that runs already, else in one that is ended with the block.
 
     Args:
         master: of the cluster, where none runs.
@@ -97,7 +97,7 @@ def session(
 
 
 def _own(there: SparkSession) -> SparkSession:
-    """A session beside another one, with views and settings of its own."""
+    """Returns a session beside another one, with views and settings of its own."""
     own = there.newSession()
     for name, value in OURS.items():
         own.conf.set(name, value)
@@ -191,7 +191,7 @@ def _end_jvm(gateway: Any) -> None:
 
 
 def _settings(master: str, memory_gb: float, folder: Path, spill: Path) -> dict[str, str]:
-    """The settings of a Spark that is started here."""
+    """Returns the settings of a Spark that is started here."""
     log = folder.absolute() / "log4j2.properties"
     log.write_text(QUIET)
     spill.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def _text(value: Any) -> str:
 
 
 def _told_in(log: Path) -> str:
-    """The first line of the JVM's log that tells of an error."""
+    """Returns the first line of the JVM's log that tells of an error."""
     lines = log.read_text(errors="replace").splitlines()
     return next((line.strip() for line in lines if "rror" in line or "xception" in line), "")
 
@@ -245,9 +245,12 @@ def told(ask: Callable[P, R]) -> Callable[P, R]:
 
 
 def failure_of(error: Exception) -> Exception:
-    """What to raise for an error: `Unreadable` where raw data cannot be read to its end, an `OSError` for a full disk,
-    a `UserError` where a job was stopped, the JVM is gone, or for whatever else Spark says of its work; an error that
-    is none of Spark's, or one about SQL that it does not take, is what it is."""
+    """Returns what to raise for an error.
+
+    That is `Unreadable` where raw data cannot be read to its end, an `OSError` for a full disk, and a `UserError` where
+    a job was stopped, the JVM is gone, or for whatever else Spark says of its work. An error that is none of Spark's,
+    or one about SQL that it does not take, is what it is.
+    """
     if not _is_sparks(error):
         return error
     if isinstance(error, ConnectionError | Py4JNetworkError) or _has_jvm_ended():
@@ -266,12 +269,12 @@ def _has_jvm_ended() -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """The innermost cause of an error of Spark's, in one line."""
+    """Returns the innermost cause of an error of Spark's, in one line."""
     return _first_line(_messages(error)[-1]) or type(error).__name__
 
 
 def _is_sparks(error: Exception) -> bool:
-    """Whether an error comes from Spark at work: not from SQL that it does not take, which is a bug."""
+    """Says whether an error comes from Spark at work: not from SQL that it does not take, which is a bug."""
 
     if isinstance(error, AnalysisException | ParseException):
         return any(sign in str(error) for sign in UNREADABLE)
@@ -279,7 +282,7 @@ def _is_sparks(error: Exception) -> bool:
 
 
 def _messages(error: Exception) -> list[str]:
-    """What an error and its causes in the JVM say, from the outermost to the innermost."""
+    """Returns what an error and its causes in the JVM say, from the outermost to the innermost."""
     found = [str(error)]
     cause = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
     try:

@@ -85,7 +85,7 @@ class Footers:
         self._is_changed = self._is_recalled = False
 
     def of(self, path: RawPath) -> Footer:
-        """A part file's footer.
+        """Returns a part file's footer.
 
         Raises:
             UserError: it is not Parquet or is cut short, has a column of a type that Arrow lacks, or cannot be had.
@@ -114,7 +114,7 @@ class Footers:
                 self._is_changed = True
 
     def parquet_among(self, paths: Sequence[RemotePath]) -> set[RemotePath]:
-        """Those of some objects that begin as Parquet does, whatever they are called.
+        """Returns those of some objects that begin as Parquet does, whatever they are called.
 
         What an earlier night found is believed; the others' first bytes are fetched, many at once.
 
@@ -220,7 +220,7 @@ def _told(path: RawPath) -> Iterator[None]:
 
 
 def _ranges(paths: Sequence[RemotePath], begins: Sequence[int], ends: Sequence[int]) -> list[bytes]:
-    """Bytes `[begin, end)` of objects, of which the store's library asks for many side by side."""
+    """Returns bytes `[begin, end)` of objects, of which the store's library asks for many side by side."""
     filesystem = paths[0].filesystem
     with paths[0].parent.reaching():
         found = filesystem.cat_ranges([path.own for path in paths], [*begins], [*ends], on_error="return")
@@ -232,7 +232,7 @@ def _ranges(paths: Sequence[RemotePath], begins: Sequence[int], ends: Sequence[i
 
 
 def _metadata_in(path: RemotePath, tail: bytes) -> pq.FileMetaData:
-    """The metadata that the last bytes of an object hold; fetches what of them is missing."""
+    """Returns the metadata that the last bytes of an object hold; fetches what of them is missing."""
     length = int.from_bytes(tail[-8:-4], "little") + 8
     size = path.size or 0
     if len(tail) < length <= size:
@@ -241,7 +241,7 @@ def _metadata_in(path: RemotePath, tail: bytes) -> pq.FileMetaData:
 
 
 def _root(path: str) -> str:
-    """The column that a path of Parquet's schema belongs to.
+    """Returns the column that a path of Parquet's schema belongs to.
 
     >>> _root("genres.list.element"), _root("a.column")
     ('genres', 'a.column')

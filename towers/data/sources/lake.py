@@ -44,7 +44,7 @@ class Alive:
 
 
 def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list[Alive]:
-    """The files of a table that are alive, by name.
+    """Returns the files of a table that are alive, by name.
 
     Args:
         folder: of the table.
@@ -68,7 +68,7 @@ def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list
 
 
 def refusal(folder: RawPath, kind: str, why: str) -> UserError:
-    """What to say of a table that is not read, with how to write its live rows out."""
+    """Returns what to say of a table that is not read, with how to write its live rows out."""
     example = (
         f"in DuckDB: COPY (FROM {SCANS[kind]}('{folder}')) TO 'NEW/part-0.parquet'"
         if kind in SCANS
@@ -127,18 +127,18 @@ def _of_iceberg(folder: RawPath, metadata: list[str]) -> list[Alive]:
 
 
 def _names(schema: Any) -> list[str]:
-    """The columns of a schema of Iceberg's."""
+    """Returns the columns of a schema of Iceberg's."""
     return [field.name for field in schema.fields]
 
 
 def _below(path: str, roots: Sequence[str]) -> str | None:
-    """A path from the first of some folders that it is in; null where it is in none."""
+    """Returns a path from the first of some folders that it is in; null where it is in none."""
     starts = (f"{_bare(root)}/" for root in roots)
     return next((path.removeprefix(start) for start in starts if path.startswith(start)), None)
 
 
 def _bare(uri: str) -> str:
-    """A place without what writers spell differently: the scheme, and an account behind a container.
+    """Returns a place without what writers spell differently: the scheme, and an account behind a container.
 
     >>> _bare("s3a://bucket/plays/a.parquet"), _bare("file:/data/a.parquet"), _bare("abfs://box@me.dfs.net/a")
     ('bucket/plays/a.parquet', '/data/a.parquet', 'box/a')
@@ -147,7 +147,7 @@ def _bare(uri: str) -> str:
 
 
 def _newest(folder: RawPath, metadata: list[str]) -> str:
-    """The metadata file of the highest number."""
+    """Returns the metadata file of the highest number."""
     numbers = {}
     for name in metadata:
         if match := _VERSION.fullmatch(name.rpartition("/")[2]):
@@ -160,7 +160,7 @@ def _newest(folder: RawPath, metadata: list[str]) -> str:
 
 
 def _check_names(folder: RawPath, schemas: Iterable[Any]) -> None:
-    """Whether every column had the same name always, and every name meant the same column."""
+    """Says whether every column had the same name always, and every name meant the same column."""
     by_id: dict[int, str] = {}
     by_name: dict[str, int] = {}
     for schema in schemas:

@@ -36,27 +36,27 @@ class ObjectFilesystem(AbstractFileSystem):
         self._objects |= {each.url: each for each in objects}
 
     def glob(self, path: str, maxdepth: int | None = None, **_: Any) -> list[str]:
-        """The path, where it was listed."""
+        """Returns the path, where it was listed."""
         return [path] if path in self._objects else []
 
     def exists(self, path: str, **_: Any) -> bool:
-        """Whether it was listed."""
+        """Says whether it was listed."""
         return path in self._objects
 
     def isfile(self, path: str) -> bool:
-        """Whether it was listed."""
+        """Says whether it was listed."""
         return path in self._objects
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """What the listing said."""
+        """Returns what the listing said."""
         return {"name": path, "size": self._objects[path].size, "type": "file"}
 
     def modified(self, path: str) -> datetime:
-        """The same for all: within one prepare nothing changes, and versions are compared elsewhere."""
+        """Returns the same for all: within one prepare nothing changes, and versions are compared elsewhere."""
         return SOME_TIME
 
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> Any:
-        """The object, to be read."""
+        """Returns the object, to be read."""
         return _OfThreads(lambda: self._objects[path].open(self.failures.append))
 
 

@@ -39,13 +39,13 @@ class Constant:
 
     @property
     def in_sql(self) -> str:
-        """The value as an expression."""
+        """Returns the value as an expression."""
         value = "NULL" if self.text is None else "'" + self.text.replace("'", "''") + "'"
         return f"CAST({value} AS {self.sql})"
 
     @property
     def kind(self) -> pa.DataType:
-        """The type of the column in Arrow."""
+        """Returns the type of the column in Arrow."""
         return KINDS[self.sql]
 
 
@@ -65,7 +65,7 @@ class Part:
 
 
 def values_in(folders: Sequence[str]) -> dict[str, str | None]:
-    """The columns that folders are named by, as text.
+    """Returns the columns that folders are named by, as text.
 
     >>> values_in(["day=2026-01-05", "plays", "context=late%20night", "device=__HIVE_DEFAULT_PARTITION__"])
     {'day': '2026-01-05', 'context': 'late night', 'device': None}
@@ -77,7 +77,7 @@ def values_in(folders: Sequence[str]) -> dict[str, str | None]:
 def part_of(
     path: RawPath, table: str, own: pa.Schema, values: Mapping[str, str | None], extra: Sequence[str] = ()
 ) -> Part:
-    """A part file with the columns that the contract, or `extra`, knows and that stand outside of it alone.
+    """Returns a part file with the columns that the contract, or `extra`, knows and that stand outside of it alone.
 
     A column that the file has is the file's, whatever its folders say. `Action=skip` names the column `action`, as it
     does for Hive and Spark.
@@ -113,7 +113,7 @@ def _constant(path: RawPath, name: str, text: str | None, column: Column | None)
 
 
 def _read(sql: str, text: str) -> str:
-    """A text as SQL reads it without failing; all of the text is looked at.
+    """Returns a text as SQL reads it without failing; all of the text is looked at.
 
     Raises:
         ValueError: it says nothing of this type, or more than the type can hold.
@@ -139,6 +139,6 @@ def _read(sql: str, text: str) -> str:
 
 
 def _instant(text: str) -> datetime:
-    """A time in UTC; one without a zone is meant so."""
+    """Returns a time in UTC; one without a zone is meant so."""
     instant = datetime.fromisoformat(text)
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

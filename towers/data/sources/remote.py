@@ -69,17 +69,17 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """The last part of the key."""
+        """Returns the last part of the key."""
         return self.url.rpartition("/")[2]
 
     @property
     def stem(self) -> str:
-        """The name without its extension."""
+        """Returns the name without its extension."""
         return Path(self.name).stem
 
     @property
     def parent(self) -> "RemotePath":
-        """The folder that it is in."""
+        """Returns the folder that it is in."""
         return RemotePath(self.url.rpartition("/")[0], self.filesystem, self.own.rpartition("/")[0])
 
     @contextmanager
@@ -97,7 +97,7 @@ class RemotePath:
             raise StoreError(f"{self}: {reason_of(error)}") from error
 
     def read(self, begin: int, end: int) -> bytes:
-        """Bytes `[begin, end)` of the object, by one request.
+        """Returns bytes `[begin, end)` of the object, by one request.
 
         Raises:
             StoreError: they cannot be had.
@@ -106,7 +106,7 @@ class RemotePath:
             return self.filesystem.cat_file(self.own, start=begin, end=end)
 
     def open(self, on_failure: Callable[["StoreError"], object] | None = None) -> io.BufferedReader:
-        """The object, to be read at any place; nothing is asked for yet. Its reads raise `StoreError`.
+        """Returns the object, to be read at any place; nothing is asked for yet. Its reads raise `StoreError`.
 
         Args:
             on_failure: called with the error before a read raises it, for readers that turn it into one of their own.
@@ -163,7 +163,7 @@ class StoreError(UserError):
 
 
 def is_remote(root: str) -> bool:
-    """Whether a place is a URL, and no path.
+    """Says whether a place is a URL, and no path.
 
     >>> is_remote("s3://bucket/plays"), is_remote("plays/s3:"), is_remote("~/plays")
     (True, False, False)
@@ -172,7 +172,7 @@ def is_remote(root: str) -> bool:
 
 
 def remote_folder(url: str) -> RemotePath:
-    """The folder behind a URL; nothing is asked for yet.
+    """Returns the folder behind a URL; nothing is asked for yet.
 
     Raises:
         UserError: a scheme that nobody reads, a library that is not installed, no bucket, or a password in the URL.
@@ -204,17 +204,17 @@ def remote_folder(url: str) -> RemotePath:
 
 
 def opened(path: RawPath) -> Path | io.BufferedReader:
-    """What pyarrow reads a raw file from: its path, or the open object."""
+    """Returns what pyarrow reads a raw file from: its path, or the open object."""
     return path if isinstance(path, Path) else path.open()
 
 
 def bytes_of(path: RawPath) -> int:
-    """The size of a raw file in bytes."""
+    """Returns the size of a raw file in bytes."""
     return path.stat().st_size if isinstance(path, Path) else path.size or 0
 
 
 def path_below(path: RawPath, folder: RawPath) -> Path | None:
-    """The path of a file from a folder that it is in; null where it is in another.
+    """Returns the path of a file from a folder that it is in; null where it is in another.
 
     >>> path_below(Path("plays/events/a.parquet"), Path("plays")), path_below(Path("/tmp/a"), Path("plays"))
     (PosixPath('events/a.parquet'), None)
@@ -226,7 +226,7 @@ def path_below(path: RawPath, folder: RawPath) -> Path | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What a library of a store says went wrong, in one line.
+    """Returns what a library of a store says went wrong, in one line.
 
     >>> reason_of(FileNotFoundError("no such bucket")), reason_of(KeyError())
     ('cannot be read (no such bucket)', 'cannot be read (KeyError)')

@@ -11,7 +11,7 @@ VERSIONS = ("generation", "ETag", "etag", "LastModified", "last_modified")
 
 
 def objects_below(folder: RemotePath, max_depth: int | None = None) -> dict[str, RemotePath]:
-    """All objects below a folder by their paths in it; none where there is no such folder.
+    """Returns all objects below a folder by their paths in it; none where there is no such folder.
 
     Empty objects that stand for a folder are left out.
 
@@ -56,7 +56,7 @@ def refuse_changes(folder: RemotePath, objects: Iterable[RemotePath]) -> None:
 
 
 def entries_of(folder: RemotePath) -> dict[str, bool]:
-    """The names directly in a folder, and whether each is a folder.
+    """Returns the names directly in a folder, and whether each is a folder.
 
     Raises:
         UserError: there is no such bucket or folder, or the store refuses or does not answer.

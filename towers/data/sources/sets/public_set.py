@@ -85,7 +85,7 @@ class PublicSet:
         }
 
     def inputs(self) -> tuple[Path, list[Path]]:
-        """All of the set's files that are read."""
+        """Returns all of the set's files that are read."""
         return self._root, sorted({path for paths in self._found().values() for path in paths})
 
     def tables(self, staging: Path) -> RawTables:
