@@ -29,7 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from towers.batch import HistoryBatch, MicroBatch, Packing, Targets, TrainingBatch
+from benchmarks.uniform_histories import micro_batch_of
+from towers.batch import TrainingBatch
 from towers.config.composing import compose
 from towers.config.instantiate import complete
 from towers.data.training_batches import Share, StepContents
@@ -126,21 +127,8 @@ def make_case(arguments: argparse.Namespace, learner: Learner, records: np.ndarr
     heard = generator.integers(0, sounds, (arguments.windows, length))
     candidates, log_q = learner.objective.candidates.sample(heard.reshape(-1), generator)
     contents = StepContents(np.zeros(sounds + 1, np.int32), candidates, heard)
-    window, event = (torch.from_numpy(place.reshape(-1)) for place in np.indices(heard.shape))
-    padding_mask = torch.zeros(heard.shape, dtype=torch.bool)
-    codes = torch.ones(heard.shape, dtype=torch.int64)
-    histories = HistoryBatch(
-        content_index=torch.from_numpy(contents.index(heard)), action=codes, elapsed=codes, played=codes,
-        context=codes, padding_mask=padding_mask, user_codes=torch.zeros((len(heard), 0), dtype=torch.int64),
-        packing=Packing.of(padding_mask),
-    )  # fmt: skip
-    targets = Targets(
-        position=window * (length + 1) + event, index=histories.content_index.flatten(),
-        weight=torch.ones(heard.size), event=event, window=window,
-        time_s=torch.zeros(heard.size, dtype=torch.int32), rejected=torch.zeros((heard.size, 0), dtype=torch.int64),
-    )  # fmt: skip
     batch = TrainingBatch(
-        micro_batches=(MicroBatch(histories=histories, targets=targets),),
+        micro_batches=(micro_batch_of(heard, contents),),
         content_rows=torch.from_numpy(contents.rows),
         candidate_log_q=torch.from_numpy(log_q),
         candidate_since_s=torch.zeros(len(candidates), dtype=torch.int32),

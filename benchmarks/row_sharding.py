@@ -12,7 +12,6 @@ Times are by the clock, medians, on however many cores there are for all ranks t
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import pickle
 import tempfile
@@ -30,8 +29,10 @@ from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.audio_memory import make_learner
+from benchmarks.forks import run_forks
 from benchmarks.measuring import add_smallest, write_result
-from towers.batch import HistoryBatch, MicroBatch, Packing, Targets, TrainingBatch
+from benchmarks.uniform_histories import micro_batch_of
+from towers.batch import TrainingBatch
 from towers.data.training_batches import Share, StepContents, Tables
 from towers.models.rows import Divided, Whole
 from towers.training.objectives.negatives import Uniform
@@ -62,16 +63,9 @@ def main() -> None:
 
 def measured(arguments: argparse.Namespace, kind: str, ranks: int) -> list[dict[str, Any]]:
     """A row a rank."""
-    context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:
         given = [(arguments, kind, Share(rank=rank, ranks=ranks), Path(folder)) for rank in range(ranks)]
-        processes = [context.Process(target=work, args=each) for each in given]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            raise SystemExit(f"{kind}, {ranks} processes: exit codes {[process.exitcode for process in processes]}")
+        run_forks(work, given, f"{kind}, {ranks} processes")
         return [pickle.loads((Path(folder) / f"{rank}").read_bytes()) for rank in range(ranks)]
 
 
@@ -127,22 +121,9 @@ def make_batch(
     candidates, log_q = negatives.sample(heard.reshape(-1), generator)
     step_contents = StepContents(np.zeros(contents + 1, np.int32), candidates, heard)
     own = heard[share.rank :: share.ranks]
-    window, event = (torch.from_numpy(place.reshape(-1)) for place in np.indices(own.shape))
-    padding_mask = torch.zeros(own.shape, dtype=torch.bool)
-    codes = torch.ones(own.shape, dtype=torch.int64)
-    histories = HistoryBatch(
-        content_index=torch.from_numpy(step_contents.index(own)), action=codes, elapsed=codes, played=codes,
-        context=codes, padding_mask=padding_mask, user_codes=torch.zeros((len(own), 0), dtype=torch.int64),
-        packing=Packing.of(padding_mask),
-    )  # fmt: skip
-    targets = Targets(
-        position=window * (arguments.length + 1) + event, index=histories.content_index.flatten(),
-        weight=torch.ones(own.size), event=event, window=window,
-        time_s=torch.zeros(own.size, dtype=torch.int32), rejected=torch.zeros((own.size, 0), dtype=torch.int64),
-    )  # fmt: skip
     tables, nothing = learner.tables(), np.zeros(0, np.int64)
     return TrainingBatch(
-        micro_batches=(MicroBatch(histories=histories, targets=targets),),
+        micro_batches=(micro_batch_of(own, step_contents),),
         content_rows=torch.from_numpy(step_contents.rows),
         candidate_log_q=torch.from_numpy(log_q),
         candidate_since_s=torch.zeros(len(candidates), dtype=torch.int32),

@@ -161,7 +161,9 @@ class Route(_Movable):
 
     @classmethod
     def of(cls, rows: Int[np.ndarray, " contents"], num_rows: int, rank: int, ranks: int) -> "Route":
-        """For a step's contents, of which each rank wants its share.
+        """Finds which rows of a table this rank sends and receives for the contents of a step.
+
+        Each rank wants the rows of its share of the contents (`rows_of_rank`).
 
         Args:
             rows: of the table, by content of the step; -1 where it has none.

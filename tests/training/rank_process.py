@@ -4,7 +4,6 @@ Each process writes the gradient of everything, the table after the refresh, and
 """
 
 import contextlib
-import multiprocessing
 import pickle
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from benchmarks.forks import run_forks
 from towers.data.training_batches import Share
 from towers.training import embed
 from towers.training.processes import Processes
@@ -26,16 +26,9 @@ def main(folder: Path) -> None:
 
     They are forks of this process, which has imported what they need and has started no thread.
     """
-    context = multiprocessing.get_context("fork")
     for group in sorted(folder.iterdir()):
         ranks = int(group.name.partition("-")[0])
-        processes = [context.Process(target=share, args=(group, rank, ranks)) for rank in range(ranks)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            raise SystemExit(f"{group.name}: exit codes {[process.exitcode for process in processes]}")
+        run_forks(share, [(group, rank, ranks) for rank in range(ranks)], group.name)
 
 
 def share(folder: Path, rank: int, ranks: int) -> None:

@@ -3,7 +3,6 @@
 The first group writes; every process of every group says what it has read, with what was asked of it in between.
 """
 
-import multiprocessing
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from benchmarks.forks import run_forks
 from towers.batch import Route
 from towers.data.training_batches import Share
 from towers.models.rows import Divided, DividedIds, Division
@@ -29,15 +29,8 @@ IDS, SOUNDS = "ids", "sounds"
 
 def main(folder: Path) -> None:
     """Runs the groups one after the other."""
-    context = multiprocessing.get_context("fork")
     for ranks in GROUPS:
-        processes = [context.Process(target=share, args=(folder, rank, ranks)) for rank in range(ranks)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            raise SystemExit(f"{ranks} processes: exit codes {[process.exitcode for process in processes]}")
+        run_forks(share, [(folder, rank, ranks) for rank in range(ranks)], f"{ranks} processes")
 
 
 def share(folder: Path, rank: int, ranks: int) -> None:

@@ -4,7 +4,6 @@ Each process writes losses, norms, the gradient of the first step, what it came 
 """
 
 import contextlib
-import multiprocessing
 import pickle
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from benchmarks.forks import run_forks
 from towers.data.training_batches import Share
 from towers.training.embed import embed_contents, refresh_audio
 from towers.training.optimizing import adamw, advance, clip_gradients
@@ -23,16 +23,9 @@ ADAMW = {"lr": 0.01, "id_lr": 0.02, "weight_decay": 0.01, "id_weight_decay": 0.1
 
 def main(folder: Path) -> None:
     """Runs the groups in `folder`, one after the other; a group's folder bears the number of its processes."""
-    context = multiprocessing.get_context("fork")
     for group in sorted(folder.iterdir()):
         ranks = int(group.name)
-        processes = [context.Process(target=share, args=(group, rank, ranks)) for rank in range(ranks)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            raise SystemExit(f"{group.name}: exit codes {[process.exitcode for process in processes]}")
+        run_forks(share, [(group, rank, ranks) for rank in range(ranks)], group.name)
 
 
 def share(folder: Path, rank: int, ranks: int) -> None:

@@ -52,8 +52,14 @@ class KeepsTables(Source, Protocol):
     def kept_tables(
         self, folder: Path, inputs: Mapping[str, str], spill: Path | None, on_progress: Progress, /
     ) -> RawTables:
-        """As `tables`, from a folder where they stand if `inputs`, the digests of the source's files, and the settings
-        are those of the last time."""
+        """Returns what `tables` returns; converts only if the source has changed since the last time.
+
+        Args:
+            folder: where the converted tables are kept.
+            inputs: digests of the source's files; with the settings they say whether it has changed.
+            spill: where the conversion writes what does not fit into memory; null: below the folder.
+            on_progress: called at every stage.
+        """
         ...
 
 

@@ -61,7 +61,7 @@ class Tables:
     num_sounds: int
 
     def routes(self, content_rows: np.ndarray, fresh_index: np.ndarray, share: Share) -> Routes:
-        """Of a step, as one rank sees them.
+        """Finds which rows of each table one rank sends and receives in a step.
 
         Args:
             content_rows: of the step.

@@ -33,8 +33,10 @@ def rows_in(root: RawPath, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]
 
 
 def unread_rows_in(root: RawPath, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """As `rows_in`, of the Parquet files below the tables' folders that are not read: those that the log of a Delta or
-    Iceberg table calls dead, and those that a writer has hidden.
+    """Counts rows of listeners in the Parquet files below the tables' folders that are not read.
+
+    These are the files that the log of a Delta or Iceberg table calls dead, and those that a writer has hidden. See
+    `rows_in` for what is yielded.
 
     What cannot be read there is no Parquet file, or not yet, and is left out.
 

@@ -93,7 +93,10 @@ class ContentTower(nn.Module):
         self._id_delta.admit(is_trained)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any, **named: Any) -> None:
-        """As torch's, of weights in which other contents may have a delta than the events of now would give one."""
+        """Loads weights as torch does, after making room for the contents that have a delta in them.
+
+        These may be others than today's counts of events would admit.
+        """
         is_trained = state_dict.get(f"{prefix}_is_trained")
         if is_trained is not None and is_trained.shape == self._is_trained.shape:
             self.admit(is_trained)

@@ -82,7 +82,7 @@ def write_rows(path: Path, rows: dict[Place, DTensor]) -> dict[str, Any]:
     try:
         with told_when_full(folder, temporary):
             _saved(named, temporary)
-    except Exception:
+    except Exception:  # whatever it was, nothing half-written stays
         if dist.get_rank() == 0:
             shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -152,7 +152,7 @@ def _read(folder: Path, places: list[Place], is_spread: bool) -> dict[Place, Ten
     tables = {place: _room(table.size, table.properties.dtype, is_spread) for place, table in described.items()}
     named = {_name(place): table for place, table in tables.items()}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # it is not asked to
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process alone is meant
         try:
             load(named, storage_reader=_Reader(folder), no_dist=not is_spread)
         except CheckpointException as error:  # of what ranks do by themselves; what they say to each other raises bare

@@ -24,7 +24,7 @@ DAMAGE = (pa.ArrowException, OSError, ValueError)
 MAGIC = b"PAR1"
 """With which Parquet files begin."""
 FORMAT = 2
-"""Of the file in which footers are remembered."""
+"""The format of the file in which footers are remembered; a file of another one is ignored."""
 TAIL_BYTES = 1 << 15
 """How much of an object's end is fetched at first; most footers are shorter."""
 AT_ONCE = 10_000
@@ -212,7 +212,7 @@ def _told(path: RawPath) -> Iterator[None]:
     """Turns pyarrow's errors about a footer into one that names the file."""
     try:
         yield
-    except pa.ArrowNotImplementedError as error:
+    except pa.ArrowNotImplementedError as error:  # whole, but of a type that pyarrow lacks
         raise UserError(f"{path}: a column of a type that cannot be read ({error}); write it as another") from error
     except DAMAGE as error:
         reason = " ".join(str(error).split())

@@ -27,7 +27,7 @@ class ParquetFolder:
         self.root = root
         self._root = raw_folder(root)
         self.footers = Footers()
-        """Of objects; it may recall those of earlier nights before the first listing."""
+        """The footers of the part files; those of earlier nights may be recalled before the first listing."""
         self._listed: tuple[dict[str, TableFiles], dict[str, bool]] | None = None
 
     def settings(self) -> dict[str, Any]:

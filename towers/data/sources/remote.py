@@ -64,7 +64,7 @@ class RemotePath:
 
     @cached_property
     def _parts(self) -> tuple[str, ...]:
-        """As paths of files are ordered: part by part."""
+        """Returns what it is ordered by: the parts of its URL, as paths of files are ordered."""
         return tuple(self.url.split("/"))
 
     @property

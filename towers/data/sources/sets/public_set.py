@@ -27,7 +27,7 @@ from towers.manifest import (
 )
 
 FORMAT = 2
-"""Of a conversion; another one is made anew."""
+"""The format of converted tables; those of another one are made anew."""
 SQL = Path(__file__).parent / "sql"
 DONE = "converted.json"
 """Written last into a conversion: what it was made from."""

@@ -18,7 +18,7 @@ import pyarrow.csv as pc_csv
 from towers.errors import UserError
 
 BLOCK_BYTES = 16 << 20
-"""Of the unpacked file that are in memory at once; no line may be longer."""
+"""How much of the unpacked file is in memory at once; no line may be longer."""
 WHOLE_LINE = "\x01"
 """Stands in for a delimiter where a line is one field: no text has it."""
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
