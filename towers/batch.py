@@ -127,7 +127,7 @@ class HistoryBatch(_Movable):
 
 
 def rows_of_rank(num_rows: int, rank: int, ranks: int) -> slice:
-    """The rows of a table that stand at a rank: neighbours, as many for each, fewer for the last ones.
+    """Returns the rows of a table that stand at a rank: neighbours, as many for each, fewer for the last ones.
 
     So does torch (`torch.distributed.tensor.Shard`).
 
@@ -230,7 +230,7 @@ class ContentBatch(_Movable):
         return replace(self, audio=self.audio.index_copy(0, index, vectors.to(self.audio.dtype)))
 
     def part(self, share: slice) -> "ContentBatch":
-        """Neighbours among the contents; the route is that of the rank's own contents as it is."""
+        """Takes neighbours among the contents; the route stays that of the rank's own contents."""
         return replace(replace(self, route=None)._each(lambda tensor: tensor[share]), route=self.route)
 
 

@@ -55,7 +55,7 @@ class NetworkParts:
         return build_two_tower(store, encoder, self.content_tower, self.user_tower, self.rows_of(share))
 
     def rows_of(self, share: Share | None = None) -> Rows:
-        """How tables with a row a content stand in a process; null: in one that works alone."""
+        """Returns how tables with a row a content stand in a process; null: in one that works alone."""
         share = share or Share()
         return self.rows(rank=share.rank, ranks=share.ranks)
 

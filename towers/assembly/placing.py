@@ -46,7 +46,7 @@ def place(
 
 
 def _with_all_rows(plan: TrainingPlan, parts: Parts) -> Learner:
-    """What was trained, or another one like it where this process has but its part of the tables."""
+    """Returns what was trained, or another one like it where this process has but its part of the tables."""
     if all(division.ranks == 1 for division in parts.learner.divisions().values()):
         return parts.learner
     two_tower = plan.network.build(parts.store)

@@ -99,7 +99,7 @@ def raw_rows(roots: Sequence[str], user_ids: Sequence[str]) -> list[str]:
 
 
 def _shown(rows: Mapping[str, int]) -> str:
-    """Numbers of rows by the tables that they are of."""
+    """Returns numbers of rows by the tables that they are of."""
     return ", ".join(f"{count:,} of {name}/" for name, count in rows.items())
 
 

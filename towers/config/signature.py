@@ -84,7 +84,7 @@ def network_digest(config: DictConfig) -> str:
 
 
 def digest_of_run(config: Mapping[str, Any]) -> str:
-    """The digest of all of a run's configuration, by which an export's manifest names its run.
+    """Returns the digest of all of a run's configuration, by which an export's manifest names its run.
 
     Args:
         config: resolved.
@@ -93,14 +93,14 @@ def digest_of_run(config: Mapping[str, Any]) -> str:
 
 
 def _as_before(config: dict[str, Any]) -> dict[str, Any]:
-    """Without what came later and stands where all was before, so that the runs of before are found again."""
+    """Leaves out keys that came later and say what was so before, so that runs of before are found."""
     for path, name, value in LATER:
         config = _without(config, path, name, value)
     return config
 
 
 def _without(node: Any, path: tuple[str, ...], name: str, value: Any) -> Any:
-    """A node whose part at `path` lacks a key that has the value."""
+    """Returns a node whose part at `path` lacks a key that has the value."""
     if not isinstance(node, dict):
         return node
     if path:

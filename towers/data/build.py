@@ -215,7 +215,7 @@ class StoreBuilder:
             write_json(target / "manifest.json", {**manifest, "root": self._source.root})
 
     def _digests(self) -> dict[str, str]:
-        """Digests of the source's files by their paths below its folder; of objects what the store calls a version."""
+        """Returns digests of the source's files by their paths below its folder; of objects the store's version."""
         folder, files = self._source.inputs()
         if isinstance(folder, RemotePath):
             return {str(path_below(path, folder)): str(path.version) for path in files if isinstance(path, RemotePath)}

@@ -181,7 +181,7 @@ class Maker:
             return log.kept(self.root / LOG), lost
 
     def _refuse_changes(self) -> None:
-        """Whether all objects that were read are still what they were; files on a disk are known by their bytes."""
+        """Refuses objects that are others now than when they were read; files are known by their bytes."""
         root = self.tables.root
         for table, paths in self.tables.files.items():
             if isinstance(root, RemotePath):
@@ -219,7 +219,7 @@ class Maker:
 
     @property
     def _lines(self) -> dict[str, int]:
-        """How many lines of text files were left out; nothing where there is no such file."""
+        """Returns how many lines of text files were left out; nothing where there is no such file."""
         return {} if self.tables.lines is None else {"rejected_lines": self.tables.lines.bad}
 
     def _check_sounds(self, sound: Path | None) -> None:

@@ -34,7 +34,7 @@ class Group:
 
     @property
     def columns(self) -> list[str]:
-        """The columns to read: those that are there and can hold a value."""
+        """Returns the columns to read: those that are there and can hold a value."""
         there = {name: kind for name, kind in self.kinds.items() if name not in self.constants}
         return [name for name, kind in there.items() if kind is not None and not pt.is_null(kind)]
 
@@ -75,7 +75,7 @@ def groups_of(parts: Sequence[Part], names: Sequence[str]) -> list[Group]:
 
 
 def become_one(kinds: Iterable[pa.DataType]) -> bool:
-    """Whether a column beside the contract that has these types in its part files can be read as one.
+    """Says whether a column beside the contract that has these types in its part files can be read as one.
 
     Text, whole numbers, booleans and UUIDs can, as text that every engine writes alike.
     """
@@ -114,7 +114,7 @@ def one_type(kinds: Iterable[pa.DataType], column: Column | None) -> tuple[pa.Da
 
 
 def _number(kinds: Iterable[pa.DataType]) -> tuple[pa.DataType, str]:
-    """The narrowest signed type that holds numbers of all types; floats of 64 bit where some are floats."""
+    """Returns the narrowest signed type that holds numbers of all types; floats of 64 bit where some are floats."""
     digits, scale, width = 0, 0, 8
     for kind in kinds:
         if pt.is_floating(kind):

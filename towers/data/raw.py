@@ -25,7 +25,7 @@ FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
 
 
 def columns_of(tables: RawTables, table: str, extra: Sequence[str] = ()) -> dict[str, list[pa.DataType]]:
-    """The columns that `table` has in any part file, each with the types that it has there, all of them checked.
+    """Returns the columns that `table` has in any part file, each with the types that it has there, all checked.
 
     An optional column that a part file lacks is null there.
 
@@ -117,7 +117,7 @@ def columns_to_keep(tables: RawTables, features: FeatureSettings) -> tuple[str, 
 
 
 def columns_left_behind(tables: RawTables, features: FeatureSettings) -> dict[str, str]:
-    """The columns of users/ beyond the contract that cannot be read for sure, each with the reason.
+    """Returns the columns of users/ beyond the contract that cannot be read for sure, each with the reason.
 
     SQL would read `age` of a file where it is asked for `Age` of the same file; and where part files have types that
     become one as text alone, each engine writes floats, times and bytes in its own way.
@@ -213,7 +213,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
 
 
 def _columns_in_sql(table: str, name: str, kind: pa.DataType | None) -> list[str]:
-    """The column in its type; beside a number, what is wrong with it where it cannot be had in that type.
+    """Returns the column in its type; beside a number, what is wrong with it where it cannot be had in that type.
 
     Args:
         table: a name of `schema.RAW_TABLES`.
@@ -235,7 +235,7 @@ def _columns_in_sql(table: str, name: str, kind: pa.DataType | None) -> list[str
 
 
 def _whole(source: str, kind: pa.DataType | None) -> str:
-    """A number rounded to a whole one, as a cast would in one engine and not in another: a float half to even, a
+    """Returns SQL that rounds a number, as a cast does in one engine and not in another: a float half to even, a
     decimal half away from 0."""
     if kind is not None and pt.is_floating(kind):
         return f"ROUND_EVEN(CAST({source} AS DOUBLE), 0)"
@@ -321,7 +321,7 @@ def _damaged(path: RawPath, reason: str) -> UserError:
 
 
 def _endless_time(file: pq.ParquetFile) -> str | None:
-    """The first time that microseconds cannot hold, which no engine reads: its column, row and value."""
+    """Returns the first time that microseconds cannot hold, which no engine reads: its column, row and value."""
     for column in file.schema_arrow:
         if pt.is_timestamp(column.type) and column.type.unit in ("s", "ms"):
             times = file.read([column.name]).column(0)

@@ -25,7 +25,7 @@ LONGEST = 60
 
 
 def remarks_on_files(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
-    """Lines about columns: named nearly as the contract's, null in every row, left behind, times without a zone.
+    """Yields lines about columns: named nearly as the contract's, null in every row, left behind, times without a zone.
 
     They come from the schemas and statistics of the part files; no column is read.
     """

@@ -220,8 +220,8 @@ class Store:
         return None if self.spectrograms is None else Sounds(records=self.spectrograms.records, rows=self.audio_rows)
 
     def rejected(self) -> dict[str, dict[str, int]]:
-        """Table (or `sounds`, or `lines` of text files) -> reason -> how many of its rows were left out for it, the
-        most frequent first."""
+        """Returns how many rows were left out, by table (or `sounds`, or `lines` of text files) and by reason, the most
+        frequent first."""
         found = {}
         for table in sorted((*schema.RAW_TABLES, "lines", "sounds")):
             path = self.folder / "rejected" / f"{table}.parquet"

@@ -122,25 +122,25 @@ class Tables:
         self._database.put(name, pa.schema([*like, *places]).empty_table())
 
     def row(self, name: str) -> dict[str, Any]:
-        """The single row of a view, by column."""
+        """Returns the single row of a view, by column."""
         (row,) = self.table(name).to_pylist()
         return row
 
     def texts(self, name: str, order: Sequence[str] = ()) -> list[str]:
-        """The first column of a view, of text."""
+        """Returns the first column of a view, of text."""
         return self.table(name, order).column(0).to_pylist()
 
     def column(self, name: str, column: str, order: Sequence[str] = ()) -> pa.Array:
-        """One column of a view."""
+        """Returns one column of a view."""
         return self.table(name, order)[column].combine_chunks()
 
     def count(self, name: str) -> int:
-        """The number of rows of a view."""
+        """Returns the number of rows of a view."""
         with self._told():
             return self._database.count(name)
 
     def table(self, name: str, order: Sequence[str] = ()) -> pa.Table:
-        """All rows of a view, in memory; see `Database.table`."""
+        """Returns all rows of a view, in memory; see `Database.table`."""
         with self._told():
             return self._database.table(name, order)
 

@@ -69,7 +69,7 @@ def _parquet_below(folder: RawPath) -> Iterator[RawPath]:
 
 
 def _count(path: RawPath, user_ids: Sequence[str], beside: Mapping[str, str | None]) -> int:
-    """The number of rows of a file that name one of the listeners.
+    """Returns the number of rows of a file that name one of the listeners.
 
     Args:
         path: of the file.

@@ -103,17 +103,17 @@ class ContentTower(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *others, **named)
 
     def set_delta(self, rows: Int[Tensor, " contents"], delta: Float[Tensor, "contents dim"]) -> None:
-        """What is added for the ids of contents from now on, of those that are to have a delta."""
+        """Sets what is added for the ids of contents from now on, where they are to have a delta."""
         self._id_delta.set(rows, delta)
 
     @property
     def has_delta(self) -> Bool[Tensor, " all_contents"]:
-        """Whether a content's id has a delta, by content row."""
+        """Says whether a content's id has a delta, by content row."""
         return self._is_trained
 
     @property
     def divided_ids(self) -> DividedIds | None:
-        """The id table where its rows are divided among ranks; null where it is whole."""
+        """Returns the id table where its rows are divided among ranks; null where it is whole."""
         return self._id_delta if isinstance(self._id_delta, DividedIds) else None
 
     @property

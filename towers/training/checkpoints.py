@@ -159,7 +159,7 @@ def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
 
 
 def ids_of_unfinished(folder: Path) -> Bool[Tensor, " contents"] | None:
-    """Which contents' ids have a delta in the run that a folder holds, whatever is counted now; null: none has begun.
+    """Returns which contents' ids have a delta in the run that a folder holds, whatever is counted now; null: no run.
 
     Raises:
         UserError: no checkpoint.
@@ -171,13 +171,13 @@ def ids_of_unfinished(folder: Path) -> Bool[Tensor, " contents"] | None:
 
 
 def _loaded(path: Path, is_spread: bool = False, signature: str | None = None) -> dict[str, Any]:
-    """With the rows beside it, whole or as this rank's part; as it stands where it is another run's than expected."""
+    """Loads a checkpoint with the rows beside it, whole or as this rank's part; another run's is left as it stands."""
     state = _alone(path)
     return state if signature not in (None, state["signature"]) else with_rows(path, state, is_spread)
 
 
 def _alone(path: Path, mmap: bool = False) -> dict[str, Any]:
-    """Without the rows beside it; by `mmap` what is not looked at is not read."""
+    """Loads a checkpoint without the rows beside it; by `mmap` what is not looked at is not read."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         assert "signature" in state

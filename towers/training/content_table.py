@@ -57,7 +57,7 @@ class ContentTable(nn.Module):
 
     @property
     def audio_rows(self) -> Int[Tensor, " contents"]:
-        """Row of each content's sound; -1 without."""
+        """Returns the row of each content's sound; -1 without."""
         return self._audio_rows
 
     @property
@@ -66,7 +66,7 @@ class ContentTable(nn.Module):
         return self._audio_rows.device
 
     def batch(self, rows: Int[Tensor, " contents"], routes: Routes | None = None) -> ContentBatch:
-        """The contents at `rows`, with the audio vectors of the table.
+        """Returns the contents at `rows`, with the audio vectors of the table.
 
         Args:
             rows: of contents. A divided table is asked by all ranks at once, for the same ones.

@@ -107,22 +107,22 @@ class RowwiseAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Dense parameters first, which the table is not: it has no `grad`."""
+        """Steps the dense parameters, then the rows of the table that were met."""
         loss = super().step(closure)
         self._step_rows(self._table)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Of the table, too."""
+        """Forgets the gradient of the table, too."""
         super().zero_grad(set_to_none)
         self._table.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments of a divided table are spread as the table is."""
+        """Returns torch's state, in which moments of the divided table are spread over ranks as the table is."""
         return self._with_moments(super().state_dict(), Division.spread)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Of whatever number of ranks."""
+        """Loads the state that any number of ranks has saved."""
         super().load_state_dict(self._with_moments(state_dict, Division.part))
 
     def _step_rows(self, table: DividedIds) -> None:
@@ -149,7 +149,7 @@ class RowwiseAdamW(torch.optim.AdamW):
             tensor.index_copy_(0, rows, stepped)
 
     def _with_moments(self, state: dict[str, Any], turned: Callable[[Division, Tensor], Tensor]) -> dict[str, Any]:
-        """A state whose moments of the divided table are turned into parts, or into the whole."""
+        """Returns a state whose moments of the divided table are turned into parts, or into the whole."""
         found, place = dict(state["state"]), sum(len(group["params"]) for group in self.param_groups[:-1])
         if place in found:
             moments = {name: turned(self._table.division, found[place][name]) for name in MOMENTS}

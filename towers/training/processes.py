@@ -52,7 +52,7 @@ class Processes:
         return tensor
 
     def largest(self, tensor: Tensor) -> Tensor:
-        """The largest over ranks, in place."""
+        """Replaces values by the largest over ranks, in place."""
         if self.share.ranks > 1:
             dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return tensor
@@ -75,7 +75,7 @@ class Processes:
                 gradient.copy_(part.view_as(gradient))
 
     def same_everywhere(self, module: torch.nn.Module, but: Container[str] = ()) -> None:
-        """Parameters and buffers of the first rank for all, but for those of which each rank has its own part."""
+        """Gives all ranks the first one's parameters and buffers, but for those of which each has its own part."""
         if self.share.ranks > 1:
             for name, tensor in module.state_dict(keep_vars=True).items():
                 if name not in but:

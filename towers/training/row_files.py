@@ -241,7 +241,7 @@ class _Reader(FileSystemReader):
     """Torch's own, which reads a pickle where files stand: this one takes from it only what describes tensors."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """As torch's."""
+        """Reads the metadata as torch does."""
         with (Path(self.path) / ".metadata").open("rb") as file:
             found = _DescriptionsAlone(file).load()
         assert isinstance(found, Metadata)

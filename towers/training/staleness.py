@@ -41,7 +41,7 @@ class Staleness:
         self._count += len(after)
 
     def together(self, processes: Processes, count: int) -> "Staleness":
-        """Of the sounds of all ranks, where each has taken note of its own.
+        """Sums over ranks, where each has taken note of its own sounds.
 
         Args:
             processes: who all call.

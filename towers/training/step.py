@@ -39,12 +39,12 @@ class Learner(nn.Module):
         self.objective = objective
 
     def divided_ids(self) -> DividedIds | None:
-        """The table of ids where it is divided by rows among ranks, and keeps its gradient to itself; null where it is
-        whole."""
+        """Returns the table of ids where it is divided by rows among ranks, and keeps its gradient to itself; null: it
+        is whole."""
         return self.two_tower.content_tower.divided_ids
 
     def tables(self) -> Tables | None:
-        """What a loader has to know of the tables that are divided; null: they are whole."""
+        """Returns what a loader has to know of the tables that are divided; null: they are whole."""
         ids, sounds = self.divided_ids(), self.table.division
         if ids is None or sounds is None:
             return None
@@ -54,7 +54,7 @@ class Learner(nn.Module):
         )  # fmt: skip
 
     def divisions(self) -> dict[str, Division]:
-        """How parameters and buffers are divided among ranks, by their names; empty where all are whole."""
+        """Returns how parameters and buffers are divided among ranks, by their names; empty where all are whole."""
         ids, sounds = self.divided_ids(), self.table.division
         found = {
             "two_tower.content_tower._id_delta.weight": None if ids is None else ids.division,

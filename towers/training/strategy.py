@@ -18,7 +18,7 @@ class SummedGradients(DDPStrategy):
         """Leaves the module as it is, so `training_step` is called on it directly."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
-        """By all ranks, each of which may have rows of its own to write; Lightning asks the first alone."""
+        """Saves on all ranks, each of which may have rows of its own to write; Lightning asks the first alone."""
         self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options=storage_options)
 
 

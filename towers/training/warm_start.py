@@ -119,7 +119,7 @@ def tables_of(learner: Learner, user_columns: Sequence[str]) -> dict[str, str]:
 
 
 def _trained_deltas(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A delta for every content: zero where training has not met it, whether it was drawn or has no row."""
+    """Returns a delta for every content: zero where training has not met it, whether it was drawn or has no row."""
     if not {DELTAS, IS_TRAINED} <= weights.keys():
         return {}
     deltas, is_trained = weights[DELTAS], weights[IS_TRAINED]

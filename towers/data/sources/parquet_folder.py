@@ -53,7 +53,7 @@ class ParquetFolder:
         )
 
     def _tables(self) -> tuple[dict[str, TableFiles], dict[str, bool]]:
-        """What is in the tables' folders, and the names in the data set's, each with whether it is a folder."""
+        """Returns what is in the tables' folders, and the names in the data set's, each with whether it is a folder."""
         if self._listed is not None:
             return self._listed
         names = self._names()
@@ -71,7 +71,7 @@ class ParquetFolder:
         return found, names
 
     def _names(self) -> dict[str, bool]:
-        """The names in the data set's folder, and whether each is a folder.
+        """Returns the names in the data set's folder, and whether each is a folder.
 
         Raises:
             UserError: there is no such folder.

@@ -41,7 +41,7 @@ class TableFiles:
         (self.parts if is_part else self.others).append(path)
 
     def in_order(self) -> "TableFiles":
-        """The same, sorted by path."""
+        """Returns the same files, sorted by path."""
         return replace(self, parts=sorted(self.parts), others=sorted(self.others))
 
 
@@ -55,7 +55,7 @@ def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
 
 
 def table_files(folder: RawPath, footers: Footers | None = None) -> TableFiles:
-    """What is in a table's folder and its subfolders; nothing where there is no folder.
+    """Returns what is in a table's folder and its subfolders; nothing where there is no folder.
 
     Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do; whatever else is Parquet is
     read, whatever it is called. Of a Delta or Iceberg table those files are read that its log calls alive. Links are
@@ -95,7 +95,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def is_called_parquet(path: RawPath) -> bool:
-    """Whether a file is Parquet by its name."""
+    """Says whether a file is Parquet by its name."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -115,7 +115,7 @@ def refuse_log(folder: RawPath, names: Iterable[str]) -> None:
 
 
 def _kind_of(folder: Path) -> str | None:
-    """Whose log is in a folder; null where there is none."""
+    """Says whose log is in a folder; null where there is none."""
     kind = next((kind for name, kind in LOGS.items() if (folder / name).is_dir()), None)
     return ICEBERG if kind is None and any(_metadata_of(folder)) else kind
 
@@ -168,7 +168,7 @@ def _add_remote(folder: RemotePath, objects: Mapping[str, RemotePath], footers: 
 
 
 def _tables_in(objects: Mapping[str, RemotePath]) -> dict[str, str]:
-    """The outermost folders in which a log says what is alive, each with `/` at its end, and whose they are."""
+    """Returns the outermost folders in which a log says what is alive, each with `/` at its end, and whose they are."""
     kinds: dict[str, str] = {}
     for name in objects:
         parts = name.split("/")

@@ -57,11 +57,11 @@ class RawTables:
 
     @property
     def objects(self) -> list[RemotePath]:
-        """The part files that are objects in a store; they all are, or none is."""
+        """Returns the part files that are objects in a store; they all are, or none is."""
         return [path for paths in self.files.values() for path in paths if isinstance(path, RemotePath)]
 
     def part(self, table: str, path: RawPath, extra: Sequence[str] = ()) -> Part:
-        """A part file of a table as it is read: its own columns, and those that its folders' names have.
+        """Returns a part file of a table as it is read: its own columns, and those that its folders' names have.
 
         Args:
             table: a name of `schema.RAW_TABLES`.
@@ -77,7 +77,7 @@ class RawTables:
         return part_of(path, table, own, self.values_beside(table, path), extra)
 
     def values_beside(self, table: str, path: RawPath) -> dict[str, str | None]:
-        """Columns with one value in all of a part file, as its folders' names and its table's log tell them.
+        """Returns columns with one value in all of a part file, as its folders' names and its table's log tell them.
 
         The log counts where both do. See `part`.
         """
@@ -94,7 +94,7 @@ class RawTables:
 
 
 def literal(path: str) -> Path:
-    """A local path as it stands: pyarrow and DuckDB would take a folder called `~` for the caller's home.
+    """Returns a local path as it stands: pyarrow and DuckDB would take a folder called `~` for the caller's home.
 
     Raises:
         UserError: it is a URL.
@@ -105,7 +105,7 @@ def literal(path: str) -> Path:
 
 
 def raw_folder(root: str) -> RawPath:
-    """A folder on a disk or, by its URL, in a store.
+    """Returns a folder on a disk or, by its URL, in a store.
 
     Raises:
         UserError: a URL that cannot be read.

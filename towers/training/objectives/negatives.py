@@ -145,7 +145,7 @@ class InBatchAndUniform:
         return rows, self.log_q(rows, len(target_rows)).astype(np.float32)
 
     def log_q(self, rows: Int[np.ndarray, " candidates"], num_targets: int) -> Float[np.ndarray, " candidates"]:
-        """Logarithm of the probability that each of `rows` is in the set where `num_targets` targets compete."""
+        """Returns the log-probability that each of `rows` is in the set where `num_targets` targets compete."""
         log_missed = np.full(rows.shape, self.log_missed_by_uniform)
         if self.in_batch:
             log_missed += num_targets * _log_other(self._share[rows])
