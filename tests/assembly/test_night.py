@@ -16,6 +16,7 @@ from towers.errors import UserError
 from towers.lifecycle.gate.gate import judge
 from towers.lifecycle.record import Record
 from towers.lifecycle.rollback import roll_back
+from towers.lifecycle.watching.watcher import Watch
 from towers.publishing.sinks.sink import NoSink
 
 
@@ -78,7 +79,7 @@ def test_nothing_serves_though_something_has(make_plan):
     published(plan.ledger, 1)
     (plan.folders.exports / "current").unlink()
     with pytest.raises(UserError, match=r"current: leads nowhere, though v1 has served; put it back"):
-        cycle(plan)
+        cycle(plan, Watch({}, plan.state()))
 
 
 def test_a_refit_has_no_patience(make_plan, world_store):

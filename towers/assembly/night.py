@@ -14,7 +14,7 @@ from towers.assembly.cleaning import folders_of
 from towers.assembly.judged import judged_run
 from towers.assembly.run import load_run
 from towers.assembly.training import training_plan
-from towers.assembly.versions import versions_of
+from towers.assembly.versions import state_of, versions_of
 from towers.assembly.warm_start import check_carried
 from towers.config.composing import config_of_run, seen_by
 from towers.config.instantiate import instantiate, value
@@ -33,6 +33,8 @@ from towers.lifecycle.ledger import Ledger, night_name
 from towers.lifecycle.pruning import KeptNights
 from towers.lifecycle.record import Record
 from towers.lifecycle.served_check import CanarySettings
+from towers.lifecycle.watching.night_state import NightState
+from towers.lifecycle.watching.watcher import Watcher
 from towers.manifest import read_json
 from towers.publishing.describing import space_told, window_of
 from towers.publishing.sinks.sink import Sink
@@ -80,6 +82,7 @@ class NightPlan:
         force: who publishes whatever the gate says; null: nobody.
         canaries: how a version is tried in the server.
         headroom: space that has to be there.
+        watchers: who is told of the night, by name.
         keep: how much of past nights stays.
         warm: how a training goes on from the night before.
         main_metric: key of the figure that decides.
@@ -96,6 +99,7 @@ class NightPlan:
     force: Force | None
     canaries: CanarySettings
     headroom: Headroom
+    watchers: Mapping[str, Watcher]
     keep: KeptNights
     warm: Warm
     main_metric: str
@@ -109,7 +113,12 @@ class NightPlan:
             name=value(self.config, "name", str),
             source=instantiate(self.config.data.source, "data.source"),
             sink=self.sink,
+            watchers=self.watchers,
         )
+
+    def state(self) -> NightState:
+        """Gives what those who watch the night are told at its beginning."""
+        return state_of(self.config, self.ledger)
 
     def night(self, store: Store, champion: Record | None) -> "Night":
         """Begins tonight, or goes on with it where its record is there.
@@ -324,6 +333,7 @@ def night_plan(config: DictConfig) -> NightPlan:
         force=force_of(value(config, "gate.force", bool), value(config, "gate.why", str | None)),
         canaries=instantiate(config.canaries, "canaries"),
         headroom=instantiate(config.headroom, "headroom"),
+        watchers=versions.watchers,
         keep=KeptNights(**{name: value(config, f"keep.{name}", int) for name in ("versions", "nights")}),
         warm=Warm(
             share=value(config, "warm.share", float),

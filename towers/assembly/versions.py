@@ -1,12 +1,17 @@
 """The versions of a data set and who reads them: what a roll back and the history need, without torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from towers.config.instantiate import instantiate, value
+from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
+from towers.lifecycle.watching.night_state import NightState
+from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
 
 
@@ -18,11 +23,13 @@ class Versions:
         ledger: of its nights.
         sink: engine that readers ask.
         main_metric: that decides.
+        watchers: who is told of nights and roll backs, by name.
     """
 
     ledger: Ledger
     sink: Sink
     main_metric: str
+    watchers: Mapping[str, Watcher]
 
 
 def versions_of(config: DictConfig) -> Versions:
@@ -36,4 +43,38 @@ def versions_of(config: DictConfig) -> Versions:
         ledger=Ledger(folder=nights / value(config, "data.name", str), exports=exports, runs=runs),
         sink=instantiate(config.sink, "sink"),
         main_metric=value(config, "evaluation.main_metric", str),
+        watchers=_watchers(config),
     )
+
+
+def state_of(config: DictConfig, ledger: Ledger) -> NightState:
+    """Gives what those who watch a night are told at its beginning.
+
+    Args:
+        config: of `towers retrain`.
+        ledger: of the data set.
+    """
+    return NightState(
+        data=value(config, "data.name", str),
+        experiment=value(config, "name", str),
+        started=datetime.now(UTC),
+        root=value(config, "data.root", str | None),
+        project=config.logger.get("project"),
+        nights=ledger.folder,
+        runs=ledger.runs,
+    )
+
+
+def _watchers(config: DictConfig) -> dict[str, Watcher]:
+    """Builds what `watchers` names; one that is null is left out.
+
+    Raises:
+        UserError: a key that does not fit, or a class that is no watcher.
+    """
+    built = {
+        str(name): instantiate(node, f"watchers.{name}") for name, node in config.watchers.items() if node is not None
+    }
+    for name, watcher in built.items():
+        if not isinstance(watcher, Watcher):
+            raise UserError(f"watchers.{name}: {type(watcher).__name__} is no {Watcher.__module__}.Watcher")
+    return built

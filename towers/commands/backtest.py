@@ -30,6 +30,7 @@ from towers.lifecycle.backtest import (
 )
 from towers.lifecycle.backtest_page import FILE, write_backtest_page
 from towers.lifecycle.lock import held
+from towers.lifecycle.watching.watcher import Watch
 from towers.manifest import read_json, write_json
 from towers.training.run_folder import FINISHED
 
@@ -113,7 +114,7 @@ def _run(plan: BacktestPlan, core_s: dict[str, float]) -> tuple[Outcome, str]:
     """What becomes of the cycle on a night, and why; its time is noted."""
     try:
         with _timed(core_s, SERVED):
-            cycle(plan.night)
+            cycle(plan.night, Watch({}, plan.night.state()))  # nobody is told of days that are long past
     except GateRefused as refused:
         return "refused", str(refused)
     except UserError as failed:

@@ -1,10 +1,11 @@
 """One night of `towers retrain`: each step does nothing where it is done, so that the same command goes on."""
 
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 
@@ -13,6 +14,7 @@ from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
 from towers.assembly.export import export_plan
 from towers.assembly.night import Night, NightPlan
 from towers.assembly.pictures import log_version
+from towers.assembly.promotion import evaluation_of
 from towers.assembly.twins import judged_night, judged_twin
 from towers.commands import evaluate, export, prepare, train
 from towers.commands.progress import StageProgress
@@ -29,8 +31,12 @@ from towers.lifecycle.record import Record
 from towers.lifecycle.rollback import finish
 from towers.lifecycle.served_check import checked
 from towers.lifecycle.switching import publish, put_right
+from towers.lifecycle.watching.watcher import Watch
+from towers.manifest import read_json
 from towers.publishing.describing import space_told
 from towers.retrieval.export import Export
+from towers.training.run_folder import FINISHED
+from towers.training.stopping import Stopped, ends_on_signals
 
 
 def night(plan: NightPlan) -> None:
@@ -38,52 +44,88 @@ def night(plan: NightPlan) -> None:
 
     Raises:
         GateRefused: tonight's version is not published; the one that served serves.
+        Stopped: a signal came; the same command goes on.
     """
-    try:
-        with held(plan.lock, "a night", plan.waits, print):
-            cycle(plan)
-    except Held as elsewhere:
-        print(elsewhere)
+    watch = Watch(plan.watchers, plan.state())
+    with ends_on_signals(), watch.process():
+        try:
+            with held(plan.lock, "a night", plan.waits, print), watch.night(plan.ledger):
+                cycle(plan, watch)
+        except Held as elsewhere:
+            print(elsewhere)
+        except Stopped as stopped:
+            print(f"towers: {stopped.signal.name}: the night was stopped; the same command goes on", file=sys.stderr)
+            raise
 
 
-def cycle(plan: NightPlan) -> None:
+def cycle(plan: NightPlan, watch: Watch) -> None:
     """Runs the steps of a night, one after the other, without the lock that keeps nights apart.
+
+    Args:
+        plan: of the command.
+        watch: who is told.
 
     Raises:
         GateRefused: as `night`.
     """
+    before = watch.state.serving
     with StageProgress() as progress:  # first of all: what a roll back leaves may not open
-        for line in finish(plan.ledger, plan.sink, progress.update):
-            print(line)
-    print("\n".join(dry_run(plan.tried(), plan.headroom)))
+        if told := finish(plan.ledger, plan.sink, progress.update):
+            print("\n".join(told))
+            watch.put_back(plan.ledger, before)
+    with watch.step("dry_run"):
+        print("\n".join(dry_run(plan.tried(), plan.headroom)))
     champion = _champion(plan)
-    store = prepare.prepare(seen_by("prepare", plan.config))
+    with watch.step("prepare") as facts:
+        store = prepare.prepare(seen_by("prepare", plan.config))
+        watch.knows(store=store.folder)
+        facts.update(fingerprint=store.fingerprint, rows=dict(store.manifest["counts"]))
     tonight = plan.night(store, champion)
+    watch.knows(record=tonight.record, rival=None if tonight.rival is None else tonight.rival.version)
     if tonight.record.bar is not None:
         raise GateRefused(f"{tonight.record.version} was marked bad ({tonight.record.bar.why}); current stays")
     if tonight.is_done:
         serves = "serves" if tonight.champion == tonight.record else "has served"
-        print(f"nothing to publish: {tonight.record.version}, which {serves}, was made of this data")
-        return _ended(tonight)
+        done = f"nothing to publish: {tonight.record.version}, which {serves}, was made of this data"
+        print(done)
+        watch.knows(ending="nothing", why=done)
+        return _ended(tonight, watch)
     tonight.check_comparable()
-    tonight = _passed(tonight, Evidence(stage="data", is_first_night=tonight.rival is None, data=tonight.data()))
-    tonight, twin = _trained(tonight, tonight.twin_config(), "judged")
+    with watch.step("data_check") as facts:
+        data = Evidence(stage="data", is_first_night=tonight.rival is None, data=tonight.data())
+        tonight = _passed(tonight, data, watch, facts)
+    with watch.step("twin") as facts:
+        tonight, twin = _trained(tonight, tonight.twin_config(), "judged")
+        watch.knows(record=tonight.record, twin=twin)
+        facts.update(_came_to(twin))
     evaluation = evaluation_plan(seen_by("evaluate", plan.config))
-    evidence = _judged(tonight, evaluation, twin)
-    tonight = _passed(tonight, evidence)
-    tonight, refit = _trained(tonight, tonight.refit_config(twin), "refit")
-    evidence = replace(evidence, refit=judged_twin(evaluation, evaluation.protocol(store), refit))
-    target = _exported(tonight, refit)
-    tonight = tonight.exported(target)  # known before anything else, so that the version goes with its night
-    served = plan.folders.served()
-    serving = None if served is None else Export(served, check_files=False)
-    evidence = replace(evidence, stage="export", exported=facts_of(Export(target), serving))
-    tonight = _passed(tonight, evidence)
-    evidence = replace(evidence, stage="served", canaries=_asked(tonight, target))
-    tonight = _passed(tonight, evidence)
+    with watch.step("evaluation") as facts:
+        evidence = _judged(tonight, evaluation, twin)
+        watch.knows(evaluation=evaluation_of(twin, evaluation.period).parent)
+        tonight = _passed(tonight, evidence, watch, facts)
+        facts["metrics"] = dict(tonight.record.metrics)
+    with watch.step("refit") as facts:
+        tonight, refit = _trained(tonight, tonight.refit_config(twin), "refit")
+        watch.knows(record=tonight.record, refit=refit)
+        facts.update(_came_to(refit))
+        evidence = replace(evidence, refit=judged_twin(evaluation, evaluation.protocol(store), refit))
+    with watch.step("export") as facts:
+        target = _exported(tonight, refit)
+        tonight = tonight.exported(target)  # known before anything else, so that the version goes with its night
+        watch.knows(export=target)
+        served = plan.folders.served()
+        serving = None if served is None else Export(served, check_files=False)
+        evidence = replace(evidence, stage="export", exported=facts_of(Export(target), serving))
+        tonight = _passed(tonight, evidence, watch, facts)
+        facts.update(version=target.name, space_id=tonight.record.space_id)
+    with watch.step("server") as facts:
+        evidence = replace(evidence, stage="served", canaries=_asked(tonight, target))
+        tonight = _passed(tonight, evidence, watch, facts)
     log_version(refit, tonight.of_version)
-    _published(tonight, target)
-    return _ended(tonight)
+    with watch.step("publish") as facts:
+        _published(tonight, target, watch)
+        facts["ending"] = watch.state.ending
+    return _ended(tonight, watch)
 
 
 def _champion(plan: NightPlan) -> Record | None:
@@ -132,8 +174,14 @@ def _judged(tonight: Night, plan: EvaluationPlan, twin: Path) -> Evidence:
         return judged_night(tonight, plan, twin, progress.update)
 
 
-def _passed(tonight: Night, evidence: Evidence) -> Night:
-    """Asks the gate with what is known by now; keeps what it says.
+def _came_to(run: Path) -> dict[str, Any]:
+    """Returns what a training came to, for those who watch."""
+    finished = read_json(run / FINISHED)
+    return {"run": run.name, **{name: finished[name] for name in ("epoch", "seconds") if name in finished}}
+
+
+def _passed(tonight: Night, evidence: Evidence, watch: Watch, facts: dict[str, Any]) -> Night:
+    """Asks the gate with what is known by now; keeps what it says, and tells who watches.
 
     Raises:
         GateRefused: it refuses.
@@ -141,6 +189,8 @@ def _passed(tonight: Night, evidence: Evidence) -> Night:
     plan = tonight.plan
     verdict = judge(evidence, plan.rules, plan.force)
     tonight = tonight.said(verdict, evidence)
+    watch.knows(record=tonight.record)
+    facts["refused"] = [outcome.rule for outcome in verdict.refused]
     if evidence.stage == "twins" or not verdict.passed:
         print("\n".join(verdict.lines(is_full=evidence.stage == "twins")))
     if not verdict.passed:
@@ -172,12 +222,14 @@ def _asked(tonight: Night, target: Path) -> Canaries:
     )
 
 
-def _published(tonight: Night, target: Path) -> None:
-    """Fills the engine and leads readers to the version; one that comes late leads nobody."""
+def _published(tonight: Night, target: Path, watch: Watch) -> None:
+    """Fills the engine and leads readers to the version; one that comes late leads nobody. Tells who watches."""
     plan, served = tonight.plan, tonight.plan.folders.served()
     if tonight.is_late:
         plan.ledger.remark(tonight.record, "note", f"comes late: its data ends before that of {served and served.name}")
-        print(f"{target} comes late: its data ends before that of {served and served.name}, which goes on to serve")
+        late = f"{target} comes late: its data ends before that of {served and served.name}, which goes on to serve"
+        print(late)
+        watch.knows(ending="late", why=late)
         return
     told = "current points to it" if served is None else f"current moves from {served.name} to it"
     space = None if served is None else space_told(Export(served).manifest, Export(target).manifest)
@@ -189,17 +241,19 @@ def _published(tonight: Night, target: Path) -> None:
             plan.ledger, plan.sink, Export(target), progress.update, champion=tonight.champion, forced=forced
         )
     done = f"published {target}: {', '.join([told] if space is None else [told, space])}"
+    watch.knows(ending="published", why=done)
     print("\n".join(line for line in (filled, *lines, done) if line))
 
 
-def _ended(tonight: Night) -> None:
+def _ended(tonight: Night, watch: Watch) -> None:
     """Notes the end, and removes what no kept night needs."""
     ledger = tonight.plan.ledger
     with ledger.alone():  # a roll back may be marking it
         record = ledger.of_night(tonight.record.night)  # with the remarks that publishing has made
         if record is not None and record.ended is None:
             ledger.write(replace(record, ended=datetime.now(UTC).isoformat(timespec="seconds")))
-    _pruned(tonight.plan)
+    with watch.step("prune"):
+        _pruned(tonight.plan)
 
 
 def _pruned(plan: NightPlan) -> None:

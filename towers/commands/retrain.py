@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 from omegaconf import DictConfig
 
-from towers.assembly.versions import versions_of
+from towers.assembly.versions import state_of, versions_of
 from towers.commands.printed import print_table
 from towers.commands.progress import StageProgress
 from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.lifecycle.history import history_table
 from towers.lifecycle.rollback import roll_back
+from towers.lifecycle.watching.watcher import Watch, serving
 
 
 def run(config: DictConfig) -> None:
@@ -44,9 +45,10 @@ def rolled_back(config: DictConfig) -> None:
     """Puts the version before back, or the one that `to` names; does not wait for a night that runs."""
     versions = versions_of(config)
     to, why = (value(config, key, str | None) for key in ("to", "why"))
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), serving(versions.ledger)
     with StageProgress() as progress:
         lines = roll_back(versions.ledger, versions.sink, to, why or "", progress.update)
+    Watch(versions.watchers, state_of(config, versions.ledger)).put_back(versions.ledger, before)
     print("\n".join(lines), f"({time.perf_counter() - begun:.2f} s)")
 
 

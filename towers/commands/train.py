@@ -65,10 +65,25 @@ def run_whole(config: DictConfig) -> Path:
     with tempfile.TemporaryDirectory() as place:
         save_yaml(resolved(config), Path(place) / "whole.yaml")
         named = ["--config-dir", place, "--config-name", "whole"]
-        code = subprocess.run([sys.executable, "-m", "towers", "train", *named], check=False).returncode
+        code = _waited_for(subprocess.Popen([sys.executable, "-m", "towers", "train", *named]))
     if code != 0 or not (folder / FINISHED).exists():
         raise UserError(f"{folder}: the training in {processes} processes has ended with {code}; its own lines say why")
     return folder
+
+
+def _waited_for(training: subprocess.Popen[bytes]) -> int:
+    """Waits for a training in processes of its own; returns its exit code. A signal that ends this process is passed
+    on, and the training saves first.
+
+    Raises:
+        Stopped: as the signal's handler raised it, once the training has ended.
+    """
+    try:
+        return training.wait()
+    except Stopped as stopped:
+        training.send_signal(stopped.signal)
+        training.wait()
+        raise
 
 
 def _parts(plan: TrainingPlan, trainer: pl.Trainer) -> Parts:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import disk_usage
 from typing import Final
@@ -13,6 +13,7 @@ from towers.data.store import CURRENT
 from towers.disk import check_writable, mount_of, shown, size_of
 from towers.errors import UserError
 from towers.lifecycle.inventory import Folders
+from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
 from towers.retrieval.export import Export
 from towers.training.run_folder import FINISHED
@@ -56,6 +57,7 @@ class Tried:
         name: of the experiment.
         source: of the raw data.
         sink: that is filled.
+        watchers: who is told of the night, by name.
     """
 
     folders: Folders
@@ -64,6 +66,7 @@ class Tried:
     name: str
     source: Source
     sink: Sink
+    watchers: Mapping[str, Watcher] = field(default_factory=dict)
 
 
 def dry_run(night: Tried, settings: Headroom) -> list[str]:
@@ -77,7 +80,7 @@ def dry_run(night: Tried, settings: Headroom) -> list[str]:
     """
     lines: list[str] = []
     wrong: list[str] = []
-    for tried in (_raw, _folders, _space, _served, _sink):
+    for tried in (_raw, _folders, _space, _served, _sink, _watchers):
         with _noted(wrong):
             for line in tried(night, settings):
                 lines.append(line)
@@ -184,6 +187,18 @@ def _sink(night: Tried, settings: Headroom) -> Iterator[str]:
     """The sink's own messages name their key."""
     night.sink.reach()
     yield f"sink: {type(night.sink).__name__} can be reached"
+
+
+def _watchers(night: Tried, settings: Headroom) -> Iterator[str]:
+    """The watchers' own messages name their key."""
+    wrong: list[str] = []
+    for watcher in night.watchers.values():
+        with _noted(wrong):
+            watcher.check()
+    if wrong:
+        raise _Wrong(wrong)
+    if night.watchers:
+        yield f"told of it: {', '.join(night.watchers)}"
 
 
 def _places(night: Tried) -> Mapping[str, Path]:

@@ -1,0 +1,153 @@
+"""What is known of a night while it runs and when it has ended: all that those who watch it are told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from towers.lifecycle.ledger import Ledger
+from towers.lifecycle.record import Record
+from towers.manifest import read_json
+from towers.retrieval.files import MANIFEST
+
+StepName = Literal[
+    "dry_run", "prepare", "data_check", "twin", "evaluation", "refit", "export", "server", "publish", "prune"
+]
+STEPS: Final[tuple[StepName, ...]] = get_args(StepName)
+"""The steps of a night in their order; a night that ends early has not had the last ones."""
+Ending = Literal["published", "nothing", "late", "refused", "failed", "stopped"]
+"""How a night ended. published: a new version serves. nothing: there was nothing new to publish. late: its data ends
+before that of what serves. refused: by the gate, or marked bad before. failed: by an error, the caller's or another.
+stopped: by a signal; the same command goes on."""
+ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
+WELL: Final[tuple[Ending, ...]] = ("published", "nothing", "late")
+"""Endings with the exit code 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of a night.
+
+    Args:
+        name: of the step.
+        began: when, in UTC.
+        ended: when, in UTC; null while it runs.
+        error: what ended it, in one line; null where it ended well or runs.
+        facts: figures and names about it as JSON has them, such as the rows of the prepared tables.
+    """
+
+    name: StepName
+    began: datetime
+    ended: datetime | None = None
+    error: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; 0 while it runs."""
+        return 0.0 if self.ended is None else (self.ended - self.began).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """The version that serves.
+
+    Args:
+        version: its name.
+        folder: of its export.
+        space_id: of its vectors.
+        data_end: last event that it knows, in UTC; null where the data has no clock.
+        since: when it began to serve, in UTC; null where nobody has noted it.
+    """
+
+    version: str
+    folder: Path
+    space_id: str
+    data_end: datetime | None
+    since: datetime | None
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> "Serving | None":
+        """Reads what `current` leads to; null where nothing serves.
+
+        Raises:
+            UserError: a record or the manifest cannot be read.
+        """
+        folder, champion = ledger.served(), ledger.champion()
+        if folder is None or not (folder / MANIFEST).exists():
+            return None
+        manifest = read_json(folder / MANIFEST)
+        return cls(
+            version=folder.name,
+            folder=folder,
+            space_id=manifest["space_id"],
+            data_end=utc(manifest.get("window", {}).get("end")),
+            since=utc(champion.serving_s) if champion is not None and champion.serving_s else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightState:
+    """A night as far as it has come; paths are null until the step that makes them has ended.
+
+    Args:
+        data: name of the data set.
+        experiment: name of the experiment.
+        started: when this process began, in UTC.
+        root: where the raw data lies, a folder or an address of an object store; null where the source has none.
+        project: of Weights & Biases, where the night's trainings go there; null where they do not.
+        nights: folder of the data set's records.
+        runs: folder of all runs, below which `record.judged` and `record.refit` are.
+        record: the night's record; null until the data is prepared. Its `night` names the night.
+        store: folder of the prepared store.
+        twin: folder of the run of tonight's judged twin.
+        evaluation: folder of the twin's evaluation, with metrics.json and report.html.
+        refit: folder of the run that is exported.
+        export: folder of the version that was made.
+        rival: name of the version that tonight's is compared with; null on the first night.
+        served_before: what served when the night began; null where nothing did.
+        serving: what serves now; null where nothing does.
+        steps: that were begun, in their order.
+        ending: how the night ended; null while it runs.
+        why: the last line that it said about its ending; empty while it runs.
+        ended: when, in UTC; null while it runs.
+    """
+
+    data: str
+    experiment: str
+    started: datetime
+    root: str | None
+    project: str | None
+    nights: Path
+    runs: Path
+    record: Record | None = None
+    store: Path | None = None
+    twin: Path | None = None
+    evaluation: Path | None = None
+    refit: Path | None = None
+    export: Path | None = None
+    rival: str | None = None
+    served_before: Serving | None = None
+    serving: Serving | None = None
+    steps: tuple[Step, ...] = ()
+    ending: Ending | None = None
+    why: str = ""
+    ended: datetime | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the night took; 0 while it runs."""
+        return 0.0 if self.ended is None else (self.ended - self.started).total_seconds()
+
+
+def utc(text: str | None) -> datetime | None:
+    """Reads a time of ISO 8601; one without a zone is of UTC. Null stays null.
+
+    >>> utc("2026-07-14T03:00:00").isoformat()
+    '2026-07-14T03:00:00+00:00'
+    """
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
