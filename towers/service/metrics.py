@@ -91,11 +91,9 @@ class Metrics:
         self.refused_versions.inc()
 
     async def answer(self, request: Request) -> Response:
-        """What a scrape gets: in OpenMetrics where it asks for that, else as text; `name[]` chooses."""
+        """What a scrape gets: in OpenMetrics where it asks for that, else as text."""
         encoder, content_type = choose_encoder(request.headers.get("accept", ""))
-        names = request.query_params.getlist("name[]")
-        registry = self._registry.restricted_registry(names) if names else self._registry
-        body = await asyncio.to_thread(encoder, registry)  # not of the requests' threads, which may all be taken
+        body = await asyncio.to_thread(encoder, self._registry)  # not of the requests' threads, which may all be taken
         headers = {"content-type": content_type}
         if gzip_accepted(request.headers.get("accept-encoding", "")):
             body, headers["content-encoding"] = gzip.compress(body, compresslevel=1), "gzip"

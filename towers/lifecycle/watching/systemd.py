@@ -69,8 +69,8 @@ class Systemd(Watcher):
         )
 
     def ended(self, state: NightState) -> None:
-        """The ending and why. That it stops is told by `close`: from then on `TimeoutStopSec=` holds, and others may have
-        much to send."""
+        """The ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and others may
+        have much to send."""
         self._runs = False
         why = f": {masked(state.why)}" if state.why else ""
         self._notifier.status(f"night of {state.data} ({state.experiment}): {state.ending}{why}")
