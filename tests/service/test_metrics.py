@@ -40,8 +40,8 @@ def told(client: TestClient, name: str = "", **labels: str) -> float | Told:
 
 
 @pytest.fixture
-def asking() -> Iterator[TestClient]:
-    with TestClient(app_of(GOLDEN), raise_server_exceptions=False) as client:
+def asking(small: Export) -> Iterator[TestClient]:
+    with TestClient(app_of(small.folder), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -59,15 +59,16 @@ def asking() -> Iterator[TestClient]:
     ],
 )
 def test_a_request_counts_by_its_routes_template(
-    asking: TestClient, method: str, path: str, route: str, code: int
+    client: TestClient, method: str, path: str, route: str, code: int
 ) -> None:
-    body = {"json": {"users": []}} if method == "POST" else {}
-    assert asking.request(method, path, **body).status_code == code
     counted = {"method": method if method != "BREW" else UNKNOWN, "route": route}
-    assert told(asking, "requests_total", status=str(code), **counted) == 1
-    assert told(asking, "request_duration_seconds_count", **counted) == 1
-    assert told(asking, "request_duration_seconds_bucket", le="+Inf", **counted) == 1
-    assert 0 < told(asking, "request_duration_seconds_sum", **counted) < 30
+    before = told(client, "requests_total", status=str(code), **counted)
+    body = {"json": {"users": []}} if method == "POST" else {}
+    assert client.request(method, path, **body).status_code == code
+    assert told(client, "requests_total", status=str(code), **counted) == before + 1
+    times = told(client, "request_duration_seconds_count", **counted)
+    assert told(client, "request_duration_seconds_bucket", le="+Inf", **counted) == times
+    assert 0 < told(client, "request_duration_seconds_sum", **counted) < 30
 
 
 def test_no_label_holds_who_asked_or_for_what(asking: TestClient) -> None:
@@ -108,16 +109,18 @@ def test_the_template_is_found_below_a_prefix(small: Export) -> None:
     ],
 )
 def test_a_limit_that_refuses_is_named(
-    asking: TestClient, method: str, path: str, body: dict[str, object], limit: str
+    client: TestClient, method: str, path: str, body: dict[str, object], limit: str
 ) -> None:
-    assert asking.request(method, path, **body).status_code in (413, 422)
-    assert told(asking, "refused_total", limit=limit) == told(asking, "refused_total") == 1
+    before, all_before = told(client, "refused_total", limit=limit), told(client, "refused_total")
+    assert client.request(method, path, **body).status_code in (413, 422)
+    assert told(client, "refused_total", limit=limit) == before + 1
+    assert told(client, "refused_total") == all_before + 1
 
 
 def test_what_is_wrong_without_a_limit_is_refused_by_none(asking: TestClient) -> None:
-    for path in ("/recommend?user=nobody", "/recommend?user=a&familiar=7", "/recommend", "/map?limit=0"):
+    for path in ("/recommend?user=unheard", "/recommend?user=a&familiar=7", "/recommend", "/map?limit=0"):
         assert asking.get(path).status_code in (404, 422)
-    assert told(asking, "refused_total") == 0
+    assert told(asking, "refused_total") == 0  # none so far
 
 
 def test_errors_and_requests_in_flight(small: Export) -> None:
@@ -167,7 +170,8 @@ def test_how_long_a_request_took(small: Export) -> None:
     assert (BUCKETS[0], BUCKETS[-1]) == (0.0005, 10)
 
 
-def test_what_serves(asking: TestClient) -> None:
+def test_what_serves(golden_client: TestClient) -> None:
+    asking = golden_client
     version = asking.get("/version").json()
     labels = {"version": version["version"]}
     assert told(asking, "workers", space_id=version["space_id"], format="1", towers=version["towers"], **labels) == 1
@@ -254,9 +258,8 @@ def test_processes_know_of_one_another_by_a_folder(tmp_path: Path, monkeypatch: 
     assert set(roster.processes()) == {12}
 
 
-def test_an_application_of_ones_own_may_have_it() -> None:
-    """Two in one process count apart."""
-    with TestClient(app_of(GOLDEN)) as one, TestClient(app_of(GOLDEN)) as other:
+def test_two_applications_in_one_process_count_apart(small: Export) -> None:
+    with TestClient(app_of(small.folder)) as one, TestClient(app_of(small.folder)) as other:
         one.get("/health")
         assert isinstance(one.app, FastAPI)
         assert told(one, "requests_total", route="/health") == 1
