@@ -120,7 +120,7 @@ def test_a_limit_that_refuses_is_named(
 def test_what_is_wrong_without_a_limit_is_refused_by_none(asking: TestClient) -> None:
     for path in ("/recommend?user=unheard", "/recommend?user=a&familiar=7", "/recommend", "/map?limit=0"):
         assert asking.get(path).status_code in (404, 422)
-    assert told(asking, "refused_total") == 0  # none so far
+    assert told(asking, "refused_total") == 0
 
 
 def test_errors_and_requests_in_flight(small: Export) -> None:

@@ -75,11 +75,11 @@ class Serving:
             self.export, partial(Snapshot.open, audio=audio, lists=self.lists, verify=self.verify), self.watch_s
         )
 
-    def app(self, open_live: Callable[[], Live] | None = None, ends: Callable[[], object] | None = None) -> FastAPI:
-        """The application, in this process, which `ends` is called in when it ends; null: `end_for_sure`."""
+    def app(self, open_live: Callable[[], Live] | None = None) -> FastAPI:
+        """The application, in this process, which ends with it."""
         keep_to_one_thread()
         log_plainly()
-        watched = Watched(metrics=self.metrics, roster=self.roster, ends=ends or end_for_sure)
+        watched = Watched(metrics=self.metrics, roster=self.roster, ends=end_for_sure)
         return create_app(open_live or self.open_live, self.limits, self.threads, self.home, watched)
 
 
@@ -116,8 +116,9 @@ def end_with_input(stopping_s: float) -> None:
     threading.Thread(target=watch, name="towers-input", daemon=True).start()
 
 
-def end_for_sure() -> threading.Timer:
-    """Ends this process after `LAST_S`, if it has not ended by then: a thread whose request hangs would keep it."""
+def end_for_sure() -> None:
+    """Ends this process after `LAST_S`, if it has not ended by then: the interpreter waits for a thread whose request
+    hangs."""
 
     def end() -> None:
         LOG.error("a request is still under way %g seconds after it was given up; ended without it", LAST_S)
@@ -126,7 +127,6 @@ def end_for_sure() -> threading.Timer:
     timer = threading.Timer(LAST_S, end)
     timer.daemon = True
     timer.start()
-    return timer
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -232,9 +232,9 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
                 serving.app, factory=True, workers=workers, log_level="warning", access_log=access_log,
                 timeout_graceful_shutdown=serving.stopping_s,
             )  # fmt: skip
-            with ended_in_order() as timers:
+            with ended_in_order():
                 if workers == 1:  # what was opened here is served; a worker process opens its own
-                    config.app = partial(serving.app, lambda: live, lambda: timers.append(end_for_sure()))
+                    config.app = partial(serving.app, lambda: live)
                     server = uvicorn.Server(config)
                     telling.serves(listening, lambda: server.should_exit)
                     server.run(sockets=[listening])
@@ -247,20 +247,13 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
 
 
 @contextmanager
-def ended_in_order() -> Iterator[list[threading.Timer]]:
-    """Spans what uvicorn does: it raises the signal that ended it again when all is answered, which ends nothing here.
-
-    Yields:
-        A list for timers, which are called off.
-    """
+def ended_in_order() -> Iterator[None]:
+    """Spans what uvicorn does: it raises the signal that ended it again when all is answered; that ends nothing here."""
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
-    timers: list[threading.Timer] = []
     try:
         with suppress(KeyboardInterrupt):
-            yield timers
+            yield
     finally:
-        for timer in timers:
-            timer.cancel()
         if is_main:
             signal.signal(signal.SIGTERM, before)
