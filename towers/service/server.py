@@ -248,7 +248,7 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
 
 @contextmanager
 def ended_in_order() -> Iterator[None]:
-    """Spans what uvicorn does: it raises the signal that ended it again when all is answered; that ends nothing here."""
+    """Spans what uvicorn does: it raises the signal that ended it again when all is answered, which ends nothing."""
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
     try:
