@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -36,6 +37,8 @@ from towers.systemd import Notifier
 LOG = logging.getLogger("towers.service")
 LAST_S = 5.0
 """Seconds that an ending may take after `stopping_s`, in which the log of the home page is written."""
+WORKER_S = 30
+"""Seconds until a worker must answer the first process; many that start at once on few cores take their time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +233,7 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
             )
             config = uvicorn.Config(
                 serving.app, factory=True, workers=workers, log_level="warning", access_log=access_log,
-                timeout_graceful_shutdown=serving.stopping_s,
+                timeout_graceful_shutdown=serving.stopping_s, timeout_worker_healthcheck=WORKER_S,
             )  # fmt: skip
             with ended_in_order():
                 if workers == 1:  # what was opened here is served; a worker process opens its own
@@ -243,7 +246,10 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
                     supervisor = Workers(config, [listening], roster, notifier)
                     telling.serves(listening, supervisor.should_exit.is_set)
                     supervisor.run()
-    print("stopped", flush=True)
+    try:
+        print("stopped", flush=True)
+    except BrokenPipeError:  # whoever read it has gone; the interpreter is not to find it in the buffer once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
