@@ -110,6 +110,7 @@ class NightState:
         refit: folder of the run that is exported.
         export: folder of the version that was made.
         rival: name of the version that tonight's is compared with; null on the first night.
+        rival_twin: folder of the run by which the rival is judged; null where it is gone.
         served_before: what served when the night began; null where nothing did.
         serving: what serves now; null where nothing does.
         steps: that were begun, in their order.
@@ -132,6 +133,7 @@ class NightState:
     refit: Path | None = None
     export: Path | None = None
     rival: str | None = None
+    rival_twin: Path | None = None
     served_before: Serving | None = None
     serving: Serving | None = None
     steps: tuple[Step, ...] = ()
