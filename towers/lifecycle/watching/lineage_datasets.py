@@ -30,7 +30,6 @@ from towers.manifest import read_json
 from towers.retrieval.files import MANIFEST
 from towers.secrets import masked
 
-
 Facet = TypeVar("Facet", bound=BaseFacet)
 
 
@@ -82,7 +81,7 @@ class Datasets:
         statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
             rowCount=_rows(folder), size=size_of(folder), fileCount=_files(folder)
         )
-        made = {"outputStatistics": told_by(statistics, self._producer)}
+        made: dict[str, Any] = {"outputStatistics": told_by(statistics, self._producer)}
         return OutputDataset(namespace=namespace, name=name, facets=facets, outputFacets=made)
 
     def current(self, folder: Path) -> OutputDataset:
