@@ -102,7 +102,7 @@ class PrometheusFile(Watcher):
     def begun(self, state: NightState) -> None:
         """Writes that a night runs; what was known of the night before stays, but for its steps."""
         kept = self._kept(state)
-        kept["towers_night_running"] = {(): 1}
+        kept["towers_night_running"] = {(): 1.0}
         kept["towers_night_last_start_timestamp_seconds"] = {(): state.started.timestamp()}
         kept["towers_night_step_duration_seconds"] = {}
         self._write(state, kept)
@@ -114,7 +114,7 @@ class PrometheusFile(Watcher):
     def ended(self, state: NightState) -> None:
         """Writes how the night has ended."""
         kept = self._kept(state) | _of_night(state)
-        kept["towers_night_running"] = {(): 0}
+        kept["towers_night_running"] = {(): 0.0}
         kept["towers_night_duration_seconds"] = {(): state.seconds}
         kept["towers_night_ending"] = {(ending,): float(ending == state.ending) for ending in ENDINGS}
         if state.ended is not None:
