@@ -174,12 +174,13 @@ def _fields(schema: Any) -> list[Any]:
 
 
 def _rows(folder: Path) -> int | None:
-    """Returns the events of a store, or the vectors of an export; null of a run."""
+    """Returns the events of a store, or the vectors of an export; null where nobody has counted."""
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_json(folder / MANIFEST)
     counts = manifest.get("counts", {})
-    return counts.get("events") if "fingerprint" in manifest else counts["contents"] + counts["users"]
+    tables = ("events",) if "fingerprint" in manifest else ("contents", "users")
+    return sum(counts[table] for table in tables) if counts.keys() >= set(tables) else None
 
 
 def _files(folder: Path) -> int:
