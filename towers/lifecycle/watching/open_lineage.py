@@ -11,14 +11,13 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from towers.disk import check_writable
 from towers.errors import UserError
 from towers.lifecycle.watching.night_state import WELL, NightState, Step, StepName
-from towers.lifecycle.watching.sending import Outbox, Transient, tried
+from towers.lifecycle.watching.sending import Outbox, Transient, is_address, tried
 from towers.lifecycle.watching.watcher import Watcher
-from towers.secrets import masked, secret_of
+from towers.secrets import secret_of
 
 if TYPE_CHECKING:
     from towers.lifecycle.watching.lineage_events import Lineage, Run
@@ -89,11 +88,9 @@ class OpenLineage(Watcher):
                 raise UserError(f"watchers.openlineage.file={self._file}: no folder {folder}; make it, or give another")
             check_writable("watchers.openlineage.file", folder)
         if self._url is not None:
-            parts = urlsplit(self._url)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            if not is_address(self._url):
                 raise UserError(
-                    f"watchers.openlineage.url={masked(self._url)}: give http(s)://HOST:PORT, without a name and a "
-                    "password; the server's API key is read from the variable that api_key_from names"
+                    "watchers.openlineage.url: give http(s)://HOST:PORT, without a name and a password; the server's API key is read from the variable that api_key_from names"
                 )
         if self._api_key_from is not None:
             secret_of(self._api_key_from, "watchers.openlineage.api_key_from")

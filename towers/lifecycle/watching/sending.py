@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 Sent = TypeVar("Sent")
 
@@ -44,6 +45,16 @@ def tried(attempt: Callable[[float], None], retries: int, within_s: float, pause
             if number == retries or time.monotonic() + pause >= until:
                 raise
         time.sleep(pause)
+
+
+def is_address(url: str) -> bool:
+    """Whether it is an address of a web server, without a name and a password."""
+    try:
+        parts = urlsplit(url)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is no number
+        return False
+    return is_web and parts.username is None
 
 
 class Outbox(Generic[Sent]):

@@ -15,13 +15,12 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from towers.contract.near_names import not_among
 from towers.errors import UserError
 from towers.lifecycle.watching.night_state import ENDINGS, NightState
-from towers.lifecycle.watching.sending import Outbox, Transient, tried
+from towers.lifecycle.watching.sending import Outbox, Transient, is_address, tried
 from towers.lifecycle.watching.watcher import Watcher
 from towers.manifest import json_numbers
 from towers.secrets import masked_values, secret_of
@@ -79,13 +78,7 @@ class Webhook(Watcher):
     def check(self) -> None:
         """Looks whether the variables are set, and hold an address."""
         url, _ = self._secrets()
-        try:
-            parts = urlsplit(url)
-            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-            is_address = is_address and parts.username is None
-        except ValueError:
-            is_address = False
-        if not is_address:
+        if not is_address(url):
             raise UserError(
                 f"watchers.webhook.url_from={self._url_from}: what it holds is no http:// or https:// address, or one "
                 "with a name and a password"
