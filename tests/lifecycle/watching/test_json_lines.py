@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import datetime
 
 import pytest
@@ -100,19 +101,27 @@ def test_standard_output_takes_the_lines(tmp_path, capsys):
 WRITER = """
 import sys
 from pathlib import Path
-from tests.lifecycle.watching.states import state_in
-from towers.lifecycle.watching.json_lines import JsonLines
-watcher, state = JsonLines(sys.argv[1]), state_in(Path("."))
-for number in range(50):
-    watcher._write("step", state, facts={"text": sys.argv[2] * 5000, "number": number})
+from tests.lifecycle.watching.test_json_lines import write
+write(sys.argv[1], Path("."), "b")
 """
+
+
+def write(path, folder, sign):
+    watcher, state = JsonLines(path), state_in(folder)
+    for number in range(50):
+        watcher._write("step", state, facts={"text": sign * 5000, "number": number})
 
 
 @pytest.mark.unhooked
 def test_lines_of_two_processes_stand_whole(tmp_path):
     path = tmp_path / "nights.jsonl"
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), sign]) for sign in "ab"]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    path.touch()
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)]) as other:
+        while not path.stat().st_size:  # it has begun
+            assert other.poll() is None
+            time.sleep(0.001)
+        write(str(path), tmp_path, "a")
+        assert other.wait(60) == 0
     lines = lines_of(path)
     for sign in "ab":
         numbers = [line["facts"]["number"] for line in lines if line["facts"]["text"] == sign * 5000]

@@ -87,11 +87,11 @@ class OpenLineage(Watcher):
             if not folder.is_dir():
                 raise UserError(f"watchers.openlineage.file={self._file}: no folder {folder}; make it, or give another")
             check_writable("watchers.openlineage.file", folder)
-        if self._url is not None:
-            if not is_address(self._url):
-                raise UserError(
-                    "watchers.openlineage.url: give http(s)://HOST:PORT, without a name and a password; the server's API key is read from the variable that api_key_from names"
-                )
+        if self._url is not None and not is_address(self._url):
+            raise UserError(
+                "watchers.openlineage.url: give http(s)://HOST:PORT, without a name and a password; the server's API "
+                "key is read from the variable that api_key_from names"
+            )
         if self._api_key_from is not None:
             secret_of(self._api_key_from, "watchers.openlineage.api_key_from")
 
