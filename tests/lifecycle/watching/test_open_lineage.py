@@ -215,6 +215,21 @@ def test_a_server_gets_them_in_their_order(events_of, monkeypatch):
     assert not [body for _, _, body in server.got if b"theirs" in body]
 
 
+def test_a_server_that_comes_back_gets_the_rest(events_of, monkeypatch, capsys):
+    """The first event is tried three times, each further one once, until one is taken."""
+    from towers.lifecycle.watching import sending
+
+    monkeypatch.setattr(sending.time, "sleep", lambda seconds: None)
+    with listening(*[(503, {})] * 4, (429, {}), (200, {})) as server:
+        written = events_of(url=server.url, retries=2)
+        got = [read_event(body) for _, _, body in server.got]
+    assert got == [written[0], written[0], *written]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "watchers.openlineage: 3 of 16 events did not reach the server: the answer was 429; the night goes on"
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [

@@ -209,8 +209,14 @@ class OpenLineage(Watcher):
             except (requests.RequestException, OSError) as error:
                 raise Transient(f"no answer ({type(error).__name__})") from None
 
+        is_down = False
+
         def send(event: Any) -> None:
-            tried(lambda left_s: attempt(event), self._retries, self._at_most_s)
+            nonlocal is_down
+            retries = 0 if is_down else self._retries  # a server that is gone costs each further event one try
+            is_down = True
+            tried(lambda left_s: attempt(event), retries, self._at_most_s)
+            is_down = False
 
         return send
 
