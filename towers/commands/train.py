@@ -84,6 +84,9 @@ def _waited_for(training: subprocess.Popen[bytes]) -> int:
         training.send_signal(stopped.signal)
         training.wait()
         raise
+    except KeyboardInterrupt:  # which the terminal sends to all of its processes
+        training.wait()
+        raise
 
 
 def _parts(plan: TrainingPlan, trainer: pl.Trainer) -> Parts:
