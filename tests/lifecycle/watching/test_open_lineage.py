@@ -174,7 +174,7 @@ def test_an_error_fails_and_a_signal_aborts(events_of, error, ends, monkeypatch)
     assert told(events)[-3:] == [(ends, ".twin"), (ABORT, ".gate"), (ends, "")]
     assert events[-3].outputs == []
     message = events[-1].run.facets["errorMessage"].message
-    assert message == {FAIL: "ValueError: odd ***", ABORT: "Stopped: 143"}[ends]
+    assert message == {FAIL: "ValueError: odd ***", ABORT: "stopped by SIGTERM"}[ends]
 
 
 def test_a_roll_back_is_a_run_of_its_own(tmp_path):

@@ -53,8 +53,8 @@ def test_a_night_is_told_from_its_beginning_to_its_end(ledger, tmp_path):
         (GateRefused("norms refuses"), "refused", "norms refuses"),
         (UserError("data.root: no\nfolder"), "failed", "data.root: no folder"),
         (ValueError("odd"), "failed", "ValueError: odd"),
-        (Stopped(signal.SIGTERM), "stopped", "Stopped: 143"),
-        (KeyboardInterrupt(), "stopped", "KeyboardInterrupt"),
+        (Stopped(signal.SIGTERM), "stopped", "stopped by SIGTERM"),
+        (KeyboardInterrupt(), "stopped", "stopped from the terminal"),
     ],
 )
 def test_how_a_night_ends_follows_from_what_ended_it(ledger, tmp_path, error, ending, why):

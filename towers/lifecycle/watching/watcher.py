@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from towers.errors import GateRefused, UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.watching.night_state import Ending, NightState, Serving, Step, StepName, StepOutcome
 from towers.secrets import masked
+from towers.training.stopping import Stopped
 
 
 class Watcher:
@@ -138,7 +139,8 @@ class Watch:
     def _end(self, ledger: Ledger, ending: Ending, why: str) -> None:
         self.knows(serving=serving(ledger), ending=ending, why=why, ended=datetime.now(UTC))
         if self.state.record is not None:
-            self.knows(record=ledger.of_night(self.state.record.night) or self.state.record)
+            with suppress(UserError, OSError):  # a record that cannot be read must not hide what ended the night
+                self.knows(record=ledger.of_night(self.state.record.night) or self.state.record)
         self._tell(lambda each: each.ended(self.state))
 
     def _tell(self, tell: Callable[[Watcher], None]) -> None:
@@ -153,6 +155,10 @@ def one_line(error: BaseException) -> str:
     """Returns an error in one line for people, without a secret: what it says, with its class unless it was written for
     them."""
     said = masked(" ".join(str(error).split()))
+    if isinstance(error, Stopped):
+        return f"stopped by {error.signal.name}"
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped from the terminal"
     if isinstance(error, (GateRefused, UserError)):
         return said
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
