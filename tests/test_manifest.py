@@ -245,3 +245,20 @@ class TestJson:
 def test_versions_are_of_what_is_installed():
     versions = library_versions()
     assert {"towers", "numpy", "hydra-core"} <= set(versions)
+
+
+def test_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A machine that is lost in the moment after leaves no folder with half a file."""
+    flushed, fsync = set(), os.fsync
+
+    def seen(number: int) -> None:
+        flushed.add((os.fstat(number).st_ino, (tmp_path / "whole").exists()))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    with atomic_directory(tmp_path / "whole") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "part").write_text("some")
+        (folder / "link").symlink_to("inner")
+    within = [tmp_path / "whole", tmp_path / "whole" / "inner", tmp_path / "whole" / "inner" / "part"]
+    assert flushed == {(path.stat().st_ino, False) for path in within}

@@ -1,7 +1,12 @@
 """What is told shows no secret of the environment."""
 
-import pytest
+import subprocess
+import sys
 
+import pytest
+from omegaconf import OmegaConf
+
+from towers.config.composing import compose, resolved, save_yaml
 from towers.errors import UserError
 from towers.secrets import masked, secret_of
 
@@ -40,3 +45,28 @@ def test_a_variable_that_is_not_there_is_one_line(monkeypatch):
     monkeypatch.delenv("TOWERS_WEBHOOK_URL", raising=False)
     with pytest.raises(UserError, match=r"^watchers\.webhook\.url_from=TOWERS_WEBHOOK_URL: no such environment"):
         secret_of("TOWERS_WEBHOOK_URL", "watchers.webhook.url_from")
+
+
+def test_a_saved_configuration_holds_no_secret(monkeypatch, tmp_path):
+    """As of a logger of somebody's own, which is given its key."""
+    monkeypatch.setenv("COMET_API_KEY", "hunter2hunter2")
+    config = compose("train", ["+loggers=[{_target_: a.Logger, api_key: '${oc.env:COMET_API_KEY}'}]"])
+    save_yaml(resolved(config), tmp_path / "config.yaml")
+    saved = (tmp_path / "config.yaml").read_text()
+    assert "hunter2hunter2" not in saved
+    assert OmegaConf.create(saved).loggers[0].api_key == "***"
+
+
+@pytest.mark.unhooked
+def test_a_traceback_shows_no_secret(monkeypatch):
+    """What nobody has caught is a library's, which may tell the address that it asked."""
+    monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
+    code = (
+        "from os import environ; from towers import cli; cli._run = lambda *_: {}[environ['SOME_TOKEN']]; "
+        "cli.main(['demo'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "Traceback (most recent call last):"
+    assert "KeyError: '***'" in done.stderr
+    assert "hunter2hunter2" not in done.stderr

@@ -6,11 +6,14 @@ import io
 import os
 import shutil
 import sys
+import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeGuard
 
 from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import GateRefused, UserError
+from towers.secrets import masked
 
 COMMANDS = {
     "prepare": "raw Parquet, or a public data set's own files -> prepared store",
@@ -48,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code (0 done, 2 the caller's mistake, 3 the gate refused, 1 else)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _print_whatever_can_be_printed()
+    sys.excepthook = _print_traceback
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return OK if arguments else CALLER
@@ -67,6 +71,11 @@ def _print_whatever_can_be_printed() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints what nobody has caught as Python does, without a secret: a library may show an address with its key."""
+    print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _usage() -> str:
@@ -89,7 +98,7 @@ def _run(command: str, rest: list[str]) -> int:
     try:
         _start(command, rest)
     except GateRefused as refused:
-        print(f"towers: {refused}", file=sys.stderr)
+        print(f"towers: {masked(str(refused))}", file=sys.stderr)
         return REFUSED
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "towers" or os.environ.get("TOWERS_DEBUG") == "1":
@@ -168,7 +177,7 @@ def _message(error: Exception, command: str) -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"towers: {message}", file=sys.stderr)
+    print(f"towers: {masked(message)}", file=sys.stderr)
     return CALLER
 
 

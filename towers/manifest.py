@@ -143,8 +143,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with told_when_full(path, temporary):
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())  # a machine that is lost leaves the file before or the new one
+            _flush(temporary)  # a machine that is lost leaves the file before or the new one
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -169,18 +168,39 @@ def scratch_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `path` when the block ends well.
+    """Yields a temporary folder that becomes `path` when the block ends well, with all that is in it on the disk: a
+    machine that is lost leaves no folder of that name with half a file.
 
     When `path` exists already by the end (another process was quicker with the same content-addressed result),
     that one stays.
     """
     with scratch_directory(path) as temporary:
         yield temporary
+        flush_folder(temporary)
         try:
             temporary.replace(path)
         except OSError:
             if not path.is_dir():
                 raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Waits until a folder and all that is in it is on the disk, before it gets the name by which it is taken for
+    whole."""
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            if not (Path(inner) / name).is_symlink():
+                _flush(Path(inner) / name)
+        _flush(Path(inner))
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file's bytes, or a folder's names, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 import os
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from towers.errors import UserError
 
@@ -46,6 +47,19 @@ def masked(text: str) -> str:
     for value in sorted(_secrets(), key=len, reverse=True):  # the longest first: one may be a part of another
         text = text.replace(value, MASK)
     return _IN_ADDRESS.sub(MASK, text)
+
+
+def masked_values(value: Any) -> Any:
+    """Returns a nested value whose texts are `masked`; all else is as it was.
+
+    >>> masked_values({"root": ["s3://user:hunter2hunter2@host/bucket", 3]})
+    {'root': ['s3://***@host/bucket', 3]}
+    """
+    if isinstance(value, Mapping):
+        return {key: masked_values(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(masked_values(each) for each in value)
+    return masked(value) if isinstance(value, str) else value
 
 
 def _secrets() -> set[str]:

@@ -1,5 +1,7 @@
 """Weights from checkpoints of every version."""
 
+import errno
+
 import pytest
 import torch
 
@@ -41,6 +43,17 @@ def test_only_weights_make_a_digest(tmp_path):
 def test_what_is_none_is_refused(tmp_path, content):
     (tmp_path / "best.ckpt").write_bytes(content)
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_weights(tmp_path / "best.ckpt")
+
+
+def test_a_disk_that_cannot_be_read_is_no_reason_to_delete(tmp_path, monkeypatch):
+    (tmp_path / "best.ckpt").write_bytes(b"whole")
+
+    def broken(*given, **named):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(torch, "load", broken)
+    with pytest.raises(OSError, match="Input/output error"):
         load_weights(tmp_path / "best.ckpt")
 
 

@@ -29,6 +29,7 @@ from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.features.sounds import Sounds
 from towers.models.cost import description, parameters
+from towers.secrets import masked_values
 from towers.training.checkpoints import ids_of_unfinished
 from towers.training.data_module import TowersDataModule
 from towers.training.module import TowersModule
@@ -169,8 +170,9 @@ def _told_of_id_lr(config: DictConfig) -> Iterator[str]:
 
 
 def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:
-    """The configuration with features and cuts as they stand in the store."""
-    found = resolved(without_said(config))
+    """The configuration with features and cuts as they stand in the store, and without a secret: it is written beside
+    the run and told to its loggers."""
+    found = masked_values(resolved(without_said(config)))
     data = {**found["data"], "split": store.manifest["split"]}
     return {**found, "data": data, "features": store.features.to_dict()}
 

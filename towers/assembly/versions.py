@@ -66,7 +66,7 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
 
 
 def _watchers(config: DictConfig) -> dict[str, Watcher]:
-    """Builds what `watchers` names; one that is null is left out.
+    """Builds what `watchers` names; one that is null, or not switched on, is left out.
 
     Raises:
         UserError: a key that does not fit, or a class that is no watcher.
@@ -77,4 +77,4 @@ def _watchers(config: DictConfig) -> dict[str, Watcher]:
     for name, watcher in built.items():
         if not isinstance(watcher, Watcher):
             raise UserError(f"watchers.{name}: {type(watcher).__name__} is no {Watcher.__module__}.Watcher")
-    return built
+    return {name: watcher for name, watcher in built.items() if watcher.is_on}

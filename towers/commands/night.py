@@ -81,7 +81,8 @@ def cycle(plan: NightPlan, watch: Watch) -> None:
         watch.knows(store=store.folder)
         facts.update(fingerprint=store.fingerprint, rows=dict(store.manifest["counts"]))
     tonight = plan.night(store, champion)
-    watch.knows(record=tonight.record, rival=None if tonight.rival is None else tonight.rival.version)
+    rival = None if tonight.rival is None else tonight.rival.version
+    watch.knows(record=tonight.record, rival=rival, rival_twin=tonight.twin)
     if tonight.record.bar is not None:
         raise GateRefused(f"{tonight.record.version} was marked bad ({tonight.record.bar.why}); current stays")
     if tonight.is_done:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from towers.assembly.loggers import loggers_of
@@ -16,7 +16,7 @@ from towers.assembly.placing import place
 from towers.assembly.prepared import prepared_store
 from towers.assembly.training import Parts, TrainingPlan, build, training_plan
 from towers.commands.progress import StageProgress
-from towers.config.composing import resolved, save_yaml
+from towers.config.composing import save_yaml
 from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.manifest import environment, write_json
@@ -63,7 +63,7 @@ def run_whole(config: DictConfig) -> Path:
         return run(config)
     folder = training_plan(config, prepared_store(config).open()).folder
     with tempfile.TemporaryDirectory() as place:
-        save_yaml(resolved(config), Path(place) / "whole.yaml")
+        OmegaConf.save(config, Path(place) / "whole.yaml", resolve=True)  # with its secrets, which only this user reads
         named = ["--config-dir", place, "--config-name", "whole"]
         code = _waited_for(subprocess.Popen([sys.executable, "-m", "towers", "train", *named]))
     if code != 0 or not (folder / FINISHED).exists():
@@ -82,6 +82,9 @@ def _waited_for(training: subprocess.Popen[bytes]) -> int:
         return training.wait()
     except Stopped as stopped:
         training.send_signal(stopped.signal)
+        training.wait()
+        raise
+    except KeyboardInterrupt:  # which the terminal sends to all of its processes
         training.wait()
         raise
 

@@ -16,6 +16,7 @@ from towers.lifecycle.inventory import Folders
 from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
 from towers.retrieval.export import Export
+from towers.secrets import masked
 from towers.training.run_folder import FINISHED
 
 GB: Final = 1e9
@@ -115,7 +116,7 @@ def _noted(wrong: list[str]) -> Iterator[None]:
 def _raw(night: Tried, settings: Headroom) -> Iterator[str]:
     """The source's own messages name `data.root`."""
     root, files = night.source.inputs()
-    yield f"data.root={root}: files: {len(files):,}, {shown(sum(map(bytes_of, files)))}"
+    yield f"data.root={masked(str(root))}: files: {len(files):,}, {shown(sum(map(bytes_of, files)))}"
 
 
 def _folders(night: Tried, settings: Headroom) -> Iterator[str]:

@@ -28,7 +28,7 @@ from towers.lifecycle.forgetting_rows import (
     write_kept,
 )
 from towers.lifecycle.inventory import REMOVED
-from towers.manifest import alone, read_json, same_file, scratch_directory, write_json
+from towers.manifest import alone, flush_folder, read_json, same_file, scratch_directory, write_json
 from towers.retrieval.files import MANIFEST, mapped_table
 
 SWAPPED = ".without"
@@ -138,6 +138,7 @@ def replace_version(found: Held, user_ids: Sequence[str]) -> None:
     with scratch_directory(folder) as temporary:
         _write_without(found, user_ids, temporary)
         shutil.copystat(folder, temporary)  # keeps the order of versions by time
+        flush_folder(temporary)
         temporary.rename(whole)
     hidden = folder.with_name(f".{folder.name}{REMOVED}")
     with alone(folder.parent / LOCK, _wait):  # no prepare looks for the version meanwhile

@@ -181,6 +181,8 @@ def _alone(path: Path, mmap: bool = False) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         assert "signature" in state
+    except (OSError, MemoryError):  # the disk's or the machine's, and no reason to delete anything
+        raise
     except Exception as error:  # torch raises whatever its reader met
         raise UserError(f"{path}: cannot be read as a checkpoint; delete it to start the run anew") from error
     return state

@@ -43,7 +43,7 @@ def test_a_night_is_told_from_its_beginning_to_its_end(ledger, tmp_path):
     assert (state.serving.version, state.why) == ("v1", "v2 serves")
     (step,) = state.steps
     assert step.facts == {"rows": {"events": 3}}
-    assert step.error is None
+    assert (step.outcome, step.error) == ("ok", None)
     assert 0 <= step.seconds <= state.seconds
 
 
@@ -53,8 +53,8 @@ def test_a_night_is_told_from_its_beginning_to_its_end(ledger, tmp_path):
         (GateRefused("norms refuses"), "refused", "norms refuses"),
         (UserError("data.root: no\nfolder"), "failed", "data.root: no folder"),
         (ValueError("odd"), "failed", "ValueError: odd"),
-        (Stopped(signal.SIGTERM), "stopped", "Stopped: 143"),
-        (KeyboardInterrupt(), "stopped", "KeyboardInterrupt"),
+        (Stopped(signal.SIGTERM), "stopped", "stopped by SIGTERM"),
+        (KeyboardInterrupt(), "stopped", "stopped from the terminal"),
     ],
 )
 def test_how_a_night_ends_follows_from_what_ended_it(ledger, tmp_path, error, ending, why):
@@ -64,7 +64,8 @@ def test_how_a_night_ends_follows_from_what_ended_it(ledger, tmp_path, error, en
         raise error
     assert noting.told[-3:] == ["twin ends", f"ended: {ending}", "close"]
     assert noting.states[-1].why == why
-    assert noting.states[-1].steps[0].error == why
+    (step,) = noting.states[-1].steps
+    assert (step.outcome, step.error) == (ending, why)
 
 
 def test_a_watcher_that_fails_ends_nothing(ledger, tmp_path, capsys):

@@ -10,7 +10,7 @@ import numpy as np
 from towers.data.event_log.files import LogFiles
 from towers.data.event_log.rows import Rows
 from towers.data.rejecting import Losses
-from towers.manifest import digest_of, point_to, read_json, writer_of
+from towers.manifest import digest_of, flush_folder, point_to, read_json, writer_of
 
 LOG = "log"
 """Folder of the event logs of a store, beside its versions."""
@@ -69,6 +69,7 @@ class EventLog:
             # One that is there and not the newest was left by a kill, perhaps half removed, or with others forgotten.
             if target.exists():
                 shutil.rmtree(target)
+            flush_folder(self.folder)
             self.folder.replace(target)
         point_to(root / CURRENT, target)
         for path in root.iterdir():
