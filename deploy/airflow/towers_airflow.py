@@ -20,7 +20,7 @@ SETTINGS = night.Settings.from_environment()
 class TowersCommand(BaseOperator):
     """Runs one command of Towers; its lines go to the task's log, and what `figures` gives goes into XCom.
 
-    A task that Airflow ends (SIGTERM: a worker that is stopped, a pod that is pre-empted, somebody who clears the task)
+    A task that Airflow ends (SIGTERM: a worker that is stopped, a pod that is preempted, somebody who clears the task)
     passes the signal on, and the night saves. Airflow's own `BashOperator` would do so, too, but would retry a refusal.
     """
 
