@@ -12,13 +12,14 @@ import dagster as dg
 import towers_night as night
 
 SETTINGS = night.Settings.from_environment()
-AGAIN = dg.RetryPolicy(max_retries=3, delay=SETTINGS.retry_s, backoff=dg.Backoff.EXPONENTIAL)
-"""A night that was killed goes on; a refusal or a mistake is a `Failure` that allows no retries."""
+RETRIES = 3
+"""Of a step whose command was killed or failed. They are asked for where that is known: a `RetryPolicy` would also
+begin a step again whose run was told to end."""
 GPU = "towers_gpu"
 """Pool of steps that need the card; dagster.yaml lets one of them run at a time."""
 
 
-@dg.asset(group_name="towers", kinds={"duckdb"}, retry_policy=AGAIN, pool=GPU)
+@dg.asset(group_name="towers", kinds={"duckdb"}, pool=GPU)
 def prepared_store(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Raw data as training reads it, cut by the night's windows. Only new files are read."""
     _run(context, SETTINGS.prepare)
@@ -41,7 +42,6 @@ def data_is_trusted(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResu
     deps=[prepared_store],
     group_name="towers",
     kinds={"pytorch"},
-    retry_policy=AGAIN,
     pool=GPU,
     check_specs=[dg.AssetCheckSpec("gate", asset="serving_version", description="What the gate said of the night.")],
 )
@@ -72,19 +72,19 @@ def _run(context: dg.AssetExecutionContext, words: tuple[str, ...]) -> None:
 
     Raises:
         Failure: it is final: no retry.
-        NightFailed: the same command goes on, so that the step is retried.
+        RetryRequested: the same command goes on.
     """
     try:
         night.Running(words, SETTINGS.home, context.log.info).wait()
     except night.NightFailed as failed:
         if failed.is_final:
             raise dg.Failure(str(failed), metadata={"exit_code": failed.code}, allow_retries=False) from failed
-        raise
+        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=SETTINGS.retry_s) from failed
 
 
-# One process for all steps: a signal that ends the run reaches the command at once. A run whose process is gone with
-# its machine is begun again by Dagster's daemon, from the step that was lost (run_retries in dagster.yaml, and these
-# tags).
+# One process for all steps: a signal that ends the run reaches the command at once, and the night saves. A run that
+# nobody asked to end, or whose process is gone with its machine, is begun again by Dagster's daemon, from the step that
+# was lost (run_retries in dagster.yaml, and these tags).
 night_job = dg.define_asset_job(
     "night",
     selection=dg.AssetSelection.groups("towers"),

@@ -3,13 +3,16 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.command_line import towers
 from tests.deploy.files import DEPLOY, ROOT
 from tests.end_to_end.test_retrain import LENIENT, NIGHT
 from towers.lifecycle.replay import Replay
@@ -47,6 +50,13 @@ class Box:
 
     def once_more(self, environment: str, script: str, *more: str, **variables: str) -> dict:
         """The same, with the raw data as it is."""
+        done = self.start(environment, script, *more, **variables)
+        out, err = done.communicate(timeout=600)
+        assert done.returncode == 0, err[-3000:]
+        return json.loads(out.splitlines()[-1])
+
+    def start(self, environment: str, script: str, *more: str, **variables: str) -> "subprocess.Popen[str]":
+        """Starts the same."""
         settings = {
             "TOWERS_HOME": str(self.folder),
             "TOWERS_COMMAND": str(self.command),
@@ -58,12 +68,17 @@ class Box:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT, DEPLOY / "night", DEPLOY / "dagster"))),
         }
-        done = subprocess.run(
+        return subprocess.Popen(
             [str(python_of(environment)), str(Path(__file__).with_name(script))],
-            env={**os.environ, **settings, **variables}, capture_output=True, text=True, check=False, timeout=600,
+            env={**os.environ, **settings, **variables}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout.splitlines()[-1])
+
+    def wait_for(self, pattern: str) -> None:
+        """Waits for a file below the folder, two minutes at most."""
+        ends = time.monotonic() + 120
+        while not list(self.folder.glob(pattern)):
+            assert time.monotonic() < ends, pattern
+            time.sleep(0.05)
 
     @property
     def served(self) -> str:
@@ -119,6 +134,24 @@ def test_nights_in_dagster(box):
     assert "shrunk" in [finding["rule"] for finding in broken["checks"]["data_is_trusted"][1]["findings"]]
     assert list(broken["made"]) == ["prepared_store"]
     assert box.served == served
+
+
+@needs(".venv-dagster")
+def test_a_run_in_dagster_that_is_told_to_end(box):
+    """The signal reaches the night, which saves; the step is not begun again in a run that ends."""
+    (box.folder / "cut").touch()
+    box.replay.advance(0)
+    run = box.start(".venv-dagster", "in_dagster.py", *LENIENT)
+    box.wait_for("runs/demo/*/last.ckpt")
+    run.send_signal(signal.SIGTERM)
+    out, err = run.communicate(timeout=120)
+    ended = json.loads(out.splitlines()[-1])
+    assert not ended["success"]
+    assert ended["retried"] == []
+    assert "Execution was interrupted unexpectedly" in err
+    done = towers(box.folder, *NIGHT, *LENIENT, "trainer.max_epochs=60", f"data.root={box.replay.raw}")
+    assert done.returncode == 0, done.stderr
+    assert "going on from step " in done.stdout
 
 
 @needs(".venv-airflow")
