@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
@@ -58,7 +58,7 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
         data=value(config, "data.name", str),
         experiment=value(config, "name", str),
         started=datetime.now(UTC),
-        root=value(config, "data.root", str | None),
+        root=None if OmegaConf.is_missing(config.data, "root") else value(config, "data.root", str | None),
         project=config.logger.get("project"),
         nights=ledger.folder,
         runs=ledger.runs,

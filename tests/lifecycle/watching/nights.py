@@ -60,7 +60,7 @@ def told(watcher, ledger, folder, raises=None, after=None, said=None, steps=STEP
     """
     watch, complaints = Watch({"watcher": watcher}, state_in(folder)), StringIO()
     unless = suppress(type(raises)) if raises is not None else nullcontext()
-    with redirect_stderr(complaints), unless, watch.process(), watch.night(ledger):
+    with redirect_stderr(complaints), unless, watch.process(ledger), watch.night(ledger):
         for name in steps:
             with watch.step(name) as found:
                 if name == "prepare":

@@ -56,7 +56,7 @@ def events_of(tmp_path, store):
         }  # fmt: skip
         watch = Watch({"openlineage": watcher}, state_in(tmp_path))
         try:
-            with watch.process(), watch.night(ledger):
+            with watch.process(ledger), watch.night(ledger):
                 for name in (
                     "dry_run", "prepare", "data_check", "twin", "evaluation", "refit", "export", "server", "publish",
                 ):  # fmt: skip
@@ -126,7 +126,7 @@ def test_what_is_read_and_made(events_of, tmp_path, store):
         ".refit": ([prepared, twin], [refit]),
         ".export": ([prepared, refit, "/exports/v1"], ["/exports/v2"]),
         ".gate": (["/exports/v2", twin, prepared], []),
-        ".publish": (["/exports/v1"], ["/exports/current"]),
+        ".publish": (["/exports/v2"], ["/exports/current"]),
         "": (raw, ["/exports/current"]),
     }
     (out,) = one(events, COMPLETE, "retrain.small.prepare").outputs

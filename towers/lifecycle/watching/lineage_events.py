@@ -113,8 +113,8 @@ class Lineage:
             case _ if state.ending == "late":
                 return [read(each) for each in export], []
             case _:
-                serving = _there(None if state.serving is None else state.serving.folder)
-                return [read(each) for each in serving], self.led_to(state) if is_whole else []
+                version = export or _there(None if state.serving is None else state.serving.folder)
+                return [read(each) for each in version], self.led_to(state) if is_whole else []
 
     def led_to(self, state: NightState) -> Sequence[Any]:
         """Returns what readers are led to; empty where that is nothing."""

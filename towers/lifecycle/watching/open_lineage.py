@@ -130,7 +130,8 @@ class OpenLineage(Watcher):
         now = state.ended or datetime.now(UTC)
         self._judged(state, "ABORT", now, None)  # if it was asked, and came to no end
         ends: Ends = "COMPLETE" if state.ending in WELL else "ABORT" if state.ending == "stopped" else "FAIL"
-        outputs = self._lineage.led_to(state) if state.ending == "published" else []
+        has_moved = state.serving is not None and state.serving != state.served_before
+        outputs = self._lineage.led_to(state) if has_moved or state.ending == "published" else []
         error = None if ends == "COMPLETE" else state.why
         self._emit(self._lineage.ended(self._night, ends, now, _raw(state, self._lineage), outputs, error))
         self._night = None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from towers.errors import GateRefused, UserError
 from towers.lifecycle.ledger import Ledger
+from towers.lifecycle.record import Record
 from towers.lifecycle.watching.night_state import Ending, NightState, Serving, Step, StepName, StepOutcome
 from towers.secrets import masked
 from towers.training.stopping import Stopped
@@ -69,11 +70,20 @@ class Watch:
         self._ledger: Ledger | None = None
 
     @contextmanager
-    def process(self) -> Iterator[None]:
-        """Spans what the command does, the wait for another night included."""
-        self._tell(lambda each: each.ready(self.state))
+    def process(self, ledger: Ledger) -> Iterator[None]:
+        """Spans what the command does, the wait for another night included. An error before the night has begun, such
+        as a disk that cannot be written to, is told as its end; a signal while another night is waited for is not.
+
+        Args:
+            ledger: that knows what serves.
+        """
         try:
+            self._tell(lambda each: each.ready(self.state))
             yield
+        except Exception as error:
+            if self.state.ended is None:
+                self._end(ledger, outcome_of(error), one_line(error))
+            raise
         finally:
             self._tell(lambda each: each.close())
 
@@ -86,11 +96,12 @@ class Watch:
         """
         self._ledger = ledger
         self.knows(served_before=serving(ledger), serving=serving(ledger))
-        self._tell(lambda each: each.begun(self.state))
         try:
+            self._tell(lambda each: each.begun(self.state))
             yield
         except BaseException as error:
-            self._end(ledger, outcome_of(error), one_line(error))
+            told = one_line(error)  # after what the night had come to, such as a version that it has published
+            self._end(ledger, outcome_of(error), f"{self.state.why}; then: {told}" if self.state.why else told)
             raise
         self._end(ledger, self.state.ending or "nothing", self.state.why)
 
@@ -107,10 +118,10 @@ class Watch:
         facts: dict[str, Any] = {}
         step = Step(name=name, began=datetime.now(UTC))
         self.knows(steps=(*self.state.steps, step))
-        self._tell(lambda each: each.step_begun(self.state, step))
         outcome: StepOutcome = "ok"
         error: str | None = None
         try:
+            self._tell(lambda each: each.step_begun(self.state, step))
             yield facts
         except BaseException as raised:
             outcome, error = outcome_of(raised), one_line(raised)
@@ -127,14 +138,21 @@ class Watch:
         self.state = replace(self.state, **facts)
 
     def put_back(self, ledger: Ledger, before: Serving | None) -> None:
-        """Tells of a roll back.
+        """Tells of a roll back, unless nothing has moved. A night goes on with what serves now.
 
         Args:
             ledger: that knows what serves.
             before: what served before it.
         """
-        self.knows(record=ledger.champion(), served_before=before, serving=serving(ledger))
-        self._tell(lambda each: each.put_back(self.state))
+        now = serving(ledger)
+        if now is None or (before is not None and now.version == before.version):
+            return
+        record: Record | None = None
+        with suppress(UserError, OSError):  # the roll back is done; a record that cannot be read is told by the night
+            record = ledger.champion()
+        told = replace(self.state, record=record, served_before=before, serving=now)
+        self._tell(lambda each: each.put_back(told))
+        self.knows(served_before=now, serving=now)
 
     def _end(self, ledger: Ledger, ending: Ending, why: str) -> None:
         self.knows(serving=serving(ledger), ending=ending, why=why, ended=datetime.now(UTC))
@@ -144,17 +162,23 @@ class Watch:
         self._tell(lambda each: each.ended(self.state))
 
     def _tell(self, tell: Callable[[Watcher], None]) -> None:
+        """Tells all watchers; a signal that comes meanwhile ends the night once all are told."""
+        signals: list[BaseException] = []
         for name, watcher in self._watchers.items():
             try:
                 tell(watcher)
             except Exception as error:  # whoever only looks on must not end what is looked at
                 print(f"watchers.{name}: {one_line(error)}; the night goes on", file=sys.stderr, flush=True)
+            except (KeyboardInterrupt, SystemExit) as signal:
+                signals.append(signal)
+        if signals:
+            raise signals[0]
 
 
 def one_line(error: BaseException) -> str:
     """Returns an error in one line for people, without a secret: what it says, with its class unless it was written for
     them."""
-    said = masked(" ".join(str(error).split()))
+    said = " ".join(masked(str(error)).split())
     if isinstance(error, Stopped):
         return f"stopped by {error.signal.name}"
     if isinstance(error, KeyboardInterrupt):
