@@ -51,7 +51,7 @@ def watch(folder: Path, watcher: Systemd) -> Watch:
 def test_a_night_from_its_beginning_to_its_end(ledger: Ledger, manager: Inbox, tmp_path: Path) -> None:
     watching = watch(tmp_path, systemd())
     begun = datetime.now(UTC)
-    with watching.process():
+    with watching.process(ledger):
         assert manager.lines == ["STATUS=night of small (demo): waits for its turn", "READY=1"]
         with watching.night(ledger):
             assert manager.lines[-1] == "STATUS=night of small (demo): begun at 02:15 UTC"
@@ -70,7 +70,7 @@ def test_a_refusal_is_told_without_secrets(
 ) -> None:
     monkeypatch.setenv("WAREHOUSE_TOKEN", "hunter2hunter2")
     watching = watch(tmp_path, systemd())
-    with pytest.raises(GateRefused), watching.process(), watching.night(ledger):
+    with pytest.raises(GateRefused), watching.process(ledger), watching.night(ledger):
         raise GateRefused("norms refuses hunter2hunter2")
     assert manager.lines[-2:] == ["STATUS=night of small (demo): refused: norms refuses ***", "STOPPING=1"]
 
@@ -90,7 +90,7 @@ def test_the_watchdog_hears_of_a_night_that_moves_and_not_of_one_that_hangs(
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", str(round(WATCHDOG_S * 1e6)))
     watching = watch(tmp_path, systemd(extend_s=60.0))
-    with watching.process():
+    with watching.process(ledger):
         time.sleep(WATCHDOG_S)
         waited = beats(manager)
         assert waited >= 2  # a night that waits for another one is alive
@@ -114,7 +114,7 @@ def test_a_limit_of_the_service_holds_unless_it_is_said(
     ledger: Ledger, manager: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "100000")
-    with watch(tmp_path, systemd()).process():
+    with watch(tmp_path, systemd()).process(ledger):
         manager.wait_for(lambda lines: lines.count("WATCHDOG=1") > 1)
     assert not any(line.startswith("EXTEND_TIMEOUT_USEC") for line in manager.lines)
 
@@ -123,13 +123,17 @@ def test_without_systemd_it_is_silent(ledger: Ledger, tmp_path: Path, monkeypatc
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     watching = watch(tmp_path, systemd())
-    with watching.process(), watching.night(ledger), watching.step("twin"):
+    with watching.process(ledger), watching.night(ledger), watching.step("twin"):
         pass
     assert capsys.readouterr() == ("", "")
 
 
-def test_it_is_on_by_default() -> None:
-    assert isinstance(_watchers(compose("retrain", []))["systemd"], Systemd)
+def test_it_is_on_by_default_where_systemd_asks(manager: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, (name, last) = _watchers(compose("retrain", [])).items()
+    assert name == "systemd"  # the last one is told that the process ends once all others are through
+    assert isinstance(last, Systemd)
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    assert "systemd" not in _watchers(compose("retrain", []))
 
 
 @pytest.mark.parametrize(

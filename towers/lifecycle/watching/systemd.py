@@ -44,6 +44,11 @@ class Systemd(Watcher):
         self._stopped = threading.Event()
         self._pulse: threading.Thread | None = None
 
+    @property
+    def is_on(self) -> bool:
+        """Whether systemd asks."""
+        return self._notifier.is_asked
+
     def ready(self, state: NightState) -> None:
         """The service runs, and shows it from now on."""
         self._notifier.status(f"night of {state.data} ({state.experiment}): waits for its turn")
