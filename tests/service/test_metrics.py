@@ -18,11 +18,13 @@ from towers.manifest import point_to
 from towers.retrieval.export import Export
 from towers.service.app import Watched, create_app
 from towers.service.audio import AudioFolder
+from towers.service.edge import Edge
 from towers.service.live import LOG, Live
-from towers.service.metrics import BUCKETS, UNKNOWN
+from towers.service.metrics import BUCKETS, UNKNOWN, Measured, Metrics
 from towers.service.roster import Roster, Served
 from towers.service.snapshot import Snapshot
 from towers.service.telling import status
+from towers.service.write_guard import WriteGuard
 
 Told = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -121,6 +123,25 @@ def test_what_is_wrong_without_a_limit_is_refused_by_none(asking: TestClient) ->
     for path in ("/recommend?user=unheard", "/recommend?user=a&familiar=7", "/recommend", "/map?limit=0"):
         assert asking.get(path).status_code in (404, 422)
     assert told(asking, "refused_total") == 0
+
+
+def test_writes_that_the_edge_refuses_are_counted_by_their_routes() -> None:
+    app, metrics = FastAPI(), Metrics(Roster())
+    guard = WriteGuard("token-of-writers", 0.5, 10, clock=lambda: 0.0)  # room for one write
+    app.add_middleware(Edge, max_body_bytes=100, guard=guard)
+    app.add_middleware(Measured, metrics=metrics, routes=app.routes)
+    app.add_api_route("/metrics", metrics.answer)
+    app.add_api_route("/outcome", lambda: {}, methods=["POST"])
+    writer = {"Authorization": "Bearer token-of-writers"}
+    with TestClient(app) as client:
+        assert client.post("/outcome").status_code == 401
+        assert told(client, "refused_total") == 0  # no limit
+        assert client.post("/outcome", headers=writer, content=b"x" * 11).status_code == 413
+        assert client.post("/outcome", headers=writer).status_code == 429
+        for code in ("401", "413", "429"):
+            assert told(client, "requests_total", method="POST", route="/outcome", status=code) == 1
+        for limit in ("max_outcome_bytes", "max_writes_per_s"):
+            assert told(client, "refused_total", limit=limit) == 1
 
 
 def test_errors_and_requests_in_flight(small: Export) -> None:
