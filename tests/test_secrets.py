@@ -1,6 +1,7 @@
 """What is told shows no secret of the environment."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,12 @@ def test_what_is_no_secret_stays(monkeypatch, tmp_path):
     assert masked(text) == text
 
 
+def test_a_variable_that_is_no_text_disturbs_nothing(monkeypatch):
+    """The system lets it hold any bytes."""
+    monkeypatch.setitem(os.environ, "ODD_TOKEN", os.fsdecode(b"hunter2\xffhunter2"))
+    assert masked("it said hunter2%FFhunter2") == "it said ***"
+
+
 def test_a_variable_that_is_not_there_is_one_line(monkeypatch):
     monkeypatch.delenv("TOWERS_WEBHOOK_URL", raising=False)
     with pytest.raises(UserError, match=r"^watchers\.webhook\.url_from=TOWERS_WEBHOOK_URL: no such environment"):
@@ -108,17 +115,25 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
     monkeypatch.setenv("DB_PASSWORD", "catalogue")
     monkeypatch.setenv("SORT_KEY", "content_id")
     monkeypatch.setenv("LONG_TOKEN", "0123456789abcdef")
+    monkeypatch.setenv("DOOR_KEY", "4711")
     written = {
         "trainer": {"_target_": "towers.training.trainer.Trainer", "of": "training on catalogue"},
         "data": {"name": "catalogue", "sort": ["content_id"], "root": "s3://name:word@host/plays"},
         "hooks": [{"url": "https://host/?t=0123456789abcdef", "password": "catalogue", "with": "0123456789abcdef"}],
-        "own": {"login": "${oc.env:BROKER_PASSWORD}", "user": "${oc.env:NOBODY,training}", "number": 3},
+        "own": {
+            "login": "${oc.env:BROKER_PASSWORD}",
+            "user": "${oc.env:NOBODY,training}",
+            "number": 3,
+            "door": "${oc.env:DOOR_KEY}",
+            "with": "a?p=${oc.env:DB_PASSWORD}",
+            "none": "${oc.env:NO_TOKEN,''}",
+        },
     }
     expected = {
         **written,
         "data": {**written["data"], "root": "s3://***@host/plays"},
         "hooks": [{"url": "https://host/?t=***", "password": "***", "with": "***"}],
-        "own": {"login": "***", "user": "training", "number": 3},
+        "own": {"login": "***", "user": "training", "number": 3, "door": "***", "with": "a?p=***", "none": ""},
     }
     values = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
     assert masked_settings(values, written) == expected

@@ -93,8 +93,13 @@ def masked_settings(value: Any, written: Any = None, key: str = "") -> Any:
         return type(value)(masked_settings(each, raw, key) for each, raw in zip(value, rows, strict=True))
     if not isinstance(value, str) or key == "_target_":
         return value
+    read = [name for name in _OF_ENVIRONMENT.findall(str(written)) if _is_secret(name)]
+    if any(os.environ.get(name) == value for name in read) and value and not os.path.exists(value):  # noqa: PTH110
+        return MASK
+    if read:
+        return masked(value)
     secrets = _secrets()
-    if value in secrets and (not _is_word(value) or _NAMES.search(key) or _is_read_from_secret(written)):
+    if value in secrets and (not _is_word(value) or _NAMES.search(key)):
         return MASK
     return _IN_ADDRESS.sub(MASK, _without(value, {secret for secret in secrets if _is_long(secret)}))
 
@@ -110,7 +115,7 @@ def named_secrets(value: Any) -> Any:
     if not isinstance(value, str) or "${" in value or "\\" in value:
         return value
     for name, secret in sorted(_variables().items(), key=lambda item: len(item[1]), reverse=True):
-        if "${" not in value and (value == secret or _is_long(secret)):
+        if name.isidentifier() and "${" not in value and (value == secret or _is_long(secret)):
             value = value.replace(secret, f"${{oc.env:{name}}}")
     return value
 
@@ -128,10 +133,6 @@ def _is_word(value: str) -> bool:
 
 def _is_long(secret: str) -> bool:
     return len(secret) >= LONG and any(map(str.isalpha, secret)) and any(map(str.isdigit, secret))
-
-
-def _is_read_from_secret(written: Any) -> bool:
-    return isinstance(written, str) and any(map(_is_secret, _OF_ENVIRONMENT.findall(written)))
 
 
 def _is_secret(variable: str) -> bool:
@@ -154,5 +155,6 @@ def _forms(secret: str) -> set[str]:
     """Returns a secret as it is, on one line, as Python and JSON show it, and as addresses hold it."""
     forms = {secret, secret.strip(), " ".join(secret.split())}
     shown = {repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    quoted = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    data = os.fsencode(secret)
+    quoted = {quote(data), quote(data, safe=""), quote_plus(data)}
     return forms | shown | quoted | {re.sub("%..", lambda found: found[0].lower(), each) for each in quoted}
