@@ -167,7 +167,7 @@ def _is_barred(error: Exception) -> TypeGuard[OSError]:
 
 def _message(error: Exception, command: str) -> str:
     if isinstance(error, UserError):
-        return " ".join(str(error).split())
+        return " ".join(masked(str(error)).split())  # a secret of several lines is known by them
     if _is_barred(error):
         path = "a file that was open" if error.filename is None else os.fsdecode(error.filename)
         return f"{path}: {error.strerror}; give another path, or mend this one"

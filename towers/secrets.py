@@ -1,9 +1,11 @@
 """Secrets stand in environment variables alone: a configuration names the variable, and what is told never shows it."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 from towers.errors import UserError
 
@@ -11,13 +13,23 @@ MASK: Final = "***"
 """Stands in the place of a secret."""
 SHORTEST: Final = 8
 """Characters; a shorter value is too likely a part of something else, such as a file's name."""
+LONG: Final = 16
+"""Characters; a secret that is as long, and has letters and digits, stands nowhere by chance."""
 _NAMES: Final = re.compile(
-    r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|WEBHOOK|DSN|SAS)(_|$)|CONNECTION_STRING|APIKEY",
+    r"(^|_)(KEY|TOKEN|SECRET|PASSPHRASE|CREDENTIALS?|WEBHOOK|DSN|SAS)(_|$)"
+    r"|PASSW(OR)?D|(^|_|PG|SSH)(PASS|PWD)(_|$)|CONNECTION_STRING|APIKEY",
     re.IGNORECASE,
 )
-"""Names of variables whose values are taken for secrets."""
-_IN_ADDRESS: Final = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
-"""The name and password in an address such as `https://name:password@host`."""
+"""Names of variables, and of keys, whose values are taken for secrets."""
+_FOLDERS: Final = ("PWD", "OLDPWD")
+"""Variables of the shell: where it is, and was."""
+_IN_ADDRESS: Final = re.compile(
+    r"(?<=://)[^\s/@:\[]*:(?!\d*[/?#])\S+(?=@)"  # to the last @: a password may hold one, and a slash
+    r"|(?:(?<=http://)|(?<=https://))[^\s/?#:,\"'<>]+(?=@)"  # elsewhere it is a bucket's or a user's name
+)
+"""The name and password in an address such as `https://name:password@host`, and the token in `https://token@host`."""
+_OF_ENVIRONMENT: Final = re.compile(r"\$\{oc\.env:\s*([^,}\s]+)")
+"""A variable that a configuration reads."""
 _asked: set[str] = set()
 
 
@@ -44,9 +56,7 @@ def masked(text: str) -> str:
     >>> masked("s3://user:hunter2hunter2@host/bucket")
     's3://***@host/bucket'
     """
-    for value in sorted(_secrets(), key=len, reverse=True):  # the longest first: one may be a part of another
-        text = text.replace(value, MASK)
-    return _IN_ADDRESS.sub(MASK, text)
+    return _IN_ADDRESS.sub(MASK, _without(text, _secrets()))
 
 
 def masked_values(value: Any) -> Any:
@@ -62,7 +72,89 @@ def masked_values(value: Any) -> Any:
     return masked(value) if isinstance(value, str) else value
 
 
+def masked_settings(value: Any, written: Any = None, key: str = "") -> Any:
+    """Returns a configuration without a secret, which can still be read: a name that holds somebody's password by
+    chance stays whole, and so does every `_target_`.
+
+    A value is masked that is a secret, an address with a password in part, and a secret that is long wherever it
+    stands. A value that is one plain word (`training`) is masked only where it is read from a secret's variable, or its
+    key is named like a secret.
+
+    Args:
+        value: plain and nested, with its interpolations resolved.
+        written: the same with its interpolations; null: not known.
+        key: that holds the value.
+    """
+    if isinstance(value, Mapping):
+        raw = written if isinstance(written, Mapping) else {}
+        return {name: masked_settings(each, raw.get(name), str(name)) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        rows = written if isinstance(written, (list, tuple)) and len(written) == len(value) else [written] * len(value)
+        return type(value)(masked_settings(each, raw, key) for each, raw in zip(value, rows, strict=True))
+    if not isinstance(value, str) or key == "_target_":
+        return value
+    read = [name for name in _OF_ENVIRONMENT.findall(str(written)) if _is_secret(name)]
+    if any(os.environ.get(name) == value for name in read) and value and not os.path.exists(value):  # noqa: PTH110
+        return MASK
+    if read:
+        return masked(value)
+    secrets = _secrets()
+    if value in secrets and (not _is_word(value) or _NAMES.search(key)):
+        return MASK
+    return _IN_ADDRESS.sub(MASK, _without(value, {secret for secret in secrets if _is_long(secret)}))
+
+
+def named_secrets(value: Any) -> Any:
+    """Returns a configuration with its interpolations in which each value that is a secret of the environment, and each
+    long secret that stands in a value, has become one that reads the variable: it means the same, and tells nothing.
+    """
+    if isinstance(value, Mapping):
+        return {key: named_secrets(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [named_secrets(each) for each in value]
+    if not isinstance(value, str) or "${" in value or "\\" in value:
+        return value
+    for name, secret in sorted(_variables().items(), key=lambda item: len(item[1]), reverse=True):
+        if name.isidentifier() and "${" not in value and (value == secret or _is_long(secret)):
+            value = value.replace(secret, f"${{oc.env:{name}}}")
+    return value
+
+
+def _without(text: str, secrets: set[str]) -> str:
+    for value in sorted(secrets, key=len, reverse=True):  # the longest first: one may be a part of another
+        text = text.replace(value, MASK)
+    return text
+
+
+def _is_word(value: str) -> bool:
+    """Whether it may well be a name that has nothing to do with a secret."""
+    return len(value) < LONG and value.replace("_", "").isalpha()
+
+
+def _is_long(secret: str) -> bool:
+    return len(secret) >= LONG and any(map(str.isalpha, secret)) and any(map(str.isdigit, secret))
+
+
+def _is_secret(variable: str) -> bool:
+    """Whether a variable holds a secret, by its name or as `secret_of` was asked for it."""
+    return variable in _asked or (variable not in _FOLDERS and _NAMES.search(variable) is not None)
+
+
+def _variables() -> dict[str, str]:
+    """Returns the secrets of the environment by their variables."""
+    found = ((name, value) for name, value in os.environ.items() if _is_secret(name))
+    return {name: value for name, value in found if len(value) >= SHORTEST and not os.path.exists(value)}  # noqa: PTH110  # any text
+
+
 def _secrets() -> set[str]:
-    """Returns the values of all variables that hold a secret, by their name or as `secret_of` was asked for them."""
-    found = (value for name, value in os.environ.items() if name in _asked or _NAMES.search(name))
-    return {value for value in found if len(value) >= SHORTEST and not os.path.exists(value)}  # noqa: PTH110  # any text
+    """Returns all secrets as they may stand in a text."""
+    return {form for value in _variables().values() for form in _forms(value) if len(form) >= SHORTEST}
+
+
+def _forms(secret: str) -> set[str]:
+    """Returns a secret as it is, on one line, as Python and JSON show it, and as addresses hold it."""
+    forms = {secret, secret.strip(), " ".join(secret.split())}
+    shown = {repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    data = os.fsencode(secret)
+    quoted = {quote(data), quote(data, safe=""), quote_plus(data)}
+    return forms | shown | quoted | {re.sub("%..", lambda found: found[0].lower(), each) for each in quoted}

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ import signal, sys, time
 from pathlib import Path
 
 def heard(number, frame):
-    time.sleep(0.1)
+    time.sleep(0.4 if number == signal.SIGINT else 0.1)  # after that signal Python itself waits for 0.25 s
     Path("saved").touch()
     sys.exit(128 + number)
 
@@ -28,19 +27,52 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_it_is_passed_on_and_waited_for(tmp_path, number):
-    def stop_when_ready() -> None:
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
+@pytest.fixture
+def training(tmp_path):
+    """Starts a training that a signal ends, which it is given; without waiting for it by itself."""
+    started = []
 
-    command = [sys.executable, "-c", TRAINING, str(int(number))]
-    threading.Thread(target=stop_when_ready).start()
-    with pytest.raises(Stopped) as stopped, ends_on_signals(), subprocess.Popen(command, cwd=tmp_path) as training:
-        _waited_for(training)
-    assert (stopped.value.code, training.returncode) == (128 + number, 128 + number)
-    assert Path(tmp_path / "saved").exists()
+    def start(number):
+        started.append(subprocess.Popen([sys.executable, "-c", TRAINING, str(int(number))], cwd=tmp_path))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def when_ready(folder, call):
+    def wait() -> None:
+        while not (folder / "ready").exists():
+            time.sleep(0.01)
+        call()
+
+    threading.Thread(target=wait).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_it_is_passed_on_and_waited_for(tmp_path, training, number):
+    process = training(number)
+    when_ready(tmp_path, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(Stopped) as stopped, ends_on_signals():
+        _waited_for(process)
+    assert (stopped.value.code, process.returncode) == (128 + number, 128 + number)
+    assert (tmp_path / "saved").exists()
+
+
+def test_the_terminal_tells_all_processes_and_the_training_is_waited_for(tmp_path, training):
+    process = training(signal.SIGINT)
+
+    def interrupt() -> None:
+        for each in (process.pid, os.getpid()):
+            os.kill(each, signal.SIGINT)
+
+    when_ready(tmp_path, interrupt)
+    with pytest.raises(KeyboardInterrupt), ends_on_signals():
+        _waited_for(process)
+    assert process.returncode == 128 + signal.SIGINT
+    assert (tmp_path / "saved").exists()
 
 
 def test_without_a_signal_its_exit_code_is_told(tmp_path):

@@ -29,7 +29,7 @@ from towers.errors import UserError
 from towers.evaluation.from_store import task_from_store
 from towers.features.sounds import Sounds
 from towers.models.cost import description, parameters
-from towers.secrets import masked_values
+from towers.secrets import masked_settings
 from towers.training.checkpoints import ids_of_unfinished
 from towers.training.data_module import TowersDataModule
 from towers.training.module import TowersModule
@@ -172,7 +172,8 @@ def _told_of_id_lr(config: DictConfig) -> Iterator[str]:
 def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:
     """The configuration with features and cuts as they stand in the store, and without a secret: it is written beside
     the run and told to its loggers."""
-    found = masked_values(resolved(without_said(config)))
+    shown = without_said(config)
+    found = masked_settings(resolved(shown), OmegaConf.to_container(shown))
     data = {**found["data"], "split": store.manifest["split"]}
     return {**found, "data": data, "features": store.features.to_dict()}
 

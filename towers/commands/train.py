@@ -20,6 +20,7 @@ from towers.config.composing import save_yaml
 from towers.config.instantiate import value
 from towers.errors import UserError
 from towers.manifest import environment, write_json
+from towers.secrets import named_secrets
 from towers.training.loggers import CsvLogger, close_loggers
 from towers.training.processes import leave
 from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, alone_in
@@ -63,12 +64,20 @@ def run_whole(config: DictConfig) -> Path:
         return run(config)
     folder = training_plan(config, prepared_store(config).open()).folder
     with tempfile.TemporaryDirectory() as place:
-        OmegaConf.save(config, Path(place) / "whole.yaml", resolve=True)  # with its secrets, which only this user reads
-        named = ["--config-dir", place, "--config-name", "whole"]
+        named = _written_down(config, Path(place))
         code = _waited_for(subprocess.Popen([sys.executable, "-m", "towers", "train", *named]))
     if code != 0 or not (folder / FINISHED).exists():
         raise UserError(f"{folder}: the training in {processes} processes has ended with {code}; its own lines say why")
     return folder
+
+
+def _written_down(config: DictConfig, folder: Path) -> list[str]:
+    """Writes a configuration as a file by which `towers train` finds it; returns the arguments that say so. No secret
+    stands in it, as a process that is killed leaves the file: whoever reads it has the same environment.
+    """
+    values = named_secrets(OmegaConf.to_container(config))
+    OmegaConf.save(OmegaConf.create(values), folder / "whole.yaml")
+    return ["--config-dir", str(folder), "--config-name", "whole"]
 
 
 def _waited_for(training: subprocess.Popen[bytes]) -> int:

@@ -29,7 +29,7 @@ from towers.config.messages import no_such_key, one_line
 from towers.config.overrides import quoted
 from towers.errors import UserError
 from towers.manifest import atomic_file
-from towers.secrets import masked_values
+from towers.secrets import masked_settings
 from towers.training.run_folder import CONFIG_FILE
 
 VERSION_BASE = "1.3"
@@ -275,4 +275,4 @@ def config_of_run(folder: Path) -> DictConfig:
 def save_yaml(values: Mapping[str, Any], path: Path) -> None:
     """Writes plain values as YAML, without a secret."""
     with atomic_file(path) as temporary:
-        temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(masked_values(values))))
+        temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(masked_settings(values))))

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from towers.config.composing import composed_for_sweep
 from towers.manifest import digest_of, read_json, write_json
+from towers.secrets import masked
 from towers.training.rank import is_first_process
 
 JOBS = "jobs"
@@ -98,7 +99,7 @@ class Sweep:
             try:
                 result = job(config)
             except Exception as error:
-                said = " ".join(f"{error}".split()) or type(error).__name__
+                said = masked(" ".join(f"{error}".split())) or type(error).__name__
                 self._write(Job(number=number, given=given, result=None, error=said))
                 if not self._is_grid:  # a sweeper of somebody's own decides what becomes of it
                     raise

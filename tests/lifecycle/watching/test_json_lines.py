@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -126,6 +127,38 @@ def test_lines_of_two_processes_stand_whole(tmp_path):
     for sign in "ab":
         numbers = [line["facts"]["number"] for line in lines if line["facts"]["text"] == sign * 5000]
         assert numbers == list(range(50))
+
+
+def test_a_line_that_was_cut_spoils_no_other(tmp_path):
+    """As by a disk that is full, or by the limit of a process on the size of its files."""
+    path, limits = tmp_path / "nights.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    watcher, state = JsonLines(str(path)), state_in(tmp_path)
+    watcher.ready(state)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"nights\.jsonl: a line was cut"):
+            watcher.begun(state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    JsonLines(str(path)).ended(state)  # another process, which knows nothing of it
+    whole, cut, last = path.read_text().splitlines()
+    assert len(cut) == 20
+    assert [json.loads(line)["event"] for line in (whole, last)] == ["ready", "ended"]
+
+
+def test_a_pipe_that_nobody_reads_holds_no_night_up(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    watcher = JsonLines(str(pipe))
+    with pytest.raises(UserError, match=r"^watchers\.json_lines\.path=.*/pipe: a pipe that nobody reads; start"):
+        watcher.check()
+    with pytest.raises(OSError, match="No such device"):
+        watcher.ready(state_in(tmp_path))
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    watcher.check()
+    watcher.ready(state_in(tmp_path))
+    assert json.loads(os.read(reader, 10_000))["event"] == "ready"
+    os.close(reader)
 
 
 def test_what_lacks_is_told_before_the_night(tmp_path):

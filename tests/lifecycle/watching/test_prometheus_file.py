@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -162,6 +163,21 @@ def test_what_lacks_is_told_before_the_night(tmp_path, path):
         PrometheusFile(str(path.with_suffix(".txt"))).check()
     with pytest.raises(UserError, match=r"^watchers\.prometheus\.path=.*: no folder"):
         PrometheusFile(str(tmp_path / "none" / "towers.prom")).check()
+
+
+def test_a_file_of_another_data_set_stays_as_it_is(tmp_path, path):
+    """Where two nights are given one path, the second is refused in the dry run, and has written nothing by then."""
+    PrometheusFile(str(path)).begun(state_in(tmp_path))
+    before = path.read_text()
+    watcher, other = PrometheusFile(str(path)), replace(state_in(tmp_path), data="talks")
+    watcher.ready(other)
+    for tell in (watcher.check, lambda: watcher.begun(other), lambda: watcher.put_back(other)):
+        with pytest.raises(UserError, match=r"^watchers\.prometheus\.path=.*: holds the samples of the data set small"):
+            tell()
+    assert path.read_text() == before
+    again = PrometheusFile(str(path))
+    again.ready(state_in(tmp_path))
+    again.check()
 
 
 def test_alerts_look_at_metrics_that_there_are(tmp_path, path):

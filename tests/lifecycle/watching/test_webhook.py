@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import json
 import socket
+from datetime import datetime
+from email.message import Message
 
 import pytest
 
@@ -11,8 +13,9 @@ from tests.lifecycle.watching.hooks import listening, within
 from tests.lifecycle.watching.nights import ledger_of, refused, told
 from tests.lifecycle.watching.states import state_in
 from towers.errors import UserError
+from towers.lifecycle.watching import webhook
 from towers.lifecycle.watching.watcher import serving
-from towers.lifecycle.watching.webhook import SIGNATURE, Webhook
+from towers.lifecycle.watching.webhook import SIGNATURE, Webhook, _retry_after_s
 
 URL = "MY_CHANNEL"
 """A variable whose name does not tell that it holds a secret."""
@@ -64,6 +67,36 @@ def test_a_refusal_is_told(tmp_path, monkeypatch):
         "Now v1 serves.",
         "The same command goes on: towers retrain experiment=demo 'gate.why=half of it'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause_s"),
+    [
+        ("Sun Nov  6 08:49:37 2044", 177),  # asctime
+        ("Sun, 06 Nov 2044 08:49:37 -0000", 177),
+        ("Sun, 06 Nov 2044 08:49:37 GMT", 177),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
+        ("120", 120),
+        ("²", None),
+        ("٣", None),
+        ("-5", None),
+        ("", None),
+        ("Sun, 99 Nov 2044 99:49:37 GMT", None),
+        ("Sun, 06 Nov 2044 08:49:37 +9999999999", None),
+    ],
+)
+def test_a_pause_is_read_in_every_form_that_is_allowed(monkeypatch, asked, pause_s):
+    """And what is none is none: nothing else comes of it."""
+    headers = Message()
+    headers["Retry-After"] = asked
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2044, 11, 6, 8, 46, 40, tzinfo=tz)
+
+    monkeypatch.setattr(webhook, "datetime", Clock)
+    assert _retry_after_s(headers) == pause_s
 
 
 def test_only_what_is_named_is_told(tmp_path, monkeypatch):

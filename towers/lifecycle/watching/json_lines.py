@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from towers.disk import check_writable
-from towers.errors import UserError
+from towers.lifecycle.watching.appending import append_line, check_appendable
 from towers.lifecycle.watching.night_state import NightState, Step
 from towers.lifecycle.watching.watcher import Watcher
 from towers.manifest import json_numbers
@@ -38,16 +37,8 @@ class JsonLines(Watcher):
 
     def check(self) -> None:
         """Looks whether the file can be appended to."""
-        if self._path in (None, STANDARD_OUTPUT):
-            return
-        key, path = "watchers.json_lines.path", Path(self._path)
-        if path.is_dir():
-            raise UserError(f"{key}={path}: is a folder; give a file in it")
-        if not path.parent.is_dir():
-            raise UserError(f"{key}={path}: no folder {path.parent}; make it, or give another")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise UserError(f"{key}={path}: cannot be written to; give another, or mend this one")
-        check_writable(key, path.parent)
+        if self._path not in (None, STANDARD_OUTPUT):
+            check_appendable("watchers.json_lines.path", Path(self._path))
 
     def ready(self, state: NightState) -> None:
         """Writes that the process has begun."""
@@ -84,19 +75,12 @@ class JsonLines(Watcher):
         if self._path is None:
             return
         fields = _fields(event, state, level) | facts
-        line = json.dumps(json_numbers(masked_values(fields)), ensure_ascii=False, default=str) + "\n"
-        if self._path == STANDARD_OUTPUT:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+        line = json.dumps(json_numbers(masked_values(fields)), ensure_ascii=False, default=str)
+        if self._path != STANDARD_OUTPUT:
+            append_line(Path(self._path), line)
             return
-        # One write to the end of the file: lines of several processes stand whole, and a file that was moved away is
-        # begun anew.
-        data, file = line.encode(), os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            if os.write(file, data) < len(data):
-                raise OSError(f"{self._path}: a line was cut; is the disk full?")
-        finally:
-            os.close(file)
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
 
 def _fields(event: str, state: NightState, level: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from towers.disk import check_writable
 from towers.errors import UserError
+from towers.lifecycle.watching.appending import append_line, check_appendable
 from towers.lifecycle.watching.night_state import WELL, NightState, Step, StepName
 from towers.lifecycle.watching.sending import Outbox, Transient, is_address, tried
 from towers.lifecycle.watching.watcher import Watcher
@@ -83,10 +83,7 @@ class OpenLineage(Watcher):
         if find_spec("openlineage") is None:
             raise UserError("watchers.openlineage: takes openlineage-python: pip install 'towers[lineage]'")
         if self._file is not None:
-            folder = Path(self._file).parent
-            if not folder.is_dir():
-                raise UserError(f"watchers.openlineage.file={self._file}: no folder {folder}; make it, or give another")
-            check_writable("watchers.openlineage.file", folder)
+            check_appendable("watchers.openlineage.file", Path(self._file))
         if self._url is not None and not is_address(self._url):
             raise UserError(
                 "watchers.openlineage.url: give http(s)://HOST:PORT, without a name and a password; the server's API "
@@ -179,9 +176,9 @@ class OpenLineage(Watcher):
     def _emit(self, event: Any) -> None:
         """Writes an event to the file at once, and hands it to whoever sends it to the server."""
         if self._file is not None:
-            from openlineage.client.transport.file import FileConfig, FileTransport
+            from openlineage.client.serde import Serde
 
-            FileTransport(FileConfig(log_file_path=self._file, append=True)).emit(event)
+            append_line(Path(self._file), Serde.to_json(event))
         if self._url is not None:
             self._outbox = self._outbox or Outbox(self._sender(self._url))
             self._outbox.put(event)

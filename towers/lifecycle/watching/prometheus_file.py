@@ -80,6 +80,7 @@ class PrometheusFile(Watcher):
 
     def __init__(self, path: str | None):
         self._path = None if path is None else Path(path)
+        self._data: str | None = None  # name of the data set, once it was told
 
     @property
     def is_on(self) -> bool:
@@ -87,7 +88,8 @@ class PrometheusFile(Watcher):
         return self._path is not None
 
     def check(self) -> None:
-        """Looks whether the exporter will find the file, and whether it can be written."""
+        """Looks whether the exporter will find the file, whether it can be written, and whether it is no other data
+        set's."""
         key, path = f"watchers.prometheus.path={self._path}", self._path
         if find_spec("prometheus_client") is None:
             raise UserError(f"{key}: takes prometheus-client: pip install 'towers[train]'")
@@ -98,6 +100,11 @@ class PrometheusFile(Watcher):
         if not path.parent.is_dir():
             raise UserError(f"{key}: no folder {path.parent}; make it (node_exporter --collector.textfile.directory)")
         check_writable("watchers.prometheus.path", path.parent)
+        self._samples()
+
+    def ready(self, state: NightState) -> None:
+        """Notes whose nights it is told of."""
+        self._data = state.data
 
     def begun(self, state: NightState) -> None:
         """Writes that a night runs; what was known of the night before stays, but for its steps."""
@@ -128,16 +135,32 @@ class PrometheusFile(Watcher):
         self._write(state, self._kept(state))
 
     def _kept(self, state: NightState) -> dict[str, Samples]:
-        """Returns what the file holds of this data set, or what its records know where there is no file."""
-        try:
-            text = "" if self._path is None else self._path.read_text()
-        except (OSError, UnicodeDecodeError):
-            text = ""
-        kept = _read(text, state.data)
+        """Returns what the file holds, or what the data set's records know where there is no file."""
+        self._data = state.data
+        kept = self._samples()
         if not kept.get("towers_night_last_success_timestamp_seconds"):
             with suppress(UserError):  # a record that does not read is told by the night itself
                 kept |= _of_records(Ledger(folder=state.nights, exports=state.nights, runs=state.runs).records())
         return kept
+
+    def _samples(self) -> dict[str, Samples]:
+        """Returns what the file holds; empty where there is none that reads.
+
+        Raises:
+            UserError: it is another data set's, whose last success would be lost.
+        """
+        try:
+            text = "" if self._path is None else self._path.read_text()
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        found = _read(text)
+        others = [] if self._data is None else sorted(found.keys() - {self._data})
+        if others:
+            raise UserError(
+                f"watchers.prometheus.path={self._path}: holds the samples of the data set {others[0]}; give each "
+                "its own ('.../towers-${data.name}.prom'), or remove this one"
+            )
+        return found.get(self._data or "", {})
 
     def _write(self, state: NightState, samples: Mapping[str, Samples]) -> None:
         """Writes the file whole, readable for the exporter from its first moment."""
@@ -163,20 +186,19 @@ def _registry(data: str, samples: Mapping[str, Samples]) -> "CollectorRegistry":
     return registry
 
 
-def _read(text: str, data: str) -> dict[str, Samples]:
-    """Reads a file of before; empty where it is none, or another data set's."""
+def _read(text: str) -> dict[str, dict[str, Samples]]:
+    """Reads a file of before; returns its samples by their data set, none where it does not read."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    found: dict[str, Samples] = {}
+    found: dict[str, dict[str, Samples]] = {}
     try:
         for family in text_string_to_metric_families(text):
             metric = METRICS.get(family.name)
             if metric is None:
                 continue
             for sample in family.samples:
-                if sample.labels.get("data") == data:
-                    labels = tuple(sample.labels[label] for label in metric.labels)
-                    found.setdefault(family.name, {})[labels] = sample.value
+                labels = tuple(sample.labels[label] for label in metric.labels)
+                found.setdefault(sample.labels["data"], {}).setdefault(family.name, {})[labels] = sample.value
     except (KeyError, ValueError, IndexError):
         return {}
     return found

@@ -197,8 +197,12 @@ def _post(opener: OpenerDirector, request: Request, timeout_s: float) -> None:
 def _retry_after_s(headers: Message | None) -> float | None:
     """Returns the pause that a server asks for, in seconds or as a date; null where it does not, or not readably."""
     asked = "" if headers is None else (headers.get("Retry-After") or "").strip()
-    if asked.isdigit():
-        return float(asked)
-    with suppress(ValueError):
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
+    with suppress(ValueError, OverflowError):
+        if asked.isascii() and asked.isdecimal():
+            return float(asked)
+        date = parsedate_to_datetime(asked)
+        date = (
+            date.replace(tzinfo=UTC) if date.tzinfo is None else date
+        )  # asctime names no zone, -0000 none that counts
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
     return None

@@ -1,0 +1,72 @@
+"""Lines at the end of a file that several processes write to: each stands whole, and none of them holds anybody up."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from towers.disk import check_writable
+from towers.errors import UserError
+
+_APPENDS: Final = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened: a named pipe that nobody reads is an error (ENXIO), where it would be waited for otherwise."""
+
+
+def check_appendable(key: str, path: Path) -> None:
+    """Looks whether lines can be appended to a file, which need not be there yet; changes nothing. Where it is there,
+    its folder need not be writable.
+
+    Args:
+        key: of the configuration that names the file, for the message.
+        path: of the file.
+
+    Raises:
+        UserError: they cannot.
+    """
+    told = f"{key}={path}"
+    if path.is_dir():
+        raise UserError(f"{told}: is a folder; give a file in it")
+    target = path.resolve() if path.is_symlink() else path
+    if not target.parent.is_dir():
+        raise UserError(f"{told}: no folder {target.parent}; make it, or give another")
+    if not path.exists():
+        check_writable(key, target.parent)
+        return
+    try:
+        os.close(os.open(path, _APPENDS))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise UserError(f"{told}: a pipe that nobody reads; start what reads it, or give a file") from error
+        raise UserError(f"{told}: cannot be written to ({error.strerror}); give another, or mend this one") from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends a line by one write, so that lines of several processes stand whole. The file is opened anew, so that one
+    that was moved away is begun anew. After a line that was cut, by whomever, it begins on a line of its own.
+
+    Args:
+        path: of the file.
+        line: without its end.
+
+    Raises:
+        OSError: it was not written, or in part.
+    """
+    file = os.open(path, _APPENDS | os.O_CREAT, 0o644)
+    try:
+        data = b"\n" * _ends_within_line(path, file) + line.encode() + b"\n"
+        if os.write(file, data) < len(data):
+            raise OSError(f"{path}: a line was cut; is the disk full, or what reads it too slow?")
+    finally:
+        os.close(file)
+
+
+def _ends_within_line(path: Path, file: int) -> bool:
+    """Whether a file's last line has no end; false where that cannot be read."""
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return False
+    with suppress(OSError), path.open("rb") as readable:
+        return os.pread(readable.fileno(), 1, found.st_size - 1) not in (b"\n", b"")
+    return False
