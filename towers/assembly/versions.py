@@ -7,12 +7,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from towers.config.composing import resolved
 from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.watching.night_state import NightState
 from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
+from towers.secrets import masked_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
         started=datetime.now(UTC),
         root=value(config, "data.root", str | None),
         project=config.logger.get("project"),
+        config=masked_values(resolved(config)),
         nights=ledger.folder,
         runs=ledger.runs,
     )

@@ -108,6 +108,9 @@ class NightState:
         rival: name of the version that tonight's is compared with; null on the first night.
         served_before: what served when the night began; null where nothing did.
         serving: what serves now; null where nothing does.
+        config: the configuration of the command as plain values, without secrets.
+        means: of the judged window, figure by key (`recall@20`, `recall@20/discovery`) by who reached it: `tonight`,
+            `champion`, and each baseline by its name; empty until the evaluation.
         steps: that were begun, in their order.
         ending: how the night ended; null while it runs.
         why: the last line that it said about its ending; empty while it runs.
@@ -130,6 +133,8 @@ class NightState:
     rival: str | None = None
     served_before: Serving | None = None
     serving: Serving | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     ending: Ending | None = None
     why: str = ""

@@ -122,8 +122,9 @@ class Watch:
             ledger: that knows what serves.
             before: what served before it.
         """
-        self.knows(record=ledger.champion(), served_before=before, serving=serving(ledger))
-        self._tell(lambda each: each.put_back(self.state))
+        self.knows(serving=serving(ledger))
+        state = replace(self.state, record=ledger.champion(), served_before=before)  # a night's own come later
+        self._tell(lambda each: each.put_back(state))
 
     def _end(self, ledger: Ledger, ending: Ending, why: str) -> None:
         self.knows(serving=serving(ledger), ending=ending, why=why, ended=datetime.now(UTC))
