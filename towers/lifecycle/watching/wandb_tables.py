@@ -23,11 +23,11 @@ from towers.retrieval.show import title_card
 
 MOST_POINTS = 1_000
 """Of a longer curve so many points are shown, at even distances; the training's own run and its CSV have all."""
-HEARD = 5
+CHOSEN = 5
 """So many titles are shown of what a listener chose last."""
 FINDINGS = ("rule", "severity", "text", "figures")
 GATE = ("rule", "status", "words", "figures", "limit", "lower", "upper")
-SAMPLE = ("listener", "lately heard", "rank", "title", "artists", "kind", "score", "chance")
+SAMPLE = ("listener", "lately chosen", "rank", "title", "artists", "kind", "score", "chance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ def curve(run: Path, metrics: Sequence[str]) -> list[dict[str, float]]:
 
 
 def sampled(export: Export, listeners: int, k: int) -> Rows:
-    """Gives what some listeners heard last and what is recommended to them, the same ones of the same version.
+    """Gives what some listeners chose last and what is recommended to them, the same ones of the same version.
 
     A listener is told by their place in the version, which says nobody who they are: who has the version's files may
     look it up, and these never leave the machine.
@@ -154,7 +154,8 @@ def sampled(export: Export, listeners: int, k: int) -> Rows:
     asked, query = listeners_against(export, export), Query(k=k)
     rows: list[list[Any]] = []
     for user in even_sample(len(export.user_vectors), listeners).tolist():
-        lately = [title_card(export, int(row))[0] for row in asked.chosen(user)[::-1][:HEARD]]
+        last = dict.fromkeys(asked.chosen(user)[::-1].tolist())  # what was chosen again stands once
+        lately = [title_card(export, row)[0] for row in [*last][:CHOSEN]]
         found = asked.recommend(user, query)
         for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1):
             title, artists, kind, _, _ = title_card(export, row)
