@@ -76,19 +76,19 @@ class House:
     def answer(self, operation: str, given: dict[str, Any]) -> Any:
         """Answers an operation of GraphQL."""
         with self._alone:
-            found = getattr(self, f"_{operation}", None)
+            found = getattr(self, "_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower(), None)
             if found is None:
                 self.unknown.append(operation)
                 return {}
             return found(given)
 
-    def _ServerFeaturesQuery(self, given: dict[str, Any]) -> Any:
+    def _server_features_query(self, given: dict[str, Any]) -> Any:
         return {"serverInfo": {"features": []}}
 
-    def _Viewer(self, given: dict[str, Any]) -> Any:
+    def _viewer(self, given: dict[str, Any]) -> Any:
         return {"viewer": {"id": "U1", "entity": "house", "username": "house", "flags": "{}", "teams": {"edges": []}}}
 
-    def _RunResumeStatus(self, given: dict[str, Any]) -> Any:
+    def _run_resume_status(self, given: dict[str, Any]) -> Any:
         known = self.runs.get(given["name"])
         if known is None:
             return {"model": {**PROJECT, "bucket": None}}
@@ -99,7 +99,7 @@ class House:
         }  # fmt: skip
         return {"model": {**PROJECT, "bucket": bucket}}
 
-    def _UpsertBucket(self, given: dict[str, Any]) -> Any:
+    def _upsert_bucket(self, given: dict[str, Any]) -> Any:
         is_new = given["name"] not in self.runs
         known = self.runs.setdefault(given["name"], {})
         known.update({name: each for name, each in given.items() if each is not None})
@@ -109,12 +109,12 @@ class House:
         }  # fmt: skip
         return {"upsertBucket": {"inserted": is_new, "bucket": bucket}}
 
-    def _ArtifactType(self, given: dict[str, Any]) -> Any:
+    def _artifact_type(self, given: dict[str, Any]) -> Any:
         name = given["name"].partition(":")[0]
         types = [one.type for one in self.artifacts.values() if one.name == name]
         return {"project": {"artifact": {"artifactType": {"name": types[0]}} if types else None}}
 
-    def _CreateArtifact(self, given: dict[str, Any]) -> Any:
+    def _create_artifact(self, given: dict[str, Any]) -> Any:
         given = given["input"]
         name = given["artifactCollectionName"]
         new = Artifact(id=f"A{len(self.artifacts)}", name=name, type=given["artifactTypeName"])
@@ -155,34 +155,34 @@ class House:
             "aliases": told["aliases"], "artifactCollection": told["artifactSequence"], "artifact": told,
         }  # fmt: skip
 
-    def _ArtifactByID(self, given: dict[str, Any]) -> Any:
+    def _artifact_by_id(self, given: dict[str, Any]) -> Any:
         return {"artifact": self._told(self._of(given["id"]))}
 
-    def _ArtifactMembershipByName(self, given: dict[str, Any]) -> Any:
+    def _artifact_membership_by_name(self, given: dict[str, Any]) -> Any:
         name, _, alias = given["name"].partition(":")
         found = [one for one in self.artifacts.values() if one.name == name and alias in one.aliases]
         return {"project": {"artifactCollectionMembership": self._membership(found[0]) if found else None}}
 
-    def _FetchOrgInfoFromEntity(self, given: dict[str, Any]) -> Any:
+    def _fetch_org_info_from_entity(self, given: dict[str, Any]) -> Any:
         return {"entity": {"organization": ORGANIZATION, "user": None}}
 
-    def _LinkArtifact(self, given: dict[str, Any]) -> Any:
+    def _link_artifact(self, given: dict[str, Any]) -> Any:
         given = given["input"]
         artifact = self._of(given["artifactID"])
         collection = f"{given['entityName']}/{given['projectName']}/{given['artifactPortfolioName']}"
         self.links.append((artifact.id, collection, tuple(each["alias"] for each in given["aliases"])))
         return {"result": {"versionIndex": 0, "artifactMembership": self._membership(artifact)}}
 
-    def _CreateArtifactManifest(self, given: dict[str, Any]) -> Any:
+    def _create_artifact_manifest(self, given: dict[str, Any]) -> Any:
         file = {"id": "F", "uploadUrl": f"{self.address}/put/manifest/{given['artifactID']}", "uploadHeaders": []}
         return {"createArtifactManifest": {"artifactManifest": {"id": f"M{given['artifactID']}", "file": file}}}
 
-    def _UpdateArtifactManifest(self, given: dict[str, Any]) -> Any:
+    def _update_artifact_manifest(self, given: dict[str, Any]) -> Any:
         id = given["artifactManifestID"]
         file = {"id": "F", "uploadUrl": f"{self.address}/put/manifest/{id[1:]}", "uploadHeaders": []}
         return {"updateArtifactManifest": {"artifactManifest": {"id": id, "file": file}}}
 
-    def _CreateArtifactFiles(self, given: dict[str, Any]) -> Any:
+    def _create_artifact_files(self, given: dict[str, Any]) -> Any:
         edges = [
             {
                 "node": {
@@ -195,25 +195,25 @@ class House:
         ]  # fmt: skip
         return {"createArtifactFiles": {"files": {"edges": edges}}}
 
-    def _CommitArtifact(self, given: dict[str, Any]) -> Any:
+    def _commit_artifact(self, given: dict[str, Any]) -> Any:
         artifact = self._of(given["artifactID"])
         artifact.is_committed = True
         return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": ""}}}
 
-    def _UseArtifact(self, given: dict[str, Any]) -> Any:
+    def _use_artifact(self, given: dict[str, Any]) -> Any:
         given = given.get("input", given)
         self._of(given["artifactID"]).used_by.add(given["runName"])
         return {"useArtifact": {"artifact": {"id": given["artifactID"]}}}
 
-    def _CreateRunFiles(self, given: dict[str, Any]) -> Any:
-        named = [{"name": name, "uploadUrl": f"{self.address}/put/run/{given['run']}/{name}"} for name in given["files"]]
+    def _create_run_files(self, given: dict[str, Any]) -> Any:
+        named = [
+            {"name": name, "uploadUrl": f"{self.address}/put/run/{given['run']}/{name}"} for name in given["files"]
+        ]
         return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": named}}
 
 
-@contextmanager
-def listening() -> Iterator[House]:
-    """Runs the server for the block."""
-    house = House()
+def _handler(house: House) -> type[BaseHTTPRequestHandler]:
+    """Makes what answers requests by what a server knows."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -255,6 +255,14 @@ def listening() -> Iterator[House]:
             else:  # figures about wandb itself
                 self._reply({})
 
+    return Handler
+
+
+@contextmanager
+def listening() -> Iterator[House]:
+    """Runs the server for the block."""
+    house = House()
+
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Keeps silent of a client that has gone; keeps the rest."""
@@ -262,7 +270,7 @@ def listening() -> Iterator[House]:
             if not isinstance(error, ConnectionError):
                 house.unknown.append(repr(error))
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), _handler(house)) as server:
         house.address = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -103,7 +103,9 @@ def _artifact(
     import wandb  # here, because a watcher is imported where there is no wandb
 
     artifact = wandb.Artifact(
-        artifact_name(data, kind), type=TYPES[kind], metadata={"folder": str(folder.resolve()), "name": alias_of(folder.name)}
+        artifact_name(data, kind),
+        type=TYPES[kind],
+        metadata={"folder": str(folder.resolve()), "name": alias_of(folder.name)},
     )
     for path in paths:
         name = path.relative_to(folder).as_posix()

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.record import Record
-from towers.lifecycle.watching import wandb_links, wandb_tables
+from towers.lifecycle.watching import wandb_links, wandb_shown, wandb_tables
 from towers.lifecycle.watching.night_state import NightState, Serving
 from towers.lifecycle.watching.wandb_artifacts import (
     checkpoint_artifact,
@@ -30,13 +30,12 @@ from towers.lifecycle.watching.wandb_artifacts import (
 from towers.lifecycle.watching.wandb_names import alias_of, artifact_name, group_in, night_run, rollback_run
 from towers.lifecycle.watching.watcher import Watcher, one_line
 from towers.retrieval.export import Export
+from towers.retrieval.projection_2d import even_sample
 from towers.training.wandb_runs import FOLDER, id_of, kept_below, opened, tell, wandb_mode, where_kept
 
 Alias = Literal["candidate", "champion", "rejected"]
 MOVING: Final[tuple[Alias, ...]] = ("candidate", "champion", "rejected")
 """Aliases that tell what became of a version; each is at the last one of which it is true."""
-COPIES: Final = "copies"
-"""Folder beside the runs, of the copies of artifacts' files that wait for their upload, a folder a run."""
 REGISTRY: Final = re.compile(r"([^/:]+/)?wandb-registry-[^/:]+/[^/:]+")
 
 
@@ -111,7 +110,7 @@ class WandbNight(Watcher):
             return
         folder = state.nights / FOLDER
         _drop_copies(folder)
-        copies = folder / COPIES / id_of(name)
+        copies = folder / wandb_shown.COPIES / id_of(name)
         settings = {
             "console": "off",  # the night's lines stand in its log
             "x_disable_machine_info": True,  # the machine's figures are in the trainings' runs
@@ -157,7 +156,9 @@ class WandbNight(Watcher):
         picture = map_of_contents(export)
         run.log({"map": wandb.Image(Image.open(io.BytesIO(png(picture.figure))), caption=picture.caption)})
         if self._listeners:
-            run.log({"recommendations": _table(wandb_tables.sampled(export, self._listeners, self._k))})
+            users = even_sample(len(export.user_vectors), self._listeners).tolist()
+            wandb_shown.note(state.nights / FOLDER, run.id, [export.user_ids[user] for user in users])
+            run.log({"recommendations": _table(wandb_tables.recommended(export, users, self._k))})
 
     def _log_used(self, run: Any, state: NightState) -> None:
         """Says which data the night used, and which version served before it."""
@@ -297,7 +298,7 @@ def _rollback_summary(state: NightState) -> dict[str, Any]:
 
 def _drop_copies(folder: Path) -> None:
     """Removes the copies of runs that have been uploaded: `wandb sync` leaves a mark beside each that it has."""
-    for copies in sorted((folder / COPIES).glob("*")):
+    for copies in sorted((folder / wandb_shown.COPIES).glob("*")):
         runs: Sequence[Path] = sorted(folder.glob(f"*run-*/run-{copies.name}.wandb"))
         if runs and all(path.with_name(f"{path.name}.synced").exists() for path in runs):
             shutil.rmtree(copies, ignore_errors=True)

@@ -140,20 +140,20 @@ def curve(run: Path, metrics: Sequence[str]) -> list[dict[str, float]]:
     return [point for point in points if "step" in point and len(point) > 1]
 
 
-def sampled(export: Export, listeners: int, k: int) -> Rows:
-    """Gives what some listeners chose last and what is recommended to them, the same ones of the same version.
+def recommended(export: Export, users: Sequence[int], k: int) -> Rows:
+    """Gives what some listeners chose last and what is recommended to them.
 
     A listener is told by their place in the version, which says nobody who they are: who has the version's files may
     look it up, and these never leave the machine.
 
     Args:
         export: of the night.
-        listeners: how many, at even distances.
+        users: rows of the listeners.
         k: contents that are recommended to each.
     """
     asked, query = listeners_against(export, export), Query(k=k)
     rows: list[list[Any]] = []
-    for user in even_sample(len(export.user_vectors), listeners).tolist():
+    for user in users:
         last = dict.fromkeys(asked.chosen(user)[::-1].tolist())  # what was chosen again stands once
         lately = [title_card(export, row)[0] for row in [*last][:CHOSEN]]
         found = asked.recommend(user, query)
