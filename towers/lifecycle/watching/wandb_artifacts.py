@@ -6,21 +6,24 @@ its address alone: nothing of it is read, copied or uploaded, and its digest is 
 of a version or the fingerprint of a store stands for the content.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from towers.data.profiling.files import FILE as PROFILE
 from towers.lifecycle.record import Record
-from towers.lifecycle.watching.wandb_names import TYPES, Kind, alias_of, artifact_name
+from towers.lifecycle.watching.wandb_names import TYPES, Kind, artifact_name
+from towers.manifest import read_json
 from towers.retrieval import files
 from towers.training.run_folder import BEST, CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, LAST
 
 MB: Final = 1e6
 OF_LISTENERS: Final = (
-    files.USERS, files.USER_ORDER, files.USER_VECTORS, files.USER_EMBEDDINGS, files.HISTORIES, files.PLAYLISTS
+    files.USERS, files.USER_ORDER, files.USER_VECTORS, files.USER_EMBEDDINGS, files.HISTORIES, files.PLAYLISTS,
+    files.CONTENTS, files.CONTENTS_FOR_ENGINES, files.MANIFEST,
 )  # fmt: skip
-"""Files and folders of an export that hold listeners: these never leave the machine."""
+"""Files and folders of an export that hold listeners, the titles that they gave playlists, or, as the manifest's
+canaries, some of their ids: these never leave the machine. What else the manifest says is the artifact's metadata."""
 OF_RUN: Final = (CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, LAST, BEST)
 """Files of a run that its artifact is of."""
 WAITED_S: Final = 120
@@ -46,8 +49,9 @@ def checkpoint_artifact(data: str, folder: Path, limit_mb: float) -> Any:
 
 def export_artifact(data: str, folder: Path, limit_mb: float) -> Any:
     """Makes the artifact of a version; arguments as `store_artifact`."""
+    told = {name: each for name, each in read_json(folder / files.MANIFEST).items() if isinstance(each, str | int)}
     return _artifact(
-        data, "export", folder, _below(folder), lambda name: name.split("/")[0] not in OF_LISTENERS, limit_mb
+        data, "export", folder, _below(folder), lambda name: name.split("/")[0] not in OF_LISTENERS, limit_mb, told
     )
 
 
@@ -98,18 +102,16 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _artifact(
-    data: str, kind: Kind, folder: Path, paths: Iterator[Path] | list[Path], may_go: Callable[[str], bool], limit: float
-) -> Any:
+    data: str, kind: Kind, folder: Path, paths: Iterator[Path] | list[Path], may_go: Callable[[str], bool],
+    limit_mb: float, told: Mapping[str, Any] | None = None,
+) -> Any:  # fmt: skip
     import wandb  # here, because a watcher is imported where there is no wandb
 
-    artifact = wandb.Artifact(
-        artifact_name(data, kind),
-        type=TYPES[kind],
-        metadata={"folder": str(folder.resolve()), "name": alias_of(folder.name)},
-    )
+    metadata = {**(told or {}), "folder": str(folder.resolve()), "name": folder.name}
+    artifact = wandb.Artifact(artifact_name(data, kind), type=TYPES[kind], metadata=metadata)
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        if may_go(name) and path.stat().st_size <= limit * MB:
+        if may_go(name) and path.stat().st_size <= limit_mb * MB:
             artifact.add_file(str(path), name=name, skip_cache=True)
         else:
             artifact.add_reference(path.resolve().as_uri(), name=name, checksum=False)
