@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,11 @@ class ReadBack:
 def read_back(folder: Path) -> ReadBack:
     """Reads the run whose folder it is."""
     (path,) = folder.glob("run-*.wandb")
-    done = subprocess.run(
-        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", path], capture_output=True, text=True, check=True
-    )
+    with tempfile.TemporaryDirectory() as elsewhere:  # where wandb writes a log of its own
+        done = subprocess.run(
+            [sys.executable, "-m", "wandb", "leet", "inspect", "--json", path.resolve()],
+            cwd=elsewhere, capture_output=True, text=True, check=True,
+        )  # fmt: skip
     records: dict[str, list[dict[str, Any]]] = {}
     for line in done.stdout.splitlines():
         found = json.loads(line)

@@ -231,7 +231,7 @@ class WandbNight(Watcher):
             return
         import wandb
 
-        api = wandb.Api()
+        api = wandb.Api(overrides={"entity": run.entity, "project": run.project})
         wandb_links.keep(
             folder, wandb_links.made(links, lambda name: api.artifact(f"{run.entity}/{run.project}/{name}"), tell)
         )
