@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,18 +61,25 @@ class ReadBack:
 
 def read_back(folder: Path) -> ReadBack:
     """Reads the run whose folder it is."""
+    until = time.monotonic() + 10  # wandb's own process may still be writing when its run has ended
+    while "exit" not in (records := _records(folder)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert "exit" in records
+    return ReadBack(folder, records)
+
+
+def _records(folder: Path) -> dict[str, list[dict[str, Any]]]:
     (path,) = folder.glob("run-*.wandb")
     with tempfile.TemporaryDirectory() as elsewhere:  # where wandb writes a log of its own
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "leet", "inspect", "--json", path.resolve()],
-            cwd=elsewhere, capture_output=True, text=True, check=True,
+            cwd=elsewhere, capture_output=True, text=True, check=False,
         )  # fmt: skip
     records: dict[str, list[dict[str, Any]]] = {}
     for line in done.stdout.splitlines():
         found = json.loads(line)
         records.setdefault(found["type"], []).append(found[found["type"]])
-    assert "exit" in records  # it came to its end
-    return ReadBack(folder, records)
+    return records
 
 
 def runs_in(nights: Path) -> list[Path]:
