@@ -291,8 +291,8 @@ class Night:
     def _train(self, until: str, begins_with: Path | None = None, share: float = 1.0) -> DictConfig:
         config = seen_by("train", self.plan.config)
         with open_dict(config):
-            if config.logger.get("_target_") == WANDB and config.logger.get("group") is None:
-                config.logger.update(group=group_of(self.plan.data), job_type="train")  # beside the night's own run
+            if config.logger.get("_target_") == WANDB:  # beside the night's own run
+                config.logger = {"group": group_of(self.plan.data), "job_type": "train", **config.logger}
             config.train_until = until
             if until == "end":  # nothing is validated, so nothing ends it early
                 config.trainer.patience = None

@@ -48,8 +48,8 @@ def rolled_back(config: DictConfig) -> None:
     begun, before = time.perf_counter(), serving(versions.ledger)
     with StageProgress() as progress:
         lines = roll_back(versions.ledger, versions.sink, to, why or "", progress.update)
+    print("\n".join(lines), f"({time.perf_counter() - begun:.2f} s)", flush=True)  # before anybody is waited for
     Watch(versions.watchers, state_of(config, versions.ledger)).put_back(versions.ledger, before)
-    print("\n".join(lines), f"({time.perf_counter() - begun:.2f} s)")
 
 
 def history(config: DictConfig) -> None:
