@@ -33,6 +33,7 @@ def opened(
     group: str | None = None,
     job_type: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    mode: str | None = None,
 ) -> Any:
     """Opens a run, or goes on with it: offline where there is no key or no network.
 
@@ -46,6 +47,7 @@ def opened(
         group: of runs that belong together; null: none.
         job_type: what the run is of in its group; null: nothing is said.
         settings: more settings of wandb's, by name.
+        mode: of wandb's; null: as `wandb_mode` says.
 
     Returns:
         `wandb.Run`; whoever opens it calls `finish`.
@@ -57,7 +59,7 @@ def opened(
 
     os.environ.setdefault("WANDB_SILENT", "true")
     facts = {"project": project, "name": name, "group": group, "job_type": job_type, "settings": settings or {}}
-    mode = wandb_mode()
+    mode = mode or wandb_mode()
     try:
         return _begun(folder, mode, **facts)
     except AuthenticationError as error:

@@ -31,7 +31,7 @@ from towers.retrieval.export import Export
 pytestmark = pytest.mark.unhooked
 SECRET = "hunter2-hunter2"
 REGISTRY = "wandb-registry-model/towers"
-SETTINGS = {"registry": None, "reference_above_mb": 1.0, "listeners": 3, "k": 4, "finish_within_s": 60.0}
+SETTINGS = {"registry": None, "reference_above_mb": 1.0, "listeners": 3, "k": 4, "upload_within_s": 60.0}
 
 
 @contextmanager

@@ -88,6 +88,9 @@ class House:
     def _viewer(self, given: dict[str, Any]) -> Any:
         return {"viewer": {"id": "U1", "entity": "house", "username": "house", "flags": "{}", "teams": {"edges": []}}}
 
+    def _get_default_entity(self, given: dict[str, Any]) -> Any:
+        return {"viewer": {"id": "U1", "entity": "house"}}
+
     def _run_resume_status(self, given: dict[str, Any]) -> Any:
         known = self.runs.get(given["name"])
         if known is None:

@@ -1,4 +1,4 @@
-"""Stores, checkpoints and exports as artifacts of Weights & Biases, and how a run uses, logs and links them.
+"""Stores, checkpoints and exports as artifacts of Weights & Biases, and how a run uses them.
 
 The same files at the same place make an artifact of the same digest, which wandb keeps once: so a roll back names the
 version that a night has logged, and moves an alias to it. A file that holds listeners, or is above a limit, is named by
@@ -26,8 +26,6 @@ OF_LISTENERS: Final = (
 canaries, some of their ids: these never leave the machine. What else the manifest says is the artifact's metadata."""
 OF_RUN: Final = (CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, LAST, BEST)
 """Files of a run that its artifact is of."""
-WAITED_S: Final = 120
-"""Seconds that an artifact may take to be uploaded before it is linked."""
 
 
 def store_artifact(data: str, folder: Path, limit_mb: float) -> Any:
@@ -67,9 +65,9 @@ def use(run: Any, artifact: Any, aliases: Sequence[str]) -> None:
 
     `run.use_artifact` of an artifact that is made here is, in wandb, to log it with the remark that the run uses it as
     soon as it is there, and then to wait for that. Offline it refuses, although the very same record can be written,
-    and `wandb sync` sends it as an online run would. So the record is written here, online and offline alike, and
-    nothing waits: `finish` does, for a limited time. It is a method of wandb's own that is called; where another
-    release has none, this raises, and the names that the run's configuration has under `uses` are what is left.
+    and `wandb sync` sends it as an online run would. So the record is written here. It is a method of wandb's own that
+    is called; where another release has none, this raises, and the names that the run's configuration has under `uses`
+    are what is left.
 
     Args:
         run: opened.
@@ -77,22 +75,6 @@ def use(run: Any, artifact: Any, aliases: Sequence[str]) -> None:
         aliases: that it gets.
     """
     run._log_artifact(artifact, aliases=[*aliases], is_user_created=True, use_after_commit=True)
-
-
-def link(run: Any, artifact: Any, registry: str, aliases: Sequence[str]) -> None:
-    """Links an artifact that an online run has logged or used to a collection of a registry, once it is uploaded.
-
-    Args:
-        run: opened, online.
-        artifact: that it has logged or used.
-        registry: `wandb-registry-NAME/COLLECTION`.
-        aliases: in the collection.
-
-    Raises:
-        Exception: whatever wandb raises, such as for a registry that there is not.
-    """
-    artifact.wait(timeout=WAITED_S)
-    run.link_artifact(artifact, registry, aliases=[*aliases])
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -1,5 +1,10 @@
-"""Links to a registry that could not be made offline: kept in a file, and made by the next run that is online."""
+"""Links of versions to a registry, which wandb makes of what has been uploaded: kept in a file until then.
 
+As a program (`python -m towers.lifecycle.watching.wandb_links FOLDER PROJECT`) it makes them; a night starts it as a
+process of its own, since a server that falls silent holds wandb up for minutes.
+"""
+
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -59,12 +64,8 @@ def added(links: Sequence[Link], link: Link, moving: Sequence[str]) -> list[Link
     Returns:
         All of them, the new one last.
     """
-    return [*without(links, [each for each in link.aliases if each in moving]), link]
-
-
-def without(links: Sequence[Link], aliases: Sequence[str]) -> list[Link]:
-    """Takes aliases from links."""
-    return [replace(each, aliases=tuple(one for one in each.aliases if one not in aliases)) for each in links]
+    taken = {each for each in link.aliases if each in moving}
+    return [*(replace(each, aliases=tuple(one for one in each.aliases if one not in taken)) for each in links), link]
 
 
 def made(links: Sequence[Link], find: Callable[[str], Any], tell: Callable[[str], object]) -> list[Link]:
@@ -86,5 +87,22 @@ def made(links: Sequence[Link], find: Callable[[str], Any], tell: Callable[[str]
         except Exception:  # not synced yet, or no such registry: wandb has an error of its own for each
             left.append(each)
         else:
-            tell(f"{named} is linked to {each.registry}, as an offline night had asked")
+            tell(f"{named} is linked to {each.registry}")
     return left
+
+
+def main(folder: Path, project: str) -> None:
+    """Makes the links that are kept in a folder, as far as their artifacts are there; says which.
+
+    Args:
+        folder: of the runs.
+        project: on the server.
+    """
+    import wandb  # here, because links are kept where there is no wandb
+
+    api = wandb.Api()
+    keep(folder, made(kept(folder), lambda name: api.artifact(f"{project}/{name}"), print))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

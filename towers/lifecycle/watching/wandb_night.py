@@ -23,11 +23,11 @@ from towers.lifecycle.watching.wandb_artifacts import (
     checkpoint_artifact,
     checkpoint_of,
     export_artifact,
-    link,
     store_artifact,
     use,
 )
 from towers.lifecycle.watching.wandb_names import alias_of, artifact_name, group_in, night_run, rollback_run
+from towers.lifecycle.watching.wandb_upload import uploaded
 from towers.lifecycle.watching.watcher import Watcher, one_line
 from towers.retrieval.export import Export
 from towers.retrieval.projection_2d import even_sample
@@ -47,22 +47,22 @@ class WandbNight(Watcher):
         reference_above_mb: megabytes above which a file of an artifact is named by its address instead of uploaded.
         listeners: so many are shown with what they heard last and what is recommended to them; 0: nobody.
         k: contents that are recommended to each.
-        finish_within_s: seconds after which a run stops to upload; what is left lies on disk for `wandb sync`.
+        upload_within_s: seconds that the upload of a run may take; what is left lies on disk for `wandb sync`.
 
     Raises:
         UserError: a value that will not do.
     """
 
-    def __init__(self, registry: str | None, reference_above_mb: float, listeners: int, k: int, finish_within_s: float):
+    def __init__(self, registry: str | None, reference_above_mb: float, listeners: int, k: int, upload_within_s: float):
         if registry is not None and not REGISTRY.fullmatch(registry):
             raise UserError(f"watchers.wandb.registry={registry}: must be wandb-registry-NAME/COLLECTION, or null")
-        for name, value, least in (("listeners", listeners, 0), ("k", k, 1), ("finish_within_s", finish_within_s, 1)):
+        for name, value, least in (("listeners", listeners, 0), ("k", k, 1), ("upload_within_s", upload_within_s, 1)):
             if not value >= least:
                 raise UserError(f"watchers.wandb.{name}={value}: must be {least} or more")
         self._registry = registry
         self._limit_mb = reference_above_mb
         self._listeners, self._k = listeners, k
-        self._finish_within_s = finish_within_s
+        self._upload_within_s = upload_within_s
 
     def check(self) -> None:
         """Raises `UserError` where wandb is not installed."""
@@ -104,29 +104,34 @@ class WandbNight(Watcher):
 
     @contextmanager
     def _run(self, state: NightState, name: str, job_type: str) -> Iterator[Any]:
-        """Yields the run, opened; null where there is to be none."""
-        if state.project is None or wandb_mode() == "disabled":
+        """Yields the run, opened; null where there is to be none.
+
+        It is written offline in any case, and then uploaded by `wandb sync` in a process of its own: a server that
+        falls silent holds an online run up for minutes at every artifact, and the night has the lock meanwhile.
+        """
+        if state.project is None or (mode := wandb_mode()) == "disabled":
             yield None
             return
         folder = state.nights / FOLDER
         _drop_copies(folder)
-        copies = folder / wandb_shown.COPIES / id_of(name)
         settings = {
             "console": "off",  # the night's lines stand in its log
             "x_disable_machine_info": True,  # the machine's figures are in the trainings' runs
             "x_disable_stats": True,
-            "finish_timeout": self._finish_within_s,
-            "finish_timeout_raises": True,
         }
         state.nights.mkdir(parents=True, exist_ok=True)
-        with kept_below(copies):
-            run = opened(state.nights, name, state.project, group_in(state), job_type, settings)
-            tell(where_kept(run, state.nights, str(state.nights)))
+        with kept_below(folder / wandb_shown.COPIES / id_of(name)):
+            run = opened(state.nights, name, state.project, group_in(state), job_type, settings, "offline")
             with run:
-                self._link_kept(run, folder)
                 yield run
-        if not run.offline:
-            shutil.rmtree(copies, ignore_errors=True)
+            if mode == "online":
+                uploaded(folder, Path(run.settings.sync_dir).name, state.project, self._upload_within_s)
+            else:
+                tell(where_kept(run, state.nights, str(state.nights)))
+        _drop_copies(folder)
+        if left := wandb_links.kept(folder):
+            named = ", ".join(f"{each.artifact}:{each.version}" for each in left)
+            tell(f"not linked so far: {named}; {folder / wandb_links.FILE} keeps it for the next run that is online")
 
     def _log_tables(self, run: Any, state: NightState) -> None:
         record, main_metric = state.record, state.config.get("evaluation", {}).get("main_metric")
@@ -184,7 +189,7 @@ class WandbNight(Watcher):
         alias, artifact = _alias(state), export_artifact(state.data, state.export, self._limit_mb)
         run.log_artifact(artifact, aliases=_aliases(alias, state.export.name))
         if alias in ("candidate", "champion"):
-            self._link(run, state, artifact, state.export.name, alias)
+            self._keep_link(state, state.export.name, alias)
 
     def _mark(self, run: Any, state: NightState, version: Serving, alias: Alias) -> None:
         """Gives a version its alias: of the same files there is the artifact that its night has logged."""
@@ -193,48 +198,25 @@ class WandbNight(Watcher):
             return
         artifact = export_artifact(state.data, version.folder, self._limit_mb)
         use(run, artifact, _aliases(alias, version.version))
-        self._link(run, state, artifact, version.version, alias)
+        self._keep_link(state, version.version, alias)
         record = _record_of(state, version)
         folder = None if record is None else checkpoint_of(state.runs, record)
         if folder is not None:
             checkpoint = checkpoint_artifact(state.data, folder, self._limit_mb)
             use(run, checkpoint, _aliases(alias, version.version))
 
-    def _link(self, run: Any, state: NightState, artifact: Any, version: str, alias: Alias) -> None:
-        """Links a version to the registry; where that cannot be done now, keeps it for the next run that is online."""
+    def _keep_link(self, state: NightState, version: str, alias: Alias) -> None:
+        """Notes that a version belongs into the registry, which it is linked to once it has been uploaded."""
         if self._registry is None:
             return
-        folder, aliases = state.nights / FOLDER, _aliases(alias, version)
-        new = wandb_links.Link(
+        folder = state.nights / FOLDER
+        link = wandb_links.Link(
             artifact=artifact_name(state.data, "export"),
             version=alias_of(version),
             registry=self._registry,
-            aliases=tuple(aliases),
+            aliases=tuple(_aliases(alias, version)),
         )
-        links = wandb_links.added(wandb_links.kept(folder), new, MOVING)
-        try:
-            if run.offline:
-                raise UserError("an offline run links nothing")  # wandb itself raises NotImplementedError
-            link(run, artifact, self._registry, aliases)
-        except Exception as error:  # wandb has many for a server that says no
-            wandb_links.keep(folder, links)
-            tell(
-                f"{new.artifact}:{new.version} is not linked yet ({one_line(error)}); {folder / wandb_links.FILE} "
-                "keeps it for the next night that is online and finds it synced"
-            )
-        else:
-            wandb_links.keep(folder, links[:-1])
-
-    def _link_kept(self, run: Any, folder: Path) -> None:
-        """Makes the links that offline nights have left."""
-        if run.offline or not (links := wandb_links.kept(folder)):
-            return
-        import wandb
-
-        api = wandb.Api(overrides={"entity": run.entity, "project": run.project})
-        wandb_links.keep(
-            folder, wandb_links.made(links, lambda name: api.artifact(f"{run.entity}/{run.project}/{name}"), tell)
-        )
+        wandb_links.keep(folder, wandb_links.added(wandb_links.kept(folder), link, MOVING))
 
 
 def _try(what: str, write: Callable[[], Any]) -> None:
