@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -269,8 +270,8 @@ def test_a_value_that_will_not_do_is_one_line(key, value):
 
 
 @pytest.mark.slow
-def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path):
-    """`wandb sync` uploads the night, use and all; the next night is online, links it and drops the copies."""
+def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path, capfd):
+    """`wandb sync` uploads the night, use and all; the next one uploads itself, links both and drops the copies."""
     told, night, _, home = offline
     nights = tmp_path / "nights" / state.data
     with listening() as house, only(home, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
@@ -292,8 +293,30 @@ def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path):
         assert house.unknown == []
         assert house.runs["world-0-night-20260714-9876543210"]["jobType"] == "night"
     collection = f"household_entity/{REGISTRY}"
-    earlier, latest = house.links
-    assert earlier == (version.id, collection, ("champion", state.export.name))
-    assert latest[1:] == (collection, ("champion", state.export.name))
+    assert house.links == [
+        (version.id, collection, (state.export.name,)),  # the alias is the later night's
+        (version.id, collection, ("champion", state.export.name)),
+    ]
+    assert version.used_by == set()
+    said = capfd.readouterr().err
+    assert "wandb: uploaded; files in " in said
+    assert f"wandb: world-0-export:{state.export.name} is linked to {REGISTRY}" in said
     assert kept(told.nights / "wandb") == []
     assert list((told.nights / "wandb" / wandb_shown.COPIES).iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_holds_no_night(state, tmp_path, capfd):
+    """The upload ends after its time; all of the run is there to be synced."""
+    told = at(state, tmp_path)
+    with listening() as house, only(tmp_path, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
+        house.dies_at = "CreateArtifact"
+        begun = time.monotonic()
+        WandbNight(**{**SETTINGS, "upload_within_s": 2.0, "registry": REGISTRY}).ended(told)
+        assert time.monotonic() - begun < 10
+    said = capfd.readouterr().err
+    assert "wandb: not uploaded (it took more than 2 s); `wandb sync " in said
+    assert f"wandb: not linked so far: world-0-export:{state.export.name}; " in said
+    (folder,) = runs_in(told.nights)
+    assert read_back(folder).summary["ending"] == "published"
+    assert list((told.nights / "wandb" / wandb_shown.COPIES / "world-0-night-20260713-0123456789").rglob("tmp*"))

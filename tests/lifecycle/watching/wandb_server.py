@@ -57,6 +57,7 @@ class House:
         links: artifact's id, collection and aliases.
         uploads: bytes by the path that they were put to.
         unknown: operations that it does not know, by name.
+        dies_at: the operation at which it goes away; null: at none.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class House:
         self.links: list[tuple[str, str, tuple[str, ...]]] = []
         self.uploads: dict[str, bytes] = {}
         self.unknown: list[str] = []
+        self.dies_at: str | None = None
         self._alone = threading.Lock()
 
     def artifact(self, name: str, alias: str) -> Artifact:
@@ -75,6 +77,8 @@ class House:
 
     def answer(self, operation: str, given: dict[str, Any]) -> Any:
         """Answers an operation of GraphQL."""
+        if operation == self.dies_at:
+            raise ConnectionError("gone")
         with self._alone:
             found = getattr(self, "_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower(), None)
             if found is None:

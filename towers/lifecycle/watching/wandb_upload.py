@@ -47,18 +47,17 @@ def _done(folder: Path, module: Sequence[str], within_s: float) -> str | None:
     Returns:
         Why it did not come to a good end, in one line; null where it did.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", *module], cwd=folder.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        said, _ = process.communicate(timeout=within_s)
-    except subprocess.TimeoutExpired:
-        return f"it took more than {within_s:g} s"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    ) as process:  # fmt: skip
+        try:
+            said, _ = process.communicate(timeout=within_s)
+        except subprocess.TimeoutExpired:
+            return f"it took more than {within_s:g} s"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
     lines = said.strip().splitlines()
     if process.returncode == 0:
         for line in lines:
