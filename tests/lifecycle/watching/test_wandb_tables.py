@@ -1,5 +1,7 @@
 """Figures, rows and links of nights, without wandb."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,12 @@ MOVING = ("candidate", "champion", "rejected")
 
 def link(version, *aliases):
     return Link(artifact="small-export", version=version, registry="wandb-registry-model/towers", aliases=aliases)
+
+
+def test_a_roll_back_waits_for_no_library_that_it_does_without():
+    code = "import sys, towers.lifecycle.watching.wandb_night; print(*sys.modules)"
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "pytorch_lightning", "matplotlib", "wandb"}.intersection(there)
 
 
 def test_a_figure_that_is_no_number_is_left_empty():
@@ -75,7 +83,7 @@ def test_what_is_not_synced_is_linked_later():
     links = [link("v1", "v1"), link("v2", "champion", "v2")]
     assert made(links, find, said.append) == links[:1]
     assert done == [("wandb-registry-model/towers", ["champion", "v2"])]
-    assert said == ["small-export:v2 is linked to wandb-registry-model/towers, as an offline night had asked"]
+    assert said == ["small-export:v2 is linked to wandb-registry-model/towers"]
 
 
 @pytest.mark.parametrize(("name", "alias"), [("20260714-001-ab", "20260714-001-ab"), ("a/b:c d", "a-b-c-d")])
