@@ -1,5 +1,6 @@
 """What a night keeps of itself, and whom it is compared with, without a training."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -10,7 +11,8 @@ from tests.lifecycle.gate.small_night import night as evidence_of
 from tests.lifecycle.versions import night as published
 from towers.assembly.backtest import backtest_plan
 from towers.assembly.night import Night, night_plan
-from towers.commands.night import cycle
+from towers.commands.night import _done_before, cycle
+from towers.commands.retrain import rolled_back
 from towers.config.composing import compose
 from towers.errors import UserError
 from towers.lifecycle.gate.gate import judge
@@ -109,3 +111,31 @@ def test_a_backtest_fills_no_engine(make_config, tmp_path):
         make_config("sink=lancedb", f"sink.uri={tmp_path / 'engine'}", f"backtest={tmp_path}", "days=2")
     )
     assert isinstance(plan.night.sink, NoSink)
+
+
+def test_a_roll_back_wants_no_raw_data_and_is_printed_first(make_config, make_plan, capsys):
+    """What is done is told whatever becomes of those who watch."""
+    plan = make_plan()
+    for number in (1, 2):
+        published(plan.ledger, number)
+    config = make_config("watchers.json_lines.path=-", "why=too loud")
+    config.data.root = "???"
+    rolled_back(config)
+    done, line = capsys.readouterr().out.strip().split(" s)\n")
+    assert "current moves BACK from it to v1" in done
+    told = json.loads(line)
+    assert (told["event"], told["serving"], told["why"]) == ("put_back", "v1", "too loud")
+
+
+def test_a_night_that_was_killed_after_it_had_published_is_told_as_published(make_plan, world_store, monkeypatch):
+    plan = make_plan()
+    published(plan.ledger, 1)
+    record = replace(plan.ledger.of_version("v1"), judged="demo/twin", refit="demo/refit", ended=None)
+    watch = Watch({}, plan.state())
+    tonight = Night(plan=plan, store=world_store, record=record, champion=record, rival=None, twin=None, is_late=False)
+    _done_before(tonight, watch, "nothing to publish")
+    assert (watch.state.ending, watch.state.export.name) == ("published", "v1")
+    assert watch.state.refit == plan.folders.runs / "demo" / "refit"
+    ended = replace(record, ended="2026-07-02T03:00:00+00:00")
+    _done_before(replace(tonight, record=ended, champion=ended), watch, "nothing to publish")
+    assert watch.state.ending == "nothing"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from towers.config.composing import resolved
 from towers.config.instantiate import instantiate, value
@@ -60,7 +60,7 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
         data=value(config, "data.name", str),
         experiment=value(config, "name", str),
         started=datetime.now(UTC),
-        root=value(config, "data.root", str | None),
+        root=None if OmegaConf.is_missing(config.data, "root") else value(config, "data.root", str | None),
         project=config.logger.get("project"),
         config=masked_values(resolved(config)),
         nights=ledger.folder,
@@ -69,7 +69,7 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
 
 
 def _watchers(config: DictConfig) -> dict[str, Watcher]:
-    """Builds what `watchers` names; one that is null is left out.
+    """Builds what `watchers` names; one that is null, or not switched on, is left out.
 
     Raises:
         UserError: a key that does not fit, or a class that is no watcher.
@@ -80,4 +80,4 @@ def _watchers(config: DictConfig) -> dict[str, Watcher]:
     for name, watcher in built.items():
         if not isinstance(watcher, Watcher):
             raise UserError(f"watchers.{name}: {type(watcher).__name__} is no {Watcher.__module__}.Watcher")
-    return built
+    return {name: watcher for name, watcher in built.items() if watcher.is_on}

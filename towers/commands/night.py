@@ -46,7 +46,7 @@ def night(plan: NightPlan) -> None:
         Stopped: a signal came; the same command goes on.
     """
     watch = Watch(plan.watchers, plan.state())
-    with ends_on_signals(), watch.process():
+    with ends_on_signals(), watch.process(plan.ledger):
         try:
             with held(plan.lock, "a night", plan.waits, print), watch.night(plan.ledger):
                 cycle(plan, watch)
@@ -80,14 +80,15 @@ def cycle(plan: NightPlan, watch: Watch) -> None:
         watch.knows(store=store.folder)
         facts.update(fingerprint=store.fingerprint, rows=dict(store.manifest["counts"]))
     tonight = plan.night(store, champion)
-    watch.knows(record=tonight.record, rival=None if tonight.rival is None else tonight.rival.version)
+    rival = None if tonight.rival is None else tonight.rival.version
+    watch.knows(record=tonight.record, rival=rival, rival_twin=tonight.twin)
     if tonight.record.bar is not None:
         raise GateRefused(f"{tonight.record.version} was marked bad ({tonight.record.bar.why}); current stays")
     if tonight.is_done:
         serves = "serves" if tonight.champion == tonight.record else "has served"
         done = f"nothing to publish: {tonight.record.version}, which {serves}, was made of this data"
         print(done)
-        watch.knows(ending="nothing", why=done)
+        _done_before(tonight, watch, done)
         return _ended(tonight, watch)
     tonight.check_comparable()
     with watch.step("data_check") as facts:
@@ -170,6 +171,17 @@ def _judged(tonight: Night, plan: EvaluationPlan, twin: Path) -> Evidence:
         print(refused)  # the gate has a rule for it
     with StageProgress() as progress:
         return judged_night(tonight, plan, twin, progress.update)
+
+
+def _done_before(tonight: Night, watch: Watch, told: str) -> None:
+    """Tells who watches of a night that has published before; where it was killed then, nobody knows of it yet."""
+    record = tonight.record
+    if record.ended is not None or tonight.champion != record:
+        watch.knows(ending="nothing", why=told)
+        return
+    runs = {"twin": record.judged, "refit": record.refit}
+    watch.knows(**{name: tonight.plan.folders.runs / run for name, run in runs.items() if run is not None})
+    watch.knows(export=tonight.plan.folders.served(), ending="published", why=f"{record.version} was published before")
 
 
 def _means(evidence: Evidence) -> dict[str, dict[str, float]]:

@@ -45,11 +45,12 @@ def rolled_back(config: DictConfig) -> None:
     """Puts the version before back, or the one that `to` names; does not wait for a night that runs."""
     versions = versions_of(config)
     to, why = (value(config, key, str | None) for key in ("to", "why"))
-    begun, before = time.perf_counter(), serving(versions.ledger)
+    watch, before = Watch(versions.watchers, state_of(config, versions.ledger)), serving(versions.ledger)
+    begun = time.perf_counter()
     with StageProgress() as progress:
         lines = roll_back(versions.ledger, versions.sink, to, why or "", progress.update)
-    print("\n".join(lines), f"({time.perf_counter() - begun:.2f} s)", flush=True)  # before anybody is waited for
-    Watch(versions.watchers, state_of(config, versions.ledger)).put_back(versions.ledger, before)
+    print("\n".join(lines), f"({time.perf_counter() - begun:.2f} s)", flush=True)
+    watch.put_back(versions.ledger, before)
 
 
 def history(config: DictConfig) -> None:

@@ -21,6 +21,8 @@ Ending = Literal["published", "nothing", "late", "refused", "failed", "stopped"]
 before that of what serves. refused: by the gate, or marked bad before. failed: by an error, the caller's or another.
 stopped: by a signal; the same command goes on."""
 ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
+StepOutcome = Literal["ok", "refused", "failed", "stopped"]
+"""How a step ended: refused by the gate, failed by an error, stopped by a signal; ok otherwise."""
 WELL: Final[tuple[Ending, ...]] = ("published", "nothing", "late")
 """Endings with the exit code 0."""
 
@@ -33,6 +35,7 @@ class Step:
         name: of the step.
         began: when, in UTC.
         ended: when, in UTC; null while it runs.
+        outcome: how it ended; null while it runs.
         error: what ended it, in one line; null where it ended well or runs.
         facts: figures and names about it as JSON has them, such as the rows of the prepared tables.
     """
@@ -40,6 +43,7 @@ class Step:
     name: StepName
     began: datetime
     ended: datetime | None = None
+    outcome: StepOutcome | None = None
     error: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -106,6 +110,7 @@ class NightState:
         refit: folder of the run that is exported.
         export: folder of the version that was made.
         rival: name of the version that tonight's is compared with; null on the first night.
+        rival_twin: folder of the run by which the rival is judged; null where it is gone.
         served_before: what served when the night began; null where nothing did.
         serving: what serves now; null where nothing does.
         config: the configuration of the command as plain values, without secrets.
@@ -131,6 +136,7 @@ class NightState:
     refit: Path | None = None
     export: Path | None = None
     rival: str | None = None
+    rival_twin: Path | None = None
     served_before: Serving | None = None
     serving: Serving | None = None
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -90,7 +90,7 @@ class WandbNight(Watcher):
 
     def put_back(self, state: NightState) -> None:
         """Writes a run of the roll back, which moves the aliases: nothing else tells Weights & Biases what serves."""
-        if state.serving is None or state.record is None:
+        if state.serving is None:
             return
         with self._run(state, rollback_run(state), "rollback") as run:
             if run is None:
@@ -169,7 +169,8 @@ class WandbNight(Watcher):
         """Says which data the night used, and which version served before it."""
         if state.store is not None:
             use(run, store_artifact(state.data, state.store, self._limit_mb), [alias_of(state.store.name)])
-        if (before := state.served_before) is not None and before.folder.exists():
+        before = state.served_before
+        if before is not None and before.folder.exists() and before.folder != state.export:
             use(run, export_artifact(state.data, before.folder, self._limit_mb), [alias_of(before.version)])
 
     def _log_checkpoint(self, run: Any, state: NightState) -> None:
@@ -268,8 +269,7 @@ def _record_of(state: NightState, version: Serving) -> Record | None:
 
 def _rollback_summary(state: NightState) -> dict[str, Any]:
     assert state.serving is not None  # else there is no run
-    assert state.record is not None  # likewise
-    last = state.record.remarks[-1] if state.record.remarks else None
+    last = None if state.record is None or not state.record.remarks else state.record.remarks[-1]
     return {
         "serving": state.serving.version,
         "space_id": state.serving.space_id,

@@ -1,0 +1,234 @@
+"""OpenLineage events: from which data a version was made, step by step, and what the gate said of it.
+
+The night is a run of the job `retrain.DATA`; each step that makes something is a run of a job of its own below it, and
+so is the gate. Every attempt has new runs.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from towers.disk import check_writable
+from towers.errors import UserError
+from towers.lifecycle.watching.night_state import WELL, NightState, Step, StepName
+from towers.lifecycle.watching.sending import Outbox, Transient, is_address, tried
+from towers.lifecycle.watching.watcher import Watcher
+from towers.secrets import secret_of
+
+if TYPE_CHECKING:
+    from towers.lifecycle.watching.lineage_events import Lineage, Run
+
+MAKES: Final[tuple[StepName, ...]] = ("prepare", "twin", "evaluation", "refit", "export", "publish")
+"""Steps that make something."""
+JUDGES: Final[tuple[StepName, ...]] = ("data_check", "evaluation", "export", "server")
+"""Steps that ask the gate."""
+Ends = Literal["COMPLETE", "FAIL", "ABORT"]
+
+
+class OpenLineage(Watcher):
+    """Tells of data sets, runs and jobs, in a file or to a server such as Marquez.
+
+    Args:
+        file: to which one event a line is appended; null: none.
+        url: of a server; null: none. With both null nothing is told.
+        api_key_from: environment variable that holds the server's API key; null: it takes none.
+        namespace: of the jobs.
+        nominal_time: time for which a scheduler has started the night, ISO 8601; null: it is not known.
+        timeout_s: seconds that one try waits for the server.
+        retries: tries after the first one, where there is no answer, or 429 or 5xx.
+        at_most_s: seconds that the end of the night waits for what the server has not taken yet.
+
+    Raises:
+        UserError: a number or a time that does not fit.
+    """
+
+    def __init__(
+        self,
+        file: str | None,
+        url: str | None,
+        api_key_from: str | None,
+        namespace: str,
+        nominal_time: str | None,
+        timeout_s: float,
+        retries: int,
+        at_most_s: float,
+    ):
+        for key, number in (("timeout_s", timeout_s), ("at_most_s", at_most_s), ("retries", retries + 1)):
+            if not number > 0:
+                raise UserError(f"watchers.openlineage.{key}: must be above 0, retries 0 or more")
+        self._nominal = None if nominal_time is None else _time(nominal_time)
+        self._file, self._url, self._api_key_from = file, url, api_key_from
+        self._namespace, self._timeout_s, self._retries, self._at_most_s = namespace, timeout_s, retries, at_most_s
+        self._made: Lineage | None = None
+        self._outbox: Outbox[Any] | None = None
+        self._sent = 0
+        self._night: Run | None = None
+        self._step: Run | None = None
+        self._gate: Run | None = None
+        if api_key_from is not None:
+            with suppress(UserError):  # from now on no text shows it, whatever the variable is called
+                secret_of(api_key_from, "watchers.openlineage.api_key_from")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a file or a server is given."""
+        return self._file is not None or self._url is not None
+
+    def check(self) -> None:
+        """Looks whether the library is there, the file can be written, and the key is set; asks no server."""
+        if find_spec("openlineage") is None:
+            raise UserError("watchers.openlineage: takes openlineage-python: pip install 'towers[lineage]'")
+        if self._file is not None:
+            folder = Path(self._file).parent
+            if not folder.is_dir():
+                raise UserError(f"watchers.openlineage.file={self._file}: no folder {folder}; make it, or give another")
+            check_writable("watchers.openlineage.file", folder)
+        if self._url is not None and not is_address(self._url):
+            raise UserError(
+                "watchers.openlineage.url: give http(s)://HOST:PORT, without a name and a password; the server's API "
+                "key is read from the variable that api_key_from names"
+            )
+        if self._api_key_from is not None:
+            secret_of(self._api_key_from, "watchers.openlineage.api_key_from")
+
+    def begun(self, state: NightState) -> None:
+        """Tells that the night has begun."""
+        self._night = self._lineage.run(f"retrain.{state.data}", "JOB")
+        self._emit(self._lineage.started(self._night, state.started, _raw(state, self._lineage)))
+
+    def step_begun(self, state: NightState, step: Step) -> None:
+        """Tells that a step has begun that makes something, and before the first judgement that the gate is asked."""
+        if step.name in MAKES:
+            self._step = self._child(state, step.name)
+            self._emit(self._lineage.started(self._step, step.began))
+        if step.name in JUDGES and self._gate is None:
+            self._gate = self._child(state, "gate")
+            self._emit(self._lineage.started(self._gate, step.began))
+
+    def step_ended(self, state: NightState, step: Step) -> None:
+        """Tells what the step has read and made; after the last judgement, or a refusal, what the gate says."""
+        now = step.ended or datetime.now(UTC)
+        ends: Ends = "COMPLETE" if step.outcome == "ok" else "ABORT" if step.outcome == "stopped" else "FAIL"
+        if step.name in MAKES and self._step is not None:
+            # A refusal is the gate's; the step itself has made what it makes.
+            is_whole = step.outcome in ("ok", "refused")
+            inputs, outputs = self._lineage.of_step(step.name, state, is_whole)
+            own, error = ("COMPLETE", None) if is_whole else (ends, step.error)
+            self._emit(self._lineage.ended(self._step, own, now, inputs, outputs, error))
+            self._step = None
+        if step.name in JUDGES and (step.name == JUDGES[-1] or step.outcome == "refused"):
+            self._judged(state, "FAIL" if step.outcome == "refused" else ends, now, step.error)
+
+    def ended(self, state: NightState) -> None:
+        """Tells how the night has ended."""
+        if self._night is None:
+            return
+        now = state.ended or datetime.now(UTC)
+        self._judged(state, "ABORT", now, None)  # if it was asked, and came to no end
+        ends: Ends = "COMPLETE" if state.ending in WELL else "ABORT" if state.ending == "stopped" else "FAIL"
+        has_moved = state.serving is not None and state.serving != state.served_before
+        outputs = self._lineage.led_to(state) if has_moved or state.ending == "published" else []
+        error = None if ends == "COMPLETE" else state.why
+        self._emit(self._lineage.ended(self._night, ends, now, _raw(state, self._lineage), outputs, error))
+        self._night = None
+
+    def put_back(self, state: NightState) -> None:
+        """Tells that readers were led to an earlier version, as a run of its own."""
+        run, now = self._lineage.run(f"rollback.{state.data}", "JOB", self._night), datetime.now(UTC)
+        inputs, outputs = self._lineage.of_step("publish", state, is_whole=True)
+        self._emit(self._lineage.started(run, now))
+        self._emit(self._lineage.ended(run, "COMPLETE", now, inputs, outputs, None))
+        if self._night is None:
+            self.close()
+
+    def close(self) -> None:
+        """Waits for what the server has not taken yet, within bounds.
+
+        Raises:
+            UserError: it has not taken all.
+        """
+        if self._outbox is None:
+            return
+        left = self._outbox.left(self._at_most_s)
+        errors, outbox = self._outbox.errors, self._outbox
+        self._outbox = None
+        if left or errors:
+            why = str(errors[-1]) if errors else "no answer"
+            raise UserError(f"{left + len(outbox.errors)} of {self._sent} events did not reach the server: {why}")
+
+    @property
+    def _lineage(self) -> "Lineage":
+        if self._made is None:
+            from towers.lifecycle.watching.lineage_events import Lineage
+
+            self._made = Lineage(self._namespace, self._nominal)
+        return self._made
+
+    def _child(self, state: NightState, name: str) -> "Run":
+        return self._lineage.run(f"retrain.{state.data}.{name}", "TASK", self._night)
+
+    def _judged(self, state: NightState, ends: Ends, now: datetime, error: str | None) -> None:
+        if self._gate is not None:
+            self._emit(self._lineage.ended(self._gate, ends, now, self._lineage.judged(state), [], error))
+            self._gate = None
+
+    def _emit(self, event: Any) -> None:
+        """Writes an event to the file at once, and hands it to whoever sends it to the server."""
+        if self._file is not None:
+            from openlineage.client.transport.file import FileConfig, FileTransport
+
+            FileTransport(FileConfig(log_file_path=self._file, append=True)).emit(event)
+        if self._url is not None:
+            self._outbox = self._outbox or Outbox(self._sender(self._url))
+            self._outbox.put(event)
+            self._sent += 1
+
+    def _sender(self, url: str) -> Any:
+        """Returns what sends one event, by the library's own transport; whether to try again is decided here."""
+        import requests
+        from openlineage.client.transport.http import ApiKeyTokenProvider, HttpConfig, HttpTransport, TokenProvider
+
+        key, variable = "watchers.openlineage.api_key_from", self._api_key_from
+        auth = TokenProvider({}) if variable is None else ApiKeyTokenProvider({"api_key": secret_of(variable, key)})
+        transport = HttpTransport(
+            HttpConfig(url=url, timeout=self._timeout_s, auth=auth, retry={"total": 0, "redirect": 0})
+        )
+
+        def attempt(event: Any) -> None:
+            try:
+                transport.emit(event)
+            except requests.HTTPError as error:
+                status = 0 if error.response is None else error.response.status_code
+                told = f"the answer was {status}"
+                if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise Transient(told) from None
+                raise UserError(told) from None
+            except (requests.RequestException, OSError) as error:
+                raise Transient(f"no answer ({type(error).__name__})") from None
+
+        is_down = False
+
+        def send(event: Any) -> None:
+            nonlocal is_down
+            retries = 0 if is_down else self._retries  # a server that is gone costs each further event one try
+            is_down = True
+            tried(lambda left_s: attempt(event), retries, self._at_most_s)
+            is_down = False
+
+        return send
+
+
+def _raw(state: NightState, lineage: "Lineage") -> Iterable[Any]:
+    return [] if state.root is None else [lineage.datasets.raw(state.root)]
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"watchers.openlineage.nominal_time={text}: no time of ISO 8601") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

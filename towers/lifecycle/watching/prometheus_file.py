@@ -1,0 +1,245 @@
+"""A text file for the textfile collector of Prometheus' node exporter: how the last night went, and what serves.
+
+What a night does not know, such as when the last one went well, stays as the file has it; where there is no file, the
+data set's records say as much as they know.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from towers.disk import check_writable
+from towers.errors import UserError
+from towers.evaluation.result import split_key
+from towers.lifecycle.ledger import Ledger
+from towers.lifecycle.record import Record
+from towers.lifecycle.watching.night_state import ENDINGS, WELL, NightState, Step, utc
+from towers.lifecycle.watching.watcher import Watcher
+from towers.manifest import atomic_file
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+READABLE: Final = 0o644
+"""Mode of the file: the exporter runs as another user."""
+Samples = dict[tuple[str, ...], float]
+"""Values of one metric by its labels, but for `data`."""
+
+
+class Metric(NamedTuple):
+    """What is said about a metric: its help, and its labels beside `data`."""
+
+    told: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Final[Mapping[str, Metric]] = {
+    "towers_night_last_success_timestamp_seconds": Metric(
+        "Time at which a night last ended with exit code 0: it published, or there was nothing to publish."
+    ),
+    "towers_night_last_start_timestamp_seconds": Metric("Time at which the last night began."),
+    "towers_night_last_end_timestamp_seconds": Metric("Time at which a night last ended, well or not."),
+    "towers_night_running": Metric("1 while a night runs, 0 otherwise; it stays 1 after a process that was killed."),
+    "towers_night_ending": Metric("1 for the way in which the last night ended, 0 for all others.", ("ending",)),
+    "towers_night_duration_seconds": Metric("How long the last night took that has ended."),
+    "towers_night_step_duration_seconds": Metric(
+        "How long each step took of the night that began last, as far as it has come.", ("step",)
+    ),
+    "towers_night_metric": Metric(
+        "Means over listeners of the judged twin of the last night that was evaluated.", ("metric", "slice")
+    ),
+    "towers_gate_passed": Metric("1 if the gate let the last judged night go on, forced or not; 0 if it refused it."),
+    "towers_gate_forced": Metric("1 if somebody forced the last judged night past the gate, 0 otherwise."),
+    "towers_gate_rule_passed": Metric(
+        "0 for each rule that refused the last judged night, 1 for each that did not; absent if it was not asked.",
+        ("rule",),
+    ),
+    "towers_store_rows": Metric("Rows of the store that was prepared last.", ("table",)),
+    "towers_store_rejected_rows": Metric("Rows that the last preparation refused.", ("table",)),
+    "towers_store_duplicate_rows": Metric("Rows that the last preparation left out as duplicates.", ("table",)),
+    "towers_serving_info": Metric("1 for the version that serves; absent where nothing does.", ("version", "space_id")),
+    "towers_serving_data_end_timestamp_seconds": Metric("Time of the last event that the version that serves knows."),
+    "towers_serving_since_timestamp_seconds": Metric("Time at which the version that serves began to serve."),
+    "towers_serving_age_seconds": Metric(
+        "Age of the data of the version that serves when this file was written. Its present age is "
+        "time() - towers_serving_data_end_timestamp_seconds."
+    ),
+}  # fmt: skip
+
+
+class PrometheusFile(Watcher):
+    """Writes the file when a night begins, after each of its steps, at its end, and after a roll back.
+
+    Args:
+        path: of the file, which ends in `.prom`, in the folder of the node exporter's textfile collector; null: nothing
+            is written.
+    """
+
+    def __init__(self, path: str | None):
+        self._path = None if path is None else Path(path)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a path is given."""
+        return self._path is not None
+
+    def check(self) -> None:
+        """Looks whether the exporter will find the file, and whether it can be written."""
+        key, path = f"watchers.prometheus.path={self._path}", self._path
+        if find_spec("prometheus_client") is None:
+            raise UserError(f"{key}: takes prometheus-client: pip install 'towers[train]'")
+        if path is None:
+            return
+        if path.suffix != ".prom":
+            raise UserError(f"{key}: the collector reads files alone that end in .prom; give it such a name")
+        if not path.parent.is_dir():
+            raise UserError(f"{key}: no folder {path.parent}; make it (node_exporter --collector.textfile.directory)")
+        check_writable("watchers.prometheus.path", path.parent)
+
+    def begun(self, state: NightState) -> None:
+        """Writes that a night runs; what was known of the night before stays, but for its steps."""
+        kept = self._kept(state)
+        kept["towers_night_running"] = {(): 1.0}
+        kept["towers_night_last_start_timestamp_seconds"] = {(): state.started.timestamp()}
+        kept["towers_night_step_duration_seconds"] = {}
+        self._write(state, kept)
+
+    def step_ended(self, state: NightState, step: Step) -> None:
+        """Writes how long it took, and what it found."""
+        self._write(state, self._kept(state) | _of_night(state))
+
+    def ended(self, state: NightState) -> None:
+        """Writes how the night has ended."""
+        kept = self._kept(state) | _of_night(state)
+        kept["towers_night_running"] = {(): 0.0}
+        kept["towers_night_duration_seconds"] = {(): state.seconds}
+        kept["towers_night_ending"] = {(ending,): float(ending == state.ending) for ending in ENDINGS}
+        if state.ended is not None:
+            kept["towers_night_last_end_timestamp_seconds"] = {(): state.ended.timestamp()}
+            if state.ending in WELL:
+                kept["towers_night_last_success_timestamp_seconds"] = {(): state.ended.timestamp()}
+        self._write(state, kept)
+
+    def put_back(self, state: NightState) -> None:
+        """Writes what serves; all else stays."""
+        self._write(state, self._kept(state))
+
+    def _kept(self, state: NightState) -> dict[str, Samples]:
+        """Returns what the file holds of this data set, or what its records know where there is no file."""
+        try:
+            text = "" if self._path is None else self._path.read_text()
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        kept = _read(text, state.data)
+        if not kept.get("towers_night_last_success_timestamp_seconds"):
+            with suppress(UserError):  # a record that does not read is told by the night itself
+                kept |= _of_records(Ledger(folder=state.nights, exports=state.nights, runs=state.runs).records())
+        return kept
+
+    def _write(self, state: NightState, samples: Mapping[str, Samples]) -> None:
+        """Writes the file whole, readable for the exporter from its first moment."""
+        from prometheus_client import write_to_textfile
+
+        if self._path is None:
+            return
+        registry = _registry(state.data, {**samples, **_of_serving(state)})
+        with atomic_file(self._path) as temporary:  # in the same folder; its name does not end in .prom
+            write_to_textfile(str(temporary), registry)
+            temporary.chmod(READABLE)
+
+
+def _registry(data: str, samples: Mapping[str, Samples]) -> "CollectorRegistry":
+    from prometheus_client import CollectorRegistry, Gauge
+
+    registry = CollectorRegistry()
+    for name, metric in METRICS.items():
+        if found := samples.get(name):
+            gauge = Gauge(name, metric.told, ("data", *metric.labels), registry=registry)
+            for labels, number in sorted(found.items()):
+                gauge.labels(data, *labels).set(number)
+    return registry
+
+
+def _read(text: str, data: str) -> dict[str, Samples]:
+    """Reads a file of before; empty where it is none, or another data set's."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found: dict[str, Samples] = {}
+    try:
+        for family in text_string_to_metric_families(text):
+            metric = METRICS.get(family.name)
+            if metric is None:
+                continue
+            for sample in family.samples:
+                if sample.labels.get("data") == data:
+                    labels = tuple(sample.labels[label] for label in metric.labels)
+                    found.setdefault(family.name, {})[labels] = sample.value
+    except (KeyError, ValueError, IndexError):
+        return {}
+    return found
+
+
+def _of_records(records: list[Record]) -> dict[str, Samples]:
+    """Returns when a night last went well: only those have a noted end."""
+    ends = [end.timestamp() for record in records if (end := utc(record.ended)) is not None]
+    return {"towers_night_last_success_timestamp_seconds": {(): max(ends)}} if ends else {}
+
+
+def _of_night(state: NightState) -> dict[str, Samples]:
+    """Returns what tonight's steps have found; what they have not come to is absent."""
+    done = [step for step in state.steps if step.ended is not None]
+    found: dict[str, Samples] = {
+        "towers_night_step_duration_seconds": {(step.name,): step.seconds for step in done},
+    }
+    rows: Mapping[str, Any] = next((step.facts["rows"] for step in done if "rows" in step.facts), {})
+    if rows:
+        found |= _of_rows(rows)
+    record = state.record
+    if record is None:
+        return found
+    if record.metrics:
+        found["towers_night_metric"] = {split_key(key): figure for key, figure in record.metrics.items()}
+    if record.verdict:
+        said = {
+            (each["rule"],): float(each["status"] != "refused")
+            for each in record.verdict.get("outcomes", ())
+            if each["status"] != "not yet"
+        }
+        found["towers_gate_passed"] = {(): float(record.verdict["passed"])}
+        found["towers_gate_forced"] = {(): float(record.verdict.get("forced") is not None)}
+        found["towers_gate_rule_passed"] = said
+    return found
+
+
+_TABLES: Final = ("events", "users", "contents", "playlists", "impressions", "positives", "sounds")
+
+
+def _of_rows(counts: Mapping[str, Any]) -> dict[str, Samples]:
+    """Sorts the counts of a store by what they count."""
+    kinds = {
+        "towers_store_rows": "",
+        "towers_store_rejected_rows": "rejected_",
+        "towers_store_duplicate_rows": "duplicate_",
+    }
+    return {
+        name: {(table,): float(counts[f"{prefix}{table}"]) for table in _TABLES if f"{prefix}{table}" in counts}
+        for name, prefix in kinds.items()
+    }
+
+
+def _of_serving(state: NightState) -> dict[str, Samples]:
+    """Returns what serves; empty metrics where nothing does, so that nothing of before stays."""
+    serving = state.serving
+    info, end, since, age = (name for name in METRICS if name.startswith("towers_serving_"))
+    if serving is None:
+        return {info: {}, end: {}, since: {}, age: {}}
+    known = serving.data_end
+    return {
+        info: {(serving.version, serving.space_id): 1.0},
+        end: {} if known is None else {(): known.timestamp()},
+        since: {} if serving.since is None else {(): serving.since.timestamp()},
+        age: {} if known is None else {(): (datetime.now(UTC) - known).total_seconds()},
+    }
