@@ -223,7 +223,9 @@ def test_who_is_forgotten_is_found_and_goes(offline, tmp_path):
 def test_a_roll_back_moves_the_aliases(offline, tmp_path):
     """Its artifacts are those of the night: of the same digest."""
     state, night, _, home = offline
-    remark = Remark(when="2026-07-15T08:00:00.000001+00:00", who="ann@here", event="put back", why="wrong covers")
+    remark = Remark(
+        when="2026-07-15T08:00:00.000001+00:00", who="ann@here", event="put back", why=f"wrong covers {SECRET}"
+    )
     record = replace(state.record, remarks=(remark,))
     told = at(state, tmp_path, record=record, served_before=state.serving, serving=state.served_before, ending=None)
     with only(home):
@@ -232,7 +234,7 @@ def test_a_roll_back_moves_the_aliases(offline, tmp_path):
     found = read_back(folder)
     assert (found.run["job_type"], found.run["run_id"]) == ("rollback", "world-0-rollback-20260715080000")
     assert found.run["run_group"] == night.run["run_group"]
-    assert (found.summary["who"], found.summary["why"]) == ("ann@here", "wrong covers")
+    assert (found.summary["who"], found.summary["why"]) == ("ann@here", "wrong covers ***")
     bad, good = found.artifacts("world-0-export")
     assert {"rejected", state.export.name} < set(bad["aliases"])
     assert {"champion", "20260101-001-before"} < set(good["aliases"])

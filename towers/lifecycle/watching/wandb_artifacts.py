@@ -15,6 +15,7 @@ from towers.lifecycle.record import Record
 from towers.lifecycle.watching.wandb_names import TYPES, Kind, artifact_name
 from towers.manifest import read_json
 from towers.retrieval import files
+from towers.secrets import masked_values
 from towers.training.run_folder import BEST, CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, LAST
 
 MB: Final = 1e6
@@ -90,7 +91,7 @@ def _artifact(
     import wandb  # here, because a watcher is imported where there is no wandb
 
     metadata = {**(told or {}), "folder": str(folder.resolve()), "name": folder.name}
-    artifact = wandb.Artifact(artifact_name(data, kind), type=TYPES[kind], metadata=metadata)
+    artifact = wandb.Artifact(artifact_name(data, kind), type=TYPES[kind], metadata=masked_values(metadata))
     for path in paths:
         name = path.relative_to(folder).as_posix()
         if may_go(name) and path.stat().st_size <= limit_mb * MB:

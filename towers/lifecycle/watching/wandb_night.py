@@ -31,6 +31,7 @@ from towers.lifecycle.watching.wandb_upload import uploaded
 from towers.lifecycle.watching.watcher import Watcher, one_line
 from towers.retrieval.export import Export
 from towers.retrieval.projection_2d import even_sample
+from towers.secrets import masked_values
 from towers.training.wandb_runs import FOLDER, id_of, kept_below, opened, tell, wandb_mode, where_kept
 
 Alias = Literal["candidate", "champion", "rejected"]
@@ -78,7 +79,7 @@ class WandbNight(Watcher):
                 return
             for what, write in {
                 "config": lambda: run.config.update({**state.config, "uses": _used(state)}, allow_val_change=True),
-                "summary": lambda: run.summary.update(wandb_tables.summary_of(state)),
+                "summary": lambda: run.summary.update(masked_values(wandb_tables.summary_of(state))),
                 "curves": lambda: _log_curves(run, state),
                 "tables": lambda: self._log_tables(run, state),
                 "export": lambda: self._log_export(run, state),
@@ -96,7 +97,7 @@ class WandbNight(Watcher):
             if run is None:
                 return
             _try("config", lambda: run.config.update({**state.config}, allow_val_change=True))
-            _try("summary", lambda: run.summary.update(_rollback_summary(state)))
+            _try("summary", lambda: run.summary.update(masked_values(_rollback_summary(state))))
             bad, good = state.served_before, state.serving
             if bad is not None and bad.version != good.version:
                 _try("rejected", lambda: self._mark(run, state, bad, "rejected"))
@@ -231,7 +232,7 @@ def _try(what: str, write: Callable[[], Any]) -> None:
 def _table(rows: wandb_tables.Rows) -> Any:
     import wandb
 
-    data: Any = rows.rows
+    data: Any = masked_values(rows.rows)
     return wandb.Table(columns=[*rows.columns], data=data, allow_mixed_types=True)
 
 
