@@ -116,9 +116,9 @@ def searched() -> list[str]:
 
 
 @contextmanager
-def served(folder: Path, workers: int) -> Iterator[tuple[int, str]]:
+def served(folder: Path, workers: int, *settings: str) -> Iterator[tuple[int, str]]:
     """The process of `towers serve`, and its address."""
-    command = [sys.executable, "-m", "towers", "serve", f"export='{folder}'", "port=0", f"workers={workers}"]
+    command = [sys.executable, "-m", "towers", "serve", f"export='{folder}'", "port=0", f"workers={workers}", *settings]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

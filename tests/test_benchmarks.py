@@ -21,8 +21,8 @@ GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
 LONG = (
     "agent_returns", "card_memory", "cold_content", "default_settings", "demo_worlds", "engines", "export_kills",
-    "export_throughput", "gpu_check", "growing_store", "home_http", "killed_nights", "listen_chance", "off_policy",
-    "page_pictures", "placing", "planted_worlds", "playlists_speed", "poisoned_nights", "prepare_scale",
+    "export_throughput", "gpu_check", "growing_store", "home_http", "killed_nights", "listen_chance", "metrics_cost",
+    "off_policy", "page_pictures", "placing", "planted_worlds", "playlists_speed", "poisoned_nights", "prepare_scale",
     "report_pictures", "serve_through", "serving_http", "short_histories", "softmax", "space_versions",
     "training_speed", "user_encoding",
 )  # fmt: skip

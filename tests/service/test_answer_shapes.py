@@ -30,6 +30,7 @@ def asked(user_id: str, content_id: str) -> dict[tuple[str, str], list[dict[str,
     history = [{"content_id": content_id}, {"content_id": "newer than the export"}, {"action": "search"}]
     return {
         ("GET", "/health"): [{"url": "/health"}],
+        ("GET", "/ready"): [{"url": "/ready"}],
         ("GET", "/version"): [{"url": "/version"}],
         ("GET", "/search"): [{"url": "/search"}, {"url": "/search", "params": {"q": "nothing like it"}}],
         ("GET", "/users"): [{"url": "/users"}],

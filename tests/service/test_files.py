@@ -84,7 +84,7 @@ def test_addresses_are_relative_so_that_a_prefix_will_do(small: Export) -> None:
 def test_openapi_names_every_endpoint(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {
-        "/health", "/version", "/recommend", "/similar", "/embed", "/embed_content", "/search", "/users",
+        "/health", "/ready", "/version", "/recommend", "/similar", "/embed", "/embed_content", "/search", "/users",
         "/user/{user_id}", "/content/{content_id}", "/map", "/audio/{content_id}",
         "/playlists", "/playlists/{playlist}", "/pools", "/pools/{pool_id}",
     }  # fmt: skip

@@ -16,8 +16,9 @@ Number = TypeVar("Number", int, float)
 
 def run(config: DictConfig) -> None:
     """Serves until it is interrupted."""
+    stopping_s = _positive("stopping_s", value(config, "stopping_s", int))
     if value(config, "ends_with_input", bool):
-        end_with_input()
+        end_with_input(stopping_s)
     audio_root, verify = value(config, "audio_root", str | None), value(config, "verify", str)
     if verify not in CHECKS:
         raise UserError(f"verify={verify}: must be one of {', '.join(CHECKS)}")
@@ -37,6 +38,8 @@ def run(config: DictConfig) -> None:
         threads=_positive("threads", value(config, "threads", int)),
         limits=instantiate(config.limits, "limits"),
         home=_home(config),
+        metrics=value(config, "metrics", bool),
+        stopping_s=stopping_s,
     )
     host, port = value(config, "host", str), value(config, "port", int)
     if not 0 <= port < 65_536:

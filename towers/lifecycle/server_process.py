@@ -14,9 +14,10 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from towers.errors import UserError
+from towers.systemd import without_notifying
 
 HOST = "127.0.0.1"
-NEEDS = ("fastapi", "uvicorn")
+NEEDS = ("fastapi", "prometheus_client", "uvicorn")
 POLL_S = 0.02
 
 
@@ -97,7 +98,9 @@ def _started(export: Path, settings: Sequence[str]) -> "Iterator[tuple[subproces
         *settings,
     ]  # fmt: skip
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, env=without_notifying()
+        )
         try:
             yield process, said
         finally:

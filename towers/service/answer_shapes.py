@@ -28,6 +28,13 @@ class Health(BaseModel):
     status: Literal["ok"]
 
 
+class Ready(BaseModel):
+    """That questions are answered."""
+
+    status: Literal["ready"]
+    version: Version
+
+
 class ServedVersion(BaseModel):
     """Which version of the export is served."""
 

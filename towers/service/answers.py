@@ -11,7 +11,7 @@ from towers.contract import schema
 from towers.retrieval import search
 from towers.retrieval.encoded import unit_vector
 from towers.retrieval.original import Original
-from towers.retrieval.query import Standing
+from towers.retrieval.query import Query, Standing
 from towers.retrieval.raw_contents import encode_content
 from towers.retrieval.raw_events import encode_listener
 from towers.retrieval.search import Found
@@ -41,6 +41,13 @@ class Asker:
     standing: Standing | None
     num_unknown: int = 0
     unknown_values: tuple[str, ...] = ()
+
+
+def ready(snapshot: Snapshot) -> str:
+    """That an answer was found just now: what is nearest to the first content."""
+    if len(snapshot.export.vectors):
+        search.similar(snapshot.export, 0, Query(k=1))
+    return f'{{"status":"ready","version":{quoted(snapshot.version)}}}'
 
 
 def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:

@@ -1,7 +1,10 @@
 """The HTTP side of `towers serve`: routes, their limits, and errors of one line."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +24,9 @@ from towers.service.cards import written
 from towers.service.edge import Edge
 from towers.service.home_live import HomeSettings, LiveHome
 from towers.service.home_routes import add_home
-from towers.service.limits import Limits
+from towers.service.limits import LIMIT, Limits, OverLimit
 from towers.service.live import Live
+from towers.service.metrics import Measured, Metrics
 from towers.service.playlist_routes import add_playlists
 from towers.service.questions import (
     UNKNOWN_FIELD,
@@ -36,14 +40,36 @@ from towers.service.questions import (
 )
 from towers.service.reference import reference_page
 from towers.service.replies import refusal, reply
+from towers.service.roster import Roster, Served
 from towers.service.snapshot import NotFound
 from towers.service.write_guard import WriteGuard
 
 PAGE = Path(__file__).parent / "page"
+BOUNDED = {"k": "max_k", "q": "max_text", "limit": "max_map"}
+"""Parameters of addresses that limits bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """How a server is watched.
+
+    Args:
+        metrics: whether it has `/metrics`.
+        roster: of its processes.
+        ends: called when this process ends, before what it still has to do.
+    """
+
+    metrics: bool = True
+    roster: Roster = field(default_factory=Roster)
+    ends: Callable[[], object] = lambda: None
 
 
 def create_app(
-    open_live: Callable[[], Live], limits: Limits, threads: int, home: HomeSettings | None = None
+    open_live: Callable[[], Live],
+    limits: Limits,
+    threads: int,
+    home: HomeSettings | None = None,
+    watched: Watched | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -52,11 +78,16 @@ def create_app(
         limits: above which a request is refused.
         threads: requests that are worked on at once.
         home: of the home page; null: there is none.
+        watched: how the server is watched; null: by `/metrics` of this process.
 
     Raises:
         UserError: the export or the home page cannot be served.
     """
     live = open_live()
+    watched = watched or Watched()
+    roster = watched.roster
+    roster.tell(Served.of(live.snapshot))
+    live.on_swap.append(lambda snapshot: roster.tell(Served.of(snapshot)))
     live_home = None if home is None else LiveHome(home, live)
 
     @asynccontextmanager
@@ -65,7 +96,11 @@ def create_app(
         live.start()
         if live_home is not None:
             live_home.start()
+        beating = asyncio.create_task(roster.beating())
         yield
+        beating.cancel()
+        roster.gone(os.getpid())
+        watched.ends()
         if live_home is not None:
             live_home.stop()
         live.stop()
@@ -84,6 +119,8 @@ def create_app(
     )  # fmt: skip
     guard = None if home is None else WriteGuard(home.token, home.max_writes_per_s, home.max_outcome_bytes)
     app.add_middleware(Edge, max_body_bytes=limits.max_body_bytes, guard=guard)
+    if watched.metrics:
+        _add_metrics(app, live, roster)
     _add_errors(app)
     _add_facts(app, live, limits)
     _add_questions(app, live, limits)
@@ -93,6 +130,15 @@ def create_app(
     _add_files(app, live)
     named.update(_parameters_of(app.openapi()))
     return app
+
+
+def _add_metrics(app: FastAPI, live: Live, roster: Roster) -> None:
+    """What every request passes first, and what is told of all of them."""
+    metrics = Metrics(roster)
+    live.on_swap.append(metrics.swapped)
+    live.on_refusal.append(metrics.refused_version)
+    app.add_middleware(Measured, metrics=metrics, routes=app.routes)
+    app.add_api_route("/metrics", metrics.answer, include_in_schema=False)
 
 
 def _parameters_of(openapi: dict[str, Any]) -> Iterator[tuple[tuple[str, str], list[str]]]:
@@ -112,6 +158,11 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
     async def health() -> Response:
         """Whether it serves."""
         return reply('{"status":"ok"}')
+
+    @app.get("/ready", responses=responses(shapes.Ready))
+    def ready() -> Response:
+        """Whether an answer can be given now: it waits for its turn, as all questions do, and asks the version."""
+        return reply(answers.ready(live.snapshot))
 
     @app.get("/version", responses=responses(shapes.ServedVersion))
     async def version() -> Response:
@@ -221,15 +272,19 @@ def _add_errors(app: FastAPI) -> None:
     """Whatever is wrong, a client gets one line of JSON, `{"error": ...}`."""
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if first["type"] in ("less_than_equal", "string_too_long") and first["loc"][-1] in BOUNDED:
+            request.scope[LIMIT] = BOUNDED[first["loc"][-1]]
         where = ".".join(str(part) for part in first["loc"][1:])
         if not where and first["type"] != UNKNOWN_FIELD:
             where = str(first["loc"][0])
         return refusal(422, ": ".join(filter(None, (where, first["msg"]))))
 
     @app.exception_handler(UserError)
-    async def refused(_: Request, error: UserError) -> Response:
+    async def refused(request: Request, error: UserError) -> Response:
+        if isinstance(error, OverLimit):
+            request.scope[LIMIT] = error.limit
         return refusal(404 if isinstance(error, NotFound) else 422, str(error))
 
     @app.exception_handler(HTTPException)

@@ -5,6 +5,7 @@ import json
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from towers.service.limits import LIMIT
 from towers.service.write_guard import WriteGuard
 
 HEADERS = {
@@ -40,15 +41,16 @@ class Edge:
 
         refused = None if self._guard is None else self._guard.refusal(scope)
         if refused is not None:
+            scope[LIMIT] = "max_writes_per_s" if refused[0] == 429 else None
             await self._refuse(send_with_headers, *refused)
             return
         if scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send_with_headers)
             return
-        guard = self._guard
-        most = guard.max_body_bytes if guard is not None and guard.is_write(scope) else self._max_body_bytes
+        limit, most = self._bound_of(scope)
         body = await self._body(scope, receive, most)
         if body is None:
+            scope[LIMIT] = limit
             await self._refuse(send_with_headers, 413, f"body: must be at most {most:,} bytes")
             return
         is_read = False
@@ -61,6 +63,12 @@ class Edge:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, receive_again, send_with_headers)
+
+    def _bound_of(self, scope: Scope) -> tuple[str, int]:
+        """The name of the limit on a request's body, and its bytes."""
+        if self._guard is not None and self._guard.is_write(scope):
+            return "max_outcome_bytes", self._guard.max_body_bytes
+        return "max_body_bytes", self._max_body_bytes
 
     async def _body(self, scope: Scope, receive: Receive, most: int) -> bytes | None:
         """The body; null where it is too long."""

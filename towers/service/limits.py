@@ -1,6 +1,25 @@
 """How much one request may ask for."""
 
 from dataclasses import dataclass, fields
+from typing import Final
+
+from towers.errors import UserError
+
+LIMIT: Final = "towers.limit"
+"""Key of a request's scope under which the limit stands for which it was refused."""
+
+
+class OverLimit(UserError):
+    """A question that asks for more than a limit.
+
+    Args:
+        limit: its name.
+        said: one line.
+    """
+
+    def __init__(self, limit: str, said: str):
+        super().__init__(said)
+        self.limit = limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

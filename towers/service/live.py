@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from towers.errors import UserError
@@ -21,6 +21,11 @@ class Live:
         link: a folder, or a link such as `exports/current`, which is watched.
         open_version: opens, checks and warms a version; raises `UserError` where it must not be served.
         watch_s: seconds between two looks at the link.
+
+    Attributes:
+        snapshot: that is served now.
+        on_swap: what is called with each version that is served from now on.
+        on_refusal: what is called where a version was not opened.
     """
 
     def __init__(self, link: Path, open_version: Callable[[Path], Snapshot], watch_s: float):
@@ -30,6 +35,8 @@ class Live:
         self._refused: tuple[Path, float] | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self.on_swap: list[Callable[[Snapshot], None]] = []
+        self.on_refusal: list[Callable[[], None]] = []
         self.snapshot = open_version(link)
 
     def start(self) -> None:
@@ -58,11 +65,22 @@ class Live:
             self._refused = target, time.monotonic()
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             LOG.error("refused %s, still serving %s: %s", target, self.snapshot.version, " ".join(reason.split()))
+            _call(self.on_refusal)
             return False
         LOG.info("now serving %s instead of %s", snapshot.version, self.snapshot.version)
         self.snapshot = snapshot
+        _call(self.on_swap, snapshot)
         return True
 
     def _watch(self) -> None:
         while not self._stopped.wait(self.watch_s):
             self.look()
+
+
+def _call(listeners: Sequence[Callable[..., None]], *given: Snapshot) -> None:
+    """Calls each; what one does wrong, such as on a full disk, keeps no version from being served."""
+    for listener in listeners:
+        try:
+            listener(*given)
+        except Exception as error:
+            LOG.error("%s: %s", type(error).__name__, " ".join(str(error).split()))

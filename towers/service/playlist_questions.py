@@ -6,14 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from towers.errors import UserError
 from towers.policies.asking import request_of
 from towers.policies.playlists.pool import Pool
 from towers.policies.request import Kind, Request
 from towers.policies.shown import shown_to
 from towers.policies.weeks import week_of_lists
 from towers.retrieval.raw_contents import date_of
-from towers.service.limits import Limits
+from towers.service.limits import Limits, OverLimit
 from towers.service.questions import (
     CooldownDays,
     Familiar,
@@ -98,18 +97,18 @@ class ListQuestion(ListFilter):
     def check(self, limits: Limits) -> None:
         """Raises `UserError` where it asks too much."""
         if self.k is not None and self.k > limits.max_k:
-            raise UserError(f"k: {self.k}, must be at most {limits.max_k}")
+            raise OverLimit("max_k", f"k: {self.k}, must be at most {limits.max_k}")
         for name in ("users", "partners", "curators", "left_out"):
-            check_length(name, getattr(self, name), limits.max_members)
+            check_length(name, getattr(self, name), limits, "max_members")
         for name in ("contents", "minus"):
-            check_length(name, getattr(self, name), limits.max_seeds)
+            check_length(name, getattr(self, name), limits, "max_seeds")
         for name in ("among", "deny"):
-            check_length(name, getattr(self, name), limits.max_ids)
-        check_length("history", self.history, limits.max_history)
+            check_length(name, getattr(self, name), limits, "max_ids")
+        check_length("history", self.history, limits, "max_history")
         if isinstance(self.pool, dict):
-            for name, most in (("contents", limits.max_pool), ("quotas", limits.max_quotas), ("pins", limits.max_pool)):
+            for name, limit in (("contents", "max_pool"), ("quotas", "max_quotas"), ("pins", "max_pool")):
                 told = self.pool.get(name)
-                check_length(f"pool: {name}", told if isinstance(told, list) else None, most)
+                check_length(f"pool: {name}", told if isinstance(told, list) else None, limits, limit)
 
     def request(self, snapshot: Snapshot, kind: Kind) -> Request:
         """What is asked of a kind of list, in rows of the served version.

@@ -23,7 +23,7 @@ from towers.retrieval.original import check_which
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS, Query
 from towers.retrieval.raw_contents import date_of
 from towers.retrieval.raw_events import RawEvents, are_events, times_of, told_history
-from towers.service.limits import Limits
+from towers.service.limits import Limits, OverLimit
 from towers.service.snapshot import Snapshot
 
 Action = Literal["play", "skip", "like", "dislike", "save", "unsave", "search", "browse"]
@@ -139,7 +139,7 @@ class EmbedQuestion(Question):
 
     def check(self, limits: Limits) -> None:
         """Raises `UserError` where it asks too much."""
-        check_length("history", self.history, limits.max_history)
+        check_length("history", self.history, limits, "max_history")
 
     @property
     def is_new(self) -> bool:
@@ -171,7 +171,7 @@ class Filter(Question):
     def check_count(self, limits: Limits) -> None:
         """Raises `UserError` where more is asked for than is given."""
         if self.k > limits.max_k:
-            raise UserError(f"k: {self.k}, must be at most {limits.max_k}")
+            raise OverLimit("max_k", f"k: {self.k}, must be at most {limits.max_k}")
 
 
 class ListenerFilter(Filter):
@@ -195,8 +195,8 @@ class RecommendQuestion(ListenerFilter, EmbedQuestion):
         """Raises `UserError` where it asks too much, or for nobody or two at once."""
         super().check(limits)
         self.check_count(limits)
-        check_length("among", self.among, limits.max_ids)
-        check_length("deny", self.deny, limits.max_ids)
+        check_length("among", self.among, limits, "max_ids")
+        check_length("deny", self.deny, limits, "max_ids")
         check_whom(self.user, is_new=self.is_new, vector=self.vector)
 
     def query(self, snapshot: Snapshot) -> Query:
@@ -236,10 +236,11 @@ class SimilarQuestion(ContentFilter, EmbedContentQuestion):
         return Query(k=self.k, kind=kind, explicit=self.explicit, released_by=self.released_by)
 
 
-def check_length(field: str, values: Sequence[Any] | None, most: int) -> None:
-    """Raises `UserError` for a list that is too long."""
+def check_length(field: str, values: Sequence[Any] | None, limits: Limits, limit: str) -> None:
+    """Raises `OverLimit` for a list that is longer than a limit, by its name."""
+    most = getattr(limits, limit)
     if values is not None and len(values) > most:
-        raise UserError(f"{field}: {len(values):,} entries, must be at most {most:,}")
+        raise OverLimit(limit, f"{field}: {len(values):,} entries, must be at most {most:,}")
 
 
 def told(snapshot: Snapshot, history: Sequence[Event]) -> tuple[Events, int | None]:

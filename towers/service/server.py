@@ -4,32 +4,41 @@ import logging
 import os
 import signal
 import socket
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import faiss
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.multiprocess import mark_process_dead
 from threadpoolctl import threadpool_limits
 from uvicorn.supervisors import Multiprocess
 
 from towers.errors import UserError
-from towers.service.app import create_app
+from towers.manifest import scratch_directory
+from towers.service.app import Watched, create_app
 from towers.service.audio import AudioFolder
 from towers.service.home_live import Home, HomeSettings
 from towers.service.limits import Limits
 from towers.service.live import Live
+from towers.service.roster import Roster
 from towers.service.snapshot import Snapshot
+from towers.service.telling import Telling
 from towers.service.write_guard import is_of_this_machine
+from towers.systemd import Notifier
 
 LOG = logging.getLogger("towers.service")
-STOPPING_S = 10.0
-"""Seconds that an ending may take once standard input is at its end."""
+LAST_S = 5.0
+"""Seconds that an ending may take after `stopping_s`, in which the log of the home page is written."""
+WORKER_S = 30
+"""Seconds until a worker must answer the first process; many that start at once on few cores take their time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,9 @@ class Serving:
         threads: requests that a worker works on at once.
         limits: above which a request is refused.
         home: of the home page; null: there is none.
+        metrics: whether there is `/metrics`.
+        stopping_s: seconds in which requests that are under way are answered when the server is asked to end.
+        roster: of its processes.
     """
 
     export: Path
@@ -55,6 +67,9 @@ class Serving:
     threads: int
     limits: Limits
     home: HomeSettings | None = None
+    metrics: bool = True
+    stopping_s: int = 10
+    roster: Roster = field(default_factory=Roster)
 
     def open_live(self) -> Live:
         """Opens what is served; raises `UserError` where that cannot be."""
@@ -64,10 +79,11 @@ class Serving:
         )
 
     def app(self, open_live: Callable[[], Live] | None = None) -> FastAPI:
-        """The application, in this process."""
+        """The application, in this process, which ends with it."""
         keep_to_one_thread()
         log_plainly()
-        return create_app(open_live or self.open_live, self.limits, self.threads, self.home)
+        watched = Watched(metrics=self.metrics, roster=self.roster, ends=end_for_sure)
+        return create_app(open_live or self.open_live, self.limits, self.threads, self.home, watched)
 
 
 def keep_to_one_thread() -> None:
@@ -86,20 +102,34 @@ def log_plainly() -> None:
     LOG.propagate = False
 
 
-def end_with_input() -> None:
+def end_with_input(stopping_s: float) -> None:
     """Ends this process when its standard input ends, so when whoever holds the other end of that pipe is gone.
 
-    Requests that are under way get `STOPPING_S` to end; then nothing is waited for.
+    Args:
+        stopping_s: seconds that requests get which are under way.
     """
 
     def watch() -> None:
         while os.read(0, 4_096):  # not by `sys.stdin`, whose lock the interpreter waits for at its end
             pass
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(STOPPING_S)
+        time.sleep(stopping_s + LAST_S)
         os._exit(1)
 
     threading.Thread(target=watch, name="towers-input", daemon=True).start()
+
+
+def end_for_sure() -> None:
+    """Ends this process after `LAST_S`, if it has not ended by then: the interpreter waits for a thread whose request
+    hangs."""
+
+    def end() -> None:
+        LOG.error("a request is still under way %g seconds after it was given up; ended without it", LAST_S)
+        os._exit(1)
+
+    timer = threading.Timer(LAST_S, end)
+    timer.daemon = True
+    timer.start()
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -121,8 +151,60 @@ def bound(host: str, port: int) -> socket.socket:
     return listening
 
 
+class Workers(Multiprocess):
+    """Several processes that serve; strikes those from the roster that have ended.
+
+    Args:
+        config: of uvicorn.
+        sockets: that all of them listen on.
+        roster: with a folder.
+        notifier: is told while all processes are renewed, one after the other (SIGHUP).
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], roster: Roster, notifier: Notifier):
+        super().__init__(config, sockets)
+        self._roster, self._notifier = roster, notifier
+        self._known: set[int] = set()
+
+    def keep_subprocess_alive(self) -> None:
+        """As uvicorn calls it, every half second."""
+        super().keep_subprocess_alive()
+        running = {process.pid for process in self.processes if process.pid is not None}
+        for gone in self._known - running:
+            self._roster.gone(gone)
+            mark_process_dead(gone, str(self._roster.folder))
+        self._known = running
+
+    def handle_hup(self) -> None:
+        """Renews all processes."""
+        self._notifier.reloading()
+        super().handle_hup()
+        self._notifier.ready()
+
+
+@contextmanager
+def roster_of(workers: int) -> Iterator[Roster]:
+    """Yields the roster of so many processes; a folder that several need is gone when the block ends.
+
+    Raises:
+        UserError: no folder can be made there.
+    """
+    if workers == 1:
+        yield Roster()
+        return
+    place = Path(tempfile.gettempdir()) / "towers-serve"
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(scratch_directory(place))
+        except OSError as error:
+            raise UserError(f"{place}: {error.strerror}; workers={workers} needs it, or set TMPDIR") from None
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read as the processes import the library
+        held.callback(os.environ.pop, "PROMETHEUS_MULTIPROC_DIR", None)
+        yield Roster(folder)
+
+
 def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool) -> None:
-    """Serves until it is interrupted.
+    """Serves until it is interrupted, or asked to end (SIGTERM): what is under way is answered within `stopping_s`.
 
     Raises:
         UserError: the address is taken, the export or the home page cannot be served, or whoever reaches this machine
@@ -136,25 +218,48 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
             f"home.token: host={host} listens on more than this machine, so that writing the log needs a token; "
             "give one, or set TOWERS_HOME_TOKEN"
         )
-    live = serving.open_live()
-    if home is not None:
-        Home.open(home, live.snapshot)  # what is wrong with it is said here, in one line
-    with bound(host, port) as listening:
-        shown = f"[{host}]" if ":" in host else host
-        print(
-            f"serving {live.snapshot.version} ({len(live.snapshot.export.vectors):,} contents, "
-            f"{len(live.snapshot.export.user_ids):,} listeners) at http://{shown}:{listening.getsockname()[1]}/",
-            flush=True,
-        )
-        # A worker process opens its own; only with one is what was opened here served.
-        app = partial(serving.app, (lambda: live)) if workers == 1 else serving.app
-        config = uvicorn.Config(
-            app, factory=True, workers=workers, log_level="warning", access_log=access_log, timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        with suppress(KeyboardInterrupt):  # which uvicorn raises again once it has answered what was under way
-            if workers == 1:
-                uvicorn.Server(config).run(sockets=[listening])
-            else:
-                del live
-                Multiprocess(config, sockets=[listening]).run()
-    print("stopped", flush=True)
+    notifier = Notifier.of_environment()
+    with roster_of(workers) as roster, Telling(notifier, roster, workers, serving.stopping_s + LAST_S) as telling:
+        serving = replace(serving, roster=roster)
+        live = serving.open_live()
+        if home is not None:
+            Home.open(home, live.snapshot)  # what is wrong with it is said here, in one line
+        with bound(host, port) as listening:
+            shown = f"[{host}]" if ":" in host else host
+            print(
+                f"serving {live.snapshot.version} ({len(live.snapshot.export.vectors):,} contents, "
+                f"{len(live.snapshot.export.user_ids):,} listeners) at http://{shown}:{listening.getsockname()[1]}/",
+                flush=True,
+            )
+            config = uvicorn.Config(
+                serving.app, factory=True, workers=workers, log_level="warning", access_log=access_log,
+                timeout_graceful_shutdown=serving.stopping_s, timeout_worker_healthcheck=WORKER_S,
+            )  # fmt: skip
+            with ended_in_order():
+                if workers == 1:  # what was opened here is served; a worker process opens its own
+                    config.app = partial(serving.app, lambda: live)
+                    server = uvicorn.Server(config)
+                    telling.serves(listening, lambda: server.should_exit)
+                    server.run(sockets=[listening])
+                else:
+                    del live
+                    supervisor = Workers(config, [listening], roster, notifier)
+                    telling.serves(listening, supervisor.should_exit.is_set)
+                    supervisor.run()
+    try:
+        print("stopped", flush=True)
+    except BrokenPipeError:  # whoever read it has gone; the interpreter is not to find it in the buffer once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Spans what uvicorn does: it raises the signal that ended it again when all is answered, which ends nothing."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,102 @@
+"""Tells systemd how a night is: that it runs, which step it is at, that it moves, and how it ended."""
+
+import threading
+from typing import Final
+
+from towers.errors import UserError
+from towers.lifecycle.watching.night_state import STEPS, NightState, Step
+from towers.lifecycle.watching.watcher import Watcher
+from towers.movement import Movement
+from towers.secrets import masked
+from towers.systemd import Notifier
+
+PULSES: Final = 4
+"""Looks at the night in the time after which the watchdog takes it for dead."""
+
+
+class Systemd(Watcher):
+    """Tells it where the night is a service with a notification socket; elsewhere it does nothing.
+
+    The watchdog (`WatchdogSec=`) hears of a night as long as it moves: since the last look, a quarter of that time ago,
+    this process and those that it has started have used processor time or written. It hears of one that waits for
+    another night to end, too, and of one that has ended and waits for what other watchers send.
+
+    Args:
+        min_core_share: least processor time, as a share of one core.
+        min_bytes: or so many bytes written.
+        extend_s: seconds that a night that moves asks for with each sign of life, beyond a limit of the service such as
+            `RuntimeMaxSec=`; null: limits hold.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+
+    def __init__(self, min_core_share: float, min_bytes: int, extend_s: float | None):
+        if not min_core_share > 0:
+            raise UserError(f"watchers.systemd.min_core_share={min_core_share}: must be above 0")
+        if min_bytes < 1:
+            raise UserError(f"watchers.systemd.min_bytes={min_bytes}: must be at least 1")
+        if extend_s is not None and not extend_s > 0:
+            raise UserError(f"watchers.systemd.extend_s={extend_s}: must be above 0, or null")
+        self._min_core_share, self._min_bytes, self._extend_s = min_core_share, min_bytes, extend_s
+        self._notifier = Notifier.of_environment()
+        self._runs = False
+        self._stopped = threading.Event()
+        self._pulse: threading.Thread | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether systemd asks."""
+        return self._notifier.is_asked
+
+    def ready(self, state: NightState) -> None:
+        """The service runs, and shows it from now on."""
+        self._notifier.status(f"night of {state.data} ({state.experiment}): waits for its turn")
+        self._notifier.ready()
+        if self._notifier.watchdog_s is not None:
+            self._notifier.alive()
+            self._pulse = threading.Thread(
+                target=self._beat, args=(self._notifier.watchdog_s,), name="towers-pulse", daemon=True
+            )
+            self._pulse.start()
+
+    def begun(self, state: NightState) -> None:
+        """It is this night's turn."""
+        self._runs = True
+        self._notifier.status(f"night of {state.data} ({state.experiment}): begun at {state.started:%H:%M} UTC")
+
+    def step_begun(self, state: NightState, step: Step) -> None:
+        """A step, as it counts among all."""
+        at = STEPS.index(step.name) + 1
+        self._notifier.status(
+            f"night of {state.data} ({state.experiment}): {step.name}, step {at} of {len(STEPS)}, "
+            f"since {step.began:%H:%M} UTC"
+        )
+
+    def ended(self, state: NightState) -> None:
+        """The ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and others may
+        have much to send."""
+        self._runs = False
+        why = f": {masked(state.why)}" if state.why else ""
+        self._notifier.status(f"night of {state.data} ({state.experiment}): {state.ending}{why}")
+
+    def put_back(self, state: NightState) -> None:
+        """What serves again."""
+        serves = "nothing serves" if state.serving is None else f"{state.serving.version} serves again"
+        self._notifier.status(f"{state.data}: rolled back; {serves}")
+
+    def close(self) -> None:
+        """The service ends."""
+        self._notifier.stopping()
+        self._stopped.set()
+        if self._pulse is not None:
+            self._pulse.join()
+
+    def _beat(self, watchdog_s: float) -> None:
+        movement = Movement(self._min_core_share, self._min_bytes)
+        while not self._stopped.wait(watchdog_s / PULSES):
+            has_moved = movement.since_last()  # measured while it waits, too, so that no look spans the wait
+            if has_moved or not self._runs:
+                self._notifier.alive()
+                if self._extend_s is not None:
+                    self._notifier.extend(self._extend_s)

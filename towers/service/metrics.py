@@ -1,0 +1,224 @@
+"""`/metrics`: what a server does and what it serves, for Prometheus; of all its processes, whichever one is asked.
+
+A label is a route's template, a method, a status, a version: never a path, an id or what was asked for.
+"""
+
+import asyncio
+import gzip
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from towers.service.limits import LIMIT
+from towers.service.roster import Roster, Served
+from towers.service.snapshot import Snapshot
+
+disable_created_metrics()  # a series more for each, which says when this process first counted it
+
+BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds: from a look-up by id to a journey through a large catalogue."""
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+UNKNOWN: Final = "unknown"
+"""The route of all paths that no route has, and the method of all others."""
+
+
+class Metrics:
+    """What is counted of a server, and the answer of `/metrics`.
+
+    Args:
+        roster: of the processes of this server. Where it has a folder, the library was imported with
+            `PROMETHEUS_MULTIPROC_DIR` set to it, and its values lie there, too.
+    """
+
+    def __init__(self, roster: Roster):
+        self._roster = roster
+        own = CollectorRegistry()
+        self.requests = Counter(
+            "towers_server_requests", "Requests that were answered.", ("method", "route", "status"), registry=own
+        )
+        self.seconds = Histogram(
+            "towers_server_request_duration_seconds", "From a request to the end of its answer.", ("method", "route"),
+            registry=own, buckets=BUCKETS,
+        )  # fmt: skip
+        self.in_flight = Gauge(
+            "towers_server_requests_in_flight", "Requests that are being answered.",
+            registry=own, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.refused = Counter(
+            "towers_server_refused", "Requests that were refused by one of the limits.", ("limit",), registry=own
+        )
+        self.swaps = Counter(
+            "towers_server_swaps", "Changes of a process to another version; each process counts.", registry=own
+        )
+        self.refused_versions = Counter(
+            "towers_server_refused_versions", "Versions that a process did not open.", registry=own
+        )
+        self.last_swap = Gauge(
+            "towers_server_last_swap_timestamp_seconds", "Last change to another version; 0 before the first.",
+            registry=own, multiprocess_mode="max",
+        )  # fmt: skip
+        self._registry = own
+        if roster.folder is not None:
+            self._registry = CollectorRegistry()
+            MultiProcessCollector(self._registry, str(roster.folder))
+        self._registry.register(_OfServed(roster))
+        self._registry.register(_OfProcesses(roster))
+
+    def swapped(self, _: Snapshot) -> None:
+        """Counts a swap."""
+        self.swaps.inc()
+        self.last_swap.set(time.time())
+
+    def refused_version(self) -> None:
+        """Counts a version that was not opened."""
+        self.refused_versions.inc()
+
+    async def answer(self, request: Request) -> Response:
+        """What a scrape gets: in OpenMetrics where it asks for that, else as text."""
+        encoder, content_type = choose_encoder(request.headers.get("accept", ""))
+        body = await asyncio.to_thread(encoder, self._registry)  # not of the requests' threads, which may all be taken
+        headers = {"content-type": content_type}
+        if gzip_accepted(request.headers.get("accept-encoding", "")):
+            body, headers["content-encoding"] = gzip.compress(body, compresslevel=1), "gzip"
+        return Response(body, headers=headers)
+
+
+class Measured:
+    """Counts and times each request.
+
+    Args:
+        app: that answers.
+        metrics: that count.
+        routes: of the application.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Sequence[BaseRoute]):
+        self._app, self._metrics, self._routes = app, metrics, routes
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI calls it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500  # of an error before an answer has begun, and of one that breaks it off
+
+        async def send_with_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        in_flight, root, started = self._metrics.in_flight, scope.get("root_path", ""), time.perf_counter()
+        in_flight.inc()
+        try:
+            await self._app(scope, receive, send_with_status)
+        except BaseException:
+            status = 500
+            raise
+        finally:
+            in_flight.dec()
+            self._count(scope, root, status, time.perf_counter() - started)
+
+    def _count(self, scope: Scope, root: str, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else UNKNOWN
+        key = method, self._template_of(scope, root), status
+        found = self._children.get(key)
+        if found is None:
+            metrics = self._metrics
+            found = metrics.requests.labels(*key), metrics.seconds.labels(*key[:2])
+            self._children[key] = found
+        requests, histogram = found
+        requests.inc()
+        histogram.observe(seconds)
+        if scope.get(LIMIT) is not None:
+            self._metrics.refused.labels(scope[LIMIT]).inc()
+
+    def _template_of(self, scope: Scope, root: str) -> str:
+        """The template of a request's path. One that was refused at the edge, or for a file of a folder, was led to no
+        route, and is led to one here; a mount has changed where its paths begin, so `root` is what it was before."""
+        route = scope.get("route")
+        if route is None:
+            asked = {**scope, "root_path": root}
+            route = next((each for each in self._routes if each.matches(asked)[0] is not Match.NONE), None)
+        return getattr(route, "path", UNKNOWN)
+
+
+class _OfServed(Collector):
+    """What is served, as it stands when it is asked for."""
+
+    def __init__(self, roster: Roster):
+        self._roster = roster
+
+    def collect(self) -> Iterable[Metric]:
+        """As the library calls it."""
+        served = [each for each, _ in self._roster.processes().values()]
+        workers = GaugeMetricFamily(
+            "towers_server_workers", "Processes that serve a version; two while they change to another.",
+            labels=("version", "space_id", "format", "towers"),
+        )  # fmt: skip
+        numbers: dict[tuple[str, str, str, str], int] = {}
+        for each in served:
+            labels = each.version, each.space_id, str(each.format), each.towers
+            numbers[labels] = numbers.get(labels, 0) + 1
+        for labels, number in sorted(numbers.items()):
+            workers.add_metric(labels, number)
+        yield workers
+        newest = {each.version: each for each in sorted(served, key=lambda each: each.opened_s)}
+        now = time.time()
+        yield _by_version("data_end_timestamp_seconds", "Last event that a version knows.", newest, "data_end_s")
+        ages = {name: now - each.data_end_s for name, each in newest.items() if each.data_end_s is not None}
+        age = GaugeMetricFamily("towers_server_data_age_seconds", "Time since that event.", labels=("version",))
+        for name, seconds in sorted(ages.items()):
+            age.add_metric((name,), seconds)
+        yield age
+        yield _by_version("opened_timestamp_seconds", "When a process last opened the version.", newest, "opened_s")
+        yield _by_version("contents", "Contents of a version.", newest, "contents")
+        yield _by_version("listeners", "Listeners of a version.", newest, "listeners")
+
+
+def _by_version(name: str, told: str, newest: dict[str, Served], field: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"towers_server_{name}", told, labels=("version",))
+    for version, served in sorted(newest.items()):
+        value = getattr(served, field)
+        if value is not None:
+            family.add_metric((version,), value)
+    return family
+
+
+class _OfProcesses(Collector):
+    """Memory, processor time and open files, as the library reads them; of several processes each by its number."""
+
+    def __init__(self, roster: Roster):
+        self._roster = roster
+
+    def collect(self) -> Iterable[Metric]:
+        """As the library calls it."""
+        if self._roster.folder is None:
+            yield from ProcessCollector(registry=None).collect()
+            return
+        families: dict[str, Metric] = {}
+        for process in sorted(self._roster.processes()):
+            for metric in ProcessCollector(pid=lambda number=process: number, registry=None).collect():
+                kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+                family = families.setdefault(metric.name, kind(metric.name, metric.documentation, labels=("pid",)))
+                for sample in metric.samples:
+                    family.add_sample(sample.name, {"pid": str(process)}, sample.value)
+        yield from families.values()

@@ -1,0 +1,124 @@
+"""What systemd is told of a server: that it is ready, what it serves, that it answers, and that it ends."""
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final
+
+from towers.movement import Movement
+from towers.service.roster import Roster, Served
+from towers.systemd import Notifier
+
+LOOK_S: Final = 0.5
+"""Seconds between two looks at the server."""
+OPENING_S: Final = 10.0
+"""Seconds between two requests for more time while a version is opened; each asks for three times as long."""
+OPENS: Final = {"min_core_share": 0.02, "min_bytes": 1_000_000}
+"""What a server that opens a version does at least, as against one that hangs."""
+ANSWER_S: Final = 5.0
+"""Seconds in which it must answer itself."""
+
+
+class Telling:
+    """Tells it from a thread, where somebody asks.
+
+    It is ready when every process has opened its version and `/health` answers over HTTP. It is alive while that
+    answers, and while the event loop of each process comes round and its requests get through (`Roster.beating`).
+
+    Args:
+        notifier: that tells.
+        roster: of the processes.
+        workers: how many there are to be.
+        ending_s: seconds that an ending may take.
+    """
+
+    def __init__(self, notifier: Notifier, roster: Roster, workers: int, ending_s: float):
+        self._notifier, self._roster, self._workers, self._ending_s = notifier, roster, workers, ending_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="towers-telling", daemon=True)
+        self._address: tuple[str, int] | None = None
+        self._is_stopping: Callable[[], bool] = lambda: False
+        self._is_ready = self._told_end = False
+        self._told = ""
+
+    def __enter__(self) -> "Telling":
+        if self._notifier.is_asked:
+            self._say("opening a version")
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        if self._notifier.is_asked:
+            self._thread.join(timeout=2 * ANSWER_S)
+            self._ends()
+
+    def serves(self, listening: socket.socket, is_stopping: Callable[[], bool]) -> None:
+        """Says where the server listens from now on, and how to see that it ends."""
+        host, port = str(listening.getsockname()[0]), int(listening.getsockname()[1])
+        self._is_stopping = is_stopping
+        self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+    def _run(self) -> None:
+        movement, extend_at, alive_at = Movement(**OPENS), time.monotonic() + OPENING_S, 0.0
+        watchdog_s = self._notifier.watchdog_s
+        while not self._stopped.wait(LOOK_S if watchdog_s is None else min(LOOK_S, watchdog_s / 8)):
+            if self._is_stopping():
+                self._ends()
+                return
+            now, processes = time.monotonic(), self._roster.processes()
+            if not self._is_ready and now >= extend_at:
+                extend_at = now + OPENING_S
+                if movement.since_last():
+                    self._notifier.extend(3 * OPENING_S)
+            if not self._is_ready and len(processes) >= self._workers and self._answers():
+                self._is_ready = self._notifier.ready()
+            if self._is_ready:
+                self._say(status({process: served for process, (served, _) in processes.items()}))
+            if watchdog_s is not None and self._is_ready and now >= alive_at:
+                beats = [silent_s for _, silent_s in processes.values()]
+                if beats and max(beats) < max(watchdog_s / 2, 2.0) and self._answers():
+                    alive_at = now + watchdog_s / 4
+                    self._notifier.alive()
+
+    def _say(self, text: str) -> None:
+        if text != self._told and self._notifier.status(text):
+            self._told = text
+
+    def _ends(self) -> None:
+        if not self._told_end:
+            self._told_end = True
+            self._notifier.stopping()
+            self._notifier.extend(self._ending_s)
+            self._say("ends; what is under way is answered")
+
+    def _answers(self) -> bool:
+        if self._address is None:
+            return False
+        connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_S)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def status(served: Mapping[int, Served]) -> str:
+    """What processes serve, for people, such as `serving v2 (space 1f3a) by 1 process, v1 (space 1f3a) by 1 process`.
+
+    Args:
+        served: by the number of each process.
+    """
+    numbers: dict[str, int] = {}
+    for each in sorted(served.values(), key=lambda each: -each.opened_s):
+        named = f"{each.version} (space {each.space_id})"
+        numbers[named] = numbers.get(named, 0) + 1
+    told = (f"{named} by {number} process{'es' * (number > 1)}" for named, number in numbers.items())
+    return f"serving {', '.join(told)}" if numbers else "no process serves"
