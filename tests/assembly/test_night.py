@@ -18,6 +18,7 @@ from towers.errors import UserError
 from towers.lifecycle.gate.gate import judge
 from towers.lifecycle.record import Record
 from towers.lifecycle.rollback import roll_back
+from towers.lifecycle.watching.wandb_names import group_in
 from towers.lifecycle.watching.watcher import Watch
 from towers.publishing.sinks.sink import NoSink
 
@@ -91,6 +92,17 @@ def test_a_refit_has_no_patience(make_plan, world_store):
     tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)
     assert tonight._train("end").trainer.patience is None
     assert tonight.twin_config().trainer.patience == 3
+
+
+@pytest.mark.parametrize(("given", "group"), [((), "nights of {data}"), (("logger.group=ours",), "ours")])
+def test_trainings_of_a_night_are_in_its_group(make_plan, world_store, given, group):
+    plan = make_plan("logger=wandb", *(f"+{each}" for each in given))
+    record = Record(night="20260701-a")
+    tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)
+    logger = tonight.twin_config().logger
+    assert logger.group == group.format(data=plan.data)
+    assert logger.job_type == "train"
+    assert group_in(plan.state()) == logger.group
 
 
 def test_a_backtest_fills_no_engine(make_config, tmp_path):

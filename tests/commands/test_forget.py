@@ -11,6 +11,7 @@ from tests.command_line import SMALL_WORLD, ok, refused, run_of
 from tests.lifecycle.naming import naming
 from tests.service.test_home_log import NOW_US, row, show, written
 from towers.lifecycle import forgetting, forgetting_exports
+from towers.lifecycle.watching import wandb_shown
 from towers.publishing.sinks.lancedb import LanceSink
 from towers.retrieval.export import Export
 from towers.service.home_log import HomeLog
@@ -41,10 +42,15 @@ def place(demo: tuple[Path, str], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gone(place: Path) -> str:
-    """A listener whom the page of the evaluation shows."""
+    """A listener whom the page of the evaluation shows, and a night's run in Weights & Biases."""
     folder = place / run_of(place) / "evaluation-test"
     page = (folder / "report.html").read_text()
-    return next(name for name in pq.read_table(folder / "profiles.parquet")["user_id"].to_pylist() if name in page)
+    name = next(name for name in pq.read_table(folder / "profiles.parquet")["user_id"].to_pylist() if name in page)
+    run = place / "nights" / "world-0" / "wandb" / "offline-run-20260714_021500-a"
+    run.mkdir(parents=True)
+    (run / "run-a.wandb").write_text("what they chose")
+    wandb_shown.note(run.parent, "a", [name])
+    return name
 
 
 def left(place: Path, *names: str) -> list[str]:
@@ -62,7 +68,7 @@ def test_by_default_it_is_said_and_stays(place: Path, gone: str) -> None:
     before = everything(place)
     told = ok(place, "forget", f"user={gone}", "sink=lancedb")
     assert everything(place) == before
-    for kind in ("lists", "evaluation", "baselines", "export", "engine", "event log", "store"):
+    for kind in ("lists", "evaluation", "baselines", "night's run", "export", "engine", "event log", "store"):
         assert f"\n{kind}" in told or f" {kind}" in told, kind
     assert "this was a dry run: remove=true removes them" in told
     assert "worlds/world-0 is yours and still names them: " in told
@@ -85,6 +91,7 @@ def test_not_a_byte_stays(place: Path, gone: str) -> None:
     assert gone not in lists
     assert others[0] in lists
     assert not (place / run_of(place) / "evaluation-test/report.html").exists()
+    assert [path.name for path in (place / "nights/world-0/wandb").iterdir()] == [wandb_shown.FILE]
     (entry,) = json.loads((place / "stores/forgotten.json").read_text())["forgotten"]
     assert (entry["listeners"], entry["finished"]) == (1, True)
     assert "export" in {one["kind"] for one in entry["removed"]}

@@ -34,6 +34,7 @@ from towers.lifecycle.pruning import KeptNights
 from towers.lifecycle.record import Record
 from towers.lifecycle.served_check import CanarySettings
 from towers.lifecycle.watching.night_state import NightState
+from towers.lifecycle.watching.wandb_names import group_of
 from towers.lifecycle.watching.watcher import Watcher
 from towers.manifest import read_json
 from towers.publishing.describing import space_told, window_of
@@ -41,6 +42,7 @@ from towers.publishing.sinks.sink import Sink
 from towers.retrieval.files import MANIFEST
 
 LOCK = ".retrain.lock"
+WANDB = "towers.training.loggers.wandb_logger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,12 +272,6 @@ class Night:
         return self.knowing(version=target.name, space_id=manifest["space_id"], space_told=told)
 
     @property
-    def of_version(self) -> dict[str, str | None]:
-        """Gives what a run's summary says of the version that was made of it."""
-        record = self.record
-        return {"version": record.version, "space_id": record.space_id, "space_told": record.space_told}
-
-    @property
     def named(self) -> str:
         """Names its version for people, or how far it has come."""
         record = self.record
@@ -295,6 +291,8 @@ class Night:
     def _train(self, until: str, begins_with: Path | None = None, share: float = 1.0) -> DictConfig:
         config = seen_by("train", self.plan.config)
         with open_dict(config):
+            if config.logger.get("_target_") == WANDB:  # beside the night's own run
+                config.logger = {"group": group_of(self.plan.data), "job_type": "train", **config.logger}
             config.train_until = until
             if until == "end":  # nothing is validated, so nothing ends it early
                 config.trainer.patience = None

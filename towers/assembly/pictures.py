@@ -19,7 +19,7 @@ from towers.evaluation.report.pieces import Report, build_report
 from towers.evaluation.report.training_rows import training_rows
 from towers.evaluation.result import Evaluation
 from towers.manifest import environment
-from towers.training.loggers import log_images, log_summary
+from towers.training.wandb_runs import log_images
 
 
 def report_of(
@@ -57,17 +57,6 @@ def log_pictures(report: Report, subject: Subject) -> None:
     if isinstance(run, Run) and (project := _project_of(run.folder)) is not None:
         images = {name: png(figure) for name, figure in figures(report).items()}
         log_images(run.folder, f"{run.name}/{run.folder.name}", project, images)
-
-
-def log_version(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Adds facts to a run's summary in Weights & Biases, where its training went there.
-
-    Args:
-        folder: of the run.
-        facts: by name.
-    """
-    if (project := _project_of(folder)) is not None:
-        log_summary(folder, f"{config_of_run(folder).name}/{folder.name}", project, facts)
 
 
 def _project_of(folder: Path) -> str | None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from towers.assembly.choosing import BEST, FinishedRun, best_of
 from towers.config.sweeping import Job
 from towers.manifest import atomic_file
-from towers.training.loggers import log_table
+from towers.training.wandb_runs import log_table
 
 RUNS = "runs.parquet"
 """The table in a sweep's folder."""

@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from towers.config.composing import resolved
 from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.watching.night_state import NightState
 from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
+from towers.secrets import masked_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +64,20 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
         started=datetime.now(UTC),
         root=None if OmegaConf.is_missing(config.data, "root") else value(config, "data.root", str | None),
         project=config.logger.get("project"),
+        config=masked_values(_plain(config)),
         nights=ledger.folder,
         runs=ledger.runs,
     )
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Gives the configuration as plain values; of a roll back, which need not know the raw data, as it is written."""
+    try:
+        return resolved(config)
+    except OmegaConfBaseException:
+        found = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(found, dict)
+        return {str(name): each for name, each in found.items()}
 
 
 def _watchers(config: DictConfig) -> dict[str, Watcher]:

@@ -13,7 +13,6 @@ from towers.assembly.cleaning import origin_of
 from towers.assembly.evaluation import EvaluationPlan, evaluation_plan
 from towers.assembly.export import export_plan
 from towers.assembly.night import Night, NightPlan
-from towers.assembly.pictures import log_version
 from towers.assembly.promotion import evaluation_of
 from towers.assembly.twins import judged_night, judged_twin
 from towers.commands import evaluate, export, prepare, train
@@ -102,7 +101,7 @@ def cycle(plan: NightPlan, watch: Watch) -> None:
     evaluation = evaluation_plan(seen_by("evaluate", plan.config))
     with watch.step("evaluation") as facts:
         evidence = _judged(tonight, evaluation, twin)
-        watch.knows(evaluation=evaluation_of(twin, evaluation.period).parent)
+        watch.knows(evaluation=evaluation_of(twin, evaluation.period).parent, means=_means(evidence))
         tonight = _passed(tonight, evidence, watch, facts)
         facts["metrics"] = dict(tonight.record.metrics)
     with watch.step("refit") as facts:
@@ -122,7 +121,6 @@ def cycle(plan: NightPlan, watch: Watch) -> None:
     with watch.step("server") as facts:
         evidence = replace(evidence, stage="served", canaries=_asked(tonight, target))
         tonight = _passed(tonight, evidence, watch, facts)
-    log_version(refit, tonight.of_version)
     with watch.step("publish") as facts:
         _published(tonight, target, watch)
         facts["ending"] = watch.state.ending
@@ -184,6 +182,13 @@ def _done_before(tonight: Night, watch: Watch, told: str) -> None:
     runs = {"twin": record.judged, "refit": record.refit}
     watch.knows(**{name: tonight.plan.folders.runs / run for name, run in runs.items() if run is not None})
     watch.knows(export=tonight.plan.folders.served(), ending="published", why=f"{record.version} was published before")
+
+
+def _means(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """Returns what tonight's twin, the champion's and the baselines reached on the window, for those who watch."""
+    twins = {"tonight": evidence.twin, "champion": evidence.champion}
+    measured = {name: judged.evaluation for name, judged in twins.items() if judged is not None}
+    return {name: one.means() for name, one in {**measured, **evidence.baselines}.items()}
 
 
 def _came_to(run: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from towers.lifecycle import forgetting_stores as stores
 from towers.lifecycle.cleaning import remove
 from towers.lifecycle.forgetting_rows import count_in, drop_rows, is_one_of
 from towers.lifecycle.inventory import Folders, leftovers
+from towers.lifecycle.watching import wandb_shown
 from towers.manifest import read_json, write_json
 from towers.publishing.sinks.rows import CONTENTS, USERS
 from towers.publishing.sinks.sink import Progress, Sink
@@ -101,6 +102,7 @@ class Places:
             self._half_written(),
             self._lists(user_ids),
             self._evaluations(user_ids, rows),
+            self._nights(user_ids),
             self._exports(found, user_ids),
             self._engine({USERS: [*user_ids], CONTENTS: playlists}),
             self._home_logs(user_ids),
@@ -148,6 +150,14 @@ class Places:
             yield _going("comparison", path, "what changed for them")
         for path in evaluations.baselines_with(folder / "baselines", rows):
             yield _going("baseline", path, "figures and lists of theirs")
+
+    def _nights(self, user_ids: Sequence[str]) -> Iterator[Trace]:
+        """Finds runs of Weights & Biases that show what they chose and what is recommended to them."""
+        for folder, run_id, count in wandb_shown.runs_with(self.folders.nights, user_ids):
+            told = f"lists of {count:,}, by their place alone"
+            fate = "removed; what was uploaded of it is yours to remove"
+            erase = partial(wandb_shown.remove_run, folder, run_id)
+            yield Trace(kind="night's run", path=folder / run_id, told=told, fate=fate, erase=erase)
 
     def _exports(self, found: Sequence[exports.Exported], user_ids: Sequence[str]) -> Iterator[Trace]:
         folder = self.folders.exports

@@ -1,31 +1,16 @@
-"""Where metrics go: a CSV that survives a restart, and Weights & Biases beside it."""
+"""Where a training's metrics go: a CSV that survives a restart, and Weights & Biases beside it."""
 
 import csv
-import io
-import netrc
-import os
-import re
-import sys
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 
-from towers.errors import UserError
 from towers.manifest import atomic_file
-
-WANDB_URL = "https://api.wandb.ai"
-WANDB_ADVICE = "WANDB_MODE=offline keeps the run on disk, logger=csv leaves Weights & Biases out"
-REACHED_WITHIN_S = 5.0
-KEY = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
-"""A secret, after a prefix where the server is one's own; or a JSON web token."""
+from towers.training.wandb_runs import by_step, opened, tell, where_kept
 
 
 class CsvLogger(Logger):
@@ -112,20 +97,23 @@ class CsvLogger(Logger):
             writer.writerows(rows)
 
 
-def wandb_logger(save_dir: Path, name: str, project: str, group: str | None) -> WandbLogger:
+def wandb_logger(
+    save_dir: Path, name: str, project: str, group: str | None, job_type: str | None = None
+) -> WandbLogger:
     """Weights & Biases, by Lightning's own logger; offline where there is no key or no network.
 
     Args:
         save_dir: the run's folder; what is kept offline lies there, and `wandb sync` uploads it later.
         name: of the run; a resumed run continues it.
         project: on the server.
-        group: of runs that belong together, such as those of a sweep; null: none.
+        group: of runs that belong together, such as those of a sweep or of a data set's nights; null: none.
+        job_type: what the run is of in its group; null: nothing is said.
 
     Raises:
         UserError: the key will not do.
     """
-    run = _open(save_dir, name, project, group)
-    _tell(_where(run, save_dir))
+    run = by_step(opened(save_dir, name, project, group, job_type))
+    tell(where_kept(run, save_dir, str(save_dir / "metrics.csv")))
     return WandbLogger(project=project, experiment=run)
 
 
@@ -135,163 +123,3 @@ def close_loggers(loggers: Iterable[Logger], is_success: bool) -> None:
         logger.save()
         if isinstance(logger, WandbLogger):
             logger.experiment.finish(exit_code=0 if is_success else 1)
-
-
-def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes]) -> None:
-    """Adds pictures of an evaluation to the Weights & Biases run that a training has written, offline as that was.
-
-    Args:
-        folder: of the run.
-        name: of the run, as training gave it.
-        project: on the server.
-        images: PNG by name.
-
-    Raises:
-        UserError: the key will not do.
-    """
-    import wandb  # here, because trainings without it need not wait for it
-    from PIL import Image
-
-    with _open(folder, name, project) as run:
-        run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
-
-
-def log_summary(folder: Path, name: str, project: str, facts: Mapping[str, Any]) -> None:
-    """Adds facts to the summary of the Weights & Biases run that a training has written, offline as that was.
-
-    Args:
-        folder: of the run.
-        name: of the run, as training gave it.
-        project: on the server.
-        facts: by name.
-
-    Raises:
-        UserError: the key will not do.
-    """
-    with _open(folder, name, project) as run:
-        run.summary.update(dict(facts))
-
-
-def log_table(folder: Path, name: str, project: str, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes a table as a Weights & Biases run of its own, in the group of the same name, offline as the others.
-
-    Args:
-        folder: in which the run is kept.
-        name: of the run; another table under the same name takes its place.
-        project: on the server.
-        columns: by name, all of one length.
-
-    Raises:
-        UserError: the key will not do.
-    """
-    import wandb
-
-    rows: list[Any] = [list(row) for row in zip(*columns.values(), strict=True)]
-    with _open(folder, name, project, folder.name) as run:
-        run.log({"runs": wandb.Table(columns=list(columns), data=rows)})
-
-
-def _open(folder: Path, name: str, project: str, group: str | None = None) -> Any:
-    from wandb.errors import AuthenticationError, CommError, UsageError  # here, as trainings may do without it
-
-    os.environ.setdefault("WANDB_SILENT", "true")
-    mode = wandb_mode()
-    try:
-        run = _begun(folder, name, project, mode, group)
-    except AuthenticationError as error:
-        raise UserError(f"WANDB_API_KEY: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
-    except CommError as error:
-        _tell(f"{' '.join(str(error).split())}; goes on offline")
-        run = _begun(folder, name, project, "offline", group)
-    except (UsageError, ValueError) as error:  # ValueError: pydantic's, of a WANDB_ variable
-        raise UserError(f"logger=wandb: {' '.join(str(error).split())}; {WANDB_ADVICE}") from error
-    run.define_metric("trainer/global_step")  # which Lightning's logger counts steps by
-    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-    return run
-
-
-def _begun(folder: Path, name: str, project: str, mode: str, group: str | None) -> Any:
-    import wandb
-
-    return wandb.init(
-        project=project,
-        name=name,
-        group=group,
-        id=name.replace("/", "-"),
-        dir=folder,
-        mode=mode,  # type: ignore[arg-type]  # whatever WANDB_MODE says
-        resume="allow",
-        settings=wandb.Settings(init_timeout=30),
-    )
-
-
-def wandb_mode() -> str:
-    """What WANDB_MODE says; else online where there is a key and the server answers, and offline elsewhere.
-
-    Raises:
-        UserError: the key is none.
-    """
-    given = os.environ.get("WANDB_MODE")
-    if given:
-        return given
-    key = os.environ.get("WANDB_API_KEY")
-    if key:
-        _check(key)
-    if not _has_key():
-        return "offline"
-    url = os.environ.get("WANDB_BASE_URL", WANDB_URL)
-    if _answers(url):
-        return "online"
-    _tell(f"{url} does not answer; goes on offline, and `wandb sync` uploads it later")
-    return "offline"
-
-
-def _where(run: Any, folder: Path) -> str:
-    """Whether a run is online, offline or off, where its files lie, and how they reach the server."""
-    if run.disabled:
-        return f"off, as WANDB_MODE says; the figures are in {folder / 'metrics.csv'} alone"
-    files = folder / "wandb" / Path(run.settings.sync_dir).name
-    if not run.offline:
-        return f"online, {run.url}; files in {files}"
-    why = ", as WANDB_MODE says" if os.environ.get("WANDB_MODE") else "" if _has_key() else ", as there is no key"
-    return f"offline{why}; files in {files}; `wandb sync {files}` uploads them"
-
-
-def _has_key() -> bool:
-    return bool(os.environ.get("WANDB_API_KEY")) or _is_in_netrc(os.environ.get("WANDB_BASE_URL", WANDB_URL))
-
-
-def _tell(line: str) -> None:
-    print(f"wandb: {line}", file=sys.stderr, flush=True)
-
-
-def _check(key: str) -> None:
-    """As wandb does it, which tells it by a traceback."""
-    if not KEY.fullmatch(key):
-        raise UserError(f"WANDB_API_KEY: no key has so few letters and digits, or such signs; {WANDB_ADVICE}")
-
-
-def _answers(url: str) -> bool:
-    """Whether the server says anything within some seconds; finding its address may take longer than any timeout."""
-    found: list[bool] = []
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(url, timeout=REACHED_WITHIN_S).close()
-            found.append(True)
-        except urllib.error.HTTPError:  # an answer
-            found.append(True)
-        except (OSError, ValueError):
-            found.append(False)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(REACHED_WITHIN_S)
-    return found == [True]
-
-
-def _is_in_netrc(url: str) -> bool:
-    try:
-        return netrc.netrc().authenticators(urlsplit(url).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

@@ -113,6 +113,9 @@ class NightState:
         rival_twin: folder of the run by which the rival is judged; null where it is gone.
         served_before: what served when the night began; null where nothing did.
         serving: what serves now; null where nothing does.
+        config: the configuration of the command as plain values, without secrets.
+        means: of the judged window, figure by key (`recall@20`, `recall@20/discovery`) by who reached it: `tonight`,
+            `champion`, and each baseline by its name; empty until the evaluation.
         steps: that were begun, in their order.
         ending: how the night ended; null while it runs.
         why: the last line that it said about its ending; empty while it runs.
@@ -136,6 +139,8 @@ class NightState:
     rival_twin: Path | None = None
     served_before: Serving | None = None
     serving: Serving | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     ending: Ending | None = None
     why: str = ""

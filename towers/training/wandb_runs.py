@@ -1,0 +1,252 @@
+"""Runs of Weights & Biases, opened online or offline as key, network and `WANDB_MODE` allow; torch is not needed."""
+
+import io
+import netrc
+import os
+import re
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from towers.errors import UserError
+from towers.secrets import masked
+
+WANDB_URL = "https://api.wandb.ai"
+WANDB_ADVICE = "WANDB_MODE=offline keeps the run on disk, logger=csv leaves Weights & Biases out"
+REACHED_WITHIN_S = 5.0
+KEY = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
+"""A secret, after a prefix where the server is one's own; or a JSON web token."""
+FOLDER: Final = "wandb"
+"""What wandb calls the folder of its runs, below the one that it is given."""
+
+
+def opened(
+    folder: Path,
+    name: str,
+    project: str,
+    group: str | None = None,
+    job_type: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+) -> Any:
+    """Opens a run, or goes on with it: offline where there is no key or no network.
+
+    What wandb notes by itself is held to what can hold no secret: the command line without secrets, no address of a git
+    repository, whose remote may have a token in it, and no list of packages.
+
+    Args:
+        folder: below which its files are kept.
+        name: of the run; another one of the same name goes on with it.
+        project: on the server.
+        group: of runs that belong together; null: none.
+        job_type: what the run is of in its group; null: nothing is said.
+        settings: more settings of wandb's, by name.
+        mode: of wandb's; null: as `wandb_mode` says.
+
+    Returns:
+        `wandb.Run`; whoever opens it calls `finish`.
+
+    Raises:
+        UserError: the key will not do, or a setting of the environment.
+    """
+    from wandb.errors import AuthenticationError, CommError, UsageError  # here, as trainings may do without it
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    facts = {"project": project, "name": name, "group": group, "job_type": job_type, "settings": settings or {}}
+    mode = mode or wandb_mode()
+    try:
+        return _begun(folder, mode, **facts)
+    except AuthenticationError as error:
+        raise UserError(f"WANDB_API_KEY: {_one_line(error)}; {WANDB_ADVICE}") from error
+    except CommError as error:
+        tell(f"{_one_line(error)}; goes on offline")
+        return _begun(folder, "offline", **facts)
+    except (UsageError, ValueError) as error:  # ValueError: pydantic's, of a WANDB_ variable
+        raise UserError(f"logger=wandb: {_one_line(error)}; {WANDB_ADVICE}") from error
+
+
+def _begun(folder: Path, mode: str, *, settings: Mapping[str, Any], **facts: Any) -> Any:
+    import wandb
+
+    ours = {"init_timeout": 30, "disable_git": True, "disable_code": True, "x_save_requirements": False}
+    with _shown_arguments():
+        return wandb.init(
+            **facts,
+            id=id_of(facts["name"]),
+            dir=folder,
+            mode=mode,  # type: ignore[arg-type]  # whatever WANDB_MODE says
+            resume="allow",
+            settings=wandb.Settings(**{**ours, **settings}),
+        )
+
+
+def id_of(name: str) -> str:
+    """Gives the id of the run of a name.
+
+    >>> id_of("demo/0123")
+    'demo-0123'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+
+
+@contextmanager
+def _shown_arguments() -> Iterator[None]:
+    """Spans a block in which the command line shows no secret: wandb keeps it with the run."""
+    given = sys.argv
+    sys.argv = [masked(each) for each in given]
+    try:
+        yield
+    finally:
+        sys.argv = given
+
+
+@contextmanager
+def kept_below(folder: Path) -> Iterator[None]:
+    """Spans a block in which wandb keeps copies of artifacts' files, which it makes until they are uploaded, and its
+    cache below a folder; else they go into the user's home. What the environment says counts.
+
+    Args:
+        folder: for both.
+    """
+    places = {"WANDB_DATA_DIR": folder, "WANDB_CACHE_DIR": folder / "cache"}
+    added = {name: str(place.resolve()) for name, place in places.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes]) -> None:
+    """Adds pictures of an evaluation to the Weights & Biases run that a training has written, offline as that was.
+
+    Args:
+        folder: of the run.
+        name: of the run, as training gave it.
+        project: on the server.
+        images: PNG by name.
+
+    Raises:
+        UserError: the key will not do.
+    """
+    import wandb  # here, because trainings without it need not wait for it
+    from PIL import Image
+
+    with by_step(opened(folder, name, project)) as run:
+        run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
+
+
+def log_table(folder: Path, name: str, project: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes a table as a Weights & Biases run of its own, in the group of the same name, offline as the others.
+
+    Args:
+        folder: in which the run is kept.
+        name: of the run; another table under the same name takes its place.
+        project: on the server.
+        columns: by name, all of one length.
+
+    Raises:
+        UserError: the key will not do.
+    """
+    import wandb
+
+    rows: list[Any] = [list(row) for row in zip(*columns.values(), strict=True)]
+    with kept_below(folder / FOLDER), opened(folder, name, project, folder.name) as run:
+        run.log({"runs": wandb.Table(columns=list(columns), data=rows)})
+
+
+def wandb_mode() -> str:
+    """What WANDB_MODE says; else online where there is a key and the server answers, and offline elsewhere.
+
+    Raises:
+        UserError: the key is none.
+    """
+    given = os.environ.get("WANDB_MODE")
+    if given:
+        return given
+    key = os.environ.get("WANDB_API_KEY")
+    if key:
+        _check(key)
+    if not _has_key():
+        return "offline"
+    url = os.environ.get("WANDB_BASE_URL", WANDB_URL)
+    if _answers(url):
+        return "online"
+    tell(f"{url} does not answer; goes on offline, and `wandb sync` uploads it later")
+    return "offline"
+
+
+def where_kept(run: Any, folder: Path, instead: str) -> str:
+    """Says whether a run is online, offline or off, where its files lie, and how they reach the server.
+
+    Args:
+        run: opened.
+        folder: that it was opened below.
+        instead: where the figures are if it is off.
+    """
+    if run.disabled:
+        return f"off, as WANDB_MODE says; the figures are in {instead} alone"
+    files = folder / FOLDER / Path(run.settings.sync_dir).name
+    if not run.offline:
+        return f"online, {run.url}; files in {files}"
+    why = ", as WANDB_MODE says" if os.environ.get("WANDB_MODE") else "" if _has_key() else ", as there is no key"
+    return f"offline{why}; files in {files}; `wandb sync {files}` uploads them"
+
+
+def by_step(run: Any) -> Any:
+    """Makes the steps that Lightning's logger counts the axis of all that a training's run shows; returns the run."""
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return run
+
+
+def tell(line: str) -> None:
+    """Says something of Weights & Biases, without a secret."""
+    print(f"wandb: {masked(line)}", file=sys.stderr, flush=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _has_key() -> bool:
+    return bool(os.environ.get("WANDB_API_KEY")) or _is_in_netrc(os.environ.get("WANDB_BASE_URL", WANDB_URL))
+
+
+def _check(key: str) -> None:
+    """As wandb does it, which tells it by a traceback."""
+    if not KEY.fullmatch(key):
+        raise UserError(f"WANDB_API_KEY: no key has so few letters and digits, or such signs; {WANDB_ADVICE}")
+
+
+def _answers(url: str) -> bool:
+    """Whether the server says anything within some seconds; finding its address may take longer than any timeout."""
+    found: list[bool] = []
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(url, timeout=REACHED_WITHIN_S).close()
+            found.append(True)
+        except urllib.error.HTTPError:  # an answer
+            found.append(True)
+        except (OSError, ValueError):
+            found.append(False)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACHED_WITHIN_S)
+    return found == [True]
+
+
+def _is_in_netrc(url: str) -> bool:
+    try:
+        return netrc.netrc().authenticators(urlsplit(url).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
