@@ -4,7 +4,9 @@ import hashlib
 import hmac
 import json
 import os
-import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -18,7 +20,7 @@ from tests.end_to_end.test_retrain import LENIENT, Nights
 from tests.lifecycle.watching.hooks import listening
 from tests.lifecycle.watching.lineage import read_event
 from tests.lifecycle.watching.wandb_reading import read_back, runs_in
-from tests.notified import inbox
+from tests.notified import Inbox, inbox
 from towers.lifecycle.watching.night_state import STEPS
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.usefixtures("no_page")]
@@ -30,7 +32,6 @@ SECRETS = {
     "SIGNED_WITH": "planted5-of-signatures",
 }
 """By the variable that holds each; the last two are named like no secret, but by the configuration."""
-NO_PLACE = sys.executable, "-m", "towers"
 
 
 @dataclass
@@ -54,6 +55,24 @@ class Watched:
         return self.nights.folder
 
 
+@contextmanager
+def drained(manager: Inbox) -> Iterator[None]:
+    """Reads what comes as systemd does: a socket holds ten messages, and takes no more until one is read."""
+    is_over = threading.Event()
+
+    def drain() -> None:
+        while not is_over.wait(0.02):
+            _ = manager.lines
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def watched(demo, tmp_path_factory) -> Watched:
     folder = tmp_path_factory.mktemp("watched")
@@ -66,7 +85,7 @@ def watched(demo, tmp_path_factory) -> Watched:
         "watchers.webhook.url_from=ON_DUTY", "watchers.webhook.secret_from=SIGNED_WITH",
         "watchers.openlineage.file=lineage.jsonl",
     )  # fmt: skip
-    with listening() as hook, inbox(folder) as manager:
+    with listening() as hook, inbox(folder) as manager, drained(manager):
         own = {**SECRETS, "ON_DUTY": f"{hook.url}/{SECRETS['ON_DUTY']}"}
         surroundings = {"HOME": str(folder / "home"), "WANDB_MODE": "offline", "NOTIFY_SOCKET": manager.address}
         wandb.teardown()  # it keeps its settings for the rest of a process

@@ -109,7 +109,7 @@ def test_pictures_go_to_the_run_of_the_training(tmp_path, capsys):
     logger.log_metrics({"loss": 0.5}, step=1)
     close_loggers([logger], True)
     picture = png(dot_chart(["all"], [Series(name="model", means=[0.5], place=0)], xlabel="recall"))
-    log_images(tmp_path, "demo/0123", "towers", {"headline": picture})
+    log_images(tmp_path, "demo/0123", {"project": "towers"}, {"headline": picture})
     runs = sorted((tmp_path / "wandb").glob("offline-run-*-demo-0123*"))
     (logged,) = (tmp_path / "wandb").glob("offline-run-*-demo-0123*/files/media/images/evaluation/headline_*.png")
     assert logged.is_relative_to(runs[-1])

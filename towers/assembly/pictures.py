@@ -54,12 +54,15 @@ def report_of(
 def log_pictures(report: Report, subject: Subject) -> None:
     """The charts go beside the training's curves where the training went to Weights & Biases."""
     run = subject.vectors
-    if isinstance(run, Run) and (project := _project_of(run.folder)) is not None:
+    if isinstance(run, Run) and (place := _place_of(run.folder)) is not None:
         images = {name: png(figure) for name, figure in figures(report).items()}
-        log_images(run.folder, f"{run.name}/{run.folder.name}", project, images)
+        log_images(run.folder, f"{run.name}/{run.folder.name}", place, images)
 
 
-def _project_of(folder: Path) -> str | None:
-    """The project of Weights & Biases that a run's training went to; null where it did not."""
+def _place_of(folder: Path) -> dict[str, Any] | None:
+    """The project of Weights & Biases, and the group and job type in it, that a run's training went to; null where it
+    did not."""
     logger = config_of_run(folder).logger
-    return logger.project if "project" in logger and (folder / "wandb").is_dir() else None
+    if "project" not in logger or not (folder / "wandb").is_dir():
+        return None
+    return {"project": logger.project, "group": logger.get("group"), "job_type": logger.get("job_type")}

@@ -124,13 +124,14 @@ def kept_below(folder: Path) -> Iterator[None]:
             del os.environ[name]
 
 
-def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes]) -> None:
+def log_images(folder: Path, name: str, place: Mapping[str, Any], images: Mapping[str, bytes]) -> None:
     """Adds pictures of an evaluation to the Weights & Biases run that a training has written, offline as that was.
 
     Args:
         folder: of the run.
         name: of the run, as training gave it.
-        project: on the server.
+        place: project, and group and job type where it has them, as training gave them: without them an upload of
+            these pictures alone would take the run out of its group.
         images: PNG by name.
 
     Raises:
@@ -139,7 +140,7 @@ def log_images(folder: Path, name: str, project: str, images: Mapping[str, bytes
     import wandb  # here, because trainings without it need not wait for it
     from PIL import Image
 
-    with by_step(opened(folder, name, project)) as run:
+    with by_step(opened(folder, name, **place)) as run:
         run.log({f"evaluation/{key}": wandb.Image(Image.open(io.BytesIO(image))) for key, image in images.items()})
 
 
