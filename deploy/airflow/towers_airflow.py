@@ -73,7 +73,7 @@ def data_is_trusted() -> dict[str, Any]:
         "retries": 3,
         "retry_delay": timedelta(seconds=SETTINGS.retry_s),
         "retry_exponential_backoff": True,
-        "execution_timeout": timedelta(hours=20),
+        "execution_timeout": timedelta(hours=72),  # a first night is long; the one due meanwhile waits its turn
     },
     tags=["towers"],
 )

@@ -12,6 +12,7 @@ version of a library has to suit both. Settings are environment variables:
     TOWERS_RETRY_S            seconds before a night that was killed is begun again; 60
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -19,11 +20,16 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MISTAKE, REFUSED, TERMINATED = 2, 3, 143
 """Exit codes: the caller's mistake or the data's; refused by the gate; saved on SIGTERM."""
+LOOK_S = 0.5
+"""Seconds between two looks at what a command has said."""
+KEPT_LOGS = 100
+"""Files of commands that stay in `logs/`, the newest."""
 
 
 class NightFailed(Exception):
@@ -108,48 +114,96 @@ class Settings:
 class Running:
     """A command that runs, and that may be asked to end from a handler of signals.
 
+    It writes to a file below `logs/` of its folder, which is read as it grows, and not into a pipe: a night outlives
+    whoever has started it, and would end at the next line that it says to a pipe that nobody reads.
+
     Args:
         words: of the command.
         home: folder that it runs in.
-        told: is called with each line that it says.
+        told: is called with each line that it says. What it raises is passed over, as where the orchestrator's database
+            is locked: no night ends for want of a line in a log, and the line is in the file.
     """
 
     words: tuple[str, ...]
     home: Path
     told: Callable[[str], None] = print
-    _process: "subprocess.Popen[str] | None" = field(default=None, init=False)
+    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     def wait(self) -> None:
-        """Runs it to its end. If the orchestrator interrupts this process, by whatever exception, the command gets
-        SIGTERM and all the time that it needs to save: whoever cannot wait kills this process, and the command, which
-        is in a group of its own, saves all the same.
+        """Runs it to its end. If the orchestrator interrupts this process, by whatever exception that is no error
+        (`BaseException` alone), the command gets SIGTERM and all the time that it needs to save: whoever cannot wait
+        kills this process, and the command, which is in a session of its own, goes on or saves all the same.
 
         Raises:
             NightFailed: it did not end well.
         """
-        last: list[str] = []
-        with subprocess.Popen(
-            self.words, cwd=self.home, text=True, errors="replace", start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        ) as process:  # fmt: skip
-            self._process = process
+        log = _new_log(self.home)
+        with log.open("wb") as written:
+            process = self._process = subprocess.Popen(
+                self.words, cwd=self.home, env={"PYTHONUNBUFFERED": "1", **os.environ}, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        with log.open("rb") as read:
+            lines = _Lines(read, self.told)
             try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    self.told(line.rstrip("\n"))
-                    last = [*last[-4:], line.rstrip("\n")]
-                process.wait()
+                while process.poll() is None:
+                    lines.tell()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(LOOK_S)
             except BaseException:
                 self.stop()
                 process.wait()
+                lines.tell_all()
                 raise
+            lines.tell_all()
         if process.returncode != 0:
-            raise NightFailed(self.words, process.returncode, last)
+            raise NightFailed(self.words, process.returncode, lines.last)
 
     def stop(self) -> None:
         """Asks it to end; returns at once."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
+
+
+class _Lines:
+    """The lines of a file that grows.
+
+    Args:
+        read: the file, open at its beginning.
+        told: is called with each line.
+    """
+
+    def __init__(self, read: BinaryIO, told: Callable[[str], None]):
+        self._read, self._told, self._begun = read, told, b""
+        self.last: list[str] = []
+
+    def tell(self) -> None:
+        """Tells the lines that have come since, but for one that has no end yet."""
+        for piece in self._read:
+            self._begun += piece
+            if self._begun.endswith(b"\n"):
+                self._say()
+
+    def tell_all(self) -> None:
+        """Tells what is left of a command that has ended."""
+        self.tell()
+        if self._begun:
+            self._say()
+
+    def _say(self) -> None:
+        line, self._begun = self._begun.decode(errors="replace").rstrip("\n"), b""
+        self.last = [*self.last[-4:], line]
+        with contextlib.suppress(Exception):
+            self._told(line)
+
+
+def _new_log(home: Path) -> Path:
+    """The file that a command writes to; the oldest beyond KEPT_LOGS are removed."""
+    logs = home / "logs"
+    logs.mkdir(exist_ok=True)
+    for old in sorted(logs.glob("*.log"))[: -KEPT_LOGS + 1]:
+        old.unlink(missing_ok=True)
+    return logs / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}.log"
 
 
 def served(settings: Settings) -> dict[str, Any] | None:

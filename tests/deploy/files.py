@@ -1,6 +1,9 @@
 """What stands in `deploy/`, as the tests read it."""
 
+import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,11 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def compose_words(service: str) -> list[str]:
-    """The command of a service of the compose file, its variables set to something."""
+    """What a service of the compose file asks of `towers`, its variables filled in."""
     (compose,) = documents("compose.yaml")
-    return [_filled(str(word)) for word in compose["services"][service]["command"]]
+    asked = compose["services"][service]
+    words = shlex.split(_filled(asked["entrypoint"])) if "entrypoint" in asked else asked["command"]
+    return [word for word in map(str, words) if word not in ("tini", "--", "towers")]
 
 
 def pod_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -45,9 +50,32 @@ def unit(name: str) -> list[tuple[str, str]]:
 def unit_words(name: str) -> list[str]:
     """The command of a service of systemd, its variables set to something, without the program."""
     (command,) = [value for key, value in unit(name) if key == "ExecStart"]
-    return [_filled(word) for word in command.split()[1:] if word != "$OVERRIDES"]
+    return [word for word in map(_filled, command.split()[1:]) if word]
 
 
-def _filled(word: str) -> str:
-    """An experiment that there is in the place of a variable's experiment, and a folder in the place of any other."""
-    return re.sub(r"\$[({][^})]*[)}]", "catalogue" if word.startswith("experiment=") else "/data", word)
+def hand_words(*words: str, folder: Path) -> tuple[list[str], list[str]]:
+    """What `towers-run` asks of systemd, with words of its own: the options, and the words for `towers` filled in.
+
+    Args:
+        words: given to it.
+        folder: for a `systemd-run` that prints what it was given; there is no systemd where tests are run.
+    """
+    shown = folder / "systemd-run"
+    shown.write_text("#!/bin/sh\nprintf '%s\\0' \"$@\"\n")
+    shown.chmod(0o755)
+    done = subprocess.run(
+        [DEPLOY / "systemd" / "towers-run", *words], check=True, capture_output=True, text=True,
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    asked = done.stdout.split("\0")[:-1]
+    at = asked.index("--")
+    filled = [_filled(word).replace("$$", "$") for word in asked[at + 2 :]]
+    return asked[:at], [word for word in filled if word]
+
+
+def _filled(text: str) -> str:
+    """The same with an experiment that there is in the place of a variable's, without overrides, and with a folder in
+    the place of any other variable."""
+    text = re.sub(r"(?<!\$)\$(?:OVERRIDES\b|\{\w*OVERRIDES[^}]*\})", "", text)
+    text = re.sub(r"(?<=experiment=)\$[({][^})]*[)}]", "catalogue", text)
+    return re.sub(r"(?<!\$)\$[({][^})]*[)}]", "/data", text)

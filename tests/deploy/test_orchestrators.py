@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tests.command_line import towers
 from tests.deploy.files import DEPLOY, ROOT
@@ -152,6 +153,30 @@ def test_a_run_in_dagster_that_is_told_to_end(box):
     done = towers(box.folder, *NIGHT, *LENIENT, "trainer.max_epochs=60", f"data.root={box.replay.raw}")
     assert done.returncode == 0, done.stderr
     assert "going on from step " in done.stdout
+
+
+@needs(".venv-dagster")
+def test_a_run_in_dagster_that_was_killed_gives_its_slot_to_the_next(box):
+    """Its night goes on without it, and the next run finds what it has published."""
+    home = box.folder / "dagster"
+    home.mkdir()
+    settings = yaml.safe_load((DEPLOY / "dagster" / "dagster.yaml").read_text())
+    monitoring = settings["run_monitoring"]
+    monitoring |= {key: 1 for key in ("max_runtime_seconds", "free_slots_after_run_end_seconds") if key in monitoring}
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    (box.folder / "cut").touch()
+    box.replay.advance(0)
+    run = box.start(".venv-dagster", "in_dagster.py", *LENIENT, DAGSTER_HOME=str(home))
+    box.wait_for("runs/demo/*/last.ckpt")
+    run.kill()
+    run.communicate(timeout=60)
+    assert not (box.folder / "exports" / "current").exists()
+    following = box.once_more(".venv-dagster", "in_dagster.py", *LENIENT, DAGSTER_HOME=str(home))
+    assert following["slots"] == [1, 0]
+    assert following["success"]
+    assert following["made"]["serving_version"]["version"] == box.served
+    said = [log.read_text() for log in (box.folder / "logs").iterdir()]
+    assert sum("published exports/" in lines for lines in said) == 1
 
 
 @needs(".venv-airflow")
