@@ -140,6 +140,20 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
     assert masked_settings(expected) == expected
 
 
+def test_a_secret_that_a_configuration_reads_is_masked_wherever_it_is_led(monkeypatch):
+    """However short it is, through another key, and in the midst of a text."""
+    monkeypatch.setenv("DB_PASSWORD", "hunter2")
+    written = {
+        "db": {"pw": "${oc.env:DB_PASSWORD}"},
+        "sink": {"password": "${db.pw}", "dsn": "host=h;pw=${oc.env:DB_PASSWORD}", "user": "hunter2-the-user"},
+    }
+    values = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
+    assert masked_settings(values, written) == {
+        "db": {"pw": "***"},
+        "sink": {"password": "***", "dsn": "host=h;pw=***", "user": "hunter2-the-user"},
+    }
+
+
 def test_what_is_written_for_another_process_reads_secrets_from_the_environment(monkeypatch):
     monkeypatch.setenv("DB_PASSWORD", "catalogue")
     monkeypatch.setenv("LONG_TOKEN", "0123456789abcdef")

@@ -72,36 +72,38 @@ def masked_values(value: Any) -> Any:
     return masked(value) if isinstance(value, str) else value
 
 
-def masked_settings(value: Any, written: Any = None, key: str = "") -> Any:
+def masked_settings(value: Any, written: Any = None) -> Any:
     """Returns a configuration without a secret, which can still be read: a name that holds somebody's password by
     chance stays whole, and so does every `_target_`.
 
     A value is masked that is a secret, an address with a password in part, and a secret that is long wherever it
-    stands. A value that is one plain word (`training`) is masked only where it is read from a secret's variable, or its
-    key is named like a secret.
+    stands. A value that is one plain word (`training`) is masked only where its key is named like a secret. Where a
+    secret's variable is read by the configuration, its value is masked wherever an interpolation leads to it.
 
     Args:
         value: plain and nested, with its interpolations resolved.
         written: the same with its interpolations; null: not known.
-        key: that holds the value.
     """
-    if isinstance(value, Mapping):
-        raw = written if isinstance(written, Mapping) else {}
-        return {name: masked_settings(each, raw.get(name), str(name)) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        rows = written if isinstance(written, (list, tuple)) and len(written) == len(value) else [written] * len(value)
-        return type(value)(masked_settings(each, raw, key) for each, raw in zip(value, rows, strict=True))
-    if not isinstance(value, str) or key == "_target_":
-        return value
-    read = [name for name in _OF_ENVIRONMENT.findall(str(written)) if _is_secret(name)]
-    if any(os.environ.get(name) == value for name in read) and value and not os.path.exists(value):  # noqa: PTH110
-        return MASK
-    if read:
-        return masked(value)
+    names = {name for name in _OF_ENVIRONMENT.findall(json.dumps(written, default=str)) if _is_secret(name)}
+    read = {each for each in map(os.environ.get, names) if each and not os.path.exists(each)}  # noqa: PTH110  # any text
     secrets = _secrets()
-    if value in secrets and (not _is_word(value) or _NAMES.search(key)):
-        return MASK
-    return _IN_ADDRESS.sub(MASK, _without(value, {secret for secret in secrets if _is_long(secret)}))
+    long = {secret for secret in secrets if _is_long(secret)}
+
+    def shown(value: Any, raw: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            below = raw if isinstance(raw, Mapping) else {}
+            return {name: shown(each, below.get(name), str(name)) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            rows = raw if isinstance(raw, (list, tuple)) and len(raw) == len(value) else [raw] * len(value)
+            return type(value)(shown(each, row, key) for each, row in zip(value, rows, strict=True))
+        if not isinstance(value, str) or key == "_target_":
+            return value
+        if value in secrets and (not _is_word(value) or _NAMES.search(key)):
+            return MASK
+        hidden = long | read if "${" in str(raw) else long
+        return _IN_ADDRESS.sub(MASK, _without(value, hidden))
+
+    return shown(value, written, "")
 
 
 def named_secrets(value: Any) -> Any:

@@ -16,7 +16,7 @@ from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.watching.night_state import NightState
 from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
-from towers.secrets import masked_values
+from towers.secrets import masked_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +64,22 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
         started=datetime.now(UTC),
         root=None if OmegaConf.is_missing(config.data, "root") else value(config, "data.root", str | None),
         project=config.logger.get("project"),
-        config=masked_values(_plain(config)),
+        config=_plain(config),
         nights=ledger.folder,
         runs=ledger.runs,
     )
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    """Gives the configuration as plain values; of a roll back, which need not know the raw data, as it is written."""
+    """Gives the configuration as plain values without a secret; of a roll back, which need not know the raw data, as it
+    is written."""
+    written = OmegaConf.to_container(config, resolve=False)
     try:
-        return resolved(config)
+        found = resolved(config)
     except OmegaConfBaseException:
-        found = OmegaConf.to_container(config, resolve=False)
-        assert isinstance(found, dict)
-        return {str(name): each for name, each in found.items()}
+        assert isinstance(written, dict)
+        found = {str(name): each for name, each in written.items()}
+    return masked_settings(found, written)
 
 
 def _watchers(config: DictConfig) -> dict[str, Watcher]:
