@@ -14,28 +14,28 @@ from tests.retrieval.small_export import content, small_export
 from towers import cli
 from towers.config.composing import default
 from towers.config.keys import CONFIG_DIR
-from towers.errors import GateRefused, UserError
+from towers.errors import ExitCode, GateRefused, UserError
 
 NOWHERE = "paths.stores=/nowhere/stores"
 
 
 class TestDispatch:
     def test_no_command(self, capsys):
-        assert cli.main([]) == cli.CALLER
+        assert cli.main([]) == ExitCode.CALLER
         assert capsys.readouterr().out.startswith("usage: towers COMMAND")
 
     @pytest.mark.parametrize("argument", ["--help", "-h", "help"])
     def test_help(self, capsys, argument):
-        assert cli.main([argument]) == cli.OK
+        assert cli.main([argument]) == ExitCode.OK
         shown = capsys.readouterr().out
         assert all(command in shown for command in cli.COMMANDS)
 
     def test_version(self, capsys):
-        assert cli.main(["--version"]) == cli.OK
+        assert cli.main(["--version"]) == ExitCode.OK
         assert capsys.readouterr().out[0].isdigit()
 
     def test_unknown_command(self, capsys):
-        assert cli.main(["teach"]) == cli.CALLER
+        assert cli.main(["teach"]) == ExitCode.CALLER
         shown = capsys.readouterr()
         assert not shown.out
         assert shown.err.startswith("towers: no command 'teach'; there are: prepare, profile")
@@ -125,7 +125,7 @@ class TestComposing:
         def given(*arguments):
             configs.clear()
             times.clear()
-            assert cli.main(["verify", *arguments]) == cli.OK
+            assert cli.main(["verify", *arguments]) == ExitCode.OK
             return configs, len(times)
 
         return given
@@ -214,8 +214,8 @@ class TestProcess:
         monkeypatch.setenv("COLUMNS", "120")
         written = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
         with redirect_stdout(written["stdout"]), redirect_stderr(written["stderr"]):
-            assert cli.main(["recommend", f"export={export.folder}", "user=Zoë"]) == cli.OK
-            assert cli.main(["similar", f"export={export.folder}", "content=東京"]) == cli.CALLER
+            assert cli.main(["recommend", f"export={export.folder}", "user=Zoë"]) == ExitCode.OK
+            assert cli.main(["similar", f"export={export.folder}", "content=東京"]) == ExitCode.CALLER
         said = {}
         for name, stream in written.items():
             stream.flush()

@@ -20,7 +20,7 @@ from towers.commands import evaluate, export, prepare, train
 from towers.commands.progress import StageProgress
 from towers.config.composing import seen_by
 from towers.data.store import CURRENT
-from towers.errors import GateRefused, UserError
+from towers.errors import GateRefused, Unreachable, UserError
 from towers.lifecycle.dry_run import dry_run
 from towers.lifecycle.gate.evidence import Canaries, Evidence
 from towers.lifecycle.gate.facts import facts_of
@@ -152,13 +152,13 @@ def _trained(tonight: Night, training: DictConfig, what: Literal["judged", "refi
     """Trains; returns the night, which knows of the run from its beginning, and the run.
 
     Raises:
-        UserError: another store was prepared meanwhile, and trained on.
+        Unreachable: another store was prepared meanwhile, and trained on.
     """
     name = tonight.run_of(training)
     tonight = tonight.knowing(**{what: name})  # a run that is killed is one of this night's, too
     run = train.run_whole(training)
     if run != tonight.plan.folders.runs / name:
-        raise UserError(
+        raise Unreachable(
             f"{run}: was trained on another store than {tonight.store.folder}, which was prepared meanwhile; the same "
             "command begins with the newest"
         )

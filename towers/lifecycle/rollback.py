@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.ledger import Entry, Ledger
 from towers.lifecycle.opening import opened, problem_of
 from towers.lifecycle.replaced import readable_manifest
@@ -106,7 +106,8 @@ def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) ->
     try:
         told += lead_to(ledger, sink, export, on_progress)
     except UserError as error:
-        raise UserError(f"{error}; the same command goes on, with sink=none without the engine") from error
+        kind = Unreachable if isinstance(error, Unreachable) else UserError
+        raise kind(f"{error}; the same command goes on, with sink=none without the engine") from error
     ledger.settle("put back", plan.why, plan.who)
     (ledger.folder / BEGUN).unlink(missing_ok=True)
     return told
