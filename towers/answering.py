@@ -31,7 +31,7 @@ _TEXT = re.compile(
         [
             r"client error \(Connect\)|kind: (?:Connect|Timeout|Interrupted)\b|error sending request",
             r"tcp connect error|dns error|operation timed out|connection closed before message completed",
-            r"\b(?:status code|status|error response):? \(?(?:429|50[0234])\b",
+            r"\bstatus(?: code)?(?:: |\n\W*(?:\[\d+m\W*)*)(?:429|50[0234])\b",  # delta-rs draws an arrow between them
         ]
     )
 )

@@ -91,6 +91,8 @@ def judged_night(
     if tonight.twin is not None:
         try:
             champion = judged_twin(plan, protocol, tonight.twin)
+        except Unreachable:
+            raise
         except UserError as error:
             print(f"{tonight.twin}: {error}")  # the gate refuses without it
     return Evidence(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.lifecycle.versions import night as published
 from tests.lifecycle.watching.states import Noting, state_in
-from towers.errors import GateRefused, UserError
+from towers.errors import ExitCode, GateRefused, UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.rollback import roll_back
 from towers.lifecycle.watching.watcher import Watch, Watcher
@@ -88,7 +88,7 @@ def test_a_signal_ends_a_night_in_order(ledger, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped) as stopped, ends_on_signals(), watch.process(ledger), watch.night(ledger):
         os.kill(os.getpid(), signal.SIGTERM)
-    assert stopped.value.code == 143
+    assert stopped.value.code == ExitCode.TERMINATED
     assert noting.told[-2:] == ["ended: stopped", "close"]
     assert signal.getsignal(signal.SIGTERM) == before
 
