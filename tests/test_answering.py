@@ -5,6 +5,7 @@ import ssl
 from typing import ClassVar
 
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 from deltalake import DeltaTable
 
 from tests.answering_store import answering
@@ -45,7 +46,14 @@ def test_the_cause_counts_and_an_answer_outweighs_it():
     refused = ConnectionRefusedError(111, "refused")
     assert does_not_answer(led_to(refused, ValueError("cannot list")))
     assert does_not_answer(led_to(Unreachable("no"), RuntimeError("cannot list")))
-    for answer in (PermissionError("denied"), FileNotFoundError("no bucket"), ssl.SSLError("certificate")):
+    denied = ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "ListObjects")
+    for answer in (
+        NoCredentialsError(),
+        denied,
+        PermissionError("denied"),
+        FileNotFoundError("no bucket"),
+        ssl.SSLError("certificate"),
+    ):
         assert not does_not_answer(led_to(refused, answer))
     for other in (ValueError("column status 500 is missing"), UserError("error sending request"), OSError(28, "full")):
         assert not does_not_answer(other)

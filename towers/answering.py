@@ -40,6 +40,9 @@ _NOT_TEXT = re.compile(r"169\.254\.169\.254|certificate|UnknownIssuer", re.IGNOR
 """They look for credentials on the machine's own address where none are given."""
 _FINAL = (PermissionError, FileNotFoundError, ssl.SSLError)
 """Whoever raises these has had an answer."""
+_CREDENTIALS = re.compile("Credential|Authentication")
+"""In the names of the classes by which clouds' libraries say that they have none, or that they are refused; they may
+have looked for them at addresses that did not answer."""
 
 
 def does_not_answer(error: BaseException) -> bool:
@@ -55,11 +58,17 @@ def does_not_answer(error: BaseException) -> bool:
     is_silent = False
     while next_error is not None and id(next_error) not in seen:
         seen.add(id(next_error))
-        if isinstance(next_error, _FINAL):
+        if _is_answer(next_error):
             return False
         is_silent = is_silent or _is_silence(next_error)
         next_error = next_error.__cause__ or next_error.__context__
     return is_silent
+
+
+def _is_answer(error: BaseException) -> bool:
+    status = _status(error)
+    is_refusal = isinstance(status, int) and 400 <= status < 500 and status != 429
+    return is_refusal or isinstance(error, _FINAL) or bool(_CREDENTIALS.search(type(error).__name__))
 
 
 def _is_silence(error: BaseException) -> bool:

@@ -97,7 +97,8 @@ def test_a_training_that_is_killed_may_succeed_later():
 )
 def test_its_exit_code_is_passed_on(program, kind, code, capfd):
     ended = night_after(program)
-    assert type(ended) is kind and not isinstance(ended, Stopped)
+    assert type(ended) is kind
+    assert not isinstance(ended, Stopped)
     assert ended.exit_code == code
 
 
