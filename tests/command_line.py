@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from towers.cli import main
+from towers.errors import ExitCode
 
 SMALL_WORLD = (
     "world.num_tracks=40",
@@ -78,7 +79,7 @@ def refused(folder: Path, *arguments: str) -> str:
 
 def the_line(done: subprocess.CompletedProcess[str]) -> str:
     """What a caller's mistake says: exit code 2 and one line."""
-    assert done.returncode == 2, done.stderr[-3000:] + done.stdout[-1000:]
+    assert done.returncode == ExitCode.CALLER, done.stderr[-3000:] + done.stdout[-1000:]
     (line,) = done.stderr.strip().splitlines()
     return line
 

@@ -3,39 +3,46 @@
 import errno
 import io
 import os
+import signal
+import subprocess
+import sys
+import threading
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
 from hydra._internal.hydra import Hydra
+from s3fs import S3FileSystem
 
+from tests.answering_store import answering
 from tests.command_line import apart, the_line, towers
 from tests.retrieval.small_export import content, small_export
 from towers import cli
 from towers.config.composing import default
 from towers.config.keys import CONFIG_DIR
-from towers.errors import GateRefused, UserError
+from towers.errors import ExitCode, GateRefused, Unreachable, UserError
+from towers.lifecycle.lock import held
 
 NOWHERE = "paths.stores=/nowhere/stores"
 
 
 class TestDispatch:
     def test_no_command(self, capsys):
-        assert cli.main([]) == cli.CALLER
+        assert cli.main([]) == ExitCode.CALLER
         assert capsys.readouterr().out.startswith("usage: towers COMMAND")
 
     @pytest.mark.parametrize("argument", ["--help", "-h", "help"])
     def test_help(self, capsys, argument):
-        assert cli.main([argument]) == cli.OK
+        assert cli.main([argument]) == ExitCode.OK
         shown = capsys.readouterr().out
         assert all(command in shown for command in cli.COMMANDS)
 
     def test_version(self, capsys):
-        assert cli.main(["--version"]) == cli.OK
+        assert cli.main(["--version"]) == ExitCode.OK
         assert capsys.readouterr().out[0].isdigit()
 
     def test_unknown_command(self, capsys):
-        assert cli.main(["teach"]) == cli.CALLER
+        assert cli.main(["teach"]) == ExitCode.CALLER
         shown = capsys.readouterr()
         assert not shown.out
         assert shown.err.startswith("towers: no command 'teach'; there are: prepare, profile")
@@ -67,12 +74,16 @@ class TestExitCodes:
         assert run(None) == 0
 
     def test_the_gate(self, run, capsys):
-        assert run(GateRefused("recall fell")) == 3
+        assert run(GateRefused("recall fell")) == ExitCode.REFUSED
         assert capsys.readouterr().err == "towers: recall fell\n"
 
     def test_the_caller(self, run, capsys):
         assert run(UserError("data.root:\n  no such folder")) == 2
         assert capsys.readouterr().err == "towers: data.root: no such folder\n"
+
+    def test_what_does_not_answer(self, run, capsys):
+        assert run(Unreachable("sink.uri=x:\n  cannot be opened")) == ExitCode.FAILED
+        assert capsys.readouterr().err == "towers: sink.uri=x: cannot be opened\n"
 
     def test_a_path_that_cannot_be_written(self, run, capsys, tmp_path):
         (tmp_path / "file").touch()
@@ -106,6 +117,58 @@ class TestExitCodes:
         assert run(KeyboardInterrupt()) == 130
 
 
+@pytest.mark.unhooked
+class TestTable:
+    """`ExitCode` is what `towers` ends with; the gate's refusal of a night is in `test_retrain`."""
+
+    def test_it_is_what_shells_say(self):
+        told = {each.name: int(each) for each in ExitCode}
+        assert told == {
+            "OK": 0, "FAILED": 1, "CALLER": 2, "REFUSED": 3,
+            "INTERRUPTED": 128 + signal.SIGINT, "USER_SIGNAL": 128 + signal.SIGUSR1,
+            "TERMINATED": 128 + signal.SIGTERM,
+        }  # fmt: skip
+
+    def test_it_comes_without_torch(self):
+        program = "import sys, towers.errors; sys.exit('torch' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+    def test_a_store_that_does_not_answer(self, tmp_path, monkeypatch):
+        with answering(503) as address:
+            pass
+        settings = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        for name, value in {**settings, "AWS_MAX_ATTEMPTS": "1"}.items():
+            monkeypatch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
+        done = towers(tmp_path, "prepare", "data.root=s3://plays/set")
+        S3FileSystem.clear_instance_cache()
+        assert done.returncode == ExitCode.FAILED
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith("towers: s3://plays/set: cannot be read (Could not connect")
+
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGUSR1, ExitCode.USER_SIGNAL)]
+    )
+    def test_a_night_that_is_told_to_end(self, tmp_path, number, code):
+        lock = tmp_path / "stores" / "parquet" / ".retrain.lock"
+        before, is_over = signal.getsignal(number), threading.Event()
+
+        def tell() -> None:  # once the night listens, or it would be this process that ends
+            while signal.getsignal(number) == before and not is_over.wait(0.01):
+                pass
+            if not is_over.wait(0.2):
+                os.kill(os.getpid(), number)
+
+        with held(lock, "another night", False, print):
+            telling = threading.Thread(target=tell)
+            telling.start()
+            done = towers(tmp_path, "retrain", f"data.root={tmp_path}", "wait=true")
+            is_over.set()
+            telling.join()
+        assert done.returncode == code
+        assert done.stderr == f"towers: {number.name}: the night was stopped; the same command goes on\n"
+
+
 class TestComposing:
     """Of a command that is given keys alone Hydra composes the configuration once; by its own entrance, twice."""
 
@@ -125,7 +188,7 @@ class TestComposing:
         def given(*arguments):
             configs.clear()
             times.clear()
-            assert cli.main(["verify", *arguments]) == cli.OK
+            assert cli.main(["verify", *arguments]) == ExitCode.OK
             return configs, len(times)
 
         return given
@@ -214,8 +277,8 @@ class TestProcess:
         monkeypatch.setenv("COLUMNS", "120")
         written = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
         with redirect_stdout(written["stdout"]), redirect_stderr(written["stderr"]):
-            assert cli.main(["recommend", f"export={export.folder}", "user=Zoë"]) == cli.OK
-            assert cli.main(["similar", f"export={export.folder}", "content=東京"]) == cli.CALLER
+            assert cli.main(["recommend", f"export={export.folder}", "user=Zoë"]) == ExitCode.OK
+            assert cli.main(["similar", f"export={export.folder}", "content=東京"]) == ExitCode.CALLER
         said = {}
         for name, stream in written.items():
             stream.flush()

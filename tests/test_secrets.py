@@ -122,7 +122,7 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
         "hooks": [{"url": "https://host/?t=0123456789abcdef", "password": "catalogue", "with": "0123456789abcdef"}],
         "own": {
             "login": "${oc.env:BROKER_PASSWORD}",
-            "user": "${oc.env:NOBODY,training}",
+            "user": "${oc.env:NOBODY,training}",  # by chance what another key reads as a secret
             "number": 3,
             "door": "${oc.env:DOOR_KEY}",
             "with": "a?p=${oc.env:DB_PASSWORD}",
@@ -133,7 +133,7 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
         **written,
         "data": {**written["data"], "root": "s3://***@host/plays"},
         "hooks": [{"url": "https://host/?t=***", "password": "***", "with": "***"}],
-        "own": {"login": "***", "user": "training", "number": 3, "door": "***", "with": "a?p=***", "none": ""},
+        "own": {"login": "***", "user": "***", "number": 3, "door": "***", "with": "a?p=***", "none": ""},
     }
     values = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
     assert masked_settings(values, written) == expected

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, TypeGuard
 
 from towers.disk import DiskFull, is_full, mount_of
-from towers.errors import GateRefused, UserError
+from towers.errors import ExitCode, GateRefused, UserError
 from towers.secrets import masked
 
 COMMANDS = {
@@ -44,22 +44,21 @@ BARRED = (
 )  # fmt: skip
 """What the system says of a path that the caller gave and that cannot be written or read; EIO of a disk that is broken,
 where it may not know which path it was."""
-OK, FAILED, CALLER, REFUSED = 0, 1, 2, 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit code (0 done, 2 the caller's mistake, 3 the gate refused, 1 else)."""
+    """Runs one command; returns its `ExitCode`; what is neither the caller's nor outside comes out as it is."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _print_whatever_can_be_printed()
     sys.excepthook = _print_traceback
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
-        return OK if arguments else CALLER
+        return ExitCode.OK if arguments else ExitCode.CALLER
     if arguments[0] == "--version":
         from importlib.metadata import version
 
         print(version("towers"))
-        return OK
+        return ExitCode.OK
     command, *rest = arguments
     if command not in COMMANDS:
         return _complain(f"no command {command!r}; there are: {', '.join(COMMANDS)}")
@@ -99,7 +98,7 @@ def _run(command: str, rest: list[str]) -> int:
         _start(command, rest)
     except GateRefused as refused:
         print(f"towers: {masked(str(refused))}", file=sys.stderr)
-        return REFUSED
+        return refused.exit_code
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "towers" or os.environ.get("TOWERS_DEBUG") == "1":
             raise
@@ -108,11 +107,11 @@ def _run(command: str, rest: list[str]) -> int:
     except Exception as error:
         if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
             raise
-        return _complain(_message(error, command))
+        return _complain(_message(error, command), getattr(error, "exit_code", ExitCode.CALLER))
     except KeyboardInterrupt:
         print("towers: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return OK
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
 
 
 def _start(command: str, rest: list[str]) -> None:
@@ -176,9 +175,9 @@ def _message(error: Exception, command: str) -> str:
     return one_line(error, command)
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, code: ExitCode = ExitCode.CALLER) -> int:
     print(f"towers: {masked(message)}", file=sys.stderr)
-    return CALLER
+    return code
 
 
 if __name__ == "__main__":

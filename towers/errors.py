@@ -1,4 +1,25 @@
-"""The ways a command ends that are neither success nor a bug."""
+"""The ways a command ends, and the errors by which it ends that are neither success nor a bug."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `towers` tells whoever has started it. Schedulers start the same command again after 1 and after a signal,
+    and leave 2 and 3 to people."""
+
+    OK = 0
+    FAILED = 1
+    """A bug, or something outside that does not answer just now (`Unreachable`)."""
+    CALLER = 2
+    """The caller's mistake, or the data's."""
+    REFUSED = 3
+    """The quality gate refused."""
+    INTERRUPTED = 130
+    """Stopped by SIGINT, as by Ctrl-C; this and the next two are the shell's codes, 128 and the signal's number."""
+    USER_SIGNAL = 138
+    """Stopped by SIGUSR1, saved."""
+    TERMINATED = 143
+    """Stopped by SIGTERM, saved."""
 
 
 class UserError(Exception):
@@ -6,6 +27,15 @@ class UserError(Exception):
 
     The message names the key, the file, the row and the column where they apply, and says what to do.
     """
+
+    exit_code = ExitCode.CALLER
+
+
+class Unreachable(UserError):
+    """Something outside does not answer, or is busy; the same command may succeed later. One line; exit code 1, after
+    which schedulers start the command again."""
+
+    exit_code = ExitCode.FAILED
 
 
 class DataLacks(UserError):
@@ -25,3 +55,5 @@ def require_counts(**numbers: int) -> None:
 
 class GateRefused(Exception):
     """The quality gate refused to publish. Exit code 3."""
+
+    exit_code = ExitCode.REFUSED

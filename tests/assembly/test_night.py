@@ -130,12 +130,12 @@ def test_a_roll_back_wants_no_raw_data_and_is_printed_first(make_config, make_pl
 def test_a_night_that_was_killed_after_it_had_published_is_told_as_published(make_plan, world_store, monkeypatch):
     plan = make_plan()
     published(plan.ledger, 1)
-    record = replace(plan.ledger.of_version("v1"), judged="demo/twin", refit="demo/refit", ended=None)
+    record = replace(plan.ledger.of_version("v1"), judged="demo/twin", refit="demo/refit", told=False)
     watch = Watch({}, plan.state())
     tonight = Night(plan=plan, store=world_store, record=record, champion=record, rival=None, twin=None, is_late=False)
     _done_before(tonight, watch, "nothing to publish")
     assert (watch.state.ending, watch.state.export.name) == ("published", "v1")
     assert watch.state.refit == plan.folders.runs / "demo" / "refit"
-    ended = replace(record, ended="2026-07-02T03:00:00+00:00")
+    ended = replace(record, told=True)
     _done_before(replace(tonight, record=ended, champion=ended), watch, "nothing to publish")
     assert watch.state.ending == "nothing"

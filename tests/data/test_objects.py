@@ -15,7 +15,7 @@ from towers.data.engines.duckdb_engine import DuckDbEngine
 from towers.data.sources import remote, remote_listing
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.sources.remote import StoreError
-from towers.errors import UserError
+from towers.errors import Unreachable
 
 URL = "memory://plays/set"
 
@@ -144,6 +144,6 @@ def test_an_object_that_is_written_again_meanwhile_is_refused(asked, tmp_path, m
             put(raw)
 
     builder = make_builder(ParquetFolder(URL), tmp_path / "stores", on_progress=write_again)
-    with pytest.raises(UserError, match=rf"^{URL}/events/part-[01].parquet: was written again while it was read"):
+    with pytest.raises(Unreachable, match=rf"^{URL}/events/part-[01].parquet: was written again while it was read"):
         builder.build()
     assert not (tmp_path / "stores/log/current").exists()

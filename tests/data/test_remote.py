@@ -14,17 +14,19 @@ from moto import settings
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.sql import SqlCatalog
 
+from tests.answering_store import answering
 from tests.data import raw_set
 from towers.commands.forget import raw_rows
 from towers.data import raw as reading
 from towers.data.sources import remote
 from towers.data.sources.footers import Footers
+from towers.data.sources.lake import ICEBERG, live_files
 from towers.data.sources.parquet_folder import ParquetFolder
 from towers.data.sources.part_files import part_files
 from towers.data.sources.remote import path_below, remote_folder
 from towers.data.sources.tables import raw_folder
 from towers.data.sources.timed_events import TimedEvents
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.forgetting_raw import rows_in
 
 BUCKET = "plays"
@@ -219,8 +221,11 @@ class TestRefused:
 
     @pytest.mark.parametrize("url", ["s3://nobody/set", f"s3://{BUCKET}/nothing"])
     def test_no_such_bucket_or_folder(self, filesystem, url):
-        with pytest.raises(UserError, match=rf"^data\.root={url}: no such bucket, or nothing in such a folder"):
+        with pytest.raises(
+            UserError, match=rf"^data\.root={url}: no such bucket, or nothing in such a folder"
+        ) as raised:
             ParquetFolder(url).inputs()
+        assert not isinstance(raised.value, Unreachable)
 
     def test_no_events(self, s3, raw):
         (raw / "events").rename(raw / "event")
@@ -232,8 +237,9 @@ class TestRefused:
         url = put(s3, raw)
         with monkeypatch.context() as patch:
             patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
-            with pytest.raises(UserError, match=f"^{url}: cannot be read .*does not exist in our records"):
+            with pytest.raises(UserError, match=f"^{url}: cannot be read .*does not exist in our records") as raised:
                 ParquetFolder(url).inputs()
+        assert not isinstance(raised.value, Unreachable)
 
     def test_denied_after_listing(self, s3, raw, monkeypatch):
         tables = ParquetFolder(put(s3, raw)).tables(raw)
@@ -263,6 +269,49 @@ class TestRefused:
         s3.pipe_file(f"{BUCKET}/set/events//part-2.parquet", b"")
         with pytest.raises(UserError, match=f"^{url}/events//part-2.parquet: a key with an empty part"):
             ParquetFolder(url).inputs()
+
+
+class TestUnreachable:
+    """Nobody's mistake: the same command may succeed later."""
+
+    @pytest.fixture
+    def store_at(self, monkeypatch):
+        """Leads s3fs to an address, to be asked once."""
+        import s3fs
+
+        for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+
+        def lead(address):
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            s3fs.S3FileSystem.clear_instance_cache()
+
+        yield lead
+        s3fs.S3FileSystem.clear_instance_cache()
+
+    def test_a_store_that_asks_for_patience(self, store_at):
+        with answering(503) as address:
+            store_at(address)
+            with pytest.raises(Unreachable, match=r"^s3://plays/set: cannot be read \("):
+                ParquetFolder("s3://plays/set").inputs()
+
+    def test_one_that_denies(self, store_at):
+        with answering(403) as address:
+            store_at(address)
+            with pytest.raises(UserError, match=r"^s3://plays/set: cannot be read \(") as raised:
+                ParquetFolder("s3://plays/set").inputs()
+        assert not isinstance(raised.value, Unreachable)
+
+    def test_one_that_is_gone(self, store_at):
+        with answering(503) as address:
+            pass
+        store_at(address)
+        with pytest.raises(Unreachable, match=r"^s3://plays/set: cannot be read \("):
+            ParquetFolder("s3://plays/set").inputs()
+        with pytest.raises(Unreachable, match=r"^s3://plays/set: an Iceberg table, whose store does not answer"):
+            live_files(remote_folder("s3://plays/set"), ICEBERG, ["v1.metadata.json"])
 
 
 class TestUrls:

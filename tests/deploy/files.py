@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from towers.errors import ExitCode
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-REFUSED, MISTAKE, TERMINATED = 3, 2, 143
+REFUSED, MISTAKE, TERMINATED = ExitCode.REFUSED, ExitCode.CALLER, ExitCode.TERMINATED
 """Exit codes that schedulers tell apart: refused by the gate, the caller's mistake, saved on SIGTERM."""
 
 

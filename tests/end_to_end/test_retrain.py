@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import ok, towers
+from towers.errors import ExitCode
 from towers.lifecycle.lock import held
 from towers.lifecycle.replay import Replay
 from towers.manifest import read_json
@@ -66,7 +67,7 @@ def test_a_refused_night_changes_nothing(nights):
     )
 
     done = towers(nights.folder, *nights.command(1, "gate.rules.too_good.max_gain=0.000001"))
-    assert done.returncode == 3, done.stderr
+    assert done.returncode == ExitCode.REFUSED, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("towers: tonight's version (demo/")
     assert f"current stays at {first}" in done.stderr
     assert "refused        main_metric: " in done.stdout
@@ -84,7 +85,7 @@ def test_a_refused_night_changes_nothing(nights):
     twin.rename(twin.with_name("elsewhere"))
     done = towers(nights.folder, *nights.command(2, *LENIENT))
     twin.with_name("elsewhere").rename(twin)
-    assert (done.returncode, nights.served) == (2, first)
+    assert (done.returncode, nights.served) == (ExitCode.CALLER, first)
     assert f"the run by which it is judged (runs/{champion['judged']}) is gone" in done.stderr
 
 
@@ -104,7 +105,7 @@ def test_nights_in_a_row(nights):
     assert f"{published} is marked bad (wrong covers)" in told
     assert nights.served == first
     done = towers(nights.folder, *nights.command(1, *LENIENT))
-    assert done.returncode == 3
+    assert done.returncode == ExitCode.REFUSED
     assert "was marked bad (wrong covers)" in done.stderr
 
     third = ok(nights.folder, *nights.command(3, *LENIENT))
@@ -117,11 +118,11 @@ def test_nights_in_a_row(nights):
 
 def test_a_force_needs_its_reason_and_is_kept(nights):
     done = towers(nights.folder, *nights.command(3, "gate.force=true"))
-    assert done.returncode == 2
+    assert done.returncode == ExitCode.CALLER
     assert "gate.force=true: say why" in done.stderr
 
 
 def test_an_action_that_there_is_not(nights):
     done = towers(nights.folder, *NIGHT, "action=nihgt")
-    assert done.returncode == 2
+    assert done.returncode == ExitCode.CALLER
     assert "action=nihgt: must be one of night, rollback, history, backtest" in done.stderr

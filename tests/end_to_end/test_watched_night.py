@@ -21,6 +21,7 @@ from tests.lifecycle.watching.hooks import listening
 from tests.lifecycle.watching.lineage import read_event
 from tests.lifecycle.watching.wandb_reading import read_back, runs_in
 from tests.notified import Inbox, inbox
+from towers.errors import ExitCode
 from towers.lifecycle.watching.night_state import STEPS
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.usefixtures("no_page")]
@@ -96,7 +97,7 @@ def watched(demo, tmp_path_factory) -> Watched:
             )
         wandb.teardown()
         said = "".join(one for done in (published, refused) for one in (done.stdout, done.stderr))
-        assert (published.returncode, refused.returncode) == (0, 3), said[-3000:]
+        assert (published.returncode, refused.returncode) == (ExitCode.OK, ExitCode.REFUSED), said[-3000:]
         assert "the night goes on" not in said  # no watcher has failed
         return Watched(nights, said, list(hook.got), manager.lines)
 

@@ -192,7 +192,7 @@ def test_a_training_that_begins_meanwhile(place, monkeypatch, capsys):
 def test_a_version_that_is_promoted_meanwhile(place, monkeypatch):
     """What it came from was to go: the rest stays, and the caller is told."""
     from towers.commands.clean import table
-    from towers.errors import UserError
+    from towers.errors import Unreachable
 
     def promoting(judged, now_s):
         point_to(place.folder / "exports/current", place.folder / "exports/v0")
@@ -200,7 +200,7 @@ def test_a_version_that_is_promoted_meanwhile(place, monkeypatch):
 
     monkeypatch.setattr("towers.commands.clean.table", promoting)
     before = place.there()
-    with pytest.raises(UserError, match="current has moved meanwhile"):
+    with pytest.raises(Unreachable, match="current has moved meanwhile"):
         place.clean(*CLOSE, "dry_run=false")
     assert place.there() == before
 

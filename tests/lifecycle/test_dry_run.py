@@ -11,7 +11,7 @@ import pytest
 from tests.retrieval.small_export import content, small_export
 from tests.service.conftest import VECTORS
 from towers.data.sources.parquet_folder import ParquetFolder
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle import dry_run as module
 from towers.lifecycle.dry_run import Headroom, Tried, dry_run
 from towers.lifecycle.inventory import Folders
@@ -101,7 +101,7 @@ def test_all_of_it_is_told_at_once(night: Tried, tmp_path: Path, monkeypatch: py
     class Usage(NamedTuple):
         free: int
 
-    class Unreachable(NoSink):
+    class Closed(NoSink):
         def reach(self) -> None:
             raise UserError("sink.uri=nowhere: cannot be opened")
 
@@ -109,7 +109,7 @@ def test_all_of_it_is_told_at_once(night: Tried, tmp_path: Path, monkeypatch: py
         spoil(tmp_path)
     monkeypatch.setattr(module, "disk_usage", lambda _: Usage(free=1_000_000))
     with pytest.raises(UserError) as refusal:
-        dry_run(replace(night, sink=Unreachable()), SETTINGS)
+        dry_run(replace(night, sink=Closed()), SETTINGS)
     told = str(refusal.value)
     for part in ("data.root=", "paths.nights=", "paths.exports: ", "sink.uri=nowhere"):
         assert part in told
@@ -121,3 +121,22 @@ def test_all_of_it_is_told_at_once(night: Tried, tmp_path: Path, monkeypatch: py
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(UserError, match=r"^headroom\.runs=-1"):
         replace(SETTINGS, runs=-1.0)
+
+
+class Silent(NoSink):
+    """An engine that does not answer."""
+
+    def reach(self) -> None:
+        raise Unreachable("sink.uri=http://nowhere: cannot be opened")
+
+
+def test_where_nothing_is_wrong_but_what_does_not_answer_the_same_command_may_succeed(night: Tried) -> None:
+    with pytest.raises(Unreachable, match=r"^nothing was begun: sink\.uri=http://nowhere: cannot be opened$"):
+        dry_run(replace(night, sink=Silent()), SETTINGS)
+
+
+def test_beside_a_mistake_it_is_a_mistake(night: Tried, tmp_path: Path) -> None:
+    damage(tmp_path)
+    with pytest.raises(UserError, match=r"sink\.uri=http://nowhere") as refusal:
+        dry_run(replace(night, sink=Silent()), SETTINGS)
+    assert not isinstance(refusal.value, Unreachable)

@@ -15,7 +15,7 @@ from tests.lifecycle.versions import (
     version_in,
 )  # fmt: skip
 from tests.publishing.sink_export import change_manifest
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.history import history_table, rows_of, verdict_word
 from towers.lifecycle.ledger import ledgers, night_name, why_barred_anywhere
 from towers.lifecycle.record import Record
@@ -98,7 +98,7 @@ def test_what_was_compared_with_another_than_serves_is_not_published(ledger):
     night(ledger, 3, published=False)
     point_to(ledger.exports / "current", ledger.exports / "v1")
     for champion in (ledger.of_version("v2"), None):
-        with pytest.raises(UserError, match="v3: is not published, for v1 serves by now"):
+        with pytest.raises(Unreachable, match="v3: is not published, for v1 serves by now"):
             publish(ledger, NoSink(), Export(ledger.exports / "v3"), quietly, champion=champion)
     with ledger.alone():
         publish(ledger, NoSink(), Export(ledger.exports / "v3"), quietly, champion=ledger.champion(), forced="a party")

@@ -9,7 +9,7 @@ import pytest
 from tests.lifecycle.test_cleaning import age, write
 from tests.lifecycle.versions import ledger_in, night, states, version_in
 from tests.publishing.sink_export import change_manifest
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.cleaning import Keep, verdicts
 from towers.lifecycle.inventory import Folders, Origin, inventory
 from towers.lifecycle.pruning import KeptNights, prune
@@ -132,7 +132,7 @@ def test_a_move_of_current_meanwhile_ends_it(place, monkeypatch):
         return verdicts(*arguments)
 
     monkeypatch.setattr("towers.lifecycle.pruning.verdicts", moving)
-    with pytest.raises(UserError, match="current has moved meanwhile"):
+    with pytest.raises(Unreachable, match="current has moved meanwhile"):
         place.prune()
     assert place.there() == whole
 

@@ -14,9 +14,10 @@ from milvus_lite.adapter.grpc.server import start_server_in_thread
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus import DataType, MilvusClient
 
+from tests.answering_store import answering
 from tests.contracts.sink import WITHHELD, Engine, SinkContract, foreign_rows, quietly
 from tests.publishing.sink_export import sink_export
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.publishing.sinks.lancedb import LanceSink
 from towers.publishing.sinks.milvus import MilvusSink
 from towers.publishing.sinks.rows import content_rows, user_rows
@@ -190,7 +191,7 @@ class TestMilvus(SinkContract):
 
     def test_no_server(self, exports):
         settings = {"uri": "http://me:secret@127.0.0.1:1", "token": "", **SHARED}
-        with pytest.raises(UserError, match=r"^sink\.uri=http://127\.0\.0\.1:1: cannot be opened") as refusal:
+        with pytest.raises(Unreachable, match=r"^sink\.uri=http://127\.0\.0\.1:1: cannot be opened") as refusal:
             MilvusSink(**settings).write(exports[0], quietly)
         assert "secret" not in str(refusal.value)
         assert "\n" not in str(refusal.value)
@@ -254,6 +255,15 @@ class TestLanceDB(SinkContract):
         for export in exports[:2]:
             engine.write(export)
             assert engine.reader.version() == export.manifest["version"]
+
+    def test_a_store_that_does_not_answer(self, monkeypatch):
+        """It is not taken for one without tables."""
+        with answering(503) as address:
+            settings = {"AWS_ENDPOINT": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+            for name, value in {**settings, "AWS_ALLOW_HTTP": "true", "OBJECT_STORE_CLIENT_MAX_RETRIES": "0"}.items():
+                monkeypatch.setenv(name, value)
+            with pytest.raises(Unreachable, match=r"^sink\.uri=s3://plays/lance: the store does not answer \("):
+                LanceSink(uri="s3://plays/lance", min_indexed=100, **SHARED).served()
 
     def test_no_folder_can_be_made(self, exports):
         with pytest.raises(UserError, match=r"^sink\.uri=/proc/nowhere/lance: LanceDB refuses"):

@@ -7,7 +7,7 @@ import torch
 from tests.training.conftest import assert_same_run
 from tests.training.stops import At, Killed, die
 from towers.data.loaders import UserBatches
-from towers.errors import UserError
+from towers.errors import Unreachable
 from towers.training.checkpoints import load_weights
 from towers.training.embed import embed_contents, embed_users
 from towers.training.run_folder import BEST, LAST, alone_in
@@ -123,7 +123,7 @@ def test_no_finite_validation_leaves_no_best(make_run, tmp_path):
 
 
 def test_a_folder_belongs_to_one_process(tmp_path):
-    with alone_in(tmp_path), pytest.raises(UserError, match="another process is training there"), alone_in(tmp_path):
+    with alone_in(tmp_path), pytest.raises(Unreachable, match="another process is training there"), alone_in(tmp_path):
         pass
     with alone_in(tmp_path):
         pass

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from towers.commands.train import _waited_for
+from towers.commands.train import _ended_badly, _waited_for
+from towers.errors import ExitCode, Unreachable, UserError
 from towers.training.stopping import Stopped, ends_on_signals
 
 TRAINING = """
@@ -73,6 +74,38 @@ def test_the_terminal_tells_all_processes_and_the_training_is_waited_for(tmp_pat
         _waited_for(process)
     assert process.returncode == 128 + signal.SIGINT
     assert (tmp_path / "saved").exists()
+
+
+def night_after(program):
+    """What a night ends with after a training in processes of its own that ran a program."""
+    return _ended_badly(_waited_for(subprocess.Popen([sys.executable, "-c", program])), "runs/demo/abc: the training")
+
+
+def test_a_training_that_is_killed_may_succeed_later():
+    ended = night_after("import os; os.kill(os.getpid(), 9)")
+    assert type(ended) is Unreachable
+    assert str(ended).startswith("runs/demo/abc: the training was killed by signal 9; without memory if nobody")
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "code"),
+    [
+        ("raise SystemExit(2)", UserError, ExitCode.CALLER),
+        ("raise ValueError", Unreachable, ExitCode.FAILED),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", Unreachable, ExitCode.FAILED),
+    ],
+)
+def test_its_exit_code_is_passed_on(program, kind, code, capfd):
+    ended = night_after(program)
+    assert type(ended) is kind
+    assert not isinstance(ended, Stopped)
+    assert ended.exit_code == code
+
+
+def test_one_that_was_told_to_end_by_somebody_else_ends_the_night_in_the_same_way():
+    ended = night_after("raise SystemExit(143)")
+    assert isinstance(ended, Stopped)
+    assert ended.code == ExitCode.TERMINATED
 
 
 def test_without_a_signal_its_exit_code_is_told(tmp_path):

@@ -132,8 +132,9 @@ class NightPlan:
         end = window_of(store).get("end")
         train = seen_by("train", self.config)
         name = night_name(end, store.fingerprint, signature_of(train, store.fingerprint))
+        started = datetime.now(UTC).isoformat(timespec="seconds")
         record = self.ledger.of_night(name) or Record(
-            night=name, data_end=end, started=datetime.now(UTC).isoformat(timespec="seconds"), store=store.fingerprint
+            night=name, data_end=end, started=started, told=False, store=store.fingerprint
         )
         is_late = champion is not None and _is_before(end, champion.data_end)
         rival = self._last_before(end) if is_late else champion

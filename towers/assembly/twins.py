@@ -14,7 +14,7 @@ from towers.assembly.promotion import evaluated_checks, evaluation_of
 from towers.assembly.run import load_run
 from towers.assembly.subject import Subject
 from towers.data.refreshed import refreshed_fingerprint
-from towers.errors import DataLacks, UserError
+from towers.errors import DataLacks, Unreachable, UserError
 from towers.evaluation.checks.future import trained_before
 from towers.evaluation.checks.honesty import Check
 from towers.evaluation.protocol import EvaluationProtocol
@@ -40,11 +40,12 @@ def judged_twin(
         checks: the evaluation's checks of itself; null: none were made.
 
     Raises:
-        UserError: the run or its store is gone, it reads other features, or another store was prepared meanwhile.
+        UserError: the run or its store is gone, or it reads other features.
+        Unreachable: another store was prepared meanwhile.
     """
     run = load_run(folder, plan.stores, is_refreshed=True)
     if run.store.folder.resolve() != protocol.store.folder.resolve():  # whose rows are others
-        raise UserError(
+        raise Unreachable(
             f"{run.store.folder}: was prepared while {protocol.store.folder} was judged on; the same command begins "
             "with the newest"
         )
@@ -90,6 +91,8 @@ def judged_night(
     if tonight.twin is not None:
         try:
             champion = judged_twin(plan, protocol, tonight.twin)
+        except Unreachable:
+            raise
         except UserError as error:
             print(f"{tonight.twin}: {error}")  # the gate refuses without it
     return Evidence(

@@ -19,7 +19,7 @@ from towers.commands import evaluate, export, prepare, train
 from towers.commands.progress import StageProgress
 from towers.config.composing import seen_by
 from towers.data.store import CURRENT
-from towers.errors import GateRefused, UserError
+from towers.errors import GateRefused, Unreachable, UserError
 from towers.lifecycle.dry_run import dry_run
 from towers.lifecycle.gate.evidence import Canaries, Evidence
 from towers.lifecycle.gate.facts import facts_of
@@ -48,8 +48,10 @@ def night(plan: NightPlan) -> None:
     watch = Watch(plan.watchers, plan.state())
     with ends_on_signals(), watch.process(plan.ledger):
         try:
-            with held(plan.lock, "a night", plan.waits, print), watch.night(plan.ledger):
-                cycle(plan, watch)
+            with held(plan.lock, "a night", plan.waits, print):
+                with watch.night(plan.ledger):
+                    cycle(plan, watch)
+                _told(plan, watch)
         except Held as elsewhere:
             print(elsewhere)
         except Stopped as stopped:
@@ -150,13 +152,13 @@ def _trained(tonight: Night, training: DictConfig, what: Literal["judged", "refi
     """Trains; returns the night, which knows of the run from its beginning, and the run.
 
     Raises:
-        UserError: another store was prepared meanwhile, and trained on.
+        Unreachable: another store was prepared meanwhile, and trained on.
     """
     name = tonight.run_of(training)
     tonight = tonight.knowing(**{what: name})  # a run that is killed is one of this night's, too
     run = train.run_whole(training)
     if run != tonight.plan.folders.runs / name:
-        raise UserError(
+        raise Unreachable(
             f"{run}: was trained on another store than {tonight.store.folder}, which was prepared meanwhile; the same "
             "command begins with the newest"
         )
@@ -173,10 +175,18 @@ def _judged(tonight: Night, plan: EvaluationPlan, twin: Path) -> Evidence:
         return judged_night(tonight, plan, twin, progress.update)
 
 
+def _told(plan: NightPlan, watch: Watch) -> None:
+    """Notes that those who watch have heard of the night's end: one that was killed before is told once more."""
+    with plan.ledger.alone():
+        found = watch.state.record and plan.ledger.of_night(watch.state.record.night)
+        if found and found.told is False:
+            plan.ledger.write(replace(found, told=True))
+
+
 def _done_before(tonight: Night, watch: Watch, told: str) -> None:
-    """Tells who watches of a night that has published before; where it was killed then, nobody knows of it yet."""
+    """Tells who watches of a night that has published before; where it was killed then, they may not know of it."""
     record = tonight.record
-    if record.ended is not None or tonight.champion != record:
+    if record.told is not False or tonight.champion != record:
         watch.knows(ending="nothing", why=told)
         return
     runs = {"twin": record.judged, "refit": record.refit}

@@ -1,6 +1,7 @@
 """`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
 
 import atexit
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,17 +19,14 @@ from towers.assembly.training import Parts, TrainingPlan, build, training_plan
 from towers.commands.progress import StageProgress
 from towers.config.composing import save_yaml
 from towers.config.instantiate import value
-from towers.errors import UserError
+from towers.errors import ExitCode, Unreachable, UserError
 from towers.manifest import environment, write_json
 from towers.secrets import named_secrets
 from towers.training.loggers import CsvLogger, close_loggers
 from towers.training.processes import leave
 from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, alone_in
-from towers.training.stopping import Stopped, StopRequest
+from towers.training.stopping import SIGNALS, Stopped, StopRequest
 from towers.training.trainer import fit
-
-CALLER = 2
-"""Exit code of a process that is not the first, where the first ends with the caller's mistake."""
 
 
 def run(config: DictConfig) -> Path:
@@ -57,7 +55,9 @@ def run_whole(config: DictConfig) -> Path:
     them runs its command from the beginning. Returns the run's folder.
 
     Raises:
-        UserError: the training in processes of its own has failed.
+        UserError: the training in processes of its own has ended with the caller's mistake.
+        Unreachable: it was killed, or has failed otherwise; the same command may succeed.
+        Stopped: one of its processes was told to end, and it has saved.
     """
     processes = value(config, "trainer.devices", int) * value(config, "trainer.num_nodes", int)
     if processes == 1:
@@ -67,8 +67,25 @@ def run_whole(config: DictConfig) -> Path:
         named = _written_down(config, Path(place))
         code = _waited_for(subprocess.Popen([sys.executable, "-m", "towers", "train", *named]))
     if code != 0 or not (folder / FINISHED).exists():
-        raise UserError(f"{folder}: the training in {processes} processes has ended with {code}; its own lines say why")
+        raise _ended_badly(code, f"{folder}: the training in {processes} processes")
     return folder
+
+
+def _ended_badly(code: int, training: str) -> UserError | Stopped:
+    """Returns how this process has to end after a training in processes of its own.
+
+    Args:
+        code: the training's exit code; below 0: the number of the signal that has killed it.
+        training: what it was, in a few words.
+    """
+    if code - 128 in SIGNALS:
+        return Stopped(code - 128)
+    if code == ExitCode.CALLER:
+        return UserError(f"{training} has ended with {code}; its own lines say why")
+    if code >= 0:
+        return Unreachable(f"{training} has ended with {code}; its own lines say why, and the same command goes on")
+    memory = "; without memory if nobody has done so (see the system's log)" if code == -signal.SIGKILL else ""
+    return Unreachable(f"{training} was killed by signal {-code}{memory}; the same command goes on")
 
 
 def _written_down(config: DictConfig, folder: Path) -> list[str]:
@@ -152,7 +169,9 @@ def _follow(plan: TrainingPlan, trainer: pl.Trainer, parts: Parts, stop: StopReq
         fit(trainer, parts.module, parts.data, stop)
     except (Stopped, UserError) as ended:
         parts.module.processes.wait()
-        raise SystemExit(ended.code if isinstance(ended, Stopped) else CALLER) from ended  # the first has told why
+        raise SystemExit(
+            ended.code if isinstance(ended, Stopped) else ended.exit_code
+        ) from ended  # the first has told why
     parts.module.processes.wait()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.inventory import DAY_S, REMOVED, Folders, Item, Kind
 from towers.training.run_folder import alone_in
 
@@ -136,7 +136,7 @@ def remove_all(
     return removed
 
 
-class _Moved(UserError):
+class _Moved(Unreachable):
     """Another version serves than before."""
 
 

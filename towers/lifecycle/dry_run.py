@@ -11,7 +11,7 @@ from towers.data.sources.remote import bytes_of
 from towers.data.sources.tables import Source
 from towers.data.store import CURRENT
 from towers.disk import check_writable, mount_of, shown, size_of
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.inventory import Folders
 from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
@@ -77,16 +77,18 @@ def dry_run(night: Tried, settings: Headroom) -> list[str]:
         A line for people about each thing that was tried.
 
     Raises:
-        UserError: all that is wrong, each with its key, its path and a way out.
+        UserError: all that is wrong, each with its key, its path and a way out; `Unreachable` where that is nothing but
+            what does not answer.
     """
     lines: list[str] = []
-    wrong: list[str] = []
+    wrong: list[UserError] = []
     for tried in (_raw, _folders, _space, _served, _sink, _watchers):
         with _noted(wrong):
             for line in tried(night, settings):
                 lines.append(line)
     if wrong:
-        raise UserError(f"nothing was begun: {'; '.join(dict.fromkeys(wrong))}")
+        kind = Unreachable if all(isinstance(each, Unreachable) for each in wrong) else UserError
+        raise kind(f"nothing was begun: {'; '.join(dict.fromkeys(map(str, wrong)))}")
     return lines
 
 
@@ -94,23 +96,25 @@ class _Wrong(UserError):
     """Several things at once.
 
     Args:
-        wrong: a line each.
+        wrong: an error each.
     """
 
-    def __init__(self, wrong: list[str]):
-        super().__init__("; ".join(wrong))
+    def __init__(self, wrong: list[UserError]):
+        super().__init__("; ".join(map(str, wrong)))
         self.wrong = wrong
 
 
 @contextmanager
-def _noted(wrong: list[str]) -> Iterator[None]:
+def _noted(wrong: list[UserError]) -> Iterator[None]:
     """Adds what the block raises for the caller's mistake or the system's to `wrong`."""
     try:
         yield
     except _Wrong as several:
         wrong += several.wrong
-    except (UserError, OSError) as error:
-        wrong.append(str(error))
+    except UserError as error:
+        wrong.append(error)
+    except OSError as error:
+        wrong.append(UserError(str(error)))
 
 
 def _raw(night: Tried, settings: Headroom) -> Iterator[str]:
@@ -121,13 +125,14 @@ def _raw(night: Tried, settings: Headroom) -> Iterator[str]:
 
 def _folders(night: Tried, settings: Headroom) -> Iterator[str]:
     places = _places(night)
-    wrong: list[str] = []
+    wrong: list[UserError] = []
     for key, folder in places.items():
         with _noted(wrong):
             check_writable(key, folder)
     current = night.folders.exports / CURRENT
     if current.exists() and not current.is_symlink():
-        wrong.append(f"paths.exports: {current} is no link, so that it cannot be moved to a new version; move it away")
+        told = f"paths.exports: {current} is no link, so that it cannot be moved to a new version; move it away"
+        wrong.append(UserError(told))
     if wrong:
         raise _Wrong(wrong)
     yield f"can be written to: {', '.join(map(str, places.values()))}"
@@ -138,7 +143,7 @@ def _space(night: Tried, settings: Headroom) -> Iterator[str]:
     by_disk: dict[Path, dict[str, float]] = {}
     for key, size_bytes in _needed_bytes(night, settings).items():
         by_disk.setdefault(mount_of(_places(night)[key]), {})[key] = size_bytes
-    wrong = []
+    wrong: list[UserError] = []
     for disk, needed in by_disk.items():
         free, total = disk_usage(disk).free, int(sum(needed.values()) + GB * settings.spare_gb)
         told = ", ".join(f"{key} {shown(int(size_bytes))}" for key, size_bytes in needed.items())
@@ -146,10 +151,11 @@ def _space(night: Tried, settings: Headroom) -> Iterator[str]:
             elsewhere = " or ".join(f"{key}=FOLDER" for key in needed)
             lower = " or ".join(f"headroom.{key.partition('.')[2]}" for key in needed)
             spare = shown(int(GB * settings.spare_gb))
-            wrong.append(
-                f"disk {disk}: a night needs about {shown(total)} ({told}, to spare {spare}), {shown(free)} are free; "
-                f"free some (towers clean), write elsewhere with {elsewhere}, or lower {lower} or headroom.spare_gb"
+            needs = (
+                f"disk {disk}: a night needs about {shown(total)} ({told}, to spare {spare}), {shown(free)} are free"
             )
+            ways = f"free some (towers clean), write elsewhere with {elsewhere}, or lower {lower} or headroom.spare_gb"
+            wrong.append(UserError(f"{needs}; {ways}"))
         else:
             yield f"disk {disk}: about {shown(total)} needed ({told}), {shown(free)} free"
     if wrong:
@@ -192,7 +198,7 @@ def _sink(night: Tried, settings: Headroom) -> Iterator[str]:
 
 def _watchers(night: Tried, settings: Headroom) -> Iterator[str]:
     """The watchers' own messages name their key."""
-    wrong: list[str] = []
+    wrong: list[UserError] = []
     for watcher in night.watchers.values():
         with _noted(wrong):
             watcher.check()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.forgetting_rows import count_in, drop_rows
 from towers.manifest import alone
 from towers.service.home_log import IMPRESSIONS, OPEN, WRITING
@@ -106,7 +106,7 @@ def _clear_database(database: Path, user_ids: Sequence[str]) -> None:
         opened.execute("COMMIT")
         opened.execute("VACUUM")
         if opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            raise UserError(f"{database}: another process reads it all the time; run this again")
+            raise Unreachable(f"{database}: another process reads it all the time; run this again")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from towers.lifecycle.replaced import REPLACES, original_name, readable_manifest
 from towers.lifecycle.who import who
 from towers.manifest import alone, digest_of, read_json, write_json
 from towers.retrieval.files import MANIFEST
+from towers.secrets import masked
 
 State = Literal["candidate", "champion", "retired", "rejected"]
 """Of a version: not published so far, the one that serves, one that served, one that was refused or marked bad."""
@@ -165,7 +166,7 @@ class Ledger:
         Returns:
             The record with it.
         """
-        added = Remark(when=self._now(), who=by or who(), event=event, why=why)
+        added = Remark(when=self._now(), who=by or who(), event=event, why=None if why is None else masked(why))
         record = replace(record, remarks=(*record.remarks, added))
         self.write(record)
         return record

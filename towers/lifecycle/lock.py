@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from towers.errors import UserError
+from towers.errors import Unreachable
 from towers.lifecycle.who import user
 from towers.manifest import alone, is_alive
 
@@ -56,7 +56,7 @@ class Holder:
             return None
 
 
-class Held(UserError):
+class Held(Unreachable):
     """Another process holds the lock, and nobody wants to wait.
 
     Args:

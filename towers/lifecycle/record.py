@@ -59,6 +59,7 @@ class Record:
         data_end: last event of its data, ISO 8601 in UTC; null without a clock.
         started: ISO 8601 in UTC; null for a version that no night made.
         ended: likewise; null for a night that has not come to its end.
+        told: whether those who watch have heard of its end; null for a night of before they were there.
         judged: folder of the judged twin's run, below the folder of runs; null while there is none.
         refit: folder of the run that is exported, likewise.
         store: fingerprint of its store.
@@ -75,6 +76,7 @@ class Record:
     data_end: str | None = None
     started: str | None = None
     ended: str | None = None
+    told: bool | None = None
     judged: str | None = None
     refit: str | None = None
     store: str | None = None

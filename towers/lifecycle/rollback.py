@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.ledger import Entry, Ledger
 from towers.lifecycle.opening import opened, problem_of
 from towers.lifecycle.replaced import readable_manifest
@@ -20,6 +20,7 @@ from towers.publishing.describing import space_told
 from towers.publishing.sinks.sink import Progress, Sink
 from towers.retrieval.export import Export
 from towers.retrieval.files import MANIFEST
+from towers.secrets import masked
 
 BEGUN = ".rollback.json"
 """In the ledger's folder while a roll back is under way."""
@@ -72,7 +73,7 @@ def roll_back(ledger: Ledger, sink: Sink, to: str | None, why: str, on_progress:
         target = _named(ledger, to) if to is not None else _previous(ledger)
         served = ledger.served()
         bad = None if champion is None or served is None else served.name
-        plan = Plan(bad=bad, to=target.name, who=who(), why=why.strip() or "no reason was given")
+        plan = Plan(bad=bad, to=target.name, who=who(), why=masked(why.strip()) or "no reason was given")
         write_json(ledger.folder / BEGUN, asdict(plan))
         return _carry_out(ledger, sink, plan, on_progress)
 
@@ -88,6 +89,13 @@ def finish(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
     with ledger.alone():
         begun = _begun(ledger)
         return [] if begun is None else _carry_out(ledger, sink, begun, on_progress)
+
+
+def interrupted(ledger: Ledger) -> Path | None:
+    """The version that a roll back was leading readers away from when it was interrupted, by its folder, there or not;
+    null where none is to be completed."""
+    begun = _begun(ledger)
+    return None if begun is None or begun.bad is None else ledger.exports / begun.bad
 
 
 def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) -> list[str]:
@@ -106,7 +114,8 @@ def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) ->
     try:
         told += lead_to(ledger, sink, export, on_progress)
     except UserError as error:
-        raise UserError(f"{error}; the same command goes on, with sink=none without the engine") from error
+        kind = Unreachable if isinstance(error, Unreachable) else UserError
+        raise kind(f"{error}; the same command goes on, with sink=none without the engine") from error
     ledger.settle("put back", plan.why, plan.who)
     (ledger.folder / BEGUN).unlink(missing_ok=True)
     return told

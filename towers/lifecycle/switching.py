@@ -1,7 +1,7 @@
 """Leads whoever reads to another version: engines first, then `current`, and what it leads to is opened again."""
 
 from towers.data.store import CURRENT
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.opening import opened
 from towers.lifecycle.record import Record
@@ -35,14 +35,14 @@ def publish(
         Its record, and lines for people.
 
     Raises:
-        UserError: it is barred or does not open, another version has come to serve since it was compared, or an engine
-            refuses.
+        UserError: it is barred or does not open, or an engine refuses.
+        Unreachable: another version has come to serve since it was compared, or an engine does not answer.
     """
     now, record = ledger.settle(), ledger.of_version(export.version)
     nights = {None if of is None else of.night for of in (champion, record)}
     if (None if now is None else now.night) not in nights:
         serves = "nothing" if now is None else now.version
-        raise UserError(
+        raise Unreachable(
             f"{export.folder}: is not published, for {serves} serves by now; the same command compares them"
         )
     if barred := ledger.why_barred(export.manifest):

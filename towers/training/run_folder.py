@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from towers.errors import UserError
+from towers.errors import Unreachable
 from towers.manifest import alone
 
 LAST, BEST, PLACED = "last.ckpt", "best.ckpt", "placed.ckpt"
@@ -23,11 +23,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Holds a run's folder for the block; a process that dies lets go of it.
 
     Raises:
-        UserError: another process holds it.
+        Unreachable: another process holds it.
     """
 
     def refuse() -> None:
-        raise UserError(f"{folder}: another process is training there; wait for its end, or stop it")
+        raise Unreachable(f"{folder}: another process is training there; wait for its end, or stop it")
 
     with alone(folder / _LOCK, refuse):
         yield

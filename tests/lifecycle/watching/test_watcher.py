@@ -7,10 +7,11 @@ import pytest
 
 from tests.lifecycle.versions import night as published
 from tests.lifecycle.watching.states import Noting, state_in
-from towers.errors import GateRefused, UserError
+from towers.errors import ExitCode, GateRefused, UserError
 from towers.lifecycle.ledger import Ledger
-from towers.lifecycle.rollback import roll_back
+from towers.lifecycle.rollback import BEGUN, finish, roll_back
 from towers.lifecycle.watching.watcher import Watch, Watcher
+from towers.manifest import write_json
 from towers.publishing.sinks.sink import NoSink
 from towers.training.stopping import Stopped, ends_on_signals
 
@@ -88,7 +89,7 @@ def test_a_signal_ends_a_night_in_order(ledger, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped) as stopped, ends_on_signals(), watch.process(ledger), watch.night(ledger):
         os.kill(os.getpid(), signal.SIGTERM)
-    assert stopped.value.code == 143
+    assert stopped.value.code == ExitCode.TERMINATED
     assert noting.told[-2:] == ["ended: stopped", "close"]
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -172,3 +173,19 @@ def test_a_roll_back_is_told_once_and_the_night_goes_on_as_it_was(ledger, tmp_pa
     assert (back.served_before.version, back.serving.version, back.record.version) == ("v2", "v1", "v1")
     assert back.record.remarks[-1].why == "too loud"
     assert (ended.served_before.version, ended.serving.version, ended.record) == ("v1", "v1", None)
+
+
+def test_a_roll_back_that_was_interrupted_is_told_by_whoever_completes_it(ledger, tmp_path):
+    """`current` may have moved already: what served before stands in the roll back's own file."""
+    for number in (1, 2):
+        published(ledger, number)
+    roll_back(ledger, NoSink(), None, "too loud", lambda *told: None)
+    write_json(ledger.folder / BEGUN, {"bad": "v2", "to": "v1", "who": "someone", "why": "too loud"})
+    noting = Noting()
+    watch = Watch({"": noting}, state_in(tmp_path))
+    with watch.process(ledger), watch.night(ledger):
+        before = watch.state.serving
+        finish(ledger, NoSink(), lambda *told: None)
+        watch.put_back(ledger, before)
+    told = noting.states[noting.told.index("put back")]
+    assert (told.served_before.version, told.serving.version) == ("v2", "v1")

@@ -21,7 +21,7 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from towers.data.engines.engine import Unreadable
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -254,7 +254,7 @@ def failure_of(error: Exception) -> Exception:
     if not _is_sparks(error):
         return error
     if isinstance(error, ConnectionError | Py4JNetworkError) or _has_jvm_ended():
-        return UserError(GONE)
+        return Unreachable(GONE)
     text = "\n".join(_messages(error))
     if os.strerror(errno.ENOSPC) in text:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

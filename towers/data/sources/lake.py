@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from towers.data.sources.remote import RawPath
+from towers.answering import does_not_answer
+from towers.data.sources.remote import RawPath, RemotePath, UnreachableStore
 from towers.errors import UserError
 
 DELTA, ICEBERG = "a Delta table", "an Iceberg table"
@@ -54,6 +55,7 @@ def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list
     Raises:
         UserError: the library is missing, the log cannot be read, or it says what a list of files cannot: rows that
             are deleted in a file, columns under other names than in the files, files elsewhere.
+        UnreachableStore: the store of the log does not answer.
     """
     library, read = ("deltalake", _of_delta) if kind == DELTA else ("pyiceberg", _of_iceberg)
     if find_spec(library) is None:
@@ -63,7 +65,10 @@ def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list
     except UserError:
         raise
     except Exception as error:  # each library, and the store's below it, has classes of its own
-        raise refusal(folder, kind, f"its log cannot be read ({' '.join(str(error).split())})") from error
+        told = " ".join(str(error).split())
+        if isinstance(folder, RemotePath) and does_not_answer(error):
+            raise UnreachableStore(f"{folder}: {kind}, whose store does not answer ({told})") from error
+        raise refusal(folder, kind, f"its log cannot be read ({told})") from error
     return sorted(found, key=lambda each: each.name)
 
 

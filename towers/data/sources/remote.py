@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from towers.errors import UserError
+from towers.answering import does_not_answer
+from towers.errors import Unreachable, UserError
 
 LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs"}
 """What reads the objects behind a scheme."""
@@ -87,14 +88,15 @@ class RemotePath:
         """Turns what a store's library raises into an error that names the object; each library has its own classes.
 
         Raises:
-            StoreError: whatever went wrong while the block asked the store.
+            StoreError: whatever went wrong while the block asked the store; `UnreachableStore` where it did not answer.
         """
         try:
             yield
         except StoreError:
             raise
         except Exception as error:
-            raise StoreError(f"{self}: {reason_of(error)}") from error
+            kind = UnreachableStore if does_not_answer(error) else StoreError
+            raise kind(f"{self}: {reason_of(error)}") from error
 
     def read(self, begin: int, end: int) -> bytes:
         """Returns bytes `[begin, end)` of the object, by one request.
@@ -160,6 +162,10 @@ RawPath: TypeAlias = Path | RemotePath
 
 class StoreError(UserError):
     """A store did not give what it was asked for: who may not read it, what is not there, what does not answer."""
+
+
+class UnreachableStore(StoreError, Unreachable):
+    """A store does not answer, or asks for patience; the same command may succeed later."""
 
 
 def is_remote(root: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from towers.data.sources.remote import RemotePath, StoreError
-from towers.errors import UserError
+from towers.errors import Unreachable, UserError
 
 VERSIONS = ("generation", "ETag", "etag", "LastModified", "last_modified")
 """What tells an object's versions apart, the surest first: of Google Cloud, of S3, of Azure."""
@@ -47,12 +47,12 @@ def refuse_changes(folder: RemotePath, objects: Iterable[RemotePath]) -> None:
         objects: as they were listed before.
 
     Raises:
-        UserError: one was written again; or as `objects_below`.
+        Unreachable: one was written again; or as `objects_below`.
     """
     now = {path.url: path.version for path in objects_below(folder).values()}
     for path in objects:
         if now.get(path.url, path.version) != path.version:
-            raise UserError(f"{path}: was written again while it was read; run this again when its writer is done")
+            raise Unreachable(f"{path}: was written again while it was read; run this again when its writer is done")
 
 
 def entries_of(folder: RemotePath) -> dict[str, bool]:

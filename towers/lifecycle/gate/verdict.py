@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from towers.errors import UserError
 from towers.lifecycle.who import who
+from towers.secrets import masked
 
 Status = Literal["passed", "refused", "does not apply", "not yet"]
 NOT_YET: Final = "needs what comes later in the night"
@@ -70,7 +71,7 @@ def force_of(force: bool, why: str | None, group: str = "gate") -> Force | None:
         return None
     if why is None or not why.strip():
         raise UserError(f"{group}.force=true: say why, as {group}.why='TEXT'; it is kept with the version")
-    return Force(why=why.strip(), who=who())
+    return Force(why=masked(why.strip()), who=who())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

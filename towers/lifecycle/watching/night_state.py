@@ -79,7 +79,20 @@ class Serving:
             UserError: a record or the manifest cannot be read.
         """
         folder, champion = ledger.served(), ledger.champion()
-        if folder is None or not (folder / MANIFEST).exists():
+        return None if folder is None else cls.at(folder, champion)
+
+    @classmethod
+    def at(cls, folder: Path, record: Record | None) -> "Serving | None":
+        """Reads a version that serves or has served; null where its files are gone.
+
+        Args:
+            folder: of its export.
+            record: of it; null: it is not known since when it serves.
+
+        Raises:
+            UserError: the manifest cannot be read.
+        """
+        if not (folder / MANIFEST).exists():
             return None
         manifest = read_json(folder / MANIFEST)
         return cls(
@@ -87,7 +100,7 @@ class Serving:
             folder=folder,
             space_id=manifest["space_id"],
             data_end=utc(manifest.get("window", {}).get("end")),
-            since=utc(champion.serving_s) if champion is not None and champion.serving_s else None,
+            since=utc(record.serving_s) if record is not None and record.serving_s else None,
         )
 
 

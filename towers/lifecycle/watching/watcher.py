@@ -10,6 +10,7 @@ from typing import Any, Literal
 from towers.errors import GateRefused, UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.record import Record
+from towers.lifecycle.rollback import interrupted
 from towers.lifecycle.watching.night_state import Ending, NightState, Serving, Step, StepName, StepOutcome
 from towers.secrets import masked
 from towers.training.stopping import Stopped
@@ -196,8 +197,10 @@ def outcome_of(error: BaseException) -> Literal["refused", "failed", "stopped"]:
 
 
 def serving(ledger: Ledger) -> Serving | None:
-    """Returns what serves; null where nothing does, or where its files cannot be read, which the night itself tells."""
+    """Returns what serves, or what served when a roll back began that was interrupted; null where nothing does, or
+    where its files cannot be read, which the night itself tells."""
     try:
-        return Serving.of(ledger)
+        left = interrupted(ledger)
+        return Serving.of(ledger) if left is None else Serving.at(left, None)
     except (UserError, OSError, KeyError, ValueError):
         return None

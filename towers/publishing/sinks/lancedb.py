@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from towers.errors import UserError
+from towers.answering import does_not_answer
+from towers.errors import Unreachable, UserError
 from towers.publishing.sinks.engine_sink import EngineSink
 from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
@@ -59,8 +60,14 @@ class LanceSink(EngineSink):
         try:
             database = self._lancedb.connect(self._uri)
             yield _Tables(database, self._lancedb.index, self._prefix, self._batch_size, self._min_indexed)
-        except (OSError, RuntimeError) as error:  # LanceDB has no errors of its own
+        except (OSError, RuntimeError, ValueError) as error:  # LanceDB has no errors of its own
             told = (str(error).splitlines() or [type(error).__name__])[0]
+            if not self._is_local and does_not_answer(error):
+                raise Unreachable(
+                    f"sink.uri={self._uri}: the store does not answer ({told}); the same command goes on"
+                ) from error
+            if isinstance(error, ValueError):
+                raise
             raise UserError(f"sink.uri={self._uri}: LanceDB refuses ({told}); the same command goes on") from error
 
 
@@ -90,7 +97,9 @@ class _Tables:
         """Null for what no sink made; a killed run leaves a folder that is not a table yet."""
         try:
             table = self._database.open_table(name)
-        except ValueError:
+        except ValueError as error:
+            if does_not_answer(error):  # which says nothing of what is there
+                raise
             return UNFINISHED
         told = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
         if PREFIX + "version" not in told:
@@ -110,7 +119,9 @@ class _Tables:
     def _led_to(self) -> dict[str, str] | None:
         try:
             pointer = self._database.open_table(self._pointer)
-        except ValueError:
+        except ValueError as error:
+            if does_not_answer(error):  # which says nothing of what is there
+                raise
             return None
         (row,) = pointer.to_arrow().to_pylist()
         return row

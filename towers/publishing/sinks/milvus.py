@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from towers.errors import UserError
+from towers.answering import does_not_answer
+from towers.errors import Unreachable, UserError
 from towers.publishing.sinks.engine_sink import EngineSink
 from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
@@ -24,6 +25,8 @@ INDEXED = ("kind", "language", "explicit", "is_cold")
 """What filters ask for most. Lists, which Lite does not index, are scanned."""
 CONNECT_S = 10.0
 POLL_S = 0.5
+RATE_LIMIT = 8
+"""The code of Milvus' errors for more requests than it allows at a time."""
 PROPERTY = "towers."
 STRONG = {"consistency_level": "Strong"}
 """Count what was inserted a moment ago, too."""
@@ -47,10 +50,11 @@ class MilvusSink(EngineSink):
     def __init__(self, uri: str, token: str, prefix: str, batch_size: int, keep: int, dim: int | None):
         super().__init__(uri=uri, prefix=prefix, batch_size=batch_size, keep=keep, dim=dim)
         try:
+            import grpc
             import pymilvus
         except ImportError:
             raise UserError("sink=milvus: Milvus' client is not installed; pip install 'towers[milvus]'") from None
-        self._pymilvus, self._token = pymilvus, token
+        self._pymilvus, self._grpc, self._token = pymilvus, grpc, token
 
     @property
     def _shown(self) -> str:
@@ -76,7 +80,7 @@ class MilvusSink(EngineSink):
             client = self._pymilvus.MilvusClient(self._uri, token=self._token, timeout=CONNECT_S)
         except self._pymilvus.MilvusException as error:
             hint = "; a file is open in one process at a time" if self._is_local else ""
-            raise UserError(f"sink.uri={shown}: cannot be opened ({_told(error)}){hint}") from error
+            raise self._kind(error)(f"sink.uri={shown}: cannot be opened ({_told(error)}){hint}") from error
         try:
             yield client
         finally:
@@ -86,8 +90,15 @@ class MilvusSink(EngineSink):
     def _one_line(self, shown: str) -> Iterator[None]:
         try:
             yield
-        except self._pymilvus.MilvusException as error:
-            raise UserError(f"sink.uri={shown}: Milvus refuses ({_told(error)}); the same command goes on") from error
+        except (self._pymilvus.MilvusException, self._grpc.RpcError) as error:
+            kind = self._kind(error)
+            told = "does not answer" if kind is Unreachable else "refuses"
+            raise kind(f"sink.uri={shown}: Milvus {told} ({_told(error)}); the same command goes on") from error
+
+    def _kind(self, error: Exception) -> type[UserError]:
+        """Returns `Unreachable` where a server has not answered, or has said that it may later."""
+        is_later = getattr(error, "retriable", False) or getattr(error, "code", None) == RATE_LIMIT
+        return Unreachable if not self._is_local and (is_later or does_not_answer(error)) else UserError
 
 
 class _Collections:
@@ -227,7 +238,9 @@ def _values(column: pa.Array) -> Sequence[Any] | np.ndarray:
 
 
 def _told(error: Any) -> str:
-    return " ".join(error.message.split())
+    """Returns what an error of the client, or of gRPC below it, says."""
+    said = error.message if hasattr(error, "message") else error.details() if hasattr(error, "details") else error
+    return " ".join(str(said).split())
 
 
 @contextmanager
