@@ -15,7 +15,7 @@ import yaml
 
 from tests.command_line import towers
 from tests.deploy.files import DEPLOY, ROOT
-from tests.end_to_end.test_retrain import LENIENT, NIGHT
+from tests.end_to_end.nights import LENIENT, NIGHT
 from towers.lifecycle.replay import Replay
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.slow]

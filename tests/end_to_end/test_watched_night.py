@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,16 @@ import pytest
 import wandb
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.command_line import towers
-from tests.end_to_end.test_retrain import LENIENT, Nights
+from tests.command_line import ok, towers
+from tests.end_to_end.nights import LENIENT, NIGHT, Nights
 from tests.lifecycle.watching.hooks import listening
 from tests.lifecycle.watching.lineage import read_event
 from tests.lifecycle.watching.wandb_reading import read_back, runs_in
 from tests.notified import Inbox, inbox
 from towers.errors import ExitCode
+from towers.lifecycle.lock import held
 from towers.lifecycle.watching.night_state import STEPS
+from towers.manifest import read_json
 
 pytestmark = [pytest.mark.unhooked, pytest.mark.usefixtures("no_page")]
 SECRETS = {
@@ -41,19 +44,23 @@ class Watched:
 
     Args:
         nights: their folder.
-        said: what both commands printed.
+        done: what a published night, the same command again, and a refused night printed and ended with.
         posted: path, headers and body of all that the webhook got.
         notified: lines that systemd would have got.
     """
 
     nights: Nights
-    said: str
+    done: list[subprocess.CompletedProcess[str]]
     posted: list
     notified: list[str]
 
     @property
     def folder(self) -> Path:
         return self.nights.folder
+
+    @property
+    def said(self) -> str:
+        return "".join(one for done in self.done for one in (done.stdout, done.stderr))
 
 
 @contextmanager
@@ -92,14 +99,17 @@ def watched(demo, tmp_path_factory) -> Watched:
         wandb.teardown()  # it keeps its settings for the rest of a process
         with patch.dict(os.environ, {**own, **surroundings}):
             published = towers(nights.folder, *nights.command(0, *LENIENT, *watchers, "logger=wandb"))
+            again = towers(nights.folder, *nights.command(0, *LENIENT))
             refused = towers(
                 nights.folder, *nights.command(1, "gate.rules.too_good.max_gain=0.000001", *watchers, "logger=csv")
             )
         wandb.teardown()
-        said = "".join(one for done in (published, refused) for one in (done.stdout, done.stderr))
-        assert (published.returncode, refused.returncode) == (ExitCode.OK, ExitCode.REFUSED), said[-3000:]
-        assert "the night goes on" not in said  # no watcher has failed
-        return Watched(nights, said, list(hook.got), manager.lines)
+        found = Watched(nights, [published, again, refused], list(hook.got), manager.lines)
+        assert [done.returncode for done in found.done] == [ExitCode.OK, ExitCode.OK, ExitCode.REFUSED], found.said[
+            -3000:
+        ]
+        assert "the night goes on" not in found.said  # no watcher has failed
+        return found
 
 
 def test_no_secret_is_in_any_file_or_line(watched):
@@ -182,3 +192,33 @@ def test_the_run_of_the_night(watched):
     assert len(rows) > 5
     (export,) = run.artifacts("night-export")
     assert "champion" in export["aliases"]
+
+
+def test_a_refused_night_changes_nothing(watched):
+    """What was published is not made again; a second start says who runs, and ends well."""
+    (begun, again, done), nights = watched.done, watched.nights
+    first = nights.served
+    assert f"published exports/{first}: current points to it" in begun.stdout
+    manifest = read_json(nights.folder / "exports" / first / "manifest.json")
+    assert manifest["has_seen_test"]
+    assert manifest["window"]["end"].startswith(str(nights.replay.nights[0]))
+    assert done.stderr.strip().splitlines()[-1].startswith("towers: tonight's version (demo/")
+    assert f"current stays at {first}" in done.stderr
+    assert "refused        main_metric: " in done.stdout
+    assert nights.served == first
+
+    assert f"nothing to publish: {first}, which serves, was made of this data" in again.stdout
+    with held(nights.folder / "stores" / "night" / ".retrain.lock", "another night", False, print):
+        told = ok(nights.folder, *nights.command(1, *LENIENT))
+    assert "held for another night by " in told
+    listed = ok(nights.folder, *NIGHT, "action=history")
+    assert [line.split()[1] for line in listed.splitlines() if first in line] == ["champion"]
+    assert "refused by main_metric" in " ".join(listed.split())
+
+    (champion,) = [record for record in nights.records.values() if record["version"] == first]
+    twin = nights.folder / "runs" / champion["judged"]
+    twin.rename(twin.with_name("elsewhere"))
+    done = towers(nights.folder, *nights.command(2, *LENIENT))
+    twin.with_name("elsewhere").rename(twin)
+    assert (done.returncode, nights.served) == (ExitCode.CALLER, first)
+    assert f"the run by which it is judged (runs/{champion['judged']}) is gone" in done.stderr
