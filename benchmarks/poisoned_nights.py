@@ -29,8 +29,8 @@ from benchmarks.data_faults import CATALOGUE
 from benchmarks.disturbed import copied
 from benchmarks.measuring import add_smallest, write_result
 from benchmarks.poisons import POISONS, Poison
-from towers.cli import CALLER
 from towers.data.profiling.files import verdict_at
+from towers.errors import ExitCode
 from towers.lifecycle.replay import Replay
 
 REFUSED = re.compile(r"^refused +(\w+):", re.MULTILINE)
@@ -91,7 +91,7 @@ def run(state: Path, command: str, overrides: list[str]) -> Ended:
     told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     level, found = findings(state)
     rules = ", ".join(dict.fromkeys(REFUSED.findall(done.stdout + done.stderr)))
-    if not rules and done.returncode == CALLER:
+    if not rules and done.returncode == ExitCode.CALLER:
         rules = "(told as a mistake)"
     if not rules and done.returncode == 0 and NOTHING in done.stdout:
         rules = f"({NOTHING})"

@@ -13,7 +13,7 @@ from towers.commands import playlists
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
 from towers.config.keys import choices
-from towers.errors import UserError
+from towers.errors import ExitCode, UserError
 from towers.policies.kinds import KINDS, Radio
 from towers.policies.request import name_of
 from towers.retrieval.export import Export
@@ -136,7 +136,7 @@ def test_a_journey_between_two_pieces_says_how_long_its_steps_are(
 def test_mistakes_in_a_line(
     export: Export, capsys: pytest.CaptureFixture[str], overrides: list[str], said: str
 ) -> None:
-    assert cli.main(["playlists", f"export={export.folder}", "output=out.parquet", *overrides]) == cli.CALLER
+    assert cli.main(["playlists", f"export={export.folder}", "output=out.parquet", *overrides]) == ExitCode.CALLER
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert said in lines[0]

@@ -62,6 +62,15 @@ def test_it_is_passed_on_and_waited_for(tmp_path, training, number):
     assert (tmp_path / "saved").exists()
 
 
+@pytest.fixture
+def terminal():
+    """The terminal's signal is heard; what is started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_the_terminal_tells_all_processes_and_the_training_is_waited_for(tmp_path, training):
     process = training(signal.SIGINT)
 
