@@ -43,7 +43,7 @@ class Watcher:
         """A step has ended, well or by `step.error`; `state` knows what it made."""
 
     def ends(self, state: NightState) -> None:
-        """The night has ended; all are told by this before the first is told by `ended`, in which it may send for long."""
+        """The night has ended; all are told by this before the first is told by `ended`, where it may send for long."""
 
     def ended(self, state: NightState) -> None:
         """The night has ended as `state.ending` says."""
