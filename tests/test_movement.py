@@ -1,4 +1,4 @@
-"""Whether a process moves: by its own processor time, by that of others that it started, and by what it writes."""
+"""Whether a process moves: by its own processor time, by that of others it started, by what it reads and writes."""
 
 import os
 import subprocess
@@ -49,6 +49,21 @@ def test_what_is_written_counts(tmp_path: Path) -> None:
     assert movement.since_last()
 
 
+def test_what_is_read_counts(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(bytes(1_000_000))
+    movement = Movement(1e6, 1_000_000)
+    (tmp_path / "raw").read_bytes()
+    assert movement.since_last()
+    assert not movement.since_last()
+
+
+def test_the_look_itself_is_no_movement() -> None:
+    """However many processes a machine has."""
+    Spent.now()
+    before, after = Spent.now(), Spent.now()
+    assert 0 <= after.moved - before.moved - after.looked < 5_000
+
+
 def test_without_proc_the_own_time_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("towers.movement.PROC", tmp_path)
     before = Spent.now()
@@ -56,4 +71,4 @@ def test_without_proc_the_own_time_counts(monkeypatch: pytest.MonkeyPatch, tmp_p
     spent = Spent.now()
     assert spent.core_s >= before.core_s + 0.04
     assert spent.core_s == pytest.approx(sum(os.times()[:4]), abs=0.05)
-    assert spent.written == 0
+    assert spent.moved == 0

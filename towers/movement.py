@@ -1,4 +1,4 @@
-"""Whether a process and those that it has started do anything: processor time, and bytes that they write."""
+"""Whether a process and those that it has started do anything: processor time, and bytes that they read and write."""
 
 import os
 import time
@@ -8,6 +8,8 @@ from typing import Final
 
 PROC: Final = Path("/proc")
 TICKS: Final = os.sysconf("SC_CLK_TCK")
+COUNTED: Final = ("rchar:", "wchar:", "read_bytes:")
+"""Bytes that calls have read and written, and that came from disks; the latter know of mapped files, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,20 +18,26 @@ class Spent:
 
     Args:
         core_s: seconds of processor time.
-        written: bytes, through calls that write; 0 where the system does not say.
+        moved: bytes, through calls that read or write files and pipes, and those that were read from disks, mapped
+            files included; 0 where the system does not say.
+        looked: bytes among them that this look itself has read.
     """
 
     core_s: float
-    written: int
+    moved: int
+    looked: int
 
     @classmethod
     def now(cls) -> "Spent":
         """Reads it of this process from /proc; without one, processor time alone, of children once they have ended."""
-        tree = _tree(os.getpid())
+        tree, looked = _tree(os.getpid())
         if not tree:
             times = os.times()
-            return cls(core_s=times.user + times.system + times.children_user + times.children_system, written=0)
-        return cls(core_s=sum(ticks for _, ticks in tree.values()) / TICKS, written=sum(map(_written, tree)))
+            return cls(
+                core_s=times.user + times.system + times.children_user + times.children_system, moved=0, looked=0
+            )
+        core_s = sum(ticks for _, ticks in tree.values()) / TICKS
+        return cls(core_s=core_s, moved=sum(map(_moved, tree)), looked=looked)
 
 
 class Movement:
@@ -39,7 +47,7 @@ class Movement:
 
     Args:
         min_core_share: least processor time since the last look, as a share of one core.
-        min_bytes: or so many bytes written since then.
+        min_bytes: or so many bytes read and written since then.
     """
 
     def __init__(self, min_core_share: float, min_bytes: int):
@@ -49,31 +57,36 @@ class Movement:
     def since_last(self) -> bool:
         """Whether it has moved since the last look."""
         spent, at = Spent.now(), time.monotonic()
-        core_s, written, seconds = spent.core_s - self._last.core_s, spent.written - self._last.written, at - self._at
+        core_s, seconds = spent.core_s - self._last.core_s, at - self._at
+        moved = spent.moved - self._last.moved - spent.looked
         self._last, self._at = spent, at
-        return core_s >= self._min_core_share * seconds or written >= self._min_bytes
+        return core_s >= self._min_core_share * seconds or moved >= self._min_bytes
 
 
-def _tree(root: int) -> dict[int, tuple[int, int]]:
-    """Returns parent and ticks of a process and all its descendants, by their numbers; empty without /proc."""
+def _tree(root: int) -> tuple[dict[int, tuple[int, int]], int]:
+    """Returns parent and ticks of a process and all its descendants, by their numbers, and how many bytes were read to
+    find them; empty without /proc."""
     found: dict[int, tuple[int, int]] = {}
+    looked = 0
     for folder in PROC.glob("[0-9]*"):
         try:
             # pid (name) state ppid ... utime stime cutime cstime; a name may hold spaces and brackets: proc_pid_stat(5)
-            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            told = (folder / "stat").read_bytes()
         except OSError:  # it has ended meanwhile
             continue
+        looked += len(told)
+        fields = told.rpartition(b")")[2].split()
         found[int(folder.name)] = int(fields[1]), sum(map(int, fields[11:15]))
     inside = {root} & found.keys()
     while more := {one for one, (parent, _) in found.items() if parent in inside} - inside:
         inside |= more
-    return {one: found[one] for one in inside}
+    return {one: found[one] for one in inside}, looked
 
 
-def _written(process: int) -> int:
-    """Returns `wchar` of proc_pid_io(5); 0 where it may not be read."""
+def _moved(process: int) -> int:
+    """Returns the sum of `COUNTED` of proc_pid_io(5); 0 where it may not be read."""
     try:
         lines = (PROC / str(process) / "io").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("wchar:")), 0)
+    return sum(int(line.split()[1]) for line in lines if line.startswith(COUNTED))

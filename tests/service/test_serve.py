@@ -172,6 +172,7 @@ def test_several_processes_serve_as_one(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notify", "scratch"]
 
 
+@pytest.mark.slow
 def test_what_is_under_way_is_answered_and_what_hangs_is_left(tmp_path: Path) -> None:
     with served(tmp_path, str(GOLDEN), program=("-c", HANGS)) as (process, client):
         with asking_for_a_vector(client) as ends, socket.create_connection(address_of(client)) as hanging:

@@ -86,13 +86,14 @@ def create_app(
     live = open_live()
     watched = watched or Watched()
     roster = watched.roster
-    roster.tell(Served.of(live.snapshot))
+    served = Served.of(live.snapshot)
     live.on_swap.append(lambda snapshot: roster.tell(Served.of(snapshot)))
     live_home = None if home is None else LiveHome(home, live)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = threads
+        roster.tell(served)  # now that all is open
         live.start()
         if live_home is not None:
             live_home.start()
@@ -137,6 +138,7 @@ def _add_metrics(app: FastAPI, live: Live, roster: Roster) -> None:
     metrics = Metrics(roster)
     live.on_swap.append(metrics.swapped)
     live.on_refusal.append(metrics.refused_version)
+    live.on_look.append(metrics.looked)
     app.add_middleware(Measured, metrics=metrics, routes=app.routes)
     app.add_api_route("/metrics", metrics.answer, include_in_schema=False)
 

@@ -3,6 +3,7 @@
 import json
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from towers.service.limits import LIMIT
@@ -48,7 +49,11 @@ class Edge:
             await self._app(scope, receive, send_with_headers)
             return
         limit, most = self._bound_of(scope)
-        body = await self._body(scope, receive, most)
+        try:
+            body = await self._body(scope, receive, most)
+        except ClientDisconnect:  # part of a body must not be taken for all of it; nobody is there to read the answer
+            await self._refuse(send_with_headers, 499, "body: broke off")
+            return
         if body is None:
             scope[LIMIT] = limit
             await self._refuse(send_with_headers, 413, f"body: must be at most {most:,} bytes")
@@ -71,13 +76,15 @@ class Edge:
         return "max_body_bytes", self._max_body_bytes
 
     async def _body(self, scope: Scope, receive: Receive, most: int) -> bytes | None:
-        """The body; null where it is too long."""
+        """The body; null where it is too long. Raises `ClientDisconnect` where it breaks off."""
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > most:
             return None
         parts, length = [], 0
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             part = message.get("body", b"")
             parts.append(part)
             length += len(part)

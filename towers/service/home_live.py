@@ -16,7 +16,7 @@ from towers.policies.bandit.home import Shelf, Shelves, draw_page
 from towers.policies.bandit.home_cards import MOST, HomeCards, chosen_cards
 from towers.policies.bandit.policy_file import PolicyVersion, open_policy, version_folder
 from towers.service.home_log import CardIds, HomeLog
-from towers.service.live import RETRY_S, Live
+from towers.service.live import JOIN_S, RETRY_S, Live
 from towers.service.snapshot import Snapshot
 
 LOG = logging.getLogger("towers.service")
@@ -160,17 +160,21 @@ class LiveHome:
     def stop(self) -> None:
         """Ends the watching, and writes what the log may write."""
         self._stopped.set()
-        for thread in self._threads:
+        for thread in self._threads[1:]:  # which writes the log
             thread.join()
         if self.log is not None:
             self.log.close()
+        for thread in self._threads[:1]:
+            thread.join(timeout=JOIN_S)
+            if thread.is_alive():
+                LOG.info("home: a policy was still being opened; ended without it")
 
     def look(self) -> bool:
         """Swaps where the policy or the export moved, if the two are sound together; says whether it did."""
         snapshot, home = self._live.snapshot, self.home
         try:
             target = version_folder(self.settings.policy_folder)
-        except UserError:
+        except (UserError, OSError, RuntimeError):  # RuntimeError: a link to itself
             target = None
         if target == home.version.folder and snapshot is home.snapshot:
             self._refused = None

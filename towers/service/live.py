@@ -10,6 +10,8 @@ from towers.errors import UserError
 from towers.service.snapshot import Snapshot
 
 LOG = logging.getLogger("towers.service")
+JOIN_S = 1.0
+"""Seconds that a thread which opens something is waited for at the end."""
 RETRY_S = 30.0
 """After so long a version that was refused is looked at again: a copy may have been under way."""
 
@@ -25,7 +27,8 @@ class Live:
     Attributes:
         snapshot: that is served now.
         on_swap: what is called with each version that is served from now on.
-        on_refusal: what is called where a version was not opened.
+        on_refusal: what is called once for each version that was not opened, until another one is served or refused.
+        on_look: what is called after each look at the link, whatever it found.
     """
 
     def __init__(self, link: Path, open_version: Callable[[Path], Snapshot], watch_s: float):
@@ -37,6 +40,7 @@ class Live:
         self._thread: threading.Thread | None = None
         self.on_swap: list[Callable[[Snapshot], None]] = []
         self.on_refusal: list[Callable[[], None]] = []
+        self.on_look: list[Callable[[], None]] = []
         self.snapshot = open_version(link)
 
     def start(self) -> None:
@@ -49,23 +53,35 @@ class Live:
         """Ends the watching; a version that is being opened is let go."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(timeout=self.watch_s)
+            self._thread.join(timeout=JOIN_S)
+            if self._thread.is_alive():
+                LOG.info("a version was still being opened; ended without it")
 
     def look(self) -> bool:
         """Swaps where the link points elsewhere, if what it points to is sound; says whether it did."""
-        target = self._link.resolve()
-        if target == self.snapshot.export.folder:
-            self._refused = None
-            return False
-        if self._refused is not None and self._refused[0] == target and time.monotonic() < self._refused[1] + RETRY_S:
-            return False
         try:
+            return self._look()
+        finally:
+            _call(self.on_look)
+
+    def _look(self) -> bool:
+        target, before = self._link, self._refused
+        try:
+            target = self._link.resolve()
+            if target == self.snapshot.export.folder:
+                self._refused = None
+                return False
+            if before is not None and before[0] == target and time.monotonic() < before[1] + RETRY_S:
+                return False
             snapshot = self._open(target)
-        except Exception as error:  # whatever is wrong with it, what is served goes on
+        except Exception as error:  # whatever is wrong with it or with the link, what is served goes on
+            if before is not None and before[0] == target and time.monotonic() < before[1] + RETRY_S:
+                return False  # a link that cannot be followed
             self._refused = target, time.monotonic()
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             LOG.error("refused %s, still serving %s: %s", target, self.snapshot.version, " ".join(reason.split()))
-            _call(self.on_refusal)
+            if before is None or before[0] != target:
+                _call(self.on_refusal)
             return False
         LOG.info("now serving %s instead of %s", snapshot.version, self.snapshot.version)
         self.snapshot = snapshot

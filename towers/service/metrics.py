@@ -5,8 +5,10 @@ A label is a route's template, a method, a status, a version: never a path, an i
 
 import asyncio
 import gzip
+import os
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import (
@@ -16,16 +18,18 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
+    values,
 )
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from towers.errors import UserError
 from towers.service.limits import LIMIT
 from towers.service.roster import Roster, Served
 from towers.service.snapshot import Snapshot
@@ -35,6 +39,10 @@ disable_created_metrics()  # a series more for each, which says when this proces
 BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds: from a look-up by id to a journey through a large catalogue."""
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+FILES: Final = {
+    "counter": 1 << 20, "histogram": 1 << 21, "gauge_livesum": 1 << 16, "gauge_livemin": 1 << 16, "gauge_max": 1 << 16,
+}  # fmt: skip
+"""Bytes of the files in which a process of several counts: room for every method of every route."""
 UNKNOWN: Final = "unknown"
 """The route of all paths that no route has, and the method of all others."""
 
@@ -44,11 +52,19 @@ class Metrics:
 
     Args:
         roster: of the processes of this server. Where it has a folder, the library was imported with
-            `PROMETHEUS_MULTIPROC_DIR` set to it, and its values lie there, too.
+            `PROMETHEUS_MULTIPROC_DIR` set to it, and its values lie there, too. Else that variable is somebody else's,
+            and is not followed.
+
+    Raises:
+        UserError: the folder has no room for them.
     """
 
     def __init__(self, roster: Roster):
         self._roster = roster
+        if roster.folder is None:
+            values.ValueClass = values.MutexValue
+        else:
+            _make_room(roster.folder)
         own = CollectorRegistry()
         self.requests = Counter(
             "towers_server_requests", "Requests that were answered.", ("method", "route", "status"), registry=own
@@ -70,6 +86,11 @@ class Metrics:
         self.refused_versions = Counter(
             "towers_server_refused_versions", "Versions that a process did not open.", registry=own
         )
+        self.last_look = Gauge(
+            "towers_server_last_look_timestamp_seconds", "Last look at what the link points to.",
+            registry=own, multiprocess_mode="livemin",
+        )  # fmt: skip
+        self.looked()  # as it was opened
         self.last_swap = Gauge(
             "towers_server_last_swap_timestamp_seconds", "Last change to another version; 0 before the first.",
             registry=own, multiprocess_mode="max",
@@ -90,6 +111,10 @@ class Metrics:
         """Counts a version that was not opened."""
         self.refused_versions.inc()
 
+    def looked(self) -> None:
+        """Notes a look at the link."""
+        self.last_look.set(time.time())
+
     async def answer(self, request: Request) -> Response:
         """What a scrape gets: in OpenMetrics where it asks for that, else as text."""
         encoder, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -98,6 +123,36 @@ class Metrics:
         if gzip_accepted(request.headers.get("accept-encoding", "")):
             body, headers["content-encoding"] = gzip.compress(body, compresslevel=1), "gzip"
         return Response(body, headers=headers)
+
+
+def _make_room(folder: Path) -> None:
+    """Takes the room for this process' files from the disk: the library maps them, and a process that writes to a page
+    of a mapped file that the disk has no room for is killed (SIGBUS)."""
+    for name, size_bytes in FILES.items():
+        path = folder / f"{name}_{os.getpid()}.db"
+        try:
+            with path.open("ab") as file:
+                file.write(bytes(max(size_bytes - file.tell(), 0)))
+        except OSError as error:
+            raise UserError(
+                f"{folder}: {error.strerror}; what is counted for /metrics needs {sum(FILES.values()) / 1e6:.1f} MB "
+                "there for each of workers; make room, set TMPDIR, or metrics=false"
+            ) from None
+
+
+def strike(process: int, folder: Path) -> None:
+    """Gives back what a process has noted that has ended, but for what it has counted.
+
+    Args:
+        process: its number.
+        folder: of the roster.
+    """
+    mark_process_dead(process, str(folder))
+    for path in folder.glob(f"*_{process}.db"):
+        with path.open("rb") as file:
+            used = int.from_bytes(file.read(4), "little")  # as the library notes it in front
+        if used > 0:
+            os.truncate(path, used)
 
 
 class Measured:

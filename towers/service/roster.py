@@ -1,6 +1,8 @@
 """What each process of a server serves, and when its event loop last came round: read by all of them."""
 
 import asyncio
+import json
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass, field
@@ -10,11 +12,14 @@ from typing import Any, Final
 from anyio.to_thread import current_default_thread_limiter
 
 from towers.errors import UserError
-from towers.manifest import read_json, write_json
+from towers.manifest import atomic_file
 from towers.service.snapshot import Snapshot
 
+LOG = logging.getLogger("towers.service")
 BEAT_S: Final = 1.0
 """Seconds between two beats."""
+DIGITS: Final = 20
+"""Of a beat, nanoseconds, as it stands at the beginning of a process' file: it is written over, which needs no room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,30 +67,47 @@ class Roster:
     """The processes of a server.
 
     Args:
-        folder: where each notes itself, in a file by its number whose time is that of its last beat on the monotonic
-            clock, which all processes share; null: this process alone serves.
+        folder: where each notes itself, in a file by its number that begins with its last beat on the monotonic clock,
+            which all processes share; null: this process alone serves.
     """
 
     folder: Path | None = None
     _own: tuple[Served, float] | None = field(default=None, init=False)
+    _noted: Served | None = field(default=None, init=False)
+    _is_troubled: bool = field(default=False, init=False)
 
     def tell(self, served: Served) -> None:
-        """Notes what this process serves from now on; that is a beat, too."""
-        if self.folder is None:
-            self._own = served, time.monotonic()
-            return
-        write_json(self._file(os.getpid()), asdict(served))
+        """Notes what this process serves from now on; that is a beat, too. Where it cannot be noted, as on a full disk,
+        a line of the log says so, and each beat tries it again."""
+        self._own = served, time.monotonic()
         self.beat()
 
     def beat(self) -> None:
         """Notes that this process is not hung."""
-        if self.folder is not None:
-            os.utime(self._file(os.getpid()), ns=(0, time.monotonic_ns()))
-        elif self._own is not None:
-            self._own = self._own[0], time.monotonic()
+        if self._own is None:
+            return
+        self._own = self._own[0], time.monotonic()
+        if self.folder is None:
+            return
+        path, beat = self._file(os.getpid()), f"{time.monotonic_ns():0{DIGITS}}"
+        try:
+            if path.exists():
+                with path.open("r+b", buffering=0) as file:
+                    file.write(beat.encode())
+            if self._noted is not self._own[0] or not path.exists():
+                with atomic_file(path) as temporary:
+                    temporary.write_text(beat + json.dumps(asdict(self._own[0])))
+                self._noted = self._own[0]
+            self._is_troubled = False
+        except (OSError, UserError) as error:
+            if not self._is_troubled:
+                LOG.error("what this process serves cannot be noted (%s); it is tried again", error)
+            self._is_troubled = True
 
     def gone(self, process: int) -> None:
         """Strikes a process that has ended."""
+        if process == os.getpid():
+            self._own = None
         if self.folder is not None:
             self._file(process).unlink(missing_ok=True)
 
@@ -97,9 +119,9 @@ class Roster:
         found = {}
         for path in self.folder.glob("*.json"):
             try:
-                beat_s = path.stat().st_mtime_ns / 1e9
-                found[int(path.stem)] = Served(**read_json(path)), now - beat_s
-            except (FileNotFoundError, UserError):  # it has ended meanwhile
+                text = path.read_text()
+                found[int(path.stem)] = Served(**json.loads(text[DIGITS:])), now - int(text[:DIGITS]) / 1e9
+            except (OSError, ValueError, TypeError):  # it has ended meanwhile
                 continue
         return found
 

@@ -17,9 +17,7 @@ from pathlib import Path
 import faiss
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client.multiprocess import mark_process_dead
 from threadpoolctl import threadpool_limits
-from uvicorn.supervisors import Multiprocess
 
 from towers.errors import UserError
 from towers.manifest import scratch_directory
@@ -31,6 +29,7 @@ from towers.service.live import Live
 from towers.service.roster import Roster
 from towers.service.snapshot import Snapshot
 from towers.service.telling import Telling
+from towers.service.workers import CANNOT_SERVE, KILL_S, Workers
 from towers.service.write_guard import is_of_this_machine
 from towers.systemd import Notifier
 
@@ -85,6 +84,14 @@ class Serving:
         watched = Watched(metrics=self.metrics, roster=self.roster, ends=end_for_sure)
         return create_app(open_live or self.open_live, self.limits, self.threads, self.home, watched)
 
+    def app_of_worker(self) -> FastAPI:
+        """The application of one process of several; ends it with a line where that cannot be."""
+        try:
+            return self.app()
+        except (UserError, OSError) as error:
+            LOG.error("a process could not serve: %s", " ".join(str(error).split()))
+            raise SystemExit(CANNOT_SERVE) from None
+
 
 def keep_to_one_thread() -> None:
     """Each request has a thread already; BLAS and FAISS must not start more for it."""
@@ -124,7 +131,11 @@ def end_for_sure() -> None:
     hangs."""
 
     def end() -> None:
-        LOG.error("a request is still under way %g seconds after it was given up; ended without it", LAST_S)
+        others = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+        if others:  # those of requests; all of Towers' own are daemons
+            LOG.error("a request is still under way %g seconds after it was given up; ended without it", LAST_S)
+        else:
+            LOG.error("what ends the server, such as writing the home page's log, takes more than %g seconds", LAST_S)
         os._exit(1)
 
     timer = threading.Timer(LAST_S, end)
@@ -151,37 +162,6 @@ def bound(host: str, port: int) -> socket.socket:
     return listening
 
 
-class Workers(Multiprocess):
-    """Several processes that serve; strikes those from the roster that have ended.
-
-    Args:
-        config: of uvicorn.
-        sockets: that all of them listen on.
-        roster: with a folder.
-        notifier: is told while all processes are renewed, one after the other (SIGHUP).
-    """
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], roster: Roster, notifier: Notifier):
-        super().__init__(config, sockets)
-        self._roster, self._notifier = roster, notifier
-        self._known: set[int] = set()
-
-    def keep_subprocess_alive(self) -> None:
-        """As uvicorn calls it, every half second."""
-        super().keep_subprocess_alive()
-        running = {process.pid for process in self.processes if process.pid is not None}
-        for gone in self._known - running:
-            self._roster.gone(gone)
-            mark_process_dead(gone, str(self._roster.folder))
-        self._known = running
-
-    def handle_hup(self) -> None:
-        """Renews all processes."""
-        self._notifier.reloading()
-        super().handle_hup()
-        self._notifier.ready()
-
-
 @contextmanager
 def roster_of(workers: int) -> Iterator[Roster]:
     """Yields the roster of so many processes; a folder that several need is gone when the block ends.
@@ -192,12 +172,12 @@ def roster_of(workers: int) -> Iterator[Roster]:
     if workers == 1:
         yield Roster()
         return
-    place = Path(tempfile.gettempdir()) / "towers-serve"
     with ExitStack() as held:
         try:
-            folder = held.enter_context(scratch_directory(place))
+            folder = held.enter_context(scratch_directory(Path(tempfile.gettempdir()) / "towers-serve"))
         except OSError as error:
-            raise UserError(f"{place}: {error.strerror}; workers={workers} needs it, or set TMPDIR") from None
+            said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            raise UserError(f"{said}; workers={workers} needs a folder that can be written to: set TMPDIR") from None
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read as the processes import the library
         held.callback(os.environ.pop, "PROMETHEUS_MULTIPROC_DIR", None)
         yield Roster(folder)
@@ -219,7 +199,8 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
             "give one, or set TOWERS_HOME_TOKEN"
         )
     notifier = Notifier.of_environment()
-    with roster_of(workers) as roster, Telling(notifier, roster, workers, serving.stopping_s + LAST_S) as telling:
+    ending_s = serving.stopping_s + LAST_S
+    with roster_of(workers) as roster, Telling(notifier, roster, workers, ending_s + KILL_S) as telling:
         serving = replace(serving, roster=roster)
         live = serving.open_live()
         if home is not None:
@@ -232,7 +213,7 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
                 flush=True,
             )
             config = uvicorn.Config(
-                serving.app, factory=True, workers=workers, log_level="warning", access_log=access_log,
+                serving.app_of_worker, factory=True, workers=workers, log_level="warning", access_log=access_log,
                 timeout_graceful_shutdown=serving.stopping_s, timeout_worker_healthcheck=WORKER_S,
             )  # fmt: skip
             with ended_in_order():
@@ -243,7 +224,7 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
                     server.run(sockets=[listening])
                 else:
                     del live
-                    supervisor = Workers(config, [listening], roster, notifier)
+                    supervisor = Workers(config, [listening], roster, telling, ending_s)
                     telling.serves(listening, supervisor.should_exit.is_set)
                     supervisor.run()
     try:

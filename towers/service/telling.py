@@ -1,10 +1,12 @@
 """What systemd is told of a server: that it is ready, what it serves, that it answers, and that it ends."""
 
 import http.client
+import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final
 
@@ -12,6 +14,7 @@ from towers.movement import Movement
 from towers.service.roster import Roster, Served
 from towers.systemd import Notifier
 
+LOG = logging.getLogger("towers.service")
 LOOK_S: Final = 0.5
 """Seconds between two looks at the server."""
 OPENING_S: Final = 10.0
@@ -43,6 +46,7 @@ class Telling:
         self._is_stopping: Callable[[], bool] = lambda: False
         self._is_ready = self._told_end = False
         self._told = ""
+        self._extend_at, self._alive_at = time.monotonic() + OPENING_S, 0.0
 
     def __enter__(self) -> "Telling":
         if self._notifier.is_asked:
@@ -64,27 +68,42 @@ class Telling:
         self._is_stopping = is_stopping
         self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Spans the renewal of all processes; before the server is ready it goes unsaid, as `READY=1` would end it."""
+        was_ready = self._is_ready
+        if was_ready:
+            self._notifier.reloading()
+        yield
+        if was_ready:
+            self._notifier.ready()
+
     def _run(self) -> None:
-        movement, extend_at, alive_at = Movement(**OPENS), time.monotonic() + OPENING_S, 0.0
-        watchdog_s = self._notifier.watchdog_s
+        movement, watchdog_s = Movement(**OPENS), self._notifier.watchdog_s
         while not self._stopped.wait(LOOK_S if watchdog_s is None else min(LOOK_S, watchdog_s / 8)):
             if self._is_stopping():
                 self._ends()
                 return
-            now, processes = time.monotonic(), self._roster.processes()
-            if not self._is_ready and now >= extend_at:
-                extend_at = now + OPENING_S
-                if movement.since_last():
-                    self._notifier.extend(3 * OPENING_S)
-            if not self._is_ready and len(processes) >= self._workers and self._answers():
-                self._is_ready = self._notifier.ready()
-            if self._is_ready:
-                self._say(status({process: served for process, (served, _) in processes.items()}))
-            if watchdog_s is not None and self._is_ready and now >= alive_at:
-                beats = [silent_s for _, silent_s in processes.values()]
-                if beats and max(beats) < max(watchdog_s / 2, 2.0) and self._answers():
-                    alive_at = now + watchdog_s / 4
-                    self._notifier.alive()
+            try:
+                self._look(movement)
+            except Exception as error:  # such as no more open files: the next look may succeed
+                LOG.error("systemd is not told: %s: %s", type(error).__name__, " ".join(str(error).split()))
+
+    def _look(self, movement: Movement) -> None:
+        now, processes, watchdog_s = time.monotonic(), self._roster.processes(), self._notifier.watchdog_s
+        if not self._is_ready and now >= self._extend_at:
+            self._extend_at = now + OPENING_S
+            if movement.since_last():
+                self._notifier.extend(3 * OPENING_S)
+        if not self._is_ready and len(processes) >= self._workers and self._answers():
+            self._is_ready = self._notifier.ready()
+        if self._is_ready:
+            self._say(status({process: served for process, (served, _) in processes.items()}))
+        if watchdog_s is not None and self._is_ready and now >= self._alive_at:
+            beats = [silent_s for _, silent_s in processes.values()]
+            if beats and max(beats) < max(watchdog_s / 2, 2.0) and self._answers():
+                self._alive_at = now + watchdog_s / 4
+                self._notifier.alive()
 
     def _say(self, text: str) -> None:
         if text != self._told and self._notifier.status(text):

@@ -14,9 +14,9 @@ from towers.assembly.versions import _watchers
 from towers.config.composing import compose
 from towers.errors import GateRefused, UserError
 from towers.lifecycle.ledger import Ledger
-from towers.lifecycle.watching.night_state import Serving
+from towers.lifecycle.watching.night_state import NightState, Serving
 from towers.lifecycle.watching.systemd import PULSES, Systemd
-from towers.lifecycle.watching.watcher import Watch
+from towers.lifecycle.watching.watcher import Watch, Watcher
 from towers.systemd import VARIABLES
 
 WATCHDOG_S = 0.6
@@ -108,6 +108,41 @@ def test_the_watchdog_hears_of_a_night_that_moves_and_not_of_one_that_hangs(
     ended = beats(manager)
     time.sleep(2 * WATCHDOG_S / PULSES)
     assert beats(manager) == ended  # nothing goes on
+
+
+class Sends(Watcher):
+    """Waits for an answer at the end, and asleep."""
+
+    def ended(self, state: NightState) -> None:
+        time.sleep(WATCHDOG_S)
+
+
+def test_the_watchdog_hears_of_a_night_whose_other_watchers_send(
+    ledger: Ledger, manager: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", str(round(WATCHDOG_S * 1e6)))
+    watching = Watch({"sends": Sends(), "systemd": systemd()}, state_in(tmp_path))
+    with watching.process(ledger):
+        with watching.night(ledger):
+            manager.clear()
+        lines = manager.lines
+    (at,) = [place for place, line in enumerate(lines) if line.startswith("STATUS=")]
+    assert lines[:at].count("WATCHDOG=1") >= 2
+
+
+def test_without_a_watchdog_a_night_asks_for_more_time(
+    ledger: Ledger, manager: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    with watch(tmp_path, systemd(extend_s=0.2)).process(ledger):
+        manager.wait_for(lambda lines: lines.count("EXTEND_TIMEOUT_USEC=200000") > 1)
+
+
+def test_an_extension_that_lapses_is_refused(manager: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "900000000")
+    assert systemd(extend_s=450).is_on
+    with pytest.raises(UserError, match=r"extend_s=449: lapses .* every 225 s .*; give at least 450"):
+        systemd(extend_s=449)
 
 
 def test_a_limit_of_the_service_holds_unless_it_is_said(

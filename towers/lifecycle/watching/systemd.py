@@ -11,24 +11,24 @@ from towers.secrets import masked
 from towers.systemd import Notifier
 
 PULSES: Final = 4
-"""Looks at the night in the time after which the watchdog takes it for dead."""
+"""Looks at the night in the time after which the watchdog takes it for dead, or without one in `extend_s`."""
 
 
 class Systemd(Watcher):
     """Tells it where the night is a service with a notification socket; elsewhere it does nothing.
 
     The watchdog (`WatchdogSec=`) hears of a night as long as it moves: since the last look, a quarter of that time ago,
-    this process and those that it has started have used processor time or written. It hears of one that waits for
+    this process and those that it has started have used processor time, read or written. It hears of one that waits for
     another night to end, too, and of one that has ended and waits for what other watchers send.
 
     Args:
         min_core_share: least processor time, as a share of one core.
-        min_bytes: or so many bytes written.
+        min_bytes: or so many bytes read and written.
         extend_s: seconds that a night that moves asks for with each sign of life, beyond a limit of the service such as
-            `RuntimeMaxSec=`; null: limits hold.
+            `RuntimeMaxSec=`; without a watchdog there are four signs in that time. Null: limits hold.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: a value that cannot be, or `extend_s` below twice the time between two signs of life.
     """
 
     def __init__(self, min_core_share: float, min_bytes: int, extend_s: float | None):
@@ -40,6 +40,14 @@ class Systemd(Watcher):
             raise UserError(f"watchers.systemd.extend_s={extend_s}: must be above 0, or null")
         self._min_core_share, self._min_bytes, self._extend_s = min_core_share, min_bytes, extend_s
         self._notifier = Notifier.of_environment()
+        watchdog_s = self._notifier.watchdog_s
+        if watchdog_s is not None and extend_s is not None and extend_s < 2 * watchdog_s / PULSES:
+            raise UserError(
+                f"watchers.systemd.extend_s={extend_s:g}: lapses before the next sign of life, which comes every "
+                f"{watchdog_s / PULSES:g} s (WatchdogSec={watchdog_s:g}); give at least {2 * watchdog_s / PULSES:g}"
+            )
+        within_s = watchdog_s or extend_s
+        self._pulse_s = None if within_s is None else within_s / PULSES
         self._runs = False
         self._stopped = threading.Event()
         self._pulse: threading.Thread | None = None
@@ -53,11 +61,9 @@ class Systemd(Watcher):
         """The service runs, and shows it from now on."""
         self._notifier.status(f"night of {state.data} ({state.experiment}): waits for its turn")
         self._notifier.ready()
-        if self._notifier.watchdog_s is not None:
+        if self._pulse_s is not None:
             self._notifier.alive()
-            self._pulse = threading.Thread(
-                target=self._beat, args=(self._notifier.watchdog_s,), name="towers-pulse", daemon=True
-            )
+            self._pulse = threading.Thread(target=self._beat, args=(self._pulse_s,), name="towers-pulse", daemon=True)
             self._pulse.start()
 
     def begun(self, state: NightState) -> None:
@@ -73,10 +79,13 @@ class Systemd(Watcher):
             f"since {step.began:%H:%M} UTC"
         )
 
+    def ends(self, state: NightState) -> None:
+        """From here on others send what they have to send, which counts as movement."""
+        self._runs = False
+
     def ended(self, state: NightState) -> None:
         """The ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and others may
         have much to send."""
-        self._runs = False
         why = f": {masked(state.why)}" if state.why else ""
         self._notifier.status(f"night of {state.data} ({state.experiment}): {state.ending}{why}")
 
@@ -92,9 +101,9 @@ class Systemd(Watcher):
         if self._pulse is not None:
             self._pulse.join()
 
-    def _beat(self, watchdog_s: float) -> None:
+    def _beat(self, every_s: float) -> None:
         movement = Movement(self._min_core_share, self._min_bytes)
-        while not self._stopped.wait(watchdog_s / PULSES):
+        while not self._stopped.wait(every_s):
             has_moved = movement.since_last()  # measured while it waits, too, so that no look spans the wait
             if has_moved or not self._runs:
                 self._notifier.alive()

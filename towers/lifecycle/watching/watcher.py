@@ -43,6 +43,9 @@ class Watcher:
     def step_ended(self, state: NightState, step: Step) -> None:
         """A step has ended, well or by `step.error`; `state` knows what it made."""
 
+    def ends(self, state: NightState) -> None:
+        """The night has ended; all are told by this before the first is told by `ended`, where it may send for long."""
+
     def ended(self, state: NightState) -> None:
         """The night has ended as `state.ending` says."""
 
@@ -160,7 +163,10 @@ class Watch:
         if self.state.record is not None:
             with suppress(UserError, OSError):  # a record that cannot be read must not hide what ended the night
                 self.knows(record=ledger.of_night(self.state.record.night) or self.state.record)
-        self._tell(lambda each: each.ended(self.state))
+        try:
+            self._tell(lambda each: each.ends(self.state))
+        finally:  # a signal that comes meanwhile waits until all are told
+            self._tell(lambda each: each.ended(self.state))
 
     def _tell(self, tell: Callable[[Watcher], None]) -> None:
         """Tells all watchers; a signal that comes meanwhile ends the night once all are told."""
