@@ -1,8 +1,10 @@
 """Lines at the end of a file that several processes write to: each stands whole, and none of them holds anybody up."""
 
 import errno
+import fcntl
 import os
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,9 @@ from towers.errors import UserError
 
 _APPENDS: Final = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened: a named pipe that nobody reads is an error (ENXIO), where it would be waited for otherwise."""
+
+WAITED_S: Final = 1.0
+"""Seconds that a line of another process is waited for."""
 
 
 def check_appendable(key: str, path: Path) -> None:
@@ -55,11 +60,24 @@ def append_line(path: Path, line: str) -> None:
     """
     file = os.open(path, _APPENDS | os.O_CREAT, 0o644)
     try:
+        _wait_for_others(file)
         data = b"\n" * _ends_within_line(path, file) + line.encode() + b"\n"
         if os.write(file, data) < len(data):
             raise OSError(f"{path}: a line was cut; is the disk full, or what reads it too slow?")
     finally:
         os.close(file)
+
+
+def _wait_for_others(file: int) -> None:
+    """Waits until no other process is in the midst of a line, which a look at the end of the file would take for one
+    that was cut; not for ever, as one that was halted would hold all others up. Closing the file lets go."""
+    until = time.monotonic() + WAITED_S
+    with suppress(OSError):  # a disk without locks
+        while time.monotonic() < until:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(0.001)
 
 
 def _ends_within_line(path: Path, file: int) -> bool:
