@@ -105,6 +105,16 @@ def test_trainings_of_a_night_are_in_its_group(make_plan, world_store, given, gr
     assert group_in(plan.state()) == logger.group
 
 
+def test_weights_and_biases_watch_where_trainings_go_there(make_plan, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    assert "wandb" in make_plan("logger=wandb").watchers
+    elsewhere = make_plan("logger=csv", "+logger.project=ours")
+    assert "wandb" not in elsewhere.watchers
+    assert elsewhere.state().project is None
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert "wandb" not in make_plan("logger=wandb").watchers
+
+
 def test_a_backtest_fills_no_engine(make_config, tmp_path):
     """Its versions are nobody's to read, whichever engine the nights fill."""
     plan = backtest_plan(

@@ -155,7 +155,8 @@ def test_who_does_not_answer_is_refused_and_asked_no_more(misbehaving, whose: st
 
     found, asked = misbehaving(silent, whose=(whose,))
     assert not found.passes
-    assert any("gone" in line for line in found.refused)
+    assert "gone" in str(found)
+    assert "gone" not in " ".join(found.refused)
     assert any("no list could be compared" in line for line in found.refused)
     assert asked[whose] == GIVEN_UP * PASSES
     assert found.failed == (found.asked if whose == "after" else 0)
@@ -167,7 +168,23 @@ def test_one_failure_is_enough(misbehaving) -> None:
 
     found, _ = misbehaving(once)
     assert found.failed == 1
-    assert found.refused == ("canaries: 1 without an answer: health: 500: oh",)
+    assert found.refused == ("canaries: 1 without an answer: health (0)",)
+    assert str(found).endswith("\nhealth (0): 500: oh")
+
+
+def test_what_is_kept_of_a_failure_names_no_listener(misbehaving) -> None:
+    """The reasons for a refusal go into records and to whoever watches; what was answered, to the terminal alone."""
+
+    def quoted(canary: Canary, answer: Answer) -> Answer:
+        is_one = canary.group in ("listener", "newcomer", "lists")
+        return replace(answer, ids=None, fault=f"not an answer: {canary.asked}") if is_one else answer
+
+    found, _ = misbehaving(quoted)
+    assert "listener (1)" in found.refused[0]
+    export = Export(GOLDEN)
+    named = [*export.user_ids, *export.content_ids]
+    assert not [one for one in named if str(one) in " ".join(found.refused)]
+    assert "'user': " in str(found)
 
 
 def test_what_the_data_does_not_allow_is_declined_by_both_or_refused(misbehaving) -> None:

@@ -84,7 +84,7 @@ def test_keys_that_wandb_takes(monkeypatch, dead_server, key):
 @pytest.mark.unhooked
 def test_disabled_writes_nothing_and_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    logger = wandb_logger(tmp_path, "demo/0123", "towers", None)
+    logger = wandb_logger(tmp_path, "demo/0123", "towers", None, None)
     said = capsys.readouterr().err
     assert said == f"wandb: off, as WANDB_MODE says; the figures are in {tmp_path}/metrics.csv alone\n"
     logger.log_metrics({"loss": 0.5}, step=1)
@@ -96,12 +96,12 @@ def test_disabled_writes_nothing_and_says_so(monkeypatch, tmp_path, capsys):
 def test_a_mode_that_there_is_not_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "nonsense")
     with pytest.raises(UserError, match=r"^logger=wandb: .*'offline'"):
-        wandb_logger(tmp_path, "demo/0123", "towers", None)
+        wandb_logger(tmp_path, "demo/0123", "towers", None, None)
 
 
 @pytest.mark.unhooked
 def test_pictures_go_to_the_run_of_the_training(tmp_path, capsys):
-    logger = wandb_logger(tmp_path, "demo/0123", "towers", None)
+    logger = wandb_logger(tmp_path, "demo/0123", "towers", None, None)
     (files,) = (tmp_path / "wandb").glob("offline-run-*")
     said = f"wandb: offline, as there is no key; files in {files}; `wandb sync {files}` uploads them\n"
     assert said in capsys.readouterr().err

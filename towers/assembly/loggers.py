@@ -38,8 +38,8 @@ class LoggerPart:
         facts: dict[str, Any] = {"save_dir": folder}
         if self.is_ours:
             facts["name"] = f"{experiment}/{folder.name}"
-            if "group" in taken and "group" not in given:
-                facts["group"] = sweep_name()
+            known = {"group": sweep_name(), "job_type": None}  # unless the configuration gives them, as that of a night
+            facts |= {key: each for key, each in known.items() if key in taken and key not in given}
         elif "save_dir" in given or "save_dir" not in taken:
             facts = {}
         logger = self.build(**facts)

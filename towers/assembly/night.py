@@ -14,7 +14,7 @@ from towers.assembly.cleaning import folders_of
 from towers.assembly.judged import judged_run
 from towers.assembly.run import load_run
 from towers.assembly.training import training_plan
-from towers.assembly.versions import state_of, versions_of
+from towers.assembly.versions import state_of, versions_of, wandb_project
 from towers.assembly.warm_start import check_carried
 from towers.config.composing import config_of_run, seen_by
 from towers.config.instantiate import instantiate, value
@@ -42,7 +42,6 @@ from towers.publishing.sinks.sink import Sink
 from towers.retrieval.files import MANIFEST
 
 LOCK = ".retrain.lock"
-WANDB = "towers.training.loggers.wandb_logger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +291,7 @@ class Night:
     def _train(self, until: str, begins_with: Path | None = None, share: float = 1.0) -> DictConfig:
         config = seen_by("train", self.plan.config)
         with open_dict(config):
-            if config.logger.get("_target_") == WANDB:  # beside the night's own run
+            if wandb_project(config) is not None:  # beside the night's own run
                 config.logger = {"group": group_of(self.plan.data), "job_type": "train", **config.logger}
             config.train_until = until
             if until == "end":  # nothing is validated, so nothing ends it early

@@ -1,10 +1,11 @@
 """The versions of a data set and who reads them: what a roll back and the history need, without torch."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,9 +15,12 @@ from towers.config.instantiate import instantiate, value
 from towers.errors import UserError
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.watching.night_state import NightState
+from towers.lifecycle.watching.wandb_night import WandbNight
 from towers.lifecycle.watching.watcher import Watcher
 from towers.publishing.sinks.sink import Sink
 from towers.secrets import masked_settings
+
+WANDB: Final = "towers.training.loggers.wandb_logger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +67,19 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
         experiment=value(config, "name", str),
         started=datetime.now(UTC),
         root=None if OmegaConf.is_missing(config.data, "root") else value(config, "data.root", str | None),
-        project=config.logger.get("project"),
+        project=wandb_project(config),
         config=_plain(config),
         nights=ledger.folder,
         runs=ledger.runs,
     )
+
+
+def wandb_project(config: DictConfig) -> str | None:
+    """Gives the project of Weights & Biases that trainings go to; null where they do not go there."""
+    logger = OmegaConf.select(config, "logger")
+    if not logger or logger.get("_target_") != WANDB or os.environ.get("WANDB_MODE") == "disabled":
+        return None
+    return logger.project
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -94,4 +106,9 @@ def _watchers(config: DictConfig) -> dict[str, Watcher]:
     for name, watcher in built.items():
         if not isinstance(watcher, Watcher):
             raise UserError(f"watchers.{name}: {type(watcher).__name__} is no {Watcher.__module__}.Watcher")
-    return {name: watcher for name, watcher in built.items() if watcher.is_on}
+    goes_there = wandb_project(config) is not None
+    return {
+        name: watcher
+        for name, watcher in built.items()
+        if watcher.is_on and (goes_there or not isinstance(watcher, WandbNight))
+    }

@@ -45,10 +45,6 @@ class Canary:
     is_compared: bool = True
     may_be_declined: bool = False
 
-    def __str__(self) -> str:
-        told = " ".join(f"{name}={value}" for name, value in self.asked.items() if name != "k")
-        return f"{self.path} {told}".strip()
-
 
 def drawn(candidate: Export, champion: Export | None, count: int, seed: int) -> list[Canary]:
     """Canaries, the same whenever they are drawn of the same versions.

@@ -92,6 +92,8 @@ class ServedCheck:
         median_ms, p95_ms: milliseconds of an answer; null without any.
         champion_median_ms: the median of the version that serves, over the same canaries.
         refused: each limit that is broken, in a line that names what sets it; none: it may serve.
+        said: what was said in the place of the first answers that lack, for the terminal alone: a server may quote what
+            it was asked, and so a listener's id.
     """
 
     version: str
@@ -108,6 +110,7 @@ class ServedCheck:
     p95_ms: float | None = None
     champion_median_ms: float | None = None
     refused: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def passes(self) -> bool:
@@ -131,7 +134,7 @@ class ServedCheck:
             than = "" if self.champion_median_ms is None else f" (before {self.champion_median_ms:.1f} ms)"
             told.append(f"median {self.median_ms:.1f} ms{than}, 95 % within {self.p95_ms:.1f} ms")
         words = f"{self.version}: {', '.join(told)}" if self.asked else f"{self.version}: no canary was asked"
-        return words if self.passes else f"{words}; refused: {'; '.join(self.refused)}"
+        return words if self.passes else "\n".join([f"{words}; refused: {'; '.join(self.refused)}", *self.said])
 
 
 def checked(candidate: Path, champion: Path | None, settings: CanarySettings) -> ServedCheck:
@@ -222,8 +225,9 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
     answered = [(canary, new, old) for canary, new, old in lists if old is not None and old.ids is not None]
     comparable = [(canary, new.ids, old.ids) for canary, new, old in answered if canary.is_compared]
     declined = [canary for canary, new, old in pairs if new.is_declined and (old is None or old.is_declined)]
-    faults = [f"{canary}: {new.fault}" for canary, new, old in pairs if new.ids is None and canary not in declined]
-    silent = [f"{canary}: {old.fault}" for canary, _, old in pairs if old and old.ids is None and not old.is_declined]
+    places = [(f"{canary.group} ({place})", canary, new, old) for place, (canary, new, old) in enumerate(pairs)]
+    faults = [(name, new.fault) for name, canary, new, _ in places if new.ids is None and canary not in declined]
+    silent = [(name, old.fault) for name, _, _, old in places if old and old.ids is None and not old.is_declined]
     alike = _alike(comparable)
     full = [(new, old) for canary, new, old in lists if not canary.may_be_declined]  # nobody need have a list on repeat
     empty = [not new.ids and (old is None or bool(old.ids)) for new, old in full]
@@ -240,8 +244,9 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
         "champion_median_ms": _within(50, [old for _, _, old in answered if old is not None]),
     }
     refused = [*_told_faults(faults, ""), *_told_faults(silent, f"the version that serves, {told['champion']}: ")]
+    said = tuple(f"{name}: {fault}" for each in (faults, silent) for name, fault in each[:SHOWN])
     found = ServedCheck(**told, **check)
-    return ServedCheck(**told, **check, refused=(*refused, *_broken(found, settings)))
+    return ServedCheck(**told, **check, refused=(*refused, *_broken(found, settings)), said=said)
 
 
 def _alike(lists: list[tuple[Canary, Any, Any]]) -> dict[str, Any]:
@@ -267,11 +272,11 @@ def _within(percent: int, answers: Sequence[Answer]) -> float | None:
     return float(np.percentile([answer.took_ms for answer in answers], percent)) if answers else None
 
 
-def _told_faults(faults: Sequence[str], whose: str) -> Iterator[str]:
-    """All of them in one line, the first ones in words."""
+def _told_faults(faults: Sequence[tuple[str, str | None]], whose: str) -> Iterator[str]:
+    """All of them in one line, the first ones by their groups and places."""
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        yield f"canaries: {whose}{len(faults)} without an answer: {'; '.join(faults[:SHOWN])}{more}"
+        yield f"canaries: {whose}{len(faults)} without an answer: {', '.join(name for name, _ in faults[:SHOWN])}{more}"
 
 
 def _broken(check: ServedCheck, settings: CanarySettings) -> Iterator[str]:

@@ -97,9 +97,7 @@ class CsvLogger(Logger):
             writer.writerows(rows)
 
 
-def wandb_logger(
-    save_dir: Path, name: str, project: str, group: str | None, job_type: str | None = None
-) -> WandbLogger:
+def wandb_logger(save_dir: Path, name: str, project: str, group: str | None, job_type: str | None) -> WandbLogger:
     """Weights & Biases, by Lightning's own logger; offline where there is no key or no network.
 
     Args:

@@ -109,19 +109,22 @@ def _shown_arguments() -> Iterator[None]:
 @contextmanager
 def kept_below(folder: Path) -> Iterator[None]:
     """Spans a block in which wandb keeps copies of artifacts' files, which it makes until they are uploaded, and its
-    cache below a folder; else they go into the user's home. What the environment says counts.
+    cache below a folder, whatever the environment says: who removes a run, or somebody from it, has to find them.
 
     Args:
         folder: for both.
     """
     places = {"WANDB_DATA_DIR": folder, "WANDB_CACHE_DIR": folder / "cache"}
-    added = {name: str(place.resolve()) for name, place in places.items() if name not in os.environ}
-    os.environ.update(added)
+    before = {name: os.environ.get(name) for name in places}
+    os.environ.update({name: str(place.resolve()) for name, place in places.items()})
     try:
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        for name, given in before.items():
+            if given is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = given
 
 
 def log_images(folder: Path, name: str, place: Mapping[str, Any], images: Mapping[str, bytes]) -> None:

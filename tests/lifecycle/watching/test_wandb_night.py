@@ -22,11 +22,11 @@ from tests.lifecycle.watching.wandb_server import KEY, listening
 from towers.data.store import Store
 from towers.errors import UserError
 from towers.lifecycle.gate.verdict import Outcome, Verdict
-from towers.lifecycle.record import Record, Remark
+from towers.lifecycle.record import Bar, Record, Remark
 from towers.lifecycle.watching import wandb_shown
 from towers.lifecycle.watching.night_state import NightState, Serving, Step
 from towers.lifecycle.watching.wandb_links import kept
-from towers.lifecycle.watching.wandb_night import WandbNight
+from towers.lifecycle.watching.wandb_night import KEPT_COPIES, WandbNight, _alias, _drop_copies
 from towers.manifest import read_json
 from towers.retrieval.export import Export
 
@@ -200,6 +200,34 @@ def test_no_listener_and_no_secret_is_in_it(offline):
     assert [path for path in home.rglob("*") if path.is_file() and "wandb" in path.parts] == []
 
 
+def test_a_version_that_was_put_away_before_its_run_is_written_is_no_champion(state):
+    away = replace(state, serving=state.served_before)
+    assert _alias(state) == "champion"
+    assert _alias(away) is None
+    bar = Bar(when="2026-07-14T03:00:00", who="ann@here", why="wrong covers")
+    assert _alias(replace(away, record=replace(state.record, bar=bar))) == "rejected"
+
+
+def test_copies_go_with_their_run_and_the_oldest_of_many(tmp_path):
+    copies = tmp_path / wandb_shown.COPIES
+    for day in range(KEPT_COPIES + 2):
+        (copies / f"night-{day}").mkdir(parents=True)
+        run = tmp_path / f"offline-run-202607{day:02}_021500-night-{day}"
+        run.mkdir()
+        (run / f"run-night-{day}.wandb").touch()
+    (copies / "cleaned").mkdir()
+    (tmp_path / "offline-run-20260731_021500-night-31" / "run-night-31.wandb.synced").touch()
+    _drop_copies(tmp_path)
+    assert {path.name for path in copies.iterdir()} == {f"night-{day}" for day in range(1, KEPT_COPIES + 1)}
+
+
+def test_who_was_shown_before_a_night_went_on_is_found(tmp_path):
+    folder = tmp_path / "small" / "wandb"
+    wandb_shown.note(folder, "r", ["u1", "u2"])
+    wandb_shown.note(folder, "r", ["u2", "u3"])
+    assert [count for *_, count in wandb_shown.runs_with(tmp_path, ["u1", "u2", "u3"])] == [3]
+
+
 def test_what_cannot_be_linked_offline_is_kept(offline):
     state, _, _, _ = offline
     (link,) = kept(state.nights / "wandb")
@@ -266,7 +294,15 @@ def test_where_there_is_to_be_no_run_there_is_none(state, tmp_path, facts, mode)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("registry", "model/towers"), ("registry", "wandb-registry-model"), ("k", 0), ("listeners", -1)]
+    ("key", "value"),
+    [
+        ("registry", "model/towers"),
+        ("registry", "wandb-registry-model"),
+        ("k", 0),
+        ("listeners", -1),
+        ("reference_above_mb", float("nan")),
+        ("reference_above_mb", -1.0),
+    ],
 )
 def test_a_value_that_will_not_do_is_one_line(key, value):
     with pytest.raises(UserError, match=rf"^watchers\.wandb\.{key}={value}: must be "):

@@ -37,6 +37,8 @@ from towers.training.wandb_runs import FOLDER, id_of, kept_below, opened, tell, 
 Alias = Literal["candidate", "champion", "rejected"]
 MOVING: Final[tuple[Alias, ...]] = ("candidate", "champion", "rejected")
 """Aliases that tell what became of a version; each is at the last one of which it is true."""
+KEPT_COPIES: Final = 30
+"""Of so many runs that were not uploaded so far, the last ones, copies of artifacts' files are kept."""
 REGISTRY: Final = re.compile(r"([^/:]+/)?wandb-registry-[^/:]+/[^/:]+")
 
 
@@ -57,7 +59,12 @@ class WandbNight(Watcher):
     def __init__(self, registry: str | None, reference_above_mb: float, listeners: int, k: int, upload_within_s: float):
         if registry is not None and not REGISTRY.fullmatch(registry):
             raise UserError(f"watchers.wandb.registry={registry}: must be wandb-registry-NAME/COLLECTION, or null")
-        for name, value, least in (("listeners", listeners, 0), ("k", k, 1), ("upload_within_s", upload_within_s, 1)):
+        for name, value, least in (
+            ("reference_above_mb", reference_above_mb, 0),
+            ("listeners", listeners, 0),
+            ("k", k, 1),
+            ("upload_within_s", upload_within_s, 1),
+        ):
             if not value >= least:
                 raise UserError(f"watchers.wandb.{name}={value}: must be {least} or more")
         self._registry = registry
@@ -259,7 +266,9 @@ def _alias(state: NightState) -> Alias | None:
     the champion even where the night has failed afterwards."""
     if state.export is not None and state.serving is not None and state.serving.version == state.export.name:
         return "champion"
-    return {"published": "champion", "late": "candidate", "refused": "rejected"}.get(state.ending or "")  # type: ignore[return-value]
+    if state.ending == "published":  # and yet it does not serve: a roll back was quicker
+        return "rejected" if state.record is not None and state.record.bar is not None else None
+    return {"late": "candidate", "refused": "rejected"}.get(state.ending or "")  # type: ignore[return-value]
 
 
 def _aliases(alias: Alias | None, version: str) -> list[str]:
@@ -283,8 +292,14 @@ def _rollback_summary(state: NightState) -> dict[str, Any]:
 
 
 def _drop_copies(folder: Path) -> None:
-    """Removes the copies of runs that have been uploaded: `wandb sync` leaves a mark beside each that it has."""
+    """Removes the copies of runs that have been uploaded (`wandb sync` leaves a mark beside each that it has), of those
+    that are gone, and of all but the last `KEPT_COPIES`: a machine that never uploads would fill its disk."""
+    waiting: list[tuple[str, Path]] = []
     for copies in sorted((folder / wandb_shown.COPIES).glob("*")):
         runs: Sequence[Path] = sorted(folder.glob(f"*run-*/run-{copies.name}.wandb"))
-        if runs and all(path.with_name(f"{path.name}.synced").exists() for path in runs):
+        if all(path.with_name(f"{path.name}.synced").exists() for path in runs):
             shutil.rmtree(copies, ignore_errors=True)
+        else:
+            waiting.append((runs[-1].parent.name.rpartition("run-")[2], copies))  # begins with when it was begun
+    for _, copies in sorted(waiting)[:-KEPT_COPIES]:
+        shutil.rmtree(copies, ignore_errors=True)

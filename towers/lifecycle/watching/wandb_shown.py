@@ -17,14 +17,15 @@ COPIES: Final = "copies"
 
 
 def note(folder: Path, run_id: str, user_ids: Sequence[str]) -> None:
-    """Writes down who is shown in a run.
+    """Writes down who is shown in a run, beside whom it showed before: a night that goes on leaves both folders.
 
     Args:
         folder: of the runs.
         run_id: of the run.
         user_ids: of the listeners.
     """
-    write_json(folder / FILE, {"runs": {**_shown(folder), run_id: [*user_ids]}})
+    shown = _shown(folder)
+    write_json(folder / FILE, {"runs": {**shown, run_id: [*dict.fromkeys([*shown.get(run_id, ()), *user_ids])]}})
 
 
 def runs_with(nights: Path, user_ids: Sequence[str]) -> Iterator[tuple[Path, str, int]]:
