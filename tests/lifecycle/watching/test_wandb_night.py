@@ -334,8 +334,8 @@ def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path, ca
         assert house.runs["world-0-night-20260714-9876543210"]["jobType"] == "night"
     collection = f"household_entity/{REGISTRY}"
     assert house.links == [
+        (version.id, collection, ("champion", state.export.name)),  # the newest first
         (version.id, collection, (state.export.name,)),  # the alias is the later night's
-        (version.id, collection, ("champion", state.export.name)),
     ]
     assert version.used_by == set()
     said = capfd.readouterr().err
@@ -359,4 +359,20 @@ def test_a_server_that_goes_away_holds_no_night(state, tmp_path, capfd):
     assert f"wandb: not linked so far: world-0-export:{state.export.name}; " in said
     (folder,) = runs_in(told.nights)
     assert read_back(folder).summary["ending"] == "published"
+    assert list((told.nights / "wandb" / wandb_shown.COPIES / "world-0-night-20260713-0123456789").rglob("tmp*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refuses", ["CreateArtifact", "PUT"])
+def test_what_a_server_refuses_is_not_said_to_be_uploaded(state, tmp_path, capfd, refuses):
+    """`wandb sync` itself ends well; the run is left to be synced, with the copies of its files."""
+    told = at(state, tmp_path)
+    with listening() as house, only(tmp_path, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
+        house.refuses = refuses
+        WandbNight(**SETTINGS).ended(told)
+    said = capfd.readouterr().err
+    assert "wandb: not uploaded (the server lacks artifacts: " in said
+    assert "wandb: uploaded" not in said
+    (folder,) = runs_in(told.nights)
+    assert not list(folder.glob("*.synced"))
     assert list((told.nights / "wandb" / wandb_shown.COPIES / "world-0-night-20260713-0123456789").rglob("tmp*"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from towers.lifecycle.record import Record
-from towers.lifecycle.watching.wandb_links import Link, added, keep, kept, made
+from towers.lifecycle.watching.wandb_arrived import missing
+from towers.lifecycle.watching.wandb_links import Link, added, keep, kept, made, note
 from towers.lifecycle.watching.wandb_names import alias_of, artifact_name
 from towers.lifecycle.watching.wandb_tables import MOST_POINTS, curve, figures_of, gate_rows, slice_rows
 
@@ -68,12 +69,14 @@ def test_a_later_link_takes_the_aliases_over(tmp_path):
     assert kept(tmp_path) == []
 
 
-def test_what_is_not_synced_is_linked_later():
+def test_what_is_not_synced_is_linked_later(tmp_path):
+    """The newest first; what another process notes meanwhile stays."""
     said, done = [], []
 
     class Synced:
         def link(self, registry, aliases):
             done.append((registry, aliases))
+            note(tmp_path, link("v3", "v3"), ("champion",))
 
     def find(name):
         if name.endswith("v1"):
@@ -81,9 +84,23 @@ def test_what_is_not_synced_is_linked_later():
         return Synced()
 
     links = [link("v1", "v1"), link("v2", "champion", "v2")]
-    assert made(links, find, said.append) == links[:1]
+    keep(tmp_path, links)
+    assert made(tmp_path, find, said.append) == "small-export:v1: ValueError: no such artifact"
+    assert kept(tmp_path) == [links[0], link("v3", "v3")]
     assert done == [("wandb-registry-model/towers", ["champion", "v2"])]
     assert said == ["small-export:v2 is linked to wandb-registry-model/towers"]
+
+
+def test_what_has_not_come_to_the_server_is_named():
+    class Artifact:
+        def __init__(self, state):
+            self.state = state
+
+    found = {"a:v1": Artifact("COMMITTED"), "b:v1": Artifact("PENDING")}
+    assert list(missing(["a:v1", "b:v1", "c:v1"], found.__getitem__)) == [
+        "b:v1 is not whole: PENDING",
+        "c:v1 is not there: KeyError: 'c:v1'",
+    ]
 
 
 @pytest.mark.parametrize(("name", "alias"), [("20260714-001-ab", "20260714-001-ab"), ("a/b:c d", "a-b-c-d")])

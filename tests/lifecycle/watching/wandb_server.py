@@ -58,6 +58,7 @@ class House:
         uploads: bytes by the path that they were put to.
         unknown: operations that it does not know, by name.
         dies_at: the operation at which it goes away; null: at none.
+        refuses: the operation that it refuses, or PUT; null: none.
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class House:
         self.uploads: dict[str, bytes] = {}
         self.unknown: list[str] = []
         self.dies_at: str | None = None
+        self.refuses: str | None = None
         self._alone = threading.Lock()
 
     def artifact(self, name: str, alias: str) -> Artifact:
@@ -79,6 +81,8 @@ class House:
         """Answers an operation of GraphQL."""
         if operation == self.dies_at:
             raise ConnectionError("gone")
+        if operation == self.refuses:
+            raise PermissionError(operation)
         with self._alone:
             found = getattr(self, "_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower(), None)
             if found is None:
@@ -144,10 +148,11 @@ class House:
 
     def _told(self, artifact: Artifact) -> dict[str, Any]:
         collection = {"__typename": "ArtifactSequence", "name": artifact.name, "project": PROJECT}
+        state = "COMMITTED" if artifact.is_committed else "PENDING"
         return {
             "__typename": "Artifact", "id": artifact.id, "artifactSequence": collection, "versionIndex": 0,
             "artifactType": {"name": artifact.type}, "description": None, "metadata": "{}", "ttlDurationSeconds": -2,
-            "ttlIsInherited": True, "tags": [], "historyStep": None, "state": "COMMITTED", "size": 0, "digest": "",
+            "ttlIsInherited": True, "tags": [], "historyStep": None, "state": state, "size": 0, "digest": "",
             "digestAlgorithm": "MANIFEST_MD5", "commitHash": "", "fileCount": 0, "createdAt": WHEN, "updatedAt": None,
             "aliases": [
                 {"__typename": "ArtifactAlias", "id": alias, "alias": alias, "artifactCollection": collection}
@@ -232,9 +237,9 @@ def _handler(house: House) -> type[BaseHTTPRequestHandler]:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             return gzip.decompress(data) if self.headers.get("Content-Encoding") == "gzip" else data
 
-        def _reply(self, value: Any) -> None:
+        def _reply(self, value: Any, status: int = 200) -> None:
             data = json.dumps(value).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -245,7 +250,7 @@ def _handler(house: House) -> type[BaseHTTPRequestHandler]:
 
         def do_PUT(self) -> None:
             house.uploads[self.path.removeprefix("/put/")] = self._body()
-            self._reply({})
+            self._reply({}, 403 if house.refuses == "PUT" else 200)
 
         def do_POST(self) -> None:
             data = self._body()
@@ -253,7 +258,10 @@ def _handler(house: House) -> type[BaseHTTPRequestHandler]:
                 given = json.loads(data)
                 named = re.search(r"(?:query|mutation)\s+(\w+)", given["query"])
                 assert named is not None  # wandb names all of them
-                self._reply({"data": house.answer(named[1], given.get("variables") or {})})
+                try:
+                    self._reply({"data": house.answer(named[1], given.get("variables") or {})})
+                except PermissionError:
+                    self._reply({"errors": [{"message": "permission denied"}]}, 400)
             elif self.path.endswith("/file_stream"):
                 given = json.loads(data)
                 run = house.runs.setdefault(self.path.split("/")[-2], {})

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from towers.manifest import read_json, write_json
+from towers.lifecycle.watching.watcher import one_line
+from towers.manifest import alone, read_json, write_json
 
 FILE: Final = "to_link.json"
 """Beside the runs of a data set's nights."""
+LOCK: Final = ".to_link.lock"
+"""Held while that file is changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,31 +71,42 @@ def added(links: Sequence[Link], link: Link, moving: Sequence[str]) -> list[Link
     return [*(replace(each, aliases=tuple(one for one in each.aliases if one not in taken)) for each in links), link]
 
 
-def made(links: Sequence[Link], find: Callable[[str], Any], tell: Callable[[str], object]) -> list[Link]:
-    """Makes links whose artifacts have been synced meanwhile.
+def note(folder: Path, link: Link, moving: Sequence[str]) -> None:
+    """Adds a link to those that are kept in a folder, as `added` does; another process may be making links."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / LOCK, lambda: None):
+        keep(folder, added(kept(folder), link, moving))
+
+
+def made(folder: Path, find: Callable[[str], Any], tell: Callable[[str], object]) -> str | None:
+    """Makes the links that are kept in a folder and whose artifacts have been synced, the newest first: of old ones
+    there may be many whose runs nobody uploads any more. Each is struck off as soon as it is made.
 
     Args:
-        links: the oldest first.
+        folder: of the runs.
         find: gives the artifact of a name and an alias (`NAME:ALIAS`); raises where there is none.
         tell: called with a line about each that is made.
 
     Returns:
-        Those that are still to be made.
+        Why the newest of those that are left was not made; null where none is left.
     """
-    left: list[Link] = []
-    for each in links:
+    why: str | None = None
+    for each in reversed(kept(folder)):
         named = f"{each.artifact}:{each.version}"
         try:
             find(named).link(each.registry, [*each.aliases])
-        except Exception:  # not synced yet, or no such registry: wandb has an error of its own for each
-            left.append(each)
-        else:
-            tell(f"{named} is linked to {each.registry}")
-    return left
+        except Exception as error:  # not synced yet, or no such registry: wandb has an error of its own for each
+            why = why or f"{named}: {one_line(error)}"
+            continue
+        tell(f"{named} is linked to {each.registry}")
+        with alone(folder / LOCK, lambda: None):
+            keep(folder, [other for other in kept(folder) if other != each])
+    return why
 
 
 def main(folder: Path, project: str) -> None:
-    """Makes the links that are kept in a folder, as far as their artifacts are there; says which.
+    """Makes the links that are kept in a folder, as far as their artifacts are there; says which. Ends with 1 and the
+    reason where one is left.
 
     Args:
         folder: of the runs.
@@ -101,7 +115,8 @@ def main(folder: Path, project: str) -> None:
     import wandb  # here, because links are kept where there is no wandb
 
     api = wandb.Api()
-    keep(folder, made(kept(folder), lambda name: api.artifact(f"{project}/{name}"), print))
+    if why := made(folder, lambda name: api.artifact(f"{project}/{name}"), print):
+        sys.exit(why)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ class WandbNight(Watcher):
         self._limit_mb = reference_above_mb
         self._listeners, self._k = listeners, k
         self._upload_within_s = upload_within_s
+        self._logged: list[str] = []  # artifacts of the run that is open, each with an alias
 
     def check(self) -> None:
         """Raises `UserError` where wandb is not installed."""
@@ -128,12 +129,14 @@ class WandbNight(Watcher):
             "x_disable_stats": True,
         }
         state.nights.mkdir(parents=True, exist_ok=True)
+        self._logged = []
         with kept_below(folder / wandb_shown.COPIES / id_of(name)):
             run = opened(state.nights, name, state.project, group_in(state), job_type, settings, "offline")
             with run:
                 yield run
             if mode == "online":
-                uploaded(folder, Path(run.settings.sync_dir).name, state.project, self._upload_within_s)
+                run_folder = Path(run.settings.sync_dir).name
+                uploaded(folder, run_folder, state.project, self._logged, self._upload_within_s)
             else:
                 tell(where_kept(run, state.nights, str(state.nights)))
         _drop_copies(folder)
@@ -176,19 +179,17 @@ class WandbNight(Watcher):
     def _log_used(self, run: Any, state: NightState) -> None:
         """Says which data the night used, and which version served before it."""
         if state.store is not None:
-            use(run, store_artifact(state.data, state.store, self._limit_mb), [alias_of(state.store.name)])
+            self._use(run, store_artifact(state.data, state.store, self._limit_mb), [alias_of(state.store.name)])
         before = state.served_before
         if before is not None and before.folder.exists() and before.folder != state.export:
-            use(run, export_artifact(state.data, before.folder, self._limit_mb), [alias_of(before.version)])
+            self._use(run, export_artifact(state.data, before.folder, self._limit_mb), [alias_of(before.version)])
 
     def _log_checkpoint(self, run: Any, state: NightState) -> None:
         """Logs the run that the version was exported from, or would have been, under the alias of the ending."""
         made = state.refit or state.twin
         if made is not None:
             own = made.name if state.export is None else state.export.name
-            run.log_artifact(
-                checkpoint_artifact(state.data, made, self._limit_mb), aliases=_aliases(_alias(state), own)
-            )
+            self._log(run, checkpoint_artifact(state.data, made, self._limit_mb), _aliases(_alias(state), own))
 
     def _log_version(self, run: Any, state: NightState) -> None:
         """Logs the version under the alias of the ending, and links it, unless it was refused: then nobody is to take
@@ -196,7 +197,7 @@ class WandbNight(Watcher):
         if state.export is None:
             return
         alias, artifact = _alias(state), export_artifact(state.data, state.export, self._limit_mb)
-        run.log_artifact(artifact, aliases=_aliases(alias, state.export.name))
+        self._log(run, artifact, _aliases(alias, state.export.name))
         if alias in ("candidate", "champion"):
             self._keep_link(state, state.export.name, alias)
 
@@ -206,13 +207,21 @@ class WandbNight(Watcher):
             tell(f"{version.folder}: is gone; its artifact keeps its aliases")
             return
         artifact = export_artifact(state.data, version.folder, self._limit_mb)
-        use(run, artifact, _aliases(alias, version.version))
+        self._use(run, artifact, _aliases(alias, version.version))
         self._keep_link(state, version.version, alias)
         record = _record_of(state, version)
         folder = None if record is None else checkpoint_of(state.runs, record)
         if folder is not None:
             checkpoint = checkpoint_artifact(state.data, folder, self._limit_mb)
-            use(run, checkpoint, _aliases(alias, version.version))
+            self._use(run, checkpoint, _aliases(alias, version.version))
+
+    def _use(self, run: Any, artifact: Any, aliases: Sequence[str]) -> None:
+        use(run, artifact, aliases)
+        self._logged.append(f"{artifact.name}:{aliases[-1]}")  # its own
+
+    def _log(self, run: Any, artifact: Any, aliases: Sequence[str]) -> None:
+        run.log_artifact(artifact, aliases=[*aliases])
+        self._logged.append(f"{artifact.name}:{aliases[-1]}")
 
     def _keep_link(self, state: NightState, version: str, alias: Alias) -> None:
         """Notes that a version belongs into the registry, which it is linked to once it has been uploaded."""
@@ -225,7 +234,7 @@ class WandbNight(Watcher):
             registry=self._registry,
             aliases=tuple(_aliases(alias, version)),
         )
-        wandb_links.keep(folder, wandb_links.added(wandb_links.kept(folder), link, MOVING))
+        wandb_links.note(folder, link, MOVING)
 
 
 def _try(what: str, write: Callable[[], Any]) -> None:

@@ -7,25 +7,34 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from towers.lifecycle.watching import wandb_links
+from towers.lifecycle.watching import wandb_arrived, wandb_links
 from towers.training.wandb_runs import tell
 
 
-def uploaded(folder: Path, run: str, project: str, within_s: float) -> bool:
-    """Uploads a run, and then links what belongs into a registry. Says what became of it.
+def uploaded(folder: Path, run: str, project: str, names: Sequence[str], within_s: float) -> bool:
+    """Uploads a run, looks whether its artifacts have come to the server, and then links what belongs into a registry.
+    Says what became of it.
 
     Args:
         folder: of the runs.
         run: name of the run's folder.
         project: on the server.
-        within_s: seconds that each of the two may take.
+        names: of the artifacts that the run has logged, each with an alias (`NAME:ALIAS`).
+        within_s: seconds that each of the three may take.
 
     Returns:
         Whether all of the run is on the server.
     """
     files = folder / run
     why = _done(folder, ("wandb", "sync", str(files.resolve())), within_s)
-    if not list(files.glob("*.wandb.synced")):  # wandb leaves it at the end, and at no other time
+    marks = list(files.glob("*.wandb.synced"))  # wandb leaves it at the end, and at no other time
+    if marks and names:
+        why = _done(folder, (wandb_arrived.__name__, project, *names), within_s)
+        if why is not None:  # it is to be synced once more, with the copies of its files
+            for mark in marks:
+                mark.unlink()
+            marks = []
+    if not marks:
         tell(f"not uploaded ({why or 'wandb sync did not say why'}); `wandb sync {files}` uploads it later")
         return False
     tell(f"uploaded; files in {files}")
@@ -59,9 +68,9 @@ def _done(folder: Path, module: Sequence[str], within_s: float) -> str | None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     lines = said.strip().splitlines()
+    for line in lines:
+        if " is linked to " in line:
+            tell(line)
     if process.returncode == 0:
-        for line in lines:
-            if " is linked to " in line:
-                tell(line)
         return None
     return lines[-1] if lines else f"exit code {process.returncode}"
