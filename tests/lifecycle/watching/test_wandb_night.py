@@ -65,7 +65,7 @@ def state(demo, tmp_path_factory) -> NightState:
     store = Store((folder / "stores" / "world-0" / "current").resolve())
     outcomes = (
         Outcome(rule="finite", status="passed", words="9,204 figures", figures={"figures": 9204.0}),
-        Outcome(rule="main_metric", status="refused", words="falls", limit=0.1, interval=(-0.3, -0.2)),
+        Outcome(rule="main_metric", status="refused", words=f"falls, says {SECRET}", limit=0.1, interval=(-0.3, -0.2)),
     )
     began = datetime(2026, 7, 14, 2, 15, tzinfo=UTC)
     return NightState(
@@ -88,7 +88,7 @@ def state(demo, tmp_path_factory) -> NightState:
             "champion": {"recall@20": 0.4},
         },
         steps=(Step(name="prepare", began=began, ended=began + timedelta(seconds=3), facts={"rows": {"events": 7}}),),
-        ending="published", why=f"published {export}", ended=began + timedelta(minutes=5),
+        ending="published", why=f"published {export} for {SECRET}", ended=began + timedelta(minutes=5),
     )  # fmt: skip
 
 

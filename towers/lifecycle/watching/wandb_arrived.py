@@ -1,8 +1,9 @@
 """Whether the artifacts that a run has logged are on the server: `wandb sync` ends well, and marks the run as synced,
 also where the server has refused them.
 
-As a program (`python -m towers.lifecycle.watching.wandb_arrived PROJECT NAME:ALIAS ...`) it ends with 1 and a line where
-one is missing; a night starts it as a process of its own, since a server that falls silent holds wandb up for minutes.
+As a program (`python -m towers.lifecycle.watching.wandb_arrived PROJECT NAME:ALIAS ...`) it ends with 1 and a line
+where one is missing; a night starts it as a process of its own, since a server that falls silent holds wandb up for
+minutes.
 """
 
 import sys
