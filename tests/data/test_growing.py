@@ -131,6 +131,7 @@ class TestDays:
         assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    @pytest.mark.slow
     def test_overlapping_weeks_in_both_orders(self, tmp_path, make_builder, order):
         """Whoever came first keeps the row; and the histories say the same."""
         weeks = [EVENTS[:13], EVENTS[7:]]
@@ -180,6 +181,7 @@ class TestWhatChanges:
         assert len(grown.content_ids) == len(before.content_ids)
         assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
+    @pytest.mark.slow
     def test_a_listener_who_leaves_and_returns(self, tmp_path, make_builder):
         """The row stays empty for ever; what the old files hold of them does not come back with them."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
@@ -212,6 +214,7 @@ class TestWhatChanges:
         later = make_builder(raw, root, **FIXED).build()[0]
         assert_same(later, make_builder(raw, with_rows_of(root, tmp_path / "more"), **FIXED).build()[0])
 
+    @pytest.mark.slow
     def test_back_to_earlier_lists(self, tmp_path, make_builder):
         """What was listed meanwhile is withdrawn, though a version of before it was listed stands there."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"

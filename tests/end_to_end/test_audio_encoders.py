@@ -98,6 +98,7 @@ def test_joined_with_a_trained_encoder_they_are_served_by_a_file_or_a_vector(
     assert "has changed since the run was trained" in refused(folder, "export", *experiment, *EXPORT)
 
 
+@pytest.mark.slow
 def test_contents_are_placed_by_encoders_that_are_joined(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder, path = demo[0], tmp_path / "clap.parquet"
     vectors_of_some(folder, path)

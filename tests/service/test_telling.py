@@ -103,6 +103,7 @@ def test_a_server_whose_event_loop_hangs(small: Export, manager: Inbox) -> None:
         manager.wait_for(partial(is_there, "WATCHDOG=1"))
 
 
+@pytest.mark.slow
 def test_a_server_whose_requests_all_hang(small: Export, manager: Inbox) -> None:
     """Its event loop answers still; with one thread that works, it lives."""
     roster = Roster()

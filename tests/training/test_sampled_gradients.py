@@ -64,6 +64,7 @@ def sampled(world, make, size, is_corrected=True, **options):
 class TestTheMeanGradient:
     """Its error is of about the length of its standard error where there is no bias; three times that is far."""
 
+    @pytest.mark.slow
     def test_is_the_exact_softmaxs_within_an_interval_that_shrinks_as_samples_grow(self, world, make):
         found = [sampled(world, make, size) for size in SIZES]
         assert all(error < 3 * deviation for error, deviation in found)

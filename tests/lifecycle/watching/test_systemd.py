@@ -140,9 +140,9 @@ def test_without_a_watchdog_a_night_asks_for_more_time(
 
 def test_an_extension_that_lapses_is_refused(manager: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "900000000")
-    assert systemd(extend_s=450).is_on
+    assert systemd(extend_s=450.0).is_on
     with pytest.raises(UserError, match=r"extend_s=449: lapses .* every 225 s .*; give at least 450"):
-        systemd(extend_s=449)
+        systemd(extend_s=449.0)
 
 
 def test_a_limit_of_the_service_holds_unless_it_is_said(

@@ -83,6 +83,7 @@ def test_skips_make_listeners_come_back_later_by_satisfaction_and_tastes_move_fa
     assert (drift.slow_rate, drift.fast_rate) == (4 * MODEL.drift.slow_rate, 2 * MODEL.drift.fast_rate)
 
 
+@pytest.mark.slow
 def test_every_world_serves() -> None:
     some = log().of_listeners(np.arange(40) < 4)
     for name in NAMES:

@@ -10,6 +10,7 @@ from towers.simulation.planted.listeners import planted_log
 from towers.simulation.planted.world import START_US, Plant, PlantedWorld
 
 
+@pytest.mark.slow
 def test_a_short_log_is_invented_fitted_and_continued() -> None:
     world = PlantedWorld(Plant(num_listeners=32, num_days=8, num_tracks=30, num_episodes=5, drift=1.0))
     # The first day alone: a few plays of each.

@@ -53,6 +53,7 @@ class TestEverySampler:
         deviation = np.sqrt(stated * (1 - stated) / DRAWS)
         assert (np.abs(drawn - stated) <= 4.5 * deviation + 1e-6)[TRAINED].all()
 
+    @pytest.mark.slow
     def test_the_sampled_sum_estimates_the_whole_one_without_bias(self, samples):
         """Taken from the loss itself, so that a wrong sign on either side of it fails.
 
