@@ -1,6 +1,7 @@
 """A short log goes through the planted world, a fit and a rollout with every shape and type checked by the hook."""
 
 import numpy as np
+import pytest
 
 from tests.simulation.listeners.conftest import QUICK
 from towers.contract.durations import DAY_US
