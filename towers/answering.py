@@ -46,9 +46,9 @@ have looked for them at addresses that did not answer."""
 
 
 def does_not_answer(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, says that somebody outside did not answer, has hung up, has an address
-    that does not resolve, or asks for patience (HTTP's 429 and 5xx); not that credentials are refused, that something
-    is not there, or that a certificate does not fit.
+    """Returns whether an error, or one that led to it, says that somebody outside did not answer, has hung up, has an
+    address that does not resolve, or asks for patience (HTTP's 429 and 5xx); not that credentials are refused, that
+    something is not there, or that a certificate does not fit.
 
     >>> does_not_answer(ConnectionRefusedError(111, "refused")), does_not_answer(PermissionError(13, "denied"))
     (True, False)

@@ -55,7 +55,7 @@ class Movement:
         self._last, self._at = Spent.now(), time.monotonic()
 
     def since_last(self) -> bool:
-        """Whether it has moved since the last look."""
+        """Returns whether it has moved since the last look."""
         spent, at = Spent.now(), time.monotonic()
         core_s, seconds = spent.core_s - self._last.core_s, at - self._at
         moved = spent.moved - self._last.moved - spent.looked

@@ -129,7 +129,7 @@ def _without(text: str, secrets: set[str]) -> str:
 
 
 def _is_word(value: str) -> bool:
-    """Whether it may well be a name that has nothing to do with a secret."""
+    """Returns whether it may well be a name that has nothing to do with a secret."""
     return len(value) < LONG and value.replace("_", "").isalpha()
 
 
@@ -138,7 +138,7 @@ def _is_long(secret: str) -> bool:
 
 
 def _is_secret(variable: str) -> bool:
-    """Whether a variable holds a secret, by its name or as `secret_of` was asked for it."""
+    """Returns whether a variable holds a secret, by its name or as `secret_of` was asked for it."""
     return variable in _asked or (variable not in _FOLDERS and _NAMES.search(variable) is not None)
 
 

@@ -42,7 +42,7 @@ class Notifier:
 
     @property
     def is_asked(self) -> bool:
-        """Whether somebody listens."""
+        """Returns whether somebody listens."""
         return self._address is not None
 
     def ready(self) -> bool:

@@ -60,8 +60,8 @@ def log_pictures(report: Report, subject: Subject) -> None:
 
 
 def _place_of(folder: Path) -> dict[str, Any] | None:
-    """The project of Weights & Biases, and the group and job type in it, that a run's training went to; null where it
-    did not."""
+    """Returns the project of Weights & Biases, and the group and job type in it, that a run's training went to; null
+    where it did not."""
     logger = config_of_run(folder).logger
     if "project" not in logger or not (folder / "wandb").is_dir():
         return None

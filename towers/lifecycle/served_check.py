@@ -273,7 +273,7 @@ def _within(percent: int, answers: Sequence[Answer]) -> float | None:
 
 
 def _told_faults(faults: Sequence[tuple[str, str | None]], whose: str) -> Iterator[str]:
-    """All of them in one line, the first ones by their groups and places."""
+    """Tells all of them in one line, the first ones by their groups and places."""
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         yield f"canaries: {whose}{len(faults)} without an answer: {', '.join(name for name, _ in faults[:SHOWN])}{more}"

@@ -29,7 +29,7 @@ class Health(BaseModel):
 
 
 class Ready(BaseModel):
-    """That questions are answered."""
+    """Says that questions are answered."""
 
     status: Literal["ready"]
     version: Version

@@ -44,7 +44,7 @@ class Asker:
 
 
 def ready(snapshot: Snapshot) -> str:
-    """That an answer was found just now: what is nearest to the first content."""
+    """Shows that an answer is found just now: what is nearest to the first content."""
     if len(snapshot.export.vectors):
         search.similar(snapshot.export, 0, Query(k=1))
     return f'{{"status":"ready","version":{quoted(snapshot.version)}}}'

@@ -51,7 +51,7 @@ BOUNDED = {"k": "max_k", "q": "max_text", "limit": "max_map"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """How a server is watched.
+    """Says how a server is watched.
 
     Args:
         metrics: whether it has `/metrics`.
@@ -134,7 +134,7 @@ def create_app(
 
 
 def _add_metrics(app: FastAPI, live: Live, roster: Roster) -> None:
-    """What every request passes first, and what is told of all of them."""
+    """Adds what every request passes first, and what is told of all of them."""
     metrics = Metrics(roster)
     live.on_swap.append(metrics.swapped)
     live.on_refusal.append(metrics.refused_version)

@@ -70,7 +70,7 @@ class Edge:
         await self._app(scope, receive_again, send_with_headers)
 
     def _bound_of(self, scope: Scope) -> tuple[str, int]:
-        """The name of the limit on a request's body, and its bytes."""
+        """Returns the name of the limit on a request's body, and its bytes."""
         if self._guard is not None and self._guard.is_write(scope):
             return "max_outcome_bytes", self._guard.max_body_bytes
         return "max_body_bytes", self._max_body_bytes

@@ -116,7 +116,7 @@ class Metrics:
         self.last_look.set(time.time())
 
     async def answer(self, request: Request) -> Response:
-        """What a scrape gets: in OpenMetrics where it asks for that, else as text."""
+        """Answers a scrape: in OpenMetrics where it asks for that, else as text."""
         encoder, content_type = choose_encoder(request.headers.get("accept", ""))
         body = await asyncio.to_thread(encoder, self._registry)  # not of the requests' threads, which may all be taken
         headers = {"content-type": content_type}
@@ -207,8 +207,8 @@ class Measured:
             self._metrics.refused.labels(scope[LIMIT]).inc()
 
     def _template_of(self, scope: Scope, root: str) -> str:
-        """The template of a request's path. One that was refused at the edge, or for a file of a folder, was led to no
-        route, and is led to one here; a mount has changed where its paths begin, so `root` is what it was before."""
+        """Returns the template of a request's path. One that was refused at the edge, or for a file of a folder, was led to
+        no route, and is led to one here; a mount has changed where its paths begin, so `root` is what it was before."""
         route = scope.get("route")
         if route is None:
             asked = {**scope, "root_path": root}

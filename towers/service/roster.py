@@ -48,7 +48,7 @@ class Served:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "Served":
-        """Of a version that has just been opened."""
+        """Describes a version that has just been opened."""
         facts = snapshot.facts
         return cls(
             version=facts["version"],

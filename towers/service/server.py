@@ -85,7 +85,7 @@ class Serving:
         return create_app(open_live or self.open_live, self.limits, self.threads, self.home, watched)
 
     def app_of_worker(self) -> FastAPI:
-        """The application of one process of several; ends it with a line where that cannot be."""
+        """Makes the application of one process of several; ends it with a line where that cannot be."""
         try:
             return self.app()
         except (UserError, OSError) as error:

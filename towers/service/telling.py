@@ -130,7 +130,7 @@ class Telling:
 
 
 def status(served: Mapping[int, Served]) -> str:
-    """What processes serve, for people, such as `serving v2 (space 1f3a) by 1 process, v1 (space 1f3a) by 1 process`.
+    """Says what processes serve, such as `serving v2 (space 1f3a) by 1 process, v1 (space 1f3a) by 1 process`.
 
     Args:
         served: by the number of each process.

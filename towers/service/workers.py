@@ -99,7 +99,7 @@ class Workers(Multiprocess):
             super().handle_hup()
 
     def _answers(self, process: Process) -> bool:
-        """Whether a process answers in time. uvicorn's own question waits for one that has died meanwhile, too."""
+        """Returns whether a process answers in time. uvicorn's own question waits for one that has died, too."""
         until = time.monotonic() + self.config.timeout_worker_healthcheck
         try:
             process.parent_conn.send(b"ping")
@@ -123,7 +123,7 @@ class Workers(Multiprocess):
         self._known = running
 
     def _ask(self, *_: object) -> None:
-        """A handler of signals, which must take no lock: the thread that it interrupts may hold it."""
+        """Handles a signal; it must take no lock: the thread that it interrupts may hold it."""
         self._is_asked = True
 
     def _pass_on(self) -> None:

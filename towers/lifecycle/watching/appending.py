@@ -81,7 +81,7 @@ def _wait_for_others(file: int) -> None:
 
 
 def _ends_within_line(path: Path, file: int) -> bool:
-    """Whether a file's last line has no end; false where that cannot be read."""
+    """Returns whether a file's last line has no end; false where that cannot be read."""
     found = os.fstat(file)
     if not stat.S_ISREG(found.st_mode) or not found.st_size:
         return False

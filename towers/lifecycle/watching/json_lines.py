@@ -32,7 +32,7 @@ class JsonLines(Watcher):
 
     @property
     def is_on(self) -> bool:
-        """Whether a path is given."""
+        """Returns whether a path is given."""
         return self._path is not None
 
     def check(self) -> None:

@@ -55,12 +55,12 @@ class Datasets:
         self._producer = producer
 
     def raw(self, root: str) -> InputDataset:
-        """The raw data, a folder or an address of an object store."""
+        """Names the raw data, a folder or an address of an object store."""
         namespace, name = named(root)
         return InputDataset(namespace=namespace, name=name)
 
     def read(self, folder: Path, record: Record | None = None) -> InputDataset:
-        """A run, a version or a store that is read.
+        """Describes a run, a version or a store that is read.
 
         Args:
             folder: of it.
@@ -76,7 +76,7 @@ class Datasets:
         )
 
     def written(self, folder: Path) -> OutputDataset:
-        """A run, a version or a store that was made, with its size."""
+        """Describes a run, a version or a store that was made, with its size."""
         namespace, name, facets = self._described(folder)
         statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
             rowCount=_rows(folder), size=size_of(folder), fileCount=_files(folder)
@@ -85,7 +85,7 @@ class Datasets:
         return OutputDataset(namespace=namespace, name=name, facets=facets, outputFacets=made)
 
     def current(self, folder: Path) -> OutputDataset:
-        """What readers are led to by the link beside a version.
+        """Describes what readers are led to by the link beside a version.
 
         Args:
             folder: of the version.

@@ -49,7 +49,7 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it took; 0 while it runs."""
+        """Returns how long it took; 0 while it runs."""
         return 0.0 if self.ended is None else (self.ended - self.began).total_seconds()
 
 
@@ -161,7 +161,7 @@ class NightState:
 
     @property
     def seconds(self) -> float:
-        """How long the night took; 0 while it runs."""
+        """Returns how long the night took; 0 while it runs."""
         return 0.0 if self.ended is None else (self.ended - self.started).total_seconds()
 
 

@@ -75,7 +75,7 @@ class OpenLineage(Watcher):
 
     @property
     def is_on(self) -> bool:
-        """Whether a file or a server is given."""
+        """Returns whether a file or a server is given."""
         return self._file is not None or self._url is not None
 
     def check(self) -> None:

@@ -30,7 +30,7 @@ Samples = dict[tuple[str, ...], float]
 
 
 class Metric(NamedTuple):
-    """What is said about a metric: its help, and its labels beside `data`."""
+    """Says what is told of a metric: its help, and its labels beside `data`."""
 
     told: str
     labels: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class PrometheusFile(Watcher):
 
     @property
     def is_on(self) -> bool:
-        """Whether a path is given."""
+        """Returns whether a path is given."""
         return self._path is not None
 
     def check(self) -> None:

@@ -48,7 +48,7 @@ def tried(attempt: Callable[[float], None], retries: int, within_s: float, pause
 
 
 def is_address(url: str) -> bool:
-    """Whether it is an address of a web server, without a name and a password."""
+    """Returns whether it is an address of a web server, without a name and a password."""
     try:
         parts = urlsplit(url)
         is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

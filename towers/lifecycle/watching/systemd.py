@@ -54,11 +54,11 @@ class Systemd(Watcher):
 
     @property
     def is_on(self) -> bool:
-        """Whether systemd asks."""
+        """Returns whether systemd asks."""
         return self._notifier.is_asked
 
     def ready(self, state: NightState) -> None:
-        """The service runs, and shows it from now on."""
+        """Tells that the service runs, and shows it from now on."""
         self._notifier.status(f"night of {state.data} ({state.experiment}): waits for its turn")
         self._notifier.ready()
         if self._pulse_s is not None:
@@ -67,12 +67,12 @@ class Systemd(Watcher):
             self._pulse.start()
 
     def begun(self, state: NightState) -> None:
-        """It is this night's turn."""
+        """Tells that it is this night's turn."""
         self._runs = True
         self._notifier.status(f"night of {state.data} ({state.experiment}): begun at {state.started:%H:%M} UTC")
 
     def step_begun(self, state: NightState, step: Step) -> None:
-        """A step, as it counts among all."""
+        """Names a step, as it counts among all."""
         at = STEPS.index(step.name) + 1
         self._notifier.status(
             f"night of {state.data} ({state.experiment}): {step.name}, step {at} of {len(STEPS)}, "
@@ -80,22 +80,22 @@ class Systemd(Watcher):
         )
 
     def ends(self, state: NightState) -> None:
-        """From here on others send what they have to send, which counts as movement."""
+        """Counts from here on as movement: others send what they have to send, which counts as movement."""
         self._runs = False
 
     def ended(self, state: NightState) -> None:
-        """The ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and others may
-        have much to send."""
+        """Tells the ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and others
+        may have much to send."""
         why = f": {masked(state.why)}" if state.why else ""
         self._notifier.status(f"night of {state.data} ({state.experiment}): {state.ending}{why}")
 
     def put_back(self, state: NightState) -> None:
-        """What serves again."""
+        """Tells what serves again."""
         serves = "nothing serves" if state.serving is None else f"{state.serving.version} serves again"
         self._notifier.status(f"{state.data}: rolled back; {serves}")
 
     def close(self) -> None:
-        """The service ends."""
+        """Tells that the service ends."""
         self._notifier.stopping()
         self._stopped.set()
         if self._pulse is not None:

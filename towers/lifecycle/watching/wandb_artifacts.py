@@ -55,8 +55,8 @@ def export_artifact(data: str, folder: Path, limit_mb: float) -> Any:
 
 
 def checkpoint_of(runs: Path, record: Record) -> Path | None:
-    """The run that a record's version was exported from, or that it would have been; null where there is none (any
-    more)."""
+    """Returns the run that a record's version was exported from, or that it would have been; null where there is none
+    (any more)."""
     folders = [runs / run for run in (record.refit, record.judged) if run is not None]
     return next((folder for folder in folders if (folder / LAST).exists()), None)
 
@@ -79,7 +79,7 @@ def use(run: Any, artifact: Any, aliases: Sequence[str]) -> None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """All files of a folder in order, hidden ones aside."""
+    """Yields all files of a folder in order, hidden ones aside."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return (path for path in sorted(found) if not any(part[0] == "." for part in path.relative_to(folder).parts))
 

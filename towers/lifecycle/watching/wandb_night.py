@@ -271,8 +271,8 @@ def _used(state: NightState) -> dict[str, str]:
 
 
 def _alias(state: NightState) -> Alias | None:
-    """What became of the night's version; null where that is not known: the same command goes on. One that serves is
-    the champion even where the night has failed afterwards."""
+    """Says what became of the night's version; null where that is not known: the same command goes on. One that serves
+    is the champion even where the night has failed afterwards."""
     if state.export is not None and state.serving is not None and state.serving.version == state.export.name:
         return "champion"
     if state.ending == "published":  # and yet it does not serve: a roll back was quicker

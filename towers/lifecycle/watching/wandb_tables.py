@@ -181,7 +181,7 @@ def _slices(means: Mapping[str, float], metric: str) -> Iterator[str]:
 
 
 def _figure(value: Any) -> float | None:
-    """JSON has text in the place of a number that is not finite."""
+    """Reads a number: JSON has text in the place of a number that is not finite."""
     if value is None:
         return None
     number = float(value)

@@ -21,11 +21,11 @@ class Watcher:
 
     @property
     def is_on(self) -> bool:
-        """Whether it is told anything; one whose deciding keyword is null is not."""
+        """Returns whether it is told anything; one whose deciding keyword is null is not."""
         return True
 
     def check(self) -> None:
-        """Is called in the dry run; looks at whether what is needed later is there.
+        """Looks, in the dry run, at whether what is needed later is there.
 
         Raises:
             UserError: something is not; the line names the key of `watchers` and the way out.

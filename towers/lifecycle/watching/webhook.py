@@ -72,7 +72,7 @@ class Webhook(Watcher):
 
     @property
     def is_on(self) -> bool:
-        """Whether a variable is named that holds the address."""
+        """Returns whether a variable is named that holds the address."""
         return self._url_from is not None
 
     def check(self) -> None:
