@@ -92,8 +92,8 @@ def finish(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
 
 
 def interrupted(ledger: Ledger) -> Path | None:
-    """Returns the version that a roll back was leading readers away from when it was interrupted, by its folder, there or
-    not; null where none is to be completed."""
+    """Returns the version that a roll back was leading readers away from when it was interrupted, by its folder, there
+    or not; null where none is to be completed."""
     begun = _begun(ledger)
     return None if begun is None or begun.bad is None else ledger.exports / begun.bad
 

@@ -84,8 +84,8 @@ class Systemd(Watcher):
         self._runs = False
 
     def ended(self, state: NightState) -> None:
-        """Tells the ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and others
-        may have much to send."""
+        """Tells the ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and
+        others may have much to send."""
         why = f": {masked(state.why)}" if state.why else ""
         self._notifier.status(f"night of {state.data} ({state.experiment}): {state.ending}{why}")
 
