@@ -207,8 +207,9 @@ class Measured:
             self._metrics.refused.labels(scope[LIMIT]).inc()
 
     def _template_of(self, scope: Scope, root: str) -> str:
-        """Returns the template of a request's path. One that was refused at the edge, or for a file of a folder, was led
-        to no route, and is led to one here; a mount has changed where its paths begin, so `root` is what it was before."""
+        """Returns the template of a request's path. One that was refused at the edge, or for a file of a folder, was
+        led to no route, and is led to one here; a mount has changed where its paths begin, so `root` is what it was
+        before."""
         route = scope.get("route")
         if route is None:
             asked = {**scope, "root_path": root}

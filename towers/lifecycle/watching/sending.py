@@ -93,7 +93,7 @@ class Outbox(Generic[Sent]):
             thing = self._queue.get()
             try:
                 self._send(thing)
-            except Exception as error:
+            except Exception as error:  # kept for whoever waits; the thread has to go on with the next
                 self.errors.append(error)
             with self._changed:
                 self._left -= 1
