@@ -124,9 +124,15 @@ def test_what_wandb_notes_by_itself_has_no_secret(tmp_path, monkeypatch):
     for command in (["init", "-q"], ["remote", "add", "origin", "https://hunter2-hunter2@github.com/a/b.git"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
-    close_loggers([wandb_logger(tmp_path, "demo/0123", "towers", "nights of catalogue", "train")], True)
-    (folder,) = runs_in(tmp_path)
-    found = read_back(folder)
+    for number in range(5):  # wandb notes it in the background, and a run that ends at once may have none of it
+        place = tmp_path / str(number)
+        place.mkdir()
+        logger = wandb_logger(place, f"demo/{number}", "towers", "nights of catalogue", "train")
+        time.sleep(0.2 * number)
+        close_loggers([logger], True)
+        (folder,) = runs_in(place)
+        if "environment" in (found := read_back(folder)).records:
+            break
     assert (found.run["run_group"], found.run["job_type"]) == ("nights of catalogue", "train")
     assert found.records["environment"][0]["args"] == ["train", "logger.key=***"]
     assert sys.argv[2] == "logger.key=hunter2-hunter2"
