@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import add_smallest, write_result
-from benchmarks.serving_http import cpu_seconds, load, served, synthetic_export
+from benchmarks.serving_http import add_export, cpu_seconds, load, served, synthetic_export
 from towers.retrieval.export import Export
 
 SERVERS = {"with": "metrics=true", "without": "metrics=false"}
@@ -31,11 +31,7 @@ SCRAPES = 20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--export", type=Path, help="none: a synthetic one")
-    parser.add_argument("--contents", type=int, default=100_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--listeners", type=int, default=2_000)
-    parser.add_argument("--heard", type=int, default=100, help="contents in each history")
+    add_export(parser)
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30, help="of each server and kind of request")
     parser.add_argument("--seconds", type=float, default=0.7, help="of a round")

@@ -42,13 +42,18 @@ WORDS = (
 GENRES = ("folk", "jazz", "rock", "techno", "ambient", "choral", "metal", "dub")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which export is served: one that is there, or the sizes of a synthetic one."""
     parser.add_argument("--export", type=Path, help="none: a synthetic one")
     parser.add_argument("--contents", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--listeners", type=int, default=2_000)
     parser.add_argument("--heard", type=int, default=100, help="contents in each history")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_export(parser)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each number of connections")
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds before that count for nothing")

@@ -12,8 +12,8 @@ _NUMBERS = frozenset(
     (errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ECONNREFUSED,
      errno.ECONNRESET, errno.ECONNABORTED, errno.EBUSY, errno.EREMOTEIO)
 )  # fmt: skip
-"""Of the system; EBUSY and EREMOTEIO are what s3fs makes of a store that asks for patience (503) or has failed
-(500)."""
+"""Error numbers of the system that say so; s3fs raises EBUSY where a store asks for patience (503), and EREMOTEIO
+where it has failed (500)."""
 _CLASSES = frozenset(
     (
         ("botocore", "HTTPClientError"),  # EndpointConnectionError, timeouts, connections that were closed
@@ -25,7 +25,7 @@ _CLASSES = frozenset(
 )  # fmt: skip
 """By package and name, so that no library is imported to ask."""
 _STATES = frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED"))
-"""Of gRPC."""
+"""Status codes of gRPC that say so."""
 _TEXT = re.compile(
     "|".join(
         [
@@ -35,11 +35,11 @@ _TEXT = re.compile(
         ]
     )
 )
-"""Of Rust's libraries, delta-rs and LanceDB, whose errors have no kinds."""
+"""Words that say so in errors of delta-rs and LanceDB, libraries in Rust that raise one class for all of them."""
 _NOT_TEXT = re.compile(r"169\.254\.169\.254|certificate|UnknownIssuer", re.IGNORECASE)
 """They look for credentials on the machine's own address where none are given."""
 _FINAL = (PermissionError, FileNotFoundError, ssl.SSLError)
-"""Whoever raises these has had an answer."""
+"""Errors that are raised only after an answer has come."""
 _CREDENTIALS = re.compile("Credential|Authentication")
 """In the names of the classes by which clouds' libraries say that they have none, or that they are refused; they may
 have looked for them at addresses that did not answer."""

@@ -85,7 +85,7 @@ def masked_settings(value: Any, written: Any = None) -> Any:
         written: the same with its interpolations; null: not known.
     """
     names = {name for name in _OF_ENVIRONMENT.findall(json.dumps(written, default=str)) if _is_secret(name)}
-    read = {each for each in map(os.environ.get, names) if each and not os.path.exists(each)}  # noqa: PTH110  # any text
+    read = {each for each in map(os.environ.get, names) if each and not _is_path(each)}
     secrets = _secrets()
     long = {secret for secret in secrets if _is_long(secret)}
 
@@ -142,10 +142,15 @@ def _is_secret(variable: str) -> bool:
     return variable in _asked or (variable not in _FOLDERS and _NAMES.search(variable) is not None)
 
 
+def _is_path(value: str) -> bool:
+    """Returns whether a value names a file or folder, such as that of a cloud's credentials: no secret itself."""
+    return os.path.exists(value)  # noqa: PTH110 - a Path raises where a text is too long for a name
+
+
 def _variables() -> dict[str, str]:
     """Returns the secrets of the environment by their variables."""
     found = ((name, value) for name, value in os.environ.items() if _is_secret(name))
-    return {name: value for name, value in found if len(value) >= SHORTEST and not os.path.exists(value)}  # noqa: PTH110  # any text
+    return {name: value for name, value in found if len(value) >= SHORTEST and not _is_path(value)}
 
 
 def _secrets() -> set[str]:

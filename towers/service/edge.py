@@ -30,7 +30,7 @@ class Edge:
         self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
+        """Handles one connection, which is the interface of an ASGI application; refuses or hands on a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

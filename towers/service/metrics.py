@@ -169,7 +169,7 @@ class Measured:
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
+        """Handles one connection, which is the interface of an ASGI application; counts and times a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -224,7 +224,7 @@ class _OfServed(Collector):
         self._roster = roster
 
     def collect(self) -> Iterable[Metric]:
-        """As the library calls it."""
+        """Yields the metrics of a scrape; prometheus_client calls it."""
         served = [each for each, _ in self._roster.processes().values()]
         workers = GaugeMetricFamily(
             "towers_server_workers", "Processes that serve a version; two while they change to another.",
@@ -266,7 +266,7 @@ class _OfProcesses(Collector):
         self._roster = roster
 
     def collect(self) -> Iterable[Metric]:
-        """As the library calls it."""
+        """Yields the metrics of each process; prometheus_client calls it at a scrape."""
         if self._roster.folder is None:
             yield from ProcessCollector(registry=None).collect()
             return

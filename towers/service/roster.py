@@ -19,7 +19,8 @@ LOG = logging.getLogger("towers.service")
 BEAT_S: Final = 1.0
 """Seconds between two beats."""
 DIGITS: Final = 20
-"""Of a beat, nanoseconds, as it stands at the beginning of a process' file: it is written over, which needs no room."""
+"""Digits of the time of a beat, in nanoseconds, which stands at the beginning of a process' file and is written over in
+place: that needs no room on the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

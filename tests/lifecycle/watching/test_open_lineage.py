@@ -67,7 +67,7 @@ def events_of(tmp_path, store):
                         if name == at and raises is not None:
                             raise raises
         except BaseException as error:
-            assert error is raises  # noqa: PT017
+            assert error is raises  # noqa: PT017 - where nothing is to be raised nothing may be
         return [read_event(line) for line in (tmp_path / "lineage.jsonl").read_text().splitlines()]
 
     return run

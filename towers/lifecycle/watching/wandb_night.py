@@ -38,7 +38,7 @@ Alias = Literal["candidate", "champion", "rejected"]
 MOVING: Final[tuple[Alias, ...]] = ("candidate", "champion", "rejected")
 """Aliases that tell what became of a version; each is at the last one of which it is true."""
 KEPT_COPIES: Final = 30
-"""Of so many runs that were not uploaded so far, the last ones, copies of artifacts' files are kept."""
+"""Number of runs that wait for their upload whose copies of artifacts' files are kept, the newest first."""
 REGISTRY: Final = re.compile(r"([^/:]+/)?wandb-registry-[^/:]+/[^/:]+")
 
 
@@ -277,7 +277,9 @@ def _alias(state: NightState) -> Alias | None:
         return "champion"
     if state.ending == "published":  # and yet it does not serve: a roll back was quicker
         return "rejected" if state.record is not None and state.record.bar is not None else None
-    return {"late": "candidate", "refused": "rejected"}.get(state.ending or "")  # type: ignore[return-value]
+    if state.ending == "late":
+        return "candidate"
+    return "rejected" if state.ending == "refused" else None
 
 
 def _aliases(alias: Alias | None, version: str) -> list[str]:

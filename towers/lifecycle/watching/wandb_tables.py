@@ -22,7 +22,7 @@ from towers.retrieval.query import Query
 from towers.retrieval.show import title_card
 
 MOST_POINTS = 1_000
-"""Of a longer curve so many points are shown, at even distances; the training's own run and its CSV have all."""
+"""Most points of a curve that are shown, at even distances; the training's own run and its CSV have all."""
 CHOSEN = 5
 """So many titles are shown of what a listener chose last."""
 FINDINGS = ("rule", "severity", "text", "figures")
