@@ -163,7 +163,7 @@ def test_a_server_that_is_not_there_or_says_nothing_holds_nobody_up(tmp_path, mo
         line = "watchers.watcher: not told of it: no answer (TimeoutError); the night goes on\n"
         refused(hook(monkeypatch, server.url, timeout_s=0.1), ledger, tmp_path, "norms", silent=line)
         line = "watchers.watcher: not told of it: no answer in 0.3 s (watchers.webhook.at_most_s); the night goes on\n"
-        with within(1.5):
+        with within(5.0):  # far less than the try may take
             refused(hook(monkeypatch, server.url, timeout_s=9.0, at_most_s=0.3), ledger, tmp_path, "norms", silent=line)
 
 

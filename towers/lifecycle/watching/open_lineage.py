@@ -213,7 +213,7 @@ class OpenLineage(Watcher):
             nonlocal is_down
             retries = 0 if is_down else self._retries  # a server that is gone costs each further event one try
             is_down = True
-            tried(lambda left_s: attempt(event), retries, self._at_most_s)
+            tried(lambda: attempt(event), retries, self._at_most_s)
             is_down = False
 
         return send

@@ -23,11 +23,11 @@ class Transient(Exception):
         self.after_s = after_s
 
 
-def tried(attempt: Callable[[float], None], retries: int, within_s: float, pause_s: float = 1.0) -> None:
+def tried(attempt: Callable[[], None], retries: int, within_s: float, pause_s: float = 1.0) -> None:
     """Tries something until it goes well; pauses between two tries double.
 
     Args:
-        attempt: is given the seconds that are left; `Transient` asks for another try.
+        attempt: is called without arguments; `Transient` asks for another try.
         retries: tries after the first one.
         within_s: no try begins later than that, in seconds.
         pause_s: first pause, in seconds.
@@ -38,7 +38,7 @@ def tried(attempt: Callable[[float], None], retries: int, within_s: float, pause
     until = time.monotonic() + within_s
     for number in range(retries + 1):
         try:
-            attempt(until - time.monotonic())
+            attempt()
             return
         except Transient as error:
             pause = max(pause_s * 2**number, error.after_s or 0.0)

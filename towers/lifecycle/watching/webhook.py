@@ -111,8 +111,8 @@ class Webhook(Watcher):
         request = Request(url, data=body, headers=headers, method="POST")
         opener = build_opener(_NoRedirects)
 
-        def attempt(left_s: float) -> None:
-            _post(opener, request, min(self._timeout_s, max(left_s, 0.001)))
+        def attempt() -> None:
+            _post(opener, request, self._timeout_s)
 
         outbox: Outbox[Request] = Outbox(lambda _: tried(attempt, self._retries, self._at_most_s))
         outbox.put(request)
