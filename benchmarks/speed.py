@@ -1,4 +1,4 @@
-"""All claims of speed in one run, and the page that shows them: docs/SPEED.md.
+"""All claims of speed in one run, and the page that shows them: docs/speed.md.
 
     python benchmarks/speed.py                        # runs every command of the page, one after the other
     python benchmarks/speed.py --only serving_search  # those of some benchmarks; the page keeps the others' figures
@@ -24,7 +24,7 @@ from benchmarks.measuring import RESULTS, add_smallest
 from towers.manifest import atomic_file
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "SPEED.md"
+PAGE = ROOT / "docs" / "speed.md"
 
 PEERS = ("RecTools", "replay-rec", "torch-rechub", "hnswlib", "voyager", "vowpalwabbit", "sardine-rec")
 """Those of the lists in benchmarks/peers that stand in the table."""
@@ -77,9 +77,15 @@ class Measure:
     rows: Callable[[Result], Iterator[Row]]
 
     @property
+    def typed(self) -> str:
+        """The command as it is typed."""
+        name, *rest = self.command.split()
+        return " ".join((f"python benchmarks/{name}.py", *rest))
+
+    @property
     def benchmark(self) -> str:
         """The name of its module."""
-        return self.command.split()[0]
+        return self.command.split()[0].rpartition("/")[2]
 
 
 def best_of(figures: Mapping[str, float], own: str = "") -> tuple[str, float]:
@@ -180,20 +186,24 @@ def sounds(result: Result) -> Iterator[Row]:
 
 
 MEASURES = (
-    Measure("training_speed --only speed --rounds 3 --comparisons 0 2 3 4", "training_speed", trained),
+    Measure("training/training_speed --only speed --rounds 3 --comparisons 0 2 3 4", "training_speed", trained),
     Measure(
-        "training_speed --only speed --rounds 3 --comparisons 0 --allocator system", "training_speed_system", trained
+        "training/training_speed --only speed --rounds 3 --comparisons 0 --allocator system",
+        "training_speed_system",
+        trained,
     ),
-    Measure("evaluation_cost --work runs/names", "evaluation_cost", evaluated),
-    Measure("throughput experiment=ml1m", "throughput-ml1m-cpu", throughput),
-    Measure("serving_search", "serving_search-search-nonlinear-1000000", searched),
-    Measure("serving_search --world clustered --contents 50000", "serving_search-search-clustered-50000", searched),
-    Measure("user_encoding", "user_encoding", encoded),
-    Measure("front_end", "front_end", sounds),
-    Measure("home_speed", "home_speed", home),
-    Measure("playlists_speed", "playlists_speed", playlists),
-    Measure("listening_speed", "listening_speed", simulated),
-    Measure("agent_speed", "agent_speed", agent),
+    Measure("evaluation/evaluation_cost --work runs/names", "evaluation_cost", evaluated),
+    Measure("training/throughput experiment=ml1m", "throughput-ml1m-cpu", throughput),
+    Measure("serving/serving_search", "serving_search-search-nonlinear-1000000", searched),
+    Measure(
+        "serving/serving_search --world clustered --contents 50000", "serving_search-search-clustered-50000", searched
+    ),
+    Measure("serving/user_encoding", "user_encoding", encoded),
+    Measure("data/front_end", "front_end", sounds),
+    Measure("home/home_speed", "home_speed", home),
+    Measure("playlists/playlists_speed", "playlists_speed", playlists),
+    Measure("simulation/listening_speed", "listening_speed", simulated),
+    Measure("simulation/agent_speed", "agent_speed", agent),
 )
 
 
@@ -207,7 +217,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for measure in MEASURES:
         if measure.benchmark in arguments.only:
-            print(f"== python benchmarks/{measure.command}", flush=True)
+            print(f"== {measure.typed}", flush=True)
             run(measure)
     if arguments.smallest:
         print(page())
@@ -227,15 +237,15 @@ def run(measure: Measure) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *rest]
     if subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode:
-        raise SystemExit(f"failed: python benchmarks/{measure.command}; the results of those before it are kept")
+        raise SystemExit(f"failed: {measure.typed}; the results of those before it are kept")
 
 
 def page() -> str:
-    """The text of docs/SPEED.md, from the latest results."""
+    """The text of docs/speed.md, from the latest results."""
     found = [(measure, result) for measure in MEASURES if (result := latest(measure)) is not None]
     rows = [line(row, measure, result) for measure, result in found for row in measure.rows(result)]
     head = "| what | Towers | peer | ratio | command | date, version, load |\n|---|---|---|---|---|---|"
-    missing = [f"Not measured yet: `{measure.command}`." for measure in MEASURES if latest(measure) is None]
+    missing = [f"Not measured yet: `{measure.typed}`." for measure in MEASURES if latest(measure) is None]
     return "\n".join((HEAD.strip(), "", head, *rows, "", *missing, versions([result for _, result in found]), ""))
 
 
@@ -262,7 +272,7 @@ def line(row: Row, measure: Measure, result: Result) -> str:
     ratio = f"{row.ratio:.2f}" if row.ratio else ""
     load = result["machine"]["load_average"][0] if "machine" in result else float("nan")
     when = f"{result['when'][:16].replace('T', ' ')}, {result.get('commit', '')}, {load:.1f}"
-    return f"| {row.what} | {number(row.ours)} {row.unit} | {peer} | {ratio} | `{measure.command}` | {when} |"
+    return f"| {row.what} | {number(row.ours)} {row.unit} | {peer} | {ratio} | `{measure.typed}` | {when} |"
 
 
 def number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""docs/ARCHITECTURE.md held to the code: every room is there, every file that it names exists, and so do the layers."""
+"""docs/architecture.md held to the code: every room is there, every file that it names exists, and so do the layers."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
 TREE = re.search(r"```\n(towers/\n.*?)```", PAGE, re.DOTALL)[1]
 NAMED = sorted(set(re.findall(r"`((?:towers|configs|tests|docs)/[\w./]*)`", PAGE)))
 

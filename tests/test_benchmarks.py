@@ -18,7 +18,12 @@ from towers.manifest import read_json
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOLDEN = Path(__file__).parent / "golden" / "format-2" / "export"
-NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
+MODULES = {
+    path.stem: ".".join(path.relative_to(BENCHMARKS.parent).with_suffix("").parts)
+    for path in (*BENCHMARKS.rglob("*.py"), *BENCHMARKS.parent.glob("scripts/*.py"))
+    if "__main__" in path.read_text() and path.parent.name != "peers"
+}
+NAMES = sorted(MODULES)
 LONG = (
     "agent_returns", "card_memory", "cold_content", "default_settings", "demo_worlds", "engines", "export_kills",
     "export_throughput", "gpu_check", "growing_store", "home_http", "killed_nights", "listen_chance", "metrics_cost",
@@ -141,9 +146,9 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
 
 def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    command = [str(BENCHMARKS / f"{name}.py"), "--smallest", *arguments]
+    command = [f"{name}.py", "--smallest", *arguments]
     monkeypatch.setattr(sys, "argv", command)
-    importlib.import_module(f"benchmarks.{name}").main()
+    importlib.import_module(MODULES[name]).main()
 
 
 def marked(name: str) -> object:

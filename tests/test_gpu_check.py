@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu_check
-from benchmarks.gpu_check import NEEDED, STAGES, Outcome, as_rows, as_table, checked, lacking
+from benchmarks.training import gpu_check
+from benchmarks.training.gpu_check import NEEDED, STAGES, Outcome, as_rows, as_table, checked, lacking
 
 pytestmark = pytest.mark.unhooked
 

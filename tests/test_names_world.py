@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.names_world import _rising
+from benchmarks.data.names_world import _rising
 
 
 def test_times_of_a_listener_rise_by_a_second_at_least():

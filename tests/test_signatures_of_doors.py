@@ -1,4 +1,4 @@
-"""The table of docs/SERVING.md says which argument each door takes, and why another does not; it is held to them."""
+"""The table of docs/serving.md says which argument each door takes, and why another does not; it is held to them."""
 
 import inspect
 import re
@@ -46,7 +46,7 @@ class Row:
 
 
 def table() -> Iterator[Row]:
-    _, _, section = (ROOT / "docs" / "SERVING.md").read_text().partition("\n## Arguments by door\n")
+    _, _, section = (ROOT / "docs" / "serving.md").read_text().partition("\n## Arguments by door\n")
     for line in section.partition("\n## ")[0].splitlines():
         if line.startswith("| `"):
             asked, arguments, *doors = (cell.strip() for cell in line.strip("|").split("|"))

@@ -1,7 +1,7 @@
 """What the promotion gate of recsys-eval 0.2 does with the nights of `gate_rates.py`: in an environment of its own.
 
     python -m venv .venv-peers-gate && .venv-peers-gate/bin/pip install recsys-eval numpy
-    python benchmarks/gate_rates.py --values values.npz
+    python benchmarks/nightly/gate_rates.py --values values.npz
     .venv-peers-gate/bin/python benchmarks/peers/recsys_eval_gate.py values.npz
 
 For every ordered pair of seeds, as it comes and with a loss planted (everybody loses the same share of their figure):

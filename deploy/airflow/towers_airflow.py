@@ -3,7 +3,7 @@
     pip install -r deploy/airflow/requirements.txt
     PYTHONPATH=deploy/night AIRFLOW__CORE__DAGS_FOLDER=$PWD/deploy/airflow airflow standalone
 
-Settings are the environment variables of `towers_night`. Pre-emption: docs/GPU_BOX.md.
+Settings are the environment variables of `towers_night`. Pre-emption: docs/gpu_box.md.
 """
 
 from collections.abc import Mapping

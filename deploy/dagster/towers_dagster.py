@@ -3,7 +3,7 @@
     pip install -r deploy/dagster/requirements.txt
     PYTHONPATH=deploy/night:deploy/dagster dagster dev -m towers_dagster
 
-Settings are the environment variables of `towers_night`. Pre-emption: docs/GPU_BOX.md.
+Settings are the environment variables of `towers_night`. Pre-emption: docs/gpu_box.md.
 """
 
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.graphs import traced_once
-from benchmarks.killed_nights import SMALL
+from benchmarks.nightly.killed_nights import SMALL
 from tests.command_line import ok
 from tests.conftest import TINY_WORLD
 from towers.disk import size_of

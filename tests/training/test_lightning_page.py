@@ -7,7 +7,7 @@ import pytest
 
 from towers.config.composing import compose
 
-PAGE = Path(__file__).parents[2] / "docs" / "LIGHTNING.md"
+PAGE = Path(__file__).parents[2] / "docs" / "lightning.md"
 
 
 def code():

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from benchmarks.card import CUDA, AnyPlace, Card, HostWaits, WrongDevice
+from benchmarks.training.card import CUDA, AnyPlace, Card, HostWaits, WrongDevice
 from tests.training.test_processes import OBJECTIVES
 from towers.assembly.network import heard_by
 from towers.data.training_batches import Share

@@ -4,7 +4,7 @@ a hundred million.
 A step is an `STEPS_OF_EPOCH`th of the training's events, within bounds, since a network learns by its steps: a batch
 that holds all of ten thousand events would leave it two steps an epoch. Epochs are as many as make `STEPS` of them,
 within bounds. Sounds are the dearest part: so many are encoded anew in a step that each is some
-`PASSES_OVER_SOUNDS` times in the training. docs/TRAINING.md has what was measured.
+`PASSES_OVER_SOUNDS` times in the training. docs/training.md has what was measured.
 """
 
 import math

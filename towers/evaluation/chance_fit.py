@@ -25,7 +25,7 @@ HELD_OUT_SHARE = 0.2
 """Share of the listeners who are left out of the fit; the reliability of the chances is measured on them."""
 LEFT_TO_THE_CURVE = ("affinity_squared",)
 """Features that the model of new contents does without. The square would mend their calibration, which the curve does,
-too; but it lowered recall on discovery (docs/LOG.md), where the curve leaves the order as it is."""
+too; but it lowered recall on discovery (docs/log.md), where the curve leaves the order as it is."""
 Vectors = Callable[[Int[np.ndarray, " users"]], Float[np.ndarray, "users dim"]]
 """Vectors of listeners, by rows of the store, as of the start of the validation period."""
 

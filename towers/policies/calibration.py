@@ -5,7 +5,7 @@ missing to 1 counts as a style of its own, "unknown", on both sides, so that con
 share that they have in the history and are not squeezed out.
 
 `by_greedy` is the paper's way, and of the whole list the better of the two where it was measured
-(`benchmarks/calibration.py`): at an equal divergence it costs less. `by_flow` has no weight to be chosen.
+(`benchmarks/playlists/calibration.py`): at an equal divergence it costs less. `by_flow` has no weight to be chosen.
 """
 
 from collections.abc import Callable

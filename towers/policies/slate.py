@@ -17,7 +17,7 @@ from towers.policies.exact import best_places
 from towers.policies.rules import Candidates, Picked, Quota, Rules
 
 STYLE_WEIGHT = 0.93
-"""The largest, of those tried on validation, that cost new contents no ndcg (`benchmarks/calibration.py`)."""
+"""The largest, of those tried on validation, that cost new contents no ndcg (`benchmarks/playlists/calibration.py`)."""
 Choose = Callable[[Int[np.ndarray, " some"], int], Int[np.ndarray, " picks"]]
 """Of places of the candidates so many that are a good list but for its rules; gives indices into these places."""
 

@@ -14,7 +14,7 @@ from towers.retrieval.directions import directions_of
 AT_MOST = 4_096
 """Listeners that the axes are fitted on."""
 WEIGHT_OF_LISTENERS = 6.0
-"""Theirs, all together, beside 1 of all contents; chosen in validation (docs/LOG.md)."""
+"""Theirs, all together, beside 1 of all contents; chosen in validation (docs/log.md)."""
 
 
 def principal_axes(

@@ -14,7 +14,7 @@ from towers.retrieval.export import Export
 NEIGHBOURS = 50
 DAMPING, ARTIST_DAMPING = 2.0, 10.0
 """Listeners that a pair must have in common for half of its cosine to count: of few, chance makes the best pairs. What
-`benchmarks/derived.py` finds best over catalogues of many and of few listeners."""
+`benchmarks/export/derived.py` finds best over catalogues of many and of few listeners."""
 LATEST = 1_000
 """Positive events of a listener that are counted: what one listener costs grows with the square."""
 MOST_PAIRS = 1e10

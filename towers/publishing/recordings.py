@@ -15,7 +15,7 @@ from towers.retrieval.export import Export
 
 MIN_COSINE = 0.99
 """Least cosine of two vectors by sound of one recording. In a catalogue of 570 pairs of equal title and artist, 56 lie
-above .994 and the next, other performances, below .988 (`benchmarks/derived.py`)."""
+above .994 and the next, other performances, below .988 (`benchmarks/export/derived.py`)."""
 MAX_DIFFERENCE_MS, MAX_DIFFERENCE = 3_000.0, 0.03
 """Most that durations of one recording lie apart: the greater of this and this share of the longer."""
 COMPARED = 1_000

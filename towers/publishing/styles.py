@@ -21,7 +21,7 @@ NEIGHBOURS = 20
 """Contents that vote on the genres of one that has none."""
 SHARPNESS, LEAST = 16, 0.01
 """A vote counts by this power of its cosine over the nearest one's, and not at all below `LEAST`: the nearest count for
-most, which is right more often than a plain mean (`benchmarks/derived.py`)."""
+most, which is right more often than a plain mean (`benchmarks/export/derived.py`)."""
 MOST_VOTERS = 65_536
 """Contents of a kind that may vote, evenly spread: time grows with them, what they say does not change."""
 

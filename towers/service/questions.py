@@ -1,6 +1,6 @@
 """What clients ask, in a body or in an address: its shape for OpenAPI, and its events as the encoder reads them.
 
-Names are those of the command line and of Python (`docs/SERVING.md`); a test holds the three together.
+Names are those of the command line and of Python (`docs/serving.md`); a test holds the three together.
 """
 
 import base64

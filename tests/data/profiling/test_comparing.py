@@ -1,6 +1,6 @@
 """Tests of what is reported about a profile compared with the one before.
 
-`benchmarks/data_faults.py` plants the same faults into raw data.
+`benchmarks/data/data_faults.py` plants the same faults into raw data.
 """
 
 from dataclasses import replace

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
-from benchmarks.sequential_world import NearPolicy, described, served, session_log
-from benchmarks.small_mdp import SmallMdp
+from benchmarks.simulation.sequential_world import NearPolicy, described, served, session_log
+from benchmarks.simulation.small_mdp import SmallMdp
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.contract.durations import DAY_US

@@ -13,7 +13,7 @@ as seen only when it was streamed, it grows until a reward there says nothing.
 Listeners who come before the next update share the members, so what is tried in a batch is decided by what each slate
 is drawn from: one member for a whole slate tries more of what belongs together than one in each slot (`member_slates`).
 The defaults of `breadth`, `members`, `per_slate` and `taste_spread` were chosen on carousel worlds 11 and 12, never on
-world 0, of which figures are told: docs/LOG.md has the tries.
+world 0, of which figures are told: docs/log.md has the tries.
 """
 
 from collections.abc import Mapping

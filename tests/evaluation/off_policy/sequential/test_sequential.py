@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.small_mdp import SmallMdp
+from benchmarks.simulation.small_mdp import SmallMdp
 from towers.evaluation.intervals import drawn_listeners
 from towers.evaluation.off_policy.estimators import doubly_robust, ips, snips
 from towers.evaluation.off_policy.sequential.fitted_q import FittedQ

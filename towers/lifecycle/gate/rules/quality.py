@@ -20,7 +20,7 @@ class MainMetric:
     Args:
         seed_noise: by slice that is looked at (all must have enough listeners for a figure; null leaves one out), the
             deviation of the difference of two twins that differ in the seed alone, which more listeners would not
-            take away, as a share of the figure; `benchmarks/gate_rates.py` measures it.
+            take away, as a share of the figure; `benchmarks/nightly/gate_rates.py` measures it.
         margin: as a share of the champion's figure; null: the smallest by which such twins are refused in a share of
             `rate` of all nights (`pairs`).
         rate: of such refusals.
