@@ -111,8 +111,7 @@ class VowpalWabbit:
     def ended(self) -> float:
         """Ends the process, and says how many seconds of processor time it took."""
         processor_s = self._asked("processor_s", None)
-        cast(Any, self._process.stdin).close()
-        self._process.wait()
+        self._process.communicate()  # closes both pipes and waits
         return processor_s
 
     def _asked(self, wish: str, content: Any) -> Any:
