@@ -1,6 +1,6 @@
 """A sweep with Optuna over a validation metric, through the Python API.
 
-    pip install 'towers[train]' optuna
+    pip install 'towers-rec[train]' optuna
     python examples/sweep.py --trials 20 experiment=catalogue audio_encoder=none logger=csv
 
 Trials stand in an SQLite file beside the runs: a sweep that was stopped goes on, its cut-off trial first and from where

@@ -102,7 +102,7 @@ class TestExitCodes:
 
     def test_a_missing_library(self, run, capsys):
         assert run(ModuleNotFoundError("No module named 'torch'", name="torch")) == 2
-        assert capsys.readouterr().err.endswith("pip install 'towers[train]'\n")
+        assert capsys.readouterr().err.endswith("pip install 'towers-rec[train]'\n")
 
     def test_a_bug(self, run):
         with pytest.raises(ZeroDivisionError):

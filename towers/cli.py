@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import ExitCode, GateRefused, UserError
+from towers.extras import how_to_install
 from towers.secrets import masked
 
 COMMANDS = {
@@ -103,7 +104,7 @@ def _run(command: str, rest: list[str]) -> int:
         if error.name is None or error.name.partition(".")[0] == "towers" or os.environ.get("TOWERS_DEBUG") == "1":
             raise
         extra = EXTRAS.get(command, "train")
-        return _complain(f"{command} needs {error.name}, which is not installed; pip install 'towers[{extra}]'")
+        return _complain(f"{command} needs {error.name}, which is not installed; {how_to_install(extra)}")
     except Exception as error:
         if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
             raise

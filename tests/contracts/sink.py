@@ -328,7 +328,7 @@ class SinkContract:
     def test_library_that_is_not_installed(self, engine, monkeypatch):
         name = engine.sink.__module__.rpartition(".")[2]
         monkeypatch.setitem(sys.modules, {"milvus": "pymilvus"}.get(name, name), None)
-        with pytest.raises(UserError, match=rf"pip install 'towers\[{name}\]'"):
+        with pytest.raises(UserError, match=rf"pip install 'towers-rec\[{name}\]'"):
             engine.sink(**engine.settings)
 
 

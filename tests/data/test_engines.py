@@ -482,7 +482,7 @@ class TestFailures:
         from towers.data.engines import spark_engine
 
         monkeypatch.setattr(spark_engine, "find_spec", lambda name: None)
-        with pytest.raises(UserError, match=r"pip install 'towers\[spark\]'"):
+        with pytest.raises(UserError, match=r"pip install 'towers-rec\[spark\]'"):
             spark_engine.SparkEngine()
 
     def test_without_java(self, monkeypatch, tmp_path):

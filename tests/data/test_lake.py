@@ -246,7 +246,7 @@ class TestDelta:
         (tmp_path / mark).write_text("{}")
         monkeypatch.setattr(lake, "find_spec", lambda name: None)
         with pytest.raises(
-            UserError, match=rf"read with {library}: pip install 'towers\[lake\]', or write the live rows"
+            UserError, match=rf"read with {library}: pip install 'towers-rec\[lake\]', or write the live rows"
         ):
             part_files(tmp_path)
 

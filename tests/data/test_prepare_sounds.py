@@ -122,7 +122,7 @@ class TestLostSounds:
     def test_a_decoder_that_comes_later_gives_them_another_chance(
         self, raw, tmp_path, make_builder, with_sounds, monkeypatch
     ):
-        pytest.importorskip("av", reason="pip install 'towers[m4a]'")
+        pytest.importorskip("av", reason="pip install 'towers-rec[m4a]'")
         from tests.features.test_sound import encoded
         from towers.features import sound_file
 
@@ -135,7 +135,7 @@ class TestLostSounds:
             builder.build()
             (line,) = builder.losses.lines()
             assert "does not decode, .m4a (1)" in line
-            assert line.endswith(".m4a takes FFmpeg's decoders: pip install 'towers[m4a]'")
+            assert line.endswith(".m4a takes FFmpeg's decoders: pip install 'towers-rec[m4a]'")
         builder = make_builder(raw, tmp_path / "stores")
         store, is_new = builder.build()
         assert is_new

@@ -332,7 +332,7 @@ class TestUrls:
 
     def test_a_library_that_is_not_there(self, monkeypatch):
         monkeypatch.setattr(remote, "find_spec", lambda name: None)
-        with pytest.raises(UserError, match=r"takes gcsfs: pip install 'towers\[gs\]'"):
+        with pytest.raises(UserError, match=r"takes gcsfs: pip install 'towers-rec\[gs\]'"):
             ParquetFolder("gs://bucket/x")
 
     def test_a_file_of_another_data_set(self):

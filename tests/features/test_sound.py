@@ -158,7 +158,7 @@ def encoded(path: Path, codec: str, rate: int = RATE_HZ) -> Path:
 class TestFfmpeg:
     @pytest.fixture(params=["a.m4a", "a.aac", "a.mp4", "m4a by another name.mp3"])
     def path(self, request, tmp_path):
-        pytest.importorskip("av", reason="pip install 'towers[m4a]'")
+        pytest.importorskip("av", reason="pip install 'towers-rec[m4a]'")
         path = encoded(tmp_path / request.param.replace("mp3", "m4a"), "aac")
         return path.rename(tmp_path / request.param)
 
@@ -187,4 +187,4 @@ class TestFfmpeg:
         monkeypatch.setattr(sound_file, "has_ffmpeg", lambda: False)
         with pytest.raises(UnusableSound, match=r"^does not decode: ") as raised:
             read_stretches(path, WHOLE)
-        assert ("pip install 'towers[m4a]'" in str(raised.value)) == (path.suffix != ".mp3")
+        assert ("pip install 'towers-rec[m4a]'" in str(raised.value)) == (path.suffix != ".mp3")

@@ -88,6 +88,6 @@ def test_what_is_not_installed_is_told_with_the_extra(monkeypatch: pytest.Monkey
     check_installed("canaries.server")
     monkeypatch.setattr(server_process, "find_spec", lambda name: None if name == "fastapi" else name)
     with pytest.raises(
-        UserError, match=r"^canaries\.server=true: .* fastapi, not .*'towers\[serve\]', or canaries\.server=false"
+        UserError, match=r"^canaries\.server=true: .* fastapi, not .*'towers-rec\[serve\]', or canaries\.server=false"
     ):
         check_installed("canaries.server")

@@ -12,13 +12,14 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
+from towers.extras import how_to_install
 from towers.features.recording import UNKNOWN_FRAMES, Recording, UndecodableSound
 from towers.features.sound_headers import mended, ogg_lacks_its_end
 
 FFMPEG_SUFFIXES = frozenset(
     (".m4a", ".m4b", ".mp4", ".aac", ".3gp", ".wma", ".asf", ".webm", ".mka", ".mkv", ".amr", ".ac3", ".ape", ".wv")
 )
-TAKES_FFMPEG = "takes FFmpeg's decoders: pip install 'towers[m4a]'"
+TAKES_FFMPEG = f"takes FFmpeg's decoders: {how_to_install('m4a')}"
 BARE_SUFFIXES = (".raw", ".pcm")
 SHOULD_BE = re.compile(r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 """How libsndfile logs that a file is shorter than its header says."""

@@ -14,6 +14,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from towers.errors import UserError
+from towers.extras import how_to_install
 from towers.systemd import without_notifying
 
 HOST = "127.0.0.1"
@@ -57,8 +58,8 @@ def check_installed(key: str) -> None:
     missing = [name for name in NEEDS if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{key}=true: `towers serve` needs {' and '.join(missing)}, not installed here; pip install "
-            f"'towers[serve]', or {key}=false, and the reader alone is asked"
+            f"{key}=true: `towers serve` needs {' and '.join(missing)}, not installed here; "
+            f"{how_to_install('serve')}, or {key}=false, and the reader alone is asked"
         )
 
 

@@ -200,7 +200,7 @@ def test_more_listeners_than_the_population_has_live_apart():
 def test_the_extra_is_named_where_gymnasium_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     monkeypatch.delitem(sys.modules, "towers.simulation.environment.listening")
-    with pytest.raises(UserError, match=r"pip install 'towers\[simulation\]'"):
+    with pytest.raises(UserError, match=r"pip install 'towers-rec\[simulation\]'"):
         __import__("towers.simulation.environment.listening")
 
 

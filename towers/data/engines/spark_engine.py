@@ -8,6 +8,7 @@ from socket import gethostname
 
 from towers.data.engines.engine import Database
 from towers.errors import UserError
+from towers.extras import how_to_install
 from towers.manifest import scratch_directory
 
 
@@ -35,7 +36,7 @@ class SparkEngine:
         if not memory_gb > 0:
             raise UserError(f"data.engine.memory_gb={memory_gb}: must be above 0")
         if any(find_spec(name) is None for name in ("pyspark", "sqlglot")):
-            raise UserError("data/engine=spark needs PySpark and sqlglot: pip install 'towers[spark]'")
+            raise UserError(f"data/engine=spark needs PySpark and sqlglot: {how_to_install('spark')}")
         self._master, self._memory_gb, self._settings = master, memory_gb, dict(settings or {})
 
     @contextmanager

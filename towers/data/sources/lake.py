@@ -14,6 +14,7 @@ import pyarrow as pa
 from towers.answering import does_not_answer
 from towers.data.sources.remote import RawPath, RemotePath, UnreachableStore
 from towers.errors import UserError
+from towers.extras import how_to_install
 
 DELTA, ICEBERG = "a Delta table", "an Iceberg table"
 HUDI = ".format('hudi')"
@@ -59,7 +60,7 @@ def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list
     """
     library, read = ("deltalake", _of_delta) if kind == DELTA else ("pyiceberg", _of_iceberg)
     if find_spec(library) is None:
-        raise refusal(folder, kind, f"that is read with {library}: pip install 'towers[lake]'")
+        raise refusal(folder, kind, f"that is read with {library}: {how_to_install('lake')}")
     try:
         found = read(folder, [*metadata])
     except UserError:

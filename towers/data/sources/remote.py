@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from towers.answering import does_not_answer
 from towers.errors import Unreachable, UserError
+from towers.extras import how_to_install
 
 LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs"}
 """What reads the objects behind a scheme."""
@@ -198,7 +199,7 @@ def remote_folder(url: str) -> RemotePath:
     if not authority:
         raise UserError(f"data.root={url}: names no bucket; give {scheme}://BUCKET/FOLDER")
     if find_spec(library) is None:
-        raise UserError(f"data.root={url}: takes {library}: pip install 'towers[{EXTRAS[library]}]'")
+        raise UserError(f"data.root={url}: takes {library}: {how_to_install(EXTRAS[library])}")
     import fsspec  # here, so that a local folder is read without it
 
     url = url.rstrip("/")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from towers.errors import UserError
+from towers.extras import how_to_install
 from towers.lifecycle.agent.baselines import CalibratedGreedy, HomeBandit
 from towers.simulation.environment.baselines import CappedGreedy, EpsilonMixed, Greedy
 from towers.simulation.environment.chance import ClickChance
@@ -46,7 +47,7 @@ def _diversified(strategy: Literal["mmr", "dpp"]) -> Make:
             from towers.simulation.environment.diversified import Diversified  # here, as pyversity is an extra
         except ModuleNotFoundError:
             raise UserError(
-                f"evaluate.baselines: {strategy} takes pyversity: pip install 'towers[simulation]', or leave it out"
+                f"evaluate.baselines: {strategy} takes pyversity: {how_to_install('simulation')}, or leave it out"
             ) from None
         return Diversified(practice.space, practice.chance, practice.slate, strategy)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from towers.errors import UserError
+from towers.extras import how_to_install
 from towers.lifecycle.watching.appending import append_line, check_appendable
 from towers.lifecycle.watching.night_state import WELL, NightState, Step, StepName
 from towers.lifecycle.watching.sending import Outbox, Transient, is_address, tried
@@ -81,7 +82,7 @@ class OpenLineage(Watcher):
     def check(self) -> None:
         """Looks whether the library is there, the file can be written, and the key is set; asks no server."""
         if find_spec("openlineage") is None:
-            raise UserError("watchers.openlineage: takes openlineage-python: pip install 'towers[lineage]'")
+            raise UserError(f"watchers.openlineage: takes openlineage-python: {how_to_install('lineage')}")
         if self._file is not None:
             check_appendable("watchers.openlineage.file", Path(self._file))
         if self._url is not None and not is_address(self._url):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from towers.disk import check_writable
 from towers.errors import UserError
 from towers.evaluation.result import split_key
+from towers.extras import how_to_install
 from towers.lifecycle.ledger import Ledger
 from towers.lifecycle.record import Record
 from towers.lifecycle.watching.night_state import ENDINGS, WELL, NightState, Step, utc
@@ -92,7 +93,7 @@ class PrometheusFile(Watcher):
         set's."""
         key, path = f"watchers.prometheus.path={self._path}", self._path
         if find_spec("prometheus_client") is None:
-            raise UserError(f"{key}: takes prometheus-client: pip install 'towers[train]'")
+            raise UserError(f"{key}: takes prometheus-client: {how_to_install('train')}")
         if path is None:
             return
         if path.suffix != ".prom":

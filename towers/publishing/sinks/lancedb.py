@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from towers.answering import does_not_answer
 from towers.errors import Unreachable, UserError
+from towers.extras import how_to_install
 from towers.publishing.sinks.engine_sink import EngineSink
 from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
@@ -49,7 +50,7 @@ class LanceSink(EngineSink):
             import lancedb
             import lancedb.index
         except ImportError:
-            raise UserError("sink=lancedb: LanceDB is not installed; pip install 'towers[lancedb]'") from None
+            raise UserError(f"sink=lancedb: LanceDB is not installed; {how_to_install('lancedb')}") from None
         self._lancedb, self._min_indexed = lancedb, min_indexed
 
     def _led(self, served: str) -> str:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from towers.answering import does_not_answer
 from towers.errors import Unreachable, UserError
+from towers.extras import how_to_install
 from towers.publishing.sinks.engine_sink import EngineSink
 from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
@@ -53,7 +54,7 @@ class MilvusSink(EngineSink):
             import grpc
             import pymilvus
         except ImportError:
-            raise UserError("sink=milvus: Milvus' client is not installed; pip install 'towers[milvus]'") from None
+            raise UserError(f"sink=milvus: Milvus' client is not installed; {how_to_install('milvus')}") from None
         self._pymilvus, self._grpc, self._token = pymilvus, grpc, token
 
     @property

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from towers.errors import UserError
+from towers.extras import how_to_install
 from towers.simulation.environment.making import OWN_CANDIDATES, make_world
 from towers.simulation.environment.observation import MOMENT, Observation
 from towers.simulation.environment.picking import OWN_PULL
@@ -31,7 +32,7 @@ try:
     from gymnasium.vector import AutoresetMode, VectorEnv
     from gymnasium.vector.utils import batch_space
 except ModuleNotFoundError:
-    raise UserError("the environment takes Gymnasium: pip install 'towers[simulation]'") from None
+    raise UserError(f"the environment takes Gymnasium: {how_to_install('simulation')}") from None
 
 ID: Final = "towers/Listening-v0"
 REWARD_WEIGHTS: Final[Mapping[str, float]] = {"streams": 1.0}
