@@ -153,7 +153,7 @@ class TestRefusals:
         self.refused(tmp_path / "nowhere" / "v", "no policy here")
 
     def test_another_space(self, version: Path):
-        self.refused(version, "chooses by space space, and these vectors are of other", "other")
+        self.refused(version, "chooses by space space, but these vectors are of other", "other")
 
     @pytest.mark.parametrize("name", [STATE, CARDS])
     @pytest.mark.parametrize("spoil", ["cut", "remove", "turn"])

@@ -2,9 +2,9 @@
 
 A policy that explores is a mixture of *members*, each of which ranks the cards in its own way: one for a greedy policy,
 a number of draws from the posterior for Thompson sampling. For each slot a member is drawn, and its best card that is
-not shown yet is taken; with probability `floor` a card is taken uniformly at random instead. Given the earlier slots, the
-probability of a card for a slot is therefore exactly
-`(1 - floor) * share of members whose best card left it is + floor / cards left`.
+not shown yet is taken; with probability `floor` a card is taken uniformly at random instead. Given the earlier slots,
+the probability of a card for a slot is therefore exactly `(1 - floor) * share of members whose best card left it is +
+floor / cards left`.
 """
 
 from dataclasses import dataclass
