@@ -203,5 +203,5 @@ def test_of_a_listener_whom_nothing_is_left_for_the_list_is_empty_and_says_so(go
     none = request_of(golden, users=users, asked={"among": np.zeros(0, np.int64)})
     found = Journey().make(none)
     assert (len(found), found.remark[:18]) == (0, "there is no region")
-    with pytest.raises(UserError, match="nothing of the region jazz may come"):
+    with pytest.raises(UserError, match="no content of the region jazz is allowed"):
         Journey().make(request_of(golden, users=users, to="jazz", asked={"among": np.zeros(0, np.int64)}))
