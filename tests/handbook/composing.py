@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -86,6 +86,7 @@ def _config(command: str, rest: list[str]) -> dict[str, Any]:
     keys are in it.
     """
     parser = get_args_parser()
+    parser.error = _refuse
     is_sweep = bool({"-m", "--multirun"} & {*rest})
     args = parser.parse_args([quoted(each, is_sweep) for each in rest])
     check_overrides(args.overrides, command)
@@ -98,6 +99,10 @@ def _config(command: str, rest: list[str]) -> dict[str, Any]:
         if all(_is_in(config, each.key_or_group) for each in read if _is_of_value(each)):
             return config
     return _plain(composed(name, overrides, args.config_dir))
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(message)
 
 
 @cache

@@ -48,7 +48,8 @@ class TestReading:
         ("line", "expected"),
         [
             ("towers train  # two", [["towers", "train"]]),
-            ("A=b towers train x='{a: [b]}' && towers export", [["A=b", "towers", "train", "x={a: [b]}"], ["towers", "export"]]),
+            ("A=b towers train x='{a: [b]}'", [["A=b", "towers", "train", "x={a: [b]}"]]),
+            ("towers train && towers export", [["towers", "train"], ["towers", "export"]]),
             ("towers train \\\n  seed=1", [["towers", "train", "seed=1"]]),
             ("towers recommend history=[a,b]", [["towers", "recommend", "history=[a,b]"]]),
             ("towers train 'name=${seed}'", [["towers", "train", "name=${seed}"]]),
@@ -61,7 +62,8 @@ class TestReading:
         assert of_towers(line) == expected
 
     def test_a_block_that_is_neither_run_nor_marked(self) -> None:
-        text = "```bash\nls\n```\n<!-- not run here: why -->\n```bash\nls\n```\n<!-- run by: tests/none.py -->\n```bash\nls\n```\n"
+        block = "```bash\nls\n```\n"
+        text = f"{block}<!-- not run here: why -->\n{block}<!-- run by: tests/none.py -->\n{block}"
         assert unmarked(parse("docs/a.md", text)) == [2, 10]
         assert unmarked(parse("docs/a.md", TOP + text)) == [12]
 
@@ -72,7 +74,8 @@ class TestRunning:
             '```text title="sub/a.txt"\nhello\n```\n'
             "```bash\nexport GREETING=good\ncd sub\n```\n"
             '```bash\ntest "$GREETING $(cat a.txt)" = "good hello"\n```\n'
-            "```python\nimport os\n\nfound = open('a.txt').read() + os.environ['GREETING']\n```\n"
+            "```python\nimport os\nfrom pathlib import Path\n\n"
+            "found = Path('a.txt').read_text() + os.environ['GREETING']\n```\n"
             "```python\nassert found == 'hello\\ngood'\n```\n",
             tmp_path,
         )
@@ -85,10 +88,11 @@ class TestRunning:
             run(f"{text}```python\nimport own_part\n\nassert own_part.x == {value}\n```\n", folder)
 
     def test_towers_runs_here_with_the_pages_sizes(self, tmp_path: Path) -> None:
-        text = "<!-- run with: train seed=x -->\n\n<!-- exit code: 2 -->\n```bash\ntowers verify export=none\n```\n"
-        run(text, tmp_path)
-        with pytest.raises(PageFailed, match=r"(?s)docs/a\.md:6: towers train\nended with exit code 2.*seed='x'"):
-            run("<!-- run with: train seed=x -->\n\n```bash\ntowers train\n```\n", tmp_path)
+        run("<!-- exit code: 2 -->\n```bash\ntowers trian\n```\n", tmp_path)
+        with pytest.raises(
+            PageFailed, match=r"(?s)docs/a\.md:6: towers train\nended with exit code 2.*objective=nothing"
+        ):
+            run("<!-- run with: train objective=nothing -->\n\n```bash\ntowers train\n```\n", tmp_path)
 
     def test_slow_blocks_wait_for_the_slow_tests(self, tmp_path: Path) -> None:
         text = "<!-- slow: takes an hour -->\n```bash\nfalse\n```\n"
