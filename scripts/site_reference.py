@@ -31,7 +31,7 @@ ENTRIES = {
     "api": ["towers.api"],
     "contract": [
         f"towers.contract.{name}"
-        for name in "events impressions playlists policy provenance schema slate tables".split()
+        for name in ["events", "impressions", "playlists", "policy", "provenance", "schema", "slate", "tables"]
     ],
     "data": ["towers.data.store.Store", "towers.data.batches", "towers.data.datamodule"],
     "features": ["towers.features.events", "towers.features.sound", "towers.features.content_facts"],
