@@ -174,7 +174,7 @@ class TestNothingToJudgeBy:
     def test_other_listeners(self, listening, held_out, tmp_path):
         strangers = export_of(tmp_path / "strangers", listening, vectors_by_taste(listening, 0), ["nobody", "u01"])
         found = aligned(strangers, held_out, strangers.vectors)
-        self.changes(found, f"holds 1 of the {LISTENERS} listeners of the test period; fewer than 5")
+        self.changes(found, f"holds 1 of the {LISTENERS} listeners of the test period; at least 5 are needed")
         assert found.rotation is not None
 
     def test_nobody_in_the_test_period(self, listening, earlier):
