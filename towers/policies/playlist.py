@@ -47,7 +47,7 @@ class Playlist:
         if self.reasons and len(self.reasons) != len(self.rows):
             raise ValueError(f"{len(self.rows)} contents have {len(self.reasons)} reasons")
         if len(np.unique(self.rows)) < len(self.rows):
-            raise ValueError("a content stands twice in one list")
+            raise ValueError("a content is repeated in one list")
 
     def __len__(self) -> int:
         return len(self.rows)

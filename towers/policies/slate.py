@@ -217,7 +217,7 @@ def _remark(places: np.ndarray, rules: Rules, quotas: Sequence[Quota]) -> str:
     """Returns which places could not be filled, in words."""
     missed = []
     if len(places) < rules.k:
-        missed.append(f"{len(places)} of {rules.k} places are filled: the rules let no more contents in")
+        missed.append(f"{len(places)} of {rules.k} places are filled: the rules allow no more contents")
     for quota in quotas:
         found, least = int(quota.mask[places].sum()), quota.least_of(len(places))
         if found < least:

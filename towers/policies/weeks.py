@@ -29,7 +29,7 @@ def monday_of(week: str) -> date:
     except ValueError:
         monday = None
     if monday is None or week_of(monday) != week:
-        clock = "" if week else "; this export has no clock that would say it"
+        clock = "" if week else "; this export has no clock to choose it by"
         raise UserError(f"week={week}: must be an ISO week such as 2026-W29{clock}")
     return monday
 

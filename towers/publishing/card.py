@@ -33,7 +33,7 @@ def model_card(manifest: dict[str, Any]) -> str:
         "## Known limits",
         "",
         "- Listeners' vectors are as of `as_of`; `user_tower.onnx` brings them up to date.",
-        "- A content that was never played stands where its sound and metadata put it.",
+        "- The vector of a content that was never played is made from its sound and metadata alone.",
         "- Artists and playlists without events of their own are the normalised mean of their contents.",
         "",
     ]
@@ -107,11 +107,15 @@ def _dimensions(manifest: dict[str, Any]) -> list[str]:
     if not dims:
         return []
     whole, dim = manifest["model_dim"], manifest["dim"]
-    told = "" if dim == whole else f" The export has {dim} of the model's {whole}; what stands under Quality is of all."
+    told = (
+        ""
+        if dim == whole
+        else f" The export has {dim} of the model's {whole}; the figures under Quality are for all of them."
+    )
     return [
         "## By dimension",
         "",
-        "The leading dimensions, normalised, can be used by themselves: the vectors stand on principal axes. Judged on"
+        "The leading dimensions, normalised, can be used by themselves: the vectors are on principal axes. Measured on"
         f" listeners that these are not fitted on; kept is of the nearest 20 by all {whole} dimensions.{told}",
         "",
         "| " + " | ".join(["dimensions", *map(str, dims)]) + " |",

@@ -82,7 +82,7 @@ def space_told(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | Non
         earlier = after.get("space", {}).get("earlier", {}).get("space_id")
         reason = f", for {after['space']['reason']}" if earlier == before["space_id"] else ""
         told.append(
-            f"to another space ({before['space_id']} -> {after['space_id']}{reason}): vectors of before do not fit"
+            f"to another space ({before['space_id']} -> {after['space_id']}{reason}): earlier vectors do not fit"
         )
     if before["dim"] != after["dim"]:
         told.append(f"from {before['dim']} to {after['dim']} dimensions")

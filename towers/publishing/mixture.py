@@ -98,7 +98,7 @@ def write_mixture(
         return {"reason": space}
     try:
         if chance is None:
-            raise DataLacks("it reads the chance of a listen, and that could not be fitted")
+            raise DataLacks("it reads the chance of a listen, which could not be fitted")
         model = _fit(space, chance, tower, space_id, max_length)
     except DataLacks as error:
         return {"reason": str(error)}
@@ -111,7 +111,7 @@ def _fit(
 ) -> Mixture:
     store = space.judged.store
     if not store.has_clock:
-        raise DataLacks("the data has no clock, so nothing says what was new when")
+        raise DataLacks("the data has no clock, so it is not known what was new when")
     listening = Listening(store, "validation")
     listened = listening.chosen_within(days=WINDOW_DAYS, events=WINDOW_EVENTS)
     draws = np.random.default_rng(seed)

@@ -56,7 +56,7 @@ class TestWhichCards:
 
     @pytest.mark.parametrize(
         ("text", "said"),
-        [("p1\nx\n", "line 2: 'x' is no content of"), ("p1\np1", "'p1' is already in line 1"), ("\n", "no ids")],
+        [("p1\nx\n", "line 2: 'x' is not a content of"), ("p1\np1", "'p1' is already in line 1"), ("\n", "no ids")],
     )
     def test_a_file_that_is_wrong(self, export, tmp_path, text, said):
         path = tmp_path / "cards.txt"

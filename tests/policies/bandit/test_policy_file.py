@@ -175,7 +175,7 @@ class TestRefusals:
 
     def test_another_format(self, version: Path):
         changed(version, format=2)
-        self.refused(version, "a policy of format 2, and this Towers reads format 1")
+        self.refused(version, "is a policy of format 2; this Towers reads format 1")
 
     @pytest.mark.parametrize(
         ("target", "said"),

@@ -131,7 +131,7 @@ def test_somebody_new_sets_out_near_their_vector(circle):
 def test_where_little_may_come_it_is_shorter_and_says_so(circle):
     found = between(circle, 0, 29, steps=5, query=Query(among=np.array([3, 6]), include_heard=True))
     assert found.rows.tolist() == [0, 3, 6, 29]
-    assert found.remark == "only 2 pieces may stand between, 2 fewer than asked for"
+    assert found.remark == "only 2 pieces are allowed in between, 2 fewer than asked for"
 
 
 @pytest.mark.parametrize(

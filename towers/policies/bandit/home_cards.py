@@ -84,7 +84,7 @@ def cards_of_file(export: Export, path: Path) -> Int[np.ndarray, " cards"]:
             continue
         row = export.content_ids.get(line.strip(), -1)
         if row < 0:
-            raise UserError(f"{path}, line {number}: {line.strip()!r} is no content of version {export.version}")
+            raise UserError(f"{path}, line {number}: {line.strip()!r} is not a content of version {export.version}")
         if row in rows:
             raise UserError(f"{path}, line {number}: {line.strip()!r} is already in line {rows[row]}")
         rows[row] = number

@@ -318,7 +318,7 @@ def _inner(value: Any, where: str) -> Any:
 def _check(about: Mapping[str, Any], version: Path) -> None:
     """Raises `UserError` for a file that is incomplete, changed, or of another format."""
     if about.get("format") != FORMAT:
-        raise UserError(f"{version}: a policy of format {about.get('format')}, and this Towers reads format {FORMAT}")
+        raise UserError(f"{version}: is a policy of format {about.get('format')}; this Towers reads format {FORMAT}")
     told = {name: value for name, value in about.items() if name != "digest"}
     if about.get("digest") != digest_of(told):
         raise UserError(f"{version / ABOUT}: changed since it was written; {_DAMAGED}")

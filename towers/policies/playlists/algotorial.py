@@ -61,13 +61,13 @@ class OpenPool:
         released = export.catalogue.released[pool.rows]
         may_come = ~(released > np.datetime64(today, "D"))  # an unknown day compares as false
         if not may_come.any():
-            raise UserError(f"{pool.name}: contents: none of them is out on {today}")
+            raise UserError(f"{pool.name}: contents: none of them is released on {today}")
         late = {pool.content_ids[at]: f"comes out on {released[at]}" for at in np.flatnonzero(~may_come)}
         length = min(pool.k, int(may_come.sum()))
         last = max(pool.pins, key=lambda pin: pin.place, default=None)
         if last and last.place > length:
             where = f"{pool.name}: pins: {last.content_id} is at place {last.place}"
-            raise UserError(f"{where}, and on {today} only {length} contents are out")
+            raise UserError(f"{where}, and on {today} only {length} contents are released")
         rules = pool.rules(late)
         pool.refuse_clashes(rules)
         pinned = np.zeros(len(pool), bool)
@@ -161,7 +161,7 @@ def _playlist(
     reasons = tuple(Reason(kind=kind) if kind else next(of_listener) for kind in kinds.tolist())
     remarks = []
     if pool.length < pool.pool.k:
-        remarks.append(f"{pool.length} of {pool.pool.k} contents: the pool has no more that are out")
+        remarks.append(f"{pool.length} of {pool.pool.k} contents: the pool has no more that are released")
     disliked = int(((own[places] < -DISLIKED / 2) & ~is_cold & ~is_pinned).sum())
     if disliked:
         remarks.append(f"{disliked} that the listener disliked, which the rules of the pool ask for")

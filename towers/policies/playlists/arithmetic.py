@@ -43,7 +43,7 @@ def add_and_subtract(
         raise UserError("plus, minus: what is added and what is subtracted cancel each other out; give other contents")
     vector = (total / length).astype(np.float32)
     found = recommend(export, vector, replace(query, deny=np.concatenate([query.deny, inputs])), None)
-    remark = "" if len(found.rows) == query.k else f"no more than {len(found.rows)} contents may come"
+    remark = "" if len(found.rows) == query.k else f"no more than {len(found.rows)} contents are allowed"
     return Playlist(rows=found.rows, scores=found.scores, reasons=_reasons(export, found.rows, plus), remark=remark)
 
 

@@ -88,13 +88,13 @@ def blend(members: Sequence[Member], settings: BlendSettings | None = None, matc
     export = guests[0].export
     rows = _candidates(guests, settings)
     if not len(rows):
-        raise UserError("blend: nothing may come to all of them; allow more kinds, or deny less")
+        raise UserError("blend: no content is allowed for all of them; allow more kinds, or deny less")
     worth = worth_by_rank(np.stack([guest.utility(rows) for guest in guests]))
     picks, shares = share_places(worth, settings.query.k, _openness(export, rows, settings.max_per_artist))
     order = _in_flow(export, rows[picks], shares, settings.reach)
     picks, shares = picks[order], shares[order]
     if len(picks) < settings.query.k:
-        remarks.append(f"{len(picks)} contents where {settings.query.k} were asked for: no more may come")
+        remarks.append(f"{len(picks)} contents where {settings.query.k} were asked for: no more are allowed")
     matches = matches or Matches(export)
     because = _reasons(guests, rows[picks], shares)
     return Playlist(

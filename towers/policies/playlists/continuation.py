@@ -127,7 +127,7 @@ def continuation(
     query = query or Query(k=100, include_heard=True)
     given = np.unique(given).astype(np.int64)
     if not len(given):
-        raise UserError("a continuation needs at least one piece that it goes on from")
+        raise UserError("a continuation needs at least one piece to continue from")
     standing = None if listener is None else listener.standing
     among = allowed(export, replace(query, deny=np.concatenate([query.deny, given])), standing)
     near = export.co_listening
@@ -137,7 +137,7 @@ def continuation(
         more.append(like.members.values)
     rows = candidate_rows(export, among, mean_vector(export.vectors[given])[None], np.concatenate(more))
     if not len(rows):
-        return Playlist(rows=rows, scores=np.zeros(0), remark="nothing that may come is left")
+        return Playlist(rows=rows, scores=np.zeros(0), remark="no allowed pieces are left")
     parts = [
         Part.of_closeness(export, rows, given, settings.closeness),
         Part.of_co_listening(near, rows, given, settings.listened),
@@ -150,5 +150,5 @@ def continuation(
         parts.append(Part.of_listener(listener, rows, settings.utility))
     total = np.sum([one.values for one in parts], axis=0)
     best = np.argsort(-total, kind="stable")[: query.k]
-    remark = "" if len(best) == query.k else f"no more than {len(best)} pieces may come"
+    remark = "" if len(best) == query.k else f"no more than {len(best)} pieces are allowed"
     return Playlist(rows=rows[best], scores=total[best], reasons=reasons_of(export, rows, parts, best), remark=remark)

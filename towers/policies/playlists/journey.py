@@ -136,7 +136,7 @@ class _Layers:
         free = len(np.unique(self._recordings(self._rows)))
         self._steps = min(steps, free + len(self._fixed) - 1)
         if self._steps < 1:
-            raise NowhereToLead("nothing may stand on this way; allow more kinds, or deny less")
+            raise NowhereToLead("no content is allowed on this way; allow more kinds, or deny less")
         self._shares = np.arange(self._steps + 1) / self._steps
         self._points = arc(start.point, end.point, self._shares)
         self._costs = self._of_places()
@@ -281,10 +281,12 @@ class _Layers:
         remarks = []
         if self._steps < self._asked:
             left = self._steps + 1 - 2
-            remarks.append(f"only {left} pieces may stand between, {self._asked - self._steps} fewer than asked for")
+            remarks.append(
+                f"only {left} pieces are allowed in between, {self._asked - self._steps} fewer than asked for"
+            )
         together = sum(bool(self._share_artists(chosen[[at]], chosen[[at + 1]])) for at in range(self._steps))
         if together:
-            remarks.append(f"{together} times an artist follows themselves, as nothing else may stand there")
+            remarks.append(f"{together} times an artist follows themselves, as no other piece is allowed there")
         return "; ".join(remarks)
 
 

@@ -48,7 +48,7 @@ def path(export: Export, start: int, end: int, *, steps: int = 10, query: Query 
         between, cosines = _nearest_each(export, points, among)
     rows = np.concatenate([[start], between, [end]]).astype(np.int64)
     missing = steps - 1 - len(between)
-    remark = f"only {len(between)} pieces may stand between, {missing} fewer than asked for" if missing else ""
+    remark = f"only {len(between)} pieces are allowed in between, {missing} fewer than asked for" if missing else ""
     on_the_way = [Reason(kind="after", because=int(row)) for row in rows[:-1]]
     reasons = (Reason(kind="begins"), *on_the_way)
     return Playlist(rows=rows, scores=np.array([1.0, *cosines, 1.0]), reasons=reasons, remark=remark)

@@ -101,7 +101,7 @@ class Pool:
                 f"{self.name}: window: it ends on {self.valid_until}, before it begins on {self.valid_from}"
             )
         _refuse_repeats(
-            f"{self.name}: contents: {{0}} stands at {{1}} and again at {{2}}", enumerate(self.content_ids, 1)
+            f"{self.name}: contents: {{0}} is listed at {{1}} and again at {{2}}", enumerate(self.content_ids, 1)
         )
         self._check_pins()
         self.refuse_clashes(self.rules())

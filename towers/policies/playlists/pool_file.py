@@ -53,7 +53,7 @@ class _Loader(yaml.BaseLoader):
         for at, key in enumerate(keys):
             if key in keys[:at]:
                 earlier = keys[keys.index(key)]
-                raise UserError(f"line {key.line}: {key} stands in line {earlier.line} already")
+                raise UserError(f"line {key.line}: {key} is already in line {earlier.line}")
         return super().construct_mapping(node, deep)
 
 

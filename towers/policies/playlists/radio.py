@@ -51,7 +51,7 @@ class RadioSettings:
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name}={getattr(self, name)}: must be 0 or more")
         if not 0 <= self.drift <= 1:
-            raise UserError(f"drift={self.drift}: must be 0 (stays at the seeds) to 1 (goes on from the last piece)")
+            raise UserError(f"drift={self.drift}: must be 0 (stays at the seeds) to 1 (continues from the last piece)")
         if self.max_in_row < 1:
             raise UserError(f"max_in_row={self.max_in_row}: must be at least 1")
 
@@ -94,9 +94,13 @@ def radio(
         more.append(candidates(listener, query))
     rows = candidate_rows(export, among, mean_vector(export.vectors[seeds])[None], np.concatenate(more))
     if not len(rows):
-        return Playlist(rows=rows, scores=np.zeros(0), remark="nothing that may come is left")
+        return Playlist(rows=rows, scores=np.zeros(0), remark="no allowed pieces are left")
     places, scores, reasons = _Tuning(export, rows, seeds, pieces, listener, settings).played(query.k)
-    remark = "" if len(places) == query.k else f"{len(places)} of {query.k} places are filled: nothing else may follow"
+    remark = (
+        ""
+        if len(places) == query.k
+        else f"{len(places)} of {query.k} places are filled: no other piece is allowed to follow"
+    )
     return Playlist(rows=rows[places], scores=np.array(scores), reasons=tuple(reasons), remark=remark)
 
 

@@ -135,7 +135,7 @@ class Filling:
             raise UserError(f"sink.prefix={self.prefix!r}: must be letters, digits and _, a letter first")
         if self.keep < 2:
             raise UserError(
-                f"sink.keep={self.keep}: must be at least 2, the version that is served and the one before it"
+                f"sink.keep={self.keep}: must be at least 2: the version that is served and the one before it"
             )
         if self.dim is not None and self.dim < 1:
             raise UserError(f"sink.dim={self.dim}: must be at least 1, or null for all")
