@@ -30,7 +30,8 @@ from towers.policies.request import Kind, Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blend:
-    """One list for several listeners, or for listeners with artists, playlists or curators; see `playlists/blend`.
+    """Makes one list for several listeners, or for listeners with artists, playlists or curators; see
+    `playlists/blend`.
 
     Args:
         k, candidates, max_per_artist, reach: as in `BlendSettings`; the request's `k` comes first, and there are at

@@ -21,7 +21,7 @@ from towers.retrieval.raw_contents import date_of
 
 
 class Opened(OpenedExport):
-    """One opened version of an export that makes lists; otherwise as `OpenedExport`."""
+    """An opened version of an export that makes lists; otherwise as `OpenedExport`."""
 
     @cached_property
     def _shared(self) -> Shared:

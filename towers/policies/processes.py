@@ -89,7 +89,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 class _Process:
-    """What a process keeps between its tasks; it ends when its parent does."""
+    """State of a process between its tasks; the process ends when its parent does."""
 
     worker: Worker
     counter: Any

@@ -86,7 +86,7 @@ class Judged(Vectors, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What an export is made from.
+    """Input of an export.
 
     Args:
         store: store of the training data.

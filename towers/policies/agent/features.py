@@ -61,7 +61,7 @@ class Contents(Protocol):
 
     @property
     def plays(self) -> Float[np.ndarray, " contents"]:
-        """How often each content was played by all listeners."""
+        """Number of plays of each content, by all listeners."""
         ...
 
 

@@ -19,7 +19,7 @@ _LEAST: Final = np.float32(1e-30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Penalties:
-    """What a score loses for each content that is in the slate already.
+    """Penalties on a score for each content that is in the slate already.
 
     Args:
         artist: penalty for each content of the same artist.
@@ -32,7 +32,7 @@ class Penalties:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One slot of many listeners' slates.
+    """A slot, for the slates of many listeners.
 
     Args:
         scores: `[listeners, candidates]`, less penalties, float32; a huge negative number where nothing can be chosen.

@@ -29,7 +29,7 @@ PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
     "newness": ("just released", "not one of the latest"),
     "recent": ("you played it lately", "not among what you played lately"),
 }
-"""By feature, the phrase for a candidate that has more of it than the others, and for one that has less; null: no
+"""Phrases by feature: for a candidate that has more of it than the others, and for one that has less; null: no
 phrase."""
 TOGETHER: Final = (
     ("relevance", "nearest_recent", "last_relevance"), ("familiarity", "is_known", "recent"),
@@ -90,7 +90,7 @@ def reason_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """One slot of a slate.
+    """A slot of a slate, with the reason for its content.
 
     Args:
         content_row: row of the content in the slot.

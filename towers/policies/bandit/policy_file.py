@@ -56,7 +56,7 @@ class WritablePolicy(Policy, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyVersion:
-    """One version of a policy, opened.
+    """An opened version of a policy.
 
     Args:
         folder: folder of the version.
@@ -83,7 +83,7 @@ class PolicyVersion:
 
     @property
     def logged_as(self) -> str:
-        """Its `Impression.policy_id`: the policy and the version, as each version chooses differently."""
+        """The `Impression.policy_id`: the policy and the version, as each version chooses differently."""
         return f"{self.policy.policy_id}@{self.version}"
 
 

@@ -66,7 +66,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class End:
-    """One end of a journey.
+    """An end of a journey.
 
     Args:
         point: `[dim]`, unit vector, in the space.

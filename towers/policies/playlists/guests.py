@@ -178,7 +178,7 @@ class BlendPartner:
 
     @property
     def chosen(self) -> Int[np.ndarray, " chosen"]:
-        """Its contents and itself."""
+        """Rows of its contents and of itself."""
         return np.append(self.members, self.row)[: len(self.members) + (self.row >= 0)].astype(np.int64)
 
     def refused(self, query: Query) -> Int[np.ndarray, " refused"]:

@@ -25,7 +25,7 @@ roughly what such models give contents that are new to their listener."""
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """One part of the candidates' scores.
+    """A part of the candidates' scores.
 
     Args:
         values: `[candidates]`, log odds.

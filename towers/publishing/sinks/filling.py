@@ -70,7 +70,7 @@ class Labels:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Engine(Protocol):
-    """What filling needs of an engine; tables are given by name."""
+    """Operations of an engine that filling needs; tables are given by name."""
 
     def tables(self) -> dict[str, Labels]:
         """Returns the tables that a sink made, complete or not."""

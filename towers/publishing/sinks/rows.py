@@ -30,7 +30,7 @@ Canaries = dict[str, Float[np.ndarray, " dim"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """One table of an export.
+    """A table of an export.
 
     Args:
         name: `contents` or `users`.
