@@ -16,7 +16,7 @@ def best_places(candidates: Candidates, rules: Rules, quotas: Sequence[Quota]) -
     best.
 
     Args:
-        candidates: to choose from.
+        candidates: candidates to choose from.
         rules: caps, which always hold, as do `most` and `share`.
         quotas: quotas that the list is to meet.
     """

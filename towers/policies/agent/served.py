@@ -23,8 +23,7 @@ from towers.policies.listener import Listener
 from towers.retrieval.export import Export
 
 _SHARES: Final = (0.5, 0.75)
-"""Positions, in the list of a listener's candidates, the nearest contents end and then the popular ones; the rest are
-new."""
+"""Shares of a listener's candidates at which the nearest contents end, and then the popular ones; the rest are new."""
 _NEW_DAYS: Final = 14
 CANDIDATES: Final = 200
 
