@@ -1,4 +1,4 @@
-"""Filters of an export's contents that do not depend on the listener: withdrawal, kind, explicitness and release date."""
+"""Filters of an export's contents that do not depend on the listener: withdrawal, kind, explicitness, release date."""
 
 from collections.abc import Callable, Sequence
 from datetime import date

@@ -82,7 +82,7 @@ SMALL = 4_096
 
 @contextmanager
 def reading(path: Path) -> Iterator[Path]:
-    """Yields `path`; turns errors of numpy, pyarrow and FAISS for an unreadable file into a `UserError` that names it."""
+    """Yields `path`; turns errors of numpy, pyarrow and FAISS while reading it into a `UserError` with its path."""
     try:
         yield path
     except FileNotFoundError:

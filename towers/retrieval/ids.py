@@ -101,7 +101,7 @@ class Ids(Sequence[str]):
 
 
 def order_of(texts: pa.ChunkedArray) -> Integer[np.ndarray, " rows"]:
-    """Returns rows, int64, in ascending order of their texts, as Arrow sorts them: by UTF-8 bytes, so by code points."""
+    """Returns rows, int64, in ascending order of their texts; Arrow sorts by UTF-8 bytes, which is by code points."""
     return (
         pc.call_function("array_sort_indices", [texts.combine_chunks()]).to_numpy(zero_copy_only=False).astype(np.int64)
     )

@@ -101,7 +101,7 @@ def resample(waveform: Float[np.ndarray, " samples"], rate: int, new_rate: int) 
 
 @lru_cache(maxsize=16)
 def _filters(before: int, after: int) -> tuple[Float[np.ndarray, "taps after"], int]:
-    """Returns the filters, float32, with a column for every phase, and the number of samples padded before the first."""
+    """Returns the filters, float32, with a column for every phase, and the samples of padding at the start."""
     cutoff = min(before, after) * ROLLOFF
     width = math.ceil(ZERO_CROSSINGS * before / cutoff)
     # Computed in float32 throughout, as in torchaudio, so that rounding is the same.

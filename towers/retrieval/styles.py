@@ -29,7 +29,7 @@ class Styles:
     is_given: Bool[np.ndarray, " contents"]
 
     def of(self, rows: Integer[np.ndarray, " rows"]) -> Float[np.ndarray, "rows styles"]:
-        """Returns the shares of the contents `rows` as a dense matrix, float32, in time independent of the catalogue."""
+        """Returns the shares of the contents `rows` as a dense float32 matrix, in time independent of the catalogue."""
         starts = self.codes.offsets[rows]
         lengths = self.codes.offsets[np.asarray(rows) + 1] - starts
         which = np.repeat(np.arange(len(rows)), lengths)
