@@ -230,7 +230,7 @@ def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
 def test_intervals_of_charts_are_said_to_hold_alone(report):
     pictures = draw(report)
     for picture in (*pictures["headline"], *pictures["slices"]):
-        assert "each holds for its figure alone" in picture.caption
+        assert "each is for one value alone" in picture.caption
 
 
 def test_slices_too_small_are_named_with_their_listeners(report):

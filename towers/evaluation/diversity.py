@@ -10,7 +10,7 @@ _CHUNK_LISTS = 1024
 
 
 def intra_list_diversity(tags: Ragged, rows: Int[np.ndarray, "users ranks"]) -> Float[np.ndarray, " users"]:
-    """Returns the mean Jaccard distance `1 - |a ∩ b| / |a ∪ b|` over all pairs of contents of a list, with tags a and b.
+    """Returns the mean Jaccard distance `1 - |a ∩ b| / |a ∪ b|` over all pairs of a list's contents, with tags a and b.
 
     It is 0 if all contents are alike and 1 if no two have a tag in common. Pairs with a content without tags are
     ignored; NaN if no pair is left, as in a list of one. A content that occurs twice in a list is a pair of equals.

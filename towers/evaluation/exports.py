@@ -113,9 +113,7 @@ class ExportOnStore:
         """
         histories = self.store.histories
         begin, end = (np.asarray(column)[user_rows] for column in (histories.offsets, histories.known_until(until)))
-        is_truncated = (
-            self.export.tower_inputs is not self.export.vectors
-        )  # then the tower reads the vectors before truncation
+        is_truncated = self.export.tower_inputs is not self.export.vectors  # the tower reads full vectors
         encoder = self._encoder(self._by_store_row(self.export.tower_inputs) if is_truncated else content_vectors)
         codes, contexts = self.user_codes[user_rows], self.codes_of("context")
         lengths = np.minimum(end - begin, self.export.manifest["max_length"])
@@ -128,7 +126,7 @@ class ExportOnStore:
         return vectors
 
     def _encoder(self, content_vectors: Float[np.ndarray, "contents dim"]) -> UserEncoder:
-        """Opens the user tower over the store's content rows, with times only if training and the store both have them."""
+        """Opens the user tower over the store's content rows; it reads times only if training and the store have them."""
         manifest = self.export.manifest
         has_clock = manifest["has_clock"] and self.store.has_clock
         path = self.export.folder / USER_TOWER
@@ -150,6 +148,6 @@ class ExportOnStore:
         return codes
 
     def codes_of(self, vocabulary: str) -> Int[np.ndarray, " codes"]:
-        """Returns the export's code for each code of the store's vocabulary; 0 for text that the export does not know."""
+        """Returns the export's code for each code of the store's vocabulary; 0 for text unknown to the export."""
         texts = self.store.vocabulary(vocabulary).values
         return np.concatenate([[0], self.export.vocabulary(vocabulary).encode(texts)]).astype(np.int64)

@@ -11,8 +11,8 @@ from towers.retrieval.listen_chance import LogOdds, chance
 PENALTY, UNPENALISED = 30.0, 1e6
 """Inverse strength of the L2 penalty on weights of standardised features, and a value that amounts to no penalty."""
 TOLERANCE = 1e-12
-"""Mean gradient at which the solver stops. If listens are rare, the gradient is small from the start, and scikit-learn's
-default tolerance would end the fit at once."""
+"""Mean gradient at which the solver stops. If listens are rare, the gradient is small from the start, and the default
+tolerance of scikit-learn would end the fit at once."""
 MIN_POSITIVES = 20
 """Smallest number of listens for a fit; with fewer, all pairs have the same chance."""
 
