@@ -22,7 +22,7 @@ class Recording(Protocol):
     frames: int
     """Expected number of samples per channel; `UNKNOWN_FRAMES` or more if it is unknown."""
     stated: int | None
-    """Number of samples per channel in the file's own header, if that is known to be wrong; null otherwise."""
+    """Number of samples per channel that the file's own header states, if it may differ from `frames`; else null."""
     is_cut: bool
     """True if the end is known to be missing, or to be a separate stream."""
 

@@ -41,7 +41,7 @@ class SwiGLUBlock(nn.Module):
         self._dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """The tokens after the block."""
+        """Returns the tokens after the block."""
         x = x + self._dropout(self._attention(self._attention_norm(x), attend))
         return x + self._dropout(self._feed_forward(self._feed_forward_norm(x)))
 
@@ -70,7 +70,7 @@ class LiGRBlock(nn.Module):
         self._dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """The tokens after the block."""
+        """Returns the tokens after the block."""
         normed = self._attention_norm(x)
         x = x + torch.sigmoid(self._attention_gate(normed)) * self._dropout(self._attention(normed, attend))
         normed = self._feed_forward_norm(x)
@@ -104,7 +104,7 @@ class SASRecBlock(nn.Module):
         self._dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """The tokens after the block."""
+        """Returns the tokens after the block."""
         x = x + self._dropout(self._attention(self._attention_norm(x), attend))
         hidden = self._activation(self._feed_forward_in(self._feed_forward_norm(x)))
         return x + self._dropout(self._feed_forward_out(self._dropout(hidden)))
@@ -127,7 +127,7 @@ class SelfAttention(nn.Module):
         self._out = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """What is added to the tokens."""
+        """Returns the values to add to the tokens."""
         return self._out(attend(self._query_key_value(x).unflatten(-1, self._shape)).flatten(-2))
 
 
@@ -146,6 +146,6 @@ class SwiGLU(nn.Module):
         self._out = nn.Linear(expansion * dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens dim"]:
-        """What is added to the tokens."""
+        """Returns the values to add to the tokens."""
         gate, value = self._gate_and_value(x).chunk(2, dim=-1)
         return self._out(silu(gate) * value)

@@ -97,7 +97,8 @@ class RunningTopK:
 
     Args:
         users: number of rows.
-        k: number of columns to keep; the buffers take `24 * users * k` bytes, or those of k = 64 if k is smaller.
+        k: number of columns to keep; the buffers take `24 * users * k` bytes, or `8 * users * (k + 128)` if k is under
+            64.
     """
 
     def __init__(self, users: int, k: int):
