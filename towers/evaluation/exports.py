@@ -126,7 +126,7 @@ class ExportOnStore:
         return vectors
 
     def _encoder(self, content_vectors: Float[np.ndarray, "contents dim"]) -> UserEncoder:
-        """Opens the user tower over the store's content rows; it reads times only if training and the store have them."""
+        """Opens the user tower over the store's content rows; it reads times if training and the store have them."""
         manifest = self.export.manifest
         has_clock = manifest["has_clock"] and self.store.has_clock
         path = self.export.folder / USER_TOWER

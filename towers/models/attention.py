@@ -141,7 +141,7 @@ def attend_in_window(
 
 
 def window_mask(tokens: int, window: int, device: torch.device) -> Bool[Tensor, "tokens tokens"]:
-    """Returns which tokens (rows) may attend to which (columns): the last `window`, including themselves, and the first."""
+    """Returns which tokens (rows) attend to which (columns): to the last `window`, with themselves, and the first."""
     places = torch.arange(tokens, device=device)
     distance = places[:, None] - places
     return (distance >= 0) & ((distance < window) | (places == 0))

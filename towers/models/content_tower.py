@@ -1,4 +1,4 @@
-"""Content tower: from an audio vector, metadata and id to a unit vector. It is independent of spectrograms and stores."""
+"""Content tower: from an audio vector, metadata and id to a unit vector. It knows no spectrograms or stores."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -113,7 +113,7 @@ def test_what_cannot_be_joined_is_refused(path):
         joined(path, more=partial(FrozenAudioEncoder, path=path))
     with pytest.raises(ValueError, match=r"encoders\.more: is itself a joint encoder"):
         joined(path, more=partial(JoinedAudioEncoder, encoders={"a": StatisticsAudioEncoder}))
-    with pytest.raises(ValueError, match="none of them reads sound"):
+    with pytest.raises(ValueError, match="none of them reads any sound"):
         JoinedAudioEncoder(STATISTICS, {"a": NoAudioEncoder})
 
 

@@ -96,7 +96,7 @@ def _log_noise(x: Float[Tensor, "sounds n_mels frames"], share: float) -> Float[
 
 
 def _masked(x: Float[Tensor, "sounds n_mels frames"], size: int, widest: int) -> Bool[Tensor, "sounds size"]:
-    """Draws a mask of one stretch among `size` places for every sound: its width uniform up to `widest`, then its start."""
+    """Draws a mask of one stretch among `size` places for every sound: a uniform width up to `widest`, then a start."""
     width = (_uniform(x)[:, 0] * (min(widest, size // 2) + 1)).floor()
     start = (_uniform(x)[:, 0] * (size - width + 1)).floor()
     place = torch.arange(size, device=x.device)

@@ -134,7 +134,7 @@ class SequentialLog:
         )
 
     def slates(self) -> Slates:
-        """Arranges `bandit` with a row per listener and a column per step; a listener who left keeps the last weight."""
+        """Arranges `bandit` with a row per listener and a column per step; who has left keeps the last weight."""
         return self.bandit().slates()
 
     def laid(self, values: Float[np.ndarray, " rows"], empty: float = 0.0) -> Float[np.ndarray, "listeners steps"]:
