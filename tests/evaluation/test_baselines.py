@@ -81,7 +81,7 @@ class TestRecency(KnowingRankerContract):
         assert Recency(task, histories, times_us, days=1.0).scores(np.array([0])).tolist() == [[1, 0, 2, 3]]
 
     def test_refuses_data_without_a_clock(self, task):
-        with pytest.raises(UserError, match="no clock"):
+        with pytest.raises(UserError, match="no timestamps"):
             Recency(task, task.histories, None)
 
     def test_refuses_no_days(self, task):
