@@ -57,7 +57,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
         require_counts(dim=dim)
         stages = {"channels": channels, "depths": depths, "expansions": expansions}
         if not channels or len({len(numbers) for numbers in stages.values()}) > 1:
-            raise ValueError(f"{stages}: must have the same number of values, and at least one")
+            raise ValueError(f"{stages}: must be of equal length, and not empty")
         if min(*channels, *depths, *expansions) < 1 or kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"{stages} must be at least 1, kernel_size {kernel_size} odd")
         self.dim = dim
