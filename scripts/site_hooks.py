@@ -44,7 +44,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def with_lists(text: str) -> str:
-    """Returns Markdown whose lists and tables begin after an empty line, and whose nested blocks are indented by four."""
+    """Returns Markdown with an empty line before lists and tables, and with nested blocks indented by four."""
     lines: list[str] = []
     open_items: list[int] = []  # the column at which each open item's content begins
     fence = ""
