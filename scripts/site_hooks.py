@@ -21,8 +21,13 @@ AT_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.
 
 FENCE = re.compile(r" *(```+|~~~+)")
 ITEM = re.compile(r"( *)([-*+]|\d+[.)])( +)")
-LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^()\s]+)\)")
-MENTION = re.compile(r"(?<![\w/(\[])`?docs/(?P<page>\w+\.md)`?(?![\w/\])])")
+MENTION = re.compile(r"`?docs/(?P<page>[\w/]+\.md)`?")
+SPAN = re.compile(
+    r"(?P<code>`[^`]+`)"
+    r"|(?P<link>(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^()\s]+)\))"
+    rf"|(?<![\w/])(?P<mention>{MENTION.pattern})"
+)
+"""What of a line may name a file: code, a link, or a page's path in running text."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -57,12 +62,13 @@ def with_lists(text: str) -> str:
             if stripped.startswith(fence) and not stripped.strip(fence[0]):
                 fence = ""
             continue
+        in_list = bool(open_items)
         item = ITEM.match(line)
         is_block = bool(item or FENCE.match(line) or stripped.startswith(("|", "#")))
         if stripped and (is_block or not before):
             while open_items and indent < open_items[-1]:
                 open_items.pop()
-        begins = (item and not inside_list(lines)) or (stripped.startswith("|") and not before.startswith("|"))
+        begins = (item and not in_list) or (stripped.startswith("|") and not before.startswith("|"))
         if begins and before:
             lines.append("")
         if found := FENCE.match(line):
@@ -73,16 +79,6 @@ def with_lists(text: str) -> str:
         if item:
             open_items.append(len(item[0]))
     return "\n".join(lines) + "\n"
-
-
-def inside_list(lines: list[str]) -> bool:
-    """Returns whether the paragraph that ends in the last line began as an item of a list."""
-    for line in reversed(lines):
-        if not line.strip():
-            return False
-        if ITEM.match(line):
-            return True
-    return False
 
 
 def shifted(line: str, open_items: list[int]) -> str:
@@ -114,10 +110,17 @@ def with_links(text: str, folder: Path, docs: Path, name: str) -> str:
         elif fence and line.strip().startswith(fence):
             fence = ""
         elif not fence:
-            line = LINK.sub(lambda link: linked(link, folder, docs, name), line)
-            line = MENTION.sub(lambda link: mentioned(link, docs, name), line)
+            line = SPAN.sub(lambda span: spanned(span, folder, docs, name), line)
         found.append(line)
     return "\n".join(found) + "\n"
+
+
+def spanned(span: re.Match[str], folder: Path, docs: Path, name: str) -> str:
+    """Returns a span of a line as it stands in the site."""
+    if span["link"]:
+        return linked(span, folder, docs, name)
+    page = MENTION.fullmatch(span[0])
+    return mentioned(page, docs, name) if page else span[0]
 
 
 def linked(link: re.Match[str], folder: Path, docs: Path, name: str) -> str:
@@ -142,7 +145,7 @@ def mentioned(mention: re.Match[str], docs: Path, name: str) -> str:
     """Returns a link in the place of a page's path."""
     if not (docs / mention["page"]).exists():
         raise PluginError(f"{name}: docs/{mention['page']} does not exist.")
-    return f"[docs/{mention['page']}]({to_page(mention['page'], '', name)})"
+    return f"[{mention[0]}]({to_page(mention['page'], '', name)})"
 
 
 def to_page(page: str, anchor: str, name: str) -> str:

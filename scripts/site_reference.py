@@ -23,7 +23,6 @@ ROOMS = {
     "policies": "Lists for people from an export: playlists, the home page's bandit, the agent.",
     "simulation": "The demo's invented world, simulated listeners and the environment that they live in.",
     "lifecycle": "Nights, the gate's rules, watchers, and which stores, runs and exports may go.",
-    "lifecycle": ["towers.lifecycle.watching.watcher"],
     "service": "HTTP over an export.",
 }
 """Public rooms in the order of the reference, each with what it is for."""

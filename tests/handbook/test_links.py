@@ -28,6 +28,11 @@ def anchors(text: str) -> set[str]:
     return found
 
 
+def anchors_of(target: Path, file: Path, text: str) -> set[str]:
+    """Anchors of another file, or of the file whose text is at hand."""
+    return anchors(text if target == file else target.read_text())
+
+
 def dead(text: str, file: Path) -> list[str]:
     """Relative links of a file's text that lead nowhere."""
     gone = []
@@ -36,9 +41,8 @@ def dead(text: str, file: Path) -> list[str]:
             continue
         place, _, anchor = link.partition("#")
         target = (file.parent / place).resolve() if place else file
-        if not target.exists() or not target.is_relative_to(ROOT):
-            gone.append(link)
-        elif anchor and anchor not in anchors(text if target == file else target.read_text()):
+        is_there = target.exists() and target.is_relative_to(ROOT)
+        if not is_there or (anchor and anchor not in anchors_of(target, file, text)):
             gone.append(link)
     return gone
 

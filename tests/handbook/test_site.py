@@ -139,8 +139,8 @@ def test_words_are_found_in_the_site(site):
 def test_a_dead_link_ends_the_build(tmp_path, page, said):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(f"# Page\n{page}\n")
-    own = f"INHERIT: {ROOT / 'mkdocs.yml'}\ntheme: {{name: mkdocs}}\nplugins: []\nhooks: []\nnav: [index.md]\nextra_css: []\n"
-    (tmp_path / "mkdocs.yml").write_text(own)
+    own = "theme: {name: mkdocs}\nplugins: []\nhooks: []\nnav: [index.md]\nextra_css: []\n"
+    (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\n{own}")
     done = built("mkdocs", "build", "--strict", "-f", str(tmp_path / "mkdocs.yml"))
     assert (done.returncode == 0) is (said is None), done.stderr
     assert (said or "") in done.stderr
@@ -155,7 +155,8 @@ def test_links_to_the_repository_become_paths():
     assert linked("see [`configs/learner`](../configs/learner)") == "see `configs/learner`"
     assert linked("see [the learners](../configs/learner)") == "see the learners (`configs/learner`)"
     assert linked("see [CHANGELOG](../CHANGELOG.md#a)") == "see [CHANGELOG](changelog.md#a)"
-    assert linked("(docs/data.md)") == "([docs/data.md](data.md))"
+    assert linked("(docs/data.md, `docs/data.md`)") == "([docs/data.md](data.md), [`docs/data.md`](data.md))"
+    assert linked("`less docs/data.md`, `a[0](b)`") == "`less docs/data.md`, `a[0](b)`"
     assert linked("```\n[a](../gone.py)\n```") == "```\n[a](../gone.py)\n```"
 
 
