@@ -13,7 +13,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from scripts.site_reference import reference
+from scripts.site_reference import MADE, reference
 
 ROOT = Path(__file__).resolve().parents[1]
 AT_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
@@ -129,6 +129,8 @@ def linked(link: re.Match[str], folder: Path, docs: Path, name: str) -> str:
     if not target or re.match(r"[a-z]+:", target):
         return link[0]
     path = (folder / target).resolve()
+    if path.is_relative_to(docs) and path.relative_to(docs).as_posix() in MADE:
+        return link[0]
     if not path.exists() or not path.is_relative_to(ROOT):
         raise PluginError(f"{name}: the link to {link['target']} leads to no file of the repository.")
     place = path.relative_to(ROOT).as_posix()

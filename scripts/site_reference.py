@@ -27,6 +27,9 @@ ROOMS = {
 }
 """Public rooms in the order of the reference, each with what it is for."""
 
+MADE = frozenset(["reference/index.md", *(f"reference/{room}.md" for room in ROOMS)])
+"""Paths of the pages in docs/, where they are not kept."""
+
 ENTRIES = {
     "api": ["towers.api"],
     "contract": [
