@@ -152,7 +152,7 @@ def overview() -> str:
 def points() -> str:
     """Returns the space's points: listeners, what they may hear, and one new track among its like."""
     tracks = [(96, 340), (132, 366), (168, 334), (206, 372), (318, 338), (340, 372), (392, 344), (500, 368), (536, 336)]
-    tracks += [(574, 376), (612, 344), (646, 370), (262, 356), (448, 376)]
+    tracks += [(574, 366), (612, 344), (646, 370), (262, 356), (448, 366)]
     listeners = [(144, 346), (364, 354), (588, 354)]
     shapes = [track(x, y) for x, y in tracks]
     shapes += [listener(x, y) for x, y in listeners]

@@ -7,6 +7,7 @@ in code font, and `docs/NAME.md` in running text becomes a link. A link to a fil
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -28,6 +29,32 @@ SPAN = re.compile(
     rf"|(?<![\w/])(?P<mention>{MENTION.pattern})"
 )
 """What of a line may name a file: code, a link, or a page's path in running text."""
+
+
+WRITTEN_LATER = frozenset(
+    ["tutorial.md", "configuration.md", "export.md", "results.md", "decisions.md"]
+    + [f"extending/{part}.md" for part in ("index", "encoder", "objective", "source", "sink", "policy", "playlist")]
+)
+"""Pages that the navigation names and that need not be there yet."""
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Takes pages that are not written yet out of the navigation."""
+    config.nav = without(config.nav or [], Path(config.docs_dir))
+
+
+def without(entries: list[Any], docs: Path) -> list[Any]:
+    """Returns a navigation without pages that are written later, and without groups that hold nothing else."""
+    kept = []
+    for entry in entries:
+        title, inside = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
+        if isinstance(inside, list):
+            inside = without(inside, docs)
+        elif inside in WRITTEN_LATER and not (docs / inside).exists():
+            inside = None
+        if inside:
+            kept.append({title: inside} if title else inside)
+    return kept
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
