@@ -65,9 +65,10 @@ class Learner(nn.Module):
 class FreshSounds:
     """Audio vectors encoded in a step, for the table once the step's gradient is known to be finite.
 
-    content_rows: rows of their contents.
-    vectors: vectors as encoded.
-    routes: routes of the step, where tables are divided.
+    Args:
+        content_rows: rows of their contents.
+        vectors: vectors as encoded.
+        routes: routes of the step, where tables are divided.
     """
 
     content_rows: Int[Tensor, " fresh"]
