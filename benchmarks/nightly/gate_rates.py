@@ -9,11 +9,11 @@ test period of a store that all of them were trained before. Every ordered pair 
 other challenges. Listeners are split at random into disjoint parts, each a window of its own, so that a pair gives
 several nights and none has a listener twice.
 
-A loss of twice the gate's own margin is planted in two ways: all listeners lose the same share of their figure, or some
-listeners lose all of it.
+A loss of twice the gate's own margin is planted in two ways: all listeners lose the same share of their figure, or
+some listeners lose all of it.
 
-Prints the differences between seeds (`seed_noise` is the part that listeners do not explain), both rates of `main_metric` with
-the `seed_noise` of its configuration and with that of these seeds, what it accepts of losses of a given size, and how
+Prints the differences between seeds (`seed_noise` is the part that listeners do not explain), both rates of
+`main_metric` with the `seed_noise` of its configuration and with that of these seeds, what it accepts of losses of a given size, and how
 often each rule of quality refuses a pair of all listeners. `--values` keeps every listener's figures for another
 gate (`peers/recsys_eval_gate.py`).
 """
