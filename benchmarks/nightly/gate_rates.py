@@ -13,9 +13,9 @@ A loss of twice the gate's own margin is planted in two ways: all listeners lose
 some listeners lose all of it.
 
 Prints the differences between seeds (`seed_noise` is the part that listeners do not explain), both rates of
-`main_metric` with the `seed_noise` of its configuration and with that of these seeds, what it accepts
-of losses of a given size, and how often each rule of quality refuses a pair of all listeners. `--values` keeps every listener's figures for another
-gate (`peers/recsys_eval_gate.py`).
+`main_metric` with the `seed_noise` of its configuration and with that of these seeds, what it accepts of losses of a
+given size, and how often each rule of quality refuses a pair of all listeners. `--values` keeps every listener's
+figures for another gate (`peers/recsys_eval_gate.py`).
 """
 
 import argparse
