@@ -1,4 +1,4 @@
-"""A store that gives one answer to whatever it is asked."""
+"""A store that gives the same answer to every question."""
 
 import threading
 from collections.abc import Iterator

@@ -81,7 +81,9 @@ def in_json(value: Any) -> Any:
 
 
 def doors(export: Export, client: TestClient, capsys: pytest.CaptureFixture[str]) -> dict[str, Callable[..., Any]]:
-    """By name, a function of a question's name and its arguments that gives the answer and what is said of it."""
+    """Returns, by the name of a door, a function that asks a question by name and arguments and returns answer and
+    remarks.
+    """
     opened = api.open(export.folder, check=False)
     return {
         "command line": lambda name, question: by_command(export, name, question, capsys),

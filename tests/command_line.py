@@ -32,7 +32,9 @@ SMALL_WORLD = (
     "promote=true",
 )
 EXPORT = ("export.variants=[]", "evaluation.min_users=2", "promote=true")
-"""What an export of the small world is made with; its int8 and float16 variants take half a minute to no purpose."""
+"""Overrides for an export of the small world. The int8 and float16 variants would take half a minute and are left
+out.
+"""
 STARTS_PROCESSES = "trainer=ddp"
 """Lightning starts the further processes by repeating the command line of the first."""
 
@@ -78,7 +80,7 @@ def refused(folder: Path, *arguments: str) -> str:
 
 
 def the_line(done: subprocess.CompletedProcess[str]) -> str:
-    """What a caller's mistake says: exit code 2 and one line."""
+    """Returns the one line of standard error that a caller's mistake (exit code 2) prints."""
     assert done.returncode == ExitCode.CALLER, done.stderr[-3000:] + done.stdout[-1000:]
     (line,) = done.stderr.strip().splitlines()
     return line

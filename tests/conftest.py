@@ -1,4 +1,4 @@
-"""What several rooms' tests share. Towers is imported inside the fixtures, so that jaxtyping's hook comes first."""
+"""Fixtures shared by several rooms. Towers is imported inside the fixtures, so that jaxtyping's hook comes first."""
 
 import sys
 from importlib.metadata import version
@@ -133,7 +133,7 @@ def listened_world(tmp_path_factory, make_builder):
 
 @pytest.fixture(scope="session")
 def graphs(pytestconfig) -> Path:
-    """Where the traced graphs of exported towers are kept, for all processes. Tracing is most of a small export."""
+    """Folder of the traced graphs of exported towers, shared by all processes. Tracing is most of a small export."""
     from benchmarks import graphs
     from towers.manifest import library_versions
 

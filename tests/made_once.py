@@ -1,4 +1,4 @@
-"""What is dear to make: made once for the same code, whichever process and whichever call of pytest asks first."""
+"""Costly fixtures, made once for the same code by the first process or call of pytest that asks."""
 
 import hashlib
 import shutil
@@ -15,6 +15,9 @@ SOURCES = ("towers", "configs")
 
 def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], make: Callable[[Path], None]) -> None:
     """Copies to `target` the folder that `make` fills, which happens once for the same code and recipe.
+
+    A process that finds another one at work waits for it. A killed one leaves no folder that could be taken for
+    complete: the folder gets its name last. Folders of earlier code are deleted.
 
     Who finds another process at work waits for it. A killed one leaves nothing that could be taken for whole: the
     folder gets its name last. What earlier code has left goes.
@@ -38,8 +41,8 @@ def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], 
 
 
 def folder_of_this_code(cache: Path, name: str, recipe: Iterable[str]) -> Path:
-    """A folder that is the same for the same code and recipe, to be filled piece by piece; what earlier code has left
-    goes.
+    """Returns a folder that is the same for the same code and recipe, to be filled piece by piece; deletes those of
+    earlier code.
 
     Args:
         cache: folder for what is kept between runs.
@@ -56,7 +59,7 @@ def folder_of_this_code(cache: Path, name: str, recipe: Iterable[str]) -> Path:
 
 
 def digest_of_sources(recipe: Iterable[str]) -> str:
-    """Of the code, the configuration and the recipe."""
+    """Returns the digest of the code, the configuration and the recipe."""
     digest = hashlib.sha256("\0".join(recipe).encode())
     for source in SOURCES:
         for path in sorted((ROOT / source).rglob("*")):

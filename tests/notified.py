@@ -9,7 +9,7 @@ from uuid import uuid4
 
 
 class Inbox:
-    """What was told, a list of lines a datagram.
+    """The messages that were received, a list of lines for each datagram.
 
     Args:
         listening: bound socket.

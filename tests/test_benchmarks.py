@@ -141,7 +141,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "derived": lambda folder: ["exports/current", "--later=exports/current", f"--labels={labels(folder)}"],
     "styles": lambda folder: [run_of(folder), f"--labels={labels(folder)}"],
 }
-"""What a benchmark is given beside --smallest: nearly always what the demo has left."""
+"""Arguments of a benchmark beside --smallest: nearly always folders that the demo has left."""
 
 
 def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

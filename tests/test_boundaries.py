@@ -1,4 +1,4 @@
-"""Who may import whom; and the check is itself checked, by breaking every rule in a copy of the package."""
+"""The rules about imports between rooms hold; and the check is itself checked, by breaking every rule in a copy."""
 
 import ast
 import shutil
@@ -30,7 +30,7 @@ for name in sys.argv[1:]:
 
 
 def serving_rooms() -> list[str]:
-    """As the contract names them: the one list of what serves."""
+    """Returns the rooms that serve, as the contract names them: it has the only list of these."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (contract,) = [contract for contract in contracts if contract["name"] == "Serving never reaches torch"]
     return [name.removesuffix(".**") for name in contract["source_modules"]]

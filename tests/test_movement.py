@@ -1,4 +1,4 @@
-"""Whether a process moves: by its own processor time, by that of others it started, by what it reads and writes."""
+"""A process counts as moving by its own processor time, by that of its children, and by what it reads and writes."""
 
 import os
 import subprocess

@@ -23,7 +23,7 @@ COMMANDS = {
     "embed": ("embed", "embed_content"),
     "playlists": ("playlist",),
 }
-"""By command, the questions that it asks."""
+"""Questions that each command asks."""
 BODIES: dict[str, type[BaseModel]] = {
     "recommend": questions.RecommendQuestion,
     "similar": questions.SimilarQuestion,
@@ -95,7 +95,7 @@ def test_the_command_line(command: str) -> None:
 def test_python(question: str) -> None:
     opened = of_function(getattr(api.Opened, question))
     assert opened.keys() == told("python", question) - {"export"}
-    if question != "withheld":  # that is for whoever has the export open beside an engine
+    if question != "withheld":  # it is for callers that hold the export open beside an engine
         folder = of_function(getattr(api, question))
         assert folder.keys() == told("python", question)
         assert {name: default for name, default in folder.items() if name != "export"} == opened
@@ -119,7 +119,7 @@ def test_http_by_address() -> None:
 
 @pytest.mark.parametrize("question", [*QUESTIONS, "playlist"])
 def test_defaults_are_the_same(question: str) -> None:
-    """What is left out means the same in all doors; nothing may be null, an empty list or an empty mapping."""
+    """A parameter that is left out means the same in all doors; none may be null, an empty list or an empty mapping."""
 
     def plain(default: Any) -> Any:
         default = list(default) if isinstance(default, tuple) else default

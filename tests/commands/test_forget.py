@@ -31,7 +31,7 @@ LANCE = {"prefix": "towers", "batch_size": 64, "min_indexed": 20_000, "keep": 2,
 
 @pytest.fixture
 def place(demo: tuple[Path, str], tmp_path: Path) -> Path:
-    """The demo's folder, with everybody's recommendations and an engine beside it."""
+    """Copies the demo's folder and adds recommendations for all listeners and an engine."""
     folder = tmp_path / "demo"
     shutil.copytree(demo[0], folder, symlinks=True, ignore=shutil.ignore_patterns("printed.txt", "wandb"))
     (folder / "playlists").mkdir()
@@ -54,7 +54,7 @@ def gone(place: Path) -> str:
 
 
 def left(place: Path, *names: str) -> list[str]:
-    """Files that name somebody, but for the raw data, which is the caller's."""
+    """Returns the files that name a listener, except the raw data, which belongs to the caller."""
     found = (str(path.relative_to(place)) for path in naming(place, *names))
     return [path for path in found if not path.startswith("worlds/")]
 

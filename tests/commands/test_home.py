@@ -20,7 +20,7 @@ VISITS = ("action=visit", "world=catalogue", "world.segments=2", "world.mean_bia
 
 
 def figures(folder):
-    """By policy, what a simulation found."""
+    """Returns the figures of the one simulation, by policy."""
     (found,) = (folder / "evaluations").glob("home-simulation-*/report.json")
     return {played["name"]: played["figures"] for played in json.loads(found.read_text())["played"]}
 

@@ -1,4 +1,4 @@
-"""What every `Ranker` of inner products does: on scores that can be read off, and beside a sort of everything.
+"""Contract of every `Ranker` of inner products: scores that can be read off, and a comparison with a full sort.
 
 All numbers are small and whole, so that products are exact in whatever order they are summed, and many are equal.
 """
@@ -24,7 +24,7 @@ inherited = settings(suppress_health_check=[HealthCheck.differing_executors])
 
 @st.composite
 def cases(draw):
-    """What `made` makes a task of; vectors of listeners and contents with many duplicates among them; k."""
+    """Draws the arguments of `made`: vectors of listeners and contents with many duplicates among them, and k."""
     num_users, num_contents, dim = draw(st.integers(1, 5)), draw(st.integers(1, 24)), draw(st.integers(1, 3))
     rows = st.integers(0, num_contents - 1)
     number = st.integers(-2, 2)
@@ -157,7 +157,7 @@ class FullRankerContract:
 
 
 class OrderedTiesContract(FullRankerContract):
-    """Of rankers that take the first content rows of those that tie for the last places."""
+    """Contract of rankers that take the first content rows of those that tie for the last places."""
 
     @inherited
     @given(case=cases())

@@ -1,4 +1,4 @@
-"""What every `Objective` promises, on 23 targets and 40 contents, against its formula in float64."""
+"""Contract of every `Objective`, on 23 targets and 40 contents, against its formula in float64."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ FLOAT64, FLOAT32 = {"atol": 1e-9, "rtol": 1e-9}, {"atol": 2e-5, "rtol": 2e-4}
 
 @dataclass(frozen=True)
 class Case:
-    """What an objective's `forward` takes."""
+    """Arguments of an objective's `forward`."""
 
     states: Tensor
     contents: Tensor
@@ -79,7 +79,7 @@ def histories_of(heard) -> HistoryBatch:
 
 
 def value_and_gradients(objective, case: Case, scale=1.0):
-    """Of the loss, for states, contents and the logarithm of the temperature."""
+    """Returns the loss and its gradients for states, contents and the logarithm of the temperature."""
     objective.zero_grad()
     states, contents = (tensor.detach().clone().requires_grad_() for tensor in (case.states, case.contents))
     loss = objective(states, contents, case.log_q, case.micro_batch)
@@ -185,7 +185,7 @@ class ObjectiveContract:
 
 
 class CountsTheTargetOnce:
-    """Beside the contract, where the target is never one of its own negatives, whatever its correction."""
+    """Contract beside the other for objectives whose targets are never their own negatives, under any correction."""
 
     def test_a_target_among_the_candidates_is_counted_once(self, objective, case):
         case = case.to(torch.float64)

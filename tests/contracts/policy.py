@@ -1,5 +1,6 @@
-"""What every policy has to do: choose candidates, by the given generator alone, log the true chance of each, learn from
-outcomes, and go on from its state as if nothing had happened."""
+"""Contract of every policy: it chooses candidates, by the given generator alone, logs the true chance of each, learns
+from outcomes, and goes on from its state as if it had never stopped.
+"""
 
 from collections import Counter
 
@@ -18,7 +19,7 @@ CANDIDATES = Candidates(
 
 
 def context_of(listeners: int) -> Context:
-    """The same few listeners over and over."""
+    """Returns a context of three listeners, repeated in turn."""
     vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     at = np.arange(listeners) % len(vectors)
     times = np.full(listeners, 1_767_225_600_000_000)
@@ -26,7 +27,7 @@ def context_of(listeners: int) -> Context:
 
 
 def outcomes_of(context: Context, slate: Slate, seed: int = 0) -> Outcomes:
-    """What came of a slate: listeners stream cards near them, and see only the first slots."""
+    """Returns the outcomes of a slate: listeners stream cards near them, and see only the first slots."""
     generator = np.random.default_rng(seed)
     listener, slot = np.nonzero(slate.content_rows != NOTHING)
     rows = slate.content_rows[listener, slot]
@@ -54,7 +55,7 @@ def taught(policy: Policy) -> Policy:
 
 
 def same(one: Slate, other: Slate) -> bool:
-    """Whether two slates are equal, bit for bit."""
+    """Returns whether two slates are equal, bit for bit."""
     rows = np.array_equal(one.content_rows, other.content_rows)
     return rows and np.array_equal(one.propensities, other.propensities) and one.shelf == other.shelf
 
@@ -138,7 +139,7 @@ class PolicyContract:
         assert (chances >= 0).all()
 
     def test_it_goes_on_from_its_state(self, policy):
-        """After more outcomes its old state gives what it gave then, and again after the same outcomes."""
+        """After more outcomes an old state gives what it gave then, and again after the same outcomes."""
         taught(policy)
         context, kept = context_of(60), policy.state()
         before = policy.select(context, CANDIDATES, np.random.default_rng(9))

@@ -1,4 +1,6 @@
-"""What every sink does, in a real engine: serving finds what the export's exact search finds, and never half of it."""
+"""Contract of every sink, in a real engine: serving finds what the export's exact search finds, and never a half of
+it.
+"""
 
 import json
 import signal
@@ -25,11 +27,11 @@ WITHHELD = ["it's 3", "it's 12", "it's 10"]
 
 
 def quietly(stage, done, total):
-    """Tells nobody."""
+    """Discards a report of progress."""
 
 
 class Reader(Protocol):
-    """What serving does with the engine; filters are in the engine's own words."""
+    """Reads an engine as serving does; filters are in the engine's own language."""
 
     def version(self) -> str | None: ...
 
@@ -59,7 +61,7 @@ class Engine:
         return self.sink(**self.settings)
 
     def versions(self):
-        """Those of which there is a table of contents; each has one of listeners."""
+        """Returns the versions that have a table of contents; each has one of listeners."""
         tables = [name.removeprefix("towers_") for name in self.reader.tables()]
         found = {kind: [name.removeprefix(kind) for name in tables if name.startswith(kind)] for kind in KINDS}
         assert found["contents_"] == found["users_"]
@@ -150,7 +152,9 @@ class SinkContract:
         assert engine.versions() == ["20260101_abc", "20260301_abc"]
 
     def test_filled_first_and_served_later(self, engine, exports):
-        """A candidate is filled beside what serves and what served before it; one that nobody took up goes."""
+        """A candidate is filled beside the served version and the one before it; one that was never promoted is
+        removed.
+        """
         assert engine.made().served() is None
         for export in exports[:2]:
             engine.write(export)

@@ -1,4 +1,4 @@
-"""What stands in `deploy/`, as the tests read it."""
+"""Readers of the files in `deploy/`."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def compose_words(service: str) -> list[str]:
-    """What a service of the compose file asks of `towers`, its variables filled in."""
+    """Returns the arguments that a service of the compose file gives `towers`, its variables filled in."""
     (compose,) = documents("compose.yaml")
     asked = compose["services"][service]
     words = shlex.split(_filled(asked["entrypoint"])) if "entrypoint" in asked else asked["command"]
@@ -56,7 +56,7 @@ def unit_words(name: str) -> list[str]:
 
 
 def hand_words(*words: str, folder: Path) -> tuple[list[str], list[str]]:
-    """What `towers-run` asks of systemd, with words of its own: the options, and the words for `towers` filled in.
+    """Returns what `towers-run` gives systemd for these arguments: the options, and the words for `towers` filled in.
 
     Args:
         words: given to it.
@@ -76,8 +76,9 @@ def hand_words(*words: str, folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _filled(text: str) -> str:
-    """The same with an experiment that there is in the place of a variable's, without overrides, and with a folder in
-    the place of any other variable."""
+    """Replaces the variables of a text: an experiment by one that exists, overrides by nothing, any other by a
+    folder.
+    """
     text = re.sub(r"(?<!\$)\$(?:OVERRIDES\b|\{\w*OVERRIDES[^}]*\})", "", text)
     text = re.sub(r"(?<=experiment=)\$[({][^})]*[)}]", "catalogue", text)
     return re.sub(r"(?<!\$)\$[({][^})]*[)}]", "/data", text)

@@ -1,4 +1,6 @@
-"""What runs nights and servers elsewhere: each file by its schema or its own tool, and what it asks of `towers`."""
+"""The files that run nights and servers elsewhere pass their schema or tool, and their commands of `towers` are
+valid.
+"""
 
 import copy
 import http.server
@@ -123,7 +125,7 @@ def test_systemd_has_nothing_to_say_of_the_units(box):
 
 
 def test_schedulers_know_which_exit_codes_are_final():
-    """Those that towers gives for a mistake and a refusal: the same again would end the same way."""
+    """The exit codes of a mistake and of a refusal are final: the same command would end the same way again."""
     final = {MISTAKE, REFUSED}
     settings = dict(unit("towers-night.service"))
     assert set(map(int, settings["RestartPreventExitStatus"].split())) == final

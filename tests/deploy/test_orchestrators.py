@@ -50,7 +50,7 @@ class Box:
         return self.once_more(environment, script, *more, **variables)
 
     def once_more(self, environment: str, script: str, *more: str, **variables: str) -> dict:
-        """The same, with the raw data as it is."""
+        """Runs the same again, with the raw data as it is."""
         done = self.start(environment, script, *more, **variables)
         out, err = done.communicate(timeout=600)
         assert done.returncode == 0, err[-3000:]
@@ -109,7 +109,7 @@ def box(demo: tuple[Path, str], tmp_path) -> Box:
 
 @needs(".venv-dagster")
 def test_nights_in_dagster(box):
-    """One that is preempted goes on and publishes; a refusal is not retried; broken data ends it before the night."""
+    """A preempted night goes on and publishes; a refusal is not retried; broken data ends the run before the night."""
     first = box.run(".venv-dagster", "in_dagster.py", 0, *LENIENT)
     assert (box.folder / "cut").exists()
     assert first["retried"] == ["serving_version"]
@@ -157,7 +157,7 @@ def test_a_run_in_dagster_that_is_told_to_end(box):
 
 @needs(".venv-dagster")
 def test_a_run_in_dagster_that_was_killed_gives_its_slot_to_the_next(box):
-    """Its night goes on without it, and the next run finds what it has published."""
+    """The killed run's night goes on without it, and the next run finds what it has published."""
     home = box.folder / "dagster"
     home.mkdir()
     settings = yaml.safe_load((DEPLOY / "dagster" / "dagster.yaml").read_text())
@@ -181,7 +181,7 @@ def test_a_run_in_dagster_that_was_killed_gives_its_slot_to_the_next(box):
 
 @needs(".venv-airflow")
 def test_nights_in_airflow(box):
-    """As in Dagster."""
+    """The nights end as they do in Dagster."""
     home = {
         "AIRFLOW_HOME": str(box.folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DEPLOY / "airflow"),

@@ -9,4 +9,4 @@ def no_page(monkeypatch):
 
 @pytest.fixture(scope="module", autouse=True)
 def graphs_of_commands(graphs_traced_once):
-    """What commands export takes its graphs from where they are kept, unless a test asks for `graphs_traced_anew`."""
+    """Takes the graphs for exports of commands from the shared folder, unless a test asks for `graphs_traced_anew`."""

@@ -199,7 +199,7 @@ def test_missing_and_truncated_files_are_named(
 
 @pytest.mark.slow  # half a minute
 def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
-    """But for prepare, which test_prepare.py kills."""
+    """A kill during any stage is survived; test_prepare.py kills prepare."""
 
     def partial(pattern: str):
         return lambda: any(tmp_path.glob(pattern))

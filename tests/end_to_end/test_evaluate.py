@@ -1,4 +1,4 @@
-"""What `towers evaluate` says of a run, of its export, and of two side by side."""
+"""The output of `towers evaluate` for a run, for its export, and for two side by side."""
 
 import json
 import shutil
@@ -122,7 +122,7 @@ def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
 
 
 def test_a_comparison_in_python(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It once ended in an error, after all its work."""
+    """The comparison once ended in an error after all its work."""
     monkeypatch.chdir(copy)
     apart = f"paths.evaluations='{tmp_path}'"
     found = api.evaluate(*EVALUATE[1:], apart, "compare=[exports/current,exports/current]")
@@ -159,7 +159,7 @@ def test_callers_mistakes_get_one_line(copy: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: Path) -> None:
-    """Whatever the interrupted evaluation had replaced, with other settings, is replaced again."""
+    """Files that the interrupted evaluation had replaced, with other settings, are replaced again."""
     target = run / "evaluation-test"
     ok(copy, *EVALUATE)
     expected, table = figures_in(target)["rankers"]["EASE"]["means"], (target / "table.txt").read_text()

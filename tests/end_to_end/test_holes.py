@@ -117,7 +117,7 @@ def test_what_is_withdrawn_may_be_asked_by(lasting: Lasting) -> None:
 
 
 def test_a_network_gives_its_vectors_on_a_later_version(demo: tuple[Path, str], lasting: Lasting) -> None:
-    """Of another version of the store it knows every content that is there; no hole has a row."""
+    """A network of one version of the store encodes every content of a later one; no hole has a row."""
     (root,) = (demo[0] / "stores").iterdir()
     folder = demo[0] / run_of(demo[0])
     stores = lasting.folder / "both"

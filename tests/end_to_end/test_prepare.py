@@ -44,7 +44,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def same_store(one: Path, other: Path) -> bool:
-    """Whether both have the same fingerprint and the same spectrograms."""
+    """Returns whether both stores have the same fingerprint and the same spectrograms."""
     records = [
         next((store.resolve().parent / "spectrograms").glob("*/records.npy")).read_bytes() for store in (one, other)
     ]

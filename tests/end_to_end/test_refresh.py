@@ -19,7 +19,10 @@ pytestmark = pytest.mark.unhooked
 
 @pytest.fixture(scope="module")
 def refreshed(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Export, Export, str]:
-    """The demo's export, one refreshed a day later, and the id of a content that nobody had heard in training.
+    """Returns the demo's export, one refreshed a day later, and the id of a content that was not heard in training.
+
+    Since then a listener has come who heard two contents, and a content that equals, except for its id, one that was
+    never heard.
 
     Since then a listener has come who heard two contents, and a content that is in all but its id one that nobody had
     heard.

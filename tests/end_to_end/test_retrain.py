@@ -18,7 +18,7 @@ def nights(demo: tuple[Path, str], tmp_path_factory) -> Nights:
 
 @pytest.mark.slow
 def test_nights_in_a_row(nights):
-    """Each goes on from the one before, publishes, and can be put back; one that comes late leads nobody."""
+    """Each night continues the one before, publishes, and can be rolled back; a late one is never promoted."""
     ok(nights.folder, *nights.command(0, *LENIENT))
     first = nights.served
     second = ok(nights.folder, *nights.command(1, *LENIENT))

@@ -116,7 +116,7 @@ def test_two_processes_that_are_stopped_end_with_the_same_bits(demo: tuple[Path,
 
 @pytest.mark.slow
 def test_torchrun_brings_its_own_processes(demo: tuple[Path, str]) -> None:
-    """Without dropout, which differs between processes, two make of the first epoch what one makes."""
+    """Without dropout, which differs between processes, two processes make of the first epoch what one makes."""
     folder, _ = demo
     still = (
         *TRAIN, "trainer.max_epochs=1", "content_tower.part_dropout=0", "content_tower.id_dropout=0",

@@ -52,7 +52,7 @@ def lines_of_towers(page: Page) -> tuple[Line, ...]:
 
 
 def complaint(page: Page, line: Line, scratch: Path) -> str | None:
-    """What is wrong with a command line, in one line that names page and line; null: nothing.
+    """Returns what is wrong with a command line, in one line that names page and line; None if nothing is.
 
     Args:
         page: that it stands in; its YAML files are written first.
@@ -80,7 +80,7 @@ def complaint(page: Page, line: Line, scratch: Path) -> str | None:
 
 
 def _config(command: str, rest: list[str]) -> dict[str, Any]:
-    """What is composed for a command line; of a sweep, for its first job.
+    """Composes the configuration of a command line; of a sweep, that of its first job.
 
     Composing takes a fifth of a second. So lines that choose the same files share a composition, where all their other
     keys are in it.
@@ -117,7 +117,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _is_of_value(override: Override) -> bool:
-    """Whether it gives a key a value, and neither chooses a file nor adds or takes away a key."""
+    """Returns whether an override gives a key a value, and neither chooses a file nor adds or removes a key."""
     is_file = override.package is not None or "/" in override.key_or_group or bool(choices(override.key_or_group))
     return not is_file and not override.is_add() and not override.is_force_add() and not override.is_delete()
 

@@ -32,7 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = "bash"
 TRANSCRIPT = "console"
-"""What a terminal once showed; it is not run, but the command lines behind its `$` are composed."""
+"""Language of a terminal's output; it is not run, but the command lines behind its `$` are composed."""
 OTHER_NAMES_OF_SHELL = ("sh", "shell", "zsh", "shell-session")
 """Highlighters know these too; a page that used one would escape the tests."""
 
@@ -61,22 +61,22 @@ class Block:
 
     @property
     def is_code(self) -> bool:
-        """Whether a reader would run it."""
+        """Whether the block is code that a reader would run."""
         return self.title is None and self.language in (SHELL, "python")
 
     @property
     def is_run(self) -> bool:
-        """Whether the page's own run includes it."""
+        """Whether the page's own run includes the block."""
         return self.is_code and not {"not run here", "run by"} & self.remarks.keys()
 
     @property
     def is_slow(self) -> bool:
-        """Whether only the slow tests run it."""
+        """Whether only the slow tests run the block."""
         return "slow" in self.remarks
 
     @property
     def exit_code(self) -> int:
-        """What the last command ends with."""
+        """Expected exit code of the block's last command."""
         return int(self.remarks.get("exit code", "0"))
 
 
@@ -106,7 +106,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command of a bash block, with all lines that belong to it.
+    """A command of a bash block, with all lines that belong to it.
 
     Args:
         line: number of its first line in the page.
@@ -119,7 +119,7 @@ class Command:
 
 @cache
 def all_pages() -> dict[str, Page]:
-    """By path from the repository's root, the README and every page below docs/, in their order."""
+    """Returns the README and every page below docs/ by its path from the repository's root, in their order."""
     paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return {page.path: page for page in map(read_page, paths)}
 
@@ -225,7 +225,7 @@ def commands(block: Block) -> Iterator[Command]:
 
 @cache
 def _is_whole(text: str) -> bool:
-    """Whether bash would begin to run it: no quotation, loop, or here-document is open, and no line is continued."""
+    """Returns whether bash would begin to run the text: no quotation, loop, here-document or continued line is open."""
     if text.endswith("\\"):
         return False
     if not re.search(r"[\"'(){}`]|<<|\b(?:for|if|while|case|do|then)\b", text):

@@ -135,7 +135,7 @@ class Reader:
 
     @contextmanager
     def _as_typed(self, more: dict[str, str] | None = None) -> Iterator[None]:
-        """For the block, the process has the page's variables, and finds modules where they say."""
+        """Gives the process the page's variables for the block, and finds modules where these say."""
         variables = {**self.variables, **(more or {})}
         found_in = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
         path = [*(str((self.folder / each).resolve()) for each in found_in), *sys.path]

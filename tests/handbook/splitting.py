@@ -48,7 +48,9 @@ def of_towers(text: str) -> list[list[str]] | None:
 
 
 def arguments_of_towers(text: str) -> Iterator[list[str]]:
-    """What every `towers` of a line is given, also behind `torchrun -m`, `srun` and the like; redirections are cut."""
+    """Yields the arguments of every `towers` in a line, also behind `torchrun -m`, `srun` and the like, without
+    redirections.
+    """
     for call in calls(text):
         _, command = assigned(call)
         for place, word in enumerate(command):
@@ -61,12 +63,12 @@ def arguments_of_towers(text: str) -> Iterator[list[str]]:
 
 
 def is_command(arguments: list[str]) -> bool:
-    """Whether `towers` knows what comes first."""
+    """Returns whether `towers` knows the first argument as a command."""
     return bool(arguments) and (arguments[0] in COMMANDS or arguments[0] in ("-h", "--help", "help", "--version"))
 
 
 def _needs_shell(text: str) -> bool:
-    """Whether something outside of quotation marks is bash's: a variable, a redirection, a pipe, a pattern, braces."""
+    """Returns whether unquoted text needs bash: a variable, a redirection, a pipe, a pattern, braces."""
     quote, is_comment, before = "", False, " "
     for sign in text.replace("&&", " "):
         if is_comment:

@@ -8,7 +8,9 @@ import pytest
 
 
 def _demo(folder: Path, request: pytest.FixtureRequest) -> None:
-    """What `towers demo` leaves: raw data, `stores/demo`, a run, evaluations, `exports/current`, a home policy."""
+    """Copies what `towers demo` leaves: raw data, `stores/demo`, a run, evaluations, `exports/current`, a home
+    policy.
+    """
     demo, _ = request.getfixturevalue("demo")
     shutil.copytree(demo, folder, symlinks=True, dirs_exist_ok=True)
 

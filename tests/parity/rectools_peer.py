@@ -40,7 +40,7 @@ class Jaccard(PairwiseDistanceCalculator):
 
 
 def frame(lists):
-    """One row a content, its rank counted from 1."""
+    """Returns a table with one row for each content of a list, its rank counted from 1."""
     rows = [(user, item, rank) for user, items in enumerate(lists) for rank, item in enumerate(items, start=1)]
     return pd.DataFrame(rows, columns=[Columns.User, Columns.Item, Columns.Rank], dtype=int)
 

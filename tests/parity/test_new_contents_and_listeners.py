@@ -54,7 +54,7 @@ def two_tower(world_store: Store):
 
 @pytest.fixture(scope="module")
 def vectors(world_store: Store, two_tower) -> np.ndarray:
-    """Of all contents, as torch has them from the store."""
+    """The vectors of all contents, computed by torch from the store."""
     from towers.data.training_batches import Share
     from towers.training.processes import Processes
 
@@ -67,7 +67,7 @@ def vectors(world_store: Store, two_tower) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def export(world_store: Store, two_tower, vectors, tmp_path_factory) -> Export:
-    """As much of an export as encoding reads."""
+    """An export with the files that encoding reads."""
     folder = tmp_path_factory.mktemp("towers") / "export"
     contents = [content(content_id) for content_id in world_store.content_ids.tolist()]
     export = small_export(folder, contents, vectors)
@@ -95,7 +95,7 @@ def turned_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cut_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
-    """One that reads the model's vectors and writes turned ones, cut."""
+    """A user tower that reads the model's vectors and writes rotated ones, cut to fewer dimensions."""
     path, columns = tmp_path_factory.mktemp("cut") / "user_tower.onnx", world_store.user_codes.shape[1]
     export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, writes=ROTATION[:CUT])
     return path

@@ -44,7 +44,7 @@ class GivenLists:
 
 
 def draw_case(seed: int) -> dict[str, Any]:
-    """Contents that nobody played or nothing is known of, lists of 0 to all contents, more targets than fit into k."""
+    """Draws contents without plays or facts, lists of 0 to all contents, and more targets than fit into k."""
     rng = np.random.default_rng(seed)
     contents, users = int(rng.integers(5, 15)), int(rng.integers(5, 12))
 
@@ -52,7 +52,7 @@ def draw_case(seed: int) -> dict[str, Any]:
         return rng.choice(total, size=int(rng.integers(fewest, most + 1)), replace=False).tolist()
 
     def plays() -> list[int]:
-        # Squared, so that the last contents are played by few or by nobody.
+        # Squared, so that the last contents are played by few listeners or none.
         return (contents * rng.random(int(rng.integers(0, 9))) ** 2).astype(int).tolist()
 
     return {
@@ -131,7 +131,7 @@ def test_map_divided_by_k(compared):
 
 @pytest.mark.parametrize("metric", ["novelty", "popularity", "serendipity"])
 def test_lists(compared, metric):
-    """For empty lists RecTools gives no figure, and we NaN."""
+    """For empty lists RecTools gives no figure, and towers NaN."""
     for case, evaluation, answer in compared:
         assert_same(figures(case, evaluation, metric), answer[metric])
 

@@ -165,7 +165,7 @@ class TinyRun:
     stop: Any
 
     def train(self):
-        """To its end, from its last checkpoint where there is one; gives where it stands."""
+        """Trains to the end, from the last checkpoint if there is one, and returns the progress."""
         from towers.training.trainer import fit
 
         fit(self.trainer, self.module, self.data, self.stop)
@@ -200,7 +200,7 @@ def trained(make_run, make_data, tmp_path_factory):
 
 
 def mean_loss(learner, data):
-    """Over one epoch's batches, without dropout."""
+    """Returns the mean loss over the batches of one epoch, without dropout."""
     import torch
 
     learner.eval()

@@ -1,4 +1,4 @@
-"""How the page of `towers serve` looks on a phone, in the light and in the dark, and what it tells of changes."""
+"""The look of the page of `towers serve` on a phone, in the light and the dark theme, and its notes about changes."""
 
 import json
 import re
