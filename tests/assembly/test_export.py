@@ -1,4 +1,4 @@
-"""Which of several versions an export finds again, and which of them may become current unasked."""
+"""The version that an export finds again among several, and those that may become current without `promote=true`."""
 
 import json
 import os
@@ -89,7 +89,7 @@ class TestWithheld:
 
     @pytest.mark.parametrize("promote", ["auto", "false"])
     def test_what_serves_already_is_not(self, tmp_path, monkeypatch, promote):
-        """Whatever is said of its run since; the folder may be given relative to where the command runs."""
+        """Later evaluations of its run do not matter; the folder may be given relative to the working directory."""
         monkeypatch.chdir(tmp_path)
         target = version(Path("exports"), "served", 1)
         point_to(Path("exports/current"), target)

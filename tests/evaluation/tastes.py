@@ -26,14 +26,14 @@ class Tastes:
         self.test = make_task([row[:13] for row in chosen], [row[13:] for row in chosen], CONTENTS)
 
     def evaluated(self, vectors: np.ndarray) -> tuple[Evaluation, Evaluation]:
-        """On validation and test."""
+        """Evaluates vectors of listeners on validation and test."""
         return self._evaluated(self.validation, vectors), self._evaluated(self.test, vectors)
 
     def _evaluated(self, task, vectors) -> Evaluation:
         return evaluate(task, VectorRanker(task, "model", vectors, self.contents), filter_seen=True, ks=(20,))
 
     def ranked(self, vectors: np.ndarray) -> VectorRanker:
-        """On test."""
+        """Ranks by vectors of listeners on test."""
         return VectorRanker(self.test, "shuffled", vectors, self.contents)
 
     def fitted_to_validation(self) -> np.ndarray:

@@ -19,7 +19,7 @@ from towers.features.vocabulary import Vocabulary
 from towers.retrieval.export import Export
 
 HELD = ("a1", "u9", "nowhere", "a2")
-"""What a small export holds, in another order than the hand-written store, and with a content that it lacks."""
+"""Contents of a small export, in another order than in the hand-written store, and with one that the store lacks."""
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def contents(run) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def axes(exported: ExportOnStore) -> np.ndarray:
-    """What leads from the run's vectors to the export's."""
+    """Returns the axes, which map the run's vectors to the export's."""
     assert exported.export.axes is not None
     return exported.export.axes.astype(np.float32)
 

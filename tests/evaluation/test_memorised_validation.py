@@ -62,7 +62,7 @@ class TestMemorisedValidation:
 
     @pytest.mark.unhooked  # the hook would take most of the time
     def test_a_model_that_keeps_just_enough_is_seldom_accused(self):
-        """One in 1,000 by the rule: of 2,000, more than 8 come in one of 5,000 cases."""
+        """The rule accuses one model in 1,000: of 2,000, more than 8 come in one of 5,000 cases."""
         generator = np.random.default_rng(0)
         rows, accused = np.arange(150), 0
         for _ in range(2_000):

@@ -8,7 +8,7 @@ import soundfile
 
 RATE_HZ, PART_S = 22_050, 2.0
 TONES_HZ = (300, 700, 1_100, 1_900, 2_900, 3_700, 4_700)
-"""Of equal parts of the sound, so that what is heard tells where it stands."""
+"""Tones of equal parts of the sound, so that a tone tells its place."""
 SECONDS = PART_S * len(TONES_HZ)
 
 
@@ -29,7 +29,7 @@ def written(container: str, samples: np.ndarray | None = None, **how: object) ->
 
 
 def variable_mp3() -> bytes:
-    """Of variable bit rate, with a Xing header."""
+    """Returns an MP3 file of variable bit rate, with a Xing header."""
     return written("MP3", bitrate_mode="VARIABLE", compression_level=0.5)
 
 
@@ -62,7 +62,7 @@ def with_flac_length(content: bytes, samples: int) -> bytes:
 
 
 def half(content: bytes) -> bytes:
-    """What there is when a connection is lost."""
+    """Returns the first half of a file, as a lost connection leaves it."""
     return content[: len(content) // 2]
 
 

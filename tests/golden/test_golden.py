@@ -1,4 +1,4 @@
-"""What was published can be read for ever: an export of each version of the format, with the answers of its day."""
+"""Published exports can be read for ever: one of each version of the format, with the answers of its day."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from towers.retrieval.raw_contents import encode_content
 from towers.retrieval.verify import problems
 
 AS_IT_WAS = Query(k=5, skip_cooldown_days=0, released_by=date.max)
-"""What was asked when the answers were kept: skips and days of release did not count."""
+"""The question whose answers were kept: skips and days of release did not count then."""
 FOLDERS = sorted(Path(__file__).parent.glob("format-*"))
 
 
@@ -136,7 +136,7 @@ def test_every_byte_that_is_changed_is_found(golden: tuple[Export, dict], tmp_pa
 
 
 def is_found(folder: Path, name: str, digest: str | None) -> bool:
-    """Whether the file's checksum, or the manifest's where the manifest names none, is found to be wrong."""
+    """Returns whether the file's checksum, or the manifest's where the manifest names none, is found to be wrong."""
     if digest is not None:
         return bool([line for line in damaged_files(folder, {"files": {name: digest}}) if line.startswith(f"{name}: ")])
     try:

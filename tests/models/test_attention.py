@@ -23,7 +23,7 @@ FLOAT64 = {"atol": 1e-12, "rtol": 1e-10}
 
 
 def with_gradient(function, *inputs):
-    """What the function gives, and the gradients of a sum of it that tells its entries apart."""
+    """Returns the function's output, and the gradients of a sum of it that tells its entries apart."""
     inputs = [part.detach().clone().requires_grad_() for part in inputs]
     output = function(*inputs)
     generator = torch.Generator().manual_seed(9)

@@ -1,4 +1,4 @@
-"""What all blocks promise, and what tells them apart."""
+"""Common properties of all blocks, and their differences."""
 
 from functools import partial
 
@@ -98,7 +98,7 @@ def test_the_point_wise_feed_forward_is_its_formula():
 
 
 def test_gates_are_between_nothing_and_everything():
-    """Of one weight, LiGR's gates shut give the tokens back, and wide open the block without gates."""
+    """With the same weights LiGR with shut gates returns the tokens, and with open gates the block without gates."""
     gated, plain, x = make("ligr"), make("swiglu"), tokens()
     weights = gated.state_dict()
     biases = [weights[f"{layer}_gate.bias"] for layer in ("_attention", "_feed_forward")]

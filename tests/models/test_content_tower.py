@@ -31,7 +31,7 @@ def test_unit_norms(content_tower, contents):
 @pytest.mark.parametrize("missing", list(product([False, True], repeat=3)))
 @pytest.mark.parametrize("row", [0, NUM_CONTENTS - 1])
 def test_any_parts_may_be_missing(content_tower, contents, missing, row):
-    """Of a trained and an untrained content, everything included."""
+    """The content is a trained or an untrained one, and no missing part is among the cases too."""
     one = with_rows(contents, [row])
     parts = {
         part: torch.zeros_like(codes) if gone else codes
@@ -125,7 +125,7 @@ class TestAdmission:
         assert len(weight) == (4 if tower.divided_ids is None else 2)
 
     def test_deltas_go_with_their_contents(self, tower, contents):
-        """To rows where content 3 stands first, 1 second, and a new one last; 0 and 2 are gone."""
+        """In the new rows content 3 comes first, 1 second, and a new one last; 0 and 2 are gone."""
         moved = ContentTower.weights_moved(tower.state_dict(), torch.tensor([3, 1, -1]))
         assert moved["_is_trained"].tolist() == [True, False, False]
         before = dict(tower.named_parameters())["_id_delta.weight"]

@@ -1,4 +1,4 @@
-"""What dropout keeps, how much it adds to what it keeps, and when it is off."""
+"""The entries that dropout keeps, the scale of these, and the cases in which it is off."""
 
 import pytest
 import torch

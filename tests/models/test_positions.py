@@ -1,4 +1,4 @@
-"""What tokens know of their places, within training's length and beyond."""
+"""Positions of tokens, within training's length and beyond."""
 
 from dataclasses import replace
 from functools import partial

@@ -182,7 +182,7 @@ class TestEventDropout:
         )  # fmt: skip
 
     def test_an_event_loses_its_content_or_nothing(self, content_vectors, make_histories):
-        """Of one event, the state after it is one of two; and each comes up."""
+        """The state after one event is one of two; and each comes up."""
         tower, histories = make_user_tower("swiglu", event_dropout=0.5), make_histories([1])
         whole = self.states(tower.eval(), content_vectors, histories)
         without = self.states(tower, torch.zeros_like(content_vectors), histories)
@@ -200,7 +200,7 @@ class TestEventDropout:
 
 
 def test_a_window_forgets_what_lies_before_it(content_vectors, make_histories):
-    """One block with a window of 3: the last state knows the listener and the last three events alone."""
+    """In one block with a window of 3 the last state depends on the listener and the last three events alone."""
     tower, histories = make_user_tower("swiglu", window=3, num_layers=1), make_histories([8])
 
     def last(histories):
@@ -237,7 +237,7 @@ def test_what_will_not_do_is_refused(settings, message):
 def test_packed_on_cuda_gives_the_padded_states_and_waits_for_nothing(
     two_tower, content_vectors, make_histories, parts
 ):
-    """In bf16; torch raises where a step would have to wait for the device."""
+    """The towers run in bf16; torch raises where a step would have to wait for the device."""
     two_tower.user_tower = make_user_tower(parts)
     two_tower.cuda()
     histories = make_histories((70, 3, 0, 25))

@@ -10,7 +10,7 @@ from towers.policies.credit import RANK_OFFSET, in_sequence, is_fair, share_plac
 
 
 def random_utilities(seed: int, members: int, candidates: int, alike: float) -> np.ndarray:
-    """Of members whose tastes are alike (1) to opposite (0 and below)."""
+    """Draws utilities of members whose tastes are alike (1) to opposite (0 and below)."""
     random = np.random.default_rng(seed)
     return alike * random.normal(size=candidates) + random.normal(size=(members, candidates))
 
@@ -88,7 +88,9 @@ def one_by_one(worth: np.ndarray, num_places: int) -> list[int]:
 
 
 def can_go_on(arrears: np.ndarray) -> bool:
-    """Whether credits stay within one place of equal, if from here on each place is of who is the furthest behind."""
+    """Returns whether credits stay within one place of equal, if each further place goes to the member furthest
+    behind.
+    """
     for _ in range(2 * len(arrears)):
         if np.abs(arrears).max() > 1 + 1e-9:
             return False
@@ -153,7 +155,7 @@ def test_a_sequence_flows_better_and_stays_fair(utilities, reach):
 
 
 def test_a_sequence_brings_neighbours_together():
-    """Of a, b, b and a, which came at places 3 to 6 behind two that stay, the last two may change places."""
+    """The kinds at places 3 to 6, behind two that stay, are a, b, a and b; a swap brings equal kinds together."""
     kind = np.array([0, 1, 2, 3, 2, 3])
     gains = (kind[:, None] == kind).astype(float)
     order = in_sequence(gains, np.full((6, 2), 0.5), 0.25)

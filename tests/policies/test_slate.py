@@ -43,7 +43,9 @@ def cases(draw, most_artists: int = 2, own_recordings: bool = False):
 
 
 def built(case) -> tuple[Candidates, Rules, list[Quota]]:
-    """Of plain values, as strategies give them: arrays are checked with dice, which hypothesis wants for itself."""
+    """Builds the case of plain values, as strategies give them: arrays are checked by random samples, and hypothesis
+    wants to control these.
+    """
     rules, quotas, contents = case
     candidates = made(*contents)
     order = candidates.rows  # masks are drawn by row
@@ -62,14 +64,14 @@ def keep_the_rules(candidates: Candidates, rules: Rules, places) -> bool:
 
 
 def value(candidates: Candidates, quotas, places) -> tuple[int, int, float]:
-    """What is better, first of all the first of the three."""
+    """Returns the value of a slate; tuples are compared, the quotas first."""
     places = np.array(places, np.int64)
     missed = sum(max(quota.least - int(quota.mask[places].sum()), 0) for quota in quotas)
     return -missed, len(places), float(candidates.utility[places].sum())
 
 
 def best(candidates: Candidates, rules: Rules, quotas) -> tuple[int, int, float]:
-    """By trying all lists."""
+    """Returns the value of the best slate, found by trying all lists."""
     found = []
     for length in range(min(rules.k, len(candidates)) + 1):
         for places in combinations(range(len(candidates)), length):

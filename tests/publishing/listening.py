@@ -23,7 +23,7 @@ BEFORE, AFTER = 24, 6
 
 
 def write_listening(folder: Path) -> Path:
-    """Raw events: whoever has a taste chooses contents of this taste, each at most once."""
+    """Writes raw events: each listener with a taste chooses contents of this taste, each at most once."""
     draws = np.random.default_rng(0)
     rows = []
     for listener in range(LISTENERS):
@@ -53,7 +53,7 @@ def vectors_by_taste(store: Store, seed: int, spread: float = 0.3) -> np.ndarray
 
 
 def listeners_of(store: Store, user_rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """What `user_tower` makes of the histories before the test period."""
+    """Returns vectors of listeners from their histories before the test period, as `user_tower` does."""
     histories = store.histories
     sums = [
         vectors[histories.content_row[histories.offsets[row] : histories.test_start[row]]].sum(axis=0)
@@ -90,7 +90,7 @@ def export_of(
 
 
 def with_manifest(export: Export, **facts: Any) -> Export:
-    """The same export, told otherwise."""
+    """Returns the same export with other facts in its manifest."""
     path = export.folder / "manifest.json"
     path.write_text(json.dumps(export.manifest | facts))
     (export.folder / "manifest.json.sha256").write_text(digest_of_file(path) + "  manifest.json\n")

@@ -30,13 +30,13 @@ NEW = SpaceVersion(version="new", space_id="its own")
 
 @pytest.fixture(scope="module")
 def held_out(listening) -> HeldOutListening:
-    """Without what was heard, which would stand before what is to be found."""
+    """The held-out listening without contents heard before, which would stand before the targets."""
     return HeldOutListening(listening, min_users=5, filter_seen=True)
 
 
 @pytest.fixture(scope="module")
 def earlier(listening, tmp_path_factory) -> Export:
-    """Its space is to be kept. Read only."""
+    """The earlier export, whose space is to be kept. It is only read."""
     folder = tmp_path_factory.mktemp("exports") / "earlier"
     return export_of(folder, listening, vectors_by_taste(listening, 0), listening.user_ids.tolist())
 
@@ -137,7 +137,7 @@ def test_the_earlier_tower_reads_its_own_inputs(listening, held_out, changeable)
 
 
 def test_it_is_fitted_on_what_both_trainings_have_seen_chosen(listening, held_out, changeable):
-    """Not on contents that were first chosen later, by listeners of either."""
+    """Contents that were first chosen later, by listeners of either training, do not count."""
     chosen = listening.train_positives > 0
     assert 0 < chosen.sum() <= len(chosen) <= TASTES * BEFORE * 2
     everything = aligned(changeable, held_out, changeable.vectors)
@@ -191,7 +191,7 @@ class TestNothingToJudgeBy:
 
 
 def test_the_interval_of_a_share():
-    """Who finds half of what others find, everybody, finds half of it in every draw."""
+    """A ranker that finds half of the other's targets for every listener finds half of them in every draw."""
     whole = np.random.default_rng(0).uniform(size=200)
     assert share_interval(whole / 2, whole) == pytest.approx((0.5, 0.5))
     half_of_listeners = np.where(np.arange(200) % 2, whole, 0)

@@ -31,7 +31,7 @@ def test_of_vectors_along_a_few_directions_these_are_the_axes():
 
 
 def test_listeners_count_by_their_weight():
-    """All contents along one dimension, listeners along the other: whoever weighs more comes first."""
+    """All contents lie along one dimension, listeners along the other: the side with more weight comes first."""
     contents, listeners = np.eye(2, dtype=np.float32)[[0] * 10], np.eye(2, dtype=np.float32)[[1]]
     assert WEIGHT_OF_LISTENERS > 1
     np.testing.assert_array_equal(principal_axes(contents, listeners), [[0, 1], [1, 0]])

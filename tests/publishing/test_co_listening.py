@@ -39,7 +39,9 @@ def in_full(counts: np.ndarray, damping: float) -> np.ndarray:
 
 
 def counts_of(export: Export) -> tuple[np.ndarray, np.ndarray]:
-    """Who chose each track at all, and the log of how often each artist was chosen, both by content row."""
+    """Returns which listeners chose each track at all, and the log of how often each artist was chosen, by content
+    row.
+    """
     heard, plays = np.zeros((2, LISTENERS, len(export.contents)))
     artists = export.artist_rows
     for listener in range(LISTENERS):

@@ -1,4 +1,4 @@
-"""What codes of few bits find of the exact lists."""
+"""The share of the exact lists that codes of few bits find."""
 
 import faiss
 import numpy as np

@@ -41,7 +41,7 @@ def test_neighbours_that_changed_sides(monkeypatch):
     angles = np.pi / 8 * np.arange(4)
     first = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     second = first[[0, 3, 2, 1]]
-    # All others are everybody's nearest three.
+    # The nearest three of each are all others.
     assert overlap_of_neighbours(first, second, np.arange(4)) == 1
     monkeypatch.setattr(drift, "NEIGHBOURS", 2)
     # Of the first: the second and the third, then the last and the third.

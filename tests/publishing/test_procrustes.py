@@ -19,7 +19,7 @@ def unit(rows: int, dim: int, seed: int) -> np.ndarray:
 
 
 def fitted(source: np.ndarray, target: np.ndarray, source_version=NEW, target_version=OLD) -> SpaceRotation:
-    """On the same rows of both."""
+    """Fits a rotation on the same rows of both versions."""
     rows = np.arange(len(source))
     return fit_rotation(source_version, target_version, source, target, rows, rows)
 
@@ -37,7 +37,7 @@ def test_a_planted_map_is_found(seed, dim, more):
 
 @given(SEEDS, DIMS)
 def test_maps_of_planted_versions_chain(seed, dim):
-    """From the third to the first: over the second, or at once."""
+    """The third version is mapped to the first over the second, or at once."""
     first = unit(4 * dim, dim, seed)
     second, third = first @ orthogonal(dim, seed + 1), first @ orthogonal(dim, seed + 2)
     middle = SpaceVersion(version="1b", space_id="middle")

@@ -91,7 +91,7 @@ def test_typical_pieces_are_near_the_centroid_and_chosen_most(first):
 
 
 def test_turned_and_moved_vectors_keep_ids_and_names(first, tmp_path):
-    """As after a retraining: another space, some noise, other rows, and contents that came or went."""
+    """The vectors are those of a retraining: another space, some noise, other rows, and contents that came or went."""
     draws = np.random.default_rng(5)
     turn = np.linalg.qr(draws.normal(size=(DIM, DIM)))[0]
     moved = unit(scattered() @ turn + 0.05 * draws.normal(size=(SIZE, DIM)))

@@ -257,7 +257,7 @@ class TestLanceDB(SinkContract):
             assert engine.reader.version() == export.manifest["version"]
 
     def test_a_store_that_does_not_answer(self, monkeypatch):
-        """It is not taken for one without tables."""
+        """The store is not mistaken for one without tables."""
         with answering(503) as address:
             settings = {"AWS_ENDPOINT": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
             for name, value in {**settings, "AWS_ALLOW_HTTP": "true", "OBJECT_STORE_CLIENT_MAX_RETRIES": "0"}.items():

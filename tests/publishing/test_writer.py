@@ -43,7 +43,7 @@ def digests(folder: Path) -> dict[str, bytes]:
 
 
 def test_vectors_stand_by_row_and_owners_where_their_members_are(written, listening):
-    """On axes that are orthogonal, so that their inner products are those of the model."""
+    """The axes are orthogonal, so that inner products are those of the model."""
     expected, axes = vectors_by_taste(listening, 0), np.load(written / files.AXES)
     found = np.load(written / files.CONTENT_VECTORS)
     own = listening.train_positives > 0
@@ -148,7 +148,9 @@ def test_what_is_derived_is_there_and_regions_carry_on(written, make_trained, tm
 
 
 def test_the_same_network_stays_where_it_stood(make_trained, tmp_path):
-    """It has the axes of the version before to the last bit, also where nobody can tell what a map would cost."""
+    """It has the axes of the version before to the last bit, also where too few listeners show what a map would
+    cost.
+    """
     settings = replace(SETTINGS, dim=CUT)
     first = write(tmp_path / "v1", make_trained(), settings)
     turned = Export(write(tmp_path / "v2", make_trained(weights="others"), settings, Export(first)))

@@ -1,4 +1,4 @@
-"""What the exporter takes, of listeners of plain taste, and how it is written in tests."""
+"""Inputs of the exporter for listeners of plain taste, and the way tests write an export of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +66,7 @@ class TrainedByTaste:
         return embed_users(self.two_tower, batches, torch.from_numpy(contents))
 
     def trained(self, block: int = 70, **other) -> Trained:
-        """What the exporter takes; `other` replaces parts of it."""
+        """Returns the exporter's input; `other` replaces parts of it."""
         store = self.store
         facts = {
             "store": store, "two_tower": self.two_tower, "positives": store.train_positives,

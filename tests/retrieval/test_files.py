@@ -14,7 +14,7 @@ STORE = PACKAGE / "data"
 
 
 def names() -> set[str]:
-    """Of files and of folders that mean nothing else; "index" or "space_id" are also words of manifests and options."""
+    """Returns unambiguous names of files and folders; "index" or "space_id" are also words of manifests and options."""
     texts = {value for name, value in vars(files).items() if name.isupper() and isinstance(value, str)}
     return {text for text in texts if "." in text} | {files.CONTENT_EMBEDDINGS, files.USER_EMBEDDINGS}
 

@@ -107,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> Pat
 
 
 class TestCompressedIndex:
-    """What only an index has that ranks its candidates anew: 3,000 vectors in 32 cells."""
+    """Properties of an index that ranks its candidates again: 3,000 vectors in 32 cells."""
 
     def test_the_same_vectors_give_the_same_files(self, folder: Path, vectors: np.ndarray, tmp_path: Path) -> None:
         threads = faiss.omp_get_max_threads()
@@ -178,7 +178,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> Path
 
 
 class TestIvfFlatIndex:
-    """What only an index without codes has: 3,000 vectors in 32 cells, about half of them searched."""
+    """Properties of an index without codes: 3,000 vectors in 32 cells, about half of them searched."""
 
     def test_the_same_vectors_give_the_same_files(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
         threads = faiss.omp_get_max_threads()

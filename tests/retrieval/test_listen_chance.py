@@ -87,7 +87,7 @@ def test_what_is_new_alone_comes_by_affinity(export: Known) -> None:
 
 @given(k=st.integers(1, 70), familiar=st.floats(0, 1))
 def test_the_share_of_what_was_heard_is_what_was_asked_for(export: Known, k: int, familiar: float) -> None:
-    """Where both sides have enough; otherwise the other side fills the list, but at 0 and at 1."""
+    """Both sides have enough contents; otherwise the other side fills the list, except at 0 and at 1."""
     found = recommend(export, export.user_vectors[0], Query(k=k, familiar=familiar), standing_of(export, 0))
     heard, asked = sum(row in HEARD for row in found.rows.tolist()), int(familiar * k + 0.5)
     num_heard = len({*HEARD})
@@ -206,7 +206,9 @@ def test_another_model_is_refused(tmp_path: Path, change: dict, message: str) ->
 
 
 def test_features_of_a_pair() -> None:
-    """In the order of `FEATURES`: 2 positive events with the content's artist, 5 of everybody's lately."""
+    """The features stand in the order of `FEATURES`: 2 positive events with the content's artist, 5 recent ones of all
+    listeners.
+    """
     artists = artist_codes(pa.chunked_array([pa.array([["a"], ["a"]], pa.list_(pa.string()))]))
     facts = ContentFacts(artists=artists, recent_positives=np.array([0, 5]))
     met = Familiarity.of(

@@ -19,7 +19,7 @@ def orthogonal(dim: int, seed: int) -> np.ndarray:
 
 
 def rotation(source: str, target: str, matrix: np.ndarray, shared: int = 100, residual: float = 0.0) -> SpaceRotation:
-    """Between versions that are called like their spaces."""
+    """Returns a rotation between versions that are named like their spaces."""
     places = (SpaceVersion(version=f"version-{name}", space_id=name) for name in (source, target))
     return SpaceRotation(source=next(places), target=next(places), matrix=matrix, shared=shared, residual=residual)
 

@@ -14,7 +14,7 @@ UNKNOWN = Provenance()
 
 
 def plays_before(store, rows, period):
-    """How often each listener heard each content."""
+    """Returns how often each listener heard each content."""
     histories = store.histories
     ends = histories.train_end if period == "validation" else histories.test_start
     vectors = np.zeros((len(rows), len(store.content_ids)), np.float32)

@@ -94,8 +94,8 @@ class TestPermutedTargets:
 
     @pytest.mark.unhooked  # the hook would take most of the time
     def test_what_cannot_be_listed_is_drawn_and_missed(self):
-        """Of the 4 contents that the one listener has not heard 3 have no vector: the list of 1 holds one of 2 targets
-        in 1 * 2 / 4 of the cases, however long it could be.
+        """Ranks that cannot be listed are drawn. Of the 4 contents that the one listener has not heard 3 have no
+        vector: the list of 1 holds one of 2 targets in 1 * 2 / 4 of the cases, however long it could be.
         """
         task = make_task([[0]], [[1, 2]], 5)
         vectors = np.array([[1.0], [0.0], [1.0], [0.0], [0.0]], dtype=np.float32)
@@ -148,7 +148,7 @@ class TestShuffledListeners:
         assert check.figures["own"] == check.figures["shuffled"]
 
     def test_who_was_evaluated_ranks(self, world):
-        """And with missing contents it is the same list for the same vector."""
+        """With missing contents too the same vector gives the same list."""
         contents = world.contents.copy()
         contents[::3] = 0
         vectors = np.tile(world.tastes[:1], (LISTENERS, 1))

@@ -1,4 +1,4 @@
-"""The direct model: what is linear is found, nobody is judged by what they did, and slots behind count."""
+"""The direct model: it finds linear rewards, never judges listeners by their own outcomes, and counts later slots."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_folds_hold_whole_listeners():
 
 
 def test_a_slot_that_one_fold_holds_alone():
-    """The second slot was shown to one listener: whoever judges them knows nothing of it."""
+    """The second slot was shown to one listener: the model that judges them knows nothing of it."""
     log = log_of(
         requests=[0, 1, 2, 2], listeners=[0, 1, 2, 2], slots=[0, 0, 0, 1], propensities=[1, 1, 1, 1],
         new_propensities=[1, 1, 1, 1], rewards=[0.0, 1.0, 1.0, 1.0],

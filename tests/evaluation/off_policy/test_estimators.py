@@ -129,7 +129,7 @@ def test_what_the_log_lacks_is_said():
 
 
 def test_as_obp_on_the_open_bandit_dataset():
-    """What obp 0.5.7 gives for its sample (all: benchmarks/home/off_policy_parity.py)."""
+    """The figures are those of obp 0.5.7 for its sample (all: benchmarks/home/off_policy_parity.py)."""
     slates = women().slates()
     assert ips(slates).value == pytest.approx(0.007437577541923159, rel=1e-12)
     assert ips(slates, clip=10.0).value == pytest.approx(0.004383669186128011, rel=1e-12)

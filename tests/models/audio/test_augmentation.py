@@ -1,4 +1,4 @@
-"""What augmentation changes and by how much; off, it changes nothing."""
+"""The changes that augmentation makes, and their size; switched off, it changes nothing."""
 
 import math
 

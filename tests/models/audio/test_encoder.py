@@ -37,7 +37,9 @@ SMALL_PATCH = {
 
 
 def linear_path(encoder, sounds):
-    """What the linear layer on a sound's statistics adds to an encoder's network, by the same weights."""
+    """Returns the output of the linear layer on a sound's statistics, which is added to the network's, with the same
+    weights.
+    """
     own = {name: value for name, value in encoder.state_dict().items() if name.startswith("_statistics_out.")}
     path = StatisticsPath(SoundStatistics.of_none(N_MELS), encoder.dim)
     path.load_state_dict({name.removeprefix("_statistics_out."): value for name, value in own.items()})
@@ -131,7 +133,7 @@ def test_without_sound():
 
 
 class TestSizes:
-    """At the defaults, for a crop of five seconds."""
+    """Sizes at the defaults, for a crop of five seconds."""
 
     @pytest.mark.parametrize(
         ("name", "millions", "million_multiply_adds"),
@@ -145,7 +147,9 @@ class TestSizes:
         assert million_multiply_adds[0] <= counted <= million_multiply_adds[1]
 
     def test_multiply_adds_by_hand(self):
-        """One stage: 3 channels of 2 x 4 places, each from 3 x 3; its pooled 3 x 2 bands x 2 and 4 x 2 to 5."""
+        """There is one stage: 3 channels of 2 x 4 places, each from 3 x 3; its pooled 3 x 2 bands x 2 and 4 x 2 to
+        5.
+        """
         encoder = ConvAudioEncoder(SoundStatistics.of_none(4), dim=5, channels=(3,), dropout=0.5).train()
         assert multiply_adds(encoder, torch.zeros(1, 4, 8)) == 3 * 2 * 4 * 9 + 12 * 5 + 8 * 5
         assert encoder.training

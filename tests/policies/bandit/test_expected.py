@@ -1,4 +1,4 @@
-"""What policies expect of cards, by hand and beside a truth that is known."""
+"""Rewards that policies expect of cards, by hand and beside a known truth."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def shown(listeners=6):
     ],
 )  # fmt: skip
 def test_a_card_by_hand(rule, unseen, seen):
-    """In segment 0 the first card was seen three times and rewarded twice; nowhere else."""
+    """In segment 0 the first card was seen three times and rewarded twice; in other segments never."""
     policy = SegmentWise(rule=rule, policy_id="by hand")
     rows = shown(listeners=1).of(np.array([0, 0, 0]))
     assert policy.expected(rows).tolist() == [unseen] * 3

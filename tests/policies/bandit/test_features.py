@@ -1,4 +1,4 @@
-"""What linear policies read: the same of what is shown and of what may be, made or multiplied."""
+"""Inputs of linear policies: the same for shown cards and for candidates, as a matrix or multiplied by weights."""
 
 import numpy as np
 import pytest

@@ -76,7 +76,7 @@ class TestWhichCards:
 
 class TestListeners:
     def test_how_familiar_a_card_is(self, cards):
-        """Their plays: t0 twice, t1 once, 1, 2 and 3 events ago as this data has no times worth the name."""
+        """The listener's plays: t0 twice, t1 once, 1, 2 and 3 events ago, as this data has no reliable times."""
         context, candidates = cards.of_listener(0, NOW_US, np.zeros(len(cards.rows)))
         times = dict(zip(cards.ids, np.expm1(candidates.pairs["familiarity"][0]), strict=True))
         assert times == pytest.approx({"a0": 3, "a1": 1, "p0": 3, "p1": 2, "e0": 0, "e1": 0})

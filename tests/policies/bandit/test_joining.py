@@ -72,7 +72,7 @@ class TestOneCard:
         "event",
         [
             (7, 9.9, TRACK, PLAY, 50),  # before
-            (8, 12, TRACK, PLAY, 50),  # somebody else
+            (8, 12, TRACK, PLAY, 50),  # another listener
             (7, 12, OTHER, PLAY, 50),  # something else
             (7, 12, -1, PLAY, 50),
             (7, 41, TRACK, PLAY, 50),  # another session

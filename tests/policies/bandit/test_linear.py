@@ -41,7 +41,7 @@ def test_its_settings_make_it_again(kind):
 
 
 def test_the_head_is_bayes_rule():
-    """One weight, two outcomes: the precision is 1 / .5 ** 2 + 2 / 1 ** 2 = 6, the mean (4 * .1 + 1.5) / 6."""
+    """For one weight and two outcomes the precision is 1 / .5 ** 2 + 2 / 1 ** 2 = 6, the mean (4 * .1 + 1.5) / 6."""
     head = Head(1, prior_reward=0.1, prior_spread=0.5, noise=1.0, keep=1.0)
     head.learn(np.ones((2, 1)), np.array([1.0, 0.5]))
     mean, precision = head.posterior()

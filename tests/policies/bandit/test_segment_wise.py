@@ -35,7 +35,7 @@ POLICIES: dict[str, dict[str, Any]] = {
 
 
 def named(name: str, slots: int) -> SegmentWise:
-    """One of the policies above."""
+    """Returns one of the policies above."""
     return SegmentWise(**POLICIES[name], slots=slots, policy_id=name)
 
 
@@ -45,7 +45,7 @@ def unfloored(rule: Rule, **keywords: Any) -> SegmentWise:
 
 
 def shown(segment: int, rewards: Mapping[int, Sequence[float]], *, is_seen: bool = True) -> Outcomes:
-    """What listeners of a segment did with cards, by their rows."""
+    """Returns the outcomes of a segment's listeners for cards, by their rows."""
     rows = np.array([row for row, values in rewards.items() for _ in values], dtype=np.int64)
     context = context_of(LISTENERS).of(np.full(len(rows), segment))
     return Outcomes(
@@ -56,14 +56,14 @@ def shown(segment: int, rewards: Mapping[int, Sequence[float]], *, is_seen: bool
 
 
 def first_shares(policy: SegmentWise, segment: int) -> dict[int, float]:
-    """How often each card comes first in a segment."""
+    """Returns the share of listeners of a segment for whom each card comes first."""
     asked = context_of(LISTENERS).of(np.full(2_000, segment))
     first = policy.select(asked, CANDIDATES, np.random.default_rng(0)).content_rows[:, 0]
     return {row: float((first == row).mean()) for row in ROWS.tolist()}
 
 
 class Shared(PolicyContract):
-    """What segment-wise policies promise beyond the contract."""
+    """Contract of segment-wise policies, beside the general one."""
 
     make: str
 
@@ -79,7 +79,7 @@ class Shared(PolicyContract):
         assert same(*chosen)
 
     def test_a_listener_alone_is_chosen_for_as_among_others(self, policy):
-        """Not by the same random numbers, but by the same rankings: one card is allowed, and its chance is 1."""
+        """The random numbers differ, the rankings do not: one card is allowed, and its chance is 1."""
         taught(policy)
         is_allowed = np.zeros((LISTENERS, len(ROWS)), dtype=bool)
         is_allowed[:, 2] = True
@@ -201,7 +201,7 @@ def test_a_new_card_is_drawn_by_the_prior_until_it_is_seen():
 
 
 def test_forgetting():
-    """What was learned long ago weighs less than what came lately; without forgetting it does not."""
+    """Old outcomes weigh less than recent ones; without forgetting they do not."""
     for discount, first in ((0.3, 2), (1.0, 7)):
         policy = unfloored(BestMean(), discount=discount)
         policy.update(shown(0, {7: [1] * 9 + [0], 2: [0] * 10, 30: [0], 11: [0]}))

@@ -72,7 +72,9 @@ def test_days_that_are_told_of_some_alone_are_told_right():
 
 
 def test_a_content_like_no_other_is_believed_once_many_discovered_it(monkeypatch):
-    """Nobody came back to any content on the last days alone. What EM's directions do not hold is no return."""
+    """No drawn content has returns on the last days alone. The part of such a curve outside of the model's directions
+    adds no return.
+    """
     monkeypatch.setattr(fitting, "RANK", 2)
     outcomes, vectors, _ = drawn()
     model = fit_returns(outcomes, vectors).model
@@ -111,7 +113,7 @@ def test_a_shorter_log_has_a_shorter_outcome():
 
 
 def test_weights_and_few_contents():
-    """A single content that nobody else is like: the prior is its own mean, and nothing breaks."""
+    """A single content has no neighbours: the prior is its own mean, and nothing breaks."""
     outcomes, vectors, truth = drawn(contents=1, pairs=400)
     fitted = fit_returns(outcomes, vectors)
     assert fitted.model.weights @ fitted.mean_outcome == pytest.approx(truth[0], rel=0.2)

@@ -18,7 +18,7 @@ def found_in(streams, **chosen):
 
 
 def one_by_one(streams, end_day=10, days=5, burn_in_days=0):
-    """The same, slowly: a set of (listener's discovery) -> (content, observed, days of coming back)."""
+    """Computes the outcomes slowly: a set of (listener's discovery) -> (content, observed, days of coming back)."""
     found = []
     for listener in range(3):
         own = sorted((one for one in streams if one[0] == listener), key=lambda one: one[2])

@@ -105,7 +105,7 @@ def test_whoever_is_told_more_is_surer_and_order_does_not_matter(seed, other):
 
 
 def test_millions_of_listeners_leave_it_sound():
-    """What was seen of all days by 10^9 listeners is believed, and no variance is below 0."""
+    """The posterior believes what 10^9 listeners did on all days, and no variance is below 0."""
     model = model_of(rank=DAYS)
     mean = np.linspace(0.9, 0.1, DAYS)
     evidence = Evidence(number=np.full((1, DAYS), 1e9), innovation=1e9 * (mean @ model.whitening.T)[None])

@@ -1,4 +1,4 @@
-"""One list for several."""
+"""Blends: one list for several listeners."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a log of many steps says of a policy: against closed forms, and against what must hold for any log."""
+"""Estimates from a log of many steps: against closed forms, and against properties that hold for any log."""
 
 from dataclasses import replace
 from itertools import product
@@ -119,7 +119,7 @@ def test_fitted_q_of_listeners_who_leave():
 
 
 def test_a_perfect_model_leaves_no_variance():
-    """Where all is certain but the policies' draws, doubly robust is the same for every listener."""
+    """If only the policies' draws are random, doubly robust is the same for every listener."""
     certain = SmallMdp(
         begin=np.array([1.0, 0.0]), moves=np.eye(2)[np.array([[0, 1], [1, 0]])], earns=MDP.earns, is_certain=True
     )
