@@ -14,7 +14,7 @@ def naming(folder, *words):
 
 
 def texts_of(path):
-    """Whatever is text in a table; of other files nothing."""
+    """Returns the texts in a table; of other files none."""
     if path.suffix == ".parquet":
         table = pq.read_table(path)
     elif path.suffix == ".arrow":

@@ -68,7 +68,7 @@ class Place:
 
 
 def age(folder, days):
-    """As if it had been written so many days ago."""
+    """Sets the times of files and folders to so many days ago."""
     for path in [*folder.rglob("*"), folder] if folder.is_dir() and not folder.is_symlink() else [folder]:
         os.utime(path, (time.time() - days * DAY_S,) * 2, follow_symlinks=False)
 
@@ -131,7 +131,7 @@ def test_what_serves_stays_with_all_that_it_came_from(place):
 
 @pytest.mark.parametrize("warm", [True, False])
 def test_what_was_trained_on_its_window_stays_with_its_judged_twin(place, warm):
-    """A version of somebody's own hand that serves: the run by which it is judged, and that run's store, stay."""
+    """A version that a person exported and that serves keeps the run by which it is judged, and that run's store."""
     config = compose("train", ["seed=7"])
     served, twin = place.folder / "runs/default/run1", place.folder / "runs/default/run0"
     for run, until in ((twin, "validation"), (served, "end")):
@@ -190,7 +190,7 @@ def test_a_training_that_begins_meanwhile(place, monkeypatch, capsys):
 
 
 def test_a_version_that_is_promoted_meanwhile(place, monkeypatch):
-    """What it came from was to go: the rest stays, and the caller is told."""
+    """Its run and store would have been deleted: everything is kept, and the caller is told."""
     from towers.commands.clean import table
     from towers.errors import Unreachable
 

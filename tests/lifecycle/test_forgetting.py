@@ -1,4 +1,4 @@
-"""Forgotten listeners are found in and removed from rows, stores and exports; everybody else stays as they are."""
+"""Forgotten listeners are found in and removed from rows, stores and exports; all other listeners stay as they are."""
 
 import json
 import shutil

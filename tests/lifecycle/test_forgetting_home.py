@@ -33,7 +33,7 @@ def log(tmp_path):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """But for the index of the write-ahead log, in which readers mark their place."""
+    """Reads all files but the index of the write-ahead log, in which readers mark their place."""
     paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-shm"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

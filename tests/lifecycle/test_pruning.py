@@ -1,4 +1,4 @@
-"""What nights remove at their end, and that disks stay as full as they are."""
+"""Removals at the end of a night, and that disks stay as full as they are."""
 
 import os
 import shutil

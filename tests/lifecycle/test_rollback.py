@@ -141,7 +141,9 @@ def test_current_that_leads_nowhere(ledger):
 
 
 def test_killed_anywhere(ledger, tmp_path_factory, monkeypatch):
-    """Before each call of the file system: `current` opens, and the same command does the rest, no more."""
+    """Killed before each call of the file system, it leaves a `current` that opens, and the same command does the
+    rest.
+    """
     whole, folder = ledger, tmp_path_factory.mktemp("killed")
     for number in range(200):
         ledger = copied(whole, folder / str(number))

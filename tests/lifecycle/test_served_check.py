@@ -118,7 +118,7 @@ def test_other_lists_are_refused(misbehaving) -> None:
 
 
 def test_other_lists_of_listeners_alone_are_refused(misbehaving) -> None:
-    """As where their ids were given to others: the mean of all lists hardly shows it."""
+    """Such lists come about when ids are given to other listeners: the mean of all lists hardly shows it."""
 
     def of_others(canary: Canary, answer: Answer) -> Answer:
         return replace(answer, ids=("x", "y", "z")) if canary.group == "listener" else answer
@@ -173,7 +173,7 @@ def test_one_failure_is_enough(misbehaving) -> None:
 
 
 def test_what_is_kept_of_a_failure_names_no_listener(misbehaving) -> None:
-    """The reasons for a refusal go into records and to whoever watches; what was answered, to the terminal alone."""
+    """Reasons for a refusal go into records and to watchers; the answers themselves to the terminal alone."""
 
     def quoted(canary: Canary, answer: Answer) -> Answer:
         is_one = canary.group in ("listener", "newcomer", "lists")

@@ -25,7 +25,7 @@ WRITTEN = ("stores", "runs", "exports", "nights", "evaluations")
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    """What each night left: the manifest of what serves, what was told, sizes and numbers of folders."""
+    """Results of each night: the manifest of the served version, the output, sizes and numbers of folders."""
     folder = tmp_path_factory.mktemp("thirty")
     (folder / "graphs").mkdir()
     World(**TINY_WORLD | {"num_listeners": 60}).write(folder / "world")

@@ -16,7 +16,7 @@ from towers.retrieval.export import Export
 
 
 def quietly(stage, done, total):
-    """Tells nobody."""
+    """Discards a report of progress."""
 
 
 def version_in(exports, name, **changes):
@@ -48,7 +48,7 @@ def night(ledger, number, *, published=True, **facts):
 
 
 def copied(ledger, folder):
-    """The same in another folder, by links to its files: none of them is ever written to."""
+    """Returns a copy in another folder, by links to its files: none of them is ever written to."""
     shutil.copytree(ledger.exports.parent, folder, symlinks=True, copy_function=os.link)
     return ledger_in(folder)
 

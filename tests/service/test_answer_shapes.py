@@ -18,7 +18,7 @@ SOUND = ("GET", "/audio/{content_id:path}")
 
 
 def routes(client: TestClient) -> dict[tuple[str, str], APIRoute]:
-    """What OpenAPI shows, by method and path."""
+    """Returns the routes that OpenAPI shows, by method and path."""
     app = client.app
     assert isinstance(app, FastAPI)
     shown = [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
@@ -53,7 +53,7 @@ def asked(user_id: str, content_id: str) -> dict[tuple[str, str], list[dict[str,
 
 
 def asked_of_lists(users: list[str], contents: list[str], editors: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The same, of every kind of list and of pools."""
+    """Returns requests of every kind of list and of pools, by method and path."""
     blend = {"users": users[:1], "history": contents, "left_out": ["nobody"], "deny": ["gone"]}
     pool = {"contents": contents, "k": 2, "pins": [{"place": 1, "content": contents[1]}]}
     return {

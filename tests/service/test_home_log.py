@@ -1,4 +1,4 @@
-"""The log of the home page: each row once, whatever is killed, in the raw contract's own form."""
+"""The log of the home page: each row once under any kill, in the raw contract's own form."""
 
 import os
 import signal

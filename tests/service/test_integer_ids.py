@@ -31,7 +31,7 @@ def test_ids_of_a_question(numbered: TestClient) -> None:
 
 
 def test_ids_of_addresses(numbered: TestClient) -> None:
-    """All text there, and whatever a client makes of numbers."""
+    """Ids in addresses are text, also those that clients write as numbers."""
     found = [item["content"]["content_id"] for item in numbered.get("/similar", params={"content": 2}).json()["items"]]
     assert found[:2] == ["1", "3"]
     assert numbered.get("/content/3").json()["content_id"] == "3"

@@ -189,7 +189,7 @@ def list_of(kind: str, snapshot: Snapshot, question: ListQuestion) -> str:
 
 
 def test_a_whole_version_answers_as_ever_once_its_folder_is_gone(tmp_path: Path) -> None:
-    """As when a version is forgotten, and removed before its servers look at the link again."""
+    """This happens when a version is forgotten, and removed before its servers look at the link again."""
     shutil.copytree(WHOLE, tmp_path / "export")
     snapshot = Snapshot.open(tmp_path / "export", AudioFolder(None))
     shutil.rmtree(tmp_path / "export")

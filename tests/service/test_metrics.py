@@ -1,4 +1,4 @@
-"""What `/metrics` says of a server, read by Prometheus' own parsers."""
+"""The metrics of a server at `/metrics`, read by Prometheus' own parsers."""
 
 import asyncio
 import threading
@@ -131,7 +131,7 @@ def test_writes_that_the_edge_refuses_are_counted_by_their_routes() -> None:
     app.add_middleware(Edge, max_body_bytes=100, guard=guard)
     app.add_middleware(Measured, metrics=metrics, routes=app.routes)
     app.add_api_route("/metrics", metrics.answer)
-    app.add_api_route("/outcome", metrics.answer, methods=["POST"])  # which nobody gets to
+    app.add_api_route("/outcome", metrics.answer, methods=["POST"])  # which no request reaches
     writer = {"Authorization": "Bearer token-of-writers"}
     with TestClient(app) as client:
         assert client.post("/outcome").status_code == 401

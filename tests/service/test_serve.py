@@ -146,7 +146,7 @@ def test_several_processes_serve_as_one(tmp_path: Path) -> None:
         assert lines.count("READY=1") == 1
         for _ in range(10):
             assert httpx2.get(client.base_url.join("version")).status_code == 200
-        for _ in range(5):  # whichever process answers
+        for _ in range(5):  # any of the processes may answer
             assert told(client, "requests_total", route="/version") == 11
         assert told(client, "workers", version=version["version"]) == 2
         first = processes(client)

@@ -1,4 +1,4 @@
-"""What systemd hears of a server that listens, from a real socket: a server that hangs is not said to live."""
+"""Messages of a listening server to systemd, from a real socket: a server that hangs is not reported as alive."""
 
 import asyncio
 import threading
@@ -62,7 +62,7 @@ def is_there(line: str, lines: list[str]) -> bool:
 
 
 def falls_silent(manager: Inbox) -> bool:
-    """Whether no sign of life comes within the time after which the watchdog ends a service."""
+    """Returns whether no sign of life comes within the time after which the watchdog ends a service."""
     time.sleep(WATCHDOG_S)
     manager.clear()
     time.sleep(WATCHDOG_S)
@@ -105,7 +105,7 @@ def test_a_server_whose_event_loop_hangs(small: Export, manager: Inbox) -> None:
 
 @pytest.mark.slow
 def test_a_server_whose_requests_all_hang(small: Export, manager: Inbox) -> None:
-    """Its event loop answers still; with one thread that works, it lives."""
+    """The event loop still answers; while one thread works, the server counts as alive."""
     roster = Roster()
     app, goes_on = app_over(small.folder, roster), threading.Event()
 

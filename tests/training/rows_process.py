@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
 
 
 def share(folder: Path, rank: int, ranks: int) -> None:
-    """What one of `ranks` processes does."""
+    """Does the work of one of `ranks` processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=ranks)
     found = trained(

@@ -40,7 +40,7 @@ class At(pl.Callback):
 
 
 def die() -> None:
-    """As by a kill; nothing of the run's own comes after it."""
+    """Ends the run as a kill does: none of its own code runs afterwards."""
     raise Killed
 
 

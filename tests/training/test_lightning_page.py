@@ -20,7 +20,7 @@ def test_it_is_fifteen_lines_without_blank_ones():
 
 
 def test_the_code_trains(world_store, tmp_path, monkeypatch, capsys):
-    """On the tiny world's store in the place of the demo's."""
+    """The page's code runs on the tiny world's store in the place of the demo's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("towers.assembly.prepared.PreparedStore.open", lambda self: world_store)
     small = ("evaluation.min_users=2", "datamodule.max_tokens=200", "datamodule.crop_s=0.5", "logger=csv",

@@ -121,7 +121,7 @@ def groups(cases, world_store, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=GROUPS)
 def together(request, groups):
-    """What each of some processes found, each in some micro-batches."""
+    """Results of each of several processes, each with several micro-batches."""
     ranks, micro_batches = request.param
     return [torch.load(groups / f"{ranks}-{micro_batches}" / f"found{rank}.pt") for rank in range(ranks)]
 
@@ -134,7 +134,7 @@ def test_several_processes(together, alone, name):
 
 @pytest.fixture
 def one_thread():
-    """As the processes have."""
+    """Sets torch to one thread, as in the processes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

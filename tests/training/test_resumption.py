@@ -45,7 +45,7 @@ class TestSignals:
 
     @pytest.mark.parametrize("place", ["on_train_batch_start", "on_validation_batch_end", "on_save_checkpoint"])
     def test_at_a_place(self, trained, make_run, tmp_path, place):
-        """Of the last epoch: at its end, too, and then nothing is left to train."""
+        """The place is in the last epoch: also at its end, and then nothing is left to train."""
         step = trained.steps - 1 if "validation" in place or place == "on_train_epoch_end" else trained.steps // 2
         with pytest.raises(Stopped):
             make_run(tmp_path, callbacks=[At(place, step, signalled(signal.SIGTERM))]).train()
@@ -65,7 +65,7 @@ class TestKills:
         [("on_before_optimizer_step", 5), ("on_validation_start", 10), ("on_save_checkpoint", 5)],
     )
     def test_at_a_place(self, trained, make_run, tmp_path, place, step):
-        """At one step each; `TestHundreds` has all of them."""
+        """Each place is tried at one step; `TestHundreds` has all of them."""
         run = make_run(tmp_path, callbacks=[At(place, step, die)], checkpoint_every_s=0.0)
         with pytest.raises(Killed):
             run.train()
@@ -82,7 +82,7 @@ class TestKills:
         go_on(make_run, tmp_path, trained)
 
     def test_before_a_validation_all_is_saved(self, trained, make_run, tmp_path):
-        """It may take longer than a scheduler waits."""
+        """The validation may take longer than a scheduler waits."""
 
         def judge(*_):
             raise Killed
@@ -125,7 +125,7 @@ class TestKills:
         go_on(make_run, stopped, never, objective=objective())
 
     def test_with_averaged_weights(self, make_run, tmp_path):
-        """By Lightning's own callback, as a recipe may ask for it."""
+        """The weights are averaged by Lightning's own callback, as a recipe may ask for it."""
 
         def averaging():
             return EMAWeightAveraging(use_buffers=False, decay=0.9)
@@ -212,7 +212,7 @@ class TestWhatIsNotGoneOnWith:
 
 @pytest.mark.slow
 class TestHundreds:
-    """At every place after every step, by a signal and by a kill: some 800 ends."""
+    """Interruptions at every place after every step, by a signal and by a kill: some 800 ends."""
 
     @pytest.mark.parametrize("place", PLACES)
     @pytest.mark.parametrize("step", range(20))

@@ -68,7 +68,7 @@ def test_what_is_saved_next_takes_its_place(tmp_path):
 
 @pytest.mark.parametrize("place", ["towers.training.row_files.save", "towers.training.strategy.save_checkpoint"])
 def test_a_kill_in_the_middle_leaves_the_one_before(tmp_path, monkeypatch, place):
-    """Before the rows are there, and after them but before the file."""
+    """The kill comes before the rows are there, or after them but before the file."""
     save(tmp_path / "last.ckpt", 1)
 
     def die(*arguments, **keywords):
@@ -143,7 +143,7 @@ def test_a_full_disk_is_told_and_leaves_the_one_before(tmp_path, monkeypatch):
 
 
 def test_what_others_have_put_beside_it_is_not_touched(tmp_path):
-    """A copy that somebody has made neither stops a save nor is lost by it."""
+    """A copy that a user has made neither stops a save nor is lost by it."""
     save(tmp_path / "last.ckpt", 1)
     shutil.copytree(tmp_path / "last.rows-1", tmp_path / "last.rows-old")
     save(tmp_path / "last.ckpt", 2)
@@ -176,7 +176,7 @@ class Attribute:
 
 
 def test_a_member_of_an_enumeration_may_be_pickled_as_an_attribute():
-    """As Python 3.11.0 to 3.11.3 does."""
+    """Python 3.11.0 to 3.11.3 pickles it in this way."""
     (member, *_) = _MEM_FORMAT_ENCODING
     told = pickle.dumps(Attribute(_MEM_FORMAT_ENCODING, member.name))
     assert _DescriptionsAlone(io.BytesIO(told)).load() is member

@@ -44,13 +44,13 @@ def case(make_learner, make_data, world_store):
 
 @pytest.fixture(scope="module")
 def alone(case):
-    """What one process comes to."""
+    """The result of one process."""
     return trained(*case(), Processes(Share()))
 
 
 @pytest.fixture(scope="module")
 def together(case, tmp_path_factory):
-    """What each of some processes comes to."""
+    """Results of each of several processes."""
 
     def run(ranks):
         folder = tmp_path_factory.mktemp("groups")
@@ -199,7 +199,7 @@ def test_first_values_do_not_depend_on_the_number_of_ranks(monkeypatch):
 
 
 class TestRowwiseAdamW:
-    """Beside torch's own: of a table of five rows, each step meets some."""
+    """The optimiser beside torch's own, on a table of five rows of which each step meets some."""
 
     MET = ([0, 2], [2, 3], [0, 1, 2, 3, 4], [2])
 

@@ -29,7 +29,9 @@ def world():
 
 
 def gradient(state, contents, rows, log_q, **options):
-    """Of the target's loss for the state; the target stands behind the candidates, or is one of them."""
+    """Returns the gradient of the target's loss for the state; the target stands behind the candidates, or is one of
+    them.
+    """
     place = np.flatnonzero(rows == TARGET)
     order = torch.from_numpy(np.append(rows, TARGET))
     competition = Competition(
@@ -62,7 +64,7 @@ def sampled(world, make, size, is_corrected=True, **options):
 
 @pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS.keys())
 class TestTheMeanGradient:
-    """Its error is of about the length of its standard error where there is no bias; three times that is far."""
+    """Without bias the error is about as long as its standard error; three times that is far."""
 
     @pytest.mark.slow
     def test_is_the_exact_softmaxs_within_an_interval_that_shrinks_as_samples_grow(self, world, make):

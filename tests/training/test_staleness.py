@@ -27,7 +27,7 @@ def test_vectors_of_zeros_have_not_drifted_from_each_other():
 
 
 def test_small_angles_do_not_drown_in_rounding():
-    """In float32 the cosine itself would be 1."""
+    """The cosine itself would be 1 in float32."""
     angle = 1e-4
     found = figures(([[1, 0]], [[math.cos(angle), math.sin(angle)]]))
     assert found["audio/staleness"] == pytest.approx(angle**2 / 2, rel=1e-3)

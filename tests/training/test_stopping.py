@@ -86,7 +86,7 @@ def test_the_terminal_tells_all_processes_and_the_training_is_waited_for(tmp_pat
 
 
 def night_after(program):
-    """What a night ends with after a training in processes of its own that ran a program."""
+    """Returns the error of a night after a training in processes of its own that ran a program."""
     return _ended_badly(_waited_for(subprocess.Popen([sys.executable, "-c", program])), "runs/demo/abc: the training")
 
 

@@ -28,7 +28,7 @@ def nobody(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dead_server():
-    """An address where nobody listens."""
+    """Returns an address on which no process listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -30,7 +30,7 @@ def same_rows(learner, tables):
 
 
 def test_every_table_of_single_things_is_known(learner, tables):
-    """One that is forgotten would be carried as a whole, and mix up rows."""
+    """A forgotten table would be carried as a whole, and mix up rows."""
     sizes = {len(learner.state_dict()[name]) for name, of in tables.items() if of == CONTENTS}
     (contents,) = sizes
     others = [

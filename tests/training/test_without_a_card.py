@@ -1,4 +1,5 @@
-"""A step, a refresh of sounds and a validation on torch's meta device: nothing is made on the wrong side, nobody waits.
+"""A step, a refresh of sounds and a validation on torch's meta device: each tensor is made on the right device, and no
+step waits for the GPU.
 
 `Card` says what is seen and what is not.
 """
@@ -77,7 +78,7 @@ def vectors_elsewhere(world_store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def step(make_data, world_store):
-    """One step of a learner on the card, as the module does it, and what comes with a validation."""
+    """Runs one step of a learner on the card, as the module does it, and the validation that may follow."""
 
     def run(learner, is_validated=True, sent=lambda batch: batch.pin_memory().to("cuda"), share=ALONE):
         sounds = heard_by(learner.two_tower.audio_encoder, world_store)
@@ -141,7 +142,7 @@ def without_metadata(vocabulary_sizes, **others):
 
 @pytest.mark.parametrize("name", ["mobile", "patch", "frozen", "joined"])
 def test_every_encoder_and_its_refresh(step, make_learner, vectors_elsewhere, name):
-    """Beside `statistics`, which hears below, and `conv`, which Lightning trains."""
+    """The encoder `statistics` is tested below, and Lightning trains `conv`."""
     step(make_learner(audio_encoder=encoders(vectors_elsewhere)[name]))
 
 
@@ -179,7 +180,7 @@ def test_every_user_tower(step, make_learner, settings):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_tables_that_are_divided(step, make_learner, ranks):
-    """Nobody waits to learn how many rows go where; of two ranks the other one is torch's fake."""
+    """No rank waits to learn how many rows go where; of two ranks the other one is torch's fake."""
     if ranks > 1:
         dist.init_process_group("fake", rank=1, world_size=ranks, store=FakeStore())
     try:
@@ -191,7 +192,7 @@ def test_tables_that_are_divided(step, make_learner, ranks):
 
 
 class Watched(pl.Callback):
-    """What each step waited for, and where the module was."""
+    """Records the waits of each step, and the device of the module."""
 
     def __init__(self, card):
         self.card, self.steps, self.devices = card, [], set()

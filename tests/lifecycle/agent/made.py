@@ -1,4 +1,4 @@
-"""What listeners of two invented worlds did under three policies, with differences that are known."""
+"""Outcomes of listeners of two invented worlds under three policies, with known differences."""
 
 from functools import cache
 from math import nan

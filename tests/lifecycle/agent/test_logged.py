@@ -59,7 +59,9 @@ def logging():
 
 @cache
 def world_log():
-    """What they do next, as the world says it, as plays behind those before, and as impressions."""
+    """Returns the listeners' next events: as the world reports them, as plays behind the earlier ones, and as
+    impressions.
+    """
     made, before, there = listeners()
     living = PlantedListeners.drawn(there, LISTENERS, 0)
     found = served(ListeningWorld(living, made.end_us, DAYS, slate_size=2, num_candidates=6), logging(), seed=0)
@@ -174,7 +176,7 @@ def test_who_played_nothing_earned_nothing():
     log = read(plays=others).log
     steps = len(own())
     assert len(log) == steps
-    # The first listener's plays are somebody else's now.
+    # The first listener's plays now belong to another.
     without = log.laid(log.parts["active_days"]).sum(axis=1)
     assert sorted(without)[0] == 0
 

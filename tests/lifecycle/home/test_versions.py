@@ -51,7 +51,7 @@ def data_of(export, impressions) -> HomeData:
 
 
 def written(made: Made) -> tuple[Path, Lesson]:
-    """Of a version that was written beside the one that serves."""
+    """Returns folder and lesson of a version that was written beside the one that serves."""
     assert made.folder is not None
     assert made.lesson is not None
     assert not made.is_current
@@ -81,7 +81,7 @@ def policies(tmp_path, served):
 
 
 def test_the_log_says_exactly_what_the_policy_in_production_did(export, served):
-    """It is asked again with all that it was told then: its chances are those in the log, so that all weights are 1."""
+    """Asked again with the same inputs, the policy gives the chances in the log, so that all weights are 1."""
     folder, log = served
     version = open_policy(folder)
     data = data_of(export, log)
@@ -103,7 +103,7 @@ def test_the_log_says_exactly_what_the_policy_in_production_did(export, served):
     ],
 )
 def test_so_it_is_of_what_has_learned(export, served, tmp_path, make):
-    """Of policies that draw a member for a whole slate, and of those that choose kinds first."""
+    """This holds for policies that draw a member for a whole slate, and for those that choose kinds first."""
     policy = make()
     data = data_of(export, served[1].slice(0, 300))
     learn(policy, data.cards(), data.impressions, data.reward, data.attention, quiet)
@@ -148,7 +148,7 @@ def test_a_version_learns_passes_the_gate_and_serves(export, served, policies):
 
 
 def test_a_worse_version_is_refused_and_never_rolled_back_to(export, served, policies):
-    """What it learned is the reverse of what listeners like."""
+    """The version learned the reverse of the listeners' tastes."""
     log = served[1]
     turned = pa.array(np.where(log["skipped"].to_numpy(), 40_000, 2_000))
     turned = log.set_column(log.column_names.index("played_ms"), "played_ms", turned)

@@ -157,7 +157,7 @@ def test_who_forces_is_named():
 
 
 def test_bounds_without_an_end(tmp_path):
-    """One listener has no empirical-Bernstein bounds, and resamples without weight no interval."""
+    """A single listener has no empirical-Bernstein bounds, and resamples without weight give no interval."""
     endless = replace(
         judged(),
         bernstein=Interval(mean=0.5, low=-np.inf, high=np.inf),

@@ -1,4 +1,4 @@
-"""What systemd hears of a night, received by a real socket."""
+"""Messages of a night to systemd, received by a real socket."""
 
 import time
 from collections.abc import Iterator

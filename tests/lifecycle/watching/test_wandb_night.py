@@ -38,7 +38,7 @@ SETTINGS = {"registry": None, "reference_above_mb": 1.0, "listeners": 3, "k": 4,
 
 @contextmanager
 def only(home: Path, **variables: str):
-    """The environment of somebody else, with a secret and nothing of wandb's but what is given."""
+    """Gives the block a fresh environment, with a secret and only the given variables of wandb's."""
     wandb.teardown()  # it keeps its settings for the rest of a process
     own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     given = {"HOME": str(home), "SOME_TOKEN": SECRET, "NO_PROXY": "*", **variables}
@@ -249,7 +249,7 @@ def test_who_is_forgotten_is_found_and_goes(offline, tmp_path):
 
 
 def test_a_roll_back_moves_the_aliases(offline, tmp_path):
-    """Its artifacts are those of the night: of the same digest."""
+    """The artifacts are those of the night: they have the same digest."""
     state, night, _, home = offline
     remark = Remark(
         when="2026-07-15T08:00:00.000001+00:00", who="ann@here", event="put back", why=f"wrong covers {SECRET}"

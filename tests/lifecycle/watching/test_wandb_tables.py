@@ -59,7 +59,7 @@ def test_nested_figures():
 
 
 def test_a_later_link_takes_the_aliases_over(tmp_path):
-    """Of what is synced in another order, nothing takes an alias back from what came later."""
+    """Links may be synced in another order; no earlier link takes an alias back from a later one."""
     links = added([], link("v1", "champion", "v1"), MOVING)
     links = added(links, link("v2", "champion", "v2"), MOVING)
     keep(tmp_path, links)

@@ -1,4 +1,4 @@
-"""What watchers of a night are told, and that none of them can end it."""
+"""Calls of a night's watchers, none of which can end the night."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def ledger(tmp_path):
 
 
 class Broken(Watcher):
-    """Fails at whatever it is told."""
+    """A watcher that fails at every call."""
 
     def begun(self, state):
         raise RuntimeError("no\nway")
@@ -128,7 +128,9 @@ def test_a_signal_while_watchers_are_told_is_waited_for(ledger, tmp_path, when):
 
 
 def test_an_error_before_the_night_is_told_and_a_wait_is_not(ledger, tmp_path):
-    """As of a disk that cannot be written to; who waits for another night has nothing to tell of it."""
+    """The error is that of a disk that cannot be written to; a process that waits for another night reports nothing of
+    it.
+    """
     noting = Noting()
     with pytest.raises(OSError, match="read-only"), Watch({"": noting}, state_in(tmp_path)).process(ledger):
         raise OSError("stores: read-only")

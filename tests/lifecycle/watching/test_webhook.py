@@ -86,7 +86,7 @@ def test_a_refusal_is_told(tmp_path, monkeypatch):
     ],
 )
 def test_a_pause_is_read_in_every_form_that_is_allowed(monkeypatch, asked, pause_s):
-    """And what is none is none: nothing else comes of it."""
+    """An invalid pause counts as none and has no other effect."""
     headers = Message()
     headers["Retry-After"] = asked
 

@@ -24,12 +24,12 @@ class ReadBack:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What it says of itself."""
+        """The run's own record."""
         return self.records["run"][0]
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its configuration, wandb's own part left out."""
+        """The run's configuration, without wandb's own part."""
         found: dict[str, Any] = {}
         for record in self.records.get("config", ()):
             found |= record["update"]
@@ -37,7 +37,7 @@ class ReadBack:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Its last words, a table's or picture's parts by `NAME.PART`."""
+        """The run's last summary; parts of a table or picture are named `NAME.PART`."""
         found: dict[str, Any] = {}
         for record in self.records.get("summary", ()):
             found |= record.get("update", {})
@@ -45,7 +45,7 @@ class ReadBack:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """What was logged, row by row."""
+        """The logged rows, in order."""
         return [record["item"] for record in self.records.get("history", ())]
 
     def table(self, name: str) -> tuple[list[str], list[list[Any]]]:

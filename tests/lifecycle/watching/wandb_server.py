@@ -48,7 +48,7 @@ class Artifact:
 
 
 class House:
-    """What the server knows.
+    """The server's state.
 
     Attributes:
         address: of the server.

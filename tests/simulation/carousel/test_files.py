@@ -1,4 +1,4 @@
-"""Anybody's own cards and listeners: read as they are, or refused in one line that names file, column and row."""
+"""Cards and listeners from a user's own files: read as they are, or refused in one line with file, column and row."""
 
 from pathlib import Path
 

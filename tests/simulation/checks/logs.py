@@ -68,7 +68,7 @@ def listened(listeners=30, seed=0, begin_us=0, end_us=END_US, *, per_day=0.7, le
     so_far = np.cumsum(took) - took
     begins = np.cumsum(lengths) - lengths
     start_us = starts[session] + so_far - np.repeat(so_far[begins], lengths)
-    # Nobody is in two sessions at once.
+    # No listener is in two sessions at once.
     follows = np.diff(owner, prepend=-1) == 0
     ends = (start_us + took)[begins + lengths - 1]
     late = np.concatenate([[False], follows[1:] & (starts[1:] < ends[:-1])])

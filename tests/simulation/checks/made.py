@@ -1,4 +1,4 @@
-"""One small check, made once for all tests that look at it."""
+"""A small check, made once for all tests that look at it."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""What was played before, against loops that a reader can follow."""
+"""Facts about earlier plays, against loops that a reader can follow."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_when_last(seen):
 
 @pytest.mark.parametrize("block", [1, 50, 1 << 20])
 def test_affinity(seen, block, monkeypatch):
-    """The same for any number of plays that are summed up at a time."""
+    """The affinity is the same for any number of plays that are summed up at a time."""
     monkeypatch.setattr("towers.simulation.checks.heard._BLOCK", block)
     facts, before = seen
     vectors = logs.SPACE.vectors.astype(np.float64)

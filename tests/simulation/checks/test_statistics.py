@@ -32,13 +32,13 @@ def real():
 
 
 def again(real, seed=2, **changed):
-    """The same listeners, drawn anew from the begin of the period on."""
+    """Returns the same listeners, drawn again from the begin of the period on."""
     log = logs.listened(LISTENERS, seed=seed, begin_us=BEGIN_US, **changed)
     return logs.heard(log, before=real.before)
 
 
 def members(real, **changed):
-    """As many as an ensemble has: little is left of their own chance, and what is left is the real log's."""
+    """Returns as many logs as an ensemble has members: their own chance averages out, and the real log's remains."""
     return [again(real, seed=seed, **changed) for seed in range(3, 8)]
 
 
@@ -177,7 +177,7 @@ def test_without_simulated_plays_nothing_passes(real):
 
 
 def test_noise_is_what_halves_differ_by(real):
-    """Of a share: half of the difference of two halves, 95 % of the splits."""
+    """The noise of a share is half of the difference of two halves, in 95 % of the splits."""
     drawn = draws(real.listeners, 1, resamples=3, splits=20, seed=0)
     statistic = next(one for one in stated(SPACE, END_US) if one.name == "return_1")
     one = compared(counts_of(statistic, real, [real]), drawn)

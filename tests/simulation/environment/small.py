@@ -81,7 +81,7 @@ def population() -> Population:
 
 
 def hidden(simulated: Simulator, by: float) -> Simulator:
-    """The same simulator, whose listeners skip more and leave less, by so many log-odds."""
+    """Returns the same simulator with listeners who skip more and leave less, by so many log-odds."""
     central = simulated.central
     skip = central.response.chances["skip"]
     chances = central.response.chances | {"skip": replace(skip, bias=skip.bias + by)}

@@ -12,7 +12,7 @@ from towers.simulation.listeners.raw_events import NOT_IN_SPACE, NOWHERE, Logged
 from towers.simulation.listeners.space import Space
 
 EXPORT = Path(__file__).parents[2] / "golden" / "format-4" / "export"
-"""Of the contents of `WORLD`; it knows nearly all of its listeners."""
+"""An export with the contents of `WORLD` and nearly all of its listeners."""
 WORLD = {
     "seed": 0, "num_tracks": 24, "num_episodes": 4, "num_listeners": 70, "num_days": 120, "evaluation_days": 15,
     "start_date": "2026-01-05", "events_per_listener": 40.0, "new_release_share": 0.3, "genre_missing_share": 0.3,

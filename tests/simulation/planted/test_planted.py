@@ -24,7 +24,7 @@ def world() -> PlantedWorld:
 
 @pytest.fixture
 def listeners(world: PlantedWorld) -> PlantedListeners:
-    """In a session each, after some plays."""
+    """Listeners in a session each, after some plays."""
     listeners, rows = PlantedListeners(world, 1), np.arange(40)
     listeners.begin(rows, np.full(40, START_US + 2 * DAY_US))
     for _ in range(4):

@@ -38,7 +38,7 @@ def test_top_k_credits_what_was_picked_with_the_chance_that_it_is_shown_at_all()
     rows, place = np.arange(3), CHOSEN[np.arange(3), np.maximum(picked, 0)]
 
     def log_shown(weights):
-        """Of K draws with replacement, the logarithm of the chance of at least one, as equation 6 has it."""
+        """Returns the logarithm of the chance of at least one of K draws with replacement, as equation 6 has it."""
         chance = slots(weights)[0].chances()[rows, place].astype(float)
         return np.log1p(-((1.0 - chance) ** 3))
 

@@ -21,7 +21,7 @@ def make(num_buckets=10_007, num_hashes=2, rate=RATE, initial_gap=INITIAL):
 
 class TestStreamingFrequency:
     def test_regular_gaps_approach_their_length_geometrically(self):
-        """After n gaps of 4 steps the mean is 4 + (start - 4) * (1 - rate) ** n."""
+        """The mean after n gaps of 4 steps is 4 + (start - 4) * (1 - rate) ** n."""
         frequency, row = make(), torch.tensor([3])
         for step in range(1, 41):
             frequency.observe(row if step % 4 == 0 else torch.tensor([5]))

@@ -14,7 +14,7 @@ BATCH, DRAWS, DIM = 6, 1_500, 4
 
 
 def batch_of_targets(generator):
-    """As training draws them: by how often each content was chosen."""
+    """Draws targets as training does: by how often each content was chosen."""
     return generator.choice(len(POSITIVES), BATCH, p=POSITIVES / POSITIVES.sum())
 
 
@@ -88,7 +88,7 @@ class TestEverySampler:
 
 
 def sampled_sum(state, contents, rows, log_q):
-    """What the loss adds up for a target, place 0, that stands before the candidates' own."""
+    """Returns the sum in the loss for a target, place 0, that stands before the candidates' own."""
     order = torch.from_numpy(np.append(rows, 0))
     competition = Competition(
         num_candidates=len(rows), target=torch.tensor([len(rows)]), weight=torch.ones(1), log_q=torch.from_numpy(log_q)
@@ -144,7 +144,7 @@ class TestInBatchAndUniform:
         assert (np.abs(times[TRAINED] / draws - whole) > 4.5 * deviation[TRAINED]).any()
 
     def test_a_bound_that_is_reached(self):
-        """Of equal targets as many as ever stand among the candidates once; q is that of two draws."""
+        """Two of the five targets are drawn, and equal ones become one candidate; q is that of two draws."""
         sampler = InBatchAndUniform(np.array([3, 1, 1]), 0, True, max_in_batch=2)
         rows, log_q = sampler.sample(np.array([0, 1, 2, 0, 1]), np.random.default_rng(0))
         assert 1 <= len(rows) <= 2

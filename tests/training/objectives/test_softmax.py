@@ -260,7 +260,7 @@ class TestMaskUnavailable:
 
     @staticmethod
     def observed(objective, case, since_s):
-        """As a step begins."""
+        """Shows the objective a batch, as the begin of a step does."""
         objective.observe(
             TrainingBatch(
                 micro_batches=(case.micro_batch,), content_rows=torch.arange(CONTENTS), candidate_log_q=case.log_q,
