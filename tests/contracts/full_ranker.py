@@ -104,7 +104,7 @@ class FullRankerContract:
         ranked = ranker.rank(np.array([0, 1]), 5)
         for ranking in (EVERYTHING, UNSEEN):
             assert ranked[ranking].rows.tolist() == [[0, 4, -1, -1, -1], [4, 0, -1, -1, -1]]
-        # There are two cold candidates, so that the list of them is of that length whoever ranks.
+        # There are two cold candidates, so that their list has that length for every ranker.
         assert ranked[UNSEEN_COLD].rows.tolist() == [[4, -1], [4, -1]]
         evaluation = evaluate(task, ranker, filter_seen=True, ks=(2,), min_users=1)
         assert evaluation.figures("recall@2/discovery").tolist() == [1, 1 / 2]

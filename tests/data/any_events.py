@@ -49,7 +49,7 @@ GOOD: list[Row] = [
     {"user_id": "zoe", "content_id": "a1", "timestamp": at(day), "action": "play", "played_ms": None}
     for day in (0, 21, 31)
 ]
-"""What every period has to hold."""
+"""Rows that give every period a positive event."""
 FILES = st.lists(st.lists(ROWS, max_size=6), min_size=1, max_size=4)
 """Rows by part file."""
 
@@ -134,7 +134,9 @@ def fault(row: Row) -> str | None:
 
 
 def expected(files: list[list[Row]], forgotten: set[str]) -> tuple[dict[str, list[tuple]], Counter[str], int]:
-    """What a store has of rows: histories as `histories_by_id` gives them, rejected rows by reason, and repeats."""
+    """Returns the content of a store of these rows: histories as `histories_by_id` gives them, rejected rows by reason,
+    and repeats.
+    """
     histories: dict[str, list[tuple]] = {}
     reasons, seen, repeats = Counter(), set(), 0
     for row in (row for rows in files for row in rows if text(row["user_id"]) not in forgotten):

@@ -17,7 +17,7 @@ def plan_of(windows, seed=(0, 0, 0)):
 
 
 def whole_training(store):
-    """One batch of everybody's whole training history."""
+    """Returns the windows that hold the whole training history of every listener."""
     histories = store.histories
     users = np.arange(histories.num_users)
     return Windows(user_rows=users, start=histories.offsets[:-1], end=histories.train_end)
@@ -47,7 +47,7 @@ def rows_at(batch, index):
 
 
 def windows_of(batch):
-    """What a batch says of each window, in content rows and without padding, whatever parts it is cut into."""
+    """Returns each window of a batch, in content rows and without padding, however the batch is cut into parts."""
     found = []
     for part in batch.micro_batches:
         histories, targets = part.histories, part.targets
@@ -71,7 +71,7 @@ def windows_of(batch):
 
 
 def shared(batch):
-    """What is the same on all ranks."""
+    """Returns the parts of a batch that are the same on all ranks."""
     return {
         "content_rows": batch.content_rows.tolist(),
         "candidate_log_q": batch.candidate_log_q.tolist(),

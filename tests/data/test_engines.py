@@ -67,7 +67,7 @@ def engine_of(name):
 
 
 def by_both(folder, ask):
-    """What `ask` makes of a database of DuckDB's and of one of Spark's."""
+    """Returns the results of `ask` on a database of DuckDB's and on one of Spark's."""
     found = []
     for name in ("duckdb", "spark"):
         (folder / name).mkdir()
@@ -108,7 +108,7 @@ EXPRESSIONS = {
     "cut to 32 bits": 'CAST(LEAST(COALESCE("row" * 1000000000, -1), 2147483647) AS INTEGER)',
     "texts of numbers": "CAST(genres AS VARCHAR[])",
 }
-"""What the SQL files and `raw.py` are made of, by rule of the dialect or by what it is for."""
+"""Expressions of the SQL files and `raw.py`, by the dialect's rule or by their use."""
 
 
 @pytest.fixture(scope="module")

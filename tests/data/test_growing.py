@@ -57,7 +57,7 @@ def assert_same(grown: Store, full: Store) -> None:
 
 class TestDays:
     def test_one_after_the_other(self, tmp_path, make_builder):
-        """Late events, duplicates, and listeners and contents of whom nobody knew before come with the days."""
+        """Late events, duplicates, and new listeners and contents come with the days."""
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
         order = [11, 3, 0, 16, 5, 12, 1, 2, 4, 13, 6, 7, 8, 9, 10, 14, 15, 17, 18]
         found = [EVENTS[place] for place in order if place < len(EVENTS)]
@@ -117,7 +117,7 @@ class TestDays:
         assert_same(grown, full)
 
     def test_a_file_that_comes_back(self, tmp_path, make_builder):
-        """It came before one that says otherwise; while it was gone, the other one was right."""
+        """The file comes before another one with the same event; while it was gone, the other one counted."""
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
         write_day(raw, 0, EVENTS[:14])
         write_day(raw, 1, EVENTS[14:])
@@ -133,7 +133,7 @@ class TestDays:
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
     @pytest.mark.slow
     def test_overlapping_weeks_in_both_orders(self, tmp_path, make_builder, order):
-        """Whoever came first keeps the row; and the histories say the same."""
+        """The first of repeated events keeps its row, and the histories are the same."""
         weeks = [EVENTS[:13], EVENTS[7:]]
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
         for place, week in enumerate(order):
@@ -166,7 +166,9 @@ class TestWhatChanges:
         assert 0.5 in fractions.tolist()
 
     def test_a_content_that_is_withdrawn(self, tmp_path, make_builder):
-        """Whoever heard it still did; it is known by its id, and nobody is to be sent there. Unheard, it is a hole."""
+        """Listeners who heard it still did; its id is known, and it is never recommended. A content never heard becomes
+        a hole.
+        """
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         before = make_builder(raw, root, **FIXED).build()[0]
         left = [each for each in raw_set.CONTENTS if each["content_id"] not in ("a2", "a5")]
@@ -216,7 +218,7 @@ class TestWhatChanges:
 
     @pytest.mark.slow
     def test_back_to_earlier_lists(self, tmp_path, make_builder):
-        """What was listed meanwhile is withdrawn, though a version of before it was listed stands there."""
+        """The contents listed meanwhile are withdrawn, though a version from before they were listed exists."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()
         listed = raw / "contents/part-0.parquet"

@@ -224,7 +224,7 @@ def many(rows, seed, first=0):
 
 
 def test_by_brute_force(raw):
-    """One row after the other: sound by itself, of the request's listener, in a slot that is still free."""
+    """A row counts if it is sound by itself, of the request's listener, and in a slot that is still free."""
     rows = [many(150, seed) for seed in (1, 2)]
     for part in rows:
         raw.add(*part)

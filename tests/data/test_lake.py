@@ -40,7 +40,7 @@ def raw(tmp_path):
 
 @pytest.fixture
 def told(raw):
-    """What the raw events say."""
+    """The raw events of the set."""
     return told_by(raw)
 
 
@@ -53,7 +53,7 @@ def events(raw, told):
 
 
 def told_by(raw):
-    """What raw events say, wherever it stands."""
+    """Returns the raw events of a folder in any of the formats."""
     found = rows(tables_of(raw), "events").drop_columns(["filename", "file_row_number", "row_hash"])
     return sorted(found.to_pylist(), key=str)
 
@@ -151,7 +151,7 @@ class TestFolders:
 
 class TestDelta:
     def test_the_same_events(self, raw, events, told):
-        """Also where a part of them is overwritten, so that their files are dead and still there."""
+        """They are the same where a part of them is overwritten, so that their files are dead and still there."""
         write_deltalake(raw / "events", events.slice(3, 5))
         write_deltalake(raw / "events", events, mode="overwrite", partition_by=["context"], schema_mode="overwrite")
         assert told_by(raw) == told
@@ -209,7 +209,7 @@ class TestDelta:
             part_files(tmp_path)
 
     def test_rows_of_the_forgotten_in_dead_files_are_told(self, tmp_path):
-        """And in files that are named by the listener in their folder alone."""
+        """Rows count also in files that name the listener in their folder alone."""
         write_deltalake(tmp_path / "events", pa.table({"user_id": ["a", "b"]}))
         write_deltalake(tmp_path / "events", pa.table({"user_id": ["b"]}), mode="overwrite")
         (tmp_path / "events/_unfinished.parquet").write_bytes(b"PAR1")

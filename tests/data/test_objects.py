@@ -53,7 +53,7 @@ def put(folder):
 
 
 def test_a_read_that_fails_once_is_no_damaged_file(asked, tmp_path):
-    """While a view is made, and while damage is looked for."""
+    """The read fails while a view is made, and while damage is looked for."""
     for number in range(2):
         raw_set.write_part(tmp_path, "events", raw_set.event_table(raw_set.EVENTS), number)
     put(tmp_path)
@@ -71,7 +71,7 @@ def test_a_read_that_fails_once_is_no_damaged_file(asked, tmp_path):
 
 
 def test_threads_that_share_an_object_read_their_own_places(asked, tmp_path, monkeypatch):
-    """Of many row groups, on several threads of DuckDB, while each read waits and others go on."""
+    """The object has many row groups, read on several threads of DuckDB, while each read waits and others go on."""
     numbers, answer = np.random.default_rng(0).integers(2**62, size=400_000), MemoryFileSystem.cat_file
 
     def slowly(*arguments, **others):
@@ -91,7 +91,7 @@ def test_threads_that_share_an_object_read_their_own_places(asked, tmp_path, mon
 
 
 def test_what_was_asked_for_one_night_is_known_the_next(asked, tmp_path):
-    """Also of objects that are not called Parquet, and of those that are none."""
+    """This holds also for objects that are not named as Parquet, and for those that are none."""
     events = tmp_path / "raw/events"
     events.mkdir(parents=True)
     rows = raw_set.event_table(raw_set.EVENTS)

@@ -1,4 +1,4 @@
-"""Which files of a table's folder are read: all that a writer meant to be, each once, and no dead ones."""
+"""Files that are read of a table's folder: all that a writer meant to be, each once, and no dead ones."""
 
 import os
 import sys

@@ -73,7 +73,7 @@ def targets(node):
 
 
 def privately_other(kind):
-    """The same class with an attribute more and one that is called otherwise."""
+    """Returns the class with another private attribute and another public one."""
 
     class Other(kind):
         def __init__(self, *arguments):

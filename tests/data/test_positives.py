@@ -1,4 +1,4 @@
-"""What the histories of a store call positive is what `contract.events` says, of fractions in double precision."""
+"""The positive events of a store's histories are those of `contract.events`, with fractions in double precision."""
 
 from itertools import product
 from pathlib import Path

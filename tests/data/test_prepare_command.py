@@ -76,7 +76,7 @@ def test_it_says_what_the_periods_hold(run, capsys):
 
 
 USUAL = ("training", "validation", "test", "users/: the towers do not read")
-"""How lines begin that are there whatever the data is like."""
+"""Begins of lines that are printed for any data."""
 
 
 class TestWhatIsLost:

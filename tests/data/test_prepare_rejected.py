@@ -187,7 +187,7 @@ class TestDuplicates:
 
     @pytest.fixture
     def twice(self, raw):
-        """Of 18 events that are not to be forgotten, two more are repeats."""
+        """Returns raw data in which two more of the 18 events that stay are repeats."""
         (raw / "events/part-1.parquet").unlink()
         raw_set.write_events(raw, [*EVENTS, ANN[0], BEN[1]])
         return raw
@@ -214,7 +214,7 @@ class TestDuplicates:
 
 
 class TestWritersOfTheWorld:
-    """What other tools write, through to the store."""
+    """Values as other writers give them, through to the store."""
 
     def test_an_hour_of_searches_alone(self, raw, store, tmp_path, make_builder):
         hour = pa.table({"user_id": ["dee"], "content_id": pa.nulls(1), "timestamp": [at(34)], "action": ["search"]})

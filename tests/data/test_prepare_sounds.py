@@ -1,4 +1,4 @@
-"""Which sounds of a raw data set become records, and which are decoded again."""
+"""Sounds of a raw data set that become records, and those that are decoded again."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ class TestSound:
 
 
 class TestLostSounds:
-    """How many sounds may be set aside, and what is told of them."""
+    """The limit on sounds that are set aside, and the report about them."""
 
     @pytest.fixture
     def with_sounds(self, raw):

@@ -154,7 +154,7 @@ class TestPaths:
 class TestDates:
     @pytest.fixture
     def dated(self, tmp_path):
-        """One content a day, as DuckDB writes it."""
+        """Writes one content a day, as DuckDB does."""
 
         def make(*days, kind="DATE"):
             write(tmp_path, user_id=IDS["string"], content_id=IDS["string"], timestamp=WHEN)
@@ -230,7 +230,7 @@ def test_columns_beside_the_contract(tmp_path, feature_settings):
 
 
 class TestColumnsLeftBehind:
-    """What is no feature stays behind, and a feature is refused."""
+    """A column that is no feature is left out, and one named as a feature is refused."""
 
     def test_names_equal_but_for_case(self, tmp_path, feature_settings):
         write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
@@ -291,7 +291,7 @@ def test_a_feature_of_lists(tmp_path, feature_settings):
 
 class TestNamesThatSqlTakesForOthers:
     def test_other_letters(self, tmp_path):
-        """Or else who asked to be forgotten would come back."""
+        """Otherwise listeners who asked to be forgotten would come back."""
         write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
         path = write(tmp_path, "users", user_id=["a"], Deleted=[True])
         with pytest.raises(UserError, match=f"{path}: column 'Deleted' must be called 'deleted'"):

@@ -45,7 +45,7 @@ def test_rows_are_todays_and_codes_those_of_training(store, later):
                 assert found.content_codes[part][row].tolist() == store.content_codes[part][before].tolist()
     zoe = found.user_ids.tolist().index("zoe")
     (event,) = range(*found.histories.offsets[zoe : zoe + 2])
-    assert found.histories.context[event] == 0  # nobody listened at the gym while it was trained
+    assert found.histories.context[event] == 0  # no listener was at the gym while it was trained
     assert found.fingerprint not in (store.fingerprint, later.fingerprint)
 
 

@@ -14,7 +14,7 @@ from towers.data.splits.leave_one_out import LeaveOneOut
 from towers.errors import UserError
 
 USUAL = re.compile(r"events/: [12] of \d+ events are of|playlists/: 1 of 5 entries")
-"""Of the hand-written set: an event of u9, one of who is forgotten, and an entry that is nowhere."""
+"""Remarks on the hand-written set: an event of u9, one of a forgotten listener, and an entry of an unknown content."""
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def filesystem():
 
 @pytest.fixture
 def s3(filesystem):
-    """The same; what a test wrote goes."""
+    """The file system; files that a test wrote are removed."""
     yield filesystem
     filesystem.rm(f"{BUCKET}/set", recursive=True)
 
@@ -217,7 +217,7 @@ def test_sound(s3, tmp_path, make_builder):
 
 
 class TestRefused:
-    """One line that names what could not be had."""
+    """A refusal is one line that names what could not be read."""
 
     @pytest.mark.parametrize("url", ["s3://nobody/set", f"s3://{BUCKET}/nothing"])
     def test_no_such_bucket_or_folder(self, filesystem, url):
@@ -272,7 +272,7 @@ class TestRefused:
 
 
 class TestUnreachable:
-    """Nobody's mistake: the same command may succeed later."""
+    """An unreachable store is no mistake of the caller: the same command may succeed later."""
 
     @pytest.fixture
     def store_at(self, monkeypatch):
@@ -315,7 +315,7 @@ class TestUnreachable:
 
 
 class TestUrls:
-    """What is refused before anybody is asked."""
+    """Addresses that are refused before any request."""
 
     @pytest.mark.parametrize(
         ("url", "words"),

@@ -184,7 +184,7 @@ def test_events_with_a_clock(tmp_path, prepared, unit):
 
 
 def test_who_left_stays_away_where_the_file_grows(tmp_path, make_builder, feature_settings):
-    """Also where stores stand in the file's folder: what is converted has the same name in every process."""
+    """This holds also for stores in the file's folder: converted files have the same name in every process."""
     made = {"split": LeaveOneOut(), "features": replace(feature_settings, user_columns=())}
     for last_s, forget in (1_400_000_300, ["2"]), (1_400_000_400, []):
         source = timed(tmp_path, [last_s, 1_400_000_200, 1_400_000_100])
@@ -204,7 +204,7 @@ def test_a_clock_that_is_missing(tmp_path, prepared):
 
 
 class TestTextLineForLine:
-    """Every line is an event, whatever its ids are made of."""
+    """Every line is an event, with any characters in its ids."""
 
     @pytest.mark.parametrize(
         "content", ['"5', '12"', "'", "\\", "a\\tb", "a\tb", "#7", "a,b", "é", "NULL", "NaN", "\u2028", '""', "a\rb"]

@@ -1,4 +1,4 @@
-"""A store as it was at a time: what came from then on is gone, and whatever follows from it."""
+"""A store as it was at a time: later events are gone, and so is all that follows from them."""
 
 import copy
 

@@ -117,8 +117,9 @@ def test_a_new_sound_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
 
 @pytest.mark.parametrize("golden", [FOLDERS[0], FOLDERS[-1]], ids=lambda folder: folder.name, indirect=True)
 def test_every_byte_that_is_changed_is_found(golden: tuple[Export, dict], tmp_path: Path) -> None:
-    """Of every file the first and last bytes and some between them, of the manifest more; the first and the last also
-    by whoever opens the export. `benchmarks/export/export_corruption.py --every=1` changes all."""
+    """The first and last bytes of every file and some between them are changed, of the manifest more; opening the
+    export finds the first and the last. `benchmarks/export/export_corruption.py --every=1` changes all.
+    """
     copy = tmp_path / "export"
     shutil.copytree(golden[0].folder, copy)
     for path in sorted(path for path in copy.rglob("*") if path.is_file()):

@@ -257,7 +257,7 @@ def test_links_are_not_followed(place):
 
 
 def test_a_name_may_have_a_slash(place):
-    """What is deeper needs its store like any other, and goes like any other."""
+    """A run in a deeper folder needs its store like any other, and is deleted like any other."""
     place.night(9, 99, experiment="team/other")
     point_to(place.folder / "exports/current", place.folder / "exports/v5")
     point_to(place.folder / "stores/parquet/current", place.folder / "stores/parquet/store5")

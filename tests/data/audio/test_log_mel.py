@@ -35,7 +35,7 @@ def mel_filters(settings):
 
 
 def slow_log_mel(waveform, settings):
-    """The same in float64, a frame at a time."""
+    """Computes the log-mel spectrogram in float64, a frame at a time."""
     half = settings.n_fft // 2
     padded = np.pad(waveform.astype(np.float64), half, mode="reflect")
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(settings.n_fft) / settings.n_fft)
@@ -142,7 +142,7 @@ class TestSound:
 
 
 class TestCrops:
-    """Of long sound a record holds several short stretches, and nothing between them is decoded."""
+    """A record of a long sound holds several short stretches, and nothing between them is decoded."""
 
     SETTINGS = replace(SETTINGS, num_crops=5)
 

@@ -22,7 +22,7 @@ SILENT, MISSING = "07.wav", "13.wav"
 
 
 def there(names):
-    """Those that have a file."""
+    """Returns the names that have a file."""
     return [name for name in names if name != MISSING]
 
 

@@ -67,7 +67,9 @@ def in_steps(found: list[Event], sizes: list[int]) -> tuple[LogBlock, set[tuple[
 
 
 def by_hand(found: list[Event]) -> tuple[list[Event], list[bool]]:
-    """What stays, by listener and time; and for each that does not, in the order of coming, whether it differs."""
+    """Returns the events that stay, by listener and time; and for each of the others, in order of arrival, whether it
+    differs.
+    """
     kept: dict[tuple[int, int, int, int], tuple[int, Event]] = {}
     repeated = []
     for place, event in enumerate(found):

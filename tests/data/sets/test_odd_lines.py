@@ -105,7 +105,7 @@ def test_where_every_line_is_bad_the_first_is_told(small_set, tmp_path, line, re
 
 
 class TestTwice:
-    """Of an id that a side table names twice the first line counts."""
+    """The first line of an id counts that a side table names twice."""
 
     @pytest.mark.parametrize(("name", "files", "ids"), [
         ("music4all_onion", {"id_information.csv": "DaTQ53TUmfP93FSr\tOther\tOther\tOther",

@@ -28,14 +28,14 @@ from towers.manifest import digest_of_file
 
 ODD = {"lastfm1k_tsv": 6, "movielens_1m": 1, "movielens_20m": 1, "lfm_2b": 1, "thirtymusic_idomaar": 1, "yambda": 0,
        "music4all_onion": 1, "million_playlist": 0, "nowplaying_rs": 0, "kuairand": 1}  # fmt: skip
-"""How many lines of each small set are no rows."""
+"""Number of lines in each small set that are no rows."""
 FEATURES = FeatureSettings(
     min_played_fraction=0.5, content_parts=("kind", "artist_ids"), user_columns=(), spectrogram=SpectrogramSettings()
 )
 IN_SHORT = ("lastfm1k_tsv", "million_playlist", "kuairand")
 """Sets whose stores are made in every run of the tests: a plain one, one without a clock, one with impressions."""
 SETTINGS = {"split": LeaveOneOut(), "features": FEATURES, "max_rejected_fraction": 0.6}
-"""Of all stores here."""
+"""Settings of all stores in this file."""
 
 
 @cache
@@ -220,7 +220,7 @@ class TestOfEachSet:
         assert names == {"yambda_50m_listens", "yambda_50m_multi_event"}  # neither store takes the other's place
 
     def test_yambdas_shares_are_what_was_told(self, small_set, tmp_path):
-        """Also of a track that is told with two lengths, half a play of either is one."""
+        """A track may be listed with two lengths; half a play of either is one."""
         root = small_set("yambda")
         told = {**small.YAMBDA, "track_length_seconds": pa.array([170, 105, 185, None, 340, None, None], pa.uint32())}
         told["played_ratio_pct"] = pa.array([50, 49, 50, None, 50, None, None], pa.uint16())

@@ -22,7 +22,9 @@ END_US = UNTIL_US + DAYS * DAY_US
 
 
 def everybody():
-    """The listeners of the small log, each several times, as they are after it; and the names of users and codes."""
+    """Returns the listeners of the small log, each several times, as they are after it; and the names of users and
+    codes.
+    """
     made = population().drawn(np.arange(240) % len(population()))
     names = tuple(f"u{row}" for row in range(len(made))), made.context_names, made.device_names
     return Listeners(simulator().central, made, seed=0), names
