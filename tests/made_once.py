@@ -10,7 +10,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("towers", "configs")
-"""Folders whose every byte decides what comes out."""
+"""Folders of which every byte may change the content."""
 
 
 def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], make: Callable[[Path], None]) -> None:
@@ -19,15 +19,12 @@ def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], 
     A process that finds another one at work waits for it. A killed one leaves no folder that could be taken for
     complete: the folder gets its name last. Folders of earlier code are deleted.
 
-    Who finds another process at work waits for it. A killed one leaves nothing that could be taken for whole: the
-    folder gets its name last. What earlier code has left goes.
-
     Args:
-        target: does not exist yet.
+        target: folder, which does not exist yet.
         cache: folder for what is kept between runs.
-        name: of what is made.
-        recipe: whatever decides what comes out, beside the code.
-        make: fills the folder that it is given.
+        name: name of the folder's content, such as `demo`.
+        recipe: all that decides the content, beside the code.
+        make: function that fills the folder that it gets.
     """
     whole = cache / f"{name}-{digest_of_sources(recipe)}"
     with FileLock(cache / f"{name}.lock"):
@@ -46,8 +43,8 @@ def folder_of_this_code(cache: Path, name: str, recipe: Iterable[str]) -> Path:
 
     Args:
         cache: folder for what is kept between runs.
-        name: of what is kept.
-        recipe: whatever decides what is kept, beside the code.
+        name: name of the folder's content.
+        recipe: all that decides the content, beside the code.
     """
     folder = cache / f"{name}-{digest_of_sources(recipe)}"
     with FileLock(cache / f"{name}.lock"):

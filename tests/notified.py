@@ -13,7 +13,7 @@ class Inbox:
 
     Args:
         listening: bound socket.
-        address: of it, as `NOTIFY_SOCKET` has it.
+        address: the socket's address, as `NOTIFY_SOCKET` has it.
     """
 
     def __init__(self, listening: socket.socket, address: str):

@@ -59,7 +59,7 @@ def hand_words(*words: str, folder: Path) -> tuple[list[str], list[str]]:
     """Returns what `towers-run` gives systemd for these arguments: the options, and the words for `towers` filled in.
 
     Args:
-        words: given to it.
+        words: arguments of `towers-run`.
         folder: for a `systemd-run` that prints what it was given; there is no systemd where tests are run.
     """
     shown = folder / "systemd-run"

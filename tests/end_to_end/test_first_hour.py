@@ -1,8 +1,6 @@
 """The first hour on one's own data: the README's commands with their defaults, on a folder as a warehouse gives it.
 
 The part that exports is slow: the graphs of a network of the default size are traced for it alone.
-
-What of it exports is slow: the graphs of a network of the default size are traced for nobody else.
 """
 
 import json

@@ -30,7 +30,7 @@ class Lasting:
     Args:
         folder: the working folder.
         store: the store with holes.
-        whole: the same without, of which the demo's network was trained.
+        whole: the same store without holes, on which the demo's network was trained.
         withdrawn: id of the track that was chosen most, and has been withdrawn.
     """
 

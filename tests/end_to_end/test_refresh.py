@@ -23,9 +23,6 @@ def refreshed(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) 
 
     Since then a listener has come who heard two contents, and a content that equals, except for its id, one that was
     never heard.
-
-    Since then a listener has come who heard two contents, and a content that is in all but its id one that nobody had
-    heard.
     """
     folder = tmp_path_factory.mktemp("refreshed")
     shutil.copytree(demo[0] / "stores", folder / "stores", symlinks=True)

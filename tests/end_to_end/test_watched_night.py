@@ -45,10 +45,10 @@ class Watched:
     """The messages of a published night and of a refused one.
 
     Args:
-        nights: their folder.
-        done: what a published night, the same command again, and a refused night printed and ended with.
-        posted: path, headers and body of all that the webhook got.
-        notified: lines that systemd would have got.
+        nights: folder of the nights.
+        done: output and exit code of a published night, of the same command again, and of a refused night.
+        posted: path, headers and body of each request to the webhook.
+        notified: lines that systemd would have received.
     """
 
     nights: Nights

@@ -55,9 +55,9 @@ def complaint(page: Page, line: Line, scratch: Path) -> str | None:
     """Returns what is wrong with a command line, in one line that names page and line; None if nothing is.
 
     Args:
-        page: that it stands in; its YAML files are written first.
+        page: page of the line; its YAML files are written first.
         line: the call.
-        scratch: folder for them.
+        scratch: folder for the YAML files.
     """
     for block in page.files:
         if block.language == "yaml":

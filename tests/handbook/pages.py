@@ -47,10 +47,10 @@ class Block:
 
     Args:
         line: number of its first line in the page, counted from 1; that of the fence is one less.
-        language: what stands behind the fence, such as `bash`.
-        title: file that the block is written to; null: it is run.
+        language: word behind the fence, such as `bash`.
+        title: file that the block is written to; None: the block is run.
         text: its lines without the fence's indentation, each ended by a line break.
-        remarks: by key, what the comments right above it say.
+        remarks: values of the comments right above it, by key.
     """
 
     line: int
@@ -85,11 +85,11 @@ class Page:
     """A page of the handbook, or the README.
 
     Args:
-        path: of the file, from the repository's root.
+        path: path of the file from the repository's root.
         blocks: in their order.
-        world: where it begins; null: it is not run.
+        world: folder in which it begins; None: the page is not run.
         is_slow: whether the whole page runs among the slow tests alone.
-        settings: by command, overrides that make a run of the page smaller.
+        settings: overrides that make a run of the page smaller, by command.
     """
 
     path: str
@@ -110,7 +110,7 @@ class Command:
 
     Args:
         line: number of its first line in the page.
-        text: as typed.
+        text: the command as typed.
     """
 
     line: int

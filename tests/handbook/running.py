@@ -30,7 +30,7 @@ class Reader:
     """Follows one page in a folder.
 
     Args:
-        page: what is followed.
+        page: page to follow.
         folder: working folder, which holds the page's world.
     """
 

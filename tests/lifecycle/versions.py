@@ -69,9 +69,9 @@ def killed_at(number, monkeypatch, work):
     came to its end first.
 
     Args:
-        number: of the call, from 0.
-        monkeypatch: pytest's.
-        work: to be done.
+        number: number of the call, from 0.
+        monkeypatch: pytest's fixture.
+        work: function whose process dies.
     """
     done = 0
 

@@ -24,8 +24,8 @@ class At(pl.Callback):
 
     Args:
         place: the hook.
-        step: steps that are behind then.
-        act: what is done.
+        step: number of steps taken by then.
+        act: function that is called.
     """
 
     def __init__(self, place: str, step: int, act: Callable[[], Any]):

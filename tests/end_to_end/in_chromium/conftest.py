@@ -30,8 +30,6 @@ def show(browser):
     """Opens an address; at the end the page must have reported no error and asked no other host.
 
     A test that provokes an error of the server sets `page.expects_errors = True`.
-
-    Whoever provokes an error of the server says so by `page.expects_errors = True`.
     """
     opened = []
 

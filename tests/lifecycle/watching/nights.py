@@ -48,15 +48,15 @@ def told(watcher, ledger, folder, raises=None, after=None, said=None, steps=STEP
     """Tells a watcher of a night of the data set `small`, from its beginning to its end.
 
     Args:
-        watcher: that is told.
-        ledger: of the data set.
-        folder: of everything.
-        raises: what ends it within its last step; null: nothing does.
+        watcher: watcher that is called.
+        ledger: ledger of the data set.
+        folder: folder of all results.
+        raises: exception that ends the night within its last step; None: none does.
         after: is called with the watch in the last step.
         said: verdict of its record.
-        steps: that it has.
-        silent: what is told of the watcher itself.
-        facts: of the state, as they are known after the last step.
+        steps: steps of the night.
+        silent: receives the lines about the watcher itself.
+        facts: fields of the state that are known after the last step.
     """
     watch, complaints = Watch({"watcher": watcher}, state_in(folder)), StringIO()
     unless = suppress(type(raises)) if raises is not None else nullcontext()

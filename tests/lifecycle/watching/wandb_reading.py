@@ -15,8 +15,8 @@ class ReadBack:
     """An offline run.
 
     Args:
-        folder: of its files.
-        records: by their kind, in order.
+        folder: folder of its files.
+        records: its records in order, by kind.
     """
 
     folder: Path

@@ -27,13 +27,13 @@ class Artifact:
     """An artifact.
 
     Args:
-        id: that it has on the server.
-        name: of its collection.
-        type: of its collection.
-        aliases: that point to it.
-        logged_by: run that made it; null: none did.
-        used_by: ids of runs.
-        is_committed: whether all of it is there.
+        id: the server's id of it.
+        name: name of its collection.
+        type: type of its collection.
+        aliases: aliases that point to it.
+        logged_by: id of the run that made it; None: none did.
+        used_by: ids of the runs that use it.
+        is_committed: whether the upload is complete.
         manifest: its files, as uploaded.
     """
 
@@ -51,14 +51,14 @@ class House:
     """The server's state.
 
     Attributes:
-        address: of the server.
-        runs: what was said of each, by id.
-        artifacts: by name and digest.
-        links: artifact's id, collection and aliases.
-        uploads: bytes by the path that they were put to.
-        unknown: operations that it does not know, by name.
-        dies_at: the operation at which it goes away; null: at none.
-        refuses: the operation that it refuses, or PUT; null: none.
+        address: address of the server.
+        runs: fields of each run, by id.
+        artifacts: artifacts by name and digest.
+        links: artifact's id, collection and aliases of each link.
+        uploads: uploaded bytes, by path.
+        unknown: names of operations that it does not know.
+        dies_at: the operation at which it goes away; None: at none.
+        refuses: the operation that it refuses, or PUT; None: none.
     """
 
     def __init__(self) -> None:

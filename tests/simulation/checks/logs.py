@@ -41,14 +41,14 @@ def listened(listeners=30, seed=0, begin_us=0, end_us=END_US, *, per_day=0.7, le
     """Plays of listeners who come evenly at random.
 
     Args:
-        listeners: how many.
-        seed: of all but tastes.
-        begin_us: of the first sessions.
-        end_us: of the last.
-        per_day: sessions of a listener.
+        listeners: number of listeners.
+        seed: seed of all but tastes.
+        begin_us: begin of the first sessions.
+        end_us: end of the last sessions.
+        per_day: mean sessions of a listener in a day.
         length: mean plays of a session beside the first two.
-        skips: added to the log odds of a skip.
-        tastes: seed of what listeners like.
+        skips: addition to the log odds of a skip.
+        tastes: seed of the listeners' tastes.
     """
     generator = np.random.default_rng(seed)
     taste = np.random.default_rng(tastes).normal(size=(listeners, SPACE.vectors.shape[1]))
