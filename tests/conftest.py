@@ -143,7 +143,7 @@ def graphs(pytestconfig) -> Path:
 
 @pytest.fixture(scope="module")
 def graphs_traced_once(graphs):
-    """Within a module, the graph of a network is traced where no network of the same make has been."""
+    """Shares traced graphs within a module: a network is traced unless one of the same make has been."""
     from benchmarks.graphs import traced_once
 
     with traced_once(graphs):
@@ -152,7 +152,7 @@ def graphs_traced_once(graphs):
 
 @pytest.fixture
 def graphs_traced_anew(graphs_traced_once):
-    """The exporter as it is, for a test that is about it."""
+    """Traces every graph, for a test of the exporter itself."""
     from benchmarks.graphs import traced_anew
 
     with traced_anew():
@@ -181,7 +181,7 @@ def demo(tmp_path_factory, pytestconfig, graphs) -> tuple[Path, str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked gpu say why they do not run where there is no card."""
+    """Skips tests marked gpu, with a reason, where there is no card."""
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     import torch

@@ -14,7 +14,7 @@ MONITOR = "validation/ndcg@20/discovery"
 
 
 def finished(folder: Path, best: float | None, ended_s: int, *, monitor: str = MONITOR, store: str = "s") -> Path:
-    """A run that has come to its end, without its weights."""
+    """Makes a run that has come to its end, without its weights."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml({"trainer": {"monitor": monitor}, "logger": {}}))
     (folder / "environment.json").write_text(json.dumps({"store": store}))

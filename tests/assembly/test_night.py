@@ -25,7 +25,7 @@ from towers.publishing.sinks.sink import NoSink
 
 @pytest.fixture
 def make_config(tmp_path, monkeypatch, world_folder):
-    """The configuration of a command with some overrides."""
+    """Composes the configuration of a command with some overrides."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     paths = [f"paths.{name}={tmp_path / name}" for name in ("stores", "runs", "exports", "evaluations", "nights")]
 
@@ -86,7 +86,7 @@ def test_nothing_serves_though_something_has(make_plan):
 
 
 def test_a_refit_has_no_patience(make_plan, world_store):
-    """Nothing is validated in it, so that a training with patience would be refused after the whole night."""
+    """A refit validates nothing, so that a training with patience would be refused after the whole night."""
     plan = make_plan("trainer.patience=3", "logger=csv")
     record = Record(night="20260701-a")
     tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)

@@ -38,7 +38,7 @@ def store(listened_world):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, fitted_listeners):
-    """A folder with a simulator that was not checked. Nothing there but agents is changed."""
+    """A folder with a simulator that was not checked. Tests add agents to it and change nothing else."""
     found = tmp_path_factory.mktemp("agent")
     shutil.copytree(fitted_listeners[0] / "simulators", found / "simulators", symlinks=True)
     return found

@@ -1,4 +1,4 @@
-"""`towers forget`: what holds a listener is said, and after its removal not a byte of the id is anywhere."""
+"""`towers forget`: places that hold a listener are printed, and after the removal no byte of the id is left."""
 
 import json
 import shutil
@@ -107,7 +107,7 @@ def test_not_a_byte_stays(place: Path, gone: str) -> None:
 
 @pytest.mark.slow
 def test_a_second_listener_of_a_file_and_no_raw_data(place: Path, gone: str) -> None:
-    """The event log is still to forget them; all else does."""
+    """The event log still has to forget the first listener; all other places have."""
     (place / "gone.txt").write_text(f"{gone}\n")
     line = refused(place, "forget", "users=gone.txt", "remove=true")
     assert "1 things still hold them: stores/world-0/log: needs data= and data.root= of world-0, as for prepare" in line
@@ -118,7 +118,7 @@ def test_a_second_listener_of_a_file_and_no_raw_data(place: Path, gone: str) -> 
 
 @pytest.mark.slow
 def test_killed_and_run_again(place: Path, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed after the prepare, after a file, between two exports and at the end; the next call goes on every time."""
+    """It is killed after the prepare, after a file, between two exports and at the end; each next call goes on."""
     command = ("forget", f"user={gone}", "remove=true", *PREPARED)
     add = forgetting.Record.add
 

@@ -63,7 +63,7 @@ class AudioEncoderContract:
         torch.testing.assert_close(encoder(sounds), alone, atol=1e-5, rtol=0)
 
     def test_constant_sound_has_a_finite_gradient(self, encoder) -> None:
-        """Every deviation over time is zero, where the root's slope has no end."""
+        """The deviation over time is zero everywhere, where the slope of the square root is infinite."""
         sound = spectrograms(1, 1).expand(1, N_MELS, 40).clone().requires_grad_()
         encoder(sound).sum().backward()
         assert torch.isfinite(sound.grad).all()

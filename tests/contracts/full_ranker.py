@@ -37,14 +37,14 @@ def cases(draw):
 
 
 def made(case) -> tuple[EvaluationTask, np.ndarray, np.ndarray, int]:
-    """The task in place of its parts. Not done while drawing, when the checks of types may not use random numbers."""
+    """Makes the task from its parts. It is not made while drawing, when the type checks may not use random numbers."""
     (histories, cold, banned), users, contents, k = case
     task = make_task(histories, [[0]] * len(users), len(contents), cold=tuple(cold))
     return replace(task, is_candidate=~np.isin(np.arange(len(contents)), list(banned))), users, contents, k
 
 
 def sorted_lists(task: EvaluationTask, scores: np.ndarray, position: int) -> dict[str, list[int]]:
-    """All three lists of one listener in full: the slow twin. Minus infinity is in none."""
+    """Returns all three lists of one listener in full: the slow twin. Minus infinity is in none."""
     is_listed = task.is_candidate & (scores > -np.inf)
     order = [row for row in np.argsort(-scores, kind="stable").tolist() if is_listed[row]]
     unseen = [row for row in order if row not in task.histories[position]]
@@ -52,7 +52,7 @@ def sorted_lists(task: EvaluationTask, scores: np.ndarray, position: int) -> dic
 
 
 def products(users: np.ndarray, contents: np.ndarray) -> np.ndarray:
-    """All scores; minus infinity for contents without a place in the space, whose vectors are all zeros."""
+    """Returns all scores; minus infinity for contents without a place in the space, whose vectors are all zeros."""
     return np.where(contents.any(axis=1), users @ contents.T, np.float32(-np.inf))
 
 

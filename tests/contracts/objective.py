@@ -27,7 +27,7 @@ class Case:
         return replace(self, states=self.states.to(dtype), contents=self.contents.to(dtype))
 
     def of(self, places) -> "Case":
-        """Some of the targets alone."""
+        """Returns the case with some of its targets."""
         kept = {name: getattr(self.targets, name)[places] for name in Targets.__dataclass_fields__}
         return replace(self, states=self.states[places], micro_batch=replace(self.micro_batch, targets=Targets(**kept)))
 
@@ -40,7 +40,9 @@ class Case:
 
 
 def make_case(*, seed=0, log_q=None, all_are_candidates=False) -> Case:
-    """Some targets are candidates and some not; one has weight 0; windows hold candidates, others, and nothing."""
+    """Makes a case: some targets are candidates; one has weight 0; windows hold candidates, other contents, and
+    none.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def integers(low, high, *shape):
@@ -105,7 +107,7 @@ class ObjectiveContract:
         return make_case()
 
     def reference(self, objective, case: Case):
-        """Value and gradients by the formula, one target at a time."""
+        """Computes value and gradients by the formula, one target at a time."""
         states, contents = (tensor.detach().double().requires_grad_() for tensor in (case.states, case.contents))
         logarithm = objective.temperature.logarithm.detach().double().requires_grad_()
         total = 0.0 * (states.sum() + contents.sum() + logarithm)

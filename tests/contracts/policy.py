@@ -46,7 +46,7 @@ def outcomes_of(context: Context, slate: Slate, seed: int = 0) -> Outcomes:
 
 
 def taught(policy: Policy) -> Policy:
-    """The policy after a few batches of outcomes."""
+    """Returns the policy after a few batches of outcomes."""
     context = context_of(60)
     for seed in range(3):
         slate = policy.select(context, CANDIDATES, np.random.default_rng(seed))

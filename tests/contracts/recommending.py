@@ -39,11 +39,11 @@ class RecommendingContract:
     """Whether the door takes an empty list to choose from."""
 
     def recommended(self, export: Export, user_rows: list[int], question: dict[str, Any]) -> Iterator[list[str]]:
-        """The ids that the door gives to each of some listeners, best first."""
+        """Returns the ids that the door gives each of some listeners, best first."""
         raise NotImplementedError
 
     def listeners(self, export: Export) -> list[int]:
-        """Rows of those who ask: some who took a dislike back or played over it, with skips of all ages."""
+        """Rows of the listeners: some took a dislike back or played over it, with skips of all ages."""
         return FEW
 
     def test_the_rule(self, doors_export: Export) -> None:
@@ -71,7 +71,7 @@ class RecommendingContract:
 
 
 def may_come(export: Export, user_row: int, question: dict[str, Any]) -> list[int]:
-    """Rows, content by content and event by event."""
+    """Returns the rows that may be recommended, content by content and event by event."""
     contents = export.contents.to_pylist()
     end = datetime.fromisoformat(export.manifest["window"]["end"])
     events = export.events(user_row)

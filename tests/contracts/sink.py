@@ -23,7 +23,7 @@ from towers.retrieval.index import ExactIndex
 ROOT = Path(__file__).parents[2]
 KINDS = ("contents_", "users_")
 WITHHELD = ["it's 3", "it's 12", "it's 10"]
-"""Contents that a listener must not be shown; the first is the nearest to whom the filters are tried with."""
+"""Contents that a listener must not be shown; the first is the nearest to the listener of the filter tests."""
 
 
 def quietly(stage, done, total):
@@ -48,7 +48,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """A sink's class and the settings that lead it to a real engine, and how serving reads that."""
+    """A sink's class, its settings for a real engine, and the way serving reads that engine."""
 
     sink: type
     settings: dict[str, Any]
@@ -68,7 +68,7 @@ class Engine:
         return found["contents_"]
 
     def named_in_files(self, word):
-        """Files below the engine's folder that hold a word's bytes."""
+        """Returns files below the engine's folder that hold a word's bytes."""
         files = (path for path in Path(self.settings["uri"]).rglob("*") if path.is_file())
         return [path for path in files if word.encode() in path.read_bytes()]
 
@@ -140,7 +140,7 @@ class SinkContract:
         ]  # fmt: skip
 
     def test_back_to_a_version_that_is_there(self, engine, exports):
-        """Neither is written again nor does the one that served before go; the next version takes its place."""
+        """Neither version is written again, and the one that served is kept; the next version takes its place."""
         for export in exports[:2]:
             engine.write(export)
         told = []
@@ -228,7 +228,7 @@ class SinkContract:
         ]  # fmt: skip
 
     def close(self, engine):
-        """Lets another process in, where the engine takes one at a time."""
+        """Closes the reader where the engine admits one process at a time."""
 
     def test_a_canary_that_is_not_there(self, engine, exports, tmp_path):
         engine.write(exports[0])

@@ -1,4 +1,4 @@
-"""Makes training batches, and says what stands in them, in content rows."""
+"""Makes training batches, and reads their content in content rows."""
 
 from dataclasses import fields
 
@@ -31,7 +31,7 @@ def make_batches(store, candidates=None, **settings):
 
 
 def parts_of(changed):
-    """Settings, needs and share, all of them small, with what is changed by its keyword."""
+    """Returns small settings, needs and share, with changes by keyword."""
     keywords = {
         "max_length": 15, "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
         "num_workers": 0, "num_rejections": 0, "has_times": False, "sounds": None, "share": Share(), **changed,
@@ -42,7 +42,7 @@ def parts_of(changed):
 
 
 def rows_at(batch, index):
-    """Content rows that indices into the step's contents point at; -1 for none."""
+    """Returns the content rows at indices into the step's contents; -1 for none."""
     return torch.where(index < 0, -1, batch.content_rows[index]).tolist()
 
 

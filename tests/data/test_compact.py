@@ -136,7 +136,7 @@ def test_training_reads_what_is_withdrawn_and_aims_at_nothing_of_it(lasting):
 
 
 def test_what_prepare_makes_of_contents_and_listeners_that_go(raw, tmp_path, make_builder):
-    """a4, which was heard, p1 and a5 are not listed any more, and ben is deleted."""
+    """Contents a4, which was heard, p1 and a5 are not listed any more, and ben is deleted."""
     before = make_builder(raw, tmp_path / "stores").build()[0]
     gone, rows = ("a4", "a5"), before.content_ids.tolist()
     listed = [content for content in raw_set.CONTENTS if content["content_id"] not in gone]

@@ -1,4 +1,4 @@
-"""Settings of training batches: what will not do is refused by its key."""
+"""Settings of training batches: an invalid one is refused by its key."""
 
 import pytest
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """Mounts a disk of 64 MB in memory, and gives what makes it smaller."""
+    """Mounts a disk of 64 MB in memory, and returns a function that makes it smaller."""
     folder = tmp_path / "disk"
     folder.mkdir()
     with ExitStack() as mounts:

@@ -26,7 +26,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def with_rows_of(root: Path, other: Path) -> Path:
-    """A folder of stores that has nothing but the rows of another: a full prepare in it reads everything."""
+    """Returns a folder of stores that holds nothing but the row maps of another: a full prepare in it reads
+    everything.
+    """
     log = (root / LOG / CURRENT).resolve()
     kept = other / LOG / log.name
     shutil.copytree(log, kept)
@@ -154,7 +156,7 @@ class TestDays:
 
 class TestWhatChanges:
     def test_metadata(self, tmp_path, make_builder):
-        """A content whose length is corrected: its plays are judged anew, though no event is read."""
+        """The length of a content is corrected: its plays are judged anew, though no event is read."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()
         longer = [{**each, "duration_ms": 400_000} if each["content_id"] == "a2" else each for each in raw_set.CONTENTS]
@@ -185,7 +187,7 @@ class TestWhatChanges:
 
     @pytest.mark.slow
     def test_a_listener_who_leaves_and_returns(self, tmp_path, make_builder):
-        """The row stays empty for ever; what the old files hold of them does not come back with them."""
+        """The row stays empty for ever; the listener's events in the old files do not return with them."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         before = make_builder(raw, root, **FIXED).build()[0]
         ben = before.user_ids.tolist().index("ben")

@@ -1,4 +1,4 @@
-"""Delta and Iceberg tables by their logs, and columns that stand in folders' names."""
+"""Delta and Iceberg tables by their logs, and columns in the names of folders."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ from towers.errors import UserError
 
 
 def deletion_vector(deleted):
-    """A file with one deletion vector, as Delta's protocol lays it out."""
+    """Writes a file with one deletion vector, as Delta's protocol lays it out."""
     data = struct.pack("<iQI", 1681511377, 1, 0) + BitMap(deleted).serialize()
     return b"\x01" + struct.pack(">i", len(data)) + data + struct.pack(">I", zlib.crc32(data))
 
@@ -46,7 +46,7 @@ def told(raw):
 
 @pytest.fixture
 def events(raw, told):
-    """All events, whose folder goes."""
+    """All events; their folder is removed."""
     found = [pq.read_table(raw / f"events/part-{number}.parquet") for number in (0, 1)]
     shutil.rmtree(raw / "events")
     return pa.concat_tables(found)
@@ -254,7 +254,7 @@ class TestDelta:
 class TestIceberg:
     @pytest.fixture
     def table(self, raw, events):
-        """A table of the first events, in a catalogue in memory."""
+        """Makes a table of the first events, in a catalogue in memory."""
         from pyiceberg.catalog.sql import SqlCatalog
 
         catalog = SqlCatalog("test", uri="sqlite:///:memory:", warehouse=f"file://{raw.parent}")
@@ -285,7 +285,7 @@ class TestIceberg:
         assert rows(tables, "events")["context"].null_count == len(events)
 
     def test_a_folder_by_another_path(self, raw, table, monkeypatch):
-        """A relative one with `..` in it, a link to it, and one whose log names it by a link."""
+        """The path is a relative one with `..` in it, a link to the folder, or one whose log names it by a link."""
         (raw.parent / "here").mkdir()
         (raw.parent / "linked").symlink_to(raw, target_is_directory=True)
         monkeypatch.chdir(raw.parent / "here")

@@ -1,4 +1,4 @@
-"""Objects of a store where no server is needed: fsspec's filesystem in memory holds them."""
+"""Objects of a store without a server: fsspec's filesystem in memory holds them."""
 
 import time
 
@@ -21,14 +21,14 @@ URL = "memory://plays/set"
 
 
 class Asked(list):
-    """Keys of the objects that were asked for bytes, each request one of them; some of them fail."""
+    """Records the keys of the objects whose bytes were requested, and makes some requests fail."""
 
     failures = 0
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """An empty store behind `memory://`, which is read as `s3://` is; what it is asked for."""
+    """An empty store behind `memory://`, which is read as `s3://` is; yields the record of its requests."""
     found, answer = Asked(), MemoryFileSystem.cat_file
 
     def answered(self, path, start=None, end=None, **others):

@@ -102,7 +102,7 @@ class TestLinks:
 
 
 class TestLogs:
-    """Folders of which a log says what is alive."""
+    """Folders with a log that names the files that are alive."""
 
     @pytest.mark.parametrize(
         ("mark", "words"),

@@ -1,4 +1,6 @@
-"""A store is decided by the settings that its parts return, by the names of their keys; nothing private counts."""
+"""The settings that a store's parts return, by the names of their keys, decide the store; private attributes do not
+count.
+"""
 
 import inspect
 import json
@@ -22,7 +24,7 @@ from towers.data.splits.rolling_windows import RollingWindows
 from towers.data.splits.temporal import GlobalTemporal
 
 PLACES = {"path", "root"}
-"""Keywords that say where data lies."""
+"""Keywords for the places of data."""
 COLUMNS = {"user": "u", "content": "c", "artist": "a", "album": "b"}
 PARTS = [
     (

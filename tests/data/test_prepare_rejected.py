@@ -72,7 +72,7 @@ class TestRejected:
     @pytest.fixture(scope="class")
     @staticmethod
     def mixed(tmp_path_factory, make_builder):
-        """Every kind of bad row beside the good ones, in one part file each."""
+        """Raw data with every kind of bad row beside the good ones, in one part file each."""
         folder = tmp_path_factory.mktemp("mixed")
         raw = raw_set.write_raw(folder / "raw")
         (raw / "events/part-1.parquet").unlink()
@@ -183,7 +183,7 @@ class TestRejected:
 
 
 class TestDuplicates:
-    """Equal rows are what delivery at least once brings: dropped and counted, up to a limit of their own."""
+    """Delivery at least once brings equal rows: these are dropped and counted, up to a limit of their own."""
 
     @pytest.fixture
     def twice(self, raw):
@@ -246,7 +246,7 @@ class TestWritersOfTheWorld:
 
 
 def test_columns_of_listeners_may_be_called_as_ours(raw, tmp_path, make_builder):
-    """A place is theirs to tell; what no name of theirs can be is left out."""
+    """A column `place` of listeners is kept; `user_row`, a reserved name, is left out."""
     listed = [{**each, "place": f"town {number}", "user_row": "x"} for number, each in enumerate(raw_set.USERS)]
     other = {**listed[0], "place": "elsewhere"}
     raw_set.write_part(raw, "users", pa.Table.from_pylist([*listed, listed[1], other]))

@@ -1,4 +1,4 @@
-"""The raw tables as SQL: which types do, which file is opened, and what becomes of values that cannot be told."""
+"""The raw tables as SQL: allowed types, the file that is opened, and ambiguous values."""
 
 import datetime as dt
 import zlib
@@ -124,7 +124,7 @@ def test_lists(tmp_path, kind, is_alone):
 
 
 class TestPaths:
-    """The file that is named is opened, and no other that its name would match as a pattern."""
+    """The named file is opened, and no other that its name would match as a pattern."""
 
     NAMES = ("run[1]", "exp*", "q?", "a[!b]", "it's", 'say "x"', "**", "[", "{x,y}", "Müsik 2026", "%20", "~", "day=1")
 
@@ -315,7 +315,7 @@ INT128 = (
     "EDuKi3VWVm7r5X27LDZtdzcvq1WxcWW33+25rdnrap27vgp6cpYPlMqlr9RQ5v1z6Q+zXpDJ4EIpqfxsngeyLRwH//UB7xDjlb4B"
     "qzZZbA=="
 )
-"""A file that polars writes of the column `a` of one pl.Int128, by zlib, in base64: pyarrow writes none."""
+"""A file of polars with a column `a` of one pl.Int128, packed by zlib and base64: pyarrow cannot write one."""
 
 
 def test_a_column_of_a_type_that_arrow_lacks(tmp_path):

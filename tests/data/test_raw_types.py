@@ -164,7 +164,7 @@ def parts(raw):
 
 
 class TestWholeSets:
-    """Nothing of a store depends on how its raw data was written."""
+    """A store does not depend on the way in which its raw data was written."""
 
     def test_by_duckdb(self, raw, prepared, store):
         for path, _ in parts(raw):

@@ -12,7 +12,7 @@ from towers.errors import UserError
 
 @pytest.fixture
 def later(tmp_path, make_builder):
-    """The small set a day later: a listener, a content, a context and an event that the first knows nothing of."""
+    """The small set a day later, with a listener, a content, a context and an event that are new."""
     raw = raw_set.write_raw(tmp_path / "raw")
     new = [("zoe", "a0", raw_set.at(50), "play", 100_000, "gym"), ("ann", "a1", raw_set.at(51), "play", 90_000, None)]
     raw_set.write_part(raw, "events", raw_set.event_table(new), part=7)

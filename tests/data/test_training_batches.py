@@ -40,7 +40,7 @@ def targets(batch):
 
 class TestTargets:
     def test_by_hand(self, store, batch, targets):
-        """ann: play a1, like a1, play u9, save e1; ben: play a2, play a3."""
+        """The histories are ann: play a1, like a1, play u9, save e1; ben: play a2, play a3."""
         assert store.content_ids[rows_at(batch, targets.index)].tolist() == ["a1", "a1", "u9", "e1", "a2", "a3"]
         assert targets.weight.tolist() == [1, 0.25, 1, 1, 1, 1]
         assert targets.window.tolist() == [0, 0, 0, 0, 1, 1]
@@ -78,7 +78,7 @@ class TestTargets:
 
 @pytest.fixture(scope="module")
 def sulking(tmp_path_factory, make_builder):
-    """Two listeners who turn things down in training, and one who does after it."""
+    """A store with two listeners who reject contents in training, and one who does after it."""
     said = {
         "ben": "skip a1, dislike a2, like a3, search -, unsave b1, skip e1, like a1, like e1, like a3, dislike b1",
         "dee": "like a1, skip a2, like a4",
@@ -118,7 +118,7 @@ class TestRejections:
 
 @st.composite
 def random_windows(draw, store):
-    """Stretches of training histories, perhaps empty, perhaps overlapping."""
+    """Draws stretches of training histories, perhaps empty, perhaps overlapping."""
     histories = store.histories
     users = draw(st.lists(st.integers(0, histories.num_users - 1), min_size=1, max_size=6))
     start, end = [], []

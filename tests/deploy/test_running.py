@@ -1,4 +1,4 @@
-"""Commands that deploy/night runs for an orchestrator: nothing that becomes of their listener ends them."""
+"""Commands that deploy/night runs for an orchestrator: no failure of the orchestrator ends them."""
 
 import signal
 import subprocess
@@ -38,7 +38,7 @@ def test_a_line_that_cannot_be_written_ends_no_night(tmp_path):
 
 
 def test_a_command_that_says_much_after_an_interruption_ends(tmp_path):
-    """More than a pipe holds."""
+    """The output is more than a pipe holds."""
     seen = []
 
     def told(line: str) -> None:

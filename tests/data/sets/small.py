@@ -74,7 +74,9 @@ def movielens_20m(root: Path) -> None:
 
 
 def lfm_2b(root: Path) -> None:
-    """Packed as published; of the plays in two streams one after the other, as parallel packers write them."""
+    """Writes packed files as published; the plays are two streams one after the other, as parallel packers write
+    them.
+    """
     head = "user_id\ttrack_id\talbum_id\ttimestamp\n"
     first = "2\t7\t101\t2019-03-01 00:00:01\n2\t8\t102\t2019-03-01 00:04:01\n31435741\t7\t100\t2020-03-19 23:59:59\n"
     second = "31435741\t8\t\tno time\n31435741\t9\t\t2020-03-20 00:00:00\n"
@@ -147,7 +149,9 @@ YAMBDA = {
 
 
 def yambda(root: Path, is_sequential: bool = False) -> None:
-    """Two events of a listener within five seconds, opinions, a play beyond the end, a track without a vector."""
+    """Writes two events of a listener within five seconds, opinions, a play beyond the end, a track without a
+    vector.
+    """
     folder = root / ("sequential" if is_sequential else "flat") / "50m"
     folder.mkdir(parents=True)
     table = pa.table(YAMBDA)
@@ -193,7 +197,7 @@ def music4all_onion(root: Path) -> None:
 
 
 def million_playlist(root: Path) -> None:
-    """Two slices, and a track that stands twice in a playlist."""
+    """Writes two slices, and a track that stands twice in a playlist."""
     (root / "data").mkdir()
     told = {
         at: {
@@ -220,7 +224,7 @@ def million_playlist(root: Path) -> None:
 
 
 def nowplaying_rs(root: Path) -> None:
-    """A tweet with two hashtags, and a place as GeoJSON between quotation marks."""
+    """Writes a tweet with two hashtags, and a place as GeoJSON between quotation marks."""
     (root / "user_track_hashtag_timestamp.csv").write_text(
         "user_id,track_id,hashtag,created_at\n"
         "81496937,cd52b3e5b51da29e5893dba82a418a4b,nowplaying,2014-01-01 05:54:21\n"
@@ -246,7 +250,7 @@ KUAIRAND_LOG = (
 
 
 def kuairand(root: Path) -> None:
-    """Two logs of the standard policy and one of places that were drawn."""
+    """Writes two logs of the standard policy and one of places that were drawn."""
     (root / "data").mkdir()
     (root / "data/log_standard_4_08_to_4_21_pure.csv").write_text(
         KUAIRAND_LOG + "0,20,20220416,2000,1650111976017,1,1,0,0,0,0,1,65400,65400,0,0,0,0,1\n"

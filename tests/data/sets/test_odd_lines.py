@@ -1,4 +1,4 @@
-"""Lines of public sets that say what cannot be: each is counted or does without, and none stops a set."""
+"""Impossible lines of public sets: each is counted or read without the bad field, and none stops a set."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FAR = 2**63 - 1
 
 
 def slow(*values):
-    """Another set by the same means, which the long proofs alone run."""
+    """Marks another set with the same reader, which the long proofs alone run."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 

@@ -40,13 +40,13 @@ SETTINGS = {"split": LeaveOneOut(), "features": FEATURES, "max_rejected_fraction
 
 @cache
 def composed(name, *overrides):
-    """The group `data` alone, which is half of the work of a whole command."""
+    """Composes the group `data` alone, which is half of the work of a whole command."""
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         return compose(None, overrides=[f"+data={name}", "data.root=ROOT", *overrides])
 
 
 def source(name, root, *overrides):
-    """The source that a command line gives."""
+    """Returns the source that a command line gives."""
     config = deepcopy(composed(name, *overrides))
     config.data.root = str(root)
     return instantiate(config.data.source, "data.source")
@@ -54,7 +54,7 @@ def source(name, root, *overrides):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Converts a small set, once; returns what came out, as rows, after a look at the columns."""
+    """Converts a small set, once; returns the rows, after a check of the columns."""
 
     @cache
     def make(name):
@@ -70,7 +70,7 @@ def made(tmp_path_factory):
 
 
 def kept(found, folder, told):
-    """The tables that are kept in a folder; stages of a conversion are added to `told`."""
+    """Returns the tables that are kept in a folder; stages of a conversion are added to `told`."""
     root, paths = found.inputs()
     digests = {str(path.relative_to(root)): digest_of_file(path) for path in paths}
     return found.kept_tables(folder, digests, None, lambda stage, *_: told.append(stage))
@@ -334,7 +334,7 @@ def test_a_store_that_is_there_converts_nothing(small_set, tmp_path, make_builde
 class TestConvertsAnew:
     @pytest.fixture
     def convert(self, small_set, tmp_path):
-        """Gives the folder of a set, and what converts it and says whether it had to."""
+        """Returns the folder of a set, and a function that converts it and says whether it had to."""
         root = small_set("music4all_onion")
 
         def make(*overrides):

@@ -26,7 +26,7 @@ def listeners(*histories: Sequence[Event]) -> ListenersEvents:
 
 
 def signs(text: str) -> list[Event]:
-    """`+-+` as an event a day, positive or not, of no known session."""
+    """Returns an event a day for text such as `+-+`, positive or not, of no known session."""
     return [(float(day), sign == "+", -1) for day, sign in enumerate(text)]
 
 

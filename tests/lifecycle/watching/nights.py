@@ -55,7 +55,7 @@ def told(watcher, ledger, folder, raises=None, after=None, said=None, steps=STEP
         after: is called with the watch in the last step.
         said: verdict of its record.
         steps: steps of the night.
-        silent: receives the lines about the watcher itself.
+        silent: expected lines on standard error about the watcher itself.
         facts: fields of the state that are known after the last step.
     """
     watch, complaints = Watch({"watcher": watcher}, state_in(folder)), StringIO()
