@@ -3,7 +3,9 @@ import pytest
 
 @pytest.fixture
 def no_page(monkeypatch):
-    """Half of the time of a small evaluation is its page's, which tests of its figures do not look at."""
+    """Leaves out the page of an evaluation, which is half of the time of a small one; tests of figures do not read
+    it.
+    """
     monkeypatch.setattr("towers.commands.evaluate.write_page", lambda report, path: None)
 
 

@@ -18,7 +18,7 @@ EXPERIMENT = ("experiment=demo", *SMALL_WORLD, "trainer.max_epochs=1")
 
 
 def elsewhere(folder: Path) -> tuple[str, ...]:
-    """Results of the test's own, beside the demo that is read only."""
+    """A folder for the test's own results, beside the demo's, which is only read."""
     return tuple(f"paths.{name}={folder / name}" for name in ("runs", "exports", "evaluations"))
 
 

@@ -23,7 +23,7 @@ def figures_in(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def copy(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's folder, to write into, without what other tests have trained and judged there."""
+    """A copy of the demo's folder to write into, without the trainings and evaluations of other tests."""
     folder = tmp_path_factory.mktemp("evaluate") / "demo"
     shutil.copytree(demo[0], folder, symlinks=True)
     for trained in (folder / "runs" / "demo").iterdir():
@@ -65,7 +65,7 @@ def test_a_run_has_its_figures_lists_and_page_beside_it(run: Path) -> None:
 
 
 def test_listeners_can_be_sliced_again_later(run: Path) -> None:
-    """The mean over the rows of a slice is the figure that was told."""
+    """The mean over the rows of a slice is the figure that was printed."""
     evaluation = run / "evaluation-test"
     chosen = (pc.field("ranker") == "towers") & (pc.field("slice") == "discovery")
     model = pq.read_table(evaluation / "listeners.parquet").filter(chosen)
@@ -89,7 +89,7 @@ def test_an_export_is_as_good_as_its_run(copy: Path, run: Path) -> None:
 
 @pytest.mark.usefixtures("no_page")
 def test_baselines_are_kept(copy: Path) -> None:
-    """Another period of the same store evaluates them anew, the same period of another subject does not."""
+    """Another period of the same store evaluates the baselines anew; the same period of another subject does not."""
     kept = {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()}
     ok(copy, *EVALUATE, "export=exports/current", "evaluation.main_metric=recall@10")
     assert {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()} == kept
@@ -180,7 +180,7 @@ def test_without_baselines_slicings_and_tables(copy: Path, run: Path) -> None:
 
 @pytest.mark.usefixtures("no_page")
 def test_figures_that_fail_their_own_checks_are_refused(copy: Path, run: Path) -> None:
-    """Exit code 3, the second time too, when nothing is evaluated any more."""
+    """The exit code is 3, the second time too, when nothing is evaluated any more."""
     ok(copy, *EVALUATE)
     path = run / "evaluation-test" / "metrics.json"
     figures = json.loads(path.read_text())

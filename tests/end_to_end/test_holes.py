@@ -41,7 +41,7 @@ class Lasting:
 
     @property
     def export(self) -> Export:
-        """The one that serves."""
+        """The export that serves."""
         return Export(self.folder / "exports" / "current")
 
 

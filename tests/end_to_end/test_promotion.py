@@ -19,7 +19,7 @@ KEYS = ("recall@20", "recall@20/discovery")
 
 @pytest.fixture
 def folder(demo: tuple[Path, str], tmp_path: Path) -> Path:
-    """A run of its own beside the demo's store, whose evaluation may be altered."""
+    """A run of its own beside the demo's store, whose evaluation may be changed."""
     for name in ("stores", "worlds"):
         (tmp_path / name).symlink_to(demo[0] / name)
     shutil.copytree(demo[0] / run_of(demo[0]), tmp_path / "run")

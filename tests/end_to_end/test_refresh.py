@@ -1,4 +1,4 @@
-"""`towers export refresh=true`: what came since the training is served by the network as it is."""
+"""`towers export refresh=true`: data since the training is served by the unchanged network."""
 
 import shutil
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The nightly cycle on the command line: nights in a row, a late night, a roll back, what callers get wrong."""
+"""The nightly cycle on the command line: nights in a row, a late night, a rollback, mistakes of callers."""
 
 from pathlib import Path
 

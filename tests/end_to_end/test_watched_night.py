@@ -67,7 +67,7 @@ class Watched:
 
 @contextmanager
 def drained(manager: Inbox) -> Iterator[None]:
-    """Reads what comes as systemd does: a socket holds ten messages, and takes no more until one is read."""
+    """Reads messages while they arrive, as systemd does: a socket holds ten, and accepts no more until one is read."""
     is_over = threading.Event()
 
     def drain() -> None:

@@ -1,4 +1,4 @@
-"""Listeners whose taste is known, and what they choose."""
+"""Listeners of known taste, and their choices."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Tastes:
         return VectorRanker(self.test, "shuffled", vectors, self.contents)
 
     def fitted_to_validation(self) -> np.ndarray:
-        """Listener vectors by gradient ascent on the likelihood of the validation targets themselves."""
+        """Returns listener vectors by gradient ascent on the likelihood of the validation targets themselves."""
         wanted = np.zeros((LISTENERS, CONTENTS))
         wanted[self.validation.targets.list_of_value, self.validation.targets.values] = 1 / 5
         vectors = np.zeros((LISTENERS, DIM))

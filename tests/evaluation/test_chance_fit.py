@@ -1,4 +1,4 @@
-"""The chance of a listen, fitted on listeners whose chances are known, and ranked by."""
+"""The chance of a listen, fitted on listeners with known chances, and used for ranking."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,7 +74,7 @@ def write_events(folder: Path, rows: list[tuple[str, str, datetime]]) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(make_builder: Callable, feature_settings: FeatureSettings) -> Callable[..., Store]:
-    """A folder of raw events, and perhaps a split, to its store, beside it."""
+    """Prepares a folder of raw events, with a split if given, to a store beside it."""
     features = replace(feature_settings, user_columns=())
 
     def prepare(raw: Path, split: Split | None = None) -> Store:
@@ -90,7 +90,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory, prepared: Callable[[Path],
 
 
 def by_row(store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors by row of the store, in which they are in the order of ids."""
+    """Returns vectors by row of the store; they are in the order of ids."""
     users, contents = vectors_of()
     return (
         users[[int(name[1:]) for name in store.user_ids.tolist()]],
@@ -155,7 +155,7 @@ def test_it_ranks_both_the_familiar_and_the_new(planted: Store, fitted: ListenCh
 
 
 def test_nothing_of_the_test_period_is_read(planted: Store, fitted: ListenChance) -> None:
-    """Listening after the second cut may be anything."""
+    """Any listening after the second cut gives the same model."""
     histories = planted.histories
     starts = np.repeat(histories.test_start, np.diff(histories.offsets))
     is_test = np.arange(len(starts)) >= starts

@@ -110,7 +110,7 @@ def slow_evaluate(task, scores, *, filter_seen: bool) -> dict[str, dict[int, dic
 
 @st.composite
 def cases(draw):
-    """Plain lists: what checks annotations at run time draws random numbers, which strategies must not."""
+    """Draws plain lists: the annotation checks at run time draw random numbers, which strategies must not."""
     num_users, num_contents = draw(st.integers(1, 5)), draw(st.integers(1, 9))
     row = st.integers(0, num_contents - 1)
 

@@ -43,7 +43,7 @@ def test_interval_is_seeded():
 
 
 def test_equals_the_slow_reference():
-    """Listeners drawn one by one, those outside of the slice too."""
+    """The reference draws listeners one by one, those outside of the slice too."""
     values = np.random.default_rng(0).random(30)
     found = Evaluation(
         ranker="ranker",
@@ -153,7 +153,9 @@ def test_false_alarms_are_as_rare_as_promised():
 
 
 def test_many_baselines_are_held_to_more():
-    """Twenty baselines in one slice are as many looks as one baseline in twenty slices, and get the same bounds."""
+    """Twenty baselines in one slice count as many comparisons as one baseline in twenty slices, with the same
+    bounds.
+    """
     generator = np.random.default_rng(0)
     noise = [generator.normal(0, 1, 400) for _ in range(20)]
     keys = [f"recall@20/slice:{number}" for number in range(20)]

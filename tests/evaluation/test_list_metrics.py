@@ -239,7 +239,7 @@ def test_values_of_different_attributes_differ():
 
 
 def test_attributes_of_a_store_hold_what_training_has_not_seen(store):
-    """The genre of a4, first played in validation, is unlike that of a1; a2 shares one of its two with a1."""
+    """The genre of a4, first played in validation, differs from that of a1; a2 shares one of its two with a1."""
     row_of = {content_id: row for row, content_id in enumerate(store.content_ids.tolist())}
     attributes = content_attributes(store)
     first, second, cold, unknown = (set(attributes["genres"][row_of[row]].tolist()) for row in ("a1", "a2", "a4", "e1"))

@@ -1,4 +1,4 @@
-"""Vectors of a night: kept by id, found again on a later store, judged by what they cannot have seen."""
+"""Vectors of a night: kept by id, found again on a later store, judged on listening that they cannot have seen."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""The page of an evaluation: what stands in it, and that nothing in it is taken for markup."""
+"""The page of an evaluation: its content, and that no text in it is taken for markup."""
 
 import re
 from collections import Counter
@@ -27,7 +27,7 @@ def page(report):
 
 
 class Outline(HTMLParser):
-    """The tags of a page, the texts of some, and what it would load."""
+    """The tags of a page, the texts of some of them, and the addresses that it would load."""
 
     def __init__(self, page):
         super().__init__()

@@ -16,7 +16,7 @@ from towers.evaluation.tuning import Budget, Tuning
 
 
 class Shifted:
-    """Popularity, turned round where `sign` is -1: the worst there is."""
+    """Popularity, reversed where `sign` is -1, which is the worst ranker."""
 
     name = "shifted"
 

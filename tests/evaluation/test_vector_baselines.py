@@ -80,7 +80,7 @@ class TestBPR(CollaborativeRankerContract):
         assert not np.array_equal(first, second)
 
     def test_learns_whose_row_is_whose(self):
-        """Listeners of the task stand anywhere among those of the store."""
+        """The task's listeners have any rows of the store."""
         histories = Ragged.from_lists([[0, 1], [2, 3]] * 20)
         task = make_task([[2, 3], [0, 1]], [[0], [0]], 4)
         task.user_rows[:] = [7, 12]
@@ -142,7 +142,7 @@ class TestArtistMean(CollaborativeRankerContract):
 class TestAudioStatistics(CollaborativeRankerContract):
     @pytest.fixture
     def build(self):
-        """The two colours of the checkerboard sound different; what stands outside of it is silent."""
+        """The two colours of the checkerboard sound different; contents outside of it are silent."""
 
         def build(task, histories):
             rows = np.arange(task.num_contents)

@@ -142,7 +142,7 @@ class TestMix:
 
 
 def encoded(path: Path, codec: str, rate: int = RATE_HZ) -> Path:
-    """The sound, by FFmpeg."""
+    """Encodes the sound with FFmpeg."""
     import av
 
     with av.open(str(path), "w") as container:

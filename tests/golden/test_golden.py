@@ -50,7 +50,7 @@ def test_listeners_are_recommended_what_they_were(golden: tuple[Export, dict]) -
 
 
 def test_the_chances_of_a_listen_are_what_they_were(golden: tuple[Export, dict]) -> None:
-    """Two of five were heard before."""
+    """Two of the five contents were heard before."""
     export, answers = golden
     if "familiar" not in answers:
         assert export.listen_chance is None

@@ -40,7 +40,9 @@ def _found(page_path: str, block_lines: tuple[tuple[int, str], ...]) -> tuple[Li
 
 
 def lines_of_towers(page: Page) -> tuple[Line, ...]:
-    """All calls of `towers` in the page's bash blocks, run or not, and behind the `$` of what a terminal showed."""
+    """Returns all calls of `towers` in the page's bash blocks, run or not, and behind the `$` of a terminal's
+    output.
+    """
     texts = []
     for block in page.blocks:
         if block.language == SHELL:
@@ -140,7 +142,7 @@ def _first_of_sweep(overrides: list[str]) -> list[str]:
 
 
 def _check_action(command: str, rest: list[str]) -> None:
-    """Holds `action=` against the actions that the command has."""
+    """Checks `action=` against the actions of the command."""
     typed = [each.partition("=")[2] for each in rest if each.startswith("action=")]
     if typed:
         actions = import_module(f"towers.commands.{command}").ACTIONS

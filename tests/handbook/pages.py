@@ -34,7 +34,7 @@ SHELL = "bash"
 TRANSCRIPT = "console"
 """Language of a terminal's output; it is not run, but the command lines behind its `$` are composed."""
 OTHER_NAMES_OF_SHELL = ("sh", "shell", "zsh", "shell-session")
-"""Highlighters know these too; a page that used one would escape the tests."""
+"""Other languages that highlighters know as shell; a page that used one would escape the tests."""
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<language>[\w+-]*)(?P<rest>.*)$")
 _TITLE = re.compile(r'\btitle="(?P<title>[^"]+)"')
@@ -100,7 +100,7 @@ class Page:
 
     @property
     def files(self) -> Iterator[Block]:
-        """The blocks that are files."""
+        """Returns the blocks that are files."""
         return (block for block in self.blocks if block.title is not None)
 
 
@@ -203,7 +203,7 @@ def _page(name: str, blocks: list[Block], remarks: list[tuple[str, str]]) -> Pag
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """The commands of a bash block: one a line, or several lines that bash reads as one, such as a loop.
+    """Returns the commands of a bash block: one a line, or several lines that bash reads as one, such as a loop.
 
     Lines of comments alone are left out.
 

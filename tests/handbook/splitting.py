@@ -1,4 +1,4 @@
-"""Takes a line of bash apart into commands and arguments, where that needs no shell."""
+"""Splits a line of bash into commands and arguments, if it needs no shell."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ _BREAKS = {"&&", "||", ";", "|", "&", "(", ")", "|&", ";;"}
 
 
 def words(text: str) -> list[str]:
-    """The words of a command line, without quotation marks and comments; `&&`, `|` and their like stand alone.
+    """Returns the words of a command line, without quotation marks and comments; `&&`, `|` and the like are words.
 
     Raises:
         ValueError: a quotation is not closed.
@@ -22,7 +22,7 @@ def words(text: str) -> list[str]:
 
 
 def calls(text: str) -> Iterator[list[str]]:
-    """The single commands of a line: each a list of words."""
+    """Returns the single commands of a line, each a list of words."""
     call: list[str] = []
     for word in words(text):
         if word in _BREAKS:
@@ -34,13 +34,13 @@ def calls(text: str) -> Iterator[list[str]]:
 
 
 def assigned(call: list[str]) -> tuple[dict[str, str], list[str]]:
-    """(the variables that stand before a command, such as `A=b towers train`, the command)."""
+    """Returns the variables that stand before a command, such as `A=b towers train`, and the command."""
     at = next((place for place, word in enumerate(call) if not _VARIABLE.match(word)), len(call))
     return dict(word.split("=", 1) for word in call[:at]), call[at:]
 
 
 def of_towers(text: str) -> list[list[str]] | None:
-    """The calls of a line `towers ... && towers ...`; null: there is something else, or something a shell reads."""
+    """Returns the calls of a line `towers ... && towers ...`; None if it holds anything else, or needs a shell."""
     if _needs_shell(text) or "\n" in text.replace("\\\n", " "):
         return None
     found = list(calls(text))

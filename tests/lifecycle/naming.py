@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 
 
 def naming(folder, *words):
-    """Files below a folder that hold one of some words: as bytes, or in a table whose columns are compressed."""
+    """Returns the files below a folder that hold one of some words: as bytes, or in a table with compressed columns."""
     return [
         path
         for path in sorted(folder.rglob("*"))

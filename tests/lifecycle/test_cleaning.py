@@ -1,4 +1,4 @@
-"""`towers clean`: what goes, what stays, and that nothing is lost that serves."""
+"""`towers clean`: deleted and kept folders, and that nothing is lost that serves."""
 
 import json
 import os
@@ -28,8 +28,9 @@ def write(path, facts):
 
 
 class Place:
-    """Folders as the commands leave them, with nothing in them but what `towers clean` reads; each night is a store, a
-    run, an export and its evaluation, of the same configuration."""
+    """Folders as the commands leave them, with only the files that `towers clean` reads. Each night is a store, a run,
+    an export and its evaluation, of the same configuration.
+    """
 
     def __init__(self, folder):
         self.folder = folder
@@ -213,7 +214,7 @@ def test_a_store_that_is_being_made(place):
 
 
 NOBODY = 2**22 + 1
-"""A process that there cannot be."""
+"""An id that no process can have."""
 
 
 def test_what_killed_processes_have_left(place):
@@ -290,7 +291,7 @@ def test_nothing_there(tmp_path):
 
 @pytest.mark.unhooked
 def test_the_demos_own_folders(demo: tuple[Path, str], tmp_path: Path) -> None:
-    """A real run, store and export stay as long as `current` is there, and all of it goes without."""
+    """A real run, store and export are kept while `current` exists, and all of them are deleted without it."""
     folder = tmp_path / "demo"
     shutil.copytree(demo[0], folder, symlinks=True, ignore=shutil.ignore_patterns("worlds", "wandb"))
     for name in ("runs", "stores", "exports", "evaluations"):

@@ -39,7 +39,7 @@ def lock(tmp_path):
 
 @pytest.fixture
 def holder(lock):
-    """A process that holds the lock until it reads a line."""
+    """Starts a process that holds the lock until it reads a line."""
     process = started(lock)
     assert process.stdout.readline() == "works\n"
     yield process

@@ -1,4 +1,4 @@
-"""A version is tried before it serves: by golden files and the real server, and by readers that misbehave."""
+"""A version is tried before it serves: with golden files and the real server, and with readers that misbehave."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ BY_READER = CanarySettings(
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two versions that hold the same, so that only their names tell them apart."""
+    """Two versions with the same content, so that only their names differ."""
     folder = tmp_path_factory.mktemp("versions")
     made = []
     for name in ("before", "after"):
@@ -43,7 +43,7 @@ Spoil = Callable[[Canary, Answer], Answer]
 
 @pytest.fixture
 def misbehaving(versions: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
-    """Gives the check where both versions answer alike in 10 ms, but for what is changed in one, or in both."""
+    """Returns the check for two versions that answer alike in 10 ms, except for the given changes."""
 
     def check(spoil: Spoil, whose: tuple[str, ...] = ("after",), **changes: float) -> tuple[ServedCheck, Counter[str]]:
         asked: Counter[str] = Counter()

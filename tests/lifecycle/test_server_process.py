@@ -1,4 +1,4 @@
-"""`towers serve` as the nightly cycle starts it: ready or refused in a line, and never left behind."""
+"""`towers serve` as the nightly cycle starts it: ready, or refused in a line, and never left running."""
 
 import http.client
 import os

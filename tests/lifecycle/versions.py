@@ -20,7 +20,7 @@ def quietly(stage, done, total):
 
 
 def version_in(exports, name, **changes):
-    """A version of four contents and one listener, its weights of its own."""
+    """Makes a version of four contents and one listener, with its own weights."""
     vectors = np.eye(4, dtype=np.float32)
     small_export(exports / name, [content(f"c{row}") for row in range(4)], vectors, {"u": [1]})
     facts = {"version": name, "weights": f"weights of {name}", "source": f"source of {name}"}
@@ -33,7 +33,7 @@ def ledger_in(folder):
 
 
 def night(ledger, number, *, published=True, **facts):
-    """A night whose version is `v<number>`."""
+    """Makes a night whose version is `v<number>`."""
     name, day = f"v{number}", f"2026-07-{number:02d}"
     version_in(ledger.exports, name)
     record = Record(
@@ -58,15 +58,15 @@ def states(ledger):
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """Stands for the end of the process."""
 
 
 CALLS = ("replace", "rename", "symlink", "unlink", "mkdir", "fsync", "truncate")
 
 
 def killed_at(number, monkeypatch, work):
-    """Does work whose process dies before a call of the file system, which is after the one before it; true where it
-    came to its end first.
+    """Runs `work` until its process dies before the call of the file system with this number; returns whether it
+    finished first.
 
     Args:
         number: number of the call, from 0.
@@ -96,7 +96,7 @@ def killed_at(number, monkeypatch, work):
 
 
 def check_whole(ledger):
-    """Every record reads, what `current` leads to opens, and the states say what is there."""
+    """Checks that every record can be read, that `current` opens, and that the states agree with the folders."""
     served = opened(ledger.exports / "current")
     champions = [entry.record.version for entry in ledger.entries() if entry.state == "champion"]
     assert champions == [served.version]

@@ -57,7 +57,7 @@ CONTRASTS = """[
 
 
 def test_what_nobody_has_played_is_marked(browser, address, tracks):
-    """The server's own answers, said to be of new contents."""
+    """The answers are the server's own, changed so that the contents count as new."""
     page = browser.new_page()
 
     def as_new(route) -> None:

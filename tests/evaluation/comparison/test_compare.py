@@ -1,4 +1,4 @@
-"""Two rankers on one small task: who gains, who loses, what is shown more.
+"""Two rankers on one small task: who gains, who loses, and what is shown more.
 
 Six contents; four listeners have each heard content 0. `old` shows 1, 2, 3, 4, 5 to all; `new` the same backwards.
 """

@@ -24,7 +24,7 @@ def log_of(**columns) -> LoggedBandit:
 
 
 def women() -> LoggedBandit:
-    """10,000 rows that Bernoulli Thompson sampling logged, judged for a policy that draws any of the 46 products.
+    """Returns 10,000 rows logged by Bernoulli Thompson sampling, for a policy that draws any of the 46 products.
 
     Open Bandit Dataset (ZOZO, CC BY 4.0; Saito et al. 2020), its small sample as `obp` 0.5.7 ships it, campaign
     "women": two of its columns, by time.

@@ -1,4 +1,4 @@
-"""Estimators: fractions on a toy, and what they are on average over everything that can happen."""
+"""Estimators: fractions on a toy, and their mean over all possible outcomes."""
 
 from itertools import product
 
@@ -46,7 +46,7 @@ def test_switched_off_it_is_exactly_the_other():
 
 
 def expected(terms, chances):
-    """The mean over everything that can happen."""
+    """Returns the mean over all possible outcomes."""
     return float(chances @ terms.numerators[:, 0])
 
 
@@ -95,7 +95,7 @@ def test_slots_alone_are_enough_where_rewards_add_up(with_repeats):
 
 
 def test_pseudo_inverse_is_that_of_its_paper():
-    """Against `q' Gamma^+ 1_s` (Swaminathan et al. 2017), the matrix of all pairs, where slots are independent."""
+    """It equals `q' Gamma^+ 1_s` (Swaminathan et al. 2017), the matrix of all pairs, where slots are independent."""
     told = everything(with_repeats=True, is_additive=True)
     slates = told.log.slates()
     old, new = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.3, 0.6])

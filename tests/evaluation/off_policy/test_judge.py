@@ -15,7 +15,7 @@ JUDGE = OffPolicyJudge(slots=2, resamples=200)
 
 
 def logged(requests=300, seed=0, **changes):
-    """Slates of three slots with all that can be told."""
+    """Makes slates of three slots with all optional columns."""
     generator = np.random.default_rng(seed)
     rows = 3 * requests
     columns = {

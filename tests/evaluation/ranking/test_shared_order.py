@@ -34,7 +34,7 @@ class Few:
 
 
 class Vectors:
-    """Products of vectors; of some contents nothing is known."""
+    """Products of vectors; some contents have none."""
 
     name = "vectors"
 

@@ -1,4 +1,4 @@
-"""An agent's log, read back: what was seen, what was shown with which chance, and what came of it."""
+"""An agent's log, read back: its observations, the contents shown with their chances, and the outcomes."""
 
 import json
 from dataclasses import replace
@@ -42,7 +42,7 @@ LISTENERS, DAYS = 16, 2.0
 
 @cache
 def listeners():
-    """A planted world, what its listeners played before, and how they are after that."""
+    """Returns a planted world, its listeners' earlier plays, and their state after these."""
     made = PlantedWorld(Plant(num_listeners=30, num_days=2, num_tracks=60, num_episodes=8))
     log, there = planted_log(made)
     return made, log, there
@@ -106,7 +106,7 @@ def read(table=None, plays=None, policy=None, describe=None, **settings):
 
 @cache
 def own():
-    """The log, judged for the policy that logged it."""
+    """Returns the log, judged for the policy that logged it."""
     return read().log
 
 

@@ -1,4 +1,4 @@
-"""The verdict: stages, force, lines, JSON, and that nothing which is not a number passes."""
+"""The verdict: stages, force, lines, JSON, and that no NaN passes."""
 
 import json
 from dataclasses import replace

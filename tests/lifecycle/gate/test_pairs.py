@@ -39,7 +39,7 @@ def test_the_error_is_that_of_the_mean_difference():
 
 
 def test_both_rates():
-    """Challengers as good as the champion are refused in 5 % of nights, those worse by twice the margin pass in 5 %."""
+    """Challengers as good as the champion are refused in 5 % of nights; those worse by twice the margin pass in 5 %."""
     generator, nights, listeners, deviation, noise = np.random.default_rng(0), 4000, 150, 0.1, 0.01
     margin = quantile(0.05) * np.hypot(deviation / np.sqrt(listeners), noise * 0.4)
     refused = {0: 0, 1: 0}

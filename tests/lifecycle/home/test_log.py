@@ -1,4 +1,4 @@
-"""Reading a log back: all that a server wrote, in order; and each kind of bad row by its file and its row."""
+"""A log read back: all that a server wrote, in order; and each kind of bad row by its file and its row."""
 
 import sqlite3
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The way from a log to the policy that serves: learned from the older part, judged by the newer one, then served."""
+"""From a log to the policy that serves: learned from the older part, judged by the newer one, then served."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -214,7 +214,7 @@ def test_production_is_the_current_versions_own_rows(export, served, policies, t
 
 
 def without(log: pa.Table, card: str) -> pa.Table:
-    """A log of the time before a card was there."""
+    """Returns a log of the time before a card existed."""
     kept = log.filter(pa.array([one != card for one in log["chosen_id"].to_pylist()]))
     could = [[one for one in ids if one != card] for ids in kept["candidate_ids"].to_pylist()]
     return kept.set_column(
@@ -246,7 +246,7 @@ def test_a_card_that_is_none_by_now_has_no_chance(export, served):
 
 
 class TestRefusals:
-    """Each says one line; what is there stays as it was."""
+    """Each refusal prints one line and leaves all files as they were."""
 
     def test_nothing_serves(self, export, served, tmp_path):
         with pytest.raises(UserError, match="no policy here"):

@@ -1,4 +1,4 @@
-"""Nights that are told to watchers as the command tells them, around exports that are small and real."""
+"""Nights that are reported to watchers as the command does it, around small real exports."""
 
 from contextlib import nullcontext, redirect_stderr, suppress
 from io import StringIO
@@ -45,7 +45,7 @@ def ledger_of(folder):
 
 
 def told(watcher, ledger, folder, raises=None, after=None, said=None, steps=STEPS, silent="", **facts):
-    """Tells a watcher of a night of the data set `small`, from its beginning to its end.
+    """Reports a night of the data set `small` to a watcher, from its beginning to its end, and returns the last state.
 
     Args:
         watcher: watcher that is called.
@@ -81,6 +81,6 @@ def told(watcher, ledger, folder, raises=None, after=None, said=None, steps=STEP
 
 
 def refused(watcher, ledger, folder, *rules, **facts):
-    """Tells a watcher of a night that the gate refuses."""
+    """Reports to a watcher a night that the gate refuses."""
     error = GateRefused(f"tonight's version is refused by {', '.join(rules)}; current stays at v1")
     return told(watcher, ledger, folder, raises=error, said=verdict(*rules), **facts)

@@ -82,7 +82,7 @@ def test_a_roll_back_says_why(tmp_path):
 
 
 def test_numbers_that_are_none_are_null_and_secrets_are_hidden(tmp_path, monkeypatch):
-    """A secret with signs that JSON writes in another way, too."""
+    """The secret has characters that JSON escapes."""
     monkeypatch.setenv("SOME_TOKEN", 'hunter"2\\hunterä')
     path = tmp_path / "nights.jsonl"
     error = ValueError('no such key: hunter"2\\hunterä')

@@ -30,7 +30,7 @@ def path(tmp_path):
 
 
 def read(path):
-    """All values by metric and labels, but for `data`."""
+    """Returns all values by metric and labels, without `data`."""
     found = {}
     for family in text_string_to_metric_families(path.read_text()):
         assert family.type == "gauge"
@@ -138,7 +138,7 @@ def test_a_roll_back_changes_what_serves_alone(tmp_path, path):
 
 @pytest.mark.parametrize("mask", [0o077, 0o022])
 def test_the_exporter_reads_a_whole_file_whatever_the_umask(tmp_path, path, monkeypatch, mask):
-    """The file appears by one rename within its folder, with its mode; nothing else ends in .prom."""
+    """The file appears by one rename within its folder, with its mode; no other file ends in .prom."""
     seen, replace = [], os.replace
 
     def spied(source, target):

@@ -111,7 +111,7 @@ def test_the_watchdog_hears_of_a_night_that_moves_and_not_of_one_that_hangs(
 
 
 class Sends(Watcher):
-    """Waits for an answer at the end, and asleep."""
+    """A watcher that waits for an answer at the end, and sleeps."""
 
     def ended(self, state: NightState) -> None:
         time.sleep(WATCHDOG_S)

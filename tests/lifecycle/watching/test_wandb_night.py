@@ -1,4 +1,4 @@
-"""Nights and roll backs as runs of Weights & Biases, read back by wandb's own programs."""
+"""Nights and rollbacks as runs of Weights & Biases, read back by wandb's own programs."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def at(state: NightState, folder: Path, **facts) -> NightState:
 
 @pytest.fixture(scope="module")
 def offline(state, tmp_path_factory):
-    """The night, offline: its state, the run as it was read back, what was said, and the home of who ran it."""
+    """The night, offline: its state, the run read back, the output, and the home of the user who ran it."""
     folder = tmp_path_factory.mktemp("offline")
     home = tmp_path_factory.mktemp("home")
     told = at(state, folder)
@@ -179,7 +179,7 @@ def test_artifacts_have_their_lineage_and_aliases(offline):
 
 
 def test_no_listener_and_no_secret_is_in_it(offline):
-    """Every file that could be uploaded is looked into; who is shown stands beside the runs."""
+    """Every file that could be uploaded is searched; the ids of shown listeners stand in a file beside the runs."""
     state, found, _, home = offline
     ids = Export(state.export, check_files=False).user_ids
     names = [str(user) for user in pa.ipc.open_file(state.export / "users.arrow").read_all()["user_id"].to_pylist()]
@@ -311,7 +311,9 @@ def test_a_value_that_will_not_do_is_one_line(key, value):
 
 @pytest.mark.slow
 def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path, capfd):
-    """`wandb sync` uploads the night, use and all; the next one uploads itself, links both and drops the copies."""
+    """`wandb sync` uploads the night with its inputs; the next night uploads itself, links both and deletes the
+    copies.
+    """
     told, night, _, home = offline
     nights = tmp_path / "nights" / state.data
     with listening() as house, only(home, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
@@ -347,7 +349,7 @@ def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path, ca
 
 @pytest.mark.slow
 def test_a_server_that_goes_away_holds_no_night(state, tmp_path, capfd):
-    """The upload ends after its time; all of the run is there to be synced."""
+    """The upload ends after its time; the whole run is kept to be synced."""
     told = at(state, tmp_path)
     with listening() as house, only(tmp_path, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
         house.dies_at = "CreateArtifact"
@@ -365,7 +367,7 @@ def test_a_server_that_goes_away_holds_no_night(state, tmp_path, capfd):
 @pytest.mark.slow
 @pytest.mark.parametrize("refuses", ["CreateArtifact", "PUT"])
 def test_what_a_server_refuses_is_not_said_to_be_uploaded(state, tmp_path, capfd, refuses):
-    """`wandb sync` itself ends well; the run is left to be synced, with the copies of its files."""
+    """`wandb sync` itself ends well; the run is kept to be synced, with the copies of its files."""
     told = at(state, tmp_path)
     with listening() as house, only(tmp_path, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
         house.refuses = refuses

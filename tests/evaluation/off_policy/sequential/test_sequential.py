@@ -34,7 +34,7 @@ MDP = SmallMdp(
 
 
 def everything(steps=3, discount=0.9):
-    """Every way that the process can go under the old policy, one a listener, and the chance of each."""
+    """Returns every path of the process under the old policy, one a listener, and the chance of each."""
     rows, chances = [], []
     for listener, path in enumerate(product(range(2), repeat=2 * steps)):
         states, actions = np.array(path[::2]), np.array(path[1::2])
