@@ -33,7 +33,7 @@ def with_gradient(function, *inputs):
 
 class TestWindow:
     def test_who_attends_to_whom(self):
-        """Token 4 with a window of 2: itself, the one before, and the listener's own token."""
+        """Token 4 with a window of 2 attends to itself, the one before, and the listener's own token."""
         found = window_mask(5, 2, torch.device("cpu")).int().tolist()
         assert found == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 0, 0, 1, 1]]
 

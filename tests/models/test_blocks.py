@@ -49,7 +49,7 @@ class TestAll:
         assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
 
     def test_it_adds_to_its_tokens(self, name):
-        """A block whose last matrices are zero changes nothing: what it does, it adds."""
+        """A block whose last matrices are zero changes nothing, as its output is added."""
         block = make(name)
         for part in ("_attention._out.weight", "_feed_forward._out.weight", "_feed_forward_out.weight"):
             if part in dict(block.named_parameters()):

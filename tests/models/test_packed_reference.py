@@ -1,4 +1,4 @@
-"""Packed attention against the formula, listener by listener, and against what the kernel on CUDA rounds."""
+"""Packed attention against the formula, listener by listener, and against the rounding of the CUDA kernel."""
 
 import pytest
 import torch
@@ -21,7 +21,9 @@ def packed_case(lengths: list[int], dtype: torch.dtype) -> tuple[Packing, list[T
 
 
 def by_the_formula(query: Tensor, key: Tensor, value: Tensor, packing: Packing, stored=lambda x: x) -> Tensor:
-    """Softmax of the scaled products with oneself and those before; `stored` rounds what the kernel keeps in halves."""
+    """Returns the softmax of scaled products with the token itself and earlier ones; `stored` rounds as the kernel
+    does.
+    """
     found = []
     for first, end in zip(packing.starts.tolist(), packing.starts[1:].tolist(), strict=False):
         own, others, values = query[first:end], key[first:end], value[first:end]

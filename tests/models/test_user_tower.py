@@ -1,4 +1,4 @@
-"""Histories to vectors: what a state may see, and what padding may not change."""
+"""Histories to vectors: the events that a state may depend on, and that padding changes nothing."""
 
 from dataclasses import replace
 from functools import partial
@@ -33,7 +33,7 @@ PARTS = {
 
 
 def make_user_tower(parts, **settings):
-    """A small tower without dropout, unless it is asked for."""
+    """Makes a small tower, without dropout by default."""
     torch.manual_seed(4)
     keywords = {"dim": 16, "num_layers": 2, "num_heads": 2, "dropout": 0.0, **PARTS[parts], **settings}
     return UserTower(user_vocabulary_sizes=(COUNTRIES,), num_contexts=CONTEXTS, content_dim=DIM, **keywords)
@@ -79,7 +79,7 @@ class TestPadding:
 
     @pytest.fixture
     def alone(self, two_tower, content_vectors, make_histories):
-        """Each listener's vector, encoded in a batch of one without padding."""
+        """Returns each listener's vector, encoded in a batch of one without padding."""
         batch = make_histories(self.LENGTHS)
         vectors = []
         for row, length in enumerate(self.LENGTHS):
@@ -99,7 +99,7 @@ class TestPadding:
             torch.testing.assert_close(states[row, length], alone[row], **CLOSE)
 
     def test_states_differ_from_event_to_event(self, two_tower, content_vectors, make_histories):
-        """Otherwise reading a wrong position would go unseen."""
+        """Otherwise reading a wrong position would not be noticed."""
         states = two_tower.encode_histories(make_histories([7]), content_vectors)[0]
         assert (states.diff(dim=0).abs().amax(dim=1) > 1e-3).all()
 
@@ -157,7 +157,7 @@ class TestStatesAt:
     def test_gathered_padded_bucketed_and_packed_agree(
         self, two_tower, content_vectors, make_histories, monkeypatch, packed, width, block
     ):
-        """Value and gradient in float64, against all states of one padding."""
+        """They agree in value and gradient in float64, and with all states of one padding."""
         two_tower.user_tower = make_user_tower(block)
         two_tower.double()
         vectors = content_vectors.double().requires_grad_()

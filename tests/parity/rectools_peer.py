@@ -46,7 +46,7 @@ def frame(lists):
 
 
 def answer(case):
-    """The figures of one case."""
+    """Returns the figures of one case."""
     k, catalog = case["k"], range(case["num_contents"])
     lists, targets, train = frame(case["lists"]), frame(case["targets"]), frame(case["train"])
     found = {

@@ -1,4 +1,4 @@
-"""Columns of users/ of any type: what serving looks up is what `prepare` has put into the vocabulary."""
+"""Columns of users/ of any type: serving looks up the values that `prepare` has put into the vocabulary."""
 
 import json
 from dataclasses import replace

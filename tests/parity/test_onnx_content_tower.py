@@ -97,7 +97,7 @@ def hearing(request, tmp_path_factory):
 
 
 def music(samples: int, rate: int, channels: int = 1) -> np.ndarray:
-    """A glide over noise, so that no stretch of it sounds like another."""
+    """Returns a glide over noise, so that no stretch of it sounds like another."""
     time = np.arange(samples)[:, None] / rate
     noise = np.random.default_rng(samples).normal(size=(samples, channels))
     return (0.3 * np.sin(2 * np.pi * (200 + 300 * time) * time) + 0.02 * noise).astype(np.float32)

@@ -74,7 +74,7 @@ def ours(case: Mapping[str, Any]) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory) -> list[tuple[dict[str, Any], Evaluation, dict[str, Any]]]:
-    """Each case with our evaluation and RecTools' answer."""
+    """Returns each case with the evaluation of towers and RecTools' answer."""
     folder = tmp_path_factory.mktemp("rectools")
     cases = [draw_case(seed) for seed in range(NUM_CASES)]
     (folder / "cases.json").write_text(json.dumps(cases))
@@ -98,7 +98,9 @@ def num_targets(case: Mapping[str, Any]) -> np.ndarray:
 
 
 def test_the_cases_reach_the_corners(compared):
-    """Empty, short and cut lists; more targets than places; cold contents in lists; pairs without tags."""
+    """The cases have empty, short and cut lists; more targets than places; cold contents in lists; pairs without
+    tags.
+    """
     shown = [(case, row) for case, _, _ in compared for listed in case["lists"] for row in listed[: case["k"]]]
     assert any(all(row not in played for played in case["train"]) for case, row in shown)
     assert any(not case["tags"][row] for case, row in shown)
@@ -111,7 +113,7 @@ def test_the_cases_reach_the_corners(compared):
 
 @pytest.mark.parametrize("metric", ["recall", "precision", "ndcg", "mrr", "hit_rate"])
 def test_hits(compared, metric):
-    """Our recall is RecTools' R-precision."""
+    """Recall of towers is RecTools' R-precision."""
     for case, evaluation, answer in compared:
         assert_same(figures(case, evaluation, metric), answer[metric])
 
@@ -137,7 +139,7 @@ def test_lists(compared, metric):
 
 
 def test_diversity(compared):
-    """A list of one content has no diversity here and 0 there."""
+    """A list of one content has no diversity in towers and 0 in RecTools."""
     for case, evaluation, answer in compared:
         found, expected = figures(case, evaluation, "diversity"), np.array(answer["diversity"], dtype=float)
         is_single = np.array([min(len(listed), case["k"]) == 1 for listed in case["lists"]])

@@ -1,4 +1,4 @@
-"""Places that are shared out fairly."""
+"""Places that are shared out fairly among members."""
 
 import numpy as np
 import pytest
@@ -48,13 +48,15 @@ def test_credits_are_within_one_place_of_equal_after_every_place(utilities, num_
     )
 )
 def test_they_are_whatever_the_worth(worth):
-    """Shares that no ranks give: contents for one member alone, and members who want nothing of their own."""
+    """The cases have shares that no ranks give: contents for one member alone, and members who want none of their
+    own.
+    """
     _, credits = share_places(worth, 30)
     assert is_fair(credits)
 
 
 def test_who_is_always_left_behind_gets_whole_places():
-    """Everything is worth a hundred times as much to the first of three members."""
+    """Every content is worth a hundred times as much to the first of three members."""
     worth = np.tile(np.array([[1.0], [0.01], [0.01]]), 40) * np.linspace(1, 0.5, 40)
     worth[1] = worth[1, ::-1]
     worth[0, :20] *= 100
@@ -63,7 +65,7 @@ def test_who_is_always_left_behind_gets_whole_places():
 
 
 def one_by_one(worth: np.ndarray, num_places: int) -> list[int]:
-    """The slow twin: products in full, and whether credits can be held for ever is played through."""
+    """Shares out places slowly, with products in full, and plays through whether credits can be kept for ever."""
     members, candidates = worth.shape
     discounts = [1 / np.log2(place + 2) for place in range(num_places)]
     best = [sum(d * w for d, w in zip(discounts, sorted(own, reverse=True), strict=False)) for own in worth.tolist()]
@@ -121,7 +123,7 @@ def test_of_one_taste_the_list_is_theirs():
 
 
 def test_the_first_place_has_the_largest_product():
-    """Brute force of one step: sums that start at 1 / places, relative to each member's own best list."""
+    """It is one step by brute force: sums that start at 1 / places, relative to each member's own best list."""
     worth = np.random.default_rng(0).uniform(0.1, 1, (3, 20))
     picks, _ = share_places(worth, 1)
     relative = worth / worth.max(axis=1, keepdims=True)

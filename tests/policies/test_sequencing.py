@@ -1,4 +1,4 @@
-"""The order of a list, held against all orders of small ones and against points on a line."""
+"""The order of a list, compared with all orders of small ones and with points on a line."""
 
 from itertools import pairwise, permutations
 

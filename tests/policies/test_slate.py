@@ -1,4 +1,4 @@
-"""Lists under rules, held against every possible list of small cases."""
+"""Lists under rules, compared with every possible list of small cases."""
 
 from itertools import combinations
 
@@ -140,7 +140,7 @@ def test_the_dial_gives_the_share_exactly():
 
 
 def test_the_program_looks_at_few_of_many_candidates_and_loses_nothing():
-    """Held against the program of all candidates, written as quotas that tell every content apart."""
+    """It is compared with the program of all candidates, written as quotas that tell every content apart."""
     rng = np.random.default_rng(5)
     for _ in range(5):
         n = 60
@@ -197,7 +197,7 @@ def test_a_list_in_styles_keeps_the_rules(case):
 
 
 def test_a_list_in_styles_holds_both_parts_of_a_quota_in_these_styles():
-    """Contents in turn of one style and the other; all that is heard is better than all that is new."""
+    """The contents alternate between two styles; all heard ones are better than all new ones."""
     candidates = made(range(40, 0, -1), [[] for _ in range(40)])
     styles = np.eye(2)[candidates.rows % 2]
     is_heard = candidates.rows < 20

@@ -1,4 +1,4 @@
-"""Spectrograms to vectors, of any length and in any company."""
+"""Spectrograms to vectors, at any length and in any batch."""
 
 from functools import partial
 
@@ -112,7 +112,9 @@ class TestStatistics(AudioEncoderContract):
         return StatisticsAudioEncoder(statistics)
 
     def test_are_means_and_deviations(self):
-        """Two frames: 0 and 2 in the first band, 3 and 3 in the second, around a catalogue of mean 1, deviation 2."""
+        """There are two frames: 0 and 2 in the first band, 3 and 3 in the second, around a catalogue of mean 1,
+        deviation 2.
+        """
         frames = {"mean": torch.full((2,), 1.0), "std": torch.full((2,), 2.0)}
         encoder = StatisticsAudioEncoder(
             SoundStatistics(**frames, sound_mean=torch.zeros(4), sound_std=torch.tensor([1.0, 1.0, 1.0, 1.0]))
@@ -155,7 +157,7 @@ class TestSizes:
         assert encoder.training
 
     def test_attention_is_counted(self):
-        """6 tokens: what a second layer adds is 10 w^2 for each, and their products with one another, twice."""
+        """There are 6 tokens: a second layer adds 10 w^2 for each, and their products with one another, twice."""
         one, two = (
             PatchAudioEncoder(SoundStatistics.of_none(10), **{**SMALL_PATCH, "num_layers": layers}) for layers in (1, 2)
         )

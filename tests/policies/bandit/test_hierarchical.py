@@ -1,4 +1,4 @@
-"""The policy whose cards share a prior: the contract, its parts by hand, and what a new card is thought of."""
+"""The policy whose cards share a prior: the contract, its parts by hand, and its belief about a new card."""
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def streams(generator, cards, users, intercepts, tastes):
 
 
 def test_a_card_that_nobody_has_seen_is_thought_to_be_as_others_are():
-    """Cards are streamed at a fifth, give or take; the new one is drawn there, and lower for a low quantile."""
+    """Cards are streamed about a fifth of the time; the new one is drawn there, and lower for a low quantile."""
     generator = np.random.default_rng(0)
     intercepts = logit(0.2) + 0.5 * generator.normal(size=200)
     cards = generator.integers(0, 200, 20_000)

@@ -1,4 +1,4 @@
-"""Home pages: which contents are cards, how listeners stand to them, and pages drawn shelf by shelf."""
+"""Home pages: the contents that are cards, listeners' features for them, and pages drawn shelf by shelf."""
 
 from dataclasses import replace
 
@@ -141,7 +141,7 @@ class TestPages:
 
 
 def looked_at(streams):
-    """The first three slots, and all up to the last stream."""
+    """Returns which cards were looked at: the first three slots, and all up to the last stream."""
     is_seen = np.logical_or.accumulate(streams[:, ::-1] > 0, axis=1)[:, ::-1]
     is_seen[:, :3] = True
     return is_seen

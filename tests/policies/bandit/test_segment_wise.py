@@ -1,4 +1,4 @@
-"""Segment-wise policies: each keeps to the contract, and chooses as its rule says."""
+"""Segment-wise policies: each keeps to the contract, and chooses by its rule."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def named(name: str, slots: int) -> SegmentWise:
 
 
 def unfloored(rule: Rule, **keywords: Any) -> SegmentWise:
-    """A policy that takes nothing but what its rule says, for one slot."""
+    """Makes a policy for one slot without a floor of exploration."""
     return SegmentWise(rule=rule, slots=1, floor=0.0, policy_id="unfloored", **keywords)
 
 
@@ -91,7 +91,7 @@ class Shared(PolicyContract):
         assert (slate.propensities == 1).all()
 
     def test_all_cards_allowed_is_as_none_forbidden(self, policy):
-        """The ranking for each segment, and that for each listener, are two ways to the same slates."""
+        """Both rankings, one for each segment and one for each listener, give the same slates."""
         taught(policy)
         candidates = Candidates(
             content_rows=ROWS, vectors=CANDIDATES.vectors, kinds=CANDIDATES.kinds,
@@ -183,7 +183,7 @@ def test_upper_bounds_by_their_definition():
 
 
 def test_draws_are_of_the_posterior():
-    """Beta(1 + 30, 99 + 70): mean 31 / 200."""
+    """The posterior is Beta(1 + 30, 99 + 70), with a mean of 31 / 200."""
     counted = Counted(seen=np.array([100.0, 0.0]), rewarded=np.array([30.0, 0.0]), total=100.0)
     drawn = BetaDraws().scores(counted, 20_000, np.random.default_rng(0))
     assert drawn.mean(axis=0) == pytest.approx([31 / 200, 1 / 100], rel=0.03)
@@ -191,7 +191,7 @@ def test_draws_are_of_the_posterior():
 
 
 def test_a_new_card_is_drawn_by_the_prior_until_it_is_seen():
-    """Next to cards that are streamed every tenth time the pessimistic prior tries a new one now and then."""
+    """Beside cards that are streamed every tenth time the pessimistic prior tries a new one now and then."""
     policy = unfloored(BetaDraws(), members=400)
     policy.update(shown(0, {row: [1] * 20 + [0] * 180 for row in (7, 2, 30)}))
     naive = unfloored(BetaDraws(beta=1.0), members=400)

@@ -21,7 +21,9 @@ PLAIN: dict[str, Any] = {"listened": 0.0, "popularity": 0.0, "hearing": 0.0}
 
 
 class MeanTower:
-    """A user tower in the place of the export's: the mean of what was played, the last of it as much as all before."""
+    """A user tower in the place of the export's: the mean of the history, in which the last content weighs as much as
+    all others.
+    """
 
     def __init__(self, vectors: np.ndarray):
         self._vectors = vectors
