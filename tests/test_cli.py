@@ -1,4 +1,4 @@
-"""Exit codes, and one line for a caller's mistake. Started as a process where Hydra's own ways of ending matter."""
+"""Exit codes, and one line for a caller's mistake. A process is started where Hydra's own exits matter."""
 
 import errno
 import io
@@ -119,7 +119,7 @@ class TestExitCodes:
 
 @pytest.mark.unhooked
 class TestTable:
-    """`ExitCode` is what `towers` ends with; the gate's refusal of a night is in `test_retrain`."""
+    """`ExitCode` lists the exit codes of `towers`; the gate's refusal of a night is in `test_retrain`."""
 
     def test_it_is_what_shells_say(self):
         told = {each.name: int(each) for each in ExitCode}

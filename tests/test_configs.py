@@ -1,4 +1,4 @@
-"""Every file below configs/ fits the code, and what does not fit is refused by name."""
+"""Every file below configs/ fits the code, and a wrong key or value is refused by name."""
 
 import importlib.util
 import inspect
@@ -41,7 +41,7 @@ NEEDED = {"data.root": "somewhere"}
 
 
 def find_targets(node, key, *, inner=True):
-    """(key, node) of everything with a `_target_`; without `inner`, of the outermost alone."""
+    """Yields (key, node) of everything with a `_target_`; without `inner`, of the outermost alone."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield key, node
@@ -101,13 +101,13 @@ def whole_config(*overrides):
 
 @cache
 def whole_of(command):
-    """All that is composed for a command, without an override."""
+    """Composes the whole configuration of a command, without an override."""
     return composed(command, [])
 
 
 @pytest.fixture
 def typed():
-    """Composes `train` with one more key, typed as an override; gives the value that Hydra made of it."""
+    """Composes `train` with one more key, typed as an override; returns the value that Hydra made of it."""
 
     def type_in(override):
         key = override.partition("=")[0]
@@ -483,7 +483,7 @@ def test_other_counts_are_one_or_more(group, keys, number):
 
 
 def test_a_metric_of_no_length_that_is_measured(world_store):
-    """The length is to blame, not the number of listeners."""
+    """The error names the length, not the number of listeners."""
     from towers.assembly.judging import judging_of
     from towers.assembly.monitoring import check_monitor, measured_by
     from towers.evaluation.from_store import task_from_store

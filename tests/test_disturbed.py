@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 
 def work(folder: Path) -> None:
-    """Seven calls that change the file system, and others that do not."""
+    """Makes seven calls that change the file system, and others that do not."""
     (folder / "new").mkdir()
     (folder / "new" / "part").write_text("whole")
     assert list(folder.iterdir())

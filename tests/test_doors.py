@@ -66,7 +66,7 @@ def doors_export(tmp_path_factory: pytest.TempPathFactory) -> Export:
 
 
 def like_what_was_disliked(histories: Path) -> None:
-    """The first play after a dislike becomes a like, of the first listener in `FEW` who has one."""
+    """Turns the first play after a dislike into a like, for the first listener in `FEW` who has one."""
     events, offsets = mapped_table(histories / "events.arrow"), np.load(histories / "offsets.npy")
     action, rows = events["action"].to_numpy().copy(), events["content_row"].to_numpy()
     for user in FEW:
@@ -164,7 +164,7 @@ class TestPythonWithHistories(RecommendingContract):
 
 
 class TestWithheld:
-    """The ids that an engine has to leave out are those that no door shows."""
+    """The ids that an engine has to leave out are those that no door recommends."""
 
     @pytest.mark.parametrize("include_heard", [False, True])
     def test_what_is_left_is_recommended(self, doors_export: Export, include_heard: bool) -> None:
@@ -291,7 +291,7 @@ EVENTS = [
 ]
 VECTOR = [3.0, -1.0, 0.5, 0, 2, -0.25, 1e-3, 0]
 TONE = Path("tone")
-"""Stands for a file of sound."""
+"""A placeholder for a file of sound."""
 ASKED: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("recommend", {"history": [*TRACKS]}, None),
     ("recommend", {"history": EVENTS, "skip_cooldown_days": 0, "k": 5}, None),
@@ -315,7 +315,7 @@ ASKED: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("embed_content", {"audio": TONE, "metadata": {"artist_ids": [1], "language": "ja"}}, "metadata.artist_ids=1"),
     ("embed_content", {"metadata": {"genres": ["jazz"], "album_id": None}}, None),
 )
-"""Questions, and what of them is not known."""
+"""Questions, and the unknown ids in each."""
 REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("similar", {"metadata": {"genre": "techno"}}, "metadata.genre: no such column of contents/; did you mean genres?"),
     (

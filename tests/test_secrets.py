@@ -74,7 +74,7 @@ def test_the_longest_goes_first(monkeypatch):
 
 
 def test_what_is_no_secret_stays(monkeypatch, tmp_path):
-    """Short values, folders, and variables that are named otherwise."""
+    """Short values, folders, and variables with other names are shown."""
     monkeypatch.setenv("KEYBOARD", "qwertyqwerty")
     monkeypatch.setenv("SOME_KEY", "short")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
@@ -88,7 +88,7 @@ def test_what_is_no_secret_stays(monkeypatch, tmp_path):
 
 
 def test_a_variable_that_is_no_text_disturbs_nothing(monkeypatch):
-    """The system lets it hold any bytes."""
+    """The system allows any bytes in a variable."""
     monkeypatch.setitem(os.environ, "ODD_TOKEN", os.fsdecode(b"hunter2\xffhunter2"))
     assert masked("it said hunter2%FFhunter2") == "it said ***"
 
@@ -141,7 +141,7 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
 
 
 def test_a_secret_that_a_configuration_reads_is_masked_wherever_it_is_led(monkeypatch):
-    """However short it is, through another key, and in the midst of a text."""
+    """It may be short, come through another key, or be a part of a text."""
     monkeypatch.setenv("DB_PASSWORD", "hunter2")
     written = {
         "db": {"pw": "${oc.env:DB_PASSWORD}"},

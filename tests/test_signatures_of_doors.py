@@ -1,4 +1,4 @@
-"""The table of docs/serving.md says which argument each door takes, and why another does not; it is held to them."""
+"""The table of docs/serving.md on the arguments of each door, with reasons for missing ones, agrees with the code."""
 
 import inspect
 import re
@@ -36,7 +36,7 @@ META = ("command", "hydra", "defaults")
 
 @dataclass(frozen=True)
 class Row:
-    """An argument of a question, and by door `yes` or why not."""
+    """An argument of a question, and for each door `yes` or the reason why not."""
 
     question: str
     argument: str
@@ -56,12 +56,12 @@ def table() -> Iterator[Row]:
 
 
 def told(door: str, *asked: str) -> set[str]:
-    """The arguments that a door takes, as the table has it."""
+    """Returns the arguments that a door takes by the table."""
     return {row.argument for row in table() if row.question in asked and getattr(row, door) == "yes"}
 
 
 def of_function(function: Callable[..., Any]) -> dict[str, Any]:
-    """Defaults by argument."""
+    """Returns defaults by argument."""
     return {name: one.default for name, one in inspect.signature(function).parameters.items() if name != "self"}
 
 

@@ -1,4 +1,4 @@
-"""Listeners of plain taste, and exports whose user tower can be worked out: the sum of what was heard, normalised."""
+"""Listeners of plain taste, and exports whose user tower can be computed by hand: the normalised sum of the history."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ def write_listening(folder: Path) -> Path:
 
 
 def vectors_by_taste(store: Store, seed: int, spread: float = 0.3) -> np.ndarray:
-    """Unit vectors by row of the store: a direction a taste, and a little of their own."""
+    """Returns unit vectors by row of the store: a direction for each taste, and a small part of their own."""
     draws = np.random.default_rng(seed)
     tastes = [int(content_id[1]) for content_id in store.content_ids.tolist()]
     vectors = np.eye(DIM)[tastes] + spread * draws.normal(size=(len(tastes), DIM))
@@ -69,8 +69,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def export_of(
     folder: Path, store: Store, vectors: np.ndarray, user_ids: list[str], rows: np.ndarray | None = None
 ) -> Export:
-    """An export of the store's contents (`rows` of them, in that order) at `vectors`, which go by row of the store. Its
-    training ended where the store's validation begins."""
+    """Writes an export of the store's contents (`rows` of them, in that order) at `vectors`, which go by row of the
+    store.
+    """
     rows = np.arange(len(vectors)) if rows is None else rows
     contents = [content(content_id) for content_id in store.content_ids[rows].tolist()]
     chosen = {user: list(range(len(rows))) if place == 0 else [] for place, user in enumerate(user_ids)}

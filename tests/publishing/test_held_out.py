@@ -1,4 +1,4 @@
-"""Recall on held-out listening, and what leading dimensions are worth."""
+"""Recall on held-out listening, and the value of leading dimensions."""
 
 import numpy as np
 

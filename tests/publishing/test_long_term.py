@@ -65,7 +65,7 @@ def found(store, vectors, artists) -> LongTerm:
 
 @pytest.fixture(scope="module")
 def vectors(store) -> np.ndarray:
-    """The first direction says whether the artist is of even number, and more is said of nothing."""
+    """Returns vectors whose first direction says whether the artist is of even number; the others say nothing."""
     is_even = np.array([int(name[1]) % 2 == 0 for name in store.content_ids.tolist()])
     noise = np.random.default_rng(1).normal(size=(len(is_even), 4))
     return unit(np.where(is_even, 1.0, -1.0)[:, None] * np.eye(4)[0] + 0.3 * noise).astype(np.float32)

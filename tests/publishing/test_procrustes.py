@@ -1,4 +1,4 @@
-"""The map between spaces is the one that was planted, and the nearest where none was."""
+"""The map between spaces is the planted one, and the nearest where none was planted."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def fitted(source: np.ndarray, target: np.ndarray, source_version=NEW, target_ve
 
 @given(SEEDS, DIMS, st.integers(0, 20))
 def test_a_planted_map_is_found(seed, dim, more):
-    """Mirrored spaces among them; from as many contents as there are dimensions on."""
+    """Mirrored spaces are among them; contents are as many as dimensions or more."""
     source, planted = unit(dim + more, dim, seed), orthogonal(dim, seed + 1)
     assume(np.linalg.cond(source) < 1e4)  # else there is nearly no content in some direction
     found = fitted(source, source @ planted.T)

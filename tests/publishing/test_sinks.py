@@ -1,4 +1,4 @@
-"""Milvus Lite and LanceDB, real ones, in folders of their own."""
+"""Milvus Lite and LanceDB, in folders of their own."""
 
 import json
 import subprocess
@@ -67,7 +67,7 @@ class MilvusReader:
 
 
 class LanceReader:
-    """Reads what the one row of towers_current names."""
+    """Reads the tables that the one row of towers_current names."""
 
     def __init__(self, uri):
         self._uri = uri
@@ -125,7 +125,7 @@ def exports(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def filled_milvus(exports, tmp_path_factory):
-    """Reached as a cluster is, by a port."""
+    """A filled Milvus that is reached by a port, as a cluster is."""
     server, database, port = start_server_in_thread(str(tmp_path_factory.mktemp("milvus")), port=0)
     uri = f"http://127.0.0.1:{port}"
     engine = Engine(MilvusSink, {"uri": uri, "token": "root:Milvus", **SHARED}, MilvusReader(uri))

@@ -1,4 +1,4 @@
-"""A version of an export is written whole or not at all, and holds what it was given, however it came."""
+"""A version of an export is written completely or not at all, and holds its inputs."""
 
 import threading
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def test_the_same_bytes_from_blocks_of_any_size_on_any_number_of_threads(written
 
 
 def test_towers_are_exported_before_threads_start(make_trained, monkeypatch, tmp_path):
-    """Threads share with torch's exporter how the process warns and, in Python 3.11.7, how deep its parser is."""
+    """Threads share with torch's exporter the process's warning filters and, in Python 3.11.7, its parser's depth."""
     running: list[list[str]] = []
     graph = towers._graph
 
@@ -124,7 +124,7 @@ def test_a_version_stays_in_the_space_of_the_one_before(written, make_trained, t
 
 
 def test_what_is_derived_is_there_and_regions_carry_on(written, make_trained, tmp_path):
-    """Listeners of a taste choose its contents together, and lie where they do."""
+    """Listeners of a taste choose its contents together, and lie where these do."""
     first = Export(written)
     tastes = np.array([int(content_id[1]) for content_id in first.content_ids])
     assert first.co_listening is not None

@@ -34,7 +34,7 @@ def in_blocks(vectors: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 class TrainedByTaste:
-    """Contents where their taste is, and an untrained user tower, which reads ids alone; judges itself."""
+    """Contents at their taste, and an untrained user tower, which reads ids alone; it judges itself."""
 
     def __init__(self, store: Store):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The names of an export's files stand in one module, so that what is written and what is read cannot part."""
+"""The names of an export's files are in one module, so that writers and readers agree."""
 
 import ast
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def names() -> set[str]:
 
 
 def spelled(source: str) -> Iterator[str]:
-    """Names of an export's files among the string literals."""
+    """Returns the names of an export's files among the string literals."""
     known = names()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and node.value in known:

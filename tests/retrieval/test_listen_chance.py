@@ -1,4 +1,4 @@
-"""The model of the chance of a listen: its sums, its file, and lists by it."""
+"""The model of the chance of a listen: its sums, its file, and lists that it ranks."""
 
 import json
 import math
@@ -118,7 +118,7 @@ def test_somebody_without_a_history(export: Known) -> None:
 
 
 def test_a_large_catalogue_is_looked_at_near_the_listener(tmp_path: Path) -> None:
-    """All that was heard is looked at, wherever it stands."""
+    """All heard contents are candidates, wherever they lie."""
     export = known(tmp_path, 21_000, IvfSettings(min_contents=1_000, num_lists=64, num_probes=64))
     standing, vector = standing_of(export, 0), export.user_vectors[0]
     found = recommend(export, vector, Query(k=100, familiar=0.03), standing)
@@ -151,7 +151,7 @@ def test_a_share_lies_between_0_and_1(familiar: float) -> None:
 
 
 def test_the_standing_moves_to_another_version(export: Known) -> None:
-    """Contents 3 and 11 are rows 0 and 1 there, and 7 is not."""
+    """Contents 3 and 11 are rows 0 and 1 of the other version, which lacks 7."""
     row_of = np.full(CONTENTS, -1)
     row_of[[3, 11]] = 0, 1
     moved = standing_of(export, 0).moved(row_of)

@@ -1,4 +1,4 @@
-"""Listeners of one version against contents of another: refused, unless their spaces are one or a map is given."""
+"""Listeners of one version with contents of another: refused, unless their spaces are the same or a map is given."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from towers.retrieval.rotation import SpaceRotation
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 QUARTER = np.array([[0.0, -1.0], [1.0, 0.0]])
-"""Turns east to north."""
+"""Rotation of east to north."""
 
 
 def export(folder: Path, space_id: str, vectors: dict[str, list[float]], heard: dict[str, list[int]]) -> Export:
@@ -35,7 +35,7 @@ def export(folder: Path, space_id: str, vectors: dict[str, list[float]], heard: 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Export:
-    """Ann stands at "b", north."""
+    """An export in which Ann is at "b", north."""
     return export(tmp_path / "old", "first", {"a": EAST, "gone": WEST, "b": NORTH}, {"ann": [0, 1, 2]})
 
 

@@ -1,4 +1,4 @@
-"""The rule of what may be recommended, on events that can be seen through."""
+"""The rule of what may be recommended, on simple events."""
 
 from datetime import date
 
@@ -101,7 +101,7 @@ ACTIONS = st.sampled_from(schema.ACTIONS)
 
 @given(st.lists(st.tuples(ACTIONS, st.integers(-1, 3), st.integers(0, 60), st.sampled_from([-1.0, 0.1, 0.9]))))
 def test_as_it_is_said_in_words(told: list[tuple[str, int, int, float]]) -> None:
-    """Content by content and event by event, the slow way."""
+    """The reference applies the rule content by content and event by event."""
     told = sorted(told, key=lambda event: -event[2])
     for include_heard in (False, True):
         expected = []
@@ -143,7 +143,7 @@ def test_mistakes(asked: dict, said: str) -> None:
 
 
 class TestCatalogue:
-    """A track, an explicit one, an episode, and tracks of known days."""
+    """The catalogue has a track, an explicit one, an episode, and tracks with known days of release."""
 
     catalogue = Catalogue(
         np.array([0, 0, 1, 0, 0], np.int8),

@@ -1,4 +1,4 @@
-"""Maps between spaces: inner products stay, ways back and chains lead where they should."""
+"""Maps between spaces keep inner products; inverses and chains lead to the right space."""
 
 import json
 
@@ -14,7 +14,7 @@ SEEDS, DIMS = st.integers(0, 2**32 - 1), st.integers(1, 12)
 
 
 def orthogonal(dim: int, seed: int) -> np.ndarray:
-    """A rotation or a reflection."""
+    """Draws a rotation or a reflection."""
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0]
 
 

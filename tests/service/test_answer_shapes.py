@@ -1,4 +1,4 @@
-"""Answers are written without the models that describe them; here they are held against them, field by field."""
+"""Answers are written without the models that describe them; here they are checked against these, field by field."""
 
 from typing import Any, get_args
 
@@ -26,7 +26,7 @@ def routes(client: TestClient) -> dict[tuple[str, str], APIRoute]:
 
 
 def asked(user_id: str, content_id: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Questions for every endpoint, by method and path."""
+    """Returns questions for every endpoint, by method and path."""
     history = [{"content_id": content_id}, {"content_id": "newer than the export"}, {"action": "search"}]
     return {
         ("GET", "/health"): [{"url": "/health"}],

@@ -1,4 +1,4 @@
-"""Each endpoint on an export whose answers can be seen: contents ten degrees apart on a quarter circle."""
+"""Each endpoint on an export with obvious answers: contents ten degrees apart on a quarter circle."""
 
 import numpy as np
 import pyarrow.parquet as pq

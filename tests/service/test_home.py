@@ -1,4 +1,4 @@
-"""`/home` and `/outcome`: pages that are logged as they are shown, and what their listeners did, once."""
+"""`/home` and `/outcome`: pages that are logged as they are shown, and the listeners' outcomes, once."""
 
 import logging
 import shutil

@@ -30,7 +30,7 @@ Told = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def told(client: TestClient, name: str = "", **labels: str) -> float | Told:
-    """All samples by name and labels; with a name, the sum of those that have it and the labels."""
+    """Returns all samples by name and labels; with a name, the sum of those that have it and the labels."""
     samples: list[Sample] = [
         sample
         for family in text_string_to_metric_families(client.get("/metrics").text)

@@ -1,4 +1,4 @@
-"""Lists over HTTP: what each kind needs, what its answer says, and what is refused in one line."""
+"""Lists over HTTP: the arguments of each kind, its answer, and refusals in one line."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def tracks(newest: Export) -> list[str]:
 
 @pytest.fixture(scope="module")
 def editors(newest: Export) -> str:
-    """The id of the one playlist of an editor."""
+    """Returns the id of the one playlist of an editor."""
     return newest.content_ids[int(newest.playlists.content_row[0])]
 
 

@@ -1,4 +1,4 @@
-"""`towers serve` as a user starts it: a process of its own."""
+"""`towers serve` as a user starts it, in a process of its own."""
 
 import os
 import signal
@@ -78,7 +78,7 @@ def address_of(client: httpx2.Client) -> tuple[str, int | None]:
 
 @contextmanager
 def asking_for_a_vector(client: httpx2.Client) -> Iterator[Callable[[], bytes]]:
-    """A request that is under way: half of its body is there. Gives what sends the rest, and returns the answer."""
+    """Sends half of the body of a request; yields a function that sends the rest and returns the answer."""
     with socket.create_connection(address_of(client), timeout=20) as connection:
         connection.sendall(b"POST /embed HTTP/1.1\r\nHost: towers\r\nContent-Type: application/json\r\n")
         connection.sendall(b"Content-Length: 2\r\n\r\n{")

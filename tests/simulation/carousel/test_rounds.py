@@ -1,4 +1,4 @@
-"""Rounds: what is counted, for policies that choose in a known way."""
+"""Rounds: their counts, for policies with known choices."""
 
 import numpy as np
 import pytest

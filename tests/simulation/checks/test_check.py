@@ -57,7 +57,7 @@ def test_it_is_written(tmp_path):
 
 
 def test_segments():
-    """Groups are of listeners who are known, and new ones stand alone."""
+    """Groups are of known listeners, and new ones are a group of their own."""
     log = logs.listened(LISTENERS, seed=1)
     # Of three listeners most sessions before the period are not known.
     is_rare = (log.listener < 3) & (log.start_us < BEGIN_US) & (log.session % 20 > 0)

@@ -10,7 +10,7 @@ from towers.simulation.listeners.session_log import SKIP
 
 @pytest.fixture(scope="module")
 def seen():
-    """The facts, and for each play of the period the listener's plays before it."""
+    """The facts, and for each play of the period the listener's earlier plays."""
     facts = logs.heard(logs.listened(listeners=8, seed=3, per_day=0.4))
     assert len(facts.log) > 300
     both = [(facts.before, at) for at in range(len(facts.before))] + [(facts.log, at) for at in range(len(facts.log))]

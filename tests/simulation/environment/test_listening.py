@@ -1,4 +1,4 @@
-"""Gymnasium's faces: what its checker asks, both alike, repeatable, and nothing hidden to be seen."""
+"""Gymnasium's two interfaces: they pass its checker, agree, are repeatable, and show nothing hidden."""
 
 import sys
 import warnings

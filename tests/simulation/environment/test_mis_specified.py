@@ -1,4 +1,4 @@
-"""Worlds that are not as a simulator says, and one without satiation and drift."""
+"""Worlds that differ from the simulator, and one without satiation and drift."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Choices: a conditional logit whose planted weights come back, and a sample of candidates that leans nowhere."""
+"""Choices: a conditional logit whose planted weights are recovered, and an unbiased sample of candidates."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The hazard of the next session: what is drawn follows it, and what was planted is found."""
+"""The hazard of the next session: draws follow it, and planted values are recovered."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The planted world does what it says: tastes of the demo's audience, satiation and returns as asked."""
+"""The planted world follows its settings: tastes of the demo's audience, satiation and returns."""
 
 from dataclasses import replace
 
