@@ -115,8 +115,8 @@ VIOLATIONS = [
 
 
 def rounds() -> list[list[tuple[str, str, str]]]:
-    """Groups the violations into as few rounds as possible, with at most one for each contract, so that none can hide behind
-    another; a round takes seconds.
+    """Groups the violations into as few rounds as possible, with at most one for each contract, so that none can hide
+    behind another; a round takes seconds.
     """
     found: list[list[tuple[str, str, str]]] = []
     for violation in VIOLATIONS:

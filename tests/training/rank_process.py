@@ -18,7 +18,9 @@ from towers.training.processes import Processes
 from towers.training.step import accumulate_gradient
 
 SOUNDS_AT_ONCE = 5
-"""So that a refresh of the tiny world has several rounds, and ends in one where a rank has few sounds or none."""
+"""Number of sounds at once, with which a refresh of the tiny world has several rounds, the last with few or none for a
+rank.
+"""
 
 
 def main(folder: Path) -> None:

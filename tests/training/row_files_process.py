@@ -67,7 +67,7 @@ def share(folder: Path, rank: int, ranks: int) -> None:
 
 
 def write(path: Path, table: DividedIds, optimizer: RowwiseAdamW, sounds: Division) -> None:
-    """A checkpoint of rows that all differ, with moments, after a step in which every rank met its rows."""
+    """Writes a checkpoint of rows that all differ, with moments, after a step in which every rank met its rows."""
     rows = torch.arange(len(table.weight))
     owned = table.weight.index_select(0, rows).requires_grad_()
     owned.grad = 1 + table.weight.detach().square()

@@ -1,4 +1,4 @@
-"""Ends of a run, at any place: a signal, a kill, or an exception that stands for one."""
+"""Ends of a run at any place: by a signal, a kill, or an exception in the place of a kill."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ PLACES = (
     "on_validation_start", "on_validation_batch_start", "on_validation_batch_end", "on_validation_end",
     "on_save_checkpoint", "on_train_epoch_end",
 )  # fmt: skip
-"""Lightning's hooks, in the order in which they come."""
+"""Lightning's hooks, in the order of their calls."""
 
 
 class Killed(Exception):

@@ -17,7 +17,7 @@ AUDIO_DIM = 3
 
 @pytest.fixture
 def table():
-    """Contents 0 and 3 without sound; sounds in another order than contents."""
+    """The table: contents 0 and 3 have no sound, and sounds are in another order than contents."""
     codes = {"genres": Ragged.from_lists([[1, 2], [], [3], [4, 5, 6]])}
     table = ContentTable(codes, np.array([-1, 1, 0, -1]), 2, AUDIO_DIM)
     table.write(0, torch.tensor([[1.0, 1, 1], [2, 2, 2]]))
@@ -119,7 +119,7 @@ class TestRefresh:
         assert 0 < found["audio/staleness"] < found["audio/staleness_max"]
 
     def test_draws_nothing(self, world_store, two_tower):
-        """Dropout is on when a step asks for a refresh, and what later steps draw must not depend on it."""
+        """Dropout is on when a step asks for a refresh, and the draws of later steps must not depend on the refresh."""
         table = build_content_table(
             world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
         )

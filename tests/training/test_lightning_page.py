@@ -1,4 +1,4 @@
-"""The page for those who come from Lightning: its code runs as it stands."""
+"""The page for users of Lightning: its code runs as it stands."""
 
 import re
 from pathlib import Path

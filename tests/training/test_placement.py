@@ -25,7 +25,7 @@ def rows(world_store):
 
 @pytest.fixture
 def place(world_store, make_learner, rows):
-    """Fits a fresh network to an untrained one of another seed, of which it knows nothing but the places."""
+    """Fits a fresh network to the places of an untrained one with another seed."""
 
     def run(epochs=30, seed=0, **settings):
         trained, placed = make_learner(seed=1), make_learner(seed=2)

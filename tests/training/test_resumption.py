@@ -1,4 +1,4 @@
-"""Stopped or killed anywhere, the second start ends with every bit of the run that was never stopped."""
+"""A run that is stopped or killed anywhere ends, after a second start, with every bit of one that was never stopped."""
 
 import signal
 from types import SimpleNamespace
@@ -73,7 +73,7 @@ class TestKills:
 
     @pytest.mark.parametrize("step", np.random.default_rng(0).permutation(np.arange(6, 20))[:1].tolist())
     def test_steps_since_the_last_checkpoint_are_taken_again(self, trained, make_run, tmp_path, step):
-        """A process of its own dies by SIGKILL, some steps after what it has begun with."""
+        """A process of its own dies by SIGKILL, some steps after those of its checkpoint."""
         with pytest.raises(Stopped):
             make_run(tmp_path, callbacks=[At("on_train_batch_start", 2, signalled(signal.SIGTERM))]).train()
         kill = At("on_train_batch_start", step, signalled(signal.SIGKILL))
@@ -111,7 +111,7 @@ class TestKills:
         go_on(make_run, tmp_path, trained)
 
     def test_frequencies_counted_on_the_way(self, world_store, make_run, tmp_path):
-        """Estimates, steps of last sight and all: part of the checkpoint."""
+        """The checkpoint holds the estimates and the steps of last sight."""
 
         def objective():
             candidates = InBatchAndUniform(world_store.train_positives, num_uniform=8, in_batch=True)
@@ -145,7 +145,9 @@ class TestKills:
 
 
 def assert_same_run_after(make_run, folder, whole, **settings):
-    """A kill before the first checkpoint costs all of it."""
+    """Continues the run in a folder, or begins it anew if no checkpoint is there, and checks that it equals the whole
+    one.
+    """
     run = make_run(folder, **settings)
     run.train()
     assert_same_run(run, whole)
@@ -158,7 +160,9 @@ def whole_run(run):
 
 @pytest.fixture(scope="module")
 def refreshed(make_run, tmp_path_factory):
-    """Two epochs with a full refresh of the audio memory every three steps, beside those of the validations."""
+    """A run of two epochs with a full refresh of the audio memory every three steps, beside those of the
+    validations.
+    """
     return whole_run(make_run(tmp_path_factory.mktemp("refreshed"), **REFRESHED))
 
 
@@ -175,7 +179,7 @@ class TestScheduledRefresh:
         assert not all(torch.equal(refreshed.tensors[name], tensor) for name, tensor in trained.tensors.items())
 
     def test_a_refresh_more_than_once_an_epoch_that_is_not_validated(self, make_run, tmp_path, refreshed):
-        """Every epoch ends in a step that is due, the first without a validation."""
+        """Every epoch ends in a step with a refresh, the first without a validation."""
         per_epoch = refreshed.steps // 2
         run = make_run(tmp_path, refresh_sounds_every_steps=per_epoch, validate_every_epochs=2)
         run.train()

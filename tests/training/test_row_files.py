@@ -1,4 +1,6 @@
-"""Rows beside a checkpoint: written and read by one process that stands for several; what would run code is refused."""
+"""Rows beside a checkpoint: written and read by one process in the place of several; files that would run code are
+refused.
+"""
 
 import errno
 import io
@@ -49,7 +51,7 @@ def test_is_read_as_a_whole(tmp_path):
 
 
 def test_says_whose_ids_have_a_delta_before_it_is_read(tmp_path):
-    """So that a run whose listeners are forgotten goes on with the rows that it has written."""
+    """A run whose listeners are forgotten goes on with the rows that it has written."""
     assert ids_of_unfinished(tmp_path) is None
     has_delta = torch.tensor([True, False, True])
     state = {"state_dict": {f"learner.{HAS_DELTA}": has_delta}, "loops": {}}
@@ -166,7 +168,7 @@ class Evil:
 
 
 class Attribute:
-    """Pickled as an attribute of something."""
+    """An object that is pickled as an attribute of another one."""
 
     def __init__(self, of, name):
         self.of, self.name = of, name

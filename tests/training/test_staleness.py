@@ -16,7 +16,7 @@ def figures(*parts):
 
 
 def test_angles_by_hand():
-    """60, 180 and 0 degrees; lengths do not count."""
+    """The angles are 60, 180 and 0 degrees; lengths do not count."""
     found = figures(([[1, 0], [0, 2], [3, 3]], [[0.5, math.sqrt(0.75)], [0, -5], [1, 1]]))
     assert found["audio/staleness"] == pytest.approx((0.5 + 2 + 0) / 3)
     assert found["audio/staleness_max"] == pytest.approx(2)

@@ -105,7 +105,7 @@ def test_anomalies_are_named(make_run, tmp_path):
 
 
 def test_a_validation_of_its_own(trained, make_run):
-    """`trainer.validate` of a checkpoint gives the figures of the training, and leaves the run as it is."""
+    """The command `trainer.validate` on a checkpoint gives the figures of the training, and leaves the run as it is."""
     before = (trained.folder / LAST).read_bytes(), trained.run.rows()
     run = make_run(trained.folder)
     run.trainer.loggers = [DummyLogger()]

@@ -1,4 +1,4 @@
-"""Gradients of what was chosen, held against differences of the chances themselves."""
+"""Gradients of choices, compared with differences of the chances themselves."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def slots(weights: np.ndarray):
 
 
 def differences(of, step: float = 1e-2) -> np.ndarray:
-    """Central differences by each weight."""
+    """Returns central differences by each weight."""
     moves = step * np.eye(len(WEIGHTS))
     return np.stack([(of(WEIGHTS + move) - of(WEIGHTS - move)) / (2 * step) for move in moves], axis=-1)
 

@@ -1,4 +1,4 @@
-"""Candidates, and how probable each was: measured by drawing, not derived a second time."""
+"""Candidates, and their probabilities: measured by drawing, not derived a second time."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ class TestEverySampler:
             assert (log_q <= 0).all()
 
     def test_log_q_is_how_often_a_content_is_drawn(self, samples):
-        """A content's probability is the same in all draws, so any draw that holds it tells it."""
+        """A content's probability is the same in all draws, so that any draw with the content has it."""
         drawn = np.bincount(np.concatenate([rows for rows, _ in samples]), minlength=len(POSITIVES)) / DRAWS
         stated = np.full(len(POSITIVES), np.nan)
         for rows, log_q in samples:
@@ -55,7 +55,7 @@ class TestEverySampler:
 
     @pytest.mark.slow
     def test_the_sampled_sum_estimates_the_whole_one_without_bias(self, samples):
-        """Taken from the loss itself, so that a wrong sign on either side of it fails.
+        """The sum is taken from the loss itself, so that a wrong sign on either side fails.
 
         The target is a content that is never drawn; `exp(loss) * exp(s+) - exp(s+)` is then the sum over candidates.
         """
@@ -128,7 +128,7 @@ class TestInBatchAndUniform:
 
     @pytest.mark.parametrize("num_uniform", [0, 4])
     def test_a_bound_that_is_reached_leaves_the_sum_unbiased(self, num_uniform):
-        """Measured by drawing: how often each content is there, and the corrected sum of some exponentials."""
+        """Draws measure how often each content is a candidate, and the corrected sum of some exponentials."""
         sampler, generator = InBatchAndUniform(POSITIVES, num_uniform, True, max_in_batch=3), np.random.default_rng(0)
         exponentials, draws = np.exp(np.linspace(-1, 1, len(POSITIVES))), 4_000
         times, stated, sums = np.zeros(len(POSITIVES)), np.full(len(POSITIVES), np.nan), np.zeros(draws)
@@ -176,7 +176,7 @@ class TestUniform:
 
 class TestPopularity:
     def test_log_q_follows_the_power_of_the_counts(self):
-        """Shares 16 ** .5 : 4 ** .5 : 1 = 4 : 2 : 1; of two draws both miss with (1 - share) ** 2."""
+        """Shares are 16 ** .5 : 4 ** .5 : 1 = 4 : 2 : 1; of two draws both miss with (1 - share) ** 2."""
         sampler = Popularity(np.array([16, 0, 4, 1]), 2, 0.5)
         stated, generator = {}, np.random.default_rng(0)
         for _ in range(50):
