@@ -122,7 +122,7 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
         "hooks": [{"url": "https://host/?t=0123456789abcdef", "password": "catalogue", "with": "0123456789abcdef"}],
         "own": {
             "login": "${oc.env:BROKER_PASSWORD}",
-            "user": "${oc.env:NOBODY,training}",  # by chance what another key reads as a secret
+            "user": "${oc.env:NOBODY,training}",  # by chance the same as a secret that another key reads
             "number": 3,
             "door": "${oc.env:DOOR_KEY}",
             "with": "a?p=${oc.env:DB_PASSWORD}",

@@ -88,7 +88,7 @@ def test_a_killed_training_goes_on_to_the_same(folder, store, version, tmp_path,
     unfinished = tmp_path / "agents" / "listening" / version.name
     assert not (unfinished / "train.json").exists()
     assert not (tmp_path / "agents" / "listening" / "current").exists()
-    # A row that stands behind the checkpoint, as a kill in between leaves it, is written anew.
+    # A row behind the checkpoint, as a kill in between leaves it, is written again.
     curve = unfinished / "metrics.csv"
     curve.write_text(curve.read_text() + curve.read_text().splitlines()[-1].replace("2,", "3,", 1) + "\n")
     ok(tmp_path, "agent", store, *SMALL)

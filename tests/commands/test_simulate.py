@@ -195,7 +195,7 @@ class TestCheck:
             )
             share = (earlier == SKIP).mean() if len(earlier) else np.nan
             assert data.features[play, -1] == pytest.approx(share, nan_ok=True)
-        # What comes later changes no chance of before.
+        # Later plays change no earlier chance.
         shorter = checked_part(log, HALF, UNTIL_US, UNTIL_US + 25 * 86_400_000_000)
         first = skip_data(simulator, shorter.before, shorter)
         ids = np.array(period.real.user_ids)[period.real.listener]

@@ -18,7 +18,7 @@ from towers.evaluation.task import EvaluationTask
 
 EVERYTHING, UNSEEN, UNSEEN_COLD = RANKINGS
 
-# One class inherits each test, another runs it; what hypothesis remembers of one is of use to the other.
+# One class inherits each test, another runs it; examples that hypothesis keeps of one serve the other.
 inherited = settings(suppress_health_check=[HealthCheck.differing_executors])
 
 

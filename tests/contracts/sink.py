@@ -271,7 +271,7 @@ class SinkContract:
             UserError, match=r"serving is led to it, but it is not of space space in 3 dim.*sink\.prefix"
         ):
             engine.write(exports[0], dim=3)
-        engine.write(exports[0], dim=exports[0].dim)  # which is all
+        engine.write(exports[0], dim=exports[0].dim)  # all of them
         engine.write(exports[1])
         engine.write(exports[0], dim=3)  # no longer served: filled anew
         assert engine.reader.facts()["dim"] == "3"

@@ -171,7 +171,7 @@ def test_order_is_by_bytes_with_nulls_last(database):
 
 
 def test_batches(database):
-    values = VALUES.drop(["number"])  # of which one is no number, which is equal to none
+    values = VALUES.drop(["number"])  # one of them NaN, which equals no value
     database.put("odd", values)
     batches = list(database.batches("odd", ("row",), 5, where={"row": 3}))
     assert [batch["row"].to_pylist() for batch in batches if len(batch)] == [[3]]
@@ -447,7 +447,7 @@ def test_a_store_is_the_same_to_the_byte(tmp_path, one_key, capsys):
         prepare(folder, stores / name, name)
         printed[name] = capsys.readouterr().out.replace(str(stores / name), "")
     assert_same(stores)
-    # Without how long what took.
+    # Without durations.
     told = [
         [line for line in text.splitlines() if not line[:2].isdigit() and not line.startswith("decoded")]
         for text in printed.values()
@@ -509,7 +509,7 @@ class TestFailures:
         with pytest.raises(UserError, match=r"^data/engine=spark: .*cancelled") as raised:
             told(spark.range(10**12).selectExpr("SUM(id)").collect)()
         assert "\n" not in str(raised.value)
-        assert raised.value.__context__ is None  # whose text would be asked of a JVM that is gone
+        assert raised.value.__context__ is None  # whose text would need the JVM, which is gone
 
     def test_a_full_disk(self, spark):
         from towers.data.engines.spark_session import told

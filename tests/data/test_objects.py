@@ -120,7 +120,7 @@ def test_what_was_asked_for_one_night_is_known_the_next(asked, tmp_path):
     assert third == ["events/000002_0", "events/000002_0", "events/notes.txt"]
     assert len(tables.files["events"]) == 4
     assert [path.name for path in tables.left_alone] == ["more.txt", "notes.txt"]
-    # What all have in common stands once.
+    # The common part of the paths is printed once.
     footers = [tables.footers.of(path) for path in tables.files["events"]]
     assert len({id(each) for footer in footers for each in (footer.schema, footer.told)}) == 2
     assert (tmp_path / "footers.json").read_text().count("played_ms") == 1

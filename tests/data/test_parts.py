@@ -62,7 +62,7 @@ def test_settings_are_the_constructors_keywords_but_for_places(kind, keywords):
 def test_every_part_of_the_configuration_is_here():
     found = set()
     for path in (Path(__file__).parents[2] / "configs/data").rglob("*.yaml"):
-        if path.parent.name != "engine":  # decides nothing of a store
+        if path.parent.name != "engine":  # has no effect on a store
             found |= targets(yaml.safe_load(path.read_text()))
     found -= {each for each in found if each.startswith("towers.data.sources.sets.")}  # see tests/data/sets
     assert found == {f"{kind.__module__}.{kind.__name__}" for kind, _ in PARTS}

@@ -136,7 +136,7 @@ def test_odd_names_and_a_new_object_each_night(s3, raw, tmp_path, make_builder, 
     with caplog.at_level(logging.INFO, "werkzeug"):
         there = prepared(make_builder, url, stores)
     assert_same(prepared(make_builder, raw, tmp_path / "here"), there)
-    # Of what the log has, neither rows nor footers are asked for again; put writes the same bytes, so the same ETags.
+    # Neither rows nor footers of objects in the log are requested again; put writes the same bytes, so the same ETags.
     assert {key for key in objects_read(caplog) if "/events/" in key} == {f"set/events/{ODD[2]}"}
     log = json.loads((stores / "log/current/manifest.json").read_text())
     assert set(log["files"]) == {f"events/{name}" for name in ODD}

@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = {
         "prepare": ok(folder, "prepare", "data.root=data"),
         "train": ok(folder, "train", "logger=csv"),
-        # Not the grids of the baselines, which take a minute and decide on nothing.
+        # Without the grids of the baselines, which take a minute and decide nothing.
         "evaluate": ok(folder, "evaluate", "evaluation.tuning.max_trials=0"),
     }
     (folder / "told.json").write_text(json.dumps(told))
@@ -44,7 +44,7 @@ def test_a_list_is_to_the_listeners_taste(folder: Path) -> None:
     """Listeners who mostly hear one genre are given twice as much of it as the catalogue holds, all of it new to
     them.
     """
-    # Not the variants of the tower, which take half a minute.
+    # Without the variants of the tower, which take half a minute.
     assert "current points to it" in ok(folder, "export", "export.variants=[]")
     ok(folder, "recommend", "user=all", "output=all.parquet", "k=10")
     genre_of = {row["content_id"]: row["genres"][0] for row in pq.read_table(folder / "data/contents").to_pylist()}

@@ -129,7 +129,7 @@ def test_a_network_gives_its_vectors_on_a_later_version(demo: tuple[Path, str], 
     after = load_run(folder, stores, is_refreshed=True, is_compact=True)
     assert after.store.content_ids.tolist() == before.store.content_ids.tolist()
     np.testing.assert_array_equal(after.store.trained_rows, np.arange(len(after.store.content_ids)))
-    # What is withdrawn has lost its metadata, and its artist a content.
+    # The withdrawn content has lost its metadata, and its artist a content.
     same = before.store.is_playable & (before.store.content_ids != lasting.withdrawn)
     vectors = before.content_vectors()
     np.testing.assert_allclose(after.content_vectors()[same], vectors[same], atol=1e-5)

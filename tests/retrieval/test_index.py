@@ -273,7 +273,7 @@ class TestIvfFlatIndex:
         assert kinds[1] == {"space_id", "centroids.npy", "cells.npy", "members.npy", "vectors.npy", "effort.json"}
 
     def test_codes_where_too_much_would_be_scanned(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
-        shutil.copytree(plain, tmp_path, dirs_exist_ok=True)  # nothing of which is read afterwards
+        shutil.copytree(plain, tmp_path, dirs_exist_ok=True)  # which is not read afterwards
         replace(WITHOUT_CODES, most_scanned=190).build(vectors, tmp_path, "space")
         assert isinstance(FaissIndex(tmp_path, "space", vectors).searched, CompressedIndex)
         assert recall_of_index(tmp_path, "space", vectors) >= 0.99

@@ -43,7 +43,7 @@ def test_a_common_space(old, tmp_path):
     new = export(tmp_path / "new", "first", {"fresh": NORTH, "b": NORTH, "c": WEST, "a": EAST}, {"eve": [0]})
     mixed = listeners_against(old, new)
     np.testing.assert_array_equal(mixed.vector(0), NORTH)
-    # What ann heard stands elsewhere in the new version, or no more.
+    # Contents that ann heard have other rows in the new version, or none.
     assert mixed.chosen(0).tolist() == [3, 1]
     assert mixed.recommend(0, Query(k=2)).rows.tolist() == [0, 2]
     assert mixed.recommend(0, Query(k=2, include_heard=True)).rows.tolist() == [0, 1]

@@ -161,7 +161,7 @@ def test_errors_and_requests_in_flight(small: Export) -> None:
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.get("/broken").status_code == 500
         assert told(client, "requests_total", route="/broken", status="500") == 1
-        assert told(client, "requests_in_flight") == 1  # the one that asks for it
+        assert told(client, "requests_in_flight") == 1  # the request for the metrics
         request = threading.Thread(target=client.get, args=("/slow",))
         request.start()
         assert asked.wait(20)

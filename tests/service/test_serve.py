@@ -156,7 +156,7 @@ def test_several_processes_serve_as_one(tmp_path: Path) -> None:
         with httpx2.Client(base_url=client.base_url, timeout=30) as after:  # the other's connection may be gone
             wait_until(lambda: len(processes(after) - {min(first)}) == 2)
             assert told(after, "workers") == 2
-            assert told(after, "requests_total", route="/version") == 11  # what the one counted that is gone, stays
+            assert told(after, "requests_total", route="/version") == 11  # counts of the process that is gone stay
             assert told(after, "requests_in_flight") == 1
 
             with asking_for_a_vector(client) as ends:

@@ -32,7 +32,7 @@ def test_the_code_trains(world_store, tmp_path, monkeypatch, capsys):
     assert [int(step) for step in steps] == list(range(1, len(steps) + 1))
     assert len(steps) > 4
     recalls = [float(recall) for recall in re.findall(r"^(\d\.\d+)$", out, re.MULTILINE)]
-    assert len(recalls) == 3  # of the look that Lightning takes before it trains, too
+    assert len(recalls) == 3  # of Lightning's sanity check before training, too
     assert all(0 <= recall <= 1 for recall in recalls)
     assert list(tmp_path.glob("**/*.ckpt"))
 

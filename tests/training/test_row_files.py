@@ -38,7 +38,7 @@ def save(path, number, signature="run"):
     spread = DTensor.from_local(rows, mesh_of_all("cpu", 1), [Shard(0)])
     state = {"state_dict": {NAME: spread, "learner.other": torch.ones(2)}, "loops": {}, "epoch": number}
     AtomicFiles(signature).save_checkpoint(state, path)
-    assert state["state_dict"][NAME] is spread  # what is in use stays as it is
+    assert state["state_dict"][NAME] is spread  # a table in use stays as it is
 
 
 def test_is_read_as_a_whole(tmp_path):

@@ -57,7 +57,7 @@ def test_unbiased_where_a_reward_depends_on_the_cards_before(with_repeats):
     assert told.chances.sum() == pytest.approx(1)
     for terms in (ips(slates), ips(slates, "slate"), doubly_robust(slates)):
         assert expected(terms, told.chances) == pytest.approx(told.value)
-    # What ignores the cards before is off, as is a model that knows nothing, and what is clipped is too low.
+    # An estimator that ignores earlier cards is biased, as is one with a model that knows nothing; clipping is too low.
     assert expected(ips(slates, "slot"), told.chances) != pytest.approx(told.value, rel=0.01)
     assert expected(direct(slates), told.chances) != pytest.approx(told.value, rel=0.01)
     assert expected(ips(slates, clip=1.5), told.chances) < told.value

@@ -125,7 +125,7 @@ def test_a_policy_is_told_what_it_was_told_then():
         for name, column in own.items():
             again = other[name].copy()
             if name == "moment":
-                # To sign up counts as a session of planted listeners, and who comes for the first time was away since.
+                # Signing up counts as a session of planted listeners, who were away from then until their first one.
                 again[:, MOMENT.index("sessions")] += 1
                 away, is_new = MOMENT.index("days_away"), again[:, MOMENT.index("sessions")] == 2
                 again[is_new, away] = column[is_new, away]

@@ -126,7 +126,7 @@ def test_a_version_learns_passes_the_gate_and_serves(export, served, policies):
     assert (lesson.rows, made.held_out) == (1.5 * PAGES, 1.5 * PAGES)
     assert lesson.batches == 4  # days
     assert lesson.figures["clicks"] == 1
-    # What it expects beforehand of the first batch is the prior; in the end it knows who likes what.
+    # Before the first batch it expects the prior; in the end it knows the listeners' tastes.
     half = len(lesson.predicted) // 2
     assert len(lesson.predicted) == len(lesson.observed) == lesson.rows
     assert lesson.predicted[:10] == pytest.approx(0.3)
@@ -161,7 +161,7 @@ def test_a_worse_version_is_refused_and_never_rolled_back_to(export, served, pol
     assert result.estimates["dr"].high < result.production.mean
 
     better, _ = written(updated(policies, data, quiet, held_out=0.5))
-    assert open_policy(better).learned_from["goes_on_from"] == "000001"  # not from what was refused
+    assert open_policy(better).learned_from["goes_on_from"] == "000001"  # not from the refused version
     lead_to(policies, better)
     assert roll_back(policies).name == "000001"
 

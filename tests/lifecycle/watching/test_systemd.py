@@ -103,11 +103,11 @@ def test_the_watchdog_hears_of_a_night_that_moves_and_not_of_one_that_hangs(
             time.sleep(WATCHDOG_S)
             assert beats(manager) == hung
         time.sleep(WATCHDOG_S)
-        assert beats(manager) > hung  # what others send is waited for
+        assert beats(manager) > hung  # the night waits for what others send
     assert manager.lines.count("EXTEND_TIMEOUT_USEC=60000000") == beats(manager) - 1  # the first one is of the start
     ended = beats(manager)
     time.sleep(2 * WATCHDOG_S / PULSES)
-    assert beats(manager) == ended  # nothing goes on
+    assert beats(manager) == ended  # no more beats
 
 
 class Sends(Watcher):
@@ -165,7 +165,7 @@ def test_without_systemd_it_is_silent(ledger: Ledger, tmp_path: Path, monkeypatc
 
 def test_it_is_on_by_default_where_systemd_asks(manager: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     *_, (name, last) = _watchers(compose("retrain", [])).items()
-    assert name == "systemd"  # the last one is told that the process ends once all others are through
+    assert name == "systemd"  # the last one learns of the process's end after all others
     assert isinstance(last, Systemd)
     monkeypatch.delenv("NOTIFY_SOCKET")
     assert "systemd" not in _watchers(compose("retrain", []))

@@ -172,7 +172,7 @@ def test_artifacts_have_their_lineage_and_aliases(offline):
     assert json.loads(version["metadata"])["space_id"] == state.serving.space_id
     assert version["files"]["axes.npy"]["local_path"].startswith(str(state.nights))
     assert (state.export / "content_tower.onnx").stat().st_size > 1_000_000
-    for name in ("users.arrow", "manifest.json", "content_tower.onnx"):  # who listens, or large
+    for name in ("users.arrow", "manifest.json", "content_tower.onnx"):  # with ids of listeners, or large
         assert version["files"][name]["ref"] == (state.export / name).as_uri()
         assert "local_path" not in version["files"][name]
     assert {"config.yaml", "last.ckpt", "best.ckpt"} <= checkpoint["files"].keys()

@@ -168,7 +168,7 @@ def test_cards_that_turned_are_forgotten_and_those_that_stayed_are_not():
         before = played(np.repeat(np.arange(200), 100))
     chances[20:100] = 0.7
     after = played(np.repeat(np.arange(100), 100))
-    assert (after[20:100] < 30).mean() >= 0.8  # what is left is of one batch of 100 at .7, of what was ten batches
+    assert (after[20:100] < 30).mean() >= 0.8  # the precision left is that of one batch of 100 at .7, not of ten
     assert (after[:20] > before[:20] / 2).mean() >= 0.6
     left = after[100:] / before[100:]
     assert left == pytest.approx(left[0])

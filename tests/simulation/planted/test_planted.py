@@ -125,7 +125,7 @@ def test_weibull_gaps_are_weibull_and_remember() -> None:
         scores.append(score)
     assert kstest(gaps[1], "weibull_min", (SHAPE, 0.0, 24.0 / SESSIONS_A_DAY)).pvalue > 0.01
     assert np.corrcoef(*scores)[0, 1] == pytest.approx(MEMORY, abs=0.04)
-    # Who is known to have stayed away for a day comes after it.
+    # A listener who has stayed away for a day comes after it.
     later = law.draw(np.ones(4000), next_scores(score, rng), zeros, ended, ended + DAY_US, rng)
     assert (later > ended + DAY_US).all()
 

@@ -66,7 +66,7 @@ class TestEverySampler:
         sums = torch.stack([sampled_sum(state, contents, rows, log_q) for rows, log_q in samples])
         error = sums.mean() - exponentials[TRAINED].sum()
         assert error.abs() < 4 * sums.std() / DRAWS**0.5
-        # The test would notice: what goes uncorrected is far outside of this.
+        # The test would notice: an uncorrected sum is far outside of this.
         uncorrected = torch.stack([exponentials[rows].sum() for rows, _ in samples]).mean()
         assert (uncorrected - exponentials[TRAINED].sum()).abs() > 20 * sums.std() / DRAWS**0.5
 
