@@ -11,7 +11,7 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 STEPS = {50: 4, 200: 2}
-"""Of a peer's window, by length; all are alike, or nearly."""
+"""Steps of a peer's timed window, by sequence length; nearly the same for all peers."""
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """The C library's allocator then keeps large pieces of memory for the next step, where it would fetch them anew from
@@ -32,18 +32,18 @@ class Peer:
     """File of this folder, and arguments that stand before the data."""
     options: tuple[str, ...] = ()
     models: Mapping[str, tuple[str, ...]]
-    """Losses that it has, by model."""
+    """Losses of the peer, by model."""
     steps: Mapping[int, int] | None = None
-    """Of a window, by length, where STEPS would be too few."""
+    """Steps of a timed window, by sequence length, where STEPS would be too few."""
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
+        """Path of the peer's interpreter."""
         return ROOT / self.environment / "bin" / "python"
 
     @property
     def is_installed(self) -> bool:
-        """Whether its environment is there."""
+        """True if the peer's environment exists."""
         return self.python.exists()
 
     @property
@@ -92,12 +92,12 @@ PEERS = (
 
 
 def peers_for(model: str, loss: str) -> list[Peer]:
-    """Those that have the model with the loss, whether installed or not."""
+    """Returns the peers that have the model with the loss, installed or not."""
     return [peer for peer in PEERS if loss in peer.models.get(model, ())]
 
 
 def versions() -> dict[str, dict[str, str]]:
-    """Of every installed library, and of what it computes with."""
+    """Returns the versions of every installed library and of what it computes with."""
     found = {}
     for peer in PEERS:
         if peer.is_installed and peer.library not in found:
@@ -124,12 +124,12 @@ class Side:
         return self._ask(str(steps))
 
     def end(self) -> dict[str, Any]:
-        """What the training tells when it has ended."""
+        """Ends the training and returns what it then reports."""
         output, _ = self._process.communicate("\n")
         return {name: value for line in output.splitlines() for name, value in json.loads(line).items()}
 
     def kill(self) -> None:
-        """Where something failed on the way."""
+        """Kills the training, after a failure."""
         self._process.kill()
         self._process.wait()
 
@@ -144,7 +144,7 @@ class Side:
 
 
 def lines_of(command: list[str]) -> Iterator[dict[str, Any]]:
-    """What a training tells on its way."""
+    """Yields the lines that a training reports."""
     with subprocess.Popen(command, **pipes({})) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -154,7 +154,7 @@ def lines_of(command: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def pipes(environment: Mapping[str, str]) -> dict[str, Any]:
-    """How a training is started: on one thread, and spoken to by lines."""
+    """Returns arguments of `Popen` for a training: one thread, and pipes for lines of text."""
     return {
         "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True,
         "env": {**os.environ, **THREADS, **environment},
