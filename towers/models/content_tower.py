@@ -128,7 +128,7 @@ class ContentTower(nn.Module):
 
     def id_parameters(self) -> list[Tensor]:
         """What belongs to single ids."""
-        return [self._id_delta.weight]
+        return [self._id_delta.own_rows()]
 
     def row_tables(self) -> dict[str, str]:
         """Names of parameters with a row a content, or a row a value of a metadata part -> `contents`, or the part."""
