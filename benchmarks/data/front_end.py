@@ -98,11 +98,11 @@ def add_parts(core_s: Counter[str], data: Path, names: list[str], settings: Spec
     """Adds what each part takes; gives how much sound it was, in seconds."""
     log_mel, new_rate = LogMel(settings), settings.sample_rate
     with torch.inference_mode():
-        taken, decoded = timed(lambda: [decode(data / name, settings.record_s) for name in names])
+        decoded, taken = timed(lambda: [decode(data / name, settings.record_s) for name in names])
         core_s["decode"] += taken
-        taken, waveforms = timed(lambda: [resampler(rate, new_rate)(torch.from_numpy(mono)) for mono, rate in decoded])
+        waveforms, taken = timed(lambda: [resampler(rate, new_rate)(torch.from_numpy(mono)) for mono, rate in decoded])
         core_s["resample"] += taken
-        taken, _ = timed(lambda: [log_mel(waveform) for waveform in waveforms])
+        _, taken = timed(lambda: [log_mel(waveform) for waveform in waveforms])
         core_s["log-mel"] += taken
     return sum(len(mono) / rate for mono, rate in decoded)
 
