@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data.prepare_scale import ran
+from benchmarks.apart import cost_of
 from benchmarks.measuring import add_smallest, command_line, write_result
 
 AT_ONCE = 500_000
@@ -65,7 +65,7 @@ def measure(name: str, folder: Path, rows: int, seed: int) -> dict[str, Any]:
     root, out = folder / "set", folder / "converted"
     root.mkdir()
     WRITERS[name](root, rows, np.random.default_rng(seed))
-    cost = ran(["-c", CHILD, name, root, out])
+    cost = cost_of(["-c", CHILD, name, root, out])
     lines = json.loads((out / "converted.json").read_text())["lines"]
     converted = pq.read_metadata(out / "events/part-0.parquet").num_rows
     if converted != rows or lines["bad"]:
