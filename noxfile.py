@@ -32,6 +32,8 @@ def tests(session: nox.Session) -> None:
     session.install("--constraint", "constraints.txt", "-e", ".[dev]")
     chosen = session.posargs or QUICK
     session.env["OMP_NUM_THREADS"] = "1"
+    # What tests keep between runs belongs to one Python: runs of two at once would remove each other's.
+    chosen = (*chosen, "-o", f"cache_dir=.nox/cache-{session.python}")
     checked = ("--jaxtyping-packages=towers,beartype.beartype", "-m", "not gpu and not slow and not unhooked")
     session.run("pytest", "-q", "-n", "2", *chosen, *checked)
     unchecked = {"JAXTYPING_DISABLE": "1"}
