@@ -1,4 +1,4 @@
-"""Pictures of the page of `towers serve` for the README, from a server that runs.
+"""Pictures of the page of `towers serve` for the handbook, from a server that runs.
 
 towers serve export=exports/current audio_root=../shared/data/catalogue port=8000
 python scripts/page_pictures.py http://127.0.0.1:8000/ content=m2b203ee9e3 listener=u00003

@@ -15,7 +15,7 @@ RUN = {name: page for name, page in PAGES.items() if page.world is not None}
 QUICK = [name for name, page in RUN.items() if not page.is_slow]
 SLOW = [name for name, page in RUN.items() if page.is_slow or any(block.is_slow for block in page.blocks)]
 TO_DO = {
-    "README.md", "docs/agent.md", "docs/data_quality.md", "docs/datasets.md", "docs/engines.md", "docs/evaluation.md",
+    "docs/agent.md", "docs/data_quality.md", "docs/datasets.md", "docs/engines.md", "docs/evaluation.md",
     "docs/gate.md", "docs/gpu_box.md", "docs/home.md", "docs/lightning.md", "docs/nightly.md", "docs/off_policy.md",
     "docs/playlists.md", "docs/serving.md", "docs/simulator.md", "docs/training.md", "docs/watching.md",
 }  # fmt: skip
