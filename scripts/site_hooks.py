@@ -7,13 +7,14 @@ in code font, and `docs/NAME.md` in running text becomes a link. A link to a fil
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from scripts.site_reference import reference
+from scripts.site_reference import MADE, reference
 
 ROOT = Path(__file__).resolve().parents[1]
 AT_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
@@ -21,8 +22,39 @@ AT_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.
 
 FENCE = re.compile(r" *(```+|~~~+)")
 ITEM = re.compile(r"( *)([-*+]|\d+[.)])( +)")
-LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^()\s]+)\)")
-MENTION = re.compile(r"(?<![\w/(\[])`?docs/(?P<page>\w+\.md)`?(?![\w/\])])")
+MENTION = re.compile(r"`?docs/(?P<page>[\w/]+\.md)`?")
+SPAN = re.compile(
+    r"(?P<code>`[^`]+`)"
+    r"|(?P<link>(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^()\s]+)\))"
+    rf"|(?<![\w/])(?P<mention>{MENTION.pattern})"
+)
+"""What of a line may name a file: code, a link, or a page's path in running text."""
+
+
+WRITTEN_LATER = frozenset(
+    ["tutorial.md", "configuration.md", "export.md", "results.md", "decisions.md"]
+    + [f"extending/{part}.md" for part in ("index", "encoder", "objective", "source", "sink", "policy", "playlist")]
+)
+"""Pages that the navigation names and that need not be there yet."""
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Takes pages that are not written yet out of the navigation."""
+    config.nav = without(config.nav or [], Path(config.docs_dir))
+
+
+def without(entries: list[Any], docs: Path) -> list[Any]:
+    """Returns a navigation without pages that are written later, and without groups that hold nothing else."""
+    kept = []
+    for entry in entries:
+        title, inside = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
+        if isinstance(inside, list):
+            inside = without(inside, docs)
+        elif inside in WRITTEN_LATER and not (docs / inside).exists():
+            inside = None
+        if inside:
+            kept.append({title: inside} if title else inside)
+    return kept
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -44,7 +76,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def with_lists(text: str) -> str:
-    """Returns Markdown whose lists and tables begin after an empty line, and whose nested blocks are indented by four."""
+    """Returns Markdown with an empty line before lists and tables, and with nested blocks indented by four."""
     lines: list[str] = []
     open_items: list[int] = []  # the column at which each open item's content begins
     fence = ""
@@ -57,12 +89,13 @@ def with_lists(text: str) -> str:
             if stripped.startswith(fence) and not stripped.strip(fence[0]):
                 fence = ""
             continue
+        in_list = bool(open_items)
         item = ITEM.match(line)
         is_block = bool(item or FENCE.match(line) or stripped.startswith(("|", "#")))
         if stripped and (is_block or not before):
             while open_items and indent < open_items[-1]:
                 open_items.pop()
-        begins = (item and not inside_list(lines)) or (stripped.startswith("|") and not before.startswith("|"))
+        begins = (item and not in_list) or (stripped.startswith("|") and not before.startswith("|"))
         if begins and before:
             lines.append("")
         if found := FENCE.match(line):
@@ -73,16 +106,6 @@ def with_lists(text: str) -> str:
         if item:
             open_items.append(len(item[0]))
     return "\n".join(lines) + "\n"
-
-
-def inside_list(lines: list[str]) -> bool:
-    """Returns whether the paragraph that ends in the last line began as an item of a list."""
-    for line in reversed(lines):
-        if not line.strip():
-            return False
-        if ITEM.match(line):
-            return True
-    return False
 
 
 def shifted(line: str, open_items: list[int]) -> str:
@@ -114,10 +137,17 @@ def with_links(text: str, folder: Path, docs: Path, name: str) -> str:
         elif fence and line.strip().startswith(fence):
             fence = ""
         elif not fence:
-            line = LINK.sub(lambda link: linked(link, folder, docs, name), line)
-            line = MENTION.sub(lambda link: mentioned(link, docs, name), line)
+            line = SPAN.sub(lambda span: spanned(span, folder, docs, name), line)
         found.append(line)
     return "\n".join(found) + "\n"
+
+
+def spanned(span: re.Match[str], folder: Path, docs: Path, name: str) -> str:
+    """Returns a span of a line as it stands in the site."""
+    if span["link"]:
+        return linked(span, folder, docs, name)
+    page = MENTION.fullmatch(span[0])
+    return mentioned(page, docs, name) if page else span[0]
 
 
 def linked(link: re.Match[str], folder: Path, docs: Path, name: str) -> str:
@@ -126,6 +156,8 @@ def linked(link: re.Match[str], folder: Path, docs: Path, name: str) -> str:
     if not target or re.match(r"[a-z]+:", target):
         return link[0]
     path = (folder / target).resolve()
+    if path.is_relative_to(docs) and path.relative_to(docs).as_posix() in MADE:
+        return link[0]
     if not path.exists() or not path.is_relative_to(ROOT):
         raise PluginError(f"{name}: the link to {link['target']} leads to no file of the repository.")
     place = path.relative_to(ROOT).as_posix()
@@ -142,7 +174,7 @@ def mentioned(mention: re.Match[str], docs: Path, name: str) -> str:
     """Returns a link in the place of a page's path."""
     if not (docs / mention["page"]).exists():
         raise PluginError(f"{name}: docs/{mention['page']} does not exist.")
-    return f"[docs/{mention['page']}]({to_page(mention['page'], '', name)})"
+    return f"[{mention[0]}]({to_page(mention['page'], '', name)})"
 
 
 def to_page(page: str, anchor: str, name: str) -> str:

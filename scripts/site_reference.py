@@ -1,8 +1,8 @@
 """The pages of the API reference: which classes and functions each of them shows.
 
-A page tells of one room. It begins with what is imported from Python by hand (`ENTRIES`), goes on with the room's interfaces,
-every class that is a `Protocol`, and ends with the parts that a configuration may choose, every `_target_` in configs/.
-All of it is found in the text of the code; nothing is imported.
+A page describes one room. It begins with the modules and classes that are imported by hand (`ENTRIES`), goes on with
+the room's interfaces, which are its classes that are a `Protocol`, and ends with the parts that a configuration may
+choose, which are the `_target_` of configs/. The code is read as text and never imported.
 """
 
 import ast
@@ -27,16 +27,30 @@ ROOMS = {
 }
 """Public rooms in the order of the reference, each with what it is for."""
 
+MADE = frozenset(["reference/index.md", *(f"reference/{room}.md" for room in ROOMS)])
+"""Paths of the pages in docs/, where they are not kept."""
+
 ENTRIES = {
     "api": ["towers.api"],
     "contract": [
         f"towers.contract.{name}"
         for name in ["events", "impressions", "playlists", "policy", "provenance", "schema", "slate", "tables"]
     ],
-    "data": ["towers.data.store.Store", "towers.data.batches", "towers.data.datamodule"],
+    "data": [
+        "towers.data.store.Store",
+        "towers.data.batches",
+        "towers.data.datamodule",
+        "towers.data.splits.split",
+        "towers.data.filters.filter",
+        "towers.data.engines.engine",
+    ],
     "features": ["towers.features.events", "towers.features.sound", "towers.features.content_facts"],
-    "models": ["towers.models.content_tower", "towers.models.user_tower"],
-    "training": ["towers.training.module"],
+    "models": ["towers.models.content_tower", "towers.models.user_tower", "towers.models.audio.encoder"],
+    "training": [
+        "towers.training.module",
+        "towers.training.objectives.objective",
+        "towers.training.objectives.negatives",
+    ],
     "retrieval": [
         "towers.retrieval.opened",
         "towers.retrieval.export.Export",
@@ -44,6 +58,7 @@ ENTRIES = {
         "towers.retrieval.index",
     ],
     "policies": ["towers.policies.opened", "towers.policies.request"],
+    "lifecycle": ["towers.lifecycle.watching.watcher"],
     "service": ["towers.service.app", "towers.service.live"],
 }
 """Modules and classes that are imported by hand, by room."""
@@ -73,8 +88,8 @@ def index() -> str:
     rows = "".join(f"| [towers.{room}]({room}.md) | {said} |\n" for room, said in ROOMS.items())
     return (
         "# API reference\n"
-        "These pages are made from the docstrings: what is imported from Python, the interfaces that a class of your own\n"
-        "implements, and every part that a file of `configs/` names with `_target_`.\n\n"
+        "These pages are made from the docstrings. They show what is imported from Python, the interfaces that a\n"
+        "class of your own implements, and every part that a file of `configs/` names with `_target_`.\n\n"
         f"| room | what it holds |\n|---|---|\n{rows}"
     )
 
