@@ -1,4 +1,4 @@
-"""The name under which pip knows the project, and what is said where an optional part of it is not installed."""
+"""The name under which pip knows the project, and the command that installs an optional part of it."""
 
 from typing import Final
 
@@ -10,6 +10,6 @@ def how_to_install(extra: str) -> str:
     """Returns the command that installs an optional part.
 
     Args:
-        extra: its name in `pyproject.toml`, such as `train`.
+        extra: name of the part in `pyproject.toml`, such as `train`.
     """
     return f"pip install '{DISTRIBUTION}[{extra}]'"
