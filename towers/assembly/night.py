@@ -193,8 +193,8 @@ class Night:
 
     @property
     def is_done(self) -> bool:
-        """Returns whether its version serves or has served: its record then keeps the version that it was compared with,
-        and its twin, so that it can be put back."""
+        """Returns whether its version serves or has served: its record then keeps the version that it was
+        compared with, and its twin, so that it can be put back."""
         return bool(self.record.serving_s)
 
     def check_comparable(self) -> None:

@@ -145,7 +145,7 @@ REFUSED = {
     "unknown who vanished": ("vanished", of_export(vanished=None), "says nothing"),
     "a long vector": ("norms", of_export(norms=(1.0, 1.1)), "1.1"),
     "no vector": ("norms", of_export(norms=(np.nan, np.nan)), "nan"),
-    "unmeasured": ("norms", of_export(norms=None), "not looked at"),
+    "unmeasured": ("norms", of_export(norms=None), "not measured"),
     "the index misses": ("index_recall", of_export(manifest=MANIFEST | {"index_recall@10": 0.5}), "0.500"),
     "no recall": ("index_recall", of_export(manifest={}), "index_recall@10"),
     "another tower": (
@@ -160,7 +160,7 @@ REFUSED = {
     "a broken limit": ("canaries", night(canaries=Canaries(asked=50, failed=0, overlap=0.1, faults=("low",))), "low"),
     "nothing asked": ("canaries", night(canaries=Canaries(asked=0, failed=0, overlap=0.9)), "0 canary requests"),
     "not asked": ("canaries", night(canaries=None), "no canary request"),
-    "not compared": ("canaries", night(canaries=Canaries(asked=50, failed=0)), "the champion was not asked"),
+    "not compared": ("canaries", night(canaries=Canaries(asked=50, failed=0)), "the champion was not sent"),
 }  # fmt: skip
 
 
