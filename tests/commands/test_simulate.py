@@ -273,7 +273,7 @@ class TestMistakes:
         [
             ({"member": 1}, "run.member=1: must be below 1, the number of models"),
             ({"listeners": 500}, "run.listeners=500: only"),
-            ({"begin_us": 0}, "run.from=1970-01-01T00:00:00+00:00: nobody has played before"),
+            ({"begin_us": 0}, "run.from=1970-01-01T00:00:00+00:00: no listener has played before"),
         ],
     )
     def test_a_run_that_cannot_be(self, simulator, log, change, said):
